@@ -1,0 +1,1 @@
+"""RunConfig: Hydra composes, pydantic validates."""
