@@ -1,0 +1,76 @@
+# What people, CI and the README call. `make` alone explains.
+# Each target sets up what it needs; nothing of your shell's set-up is required.
+
+PYTHON    ?= $(shell containers/find-python.sh 3.11)
+PYTHON312 ?= $(shell containers/find-python.sh 3.12)
+DEMO      ?= runs/demo
+LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all test-py312 check format lock wheel clean
+
+help:
+	@echo "Slipway: one run description for training foundation models."
+	@echo
+	@echo "Start here"
+	@echo "  make demo        train a small GPT on 8 ranks (TP2 x PP2 x DP2) on this machine: 3 minutes"
+	@echo "  make test        the tests of every day: below 15 minutes on 2 cores"
+	@echo
+	@echo "Then, by hand"
+	@echo "  make setup       only the virtual environment .venv; afterwards: . .venv/bin/activate"
+	@echo "  slipway --help   what it can do; each verb takes Hydra overrides, for example"
+	@echo "                   slipway plan model=gpt3_175b resources.nodes=128 resources.devices_per_node=8"
+	@echo
+	@echo "For changes"
+	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
+	@echo "  make test-all    the long tests too                 make test-py312  parity on Python 3.12"
+	@echo "  make lock        resolve pyproject.toml's pins anew make wheel       build dist/*.whl"
+	@echo "  make clean       remove all that make made, but not data/ and runs/"
+	@echo
+	@echo "Variables: PYTHON=/path/to/python3.11, DEMO=folder of the demo's run,"
+	@echo "  TORCH_INDEX_URL=index with another build of torch (see containers/README.md)"
+
+setup: .venv/.installed
+
+.venv/.installed: $(LOCKS)
+	@containers/install.sh .venv "$(PYTHON)"
+	@touch $@
+
+.venv312/.installed: $(LOCKS)
+	@containers/install.sh .venv312 "$(PYTHON312)"
+	@touch $@
+
+demo: setup
+	.venv/bin/slipway data experiment=demo
+	.venv/bin/slipway train experiment=demo run.dir="$(DEMO)"
+	.venv/bin/slipway report experiment=demo run.dir="$(DEMO)"
+
+test: setup
+	.venv/bin/python -m pytest --strict-config -m "not slow"
+
+test-all: setup
+	.venv/bin/python -m pytest --strict-config
+
+test-py312: .venv312/.installed
+	.venv312/bin/python -m pytest --strict-config tests/train/test_parity.py
+
+check: setup
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/pyright --pythonpath .venv/bin/python
+	.venv/bin/python containers/lock.py --check
+
+format: setup
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+lock: setup
+	.venv/bin/python containers/lock.py
+
+wheel: setup
+	.venv/bin/python -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist .
+	@ls dist/slipway-*.whl
+
+clean:
+	rm -rf .venv .venv312 build dist .pytest_cache .hypothesis .ruff_cache
+	find platform tests benchmarks containers -name __pycache__ -type d -prune -exec rm -rf {} +
