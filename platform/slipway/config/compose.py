@@ -1,0 +1,63 @@
+"""Overrides to RunConfig: Hydra composes plain YAML from conf/, pydantic validates it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.config.explain import CompositionErrors, explain
+from slipway.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from slipway.config.schema import RunConfig
+
+CONFIG_NAME = "config"
+VERSION_BASE = "1.3"
+
+
+def conf_dir() -> Path:
+    """The folder of Hydra's groups: `slipway/conf` where installed from a wheel, `conf` of the checkout else."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "conf", package.parent.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise UserError(f"conf/config.yaml is neither in {package} nor in {package.parent.parent}: incomplete installation")
+
+
+def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "RunConfig":
+    """The validated configuration of `slipway VERB overrides...`.
+
+    Args:
+        overrides: Hydra overrides of one run (no sweeps).
+        config_dir: A folder of groups that is searched before conf/.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    words = list(overrides)
+    if config_dir is not None:
+        words.append(f"hydra.searchpath=[file://{Path(config_dir).resolve()}]")
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE):
+            composed = hydra_compose(CONFIG_NAME, words)
+    except CompositionErrors() as error:
+        raise explain(error) from error
+    return validate(composed)
+
+
+def validate(composed: "DictConfig") -> "RunConfig":
+    """Resolve interpolations and validate; the one way from Hydra's configuration to ours."""
+    from omegaconf import OmegaConf
+    from pydantic import ValidationError
+
+    from slipway.config.schema import RunConfig
+
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except CompositionErrors() as error:
+        raise explain(error) from error
+    try:
+        return RunConfig.model_validate(plain)
+    except ValidationError as error:
+        raise explain(error) from error

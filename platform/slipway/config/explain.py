@@ -1,0 +1,131 @@
+"""What Hydra, OmegaConf and pydantic raise, said in one line: path, value, what is allowed, the nearest name."""
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable
+
+from slipway.errors import UserError
+
+Path = tuple[str | int, ...]
+
+# Types of pydantic's errors whose message does not say by itself what is allowed.
+_PYDANTIC_TEXT = {
+    "missing": "is missing",
+    "model_type": "must be a section (key: value)",
+    "dict_type": "must be a section (key: value)",
+    "list_type": "must be a list",
+    "string_type": "must be text",
+}
+
+
+def CompositionErrors() -> tuple[type[Exception], ...]:  # noqa: N802  (reads as a class in `except`)
+    """The exceptions with which Hydra and OmegaConf answer a user's mistake while composing."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return (HydraException, OmegaConfBaseException, ValueError)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`; did you mean X?` and the valid names, to be put behind a complaint about `name`."""
+    names = sorted(names)
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{hint} (valid: {', '.join(names)})" if names else hint
+
+
+def valid_names(path: Path) -> list[str]:
+    """Names of the fields of the section at `path` in RunConfig; empty where names are free."""
+    from pydantic import BaseModel
+
+    from slipway.config.schema import RunConfig
+
+    found: typing.Any = RunConfig
+    for key in path:
+        found = _inside(found, key)
+    sections = [kind for kind in _alternatives(found) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return sorted({name for section in sections for name in section.model_fields})
+
+
+def _alternatives(kind: typing.Any) -> list[typing.Any]:
+    if typing.get_origin(kind) is typing.Annotated:
+        return _alternatives(typing.get_args(kind)[0])
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return [inner for part in typing.get_args(kind) for inner in _alternatives(part)]
+    return [kind]
+
+
+def _inside(kind: typing.Any, key: str | int) -> typing.Any:
+    from pydantic import BaseModel
+
+    for section in _alternatives(kind):
+        if typing.get_origin(section) is dict:
+            return typing.get_args(section)[1]
+        if isinstance(section, type) and issubclass(section, BaseModel) and key in section.model_fields:
+            return section.model_fields[str(key)].annotation
+    return None
+
+
+def explain(error: Exception) -> UserError:
+    """The UserError, one line, for anything that composing or validating raised."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        return _validation(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _missing_choice(error.missing_cfg_file, error.options or [], str(error))
+    if isinstance(error, OverrideParseException):
+        return UserError(f"override '{error.override}': {_one_line(str(error))}; write key=value, +key=value or ~key")
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if isinstance(cause, MissingMandatoryValue):
+        path = cause.full_key or ""
+        return UserError(f"{path}: is missing and has no default; give {path}=...")
+    if isinstance(cause, OmegaConfBaseException) and "not in struct" in str(cause):
+        return _unknown(tuple((cause.full_key or str(cause.key)).split(".")), "")
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        return UserError(f"{cause.full_key}: {_one_line(str(cause))}")
+    return UserError(_one_line(str(error)))
+
+
+def _one_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines()]
+    kept = [line for line in lines if line and not re.match(r"(full_key|object_type|reference_type)\b|set ", line, re.I)]
+    return re.sub(r"\s+", " ", "; ".join(kept)).replace("\x1b", "")
+
+
+def _missing_choice(file: str, options: list[str], text: str) -> UserError:
+    group, _, choice = file.removesuffix(".yaml").rpartition("/")
+    if not group:
+        return UserError(_one_line(text))
+    return UserError(f"{group}={choice}: no such choice{nearest(choice, options)}")
+
+
+def _unknown(path: Path, value: str) -> UserError:
+    dotted = ".".join(map(str, path))
+    names = valid_names(path[:-1])
+    if len(path) == 1:
+        names = [*names, "experiment"]
+    return UserError(f"{dotted}: no such key{value}{nearest(str(path[-1]), names)}")
+
+
+def _validation(error: typing.Any) -> UserError:
+    # A misspelt key also leaves the right one missing: the misspelling is the news.
+    first, *more = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    path = tuple(first["loc"])
+    dotted = ".".join(map(str, path))
+    rest = f" (and {len(more)} more)" if more else ""
+    if first["type"] == "extra_forbidden":
+        return UserError(f"{_unknown(path, _got(first['input']))}{rest}")
+    if first["type"] == "missing":
+        return UserError(f"{dotted}: is missing and has no default; give {dotted}=...{rest}")
+    text = _PYDANTIC_TEXT.get(first["type"]) or first["msg"].replace("Input should", "must")
+    return UserError(f"{dotted}: {text[0].lower()}{text[1:]}{_got(first['input'])}{rest}")
+
+
+def _got(value: object) -> str:
+    shown = repr(value)
+    return f", got {shown if len(shown) <= 80 else shown[:77] + '...'}"
