@@ -6,7 +6,6 @@ venv=${1:?usage: install.sh FOLDER PYTHON}
 python=${2:?usage: install.sh FOLDER PYTHON}
 root=$(cd "$(dirname "$0")/.." && pwd)
 lock=$root/containers/lock
-base=$lock/base.txt
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 log=$venv/install.log
@@ -21,21 +20,19 @@ pip() {
     }
 }
 
+echo "Installing the locked packages into $venv (minutes the first time; log: $log)"
 if [ -n "${TORCH_INDEX_URL:-}" ]; then
     # Builds that the lock has no checksum of: the version is pinned, the index is trusted.
-    echo "Installing torch from TORCH_INDEX_URL"
-    "$venv/bin/python" "$root/containers/lock.py" --torch >"$venv/torch.txt"
+    "$venv/bin/python" "$lock.py" --torch >"$venv/torch.txt"
     pip install --extra-index-url "$TORCH_INDEX_URL" -r "$venv/torch.txt"
-elif nvidia-smi -L >/dev/null 2>&1; then
-    # There is a GPU: `===` leaves out builds for CPU only, which pip would otherwise prefer where it sees them.
-    base=$venv/base.txt
-    sed 's/^torch==/torch===/' "$lock/base.txt" >"$base"
+elif ! nvidia-smi -L >/dev/null 2>&1; then
+    # pip prefers links that carry a checksum, so a build for CPU in a plain folder has to be asked for by name.
+    "$venv/bin/python" -m pip install --no-deps --require-hashes -r "$lock/torch-cpu.txt" >>"$log" 2>&1 ||
+        echo "pip sees no build of torch for CPU only: taking the registry's (see containers/README.md)"
 fi
-
-echo "Installing the locked packages into $venv (several minutes the first time; log: $log)"
-pip install --no-deps --require-hashes -r "$base"
+pip install --no-deps --require-hashes -r "$lock/base.txt"
 case $("$venv/bin/python" -c 'from importlib.metadata import version; print(version("torch"))') in
-*+*) ;; # a build for one kind of machine, complete in itself
+*+*) ;; # a build for another kind of machine
 *)
     echo "This is torch for CUDA: installing NVIDIA's libraries (about 3 GB)"
     pip install --no-deps --require-hashes -r "$lock/cuda.txt"

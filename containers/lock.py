@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "containers" / "lock"
 HEADER = "# Written by `make lock` from pyproject.toml; do not edit.\n"
 CUDA_ONLY = re.compile(r"(nvidia-|cuda-|triton\b)")
-REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)\s*(;\s*(?P<marker>[^\\#]*))?")
+PINNED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)")
 
 
 def direct_pins() -> set[tuple[str, str]]:
@@ -26,7 +26,7 @@ def direct_pins() -> set[tuple[str, str]]:
 
 def pin(requirement: str) -> tuple[str, str]:
     """Name and version of `name[extra]==version; marker`."""
-    match = REQUIREMENT.match(requirement)
+    match = PINNED.match(requirement)
     if not match:
         sys.exit(f"pyproject.toml: `{requirement}` is not pinned with ==")
     return re.sub(r"[-_.]+", "-", match["name"]).lower(), match["version"]
@@ -39,26 +39,15 @@ def blocks(text: str) -> list[str]:
 
 def resolve() -> str:
     """The whole resolution, in requirements format with hashes."""
-    command = [
-        *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--extra", "dev", "--universal", "--python-version", "3.11"),
-        *("--generate-hashes", "--no-header", "--no-config", "--no-emit-index-url", "--no-emit-find-links"),
-    ]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--extra", "dev"]
+    command += ["--universal", "--python-version", "3.11", "--generate-hashes"]
+    command += ["--no-header", "--no-config", "--no-emit-index-url", "--no-emit-find-links"]
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def with_local_builds(block: str) -> str:
-    """Adds the checksums of lock/local-builds.txt, of the same release from elsewhere than the registry."""
-    name, version = pin(block)
-    for line in (LOCK / "local-builds.txt").read_text().splitlines():
-        wheel, digest = line.split() if line and not line.startswith("#") else ("", "")
-        if wheel.startswith(f"{name}-{version}+"):
-            block = block.replace(" \\\n", f" \\\n    --hash=sha256:{digest} \\\n", 1)
-    return block
 
 
 def write() -> None:
     """Resolves anew and writes both files."""
-    found = [with_local_builds(block) for block in blocks(resolve())]
+    found = blocks(resolve())
     LOCK.joinpath("base.txt").write_text(HEADER + "".join(b for b in found if not CUDA_ONLY.match(b)))
     LOCK.joinpath("cuda.txt").write_text(HEADER + "".join(b for b in found if CUDA_ONLY.match(b)))
 
@@ -72,9 +61,10 @@ def check() -> None:
         sys.exit(f"containers/lock and pyproject.toml differ in {differing}: run `make lock`")
     if missing := [pin(block)[0] for block in locked if "--hash=sha256:" not in block]:
         sys.exit(f"containers/lock: no checksum for {', '.join(missing)}: run `make lock`")
-    for line in (LOCK / "local-builds.txt").read_text().splitlines():
-        if line and not line.startswith("#") and not any(line.split()[1] in block for block in locked):
-            sys.exit(f"containers/lock/local-builds.txt: {line.split()[0]} is not in the lock: run `make lock`")
+    for block in blocks((LOCK / "torch-cpu.txt").read_text()):
+        name, version = pin(block)
+        if (name, version.split("+")[0]) not in asked:
+            sys.exit(f"containers/lock/torch-cpu.txt: {name}=={version} is not what pyproject.toml pins")
     print(f"containers/lock: {len(locked)} packages, in agreement with pyproject.toml")
 
 
