@@ -22,7 +22,9 @@ def conf_dir() -> Path:
     for folder in (package / "conf", package.parent.parent / "conf"):
         if (folder / "config.yaml").is_file():
             return folder
-    raise UserError(f"conf/config.yaml is neither in {package} nor in {package.parent.parent}: incomplete installation")
+    raise UserError(
+        f"conf/config.yaml is neither in {package} nor in {package.parent.parent}: incomplete installation"
+    )
 
 
 def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "RunConfig":

@@ -45,7 +45,9 @@ def valid_names(path: Path) -> list[str]:
     found: typing.Any = RunConfig
     for key in path:
         found = _inside(found, key)
-    sections = [kind for kind in _alternatives(found) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    sections = [
+        kind for kind in _alternatives(found) if isinstance(kind, type) and issubclass(kind, BaseModel)
+    ]
     return sorted({name for section in sections for name in section.model_fields})
 
 
@@ -79,7 +81,9 @@ def explain(error: Exception) -> UserError:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_choice(error.missing_cfg_file, error.options or [], str(error))
     if isinstance(error, OverrideParseException):
-        return UserError(f"override '{error.override}': {_one_line(str(error))}; write key=value, +key=value or ~key")
+        return UserError(
+            f"override '{error.override}': {_one_line(str(error))}; write key=value, +key=value or ~key"
+        )
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, MissingMandatoryValue):
         path = cause.full_key or ""
@@ -93,7 +97,11 @@ def explain(error: Exception) -> UserError:
 
 def _one_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines()]
-    kept = [line for line in lines if line and not re.match(r"(full_key|object_type|reference_type)\b|set ", line, re.I)]
+    kept = [
+        line
+        for line in lines
+        if line and not re.match(r"(full_key|object_type|reference_type)\b|set ", line, re.I)
+    ]
     return re.sub(r"\s+", " ", "; ".join(kept)).replace("\x1b", "")
 
 

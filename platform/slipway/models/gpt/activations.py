@@ -1,0 +1,72 @@
+"""Memory of a GPT's activations, first order. Pure Python.
+
+Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models" (arXiv 2205.05198),
+section 4: a layer keeps s b h (34 + 5 a s / h) bytes in 16 bits with dropout. The same inventory is taken here
+tensor by tensor, so that it also holds for fp32, grouped queries, gated MLPs, experts, and no dropout; with the
+paper's model and attention_dropout > 0 it gives the paper's numbers. Fused attention
+(scaled_dot_product_attention) keeps one fp32 number per row instead of the s x s terms and is what is assumed,
+with or without recomputation, except where attention dropout is on, whose fall-back keeps the square.
+"""
+
+from slipway.config.schema import Parallelism, Training
+from slipway.models.gpt.config import GPTConfig
+from slipway.models.gpt.counts import attention_width
+
+
+def element_bytes(training: Training) -> int:
+    """Bytes of one activation."""
+    return 2 if training.precision == "bf16" else 4
+
+
+def tokens_per_rank(training: Training, layout: Parallelism) -> int:
+    """Tokens of one microbatch on one context-parallel rank: s b / cp."""
+    return training.sequence_length * training.micro_batch_size // layout.context_parallel_size
+
+
+def layer_bytes(model: GPTConfig, training: Training, layout: Parallelism) -> int:
+    """Bytes one layer keeps of one microbatch on one rank until its backward pass."""
+    size, tp = element_bytes(training), layout.tensor_model_parallel_size
+    outside = tp if layout.sequence_parallel else 1
+    tokens, hidden = tokens_per_rank(training, layout), model.hidden_size
+    if training.recompute == "full":
+        return tokens * hidden * size // outside  # the layer's input alone
+
+    # Between the tensor-parallel regions, split only by sequence parallelism: inputs of two norms, of QKV and of
+    # the MLP; one byte per element of two dropout masks.
+    between = hidden * size * 4 + (2 * hidden if model.hidden_dropout else 0)
+    # Inside, split by tensor parallelism: Q, K, V, and the projection's input.
+    width = attention_width(model)
+    inside = size * (2 * width + 2 * model.query_groups * model.head_size)
+    if training.recompute == "none":
+        inside += _core_attention(model, training, size)
+    # The MLP: its activation's input (two where gated) and output.
+    mlp = size * model.mlp_size * (3 if model.activation == "swiglu" else 2)
+    if model.num_moe_experts:
+        # Each token visits top-k experts; their gathered inputs are copies.
+        mlp = model.moe_router_topk * (mlp + hidden * size)
+    return tokens * between // outside + tokens * (inside + mlp) // tp
+
+
+def _core_attention(model: GPTConfig, training: Training, size: int) -> int:
+    """Bytes per token between Q K V and attention's output."""
+    if model.attention_dropout:
+        # softmax output, dropout mask (one byte), dropout output
+        return model.num_attention_heads * training.sequence_length * (2 * size + 1)
+    return 4 * model.num_attention_heads  # the row's log-sum-exp, fp32
+
+
+def first_stage_bytes(model: GPTConfig, training: Training, layout: Parallelism) -> int:
+    """Bytes the embedding keeps of one microbatch: its dropout mask."""
+    outside = layout.tensor_model_parallel_size if layout.sequence_parallel else 1
+    mask = model.hidden_size if model.hidden_dropout else 0
+    return tokens_per_rank(training, layout) * mask // outside
+
+
+def last_stage_bytes(model: GPTConfig, training: Training, layout: Parallelism) -> int:
+    """Bytes the output layer keeps of one microbatch: inputs of the final norm and of the output layer, logits
+    and their softmax in fp32."""
+    size, tp = element_bytes(training), layout.tensor_model_parallel_size
+    outside = tp if layout.sequence_parallel else 1
+    tokens = tokens_per_rank(training, layout)
+    logits = (size + 4) * model.padded_vocab_size
+    return tokens * 2 * model.hidden_size * size // outside + tokens * logits // tp

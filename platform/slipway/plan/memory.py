@@ -1,0 +1,84 @@
+"""First-order memory of one rank of each pipeline stage, by part, in bytes."""
+
+from pydantic import BaseModel, ConfigDict
+
+from slipway.config.schema import RunConfig
+from slipway.models import part
+from slipway.models.counts import Shard
+from slipway.plan.layout import Grid, chunks_in_flight
+
+
+class StageMemory(BaseModel):
+    """Bytes on each rank of one pipeline stage (the fullest rank, where they differ)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: int
+    parameters: int
+    gradients: int
+    optimizer_states: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return self.parameters + self.gradients + self.optimizer_states + self.activations
+
+
+def chunk_shards(config: RunConfig, grid: Grid, stage: int) -> list[Shard]:
+    """Parameters a rank of a stage holds, for each of its model chunks."""
+    counts, virtual = part(config.model.family, "counts"), config.parallelism.virtual_stages
+    layers = counts.num_layers(config.model) // (grid.pp * virtual)
+    return [
+        counts.stage_parameters(
+            config.model,
+            layers,
+            first=stage == 0 and chunk == 0,
+            last=stage == grid.pp - 1 and chunk == virtual - 1,
+            tp=grid.tp,
+            ep=grid.ep,
+        )
+        for chunk in range(virtual)
+    ]
+
+
+def stage_memory(config: RunConfig, grid: Grid, stage: int, microbatches: int) -> StageMemory:
+    """Memory of one rank of a stage.
+
+    Parameters in the training precision; gradients accumulated in fp32. AdamW keeps two fp32 moments, in bf16
+    also an fp32 copy of the parameters: 8 or 12 bytes per parameter, divided over the replicas by the
+    distributed optimizer. Not counted: communication buffers, workspaces, the allocator's fragmentation.
+    """
+    shards = chunk_shards(config, grid, stage)
+    dense, expert = sum(shard.dense for shard in shards), sum(shard.expert for shard in shards)
+    bf16 = config.training.precision == "bf16"
+    state_bytes = 12 if bf16 else 8
+    if config.parallelism.use_distributed_optimizer:
+        states = state_bytes * (-(-dense // (grid.dp * grid.cp)) + -(-expert // grid.expert_dp))
+    else:
+        states = state_bytes * (dense + expert)
+    return StageMemory(
+        stage=stage,
+        parameters=(2 if bf16 else 4) * (dense + expert),
+        gradients=4 * (dense + expert),
+        optimizer_states=states,
+        activations=_activations(config, grid, stage, microbatches),
+    )
+
+
+def _activations(config: RunConfig, grid: Grid, stage: int, microbatches: int) -> int:
+    model, training, layout = config.model, config.training, config.parallelism
+    counts, activations = part(model.family, "counts"), part(model.family, "activations")
+    virtual = layout.virtual_stages
+    layers = counts.num_layers(model) // (grid.pp * virtual)
+    passes = chunks_in_flight(grid.pp, virtual, microbatches, stage)
+    kept = passes * layers * activations.layer_bytes(model, training, layout)
+    if training.recompute == "full":
+        # While one layer runs backward its inside exists once.
+        inside = training.model_copy(update={"recompute": "none"})
+        kept += activations.layer_bytes(model, inside, layout)
+    if stage == 0:
+        kept += -(-passes // virtual) * activations.first_stage_bytes(model, training, layout)
+    if stage == grid.pp - 1:
+        kept += activations.last_stage_bytes(model, training, layout)
+    return kept

@@ -1,0 +1,172 @@
+"""The Plan, how it is made from a configuration, and how it is kept."""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.models import part
+from slipway.plan import rules
+from slipway.plan.cost import TimeEstimate, estimate
+from slipway.plan.layout import Grid, chunk_layers
+from slipway.plan.memory import StageMemory, chunk_shards, stage_memory
+
+GIB = 2**30
+
+
+class Frozen(BaseModel):
+    """A frozen record that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RankPlan(Frozen):
+    """One rank: its machine, its coordinates, its share of the model."""
+
+    rank: int
+    node: int
+    local_rank: int
+    tp: int
+    cp: int
+    ep: int
+    dp: int
+    pp: int
+    layers: list[tuple[int, int]]
+    """First layer (from 0) and number of layers of each model chunk."""
+    parameters: int
+
+
+class Memory(Frozen):
+    """First-order memory per device."""
+
+    stages: list[StageMemory]
+    largest: int
+    """Bytes on the fullest device."""
+    device: int | None
+    """Bytes a device has; None: the cluster profile does not say."""
+    fits: bool | None
+
+
+class Plan(Frozen):
+    """Everything that follows from a configuration. Data only: ranks read it, none composes again."""
+
+    config: RunConfig
+    world_size: int
+    model_parallel_size: int
+    """tensor x pipeline x context."""
+    data_parallel_size: int
+    num_microbatches: int
+    tokens_per_sample: int
+    samples: int
+    """Samples of the whole run, repeated ones counted again."""
+    tokens: int
+    """Tokens of the whole run."""
+    parameters: int
+    active_parameters: int
+    """Parameters one token meets: all, without experts."""
+    flops_per_token: float
+    flops_per_sample: int
+    flops_per_step: int
+    memory: Memory
+    time: TimeEstimate
+    ranks: list[RankPlan]
+
+    def write(self, path: Path) -> None:
+        """Write plan.json, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with open(beside, "w", encoding="utf-8") as file:
+                file.write(self.model_dump_json(indent=1) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    @classmethod
+    def read(cls, path: Path) -> "Plan":
+        """Read plan.json; UserError where it is not there or not a plan."""
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except OSError as error:
+            raise UserError(f"{path}: cannot read the plan: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "file"
+            raise UserError(f"{path}: is not a plan of this version: {where}: {first['msg']}") from error
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """The plan of a configuration; UserError, with the arithmetic, where its sections disagree."""
+    rules.check(config)
+    world, microbatches = rules.world_size(config), rules.num_microbatches(config)
+    grid = Grid.of(config.parallelism, world)
+    counts = part(config.model.family, "counts")
+    tokens = counts.tokens_per_sample(config.model, config.training)
+    flops = counts.flops_per_sample(config.model, config.training)
+    parameters = counts.parameters(config.model)
+    batch, steps = config.training.global_batch_size, config.training.steps
+    return Plan(
+        config=config,
+        world_size=world,
+        model_parallel_size=grid.tp * grid.cp * grid.pp,
+        data_parallel_size=grid.dp,
+        num_microbatches=microbatches,
+        tokens_per_sample=tokens,
+        samples=steps * batch,
+        tokens=steps * batch * tokens,
+        parameters=parameters.total,
+        active_parameters=parameters.active,
+        flops_per_token=flops / tokens,
+        flops_per_sample=flops,
+        flops_per_step=flops * batch,
+        memory=_memory(config, grid, microbatches),
+        time=estimate(config, world, microbatches, flops * batch),
+        ranks=_ranks(config, grid),
+    )
+
+
+def _memory(config: RunConfig, grid: Grid, microbatches: int) -> Memory:
+    stages = [stage_memory(config, grid, stage, microbatches) for stage in range(grid.pp)]
+    largest = max(stage.total for stage in stages)
+    gib = config.cluster.device.memory_gib
+    device = None if gib is None else int(gib * GIB)
+    return Memory(
+        stages=stages, largest=largest, device=device, fits=None if device is None else largest <= device
+    )
+
+
+def _ranks(config: RunConfig, grid: Grid) -> list[RankPlan]:
+    virtual = config.parallelism.virtual_stages
+    num_layers = part(config.model.family, "counts").num_layers(config.model)
+    layers = [
+        [
+            (span.start, len(span))
+            for span in (chunk_layers(num_layers, grid.pp, virtual, stage, chunk) for chunk in range(virtual))
+        ]
+        for stage in range(grid.pp)
+    ]
+    shards = [sum(shard.total for shard in chunk_shards(config, grid, stage)) for stage in range(grid.pp)]
+    ranks = []
+    for rank in range(grid.world_size):
+        node, local = divmod(rank, config.resources.devices_per_node)
+        at = grid.coordinates(rank)
+        ranks.append(
+            RankPlan(
+                rank=rank,
+                node=node,
+                local_rank=local,
+                tp=at.tp,
+                cp=at.cp,
+                ep=at.ep,
+                dp=at.dp,
+                pp=at.pp,
+                layers=layers[at.pp],
+                parameters=shards[at.pp],
+            )
+        )
+    return ranks

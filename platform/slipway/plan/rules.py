@@ -1,0 +1,163 @@
+"""What several sections must agree on; each broken rule is one line with its arithmetic."""
+
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.models import part
+
+
+def check(config: RunConfig) -> None:
+    """Raise UserError for the first rule a configuration breaks."""
+    _check_resources(config)
+    _check_world(config)
+    _check_batch(config)
+    _check_pipeline(config)
+    _check_overlap(config)
+    _check_schedule(config)
+    _check_steps(config)
+    _check_data(config)
+    part(config.model.family, "rules").check(config)
+
+
+def world_size(config: RunConfig) -> int:
+    """Ranks of the run: one per device."""
+    return config.resources.nodes * config.resources.devices_per_node
+
+
+def _world(config: RunConfig) -> str:
+    resources = config.resources
+    return f"world size {world_size(config)} = {resources.nodes} nodes x {resources.devices_per_node} devices"
+
+
+def _check_resources(config: RunConfig) -> None:
+    cluster, resources = config.cluster, config.resources
+    for name in ("nodes", "devices_per_node"):
+        wanted, there = getattr(resources, name), getattr(cluster, name)
+        if there is not None and wanted > there:
+            raise UserError(f"resources.{name}: {wanted} is more than the {there} of cluster {cluster.name}")
+
+
+def _check_world(config: RunConfig) -> None:
+    layout, world = config.parallelism, world_size(config)
+    tp, pp = layout.tensor_model_parallel_size, layout.pipeline_model_parallel_size
+    cp, ep = layout.context_parallel_size, layout.expert_model_parallel_size
+    if world % (tp * pp * cp):
+        raise UserError(
+            f"parallelism: {_world(config)} is not divisible by tensor {tp} x pipeline {pp} x context {cp} = "
+            f"{tp * pp * cp}"
+        )
+    replicas = world // (tp * pp)
+    if replicas % ep:
+        raise UserError(
+            f"parallelism.expert_model_parallel_size: context x data ranks {replicas} = world {world} / (tensor {tp} "
+            f"x pipeline {pp}) is not divisible by expert {ep}"
+        )
+    if layout.sequence_parallel and tp == 1:
+        raise UserError(
+            "parallelism.sequence_parallel: true has no effect with tensor_model_parallel_size 1; "
+            "set it to false or use tensor parallelism"
+        )
+
+
+def data_parallel_size(config: RunConfig) -> int:
+    """Replicas of the model, each with samples of its own: world / (tp x pp x cp)."""
+    layout = config.parallelism
+    return world_size(config) // (
+        layout.tensor_model_parallel_size * layout.pipeline_model_parallel_size * layout.context_parallel_size
+    )
+
+
+def num_microbatches(config: RunConfig) -> int:
+    """Forward passes of each replica per step."""
+    return config.training.global_batch_size // (
+        config.training.micro_batch_size * data_parallel_size(config)
+    )
+
+
+def _check_batch(config: RunConfig) -> None:
+    training, dp = config.training, data_parallel_size(config)
+    samples = training.micro_batch_size * dp
+    if training.global_batch_size % samples:
+        raise UserError(
+            f"training.global_batch_size: {training.global_batch_size} is not divisible by micro_batch_size "
+            f"{training.micro_batch_size} x data parallel {dp} = {samples} ({_world(config)})"
+        )
+
+
+def _check_pipeline(config: RunConfig) -> None:
+    layout = config.parallelism
+    pp, vp = layout.pipeline_model_parallel_size, layout.virtual_stages
+    layers = part(config.model.family, "counts").num_layers(config.model)
+    if vp > 1 and pp == 1:
+        raise UserError(
+            f"parallelism.virtual_pipeline_model_parallel_size: {vp} needs pipeline_model_parallel_size > 1, got {pp}"
+        )
+    if layers % (pp * vp):
+        chunks = f"pipeline {pp} x virtual {vp} = {pp * vp}" if vp > 1 else f"pipeline {pp}"
+        raise UserError(f"model.num_layers: {layers} layers are not divisible by {chunks} stages")
+    if vp > 1 and num_microbatches(config) % pp:
+        raise UserError(
+            f"parallelism.virtual_pipeline_model_parallel_size: the interleaved schedule needs microbatches divisible "
+            f"by pipeline {pp}, got {num_microbatches(config)} = global_batch_size "
+            f"{config.training.global_batch_size} / (micro_batch_size {config.training.micro_batch_size} x data "
+            f"parallel {data_parallel_size(config)})"
+        )
+
+
+def _check_overlap(config: RunConfig) -> None:
+    layout = config.parallelism
+    if layout.overlap_param_gather and not layout.use_distributed_optimizer:
+        raise UserError("parallelism.overlap_param_gather: true needs use_distributed_optimizer=true")
+    if layout.overlap_param_gather and not layout.overlap_grad_reduce:
+        raise UserError("parallelism.overlap_param_gather: true needs overlap_grad_reduce=true")
+
+
+def _check_schedule(config: RunConfig) -> None:
+    optimizer, steps = config.optimizer, config.training.steps
+    if optimizer.min_lr > optimizer.lr:
+        raise UserError(f"optimizer.min_lr: {optimizer.min_lr:g} is more than optimizer.lr {optimizer.lr:g}")
+    if optimizer.lr_warmup_steps >= steps:
+        raise UserError(
+            f"optimizer.lr_warmup_steps: {optimizer.lr_warmup_steps} is not below training.steps {steps}"
+        )
+    decay = optimizer.lr_wsd_decay_steps
+    if optimizer.lr_decay_style != "WSD":
+        if decay is not None:
+            raise UserError(
+                f"optimizer.lr_wsd_decay_steps: {decay} has no effect with lr_decay_style={optimizer.lr_decay_style}; "
+                "set it to null or use lr_decay_style=WSD"
+            )
+        return
+    if decay is None:
+        raise UserError(
+            "optimizer.lr_wsd_decay_steps: lr_decay_style=WSD needs it; give the steps of the last decay"
+        )
+    if optimizer.lr_warmup_steps + decay > steps:
+        raise UserError(
+            f"optimizer.lr_wsd_decay_steps: lr_warmup_steps {optimizer.lr_warmup_steps} + lr_wsd_decay_steps {decay} = "
+            f"{optimizer.lr_warmup_steps + decay} is more than training.steps {steps}"
+        )
+
+
+def _check_steps(config: RunConfig) -> None:
+    stop, steps = config.training.stop_after_step, config.training.steps
+    if stop is not None and stop > steps:
+        raise UserError(f"training.stop_after_step: {stop} is more than training.steps {steps}")
+
+
+def _check_data(config: RunConfig) -> None:
+    data = config.data
+    if not data.split[0]:
+        raise UserError(f"data.split: the training share is 0 in {list(data.split)}")
+    if config.validation.steps and not data.split[1]:
+        raise UserError(
+            f"data.split: the validation share is 0 in {list(data.split)}, but validation.steps is "
+            f"{config.validation.steps}; set validation.steps=0 or give it a share"
+        )
+    tokenizer = data.tokenizer
+    if tokenizer.kind == "file" and tokenizer.path is None:
+        raise UserError("data.tokenizer.path: kind=file needs the path of a tokenizer.json")
+    if tokenizer.kind != "file" and tokenizer.path is not None:
+        raise UserError(
+            f"data.tokenizer.path: {tokenizer.path} has no effect with data.tokenizer.kind={tokenizer.kind}; "
+            "use kind=file or set it to null"
+        )
