@@ -17,7 +17,7 @@ VERSION_BASE = "1.3"
 
 
 def conf_dir() -> Path:
-    """The folder of Hydra's groups: `slipway/conf` where installed from a wheel, `conf` of the checkout else."""
+    """The folder of Hydra's groups: `slipway/conf` of a wheel, else `conf` of the checkout."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "conf", package.parent.parent / "conf"):
         if (folder / "config.yaml").is_file():

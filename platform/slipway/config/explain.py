@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf and pydantic raise, said in one line: path, value, what is allowed, the nearest name."""
+"""What Hydra, OmegaConf and pydantic raise, in one line: path, value, what is allowed, the nearest name."""
 
 import difflib
 import re
@@ -76,6 +76,7 @@ def explain(error: Exception) -> UserError:
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
     from pydantic import ValidationError
 
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(error, ValidationError):
         return _validation(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -84,13 +85,14 @@ def explain(error: Exception) -> UserError:
         return UserError(
             f"override '{error.override}': {_one_line(str(error))}; write key=value, +key=value or ~key"
         )
-    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if not isinstance(cause, OmegaConfBaseException):
+        return UserError(_one_line(str(error)))
     if isinstance(cause, MissingMandatoryValue):
         path = cause.full_key or ""
         return UserError(f"{path}: is missing and has no default; give {path}=...")
-    if isinstance(cause, OmegaConfBaseException) and "not in struct" in str(cause):
+    if "not in struct" in str(cause):
         return _unknown(tuple((cause.full_key or str(cause.key)).split(".")), "")
-    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+    if cause.full_key:
         return UserError(f"{cause.full_key}: {_one_line(str(cause))}")
     return UserError(_one_line(str(error)))
 
@@ -105,7 +107,7 @@ def _one_line(text: str) -> str:
     return re.sub(r"\s+", " ", "; ".join(kept)).replace("\x1b", "")
 
 
-def _missing_choice(file: str, options: list[str], text: str) -> UserError:
+def _missing_choice(file: str, options: Iterable[str], text: str) -> UserError:
     group, _, choice = file.removesuffix(".yaml").rpartition("/")
     if not group:
         return UserError(_one_line(text))

@@ -5,9 +5,18 @@ sections (layout against world, heads against TP) is checked by slipway.plan.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from slipway.models.gpt.config import GPTConfig
 
@@ -17,21 +26,32 @@ Model = GPTConfig  # a union by `family` once there is a second one
 class Section(BaseModel):
     """A frozen section of the configuration that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("must name a folder")
+    return value
+
+
+Folder = Annotated[Path, BeforeValidator(_not_empty)]
 
 
 class Run(Section):
     """Identity of the run: survives the chain of jobs."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+-]*$", max_length=200)
-    dir: Path = Field(description="Holds plan.json, metrics.jsonl and checkpoints/.")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+-]*$", max_length=200, description="Letters, digits and ._=,+-"
+    )
+    dir: Folder = Field(description="Holds plan.json, metrics.jsonl and checkpoints/.")
 
 
 class Resources(Section):
     """The machines: world size is nodes x devices_per_node."""
 
-    nodes: PositiveInt = 1
-    devices_per_node: PositiveInt = 1
+    nodes: PositiveInt = Field(default=1, description="Machines.")
+    devices_per_node: PositiveInt = Field(default=1, description="Ranks per node, one per device.")
 
 
 class Training(Section):
@@ -39,22 +59,28 @@ class Training(Section):
 
     steps: PositiveInt = Field(description="Optimizer steps of the whole run.")
     stop_after_step: PositiveInt | None = Field(
-        None, description="End this segment early: checkpoint after this step and stop; the schedule stays."
+        default=None,
+        description="End this segment early: checkpoint after this step and stop; the schedule stays.",
     )
     global_batch_size: PositiveInt = Field(description="Samples per optimizer step, over all ranks.")
     micro_batch_size: PositiveInt = Field(description="Samples per forward pass of one model replica.")
     sequence_length: PositiveInt = Field(description="Tokens per sample.")
-    seed: NonNegativeInt = 1234
-    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: NonNegativeInt = Field(
+        default=1234, description="Of the initial weights, the data order and dropout."
+    )
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="Of parameters and activations.")
     recompute: Literal["none", "selective", "full"] = Field(
-        "none", description="Activations computed again in the backward pass: of core attention, or of whole layers."
+        default="none",
+        description="Activations computed again in the backward pass: of core attention, or of whole layers.",
     )
 
 
 class Validation(Section):
     """Loss on the validation split."""
 
-    interval: NonNegativeInt = Field(description="Steps between validations; 0: only before and after training.")
+    interval: NonNegativeInt = Field(
+        description="Steps between validations; 0: only before and after training."
+    )
     steps: NonNegativeInt = Field(description="Global batches per validation; 0: none.")
 
 
@@ -67,18 +93,30 @@ class Checkpoint(Section):
 class Parallelism(Section):
     """The layout. Ranks are ordered tp-cp-ep-dp-pp (tp fastest), as in Megatron-core."""
 
-    tensor_model_parallel_size: PositiveInt = 1
-    pipeline_model_parallel_size: PositiveInt = 1
-    virtual_pipeline_model_parallel_size: PositiveInt | None = Field(
-        None, description="Model chunks per pipeline rank (interleaved 1F1B schedule); null or 1: not interleaved."
+    tensor_model_parallel_size: PositiveInt = Field(default=1, description="Ranks that share each layer.")
+    pipeline_model_parallel_size: PositiveInt = Field(
+        default=1, description="Ranks that share the layers out."
     )
-    context_parallel_size: PositiveInt = 1
-    expert_model_parallel_size: PositiveInt = 1
-    sequence_parallel: bool = False
-    use_distributed_optimizer: bool = False
-    overlap_grad_reduce: bool = Field(False, description="Reduce gradients while the backward pass runs.")
+    virtual_pipeline_model_parallel_size: PositiveInt | None = Field(
+        default=None,
+        description="Model chunks per pipeline rank (interleaved 1F1B schedule); null or 1: not interleaved.",
+    )
+    context_parallel_size: PositiveInt = Field(default=1, description="Ranks that share each sequence.")
+    expert_model_parallel_size: PositiveInt = Field(
+        default=1, description="Ranks that share the experts out."
+    )
+    sequence_parallel: bool = Field(
+        default=False, description="Split what lies between the tensor-parallel regions along the sequence."
+    )
+    use_distributed_optimizer: bool = Field(
+        default=False, description="Split the optimizer's states over the data-parallel ranks."
+    )
+    overlap_grad_reduce: bool = Field(
+        default=False, description="Reduce gradients while the backward pass runs."
+    )
     overlap_param_gather: bool = Field(
-        False, description="Gather parameters while the forward pass runs (distributed optimizer only)."
+        default=False,
+        description="Gather parameters while the forward pass runs (distributed optimizer only).",
     )
 
     @property
@@ -90,51 +128,68 @@ class Parallelism(Section):
 class Optimizer(Section):
     """AdamW and its schedule. Biases and norms are not decayed."""
 
-    name: Literal["adamw"] = "adamw"
+    name: Literal["adamw"] = Field(default="adamw", description="The algorithm.")
     lr: PositiveFloat = Field(description="Peak learning rate.")
-    min_lr: NonNegativeFloat = Field(0.0, description="Learning rate at the end of the decay.")
-    lr_warmup_steps: NonNegativeInt = Field(0, description="Steps of linear warm-up from zero.")
-    lr_decay_style: Literal["constant", "linear", "cosine", "WSD"] = "cosine"
-    lr_wsd_decay_steps: PositiveInt | None = Field(None, description="Last steps, in which WSD decays.")
-    weight_decay: NonNegativeFloat = 0.1
-    beta1: float = Field(0.9, ge=0.0, lt=1.0)
-    beta2: float = Field(0.95, ge=0.0, lt=1.0)
-    eps: PositiveFloat = 1e-8
-    clip_grad: NonNegativeFloat = Field(1.0, description="Largest global gradient norm; 0: no clipping.")
+    min_lr: NonNegativeFloat = Field(default=0.0, description="Learning rate at the end of the decay.")
+    lr_warmup_steps: NonNegativeInt = Field(default=0, description="Steps of linear warm-up from zero.")
+    lr_decay_style: Literal["constant", "linear", "cosine", "WSD"] = Field(
+        default="cosine", description="Shape of the decay; WSD: warm-up, stable, decay."
+    )
+    lr_wsd_decay_steps: PositiveInt | None = Field(
+        default=None, description="Last steps, in which WSD decays."
+    )
+    weight_decay: NonNegativeFloat = Field(default=0.1, description="Decoupled, times the learning rate.")
+    beta1: float = Field(default=0.9, ge=0.0, lt=1.0, description="Decay of the first moment.")
+    beta2: float = Field(default=0.95, ge=0.0, lt=1.0, description="Decay of the second moment.")
+    eps: PositiveFloat = Field(default=1e-8, description="Added to the root of the second moment.")
+    clip_grad: NonNegativeFloat = Field(
+        default=1.0, description="Largest global gradient norm; 0: no clipping."
+    )
 
 
 class Tokenizer(Section):
     """How text becomes tokens."""
 
     kind: Literal["bpe", "byte", "file"] = Field(
-        "bpe", description="bpe: trained on the sources; byte: UTF-8 bytes and an end mark; file: a tokenizer.json."
+        default="bpe",
+        description="bpe: trained on the sources; byte: UTF-8 bytes and an end mark; file: a tokenizer.json.",
     )
-    vocab_size: PositiveInt = Field(8192, description="Entries to train (bpe).")
-    path: Path | None = Field(None, description="tokenizer.json to use (file).")
-    end_of_document: str = Field("<|endoftext|>", description="Token put after each document (file, bpe).")
+    vocab_size: PositiveInt = Field(default=8192, description="Entries to train (bpe).")
+    path: Path | None = Field(default=None, description="tokenizer.json to use (file).")
+    end_of_document: str = Field(
+        default="<|endoftext|>", description="Token put after each document (file, bpe)."
+    )
 
 
 class Source(Section):
     """One source of documents."""
 
     inputs: list[str] = Field(
-        min_length=1, description="Files or folders; `stdlib` is the source code of Python's standard library."
+        min_length=1,
+        description="Files or folders; `stdlib` is the source code of Python's standard library.",
     )
-    text_key: str = Field("text", description="Field (JSON lines) or column (Parquet) that holds the text.")
-    weight: PositiveFloat = Field(1.0, description="Share of the samples drawn from this source, relative.")
+    text_key: str = Field(
+        default="text", description="Field (JSON lines) or column (Parquet) that holds the text."
+    )
+    weight: PositiveFloat = Field(
+        default=1.0, description="Share of the samples drawn from this source, relative."
+    )
+
+
+SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
 class Data(Section):
     """Text sources, prepared by `slipway data` into dir, read by training."""
 
     name: str
-    dir: Path = Field(description="Holds tokenizer.json, manifest.json and SOURCE.bin/.idx of each source.")
+    dir: Folder = Field(description="Holds tokenizer.json, manifest.json and SOURCE.bin/.idx of each source.")
     tokenizer: Tokenizer = Tokenizer()
-    sources: dict[str, Source] = Field(min_length=1)
+    sources: dict[SourceName, Source] = Field(min_length=1, description="By name; the name is their files'.")
     split: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
-        (0.98, 0.01, 0.01), description="Shares of the documents for training, validation and test."
+        default=(0.98, 0.01, 0.01), description="Shares of the documents for training, validation and test."
     )
-    workers: PositiveInt | None = Field(None, description="Processes; null: one per core.")
+    workers: PositiveInt | None = Field(default=None, description="Processes; null: one per core.")
 
 
 class Wandb(Section):
@@ -148,7 +203,7 @@ class Wandb(Section):
 class Logging(Section):
     """metrics.jsonl is always written; these are its mirrors."""
 
-    interval: PositiveInt = Field(1, description="Steps between progress lines on the console.")
+    interval: PositiveInt = Field(default=1, description="Steps between progress lines on the console.")
     tensorboard: bool = False
     wandb: Wandb = Wandb()
 
@@ -158,28 +213,44 @@ class Device(Section):
 
     kind: Literal["cpu", "cuda"] = "cpu"
     name: str = "CPU"
-    memory_gib: PositiveFloat | None = Field(None, description="Memory of one device, GiB; null: not known.")
-    peak_tflops_bf16: PositiveFloat | None = Field(None, description="Dense bf16 peak, TFLOP/s; null: measured.")
-    peak_tflops_fp32: PositiveFloat | None = Field(None, description="fp32 peak, TFLOP/s; null: measured.")
+    memory_gib: PositiveFloat | None = Field(
+        default=None, description="Memory of one device, GiB; null: not known."
+    )
+    peak_tflops_bf16: PositiveFloat | None = Field(
+        default=None, description="Dense bf16 peak, TFLOP/s; null: measured."
+    )
+    peak_tflops_fp32: PositiveFloat | None = Field(
+        default=None, description="fp32 peak, TFLOP/s; null: measured."
+    )
 
 
 class Network(Section):
     """Links, for the estimate of time."""
 
-    intra_node_gb_per_s: PositiveFloat | None = Field(None, description="Per device and direction, GB/s.")
-    inter_node_gb_per_s: PositiveFloat | None = Field(None, description="Per device and direction, GB/s.")
+    intra_node_gb_per_s: PositiveFloat | None = Field(
+        default=None, description="Per device and direction, GB/s."
+    )
+    inter_node_gb_per_s: PositiveFloat | None = Field(
+        default=None, description="Per device and direction, GB/s."
+    )
 
 
 class Cluster(Section):
-    """A site's profile: data, no code. `unverified` names the fields nobody has checked on the site."""
+    """A site's profile: data, no code."""
 
     name: str
     device: Device = Device()
     network: Network = Network()
-    nodes: PositiveInt | None = Field(None, description="Nodes of the machine; null: no limit.")
-    devices_per_node: PositiveInt | None = Field(None, description="Devices of a node; null: no limit.")
-    expected_mfu: float = Field(0.35, gt=0.0, le=1.0, description="Share of the peak the time estimate assumes.")
-    unverified: list[str] = []
+    nodes: PositiveInt | None = Field(default=None, description="Nodes of the machine; null: no limit.")
+    devices_per_node: PositiveInt | None = Field(
+        default=None, description="Devices of a node; null: no limit."
+    )
+    expected_mfu: float = Field(
+        default=0.35, gt=0.0, le=1.0, description="Share of the peak the time estimate assumes."
+    )
+    unverified: list[str] = Field(
+        default=[], description="Fields of this profile that nobody has checked on the site."
+    )
 
 
 class RunConfig(Section):

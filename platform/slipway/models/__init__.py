@@ -6,6 +6,7 @@ config       the pydantic model of conf/model/*.yaml, with the literal field `fa
 counts       pure Python: num_layers, tokens_per_sample, parameters, stage_parameters, flops_per_sample
 activations  pure Python: layer_bytes, first_stage_bytes, last_stage_bytes
 rules        pure Python: check(config) raises UserError for what this family cannot do
+data         pure Python: make_ready(config, prepare) sees to it that what it trains on is there
 model        torch: how stages are built, what a batch is, its loss
 """
 

@@ -11,8 +11,11 @@ class Parameters(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """Parameters that one rank holds for some layers: replicated over data parallel x context parallel
-    ranks (`dense`), or over expert-data-parallel ranks (`expert`)."""
+    """Parameters that one rank holds for some layers.
+
+    `dense` are replicated over data-parallel x context-parallel ranks, `expert` over expert-data-parallel
+    ones.
+    """
 
     dense: int
     expert: int

@@ -26,8 +26,11 @@ def pipeline_bubble(stages: int, virtual_stages: int, microbatches: int) -> floa
 
 
 def recompute_factor(recompute: str) -> float:
-    """Operations done per operation counted: full recomputation runs the forward pass twice (4/3, arXiv
-    2104.04473); the selective one's share is small and left out."""
+    """Operations done per operation counted.
+
+    Full recomputation runs the forward pass twice: 4/3 (arXiv 2104.04473). The selective one's share is small
+    and left out.
+    """
     return 4 / 3 if recompute == "full" else 1.0
 
 

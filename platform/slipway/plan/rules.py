@@ -48,8 +48,8 @@ def _check_world(config: RunConfig) -> None:
     replicas = world // (tp * pp)
     if replicas % ep:
         raise UserError(
-            f"parallelism.expert_model_parallel_size: context x data ranks {replicas} = world {world} / (tensor {tp} "
-            f"x pipeline {pp}) is not divisible by expert {ep}"
+            f"parallelism.expert_model_parallel_size: context x data ranks {replicas} = world {world} / "
+            f"(tensor {tp} x pipeline {pp}) is not divisible by expert {ep}"
         )
     if layout.sequence_parallel and tp == 1:
         raise UserError(
@@ -89,17 +89,18 @@ def _check_pipeline(config: RunConfig) -> None:
     layers = part(config.model.family, "counts").num_layers(config.model)
     if vp > 1 and pp == 1:
         raise UserError(
-            f"parallelism.virtual_pipeline_model_parallel_size: {vp} needs pipeline_model_parallel_size > 1, got {pp}"
+            f"parallelism.virtual_pipeline_model_parallel_size: {vp} needs pipeline_model_parallel_size > 1, "
+            f"got {pp}"
         )
     if layers % (pp * vp):
         chunks = f"pipeline {pp} x virtual {vp} = {pp * vp}" if vp > 1 else f"pipeline {pp}"
         raise UserError(f"model.num_layers: {layers} layers are not divisible by {chunks} stages")
     if vp > 1 and num_microbatches(config) % pp:
         raise UserError(
-            f"parallelism.virtual_pipeline_model_parallel_size: the interleaved schedule needs microbatches divisible "
-            f"by pipeline {pp}, got {num_microbatches(config)} = global_batch_size "
-            f"{config.training.global_batch_size} / (micro_batch_size {config.training.micro_batch_size} x data "
-            f"parallel {data_parallel_size(config)})"
+            "parallelism.virtual_pipeline_model_parallel_size: the interleaved schedule needs microbatches "
+            f"divisible by pipeline {pp}, got {num_microbatches(config)} = global_batch_size "
+            f"{config.training.global_batch_size} / (micro_batch_size {config.training.micro_batch_size} x "
+            f"data parallel {data_parallel_size(config)})"
         )
 
 
@@ -123,8 +124,8 @@ def _check_schedule(config: RunConfig) -> None:
     if optimizer.lr_decay_style != "WSD":
         if decay is not None:
             raise UserError(
-                f"optimizer.lr_wsd_decay_steps: {decay} has no effect with lr_decay_style={optimizer.lr_decay_style}; "
-                "set it to null or use lr_decay_style=WSD"
+                f"optimizer.lr_wsd_decay_steps: {decay} has no effect with "
+                f"lr_decay_style={optimizer.lr_decay_style}; set it to null or use lr_decay_style=WSD"
             )
         return
     if decay is None:
@@ -133,8 +134,8 @@ def _check_schedule(config: RunConfig) -> None:
         )
     if optimizer.lr_warmup_steps + decay > steps:
         raise UserError(
-            f"optimizer.lr_wsd_decay_steps: lr_warmup_steps {optimizer.lr_warmup_steps} + lr_wsd_decay_steps {decay} = "
-            f"{optimizer.lr_warmup_steps + decay} is more than training.steps {steps}"
+            f"optimizer.lr_wsd_decay_steps: lr_warmup_steps {optimizer.lr_warmup_steps} + "
+            f"lr_wsd_decay_steps {decay} = {optimizer.lr_warmup_steps + decay} is more than training.steps {steps}"
         )
 
 

@@ -1,11 +1,13 @@
 """Memory of a GPT's activations, first order. Pure Python.
 
 Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models" (arXiv 2205.05198),
-section 4: a layer keeps s b h (34 + 5 a s / h) bytes in 16 bits with dropout. The same inventory is taken here
-tensor by tensor, so that it also holds for fp32, grouped queries, gated MLPs, experts, and no dropout; with the
-paper's model and attention_dropout > 0 it gives the paper's numbers. Fused attention
-(scaled_dot_product_attention) keeps one fp32 number per row instead of the s x s terms and is what is assumed,
-with or without recomputation, except where attention dropout is on, whose fall-back keeps the square.
+section 4: a layer keeps s b h (34 + 5 a s / h) bytes in 16 bits with dropout. The same inventory is taken
+here tensor by tensor, so that it also holds for fp32, grouped queries, gated MLPs, experts, and no dropout;
+with the paper's model and dropout it gives the paper's numbers.
+
+Without attention dropout, a fused attention (scaled_dot_product_attention) is assumed, which never keeps the
+s x s terms: one fp32 number per row and head stands for them. With attention dropout the unfused one is
+assumed, which keeps them unless they are recomputed.
 """
 
 from slipway.config.schema import Parallelism, Training
@@ -31,8 +33,8 @@ def layer_bytes(model: GPTConfig, training: Training, layout: Parallelism) -> in
     if training.recompute == "full":
         return tokens * hidden * size // outside  # the layer's input alone
 
-    # Between the tensor-parallel regions, split only by sequence parallelism: inputs of two norms, of QKV and of
-    # the MLP; one byte per element of two dropout masks.
+    # Between the tensor-parallel regions, split only by sequence parallelism: inputs of two norms, of QKV and
+    # of the MLP; one byte per element of two dropout masks.
     between = hidden * size * 4 + (2 * hidden if model.hidden_dropout else 0)
     # Inside, split by tensor parallelism: Q, K, V, and the projection's input.
     width = attention_width(model)
@@ -63,8 +65,10 @@ def first_stage_bytes(model: GPTConfig, training: Training, layout: Parallelism)
 
 
 def last_stage_bytes(model: GPTConfig, training: Training, layout: Parallelism) -> int:
-    """Bytes the output layer keeps of one microbatch: inputs of the final norm and of the output layer, logits
-    and their softmax in fp32."""
+    """Bytes the output layer keeps of one microbatch.
+
+    These are the inputs of the final norm and of the output layer, the logits, and their softmax in fp32.
+    """
     size, tp = element_bytes(training), layout.tensor_model_parallel_size
     outside = tp if layout.sequence_parallel else 1
     tokens = tokens_per_rank(training, layout)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 class GPTConfig(BaseModel):
     """Decoder-only transformer. Sizes left out (null) follow from the others as in Megatron-core."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     family: Literal["gpt"] = "gpt"
     name: str = Field(description="Name of the preset, used in default run names.")
@@ -16,35 +16,43 @@ class GPTConfig(BaseModel):
     hidden_size: PositiveInt
     num_attention_heads: PositiveInt
     num_query_groups: PositiveInt | None = Field(
-        None, description="Key/value heads (grouped-query attention); null: as many as attention heads."
+        default=None,
+        description="Key/value heads (grouped-query attention); null: as many as attention heads.",
     )
     kv_channels: PositiveInt | None = Field(
-        None, description="Size of one head; null: hidden_size / num_attention_heads."
+        default=None, description="Size of one head; null: hidden_size / num_attention_heads."
     )
-    ffn_hidden_size: PositiveInt | None = Field(None, description="Width of the MLP; null: 4 x hidden_size.")
+    ffn_hidden_size: PositiveInt | None = Field(
+        default=None, description="Width of the MLP; null: 4 x hidden_size."
+    )
     vocab_size: PositiveInt = Field(description="Entries of the tokenizer's vocabulary.")
     make_vocab_size_divisible_by: PositiveInt = Field(
-        128, description="The embedding table is padded to a multiple of this, for every layout alike."
+        default=128,
+        description="The embedding table is padded to a multiple of this, for every layout alike.",
     )
     max_position_embeddings: PositiveInt = Field(description="Longest sequence, in tokens.")
     position_embedding_type: Literal["learned_absolute", "rope"] = "learned_absolute"
     rotary_base: PositiveInt = 10000
     rope_scaling_factor: PositiveFloat | None = Field(
-        None, description="Llama 3.1 long-context scaling of the rotary frequencies; null: none."
+        default=None, description="Llama 3.1 long-context scaling of the rotary frequencies; null: none."
     )
     normalization: Literal["LayerNorm", "RMSNorm"] = "LayerNorm"
     norm_epsilon: PositiveFloat = 1e-5
     activation: Literal["gelu", "swiglu"] = "gelu"
-    add_bias_linear: bool = Field(True, description="Biases in the linear layers (GPT-3: yes, Llama: no).")
-    untie_embeddings_and_output_weights: bool = Field(
-        False, description="Whether the output layer has weights of its own."
+    add_bias_linear: bool = Field(
+        default=True, description="Biases in the linear layers (GPT-3: yes, Llama: no)."
     )
-    hidden_dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    attention_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    untie_embeddings_and_output_weights: bool = Field(
+        default=False, description="Whether the output layer has weights of its own."
+    )
+    hidden_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     init_method_std: PositiveFloat = 0.02
-    num_moe_experts: PositiveInt | None = Field(None, description="Experts per layer; null: a dense MLP.")
+    num_moe_experts: PositiveInt | None = Field(
+        default=None, description="Experts per layer; null: a dense MLP."
+    )
     moe_router_topk: PositiveInt = 2
-    moe_aux_loss_coeff: float = Field(0.01, ge=0.0)
+    moe_aux_loss_coeff: float = Field(default=0.01, ge=0.0)
 
     @property
     def head_size(self) -> int:

@@ -99,11 +99,11 @@ def matmul_weights(model: GPTConfig) -> int:
 def flops_per_sample(model: GPTConfig, training: Training) -> int:
     """Floating-point operations of one sample, forward and backward, recomputation not counted.
 
-    A matrix multiplication costs 2 operations per weight and token forward and twice that backward: 6 (Narayanan
-    et al. 2021, arXiv 2104.04473, appendix). Attention's two products with the whole s x s square, causal or not,
-    cost 12 x layers x width x s per token (Chowdhery et al. 2022, PaLM, arXiv 2204.02311, appendix B). Norms,
-    activations, softmax and the embedding's look-up are not counted. For h x h attention and a 4h MLP this is
-    72 s l h^2 (1 + s/(6h) + V/(12lh)), the paper's F for one sample without its recomputation.
+    A matrix multiplication costs 2 operations per weight and token forward and twice that backward: 6
+    (Narayanan et al. 2021, arXiv 2104.04473, appendix). Attention's two products over the whole s x s square,
+    causal or not, cost 12 x layers x width x s per token (Chowdhery et al. 2022, PaLM, arXiv 2204.02311,
+    appendix B). Norms, activations, softmax and the embedding's look-up are not counted. For h x h attention
+    and a 4h MLP this is 72 s l h^2 (1 + s/(6h) + V/(12lh)): the first paper's F without recomputation.
     """
     tokens = training.sequence_length
     per_token = 6 * matmul_weights(model) + 12 * model.num_layers * attention_width(model) * tokens

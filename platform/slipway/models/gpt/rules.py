@@ -1,4 +1,4 @@
-"""What a GPT demands of the sections around it, each broken rule one line with its arithmetic. Pure Python."""
+"""What a GPT demands of the sections around it; each broken rule is one line with its arithmetic."""
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -17,8 +17,8 @@ def check(config: RunConfig) -> None:
 def _divides(config_path: str, value: int, meaning: str, by_path: str, by: int) -> None:
     if value % by:
         raise UserError(
-            f"{config_path}: {meaning} {value} is not divisible by {by_path} {by} ({value} = {value // by} x {by} + "
-            f"{value % by})"
+            f"{config_path}: {meaning} {value} is not divisible by {by_path} {by} "
+            f"({value} = {value // by} x {by} + {value % by})"
         )
 
 
@@ -48,7 +48,8 @@ def _check_model(config: RunConfig) -> None:
         raise UserError(f"model.kv_channels: rotary embedding needs an even head size, got {model.head_size}")
     if model.num_moe_experts and model.moe_router_topk > model.num_moe_experts:
         raise UserError(
-            f"model.moe_router_topk: {model.moe_router_topk} is more than num_moe_experts {model.num_moe_experts}"
+            f"model.moe_router_topk: {model.moe_router_topk} is more than num_moe_experts "
+            f"{model.num_moe_experts}"
         )
 
 
@@ -89,14 +90,15 @@ def _check_sequence(config: RunConfig) -> None:
         )
     if cp > 1 and length % (2 * cp):
         raise UserError(
-            f"training.sequence_length: {length} is not divisible by 2 x parallelism.context_parallel_size {cp} = "
-            f"{2 * cp} (each rank takes two chunks)"
+            f"training.sequence_length: {length} is not divisible by 2 x parallelism.context_parallel_size "
+            f"{cp} = {2 * cp} (each rank takes two chunks)"
         )
     if layout.sequence_parallel and (length // cp) % tp:
         share = f"{length} / context_parallel_size {cp} = {length // cp}" if cp > 1 else f"{length}"
         raise UserError(
-            f"training.sequence_length: {share} is not divisible by parallelism.tensor_model_parallel_size {tp}, "
-            f"as sequence_parallel needs ({length // cp} = {length // cp // tp} x {tp} + {length // cp % tp})"
+            f"training.sequence_length: {share} is not divisible by parallelism.tensor_model_parallel_size "
+            f"{tp}, as sequence_parallel needs "
+            f"({length // cp} = {length // cp // tp} x {tp} + {length // cp % tp})"
         )
 
 
