@@ -1,0 +1,48 @@
+"""Shell completion: verbs first, then the verb's options, then Hydra's groups and keys."""
+
+import os
+from collections.abc import Sequence
+
+from slipway import usage
+from slipway.errors import EXIT_DONE
+
+OPTIONS = {"plan": ("--json", "--ranks"), "train": ("--plan", "--dry-run")}
+HYDRA_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--config-dir", "--help")
+
+
+def complete(words: Sequence[str]) -> int:
+    """Answer `slipway -sc install|uninstall|query=SHELL`; the query's line is in COMP_LINE, as Hydra has it."""
+    from slipway.config.hydra_app import run
+
+    query = next((word for word in words if word.startswith("query=")), None)
+    if query is not None:
+        line = os.environ.get("COMP_LINE", "")
+        choices = own_choices(line)
+        if choices is not None:
+            print(("\n" if query == "query=fish" else " ").join(choices))
+            return EXIT_DONE
+        os.environ["COMP_LINE"] = without_verb(line)
+    return run(words, lambda config: EXIT_DONE)
+
+
+def own_choices(line: str) -> list[str] | None:
+    """Completions of verbs and options for a command line; None where Hydra knows better."""
+    words = line.split()
+    word = "" if line.endswith(" ") or not words else words[-1]
+    before = words[1:] if not word else words[1:-1]
+    if not before:
+        return [verb for verb in usage.VERBS if verb.startswith(word)]
+    if before[0] == "bench":
+        return []
+    if word.startswith("-"):
+        options = (*OPTIONS.get(before[0], ()), *HYDRA_OPTIONS)
+        return [option for option in options if option.startswith(word)]
+    return None
+
+
+def without_verb(line: str) -> str:
+    """The line as Hydra's completion understands it: no verb, none of the verb's own options."""
+    program, *words = line.split()
+    kept = [word for word in words[1:] if not word.startswith("-")]
+    tail = " " if line.endswith(" ") else ""
+    return " ".join([program, *kept]) + (tail or ("" if kept else " "))

@@ -1,0 +1,86 @@
+"""Hydra's own application around a task: overrides, sweeps, --cfg, --info. Hydra composes and writes nothing."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir, validate
+from slipway.config.explain import CompositionErrors, explain
+from slipway.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from slipway.config.schema import RunConfig
+
+Task = Callable[["RunConfig"], int]
+
+
+def run(words: Sequence[str], task: Task) -> int:
+    """Run `task` on the configuration that the command line composes, or do what Hydra's options ask.
+
+    Args:
+        words: The command line without the verb and its own options.
+        task: Called once, or once per job of a sweep. Returns an exit code.
+    """
+    arguments = _parse(words)
+    if arguments.multirun:
+        from slipway.config.sweep import Sweep
+
+        sweep = Sweep(task, arguments.overrides)
+        with tempfile.TemporaryDirectory(prefix="slipway-sweep-") as folder:
+            # Hydra keeps a record of every sweep; ours are the run directories.
+            kept = any(word.startswith("hydra.sweep.dir=") for word in arguments.overrides)
+            _call_hydra([*words, *([] if kept else [f"hydra.sweep.dir='{folder}'"])], sweep.job)
+        return sweep.finish()
+
+    outcome: list[int | Exception] = []
+
+    def job(composed: "DictConfig") -> None:
+        # Hydra prints and wraps what a job raises: carry it past Hydra instead.
+        try:
+            outcome.append(task(validate(composed)))
+        except Exception as error:
+            outcome.append(error)
+
+    _call_hydra(words, job)
+    if outcome and isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return int(outcome[0]) if outcome else EXIT_DONE  # type: ignore[arg-type]
+
+
+def _parse(words: Sequence[str]):  # noqa: ANN202
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+
+    def error(message: str) -> NoReturn:
+        raise UserError(message)
+
+    parser.error = error  # type: ignore[method-assign]
+    return parser.parse_args(list(words))
+
+
+def _call_hydra(words: Sequence[str], job: Callable[["DictConfig"], None]) -> None:
+    import hydra
+
+    kept_argv, sys.argv = sys.argv, ["slipway", *words]
+    kept_full, os.environ["HYDRA_FULL_ERROR"] = os.environ.get("HYDRA_FULL_ERROR"), "1"  # raise, do not print
+    try:
+        hydra.main(version_base=VERSION_BASE, config_path=str(conf_dir()), config_name=CONFIG_NAME)(job)()
+    except UserError:
+        raise
+    except CompositionErrors() as error:
+        raise explain(error) from error
+    except SystemExit as leaving:
+        # Hydra leaves so after --hydra-help (0) and where --package names nothing (1, told on stderr).
+        if leaving.code:
+            raise SystemExit(EXIT_USER_ERROR) from leaving
+    finally:
+        sys.argv = kept_argv
+        if kept_full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = kept_full

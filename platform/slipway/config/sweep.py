@@ -1,0 +1,97 @@
+"""Sweeps (`-m`): every job is a run with a name and a directory of its own; one that fails stops no other."""
+
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from slipway.config.compose import validate
+from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from slipway.config.schema import RunConfig
+
+
+class Sweep:
+    """The jobs of one sweep, as Hydra's launcher calls them one after another."""
+
+    def __init__(self, task: "Callable[[RunConfig], int]", overrides: Sequence[str]) -> None:
+        self._task = task
+        self._fixed = _fixed(overrides)
+        self._folders: dict[str, int] = {}
+        self._failed: list[tuple[int, int]] = []
+        self._jobs = 0
+
+    def job(self, composed: "DictConfig") -> None:
+        """Run one job; what goes wrong is told here, and the next job runs."""
+        from hydra.core.hydra_config import HydraConfig
+
+        hydra = HydraConfig.get()
+        number, overrides = hydra.job.num, list(hydra.overrides.task)
+        self._jobs += 1
+        swept = [word for word in overrides if word.partition("=")[0] not in self._fixed]
+        print(f"job {number}: {' '.join(swept)}", file=sys.stderr)
+        try:
+            code = self._task(self._configure(composed, swept, number))
+        except UserError as error:
+            print(f"slipway: job {number}: {' '.join(str(error).split())}", file=sys.stderr)
+            code = EXIT_USER_ERROR
+        except Exception:
+            traceback.print_exc()
+            code = EXIT_FAULT
+        if code != EXIT_DONE:
+            self._failed.append((number, code))
+
+    def finish(self) -> int:
+        """Report on the whole sweep; the exit code of the first job that failed."""
+        if not self._failed:
+            return EXIT_DONE
+        numbers = ", ".join(str(number) for number, _ in self._failed)
+        print(f"slipway: {len(self._failed)} of {self._jobs} jobs failed: {numbers}", file=sys.stderr)
+        return self._failed[0][1]
+
+    def _configure(self, composed: "DictConfig", swept: Sequence[str], number: int) -> "RunConfig":
+        from omegaconf import OmegaConf
+
+        folder = str(OmegaConf.to_container(composed.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
+        if swept and "run.dir" in self._fixed and "${" not in folder:
+            raise UserError(
+                f"run.dir: every job of the sweep would write into {folder}; "
+                "leave it out, sweep it too, or put ${run.name} into it"
+            )
+        composed.run.name = run_name(str(composed.run.name), swept, number)
+        config = validate(composed)
+        used = self._folders.setdefault(str(config.run.dir), number)
+        if used != number:
+            raise UserError(f"run.dir: {config.run.dir} is already the directory of job {used}")
+        return config
+
+
+def run_name(base: str, swept: Sequence[str], number: int) -> str:
+    """Name of a job's run: the base and what the sweep varies, by the last part of each key."""
+    parts = [word for word in swept if word.partition("=")[0] not in ("run.name", "run.dir")]
+    shown = ",".join(_shown(word) for word in parts)
+    name = f"{base},{shown}" if shown else base
+    return name if len(name) <= 200 else f"{base},job={number}"
+
+
+def _shown(override: str) -> str:
+    key, _, value = override.partition("=")
+    short = f"{key.rpartition('.')[2]}={value}"
+    return re.sub(r"[^A-Za-z0-9._=,+-]+", "-", short).strip("-+")
+
+
+def _fixed(overrides: Sequence[str]) -> set[str]:
+    """Keys that the command line sets to one value for all jobs."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from slipway.config.explain import CompositionErrors, explain
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except CompositionErrors() as error:
+        raise explain(error) from error
+    return {override.get_key_element() for override in parsed if not override.is_sweep_override()}

@@ -1,0 +1,153 @@
+"""The Plan for people."""
+
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+from slipway.plan.memory import StageMemory
+from slipway.plan.plan import GIB, Plan, RankPlan
+
+T = TypeVar("T")
+
+
+def show(plan: Plan, ranks: int | None = 32, console: Console | None = None) -> None:
+    """Print summary, memory by stage, and ranks (at most `ranks` rows, the middle left out; None: all)."""
+    # Wide enough for every table where the output is not a terminal.
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120
+    console.print(_summary(plan))
+    console.print(_memory(plan))
+    console.print(_ranks(plan, ranks))
+
+
+def quantity(value: float, unit: str = "") -> str:
+    """A number with three significant digits and an SI prefix: 1.25 G."""
+    if value == 0:
+        return f"0 {unit}".strip()
+    power = min(max(int(math.floor(math.log10(abs(value)) / 3)), 0), 8)
+    if float(f"{value / 1000**power:.3g}") >= 1000 and power < 8:
+        power += 1
+    prefix = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"][power]
+    return f"{value / 1000**power:.3g} {prefix}{unit}".strip()
+
+
+def size(value: int) -> str:
+    """Bytes as GiB, or as MiB below one."""
+    return f"{value / GIB:.2f} GiB" if value >= GIB else f"{value / 2**20:.1f} MiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or hours from one on."""
+    return f"{seconds:.3g} s" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
+
+
+def _summary(plan: Plan) -> Table:
+    table = _table(f"Plan of {plan.config.run.name}")
+    table.add_column("what")
+    table.add_column("value", overflow="fold")
+    for name, value in _summary_rows(plan):
+        table.add_row(name, value)
+    return table
+
+
+def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
+    config = plan.config
+    layout, training, resources = config.parallelism, config.training, config.resources
+    active = f" ({quantity(plan.active_parameters)} active)" if plan.active_parameters < plan.parameters else ""
+    # Sizes of one say nothing.
+    sizes = [
+        f"{name} {value}"
+        for name, value in (
+            ("tensor", layout.tensor_model_parallel_size),
+            ("pipeline", layout.pipeline_model_parallel_size),
+            ("virtual", layout.virtual_stages),
+            ("context", layout.context_parallel_size),
+            ("expert", layout.expert_model_parallel_size),
+            ("data", plan.data_parallel_size),
+        )
+        if value > 1
+    ]
+    switches = [
+        name
+        for name, on in (
+            ("sequence parallel", layout.sequence_parallel),
+            ("distributed optimizer", layout.use_distributed_optimizer),
+            (f"{training.recompute} recompute", training.recompute != "none"),
+        )
+        if on
+    ]
+    memory = plan.memory
+    fits = "" if memory.fits is None else f" of {size(memory.device or 0)}: {'fits' if memory.fits else 'DOES NOT FIT'}"
+    return [
+        ("model", f"{config.model.name}, {plan.parameters:,} parameters{active}, {training.precision}"),
+        ("devices", f"{plan.world_size} = {resources.nodes} nodes x {resources.devices_per_node} {config.cluster.name}"),
+        ("layout", ", ".join(sizes + switches) or "one rank"),
+        (
+            "batch",
+            f"{training.global_batch_size} samples = {plan.data_parallel_size} replicas x {plan.num_microbatches} "
+            f"microbatches x {training.micro_batch_size}; {plan.tokens_per_sample} tokens each",
+        ),
+        ("run", f"{training.steps:,} steps, {plan.samples:,} samples, {quantity(plan.tokens)} tokens"),
+        (
+            "work",
+            f"{quantity(plan.flops_per_token, 'FLOP')} per token, {quantity(plan.flops_per_step, 'FLOP')} per step",
+        ),
+        ("memory", f"{size(memory.largest)} on the fullest device{fits}"),
+        ("time", _time(plan)),
+        ("directory", str(config.run.dir)),
+    ]
+
+
+def _time(plan: Plan) -> str:
+    time = plan.time
+    if time.seconds_per_step is None or time.hours is None or time.device_hours is None:
+        return f"not estimated: cluster {plan.config.cluster.name} states no {plan.config.training.precision} peak"
+    return (
+        f"{duration(time.seconds_per_step)} per step, {duration(time.hours * 3600)} in all, "
+        f"{time.device_hours:,.3g} device-hours, bubble {time.pipeline_bubble:.1%}; {time.assumption}"
+    )
+
+
+def _memory(plan: Plan) -> Table:
+    table = _table("Memory per device, first order")
+    for name in ("stage", "parameters", "gradients", "optimizer", "activations", "total"):
+        table.add_column(name, justify="right")
+    for stage in _elided(plan.memory.stages, 16):
+        table.add_row(*_memory_cells(stage) if stage else ["⋮"] * 6)
+    return table
+
+
+def _memory_cells(stage: StageMemory) -> list[str]:
+    parts = (stage.parameters, stage.gradients, stage.optimizer_states, stage.activations, stage.total)
+    return [str(stage.stage), *map(size, parts)]
+
+
+def _ranks(plan: Plan, limit: int | None) -> Table:
+    table = _table("Ranks")
+    names = ("rank", "node", "local", "tp", "cp", "ep", "dp", "pp", "layers", "parameters")
+    for name in names:
+        table.add_column(name, justify="right")
+    for rank in _elided(plan.ranks, limit):
+        table.add_row(*_rank_cells(rank) if rank else ["⋮"] * len(names))
+    return table
+
+
+def _rank_cells(rank: RankPlan) -> list[str]:
+    layers = " ".join(f"{first}-{first + count - 1}" for first, count in rank.layers)
+    places = (rank.rank, rank.node, rank.local_rank, rank.tp, rank.cp, rank.ep, rank.dp, rank.pp)
+    return [*map(str, places), layers, f"{rank.parameters:,}"]
+
+
+def _elided(items: Sequence[T], limit: int | None) -> list[T | None]:
+    """At most `limit` items, from both ends, None for what is left out."""
+    if limit is None or len(items) <= limit:
+        return list(items)
+    return [*items[: -(-limit // 2)], None, *items[len(items) - limit // 2 :]]

@@ -1,0 +1,118 @@
+"""What `--help` says. Reads the names in conf/, imports nothing heavy."""
+
+from pathlib import Path
+
+VERBS = {
+    "data": "turn text into token files that training reads",
+    "plan": "show what follows from a configuration: ranks, memory, FLOP, time; needs no GPU",
+    "train": "train, validate, write checkpoints and metrics; run again, it continues",
+    "report": "the loss curve and the figures of a run",
+    "bench": "measure this machine against references",
+}
+
+_GENERAL = """\
+Slipway trains foundation models with Megatron-core: the same run on a laptop, Slurm or Kubernetes.
+
+usage: slipway VERB [options] [override ...]
+
+{verbs}
+
+A configuration is composed from named choices and single values (Hydra overrides):
+  model=gpt3_125m          take a choice of the group `model`
+  experiment=demo          take a whole set of choices and values
+  training.steps=1000      set one value
+  +data.sources.mine.inputs=[a.txt]   add a key;  ~key deletes one
+  -m optimizer.lr=1e-3,1e-4           run a sweep, one run for each combination
+
+A first run:
+  slipway plan  experiment=demo        what it will do, on which rank, in how much memory
+  slipway train experiment=demo        do it, in runs/demo
+  slipway report run.dir=runs/demo     its loss curve
+
+More:
+  slipway VERB --help                  the verb's options and all choices
+  slipway VERB --cfg job [overrides]   the composed configuration; with --resolve, its final values
+  eval "$(slipway -sc install=bash)"   completion of verbs, groups and keys (also fish)
+  slipway --version, --hydra-help
+
+Exit code 0: done; 1: fault; 2: a mistake in what was asked, told in one line, nothing written; 130: Ctrl-C."""
+
+_OPTIONS = {
+    "data": "",
+    "plan": """\
+  --json            print the plan as JSON, as it is kept in plan.json
+  --ranks N|all     rows of the table of ranks (default 32, the middle left out)
+""",
+    "train": """\
+  --dry-run         check and show the plan; train nothing, write nothing
+  --plan FILE       train what a plan.json says; no configuration is composed
+""",
+    "report": "",
+}
+
+_HYDRA_OPTIONS = """\
+  --cfg job|hydra|all   print the composed configuration (with --resolve, --package GROUP) and stop
+  --info                print how it was composed and stop
+  -m, --multirun        run a sweep: comma-separated values, choice(), range(); each job is a run of its own
+  --config-dir DIR      search DIR for groups before conf/: your own models, clusters, experiments"""
+
+_EXAMPLES = {
+    "data": """\
+  slipway data                                         the default: Python's standard library
+  slipway data data=files data.sources.files.inputs=[corpus/,more.jsonl.zst]
+  slipway data data=bytes""",
+    "plan": """\
+  slipway plan experiment=gpt3_175b
+  slipway plan model=llama3_8b cluster=juwels_booster resources.nodes=8 resources.devices_per_node=4 \\
+      parallelism=tp4_pp2 training.precision=bf16
+  slipway plan experiment=demo --json""",
+    "train": """\
+  slipway train experiment=demo
+  slipway train model=demo resources.devices_per_node=4 parallelism.tensor_model_parallel_size=2 \\
+      parallelism.pipeline_model_parallel_size=2 training.steps=20 run.dir=runs/first
+  slipway train -m optimizer.lr=1e-3,3e-3 training.steps=50""",
+    "report": """\
+  slipway report run.dir=runs/demo""",
+}
+
+
+def general() -> str:
+    """The text of `slipway --help`."""
+    return _GENERAL.format(verbs="\n".join(f"  {verb:<8} {text}" for verb, text in VERBS.items()))
+
+
+def of_verb(verb: str) -> str:
+    """The text of `slipway VERB --help`: options, groups and their choices, examples."""
+    from slipway.config.compose import conf_dir
+
+    groups = "\n".join(
+        f"  {group + '=':<13} {_wrapped(choices, 16)}" for group, choices in groups_of(conf_dir()).items()
+    )
+    return (
+        f"slipway {verb}: {VERBS[verb]}\n\n"
+        f"usage: slipway {verb} [options] [override ...]\n\n"
+        f"options:\n{_OPTIONS[verb]}{_HYDRA_OPTIONS}\n\n"
+        f"groups and choices:\n{groups}\n\n"
+        f"single values (`slipway {verb} --cfg job` lists all):\n"
+        "  run. resources. training. validation. checkpoint. and the keys of each group\n\n"
+        f"examples:\n{_EXAMPLES[verb]}"
+    )
+
+
+def groups_of(folder: Path) -> dict[str, list[str]]:
+    """Hydra's groups in a folder of configurations, and the choices of each."""
+    return {
+        group.name: sorted(file.stem for file in group.glob("*.yaml"))
+        for group in sorted(folder.iterdir())
+        if group.is_dir()
+    }
+
+
+def _wrapped(words: list[str], indent: int, width: int = 100) -> str:
+    lines, line = [], ""
+    for word in words:
+        if line and len(line) + len(word) + 1 > width - indent:
+            lines.append(line)
+            line = ""
+        line += f" {word}" if line else word
+    return f"\n{' ' * indent}".join([*lines, line])
