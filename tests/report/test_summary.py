@@ -1,0 +1,61 @@
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.config.compose import compose
+from slipway.plan import make_plan
+from slipway.report.metrics import Metrics
+from slipway.report.summary import layout, smooth, summarize
+
+TRAIN = [
+    {"step": step, "loss": loss, "tokens_per_second": rate, "consumed_samples": 8 * step}
+    | {"step_seconds": 2.0, "time": 100.0 * step}
+    for step, loss, rate in ((1, 9.0, 10.0), (2, 7.0, 1000.0), (3, 8.0, 20.0))
+]
+VALIDATION = [{"step": 0, "loss": 9.1, "time": 50.0}, {"step": 2, "loss": 6.5}, {"step": 3, "loss": 6.75}]
+
+
+def test_rates_are_medians_and_losses_first_last_and_best():
+    found = summarize(Metrics(TRAIN, VALIDATION), None)
+    assert (found.step, found.first_loss, found.last_loss) == (3, 9.0, 8.0)
+    assert (found.first_validation, found.last_validation, found.best_validation) == (9.1, 6.75, (2, 6.5))
+    assert found.tokens_per_second == 20.0
+    assert found.tokens == 2 * (10 + 1000 + 20)
+    assert found.seconds_in_steps == 6.0
+    assert found.wall_seconds == 250.0
+    assert found.mfu is None and found.data_wait is None
+
+
+def test_with_the_plan_tokens_are_counted_not_estimated():
+    plan = make_plan(compose(["experiment=demo"]))
+    assert summarize(Metrics(TRAIN, []), plan).tokens == 24 * 256
+
+
+@pytest.mark.parametrize(
+    "overrides, expected",
+    [
+        (["experiment=demo"], "TP2 × PP2 × DP2"),
+        (["model=demo"], "one rank"),
+        (["model=demo", "resources.devices_per_node=3", "training.global_batch_size=12"], "DP3"),
+    ],
+)
+def test_layout_names_the_dimensions_in_use(overrides, expected):
+    assert layout(make_plan(compose(overrides))) == expected
+
+
+@given(st.lists(st.floats(-1e3, 1e3), max_size=60), st.integers(0, 9))
+def test_smoothing_keeps_length_ends_and_bounds(values, half):
+    found = smooth(values, 2 * half + 1)
+    assert len(found) == len(values)
+    if values:
+        assert (found[0], found[-1]) == (values[0], values[-1])
+        assert min(values) - 1e-9 <= min(found) and max(found) <= max(values) + 1e-9
+
+
+def test_smoothing_is_a_centred_mean():
+    values = [1.0, 4.0, 2.0, 8.0, 3.0, 5.0, 7.0]
+    assert smooth(values, 5)[3] == fmean(values[1:6])
+    assert smooth(values, 5)[1] == fmean(values[0:3])
+    assert smooth(values, 1) == values
