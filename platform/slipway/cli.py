@@ -3,16 +3,15 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 from slipway import __version__, usage
-from slipway.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
+from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Hydra's options that ask about the configuration and need no verb.
 _ASKING = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
@@ -21,7 +20,7 @@ _ASKING = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code.
 
-    0: done; 2: the user's mistake, told in one line on stderr, nothing written; 130: Ctrl-C.
+    0: done; 1: fault; 2: the user's mistake, told in one line on stderr, nothing written; 130: Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -31,20 +30,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"slipway: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except SystemExit as leaving:  # argparse and Hydra leave so, having said why
+        return leaving.code if isinstance(leaving.code, int) else EXIT_DONE
     except KeyboardInterrupt:
         print("slipway: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader went away. Python would complain once more when it flushes stdout at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
+        return EXIT_FAULT
 
 
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("--help", "-h", "help"):
         print(usage.general())
         return EXIT_DONE
-    if words[0] == "--version":
+    if "--version" in words:
         print(f"slipway {__version__}")
         return EXIT_DONE
     verb, rest = words[0], words[1:]
@@ -61,6 +62,8 @@ def _dispatch(words: list[str]) -> int:
     if verb == "train" and options.plan is not None:
         if overrides:
             raise UserError(f"train --plan: a plan takes no overrides, got {' '.join(overrides)}")
+        if options.dry_run:
+            return _command("plan").run_file(options.plan)
         return _command("train").run_file(options.plan)
 
     from slipway.config.hydra_app import run
@@ -119,5 +122,3 @@ def _rank_count(text: str) -> int | None:
     if text.isdecimal() and int(text) >= 2:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is neither `all` nor a number from 2")
-
-

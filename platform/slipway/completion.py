@@ -11,7 +11,7 @@ HYDRA_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--c
 
 
 def complete(words: Sequence[str]) -> int:
-    """Answer `slipway -sc install|uninstall|query=SHELL`; the query's line is in COMP_LINE, as Hydra has it."""
+    """Answer `slipway -sc install|uninstall|query=SHELL`; the line to complete is in COMP_LINE."""
     from slipway.config.hydra_app import run
 
     query = next((word for word in words if word.startswith("query=")), None)

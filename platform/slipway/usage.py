@@ -35,7 +35,7 @@ More:
   eval "$(slipway -sc install=bash)"   completion of verbs, groups and keys (also fish)
   slipway --version, --hydra-help
 
-Exit code 0: done; 1: fault; 2: a mistake in what was asked, told in one line, nothing written; 130: Ctrl-C."""
+Exit code 0: done; 1: fault; 2: a mistake in what was asked, told in one line, nothing written."""
 
 _OPTIONS = {
     "data": "",

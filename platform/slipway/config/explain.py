@@ -82,8 +82,11 @@ def explain(error: Exception) -> UserError:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_choice(error.missing_cfg_file, error.options or [], str(error))
     if isinstance(error, OverrideParseException):
+        return UserError(f"{error.override}: is not an override; write key=value, +key=value or ~key")
+    again = re.match(r"Multiple values for (\S+)\.", str(error))
+    if again:
         return UserError(
-            f"override '{error.override}': {_one_line(str(error))}; write key=value, +key=value or ~key"
+            f"{again[1]}: is given twice, or with + though it has a value; write {again[1]}=CHOICE once"
         )
     if not isinstance(cause, OmegaConfBaseException):
         return UserError(_one_line(str(error)))

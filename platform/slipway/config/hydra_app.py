@@ -1,4 +1,4 @@
-"""Hydra's own application around a task: overrides, sweeps, --cfg, --info. Hydra composes and writes nothing."""
+"""Hydra's own application around a task: overrides, sweeps, --cfg, --info. Hydra itself writes nothing."""
 
 import os
 import sys
@@ -36,19 +36,24 @@ def run(words: Sequence[str], task: Task) -> int:
             _call_hydra([*words, *([] if kept else [f"hydra.sweep.dir='{folder}'"])], sweep.job)
         return sweep.finish()
 
-    outcome: list[int | Exception] = []
+    outcome: list[int | Exception | SystemExit] = []
 
     def job(composed: "DictConfig") -> None:
         # Hydra prints and wraps what a job raises: carry it past Hydra instead.
         try:
             outcome.append(task(validate(composed)))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             outcome.append(error)
 
-    _call_hydra(words, job)
-    if outcome and isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return int(outcome[0]) if outcome else EXIT_DONE  # type: ignore[arg-type]
+    try:
+        _call_hydra(words, job)
+    except SystemExit as leaving:  # after --hydra-help, or where --package names nothing, told on stderr
+        return EXIT_USER_ERROR if leaving.code else EXIT_DONE
+    if not outcome:
+        return EXIT_DONE  # --cfg, --info and the like
+    if isinstance(outcome[0], int):
+        return outcome[0]
+    raise outcome[0]
 
 
 def _parse(words: Sequence[str]):  # noqa: ANN202
@@ -74,10 +79,6 @@ def _call_hydra(words: Sequence[str], job: Callable[["DictConfig"], None]) -> No
         raise
     except CompositionErrors() as error:
         raise explain(error) from error
-    except SystemExit as leaving:
-        # Hydra leaves so after --hydra-help (0) and where --package names nothing (1, told on stderr).
-        if leaving.code:
-            raise SystemExit(EXIT_USER_ERROR) from leaving
     finally:
         sys.argv = kept_argv
         if kept_full is None:

@@ -1,15 +1,24 @@
 """`slipway plan`: the plan of a configuration, as a table or as JSON."""
 
 import argparse
+from pathlib import Path
 
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE
-from slipway.plan.plan import make_plan
+from slipway.plan.plan import Plan, make_plan
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
     """Print the plan. Options: `json`; `ranks`, rows of the table of ranks (None: all)."""
-    plan = make_plan(config)
+    return _print(make_plan(config), options)
+
+
+def run_file(path: Path) -> int:
+    """Print the plan in a plan.json."""
+    return _print(Plan.read(path), argparse.Namespace())
+
+
+def _print(plan: Plan, options: argparse.Namespace) -> int:
     if getattr(options, "json", False):
         print(plan.model_dump_json(indent=1))
         return EXIT_DONE

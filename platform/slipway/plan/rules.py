@@ -135,7 +135,8 @@ def _check_schedule(config: RunConfig) -> None:
     if optimizer.lr_warmup_steps + decay > steps:
         raise UserError(
             f"optimizer.lr_wsd_decay_steps: lr_warmup_steps {optimizer.lr_warmup_steps} + "
-            f"lr_wsd_decay_steps {decay} = {optimizer.lr_warmup_steps + decay} is more than training.steps {steps}"
+            f"lr_wsd_decay_steps {decay} = {optimizer.lr_warmup_steps + decay} is more than training.steps "
+            f"{steps}"
         )
 
 

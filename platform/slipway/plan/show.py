@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeVar
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -46,13 +47,14 @@ def duration(seconds: float) -> str:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
+    return Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=SIMPLE_HEAD)
 
 
 def _summary(plan: Plan) -> Table:
     table = _table(f"Plan of {plan.config.run.name}")
-    table.add_column("what")
-    table.add_column("value", overflow="fold")
+    table.show_header = False
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
     for name, value in _summary_rows(plan):
         table.add_row(name, value)
     return table
@@ -61,7 +63,9 @@ def _summary(plan: Plan) -> Table:
 def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
     config = plan.config
     layout, training, resources = config.parallelism, config.training, config.resources
-    active = f" ({quantity(plan.active_parameters)} active)" if plan.active_parameters < plan.parameters else ""
+    active = (
+        f" ({quantity(plan.active_parameters)} active)" if plan.active_parameters < plan.parameters else ""
+    )
     # Sizes of one say nothing.
     sizes = [
         f"{name} {value}"
@@ -84,36 +88,46 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         )
         if on
     ]
+    replicas, microbatches = plan.data_parallel_size, plan.num_microbatches
+    per_token, per_step = quantity(plan.flops_per_token, "FLOP"), quantity(plan.flops_per_step, "FLOP")
     memory = plan.memory
-    fits = "" if memory.fits is None else f" of {size(memory.device or 0)}: {'fits' if memory.fits else 'DOES NOT FIT'}"
+    fits = ""
+    if memory.device is not None:
+        fits = f" of {size(memory.device)}: {'fits' if memory.fits else 'DOES NOT FIT'}"
     return [
         ("model", f"{config.model.name}, {plan.parameters:,} parameters{active}, {training.precision}"),
-        ("devices", f"{plan.world_size} = {resources.nodes} nodes x {resources.devices_per_node} {config.cluster.name}"),
+        (
+            "devices",
+            f"{plan.world_size:,} x {config.cluster.device.name} (nodes {resources.nodes} x devices "
+            f"{resources.devices_per_node}), cluster {config.cluster.name}",
+        ),
         ("layout", ", ".join(sizes + switches) or "one rank"),
         (
             "batch",
-            f"{training.global_batch_size} samples = {plan.data_parallel_size} replicas x {plan.num_microbatches} "
-            f"microbatches x {training.micro_batch_size}; {plan.tokens_per_sample} tokens each",
+            f"{training.global_batch_size} samples = {replicas} replicas x {microbatches} microbatches x "
+            f"{training.micro_batch_size}; {plan.tokens_per_sample} tokens each",
         ),
         ("run", f"{training.steps:,} steps, {plan.samples:,} samples, {quantity(plan.tokens)} tokens"),
-        (
-            "work",
-            f"{quantity(plan.flops_per_token, 'FLOP')} per token, {quantity(plan.flops_per_step, 'FLOP')} per step",
-        ),
+        ("work", f"{per_token} per token, {per_step} per step"),
         ("memory", f"{size(memory.largest)} on the fullest device{fits}"),
-        ("time", _time(plan)),
+        *_time_rows(plan),
         ("directory", str(config.run.dir)),
     ]
 
 
-def _time(plan: Plan) -> str:
+def _time_rows(plan: Plan) -> list[tuple[str, str]]:
     time = plan.time
     if time.seconds_per_step is None or time.hours is None or time.device_hours is None:
-        return f"not estimated: cluster {plan.config.cluster.name} states no {plan.config.training.precision} peak"
-    return (
-        f"{duration(time.seconds_per_step)} per step, {duration(time.hours * 3600)} in all, "
-        f"{time.device_hours:,.3g} device-hours, bubble {time.pipeline_bubble:.1%}; {time.assumption}"
-    )
+        cluster, precision = plan.config.cluster.name, plan.config.training.precision
+        return [("time", f"not estimated: cluster {cluster} states no {precision} peak")]
+    return [
+        (
+            "time",
+            f"{duration(time.seconds_per_step)} per step, {duration(time.hours * 3600)} in all, "
+            f"{quantity(time.device_hours)} device-hours, pipeline bubble {time.pipeline_bubble:.1%}",
+        ),
+        ("assuming", time.assumption),
+    ]
 
 
 def _memory(plan: Plan) -> Table:
