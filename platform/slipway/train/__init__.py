@@ -1,0 +1,1 @@
+"""train(plan): the only stage that imports torch. One process per device."""

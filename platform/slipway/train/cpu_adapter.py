@@ -1,0 +1,140 @@
+"""Lets Megatron-core, written for CUDA, run on CPU tensors and gloo. Imported only where there is no accelerator.
+
+Megatron-core names CUDA devices in factories, type names, streams and RNG calls. Everything that stands in the
+way is redirected here, once per process and before Megatron-core is used; a GPU run never imports this module.
+Verified with Megatron-core 0.16.1 and 0.19.2 (tests/train/test_parity.py runs on both).
+"""
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+_CPU = torch.device("cpu")
+
+
+class _Redirect(TorchFunctionMode):
+    """Maps CUDA device arguments to CPU, drops pinning, and reports CPU tensors under CUDA's type names."""
+
+    def __torch_function__(
+        self,
+        func: Callable,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if kwargs:
+            kwargs = {k: _to_cpu(v) if k == "device" else v for k, v in kwargs.items() if k != "pin_memory"}
+        if func is torch.Tensor.to:
+            args = tuple(_to_cpu(a) if isinstance(a, str | torch.device) else a for a in args)
+        result = func(*args, **(kwargs or {}))
+        # the optimizers compare type names, e.g. 'torch.cuda.FloatTensor'
+        if func is torch.Tensor.type and isinstance(result, str):
+            return result.replace("torch.", "torch.cuda.", 1)
+        return result
+
+
+def _to_cpu(device: Any) -> Any:
+    if isinstance(device, int) or (
+        isinstance(device, str | torch.device) and torch.device(device).type == "cuda"
+    ):
+        return _CPU
+    return device
+
+
+class _Stream:
+    """A stream of work that is already done."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: None
+
+    def __enter__(self) -> "_Stream":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+
+class _Event(_Stream):
+    """An event that has already happened."""
+
+    def query(self) -> bool:
+        return True
+
+    def elapsed_time(self, other: object) -> float:
+        return 0.0
+
+
+def _same(self: Any, *args: Any, **kwargs: Any) -> Any:
+    return self
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+_installed: list[_Redirect] = []
+
+
+def install() -> None:
+    """Redirect CUDA to CPU in this process. Does nothing the second time."""
+    if _installed:
+        return
+    assert not torch.cuda.is_available(), "the CPU adapter must not be used where there is a GPU"
+    assert "megatron.core" not in sys.modules, "the CPU adapter comes before Megatron-core"
+
+    importlib.import_module(
+        "torch._dynamo"
+    )  # optimizers import it at their first step: once here, not in every rank
+    _import_uncompiled()
+    _redirect_torch()
+    _redirect_megatron()
+    mode = _Redirect()
+    mode.__enter__()  # for the life of the process
+    _installed.append(mode)
+
+
+def _import_uncompiled() -> None:
+    """Import Megatron-core without compiling its small fused functions, which would need a C++ compiler."""
+    compile_ = torch.compile
+    torch.compile = lambda function: function  # type: ignore[assignment]
+    try:
+        import megatron.core.jit
+    finally:
+        torch.compile = compile_
+    megatron.core.jit.disable_jit_fuser()  # for what is imported later
+
+
+def _redirect_torch() -> None:
+    cuda: Any = torch.cuda
+    cuda.current_device = lambda: _CPU
+    cuda.set_device = _nothing
+    cuda.synchronize = _nothing
+    cuda.empty_cache = _nothing
+    cuda.Stream = _Stream
+    cuda.Event = _Event
+    cuda.current_stream = lambda *args, **kwargs: _Stream()
+    cuda.default_stream = lambda *args, **kwargs: _Stream()
+    cuda.stream = lambda *args, **kwargs: contextlib.nullcontext()
+    cuda.get_rng_state = lambda *args, **kwargs: torch.get_rng_state()
+    cuda.set_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
+    cuda.random.get_rng_state = cuda.get_rng_state
+    cuda.random.set_rng_state = cuda.set_rng_state
+    cuda.manual_seed = torch.manual_seed
+    torch.Tensor.cuda = _same
+    torch.nn.Module.cuda = _same
+
+
+def _redirect_megatron() -> None:
+    import megatron.core.tensor_parallel.random as rng
+    import megatron.core.transformer.moe.moe_utils as moe_utils
+
+    module: Any = rng
+    module._get_cuda_rng_state = lambda *args, **kwargs: torch.get_rng_state()
+    module._set_cuda_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
+    if not hasattr(moe_utils, "te_general_gemm"):  # a name that exists only with Transformer Engine
+        moe_utils.te_general_gemm = None  # type: ignore[attr-defined]

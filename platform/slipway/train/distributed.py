@@ -1,0 +1,53 @@
+"""Process groups and devices of one rank, from its place in the world."""
+
+import os
+from datetime import timedelta
+
+import torch
+from megatron.core import parallel_state, tensor_parallel
+
+from slipway.plan import Plan
+from slipway.train.environment import Place
+
+TIMEOUT = timedelta(minutes=30)
+
+
+def connect(plan: Plan, place: Place) -> torch.device:
+    """Join the process groups of the plan's layout; returns this rank's device."""
+    cuda = plan.config.cluster.device.kind == "cuda"
+    if cuda:
+        device = torch.device("cuda", place.local_rank)
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+        if place.master_addr in ("127.0.0.1", "localhost"):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the host name may not resolve
+    store = torch.distributed.TCPStore(
+        place.master_addr,
+        place.master_port,
+        place.world_size,
+        is_master=place.rank == 0,
+        timeout=TIMEOUT,
+        wait_for_workers=False,
+        master_listen_fd=place.listen_fd,
+    )
+    torch.distributed.init_process_group(
+        "nccl" if cuda else "gloo", store=store, rank=place.rank, world_size=place.world_size, timeout=TIMEOUT
+    )
+    layout = plan.config.parallelism
+    parallel_state.initialize_model_parallel(
+        tensor_model_parallel_size=layout.tensor_model_parallel_size,
+        pipeline_model_parallel_size=layout.pipeline_model_parallel_size,
+        virtual_pipeline_model_parallel_size=layout.virtual_stages if layout.virtual_stages > 1 else None,
+        context_parallel_size=layout.context_parallel_size,
+        expert_model_parallel_size=layout.expert_model_parallel_size,
+        create_gloo_process_groups=False,
+    )
+    tensor_parallel.model_parallel_cuda_manual_seed(plan.config.training.seed)
+    return device
+
+
+def disconnect() -> None:
+    """Leave all process groups."""
+    parallel_state.destroy_model_parallel()
+    torch.distributed.destroy_process_group()

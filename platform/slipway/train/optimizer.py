@@ -1,0 +1,132 @@
+"""Megatron-core's optimizer, and its state parameter by parameter, whatever its class and sharding."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer, get_standard_config_overrides
+from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+from megatron.core.optimizer.optimizer import Float16OptimizerWithFloat16Params, MegatronOptimizer
+from torch import Tensor
+
+from slipway.config.schema import RunConfig
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def build_optimizer(config: RunConfig, chunks: list[Any]) -> MegatronOptimizer:
+    """AdamW over the model's chunks; biases and norms are not decayed."""
+    settings = config.optimizer
+    options = OptimizerConfig(
+        optimizer="adam",
+        lr=settings.lr,
+        min_lr=settings.min_lr,
+        weight_decay=settings.weight_decay,
+        adam_beta1=settings.beta1,
+        adam_beta2=settings.beta2,
+        adam_eps=settings.eps,
+        clip_grad=settings.clip_grad,
+        bf16=config.training.precision == "bf16",
+        params_dtype=torch.bfloat16 if config.training.precision == "bf16" else torch.float32,
+        use_distributed_optimizer=config.parallelism.use_distributed_optimizer,
+    )
+    optimizer = get_megatron_optimizer(
+        options,
+        chunks,
+        config_overrides=get_standard_config_overrides(options),
+        use_gloo_process_groups=False,
+    )
+    for inner in _inner(optimizer):
+        if isinstance(inner.optimizer, torch.optim.AdamW):  # torch's, where neither TE nor apex is installed
+            for group in inner.optimizer.param_groups:
+                group["fused"], group["foreach"] = True, False
+    return optimizer
+
+
+def set_learning_rate(optimizer: MegatronOptimizer, learning_rate: float) -> None:
+    """Set the rate of every group, each with its multiplier."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group.get("lr_mult", 1.0)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of one model parameter whose optimizer state this rank holds.
+
+    start, end: elements of the flattened parameter; equal where another data-parallel rank holds all of it,
+    and then main, adam and group are None. main: the fp32 copy that Adam updates, end - start elements in any
+    shape; where the model is fp32 it is the parameter itself. replicated: every data-parallel rank holds the
+    same.
+    """
+
+    parameter: Tensor
+    start: int = 0
+    end: int = 0
+    main: Any = None
+    adam: Any = None
+    group: Any = None
+    replicated: bool = False
+
+    @property
+    def has_main_copy(self) -> bool:
+        """Whether main is an fp32 copy that a checkpoint must hold."""
+        return self.parameter.dtype != torch.float32
+
+    def moments(self) -> dict[str, Tensor]:
+        """exp_avg and exp_avg_sq, made as zeros before the first update; for a shard that is not empty."""
+        state = self.adam.state[self.main]
+        for name in MOMENTS:
+            if name not in state:
+                state[name] = torch.zeros_like(self.main)
+        if isinstance(self.adam, torch.optim.AdamW) and "step" not in state:
+            state["step"] = torch.zeros((), dtype=torch.float32, device=self.main.device)
+        return {name: state[name] for name in MOMENTS}
+
+    def set_step(self, step: int) -> None:
+        """Number of updates so far, where this Adam keeps it: per parameter (torch) or per group (TE, apex)."""
+        if isinstance(self.adam, torch.optim.AdamW):
+            self.adam.state[self.main]["step"].fill_(float(step))
+        else:
+            self.group["step"] = step
+
+
+def shards(optimizer: MegatronOptimizer) -> Iterator[Shard]:
+    """Every shard of this rank, in the same order on all data-parallel ranks."""
+    for inner in _inner(optimizer):
+        adam = inner.optimizer
+        if isinstance(inner, DistributedOptimizer):
+            yield from _distributed_shards(inner)
+        elif isinstance(inner, Float16OptimizerWithFloat16Params):
+            for group, models, mains, fp32 in zip(
+                adam.param_groups,
+                inner.float16_groups,
+                inner.fp32_from_float16_groups,
+                inner.fp32_from_fp32_groups,
+                strict=True,
+            ):
+                for model, main in [*zip(models, mains, strict=True), *((p, p) for p in fp32)]:
+                    yield Shard(model, 0, model.numel(), main, adam, group, True)
+        else:
+            for group in adam.param_groups:
+                for parameter in group["params"]:
+                    yield Shard(parameter, 0, parameter.numel(), parameter, adam, group, True)
+
+
+def _distributed_shards(inner: DistributedOptimizer) -> Iterator[Shard]:
+    adam = inner.optimizer
+    for buffer in inner.buffers:
+        for parameter in buffer.param_index_map:
+            if parameter not in inner.model_param_gbuf_map:
+                yield Shard(parameter)
+                continue
+            span = inner._get_model_param_range_map(parameter)["param"]
+            index, order = inner.model_param_group_index_map[parameter]
+            group = adam.param_groups[index]
+            yield Shard(parameter, span.start, span.end, group["params"][order], adam, group)
+
+
+def _inner(optimizer: MegatronOptimizer) -> list[Any]:
+    """The optimizers inside: one for dense and one for expert parameters, those without parameters left out."""
+    chained = getattr(optimizer, "chained_optimizers", [optimizer])
+    return [o for o in chained if o.optimizer is not None and not getattr(o, "is_stub_optimizer", False)]

@@ -1,0 +1,111 @@
+"""Everything a rank holds while it trains, built in a stated order: stages, weights, DDP, optimizer, data."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from megatron.core.distributed import (
+    DistributedDataParallel,
+    DistributedDataParallelConfig,
+    finalize_model_grads,
+)
+from megatron.core.enums import ModelType
+from megatron.core.parallel_state import (
+    get_data_parallel_rank,
+    is_pipeline_first_stage,
+    is_pipeline_last_stage,
+)
+from megatron.core.transformer.module import Float16Module
+
+from slipway.models import part
+from slipway.plan import Plan
+from slipway.train.batches import Reader, sample_indices
+from slipway.train.optimizer import build_optimizer
+from slipway.train.weights import initialize, mark_tensor_parallel
+
+
+@dataclass
+class Session:
+    """One rank's part of a run."""
+
+    plan: Plan
+    family: Any  # the torch side of the model's family, e.g. slipway.models.gpt.model
+    device: torch.device
+    transformer: Any  # Megatron-core's TransformerConfig
+    chunks: list[Any]  # this rank's model chunks, in DistributedDataParallel
+    optimizer: Any
+    train_data: Reader | None  # None on stages that read no samples
+    validation_data: Reader | None
+
+    @property
+    def reads_data(self) -> bool:
+        """Whether this rank's stages take samples (first) or labels (last)."""
+        return is_pipeline_first_stage() or is_pipeline_last_stage()
+
+
+def set_up(plan: Plan, device: torch.device) -> Session:
+    """Build this rank's part; process groups must exist."""
+    config = plan.config
+    family = part(config.model.family, "model")
+    transformer = family.transformer_config(config)
+    chunks = build_chunks(plan, family, transformer, device)
+    optimizer = build_optimizer(config, chunks)
+    transformer.grad_scale_func = optimizer.scale_loss
+    transformer.finalize_model_grads_func = finalize_model_grads
+    if config.parallelism.overlap_grad_reduce:
+        no_sync = [chunk.no_sync for chunk in chunks]
+        transformer.no_sync_func = no_sync if len(no_sync) > 1 else no_sync[0]
+    session = Session(plan, family, device, transformer, chunks, optimizer, None, None)
+    _open_data(session)
+    return session
+
+
+def build_chunks(plan: Plan, family: Any, transformer: Any, device: torch.device) -> list[Any]:
+    """This rank's model chunks with their initial weights, each wrapped for data parallelism."""
+    config = plan.config
+    layout = config.parallelism
+    virtual = layout.virtual_stages
+    chunks = [family.build_stage(config, transformer, i if virtual > 1 else None) for i in range(virtual)]
+    for chunk in chunks:
+        chunk.model_type = ModelType.encoder_or_decoder
+        mark_tensor_parallel(chunk)
+        initialize(config, family, chunk.sharded_state_dict(prefix=""))
+        chunk.to(device)
+    bf16 = config.training.precision == "bf16"
+    if bf16:
+        chunks = [Float16Module(transformer, chunk) for chunk in chunks]
+    options = DistributedDataParallelConfig(
+        grad_reduce_in_fp32=bf16,
+        overlap_grad_reduce=layout.overlap_grad_reduce,
+        overlap_param_gather=layout.overlap_param_gather,
+        use_distributed_optimizer=layout.use_distributed_optimizer,
+    )
+    return [
+        DistributedDataParallel(transformer, options, chunk, disable_bucketing=i > 0)
+        for i, chunk in enumerate(chunks)
+    ]
+
+
+def _open_data(session: Session) -> None:
+    plan = session.plan
+    training, validation = plan.config.training, plan.config.validation
+    sizes = (
+        training.steps * training.global_batch_size,
+        validation.steps * training.global_batch_size,
+        0,
+    )
+    train, valid, _ = session.family.build_datasets(plan.config, sizes, lambda: session.reads_data)
+
+    def indices(consumed: int) -> list[list[int]]:
+        return sample_indices(
+            consumed,
+            training.micro_batch_size,
+            plan.num_microbatches,
+            get_data_parallel_rank(),
+            plan.data_parallel_size,
+        )
+
+    if session.reads_data:
+        session.train_data = Reader(train, indices, session.device)
+        if validation.steps:
+            session.validation_data = Reader(valid, indices, session.device)

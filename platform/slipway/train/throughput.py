@@ -1,0 +1,45 @@
+"""What a device can do and does: the peak it is held against, its memory, model FLOP utilization."""
+
+import time
+
+import psutil
+import torch
+
+from slipway.config.schema import RunConfig
+
+
+def peak_tflops(config: RunConfig, device: torch.device) -> float:
+    """Peak of one device in TFLOP/s at the training precision: from the profile, else measured.
+
+    Measured means the best of a few square matrix products, on all ranks at once: on a laptop the ranks share
+    the cores, and so does the peak.
+    """
+    profile = config.cluster.device
+    known = profile.peak_tflops_bf16 if config.training.precision == "bf16" else profile.peak_tflops_fp32
+    if known is not None:
+        return known
+    torch.distributed.barrier()
+    best = torch.tensor(_matmul_tflops(config.training.precision, device), device=device)
+    torch.distributed.all_reduce(best)
+    return best.item() / torch.distributed.get_world_size()
+
+
+def _matmul_tflops(precision: str, device: torch.device, size: int = 512, seconds: float = 0.25) -> float:
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a = torch.randn(size, size, dtype=dtype, device=device)
+    torch.mm(a, a)
+    start = time.perf_counter()
+    count = 0
+    while (elapsed := time.perf_counter() - start) < seconds:
+        torch.mm(a, a)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        count += 1
+    return 2 * size**3 * count / elapsed / 1e12
+
+
+def memory_gib(device: torch.device) -> float:
+    """Largest amount of memory this rank has held: device memory on a GPU, resident memory on CPU. GiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return psutil.Process().memory_info().rss / 2**30

@@ -1,0 +1,66 @@
+"""Initial weights: a function of the seed and of a parameter's place in the whole model, not of the layout."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from megatron.core.dist_checkpointing.dict_utils import nested_values
+from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
+
+from megatron.core.tensor_parallel import (
+    ColumnParallelLinear,
+    RowParallelLinear,
+    VocabParallelEmbedding,
+    set_tensor_model_parallel_attributes,
+)
+
+from slipway.config.schema import RunConfig
+
+
+def sharded_tensors(state: dict[str, Any]) -> Iterable[ShardedTensor]:
+    """Every tensor of a sharded state dict, factories (the gated MLP's two halves) built."""
+    for value in nested_values(state):
+        if isinstance(value, ShardedTensorFactory):
+            built = value.build()
+            yield from sharded_tensors(built if isinstance(built, dict) else dict(enumerate(built)))
+        elif isinstance(value, ShardedTensor):
+            yield value
+
+
+@torch.no_grad()
+def initialize(config: RunConfig, family: Any, model_state: dict[str, Any]) -> None:
+    """Fill this rank's parameters in place. At most one whole parameter exists at a time, on the CPU.
+
+    The key and the offsets are those under which checkpoints store a tensor, so that tied and replicated
+    parameters start equal, and tensor-, pipeline- and expert-parallel shards are cuts of one whole.
+    """
+    for tensor in sharded_tensors(model_state):
+        assert isinstance(tensor.data, torch.Tensor)
+        axes = tensor.prepend_axis_num  # layer or expert index, prepended to the parameter's own shape
+        shape = tuple(tensor.global_shape[axes:])
+        std = family.initial_std(config, tensor.key, shape)
+        if std is None:
+            tensor.data.fill_(family.initial_constant(tensor.key))
+            continue
+        place = f"{config.training.seed}:{tensor.key}:{tuple(tensor.global_offset[:axes])}"
+        seed = int.from_bytes(hashlib.sha256(place.encode()).digest()[:8], "big") >> 1
+        whole = torch.empty(shape).normal_(0.0, std, generator=torch.Generator().manual_seed(seed))
+        for axis, (offset, length) in enumerate(
+            zip(tensor.global_offset[axes:], tensor.local_shape, strict=True)
+        ):
+            whole = whole.narrow(axis, offset, length)
+        tensor.data.copy_(whole)
+
+
+def mark_tensor_parallel(stage: torch.nn.Module) -> None:
+    """Mark the weights that are cut over tensor-parallel ranks, so that the gradient norm counts each cut.
+
+    Megatron-core's own initialization does this on the way; ours replaces it.
+    """
+    for module in stage.modules():
+        if not isinstance(module, ColumnParallelLinear | RowParallelLinear | VocabParallelEmbedding):
+            continue
+        weight = module.weight
+        if weight is not None and not hasattr(weight, "tensor_model_parallel"):
+            set_tensor_model_parallel_attributes(weight, True, int(isinstance(module, RowParallelLinear)), 1)
