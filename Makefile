@@ -7,7 +7,7 @@ DEMO      ?= runs/demo
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-py312 check format lock wheel clean
+.PHONY: help setup demo test test-all test-py312 test-wheel check format lock wheel clean
 
 help:
 	@echo "Slipway: one run description for training foundation models."
@@ -24,8 +24,9 @@ help:
 	@echo "For changes"
 	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
 	@echo "  make test-all    the long tests too                 make test-py312  parity on Python 3.12"
-	@echo "  make lock        resolve pyproject.toml's pins anew make wheel       build dist/*.whl"
-	@echo "  make clean       remove all that make made, but not data/ and runs/"
+	@echo "  make wheel       build dist/*.whl                   make test-wheel  use it away from here"
+	@echo "  make lock        resolve pyproject.toml's pins anew make clean       remove all that make made,"
+	@echo "                                                                    but not data/ and runs/"
 	@echo
 	@echo "Variables: PYTHON=/path/to/python3.11, DEMO=folder of the demo's run,"
 	@echo "  TORCH_INDEX_URL=index with another build of torch (see containers/README.md)"
@@ -68,8 +69,12 @@ lock: setup
 	.venv/bin/python containers/lock.py
 
 wheel: setup
+	rm -rf dist
 	.venv/bin/python -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist/slipway-*.whl
+
+test-wheel: wheel
+	containers/test-wheel.sh dist/slipway-*.whl .venv
 
 clean:
 	rm -rf .venv .venv312 build dist .pytest_cache .hypothesis .ruff_cache

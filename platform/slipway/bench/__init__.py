@@ -1,0 +1,1 @@
+"""Measurements that anyone can repeat: each prints the machine, the versions, the command and a table."""

@@ -1,0 +1,77 @@
+"""`slipway bench startup`: how long people wait for an answer, and the demo's ranks for their first step."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from slipway.bench.record import publish
+from slipway.errors import EXIT_DONE, UserError
+
+ANSWERS = {
+    "slipway --help": ["--help"],
+    "slipway train --cfg job": ["train", "--cfg", "job"],
+    "slipway plan experiment=gpt3_175b": ["plan", "experiment=gpt3_175b", "--json"],
+}
+LIMIT_SECONDS = 300
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure each several times and print the medians; every run is a process of its own."""
+    parser = argparse.ArgumentParser(prog="slipway bench startup", description=__doc__)
+    parser.add_argument("--repeat", type=int, default=3, help="times each is measured (default 3)")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("overrides", nargs="*", default=[], help="Hydra overrides of experiment=demo")
+    options = parser.parse_args(argv)
+    overrides = ["experiment=demo", *options.overrides]
+    slipway(["data", *overrides])
+
+    waits: dict[str, list[float]] = {}
+    for _ in range(options.repeat):
+        for name, words in ANSWERS.items():
+            waits.setdefault(name, []).append(seconds_of(words))
+        for name, seconds in first_step(overrides).items():
+            waits.setdefault(name, []).append(seconds)
+    rows = [
+        {"from the command to": name, "median s": median(times), "least s": min(times), "most s": max(times)}
+        for name, times in waits.items()
+    ]
+    summary = {"seconds to the first training step (median)": median(waits["first training step finished"])}
+    publish("startup", argv, rows, summary, as_json=options.json)
+    return EXIT_DONE
+
+
+def first_step(overrides: Sequence[str]) -> dict[str, float]:
+    """Seconds from `slipway train` to the beginning and the end of step 1, by the clock of metrics.jsonl."""
+    with tempfile.TemporaryDirectory(prefix="slipway-startup-") as folder:
+        run_dir = Path(folder) / "run"
+        started = time.time()
+        slipway(["train", *overrides, f"run.dir={run_dir}", "training.stop_after_step=1"])
+        lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    step = next(line for line in lines if line["kind"] == "train")
+    finished = step["time"] - started
+    return {
+        "first training step begun": finished - step["step_seconds"],
+        "first training step finished": finished,
+    }
+
+
+def seconds_of(words: Sequence[str]) -> float:
+    """Wall time of one slipway command."""
+    started = time.perf_counter()
+    slipway(words)
+    return time.perf_counter() - started
+
+
+def slipway(words: Sequence[str]) -> None:
+    """Run a slipway command as the shell would; UserError with its last words where it fails."""
+    command = [sys.executable, "-m", "slipway", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        raise UserError(f"bench startup: `slipway {' '.join(words)}` ended with {done.returncode}: {last}")
