@@ -19,14 +19,13 @@ help:
 	@echo "Then, by hand"
 	@echo "  make setup       only the virtual environment .venv; afterwards: . .venv/bin/activate"
 	@echo "  slipway --help   what it can do; each verb takes Hydra overrides, for example"
-	@echo "                   slipway plan model=gpt3_175b resources.nodes=128 resources.devices_per_node=8"
+	@echo "                   slipway plan experiment=gpt3_175b"
 	@echo
 	@echo "For changes"
 	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
 	@echo "  make test-all    the long tests too                 make test-py312  parity on Python 3.12"
 	@echo "  make wheel       build dist/*.whl                   make test-wheel  use it away from here"
-	@echo "  make lock        resolve pyproject.toml's pins anew make clean       remove all that make made,"
-	@echo "                                                                    but not data/ and runs/"
+	@echo "  make lock        resolve the pins anew              make clean       remove what make installed"
 	@echo
 	@echo "Variables: PYTHON=/path/to/python3.11, DEMO=folder of the demo's run,"
 	@echo "  TORCH_INDEX_URL=index with another build of torch (see containers/README.md)"

@@ -80,7 +80,9 @@ def _processor() -> str:
 
 
 def _print_table(record: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
@@ -93,11 +95,11 @@ def _print_table(record: dict[str, Any]) -> None:
     )
     console.print("versions  " + ", ".join(f"{k} {v}" for k, v in record["versions"].items()), markup=False)
     if record["rows"]:
-        table = Table()
+        table = Table(header_style="dim", box=SIMPLE_HEAD)
         for name, value in record["rows"][0].items():
             table.add_column(name, justify="left" if isinstance(value, str) else "right")
         for row in record["rows"]:
-            table.add_row(*(shown(value) for value in row.values()))
+            table.add_row(*(escape(shown(value)) for value in row.values()))
         console.print(table)
     for name, value in record["summary"].items():
         console.print(f"{name}: {shown(value)}", markup=False)

@@ -47,11 +47,13 @@ def report(folder: Path) -> int:
 
 def table(summary: Summary, plan: Plan | None, folder: Path) -> "Table":
     """The summary for people."""
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
     name = plan.config.run.name if plan else str(folder)
-    result = Table(title=f"Run {escape(name)}", title_justify="left", show_header=False)
+    result = Table(title=f"Run {escape(name)}", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    result.show_header = False
     result.add_column(style="dim")
     result.add_column()
     for label, text in rows(summary, plan):
