@@ -77,4 +77,4 @@ test-wheel: wheel
 
 clean:
 	rm -rf .venv .venv312 build dist .pytest_cache .hypothesis .ruff_cache
-	find platform tests benchmarks containers -name __pycache__ -type d -prune -exec rm -rf {} +
+	find platform tests containers -name __pycache__ -type d -prune -exec rm -rf {} +
