@@ -1,12 +1,12 @@
 #!/bin/sh
-# Prints the path of a Python MAJOR.MINOR that really runs: on PATH, from uv, or from pyenv.
+# Prints the path of a Python MAJOR.MINOR that runs and can make virtual environments: on PATH, from uv, or from pyenv.
 # Usage: find-python.sh 3.11
 set -eu
 version=${1:?usage: find-python.sh MAJOR.MINOR}
 
-# A command of the right name proves little (pyenv's shims may only print an error): run it.
+# A command of the right name proves little: pyenv's shims may only print an error, Debian's may lack ensurepip.
 path_of() {
-    "$@" -c "import sys; assert '%d.%d' % sys.version_info[:2] == '$version'; print(sys.executable)" 2>/dev/null
+    "$@" -c "import sys, venv, ensurepip; assert '%d.%d' % sys.version_info[:2] == '$version'; print(sys.executable)" 2>/dev/null
 }
 
 path_of "python$version" && exit
@@ -20,7 +20,7 @@ for found in "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$version".*/bin/python; d
 done
 
 cat >&2 <<END
-Python $version is needed and was not found (tried python$version, python3, uv and pyenv). Install it with one of
+Python $version, able to make virtual environments, is needed and was not found (tried python$version, python3, uv and pyenv). Install it with one of
     apt install python$version python$version-venv      dnf install python$version      brew install python@$version
     uv python install $version                       pyenv install $version
     module load Python/$version...                   (on a cluster: see 'module avail Python')
