@@ -1,7 +1,6 @@
 """`slipway train`: checks everything that needs no torch, then starts the ranks or becomes one."""
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from slipway.errors import EXIT_DONE, UserError
 from slipway.models import part
 from slipway.plan import Plan, make_plan
 from slipway.train import checkpoint_store
+from slipway.train.runtime import load_torch
 
 
 def run(config: RunConfig, options: Any = None) -> int:
@@ -29,9 +29,6 @@ def run_plan(plan: Plan) -> int:
     if _nothing_left(plan):
         print(f"{config.run.dir} is at step {_done(plan)} of {config.training.steps}: nothing left to do")
         return EXIT_DONE
-    if config.cluster.device.kind == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported: CPU ranks share no GPU
-
     from slipway.train.environment import started_rank
 
     family_data = part(config.model.family, "data")
@@ -41,7 +38,7 @@ def run_plan(plan: Plan) -> int:
         family_data.make_ready(config, prepare=False)
         if place.rank == 0:
             _write_plan(plan)
-        _import_torch(plan, ranks_here=config.resources.devices_per_node)
+        load_torch(config, ranks_here=config.resources.devices_per_node)
         from slipway.train.loop import train
 
         train(plan, place)
@@ -53,7 +50,7 @@ def run_plan(plan: Plan) -> int:
         )
     family_data.make_ready(config, prepare=True)
     _write_plan(plan)
-    _import_torch(plan, ranks_here=plan.world_size)
+    load_torch(config, ranks_here=plan.world_size)
     from slipway.train.loop import train
     from slipway.train.ranks import run_local
 
@@ -92,21 +89,3 @@ def _write_plan(plan: Plan) -> None:
         plan.write(run_dir / "plan.json")
     except OSError as error:
         raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
-
-
-def _import_torch(plan: Plan, ranks_here: int) -> None:
-    """Import what ranks need, once; on CPU let Megatron-core run there and share the cores."""
-    warnings.filterwarnings("ignore")  # Megatron-core reports each optional package that is not installed
-    import torch
-
-    if plan.config.cluster.device.kind == "cuda":
-        if not torch.cuda.is_available():
-            raise UserError(
-                f"cluster.device.kind: cuda (cluster={plan.config.cluster.name}), but torch {torch.__version__} "
-                "sees no GPU here; use cluster=local on a machine without one"
-            )
-        return
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks_here))
-    from slipway.train import cpu_adapter
-
-    cpu_adapter.install()

@@ -6,7 +6,6 @@ Verified with Megatron-core 0.16.1 and 0.19.2 (tests/train/test_parity.py runs o
 """
 
 import contextlib
-import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -87,10 +86,8 @@ def install() -> None:
     assert not torch.cuda.is_available(), "the CPU adapter must not be used where there is a GPU"
     assert "megatron.core" not in sys.modules, "the CPU adapter comes before Megatron-core"
 
-    importlib.import_module(
-        "torch._dynamo"
-    )  # optimizers import it at their first step: once here, not in every rank
-    _import_uncompiled()
+    _leave_out_dynamo()
+    _import_megatron()
     _redirect_torch()
     _redirect_megatron()
     mode = _Redirect()
@@ -98,14 +95,30 @@ def install() -> None:
     _installed.append(mode)
 
 
-def _import_uncompiled() -> None:
-    """Import Megatron-core without compiling its small fused functions, which would need a C++ compiler."""
-    compile_ = torch.compile
+def _leave_out_dynamo() -> None:
+    """Nothing is compiled here: spare each start the two seconds of importing torch's compiler.
+
+    torch's optimizers import it only to tell it to stay away from their methods.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        plain = getattr(method, "__wrapped__", None)
+        if plain is not None:
+            setattr(plain, "__dynamo_disable", plain)  # noqa: B010 (a plain assignment would be mangled in a class)
+    torch.optim.Adam.step = torch.no_grad()(torch.optim.Adam.step.__wrapped__)  # type: ignore[attr-defined]
+
+
+def _import_megatron() -> None:
+    """Import Megatron-core without compiling its small fused functions, and without wandb for its inference."""
+    compile_, wandb = torch.compile, sys.modules.get("wandb")
     torch.compile = lambda function: function  # type: ignore[assignment]
+    sys.modules["wandb"] = None  # type: ignore[assignment]
     try:
         import megatron.core.jit
     finally:
         torch.compile = compile_
+        del sys.modules["wandb"]
+        if wandb is not None:
+            sys.modules["wandb"] = wandb
     megatron.core.jit.disable_jit_fuser()  # for what is imported later
 
 

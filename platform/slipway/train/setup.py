@@ -34,8 +34,8 @@ class Session:
     transformer: Any  # Megatron-core's TransformerConfig
     chunks: list[Any]  # this rank's model chunks, in DistributedDataParallel
     optimizer: Any
-    train_data: Reader | None  # None on stages that read no samples
-    validation_data: Reader | None
+    train_data: Reader | None = None  # None on stages that read no samples
+    validation_data: Reader | None = None
 
     @property
     def reads_data(self) -> bool:
@@ -44,7 +44,14 @@ class Session:
 
 
 def set_up(plan: Plan, device: torch.device) -> Session:
-    """Build this rank's part; process groups must exist."""
+    """Build this rank's part and open its data; process groups must exist."""
+    session = build_session(plan, device)
+    _open_data(session)
+    return session
+
+
+def build_session(plan: Plan, device: torch.device) -> Session:
+    """This rank's model and optimizer, without data."""
     config = plan.config
     family = part(config.model.family, "model")
     transformer = family.transformer_config(config)
@@ -55,9 +62,7 @@ def set_up(plan: Plan, device: torch.device) -> Session:
     if config.parallelism.overlap_grad_reduce:
         no_sync = [chunk.no_sync for chunk in chunks]
         transformer.no_sync_func = no_sync if len(no_sync) > 1 else no_sync[0]
-    session = Session(plan, family, device, transformer, chunks, optimizer, None, None)
-    _open_data(session)
-    return session
+    return Session(plan, family, device, transformer, chunks, optimizer)
 
 
 def build_chunks(plan: Plan, family: Any, transformer: Any, device: torch.device) -> list[Any]:

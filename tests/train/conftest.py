@@ -1,0 +1,50 @@
+"""A small real corpus, prepared once, and ways to train on it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from training import SMALL, slipway
+
+RUNNER = Path(__file__).with_name("runner.py")
+LIMIT_SECONDS = 600
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides for a byte-level corpus from a few modules of the standard library."""
+    folder = tmp_path_factory.mktemp("corpus")
+    modules = [Path(json.__file__).parent / f"{name}.py" for name in ("decoder", "encoder", "scanner")]
+    modules += [Path(subprocess.__file__), Path(json.__file__)]
+    overrides = [
+        "data=files",
+        f"data.sources.files.inputs=[{','.join(str(m) for m in modules)}]",
+        "data.tokenizer.kind=byte",
+        f"data.dir={folder / 'prepared'}",
+    ]
+    done = slipway("data", *SMALL, *overrides, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return overrides
+
+
+@pytest.fixture(scope="session")
+def train_many(corpus: list[str]) -> Callable[[Sequence[Sequence[str]]], list[int]]:
+    """Run several trainings of the small model, given as override lists; returns their exit codes."""
+
+    def run(jobs: Sequence[Sequence[str]]) -> list[int]:
+        codes = Path(corpus[-1].split("=", 1)[1]).parent / "codes.json"
+        codes.unlink(missing_ok=True)
+        done = subprocess.run(
+            [sys.executable, str(RUNNER), str(codes)],
+            input=json.dumps([[*SMALL, *corpus, *job] for job in jobs]),
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+        )
+        assert done.returncode == 0, done.stderr
+        print(done.stderr)
+        return json.loads(codes.read_text())
+
+    return run

@@ -1,0 +1,98 @@
+"""A run that stops and continues is the run that did not stop; any layout continues any checkpoint."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from training import layout, training_lines
+
+STEPS, HALF = 20, 10
+LOSS = 1e-5  # relative, in another layout
+
+FIRST = {
+    "3d": layout(ranks=8, tp=2, pp=2, sp=True, distopt=True),
+    "one": layout(ranks=1),
+    "bf16": layout(ranks=4, tp=2, sp=True, distopt=True, precision="bf16"),
+}
+OTHERS = {
+    ("3d", "one"): layout(ranks=1),
+    ("3d", "dp8_distopt"): layout(ranks=8, distopt=True),
+    ("3d", "tp4_dp2"): layout(ranks=8, tp=4),
+    ("3d", "pp2_interleaved_distopt"): layout(ranks=4, pp=2, vpp=2, distopt=True),
+    ("one", "tp2_pp2_distopt"): layout(ranks=8, tp=2, pp=2, sp=True, distopt=True),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(train_many, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whole runs, and runs stopped half-way and continued in the same and in other layouts."""
+    root = tmp_path_factory.mktemp("continuation")
+
+    def job(name: str, settings: list[str], *more: str) -> list[str]:
+        return [f"run.dir={root / name}", f"training.steps={STEPS}", *settings, *more]
+
+    stop = f"training.stop_after_step={HALF}"
+    halves = [job(f"{name}-half", settings, stop) for name, settings in FIRST.items()]
+    wholes = [job(f"{name}-whole", settings) for name, settings in FIRST.items()]
+    assert set(train_many(halves + wholes)) == {0}
+    continued = []
+    for name, settings in FIRST.items():
+        shutil.copytree(root / f"{name}-half", root / f"{name}-same")
+        continued.append(job(f"{name}-same", settings))
+    for (name, other), settings in OTHERS.items():
+        shutil.copytree(root / f"{name}-half", root / f"{name}-{other}")
+        continued.append(job(f"{name}-{other}", settings))
+    assert set(train_many(continued)) == {0}
+    return root
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", FIRST)
+def test_same_layout_continues_bit_for_bit(folder: Path, name: str) -> None:
+    whole, continued = training_lines(folder / f"{name}-whole"), training_lines(folder / f"{name}-same")
+    exact = ("step", "loss", "grad_norm", "learning_rate", "consumed_samples")
+    assert [{k: line[k] for k in exact} for line in continued] == [{k: line[k] for k in exact} for line in whole]
+    assert len(whole) == STEPS
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("name", "other"), OTHERS)
+def test_another_layout_continues_with_the_optimizer_state(folder: Path, name: str, other: str) -> None:
+    whole, continued = training_lines(folder / f"{name}-whole"), training_lines(folder / f"{name}-{other}")
+    assert [line["step"] for line in continued] == list(range(1, STEPS + 1))
+    for expected, got in zip(whole, continued, strict=True):
+        assert got["loss"] == pytest.approx(expected["loss"], rel=LOSS)
+        assert got["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-4)
+
+
+def test_a_checkpoint_says_what_it_is_and_no_temporary_folder_stays(folder: Path) -> None:
+    checkpoints = folder / "3d-whole" / "checkpoints"
+    assert [path.name for path in checkpoints.iterdir()] == [f"step-{STEPS:08d}"]
+    info = json.loads((checkpoints / f"step-{STEPS:08d}" / "slipway.json").read_text())
+    assert (info["step"], info["consumed_samples"], info["world_size"]) == (STEPS, STEPS * 8, 8)
+
+
+def test_an_interrupted_save_is_never_loaded(folder: Path, train_many) -> None:
+    """A newer temporary folder without a commit, and lines of steps that its loss undid, are left behind."""
+    run_dir = folder / "one-torn"
+    shutil.copytree(folder / "one-half", run_dir)
+    complete = run_dir / "checkpoints" / f"step-{HALF:08d}"
+    shutil.copytree(complete, run_dir / "checkpoints" / ".step-00000015.tmp")
+    lost = training_lines(run_dir)[-1] | {"step": HALF + 1, "loss": 99.0}
+    with (run_dir / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(lost) + '\n{"kind": "train", "ste')
+    assert train_many([[f"run.dir={run_dir}", f"training.steps={STEPS}", *FIRST["one"]]]) == [0]
+    whole, continued = training_lines(folder / "one-whole"), training_lines(run_dir)
+    assert [line["loss"] for line in continued] == [line["loss"] for line in whole]
+    assert [path.name for path in sorted((run_dir / "checkpoints").iterdir())] == [
+        f"step-{HALF:08d}",
+        f"step-{STEPS:08d}",
+    ]
+
+
+def test_a_finished_run_has_nothing_left_to_do(folder: Path, train_many) -> None:
+    before = (folder / "one-whole" / "metrics.jsonl").read_bytes()
+    job = [f"run.dir={folder / 'one-whole'}", f"training.steps={STEPS}", *FIRST["one"]]
+    assert train_many([job]) == [0]
+    assert (folder / "one-whole" / "metrics.jsonl").read_bytes() == before

@@ -1,0 +1,54 @@
+"""A rank's place from what srun, torchrun or a pod sets."""
+
+import pytest
+
+from slipway.errors import UserError
+from slipway.train.environment import Place, started_rank
+
+TORCHRUN = {
+    "RANK": "5",
+    "LOCAL_RANK": "1",
+    "WORLD_SIZE": "8",
+    "MASTER_ADDR": "node0",
+    "MASTER_PORT": "12345",
+}
+SRUN = {
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_PROCID": "6",
+    "SLURM_LOCALID": "2",
+    "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.1",
+}
+
+
+def test_nothing_started_this_process() -> None:
+    assert started_rank({}) is None
+
+
+def test_a_batch_script_is_not_a_rank() -> None:
+    assert started_rank({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "1"}) is None
+
+
+def test_one_srun_task_may_start_its_own_ranks() -> None:
+    assert started_rank(SRUN | {"SLURM_STEP_NUM_TASKS": "1"}) is None
+
+
+def test_torchrun() -> None:
+    assert started_rank(TORCHRUN) == Place(5, 1, 8, "node0", 12345)
+
+
+def test_srun() -> None:
+    assert started_rank(SRUN) == Place(6, 2, 8, "10.0.0.1", 29500)
+
+
+def test_srun_with_an_address_of_its_own() -> None:
+    assert started_rank(SRUN | {"MASTER_ADDR": "node1i"}) == Place(6, 2, 8, "node1i", 29500)
+
+
+def test_address_missing() -> None:
+    with pytest.raises(UserError, match="MASTER_ADDR: not set, but RANK=5"):
+        started_rank({k: v for k, v in TORCHRUN.items() if k != "MASTER_ADDR"})
+
+
+def test_not_a_number() -> None:
+    with pytest.raises(UserError, match="WORLD_SIZE: 'eight' is not a whole number"):
+        started_rank(TORCHRUN | {"WORLD_SIZE": "eight"})

@@ -1,0 +1,62 @@
+"""What tests of training share: a small model, short names of layouts, the command line, its results."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+# a model that eight ranks train in seconds; every size divides by the layouts under test
+SMALL = [
+    "model=demo",
+    "model.num_layers=4",
+    "model.hidden_size=64",
+    "model.num_attention_heads=4",
+    "model.vocab_size=257",
+    "model.max_position_embeddings=32",
+    "training.global_batch_size=8",
+    "training.micro_batch_size=1",
+    "validation.steps=0",
+    "checkpoint.interval=0",
+    "logging.interval=1000",
+    "optimizer.lr=1e-3",
+    "optimizer.lr_warmup_steps=2",
+]
+
+LAYOUT = {
+    "tp": "parallelism.tensor_model_parallel_size",
+    "pp": "parallelism.pipeline_model_parallel_size",
+    "vpp": "parallelism.virtual_pipeline_model_parallel_size",
+    "cp": "parallelism.context_parallel_size",
+    "ep": "parallelism.expert_model_parallel_size",
+    "sp": "parallelism.sequence_parallel",
+    "distopt": "parallelism.use_distributed_optimizer",
+    "grad_overlap": "parallelism.overlap_grad_reduce",
+    "param_overlap": "parallelism.overlap_param_gather",
+    "ranks": "resources.devices_per_node",
+    "recompute": "training.recompute",
+    "precision": "training.precision",
+    "mbs": "training.micro_batch_size",
+}
+
+
+def layout(**settings: int | str | bool) -> list[str]:
+    """Overrides from the short names above."""
+    return [f"{LAYOUT[name]}={str(value).lower()}" for name, value in settings.items()]
+
+
+def slipway(*words: str, cwd: Path, timeout: float = 180, **options: object) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "slipway", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def training_lines(run_dir: Path) -> list[dict]:
+    """The training lines of a run's metrics.jsonl."""
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == "train"]
