@@ -1,0 +1,255 @@
+"""What users get wrong, and what the answer must say: one table for all verbs.
+
+Every row is run by test_bad_inputs.py in an empty folder: exit code 2, exactly one line on stderr with all
+the fragments in it, no traceback, nothing written.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class BadInput:
+    """One mistake."""
+
+    name: str
+    argv: str
+    """The command line; no word holds a space."""
+    expected: tuple[str, ...]
+    """Fragments of the one line."""
+    prepare: Callable[[Path], None] | None = None
+    """Puts into the folder what the mistake needs: a broken file, an old checkpoint."""
+
+
+def _empty_plan(folder: Path) -> None:
+    (folder / "plan.json").write_text("{}")
+
+
+COMMAND_LINE = [
+    BadInput("verb misspelt", "trian model=demo", ("trian", "did you mean train?", "bench", "report")),
+    BadInput("verb forgotten", "model=demo", ("model=demo", "verb comes first", "plan")),
+    BadInput("option unknown", "plan --jsn", ("--jsn",)),
+    BadInput("rows of ranks", "plan --ranks few", ("--ranks", "few", "all")),
+    BadInput("not an override", "plan training.steps", ("training.steps", "key=value")),
+    BadInput("bracket left open", "plan data.split=[1,0", ("data.split=[1,0", "key=value")),
+    BadInput("sweep without -m", "plan training.steps=1,2", ("training.steps", "--multirun")),
+    BadInput("config folder missing", "plan --config-dir nowhere", ("nowhere", "not found")),
+    BadInput("plan file missing", "train --plan plan.json", ("plan.json", "No such file")),
+    BadInput(
+        "plan file of something else",
+        "train --plan plan.json",
+        ("plan.json", "not a plan"),
+        _empty_plan,
+    ),
+    BadInput("plan file and overrides", "train --plan plan.json model=demo", ("no overrides", "model=demo")),
+]
+
+KEYS_AND_VALUES = [
+    BadInput(
+        "choice misspelt", "plan model=gpt3_125", ("model=gpt3_125", "did you mean gpt3_125m?", "llama3_8b")
+    ),
+    BadInput("group misspelt", "plan modle=demo", ("modle", "did you mean model?")),
+    BadInput("group given twice", "plan +experiment=demo", ("experiment", "twice")),
+    BadInput("key misspelt", "plan training.step=3", ("training.step:", "did you mean steps?")),
+    BadInput("key misspelt, added", "plan +optimizer.lrr=3", ("optimizer.lrr:", "did you mean lr?")),
+    BadInput("section misspelt", "plan trainin.steps=3", ("trainin:", "did you mean training?")),
+    BadInput("key deleted", "plan ~training.steps", ("training.steps", "missing")),
+    BadInput("no value", "plan data=files", ("data.sources.files.inputs", "missing", "give")),
+    BadInput("word for a number", "plan training.steps=ten", ("training.steps", "integer", "'ten'")),
+    BadInput("zero steps", "plan training.steps=0", ("training.steps", "greater than 0", "got 0")),
+    BadInput("infinite rate", "plan optimizer.lr=inf", ("optimizer.lr", "finite", "inf")),
+    BadInput(
+        "choice of a value",
+        "plan training.precision=fp8",
+        ("training.precision", "'fp32' or 'bf16'", "'fp8'"),
+    ),
+    BadInput("section replaced", "plan training=3", ("training", "section", "3")),
+    BadInput("run name with a slash", "plan run.name=a/b", ("run.name", "a/b", "pattern")),
+    BadInput("run folder empty", "plan run.dir=", ("run.dir", "folder")),
+    BadInput(
+        "source name leaves the folder", "plan +data.sources={../x:{inputs:[a]}}", ("data.sources", "../x")
+    ),
+    BadInput("two shares", "plan data.split=[0.9,0.1]", ("data.split", "missing")),
+    BadInput("unknown interpolation", "plan training.seed=${nope}", ("training.seed", "nope")),
+    BadInput("interpolation of itself", "plan run.name=${run.name}", ("run.name", "ecursive")),
+]
+
+LAYOUT = [
+    BadInput(
+        "layout does not divide the world",
+        "plan resources.devices_per_node=8 parallelism.tensor_model_parallel_size=3",
+        ("world size 8 = 1 nodes x 8 devices", "tensor 3 x pipeline 1 x context 1 = 3"),
+    ),
+    BadInput(
+        "layout larger than the world",
+        "plan parallelism.tensor_model_parallel_size=2",
+        ("world size 1", "tensor 2 x pipeline 1 x context 1 = 2"),
+    ),
+    BadInput(
+        "heads by tensor parallel",
+        "plan resources.devices_per_node=3 parallelism.tensor_model_parallel_size=3",
+        ("model.num_attention_heads", "8", "tensor_model_parallel_size 3", "8 = 2 x 3 + 2"),
+    ),
+    BadInput(
+        "query groups by tensor parallel",
+        "plan model.num_query_groups=2 resources.devices_per_node=4 parallelism.tensor_model_parallel_size=4",
+        ("model.num_query_groups", "2", "tensor_model_parallel_size 4"),
+    ),
+    BadInput(
+        "MLP by tensor parallel",
+        "plan model.ffn_hidden_size=510 resources.devices_per_node=4 "
+        "parallelism.tensor_model_parallel_size=4",
+        ("model.ffn_hidden_size", "510", "510 = 127 x 4 + 2"),
+    ),
+    BadInput(
+        "vocabulary by tensor parallel",
+        "plan model.make_vocab_size_divisible_by=1 model.vocab_size=8193 resources.devices_per_node=2 "
+        "parallelism.tensor_model_parallel_size=2",
+        ("model.vocab_size", "padded vocabulary 8193", "8193 = 4096 x 2 + 1"),
+    ),
+    BadInput(
+        "sequence by tensor parallel",
+        "plan training.sequence_length=255 resources.devices_per_node=2 parallelism=tp2",
+        ("training.sequence_length", "255", "255 = 127 x 2 + 1", "sequence_parallel"),
+    ),
+    BadInput(
+        "sequence by context parallel",
+        "plan training.sequence_length=254 resources.devices_per_node=2 parallelism.context_parallel_size=2",
+        ("training.sequence_length", "254", "2 x parallelism.context_parallel_size 2 = 4"),
+    ),
+    BadInput(
+        "sequence longer than positions",
+        "plan training.sequence_length=257",
+        ("training.sequence_length", "257", "model.max_position_embeddings 256"),
+    ),
+    BadInput(
+        "sequence parallel alone",
+        "plan parallelism.sequence_parallel=true",
+        ("parallelism.sequence_parallel", "no effect", "tensor_model_parallel_size 1"),
+    ),
+    BadInput(
+        "layers by stages",
+        "plan resources.devices_per_node=3 parallelism.pipeline_model_parallel_size=3",
+        ("model.num_layers", "4 layers", "pipeline 3"),
+    ),
+    BadInput(
+        "layers by virtual stages",
+        "plan resources.devices_per_node=2 parallelism.pipeline_model_parallel_size=2 "
+        "parallelism.virtual_pipeline_model_parallel_size=3",
+        ("model.num_layers", "4 layers", "pipeline 2 x virtual 3 = 6"),
+    ),
+    BadInput(
+        "virtual stages without a pipeline",
+        "plan parallelism.virtual_pipeline_model_parallel_size=2",
+        ("virtual_pipeline_model_parallel_size", "needs pipeline_model_parallel_size > 1"),
+    ),
+    BadInput(
+        "microbatches by virtual stages",
+        "plan resources.devices_per_node=2 parallelism.pipeline_model_parallel_size=2 "
+        "parallelism.virtual_pipeline_model_parallel_size=2 training.global_batch_size=6",
+        ("microbatches divisible by pipeline 2", "got 3 = global_batch_size 6"),
+    ),
+    BadInput(
+        "batch by replicas",
+        "plan resources.devices_per_node=3",
+        ("training.global_batch_size", "16", "micro_batch_size 2 x data parallel 3 = 6"),
+    ),
+    BadInput(
+        "experts without experts",
+        "plan resources.devices_per_node=2 parallelism.expert_model_parallel_size=2",
+        ("expert_model_parallel_size", "2", "num_moe_experts"),
+    ),
+    BadInput(
+        "experts by expert parallel",
+        "plan model=mixtral_8x7b resources.devices_per_node=3 parallelism.expert_model_parallel_size=3 "
+        "training.global_batch_size=12",
+        ("model.num_moe_experts", "experts 8", "expert_model_parallel_size 3"),
+    ),
+    BadInput(
+        "expert parallel by replicas",
+        "plan model=mixtral_8x7b resources.devices_per_node=2 parallelism.expert_model_parallel_size=4",
+        ("expert_model_parallel_size", "context x data ranks 2", "expert 4"),
+    ),
+    BadInput(
+        "parameter gather without the distributed optimizer",
+        "plan parallelism.overlap_param_gather=true",
+        ("overlap_param_gather", "use_distributed_optimizer=true"),
+    ),
+    BadInput(
+        "parameter gather without gradient overlap",
+        "plan parallelism.overlap_param_gather=true parallelism.use_distributed_optimizer=true",
+        ("overlap_param_gather", "overlap_grad_reduce=true"),
+    ),
+    BadInput(
+        "more nodes than the site has",
+        "plan cluster=juwels_booster resources.nodes=1000",
+        ("resources.nodes", "1000", "936", "juwels_booster"),
+    ),
+    BadInput(
+        "more devices than a node has",
+        "train cluster=juwels_booster resources.devices_per_node=8",
+        ("resources.devices_per_node", "8", "the 4 of cluster juwels_booster"),
+    ),
+]
+
+SCHEDULE_AND_DATA = [
+    BadInput(
+        "warm-up as long as the run",
+        "plan training.steps=20 optimizer.lr_warmup_steps=20",
+        ("optimizer.lr_warmup_steps", "20", "training.steps 20"),
+    ),
+    BadInput(
+        "end above the peak",
+        "plan optimizer.lr=1e-4 optimizer.min_lr=1e-3",
+        ("optimizer.min_lr", "0.001", "optimizer.lr 0.0001"),
+    ),
+    BadInput(
+        "WSD without its decay",
+        "plan optimizer.lr_decay_style=WSD",
+        ("optimizer.lr_wsd_decay_steps", "WSD"),
+    ),
+    BadInput(
+        "WSD decay without WSD",
+        "plan optimizer.lr_wsd_decay_steps=5",
+        ("optimizer.lr_wsd_decay_steps", "no effect", "cosine"),
+    ),
+    BadInput(
+        "WSD does not fit",
+        "plan optimizer=adamw_wsd training.steps=20 optimizer.lr_warmup_steps=5",
+        ("optimizer.lr_wsd_decay_steps", "5 + lr_wsd_decay_steps 20 = 25", "training.steps 20"),
+    ),
+    BadInput(
+        "stop after the end",
+        "plan training.steps=10 training.stop_after_step=11",
+        ("training.stop_after_step", "11", "training.steps 10"),
+    ),
+    BadInput(
+        "validation without data",
+        "plan data.split=[1,0,0]",
+        ("data.split", "validation share is 0", "validation.steps"),
+    ),
+    BadInput("training without data", "plan data.split=[0,1,0]", ("data.split", "training share is 0")),
+    BadInput(
+        "tokenizer file not named",
+        "plan data.tokenizer.kind=file",
+        ("data.tokenizer.path", "tokenizer.json"),
+    ),
+    BadInput(
+        "tokenizer file not used",
+        "plan data.tokenizer.path=tokenizer.json",
+        ("data.tokenizer.path", "no effect", "kind=bpe"),
+    ),
+    BadInput(
+        "vocabulary larger than the embedding",
+        "plan data.tokenizer.vocab_size=10000",
+        ("data.tokenizer.vocab_size", "10000", "model.vocab_size 8192"),
+    ),
+    BadInput(
+        "bytes in a smaller embedding",
+        "plan data=bytes model.vocab_size=256",
+        ("model.vocab_size", "256", "257"),
+    ),
+]
+
+ROWS = [*COMMAND_LINE, *KEYS_AND_VALUES, *LAYOUT, *SCHEDULE_AND_DATA]

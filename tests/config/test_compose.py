@@ -1,0 +1,141 @@
+import hashlib
+import importlib
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from slipway.config.compose import compose, conf_dir
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+
+GROUPS = {
+    folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+    for folder in conf_dir().iterdir()
+    if folder.is_dir()
+}
+
+
+def test_the_contract_names_compose() -> None:
+    config = compose(
+        [
+            "model=demo",
+            "resources.nodes=1",
+            "resources.devices_per_node=4",
+            "parallelism.tensor_model_parallel_size=2",
+            "parallelism.pipeline_model_parallel_size=2",
+            "parallelism.virtual_pipeline_model_parallel_size=2",
+            "parallelism.context_parallel_size=1",
+            "parallelism.expert_model_parallel_size=1",
+            "parallelism.sequence_parallel=true",
+            "parallelism.use_distributed_optimizer=true",
+            "training.steps=20",
+            "training.global_batch_size=8",
+            "training.micro_batch_size=1",
+            "training.sequence_length=64",
+            "training.seed=7",
+            "run.name=mine",
+            "run.dir=DIR",
+        ]
+    )
+    assert config.parallelism.virtual_stages == 2
+    assert (config.training.steps, config.training.seed, config.run.dir) == (20, 7, Path("DIR"))
+
+
+def test_defaults() -> None:
+    config = compose()
+    assert (config.run.name, config.run.dir) == ("demo", Path("runs/demo"))
+    assert config.training.sequence_length == config.model.max_position_embeddings
+    assert list(config.data.sources) == ["stdlib"]
+    assert compose(["run.name=other"]).run.dir == Path("runs/other")
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [f"{group}={choice}" for group, choices in GROUPS.items() for choice in choices if group != "experiment"],
+)
+def test_every_choice_validates_and_states_every_field(choice: str) -> None:
+    """A key that a file leaves out could not be overridden without `+`."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    inputs = ["data.sources.files.inputs=[a.txt]"] if choice == "data=files" else []
+    validated = compose([choice, *inputs])
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        plain = OmegaConf.to_container(hydra_compose("config", [choice, *inputs]), resolve=True)
+    assert _missing(validated, plain) == []
+
+
+def _missing(section: object, plain: object, path: str = "") -> list[str]:
+    if isinstance(section, dict):
+        assert isinstance(plain, dict)
+        return [name for key in section for name in _missing(section[key], plain[key], f"{path}{key}.")]
+    if not isinstance(section, BaseModel):
+        return []
+    assert isinstance(plain, dict)
+    names = [f"{path}{name}" for name in type(section).model_fields if name not in plain]
+    kept = [name for name in type(section).model_fields if name in plain]
+    return names + [
+        more for name in kept for more in _missing(getattr(section, name), plain[name], f"{path}{name}.")
+    ]
+
+
+def test_names_in_files_are_the_files_names() -> None:
+    for group in ("model", "cluster", "data"):
+        for choice in GROUPS[group]:
+            words = [f"{group}={choice}"] + (["data.sources.files.inputs=[a]"] if choice == "files" else [])
+            assert getattr(compose(words), group).name == choice
+
+
+def test_unverified_fields_exist() -> None:
+    for choice in GROUPS["cluster"]:
+        cluster = compose([f"cluster={choice}"]).cluster
+        for path in cluster.unverified:
+            found: object = cluster
+            for name in path.split("."):
+                found = getattr(found, name)
+
+
+def test_additional_folder_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "tiny.yaml").write_text(
+        "defaults: [demo, _self_]\nname: tiny\nnum_layers: 2\n", encoding="utf-8"
+    )
+    assert compose(["model=tiny"], config_dir=tmp_path).model.num_layers == 2
+    with pytest.raises(UserError, match=r"model=tiny: no such choice.*valid: .*demo"):
+        compose(["model=tiny"])
+
+
+def test_composing_twice_is_the_same() -> None:
+    first, second = (compose(["experiment=demo"]).model_dump_json() for _ in range(2))
+    assert hashlib.sha256(first.encode()).digest() == hashlib.sha256(second.encode()).digest()
+
+
+def test_installed_conf_is_found_before_the_checkouts(tmp_path: Path, monkeypatch) -> None:
+    module = importlib.import_module("slipway.config.compose")
+    package = tmp_path / "slipway"
+    (package / "config").mkdir(parents=True)
+    monkeypatch.setattr(module, "__file__", str(package / "config" / "compose.py"))
+    with pytest.raises(UserError, match="incomplete installation"):
+        conf_dir()
+    (package / "conf").mkdir()
+    (package / "conf" / "config.yaml").write_text("{}")
+    assert conf_dir() == package / "conf"
+
+
+def test_schema_describes_its_numbers() -> None:
+    """Sections, names and switches may speak for themselves; numbers have a unit or a meaning to state."""
+    bare = []
+    for name, section in RunConfig.model_fields.items():
+        if (
+            isinstance(section.annotation, type)
+            and issubclass(section.annotation, BaseModel)
+            and name != "model"
+        ):
+            for key, field in section.annotation.model_fields.items():
+                if field.description is None and "int" in str(field.annotation) + "float" * (
+                    "float" in str(field.annotation)
+                ):
+                    bare.append(f"{name}.{key}")
+    assert bare == []

@@ -1,0 +1,71 @@
+"""Against arXiv 2205.05198, table 2: activations of one layer in 16 bits, with the paper's dropout."""
+
+import pytest
+
+from slipway.config.schema import Parallelism, Training
+from slipway.models.gpt import activations
+from slipway.models.gpt.config import GPTConfig
+
+S, B, H, A, T = 2048, 4, 6144, 64, 8
+
+
+def gpt(**more) -> GPTConfig:
+    sizes = dict(name="22B", num_layers=48, hidden_size=H, num_attention_heads=A, vocab_size=51200)
+    dropout = dict(hidden_dropout=0.1, attention_dropout=0.1)
+    return GPTConfig(**{**sizes, **dropout, "max_position_embeddings": S, **more})
+
+
+def layer(model: GPTConfig, recompute: str = "none", precision: str = "bf16", **layout) -> int:
+    training = Training(
+        steps=1,
+        global_batch_size=B,
+        micro_batch_size=B,
+        sequence_length=S,
+        precision=precision,  # type: ignore[arg-type]
+        recompute=recompute,  # type: ignore[arg-type]
+    )
+    return activations.layer_bytes(model, training, Parallelism(**layout))
+
+
+@pytest.mark.parametrize(
+    ("recompute", "layout", "published"),
+    [
+        ("none", {}, S * B * H * (34 + 5 * A * S / H)),
+        ("none", dict(tensor_model_parallel_size=T), S * B * H * (10 + 24 / T + 5 * A * S / (H * T))),
+        (
+            "none",
+            dict(tensor_model_parallel_size=T, sequence_parallel=True),
+            S * B * H * (34 / T + 5 * A * S / (H * T)),
+        ),
+        ("selective", dict(tensor_model_parallel_size=T), S * B * H * (10 + 24 / T)),
+        ("selective", dict(tensor_model_parallel_size=T, sequence_parallel=True), S * B * H * 34 / T),
+        ("full", {}, 2 * S * B * H),
+        ("full", dict(tensor_model_parallel_size=T), 2 * S * B * H),
+    ],
+    ids=str,
+)
+def test_paper(recompute: str, layout: dict, published: float) -> None:
+    assert layer(gpt(), recompute, **layout) == pytest.approx(published, rel=1e-12)
+
+
+def test_without_dropout_attention_is_fused_and_keeps_no_square() -> None:
+    model = gpt(hidden_dropout=0.0, attention_dropout=0.0)
+    # 34 less two masks, and one fp32 number per row and head
+    assert layer(model) == S * B * (32 * H + 4 * A)
+    assert layer(model, "selective") == S * B * 32 * H
+
+
+def test_fp32_doubles_all_but_masks_and_row_sums() -> None:
+    assert layer(gpt(), "selective", "fp32") == S * B * H * (2 * 32 + 2)
+
+
+def test_context_parallel_ranks_hold_their_part() -> None:
+    assert layer(gpt(), "selective", context_parallel_size=2) == layer(gpt(), "selective") // 2
+
+
+def test_grouped_queries_and_gated_mlp() -> None:
+    base = gpt(hidden_dropout=0.0, attention_dropout=0.0, ffn_hidden_size=1024)
+    grouped = base.model_copy(update={"num_query_groups": 8})
+    assert layer(base) - layer(grouped) == S * B * 2 * 2 * (H - H // 8)
+    gated = base.model_copy(update={"activation": "swiglu"})
+    assert layer(gated) - layer(base) == S * B * 2 * 1024

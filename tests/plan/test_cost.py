@@ -1,0 +1,50 @@
+import pytest
+
+from slipway.config.compose import compose
+from slipway.plan.cost import estimate, pipeline_bubble, recompute_factor
+from slipway.plan.plan import make_plan
+
+
+def test_bubble() -> None:
+    assert pipeline_bubble(1, 1, 4) == 0
+    assert pipeline_bubble(8, 1, 64) == 7 / 64
+    assert pipeline_bubble(8, 3, 64) == 7 / 192
+
+
+def test_recomputation() -> None:
+    assert (recompute_factor("none"), recompute_factor("selective")) == (1, 1)
+    assert recompute_factor("full") == pytest.approx(4 / 3)
+
+
+def test_published_step_time() -> None:
+    """arXiv 2205.05198, table 5: 175B on 64 A100, batch 64: 13.75 s, 51.4 % of the peak with the bubble."""
+    words = (
+        "experiment=gpt3_175b cluster=juwels_booster resources.nodes=16 resources.devices_per_node=4 "
+        "training.global_batch_size=64 model.vocab_size=51200"
+    )
+    config = compose(words.split())
+    bubble = pipeline_bubble(8, 3, 64)
+    busy = config.cluster.model_copy(update={"expected_mfu": 0.514 * (1 + bubble)})
+    plan = make_plan(config.model_copy(update={"cluster": busy}))
+    assert plan.time.seconds_per_step == pytest.approx(13.75, rel=0.01)
+
+
+def test_hours_and_device_hours() -> None:
+    plan = make_plan(compose(["experiment=gpt3_1_3b"]))
+    time = plan.time
+    assert time.seconds_per_step is not None and time.hours is not None
+    assert time.hours == pytest.approx(time.seconds_per_step * 286102 / 3600)
+    assert time.device_hours == pytest.approx(time.hours * 32)
+    assert "40%" in time.assumption and "cluster.expected_mfu" in time.assumption
+
+
+def test_precision_chooses_the_peak() -> None:
+    config = compose(["cluster=juwels_booster", "training.precision=fp32"])
+    assert estimate(config, 1, 1, 10**12).peak_tflops == 19.5
+    config = compose(["cluster=juwels_booster", "training.precision=bf16"])
+    assert estimate(config, 1, 1, 10**12).peak_tflops == 312
+
+
+def test_no_peak_no_time() -> None:
+    time = make_plan(compose(["experiment=demo"])).time
+    assert (time.seconds_per_step, time.hours, time.device_hours) == (None, None, None)

@@ -1,0 +1,82 @@
+import pytest
+
+from slipway.config.compose import compose
+from slipway.models.gpt import activations
+from slipway.plan.layout import Grid
+from slipway.plan.memory import chunk_shards, stage_memory
+from slipway.plan.plan import make_plan
+
+DEMO = ["experiment=demo"]
+
+
+def memory(*overrides: str, stage: int = 0):
+    plan = make_plan(compose([*DEMO, *overrides]))
+    return plan.memory.stages[stage], plan.ranks[0 if stage == 0 else -1].parameters
+
+
+def test_bytes_per_parameter_fp32() -> None:
+    stage, parameters = memory("parallelism.use_distributed_optimizer=false")
+    assert (stage.parameters, stage.gradients, stage.optimizer_states) == (
+        4 * parameters,
+        4 * parameters,
+        8 * parameters,
+    )
+
+
+def test_bytes_per_parameter_bf16() -> None:
+    stage, parameters = memory("parallelism.use_distributed_optimizer=false", "training.precision=bf16")
+    assert (stage.parameters, stage.gradients, stage.optimizer_states) == (
+        2 * parameters,
+        4 * parameters,
+        12 * parameters,
+    )
+
+
+def test_the_distributed_optimizer_shares_states_over_replicas() -> None:
+    stage, parameters = memory("training.precision=bf16")
+    assert stage.optimizer_states == 12 * parameters // 2
+    stage, parameters = memory("training.precision=bf16", "resources.devices_per_node=16")
+    assert stage.optimizer_states == 12 * parameters // 4
+
+
+def test_experts_have_fewer_replicas_than_the_rest() -> None:
+    config = compose(
+        [
+            "model=mixtral_8x7b",
+            "resources.devices_per_node=16",
+            "parallelism=tp2",
+            "training.precision=bf16",
+            "parallelism.expert_model_parallel_size=4",
+        ]
+    )
+    grid = Grid.of(config.parallelism, 16)
+    (shard,) = chunk_shards(config, grid, 0)
+    # 8 replicas of what is dense, 2 of each expert
+    assert stage_memory(config, grid, 0, 1).optimizer_states == 12 * (shard.dense // 8 + shard.expert // 2)
+    assert shard.expert == 32 * (8 // 4) * 3 * 4096 * 14336 // 2
+
+
+def test_earlier_stages_hold_more_microbatches() -> None:
+    config = compose([*DEMO, "resources.devices_per_node=16", "parallelism.pipeline_model_parallel_size=4"])
+    per_layer = activations.layer_bytes(config.model, config.training, config.parallelism)
+    stages = make_plan(config).memory.stages
+    assert [stage.activations // per_layer for stage in stages[:3]] == [4, 3, 2]
+
+
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+def test_a_step_of_one_microbatch_keeps_one(recompute: str) -> None:
+    config = compose([*DEMO, "training.global_batch_size=4", f"training.recompute={recompute}"])
+    per_layer = activations.layer_bytes(config.model, config.training, config.parallelism)
+    stage = make_plan(config).memory.stages[0]
+    none = config.training.model_copy(update={"recompute": "none"})
+    inside = activations.layer_bytes(config.model, none, config.parallelism) if recompute == "full" else 0
+    assert stage.activations == 2 * per_layer + inside
+
+
+def test_what_does_not_fit_is_said() -> None:
+    plan = make_plan(compose(["experiment=gpt3_13b", "parallelism=dp"]))
+    assert plan.memory.fits is False
+    assert plan.memory.device == 79 * 2**30
+    assert plan.memory.largest > plan.memory.device
+    assert make_plan(compose(["experiment=gpt3_13b"])).memory.fits is True
+    assert make_plan(compose(DEMO)).memory.fits is None

@@ -1,0 +1,130 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from slipway.cli import main
+from slipway.config.compose import compose, conf_dir
+from slipway.errors import UserError
+from slipway.plan import Plan, make_plan
+
+EXPERIMENTS = sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml"))
+GOLDEN = Path(__file__).parent.parent / "golden" / "plan"
+# SLIPWAY_UPDATE_GOLDENS=1 writes them anew; read the difference before committing it.
+UPDATE = os.environ.get("SLIPWAY_UPDATE_GOLDENS") == "1"
+GOLDENS = {
+    "demo": "experiment=demo",
+    "llama3_8b": "experiment=llama3_8b resources.nodes=2",
+    "mixtral_8x7b": "model=mixtral_8x7b cluster=jupiter_booster resources.nodes=4 "
+    "resources.devices_per_node=4 parallelism=tp2 parallelism.pipeline_model_parallel_size=2 "
+    "parallelism.virtual_pipeline_model_parallel_size=2 parallelism.expert_model_parallel_size=4 "
+    "training.precision=bf16 training.sequence_length=4096",
+}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_has_a_plan_that_fits(experiment: str) -> None:
+    config = compose([f"experiment={experiment}"])
+    plan = make_plan(config)
+    assert plan.memory.fits is not False
+    assert len(plan.ranks) == plan.world_size
+    assert config.run.name == experiment == config.model.name
+
+
+@pytest.mark.parametrize(
+    ("experiment", "tokens"),
+    [
+        ("gpt3_125m", 0.5e6),
+        ("gpt3_350m", 0.5e6),
+        ("gpt3_760m", 0.5e6),
+        ("gpt3_1_3b", 1e6),
+        ("gpt3_2_7b", 1e6),
+        ("gpt3_6_7b", 2e6),
+        ("gpt3_13b", 2e6),
+        ("gpt3_175b", 3.2e6),
+    ],
+)
+def test_gpt3_batches_and_length(experiment: str, tokens: float) -> None:
+    plan = make_plan(compose([f"experiment={experiment}"]))
+    training = plan.config.training
+    assert training.global_batch_size * training.sequence_length == pytest.approx(tokens, rel=0.05)
+    assert plan.tokens == pytest.approx(300e9, rel=0.001)
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_golden(name: str, capsys) -> None:
+    assert main(["plan", "--json", *GOLDENS[name].split()]) == 0
+    shown = capsys.readouterr().out
+    path = GOLDEN / f"{name}.json"
+    if UPDATE:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(shown, encoding="utf-8")
+    assert shown == path.read_text(encoding="utf-8")
+
+
+def test_the_issues_example() -> None:
+    words = (
+        "model=demo resources.devices_per_node=4 parallelism.tensor_model_parallel_size=2 "
+        "parallelism.pipeline_model_parallel_size=2 training.steps=20 run.dir=DIR"
+    )
+    plan = make_plan(compose(words.split()))
+    assert (plan.world_size, plan.model_parallel_size, plan.data_parallel_size) == (4, 4, 1)
+    assert [(rank.tp, rank.pp) for rank in plan.ranks] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+
+
+def test_nodes_and_local_ranks() -> None:
+    plan = make_plan(compose(["experiment=gpt3_13b"]))
+    assert [(rank.node, rank.local_rank) for rank in plan.ranks[7:10]] == [(0, 7), (1, 0), (1, 1)]
+
+
+def test_counts_of_the_run() -> None:
+    plan = make_plan(compose(["experiment=demo", "training.steps=30"]))
+    training = plan.config.training
+    assert (
+        plan.num_microbatches * training.micro_batch_size * plan.data_parallel_size
+        == training.global_batch_size
+    )
+    assert plan.samples == 30 * training.global_batch_size
+    assert plan.tokens == plan.samples * plan.tokens_per_sample
+    assert plan.flops_per_step == training.global_batch_size * plan.flops_per_sample
+    assert plan.flops_per_token * plan.tokens_per_sample == plan.flops_per_sample
+
+
+def test_written_and_read_it_is_the_same(tmp_path: Path) -> None:
+    plan = make_plan(compose(["experiment=demo"]))
+    path = tmp_path / "new" / "plan.json"
+    plan.write(path)
+    assert Plan.read(path) == plan
+    assert os.listdir(path.parent) == ["plan.json"]
+    plan.write(path)
+    assert Plan.read(path) == plan
+
+
+def test_a_write_that_fails_leaves_the_old_plan(tmp_path: Path, monkeypatch) -> None:
+    plan = make_plan(compose(["experiment=demo"]))
+    path = tmp_path / "plan.json"
+    path.write_text("old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        plan.write(path)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["plan.json"]
+
+
+def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    with pytest.raises(UserError, match="No such file"):
+        Plan.read(path)
+    path.write_text("{")
+    with pytest.raises(UserError, match="not a plan of this version"):
+        Plan.read(path)
+    plain = json.loads(make_plan(compose(["experiment=demo"])).model_dump_json())
+    plain["config"]["training"]["stepz"] = 1
+    path.write_text(json.dumps(plain))
+    with pytest.raises(UserError, match=r"config\.training\.stepz"):
+        Plan.read(path)
