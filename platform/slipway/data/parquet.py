@@ -1,0 +1,30 @@
+"""Parquet files with a column of text."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from slipway.errors import UserError
+
+
+@contextmanager
+def open_parquet(path: str, text_key: str) -> Iterator[Any]:
+    """A pyarrow.parquet.ParquetFile that has a column of text of this name."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        # Nothing is read ahead: a row group can be larger than the memory we may use.
+        table = pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read as Parquet: {error}") from error
+    with table:
+        schema = table.schema_arrow
+        if text_key not in schema.names:
+            raise UserError(f"{path}: no column {text_key!r} (text_key); found: {', '.join(schema.names)}")
+        kind = schema.field(text_key).type
+        if pyarrow.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+            raise UserError(f"{path}: column {text_key!r} is {kind}, not string")
+        yield table

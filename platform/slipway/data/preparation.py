@@ -1,0 +1,252 @@
+"""From text to Megatron's indexed data: the steps of `slipway data`, in order."""
+
+import errno
+import os
+import platform
+import shutil
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway import __version__
+from slipway.config.schema import Data
+from slipway.data import inputs, manifest, workspace
+from slipway.data.blocks import block_size, cut_into_blocks
+from slipway.data.inputs import InputFile
+from slipway.data.manifest import FileRecord, Manifest, SourceRecord, TokenizerRecord
+from slipway.data.progress import Progress, show_progress
+from slipway.data.tokenizer import check_asked
+from slipway.data.workers import build_tokenizer, encode_block, worker_pool, write_dataset
+from slipway.errors import UserError
+
+if TYPE_CHECKING:
+    from slipway.data.shards import Counts
+
+
+def prepare(data: Data, progress: bool) -> Manifest:
+    """Prepare data.dir as `data` asks, continuing an interrupted preparation; at once where it is done.
+
+    The files do not depend on data.workers. Raises UserError.
+    """
+    if manifest.read(data.dir) is not None:
+        return manifest.load(data)
+    check_asked(data.tokenizer)
+    files = {name: inputs.find_inputs(name, source) for name, source in data.sources.items()}
+    _check_folder(data.dir)
+    total = sum(file.size for of_source in files.values() for file in of_source)
+    _check_space(data, files)
+    workers = data.workers or len(os.sched_getaffinity(0))
+    try:
+        with (
+            worker_pool(workers) as pool,
+            workspace.workspace(data.dir, _job(data, files)) as work,
+            show_progress(progress, total) as shown,
+        ):
+            done = _Preparation(data, files, workers, pool, work, shown).run()
+            workspace.remove(work)
+            return done
+    except workspace.Busy as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"data.dir: {data.dir}: {error.strerror}; what is done is kept: make room and run it again"
+        ) from error
+
+
+class _Preparation:
+    def __init__(
+        self,
+        data: Data,
+        files: dict[str, list[InputFile]],
+        workers: int,
+        pool: ProcessPoolExecutor,
+        work: Path,
+        progress: Progress,
+    ) -> None:
+        self.data = data
+        self.files = files
+        self.workers = workers
+        self.pool = pool
+        self.work = work
+        self.progress = progress
+        self.block_size = block_size(sum(file.size for of_source in files.values() for file in of_source))
+
+    def run(self) -> Manifest:
+        self.tokenizer = self._tokenizer()
+        self.progress.phase("tokens")
+        shards, counts = self._encode()
+        self.progress.phase("writing")
+        return self._commit(shards, counts)
+
+    def _tokenizer(self) -> TokenizerRecord:
+        asked = self.data.tokenizer
+        self.progress.phase({"bpe": "training the tokenizer", "byte": "tokenizer", "file": "tokenizer"}[asked.kind])
+        path = self.work / manifest.TOKENIZER_NAME
+        if path.exists():
+            asked = asked.model_copy(update={"kind": "file", "path": path})
+        text, entries, end = self.pool.submit(
+            build_tokenizer, asked, self.files, self.data.sources, self.workers
+        ).result()
+        _write(path, text)
+        record = FileRecord(bytes=len(text.encode()), sha256=sha256(text.encode()).hexdigest())
+        return TokenizerRecord(
+            **manifest.asked_tokenizer(self.data.tokenizer), end_of_document_id=end, entries=entries, file=record
+        )
+
+    def _encode(self) -> tuple[dict[str, list[Path]], "dict[str, Counts]"]:
+        """Shards of each source, in order, and what they amount to."""
+        from slipway.data.encode import token_type
+        from slipway.data.shards import Counts, read_counts
+
+        dtype = token_type(self.tokenizer.entries)
+        shards: dict[str, list[Path]] = {name: [] for name in self.files}
+        counts = {name: Counts() for name in self.files}
+        waiting: deque[tuple[str, int, Future[Counts]]] = deque()
+
+        def collect() -> None:
+            # In the blocks' order, so that of several errors the first one in the text is told.
+            name, disk_bytes, future = waiting.popleft()
+            found = future.result()
+            counts[name] += found
+            self.progress.advance(disk_bytes, found, fresh=True)
+
+        for name, files in self.files.items():
+            folder = self.work / name
+            folder.mkdir(exist_ok=True)
+            text_key = self.data.sources[name].text_key
+            for block in cut_into_blocks(files, text_key, self.block_size):
+                shard = folder / f"{block.index:06d}.shard"
+                shards[name].append(shard)
+                if found := read_counts(shard, dtype):
+                    counts[name] += found
+                    self.progress.advance(block.disk_bytes, found, fresh=False)
+                    continue
+                if len(waiting) > self.workers:
+                    collect()
+                future = self.pool.submit(
+                    encode_block,
+                    block,
+                    text_key,
+                    str(self.work / manifest.TOKENIZER_NAME),
+                    self.tokenizer.entries,
+                    self.tokenizer.end_of_document_id,
+                    shard,
+                )
+                waiting.append((name, block.disk_bytes, future))
+        while waiting:
+            collect()
+        for name, found in counts.items():
+            if not found.documents:
+                raise UserError(
+                    f"data.sources.{name}: no documents: all {found.without_text} in "
+                    f"{len(self.files[name])} files are without text"
+                )
+        return shards, counts
+
+    def _commit(self, shards: dict[str, list[Path]], counts: "dict[str, Counts]") -> Manifest:
+        """Write the files aside, move them into data.dir, and the manifest last."""
+        from importlib.metadata import version
+
+        from slipway.data.encode import token_type
+
+        sources = {}
+        for name, source in self.data.sources.items():
+            bin_record, idx_record = self.pool.submit(
+                write_dataset, shards[name], str(self.work / name), self.tokenizer.entries
+            ).result()
+            sources[name] = SourceRecord(
+                inputs=source.inputs,
+                text_key=source.text_key,
+                files=len(self.files[name]),
+                input_bytes=sum(file.size for file in self.files[name]),
+                input_sha256=inputs.fingerprint(self.files[name]),
+                text_bytes=counts[name].text_bytes,
+                documents=counts[name].documents,
+                without_text=counts[name].without_text,
+                tokens=counts[name].tokens,
+                bin=bin_record,
+                idx=idx_record,
+            )
+        done = Manifest(
+            tokenizer=self.tokenizer,
+            token_type=token_type(self.tokenizer.entries).__name__,
+            sources=sources,
+            versions={
+                "slipway": __version__,
+                "python": platform.python_version(),
+                "megatron-core": version("megatron-core"),
+                "tokenizers": version("tokenizers"),
+            },
+        )
+        _write(self.work / manifest.FILE_NAME, manifest.to_text(done))
+        names = [f"{name}{suffix}" for name in sources for suffix in (".bin", ".idx")]
+        for name in (*names, manifest.TOKENIZER_NAME):
+            os.replace(self.work / name, self.data.dir / name)
+        workspace.sync_folder(self.data.dir)
+        os.replace(self.work / manifest.FILE_NAME, self.data.dir / manifest.FILE_NAME)
+        workspace.sync_folder(self.data.dir)
+        return done
+
+
+def _job(data: Data, files: dict[str, list[InputFile]]) -> dict[str, object]:
+    """All that decides what the work holds."""
+    from importlib.metadata import version
+
+    digest = sha256()
+    for name, of_source in files.items():
+        digest.update(f"{name}\0{data.sources[name].text_key}\n".encode())
+        for file in of_source:
+            digest.update(repr(file).encode())
+    path = data.tokenizer.path
+    return {
+        "slipway": __version__,
+        "tokenizers": version("tokenizers"),
+        "tokenizer": manifest.asked_tokenizer(data.tokenizer),
+        "tokenizer_file": sha256(path.read_bytes()).hexdigest() if data.tokenizer.kind == "file" and path else None,
+        "files": digest.hexdigest(),
+    }
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise UserError unless the folder, or what it would be made in, can be written."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise UserError(f"data.dir: {nearest} is not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"data.dir: {folder} cannot be written: no permission to write in {nearest}")
+
+
+def _check_space(data: Data, files: dict[str, list[InputFile]]) -> None:
+    """Raise UserError where the disk is certainly too small."""
+    total = sum(file.size for of_source in files.values() for file in of_source)
+    needed = least_space(data, total)
+    nearest = next(path for path in (data.dir, *data.dir.absolute().parents) if path.exists())
+    free = shutil.disk_usage(nearest).free
+    if needed > free:
+        raise UserError(
+            f"data.dir: {data.dir} has {free / 1e9:.2f} GB free; {total / 1e9:.2f} GB of input need at least "
+            f"{needed / 1e9:.2f} GB (tokens, twice while they are put together)"
+        )
+
+
+def least_space(data: Data, input_bytes: int) -> int:
+    """Bytes that inputs of this size need at the least.
+
+    Two bytes a token, a token for each byte, or for 8 bytes of text at the most favourable; held twice, as shards
+    and as .bin.
+    """
+    bytes_per_token = 1 if data.tokenizer.kind == "byte" else 8
+    return 2 * 2 * input_bytes // bytes_per_token
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -1,0 +1,79 @@
+"""A bounded sample of the sources, to train a tokenizer on: the same for the same files."""
+
+from collections.abc import Iterator, Mapping
+
+from slipway.config.schema import Source
+from slipway.data.blocks import Part, cut_into_blocks
+from slipway.data.documents import read_documents
+from slipway.data.inputs import InputFile
+
+_STRETCHES = 512
+
+
+def sample_size(vocab_size: int) -> int:
+    """Bytes of text that are enough for a vocabulary of this size."""
+    return min(max(16 << 20, vocab_size * 2048), 256 << 20)
+
+
+def sample_documents(
+    files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], size: int
+) -> Iterator[str]:
+    """Documents of about `size` bytes in total, from evenly spaced places of all the sources.
+
+    Everything where the files are smaller. Of a compressed file, its beginning.
+    """
+    total = sum(file.size for of_source in files.values() for file in of_source)
+    before = 0
+    for name, of_source in files.items():
+        for file in of_source:
+            if total <= size:
+                share = size if not file.compression else size * file.size // total
+                stretches = 1
+            else:
+                # the stretches whose middle (i + 1/2) total / n lies within this file
+                first = -(-(2 * before * _STRETCHES - total) // (2 * total))
+                last = -(-(2 * (before + file.size) * _STRETCHES - total) // (2 * total))
+                stretches = max(last, 0) - max(first, 0)
+                share = stretches * (size // _STRETCHES)
+            before += file.size
+            if stretches:
+                yield from _from_file(file, sources[name].text_key, share, stretches)
+
+
+def _from_file(file: InputFile, text_key: str, share: int, stretches: int) -> Iterator[str]:
+    if file.kind == "parquet":
+        yield from _spread_row_groups(file, text_key, share, stretches)
+    elif file.compression or file.size <= share:
+        parts = (part for block in cut_into_blocks([file], text_key, 1 << 20) for part in block.parts)
+        yield from _up_to(parts, text_key, share)
+    else:
+        for i in range(stretches):
+            middle = (2 * i + 1) * file.size // (2 * stretches)
+            yield from _up_to([_stretch(file, middle, share // stretches)], text_key, share)
+
+
+def _spread_row_groups(file: InputFile, text_key: str, share: int, stretches: int) -> Iterator[str]:
+    parts = [part for block in cut_into_blocks([file], text_key, 1) for part in block.parts]
+    count = min(stretches, len(parts))
+    for i in range(count):
+        yield from _up_to([parts[(2 * i + 1) * len(parts) // (2 * count)]], text_key, share // count)
+
+
+def _stretch(file: InputFile, start: int, size: int) -> Part:
+    """Whole lines of a plain file, from `start` on."""
+    with open(file.path, "rb") as opened:
+        opened.seek(start)
+        start += len(opened.readline())
+        opened.seek(start + size)
+        opened.readline()
+        return Part(file.path, file.kind, start, opened.tell())
+
+
+def _up_to(parts: Iterator[Part] | list[Part], text_key: str, size: int) -> Iterator[str]:
+    left = size
+    for part in parts:
+        for document in read_documents(part, text_key):
+            if left <= 0:
+                return
+            left -= len(document)
+            yield document.decode()

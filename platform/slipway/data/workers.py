@@ -1,0 +1,115 @@
+"""The processes that read and encode, and what they are asked to do."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipway.config.schema import Source, Tokenizer
+from slipway.data.blocks import Block
+from slipway.data.inputs import InputFile
+
+if TYPE_CHECKING:
+    from slipway.data.manifest import FileRecord
+    from slipway.data.shards import Counts
+
+BATCH_BYTES = 1 << 20
+"""Text that is encoded at once."""
+
+
+@contextmanager
+def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with this one, whatever ends it.
+
+    Enter it before anything heavy is imported: the processes are copies of this one.
+    """
+    # fork: needs no importable main module; workers share what is loaded
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _begin, (os.getpid(),))
+    try:
+        pool.submit(os.getpid).result()
+        yield pool
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a worker process was ended from outside (out of memory?); blocks that are done are kept: run it again"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(parent: int) -> None:
+    import ctypes
+
+    # A parent that is killed tells nobody, and workers would wait for ever.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the pool
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
+def build_tokenizer(
+    asked: Tokenizer, files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], threads: int
+) -> tuple[str, int, int]:
+    """Text of tokenizer.json, its number of entries, and its end-of-document token. Raises UserError."""
+    from tokenizers import Tokenizer as Loaded
+
+    from slipway.data.tokenizer import end_of_document_id, make_tokenizer
+
+    text = make_tokenizer(asked, files, sources, threads)
+    tokenizer = Loaded.from_str(text)
+    return text, tokenizer.get_vocab_size(), end_of_document_id(tokenizer, asked)
+
+
+@lru_cache(1)
+def _encoder(tokenizer_path: str, end_of_document: int) -> Any:
+    from tokenizers import Tokenizer as Loaded
+
+    from slipway.data.encode import make_encoder
+
+    return make_encoder(Loaded.from_file(tokenizer_path), end_of_document)
+
+
+def encode_block(
+    block: Block, text_key: str, tokenizer_path: str, entries: int, end_of_document: int, shard: Path
+) -> "Counts":
+    """Read and encode a block into a shard. Raises UserError."""
+    from slipway.data.documents import read_documents
+    from slipway.data.encode import token_type
+    from slipway.data.shards import Counts, ShardWriter
+
+    encoder = _encoder(tokenizer_path, end_of_document)
+    with ShardWriter(shard, token_type(entries)) as writer:
+        batch: list[bytes] = []
+        held = left_out = 0
+
+        def encode_batch() -> None:
+            tokens, lengths = encoder.encode(batch)
+            writer.add(tokens, lengths, Counts(len(batch), len(tokens), held, left_out))
+
+        for part in block.parts:
+            for document in read_documents(part, text_key):
+                if not document:
+                    left_out += 1
+                    continue
+                batch.append(document)
+                held += len(document)
+                if held >= BATCH_BYTES:
+                    encode_batch()
+                    batch, held, left_out = [], 0, 0
+        if batch or left_out:
+            encode_batch()
+    return writer.counts
+
+
+def write_dataset(shards: Sequence[Path], prefix: str, entries: int) -> tuple["FileRecord", "FileRecord"]:
+    """Write .bin and .idx from shards; here because it imports torch, which the caller shall not."""
+    from slipway.data.indexed import merge_shards
+
+    return merge_shards(shards, prefix, entries)

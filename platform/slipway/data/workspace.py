@@ -1,0 +1,95 @@
+"""Where a preparation keeps what is done until all is done: DIR/work, one process at a time."""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slipway.errors import UserError
+
+NAME = "work"
+_JOB = "job.json"
+
+
+@contextmanager
+def workspace(folder: Path, job: dict[str, object]) -> Iterator[Path]:
+    """DIR/work with what an interrupted preparation of the same job has left there.
+
+    job: all that decides what is written, as JSON; work of another job is removed. After a UserError nothing
+    is left, after any other end what is done stays.
+    """
+    created = _make(folder / NAME)
+    work = folder / NAME
+    try:
+        with open(work / "lock", "w") as lock:
+            _lock(lock.fileno(), folder)
+            _begin(work, job)
+            yield work
+    except UserError:
+        shutil.rmtree(work, ignore_errors=True)
+        _remove_empty(created)
+        raise
+
+
+def remove(work: Path) -> None:
+    """Remove the work: all is done."""
+    shutil.rmtree(work)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames within a folder last."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _make(work: Path) -> list[Path]:
+    """Make a folder; returns the folders that were made, outermost first."""
+    missing = [path for path in reversed([work, *work.parents]) if not path.exists()]
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"data.dir: {work.parent} cannot be written: {error.strerror}") from error
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in reversed(folders):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK):
+            return  # a file system without locks
+        raise Busy(f"data.dir: another process is preparing {folder}; wait for it, or choose another data.dir") from error
+
+
+class Busy(Exception):
+    """Another process holds the workspace."""
+
+
+def _begin(work: Path, job: dict[str, object]) -> None:
+    text = json.dumps(job, sort_keys=True)
+    path = work / _JOB
+    if path.exists() and path.read_text() == text:
+        return
+    for entry in work.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != "lock":
+            entry.unlink()
+    partial = work / (_JOB + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
