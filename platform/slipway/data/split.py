@@ -1,0 +1,40 @@
+"""How many documents of a source each split gets: Megatron-core's arithmetic, before torch is there."""
+
+from itertools import accumulate
+
+from slipway.config.schema import Data
+from slipway.data.manifest import Manifest
+from slipway.errors import UserError
+
+SPLITS = ("training", "validation", "test")
+
+
+def document_counts(documents: int, split: tuple[float, float, float]) -> tuple[int, int, int]:
+    """Documents for training, validation and test: consecutive stretches between rounded borders.
+
+    As BlendedMegatronDatasetBuilder._build_megatron_dataset_splits and parse_and_normalize_split.
+    """
+    total = sum(split)
+    shares = [share / total for share in split]
+    borders = [0.0, *accumulate(shares)]
+    first = [int(round(border * float(documents))) for border in borders]
+    # a split without a share is left out, whatever the rounding says
+    counts = [stop - start if share > 0 else 0 for start, stop, share in zip(first, first[1:], shares, strict=True)]
+    return counts[0], counts[1], counts[2]
+
+
+def check_split(data: Data, manifest: Manifest, wanted: tuple[bool, bool, bool]) -> None:
+    """Raise UserError unless every source has documents in each of the wanted splits."""
+    if sum(data.split) == 0:
+        raise UserError(f"data.split: {list(data.split)} sums to 0: the share of training must be above 0")
+    for name in data.sources:
+        documents = manifest.sources[name].documents
+        counts = document_counts(documents, data.split)
+        empty = [split for split, count, is_wanted in zip(SPLITS, counts, wanted, strict=True) if is_wanted and not count]
+        if empty:
+            raise UserError(
+                f"data.split: {list(data.split)} of the {documents} documents of data.sources.{name} gives "
+                f"{counts[0]} for training, {counts[1]} for validation, {counts[2]} for test: none for "
+                f"{' and '.join(empty)}; give it a larger share"
+                + (", or validation.steps=0" if "validation" in empty else "")
+            )
