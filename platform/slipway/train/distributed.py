@@ -22,18 +22,7 @@ def connect(plan: Plan, place: Place) -> torch.device:
         device = torch.device("cpu")
         if place.master_addr in ("127.0.0.1", "localhost"):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the host name may not resolve
-    store = torch.distributed.TCPStore(
-        place.master_addr,
-        place.master_port,
-        place.world_size,
-        is_master=place.rank == 0,
-        timeout=TIMEOUT,
-        wait_for_workers=False,
-        master_listen_fd=place.listen_fd,
-    )
-    torch.distributed.init_process_group(
-        "nccl" if cuda else "gloo", store=store, rank=place.rank, world_size=place.world_size, timeout=TIMEOUT
-    )
+    _join(place, "nccl" if cuda else "gloo")
     layout = plan.config.parallelism
     parallel_state.initialize_model_parallel(
         tensor_model_parallel_size=layout.tensor_model_parallel_size,
@@ -45,6 +34,27 @@ def connect(plan: Plan, place: Place) -> torch.device:
     )
     tensor_parallel.model_parallel_cuda_manual_seed(plan.config.training.seed)
     return device
+
+
+def _join(place: Place, backend: str) -> None:
+    if place.local_port_fd is None:  # torchrun has a store of its own at this address: let torch find out
+        os.environ.update(MASTER_ADDR=place.master_addr, MASTER_PORT=str(place.master_port))
+        torch.distributed.init_process_group(
+            backend, init_method="env://", rank=place.rank, world_size=place.world_size, timeout=TIMEOUT
+        )
+        return
+    store = torch.distributed.TCPStore(
+        place.master_addr,
+        place.master_port,
+        place.world_size,
+        is_master=place.rank == 0,
+        timeout=TIMEOUT,
+        wait_for_workers=False,
+        master_listen_fd=place.local_port_fd if place.rank == 0 else None,
+    )
+    torch.distributed.init_process_group(
+        backend, store=store, rank=place.rank, world_size=place.world_size, timeout=TIMEOUT
+    )
 
 
 def disconnect() -> None:

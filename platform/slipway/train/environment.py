@@ -18,7 +18,7 @@ class Place:
     world_size: int
     master_addr: str
     master_port: int
-    listen_fd: int | None = None  # rank 0 of a local run: the store's socket, already bound by the parent
+    local_port_fd: int | None = None  # a run on this machine alone: the store's socket, bound by the parent
 
 
 def started_rank(environment: Mapping[str, str]) -> Place | None:

@@ -46,13 +46,13 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], None]) -> 
     sys.stdout.flush()
     sys.stderr.flush()
     for rank in range(world_size):
-        place = Place(rank, rank, world_size, "127.0.0.1", port, listener.fileno() if rank == 0 else None)
+        place = Place(rank, rank, world_size, "127.0.0.1", port, listener.fileno())
         read_end, write_end = os.pipe()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             os.close(read_end)
-            _child(place, parent, log_dir, write_end, listener, body)
+            _child(place, parent, log_dir, write_end, body)
         os.close(write_end)
         children.append(_Child(rank, pid, read_end))
     listener.close()
@@ -64,7 +64,7 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], None]) -> 
 
 
 def _child(
-    place: Place, parent: int, log_dir: Path, errors: int, listener: object, body: Callable[[Place], None]
+    place: Place, parent: int, log_dir: Path, errors: int, body: Callable[[Place], None]
 ) -> NoReturn:
     code = 0
     try:
@@ -72,7 +72,6 @@ def _child(
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if place.rank != 0:
-            listener.close()  # type: ignore[attr-defined]
             log = os.open(
                 log_dir / f"rank-{place.rank:05d}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
             )

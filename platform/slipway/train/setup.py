@@ -56,6 +56,7 @@ def build_session(plan: Plan, device: torch.device) -> Session:
     family = part(config.model.family, "model")
     transformer = family.transformer_config(config)
     chunks = build_chunks(plan, family, transformer, device)
+    _check_parameters(plan, chunks)
     optimizer = build_optimizer(config, chunks)
     transformer.grad_scale_func = optimizer.scale_loss
     transformer.finalize_model_grads_func = finalize_model_grads
@@ -63,6 +64,13 @@ def build_session(plan: Plan, device: torch.device) -> Session:
         no_sync = [chunk.no_sync for chunk in chunks]
         transformer.no_sync_func = no_sync if len(no_sync) > 1 else no_sync[0]
     return Session(plan, family, device, transformer, chunks, optimizer)
+
+
+def _check_parameters(plan: Plan, chunks: list[Any]) -> None:
+    """The plan counts parameters without torch: here it is held against what Megatron-core has built."""
+    built = sum(parameter.numel() for chunk in chunks for parameter in chunk.parameters())
+    planned = plan.ranks[torch.distributed.get_rank()].parameters
+    assert built == planned, f"{built} parameters were built, the plan says {planned}"
 
 
 def build_chunks(plan: Plan, family: Any, transformer: Any, device: torch.device) -> list[Any]:
