@@ -56,10 +56,15 @@ class _Measured(Progress):
 class _Lines(_Measured):
     def __init__(self, total_bytes: int) -> None:
         super().__init__(total_bytes)
-        self.shown = time.monotonic()
+        self.shown = self.phase_begun = time.monotonic()
+        self.phase_name = ""
 
     def phase(self, name: str) -> None:
-        print(f"data: {name}", file=sys.stderr, flush=True)
+        # Told when it is over: what is wrong with the inputs is then the only line.
+        now = time.monotonic()
+        if self.phase_name:
+            print(f"data: {self.phase_name}: {now - self.phase_begun:.1f} s", file=sys.stderr, flush=True)
+        self.phase_name, self.phase_begun = name, now
 
     def show(self) -> None:
         if time.monotonic() - self.shown >= _LINE_EVERY or self.done >= self.total:

@@ -1,6 +1,6 @@
 """How many documents of a source each split gets: Megatron-core's arithmetic, before torch is there."""
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from slipway.config.schema import Data
 from slipway.data.manifest import Manifest
@@ -19,7 +19,7 @@ def document_counts(documents: int, split: tuple[float, float, float]) -> tuple[
     borders = [0.0, *accumulate(shares)]
     first = [int(round(border * float(documents))) for border in borders]
     # a split without a share is left out, whatever the rounding says
-    counts = [stop - start if share > 0 else 0 for start, stop, share in zip(first, first[1:], shares, strict=True)]
+    counts = [stop - start if share > 0 else 0 for (start, stop), share in zip(pairwise(first), shares, strict=True)]
     return counts[0], counts[1], counts[2]
 
 
