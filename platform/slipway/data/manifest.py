@@ -71,6 +71,11 @@ class Manifest(_Record):
         return self.tokenizer.end_of_document_id
 
     @property
+    def end_of_document_id(self) -> int:
+        """The same."""
+        return self.end_of_document
+
+    @property
     def tokenizer_file(self) -> str:
         """In data.dir."""
         return TOKENIZER_NAME
