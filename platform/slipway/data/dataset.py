@@ -39,7 +39,9 @@ class Samples(torch.utils.data.Dataset):
 
 
 class TokenizerFacts:
-    """What GPTDataset asks of a tokenizer."""
+    """What GPTDataset asks of a tokenizer. Nothing is padded: no token may be taken for padding."""
+
+    pad = -1
 
     def __init__(self, found: Manifest) -> None:
         self.vocab_size = found.vocab_size

@@ -66,24 +66,9 @@ class Manifest(_Record):
         return self.tokenizer.entries
 
     @property
-    def end_of_document(self) -> int:
+    def end_of_document_id(self) -> int:
         """The token after each document."""
         return self.tokenizer.end_of_document_id
-
-    @property
-    def end_of_document_id(self) -> int:
-        """The same."""
-        return self.end_of_document
-
-    @property
-    def tokenizer_file(self) -> str:
-        """In data.dir."""
-        return TOKENIZER_NAME
-
-    @property
-    def tokenizer_sha256(self) -> str:
-        """Of that file."""
-        return self.tokenizer.file.sha256
 
 
 def load(data: Data) -> Manifest:
