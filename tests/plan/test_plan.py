@@ -101,6 +101,16 @@ def test_written_and_read_it_is_the_same(tmp_path: Path) -> None:
     assert Plan.read(path) == plan
 
 
+def test_a_reader_of_the_old_plan_never_sees_half_of_the_new(tmp_path: Path) -> None:
+    plan = make_plan(compose(["experiment=demo"]))
+    path = tmp_path / "plan.json"
+    path.write_text("old")
+    with open(path) as reader:
+        plan.write(path)
+        assert reader.read() == "old"
+    assert Plan.read(path) == plan
+
+
 def test_a_write_that_fails_leaves_the_old_plan(tmp_path: Path, monkeypatch) -> None:
     plan = make_plan(compose(["experiment=demo"]))
     path = tmp_path / "plan.json"
