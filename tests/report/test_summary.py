@@ -28,6 +28,12 @@ def test_rates_are_medians_and_losses_first_last_and_best():
     assert found.mfu is None and found.data_wait is None
 
 
+def test_one_validation_is_neither_last_nor_best():
+    found = summarize(Metrics(TRAIN[:1], VALIDATION[:1]), None)
+    assert (found.first_loss, found.last_loss) == (9.0, None)
+    assert (found.first_validation, found.last_validation, found.best_validation) == (9.1, None, None)
+
+
 def test_with_the_plan_tokens_are_counted_not_estimated():
     plan = make_plan(compose(["experiment=demo"]))
     assert summarize(Metrics(TRAIN, []), plan).tokens == 24 * 256

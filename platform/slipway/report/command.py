@@ -82,7 +82,7 @@ def rows(summary: Summary, plan: Plan | None) -> list[tuple[str, str]]:
         ),
         ("tokens per second", s.tokens_per_second and f"{s.tokens_per_second:,.0f} (median)"),
         ("step", s.step_seconds and f"{s.step_seconds:.3g} s (median)"),
-        ("per device", s.tflops_per_device and f"{s.tflops_per_device:.3g} TFLOP/s (median)"),
+        ("per device", s.tflops_per_device and f"{_flops(s.tflops_per_device)} (median)"),
         ("MFU", s.mfu and f"{s.mfu:.1%} (median)"),
         ("memory", s.memory_gib and f"{s.memory_gib:.3g} GiB per device (largest)"),
         ("data wait", None if s.data_wait is None else f"{s.data_wait:.1%} of the steps' time"),
@@ -96,12 +96,18 @@ def duration(seconds: float) -> str:
     """Hours, minutes, seconds."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
+    if minutes == 0:
+        return f"{seconds:.3g} s"
     return f"{hours} h {minute:02} min" if hours else f"{minute} min {second:02} s"
+
+
+def _flops(tera: float) -> str:
+    return f"{tera:.3g} TFLOP/s" if tera >= 0.1 else f"{tera * 1000:.3g} GFLOP/s"
 
 
 def _from_to(first: float | None, last: float | None) -> str | None:
     if first is None or last is None:
-        return None
+        return None if first is None else f"{first:.4f}"
     return f"{first:.4f} → {last:.4f}  ({last - first:+.4f})"
 
 

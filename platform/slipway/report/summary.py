@@ -9,7 +9,7 @@ from slipway.report.metrics import Metrics, numbers
 
 @dataclass(frozen=True)
 class Summary:
-    """None: the run did not record it."""
+    """None: the run did not record it. A last or best value needs a second one to differ from."""
 
     step: int
     first_loss: float | None
@@ -46,10 +46,10 @@ def summarize(metrics: Metrics, plan: Plan | None) -> Summary:
     return Summary(
         step=metrics.train[-1]["step"],
         first_loss=losses[0] if losses else None,
-        last_loss=losses[-1] if losses else None,
+        last_loss=losses[-1] if len(losses) > 1 else None,
         first_validation=validation[0][1] if validation else None,
-        last_validation=validation[-1][1] if validation else None,
-        best_validation=min(validation, key=lambda point: point[1]) if validation else None,
+        last_validation=validation[-1][1] if len(validation) > 1 else None,
+        best_validation=min(validation, key=lambda point: point[1]) if len(validation) > 1 else None,
         tokens=_tokens(metrics, plan),
         tokens_per_second=_median(metrics, "tokens_per_second"),
         step_seconds=_median(metrics, "step_seconds"),
