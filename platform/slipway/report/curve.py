@@ -106,6 +106,7 @@ def _loss(axes: "Axes", metrics: Metrics, plan: Plan | None) -> None:
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats per token)", labelpad=8)
     axes.margins(x=0.03)
+    axes.locator_params(axis="x", integer=True)
     axes.legend(loc="upper right", bbox_to_anchor=(1.0, 0.84))
     if plan:
         _uniform_guess(axes, plan)
@@ -171,6 +172,7 @@ def _panel(axes: "Axes", title: str, steps: list[int], values: list[float]) -> N
     axes.set_xlabel("step", fontsize=9.5)
     axes.tick_params(labelsize=9.5)
     axes.margins(x=0.03)
+    axes.locator_params(axis="x", integer=True, nbins=5)
     if not values:
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color=MUTED)
         return
