@@ -75,11 +75,16 @@ def _parts(file: InputFile, text_key: str, size: int) -> Iterator[tuple[Part, in
         return
     with open_stream(file) as stream:
         line, disk = 1, 0
-        while length := (_text_length(stream) if file.kind == "text" else _lines_length(stream, size, file.path)):
+        while length := (
+            _text_length(stream) if file.kind == "text" else _lines_length(stream, size, file.path)
+        ):
             start = stream.position
             data = stream.take(length)
             disk_bytes, disk = stream.disk_position - disk, stream.disk_position
-            yield Part(file.path, file.kind, start, start + length, data, line if data else 0, disk_bytes), length
+            yield (
+                Part(file.path, file.kind, start, start + length, data, line if data else 0, disk_bytes),
+                length,
+            )
             line += data.count(b"\n") if data else 0
 
 

@@ -55,9 +55,13 @@ def _lines(part: Part, text_key: str) -> Iterator[bytes]:
 
 def _text_of(row: Any, text_key: str) -> bytes:
     if not isinstance(row, dict):
-        raise UserError(f"a JSON object is needed, got {type(row).__name__} (JSON lines: a document per line)")
+        raise UserError(
+            f"a JSON object is needed, got {type(row).__name__} (JSON lines: a document per line)"
+        )
     if text_key not in row:
-        raise UserError(f"no text_key {text_key!r}; found: {', '.join(map(repr, list(row)[:20])) or 'no keys'}")
+        raise UserError(
+            f"no text_key {text_key!r}; found: {', '.join(map(repr, list(row)[:20])) or 'no keys'}"
+        )
     value = row[text_key]
     if value is None:
         return NO_TEXT
@@ -66,7 +70,9 @@ def _text_of(row: Any, text_key: str) -> bytes:
     try:
         return value.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{text_key!r} holds half a surrogate pair, \\u{ord(value[error.start]):x}") from error
+        raise UserError(
+            f"{text_key!r} holds half a surrogate pair, \\u{ord(value[error.start]):x}"
+        ) from error
 
 
 def _reason(error: Exception) -> str:
@@ -100,4 +106,6 @@ def _rows(part: Part, text_key: str) -> Iterator[bytes]:
         except (pyarrow.ArrowException, OSError) as error:
             raise UserError(f"{part.path} cannot be read as Parquet: {error}") from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{part.path}: column {text_key!r} holds invalid UTF-8: {error.reason}") from error
+            raise UserError(
+                f"{part.path}: column {text_key!r} holds invalid UTF-8: {error.reason}"
+            ) from error

@@ -111,8 +111,8 @@ class PlainEncoder:
 class WordEncoder:
     """Byte-level BPE by a memory of words: the tokenizer itself only sees words that are new.
 
-    Exact, since merges never cross a word's borders. A word of up to 15 bytes is its own key (two integers) in
-    an open-addressing table that a whole batch is looked up in at once; longer ones are in a dictionary.
+    Exact, since merges never cross a word's borders. A word of up to 15 bytes is its own key (two integers)
+    in an open-addressing table that a whole batch is looked up in at once; longer ones are in a dictionary.
     """
 
     def __init__(self, tokenizer: Any, end_of_document: int, dtype: type, slots_log2: int = 20) -> None:
@@ -188,9 +188,7 @@ class WordEncoder:
         left = sorted(set(range(len(new))) - set(kept))
         numbers = {new[i]: self.known - len(kept) + n for n, i in enumerate(kept)}
         numbers.update({new[i]: self.known + n for n, i in enumerate(left)})
-        words[unknown] = [
-            numbers[text] if text in numbers else self.long_words[text] for text in texts
-        ]
+        words[unknown] = [numbers[text] if text in numbers else self.long_words[text] for text in texts]
         return _append(self.tokens, self.offsets, self.counts, [encoded[i] for i in left])
 
     def _encode_words(self, words: list[bytes]) -> list[list[int]]:

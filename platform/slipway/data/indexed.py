@@ -1,4 +1,4 @@
-"""Shards to Megatron-core's .bin and .idx. Imports torch: only the process that writes them imports this module."""
+"""Shards to Megatron-core's .bin and .idx. Imports torch: only the process that writes them imports this."""
 
 import hashlib
 import os

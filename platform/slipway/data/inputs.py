@@ -3,7 +3,7 @@
 import os
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -19,8 +19,24 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 COMPRESSIONS: dict[str, Compression] = {".gz": "gz", ".zst": "zst", ".zstd": "zst"}
 TEXT_SUFFIXES = (
     *(".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex", ".csv", ".tsv", ".log"),
-    *(".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".cuh", ".cs", ".java", ".kt", ".scala"),
-    *(".js", ".mjs", ".ts", ".jsx", ".tsx", ".go", ".rs", ".rb", ".php", ".pl", ".lua", ".r", ".jl", ".m"),
+    *(".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".cuh", ".cs", ".java", ".kt"),
+    *(
+        ".scala",
+        ".js",
+        ".mjs",
+        ".ts",
+        ".jsx",
+        ".tsx",
+        ".go",
+        ".rs",
+        ".rb",
+        ".php",
+        ".pl",
+        ".lua",
+        ".r",
+        ".jl",
+        ".m",
+    ),
     *(".f", ".f90", ".f95", ".swift", ".hs", ".ml", ".sh", ".sql", ".html", ".htm", ".xml", ".css"),
     *(".yaml", ".yml", ".toml", ".ini", ".cfg", ".cmake", ".proto"),
 )
@@ -38,7 +54,7 @@ class InputFile:
     kind: Kind
     compression: Compression
     size: int  # bytes on disk
-    mtime_ns: int
+    mtime_ns: int  # 0: of the standard library, which nobody edits and every image dates anew
 
 
 def find_inputs(source_name: str, source: Source) -> list[InputFile]:
@@ -65,10 +81,10 @@ def find_inputs(source_name: str, source: Source) -> list[InputFile]:
 
 
 def fingerprint(files: list[InputFile]) -> str:
-    """Checksum of the files' names and sizes, in their order."""
+    """Checksum of the files' names, sizes and times of change, in their order."""
     digest = sha256()
     for file in files:
-        digest.update(f"{file.name}\0{file.size}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -84,14 +100,15 @@ def _folder(folder: Path, where: str) -> list[InputFile]:
     if not files:
         types = sorted({os.path.splitext(name)[1] or "(none)" for name in names})
         raise UserError(
-            f"{where}: {folder} holds {len(names)} files and none of a readable type (found {_some(types)}; readable: "
-            f"text such as .txt .md .py, .jsonl, .parquet, also .gz and .zst; name a file itself to read it as text)"
+            f"{where}: {folder} holds {len(names)} files and none of a readable type (found {_some(types)}; "
+            "readable: text such as .txt .md .py, .jsonl, .parquet, also .gz and .zst; name a file itself to "
+            "read it as text)"
         )
     return files
 
 
 def _stdlib(where: str) -> list[InputFile]:
-    """The running Python's standard library without its tests.
+    """The running Python's standard library without its tests and without what is not UTF-8.
 
     In the order of a checksum of their names: the splits are stretches of the documents, and each shall be a
     fair sample of the library.
@@ -103,9 +120,18 @@ def _stdlib(where: str) -> list[InputFile]:
         if name.endswith(".py") and not os.path.basename(name).startswith("_sysconfigdata")
     ]
     if not names:
-        raise UserError(f"{where}: {folder} holds no .py files: this Python has no source of its standard library")
+        raise UserError(f"{where}: {folder} holds no .py files: this Python lacks its library's source")
     names.sort(key=lambda name: sha256(name.encode()).digest())
-    return [_file(os.path.join(folder, name), name, "text", "", where) for name in names]
+    files = [_file(os.path.join(folder, name), name, "text", "", where) for name in names]
+    return [replace(file, mtime_ns=0) for file in files if _is_utf8(file.path)]
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        Path(path).read_bytes().decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _walk(folder: Path, skipped: tuple[str, ...]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""manifest.json: what was prepared, from what, with checksums. It is written last, so it vouches for the rest."""
+"""manifest.json: what was prepared, from what, with checksums. Written last, so it vouches for the rest."""
 
 import json
 from pathlib import Path
@@ -74,12 +74,14 @@ class Manifest(_Record):
 def load(data: Data) -> Manifest:
     """The manifest of data.dir.
 
-    Raises UserError when nothing is prepared there, when something else is prepared there than `data` asks for, or
-    when a file is missing or has another size than the manifest says.
+    Raises UserError when nothing is prepared there, when something else is prepared there than `data` asks
+    for, or when a file is missing or has another size than the manifest says.
     """
     found = read(data.dir)
     if found is None:
-        raise UserError(f"data.dir: nothing is prepared in {data.dir}; run `slipway data` with the same data.* first")
+        raise UserError(
+            f"data.dir: nothing is prepared in {data.dir}; run `slipway data` with the same data.* first"
+        )
     _check_asked(found, data)
     _check_sizes(found, data.dir)
     return found
@@ -99,7 +101,9 @@ def read(folder: Path) -> Manifest | None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"data.dir: {path} is not a manifest of this version: {where}: {first['msg']}") from error
+        raise UserError(
+            f"data.dir: {path} is not a manifest of this version: {where}: {first['msg']}"
+        ) from error
 
 
 def prefix(data: Data, source: str) -> str:
@@ -127,21 +131,31 @@ def _check_asked(found: Manifest, data: Data) -> None:
         prepared = getattr(found.tokenizer, name)
         if prepared != asked:
             raise UserError(
-                f"data.tokenizer.{name}: {asked} is asked for, {data.dir} was prepared with {prepared}; {remedy}"
+                f"data.tokenizer.{name}: {asked} is asked for, {data.dir} was prepared with {prepared}; "
+                f"{remedy}"
             )
     path = data.tokenizer.path
-    if data.tokenizer.kind == "file" and path and path.is_file() and _sha256(path) != found.tokenizer.file.sha256:
-        raise UserError(f"data.tokenizer.path: {path} is not the one that {data.dir} was prepared with; {remedy}")
-    if list(data.sources) != list(found.sources) and set(data.sources) != set(found.sources):
+    if (
+        data.tokenizer.kind == "file"
+        and path
+        and path.is_file()
+        and _sha256(path) != found.tokenizer.file.sha256
+    ):
         raise UserError(
-            f"data.sources: {', '.join(data.sources)} asked for, {data.dir} holds {', '.join(found.sources)}; {remedy}"
+            f"data.tokenizer.path: {path} is not the one that {data.dir} was prepared with; {remedy}"
+        )
+    if set(data.sources) != set(found.sources):
+        raise UserError(
+            f"data.sources: {', '.join(data.sources)} asked for, {data.dir} holds "
+            f"{', '.join(found.sources)}; {remedy}"
         )
     for name, source in data.sources.items():
         for field in ("inputs", "text_key"):
             asked, prepared = getattr(source, field), getattr(found.sources[name], field)
             if asked != prepared:
                 raise UserError(
-                    f"data.sources.{name}.{field}: {asked} is asked for, {data.dir} was prepared from {prepared}; {remedy}"
+                    f"data.sources.{name}.{field}: {asked} is asked for, {data.dir} was prepared from "
+                    f"{prepared}; {remedy}"
                 )
 
 

@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -31,10 +32,12 @@ def prepare(data: Data, progress: bool) -> Manifest:
     The files do not depend on data.workers. Raises UserError.
     """
     if manifest.read(data.dir) is not None:
-        return manifest.load(data)
+        found = manifest.load(data)
+        _check_inputs(data, found)
+        return found
     check_asked(data.tokenizer)
     files = {name: inputs.find_inputs(name, source) for name, source in data.sources.items()}
-    _check_folder(data.dir)
+    _check_folder(data.dir, data.sources)
     total = sum(file.size for of_source in files.values() for file in of_source)
     _check_space(data, files)
     workers = data.workers or len(os.sched_getaffinity(0))
@@ -84,7 +87,7 @@ class _Preparation:
 
     def _tokenizer(self) -> TokenizerRecord:
         asked = self.data.tokenizer
-        self.progress.phase({"bpe": "training the tokenizer", "byte": "tokenizer", "file": "tokenizer"}[asked.kind])
+        self.progress.phase("training the tokenizer" if asked.kind == "bpe" else "tokenizer")
         path = self.work / manifest.TOKENIZER_NAME
         if path.exists():
             asked = asked.model_copy(update={"kind": "file", "path": path})
@@ -94,7 +97,10 @@ class _Preparation:
         _write(path, text)
         record = FileRecord(bytes=len(text.encode()), sha256=sha256(text.encode()).hexdigest())
         return TokenizerRecord(
-            **manifest.asked_tokenizer(self.data.tokenizer), end_of_document_id=end, entries=entries, file=record
+            **manifest.asked_tokenizer(self.data.tokenizer),  # type: ignore[arg-type]
+            end_of_document_id=end,
+            entries=entries,
+            file=record,
         )
 
     def _encode(self) -> tuple[dict[str, list[Path]], "dict[str, Counts]"]:
@@ -173,7 +179,7 @@ class _Preparation:
             )
         done = Manifest(
             tokenizer=self.tokenizer,
-            token_type=token_type(self.tokenizer.entries).__name__,
+            token_type=token_type(self.tokenizer.entries).__name__,  # type: ignore[arg-type]
             sources=sources,
             versions={
                 "slipway": __version__,
@@ -206,13 +212,35 @@ def _job(data: Data, files: dict[str, list[InputFile]]) -> dict[str, object]:
         "slipway": __version__,
         "tokenizers": version("tokenizers"),
         "tokenizer": manifest.asked_tokenizer(data.tokenizer),
-        "tokenizer_file": sha256(path.read_bytes()).hexdigest() if data.tokenizer.kind == "file" and path else None,
+        "tokenizer_file": sha256(path.read_bytes()).hexdigest() if path else None,
         "files": digest.hexdigest(),
     }
 
 
-def _check_folder(folder: Path) -> None:
-    """Raise UserError unless the folder, or what it would be made in, can be written."""
+def _check_inputs(data: Data, found: Manifest) -> None:
+    """Raise UserError where the inputs are not those that were read. They need not be there any more."""
+    for name, source in data.sources.items():
+        if not all(entry == inputs.STDLIB or Path(entry).expanduser().exists() for entry in source.inputs):
+            continue
+        files = inputs.find_inputs(name, source)
+        record = found.sources[name]
+        if inputs.fingerprint(files) != record.input_sha256:
+            raise UserError(
+                f"data.sources.{name}.inputs: the files have changed since {data.dir} was prepared "
+                f"({record.files} files of {record.input_bytes} bytes then, {len(files)} of "
+                f"{sum(file.size for file in files)} now); choose another data.dir or remove {data.dir}"
+            )
+
+
+def _check_folder(folder: Path, sources: Iterable[str]) -> None:
+    """Raise UserError unless the folder, or what it would be made in, can be written, losing nothing."""
+    if not (folder / workspace.NAME).exists():
+        for file in (f"{name}{suffix}" for name in sources for suffix in (".bin", ".idx")):
+            if (folder / file).exists():
+                raise UserError(
+                    f"data.dir: {folder / file} is there without a manifest; choose another data.dir or "
+                    "remove it"
+                )
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise UserError(f"data.dir: {nearest} is not a folder")
@@ -236,8 +264,8 @@ def _check_space(data: Data, files: dict[str, list[InputFile]]) -> None:
 def least_space(data: Data, input_bytes: int) -> int:
     """Bytes that inputs of this size need at the least.
 
-    Two bytes a token, a token for each byte, or for 8 bytes of text at the most favourable; held twice, as shards
-    and as .bin.
+    Two bytes a token, a token for each byte, or for 8 bytes of text at the most favourable; held twice, as
+    shards and as .bin.
     """
     bytes_per_token = 1 if data.tokenizer.kind == "byte" else 8
     return 2 * 2 * input_bytes // bytes_per_token

@@ -1,9 +1,10 @@
 """A bounded sample of the sources, to train a tokenizer on: the same for the same files."""
 
 from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 
 from slipway.config.schema import Source
-from slipway.data.blocks import Part, cut_into_blocks
+from slipway.data.blocks import LONGEST_LINE, SEARCHED, Part, cut_into_blocks
 from slipway.data.documents import read_documents
 from slipway.data.inputs import InputFile
 
@@ -60,13 +61,22 @@ def _spread_row_groups(file: InputFile, text_key: str, share: int, stretches: in
 
 
 def _stretch(file: InputFile, start: int, size: int) -> Part:
-    """Whole lines of a plain file, from `start` on."""
+    """Whole lines of a plain file, from `start` on; of a text without lines, whole characters."""
+    longest = SEARCHED if file.kind == "text" else LONGEST_LINE
     with open(file.path, "rb") as opened:
-        opened.seek(start)
-        start += len(opened.readline())
-        opened.seek(start + size)
-        opened.readline()
-        return Part(file.path, file.kind, start, opened.tell())
+        begin = _after_line(opened, start, longest)
+        return Part(file.path, file.kind, begin, _after_line(opened, begin + size, longest))
+
+
+def _after_line(opened: BinaryIO, position: int, longest: int) -> int:
+    """Where the first line ends after a position, or a character where the line is longer."""
+    opened.seek(position)
+    line = opened.readline(longest)
+    if len(line) < longest or line.endswith(b"\n"):
+        return position + len(line)
+    while (byte := opened.read(1)) and byte[0] & 0xC0 == 0x80:
+        line += byte
+    return position + len(line)
 
 
 def _up_to(parts: Iterator[Part] | list[Part], text_key: str, size: int) -> Iterator[str]:

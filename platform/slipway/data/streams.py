@@ -14,7 +14,11 @@ class Stream(Protocol):
     """Uncompressed bytes from the current position on."""
 
     position: int
-    disk_position: int
+
+    @property
+    def disk_position(self) -> int:
+        """Bytes of the file on disk that the position stands for, about."""
+        ...
 
     def window(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` after the position on; fewer at the end of the file."""

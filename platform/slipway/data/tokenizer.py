@@ -69,7 +69,9 @@ def end_of_document_id(tokenizer: Any, asked: Tokenizer) -> int:
     if found is not None:
         return found
     special = [t.content for t in tokenizer.get_added_tokens_decoder().values() if t.special]
-    similar = [t for t in tokenizer.get_vocab() if t.startswith(("<", "[")) and t.endswith((">", "]")) and len(t) > 2]
+    similar = [
+        t for t in tokenizer.get_vocab() if t.startswith(("<", "[")) and t.endswith((">", "]")) and len(t) > 2
+    ]
     named = list(dict.fromkeys(special + sorted(similar)))[:10]
     raise UserError(
         f"data.tokenizer.end_of_document: {asked.end_of_document} is not in the vocabulary of {asked.path}; "
@@ -107,7 +109,9 @@ def _train(
         show_progress=False,
     )
     try:
-        tokenizer.train_from_iterator(sample_documents(files, sources, sample_size(asked.vocab_size)), trainer)
+        tokenizer.train_from_iterator(
+            sample_documents(files, sources, sample_size(asked.vocab_size)), trainer
+        )
     finally:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
     entries = tokenizer.get_vocab_size()

@@ -36,7 +36,7 @@ def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "a worker process was ended from outside (out of memory?); blocks that are done are kept: run it again"
+            "a worker was ended from outside (out of memory?); blocks that are done are kept: run it again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

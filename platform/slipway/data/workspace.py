@@ -73,7 +73,9 @@ def _lock(handle: int, folder: Path) -> None:
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK):
             return  # a file system without locks
-        raise Busy(f"data.dir: another process is preparing {folder}; wait for it, or choose another data.dir") from error
+        raise Busy(
+            f"data.dir: another process is preparing {folder}; wait for it, or choose another data.dir"
+        ) from error
 
 
 class Busy(Exception):
