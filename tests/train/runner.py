@@ -6,6 +6,7 @@ the command line. User errors end as exit code 2, as on the command line.
 
 import json
 import sys
+import time
 from pathlib import Path
 
 from slipway.config.compose import compose
@@ -17,11 +18,13 @@ def main() -> None:
     """Run them in turn."""
     codes = []
     for overrides in json.load(sys.stdin):
+        started = time.monotonic()
         try:
             codes.append(run(compose(overrides)))
         except UserError as error:
             print(f"slipway: {error}", file=sys.stderr)
             codes.append(2)
+        print(f"{time.monotonic() - started:.1f} s: {' '.join(overrides[-8:])}", file=sys.stderr)
     Path(sys.argv[1]).write_text(json.dumps(codes))
 
 

@@ -12,8 +12,12 @@ def load_torch(config: RunConfig, ranks_here: int) -> None:
     kind = config.cluster.device.kind
     if kind == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported: CPU ranks touch no GPU
+    # what Megatron-core does with torch's older names is not for people to read at every start
+    warnings.filterwarnings("ignore", module=r"megatron\.")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+    warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Megatron-core reports each optional package that is not installed
+        warnings.simplefilter("ignore")  # each optional package that is not installed
         import torch
 
         if kind == "cpu":

@@ -143,11 +143,12 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, chunk: int | 
 def forward_step(batches: Iterator[Batch], stage: torch.nn.Module) -> tuple[Tensor, Callable]:
     """One microbatch through one stage; the schedule calls the returned loss on the last stage.
 
-    A batch holds tokens, labels, position_ids ([b, s] int64) and loss_mask ([b, s] fp32).
+    A batch holds tokens, labels, position_ids ([b, s] int64) and loss_mask ([b, s] fp32); on ranks whose
+    stages take neither tokens nor labels it is empty.
     """
     batch = _context_parallel_slice(next(batches))
-    output = stage(batch["tokens"], batch["position_ids"], None, labels=batch["labels"])
-    return output, partial(loss, batch["loss_mask"])
+    output = stage(batch.get("tokens"), batch.get("position_ids"), None, labels=batch.get("labels"))
+    return output, partial(loss, batch.get("loss_mask"))
 
 
 def loss(loss_mask: Tensor, token_losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -160,7 +161,7 @@ def loss(loss_mask: Tensor, token_losses: Tensor) -> tuple[Tensor, Tensor, Tenso
 
 def _context_parallel_slice(batch: Batch) -> Batch:
     size = parallel_state.get_context_parallel_world_size()
-    if size == 1:
+    if size == 1 or not batch:
         return batch
     tokens = batch["tokens"]
     rank = parallel_state.get_context_parallel_rank()
