@@ -1,9 +1,9 @@
 r"""Where the words of GPT-2's pattern begin, for a whole batch of documents at once.
 
 Byte-level BPE tokenizers first cut text into words by the pattern
-`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
-(the pre-tokenizer `ByteLevel` of the tokenizers library) and then merge bytes within each word only. Whether a word begins at a byte can be told
-from that byte's class and its neighbours', so the cuts are a few comparisons of arrays.
+`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+` (`ByteLevel` of the tokenizers
+library), and then merge bytes within each word only. Whether a word begins at a byte can be told from that
+byte's class and its neighbours', so the cuts are a few comparisons of arrays.
 """
 
 from functools import lru_cache
