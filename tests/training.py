@@ -44,7 +44,9 @@ def layout(**settings: int | str | bool) -> list[str]:
     return [f"{LAYOUT[name]}={str(value).lower()}" for name, value in settings.items()]
 
 
-def slipway(*words: str, cwd: Path, timeout: float = 180, **options: object) -> subprocess.CompletedProcess[str]:
+def slipway(
+    *words: str, cwd: Path, timeout: float = 180, **options: object
+) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "slipway", *words],

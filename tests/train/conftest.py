@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
 from training import SMALL, slipway
 
 RUNNER = Path(__file__).with_name("runner.py")
 LIMIT_SECONDS = 600
+
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[str]:

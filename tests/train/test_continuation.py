@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from training import layout, training_lines
 
 STEPS, HALF = 20, 10
@@ -52,7 +53,9 @@ def folder(train_many, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_same_layout_continues_bit_for_bit(folder: Path, name: str) -> None:
     whole, continued = training_lines(folder / f"{name}-whole"), training_lines(folder / f"{name}-same")
     exact = ("step", "loss", "grad_norm", "learning_rate", "consumed_samples")
-    assert [{k: line[k] for k in exact} for line in continued] == [{k: line[k] for k in exact} for line in whole]
+    assert [{k: line[k] for k in exact} for line in continued] == [
+        {k: line[k] for k in exact} for line in whole
+    ]
     assert len(whole) == STEPS
 
 

@@ -77,13 +77,17 @@ def test_a_killed_rank_is_named(tmp_path: Path) -> None:
 
 
 def test_a_users_error_is_one_line(tmp_path: Path) -> None:
-    code, errors, _ = run(tmp_path, "if place.rank == 1: raise UserError('no such thing')\n    time.sleep(600)")
+    code, errors, _ = run(
+        tmp_path, "if place.rank == 1: raise UserError('no such thing')\n    time.sleep(600)"
+    )
     assert (code, errors) == (2, "slipway: no such thing\n")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 def test_ranks_die_with_their_parent(tmp_path: Path) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PROGRAM.replace("FAILURE", "time.sleep(600)"), str(tmp_path)])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.replace("FAILURE", "time.sleep(600)"), str(tmp_path)]
+    )
     limit = time.monotonic() + 30
     while len(pids(tmp_path)) < 4 and time.monotonic() < limit:
         time.sleep(0.05)

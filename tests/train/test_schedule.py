@@ -1,5 +1,7 @@
 """The learning rate as a function of the step."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,8 +37,10 @@ def test_constant() -> None:
     warmup=st.integers(0, 50),
     steps=st.integers(60, 500),
 )
-def test_between_the_bounds_and_never_rising_after_warmup(style: str, warmup: int, steps: int) -> None:
-    settings = Optimizer(lr=1.0, min_lr=0.1, lr_warmup_steps=warmup, lr_decay_style=style, lr_wsd_decay_steps=9)  # type: ignore[arg-type]
+def test_between_the_bounds_and_never_rising_after_warmup(style: Any, warmup: int, steps: int) -> None:
+    settings = Optimizer(
+        lr=1.0, min_lr=0.1, lr_warmup_steps=warmup, lr_decay_style=style, lr_wsd_decay_steps=9
+    )
     rates = [learning_rate(settings, step, steps) for step in range(1, steps + 1)]
     assert all(0.0 < rate <= 1.0 for rate in rates)
     after = rates[max(0, warmup - 1) :]

@@ -34,7 +34,9 @@ SHAPE = [
 def main(argv: Sequence[str]) -> int:
     """Measure, and print both rates and their ratio."""
     parser = argparse.ArgumentParser(prog="slipway bench training", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each (default 7; the first is warm-up)")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="turns of each (default 7; the first is warm-up)"
+    )
     parser.add_argument("--steps", type=int, default=4, help="optimizer steps in a turn (default 4)")
     parser.add_argument("--threads", type=int, default=None, help="torch threads (default: all cores)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
@@ -51,7 +53,9 @@ def main(argv: Sequence[str]) -> int:
     ]
     turns = zip(rates["slipway"], rates["plain PyTorch"], strict=True)
     ratio = median(ours / plain for ours, plain in turns)
-    publish("training", argv, rows, {"slipway / plain PyTorch (median of turns)": ratio}, as_json=options.json)
+    publish(
+        "training", argv, rows, {"slipway / plain PyTorch (median of turns)": ratio}, as_json=options.json
+    )
     return EXIT_DONE
 
 

@@ -42,7 +42,7 @@ class TorchAttention(MegatronModule):
         mask = None
         causal = self.causal
         if self.config.context_parallel_size > 1:
-            group = parallel_state.get_context_parallel_group()
+            group: Any = parallel_state.get_context_parallel_group()
             key, value = gather_sequence(key, group), gather_sequence(value, group)
             if causal:
                 position = local_positions(query.shape[0], group.rank(), group.size(), query.device)
@@ -51,7 +51,8 @@ class TorchAttention(MegatronModule):
         q, k, v = (x.permute(1, 2, 0, 3) for x in (query, key, value))  # [b, heads, s, d]
         dropout = self.dropout if self.training else 0.0
         if dropout and not self.config.sequence_parallel:
-            with tensor_parallel.get_cuda_rng_tracker().fork():  # heads differ between TP ranks
+            tracker: Any = tensor_parallel.get_cuda_rng_tracker()
+            with tracker.fork():  # heads differ between TP ranks
                 out = self._attend(q, k, v, mask, causal, dropout)
         else:
             out = self._attend(q, k, v, mask, causal, dropout)
@@ -85,8 +86,10 @@ def local_positions(length: int, rank: int, size: int, device: torch.device | No
 
 
 def gather_sequence(x: Tensor, group: torch.distributed.ProcessGroup) -> Tensor:
-    """All-gather [s, ...] of every context-parallel rank into [s * size, ...] in sequence order;
-    the backward pass reduce-scatters."""
+    """All-gather [s, ...] of every context-parallel rank into [s * size, ...] in sequence order.
+
+    The backward pass reduce-scatters.
+    """
     gathered = tensor_parallel.gather_from_sequence_parallel_region(x, group=group)
     size = group.size()
     halves = [part.chunk(2) for part in gathered.chunk(size)]

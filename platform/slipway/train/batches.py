@@ -42,10 +42,8 @@ class Reader:
 
     def read(self, consumed: int, next_consumed: int | None) -> list[Batch]:
         """Microbatches of the step after `consumed` samples; starts reading those after `next_consumed`."""
-        if self.ahead and self.ahead[0] == consumed:
-            batches = self.ahead[1].result()
-        else:
-            batches = self._read(consumed)
+        expected = self.ahead is not None and self.ahead[0] == consumed
+        batches = self.ahead[1].result() if self.ahead and expected else self._read(consumed)
         self.ahead = None
         if next_consumed is not None:
             self.ahead = (next_consumed, self.pool.submit(self._read, next_consumed))

@@ -90,7 +90,7 @@ def load(plan: Plan, chunks: list[Any], optimizer: Any, path: Path) -> store.Che
     same_layout = info.world_size == plan.world_size and info.parallelism == plan.config.parallelism
     if same_layout:
         wanted["rng"] = _rng_state()
-    loaded = dist_checkpointing.load(wanted, str(path), validate_access_integrity=False)
+    loaded: Any = dist_checkpointing.load(wanted, str(path), validate_access_integrity=False)
 
     for index, chunk in enumerate(chunks):
         _fill(chunk, loaded["model"][f"chunk{index}"])
@@ -115,7 +115,7 @@ def _tensors(shard: Shard) -> dict[str, Tensor]:
     return tensors | {"fp32_parameter": shard.main.detach()} if shard.has_main_copy else tensors
 
 
-def _by_parameter(model: dict[str, Any]) -> dict[Tensor, ShardedBase]:
+def _by_parameter(model: dict[str, Any]) -> dict[Any, ShardedBase]:
     return {value.data: value for value in nested_values(model) if isinstance(value, ShardedBase)}
 
 
@@ -210,7 +210,8 @@ def _rng_state() -> dict[str, ShardedTensor]:
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     cuda = torch.cuda.is_available()
     states = {"default": torch.cuda.get_rng_state() if cuda else torch.get_rng_state()}
-    states |= tensor_parallel.get_cuda_rng_tracker().get_states()
+    tracker: Any = tensor_parallel.get_cuda_rng_tracker()
+    states |= tracker.get_states()
     return {
         name: ShardedTensor.from_rank_offsets(f"rng.{name}", state[None].cpu(), (0, rank, world))
         for name, state in states.items()
@@ -221,4 +222,5 @@ def _set_rng_state(states: dict[str, Tensor]) -> None:
     states = {name: state[0] for name, state in states.items()}
     default = states.pop("default")
     torch.cuda.set_rng_state(default) if torch.cuda.is_available() else torch.set_rng_state(default)
-    tensor_parallel.get_cuda_rng_tracker().set_states(states)
+    tracker: Any = tensor_parallel.get_cuda_rng_tracker()
+    tracker.set_states(states)

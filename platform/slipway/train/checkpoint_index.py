@@ -35,7 +35,9 @@ class _Reader(pickle.Unpickler):
     """Knows the few classes that an index is made of; a planted payload names another one and is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ALLOWED or (module == "torch" and isinstance(getattr(torch, name), torch.dtype)):
+        if (module, name) in _ALLOWED or (
+            module == "torch" and isinstance(getattr(torch, name), torch.dtype)
+        ):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 

@@ -63,9 +63,7 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], None]) -> 
         raise
 
 
-def _child(
-    place: Place, parent: int, log_dir: Path, errors: int, body: Callable[[Place], None]
-) -> NoReturn:
+def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable[[Place], None]) -> NoReturn:
     code = 0
     try:
         _die_with(parent)

@@ -30,7 +30,6 @@ def load_torch(config: RunConfig, ranks_here: int) -> None:
                 f"cluster.device.kind: cuda (cluster={config.cluster.name}), but torch {torch.__version__} sees "
                 "no GPU here; use cluster=local on a machine without one"
             )
-        import slipway.train.loop
         from slipway.models import part
 
         part(config.model.family, "model")

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
-
 from megatron.core.tensor_parallel import (
     ColumnParallelLinear,
     RowParallelLinear,
@@ -22,8 +21,7 @@ def sharded_tensors(state: dict[str, Any]) -> Iterable[ShardedTensor]:
     """Every tensor of a sharded state dict, factories (the gated MLP's two halves) built."""
     for value in nested_values(state):
         if isinstance(value, ShardedTensorFactory):
-            built = value.build()
-            yield from sharded_tensors(built if isinstance(built, dict) else dict(enumerate(built)))
+            yield from sharded_tensors({"built": value.build()})
         elif isinstance(value, ShardedTensor):
             yield value
 

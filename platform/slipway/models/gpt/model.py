@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,7 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
     """Megatron-core's configuration of the model and its layout."""
     model, layout, training = config.model, config.parallelism, config.training
     dtype = torch.bfloat16 if training.precision == "bf16" else torch.float32
-    moe = {}
+    moe: dict[str, Any] = {}
     if model.num_moe_experts:
         moe = dict(
             num_moe_experts=model.num_moe_experts,
@@ -39,7 +40,7 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
             moe_token_dispatcher_type="allgather",
             moe_grouped_gemm=False,
         )
-    recompute: dict = {}
+    recompute: dict[str, Any] = {}
     if training.recompute == "full":
         recompute = dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)
     elif training.recompute == "selective":
@@ -89,6 +90,7 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
 def layer_spec(transformer: TransformerConfig) -> tuple[ModuleSpec, type]:
     """The transformer layer, and the final norm, from the spec provider."""
     provider = TorchSpecProvider()
+    bias_dropout_add: Any = get_bias_dropout_add  # a function, where the annotation asks for a type
     norm = provider.layer_norm(rms_norm=transformer.normalization == "RMSNorm")
     layer = ModuleSpec(
         module=TransformerLayer,
@@ -105,12 +107,12 @@ def layer_spec(transformer: TransformerConfig) -> tuple[ModuleSpec, type]:
                     k_layernorm=IdentityOp,
                 ),
             ),
-            self_attn_bda=get_bias_dropout_add,
+            self_attn_bda=bias_dropout_add,
             pre_mlp_layernorm=norm,
             mlp=get_mlp_module_spec_for_backend(
                 provider, num_experts=transformer.num_moe_experts, moe_grouped_gemm=False
             ),
-            mlp_bda=get_bias_dropout_add,
+            mlp_bda=bias_dropout_add,
         ),
     )
     return layer, norm
@@ -148,7 +150,11 @@ def forward_step(batches: Iterator[Batch], stage: torch.nn.Module) -> tuple[Tens
     """
     batch = _context_parallel_slice(next(batches))
     output = stage(batch.get("tokens"), batch.get("position_ids"), None, labels=batch.get("labels"))
-    return output, partial(loss, batch.get("loss_mask"))
+    return output, partial(_loss_of, batch)
+
+
+def _loss_of(batch: Batch, token_losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return loss(batch["loss_mask"], token_losses)
 
 
 def loss(loss_mask: Tensor, token_losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
