@@ -10,7 +10,21 @@ import pytest
 
 from slipway.config.schema import Data, Source, Tokenizer
 
-WORDS = ["the", "of", "model's", "we'll", "it's", "they've", "I'd", "12", "3.14", "naïve", "Zürich", "東京", "данные"]
+WORDS = [
+    "the",
+    "of",
+    "model's",
+    "we'll",
+    "it's",
+    "they've",
+    "I'd",
+    "12",
+    "3.14",
+    "naïve",
+    "Zürich",
+    "東京",
+    "данные",
+]
 WORDS += ["½", "²", "e\u0301", "🚀", "\u00a0", "\u2003", "[x]", "__init__", "'''", "!=", "\t"]
 
 
@@ -21,6 +35,12 @@ def make_text(seed: int, words: int) -> str:
         chosen.choice(WORDS) + chosen.choice([" ", " ", " ", "  ", "\n", "\n\n", "\r\n"])
         for _ in range(words)
     )
+
+
+@pytest.fixture(scope="session")
+def text_maker() -> Callable[[int, int], str]:
+    """make_text, for tests that need more."""
+    return make_text
 
 
 @pytest.fixture(scope="session")
