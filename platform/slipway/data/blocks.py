@@ -17,7 +17,7 @@ TEXT_DOCUMENT = 1 << 20
 SEARCHED = 1 << 16
 """Bytes in which that blank line is looked for; then a line's end, or a character's, has to do."""
 
-LONGEST_LINE = 1 << 26
+LONGEST_LINE = 1 << 24
 """Bytes of a document in JSON lines, above which the file is refused: one is held in memory whole."""
 
 _BLOCK_BYTES = (1 << 20, 1 << 23)  # least, most

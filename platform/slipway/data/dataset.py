@@ -80,9 +80,8 @@ def build_datasets(
     )
     # An empty split would make it count epochs for ever.
     assert settings.split_matrix is not None
-    settings.split_matrix = [
-        share if size > 0 else None for share, size in zip(settings.split_matrix, sizes, strict=True)
-    ]  # type: ignore[assignment]
+    pairs = zip(settings.split_matrix, sizes, strict=True)
+    settings.split_matrix = [share if size > 0 else None for share, size in pairs]  # type: ignore[assignment]
     built = BlendedMegatronDatasetBuilder(GPTDataset, list(sizes), is_built_on_rank, settings).build()
     if not complete:
         _keep(folder, _cache_folder(config) / key)

@@ -17,29 +17,15 @@ Compression = Literal["", "gz", "zst"]
 JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 COMPRESSIONS: dict[str, Compression] = {".gz": "gz", ".zst": "zst", ".zstd": "zst"}
+# fmt: off
 TEXT_SUFFIXES = (
-    *(".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex", ".csv", ".tsv", ".log"),
-    *(".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".cuh", ".cs", ".java", ".kt"),
-    *(
-        ".scala",
-        ".js",
-        ".mjs",
-        ".ts",
-        ".jsx",
-        ".tsx",
-        ".go",
-        ".rs",
-        ".rb",
-        ".php",
-        ".pl",
-        ".lua",
-        ".r",
-        ".jl",
-        ".m",
-    ),
-    *(".f", ".f90", ".f95", ".swift", ".hs", ".ml", ".sh", ".sql", ".html", ".htm", ".xml", ".css"),
-    *(".yaml", ".yml", ".toml", ".ini", ".cfg", ".cmake", ".proto"),
+    ".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex", ".csv", ".tsv", ".log",
+    ".html", ".htm", ".xml", ".css", ".yaml", ".yml", ".toml", ".ini", ".cfg",
+    ".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".cuh", ".cs", ".java", ".kt", ".scala",
+    ".js", ".mjs", ".ts", ".jsx", ".tsx", ".go", ".rs", ".rb", ".php", ".pl", ".lua", ".r", ".jl", ".m",
+    ".f", ".f90", ".f95", ".swift", ".hs", ".ml", ".sh", ".sql", ".cmake", ".proto",
 )
+# fmt: on
 
 STDLIB = "stdlib"
 _NOT_STDLIB = ("site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test")
@@ -89,7 +75,7 @@ def fingerprint(files: list[InputFile]) -> str:
 
 
 def _folder(folder: Path, where: str) -> list[InputFile]:
-    names = sorted(_walk(folder, ()))
+    names = sorted(_walk(folder, ("__pycache__",)))
     if not names:
         raise UserError(f"{where}: {folder} holds no files")
     files = []
@@ -108,7 +94,7 @@ def _folder(folder: Path, where: str) -> list[InputFile]:
 
 
 def _stdlib(where: str) -> list[InputFile]:
-    """The running Python's standard library without its tests and without what is not UTF-8.
+    """The running Python's standard library without its tests, which are not all UTF-8.
 
     In the order of a checksum of their names: the splits are stretches of the documents, and each shall be a
     fair sample of the library.
@@ -123,19 +109,11 @@ def _stdlib(where: str) -> list[InputFile]:
         raise UserError(f"{where}: {folder} holds no .py files: this Python lacks its library's source")
     names.sort(key=lambda name: sha256(name.encode()).digest())
     files = [_file(os.path.join(folder, name), name, "text", "", where) for name in names]
-    return [replace(file, mtime_ns=0) for file in files if _is_utf8(file.path)]
-
-
-def _is_utf8(path: str) -> bool:
-    try:
-        Path(path).read_bytes().decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return [replace(file, mtime_ns=0) for file in files]
 
 
 def _walk(folder: Path, skipped: tuple[str, ...]) -> Iterator[str]:
-    """Files below a folder, relative to it; nothing hidden."""
+    """Files below a folder, relative to it; nothing hidden, nothing in `skipped` folders."""
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in skipped]
         for name in names:

@@ -3,9 +3,7 @@
 import errno
 import os
 import platform
-import shutil
 from collections import deque
-from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +13,7 @@ from slipway import __version__
 from slipway.config.schema import Data
 from slipway.data import inputs, manifest, workspace
 from slipway.data.blocks import block_size, cut_into_blocks
+from slipway.data.checks import check_folder, check_inputs, check_space
 from slipway.data.inputs import InputFile
 from slipway.data.manifest import FileRecord, Manifest, SourceRecord, TokenizerRecord
 from slipway.data.progress import Progress, show_progress
@@ -33,13 +32,14 @@ def prepare(data: Data, progress: bool) -> Manifest:
     """
     if manifest.read(data.dir) is not None:
         found = manifest.load(data)
-        _check_inputs(data, found)
+        check_inputs(data, found)
+        workspace.remove(data.dir / workspace.NAME)  # of a call that was killed right at its end
         return found
     check_asked(data.tokenizer)
     files = {name: inputs.find_inputs(name, source) for name, source in data.sources.items()}
-    _check_folder(data.dir, data.sources)
+    check_folder(data)
     total = sum(file.size for of_source in files.values() for file in of_source)
-    _check_space(data, files)
+    check_space(data, files)
     workers = data.workers or len(os.sched_getaffinity(0))
     try:
         with (
@@ -215,60 +215,6 @@ def _job(data: Data, files: dict[str, list[InputFile]]) -> dict[str, object]:
         "tokenizer_file": sha256(path.read_bytes()).hexdigest() if path else None,
         "files": digest.hexdigest(),
     }
-
-
-def _check_inputs(data: Data, found: Manifest) -> None:
-    """Raise UserError where the inputs are not those that were read. They need not be there any more."""
-    for name, source in data.sources.items():
-        if not all(entry == inputs.STDLIB or Path(entry).expanduser().exists() for entry in source.inputs):
-            continue
-        files = inputs.find_inputs(name, source)
-        record = found.sources[name]
-        if inputs.fingerprint(files) != record.input_sha256:
-            raise UserError(
-                f"data.sources.{name}.inputs: the files have changed since {data.dir} was prepared "
-                f"({record.files} files of {record.input_bytes} bytes then, {len(files)} of "
-                f"{sum(file.size for file in files)} now); choose another data.dir or remove {data.dir}"
-            )
-
-
-def _check_folder(folder: Path, sources: Iterable[str]) -> None:
-    """Raise UserError unless the folder, or what it would be made in, can be written, losing nothing."""
-    if not (folder / workspace.NAME).exists():
-        for file in (f"{name}{suffix}" for name in sources for suffix in (".bin", ".idx")):
-            if (folder / file).exists():
-                raise UserError(
-                    f"data.dir: {folder / file} is there without a manifest; choose another data.dir or "
-                    "remove it"
-                )
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise UserError(f"data.dir: {nearest} is not a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"data.dir: {folder} cannot be written: no permission to write in {nearest}")
-
-
-def _check_space(data: Data, files: dict[str, list[InputFile]]) -> None:
-    """Raise UserError where the disk is certainly too small."""
-    total = sum(file.size for of_source in files.values() for file in of_source)
-    needed = least_space(data, total)
-    nearest = next(path for path in (data.dir, *data.dir.absolute().parents) if path.exists())
-    free = shutil.disk_usage(nearest).free
-    if needed > free:
-        raise UserError(
-            f"data.dir: {data.dir} has {free / 1e9:.2f} GB free; {total / 1e9:.2f} GB of input need at least "
-            f"{needed / 1e9:.2f} GB (tokens, twice while they are put together)"
-        )
-
-
-def least_space(data: Data, input_bytes: int) -> int:
-    """Bytes that inputs of this size need at the least.
-
-    Two bytes a token, a token for each byte, or for 8 bytes of text at the most favourable; held twice, as
-    shards and as .bin.
-    """
-    bytes_per_token = 1 if data.tokenizer.kind == "byte" else 8
-    return 2 * 2 * input_bytes // bytes_per_token
 
 
 def _write(path: Path, text: str) -> None:

@@ -19,7 +19,9 @@ def document_counts(documents: int, split: tuple[float, float, float]) -> tuple[
     borders = [0.0, *accumulate(shares)]
     first = [int(round(border * float(documents))) for border in borders]
     # a split without a share is left out, whatever the rounding says
-    counts = [stop - start if share > 0 else 0 for (start, stop), share in zip(pairwise(first), shares, strict=True)]
+    counts = [
+        stop - start if share > 0 else 0 for (start, stop), share in zip(pairwise(first), shares, strict=True)
+    ]
     return counts[0], counts[1], counts[2]
 
 
@@ -30,7 +32,11 @@ def check_split(data: Data, manifest: Manifest, wanted: tuple[bool, bool, bool])
     for name in data.sources:
         documents = manifest.sources[name].documents
         counts = document_counts(documents, data.split)
-        empty = [split for split, count, is_wanted in zip(SPLITS, counts, wanted, strict=True) if is_wanted and not count]
+        empty = [
+            split
+            for split, count, is_wanted in zip(SPLITS, counts, wanted, strict=True)
+            if is_wanted and not count
+        ]
         if empty:
             raise UserError(
                 f"data.split: {list(data.split)} of the {documents} documents of data.sources.{name} gives "

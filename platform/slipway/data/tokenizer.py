@@ -35,6 +35,11 @@ SMALLEST_VOCABULARY = 257
 """Bytes and the end mark."""
 
 
+def count_entries(tokenizer: Any) -> int:
+    """One above the largest token: the rows that an embedding needs, gaps in the numbering included."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+
 def check_asked(asked: Tokenizer) -> None:
     """Raise UserError for a tokenizer that cannot be."""
     if not asked.end_of_document:
@@ -55,6 +60,8 @@ def make_tokenizer(
     asked: Tokenizer, files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], threads: int
 ) -> str:
     """The text of tokenizer.json. Raises UserError."""
+    if asked.kind != "file":
+        _check_end_mark(asked.end_of_document)
     if asked.kind == "byte":
         return byte_tokenizer(asked.end_of_document).to_str()
     if asked.kind == "file":
@@ -79,11 +86,22 @@ def end_of_document_id(tokenizer: Any, asked: Tokenizer) -> int:
     )
 
 
+def _check_end_mark(mark: str) -> None:
+    """Raise UserError where the text could hold the mark: a word of GPT-2's pattern can become one token."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    if len(ByteLevel(add_prefix_space=False).pre_tokenize_str(mark)) < 2:
+        raise UserError(
+            f"data.tokenizer.end_of_document: {mark} can be a word of the text; allowed: words and signs together, "
+            f"such as <|endoftext|> or [EOS]"
+        )
+
+
 def _read(path: Path) -> str:
     from tokenizers import Tokenizer as Loaded
 
     try:
-        text = path.read_text()
+        text = path.read_bytes().decode()
         Loaded.from_str(text)
     except Exception as error:  # the library raises a bare Exception
         raise UserError(f"data.tokenizer.path: {path} is not a tokenizer.json: {error}") from error
@@ -93,7 +111,7 @@ def _read(path: Path) -> str:
 def _train(
     asked: Tokenizer, files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], threads: int
 ) -> str:
-    os.environ["RAYON_NUM_THREADS"] = str(threads)
+    os.environ["RAYON_NUM_THREADS"] = str(min(threads, 4))  # its steps are too short for more
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     from tokenizers import Tokenizer as Trained
     from tokenizers import decoders, models, pre_tokenizers, trainers

@@ -60,11 +60,11 @@ def build_tokenizer(
     """Text of tokenizer.json, its number of entries, and its end-of-document token. Raises UserError."""
     from tokenizers import Tokenizer as Loaded
 
-    from slipway.data.tokenizer import end_of_document_id, make_tokenizer
+    from slipway.data.tokenizer import count_entries, end_of_document_id, make_tokenizer
 
     text = make_tokenizer(asked, files, sources, threads)
     tokenizer = Loaded.from_str(text)
-    return text, tokenizer.get_vocab_size(), end_of_document_id(tokenizer, asked)
+    return text, count_entries(tokenizer), end_of_document_id(tokenizer, asked)
 
 
 @lru_cache(1)
@@ -81,7 +81,7 @@ def encode_block(
 ) -> "Counts":
     """Read and encode a block into a shard. Raises UserError."""
     from slipway.data.documents import read_documents
-    from slipway.data.encode import token_type
+    from slipway.data.encode import LONGEST_PIECE, encode_long, token_type
     from slipway.data.shards import Counts, ShardWriter
 
     encoder = _encoder(tokenizer_path, end_of_document)
@@ -90,21 +90,23 @@ def encode_block(
         held = left_out = 0
 
         def encode_batch() -> None:
-            tokens, lengths = encoder.encode(batch)
-            writer.add(tokens, lengths, Counts(len(batch), len(tokens), held, left_out))
+            if batch:
+                one_long = len(batch) == 1 and held > LONGEST_PIECE
+                tokens, lengths = encode_long(encoder, batch[0]) if one_long else encoder.encode(batch)
+                writer.add(tokens, lengths, Counts(len(batch), len(tokens), held))
 
         for part in block.parts:
             for document in read_documents(part, text_key):
                 if not document:
                     left_out += 1
                     continue
+                if held + len(document) > BATCH_BYTES:
+                    encode_batch()
+                    batch, held = [], 0
                 batch.append(document)
                 held += len(document)
-                if held >= BATCH_BYTES:
-                    encode_batch()
-                    batch, held, left_out = [], 0, 0
-        if batch or left_out:
-            encode_batch()
+        encode_batch()
+        writer.counts += Counts(without_text=left_out)
     return writer.counts
 
 

@@ -37,7 +37,7 @@ def workspace(folder: Path, job: dict[str, object]) -> Iterator[Path]:
 
 def remove(work: Path) -> None:
     """Remove the work: all is done."""
-    shutil.rmtree(work)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -63,8 +63,10 @@ def _remove_empty(folders: list[Path]) -> None:
     for folder in reversed(folders):
         try:
             folder.rmdir()
+        except FileNotFoundError:
+            continue
         except OSError:
-            return
+            return  # not empty: someone else's by now
 
 
 def _lock(handle: int, folder: Path) -> None:
