@@ -4,9 +4,12 @@ Every row is run by test_bad_inputs.py in an empty folder: exit code 2, exactly 
 the fragments in it, no traceback, nothing written.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from slipway.config.compose import compose
 
 
 @dataclass(frozen=True)
@@ -252,4 +255,89 @@ SCHEDULE_AND_DATA = [
     ),
 ]
 
-ROWS = [*COMMAND_LINE, *KEYS_AND_VALUES, *LAYOUT, *SCHEDULE_AND_DATA]
+STEP_10 = Path("runs/demo/checkpoints/step-00000010")
+
+
+def _checkpoint(**changes: object) -> Callable[[Path], None]:
+    """A checkpoint of the demo at step 10, with these fields of slipway.json changed (model: some fields)."""
+
+    def prepare(folder: Path) -> None:
+        config = compose([])
+        model = config.model.model_dump(mode="json") | changes.pop("model", {})  # type: ignore[operator]
+        info = {
+            "step": 10,
+            "consumed_samples": 160,
+            "world_size": 1,
+            "parallelism": config.parallelism.model_dump(mode="json"),
+            "precision": "fp32",
+            "versions": {},
+        }
+        (folder / STEP_10).mkdir(parents=True)
+        (folder / STEP_10 / "slipway.json").write_text(json.dumps({**info, "model": model, **changes}))
+
+    return prepare
+
+
+def _no_info(folder: Path) -> None:
+    (folder / STEP_10).mkdir(parents=True)
+
+
+def _half_an_info(folder: Path) -> None:
+    _checkpoint()(folder)
+    path = folder / STEP_10 / "slipway.json"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def _planted_index(folder: Path) -> None:
+    """An index whose unpickling would create a file."""
+    _checkpoint()(folder)
+    (folder / STEP_10 / ".metadata").write_bytes(b"cposix\nsystem\n(S'touch owned'\ntR.")
+
+
+def _file_in_the_way(folder: Path) -> None:
+    (folder / "runs").write_text("")
+
+
+TRAINING = [
+    BadInput(
+        "two nodes, no launcher",
+        "train resources.nodes=2",
+        ("resources.nodes", "2", "srun", "allowed here: 1"),
+    ),
+    BadInput(
+        "a cluster's GPUs on a machine without one",
+        "train cluster=juwels_booster resources.devices_per_node=4",
+        ("cluster.device.kind", "juwels_booster", "no GPU", "cluster=local"),
+    ),
+    BadInput("a file where the run goes", "train", ("run.dir", "runs", "not a folder"), _file_in_the_way),
+    BadInput(
+        "checkpoint says nothing", "train", ("step-00000010", "slipway.json", "remove this folder"), _no_info
+    ),
+    BadInput(
+        "checkpoint torn", "train", ("slipway.json", "Invalid JSON", "remove this folder"), _half_an_info
+    ),
+    BadInput(
+        "checkpoint of another model",
+        "train",
+        ("model.hidden_size: 128 differs from 256", "step-00000010", "run.dir"),
+        _checkpoint(model={"hidden_size": 256}),
+    ),
+    BadInput(
+        "checkpoint in another precision",
+        "train",
+        ("training.precision: fp32 differs from bf16", "step-00000010"),
+        _checkpoint(precision="bf16"),
+    ),
+    BadInput(
+        "fewer steps than done",
+        "train training.steps=5 optimizer.lr_warmup_steps=0",
+        ("training.steps: 5 is below step 10", "at least 10"),
+        _checkpoint(),
+    ),
+    BadInput("checkpoint without an index", "train", (".metadata", "No such file", "remove"), _checkpoint()),
+    BadInput(
+        "planted payload", "train", (".metadata", "posix.system", "nothing of it was used"), _planted_index
+    ),
+]
+
+ROWS = [*COMMAND_LINE, *KEYS_AND_VALUES, *LAYOUT, *SCHEDULE_AND_DATA, *TRAINING]

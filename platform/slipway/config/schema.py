@@ -267,3 +267,8 @@ class RunConfig(Section):
     optimizer: Optimizer
     logging: Logging
     cluster: Cluster
+
+    @property
+    def last_step(self) -> int:
+        """The step after which this segment ends."""
+        return min(self.training.steps, self.training.stop_after_step or self.training.steps)

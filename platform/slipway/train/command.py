@@ -9,6 +9,8 @@ from slipway.errors import EXIT_DONE, UserError
 from slipway.models import part
 from slipway.plan import Plan, make_plan
 from slipway.train import checkpoint_store
+from slipway.train.environment import Place, started_rank
+from slipway.train.ranks import run_local
 from slipway.train.runtime import load_torch
 
 
@@ -25,61 +27,53 @@ def run_file(path: Path) -> int:
 def run_plan(plan: Plan) -> int:
     """Train a plan here. Raises UserError before anything is written."""
     config = plan.config
-    _check_checkpoint(plan)
-    if _nothing_left(plan):
-        print(f"{config.run.dir} is at step {_done(plan)} of {config.training.steps}: nothing left to do")
-        return EXIT_DONE
-    from slipway.train.environment import started_rank
-
-    family_data = part(config.model.family, "data")
     place = started_rank(os.environ)
-    if place is not None:
-        _check_world(plan, place.world_size)
-        family_data.make_ready(config, prepare=False)
-        if place.rank == 0:
-            _write_plan(plan)
-        load_torch(config, ranks_here=config.resources.devices_per_node)
-        from slipway.train.loop import train
+    _check_place(plan, place)
+    _check_run_dir(config.run.dir)
+    continued = checkpoint_store.latest(config.run.dir)
+    if continued is not None:
+        info = checkpoint_store.read_info(continued)
+        checkpoint_store.check_fits(info, config, continued)
+        if info.step >= config.last_step:
+            print(f"{config.run.dir} is at step {info.step} of {config.training.steps}: nothing left to do")
+            return EXIT_DONE
+    load_torch(config, ranks_here=config.resources.devices_per_node)
+    if continued is not None:
+        from slipway.train.checkpoint_index import check_index
 
+        check_index(continued)
+    part(config.model.family, "data").make_ready(config, prepare=place is None)
+    if place is None or place.rank == 0:
+        _write_plan(plan)
+
+    from slipway.train.loop import train
+
+    if place is not None:
         train(plan, place)
         return EXIT_DONE
-    if config.resources.nodes > 1:
-        raise UserError(
-            f"resources.nodes: {config.resources.nodes} nodes need a launcher on every node (srun, torchrun or "
-            "a pod per rank); this process was started by none; allowed here: 1"
-        )
-    family_data.make_ready(config, prepare=True)
-    _write_plan(plan)
-    load_torch(config, ranks_here=plan.world_size)
-    from slipway.train.loop import train
-    from slipway.train.ranks import run_local
-
     return run_local(plan.world_size, config.run.dir / "logs", lambda place: train(plan, place))
 
 
-def _check_checkpoint(plan: Plan) -> None:
-    path = checkpoint_store.latest(plan.config.run.dir)
-    if path is not None:
-        checkpoint_store.check_fits(checkpoint_store.read_info(path), plan.config, path)
-
-
-def _done(plan: Plan) -> int:
-    path = checkpoint_store.latest(plan.config.run.dir)
-    return checkpoint_store.read_info(path).step if path else 0
-
-
-def _nothing_left(plan: Plan) -> bool:
-    training = plan.config.training
-    return _done(plan) >= min(training.steps, training.stop_after_step or training.steps)
-
-
-def _check_world(plan: Plan, world_size: int) -> None:
+def _check_place(plan: Plan, place: Place | None) -> None:
     resources = plan.config.resources
-    if world_size != plan.world_size:
+    if place is not None and place.world_size != plan.world_size:
         raise UserError(
             f"resources: nodes {resources.nodes} x devices_per_node {resources.devices_per_node} = "
-            f"{plan.world_size}, but the launcher started {world_size} ranks"
+            f"{plan.world_size}, but the launcher started {place.world_size} ranks"
         )
+    if place is None and resources.nodes > 1:
+        raise UserError(
+            f"resources.nodes: {resources.nodes} nodes need a launcher on every node (srun, torchrun or a pod per "
+            "rank); this process was started by none; allowed here: 1"
+        )
+
+
+def _check_run_dir(run_dir: Path) -> None:
+    nearest = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise UserError(f"run.dir: {run_dir} cannot be made, {nearest} is not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"run.dir: cannot write into {nearest}; choose a folder that you own")
 
 
 def _write_plan(plan: Plan) -> None:

@@ -25,7 +25,7 @@ def train(plan: Plan, place: Place) -> None:
     metrics = Metrics(plan, done) if place.rank == 0 else None
     peak = peak_tflops(config, device)
     batch_size = config.training.global_batch_size
-    steps, last = config.training.steps, last_step(plan)
+    steps, last = config.training.steps, config.last_step
     saved = done
 
     if done == 0:
@@ -66,12 +66,6 @@ def train(plan: Plan, place: Place) -> None:
 
     _close(session, metrics)
     disconnect()
-
-
-def last_step(plan: Plan) -> int:
-    """The step after which this segment ends."""
-    training = plan.config.training
-    return min(training.steps, training.stop_after_step or training.steps)
 
 
 def _due(step: int, interval: int) -> bool:

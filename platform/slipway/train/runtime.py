@@ -12,6 +12,8 @@ def load_torch(config: RunConfig, ranks_here: int) -> None:
     kind = config.cluster.device.kind
     if kind == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported: CPU ranks touch no GPU
+    else:  # ask the driver's library, not CUDA, whether there are GPUs: ranks are forked after this
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     # what Megatron-core does with torch's older names is not for people to read at every start
     warnings.filterwarnings("ignore", module=r"megatron\.")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
