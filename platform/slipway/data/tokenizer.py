@@ -10,25 +10,26 @@ from slipway.data.inputs import InputFile
 from slipway.data.sample import sample_documents, sample_size
 from slipway.errors import UserError
 
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
+
+BYTE_LETTERS = {byte: chr(byte) for byte in _PRINTABLE} | {
+    byte: chr(256 + i) for i, byte in enumerate(_OTHERS)
+}
+"""The characters that byte-level tokenizers write bytes as (GPT-2's table)."""
+
 
 def byte_tokenizer(end_of_document: str) -> Any:
     """Tokens 0 to 255 are the bytes of UTF-8; 256 ends a document."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-    tokenizer = Tokenizer(models.BPE(vocab={_letter_of_byte(b): b for b in range(256)}, merges=[]))
+    tokenizer = Tokenizer(
+        models.BPE(vocab={letter: byte for byte, letter in BYTE_LETTERS.items()}, merges=[])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(end_of_document, special=True, normalized=False)])
     return tokenizer
-
-
-def _letter_of_byte(byte: int) -> str:
-    """The character that byte-level tokenizers write a byte as (GPT-2's table)."""
-    printable = (0x21 <= byte <= 0x7E) or (0xA1 <= byte <= 0xAC) or (0xAE <= byte <= 0xFF)
-    if printable:
-        return chr(byte)
-    skipped = [b for b in range(byte) if not ((0x21 <= b <= 0x7E) or (0xA1 <= b <= 0xAC) or b >= 0xAE)]
-    return chr(0x100 + len(skipped))
 
 
 SMALLEST_VOCABULARY = 257

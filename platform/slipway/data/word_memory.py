@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from slipway.data.tokenizer import BYTE_LETTERS
 from slipway.data.words import END, PADDING, word_starts
 
 
@@ -16,7 +17,7 @@ class WordEncoder:
     """
 
     def __init__(self, tokenizer: Any, end_of_document: int, dtype: type, slots_log2: int = 20) -> None:
-        self.tokenizer = tokenizer
+        self.model = tokenizer.model
         self.shift = np.uint64(64 - slots_log2)
         slots = 1 << slots_log2
         self.last_slot = slots - 1
@@ -92,8 +93,9 @@ class WordEncoder:
         return _append(self.tokens, self.offsets, self.counts, [encoded[i] for i in left])
 
     def _encode_words(self, words: list[bytes]) -> list[list[int]]:
-        texts = [word.decode() for word in words]
-        return [e.ids for e in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        # a word is not to be cut again, so the model can be asked without what surrounds it
+        letters = [word.decode("latin-1").translate(BYTE_LETTERS) for word in words]
+        return [[token.id for token in self.model.tokenize(word)] for word in letters]
 
     def _remember(self, words: list[bytes], encoded: list[list[int]]) -> None:
         first = self.known
