@@ -20,8 +20,8 @@ def check_inputs(data: Data, found: Manifest) -> None:
         record = found.sources[name]
         if inputs.fingerprint(files) != record.input_sha256:
             raise UserError(
-                f"data.sources.{name}.inputs: the files have changed since {data.dir} was prepared "
-                f"({record.files} files of {record.input_bytes} bytes then, {len(files)} of "
+                f"data.sources.{name}.inputs: files were changed, renamed or rewritten since {data.dir} was "
+                f"prepared ({record.files} files of {record.input_bytes} bytes then, {len(files)} of "
                 f"{sum(file.size for file in files)} now); choose another data.dir or remove {data.dir}"
             )
 

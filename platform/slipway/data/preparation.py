@@ -18,7 +18,7 @@ from slipway.data.inputs import InputFile
 from slipway.data.manifest import FileRecord, Manifest, SourceRecord, TokenizerRecord
 from slipway.data.progress import Progress, show_progress
 from slipway.data.tokenizer import check_asked
-from slipway.data.workers import build_tokenizer, encode_block, worker_pool, write_dataset
+from slipway.data.workers import build_tokenizer, encode_block, worker_pool, write_datasets
 from slipway.errors import UserError
 
 if TYPE_CHECKING:
@@ -160,10 +160,9 @@ class _Preparation:
         from slipway.data.encode import token_type
 
         sources = {}
+        written = self.pool.submit(write_datasets, shards, self.work, self.tokenizer.entries).result()
         for name, source in self.data.sources.items():
-            bin_record, idx_record = self.pool.submit(
-                write_dataset, shards[name], str(self.work / name), self.tokenizer.entries
-            ).result()
+            bin_record, idx_record = written[name]
             sources[name] = SourceRecord(
                 inputs=source.inputs,
                 text_key=source.text_key,

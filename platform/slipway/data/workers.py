@@ -110,8 +110,10 @@ def encode_block(
     return writer.counts
 
 
-def write_dataset(shards: Sequence[Path], prefix: str, entries: int) -> tuple["FileRecord", "FileRecord"]:
-    """Write .bin and .idx from shards; here because it imports torch, which the caller shall not."""
+def write_datasets(
+    shards: Mapping[str, Sequence[Path]], folder: Path, entries: int
+) -> dict[str, tuple["FileRecord", "FileRecord"]]:
+    """Write folder/SOURCE.bin and .idx of each source; here because it imports torch, the caller shall not."""
     from slipway.data.indexed import merge_shards
 
-    return merge_shards(shards, prefix, entries)
+    return {name: merge_shards(of_source, str(folder / name), entries) for name, of_source in shards.items()}
