@@ -28,8 +28,8 @@ def sample_documents(
     for name, of_source in files.items():
         for file in of_source:
             if total <= size:
-                share = size if not file.compression else size * file.size // total
-                stretches = 1
+                unpacks = file.compression or file.kind == "parquet"
+                share, stretches = (size * file.size // total if unpacks else size), 1
             else:
                 # the stretches whose middle (i + 1/2) total / n lies within this file
                 first = -(-(2 * before * _STRETCHES - total) // (2 * total))
@@ -42,15 +42,18 @@ def sample_documents(
 
 
 def _from_file(file: InputFile, text_key: str, share: int, stretches: int) -> Iterator[str]:
-    if file.kind == "parquet":
-        yield from _spread_row_groups(file, text_key, share, stretches)
-    elif file.compression or file.size <= share:
+    if file.compression or file.size <= share:
         parts = (part for block in cut_into_blocks([file], text_key, 1 << 20) for part in block.parts)
         yield from _up_to(parts, text_key, share)
+    elif file.kind == "parquet":
+        yield from _spread_row_groups(file, text_key, share, stretches)
     else:
+        read = 0
         for i in range(stretches):
-            middle = (2 * i + 1) * file.size // (2 * stretches)
-            yield from _up_to([_stretch(file, middle, share // stretches)], text_key, share)
+            part = _stretch(file, (2 * i + 1) * file.size // (2 * stretches), share // stretches)
+            if part.start >= read:  # a line can be longer than the way to the next stretch
+                yield from _up_to([part], text_key, share // stretches)
+                read = part.stop
 
 
 def _spread_row_groups(file: InputFile, text_key: str, share: int, stretches: int) -> Iterator[str]:
@@ -80,10 +83,10 @@ def _after_line(opened: BinaryIO, position: int, longest: int) -> int:
 
 
 def _up_to(parts: Iterator[Part] | list[Part], text_key: str, size: int) -> Iterator[str]:
-    left = size
+    """Documents of `size` bytes in total, the last one cut."""
     for part in parts:
         for document in read_documents(part, text_key):
-            if left <= 0:
+            yield document[:size].decode(errors="ignore")
+            size -= len(document)
+            if size <= 0:
                 return
-            left -= len(document)
-            yield document.decode()
