@@ -82,8 +82,7 @@ def chunks_in_flight(stages: int, virtual_stages: int, microbatches: int, stage:
     arXiv 2205.05198, section 4.2.3, has its value on stage 0: L (1 + (P - 1) / (P V)) layers. Never more than
     there are.
     """
-    if virtual_stages == 1:
-        warm = stages - stage
-    else:
+    warm = stages - stage
+    if virtual_stages > 1:
         warm = 2 * (stages - stage - 1) + (virtual_stages - 1) * stages + 1
     return min(warm, microbatches * virtual_stages)
