@@ -18,10 +18,7 @@ def document_counts(documents: int, split: tuple[float, float, float]) -> tuple[
     shares = [share / total for share in split]
     borders = [0.0, *accumulate(shares)]
     first = [int(round(border * float(documents))) for border in borders]
-    # a split without a share is left out, whatever the rounding says
-    counts = [
-        stop - start if share > 0 else 0 for (start, stop), share in zip(pairwise(first), shares, strict=True)
-    ]
+    counts = [stop - start for start, stop in pairwise(first)]
     return counts[0], counts[1], counts[2]
 
 
