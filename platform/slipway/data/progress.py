@@ -27,10 +27,15 @@ class _Measured(Progress):
     def __init__(self, total_bytes: int) -> None:
         self.total = total_bytes
         self.done = self.documents = self.tokens = self.fresh_tokens = 0
-        self.begun: float | None = None
+        self.phases: list[tuple[str, float]] = []
+        self.seconds = 0.0  # from the phase's beginning to the latest block
+
+    def phase(self, name: str) -> None:
+        self.phases.append((name, time.monotonic()))
+        self.show()
 
     def advance(self, disk_bytes: int, counts: "Counts", fresh: bool) -> None:
-        self.begun = self.begun or time.monotonic()
+        self.seconds = time.monotonic() - self.phases[-1][1]
         self.done += disk_bytes
         self.documents += counts.documents
         self.tokens += counts.tokens
@@ -38,15 +43,14 @@ class _Measured(Progress):
         self.show()
 
     def rate(self) -> float:
-        """Tokens per second since the first block came in."""
-        spent = time.monotonic() - self.begun if self.begun else 0.0
-        return self.fresh_tokens / spent if spent > 0.05 else 0.0
+        """Tokens per second, those of earlier calls left out."""
+        return self.fresh_tokens / self.seconds if self.seconds else 0.0
 
     def numbers(self) -> str:
-        rate = f", {_count(self.rate())} tokens/s" if self.rate() else ""
+        rate = f", {self.rate():,.0f} tokens/s" if self.rate() else ""
         return (
-            f"{_count(self.done)}B of {_count(self.total)}B, {_count(self.documents)} documents, "
-            f"{_count(self.tokens)} tokens{rate}"
+            f"{_count(self.done)}B of {_count(self.total)}B, {self.documents:,} documents, "
+            f"{self.tokens:,} tokens{rate}"
         )
 
     def show(self) -> None:
@@ -54,22 +58,25 @@ class _Measured(Progress):
 
 
 class _Lines(_Measured):
+    """A line every 15 s and one at the end, so that what is wrong with the inputs is mostly the only line."""
+
     def __init__(self, total_bytes: int) -> None:
         super().__init__(total_bytes)
-        self.shown = self.phase_begun = time.monotonic()
-        self.phase_name = ""
-
-    def phase(self, name: str) -> None:
-        # Told when it is over: what is wrong with the inputs is then the only line.
-        now = time.monotonic()
-        if self.phase_name:
-            print(f"data: {self.phase_name}: {now - self.phase_begun:.1f} s", file=sys.stderr, flush=True)
-        self.phase_name, self.phase_begun = name, now
+        self.shown = time.monotonic()
 
     def show(self) -> None:
-        if time.monotonic() - self.shown >= _LINE_EVERY or self.done >= self.total:
+        if time.monotonic() - self.shown >= _LINE_EVERY:
             self.shown = time.monotonic()
-            print(f"data: {self.numbers()}", file=sys.stderr, flush=True)
+            self.say(f"{self.phases[-1][0]}: {self.numbers()}")
+
+    def finish(self) -> None:
+        now = time.monotonic()
+        ends = [begun for _, begun in self.phases[1:]] + [now]
+        spent = [f"{name} {end - begun:.1f} s" for (name, begun), end in zip(self.phases, ends, strict=True)]
+        self.say(f"{self.numbers()}; {', '.join(spent)}")
+
+    def say(self, text: str) -> None:
+        print(f"data: {text}", file=sys.stderr, flush=True)
 
 
 class _Bar(_Measured):
@@ -82,7 +89,7 @@ class _Bar(_Measured):
         # No refreshing thread: this process forks workers.
         self.bar = RichProgress(
             TextColumn("data: {task.description}"),
-            BarColumn(),
+            BarColumn(20),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(compact=True),
             console=Console(stderr=True),
@@ -92,13 +99,17 @@ class _Bar(_Measured):
         self.drawn = 0.0
 
     def phase(self, name: str) -> None:
-        self.bar.update(self.task, description=name)
-        self.bar.refresh()
+        self.drawn = 0.0
+        super().phase(name)
+
+    def short(self) -> str:
+        return f"{_count(self.done)}B {_count(self.documents)}documents {_count(self.rate())}tokens/s"
 
     def show(self) -> None:
         if time.monotonic() - self.drawn >= _DRAW_EVERY or self.done >= self.total:
             self.drawn = time.monotonic()
-            self.bar.update(self.task, completed=self.done, numbers=self.numbers())
+            name = self.phases[-1][0]
+            self.bar.update(self.task, description=name, completed=self.done, numbers=self.short())
             self.bar.refresh()
 
 
@@ -108,7 +119,9 @@ def show_progress(wanted: bool, total_bytes: int) -> Iterator[Progress]:
     if not wanted:
         yield Progress()
     elif not sys.stderr.isatty():
-        yield _Lines(total_bytes)
+        shown = _Lines(total_bytes)
+        yield shown
+        shown.finish()
     else:
         shown = _Bar(total_bytes)
         with shown.bar:
