@@ -8,3 +8,4 @@ class UserError(ValueError):
 EXIT_DONE = 0
 EXIT_FAULT = 1
 EXIT_USER_ERROR = 2
+EXIT_CONTINUE = 75  # stopped well before the end: start the same command again

@@ -20,6 +20,7 @@ def body(place):
     Path(sys.argv[1], f"pid-{place.rank}").write_text(str(os.getpid()))
     print("hello from", place.rank, flush=True)
     FAILURE
+    return 0
 
 sys.exit(run_local(4, Path(sys.argv[1]) / "logs", body))
 """

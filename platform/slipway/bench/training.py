@@ -104,6 +104,7 @@ def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object
     from slipway.train.environment import Place, listening_socket
     from slipway.train.setup import build_session
     from slipway.train.step import train_step
+    from slipway.train.stopping import Stopping
 
     plan = make_plan(config)
     Path(config.run.dir).mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,8 @@ def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object
     session = build_session(plan, device)
     batch = _batch(config)
     batches = [batch for _ in range(plan.num_microbatches)]
-    return lambda: train_step(session, batches, config.optimizer.lr)
+    stopping = Stopping()
+    return lambda: train_step(session, batches, config.optimizer.lr, stopping)
 
 
 def _plain_step(config: RunConfig, threads: int | None) -> Callable[[], object]:

@@ -45,6 +45,11 @@ class Run(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+-]*$", max_length=200, description="Letters, digits and ._=,+-"
     )
     dir: Folder = Field(description="Holds plan.json, metrics.jsonl and checkpoints/.")
+    time_limit_minutes: PositiveFloat | None = Field(
+        default=None,
+        description="Wall time of one segment, from the command on; the trainer stops in time to save. null: as "
+        "the launcher says (SLIPWAY_END_TIME, SLURM_JOB_END_TIME), else none.",
+    )
 
 
 class Resources(Section):

@@ -12,6 +12,7 @@ from slipway.train import checkpoint_store
 from slipway.train.environment import Place, started_rank
 from slipway.train.ranks import run_local
 from slipway.train.runtime import load_torch
+from slipway.train.stopping import check_slice, end_time, listen, measured_pace
 
 
 def run(config: RunConfig, options: Any = None) -> int:
@@ -37,6 +38,8 @@ def run_plan(plan: Plan) -> int:
         if info.step >= config.last_step:
             print(f"{config.run.dir} is at step {info.step} of {config.training.steps}: nothing left to do")
             return EXIT_DONE
+    end = end_time(config, os.environ)
+    check_slice(end, measured_pace(config.run.dir / "metrics.jsonl"))
     load_torch(config, ranks_here=config.resources.devices_per_node)
     if continued is not None:
         from slipway.train.checkpoint_index import check_index
@@ -49,9 +52,9 @@ def run_plan(plan: Plan) -> int:
     from slipway.train.loop import train
 
     if place is not None:
-        train(plan, place)
-        return EXIT_DONE
-    return run_local(plan.world_size, config.run.dir / "logs", lambda place: train(plan, place))
+        listen()
+        return train(plan, place, end)
+    return run_local(plan.world_size, config.run.dir / "logs", lambda place: train(plan, place, end))
 
 
 def _check_place(plan: Plan, place: Place | None) -> None:

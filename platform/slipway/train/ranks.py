@@ -16,12 +16,13 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from slipway.errors import EXIT_FAULT, EXIT_USER_ERROR, UserError
+from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError
 from slipway.train.environment import Place, listening_socket
+from slipway.train.stopping import SIGNALS, listen
 
-GRACE_SECONDS = 3.0  # for the other ranks to say what they saw, and to end after SIGTERM
+GRACE_SECONDS = 3.0  # for the other ranks to say what they saw
 
 
 @dataclass
@@ -31,11 +32,13 @@ class _Child:
     errors: int  # read end of the pipe on which the child reports how it failed
 
 
-def run_local(world_size: int, log_dir: Path, body: Callable[[Place], None]) -> int:
+def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int]) -> int:
     """Fork `world_size` ranks, run body(place) in each, and wait. Returns the exit code.
 
-    Rank 0 keeps the terminal; the others write into log_dir. The first rank that fails ends all others, and
-    its error is printed.
+    That is 0 or EXIT_CONTINUE where every body returned one of these, else a failure's: the first rank that fails
+    ends all others, and its error is printed. SIGUSR1, SIGTERM and the first SIGINT are handed to the ranks, which
+    note them and stop at a step boundary; a second SIGINT ends everything at once. Rank 0 keeps the terminal; the
+    others write into log_dir.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
     listener = listening_socket()
@@ -56,26 +59,29 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], None]) -> 
         os.close(write_end)
         children.append(_Child(rank, pid, read_end))
     listener.close()
+    before = _hand_on([child.pid for child in children])
     try:
         return _wait(children)
     except BaseException:
         _end([child.pid for child in children])
         raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable[[Place], None]) -> NoReturn:
+def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable[[Place], int]) -> NoReturn:
     code = 0
     try:
         _die_with(parent)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        listen()
         if place.rank != 0:
             log = os.open(
                 log_dir / f"rank-{place.rank:05d}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
             )
             os.dup2(log, 1)
             os.dup2(log, 2)
-        body(place)
+        code = body(place)
     except BaseException as error:
         user = isinstance(error, UserError)
         code = EXIT_USER_ERROR if user else EXIT_FAULT
@@ -108,12 +114,12 @@ def _wait(children: list[_Child]) -> int:
             break
         child = running.pop(pid)
         ended[child.rank] = status
-        if status != 0 and deadline is None:
+        if _is_failure(status) and deadline is None:
             deadline = time.monotonic() + GRACE_SECONDS
     _end(list(running))
-    failed = {rank: status for rank, status in ended.items() if status != 0}
+    failed = {rank: status for rank, status in ended.items() if _is_failure(status)}
     if not failed:
-        return 0
+        return max(os.waitstatus_to_exitcode(status) for status in ended.values())
     return _explain(children, failed)
 
 
@@ -127,6 +133,24 @@ def _wait_for(running: Mapping[int, _Child], deadline: float | None) -> tuple[in
         if deadline is not None and time.monotonic() > deadline:
             return 0, 0
         time.sleep(0.02)
+
+
+def _is_failure(status: int) -> bool:
+    return os.waitstatus_to_exitcode(status) not in (EXIT_DONE, EXIT_CONTINUE)
+
+
+def _hand_on(ranks: list[int]) -> dict[signal.Signals, Any]:
+    """Give the ranks the signals that ask this process to stop; returns the handlers before."""
+
+    def hand_on(number: int, frame: object) -> None:
+        if number == signal.SIGINT:  # the next one means now
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            print("stopping after this step; once more to end at once", file=sys.stderr, flush=True)
+        for pid in ranks:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    return {number: signal.signal(number, hand_on) for number in SIGNALS}
 
 
 def _explain(children: list[_Child], failed: Mapping[int, int]) -> int:
@@ -154,15 +178,13 @@ def _explain(children: list[_Child], failed: Mapping[int, int]) -> int:
 
 
 def _end(pids: list[int]) -> None:
-    """SIGTERM, then SIGKILL, and reap."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        limit = time.monotonic() + GRACE_SECONDS
-        while pids and time.monotonic() < limit:
-            pids = [pid for pid in pids if not _reaped(pid)]
-            time.sleep(0.02)
+    """Kill and reap: what ranks hold is in the last checkpoint, and a SIGTERM would only be noted."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    limit = time.monotonic() + GRACE_SECONDS
+    while (pids := [pid for pid in pids if not _reaped(pid)]) and time.monotonic() < limit:
+        time.sleep(0.02)
 
 
 def _reaped(pid: int) -> bool:

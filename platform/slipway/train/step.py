@@ -11,6 +11,7 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from slipway.train.batches import Batch, per_stage
 from slipway.train.optimizer import set_learning_rate
 from slipway.train.setup import Session
+from slipway.train.stopping import Stopping, reasons
 
 
 @dataclass(frozen=True)
@@ -20,22 +21,28 @@ class StepResult:
     loss: float  # mean over the global batch, in the family's unit (GPT: nats per token)
     grad_norm: float  # L2 norm of the whole gradient, before clipping
     updated: bool  # False where the optimizer refused a gradient that is not finite
+    stop: list[str]  # why this segment should end after this step: what any rank has seen; empty: go on
 
 
-def train_step(session: Session, batches: list[Batch], learning_rate: float) -> StepResult:
-    """Forward, backward, reduce, clip, update."""
+def train_step(
+    session: Session, batches: list[Batch], learning_rate: float, stopping: Stopping
+) -> StepResult:
+    """Forward, backward, reduce, clip, update; then the loss and the reasons to stop, agreed by all ranks."""
     for chunk in session.chunks:
         chunk.zero_grad_buffer()
     session.optimizer.zero_grad()
     set_learning_rate(session.optimizer, learning_rate)
     losses = _run_schedule(session, batches, forward_only=False)
     updated, grad_norm, _ = session.optimizer.step()
-    return StepResult(_mean_loss(session, losses), float(grad_norm or 0.0), bool(updated))
+    totals = torch.cat([_loss_and_count(session, losses), _tensor(session, stopping.flags())])
+    torch.distributed.all_reduce(totals)
+    loss_sum, count, *flags = totals.tolist()
+    return StepResult(loss_sum / count, float(grad_norm or 0.0), bool(updated), reasons(flags))
 
 
 def validate(session: Session, steps: int) -> float:
     """Mean loss over the first `steps` global batches of the validation split, without gradients."""
-    total = torch.zeros(2, dtype=torch.float64, device=session.device)
+    total = _tensor(session, [0.0, 0.0])
     batch_size = session.plan.config.training.global_batch_size
     for chunk in session.chunks:
         chunk.eval()
@@ -46,7 +53,8 @@ def validate(session: Session, steps: int) -> float:
             total += _loss_and_count(session, _run_schedule(session, batches, forward_only=True))
     for chunk in session.chunks:
         chunk.train()
-    return _world_mean(total)
+    torch.distributed.all_reduce(total)
+    return (total[0] / total[1]).item()
 
 
 def read(session: Session, reader: Any, consumed: int, following: int | None) -> list[Batch]:
@@ -88,14 +96,9 @@ def _loss_and_count(session: Session, losses: list[torch.Tensor]) -> torch.Tenso
     """[sum, count] of this rank's microbatches; zero where another rank reports the same samples."""
     counted = bool(losses) and get_tensor_model_parallel_rank() == 0
     if not counted:
-        return torch.zeros(2, dtype=torch.float64, device=session.device)
+        return _tensor(session, [0.0, 0.0])
     return torch.stack(losses).double().sum(0)
 
 
-def _world_mean(total: torch.Tensor) -> float:
-    torch.distributed.all_reduce(total)
-    return (total[0] / total[1]).item()
-
-
-def _mean_loss(session: Session, losses: list[torch.Tensor]) -> float:
-    return _world_mean(_loss_and_count(session, losses))
+def _tensor(session: Session, values: list[float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64, device=session.device)
