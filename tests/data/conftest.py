@@ -68,7 +68,10 @@ def bpe(texts: list[str]) -> Any:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    with pytest.MonkeyPatch.context() as patch:
+        # A process whose children train tokenizers must not have the library's threads itself.
+        patch.setenv("TOKENIZERS_PARALLELISM", "false")
+        tokenizer.train_from_iterator(texts, trainer)
     tokenizer.encode_special_tokens = True
     return tokenizer
 

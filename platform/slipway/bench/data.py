@@ -78,9 +78,7 @@ def write_lines(source: Source, path: Path, most: int) -> int:
         for block in cut_into_blocks(find_inputs("bench", source), source.text_key, block_size(0)):
             for part in block.parts:
                 for document in read_documents(part, source.text_key):
-                    if written + len(document) > most:
-                        return written
-                    if document:
+                    if document and written + len(document) <= most:
                         out.write(json.dumps({"text": document.decode()}) + "\n")
                         written += len(document)
     return written

@@ -1,0 +1,31 @@
+import json
+
+import pytest
+
+from slipway.bench import data
+
+
+@pytest.mark.timeout(240)
+def test_prints_both_rates_and_their_ratio(capfd: pytest.CaptureFixture[str]) -> None:
+    """In a real run; that both wrote the same bytes is asserted in the benchmark."""
+    assert data.main(["--megabytes", "0.4", "--rounds", "1", "--vocab-size", "600", "--json"]) == 0
+    record = json.loads(capfd.readouterr().out)
+    rates = {row["preparation"]: row["tokens/s/core"] for row in record["rows"]}
+    summary = record["summary"]
+    assert 300_000 < summary["text, bytes"] <= 400_000
+    assert 50_000 < summary["tokens"] < 400_000
+    ratio = summary["slipway / one document at a time (median of turns)"]
+    assert ratio == pytest.approx(rates["slipway"] / rates["one at a time"])
+    assert ratio > 1
+
+
+def test_refuses_different_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    def one_token_more(folder, prefix) -> int:
+        count = data.one_at_a_time(folder, prefix)
+        with open(f"{prefix}.bin", "ab") as file:
+            file.write(b"\0\0")
+        return count
+
+    monkeypatch.setitem(data.CONTENDERS, "slipway", one_token_more)
+    with pytest.raises(AssertionError, match="slipway wrote another .bin"):
+        data.main(["--megabytes", "0.1", "--rounds", "1", "--vocab-size", "300"])
