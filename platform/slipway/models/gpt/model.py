@@ -21,7 +21,7 @@ from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.data.dataset import build_datasets as build_datasets  # what this family trains on
-from slipway.train.attention import TorchSpecProvider, local_positions
+from slipway.kernels.torch_native import TorchSpecProvider, local_positions
 
 Batch = dict[str, Tensor]
 
