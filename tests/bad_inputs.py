@@ -5,11 +5,13 @@ the fragments in it, no traceback, nothing written.
 """
 
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.config.compose import compose
+from slipway.train import checkpoint_manifest
 
 
 @dataclass(frozen=True)
@@ -274,6 +276,8 @@ def _checkpoint(**changes: object) -> Callable[[Path], None]:
         }
         (folder / STEP_10).mkdir(parents=True)
         (folder / STEP_10 / "slipway.json").write_text(json.dumps({**info, "model": model, **changes}))
+        (folder / STEP_10 / ".metadata").write_bytes(pickle.dumps({}))
+        _list_files(folder / STEP_10)
 
     return prepare
 
@@ -289,9 +293,20 @@ def _half_an_info(folder: Path) -> None:
 
 
 def _planted_index(folder: Path) -> None:
-    """An index whose unpickling would create a file."""
+    """An index whose unpickling would create a file, and a manifest made to fit it."""
     _checkpoint()(folder)
     (folder / STEP_10 / ".metadata").write_bytes(b"cposix\nsystem\n(S'touch owned'\ntR.")
+    _list_files(folder / STEP_10)
+
+
+def _no_index(folder: Path) -> None:
+    _checkpoint()(folder)
+    (folder / STEP_10 / ".metadata").unlink()
+
+
+def _list_files(checkpoint: Path) -> None:
+    manifest = checkpoint / checkpoint_manifest.FILE
+    manifest.write_text(checkpoint_manifest.make(checkpoint).text())
 
 
 def _file_in_the_way(folder: Path) -> None:
@@ -311,10 +326,16 @@ TRAINING = [
     ),
     BadInput("a file where the run goes", "train", ("run.dir", "runs", "not a folder"), _file_in_the_way),
     BadInput(
-        "checkpoint says nothing", "train", ("step-00000010", "slipway.json", "remove this folder"), _no_info
+        "the only checkpoint is empty",
+        "train",
+        ("every checkpoint", "step-00000010: manifest.json: No such file", "run.dir"),
+        _no_info,
     ),
     BadInput(
-        "checkpoint torn", "train", ("slipway.json", "Invalid JSON", "remove this folder"), _half_an_info
+        "the only checkpoint is torn",
+        "train",
+        ("every checkpoint", "slipway.json", "bytes expected, 40 found"),
+        _half_an_info,
     ),
     BadInput(
         "checkpoint of another model",
@@ -334,7 +355,7 @@ TRAINING = [
         ("training.steps: 5 is below step 10", "at least 10"),
         _checkpoint(),
     ),
-    BadInput("checkpoint without an index", "train", (".metadata", "No such file", "remove"), _checkpoint()),
+    BadInput("the only checkpoint has no index", "train", (".metadata: No such file", "remove"), _no_index),
     BadInput(
         "planted payload", "train", (".metadata", "posix.system", "nothing of it was used"), _planted_index
     ),

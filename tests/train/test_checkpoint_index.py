@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.errors import UserError
 from slipway.train.checkpoint_index import INDEX, check_index
+from slipway.train.checkpoint_manifest import Damaged
 
 
 class Payload:
@@ -23,26 +23,28 @@ class Payload:
 def test_a_planted_payload_is_refused_and_nothing_of_it_runs(tmp_path: Path) -> None:
     marker = tmp_path / "owned"
     (tmp_path / INDEX).write_bytes(pickle.dumps({"a": Payload(marker)}))
-    with pytest.raises(UserError, match="damaged or not ours .*system"):
+    with pytest.raises(Damaged, match="damaged or not ours .*system"):
         check_index(tmp_path)
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("name", ["load", "serialization.load", "hub.load"])
+@pytest.mark.parametrize(
+    "name", ["load", "serialization.load", "hub.load", "distributed.checkpoint.metadata.BytesStorageMetadata"]
+)
 def test_functions_of_torch_are_refused_too(tmp_path: Path, name: str) -> None:
     module, _, function = f"torch.{name}".rpartition(".")
     (tmp_path / INDEX).write_bytes(f"c{module}\n{function}\n.".encode())
-    with pytest.raises(UserError, match="damaged or not ours"):
+    with pytest.raises(Damaged, match="damaged or not ours"):
         check_index(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", b"\x80\x04\x95"])
 def test_a_damaged_index(tmp_path: Path, content: bytes) -> None:
     (tmp_path / INDEX).write_bytes(content)
-    with pytest.raises(UserError, match="damaged or not ours"):
+    with pytest.raises(Damaged, match="damaged or not ours"):
         check_index(tmp_path)
 
 
 def test_a_missing_index(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="damaged or not ours"):
+    with pytest.raises(Damaged, match="damaged or not ours"):
         check_index(tmp_path)

@@ -93,6 +93,13 @@ class Checkpoint(Section):
     """When checkpoints are written into run.dir/checkpoints; one is always written at the end."""
 
     interval: NonNegativeInt = Field(description="Steps between checkpoints; 0: only at the end.")
+    keep_last: PositiveInt | None = Field(
+        default=3, description="Newest checkpoints that stay, applied after each save; null: all."
+    )
+    keep_every: PositiveInt | None = Field(
+        default=None,
+        description="Steps: checkpoints of a multiple stay for good, besides keep_last; null: none.",
+    )
 
 
 class Parallelism(Section):

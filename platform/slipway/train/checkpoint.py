@@ -5,6 +5,7 @@ class and sharding holds it (Megatron-core's formats do not continue Adam exactl
 Transformer Engine or apex). Nothing is pickled but torch's own index of the files.
 """
 
+import sys
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,10 @@ from slipway.plan import Plan
 from slipway.train import checkpoint_store as store
 from slipway.train.checkpoint_index import check_index
 from slipway.train.optimizer import MOMENTS, Shard, shards
+
+
+class SaveError(RuntimeError):
+    """A checkpoint could not be written."""
 
 
 class _Writer(torch_strategy.TorchDistSaveShardedStrategy):
@@ -46,7 +51,25 @@ def model_state(chunks: list[Any]) -> dict[str, Any]:
 
 
 def save(plan: Plan, chunks: list[Any], optimizer: Any, step: int, consumed_samples: int) -> Path | None:
-    """Write a checkpoint; all ranks call it. Returns its path on rank 0, after the commit."""
+    """Write a checkpoint; all ranks call it. Returns its path on rank 0, after the commit.
+
+    Raises SaveError where that failed, for want of space for example: a fault. Earlier checkpoints are as before.
+    """
+    try:
+        path = _save(plan, chunks, optimizer, step, consumed_samples)
+        if path is not None:
+            store.retain(path, plan.config.checkpoint)
+        return path
+    except Exception as error:
+        text = (
+            f"step {step}: no checkpoint into {store.folder(plan.config.run.dir)}: {store.why_failed(error)}"
+        )
+        if torch.distributed.get_rank() == 0:  # on top of every traceback
+            print(f"slipway: {text}; earlier checkpoints are as they were", file=sys.stderr, flush=True)
+        raise SaveError(text) from error
+
+
+def _save(plan: Plan, chunks: list[Any], optimizer: Any, step: int, consumed_samples: int) -> Path | None:
     rank = torch.distributed.get_rank()
     run_dir = plan.config.run.dir
     temporary = [store.begin(run_dir, step) if rank == 0 else None]

@@ -1,22 +1,28 @@
-"""The folder of a run's checkpoints: names, what each one says of itself, and the commit. Imports no torch.
+"""The folder of a run's checkpoints: names, verification, commit, retention. Imports no torch.
 
 checkpoints/step-00000010/       complete: it got this name by a rename, after everything was on disk
-checkpoints/.step-00000020.tmp/  being written, or left by an interrupted save: never read
+checkpoints/.step-00000020.tmp/  being written or removed, or left by an interrupted save: never read
+checkpoints/latest               the name of the checkpoint committed last
 """
 
+import errno
 import json
 import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway.config.schema import Parallelism, RunConfig
+from slipway.config.schema import Checkpoint, Parallelism, RunConfig
 from slipway.errors import UserError
+from slipway.train import checkpoint_manifest
+from slipway.train.checkpoint_index import check_index
+from slipway.train.checkpoint_manifest import Damaged
 
 INFO = "slipway.json"
+POINTER = "latest"
 _NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -34,9 +40,23 @@ class CheckpointInfo(BaseModel):
     versions: dict[str, str]
 
 
+class Newest(NamedTuple):
+    """The newest good checkpoint, and the newer ones that are not: (path, what is wrong), newest first."""
+
+    path: Path | None
+    skipped: list[tuple[Path, str]]
+
+
 def folder(run_dir: Path) -> Path:
     """Where the checkpoints of a run are."""
     return run_dir / "checkpoints"
+
+
+def step_of(path: Path) -> int:
+    """The step in the name of a complete checkpoint."""
+    match = _NAME.fullmatch(path.name)
+    assert match, path
+    return int(match[1])
 
 
 def complete(run_dir: Path) -> list[Path]:
@@ -44,31 +64,57 @@ def complete(run_dir: Path) -> list[Path]:
     root = folder(run_dir)
     if not root.is_dir():
         return []
-    found = [(int(m[1]), path) for path in root.iterdir() if (m := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+    return sorted((path for path in root.iterdir() if _NAME.fullmatch(path.name)), key=step_of)
 
 
 def latest(run_dir: Path) -> Path | None:
-    """The newest complete checkpoint."""
+    """The checkpoint committed last: what the pointer names, else the newest complete one. Not verified."""
+    try:
+        name = (folder(run_dir) / POINTER).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        name = ""
+    if _NAME.fullmatch(name) and (folder(run_dir) / name).is_dir():
+        return folder(run_dir) / name
     return next(reversed(complete(run_dir)), None)
 
 
+def newest_good(run_dir: Path, content: bool = True) -> Newest:
+    """The newest checkpoint that passes verify (with content=False, verify's checks but for the checksums)."""
+    skipped = []
+    for path in reversed(complete(run_dir)):
+        try:
+            verify(path, content)
+        except Damaged as error:
+            skipped.append((path, str(error)))
+        else:
+            return Newest(path, skipped)
+    return Newest(None, skipped)
+
+
+def verify(path: Path, content: bool = True) -> None:
+    """Raise Damaged where the checkpoint is not what was committed, or its index holds anything foreign.
+
+    content: compare the checksum of every file, which reads all of them; else only names, sizes and the index.
+    """
+    manifest = checkpoint_manifest.read(path)
+    checkpoint_manifest.check_sizes(path, manifest)
+    if content:
+        checkpoint_manifest.check_content(path, manifest)
+    check_index(path)
+    if read_info(path).step != step_of(path):
+        raise Damaged(f"{INFO}: of step {read_info(path).step}")
+
+
 def read_info(path: Path) -> CheckpointInfo:
-    """Raises UserError where the file is missing or not what this version writes."""
-    file = path / INFO
+    """Raises Damaged where the file is missing or not what this version writes."""
     try:
-        return CheckpointInfo.model_validate_json(file.read_bytes())
+        return CheckpointInfo.model_validate_json((path / INFO).read_bytes())
     except OSError as error:
-        raise UserError(
-            f"checkpoint {path}: cannot read {INFO} ({error.strerror}); remove this folder to continue "
-            "from the checkpoint before it"
-        ) from None
+        raise Damaged(f"{INFO}: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(
-            f"checkpoint {file}: {where}: {first['msg']}; remove this folder to continue from the one before it"
-        ) from None
+        where = ".".join(map(str, first["loc"]))
+        raise Damaged(f"{INFO}: {where + ': ' if where else ''}{first['msg']}") from None
 
 
 def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
@@ -96,25 +142,75 @@ def begin(run_dir: Path, step: int) -> Path:
     """A fresh temporary folder for the checkpoint of `step`; what an interrupted save left is removed."""
     root = folder(run_dir)
     root.mkdir(parents=True, exist_ok=True)
-    for stale in root.glob(".step-*.tmp"):
-        shutil.rmtree(stale)
+    for stale in root.glob(".*.tmp"):
+        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
     path = root / f".step-{step:08d}.tmp"
     path.mkdir()
     return path
 
 
 def commit(temporary: Path, info: CheckpointInfo) -> Path:
-    """Write what the checkpoint says of itself, flush everything, and give the folder its final name."""
-    file = temporary / INFO
-    file.write_text(json.dumps(info.model_dump(mode="json"), indent=2) + "\n")
+    """Describe the checkpoint, list its files, flush everything, give the folder its name, move the pointer."""
+    (temporary / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=2) + "\n")
+    manifest = checkpoint_manifest.make(temporary)
+    (temporary / checkpoint_manifest.FILE).write_text(manifest.text())
     for path in [*temporary.iterdir(), temporary]:
         _flush(path)
-    final = temporary.parent / f"step-{info.step:08d}"
+    root = temporary.parent
+    final = root / f"step-{info.step:08d}"
     if final.exists():  # the same step, reached again after a continuation from an older checkpoint
-        shutil.rmtree(final)
+        _remove(final)
     temporary.rename(final)
-    _flush(temporary.parent)
+    _flush(root)
+    pointer = root / f".{POINTER}.tmp"
+    pointer.write_text(final.name + "\n")
+    _flush(pointer)
+    pointer.rename(root / POINTER)
+    _flush(root)
     return final
+
+
+def retain(newest: Path, settings: Checkpoint) -> list[Path]:
+    """Remove what is not to be kept now that `newest` is committed; returns what was removed.
+
+    Later steps go, too: the run continued before them because they were damaged, or were to be undone.
+    """
+    step = step_of(newest)
+    steps = {step_of(path): path for path in complete(newest.parent.parent)}
+    kept = to_keep([s for s in steps if s <= step], settings)
+    removed = [path for s, path in steps.items() if s not in kept]
+    for path in removed:
+        _remove(path)
+    return removed
+
+
+def to_keep(steps: list[int], settings: Checkpoint) -> set[int]:
+    """Those of the steps that checkpoint.keep_last and checkpoint.keep_every keep."""
+    if settings.keep_last is None:
+        return set(steps)
+    always = {s for s in steps if settings.keep_every and s % settings.keep_every == 0}
+    return always | set(sorted(steps)[-settings.keep_last :])
+
+
+def why_failed(error: BaseException) -> str:
+    """The system's words for what made a save fail, wherever in the chain of errors they are, else the error's."""
+    seen: list[BaseException] = [error]
+    for found in seen:  # grows: causes, and what ranks reported (torch's CheckpointException)
+        if isinstance(found, OSError) and found.errno:
+            return f"{os.strerror(found.errno)} ({errno.errorcode.get(found.errno, found.errno)})"
+        of_ranks = [pair[0] for pair in getattr(found, "failures", {}).values()]
+        more = [found.__cause__, found.__context__, *of_ranks]
+        seen += [e for e in more if isinstance(e, BaseException) and not any(e is s for s in seen)]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def _remove(path: Path) -> None:
+    """Rename first: a folder that is half removed is never taken for a checkpoint."""
+    doomed = path.with_name(f".{path.name}.removed.tmp")
+    if doomed.exists():
+        shutil.rmtree(doomed)
+    path.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def _flush(path: Path) -> None:

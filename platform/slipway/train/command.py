@@ -8,11 +8,13 @@ from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
 from slipway.models import part
 from slipway.plan import Plan, make_plan
+from slipway.runs.segment import check_free, run_segment
 from slipway.train import checkpoint_store
+from slipway.train.checkpoint_store import Newest
 from slipway.train.environment import Place, started_rank
 from slipway.train.ranks import run_local
 from slipway.train.runtime import load_torch
-from slipway.train.stopping import check_slice, end_time, listen, measured_pace
+from slipway.train.stopping import check_slice, end_time, listen, measured_pace, started_at
 
 
 def run(config: RunConfig, options: Any = None) -> int:
@@ -31,30 +33,55 @@ def run_plan(plan: Plan) -> int:
     place = started_rank(os.environ)
     _check_place(plan, place)
     _check_run_dir(config.run.dir)
-    continued = checkpoint_store.latest(config.run.dir)
-    if continued is not None:
-        info = checkpoint_store.read_info(continued)
-        checkpoint_store.check_fits(info, config, continued)
-        if info.step >= config.last_step:
-            print(f"{config.run.dir} is at step {info.step} of {config.training.steps}: nothing left to do")
-            return EXIT_DONE
+    leads = place is None or place.rank == 0
+    earlier = check_free(config.run.dir) if leads else 0
+    continued = _find_checkpoint(config, place)
+    step = checkpoint_store.step_of(continued.path) if continued.path else 0
+    if step >= config.last_step:
+        print(f"{config.run.dir} is at step {step} of {config.training.steps}: nothing left to do")
+        return EXIT_DONE
     end = end_time(config, os.environ)
     check_slice(end, measured_pace(config.run.dir / "metrics.jsonl"))
     load_torch(config, ranks_here=config.resources.devices_per_node)
-    if continued is not None:
-        from slipway.train.checkpoint_index import check_index
-
-        check_index(continued)
     part(config.model.family, "data").make_ready(config, prepare=place is None)
-    if place is None or place.rank == 0:
-        _write_plan(plan)
 
-    from slipway.train.loop import train
+    def train_here() -> int:
+        if leads:
+            _write_plan(plan)
 
-    if place is not None:
-        listen()
-        return train(plan, place, end)
-    return run_local(plan.world_size, config.run.dir / "logs", lambda place: train(plan, place, end))
+        from slipway.train.loop import train
+
+        if place is not None:
+            listen()
+            return train(plan, place, end, continued)
+        logs = config.run.dir / "logs"
+        return run_local(plan.world_size, logs, lambda place: train(plan, place, end, continued))
+
+    return run_segment(plan, earlier, step + 1, started_at(), train_here) if leads else train_here()
+
+
+def _find_checkpoint(config: RunConfig, place: Place | None) -> Newest:
+    """The newest good checkpoint, and what is skipped for it. Raises UserError where it does not fit, or none is good.
+
+    Under a launcher rank 0 hashes the files and decides; the others look at names and sizes, to report what a
+    user has to mend, and hash only what would tell them that the run is done.
+    """
+    decides = place is None or place.rank == 0
+    found = checkpoint_store.newest_good(config.run.dir, content=decides)
+    if not decides and found.path and checkpoint_store.step_of(found.path) >= config.last_step:
+        found = checkpoint_store.newest_good(config.run.dir)
+    skipped = "; ".join(f"{path.name}: {reason}" for path, reason in found.skipped)
+    if found.path is None and skipped:
+        raise UserError(
+            f"run.dir: every checkpoint in {checkpoint_store.folder(config.run.dir)} is damaged and none was used "
+            f"({skipped}); put a good one back, or remove them to start from step 0, or choose another run.dir"
+        )
+    if found.path:
+        checkpoint_store.check_fits(checkpoint_store.read_info(found.path), config, found.path)
+    if decides:
+        for path, reason in found.skipped:
+            print(f"skipping checkpoint {path}: {reason}", flush=True)
+    return found
 
 
 def _check_place(plan: Plan, place: Place | None) -> None:

@@ -7,7 +7,8 @@ import torch
 
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE
 from slipway.plan import Plan
-from slipway.train import checkpoint, checkpoint_store
+from slipway.train import checkpoint
+from slipway.train.checkpoint_store import Newest
 from slipway.train.distributed import connect, disconnect
 from slipway.train.environment import Place
 from slipway.train.metrics import FILE, Metrics
@@ -18,16 +19,18 @@ from slipway.train.stopping import Stopping, measured_pace, started_at
 from slipway.train.throughput import memory_gib, peak_tflops
 
 
-def train(plan: Plan, place: Place, end_time: float | None = None) -> int:
-    """Train from the newest checkpoint, or from the start, to the plan's last step; returns the exit code.
+def train(plan: Plan, place: Place, end_time: float | None, continued: Newest) -> int:
+    """Train from a verified checkpoint, or from the start, to the plan's last step; returns the exit code.
 
-    end_time: Unix seconds at which this process must have ended; None: no limit.
+    end_time: Unix seconds at which this process must have ended; None: no limit. continued: rank 0's counts.
     """
     config = plan.config
     device = connect(plan, place)
     session = set_up(plan, device)
-    done, consumed = _resume(session)
+    done, consumed = _resume(session, continued.path)
     metrics = Metrics(plan, done) if place.rank == 0 else None
+    for path, reason in continued.skipped if metrics else ():
+        metrics.write("event", step=done, event="checkpoint skipped", path=str(path), reason=reason)
     stopping = Stopping(end_time if metrics else None, measured_pace(config.run.dir / FILE).save)
     peak = peak_tflops(config, device)
     batch_size = config.training.global_batch_size
@@ -83,9 +86,9 @@ def _due(step: int, interval: int) -> bool:
     return interval > 0 and step % interval == 0
 
 
-def _resume(session: Session) -> tuple[int, int]:
-    """(steps, samples) that the newest checkpoint has behind it; all ranks must find the same one."""
-    path: list[Path | None] = [checkpoint_store.latest(session.plan.config.run.dir)]
+def _resume(session: Session, found: Path | None) -> tuple[int, int]:
+    """(steps, samples) that the checkpoint which rank 0 found has behind it."""
+    path = [found]
     torch.distributed.broadcast_object_list(path, src=0)
     if path[0] is None:
         return 0, 0

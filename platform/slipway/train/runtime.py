@@ -17,6 +17,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> None:
     # what Megatron-core does with torch's older names is not for people to read at every start
     warnings.filterwarnings("ignore", module=r"megatron\.")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+    warnings.filterwarnings("ignore", category=FutureWarning, message="Please use DTensor instead")
     warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each optional package that is not installed
