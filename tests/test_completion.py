@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.completion import own_choices, without_verb
+from slipway.completion import HYDRA_OPTIONS, own_choices, without_verb
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def query(program: Path, line: str) -> list[str]:
 
 
 def test_the_program_answers(program: Path) -> None:
-    assert query(program, "slipway ") == ["data", "plan", "train", "report", "bench"]
+    assert query(program, "slipway ") == ["data", "plan", "train", "checkpoint", "report", "bench"]
     assert query(program, "slipway train model=llama3_8") == ["model=llama3_8b"]
     assert query(program, "slipway plan model=gpt3_125m --json parallelism.tens") == [
         "parallelism.tensor_model_parallel_size="
@@ -71,11 +71,15 @@ def test_bash_completes(program: Path) -> None:
 def test_verbs_and_options_are_ours() -> None:
     assert own_choices("slipway t") == ["train"]
     assert own_choices("slipway train --d") == ["--dry-run"]
+    assert own_choices("slipway checkpoint ") == ["list", "verify", "show"]
+    assert own_choices("slipway checkpoint verify --") == ["--step", "--json", *HYDRA_OPTIONS]
+    assert own_choices("slipway checkpoint list run.d") is None
     assert own_choices("slipway bench something") == []
     assert own_choices("slipway train mod") is None
 
 
 def test_hydra_sees_no_verb() -> None:
     assert without_verb("slipway train model=de") == "slipway model=de"
+    assert without_verb("slipway checkpoint list run.d") == "slipway run.d"
     assert without_verb("slipway train --dry-run model=demo ") == "slipway model=demo "
     assert without_verb("slipway train ") == "slipway "

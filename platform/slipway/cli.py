@@ -110,6 +110,10 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
     if verb == "plan":
         add("--json", action="store_true")
         add("--ranks", type=_rank_count, default=32)
+    if verb == "checkpoint":
+        add("action", choices=("list", "verify", "show"))
+        add("--step", type=int)
+        add("--json", action="store_true")
     if verb == "train":
         add("--plan", type=Path)
         add("--dry-run", action="store_true")

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from slipway import usage
 from slipway.errors import EXIT_DONE
 
-OPTIONS = {"plan": ("--json", "--ranks"), "train": ("--plan", "--dry-run")}
+OPTIONS = {
+    "plan": ("--json", "--ranks"),
+    "train": ("--plan", "--dry-run"),
+    "checkpoint": ("--step", "--json"),
+}
+ACTIONS = {"checkpoint": ("list", "verify", "show")}
 HYDRA_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--config-dir", "--help")
 
 
@@ -34,6 +39,9 @@ def own_choices(line: str) -> list[str] | None:
         return [verb for verb in usage.VERBS if verb.startswith(word)]
     if before[0] == "bench":
         return []
+    actions = ACTIONS.get(before[0], ())
+    if actions and len(before) == 1 and not word.startswith("-"):
+        return [action for action in actions if action.startswith(word)]
     if word.startswith("-"):
         options = (*OPTIONS.get(before[0], ()), *HYDRA_OPTIONS)
         return [option for option in options if option.startswith(word)]
@@ -43,6 +51,7 @@ def own_choices(line: str) -> list[str] | None:
 def without_verb(line: str) -> str:
     """The line as Hydra's completion understands it: no verb, none of the verb's own options."""
     program, *words = line.split()
-    kept = [word for word in words[1:] if not word.startswith("-")]
+    words, actions = words[1:], ACTIONS.get(next(iter(words), ""), ())
+    kept = [word for word in words if not word.startswith("-") and word not in actions]
     tail = " " if line.endswith(" ") else ""
     return " ".join([program, *kept]) + (tail or ("" if kept else " "))

@@ -6,6 +6,7 @@ VERBS = {
     "data": "turn text into token files that training reads",
     "plan": "show what follows from a configuration: ranks, memory, FLOP, time; needs no GPU",
     "train": "train, validate, write checkpoints and metrics; run again, it continues",
+    "checkpoint": "list, verify or show the checkpoints of a run",
     "report": "the loss curve and the figures of a run",
     "bench": "measure this machine against references",
 }
@@ -47,6 +48,13 @@ _OPTIONS = {
   --dry-run         check and show the plan; train nothing, write nothing
   --plan FILE       train what a plan.json says; no configuration is composed
 """,
+    "checkpoint": """\
+  list              steps, sizes, layouts; what is damaged as far as sizes and the index tell
+  verify            compare every file with its checksum; exit code 1 where one is damaged
+  show              what the newest one (or --step N) says of itself
+  --step N          only the checkpoint of this step
+  --json            print JSON
+""",
     "report": "",
 }
 
@@ -71,6 +79,10 @@ _EXAMPLES = {
   slipway train model=demo resources.devices_per_node=4 parallelism.tensor_model_parallel_size=2 \\
       parallelism.pipeline_model_parallel_size=2 training.steps=20 run.dir=runs/first
   slipway train -m optimizer.lr=1e-3,3e-3 training.steps=50""",
+    "checkpoint": """\
+  slipway checkpoint list run.dir=runs/demo
+  slipway checkpoint verify run.dir=runs/demo --step 80
+  slipway checkpoint show run.dir=runs/demo --json""",
     "report": """\
   slipway report run.dir=runs/demo""",
 }
@@ -78,7 +90,7 @@ _EXAMPLES = {
 
 def general() -> str:
     """The text of `slipway --help`."""
-    return _GENERAL.format(verbs="\n".join(f"  {verb:<8} {text}" for verb, text in VERBS.items()))
+    return _GENERAL.format(verbs="\n".join(f"  {verb:<10} {text}" for verb, text in VERBS.items()))
 
 
 def of_verb(verb: str) -> str:

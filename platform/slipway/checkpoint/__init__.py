@@ -1,0 +1,1 @@
+"""Looking at a run's checkpoints from anywhere: list, verify, show. Needs no torch."""

@@ -1,0 +1,169 @@
+"""`slipway checkpoint list|verify|show run.dir=DIR`: what a run has saved, and whether it is whole."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from slipway.config.schema import Parallelism, RunConfig
+from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
+from slipway.train import checkpoint_manifest
+from slipway.train import checkpoint_store as store
+from slipway.train.checkpoint_manifest import Damaged
+
+ACTIONS = ("list", "verify", "show")
+_LAYOUT = {
+    "TP": "tensor_model_parallel_size",
+    "CP": "context_parallel_size",
+    "EP": "expert_model_parallel_size",
+    "PP": "pipeline_model_parallel_size",
+    "VP": "virtual_pipeline_model_parallel_size",
+}
+
+
+def run(config: RunConfig, options: argparse.Namespace) -> int:
+    """Of the configuration only run.dir is read. Options: `action`; `step`, of one checkpoint; `json`."""
+    found = _chosen(config.run.dir, options.step)
+    if options.action == "verify":
+        return _verify(found, options.json)
+    if options.action == "show":
+        return _show(found, options.json, config.run.dir)
+    return _list(found, options.json, config.run.dir)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What is known of a checkpoint without reading its tensors; `problem`: what is wrong, or None."""
+    record: dict[str, Any] = {"step": store.step_of(path), "path": str(path), "problem": None}
+    try:
+        store.verify(path, content=False)
+        info, manifest = store.read_info(path), checkpoint_manifest.read(path)
+    except Damaged as error:
+        return record | {"problem": str(error)}
+    return record | {
+        "consumed_samples": info.consumed_samples,
+        "world_size": info.world_size,
+        "layout": layout(info.parallelism),
+        "files": len(manifest.files),
+        "bytes": manifest.size,
+        "written": (path / checkpoint_manifest.FILE).stat().st_mtime,
+    }
+
+
+def layout(sizes: Parallelism) -> str:
+    """`TP2 x PP2`: the dimensions larger than one; `-` where there are none."""
+    values = {name: getattr(sizes, field) or 1 for name, field in _LAYOUT.items()}
+    return " x ".join(f"{name}{value}" for name, value in values.items() if value > 1) or "-"
+
+
+def _chosen(run_dir: Path, step: int | None) -> list[Path]:
+    if not run_dir.is_dir():
+        raise UserError(f"run.dir: {run_dir} does not exist")
+    found = store.complete(run_dir)
+    if step is None:
+        return found
+    chosen = [path for path in found if store.step_of(path) == step]
+    if not chosen:
+        there = ", ".join(str(store.step_of(path)) for path in found) or "none"
+        raise UserError(f"checkpoint --step: {step} is not in {store.folder(run_dir)}; there: {there}")
+    return chosen
+
+
+def _list(found: list[Path], as_json: bool, run_dir: Path) -> int:
+    records = [describe(path) for path in found]
+    if as_json:
+        print(json.dumps(records, indent=1))
+    elif not records:
+        print(f"no checkpoint in {store.folder(run_dir)}")
+    else:
+        from slipway.plan.show import size
+
+        rows = [
+            (f"{r['step']:,}", "", "", "", "", "", f"damaged: {r['problem']}")
+            if r["problem"]
+            else (
+                f"{r['step']:,}",
+                f"{r['consumed_samples']:,}",
+                f"{r['world_size']:,}",
+                r["layout"],
+                size(r["bytes"]),
+                _date(r["written"]),
+                "complete",
+            )
+            for r in records
+        ]
+        head = ("step", "samples", "ranks", "layout", "size", "written", "state")
+        _print_table(f"Checkpoints in {store.folder(run_dir)}", head, rows)
+    return EXIT_DONE
+
+
+def _verify(found: list[Path], as_json: bool) -> int:
+    problems: list[str | None] = []
+    for path in found:
+        try:
+            store.verify(path)
+            problems.append(None)
+        except Damaged as error:
+            problems.append(str(error))
+        if not as_json:
+            print(f"{path.name}  {'damaged: ' + problems[-1] if problems[-1] else 'good'}", flush=True)
+    if as_json:
+        pairs = zip(found, problems, strict=True)
+        print(json.dumps([{"step": store.step_of(p), "path": str(p), "problem": why} for p, why in pairs]))
+    elif not found:
+        print("no checkpoint")
+    return EXIT_FAULT if any(problems) else EXIT_DONE
+
+
+def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
+    if not found:
+        raise UserError(f"run.dir: no checkpoint in {store.folder(run_dir)}")
+    path = found[-1]
+    try:
+        info, manifest = store.read_info(path), checkpoint_manifest.read(path)
+    except Damaged as error:
+        raise UserError(f"checkpoint {path}: {error}") from None
+    if as_json:
+        print(json.dumps({**info.model_dump(mode="json"), **manifest.model_dump()}, indent=1))
+        return EXIT_DONE
+
+    from slipway.plan.show import size
+
+    model = ", ".join(f"{name} {value}" for name, value in info.model.items() if value is not None)
+    switches = [name for name, value in info.parallelism.model_dump().items() if value is True]
+    rows = [
+        ("step", f"{info.step:,}"),
+        ("samples consumed", f"{info.consumed_samples:,}"),
+        ("ranks", f"{info.world_size:,}"),
+        ("layout", ", ".join([layout(info.parallelism), *switches])),
+        ("precision", info.precision),
+        ("model", model),
+        ("written by", ", ".join(f"{name} {value}" for name, value in info.versions.items())),
+        ("written", _date((path / checkpoint_manifest.FILE).stat().st_mtime)),
+        ("size", f"{size(manifest.size)} in {len(manifest.files)} files"),
+        *((name, f"{entry.size:,} bytes") for name, entry in manifest.files.items()),
+    ]
+    _print_table(f"Checkpoint {path}", ("", ""), rows)
+    return EXIT_DONE
+
+
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _print_table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table.show_header = any(head)
+    for name in head:
+        table.add_column(name, header_style="dim", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    console.print(table)
