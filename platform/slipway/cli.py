@@ -53,8 +53,8 @@ def _dispatch(words: list[str]) -> int:
         return _ask(words)
     if verb not in usage.VERBS:
         raise _unknown_verb(verb)
-    if verb == "bench":
-        return import_module("slipway.bench.command").main(rest)
+    if verb in ("bench", "runs"):  # they take no configuration
+        return _command(verb).main(rest)
     if "--help" in rest or "-h" in rest:
         print(usage.of_verb(verb))
         return EXIT_DONE

@@ -37,7 +37,7 @@ def own_choices(line: str) -> list[str] | None:
     before = words[1:] if not word else words[1:-1]
     if not before:
         return [verb for verb in usage.VERBS if verb.startswith(word)]
-    if before[0] == "bench":
+    if before[0] in ("bench", "runs"):
         return []
     actions = ACTIONS.get(before[0], ())
     if actions and len(before) == 1 and not word.startswith("-"):

@@ -8,6 +8,7 @@ VERBS = {
     "train": "train, validate, write checkpoints and metrics; run again, it continues",
     "checkpoint": "list, verify or show the checkpoints of a run",
     "report": "the loss curve and the figures of a run",
+    "runs": "what became of each run: progress, segments, why they ended, device-hours",
     "bench": "measure this machine against references",
 }
 

@@ -1,0 +1,60 @@
+"""What the ledger keeps of a plan: enough to show a run without reading the plan again."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+PLAN = "plan.json"
+
+SIZES = {
+    "TP": "tensor_model_parallel_size",
+    "CP": "context_parallel_size",
+    "EP": "expert_model_parallel_size",
+    "PP": "pipeline_model_parallel_size",
+    "VP": "virtual_pipeline_model_parallel_size",
+}
+
+
+class Facts(BaseModel):
+    """What was to be trained, and where."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    model: str
+    steps: int
+    """Of the whole run."""
+    nodes: int
+    world_size: int
+    layout: dict[str, int]
+    """Size of each parallel dimension: TP, CP, EP, PP, VP, DP."""
+
+    @property
+    def layout_text(self) -> str:
+        """`TP2 × PP2 × DP2`: the dimensions larger than one; `one rank` where there are none."""
+        return " × ".join(f"{name}{size}" for name, size in self.layout.items() if size > 1) or "one rank"
+
+
+def facts_of(plan: Mapping[str, Any]) -> Facts:
+    """From a plan's JSON; KeyError or ValidationError where it is none."""
+    config = plan["config"]
+    sizes = {name: config["parallelism"].get(field) or 1 for name, field in SIZES.items()}
+    return Facts(
+        name=config["run"]["name"],
+        model=config["model"]["name"],
+        steps=config["training"]["steps"],
+        nodes=config["resources"]["nodes"],
+        world_size=plan["world_size"],
+        layout={**sizes, "DP": plan["data_parallel_size"]},
+    )
+
+
+def read_facts(run_dir: Path) -> Facts | None:
+    """Of the plan in a run's directory; None where there is none that can be read."""
+    try:
+        return facts_of(json.loads((run_dir / PLAN).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        return None

@@ -1,0 +1,84 @@
+"""Who holds a run: a small file beside the lock. Its content says who, its age that the holder is alive."""
+
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+FILE = ".lock.holder"
+STALE_SECONDS = 60.0
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SLIPWAY_JOB_ID")
+
+
+class Holder(BaseModel):
+    """One process that trains a run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    machine: str
+    """Differs between any two running kernels, whatever they call themselves."""
+    pid: int
+    job: str | None
+    since: float
+    """Unix seconds."""
+
+    @classmethod
+    def here(cls) -> "Holder":
+        """This process."""
+        machine = BOOT_ID.read_text().strip() if BOOT_ID.exists() else socket.gethostname()
+        return cls(
+            host=socket.gethostname(),
+            machine=machine,
+            pid=os.getpid(),
+            job=job_id(os.environ),
+            since=time.time(),
+        )
+
+    def __str__(self) -> str:
+        job = f", job {self.job}" if self.job else ""
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"{self.host} (pid {self.pid}{job}) since {since}"
+
+
+def job_id(environment: Mapping[str, str]) -> str | None:
+    """The scheduler's number of this job, where there is a scheduler."""
+    return next((environment[name] for name in JOB_VARIABLES if environment.get(name)), None)
+
+
+def write(run_dir: Path, holder: Holder) -> None:
+    """Say who holds the run; whole or not at all."""
+    replace(run_dir / FILE, holder.model_dump_json() + "\n")
+
+
+def read(run_dir: Path) -> tuple[Holder, float] | None:
+    """(holder, its last heartbeat by the file system's clock); None where nobody is named."""
+    try:
+        with (run_dir / FILE).open() as file:  # opening, not stat: NFS asks the server only then
+            return Holder.model_validate_json(file.read()), os.fstat(file.fileno()).st_mtime
+    except (OSError, ValidationError):
+        return None
+
+
+def file_system_time(folder: Path) -> float:
+    """Now, by the clock that stamps files in a folder: it may be another machine's."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file, whole or not at all, also where the machine fails."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,214 @@
+"""One record per segment: run.dir/segments/NNNN.json. A segment is what one start of the trainer did."""
+
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from slipway import __version__
+from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_USER_ERROR, UserError
+from slipway.runs.facts import Facts
+from slipway.runs.holder import Holder, replace
+from slipway.runs.progress import Progress, read_progress
+
+FOLDER = "segments"
+EXIT_INTERRUPTED = 130
+
+Reason = Literal[
+    "finished", "stop_after_step", "signal", "wall time", "failed", "user error", "interrupted", "lost"
+]
+
+
+class Segment(BaseModel):
+    """What one start of the trainer did. Times are Unix seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    """From 1."""
+    facts: Facts
+    started: float
+    updated: float
+    """Last sign of life that was written here."""
+    ended: float | None = None
+    """None: it was not closed; see read_segments."""
+    host: str
+    pid: int
+    job: str | None
+    node_list: str | None
+    """The scheduler's name for the nodes."""
+    versions: dict[str, str | None]
+    first_step: int
+    """The step it was to begin with."""
+    last_step: int | None = None
+    """None: it finished no step."""
+    reason: Reason | None = None
+    detail: str | None = None
+    """What the trainer said: the signals' names."""
+    exit_code: int | None = None
+
+    @property
+    def device_hours(self) -> float:
+        """Devices x hours from the start to the end, or the last sign of life."""
+        end = self.updated if self.ended is None else self.ended
+        return self.facts.world_size * max(0.0, end - self.started) / 3600
+
+
+def begin_segment(
+    run_dir: Path,
+    facts: Facts,
+    holder: Holder,
+    first_step: int,
+    started: float,
+    environment: Mapping[str, str],
+) -> Segment:
+    """Write the next segment's record, and close those that nobody closed. The run is locked by the caller."""
+    for segment in _closed(run_dir, _records(run_dir, strict=False), alive=False):
+        if segment.reason == "lost":
+            write(run_dir, segment)  # now: the lines of its undone steps are about to be removed
+    segment = Segment(
+        number=newest_number(run_dir) + 1,
+        facts=facts,
+        started=started,
+        updated=time.time(),
+        host=holder.host,
+        pid=holder.pid,
+        job=holder.job,
+        node_list=environment.get("SLURM_JOB_NODELIST"),
+        versions={"slipway": __version__, **{name: _version(name) for name in ("torch", "megatron-core")}},
+        first_step=first_step,
+    )
+    write(run_dir, segment)
+    return segment
+
+
+def continue_segment(run_dir: Path, segment: Segment, now: float) -> Segment:
+    """Write down that the segment lives, and how far it is."""
+    segment = segment.model_copy(
+        update={"updated": now, "last_step": _last_step(segment, read_progress(run_dir))}
+    )
+    write(run_dir, segment)
+    return segment
+
+
+def end_segment(run_dir: Path, segment: Segment, exit_code: int, now: float) -> Segment:
+    """Close the record: when, after which step, why."""
+    progress = read_progress(run_dir)
+    last = _last_step(segment, progress)
+    reason, detail = why_ended(exit_code, progress, segment.facts.steps)
+    segment = segment.model_copy(
+        update={
+            "updated": now,
+            "ended": now,
+            "last_step": last,
+            "reason": reason,
+            "detail": detail,
+            "exit_code": exit_code,
+        }
+    )
+    write(run_dir, segment)
+    return segment
+
+
+def why_ended(exit_code: int, progress: Progress, steps: int | None) -> tuple[Reason, str | None]:
+    """(reason, detail) from what the trainer returned and said; steps: of the whole run."""
+    if exit_code == EXIT_DONE:
+        whole = steps is None or (progress.step or 0) >= steps
+        return ("finished" if whole else "stop_after_step"), None
+    if exit_code == EXIT_CONTINUE:
+        return ("wall time", None) if progress.stop == "wall time" else ("signal", progress.stop)
+    if exit_code == EXIT_USER_ERROR:
+        return "user error", None
+    return ("interrupted" if exit_code == EXIT_INTERRUPTED else "failed"), None
+
+
+def read_segments(run_dir: Path, alive: bool) -> list[Segment]:
+    """A run's segments in order; alive: a process holds the run, so the newest may still be under way.
+
+    A record that nobody closed is shown as lost, with the last sign of life as its end. Raises UserError where
+    a file is not a record.
+    """
+    return _closed(run_dir, _records(run_dir, strict=True), alive)
+
+
+def newest_number(run_dir: Path) -> int:
+    """How many segments the run has had; 0: none."""
+    return max((int(path.stem) for path in _files(run_dir)), default=0)
+
+
+def write(run_dir: Path, segment: Segment) -> None:
+    """Write a record, whole or not at all."""
+    folder = run_dir / FOLDER
+    folder.mkdir(exist_ok=True)
+    replace(folder / f"{segment.number:04d}.json", segment.model_dump_json(indent=1) + "\n")
+
+
+def _files(run_dir: Path) -> list[Path]:
+    found = [path for path in (run_dir / FOLDER).glob("*.json") if path.stem.isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem))
+
+
+def _records(run_dir: Path, strict: bool) -> list[Segment]:
+    """strict: raise UserError where a file is no record; else say so and go on: training needs none of them."""
+    segments = []
+    for path in _files(run_dir):
+        try:
+            segments.append(_read(path))
+        except UserError as error:
+            if strict:
+                raise
+            print(f"{error}; left as it is", flush=True)
+    return segments
+
+
+def _closed(run_dir: Path, segments: list[Segment], alive: bool) -> list[Segment]:
+    """The records, those that nobody closed as lost; alive: the newest is still under way."""
+    newest = segments[-1].number if segments else 0
+    under_way = {newest} if alive else set()
+    closed = []
+    for segment in segments:
+        if segment.ended is None and segment.number not in under_way:
+            segment = _lost(segment, read_progress(run_dir) if segment.number == newest else Progress())
+        closed.append(segment)
+    return closed
+
+
+def _lost(segment: Segment, progress: Progress) -> Segment:
+    last = _last_step(segment, progress)
+    seen = progress.time if last == progress.step and progress.time else segment.updated
+    ended = max(segment.updated, seen)
+    return segment.model_copy(update={"reason": "lost", "ended": ended, "last_step": last})
+
+
+def _last_step(segment: Segment, progress: Progress) -> int | None:
+    """The last step on record where this segment did it, else what was known before."""
+    step, when = progress.step, progress.time
+    if step is None or step < segment.first_step or (when is not None and when < segment.started):
+        return segment.last_step
+    return step
+
+
+def _read(path: Path) -> Segment:
+    try:
+        return Segment.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the segment: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise UserError(f"{path}: is not a segment's record: {where}: {first['msg']}") from error
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def as_json(segment: Segment) -> dict[str, Any]:
+    """For programs: the record as it is kept, and its device-hours."""
+    return {**segment.model_dump(mode="json"), "device_hours": segment.device_hours}

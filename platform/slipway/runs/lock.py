@@ -1,0 +1,119 @@
+"""One run, one trainer: the lock of a run directory.
+
+First witness: a POSIX lock on run.dir/.lock, held by the process that starts the run for as long as it lives.
+Second witness, for file systems that do not share locks between nodes: run.dir/.lock.holder names the holder,
+and its time is renewed every few seconds. A name whose time stands still for STALE_SECONDS is taken over.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from slipway.errors import UserError
+from slipway.runs import holder as holder_file
+from slipway.runs import posix_lock
+from slipway.runs.holder import STALE_SECONDS, Holder
+
+LOCK = ".lock"
+LOOK_SECONDS = 0.5  # between two looks at another machine's heartbeat
+
+
+class LostLock(RuntimeError):
+    """Another process has taken the run over: this one did not renew its heartbeat for too long."""
+
+
+class RunLock:
+    """A run held by this process, until `release` or its end."""
+
+    def __init__(self, run_dir: Path, descriptor: int, me: Holder) -> None:
+        self.run_dir, self.me, self._descriptor = run_dir, me, descriptor
+
+    def beat(self) -> None:
+        """Say that the holder is alive. Raises LostLock where the run has another holder now."""
+        found = holder_file.read(self.run_dir)
+        if found is None:
+            holder_file.write(self.run_dir, self.me)
+        elif found[0] != self.me:
+            raise LostLock(f"{self.run_dir} was taken over by {found[0]}")
+        else:
+            os.utime(self.run_dir / holder_file.FILE)
+
+    def release(self) -> None:
+        """Let others train the run; nothing in a forked child, which holds nothing."""
+        if os.getpid() != self.me.pid:
+            return
+        found = holder_file.read(self.run_dir)
+        if found is not None and found[0] == self.me:
+            (self.run_dir / holder_file.FILE).unlink(missing_ok=True)
+        posix_lock.release(self._descriptor)
+
+
+def check_free(run_dir: Path) -> None:
+    """Raises UserError where a process is known to train the run. Writes nothing, waits for nothing."""
+    if posix_lock.is_held(run_dir / LOCK):
+        _refuse(run_dir)
+
+
+def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
+    """Take the run. Raises UserError, with the holder, where another process trains it.
+
+    Where another machine's name is fresh and its lock is not to be seen, this waits until the heartbeat moves
+    (refused) or is stale_seconds old (taken over).
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        descriptor, outcome = posix_lock.take(run_dir / LOCK)
+    except OSError as error:
+        raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
+    if outcome == "held":
+        _refuse(run_dir)
+    me = Holder.here()
+    try:
+        _outlast_other(run_dir, me, stale_seconds, trusted=outcome == "taken")
+        holder_file.write(run_dir, me)
+    except BaseException as error:
+        posix_lock.release(descriptor)
+        if isinstance(error, OSError):
+            raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
+        raise
+    return RunLock(run_dir, descriptor, me)
+
+
+def holder_of(run_dir: Path, now: float) -> Holder | None:
+    """Who trains the run now (Unix seconds), for readers. Holder unknown to us: a nameless one."""
+    found = holder_file.read(run_dir)
+    if posix_lock.is_held(run_dir / LOCK):
+        return found[0] if found else Holder(host="?", machine="?", pid=0, job=None, since=now)
+    if found is None or found[0].machine == Holder.here().machine:
+        return None
+    return found[0] if now - found[1] <= STALE_SECONDS else None
+
+
+def _outlast_other(run_dir: Path, me: Holder, stale_seconds: float, trusted: bool) -> None:
+    """Return when the named holder is gone; trusted: the file system has locks, and this process has this one's."""
+    found = holder_file.read(run_dir)
+    if found is None or (trusted and found[0].machine == me.machine):
+        return  # one of this machine would still hold the lock
+    other, beat = found
+    left = stale_seconds - max(0.0, holder_file.file_system_time(run_dir) - beat)
+    if left > 0:
+        print(f"{run_dir} was held by {other}: waiting up to {left:.0f} s for a sign of life", flush=True)
+    deadline = time.monotonic() + left
+    while time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+        found = holder_file.read(run_dir)
+        if found is None:
+            return  # it ended well
+        if found != (other, beat):
+            _refuse(run_dir)
+    print(f"{run_dir} taken over from {other}, silent for more than {stale_seconds:.0f} s", flush=True)
+
+
+def _refuse(run_dir: Path) -> NoReturn:
+    found = holder_file.read(run_dir)
+    who = str(found[0]) if found else "another process, which is just starting"
+    raise UserError(
+        f"run.dir: {run_dir} is being trained by {who}; allowed: one at a time; wait for it, end it, or choose "
+        "another run.dir"
+    )

@@ -1,0 +1,143 @@
+"""What `slipway runs` shows of a run: its records, its progress and its holder put together."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from slipway.runs import ledger
+from slipway.runs.facts import PLAN, Facts, read_facts
+from slipway.runs.holder import Holder
+from slipway.runs.ledger import Segment
+from slipway.runs.lock import holder_of
+from slipway.runs.progress import FILE, Progress, read_progress
+
+State = Literal["running", "finished", "stopped", "failed", "lost"]
+DEPTH = 4  # sweeps put runs into folders of their own
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A run as it is now."""
+
+    dir: Path
+    facts: Facts | None
+    """Of the newest segment; None: neither a segment nor a plan can be read."""
+    segments: list[Segment]
+    progress: Progress
+    holder: Holder | None
+    state: State
+    changed: float
+    """Unix seconds of the last sign of life."""
+
+    @property
+    def name(self) -> str:
+        """The run's own name, else its folder's."""
+        return self.facts.name if self.facts else self.dir.resolve().name
+
+    @property
+    def device_hours(self) -> float:
+        """Devices x hours over all segments."""
+        return sum(segment.device_hours for segment in self.segments)
+
+    @property
+    def why(self) -> str | None:
+        """Why the newest segment ended, where the state does not say it."""
+        last = self.segments[-1] if self.segments else None
+        if self.state == "running" or last is None or last.reason in (None, self.state):
+            return None
+        return reason_text(last)
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs; times in Unix seconds."""
+        facts, holder = self.facts, self.holder
+        return {
+            "name": self.name,
+            "dir": str(self.dir),
+            "model": facts.model if facts else None,
+            "layout": facts.layout if facts else None,
+            "world_size": facts.world_size if facts else None,
+            "step": self.progress.step,
+            "steps": facts.steps if facts else None,
+            "loss": self.progress.loss,
+            "segments": len(self.segments),
+            "device_hours": self.device_hours,
+            "state": self.state,
+            "why": self.why,
+            "holder": holder.model_dump(mode="json") if holder else None,
+            "changed": self.changed,
+        }
+
+
+def look(run_dir: Path, now: float) -> Overview:
+    """The run in a folder, at a time (Unix seconds). Raises UserError where a record cannot be read."""
+    holder = holder_of(run_dir, now)
+    segments = ledger.read_segments(run_dir, alive=holder is not None)
+    if segments and segments[-1].ended is None:  # under way: it lives until now
+        segments[-1] = segments[-1].model_copy(update={"updated": now})
+    facts = segments[-1].facts if segments else read_facts(run_dir)
+    progress = read_progress(run_dir)
+    return Overview(
+        dir=run_dir,
+        facts=facts,
+        segments=segments,
+        progress=progress,
+        holder=holder,
+        state=state_of(segments, progress, facts, holder),
+        changed=max([_changed(run_dir), *(segment.ended or segment.updated for segment in segments[-1:])]),
+    )
+
+
+def state_of(
+    segments: list[Segment], progress: Progress, facts: Facts | None, holder: Holder | None
+) -> State:
+    """One word for a run."""
+    if holder is not None:
+        return "running"
+    reason = segments[-1].reason if segments else None
+    if reason in ("failed", "user error"):
+        return "failed"
+    if reason == "lost":
+        return "lost"
+    if reason is None:  # from before there was a ledger
+        whole = facts is not None and progress.step is not None and progress.step >= facts.steps
+        return "finished" if whole else "stopped"
+    return "finished" if reason == "finished" else "stopped"
+
+
+def reason_text(segment: Segment) -> str:
+    """`signal (SIGTERM)`, `failed`...; `under way` where it has not ended."""
+    if segment.reason is None:
+        return "under way"
+    return segment.reason + (f" ({segment.detail})" if segment.detail else "")
+
+
+def find(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """Run directories below a folder, itself included, in order of their names; none inside of another."""
+    if is_run(folder):
+        yield folder
+    elif depth > 0:
+        try:
+            inside = sorted(
+                entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
+            )
+        except OSError:
+            return
+        for name in inside:
+            yield from find(folder / name, depth - 1)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's directory."""
+    return (folder / ledger.FOLDER).is_dir() or ((folder / PLAN).is_file() and (folder / FILE).is_file())
+
+
+def _changed(run_dir: Path) -> float:
+    """When the metrics or, before the first step, the folder changed."""
+    for path in (run_dir / FILE, run_dir):
+        try:
+            return path.stat().st_mtime
+        except OSError:
+            continue
+    return 0.0

@@ -1,0 +1,62 @@
+"""How far a run is, from the end of its metrics.jsonl: as quick for a long run as for a short one."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FILE = "metrics.jsonl"
+BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the last lines say; None: not recorded."""
+
+    step: int | None = None
+    """Last step trained."""
+    loss: float | None = None
+    """Of that step."""
+    time: float | None = None
+    """Unix seconds, of that step."""
+    stop: str | None = None
+    """Why training stopped after that step, where it said so."""
+
+
+def read_progress(run_dir: Path) -> Progress:
+    """The progress of a run; an empty one where it has no metrics yet."""
+    try:
+        with (run_dir / FILE).open("rb") as file:
+            size, length = os.fstat(file.fileno()).st_size, BLOCK
+            while True:
+                file.seek(max(0, size - length))
+                lines = file.read(length).split(b"\n")
+                whole = lines[:-1] if length >= size else lines[1:-1]
+                found = progress_of(whole)
+                if found.step is not None or length >= size:
+                    return found
+                length *= 8
+    except OSError:
+        return Progress()
+
+
+def progress_of(lines: Iterable[bytes]) -> Progress:
+    """The progress that whole lines tell of; lines that are no records are passed over."""
+    stop = None
+    for line in reversed(list(lines)):
+        record = _record(line)
+        if record.get("event") == "stop" and stop is None:
+            stop = str(record.get("reason"))
+        if record.get("kind") == "train" and isinstance(record.get("step"), int):
+            return Progress(record["step"], record.get("loss"), record.get("time"), stop)
+    return Progress()
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}

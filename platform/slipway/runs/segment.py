@@ -1,0 +1,87 @@
+"""One segment around a training: the run is locked, its record opened, kept alive and closed."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from slipway.errors import EXIT_FAULT, EXIT_USER_ERROR, UserError
+from slipway.plan import Plan
+from slipway.runs import ledger, lock
+from slipway.runs.facts import facts_of
+from slipway.runs.heartbeat import Heartbeat
+from slipway.runs.ledger import EXIT_INTERRUPTED
+
+BEAT_SECONDS = 5.0
+BEATS_PER_RECORD = 6
+
+
+def check_free(run_dir: Path) -> int:
+    """The number of segments the run has had. Raises UserError where a process trains it now. Writes nothing."""
+    lock.check_free(run_dir)
+    return ledger.newest_number(run_dir)
+
+
+def run_segment(plan: Plan, earlier: int, first_step: int, started: float, body: Callable[[], int]) -> int:
+    """Call body() as the only trainer of plan's run, with a record in its ledger; returns body's exit code.
+
+    earlier: what check_free said before the caller looked for a checkpoint; first_step: the step that comes next;
+    started: when the command began (Unix seconds). Raises UserError, and calls nothing, where another process
+    trains the run, or has trained it since check_free.
+    """
+    run_dir = plan.config.run.dir
+    held = lock.take(run_dir)
+    try:
+        if ledger.newest_number(run_dir) != earlier:
+            raise UserError(
+                f"run.dir: {run_dir} was trained by another start meanwhile; start again to continue it"
+            )
+        try:
+            segment = ledger.begin_segment(
+                run_dir, facts_of(plan.model_dump(mode="json")), held.me, first_step, started, os.environ
+            )
+        except OSError as error:
+            raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
+        life = _Life(held, segment)
+        heartbeat = Heartbeat(BEAT_SECONDS, life.beat)
+        code = EXIT_FAULT
+        try:
+            code = body()
+            return code
+        except UserError:
+            code = EXIT_USER_ERROR
+            raise
+        except KeyboardInterrupt:
+            code = EXIT_INTERRUPTED
+            raise
+        finally:
+            heartbeat.stop()
+            _close(held, life.segment, code)
+    finally:
+        held.release()
+
+
+class _Life:
+    def __init__(self, held: lock.RunLock, segment: ledger.Segment) -> None:
+        self.held, self.segment, self.beats = held, segment, 0
+
+    def beat(self) -> None:
+        """A full or slow file system must not end a training; another trainer of the run must."""
+        self.beats += 1
+        try:
+            self.held.beat()
+            if self.beats % BEATS_PER_RECORD == 0:
+                self.segment = ledger.continue_segment(self.held.run_dir, self.segment, time.time())
+        except OSError:
+            return
+        except lock.LostLock as error:
+            print(f"slipway: {error}; this one ends, so that two never write", file=sys.stderr, flush=True)
+            os._exit(EXIT_FAULT)
+
+
+def _close(held: lock.RunLock, segment: ledger.Segment, code: int) -> None:
+    try:
+        ledger.end_segment(held.run_dir, segment, code, time.time())
+    except OSError as error:
+        print(f"slipway: the ledger of {held.run_dir} stays open: {error.strerror}", file=sys.stderr)

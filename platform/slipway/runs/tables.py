@@ -1,0 +1,124 @@
+"""Runs and segments as tables for people."""
+
+import sys
+import time
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from slipway.runs.ledger import Segment
+from slipway.runs.overview import Overview, reason_text
+
+COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red", "lost": "red"}
+PIPE_WIDTH = 200  # where nobody's window limits it
+
+
+def print_runs(runs: list[Overview], folder: Path, now: float) -> None:
+    """The list: a line a run."""
+    if not runs:
+        print(f"no runs in {folder}")
+        return
+    table = _table(f"Runs in {folder}")
+    for column in ("name", "model", "layout"):
+        table.add_column(column, overflow="fold")
+    for column in ("step", "loss", "segments", "device-hours"):
+        table.add_column(column, justify="right")
+    table.add_column("state")
+    table.add_column("last change", justify="right")
+    for run in runs:
+        facts = run.facts
+        table.add_row(
+            escape(run.name),
+            escape(facts.model) if facts else "-",
+            facts.layout_text if facts else "-",
+            steps_text(run),
+            "-" if run.progress.loss is None else f"{run.progress.loss:.4f}",
+            str(len(run.segments)),
+            hours(run.device_hours),
+            f"[{COLOURS[run.state]}]{escape(state_text(run))}",
+            f"{duration(now - run.changed)} ago",
+        )
+    _console().print(table)
+
+
+def print_run(run: Overview, now: float) -> None:
+    """One run: what it is, and a line a segment."""
+    table = _table(f"Run {run.name}")
+    for column in ("segment", "start", "duration", "steps"):
+        table.add_column(column, justify="right")
+    for column in ("layout", "host", "job", "ended"):
+        table.add_column(column, overflow="fold")
+    for segment in run.segments:
+        table.add_row(
+            str(segment.number),
+            clock(segment.started),
+            duration((segment.ended or now) - segment.started),
+            _steps_of(segment, run),
+            f"{segment.facts.layout_text} ({segment.facts.world_size})",
+            escape(segment.host + (f" +{segment.facts.nodes - 1}" if segment.facts.nodes > 1 else "")),
+            escape(segment.job or "-"),
+            escape(reason_text(segment)),
+        )
+    console = _console()
+    console.print(table)
+    loss = "" if run.progress.loss is None else f", loss {run.progress.loss:.4f}"
+    model = f"model       {run.facts.model}\n" if run.facts else ""
+    console.print(
+        f"{model}progress    step {steps_text(run)}{loss}\nstate       {state_text(run)}, last change "
+        f"{duration(now - run.changed)} ago\ndevice-hours  {hours(run.device_hours)}\nfolder      {run.dir}",
+        markup=False,
+    )
+
+
+def state_text(run: Overview) -> str:
+    """`running on HOST`, `stopped (signal (SIGTERM))`..."""
+    if run.holder:
+        return f"running on {run.holder.host}"
+    return run.state + (f": {run.why}" if run.why else "")
+
+
+def steps_text(run: Overview) -> str:
+    """`120/200`; `-` for what is not known."""
+    step = "-" if run.progress.step is None else f"{run.progress.step}"
+    return f"{step}/{run.facts.steps}" if run.facts else step
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: `3 d 04 h`, `2 h 05 min`, `7 min 03 s`, `12 s`."""
+    whole = max(0, round(seconds))
+    minutes, second = divmod(whole, 60)
+    hour, minute = divmod(minutes, 60)
+    day, rest = divmod(hour, 24)
+    if day:
+        return f"{day} d {rest:02} h"
+    if hour:
+        return f"{hour} h {minute:02} min"
+    return f"{minute} min {second:02} s" if minute else f"{second} s"
+
+
+def hours(value: float) -> str:
+    """Three figures, plain up to the millions."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def clock(seconds: float) -> str:
+    """Unix seconds as local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _steps_of(segment: Segment, run: Overview) -> str:
+    last = segment.last_step
+    if segment.reason is None and run.progress.step is not None and run.progress.step >= segment.first_step:
+        last = run.progress.step
+    return "none" if last is None else f"{segment.first_step}-{last}"
+
+
+def _table(title: str) -> Table:
+    return Table(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
