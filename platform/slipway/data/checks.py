@@ -29,7 +29,6 @@ def check_inputs(data: Data, found: Manifest) -> None:
 def check_folder(data: Data) -> None:
     """Raise UserError unless the folder, or what it would be made in, can be written, losing nothing."""
     folder = data.dir
-    _check_apart(data)
     if not (folder / workspace.NAME).exists():
         for file in (f"{name}{suffix}" for name in data.sources for suffix in (".bin", ".idx")):
             if (folder / file).exists():
@@ -40,6 +39,7 @@ def check_folder(data: Data) -> None:
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise UserError(f"data.dir: {nearest} is not a folder")
+    _check_apart(data)
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"data.dir: {folder} cannot be written: no permission to write in {nearest}")
 
