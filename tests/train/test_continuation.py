@@ -71,7 +71,7 @@ def test_another_layout_continues_with_the_optimizer_state(folder: Path, name: s
 
 def test_a_checkpoint_says_what_it_is_and_no_temporary_folder_stays(folder: Path) -> None:
     checkpoints = folder / "3d-whole" / "checkpoints"
-    assert [path.name for path in checkpoints.iterdir()] == [f"step-{STEPS:08d}"]
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["latest", f"step-{STEPS:08d}"]
     info = json.loads((checkpoints / f"step-{STEPS:08d}" / "slipway.json").read_text())
     assert (info["step"], info["consumed_samples"], info["world_size"]) == (STEPS, STEPS * 8, 8)
 
@@ -89,6 +89,7 @@ def test_an_interrupted_save_is_never_loaded(folder: Path, train_many) -> None:
     whole, continued = training_lines(folder / "one-whole"), training_lines(run_dir)
     assert [line["loss"] for line in continued] == [line["loss"] for line in whole]
     assert [path.name for path in sorted((run_dir / "checkpoints").iterdir())] == [
+        "latest",
         f"step-{HALF:08d}",
         f"step-{STEPS:08d}",
     ]

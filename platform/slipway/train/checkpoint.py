@@ -18,6 +18,7 @@ from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedBase, ShardedObject, ShardedTensor
 from megatron.core.dist_checkpointing.strategies import torch as torch_strategy
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 
 from slipway.plan import Plan
 from slipway.train import checkpoint_store as store
@@ -29,6 +30,19 @@ class SaveError(RuntimeError):
     """A checkpoint could not be written."""
 
 
+class _Files(dcp.FileSystemWriter):
+    """Lets the system's error through: torch's own, which hides it, is all that would reach the other ranks."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        try:
+            return super().write_data(plan, planner)
+        except Exception as error:
+            cause = store.system_error(error)
+            if cause is None or cause is error:
+                raise
+            raise OSError(cause.errno, cause.strerror, cause.filename or str(self.path)) from error
+
+
 class _Writer(torch_strategy.TorchDistSaveShardedStrategy):
     """Megatron-core's format written by the ranks themselves: its forked writers hang a save when one dies."""
 
@@ -36,7 +50,7 @@ class _Writer(torch_strategy.TorchDistSaveShardedStrategy):
         state, _, _ = torch_strategy._replace_state_dict_keys_with_sharded_keys(sharded_state_dict, True)
         dcp.save(
             torch_strategy.mcore_to_pyt_state_dict(state, False),
-            storage_writer=dcp.FileSystemWriter(checkpoint_dir, sync_files=True, thread_count=1),
+            storage_writer=_Files(checkpoint_dir, sync_files=True, thread_count=1),
             planner=torch_strategy.MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
         )
 
@@ -60,10 +74,11 @@ def save(plan: Plan, chunks: list[Any], optimizer: Any, step: int, consumed_samp
         if path is not None:
             store.retain(path, plan.config.checkpoint)
         return path
-    except Exception as error:
-        text = (
-            f"step {step}: no checkpoint into {store.folder(plan.config.run.dir)}: {store.why_failed(error)}"
-        )
+    except (Exception, CheckpointException) as error:
+        cause = store.system_error(error)
+        reason = cause.strerror if cause else f"{type(error).__name__}: {error}".splitlines()[0]
+        where = cause and cause.filename or store.folder(plan.config.run.dir)
+        text = f"step {step}: the checkpoint cannot be written: {where}: {reason}"
         if torch.distributed.get_rank() == 0:  # on top of every traceback
             print(f"slipway: {text}; earlier checkpoints are as they were", file=sys.stderr, flush=True)
         raise SaveError(text) from error

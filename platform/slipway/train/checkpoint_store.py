@@ -5,7 +5,6 @@ checkpoints/.step-00000020.tmp/  being written or removed, or left by an interru
 checkpoints/latest               the name of the checkpoint committed last
 """
 
-import errno
 import json
 import os
 import re
@@ -192,16 +191,18 @@ def to_keep(steps: list[int], settings: Checkpoint) -> set[int]:
     return always | set(sorted(steps)[-settings.keep_last :])
 
 
-def why_failed(error: BaseException) -> str:
-    """The system's words for what made a save fail, wherever in the chain of errors they are, else the error's."""
+def system_error(error: BaseException) -> OSError | None:
+    """The operating system's error behind a failed save: itself, a cause of it, or what a rank reported."""
     seen: list[BaseException] = [error]
-    for found in seen:  # grows: causes, and what ranks reported (torch's CheckpointException)
+    for found in seen:  # grows while it is read
         if isinstance(found, OSError) and found.errno:
-            return f"{os.strerror(found.errno)} ({errno.errorcode.get(found.errno, found.errno)})"
-        of_ranks = [pair[0] for pair in getattr(found, "failures", {}).values()]
+            return found
+        of_ranks = [
+            pair[0] for pair in getattr(found, "failures", {}).values()
+        ]  # torch's CheckpointException
         more = [found.__cause__, found.__context__, *of_ranks]
         seen += [e for e in more if isinstance(e, BaseException) and not any(e is s for s in seen)]
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return None
 
 
 def _remove(path: Path) -> None:
