@@ -56,7 +56,7 @@ def test_does_not_grow_with_the_input(
 ) -> None:
     bpe.save(str(tmp_path / "tokenizer.json"))
     found = []
-    for megabytes in (24, 120):
+    for megabytes in (20, 80):
         lines = tmp_path / f"{megabytes}.jsonl"
         write_lines(lines, text_maker, megabytes)
         found.append(peaks(tmp_path / str(megabytes), lines, tmp_path / "tokenizer.json"))

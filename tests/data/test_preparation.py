@@ -111,7 +111,7 @@ def test_what_is_prepared_is_not_overwritten(
                 call(asked)
     with open(lines, "a") as file:
         file.write('{"text": "more"}\n')
-    with pytest.raises(UserError, match=r"data.sources.some.inputs: the files have changed"):
+    with pytest.raises(UserError, match="data.sources.some.inputs: files were changed"):
         prepare(data, progress=False)
     assert contents(data.dir) == before
     (data.dir / "manifest.json").unlink()
