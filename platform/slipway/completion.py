@@ -12,6 +12,7 @@ OPTIONS = {
     "checkpoint": ("--step", "--json"),
 }
 ACTIONS = {"checkpoint": ("list", "verify", "show")}
+RUNS_WORDS = ("show", "--dir", "--json")
 HYDRA_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--config-dir", "--help")
 
 
@@ -37,8 +38,11 @@ def own_choices(line: str) -> list[str] | None:
     before = words[1:] if not word else words[1:-1]
     if not before:
         return [verb for verb in usage.VERBS if verb.startswith(word)]
-    if before[0] in ("bench", "runs"):
+    if before[0] == "bench":
         return []
+    if before[0] == "runs":  # takes no configuration; what is shown has a name of its own
+        choices = RUNS_WORDS if len(before) == 1 else RUNS_WORDS[1:]
+        return [choice for choice in choices if choice.startswith(word)]
     actions = ACTIONS.get(before[0], ())
     if actions and len(before) == 1 and not word.startswith("-"):
         return [action for action in actions if action.startswith(word)]

@@ -182,6 +182,7 @@ def test_without_locks_the_heartbeat_decides(tmp_path: Path, monkeypatch) -> Non
 
     monkeypatch.setattr(fcntl, "lockf", unsupported)
     held = lock.take(tmp_path)
+    assert lock.holder_of(tmp_path, time.time()) == held.me
     timer = threading.Timer(1.0, held.beat)
     timer.start()
     with pytest.raises(UserError, match=f"pid {os.getpid()}"):

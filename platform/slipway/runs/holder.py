@@ -27,9 +27,11 @@ class Holder(BaseModel):
     job: str | None
     since: float
     """Unix seconds."""
+    locked: bool = True
+    """False: the file system has no locks, and the heartbeat alone says that the holder lives."""
 
     @classmethod
-    def here(cls) -> "Holder":
+    def here(cls, locked: bool = True) -> "Holder":
         """This process."""
         machine = BOOT_ID.read_text().strip() if BOOT_ID.exists() else socket.gethostname()
         return cls(
@@ -38,6 +40,7 @@ class Holder(BaseModel):
             pid=os.getpid(),
             job=job_id(os.environ),
             since=time.time(),
+            locked=locked,
         )
 
     def __str__(self) -> str:

@@ -68,9 +68,9 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
         raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
     if outcome == "held":
         _refuse(run_dir)
-    me = Holder.here()
+    me = Holder.here(locked=outcome == "taken")
     try:
-        _outlast_other(run_dir, me, stale_seconds, trusted=outcome == "taken")
+        _outlast_other(run_dir, me, stale_seconds)
         holder_file.write(run_dir, me)
     except BaseException as error:
         posix_lock.release(descriptor)
@@ -85,15 +85,15 @@ def holder_of(run_dir: Path, now: float) -> Holder | None:
     found = holder_file.read(run_dir)
     if posix_lock.is_held(run_dir / LOCK):
         return found[0] if found else Holder(host="?", machine="?", pid=0, job=None, since=now)
-    if found is None or found[0].machine == Holder.here().machine:
-        return None
+    if found is None or (found[0].locked and found[0].machine == Holder.here().machine):
+        return None  # one of this machine would hold the lock
     return found[0] if now - found[1] <= STALE_SECONDS else None
 
 
-def _outlast_other(run_dir: Path, me: Holder, stale_seconds: float, trusted: bool) -> None:
-    """Return when the named holder is gone; trusted: the file system has locks, and this process has this one's."""
+def _outlast_other(run_dir: Path, me: Holder, stale_seconds: float) -> None:
+    """Return when the named holder is gone."""
     found = holder_file.read(run_dir)
-    if found is None or (trusted and found[0].machine == me.machine):
+    if found is None or (me.locked and found[0].machine == me.machine):
         return  # one of this machine would still hold the lock
     other, beat = found
     left = stale_seconds - max(0.0, holder_file.file_system_time(run_dir) - beat)
