@@ -16,7 +16,7 @@ from slipway.train.schedule import learning_rate
 from slipway.train.setup import Session, set_up
 from slipway.train.step import read, train_step, validate, whole_parameters
 from slipway.train.stopping import Stopping, measured_pace, started_at
-from slipway.train.throughput import memory_gib, peak_tflops
+from slipway.train.throughput import memory_gib, peak_tflops, rates
 
 
 def train(plan: Plan, place: Place, end_time: float | None, continued: Newest) -> int:
@@ -29,8 +29,6 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest) -
     session = set_up(plan, device)
     done, consumed = _resume(session, continued.path)
     metrics = Metrics(plan, done) if place.rank == 0 else None
-    for path, reason in continued.skipped if metrics else ():
-        metrics.write("event", step=done, event="checkpoint skipped", path=str(path), reason=reason)
     stopping = Stopping(end_time if metrics else None, measured_pace(config.run.dir / FILE).save)
     peak = peak_tflops(config, device)
     batch_size = config.training.global_batch_size
@@ -40,6 +38,8 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest) -
     if done == 0:
         _validate(session, metrics, step=0)
     if metrics:
+        for path, reason in continued.skipped:
+            metrics.write("event", step=done, event="checkpoint skipped", path=str(path), reason=reason)
         metrics.write("event", step=done, event="start", seconds=time.time() - started_at())
     for step in range(done + 1, last + 1):
         started = time.perf_counter()
@@ -51,21 +51,16 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest) -
         consumed = following
         seconds = time.perf_counter() - started
         if metrics:
-            achieved = plan.flops_per_step / seconds / plan.world_size / 1e12
             metrics.train(
                 step=step,
                 loss=result.loss,
                 learning_rate=rate,
                 grad_norm=result.grad_norm,
                 updated=result.updated,
-                step_seconds=seconds,
-                data_wait_seconds=waited,
-                samples_per_second=batch_size / seconds,
-                tokens_per_second=batch_size * plan.tokens_per_sample / seconds,
-                tflops_per_device=achieved,
-                mfu=achieved / peak,
-                memory_gib=memory_gib(device),
                 consumed_samples=consumed,
+                data_wait_seconds=waited,
+                memory_gib=memory_gib(device),
+                **rates(plan, seconds, peak),
             )
         stop = result.stop if step < last else []
         if not stop and (_due(step, config.validation.interval) or step == steps):

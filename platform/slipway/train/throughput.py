@@ -6,6 +6,7 @@ import psutil
 import torch
 
 from slipway.config.schema import RunConfig
+from slipway.plan import Plan
 
 
 def peak_tflops(config: RunConfig, device: torch.device) -> float:
@@ -43,3 +44,20 @@ def memory_gib(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     return psutil.Process().memory_info().rss / 2**30
+
+
+def rates(plan: Plan, seconds: float, peak: float) -> dict[str, float]:
+    """What a step of so many seconds amounts to; peak: of one device, TFLOP/s.
+
+    mfu is model FLOP utilization (PaLM, arXiv 2204.02311, appendix B): FLOP of forward and backward, nothing
+    that is computed again, over what the device could have done in that time.
+    """
+    batch_size = plan.config.training.global_batch_size
+    achieved = plan.flops_per_step / seconds / plan.world_size / 1e12
+    return {
+        "step_seconds": seconds,
+        "samples_per_second": batch_size / seconds,
+        "tokens_per_second": batch_size * plan.tokens_per_sample / seconds,
+        "tflops_per_device": achieved,
+        "mfu": achieved / peak,
+    }
