@@ -160,14 +160,15 @@ def wandb_records(content: bytes) -> Iterator[bytes]:
 def test_nothing_of_the_compiler_is_imported(job: list[str], tmp_path: Path) -> None:
     """The two seconds of torch's compiler are spared; a rank would import it at its first optimizer step."""
     program = (
-        "import sys; from slipway.config.compose import compose; from slipway.train import ranks\n"
+        "import sys; from slipway.config.compose import compose; from slipway.train import command\n"
         "def probe(count, logs, body):\n"
         "    def then(place):\n"
-        "        body(place); print('compiler' if 'torch._dynamo' in sys.modules else 'spared', flush=True)\n"
+        "        code = body(place)\n"
+        "        print('compiler' if 'torch._dynamo' in sys.modules else 'spared', flush=True)\n"
+        "        return code\n"
         "    return real(count, logs, then)\n"
-        "real, ranks.run_local = ranks.run_local, probe\n"
-        "from slipway.train.command import run\n"
-        "sys.exit(run(compose(sys.argv[1:])))\n"
+        "real, command.run_local = command.run_local, probe\n"
+        "sys.exit(command.run(compose(sys.argv[1:])))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *job, *layout(ranks=1, distopt=True)],
