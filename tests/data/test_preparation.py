@@ -57,7 +57,7 @@ def test_megatron_reads_what_the_tokenizer_gives(
     assert dataset.document_indices.tolist() == list(range(len(texts) + 1))
     assert dataset.index.dtype is np.uint16
     for i, text in enumerate(texts):
-        assert dataset[i].tolist() == [*tokenizer.encode(text).ids, found.end_of_document_id]
+        assert list(dataset[i]) == [*tokenizer.encode(text).ids, found.end_of_document_id]
     assert found.sources["some"].tokens == dataset.sequence_lengths.sum()
     assert found.sources["some"].text_bytes == sum(len(text.encode()) for text in texts)
     assert sorted(path.name for path in data.dir.iterdir()) == ["manifest.json", *FILES]
