@@ -130,6 +130,14 @@ def test_the_manifest_lists_every_file(run_dir: Path) -> None:
     assert all(entry.size == (path / name).stat().st_size for name, entry in files.items())
 
 
+def test_a_manifest_that_differs_only_in_white_space(run_dir: Path) -> None:
+    path = store.complete(run_dir)[-1]
+    manifest = path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("\n", " ", 1))
+    with pytest.raises(Damaged, match=r"manifest\.json: not as it was written"):
+        store.verify(path)
+
+
 def test_pointer(run_dir: Path) -> None:
     pointer = store.folder(run_dir) / "latest"
     assert pointer.read_text() == "step-00000030\n"
