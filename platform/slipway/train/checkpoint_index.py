@@ -1,7 +1,7 @@
 """torch's index of a distributed checkpoint (.metadata) is a pickle: check it without trusting it.
 
 Nothing that the index names is imported or called, so this needs no torch: a stand-in takes the place of every
-class. Missing from the list on purpose is BytesStorageMetadata, under which torch unpickles whatever it finds.
+class.
 """
 
 import pickle
@@ -22,6 +22,7 @@ _ALLOWED = {
 } | {
     (_METADATA, name)
     for name in (
+        "BytesStorageMetadata",  # of Megatron-core 0.19's common state
         "ChunkStorageMetadata",
         "Metadata",
         "MetadataIndex",
