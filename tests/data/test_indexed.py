@@ -47,7 +47,7 @@ def test_same_bytes_as_megatrons_builder(tmp_path: Path, entries: int, sizes: li
         assert written == (tmp_path / f"theirs{suffix}").read_bytes()
         assert (record.bytes, record.sha256) == (len(written), hashlib.sha256(written).hexdigest())
     dataset = IndexedDataset(str(tmp_path / "ours"))  # its arrays are views of a file that it closes
-    assert [dataset[i].tolist() for i in range(len(dataset))] == DOCUMENTS
+    assert [list(dataset[i]) for i in range(len(dataset))] == DOCUMENTS
 
 
 def test_a_shard_is_whole_or_not_there(tmp_path: Path) -> None:

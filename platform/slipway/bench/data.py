@@ -104,6 +104,7 @@ def one_at_a_time(folder: Path, prefix: Path) -> int:
     tokenizer = Loaded.from_file(str(folder / "tokenizer.json"))
     tokenizer.encode_special_tokens = True
     end = tokenizer.token_to_id(END_OF_DOCUMENT)
+    assert end is not None
     builder = IndexedDatasetBuilder(f"{prefix}.bin", dtype=DType.optimal_dtype(tokenizer.get_vocab_size()))
     tokens = 0
     with open(folder / "text.jsonl", encoding="utf-8") as lines:
@@ -128,6 +129,7 @@ def slipway(folder: Path, prefix: Path) -> int:
     path = folder / "tokenizer.json"
     tokenizer = Loaded.from_file(str(path))
     entries, end = tokenizer.get_vocab_size(), tokenizer.token_to_id(END_OF_DOCUMENT)
+    assert end is not None
     files = find_inputs("bench", Source(inputs=[str(folder / "text.jsonl")]))
     shards, tokens = [], 0
     for block in cut_into_blocks(files, "text", block_size(files[0].size)):
