@@ -37,7 +37,8 @@ More:
   eval "$(slipway -sc install=bash)"   completion of verbs, groups and keys (also fish)
   slipway --version, --hydra-help
 
-Exit code 0: done; 1: fault; 2: a mistake in what was asked, told in one line, nothing written."""
+Exit code 0: done; 1: fault; 2: a mistake in what was asked, told in one line, nothing written;
+75: training stopped well before its end (signal, wall time): the same command continues."""
 
 _OPTIONS = {
     "data": "",
