@@ -47,6 +47,11 @@ class _Writer(torch_strategy.TorchDistSaveShardedStrategy):
     """Megatron-core's format written by the ranks themselves: its forked writers hang a save when one dies."""
 
     def save(self, sharded_state_dict: dict[str, Any], checkpoint_dir: Path | str) -> None:
+        # Megatron-core 0.19 would pickle what is not a tensor, which is nothing, into the shards; the file that
+        # it and 0.16 know for this is loaded with weights_only
+        common = sharded_state_dict.pop("common_state", None)
+        if common is not None and torch.distributed.get_rank() == 0:
+            torch.save({}, Path(checkpoint_dir) / "common.pt")
         state, _, _ = torch_strategy._replace_state_dict_keys_with_sharded_keys(sharded_state_dict, True)
         dcp.save(
             torch_strategy.mcore_to_pyt_state_dict(state, False),

@@ -22,7 +22,6 @@ _ALLOWED = {
 } | {
     (_METADATA, name)
     for name in (
-        "BytesStorageMetadata",  # of Megatron-core 0.19's common state
         "ChunkStorageMetadata",
         "Metadata",
         "MetadataIndex",

@@ -1,5 +1,6 @@
 """Loading torch and Megatron-core for the device that the plan names, once, before any rank exists."""
 
+import logging
 import os
 import warnings
 
@@ -19,6 +20,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     warnings.filterwarnings("ignore", category=FutureWarning, message="Please use DTensor instead")
     warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
+    logging.getLogger("megatron.core.dist_checkpointing.strategies.common").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each optional package that is not installed
         import torch
