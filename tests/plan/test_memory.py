@@ -6,7 +6,7 @@ from slipway.plan.layout import Grid
 from slipway.plan.memory import chunk_shards, stage_memory
 from slipway.plan.plan import make_plan
 
-DEMO = ["experiment=demo"]
+DEMO = ["experiment=demo", "training.micro_batch_size=2"]  # batch 16: four microbatches on 8 ranks
 
 
 def memory(*overrides: str, stage: int = 0):

@@ -36,7 +36,7 @@ def test_one_validation_is_neither_last_nor_best():
 
 def test_with_the_plan_tokens_are_counted_not_estimated():
     plan = make_plan(compose(["experiment=demo"]))
-    assert summarize(Metrics(TRAIN, []), plan).tokens == 24 * 256
+    assert summarize(Metrics(TRAIN, []), plan).tokens == 24 * 128
 
 
 @pytest.mark.parametrize(
