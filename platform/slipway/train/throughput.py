@@ -21,7 +21,9 @@ def peak_tflops(config: RunConfig, device: torch.device) -> float:
         return known
     torch.distributed.barrier()
     dtypes = [torch.float32]
-    if config.training.precision == "bf16":  # many CPUs multiply bf16 more slowly than fp32: the faster counts
+    if (
+        config.training.precision == "bf16"
+    ):  # many CPUs multiply bf16 more slowly than fp32: the faster counts
         dtypes.append(torch.bfloat16)
     best = torch.tensor(max(_matmul_tflops(dtype, device) for dtype in dtypes), device=device)
     torch.distributed.all_reduce(best)
