@@ -19,7 +19,7 @@ def test_benchmarks_are_listed(words, capsys):
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(
-        UserError, match=r"bench starup: no such benchmark; did you mean startup\?.*valid: data"
+        UserError, match=r"bench starup: no such benchmark; did you mean startup\?.*valid: checkpoint"
     ):
         command.main(["starup"])
 

@@ -7,8 +7,11 @@ from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, UserError
 
 BENCHMARKS = {
+    "train": "tokens/s and MFU of a configuration on all its ranks, and where a step's time goes",
+    "kernels": "each fused operator and backend at a model's shapes, against the device's ceiling",
     "training": "one rank's token rate against a plain PyTorch GPT of the same shape",
     "data": "tokens per second per core of `slipway data` against one document at a time",
+    "checkpoint": "how long training stands still for a checkpoint, written beside it or waited for",
     "startup": "seconds from a command to its answer, and to the first training step of the demo",
 }
 

@@ -17,9 +17,15 @@ Row = Mapping[str, str | float | int]
 
 
 def publish(
-    benchmark: str, options: Sequence[str], rows: Sequence[Row], summary: Row, *, as_json: bool = False
-) -> None:
-    """Print a measurement: for people, or as one JSON object.
+    benchmark: str,
+    options: Sequence[str],
+    rows: Sequence[Row],
+    summary: Row,
+    *,
+    as_json: bool = False,
+    folder: Path | None = None,
+) -> dict[str, Any]:
+    """Print a measurement: for people, or as one JSON object. Returns what was printed.
 
     Args:
         benchmark: Its name after `slipway bench`.
@@ -27,6 +33,7 @@ def publish(
         rows: Lines of the table, with the same columns in each; a column's name carries its unit.
         summary: The numbers that it was measured for.
         as_json: One JSON object instead of text.
+        folder: Where the JSON object is written as bench-BENCHMARK.json as well; None: nowhere.
     """
     record = {
         "benchmark": benchmark,
@@ -37,10 +44,23 @@ def publish(
         "rows": [dict(row) for row in rows],
         "summary": dict(summary),
     }
+    if folder:
+        write_whole(folder / f"bench-{benchmark}.json", json.dumps(record, indent=1) + "\n")
     if as_json:
         print(json.dumps(record))
     else:
         _print_table(record)
+    return record
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def machine() -> dict[str, Any]:
@@ -61,7 +81,7 @@ def machine() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Of what decides the speed."""
     found = {"slipway": __version__, "python": platform.python_version()}
-    for name in ("torch", "megatron-core", "tokenizers", "numpy"):
+    for name in ("torch", "megatron-core", "transformer-engine", "triton", "tokenizers", "numpy"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -83,26 +103,37 @@ def _print_table(record: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
-    facts = record["machine"]
-    described = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gib']} GiB"
     console.print(f"command   {record['command']}", markup=False)
     console.print(f"date      {record['date']}", markup=False)
-    console.print(
-        "device    " + ", ".join([described, *([facts["gpu"]] if "gpu" in facts else [])]), markup=False
-    )
-    console.print("versions  " + ", ".join(f"{k} {v}" for k, v in record["versions"].items()), markup=False)
+    console.print(f"device    {describe_machine(record)}", markup=False)
+    console.print(f"versions  {describe_versions(record)}", markup=False)
     if record["rows"]:
-        table = Table(header_style="dim", box=SIMPLE_HEAD)
+        table = Table(header_style="dim", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for name, value in record["rows"][0].items():
             table.add_column(name, justify="left" if isinstance(value, str) else "right")
         for row in record["rows"]:
             table.add_row(*(escape(shown(value)) for value in row.values()))
-        console.print(table)
+        whole = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+        wide = Console(highlight=False, width=max(console.width, whole))
+        wide.print(table)  # a long line is better than half a number
     for name, value in record["summary"].items():
         console.print(f"{name}: {shown(value)}", markup=False)
+
+
+def describe_machine(record: Mapping[str, Any]) -> str:
+    """The record's machine in words."""
+    facts = record["machine"]
+    words = [facts["processor"], f"{facts['cores']} cores", f"{facts['memory_gib']} GiB"]
+    return ", ".join([*words, *([facts["gpu"]] if "gpu" in facts else [])])
+
+
+def describe_versions(record: Mapping[str, Any]) -> str:
+    """The record's versions in words."""
+    return ", ".join(f"{name} {number}" for name, number in record["versions"].items())
 
 
 def shown(value: str | float | int) -> str:

@@ -18,6 +18,7 @@ from slipway.bench.record import publish
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE
+from slipway.kernels.choice import resolved
 
 SHAPE = [
     "model.num_layers=6",
@@ -95,7 +96,7 @@ def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object
     from slipway.plan import make_plan
     from slipway.train.runtime import load_torch
 
-    load_torch(config, ranks_here=1)
+    config = resolved(config, load_torch(config, ranks_here=1))
     import torch
 
     if threads:
@@ -103,7 +104,7 @@ def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object
     from slipway.train.distributed import connect
     from slipway.train.environment import Place, listening_socket
     from slipway.train.setup import build_session
-    from slipway.train.step import train_step
+    from slipway.train.step import compute, update_weights
     from slipway.train.stopping import Stopping
 
     plan = make_plan(config)
@@ -111,10 +112,15 @@ def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object
     listener = listening_socket()
     device = connect(plan, Place(0, 0, 1, "127.0.0.1", listener.getsockname()[1], listener.detach()))
     session = build_session(plan, device)
-    batch = _batch(config)
+    batch = random_batch(config)
     batches = [batch for _ in range(plan.num_microbatches)]
     stopping = Stopping()
-    return lambda: train_step(session, batches, config.optimizer.lr, stopping)
+
+    def step() -> None:
+        outcome = compute(session, batches, stopping)
+        update_weights(session, config.optimizer.lr, outcome.grad_norm)
+
+    return step
 
 
 def _plain_step(config: RunConfig, threads: int | None) -> Callable[[], object]:
@@ -133,7 +139,7 @@ def _plain_step(config: RunConfig, threads: int | None) -> Callable[[], object]:
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    batch = _batch(config)
+    batch = random_batch(config)
     microbatches = config.training.global_batch_size // config.training.micro_batch_size
 
     def step() -> float:
@@ -150,7 +156,8 @@ def _plain_step(config: RunConfig, threads: int | None) -> Callable[[], object]:
     return step
 
 
-def _batch(config: RunConfig) -> dict[str, Any]:
+def random_batch(config: RunConfig) -> dict[str, Any]:
+    """A microbatch of random tokens, with the fields of the GPT family's batches."""
     import torch
 
     training = config.training

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from megatron.core import parallel_state, tensor_parallel
-from megatron.core.models.backends import LocalSpecProvider
 from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
@@ -115,15 +114,3 @@ class RMSNorm(torch.nn.RMSNorm):
 def _mark(module: torch.nn.Module, config: TransformerConfig) -> None:
     for parameter in module.parameters():
         parameter.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
-
-
-class TorchSpecProvider(LocalSpecProvider):
-    """Megatron-core's local linear layers with torch's attention and norms."""
-
-    def layer_norm(self, rms_norm: bool = False, for_qk: bool = False, has_residual: bool = False) -> type:
-        """The norm's class."""
-        return RMSNorm if rms_norm else LayerNorm
-
-    def core_attention(self) -> type:
-        """The attention's class."""
-        return TorchAttention

@@ -19,16 +19,18 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
 from torch import Tensor
 
-from slipway.config.schema import RunConfig
-from slipway.data.dataset import build_datasets as build_datasets  # what this family trains on
-from slipway.kernels.torch_native import TorchSpecProvider, local_positions
+from slipway.config.schema import Kernels, RunConfig
+from slipway.data.dataset import open_dataset as open_dataset  # what this family trains on
+from slipway.kernels.provider import SpecProvider
+from slipway.kernels.torch_native import local_positions
+from slipway.models.gpt.fused_loss import FusedLossGPT
 
 Batch = dict[str, Tensor]
 
 
 def transformer_config(config: RunConfig) -> TransformerConfig:
     """Megatron-core's configuration of the model and its layout."""
-    model, layout, training = config.model, config.parallelism, config.training
+    model, layout, training, kernels = config.model, config.parallelism, config.training, config.kernels
     dtype = torch.bfloat16 if training.precision == "bf16" else torch.float32
     moe: dict[str, Any] = {}
     if model.num_moe_experts:
@@ -38,13 +40,16 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
             moe_router_load_balancing_type="aux_loss",
             moe_aux_loss_coeff=model.moe_aux_loss_coeff,
             moe_token_dispatcher_type="allgather",
-            moe_grouped_gemm=False,
+            moe_grouped_gemm=config.kernels.moe == "te",
         )
     recompute: dict[str, Any] = {}
     if training.recompute == "full":
         recompute = dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)
     elif training.recompute == "selective":
         recompute = dict(recompute_granularity="selective", recompute_modules=["core_attn"])
+    fp8: dict[str, Any] = {}
+    if training.fp8:
+        fp8 = dict(fp8=training.fp8, fp8_recipe=training.fp8_recipe)
     return TransformerConfig(
         num_layers=model.num_layers,
         hidden_size=model.hidden_size,
@@ -76,20 +81,24 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
         calculate_per_token_loss=True,
         # batched P2P with interleaved stages gives silently wrong gradients
         batch_p2p_comm=False,
-        gradient_accumulation_fusion=False,
+        gradient_accumulation_fusion=kernels.grad_accumulation == "apex",
         masked_softmax_fusion=False,
-        bias_activation_fusion=False,
-        bias_dropout_fusion=False,
-        apply_rope_fusion=False,
+        # what torch compiles is fused on GPUs only; TE's linear layers leave the bias to the same functions
+        bias_activation_fusion=kernels.linear in ("torch", "te"),
+        bias_dropout_fusion=kernels.linear in ("torch", "te"),
+        apply_rope_fusion=kernels.rotary == "te",
+        cross_entropy_loss_fusion=kernels.cross_entropy == "te",
+        cross_entropy_fusion_impl="te",
         persist_layer_norm=False,
         **recompute,
         **moe,
+        **fp8,
     )
 
 
-def layer_spec(transformer: TransformerConfig) -> tuple[ModuleSpec, type]:
-    """The transformer layer, and the final norm, from the spec provider."""
-    provider = TorchSpecProvider()
+def layer_spec(transformer: TransformerConfig, kernels: Kernels) -> tuple[ModuleSpec, type]:
+    """The transformer layer, and the final norm, from the chosen kernels."""
+    provider = SpecProvider(kernels)
     bias_dropout_add: Any = get_bias_dropout_add  # a function, where the annotation asks for a type
     norm = provider.layer_norm(rms_norm=transformer.normalization == "RMSNorm")
     layer = ModuleSpec(
@@ -110,7 +119,7 @@ def layer_spec(transformer: TransformerConfig) -> tuple[ModuleSpec, type]:
             self_attn_bda=bias_dropout_add,
             pre_mlp_layernorm=norm,
             mlp=get_mlp_module_spec_for_backend(
-                provider, num_experts=transformer.num_moe_experts, moe_grouped_gemm=False
+                provider, num_experts=transformer.num_moe_experts, moe_grouped_gemm=kernels.moe == "te"
             ),
             mlp_bda=bias_dropout_add,
         ),
@@ -124,9 +133,11 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, chunk: int | 
     virtual = layout.virtual_stages > 1
     first = parallel_state.is_pipeline_first_stage(ignore_virtual=not virtual, vp_stage=chunk)
     last = parallel_state.is_pipeline_last_stage(ignore_virtual=not virtual, vp_stage=chunk)
-    layer, norm = layer_spec(transformer)
+    layer, norm = layer_spec(transformer, config.kernels)
     layers = get_num_layers_to_build(transformer, vp_stage=chunk)
-    return GPTModel(
+    # cross entropy by torch computes the output layer too, the others take whole logits
+    stage = FusedLossGPT if config.kernels.cross_entropy in (None, "torch") else GPTModel
+    return stage(
         config=transformer,
         transformer_layer_spec=TransformerBlockSubmodules(layer_specs=[layer] * layers, layer_norm=norm),  # type: ignore[arg-type]
         vocab_size=model.padded_vocab_size,
@@ -149,17 +160,21 @@ def forward_step(batches: Iterator[Batch], stage: torch.nn.Module) -> tuple[Tens
     stages take neither tokens nor labels it is empty.
     """
     batch = _context_parallel_slice(next(batches))
-    output = stage(batch.get("tokens"), batch.get("position_ids"), None, labels=batch.get("labels"))
+    targets = {name: batch.get(name) for name in ("labels", "loss_mask")}
+    output = stage(batch.get("tokens"), batch.get("position_ids"), None, **targets)
     return output, partial(_loss_of, batch)
 
 
-def _loss_of(batch: Batch, token_losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return loss(batch["loss_mask"], token_losses)
+def _loss_of(batch: Batch, losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return loss(batch["loss_mask"], losses)
 
 
-def loss(loss_mask: Tensor, token_losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sum of the tokens' cross entropies (nats), number of tokens, and both for the log as [2]."""
-    total = torch.sum(token_losses.float() * loss_mask)
+def loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sum of the tokens' cross entropies (nats), number of tokens, and both for the log as [2].
+
+    losses: of the tokens, [b, s], or already their masked sum (FusedLossGPT).
+    """
+    total = torch.sum(losses.float() * loss_mask) if losses.dim() else losses
     tokens = loss_mask.sum()
     # a clone: the schedules scale the returned loss in place
     return total, tokens.to(torch.int), torch.stack([total.detach().clone(), tokens])

@@ -12,6 +12,7 @@ def check(config: RunConfig) -> None:
     _check_tensor_parallel(config)
     _check_sequence(config)
     _check_vocabulary(config)
+    _check_blend(config)
 
 
 def _divides(config_path: str, value: int, meaning: str, by_path: str, by: int) -> None:
@@ -46,6 +47,11 @@ def _check_model(config: RunConfig) -> None:
         )
     if model.position_embedding_type == "rope" and model.head_size % 2:
         raise UserError(f"model.kv_channels: rotary embedding needs an even head size, got {model.head_size}")
+    if model.num_moe_experts and model.add_bias_linear:
+        raise UserError(
+            f"model.add_bias_linear: true does not go with num_moe_experts {model.num_moe_experts} (Megatron-core "
+            "adds experts' biases on one rank only, and fails there); allowed: false"
+        )
     if model.num_moe_experts and model.moe_router_topk > model.num_moe_experts:
         raise UserError(
             f"model.moe_router_topk: {model.moe_router_topk} is more than num_moe_experts "
@@ -99,6 +105,14 @@ def _check_sequence(config: RunConfig) -> None:
             f"training.sequence_length: {share} is not divisible by parallelism.tensor_model_parallel_size "
             f"{tp}, as sequence_parallel needs "
             f"({length // cp} = {length // cp // tp} x {tp} + {length // cp % tp})"
+        )
+
+
+def _check_blend(config: RunConfig) -> None:
+    if not any(source.weight for source in config.data.sources.values()):
+        raise UserError(
+            f"data.sources: the weight of {', '.join(config.data.sources)} is 0, so there is nothing to train on; "
+            "allowed: at least one weight above 0"
         )
 
 

@@ -1,0 +1,164 @@
+"""`slipway bench checkpoint`: how long training stands still for a checkpoint, saved beside training or not.
+
+The two take turns in one run: saves that training waits for, and saves that a thread writes while training goes
+on. A third column tells what the writing costs the steps beside it.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from slipway.bench.record import publish
+from slipway.bench.training import random_batch
+from slipway.config.compose import compose
+from slipway.errors import EXIT_DONE, UserError
+from slipway.kernels.choice import resolved
+from slipway.plan import Plan, make_plan
+
+SHAPE = [
+    "model.num_layers=8",
+    "model.hidden_size=512",
+    "model.num_attention_heads=8",
+    "training.sequence_length=128",
+    "training.global_batch_size=4",
+    "training.micro_batch_size=1",
+    "cluster=local",
+    "validation.steps=0",
+    "resources.devices_per_node=2",
+    "parallelism.use_distributed_optimizer=true",
+]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, and print both stalls and their ratio."""
+    parser = argparse.ArgumentParser(prog="slipway bench checkpoint", description=__doc__)
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="saves of each kind (default 5, after a warm-up)"
+    )
+    parser.add_argument(
+        "--dir", type=Path, default=None, help="where to write (default: the temporary folder)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides of model and layout")
+    options = parser.parse_args(argv)
+    if options.dir is not None and not options.dir.is_dir():
+        raise UserError(f"bench checkpoint --dir: {options.dir} is not a folder")
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-", dir=options.dir) as folder:
+        measured = _measure([*SHAPE, *options.overrides], Path(folder), options.rounds)
+    rows = [{"save": name, **values} for name, values in measured["rows"].items()]
+    sync, beside = (median(measured["stalls"][name]) for name in ("waited for", "beside training"))
+    summary = {
+        "checkpoint size (MiB)": measured["bytes"] / 2**20,
+        "stall beside training / stall of a save that is waited for": beside / sync,
+    }
+    publish("checkpoint", argv, rows, summary, as_json=options.json)
+    return EXIT_DONE
+
+
+def _measure(overrides: list[str], folder: Path, rounds: int) -> dict[str, Any]:
+    from slipway.train.ranks import run_local
+    from slipway.train.runtime import load_torch
+
+    config = compose([*overrides, f"run.dir={folder}", "checkpoint.keep_last=1"])
+    plan = make_plan(config)
+    chosen = load_torch(config, ranks_here=plan.world_size)
+    plan = plan.model_copy(update={"config": resolved(config, chosen)})
+    found = folder / "measured.json"
+    run_local(plan.world_size, folder / "logs", lambda place: _rank(plan, place, rounds, found))
+    return json.loads(found.read_text())
+
+
+def _rank(plan: Plan, place: Any, rounds: int, found: Path) -> int:
+    import torch
+
+    from slipway.data.ledger import DataLedger
+    from slipway.train.checkpoint_save import Saver
+    from slipway.train.distributed import connect
+    from slipway.train.position import Position
+    from slipway.train.setup import build_session
+    from slipway.train.step import compute, update_weights
+    from slipway.train.stopping import Stopping
+
+    device = connect(plan, place)
+    session = build_session(plan, device)
+    batches = [random_batch(plan.config) for _ in range(plan.num_microbatches)]
+    stopping = Stopping()
+
+    def step() -> float:
+        started = time.perf_counter()
+        outcome = compute(session, batches, stopping)
+        update_weights(session, plan.config.optimizer.lr, outcome.grad_norm)
+        return time.perf_counter() - started
+
+    def saver(beside: bool) -> Saver:
+        checkpoint = plan.config.checkpoint.model_copy(update={"async_save": beside})
+        config = plan.config.model_copy(update={"checkpoint": checkpoint})
+        return Saver(plan.model_copy(update={"config": config}), session.chunks, session.optimizer)
+
+    kinds: dict[str, Callable[[Saver, Position], tuple]] = {
+        "waited for": _waited_for,
+        "beside training": lambda saver, at: _beside(saver, at, step, device),
+    }
+    savers = {name: saver(name != "waited for") for name in kinds}
+    data = DataLedger.begin(0, {"random": 1.0}, {})
+    quiet = median([step() for _ in range(5)][1:])
+    results: dict[str, list[tuple]] = {name: [] for name in kinds}
+    number = 0
+    for turn in range(rounds + 1):
+        for name, save in kinds.items():
+            torch.distributed.barrier()
+            number += 1
+            result = save(savers[name], Position(data, number, number))
+            if turn:
+                results[name].append(result)
+            step()
+    if place.rank == 0:
+        size = sum(path.stat().st_size for path in (plan.config.run.dir / "checkpoints").glob("step-*/*"))
+        rows = {
+            name: {
+                "median stall (s)": median(stall for stall, _, _ in of_one),
+                "least": min(stall for stall, _, _ in of_one),
+                "most": max(stall for stall, _, _ in of_one),
+                "median until complete (s)": median(total for _, total, _ in of_one),
+                "step beside it / step alone": median(beside for _, _, beside in of_one) / quiet
+                if name != "waited for"
+                else 1.0,
+            }
+            for name, of_one in results.items()
+        }
+        stalls = {name: [stall for stall, _, _ in of_one] for name, of_one in results.items()}
+        found.write_text(json.dumps({"rows": rows, "stalls": stalls, "bytes": size}))
+    torch.distributed.barrier()
+    return EXIT_DONE
+
+
+def _waited_for(saver: Any, at: Any) -> tuple[float, float, float]:
+    """(stall, time until complete, 0), in seconds."""
+    started = time.perf_counter()
+    saver.start(at, None)
+    saver.wait()
+    seconds = time.perf_counter() - started
+    return seconds, seconds, 0.0
+
+
+def _beside(saver: Any, at: Any, step: Callable[[], float], device: Any) -> tuple[float, float, float]:
+    """(stall, time until complete, median step meanwhile), in seconds; all ranks go on until all are through."""
+    import torch
+
+    started = time.perf_counter()
+    saver.start(at, None)
+    stall = time.perf_counter() - started
+    steps, saved = [], None
+    through = torch.zeros(1, device=device)
+    while through.item() < torch.distributed.get_world_size():
+        steps.append(step())
+        saved = saved or saver.poll()
+        through.fill_(float(saved is not None))
+        torch.distributed.all_reduce(through)
+    assert saved is not None
+    return stall, saved.seconds, median(steps)

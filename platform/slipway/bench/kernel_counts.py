@@ -1,0 +1,136 @@
+"""Bytes that an operator has to move and operations it has to do, by formulas. Imports no torch.
+
+Bytes are the least: what a perfectly fused operator reads and writes in the device's memory. FLOP are those of the
+mathematics: nothing that is computed again counts. Both are the same for every backend, so that backends compare.
+A backward pass costs twice the forward pass's FLOP. T: tokens, h: hidden size, n and g: query and key heads,
+d: head size, f: MLP size, V: padded vocabulary, e: bytes of an element.
+"""
+
+from typing import NamedTuple
+
+from slipway.config.schema import RunConfig
+
+NORM_OPERATIONS = {
+    "layer_norm": 7,
+    "rms_norm": 4,
+}  # per element: subtract, square, add...; LayerNorm shifts, too
+ROTARY_OPERATIONS = 3  # two products and a sum
+ADAMW_OPERATIONS = 15  # decay 1, moments 3 + 4, bias corrections 2, root, epsilon, quotient, update 2 and 1
+
+
+class Cost(NamedTuple):
+    """Of one call."""
+
+    bytes: float
+    flops: float
+
+
+class Shape(NamedTuple):
+    """What a micro batch of the model looks like on one device."""
+
+    sequence: int
+    batch: int
+    hidden: int
+    heads: int
+    groups: int
+    head: int
+    mlp: int
+    vocabulary: int
+    element: int
+
+    @property
+    def tokens(self) -> int:
+        """T."""
+        return self.sequence * self.batch
+
+
+def shape_of(config: RunConfig) -> Shape:
+    """The shape of a configuration."""
+    model, training = config.model, config.training
+    return Shape(
+        sequence=training.sequence_length,
+        batch=training.micro_batch_size,
+        hidden=model.hidden_size,
+        heads=model.num_attention_heads,
+        groups=model.query_groups,
+        head=model.head_size,
+        mlp=model.mlp_size,
+        vocabulary=model.padded_vocab_size,
+        element=2 if training.precision == "bf16" else 4,
+    )
+
+
+def norm(shape: Shape, operator: str) -> Cost:
+    """Forward reads x, writes y; backward reads x and dy, writes dx: 5 T h e bytes. Vectors are not counted."""
+    elements = shape.tokens * shape.hidden
+    return Cost(5 * elements * shape.element, 3 * NORM_OPERATIONS[operator] * elements)
+
+
+def attention_forward(shape: Shape) -> Cost:
+    """Reads q, k, v, writes o: T d (2n + 2g) e bytes. Two products over half the square: 2 s T n d FLOP."""
+    moved = shape.tokens * shape.head * (2 * shape.heads + 2 * shape.groups) * shape.element
+    return Cost(moved, 2 * shape.sequence * shape.tokens * shape.heads * shape.head)
+
+
+def attention(shape: Shape) -> Cost:
+    """Backward reads q, k, v, o, do and writes dq, dk, dv: T d (6n + 6g) e bytes in all; three times the FLOP."""
+    forward = attention_forward(shape)
+    return Cost(3 * forward.bytes, 3 * forward.flops)
+
+
+def mlp(shape: Shape, *, gated: bool) -> Cost:
+    """Two products, three where gated (p); each reads and writes memory, what lies between them is one pass.
+
+    Bytes: the weights read twice and their gradients written, 3 p h f; x read twice, y and dx written, dy read,
+    5 T h; inside, (p-1) T f before the activation 3 times and its gradient 3 times, T f after it 3 times and its
+    gradient twice. FLOP: 2 T h f for each product, three times with the backward pass.
+    """
+    products = 3 if gated else 2
+    weights = products * shape.hidden * shape.mlp
+    inside = shape.tokens * shape.mlp * (6 * (products - 1) + 5)
+    moved = 3 * weights + 5 * shape.tokens * shape.hidden + inside
+    return Cost(moved * shape.element, 6 * shape.tokens * weights)
+
+
+def rotary(shape: Shape) -> Cost:
+    """Both q and k are read and written, forward and backward: 4 T (n + g) d e bytes; turning back costs as much."""
+    elements = shape.tokens * (shape.heads + shape.groups) * shape.head
+    return Cost(4 * elements * shape.element, 2 * ROTARY_OPERATIONS * elements)
+
+
+def cross_entropy(shape: Shape) -> Cost:
+    """With the output layer. Input and weight read twice, gradients written: 3 (T + V) h e bytes, 6 T h V FLOP.
+
+    The logits are not counted: they need never be held whole.
+    """
+    moved = 3 * (shape.tokens + shape.vocabulary) * shape.hidden * shape.element
+    return Cost(moved, 6 * shape.tokens * shape.hidden * shape.vocabulary)
+
+
+def adamw(config: RunConfig) -> Cost:
+    """On fp32: parameter and two moments read and written, gradient read: 28 bytes per parameter of one layer."""
+    count = sum(rows * columns for rows, columns in layer_weights(config))
+    return Cost(28 * count, ADAMW_OPERATIONS * count)
+
+
+def layer_weights(config: RunConfig) -> list[tuple[int, int]]:
+    """Shapes of one dense layer's weights and vectors (of one column), as an optimizer gets them."""
+    model, shape = config.model, shape_of(config)
+    width, first = shape.heads * shape.head, shape.mlp * (2 if model.activation == "swiglu" else 1)
+    outputs = width + 2 * shape.groups * shape.head
+    shapes = [
+        (outputs, shape.hidden),
+        (shape.hidden, width),
+        (first, shape.hidden),
+        (shape.hidden, shape.mlp),
+    ]
+    vectors = [shape.hidden] * (4 if model.normalization == "LayerNorm" else 2)
+    if model.add_bias_linear:
+        vectors += [outputs, shape.hidden, first, shape.hidden]
+    return [*shapes, *((length, 1) for length in vectors)]
+
+
+def least_seconds(cost: Cost, flops_per_second: float, bytes_per_second: float) -> tuple[float, str]:
+    """What the ceilings allow, and which of them it is (roofline, Williams et al. 2009)."""
+    compute, memory = cost.flops / flops_per_second, cost.bytes / bytes_per_second
+    return max(compute, memory), "matmul" if compute >= memory else "memory"

@@ -1,0 +1,59 @@
+"""What the benchmarks' command lines have in common."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Never
+
+from slipway.errors import UserError
+
+FOLDER = Path("outputs/bench")
+RANDOM_TOKENS = (
+    "data.tokenizer.vocab_size=${model.vocab_size}"  # nothing is read: no tokenizer limits the model
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as all of slipway does."""
+
+    def error(self, message: str) -> Never:
+        """Raise UserError."""
+        raise UserError(f"{self.prog.removeprefix('slipway ')}: {message}")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """--out and --json."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=FOLDER,
+        help=f"folder for the JSON and the picture (default: {FOLDER} in the current folder)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def at_least(option: str, value: int, least: int) -> None:
+    """Refuse a smaller value."""
+    if value < least:
+        raise UserError(f"{option}: must be at least {least}, got {value}")
+
+
+def make_folder(option: str, folder: Path) -> None:
+    """Create the folder before anything is measured."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{option}: cannot create {folder}: {error.strerror}") from error
+
+
+def with_defaults(defaults: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """The default shape and what is asked for.
+
+    A default gives way to a group that is chosen (`model=x` to its `model.*`), and all of them to an
+    experiment: Hydra would let the single values win over the group.
+    """
+    chosen = {word.partition("=")[0].lstrip("+") for word in overrides}
+    if "experiment" in chosen:
+        return list(overrides)
+    kept = [d for d in defaults if d.partition("=")[0].partition(".")[0] not in chosen]
+    return [*kept, *overrides]

@@ -1,0 +1,235 @@
+"""`slipway bench train`: tokens/s and MFU of a configuration on all its ranks, and where a step's time goes.
+
+The trainer's own step, on random tokens: first alone, for the rates, then under torch's profiler on every rank,
+for the shares. What the profiler itself costs is told as a ratio; on a CPU most of it falls to waiting, as it works
+between the operators. Overrides are those of `slipway train`; without any, a small model on two CPU ranks.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from slipway.bench.options import RANDOM_TOKENS, Parser, add_output, at_least, make_folder, with_defaults
+from slipway.bench.record import publish
+from slipway.bench.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
+from slipway.bench.training import random_batch
+from slipway.config.compose import compose
+from slipway.errors import EXIT_DONE, UserError
+from slipway.kernels.choice import resolved
+from slipway.plan import Plan, make_plan
+
+DEFAULTS = [
+    "model.num_layers=4",
+    "model.hidden_size=256",
+    "model.num_attention_heads=4",
+    "training.global_batch_size=4",
+    "training.micro_batch_size=2",
+    "resources.devices_per_node=2",
+    "parallelism.use_distributed_optimizer=true",
+]
+RANKS_SHOWN = 16
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, print the table, write the JSON and the picture."""
+    parser = Parser(prog="slipway bench train", description=__doc__)
+    parser.add_argument("--steps", type=int, default=5, help="steps measured, and steps profiled (default 5)")
+    parser.add_argument("--warmup", type=int, default=2, help="steps before (default 2)")
+    add_output(parser)
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides, as of `slipway train`")
+    options = parser.parse_intermixed_args(argv)
+    at_least("bench train --steps", options.steps, 1)
+    at_least("bench train --warmup", options.warmup, 1)
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
+        config = compose([*with_defaults(DEFAULTS, options.overrides), RANDOM_TOKENS, f"run.dir={folder}"])
+        if config.resources.nodes > 1:
+            raise UserError(
+                f"bench train: resources.nodes={config.resources.nodes}, but it measures the ranks of one node"
+            )
+        plan = make_plan(config)
+        make_folder("bench train --out", options.out)
+        measured = _measure(plan, Path(folder), options.steps, options.warmup)
+    rows, summary = table(plan, measured), summarize(plan, measured)
+    record = publish("train", argv, rows, summary, as_json=options.json, folder=options.out)
+    picture = options.out / "bench-train.png"
+    from slipway.bench.pictures import draw_step
+
+    draw_step(plan, record, picture)
+    if not options.json:
+        print(f"written   {options.out / 'bench-train.json'}, {picture}")
+    return EXIT_DONE
+
+
+def table(plan: Plan, measured: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row per rank, or, where there are many, the mean of each pipeline stage's ranks; shares of the step."""
+    of_rank = measured["breakdowns"]
+    pipeline = plan.config.parallelism.pipeline_model_parallel_size
+    many = len(of_rank) > RANKS_SHOWN
+    groups: dict[str, list[int]] = {}
+    for rank, of_one in enumerate(plan.ranks):
+        name = f"mean of {len(of_rank) // pipeline}" + (f" in stage {of_one.pp}" if pipeline > 1 else "")
+        groups.setdefault(name if many else str(rank), []).append(rank)
+    rows = []
+    for name, ranks in groups.items():
+        seconds = {kind: sum(of_rank[r][kind] for r in ranks) for kind in KINDS}
+        whole = sum(seconds.values())
+        row: dict[str, Any] = {"rank": name}
+        if pipeline > 1:
+            row["stage"] = plan.ranks[ranks[0]].pp
+        rows.append(row | {kind: value / whole for kind, value in seconds.items()})
+    return rows
+
+
+def summarize(plan: Plan, measured: dict[str, Any]) -> dict[str, Any]:
+    """The rates of the median step; mfu as the trainer tells it, where the profile has a peak."""
+    from slipway.train.throughput import rates
+
+    device, ceiling = plan.config.cluster.device, measured["matmul ceiling"] / 1e12
+    known = device.peak_tflops_bf16 if plan.config.training.precision == "bf16" else device.peak_tflops_fp32
+    seconds = median(measured["seconds"])
+    found = rates(plan, seconds, known or ceiling)
+    profiled = median(sum(of_one.values()) for of_one in measured["breakdowns"]) / measured["steps profiled"]
+    return {
+        "ranks": plan.world_size,
+        "step, median (s)": seconds,
+        "step, least (s)": min(measured["seconds"]),
+        "step, most (s)": max(measured["seconds"]),
+        "tokens/s": found["tokens_per_second"],
+        "TFLOP/s per device": found["tflops_per_device"],
+        "measured matmul ceiling per device (TFLOP/s)": ceiling,
+        "share of the measured ceiling": found["tflops_per_device"] / ceiling,
+        f"MFU (peak {'of the profile' if known else 'measured'}: {known or ceiling:.4g} TFLOP/s)": found[
+            "mfu"
+        ],
+        "largest memory of a rank (GiB)": measured["memory"],
+        "step under the profiler (s)": profiled,
+        "step under the profiler / step": profiled / seconds,
+        "kernels": ", ".join(f"{operator} {backend}" for operator, backend in measured["kernels"].items()),
+    }
+
+
+def _measure(plan: Plan, folder: Path, steps: int, warmup: int) -> dict[str, Any]:
+    from slipway.train.ranks import run_local
+    from slipway.train.runtime import load_torch
+
+    chosen = load_torch(plan.config, ranks_here=plan.world_size)
+    here = plan.model_copy(update={"config": resolved(plan.config, chosen)})
+    found = folder / "measured.json"
+    run_local(plan.world_size, folder / "logs", lambda place: _rank(here, place, steps, warmup, found))
+    return json.loads(found.read_text()) | {"kernels": {line.operator: line.backend for line in chosen}}
+
+
+def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
+    import torch
+
+    from slipway.bench.ceilings import matmul_flops, synchronize
+    from slipway.train.distributed import connect
+    from slipway.train.setup import build_session
+    from slipway.train.step import compute, update_weights
+    from slipway.train.stopping import Stopping
+    from slipway.train.throughput import memory_gib
+
+    device = connect(plan, place)
+    session = build_session(plan, device)
+    _mark_optimizer(session.optimizer)
+    batch = {name: value.to(device) for name, value in random_batch(plan.config).items()}
+    batches = [batch] * plan.num_microbatches
+    stopping = Stopping()
+
+    def step() -> None:
+        outcome = compute(session, batches, stopping)
+        with torch.autograd.profiler.record_function(OPTIMIZER_RANGE):
+            update_weights(session, plan.config.optimizer.lr, outcome.grad_norm)
+        synchronize(device)
+
+    for _ in range(warmup):
+        step()
+    times = []
+    for _ in range(steps):
+        torch.distributed.barrier()
+        started = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - started)
+    seconds = torch.tensor(times, dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(
+        seconds, op=torch.distributed.ReduceOp.MAX
+    )  # a step lasts as on its slowest rank
+    memory = torch.tensor(memory_gib(device), device=device)
+    torch.distributed.all_reduce(memory, op=torch.distributed.ReduceOp.MAX)
+
+    _profiled(step, 1, device, found.parent / f"trace-{place.rank}.json")  # the profiler's own warm-up
+    events = read_trace(_profiled(step, steps, device, found.parent / f"trace-{place.rank}.json"))
+    breakdowns: list[Any] = [None] * plan.world_size
+    torch.distributed.all_gather_object(breakdowns, breakdown(events))
+
+    dtype = torch.bfloat16 if plan.config.training.precision == "bf16" else torch.float32
+    torch.distributed.barrier()  # all at once: on a laptop the ranks share the cores, and so the ceiling
+    ceiling = torch.tensor(matmul_flops(dtype, device), dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(ceiling)
+    if place.rank == 0:
+        result = {
+            "seconds": seconds.tolist(),
+            "steps profiled": steps,
+            "breakdowns": breakdowns,
+            "memory": memory.item(),
+            "matmul ceiling": ceiling.item() / plan.world_size,
+        }
+        found.write_text(json.dumps(result))
+    torch.distributed.barrier()
+    return EXIT_DONE
+
+
+def _mark_optimizer(optimizer: Any) -> None:
+    """Its work within a step's computation, the gradient norm above all, shows in the profile as the optimizer's."""
+    from torch.autograd.profiler import record_function
+
+    def marked(method: Callable) -> Callable:
+        def run(*words: Any, **named: Any) -> Any:
+            with record_function(OPTIMIZER_RANGE):
+                return method(*words, **named)
+
+        return run
+
+    for name in ("zero_grad", "prepare_grads", "get_grad_norm"):
+        setattr(optimizer, name, marked(getattr(optimizer, name)))
+
+
+def _profiled(step: Callable[[], None], steps: int, device: Any, path: Path) -> dict[str, Any]:
+    """The Chrome trace of some steps."""
+    import torch
+
+    # torch.profiler's own class would import torch's compiler, which the CPU adapter keeps out
+    on_gpu = "cuda" if device.type == "cuda" else None
+    profiler = torch.autograd.profiler.profile(use_device=on_gpu, use_kineto=True)
+    torch.distributed.barrier()
+    with _silent():
+        profiler.__enter__()
+    with torch.autograd.profiler.record_function(WINDOW_RANGE):
+        for _ in range(steps):
+            step()
+    with _silent():
+        profiler.__exit__(None, None, None)
+    profiler.export_chrome_trace(str(path))
+    trace = json.loads(path.read_text())
+    path.unlink()
+    return trace
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without what the profiler's library writes to standard error when it starts and stops."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

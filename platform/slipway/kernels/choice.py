@@ -1,0 +1,139 @@
+"""Which backend computes each operator here, and why: one table, one pure function. Imports no torch."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from slipway.config.schema import Kernels, RunConfig
+from slipway.errors import UserError
+from slipway.kernels.probe import Machine
+
+FP8_CAPABILITY = (8, 9)
+
+
+class Choice(NamedTuple):
+    """A line of the list that a run prints and keeps."""
+
+    operator: str
+    backend: str
+    why: str
+
+
+class _Backend(NamedTuple):
+    """trouble: why the backend cannot be used for the operator, None where it can."""
+
+    name: str
+    trouble: Callable[[Machine, RunConfig], str | None]
+
+
+def _always(machine: Machine, config: RunConfig) -> None:
+    return None
+
+
+def _te(machine: Machine, config: RunConfig) -> str | None:
+    return machine.te.trouble
+
+
+def _apex(machine: Machine, config: RunConfig) -> str | None:
+    return machine.apex.trouble
+
+
+def _apex_norm(machine: Machine, config: RunConfig) -> str | None:
+    if config.model.normalization != "LayerNorm":
+        return f"Megatron-core takes only LayerNorm from apex, not {config.model.normalization}"
+    return machine.apex.trouble
+
+
+def _gradient_kernel(machine: Machine, config: RunConfig) -> str | None:
+    return machine.gradient_kernel.trouble
+
+
+def _compiled(machine: Machine, config: RunConfig) -> str | None:
+    return None if machine.cuda else "compiled on GPUs only: on a CPU the compiler's start costs more"
+
+
+_TE, _TORCH, _UNFUSED = _Backend("te", _te), _Backend("torch", _always), _Backend("unfused", _always)
+
+# operator -> its backends, best first
+TABLE: dict[str, list[_Backend]] = {
+    "norm": [_TE, _Backend("apex", _apex_norm), _TORCH],
+    "attention": [_TE, _TORCH],
+    "linear": [_TE, _Backend("torch", _compiled), _UNFUSED],
+    "rotary": [_TE, _TORCH],
+    "cross_entropy": [_TORCH, _TE, _UNFUSED],
+    "grad_accumulation": [_Backend("apex", _gradient_kernel), _TORCH],
+    "optimizer": [_TE, _Backend("apex", _apex), _TORCH],
+    "moe": [_TE, _UNFUSED],
+}
+
+
+def choose(config: RunConfig, machine: Machine) -> list[Choice]:
+    """One backend for each operator. Raises UserError where one that was asked for cannot be used here."""
+    _check_backend(config.kernels, machine)
+    chosen = [_choose(operator, config, machine) for operator in TABLE]
+    _check_fp8(config, machine, {choice.operator: choice.backend for choice in chosen})
+    return chosen
+
+
+def resolved(config: RunConfig, chosen: list[Choice]) -> RunConfig:
+    """The configuration with every operator's backend named."""
+    kernels = config.kernels.model_copy(update={choice.operator: choice.backend for choice in chosen})
+    return config.model_copy(update={"kernels": kernels})
+
+
+def in_words(chosen: list[Choice]) -> list[str]:
+    """Lines for people: operators with the same backend for the same reason together."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for choice in chosen:
+        groups.setdefault((choice.backend, choice.why), []).append(choice.operator)
+    return [f"{', '.join(operators)}: {backend} ({why})" for (backend, why), operators in groups.items()]
+
+
+def _choose(operator: str, config: RunConfig, machine: Machine) -> Choice:
+    backends = TABLE[operator]
+    forced = getattr(config.kernels, operator)
+    troubles = {backend.name: backend.trouble(machine, config) for backend in backends}
+    usable = [name for name, trouble in troubles.items() if trouble is None]
+    if forced is not None:
+        if troubles[forced] is not None:
+            raise UserError(
+                f"kernels.{operator}: {forced} cannot be used: {troubles[forced]}; allowed here: {', '.join(usable)}"
+            )
+        return Choice(operator, forced, f"kernels.{operator}={forced}")
+    wanted = config.kernels.backend
+    if wanted in usable:
+        return Choice(operator, wanted, f"kernels={wanted}")
+    if wanted != "auto":
+        # not the other vendor's package: torch's, or what comes without fusion
+        name = next(name for name in usable if name in ("torch", "unfused"))
+        why = f"{wanted}: {troubles[wanted]}" if wanted in troubles else f"{wanted} has none"
+        return Choice(operator, name, f"kernels={wanted}, but {why}")
+    better = list(troubles)[: list(troubles).index(usable[0])]
+    skipped = "; ".join(f"{name}: {troubles[name]}" for name in better)
+    return Choice(operator, usable[0], f"the best here; {skipped}" if skipped else "the best there is")
+
+
+def _check_backend(kernels: Kernels, machine: Machine) -> None:
+    packages = {"te": machine.te, "apex": machine.apex}
+    package = packages.get(kernels.backend)
+    if package is not None and package.trouble is not None:
+        raise UserError(
+            f"kernels.backend: {kernels.backend} cannot be used: {package.trouble}; allowed here: "
+            + ", ".join(["auto", *(name for name, found in packages.items() if found.usable), "torch"])
+        )
+
+
+def _check_fp8(config: RunConfig, machine: Machine, backends: dict[str, str]) -> None:
+    fp8, found = config.training.fp8, machine.compute_capability
+    if fp8 is None:
+        return
+    if backends["linear"] != "te":
+        trouble = machine.te.trouble or f"kernels.linear is {backends['linear']}"
+        raise UserError(
+            f"training.fp8: {fp8} needs Transformer Engine's linear layers: {trouble}; allowed: null"
+        )
+    if found is None or found < FP8_CAPABILITY:
+        here = "no GPU" if found is None else f"{found[0]}.{found[1]}"
+        raise UserError(
+            f"training.fp8: {fp8} needs a GPU of compute capability {FP8_CAPABILITY[0]}.{FP8_CAPABILITY[1]} or "
+            f"more, here: {here}; allowed: null"
+        )

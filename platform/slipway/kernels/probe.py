@@ -1,0 +1,125 @@
+"""Which optional packages of fused kernels work here, told in a line each; nothing fails because one is broken.
+
+A package that is there but cannot be loaded (compiled for another torch, a missing CUDA library) would end
+Megatron-core's own import. It is hidden before that, so that Megatron-core takes it for one that is missing.
+"""
+
+import importlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+TRANSFORMER_ENGINE, APEX = "transformer_engine", "apex"
+GRADIENT_KERNEL = "fused_weight_gradient_mlp_cuda"  # built with NVIDIA's apex
+
+
+@dataclass(frozen=True)
+class Package:
+    """An optional package: usable where trouble is None."""
+
+    name: str
+    version: str | None = None
+    trouble: str | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether its modules could be imported."""
+        return self.trouble is None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What decides which kernels can be used."""
+
+    cuda: bool
+    compute_capability: tuple[int, int] | None
+    te: Package
+    apex: Package
+    gradient_kernel: Package
+
+
+def machine(kind: str) -> Machine:
+    """What is here, for devices of a kind (cpu, cuda); to be called before Megatron-core is imported.
+
+    What cannot be used is hidden from later imports. CUDA is not touched: ranks may still be forked.
+    """
+    if kind == "cpu":  # their kernels are for GPUs: not even looked for
+        away = Package("", trouble="needs a GPU")
+        return Machine(False, None, away, away, away)
+    return Machine(
+        cuda=True,
+        compute_capability=_compute_capability(),
+        te=probe(TRANSFORMER_ENGINE, ["transformer_engine.pytorch"]),
+        apex=probe_apex(),
+        gradient_kernel=probe(GRADIENT_KERNEL, [GRADIENT_KERNEL]),
+    )
+
+
+def _compute_capability() -> tuple[int, int] | None:
+    """Of the first GPU, from the driver; None where it cannot be asked."""
+    try:
+        asked = subprocess.run(
+            ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        major, minor = asked.stdout.split()[0].split(".")
+        return int(major), int(minor)
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def probe(name: str, modules: Sequence[str]) -> Package:
+    """Import `modules` of a top-level package; where one fails, the package is hidden and the reason told."""
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError) as error:
+        return _hidden(name, _line(error))
+    if found is None:
+        return Package(name, trouble="not installed")
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    except Exception as error:  # whatever a broken binary raises
+        return _hidden(name, f"installed, but cannot be loaded: {_line(error)}")
+    return Package(name, _version(name))
+
+
+def probe_apex() -> Package:
+    """NVIDIA's apex; the Python registry's package of that name is a toolkit for Pyramid, and is refused."""
+    found = importlib.util.find_spec(APEX) if sys.modules.get(APEX, True) is not None else None
+    if found is not None:
+        folders = [Path(folder) for folder in found.submodule_search_locations or []]
+        if not any((folder / "normalization").is_dir() for folder in folders):
+            return _hidden(
+                APEX,
+                "the package installed as apex is not NVIDIA's (the Python registry's apex is another one): "
+                "uninstall it, and build NVIDIA's from its source",
+            )
+    return probe(APEX, ["apex.normalization", "apex.optimizers"])
+
+
+def _hidden(name: str, trouble: str) -> Package:
+    """From now on importing it raises ImportError, as if it were not there."""
+    for loaded in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+        del sys.modules[loaded]
+    sys.modules[name] = None  # type: ignore[assignment]
+    return Package(name, _version(name), trouble)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text[:300]}"

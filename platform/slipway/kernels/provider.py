@@ -1,0 +1,56 @@
+"""Megatron-core's modules for a transformer layer, each from the backend that was chosen for it."""
+
+from typing import Any
+
+from megatron.core.models.backends import LocalSpecProvider
+
+from slipway.config.schema import Kernels
+from slipway.kernels.torch_native import LayerNorm, RMSNorm, TorchAttention
+
+
+class SpecProvider(LocalSpecProvider):
+    """Asks the chosen backend operator by operator; kernels: with every operator's backend named.
+
+    Megatron-core's local linear layers compute by torch.matmul (cuBLAS on a GPU).
+    """
+
+    def __init__(self, kernels: Kernels) -> None:
+        self.kernels = kernels
+
+    def column_parallel_linear(self) -> type:
+        """A linear layer whose outputs are split over the tensor-parallel ranks."""
+        return (
+            _te().column_parallel_linear()
+            if self.kernels.linear == "te"
+            else super().column_parallel_linear()
+        )
+
+    def row_parallel_linear(self) -> type:
+        """A linear layer whose inputs are split over the tensor-parallel ranks."""
+        return _te().row_parallel_linear() if self.kernels.linear == "te" else super().row_parallel_linear()
+
+    def layer_norm(self, rms_norm: bool = False, for_qk: bool = False, has_residual: bool = False) -> type:
+        """LayerNorm or RMSNorm."""
+        if self.kernels.norm == "te":
+            return _te().layer_norm(rms_norm=rms_norm, for_qk=for_qk)
+        if self.kernels.norm == "apex":
+            from megatron.core.fusions.fused_layer_norm import FusedLayerNorm
+
+            return FusedLayerNorm
+        return RMSNorm if rms_norm else LayerNorm
+
+    def core_attention(self) -> type:
+        """softmax(Q K^T) V."""
+        return _te().core_attention() if self.kernels.attention == "te" else TorchAttention
+
+    def grouped_mlp_modules(self, *words: Any, **named: Any) -> Any:
+        """The experts; the arguments differ between Megatron-core's versions."""
+        if self.kernels.moe == "te":
+            return _te().grouped_mlp_modules(*words, **named)
+        return super().grouped_mlp_modules(*words, **named)
+
+
+def _te() -> Any:
+    from megatron.core.extensions.transformer_engine_spec_provider import TESpecProvider
+
+    return TESpecProvider()

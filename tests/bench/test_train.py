@@ -1,0 +1,66 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from slipway.bench import train
+from slipway.bench.step_time import KINDS
+from slipway.config.compose import compose
+from slipway.plan import make_plan
+from training import slipway
+
+TINY = [
+    "model.num_layers=2",
+    "model.hidden_size=32",
+    "model.vocab_size=256",
+    "model.max_position_embeddings=32",
+]
+
+
+def test_two_ranks_are_measured(tmp_path: Path) -> None:
+    words = ["--steps", "2", "--warmup", "1", "--json", "--out", "found", *TINY]
+    done = slipway("bench", "train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert json.loads((tmp_path / "found" / "bench-train.json").read_text()) == record
+    assert (tmp_path / "found" / "bench-train.png").read_bytes().startswith(b"\x89PNG")
+    assert "profiler_start" not in done.stderr
+    assert [row["rank"] for row in record["rows"]] == ["0", "1"]
+    for row in record["rows"]:
+        assert sum(row[kind] for kind in KINDS) == pytest.approx(1)
+        assert all(row[kind] > 0 for kind in KINDS), row
+    summary = record["summary"]
+    assert summary["ranks"] == 2
+    assert summary["step, least (s)"] <= summary["step, median (s)"] <= summary["step, most (s)"]
+    assert summary["tokens/s"] == pytest.approx(4 * 32 / summary["step, median (s)"])
+    share = summary["TFLOP/s per device"] / summary["measured matmul ceiling per device (TFLOP/s)"]
+    assert 0 < summary["share of the measured ceiling"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--steps", "0"], "bench train --steps: must be at least 1, got 0"),
+        (["--warmup", "0"], "bench train --warmup: must be at least 1, got 0"),
+        (["resources.nodes=2"], "bench train: resources.nodes=2, but it measures the ranks of one node"),
+        (
+            ["parallelism.tensor_model_parallel_size=3"],
+            "parallelism: world size 2 = 1 nodes x 2 devices is not divisible",
+        ),
+        (["model.hiden_size=1"], "did you mean"),
+    ],
+)
+def test_mistakes_end_with_2_and_one_line(words: list[str], line: str, tmp_path: Path) -> None:
+    done = slipway("bench", "train", *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert line in done.stderr and done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_ranks_are_shown_by_stage() -> None:
+    layout = ["parallelism.pipeline_model_parallel_size=2", "resources.devices_per_node=32"]
+    plan = make_plan(compose([*train.DEFAULTS, *layout, "training.global_batch_size=32"]))
+    seconds = [dict.fromkeys(KINDS, 1.0) | {"waiting": 5.0 * of_one.pp} for of_one in plan.ranks]
+    first, second = train.table(plan, {"breakdowns": seconds})
+    assert (first["rank"], first["stage"]) == ("mean of 16 in stage 0", 0)
+    assert (first["waiting"], second["waiting"]) == (0.0, 0.5)

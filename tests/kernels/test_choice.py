@@ -1,0 +1,88 @@
+"""One table, one pure function: which backend computes what, and why."""
+
+import pytest
+
+from slipway.config.compose import compose
+from slipway.errors import UserError
+from slipway.kernels.choice import TABLE, choose, in_words, resolved
+from slipway.kernels.probe import Machine, Package
+
+MISSING = Package("x", trouble="not installed")
+HERE = Package("x", "1.0")
+NGC = Machine(True, (9, 0), HERE, HERE, HERE)
+PLAIN = Machine(True, (9, 0), MISSING, MISSING, MISSING)
+APEX = Machine(True, (8, 0), MISSING, HERE, HERE)
+CPU = Machine(False, None, *[Package("", trouble="needs a GPU")] * 3)
+
+
+def backends(machine: Machine, *overrides: str) -> dict[str, str]:
+    return {choice.operator: choice.backend for choice in choose(compose(list(overrides)), machine)}
+
+
+def test_auto_takes_the_best_of_each_machine() -> None:
+    same = {"cross_entropy": "torch"}
+    assert backends(NGC) == {
+        **dict.fromkeys(["norm", "attention", "linear", "rotary", "optimizer", "moe"], "te"),
+        "grad_accumulation": "apex",
+        **same,
+    }
+    assert backends(PLAIN) == {**dict.fromkeys(TABLE, "torch"), "moe": "unfused"}
+    assert backends(CPU) == {**dict.fromkeys(TABLE, "torch"), "linear": "unfused", "moe": "unfused"}
+    assert backends(APEX)["norm"] == "apex"
+    assert backends(APEX)["optimizer"] == "apex"
+
+
+def test_apex_has_no_rms_norm_here() -> None:
+    assert backends(APEX, "model.normalization=RMSNorm")["norm"] == "torch"
+
+
+def test_a_backend_for_all_and_one_for_an_operator() -> None:
+    assert backends(NGC, "kernels=torch") == {**dict.fromkeys(TABLE, "torch"), "moe": "unfused"}
+    assert backends(NGC, "kernels=torch", "kernels.attention=te")["attention"] == "te"
+    assert backends(NGC, "kernels.cross_entropy=unfused")["cross_entropy"] == "unfused"
+
+
+def test_why() -> None:
+    why = {choice.operator: choice.why for choice in choose(compose(["kernels=apex"]), APEX)}
+    assert why["norm"] == "kernels=apex"
+    assert why["attention"] == "kernels=apex, but apex has none"
+    why = {choice.operator: choice.why for choice in choose(compose([]), PLAIN)}
+    assert why["norm"] == "the best here; te: not installed; apex: not installed"
+    assert why["cross_entropy"] == "the best there is"
+    lines = in_words(choose(compose([]), PLAIN))
+    assert "norm, optimizer: torch (the best here; te: not installed; apex: not installed)" in lines
+
+
+@pytest.mark.parametrize(
+    ("machine", "overrides", "text"),
+    [
+        (
+            PLAIN,
+            ["kernels=te"],
+            "kernels.backend: te cannot be used: not installed; allowed here: auto, torch",
+        ),
+        (
+            PLAIN,
+            ["kernels.norm=apex"],
+            "kernels.norm: apex cannot be used: not installed; allowed here: torch",
+        ),
+        (CPU, ["kernels.linear=torch"], "kernels.linear: torch cannot be used: compiled on GPUs only"),
+        (CPU, ["training.fp8=hybrid"], "training.fp8: hybrid needs Transformer Engine's linear layers"),
+        (NGC, ["training.fp8=e4m3", "kernels.linear=torch"], "kernels.linear is torch; allowed: null"),
+        (
+            Machine(True, (8, 0), HERE, HERE, HERE),
+            ["training.fp8=e4m3"],
+            "needs a GPU of compute capability 8.9 or more, here: 8.0",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused(machine: Machine, overrides: list[str], text: str) -> None:
+    with pytest.raises(UserError) as error:
+        choose(compose(overrides), machine)
+    assert text in str(error.value)
+
+
+def test_every_operator_is_named_in_what_is_trained() -> None:
+    config = compose([])
+    kernels = resolved(config, choose(config, CPU)).kernels
+    assert {name: getattr(kernels, name) for name in TABLE} == backends(CPU)

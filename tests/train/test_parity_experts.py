@@ -1,0 +1,52 @@
+"""Mixtures of experts: every layout trains the same model as one rank, to rounding.
+
+With the load-balancing loss where ranks do not share a sequence; without it where they do: Megatron-core
+averages it over what each rank sees.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from training import layout, training_lines
+
+pytestmark = pytest.mark.slow  # `make test-py312` runs it in CI
+
+STEPS = 12
+LOSS = 1e-5  # relative, fp32
+GRADIENT_NORM = 1e-4  # relative
+
+EXPERTS = ["model.num_moe_experts=4", "model.moe_router_topk=2", "model.add_bias_linear=false"]
+PLAIN = "model.moe_aux_loss_coeff=0"
+LAYOUTS = {
+    "ep2": layout(ranks=2, ep=2),
+    "ep4_distopt": layout(ranks=4, ep=4, distopt=True),
+    "ep2_dp4": layout(ranks=4, ep=2),
+    "pp2_ep2": layout(ranks=4, pp=2, ep=2),
+    "tp2_ep2": [PLAIN, *layout(ranks=4, tp=2, sp=True, ep=2)],
+    "cp2_ep2": [PLAIN, *layout(ranks=4, cp=2, ep=2)],
+    "tp2_pp2_ep2_distopt": [PLAIN, *layout(ranks=8, tp=2, pp=2, sp=True, ep=2, distopt=True)],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(train_many, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict]]:
+    """Training lines of one rank, with and without the load-balancing loss, and of every layout."""
+    folder = tmp_path_factory.mktemp("experts")
+    jobs = {"one": layout(ranks=1), "one_plain": [PLAIN, *layout(ranks=1)], **LAYOUTS}
+    steps = f"training.steps={STEPS}"
+    codes = train_many(
+        [[f"run.dir={folder / name}", steps, *EXPERTS, *of_one] for name, of_one in jobs.items()]
+    )
+    assert codes == [0] * len(jobs), dict(zip(jobs, codes, strict=True))
+    return {name: training_lines(Path(folder / name)) for name in jobs}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layout_trains_the_same_experts(runs: dict[str, list[dict]], name: str) -> None:
+    expected, got = runs["one_plain" if PLAIN in LAYOUTS[name] else "one"], runs[name]
+    assert [line["step"] for line in got] == list(range(1, STEPS + 1))
+    for one, other in zip(expected, got, strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=LOSS), f"loss of step {one['step']}"
+        assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=GRADIENT_NORM), f"step {one['step']}"
