@@ -7,7 +7,7 @@ DEMO      ?= runs/demo
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-py312 test-wheel check format lock wheel clean
+.PHONY: help setup demo test test-faults test-all test-py312 test-wheel check format lock wheel clean
 
 help:
 	@echo "Slipway: one run description for training foundation models."
@@ -15,6 +15,7 @@ help:
 	@echo "Start here"
 	@echo "  make demo        train a small GPT on 8 ranks (TP2 x PP2 x DP2) on this machine: 3 minutes"
 	@echo "  make test        the tests of every day: below 15 minutes on 2 cores"
+	@echo "  make test-faults kill, hang, damage and starve real trainings: below 15 minutes on 2 cores"
 	@echo
 	@echo "Then, by hand"
 	@echo "  make setup       only the virtual environment .venv; afterwards: . .venv/bin/activate"
@@ -46,13 +47,16 @@ demo: setup
 	.venv/bin/slipway report experiment=demo run.dir="$(DEMO)"
 
 test: setup
-	.venv/bin/python -m pytest --strict-config -m "not slow"
+	.venv/bin/python -m pytest --strict-config -m "not slow and not faults"
+
+test-faults: setup
+	.venv/bin/python -m pytest --strict-config -m faults --durations 10
 
 test-all: setup
 	.venv/bin/python -m pytest --strict-config
 
 test-py312: .venv312/.installed
-	.venv312/bin/python -m pytest --strict-config tests/train/test_parity.py
+	.venv312/bin/python -m pytest --strict-config tests/train/test_parity.py tests/train/test_parity_experts.py
 
 check: setup
 	.venv/bin/ruff format --check .

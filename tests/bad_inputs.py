@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.config.compose import compose
+from slipway.data.ledger import DataLedger
 from slipway.train import checkpoint_manifest
 
 
@@ -166,6 +167,26 @@ LAYOUT = [
         ("expert_model_parallel_size", "2", "num_moe_experts"),
     ),
     BadInput(
+        "experts with biases",
+        "plan model.num_moe_experts=4",
+        ("model.add_bias_linear", "true", "allowed: false"),
+    ),
+    BadInput(
+        "best without validation at checkpoints",
+        "plan checkpoint.keep_best=1 checkpoint.interval=50 validation.interval=100",
+        ("checkpoint.keep_best", "checkpoint.interval 50", "validation.interval 100"),
+    ),
+    BadInput(
+        "a kernel that is not here",
+        "train kernels.attention=te",
+        ("kernels.attention", "te cannot be used", "allowed here: torch"),
+    ),
+    BadInput(
+        "fp8 without a GPU",
+        "train training.fp8=hybrid",
+        ("training.fp8", "Transformer Engine", "allowed: null"),
+    ),
+    BadInput(
         "experts by expert parallel",
         "plan model=mixtral_8x7b resources.devices_per_node=3 parallelism.expert_model_parallel_size=3 "
         "training.global_batch_size=12",
@@ -186,6 +207,29 @@ LAYOUT = [
         "plan parallelism.overlap_param_gather=true parallelism.use_distributed_optimizer=true",
         ("overlap_param_gather", "overlap_grad_reduce=true"),
     ),
+    BadInput(
+        "no layout for so many devices",
+        "plan resources.elastic=true resources.devices_per_node=7",
+        ("resources:", "all 7 devices", "global_batch_size 16", "4 and 8 devices would work"),
+    ),
+    BadInput(
+        "no layout for the devices to train on",
+        "train resources.elastic=true resources.devices_per_node=5 model.num_attention_heads=8",
+        ("all 5 devices", "attention heads 8 is not divisible", "4 and 8 devices would work"),
+    ),
+    BadInput(
+        "elastic, and wrong in any layout",
+        "plan resources.elastic=true resources.devices_per_node=4 parallelism.tensor_model_parallel_size=3 "
+        "model.hidden_size=100",
+        ("model.hidden_size", "100", "num_attention_heads 8"),
+    ),
+    BadInput(
+        "elastic, more nodes than the site has",
+        "plan resources.elastic=true cluster=juwels_booster resources.nodes=1000 "
+        "resources.devices_per_node=4",
+        ("resources.nodes", "1000", "936"),
+    ),
+    BadInput("elastic, neither yes nor no", "plan resources.elastic=maybe", ("resources.elastic", "maybe")),
     BadInput(
         "more nodes than the site has",
         "plan cluster=juwels_booster resources.nodes=1000",
@@ -251,6 +295,11 @@ SCHEDULE_AND_DATA = [
         ("data.tokenizer.vocab_size", "10000", "model.vocab_size 8192"),
     ),
     BadInput(
+        "a blend of nothing",
+        "plan data.sources.stdlib.weight=0",
+        ("data.sources", "stdlib is 0", "above 0"),
+    ),
+    BadInput(
         "bytes in a smaller embedding",
         "plan data=bytes model.vocab_size=256",
         ("model.vocab_size", "256", "257"),
@@ -268,7 +317,8 @@ def _checkpoint(**changes: object) -> Callable[[Path], None]:
         model = config.model.model_dump(mode="json") | changes.pop("model", {})  # type: ignore[operator]
         info = {
             "step": 10,
-            "consumed_samples": 160,
+            "updates": 10,
+            "data": DataLedger.begin(1234, {"stdlib": 1}, {}).advance(160).model_dump(),
             "world_size": 1,
             "parallelism": config.parallelism.model_dump(mode="json"),
             "precision": "fp32",

@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 from slipway.config.compose import compose
+from slipway.data.ledger import DataLedger
 from slipway.train import checkpoint_store as store
 
 
@@ -17,7 +18,8 @@ def make_checkpoint(run_dir: Path, step: int, shards: int = 2, size: int = 300) 
         (temporary / f"__{rank}_0.distcp").write_bytes(content)
     info = store.CheckpointInfo(
         step=step,
-        consumed_samples=step * config.training.global_batch_size,
+        updates=step,
+        data=DataLedger.begin(0, {"a": 1}, {}).advance(step * config.training.global_batch_size),
         world_size=1,
         parallelism=config.parallelism,
         precision=config.training.precision,

@@ -34,7 +34,16 @@ def query(program: Path, line: str) -> list[str]:
 
 
 def test_the_program_answers(program: Path) -> None:
-    assert query(program, "slipway ") == ["data", "plan", "train", "checkpoint", "report", "runs", "bench"]
+    assert query(program, "slipway ") == [
+        "data",
+        "plan",
+        "kernels",
+        "train",
+        "checkpoint",
+        "report",
+        "runs",
+        "bench",
+    ]
     assert query(program, "slipway train model=llama3_8") == ["model=llama3_8b"]
     assert query(program, "slipway plan model=gpt3_125m --json parallelism.tens") == [
         "parallelism.tensor_model_parallel_size="

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from slipway import __version__, usage
-from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError
+from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"slipway: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except Fault as error:
+        print(f"slipway: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_FAULT
     except SystemExit as leaving:  # argparse and Hydra leave so, having said why
         return leaving.code if isinstance(leaving.code, int) else EXIT_DONE
     except KeyboardInterrupt:
@@ -110,6 +113,8 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
     if verb == "plan":
         add("--json", action="store_true")
         add("--ranks", type=_rank_count, default=32)
+    if verb == "kernels":
+        add("--json", action="store_true")
     if verb == "checkpoint":
         add("action", choices=("list", "verify", "show"))
         add("--step", type=int)

@@ -8,11 +8,12 @@ from slipway.errors import EXIT_DONE
 
 OPTIONS = {
     "plan": ("--json", "--ranks"),
+    "kernels": ("--json",),
     "train": ("--plan", "--dry-run"),
     "checkpoint": ("--step", "--json"),
 }
 ACTIONS = {"checkpoint": ("list", "verify", "show")}
-RUNS_WORDS = ("show", "--dir", "--json")
+RUNS_WORDS = ("show", "sync", "--dir", "--json", "--dry-run")
 HYDRA_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--config-dir", "--help")
 
 
@@ -41,7 +42,7 @@ def own_choices(line: str) -> list[str] | None:
     if before[0] == "bench":
         return []
     if before[0] == "runs":  # takes no configuration; what is shown has a name of its own
-        choices = RUNS_WORDS if len(before) == 1 else RUNS_WORDS[1:]
+        choices = RUNS_WORDS if len(before) == 1 else RUNS_WORDS[2:]
         return [choice for choice in choices if choice.startswith(word)]
     actions = ACTIONS.get(before[0], ())
     if actions and len(before) == 1 and not word.startswith("-"):

@@ -1,8 +1,12 @@
-"""The one error type that is a user's to mend: printed as one line, exit code 2."""
+"""Errors that are printed as one line, and the exit codes."""
 
 
 class UserError(ValueError):
-    """What is wrong, where, what is allowed. Raised before anything is written."""
+    """A user's to mend: what is wrong, where, what is allowed. Raised before anything is written. Exit code 2."""
+
+
+class Fault(RuntimeError):
+    """What ended a run that had begun, in words that need no traceback. Exit code 1."""
 
 
 EXIT_DONE = 0

@@ -5,6 +5,7 @@ from pathlib import Path
 VERBS = {
     "data": "turn text into token files that training reads",
     "plan": "show what follows from a configuration: ranks, memory, FLOP, time; needs no GPU",
+    "kernels": "which backend computes what on this machine: Transformer Engine, apex, torch; and why",
     "train": "train, validate, write checkpoints and metrics; run again, it continues",
     "checkpoint": "list, verify or show the checkpoints of a run",
     "report": "the loss curve and the figures of a run",
@@ -46,6 +47,9 @@ _OPTIONS = {
   --json            print the plan as JSON, as it is kept in plan.json
   --ranks N|all     rows of the table of ranks (default 32, the middle left out)
 """,
+    "kernels": """\
+  --json            print JSON
+""",
     "train": """\
   --dry-run         check and show the plan; train nothing, write nothing
   --plan FILE       train what a plan.json says; no configuration is composed
@@ -76,6 +80,9 @@ _EXAMPLES = {
   slipway plan model=llama3_8b cluster=juwels_booster resources.nodes=8 resources.devices_per_node=4 \\
       parallelism=tp4_pp2 training.precision=bf16
   slipway plan experiment=demo --json""",
+    "kernels": """\
+  slipway kernels cluster=juwels_booster model=llama3_8b    on a node with its GPUs
+  slipway kernels kernels.attention=torch --json""",
     "train": """\
   slipway train experiment=demo
   slipway train model=demo resources.devices_per_node=4 parallelism.tensor_model_parallel_size=2 \\

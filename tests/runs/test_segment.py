@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slipway.config.compose import compose
-from slipway.errors import UserError
+from slipway.errors import Fault, UserError
 from slipway.plan import Plan, make_plan
 from slipway.runs import holder as holder_file
 from slipway.runs.holder import Holder
@@ -57,7 +57,8 @@ def trainer(
         (3, 75, "wall time", ("wall time", None, 75)),
         (3, 1, "", ("failed", None, 1)),
         (3, 2, "", ("user error", None, 2)),
-        (0, UserError, "", ("user error", None, 2)),
+        (0, UserError, "", ("user error", "no more", 2)),
+        (3, Fault, "", ("failed", "no more", 1)),
         (3, KeyboardInterrupt, "", ("interrupted", None, 130)),
         (3, RuntimeError, "", ("failed", None, 1)),
     ],

@@ -208,11 +208,17 @@ def test_retention_removes_what_the_run_has_gone_back_behind(run_dir: Path) -> N
     every=st.none() | st.integers(1, 50),
 )
 def test_the_newest_is_always_kept(steps: set[int], last: int | None, every: int | None) -> None:
-    keeps = store.to_keep(list(steps), Checkpoint(interval=1, keep_last=last, keep_every=every))
+    keeps = store.to_keep(list(steps), Checkpoint(interval=1, keep_last=last, keep_every=every), {})
     assert max(steps) in keeps <= steps
     assert len(keeps) >= min(len(steps), last or len(steps))
     if every:
         assert {step for step in steps if step % every == 0} <= keeps
+
+
+def test_the_best_are_kept() -> None:
+    losses = {2: 5.0, 4: 3.0, 6: 4.0, 8: 3.5}
+    settings = Checkpoint(interval=2, keep_last=1, keep_best=2)
+    assert store.to_keep([2, 4, 6, 8, 10], settings, losses) == {4, 8, 10}
 
 
 def test_a_half_removed_checkpoint_is_never_taken_for_one(run_dir: Path, monkeypatch) -> None:

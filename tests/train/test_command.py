@@ -107,6 +107,7 @@ def test_a_launcher_with_another_number_of_ranks(job: list[str], tmp_path: Path)
     done = slipway("train", *job, *layout(ranks=4), cwd=tmp_path, env=environment)
     assert done.returncode == 2
     assert "nodes 1 x devices_per_node 4 = 4, but the launcher started 8 ranks" in done.stderr
+    assert "resources.elastic=true" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

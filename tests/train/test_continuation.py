@@ -15,7 +15,19 @@ FIRST = {
     "3d": layout(ranks=8, tp=2, pp=2, sp=True, distopt=True),
     "one": layout(ranks=1),
     "bf16": layout(ranks=4, tp=2, sp=True, distopt=True, precision="bf16"),
+    "dropout": [*layout(ranks=4, tp=2, sp=True), "model.hidden_dropout=0.1", "model.attention_dropout=0.1"],
 }
+# at this rate the loss rises
+BEST = [
+    "optimizer.lr=0.5",
+    "optimizer.min_lr=0.5",
+    "validation.interval=4",
+    "validation.steps=1",
+    "checkpoint.interval=4",
+    "checkpoint.keep_last=1",
+    "checkpoint.keep_best=1",
+    "data.split=[0.6,0.4,0.0]",
+]
 OTHERS = {
     ("3d", "one"): layout(ranks=1),
     ("3d", "dp8_distopt"): layout(ranks=8, distopt=True),
@@ -36,7 +48,8 @@ def folder(train_many, tmp_path_factory: pytest.TempPathFactory) -> Path:
     stop = f"training.stop_after_step={HALF}"
     halves = [job(f"{name}-half", settings, stop) for name, settings in FIRST.items()]
     wholes = [job(f"{name}-whole", settings) for name, settings in FIRST.items()]
-    assert set(train_many(halves + wholes)) == {0}
+    best = job("best", FIRST["one"], *BEST)
+    assert set(train_many([*halves, *wholes, best])) == {0}
     continued = []
     for name, settings in FIRST.items():
         shutil.copytree(root / f"{name}-half", root / f"{name}-same")
@@ -73,7 +86,11 @@ def test_a_checkpoint_says_what_it_is_and_no_temporary_folder_stays(folder: Path
     checkpoints = folder / "3d-whole" / "checkpoints"
     assert sorted(path.name for path in checkpoints.iterdir()) == ["latest", f"step-{STEPS:08d}"]
     info = json.loads((checkpoints / f"step-{STEPS:08d}" / "slipway.json").read_text())
-    assert (info["step"], info["consumed_samples"], info["world_size"]) == (STEPS, STEPS * 8, 8)
+    assert (info["step"], sum(info["data"]["phases"][0]["consumed"].values()), info["world_size"]) == (
+        STEPS,
+        STEPS * 8,
+        8,
+    )
 
 
 def test_an_interrupted_save_is_never_loaded(folder: Path, train_many) -> None:
@@ -100,3 +117,13 @@ def test_a_finished_run_has_nothing_left_to_do(folder: Path, train_many) -> None
     job = [f"run.dir={folder / 'one-whole'}", f"training.steps={STEPS}", *FIRST["one"]]
     assert train_many([job]) == [0]
     assert (folder / "one-whole" / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_best_checkpoint_is_kept(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "best" / "metrics.jsonl").read_text().splitlines()]
+    losses = {line["step"]: line["loss"] for line in lines if line["kind"] == "validation"}
+    best = min(range(4, STEPS + 1, 4), key=losses.__getitem__)
+    assert best != STEPS
+    kept = sorted((folder / "best" / "checkpoints").glob("step-*"))
+    assert [path.name for path in kept] == [f"step-{best:08d}", f"step-{STEPS:08d}"]
+    assert json.loads((kept[0] / "slipway.json").read_text())["validation_loss"] == losses[best]

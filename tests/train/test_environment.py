@@ -52,3 +52,28 @@ def test_address_missing() -> None:
 def test_not_a_number() -> None:
     with pytest.raises(UserError, match="WORLD_SIZE: 'eight' is not a whole number"):
         started_rank(TORCHRUN | {"WORLD_SIZE": "eight"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "machines"),
+    [
+        (TORCHRUN | {"LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "4"}, (4, 2)),
+        (TORCHRUN | {"LOCAL_WORLD_SIZE": "8"}, (1, 8)),
+        (TORCHRUN, (2, 4)),  # a pod: as the configuration says
+        (TORCHRUN | {"WORLD_SIZE": "6"}, (3, 2)),
+        (SRUN | {"SLURM_STEP_TASKS_PER_NODE": "2(x4)"}, (4, 2)),
+        (SRUN | {"SLURM_STEP_TASKS_PER_NODE": "8"}, (1, 8)),
+        (SRUN, (2, 4)),
+    ],
+)
+def test_machines_that_the_launcher_started(environment: dict[str, str], machines: tuple[int, int]) -> None:
+    place = started_rank(environment)
+    assert place is not None and place.machines(devices_per_node=4) == machines
+
+
+def test_machines_with_different_numbers_of_ranks_are_the_same_in_every_rank() -> None:
+    for local in ("6", "2"):  # 6 + 2 = 8
+        place = started_rank(TORCHRUN | {"LOCAL_WORLD_SIZE": local, "GROUP_WORLD_SIZE": "2"})
+        assert place is not None and place.machines(devices_per_node=4) == (2, 4)
+    place = started_rank(SRUN | {"SLURM_STEP_TASKS_PER_NODE": "3(x2),2"})
+    assert place is not None and place.machines(devices_per_node=4) == (8, 1)

@@ -27,6 +27,8 @@ LAYOUTS = {
     "recompute_full": layout(ranks=2, tp=2, sp=True, recompute="full"),
     "recompute_selective_interleaved": layout(ranks=4, pp=2, vpp=2, recompute="selective"),
     "cp2": layout(ranks=2, cp=2),
+    "cp4": layout(ranks=4, cp=4),
+    "tp2_pp2_cp2": layout(ranks=8, tp=2, pp=2, cp=2, sp=True),
     "tp2_pp2_dp2_sp_distopt": layout(ranks=8, tp=2, pp=2, sp=True, distopt=True),
     "tp2_pp2_interleaved_dp2_sp_distopt": layout(ranks=8, tp=2, pp=2, vpp=2, sp=True, distopt=True),
     "tp2_cp2_dp2_distopt_full": layout(ranks=8, tp=2, cp=2, sp=True, distopt=True, recompute="full"),

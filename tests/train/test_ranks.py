@@ -13,7 +13,7 @@ import pytest
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
-from slipway.errors import UserError
+from slipway.errors import Fault, UserError
 from slipway.train.ranks import run_local
 
 def body(place):
@@ -22,7 +22,11 @@ def body(place):
     FAILURE
     return 0
 
-sys.exit(run_local(4, Path(sys.argv[1]) / "logs", body))
+try:
+    sys.exit(run_local(4, Path(sys.argv[1]) / "logs", body))
+except (Fault, UserError) as error:
+    print(f"slipway: {error}", file=sys.stderr)
+    sys.exit(2 if isinstance(error, UserError) else 1)
 """
 
 

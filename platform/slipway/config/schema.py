@@ -57,6 +57,11 @@ class Resources(Section):
 
     nodes: PositiveInt = Field(default=1, description="Machines.")
     devices_per_node: PositiveInt = Field(default=1, description="Ranks per node, one per device.")
+    elastic: bool = Field(
+        default=False,
+        description="Take parallelism.* as a wish and fit it to the devices that are there (under a launcher: the "
+        "ranks it started), data-parallel size first; the global batch stays.",
+    )
 
 
 class Training(Section):
@@ -74,6 +79,14 @@ class Training(Section):
         default=1234, description="Of the initial weights, the data order and dropout."
     )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="Of parameters and activations.")
+    fp8: Literal["hybrid", "e4m3"] | None = Field(
+        default=None,
+        description="Matrix products in FP8, by Transformer Engine on GPUs from compute capability 8.9 on. e4m3: "
+        "everywhere; hybrid: e5m2 for gradients.",
+    )
+    fp8_recipe: Literal["delayed", "tensorwise", "blockwise", "mxfp8"] = Field(
+        default="delayed", description="How FP8 scales are found."
+    )
     recompute: Literal["none", "selective", "full"] = Field(
         default="none",
         description="Activations computed again in the backward pass: of core attention, or of whole layers.",
@@ -99,6 +112,87 @@ class Checkpoint(Section):
     keep_every: PositiveInt | None = Field(
         default=None,
         description="Steps: checkpoints of a multiple stay for good, besides keep_last; null: none.",
+    )
+    keep_best: NonNegativeInt = Field(
+        default=0,
+        description="Checkpoints with the lowest validation loss, measured at their own step, that stay; 0: none.",
+    )
+    async_save: bool = Field(
+        default=True, description="Training goes on while a copy in host memory is written."
+    )
+    timeout_minutes: PositiveFloat = Field(
+        default=30.0, description="A save that takes longer ends the run; earlier checkpoints stay."
+    )
+
+
+class Watch(Section):
+    """What tells a rank that hangs or lags."""
+
+    hang_timeout_minutes: PositiveFloat | None = Field(
+        default=10.0,
+        description="Without progress for so long a rank ends the run: every rank's stack is written into "
+        "run.dir/hangs and the first suspect is named; null: never.",
+    )
+    straggler_interval: NonNegativeInt = Field(
+        default=100, description="Steps between comparisons of the ranks' own times; 0: none."
+    )
+    straggler_ratio: float = Field(
+        default=1.5, gt=1.0, description="A rank this many times slower than its peers is reported."
+    )
+
+
+class Guard(Section):
+    """What all ranks do together when the loss or the gradient goes wrong."""
+
+    on_nonfinite: Literal["stop", "skip", "rollback"] = Field(
+        default="stop",
+        description="NaN or Inf in the loss or the gradient. stop: end without an update; skip: no update from "
+        "this batch; rollback: go back to the last good checkpoint and leave the offending data out.",
+    )
+    on_spike: Literal["ignore", "stop", "skip", "rollback"] = Field(
+        default="ignore", description="A loss far above the recent ones: the same, or ignore."
+    )
+    spike_deviations: PositiveFloat = Field(
+        default=10.0,
+        description="A spike lies this many standard deviations (1.4826 x median absolute deviation) above the "
+        "recent losses' median.",
+    )
+    spike_window: int = Field(
+        default=64, ge=8, description="Losses that are recent; judged once there are so many."
+    )
+    rollback_batches: PositiveInt = Field(
+        default=1, description="Batches left out after going back; the offending one is the last of them."
+    )
+    limit: PositiveInt = Field(
+        default=10, description="Skips or rollbacks within spike_window steps before the run stops."
+    )
+
+
+class Kernels(Section):
+    """Which backend computes what. null: the backend above, or another where it cannot."""
+
+    backend: Literal["auto", "te", "apex", "torch"] = Field(
+        default="auto", description="auto: the best that this machine has, operator by operator."
+    )
+    norm: Literal["te", "apex", "torch"] | None = Field(default=None, description="LayerNorm, RMSNorm.")
+    attention: Literal["te", "torch"] | None = Field(
+        default=None, description="Core attention, with context parallelism."
+    )
+    linear: Literal["te", "torch", "unfused"] | None = Field(
+        default=None,
+        description="Linear layers with what follows: bias, GELU or SwiGLU; bias, dropout and residual.",
+    )
+    rotary: Literal["te", "torch"] | None = Field(default=None, description="Rotary position embedding.")
+    cross_entropy: Literal["te", "torch", "unfused"] | None = Field(
+        default=None, description="Vocabulary-parallel; torch: fused with the output layer, chunk by chunk."
+    )
+    grad_accumulation: Literal["apex", "torch"] | None = Field(
+        default=None,
+        description="Weight gradients added to the main gradient by the matrix product, or after it.",
+    )
+    optimizer: Literal["te", "apex", "torch"] | None = Field(default=None, description="AdamW.")
+    moe: Literal["te", "unfused"] | None = Field(
+        default=None, description="Products of the experts: grouped, or one after the other."
     )
 
 
@@ -183,8 +277,8 @@ class Source(Section):
     text_key: str = Field(
         default="text", description="Field (JSON lines) or column (Parquet) that holds the text."
     )
-    weight: PositiveFloat = Field(
-        default=1.0, description="Share of the samples drawn from this source, relative."
+    weight: NonNegativeFloat = Field(
+        default=1.0, description="Share of the samples drawn from this source, relative; 0: none for now."
     )
 
 
@@ -275,6 +369,9 @@ class RunConfig(Section):
     training: Training
     validation: Validation
     checkpoint: Checkpoint
+    watch: Watch
+    guard: Guard
+    kernels: Kernels
     parallelism: Parallelism
     optimizer: Optimizer
     logging: Logging

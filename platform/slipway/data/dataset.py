@@ -1,143 +1,80 @@
-"""Reading prepared data in training, by Megatron-core's GPTDataset and blending builder. Imports torch."""
+"""Samples of prepared data as tensors. Imports torch; no sample depends on how many are read, or by whom.
 
-import hashlib
-import json
-import os
-import uuid
-from collections import OrderedDict
-from collections.abc import Callable
-from importlib.metadata import version
+The tokens of a source's split, one document after the other, are cut into samples of sequence_length + 1 that
+overlap by one token: sample k is tokens [kL, kL + L + 1). Each epoch has an order of its own.
+"""
+
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed
-from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
-from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
+from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.data import manifest
-from slipway.data.manifest import Manifest
-from slipway.data.split import check_split
-
-FIELDS = ("tokens", "labels", "loss_mask", "position_ids")
-
-
-class Samples(torch.utils.data.Dataset):
-    """Samples of FIELDS, each [sequence_length]: tokens and labels int64, loss_mask float32."""
-
-    def __init__(self, dataset: torch.utils.data.Dataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        # of a blend, a sample also says which source it is from
-        sample = self.dataset[index]
-        return {name: sample[name] for name in FIELDS}
+from slipway.data.ledger import Draw
+from slipway.data.permutation import permuted
+from slipway.data.split import samples_per_epoch
+from slipway.data.tokens import Split, Stretch, TokenFile, find_split
 
 
-class TokenizerFacts:
-    """What GPTDataset asks of a tokenizer. Nothing is padded: no token may be taken for padding."""
+class TokenSource:
+    """One split of one source."""
 
-    pad = -1
+    def __init__(self, file: TokenFile, stretch: Stretch, length: int, key: str) -> None:
+        """length: tokens that a sample trains on. key: what names the order of each epoch."""
+        self.file, self.stretch, self.length, self.key = file, stretch, length, key
+        self.size = samples_per_epoch(stretch.count, length)
 
-    def __init__(self, found: Manifest) -> None:
-        self.vocab_size = found.vocab_size
-        self.eod = found.end_of_document_id
-        self.unique_identifiers = OrderedDict(sha256=found.tokenizer.file.sha256)
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Sample `number` of the run, in the order of its epoch: [length + 1] tokens. Raises DataChanged."""
+        epoch, place = divmod(number, self.size)
+        k = permuted(place, self.size, f"{self.key}/{epoch}")
+        return self.file.read(self.stretch.first + k * self.length, self.length + 1)
 
 
-def build_datasets(
-    config: RunConfig, sizes: tuple[int, int, int], is_built_on_rank: Callable[[], bool]
-) -> tuple[Samples | None, Samples | None, Samples | None]:
-    """Training, validation and test samples, at least `sizes` many; None where 0 or not built on this rank.
+class Dataset:
+    """The samples of one split of all sources."""
 
-    A collective: every rank calls it, with the same sizes; process groups exist (with one source, one process
-    also does without). Rank 0 builds the indices, the others read them. Raises UserError when the data is not
-    prepared, or too small for the split.
+    def __init__(self, sources: dict[str, TokenSource], length: int) -> None:
+        self.sources = sources
+        self.loss_mask = torch.ones(length)
+        self.position_ids = torch.arange(length)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Samples of an epoch, by source."""
+        return {name: source.size for name, source in self.sources.items()}
+
+    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+        """Tokens, labels, position_ids (int64) and loss_mask (fp32), each [sequence_length]. Raises DataChanged."""
+        text = torch.from_numpy(self.sources[draw.source][draw.number].astype(np.int64))
+        return {
+            "tokens": text[:-1],
+            "labels": text[1:],
+            "loss_mask": self.loss_mask,
+            "position_ids": self.position_ids,
+        }
+
+    def close(self) -> None:
+        """Close the files."""
+        for source in self.sources.values():
+            source.file.close()
+
+
+def open_dataset(config: RunConfig, split: Split) -> Dataset:
+    """Open a split of all the sources that are drawn.
+
+    Raises UserError where the data is not prepared, and DataChanged where it has changed since it was checked.
     """
-    data = config.data
-    found = manifest.load(data)
-    check_split(data, found, (sizes[0] > 0, sizes[1] > 0, sizes[2] > 0))
-    prefixes = [manifest.prefix(data, name) for name in data.sources]
-    weights = [source.weight for source in data.sources.values()] if len(prefixes) > 1 else None
-    key = _key(config, sizes, found)
-    folder, complete = _agree(lambda: _choose_folder(_cache_folder(config) / key))
-    settings = GPTDatasetConfig(
-        random_seed=config.training.seed,
-        sequence_length=config.training.sequence_length,
-        blend=(prefixes, weights),
-        split=",".join(np.format_float_positional(share) for share in data.split),
-        path_to_cache=str(folder),
-        mmap_bin_files=True,
-        tokenizer=TokenizerFacts(found),  # type: ignore[arg-type]
-        reset_position_ids=False,
-        reset_attention_mask=False,
-        eod_mask_loss=False,
-        create_attention_mask=False,
-    )
-    # An empty split would make it count epochs for ever.
-    assert settings.split_matrix is not None
-    pairs = zip(settings.split_matrix, sizes, strict=True)
-    settings.split_matrix = [share if size > 0 else None for share, size in pairs]  # type: ignore[assignment]
-    built = BlendedMegatronDatasetBuilder(GPTDataset, list(sizes), is_built_on_rank, settings).build()
-    if not complete:
-        _keep(folder, _cache_folder(config) / key)
-    train, valid, test = (None if dataset is None else Samples(dataset) for dataset in built)  # type: ignore[arg-type]
-    return train, valid, test
-
-
-def _key(config: RunConfig, sizes: tuple[int, int, int], found: Manifest) -> str:
-    """Names the indices of one data set, by all that they depend on."""
-    facts = {
-        "sources": [
-            [manifest.prefix(config.data, name), found.sources[name].bin.sha256, source.weight]
-            for name, source in config.data.sources.items()
-        ],
-        "tokenizer": found.tokenizer.file.sha256,
-        "split": config.data.split,
-        "sequence_length": config.training.sequence_length,
-        "seed": config.training.seed,
-        "sizes": sizes,
-        "megatron-core": version("megatron-core"),
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _cache_folder(config: RunConfig) -> Path:
-    """data.dir/cache; in the run's directory where data.dir belongs to someone else."""
-    folder = config.data.dir
-    return (folder if os.access(folder, os.W_OK | os.X_OK) else config.run.dir) / "cache"
-
-
-def _choose_folder(complete: Path) -> tuple[Path, bool]:
-    """Where the indices are or will be built, and whether they are there already."""
-    if complete.is_dir():
-        return complete, True
-    # Built aside, so that what a killed run leaves half-written is never read.
-    return complete.with_name(f"{complete.name}.{uuid.uuid4().hex[:8]}"), False
-
-
-def _agree(choose: Callable[[], tuple[Path, bool]]) -> tuple[Path, bool]:
-    """Rank 0's choice, on every rank."""
-    if not torch.distributed.is_initialized():
-        return choose()
-    chosen = [choose() if torch.distributed.get_rank() == 0 else None]
-    torch.distributed.broadcast_object_list(chosen, src=0)
-    assert chosen[0] is not None
-    return chosen[0]
-
-
-def _keep(folder: Path, complete: Path) -> None:
-    """Give finished indices their name, once every rank has opened them; open files stay valid."""
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        if torch.distributed.get_rank() != 0:
-            return
-    try:
-        os.rename(folder, complete)
-    except OSError:
-        # Another run was first. This run's ranks still read theirs.
-        return
+    found = manifest.load(config.data)
+    sources, length = {}, config.training.sequence_length
+    for name, source in config.data.sources.items():
+        if not source.weight:
+            continue
+        prefix, record = manifest.prefix(config.data, name), found.sources[name]
+        stretch = find_split(prefix, record, config.data.split, split)
+        file = TokenFile(Path(f"{prefix}.bin"), stretch.dtype, record.bin.bytes)
+        key = f"{config.training.seed}/{split}/{name}"
+        sources[name] = TokenSource(file, stretch, length, key)
+    return Dataset(sources, length)

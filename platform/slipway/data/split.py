@@ -22,6 +22,11 @@ def document_counts(documents: int, split: tuple[float, float, float]) -> tuple[
     return counts[0], counts[1], counts[2]
 
 
+def samples_per_epoch(tokens: int, length: int) -> int:
+    """Samples of `length` tokens and one to predict, each beginning where the one before ends, in that many tokens."""
+    return max(0, (tokens - 1) // length)
+
+
 def check_split(data: Data, manifest: Manifest, wanted: tuple[bool, bool, bool]) -> None:
     """Raise UserError unless every source has documents in each of the wanted splits."""
     if sum(data.split) == 0:

@@ -7,6 +7,8 @@ from slipway.models import part
 from slipway.models.counts import Shard
 from slipway.plan.layout import Grid, chunks_in_flight
 
+GIB = 2**30
+
 
 class StageMemory(BaseModel):
     """Bytes on each rank of one pipeline stage (the fullest rank, where they differ)."""
@@ -23,6 +25,12 @@ class StageMemory(BaseModel):
     def total(self) -> int:
         """Bytes of all parts."""
         return self.parameters + self.gradients + self.optimizer_states + self.activations
+
+
+def device_bytes(config: RunConfig) -> int | None:
+    """Memory of one device; None: the cluster profile does not say."""
+    gib = config.cluster.device.memory_gib
+    return None if gib is None else int(gib * GIB)
 
 
 def chunk_shards(config: RunConfig, grid: Grid, stage: int) -> list[Shard]:

@@ -5,15 +5,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway.config.schema import RunConfig
+from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
 from slipway.models import part
-from slipway.plan import rules
+from slipway.plan import elastic, rules
 from slipway.plan.cost import TimeEstimate, estimate
 from slipway.plan.layout import Grid, chunk_layers
-from slipway.plan.memory import StageMemory, chunk_shards, stage_memory
-
-GIB = 2**30
+from slipway.plan.memory import StageMemory, chunk_shards, device_bytes, stage_memory
 
 
 class Frozen(BaseModel):
@@ -49,10 +47,22 @@ class Memory(Frozen):
     fits: bool | None
 
 
+class Wish(Frozen):
+    """What the user asked for before it was fitted to the devices (resources.elastic)."""
+
+    parallelism: Parallelism
+    micro_batch_size: int
+
+
 class Plan(Frozen):
     """Everything that follows from a configuration. Data only: ranks read it, none composes again."""
 
     config: RunConfig
+    """As it is trained: with resources.elastic, the layout that was fitted."""
+    changes: list[str] = []
+    """One line per field that was fitted."""
+    wish: Wish | None = None
+    """Where something was changed: what other devices are fitted to, so that a run that shrank grows again."""
     world_size: int
     model_parallel_size: int
     """tensor x pipeline x context."""
@@ -102,6 +112,9 @@ class Plan(Frozen):
 
 def make_plan(config: RunConfig) -> Plan:
     """The plan of a configuration; UserError, with the arithmetic, where its sections disagree."""
+    wished, changes = config, []
+    if config.resources.elastic:
+        config, changes = elastic.fit(config)
     rules.check(config)
     world, microbatches = rules.world_size(config), rules.num_microbatches(config)
     grid = Grid.of(config.parallelism, world)
@@ -112,6 +125,8 @@ def make_plan(config: RunConfig) -> Plan:
     batch, steps = config.training.global_batch_size, config.training.steps
     return Plan(
         config=config,
+        changes=changes,
+        wish=_wish(wished) if changes else None,
         world_size=world,
         model_parallel_size=grid.tp * grid.cp * grid.pp,
         data_parallel_size=grid.dp,
@@ -130,11 +145,24 @@ def make_plan(config: RunConfig) -> Plan:
     )
 
 
+def replan(plan: Plan, nodes: int, devices_per_node: int) -> Plan:
+    """The plan of the same run (and the same wish) on other machines; for resources.elastic."""
+    config = elastic.on_machines(plan.config, nodes, devices_per_node)
+    if plan.wish:
+        micro_batch = {"micro_batch_size": plan.wish.micro_batch_size}
+        training = config.training.model_copy(update=micro_batch)
+        config = config.model_copy(update={"parallelism": plan.wish.parallelism, "training": training})
+    return make_plan(config)
+
+
+def _wish(config: RunConfig) -> Wish:
+    return Wish(parallelism=config.parallelism, micro_batch_size=config.training.micro_batch_size)
+
+
 def _memory(config: RunConfig, grid: Grid, microbatches: int) -> Memory:
     stages = [stage_memory(config, grid, stage, microbatches) for stage in range(grid.pp)]
     largest = max(stage.total for stage in stages)
-    gib = config.cluster.device.memory_gib
-    device = None if gib is None else int(gib * GIB)
+    device = device_bytes(config)
     return Memory(
         stages=stages, largest=largest, device=device, fits=None if device is None else largest <= device
     )

@@ -7,14 +7,20 @@ from slipway.models import part
 
 def check(config: RunConfig) -> None:
     """Raise UserError for the first rule a configuration breaks."""
-    _check_resources(config)
-    _check_world(config)
-    _check_batch(config)
-    _check_pipeline(config)
+    check_resources(config)
+    check_layout(config)
     _check_overlap(config)
     _check_schedule(config)
     _check_steps(config)
+    _check_best(config)
     _check_data(config)
+
+
+def check_layout(config: RunConfig) -> None:
+    """The rules that depend on the layout: raise UserError for the first one broken."""
+    _check_world(config)
+    _check_batch(config)
+    _check_pipeline(config)
     part(config.model.family, "rules").check(config)
 
 
@@ -28,7 +34,8 @@ def _world(config: RunConfig) -> str:
     return f"world size {world_size(config)} = {resources.nodes} nodes x {resources.devices_per_node} devices"
 
 
-def _check_resources(config: RunConfig) -> None:
+def check_resources(config: RunConfig) -> None:
+    """Raise UserError where the cluster has fewer machines or devices."""
     cluster, resources = config.cluster, config.resources
     for name in ("nodes", "devices_per_node"):
         wanted, there = getattr(resources, name), getattr(cluster, name)
@@ -144,6 +151,19 @@ def _check_steps(config: RunConfig) -> None:
     stop, steps = config.training.stop_after_step, config.training.steps
     if stop is not None and stop > steps:
         raise UserError(f"training.stop_after_step: {stop} is more than training.steps {steps}")
+
+
+def _check_best(config: RunConfig) -> None:
+    """Only a checkpoint with a validation at its own step can be called the best."""
+    saves, validations = config.checkpoint.interval, config.validation.interval
+    if config.checkpoint.keep_best and (
+        not config.validation.steps or not validations or not saves or saves % validations
+    ):
+        raise UserError(
+            f"checkpoint.keep_best: {config.checkpoint.keep_best} needs a validation at each checkpoint, got "
+            f"checkpoint.interval {saves}, validation.interval {validations}, validation.steps "
+            f"{config.validation.steps}; allowed: checkpoint.interval a multiple of validation.interval"
+        )
 
 
 def _check_data(config: RunConfig) -> None:

@@ -8,8 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from slipway.plan.memory import StageMemory
-from slipway.plan.plan import GIB, Plan, RankPlan
+from slipway.plan.memory import GIB, StageMemory
+from slipway.plan.plan import Plan, RankPlan
 
 T = TypeVar("T")
 
@@ -102,6 +102,7 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
             f"{resources.devices_per_node}), cluster {config.cluster.name}",
         ),
         ("layout", ", ".join(sizes + switches) or "one rank"),
+        *([("changed", "\n".join(plan.changes))] if plan.changes else []),
         (
             "batch",
             f"{training.global_batch_size} samples = {replicas} replicas x {microbatches} microbatches x "

@@ -1,4 +1,4 @@
-"""`slipway runs`: the runs below a folder; `slipway runs show NAME|DIR`: the segments of one."""
+"""`slipway runs`: the runs below a folder; `show NAME|DIR`: the segments of one; `sync NAME|DIR`: wandb's data."""
 
 import argparse
 import json
@@ -17,9 +17,15 @@ slipway runs: what became of each run, from its ledger; needs no torch
 
 usage: slipway runs [--dir DIR] [--json]               the runs below DIR (default: runs)
        slipway runs show NAME|DIR [--dir DIR] [--json]  one run: its segments, its progress, why each ended
+       slipway runs sync NAME|DIR [--dir DIR] [--dry-run]
+                                                      upload what wandb kept offline; needs a network and a key
 
   --dir DIR   where to look for runs
+  --dry-run   print the commands that would upload, do nothing
   --json      for programs; times in Unix seconds"""
+
+
+ACTIONS = ("show", "sync")
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -36,15 +42,27 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("words", nargs="*")
     parser.add_argument("--dir", type=Path, default=Path("runs"))
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--dry-run", action="store_true")
     options = parser.parse_intermixed_args(list(argv))
     words: list[str] = options.words
+    action = words[0] if words else "list"
+    if words and action not in ACTIONS:
+        raise UserError(f"runs {action}: no such action{nearest(action, ACTIONS)}")
+    if options.dry_run and action != "sync":
+        raise UserError("runs --dry-run: only `runs sync` takes it")
+    if options.json and action == "sync":
+        raise UserError("runs sync: takes no --json")
     if not words:
         return _list(options.dir, options.json)
-    if words[0] != "show":
-        raise UserError(f"runs {words[0]}: no such action{nearest(words[0], ['show'])}")
     if len(words) != 2:
-        raise UserError(f"runs show: got {len(words) - 1} names; allowed: one NAME or DIR")
-    return _show(words[1], options.dir, options.json)
+        raise UserError(f"runs {action}: got {len(words) - 1} names; allowed: one NAME or DIR")
+    path = _find_one(words[1], options.dir, action)
+    if action == "show":
+        return _show(path, options.json)
+
+    from slipway.runs.sync import sync
+
+    return sync(look(path, time.time()), options.dry_run)
 
 
 def _list(folder: Path, as_json: bool) -> int:
@@ -70,8 +88,8 @@ def _list(folder: Path, as_json: bool) -> int:
     return EXIT_DONE
 
 
-def _show(name: str, folder: Path, as_json: bool) -> int:
-    run = look(_find_one(name, folder), time.time())
+def _show(path: Path, as_json: bool) -> int:
+    run = look(path, time.time())
     if as_json:
         segments = [ledger.as_json(segment) for segment in run.segments]
         print(json.dumps({**run.as_json(), "segments": segments}))
@@ -83,7 +101,7 @@ def _show(name: str, folder: Path, as_json: bool) -> int:
     return EXIT_DONE
 
 
-def _find_one(name: str, folder: Path) -> Path:
+def _find_one(name: str, folder: Path, action: str) -> Path:
     """The directory of a run given by its directory, its folder's name, or its own name."""
     if is_run(Path(name)):
         return Path(name)
@@ -94,11 +112,13 @@ def _find_one(name: str, folder: Path) -> Path:
     if len(named) == 1:
         return named[0]
     if named:
-        raise UserError(f"runs show {name}: {len(named)} runs have this name: {', '.join(map(str, named))}")
+        raise UserError(
+            f"runs {action} {name}: {len(named)} runs have this name: {', '.join(map(str, named))}"
+        )
     if not found:
-        raise UserError(f"runs show {name}: no run in {folder}; allowed: a run's directory, or --dir DIR")
+        raise UserError(f"runs {action} {name}: no run in {folder}; allowed: a run's directory, or --dir DIR")
     names = {path.name for path in found} | {text for text in own.values() if text}
-    raise UserError(f"runs show {name}: no such run in {folder}{nearest(name, names)}")
+    raise UserError(f"runs {action} {name}: no such run in {folder}{nearest(name, names)}")
 
 
 def _own_name(path: Path) -> str | None:

@@ -41,13 +41,15 @@ class Segment(BaseModel):
     node_list: str | None
     """The scheduler's name for the nodes."""
     versions: dict[str, str | None]
+    kernels: dict[str, str] = {}
+    """Backend of each operator."""
     first_step: int
     """The step it was to begin with."""
     last_step: int | None = None
     """None: it finished no step."""
     reason: Reason | None = None
     detail: str | None = None
-    """What the trainer said: the signals' names."""
+    """What the trainer said: the signals' names, or the line with which it failed."""
     exit_code: int | None = None
 
     @property
@@ -64,6 +66,7 @@ def begin_segment(
     first_step: int,
     started: float,
     environment: Mapping[str, str],
+    kernels: Mapping[str, str] | None = None,
 ) -> Segment:
     """Write the next segment's record, and close those that nobody closed. The run is locked by the caller."""
     for segment in _closed(run_dir, _records(run_dir, strict=False), alive=False):
@@ -79,6 +82,7 @@ def begin_segment(
         job=holder.job,
         node_list=environment.get("SLURM_JOB_NODELIST"),
         versions={"slipway": __version__, **{name: _version(name) for name in ("torch", "megatron-core")}},
+        kernels=dict(kernels or {}),
         first_step=first_step,
     )
     write(run_dir, segment)
@@ -94,8 +98,10 @@ def continue_segment(run_dir: Path, segment: Segment, now: float) -> Segment:
     return segment
 
 
-def end_segment(run_dir: Path, segment: Segment, exit_code: int, now: float) -> Segment:
-    """Close the record: when, after which step, why."""
+def end_segment(
+    run_dir: Path, segment: Segment, exit_code: int, now: float, told: str | None = None
+) -> Segment:
+    """Close the record: when, after which step, why; told: the line with which it failed."""
     progress = read_progress(run_dir)
     last = _last_step(segment, progress)
     reason, detail = why_ended(exit_code, progress, segment.facts.steps)
@@ -105,7 +111,7 @@ def end_segment(run_dir: Path, segment: Segment, exit_code: int, now: float) -> 
             "ended": now,
             "last_step": last,
             "reason": reason,
-            "detail": detail,
+            "detail": detail or told,
             "exit_code": exit_code,
         }
     )

@@ -3,10 +3,10 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from slipway.errors import EXIT_FAULT, EXIT_USER_ERROR, UserError
+from slipway.errors import EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError
 from slipway.plan import Plan
 from slipway.runs import ledger, lock
 from slipway.runs.facts import facts_of
@@ -23,12 +23,19 @@ def check_free(run_dir: Path) -> int:
     return ledger.newest_number(run_dir)
 
 
-def run_segment(plan: Plan, earlier: int, first_step: int, started: float, body: Callable[[], int]) -> int:
+def run_segment(
+    plan: Plan,
+    earlier: int,
+    first_step: int,
+    started: float,
+    body: Callable[[], int],
+    kernels: Mapping[str, str] | None = None,
+) -> int:
     """Call body() as the only trainer of plan's run, with a record in its ledger; returns body's exit code.
 
     earlier: what check_free said before the caller looked for a checkpoint; first_step: the step that comes next;
-    started: when the command began (Unix seconds). Raises UserError, and calls nothing, where another process
-    trains the run, or has trained it since check_free.
+    started: when the command began (Unix seconds); kernels: backends by operator, for the record. Raises
+    UserError, and calls nothing, where another process trains the run, or has trained it since check_free.
     """
     run_dir = plan.config.run.dir
     held = lock.take(run_dir)
@@ -39,25 +46,34 @@ def run_segment(plan: Plan, earlier: int, first_step: int, started: float, body:
             )
         try:
             segment = ledger.begin_segment(
-                run_dir, facts_of(plan.model_dump(mode="json")), held.me, first_step, started, os.environ
+                run_dir,
+                facts_of(plan.model_dump(mode="json")),
+                held.me,
+                first_step,
+                started,
+                os.environ,
+                kernels or {},
             )
         except OSError as error:
             raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
         life = _Life(held, segment)
         heartbeat = Heartbeat(BEAT_SECONDS, life.beat)
-        code = EXIT_FAULT
+        code, told = EXIT_FAULT, None
         try:
             code = body()
             return code
-        except UserError:
-            code = EXIT_USER_ERROR
+        except UserError as error:
+            code, told = EXIT_USER_ERROR, str(error)
+            raise
+        except Fault as error:
+            told = str(error)
             raise
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
             raise
         finally:
             heartbeat.stop()
-            _close(held, life.segment, code)
+            _close(held, life.segment, code, told)
     finally:
         held.release()
 
@@ -80,8 +96,8 @@ class _Life:
             os._exit(EXIT_FAULT)
 
 
-def _close(held: lock.RunLock, segment: ledger.Segment, code: int) -> None:
+def _close(held: lock.RunLock, segment: ledger.Segment, code: int, told: str | None) -> None:
     try:
-        ledger.end_segment(held.run_dir, segment, code, time.time())
+        ledger.end_segment(held.run_dir, segment, code, time.time(), told)
     except OSError as error:
         print(f"slipway: the ledger of {held.run_dir} stays open: {error.strerror}", file=sys.stderr)

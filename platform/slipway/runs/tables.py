@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from slipway.runs import wandb_data
 from slipway.runs.ledger import Segment
 from slipway.runs.overview import Overview, reason_text
 
@@ -68,9 +69,22 @@ def print_run(run: Overview, now: float) -> None:
     model = f"model       {run.facts.model}\n" if run.facts else ""
     console.print(
         f"{model}progress    step {steps_text(run)}{loss}\nstate       {state_text(run)}, last change "
-        f"{duration(now - run.changed)} ago\ndevice-hours  {hours(run.device_hours)}\nfolder      {run.dir}",
+        f"{duration(now - run.changed)} ago\ndevice-hours  {hours(run.device_hours)}\nfolder      {run.dir}"
+        f"{_wandb(run)}",
         markup=False,
     )
+
+
+def _wandb(run: Overview) -> str:
+    """A line of its own where wandb left data."""
+    every = wandb_data.stored(run.dir)
+    if not every:
+        return ""
+    left = sum(not one.uploaded for one in every)
+    what = (
+        f", {left} not uploaded: {wandb_data.how_to_upload(run.name, run.dir)}" if left else ", all uploaded"
+    )
+    return f"\nwandb       {len(every)} segments{what}"
 
 
 def state_text(run: Overview) -> str:

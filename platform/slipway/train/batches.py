@@ -1,29 +1,30 @@
 """Which samples a rank reads, and reading them ahead of the step."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 
+from slipway.data.ledger import DataLedger
+
 Batch = dict[str, torch.Tensor]
+CLOSE_SECONDS = 5.0
 
 
-def sample_indices(
-    consumed: int,
+def sample_positions(
     micro_batch_size: int,
     num_microbatches: int,
     data_parallel_rank: int,
     data_parallel_size: int,
 ) -> list[list[int]]:
-    """Sample numbers of each microbatch of one rank for the step that starts after `consumed` samples.
+    """Places in the global batch of the samples of each microbatch of one rank.
 
-    Over all data-parallel ranks they are consumed .. consumed + global_batch_size - 1, each exactly once,
-    whatever the layout.
+    Over all data-parallel ranks they are 0 .. global_batch_size - 1, each exactly once, whatever the layout.
     """
     return [
         [
-            consumed + (m * data_parallel_size + data_parallel_rank) * micro_batch_size + i
+            (m * data_parallel_size + data_parallel_rank) * micro_batch_size + i
             for i in range(micro_batch_size)
         ]
         for m in range(num_microbatches)
@@ -31,32 +32,63 @@ def sample_indices(
 
 
 class Reader:
-    """Reads a step's microbatches; the next step's are read in a thread while this one computes."""
+    """Reads a step's microbatches; the next step's are read in a thread while this one computes.
 
-    def __init__(self, dataset: Any, indices: Callable[[int], list[list[int]]], device: torch.device) -> None:
-        self.dataset = dataset
-        self.indices = indices
-        self.device = device
-        self.pool = ThreadPoolExecutor(1, thread_name_prefix="reader")
-        self.ahead: tuple[int, Any] | None = None
+    positions: of sample_positions.
+    """
 
-    def read(self, consumed: int, next_consumed: int | None) -> list[Batch]:
-        """Microbatches of the step after `consumed` samples; starts reading those after `next_consumed`."""
-        expected = self.ahead is not None and self.ahead[0] == consumed
-        batches = self.ahead[1].result() if self.ahead and expected else self._read(consumed)
-        self.ahead = None
-        if next_consumed is not None:
-            self.ahead = (next_consumed, self.pool.submit(self._read, next_consumed))
+    def __init__(
+        self, dataset: Any, batch_size: int, positions: list[list[int]], device: torch.device
+    ) -> None:
+        self.dataset, self.batch_size, self.positions, self.device = dataset, batch_size, positions, device
+        self.ahead: _Ahead | None = None
+
+    def read(self, data: DataLedger, following: DataLedger | None) -> list[Batch]:
+        """Microbatches of the global batch that comes after `data`; starts reading the one after `following`.
+
+        Raises what reading them raised, also where that was in the thread.
+        """
+        ahead, self.ahead = self.ahead, None
+        batches = ahead.result() if ahead and ahead.data == data else self._read(data)
+        if following is not None:
+            self.ahead = _Ahead(self._read, following)
+            self.ahead.start()
         return [
             {name: value.to(self.device, non_blocking=True) for name, value in b.items()} for b in batches
         ]
 
-    def _read(self, consumed: int) -> list[Batch]:
-        return [collate([self.dataset[i] for i in of_one]) for of_one in self.indices(consumed)]
+    def _read(self, data: DataLedger) -> list[Batch]:
+        drawn = data.draw(self.batch_size)
+        return [collate([self.dataset[drawn[i]] for i in of_one]) for of_one in self.positions]
 
     def close(self) -> None:
-        """End the reading thread."""
-        self.pool.shutdown(cancel_futures=True)
+        """Let go of what is being read ahead; a read that does not return is not waited for."""
+        ahead, self.ahead = self.ahead, None
+        if ahead:
+            ahead.join(CLOSE_SECONDS)
+
+
+class _Ahead(threading.Thread):
+    """One batch being read; a daemon, so that a file system that hangs does not keep the process."""
+
+    def __init__(self, read: Callable[[DataLedger], list[Batch]], data: DataLedger) -> None:
+        super().__init__(name="reader", daemon=True)
+        self.read, self.data = read, data
+        self.batches: list[Batch] = []
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.batches = self.read(self.data)
+        except BaseException as error:
+            self.error = error
+
+    def result(self) -> list[Batch]:
+        """Wait for it."""
+        self.join()
+        if self.error is not None:
+            raise self.error
+        return self.batches
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> Batch:

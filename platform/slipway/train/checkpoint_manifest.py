@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -42,13 +43,21 @@ class Manifest(BaseModel):
         return self.model_dump_json(indent=1) + "\n"
 
 
-def make(folder: Path) -> Manifest:
-    """The manifest of all files in `folder`, read back from the file system."""
-    paths = sorted(path for path in folder.iterdir() if path.name != FILE)
+def make(folder: Path, known: Mapping[str, Entry] | None = None) -> Manifest:
+    """The manifest of all files in `folder`; those in `known` have been hashed by the ranks that wrote them."""
+    known = known or {}
+    others = [path for path in folder.iterdir() if path.name != FILE and path.name not in known]
+    return Manifest(files=dict(sorted({**known, **entries(others)}.items())))
+
+
+def entries(paths: Iterable[Path]) -> dict[str, Entry]:
+    """Of files, read back from the file system, by name."""
+    paths = list(paths)
     with ThreadPoolExecutor(_THREADS) as pool:
         sums = list(pool.map(_sha256, paths))
-    entries = zip(paths, sums, strict=True)
-    return Manifest(files={p.name: Entry(size=p.stat().st_size, sha256=sha) for p, sha in entries})
+    return {
+        path.name: Entry(size=path.stat().st_size, sha256=sha) for path, sha in zip(paths, sums, strict=True)
+    }
 
 
 def read(folder: Path) -> Manifest:

@@ -5,20 +5,23 @@ checkpoints/.step-00000020.tmp/  being written or removed, or left by an interru
 checkpoints/latest               the name of the checkpoint committed last
 """
 
+import contextlib
 import json
 import os
 import re
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway.config.schema import Checkpoint, Parallelism, RunConfig
+from slipway.data.ledger import DataLedger
 from slipway.errors import UserError
 from slipway.train import checkpoint_manifest
 from slipway.train.checkpoint_index import check_index
-from slipway.train.checkpoint_manifest import Damaged
+from slipway.train.checkpoint_manifest import Damaged, Entry
 
 INFO = "slipway.json"
 POINTER = "latest"
@@ -31,12 +34,24 @@ class CheckpointInfo(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     step: int
-    consumed_samples: int
+    updates: int
+    """Optimizer updates so far: fewer than steps where batches were left out."""
+    data: DataLedger
+    """The position in the data: samples consumed of each source."""
     world_size: int
     parallelism: Parallelism
     precision: str
     model: dict[str, Any]
     versions: dict[str, str]
+    validation_loss: float | None = None
+    """Measured at this step."""
+    recent_losses: list[float] = []
+    """For the guard: see slipway.train.guard."""
+
+    @property
+    def consumed_samples(self) -> int:
+        """Samples behind the run."""
+        return self.data.total
 
 
 class Newest(NamedTuple):
@@ -148,10 +163,13 @@ def begin(run_dir: Path, step: int) -> Path:
     return path
 
 
-def commit(temporary: Path, info: CheckpointInfo) -> Path:
-    """Describe the checkpoint, list its files, flush everything, give the folder its name, move the pointer."""
+def commit(temporary: Path, info: CheckpointInfo, known: Mapping[str, Entry] | None = None) -> Path:
+    """Describe the checkpoint, list its files, flush everything, give the folder its name, move the pointer.
+
+    known: manifest entries of files that need not be read again.
+    """
     (temporary / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=2) + "\n")
-    manifest = checkpoint_manifest.make(temporary)
+    manifest = checkpoint_manifest.make(temporary, known)
     (temporary / checkpoint_manifest.FILE).write_text(manifest.text())
     for path in [*temporary.iterdir(), temporary]:
         _flush(path)
@@ -176,19 +194,33 @@ def retain(newest: Path, settings: Checkpoint) -> list[Path]:
     """
     step = step_of(newest)
     steps = {step_of(path): path for path in complete(newest.parent.parent)}
-    kept = to_keep([s for s in steps if s <= step], settings)
+    kept = to_keep(
+        [s for s in steps if s <= step], settings, _losses(steps.values()) if settings.keep_best else {}
+    )
     removed = [path for s, path in steps.items() if s not in kept]
     for path in removed:
         _remove(path)
     return removed
 
 
-def to_keep(steps: list[int], settings: Checkpoint) -> set[int]:
-    """Those of the steps that checkpoint.keep_last and checkpoint.keep_every keep."""
+def to_keep(steps: list[int], settings: Checkpoint, losses: Mapping[int, float]) -> set[int]:
+    """Those of the steps that keep_last, keep_every and keep_best keep; losses: validation losses by step."""
     if settings.keep_last is None:
         return set(steps)
     always = {s for s in steps if settings.keep_every and s % settings.keep_every == 0}
-    return always | set(sorted(steps)[-settings.keep_last :])
+    ranked = sorted((s for s in steps if s in losses), key=lambda s: (losses[s], s))
+    return always | set(ranked[: settings.keep_best]) | set(sorted(steps)[-settings.keep_last :])
+
+
+def _losses(paths: Iterable[Path]) -> dict[int, float]:
+    """Validation losses by step, of those checkpoints that have one."""
+    losses = {}
+    for path in paths:
+        with contextlib.suppress(Damaged):
+            loss = read_info(path).validation_loss
+            if loss is not None:
+                losses[step_of(path)] = loss
+    return losses
 
 
 def system_error(error: BaseException) -> OSError | None:

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from slipway.config.schema import RunConfig
+from slipway.data.ledger import DataLedger
 from slipway.errors import EXIT_DONE, UserError
+from slipway.kernels.choice import in_words, resolved
 from slipway.models import part
-from slipway.plan import Plan, make_plan
+from slipway.plan import Plan, elastic, make_plan
+from slipway.plan.change import describe_change
+from slipway.plan.plan import replan
 from slipway.runs.segment import check_free, run_segment
-from slipway.train import checkpoint_store
+from slipway.train import checkpoint_store, mirrors
 from slipway.train.checkpoint_store import Newest
 from slipway.train.environment import Place, started_rank
 from slipway.train.ranks import run_local
@@ -19,12 +23,21 @@ from slipway.train.stopping import check_slice, end_time, listen, measured_pace,
 
 def run(config: RunConfig, options: Any = None) -> int:
     """Train the run that `config` describes. Returns the exit code."""
+    place = started_rank(os.environ)
+    if place is not None and config.resources.elastic:
+        config = elastic.on_machines(config, *place.machines(config.resources.devices_per_node))
     return run_plan(make_plan(config))
 
 
 def run_file(path: Path) -> int:
     """Train the plan in a plan.json, as rendered jobs do: ranks read it and compose nothing."""
-    return run_plan(Plan.read(path))
+    plan, place = Plan.read(path), started_rank(os.environ)
+    resources = plan.config.resources
+    if place is not None and resources.elastic:
+        machines = place.machines(resources.devices_per_node)
+        if machines != (resources.nodes, resources.devices_per_node):
+            plan = replan(plan, *machines)
+    return run_plan(plan)
 
 
 def run_plan(plan: Plan) -> int:
@@ -42,8 +55,16 @@ def run_plan(plan: Plan) -> int:
         return EXIT_DONE
     end = end_time(config, os.environ)
     check_slice(end, measured_pace(config.run.dir / "metrics.jsonl"))
-    load_torch(config, ranks_here=config.resources.devices_per_node)
+    if leads:
+        mirrors.check(config)
+    chosen = load_torch(config, ranks_here=config.resources.devices_per_node)
     part(config.model.family, "data").make_ready(config, prepare=place is None)
+    data = _find_position(config, continued, decides=leads)
+    if leads:
+        _say_layout(plan, continued)
+        for line in in_words(chosen):
+            print(f"kernels {line}", flush=True)
+    here = plan.model_copy(update={"config": resolved(config, chosen)})  # plan.json holds what was asked for
 
     def train_here() -> int:
         if leads:
@@ -53,11 +74,14 @@ def run_plan(plan: Plan) -> int:
 
         if place is not None:
             listen()
-            return train(plan, place, end, continued)
+            return train(here, place, end, continued, data)
         logs = config.run.dir / "logs"
-        return run_local(plan.world_size, logs, lambda place: train(plan, place, end, continued))
+        return run_local(plan.world_size, logs, lambda place: train(here, place, end, continued, data))
 
-    return run_segment(plan, earlier, step + 1, started_at(), train_here) if leads else train_here()
+    if not leads:
+        return train_here()
+    kernels = {choice.operator: choice.backend for choice in chosen}
+    return run_segment(plan, earlier, step + 1, started_at(), train_here, kernels)
 
 
 def _find_checkpoint(config: RunConfig, place: Place | None) -> Newest:
@@ -84,12 +108,33 @@ def _find_checkpoint(config: RunConfig, place: Place | None) -> Newest:
     return found
 
 
+def _find_position(config: RunConfig, continued: Newest, decides: bool) -> DataLedger:
+    """Where the run goes on in the data. Raises UserError where the data is not what it was. decides: see above."""
+    earlier = checkpoint_store.read_info(continued.path).data if continued.path else None
+    data = part(config.model.family, "data").ledger(config, earlier, verify=decides)
+    if decides and data.change:
+        print(f"blend: {data.change} from sample {data.total} on", flush=True)
+    return data
+
+
+def _say_layout(plan: Plan, continued: Newest) -> None:
+    """What was fitted to the devices, and what differs from the checkpoint's layout."""
+    for change in plan.changes:
+        print(f"elastic: {change}", flush=True)
+    if continued.path:
+        info = checkpoint_store.read_info(continued.path)
+        change = describe_change(info.world_size, info.parallelism, plan)
+        if change:
+            print(change, flush=True)
+
+
 def _check_place(plan: Plan, place: Place | None) -> None:
     resources = plan.config.resources
     if place is not None and place.world_size != plan.world_size:
         raise UserError(
             f"resources: nodes {resources.nodes} x devices_per_node {resources.devices_per_node} = "
-            f"{plan.world_size}, but the launcher started {place.world_size} ranks"
+            f"{plan.world_size}, but the launcher started {place.world_size} ranks; make them the same, or set "
+            "resources.elastic=true to fit the layout to the ranks"
         )
     if place is None and resources.nodes > 1:
         raise UserError(

@@ -1,5 +1,7 @@
 """A rank's place in the world, from the environment that srun, torchrun or a pod gives it. Imports no torch."""
 
+import math
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +21,15 @@ class Place:
     master_addr: str
     master_port: int
     local_port_fd: int | None = None  # a run on this machine alone: the store's socket, bound by the parent
+    local_world_size: int | None = None  # ranks on every node alike; None: the launcher does not say
+
+    def machines(self, devices_per_node: int) -> tuple[int, int]:
+        """(nodes, devices per node) that the launcher started, the same answer in every rank.
+
+        devices_per_node: what the configuration says, of use where the launcher says nothing.
+        """
+        local = self.local_world_size or math.gcd(self.world_size, devices_per_node)
+        return self.world_size // local, local
 
 
 def started_rank(environment: Mapping[str, str]) -> Place | None:
@@ -42,7 +53,19 @@ def started_rank(environment: Mapping[str, str]) -> Place | None:
         world_size=_integer(environment, names[2]),
         master_addr=environment[host],
         master_port=_integer(environment, "MASTER_PORT", str(DEFAULT_PORT)),
+        local_world_size=_local_world_size(environment, _integer(environment, names[2])),
     )
+
+
+def _local_world_size(environment: Mapping[str, str], world_size: int) -> int | None:
+    """Ranks per node, from what is the same in every rank; nodes with different numbers count in their divisor."""
+    if "RANK" in environment:
+        local = _integer(environment, "LOCAL_WORLD_SIZE", "0")
+        nodes = _integer(environment, "GROUP_WORLD_SIZE", str(world_size // local if local else 0))
+        return local if local and local * nodes == world_size else None
+    tasks = re.findall(r"(\d+)(?:\(x\d+\))?", environment.get("SLURM_STEP_TASKS_PER_NODE", ""))  # "4(x2),2"
+    local = math.gcd(*map(int, tasks))
+    return local if local and world_size % local == 0 else None
 
 
 def _integer(environment: Mapping[str, str], name: str, default: str | None = None) -> int:

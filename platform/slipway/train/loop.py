@@ -1,78 +1,108 @@
 """train(plan): the main loop of one rank."""
 
 import time
-from pathlib import Path
 
-import torch
-
+from slipway.data.ledger import DataLedger
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE
 from slipway.plan import Plan
-from slipway.train import checkpoint
+from slipway.train import recovery
+from slipway.train.checkpoint_save import Saved, Saver
 from slipway.train.checkpoint_store import Newest
 from slipway.train.distributed import connect, disconnect
 from slipway.train.environment import Place
-from slipway.train.metrics import FILE, Metrics
+from slipway.train.guard import Guard
+from slipway.train.metrics import FILE, Log, Metrics, NoMetrics
+from slipway.train.position import Position
 from slipway.train.schedule import learning_rate
 from slipway.train.setup import Session, set_up
-from slipway.train.step import read, train_step, validate, whole_parameters
-from slipway.train.stopping import Stopping, measured_pace, started_at
+from slipway.train.step import compute, read, update_weights, validate, whole_parameters
+from slipway.train.stopping import Stopping, measured_pace
 from slipway.train.throughput import memory_gib, peak_tflops, rates
+from slipway.train.watch import Watch, report_stragglers
 
 
-def train(plan: Plan, place: Place, end_time: float | None, continued: Newest) -> int:
+def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, data: DataLedger) -> int:
     """Train from a verified checkpoint, or from the start, to the plan's last step; returns the exit code.
 
     end_time: Unix seconds at which this process must have ended; None: no limit. continued: rank 0's counts.
+    data: where the run stands in the data. Raises Fault where the run cannot go on.
     """
     config = plan.config
     device = connect(plan, place)
+    watch = Watch(config, place)
     session = set_up(plan, device)
-    done, consumed = _resume(session, continued.path)
-    metrics = Metrics(plan, done) if place.rank == 0 else None
-    stopping = Stopping(end_time if metrics else None, measured_pace(config.run.dir / FILE).save)
+    saver = Saver(plan, session.chunks, session.optimizer)
+    watch.at(0, "loading the checkpoint", 60 * config.checkpoint.timeout_minutes)
+    at = recovery.resume(session, continued.path, data)
+    guard = Guard(config.guard, at.recent_losses)
+    log = Metrics(plan, at.step) if place.rank == 0 else NoMetrics()
+    stopping = Stopping(end_time if place.rank == 0 else None, measured_pace(config.run.dir / FILE).save)
     peak = peak_tflops(config, device)
     batch_size = config.training.global_batch_size
     steps, last = config.training.steps, config.last_step
+    left_out = recovery.LeftOut()
     stop: list[str] = []
 
-    if done == 0:
-        _validate(session, metrics, step=0)
-    if metrics:
-        for path, reason in continued.skipped:
-            metrics.write("event", step=done, event="checkpoint skipped", path=str(path), reason=reason)
-        metrics.write("event", step=done, event="start", seconds=time.time() - started_at())
-    for step in range(done + 1, last + 1):
-        started = time.perf_counter()
-        following = consumed + batch_size
-        batches = read(session, session.train_data, consumed, following if step < last else None)
+    if at.step == 0:
+        loss = _validate(session, log, watch, at)
+        if guard.goes_back and continued.path is None:
+            _save(session, saver, at, loss)
+    recovery.note_start(log, plan, continued, at)
+    while at.step < last and not stop:
+        step, started = at.step + 1, time.perf_counter()
+        watch.at(step, "reading samples")
+        following = left_out.pass_over(at.data.advance(batch_size))
+        batches = read(session, session.train_data, at.data, following if step < last else None)
         waited = time.perf_counter() - started
+        watch.at(step, "forward, backward, reduction")
+        outcome = compute(session, batches, stopping)
+        verdict = guard.judge(step, outcome.loss, outcome.grad_norm)
+        if verdict.action in ("stop", "rollback"):
+            _note(saver.wait(), log, stopping)
+            watch.at(step, "going back to a checkpoint", 60 * config.checkpoint.timeout_minutes)
+            at = recovery.recover(session, log, at, outcome, verdict, left_out)
+            guard.recall(at.recent_losses)
+            continue
+        watch.at(step, "update")
         rate = learning_rate(config.optimizer, step, steps)
-        result = train_step(session, batches, rate, stopping)
-        consumed = following
+        if verdict.action == "update":
+            update_weights(session, rate, outcome.grad_norm)
+        else:
+            recovery.note_skip(log, at, outcome, verdict)
+        updates = at.updates + (verdict.action == "update")
+        at = Position(following, step, updates, list(guard.losses))
         seconds = time.perf_counter() - started
-        if metrics:
-            metrics.train(
-                step=step,
-                loss=result.loss,
-                learning_rate=rate,
-                grad_norm=result.grad_norm,
-                updated=result.updated,
-                consumed_samples=consumed,
-                data_wait_seconds=waited,
-                memory_gib=memory_gib(device),
-                **rates(plan, seconds, peak),
-            )
-        stop = result.stop if step < last else []
+        log.train(
+            step=step,
+            loss=outcome.loss,
+            learning_rate=rate,
+            grad_norm=outcome.grad_norm,
+            updated=verdict.action == "update",
+            consumed_samples=at.data.total,
+            data_wait_seconds=waited,
+            memory_gib=memory_gib(device),
+            **rates(plan, seconds, peak),
+        )
+        stop = outcome.stop if step < last else []
+        loss = None
         if not stop and (_due(step, config.validation.interval) or step == steps):
-            _validate(session, metrics, step)
+            loss = _validate(session, log, watch, at)
         if stop or step == last or _due(step, config.checkpoint.interval):
-            stopping.save_seconds = _save(session, metrics, step, consumed)
-        if stop:
-            _say_stop(metrics, step, stop)
-            break
+            watch.at(step, "saving a checkpoint", 120 * config.checkpoint.timeout_minutes)
+            _note(saver.wait(), log, stopping)  # one at a time
+            _save(session, saver, at, loss)
+        _note(saver.wait() if stop or step == last else saver.poll(), log, stopping)
+        if _due(step, config.watch.straggler_interval):
+            report_stragglers(session, watch, log, step)
         stopping.step_seconds = max(stopping.step_seconds, time.perf_counter() - started)
 
-    _close(session, metrics)
+    if stop:
+        why = " and ".join(stop)
+        log.write("event", step=at.step, event="stop", reason=why)
+        log.say(f"step {at.step}  stopped well: {why}; the same command continues")
+    watch.stop()
+    session.close()
+    log.close()
     disconnect()
     return EXIT_CONTINUE if stop else EXIT_DONE
 
@@ -81,50 +111,36 @@ def _due(step: int, interval: int) -> bool:
     return interval > 0 and step % interval == 0
 
 
-def _resume(session: Session, found: Path | None) -> tuple[int, int]:
-    """(steps, samples) that the checkpoint which rank 0 found has behind it."""
-    path = [found]
-    torch.distributed.broadcast_object_list(path, src=0)
-    if path[0] is None:
-        return 0, 0
-    info = checkpoint.load(session.plan, session.chunks, session.optimizer, path[0])
-    if torch.distributed.get_rank() == 0:
-        print(f"continuing from {path[0]} (step {info.step})", flush=True)
-    return info.step, info.consumed_samples
-
-
-def _validate(session: Session, metrics: Metrics | None, step: int) -> None:
+def _validate(session: Session, log: Log, watch: Watch, at: Position) -> float | None:
+    """The validation loss, where there is validation; written down."""
     steps = session.plan.config.validation.steps
     if not steps:
-        return
-    loss = validate(session, steps)
-    if metrics:
-        metrics.write("validation", step=step, loss=loss)
-        metrics.say(f"step {step}  validation loss {loss:.4f}")
+        return None
+    loss = validate(session, steps, watch, at.step)
+    log.write("validation", step=at.step, loss=loss)
+    log.say(f"step {at.step}  validation loss {loss:.4f}")
+    return loss
 
 
-def _save(session: Session, metrics: Metrics | None, step: int, consumed: int) -> float:
-    """Write a checkpoint; returns how long that took, in seconds."""
-    started = time.perf_counter()
+def _save(session: Session, saver: Saver, at: Position, validation_loss: float | None) -> None:
     with whole_parameters(session):
-        path = checkpoint.save(session.plan, session.chunks, session.optimizer, step, consumed)
-    seconds = time.perf_counter() - started
-    if metrics:
-        metrics.write("checkpoint", step=step, path=str(path), seconds=seconds)
-        metrics.say(f"step {step}  checkpoint {path} ({seconds:.1f} s)")
-    return seconds
+        saver.start(at, validation_loss)
 
 
-def _say_stop(metrics: Metrics | None, step: int, reasons: list[str]) -> None:
-    if metrics:
-        why = " and ".join(reasons)
-        metrics.write("event", step=step, event="stop", reason=why)
-        metrics.say(f"step {step}  stopped well: {why}; the same command continues")
-
-
-def _close(session: Session, metrics: Metrics | None) -> None:
-    for reader in (session.train_data, session.validation_data):
-        if reader:
-            reader.close()
-    if metrics:
-        metrics.close()
+def _note(saved: Saved | None, log: Log, stopping: Stopping) -> None:
+    """Write down that a checkpoint is complete, where one is."""
+    if saved is None:
+        return
+    stopping.save_seconds = saved.seconds
+    log.write(
+        "checkpoint",
+        step=saved.step,
+        path=str(saved.path),
+        seconds=saved.seconds,
+        stall_seconds=saved.stall_seconds,
+        consumed=saved.consumed,
+    )
+    log.say(
+        f"step {saved.step}  checkpoint {saved.path} ({saved.seconds:.1f} s, training stood still "
+        f"{saved.stall_seconds:.2f} s)"
+    )

@@ -4,10 +4,12 @@ import json
 import os
 import sys
 import time
+from math import isfinite
 from pathlib import Path
 from typing import Any, TextIO
 
 from slipway.plan import Plan
+from slipway.train.mirrors import Mirrors
 
 FILE = "metrics.jsonl"
 
@@ -23,26 +25,22 @@ class Metrics:
         self.console_interval = config.logging.interval
         drop_after(run_dir / FILE, start_step)
         self.file: TextIO = (run_dir / FILE).open("a", buffering=1)
-        self.tensorboard: Any = None
-        self.wandb: Any = None
-        if config.logging.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.tensorboard = SummaryWriter(str(run_dir / "tensorboard"), purge_step=start_step + 1)
-        if config.logging.wandb.mode != "disabled":
-            self.wandb = _start_wandb(plan)
+        self.step = start_step
+        self.mirrors = Mirrors(plan, start_step, self._mirror_event)
 
     def write(self, kind: str, **values: Any) -> None:
         """One line of the given kind (train, validation, event)."""
+        values = {
+            name: None if isinstance(v, float) and not isfinite(v) else v for name, v in values.items()
+        }  # JSON knows no NaN
         record = {"kind": kind, "time": time.time(), **values}
         self.file.write(json.dumps(record) + "\n")
         numbers = {f"{kind}/{k}": v for k, v in values.items() if isinstance(v, int | float) and k != "step"}
-        step = values["step"]
-        if self.tensorboard:
-            for name, value in numbers.items():
-                self.tensorboard.add_scalar(name, value, step)
-        if self.wandb:
-            self.wandb.log({**numbers, "step": step})
+        self.step = values["step"]
+        self.mirrors.log(numbers, self.step)
+
+    def _mirror_event(self, event: str, reason: str | None) -> None:
+        self.write("event", step=self.step, event=event, reason=reason)
 
     def train(self, **values: Any) -> None:
         """A training step's line, and every logging.interval steps a line for people."""
@@ -58,23 +56,45 @@ class Metrics:
                 f"  {values['step_seconds']:.2f} s/step  {_duration(left)} left"
             )
 
+    def back_to(self, step: int) -> None:
+        """The run goes on after `step` once more: lines of later steps are dropped."""
+        self.file.close()
+        path = self.plan.config.run.dir / FILE
+        drop_after(path, step)
+        self.file = path.open("a", buffering=1)
+
     def say(self, text: str) -> None:
         """A line for people."""
         print(text, file=sys.stdout, flush=True)
 
     def close(self) -> None:
-        """Flush everything."""
+        """Flush everything; what the mirrors say at their end is written, too."""
         self.file.flush()
         os.fsync(self.file.fileno())
+        self.mirrors.close()
         self.file.close()
-        if self.tensorboard:
-            self.tensorboard.close()
-        if self.wandb:
-            self.wandb.finish()
+
+
+class NoMetrics:
+    """What ranks other than 0 write: nothing."""
+
+    def write(self, kind: str, **values: Any) -> None:
+        """See Metrics; so the others."""
+
+    def train(self, **values: Any) -> None: ...  # noqa: D102
+
+    def back_to(self, step: int) -> None: ...  # noqa: D102
+
+    def say(self, text: str) -> None: ...  # noqa: D102
+
+    def close(self) -> None: ...  # noqa: D102
+
+
+Log = Metrics | NoMetrics
 
 
 def drop_after(path: Path, step: int) -> None:
-    """Remove a torn last line and the lines of steps after `step` from a metrics file, atomically."""
+    """Remove a torn last line and the lines of steps after `step`, but for events, from a metrics file, atomically."""
     if not path.exists():
         return
     kept = []
@@ -83,33 +103,11 @@ def drop_after(path: Path, step: int) -> None:
             record = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if record["step"] <= step:
+        if record["step"] <= step or record["kind"] == "event":  # what happened, happened
             kept.append(line)
     temporary = path.with_suffix(".tmp")
     temporary.write_text("".join(line + "\n" for line in kept))
     temporary.replace(path)
-
-
-def _start_wandb(plan: Plan) -> Any:
-    import hashlib
-
-    import wandb
-
-    run, settings = plan.config.run, plan.config.logging.wandb
-    # the same id in every segment of the run, online and offline
-    identity = hashlib.sha256(f"{run.name}\n{run.dir.resolve()}".encode()).hexdigest()[:16]
-    session = wandb.init(
-        project=settings.project,
-        entity=settings.entity,
-        mode=settings.mode,
-        name=run.name,
-        id=identity,
-        resume="allow",
-        dir=str(run.dir),
-        config=plan.config.model_dump(mode="json"),
-    )
-    session.define_metric("*", step_metric="step")
-    return session
 
 
 def _duration(seconds: float) -> str:

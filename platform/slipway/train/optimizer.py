@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
+import megatron.core.optimizer as megatron_optimizer
 import torch
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer, get_standard_config_overrides
+from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.optimizer.optimizer import Float16OptimizerWithFloat16Params, MegatronOptimizer
 from torch import Tensor
@@ -18,6 +21,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 def build_optimizer(config: RunConfig, chunks: list[Any]) -> MegatronOptimizer:
     """AdamW over the model's chunks; biases and norms are not decayed."""
     settings = config.optimizer
+    _choose_adam(config.kernels.optimizer)
     options = OptimizerConfig(
         optimizer="adam",
         lr=settings.lr,
@@ -42,6 +46,36 @@ def build_optimizer(config: RunConfig, chunks: list[Any]) -> MegatronOptimizer:
             for group in inner.optimizer.param_groups:
                 group["fused"], group["foreach"] = True, False
     return optimizer
+
+
+def _choose_adam(backend: str | None) -> None:
+    """Megatron-core takes the first FusedAdam that it can import; here the configuration decides."""
+    if backend is None:
+        return
+    module: Any = megatron_optimizer
+    if backend == "torch":
+        adam = torch.optim.AdamW
+    elif backend == "te":
+        adam = import_module("transformer_engine.pytorch.optimizers").FusedAdam
+    else:
+        adam = import_module("apex.optimizers").FusedAdam
+    module.Adam, module.USING_PYTORCH_OPTIMIZER = adam, backend == "torch"
+
+
+def prepare_gradients(optimizer: MegatronOptimizer) -> float:
+    """Make the reduced gradients ready for an update; returns the L2 norm of the whole gradient."""
+    optimizer.prepare_grads()
+    return float(optimizer.get_grad_norm())
+
+
+@torch.no_grad()
+def update(optimizer: MegatronOptimizer, learning_rate: float, clip_grad: float, grad_norm: float) -> None:
+    """Clip the prepared gradients to the norm clip_grad (0: do not), and step."""
+    set_learning_rate(optimizer, learning_rate)
+    for inner in _inner(optimizer) if clip_grad > 0 else []:
+        if parameters := inner.get_parameters():
+            clip_grad_by_total_norm_fp32(parameters, max_norm=clip_grad, total_norm=grad_norm)
+    optimizer.step_with_ready_grads()
 
 
 def set_learning_rate(optimizer: MegatronOptimizer, learning_rate: float) -> None:

@@ -9,6 +9,7 @@ import ctypes
 import gc
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -16,13 +17,15 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Never, NoReturn
 
-from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError
+from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError
 from slipway.train.environment import Place, listening_socket
 from slipway.train.stopping import SIGNALS, listen
 
 GRACE_SECONDS = 3.0  # for the other ranks to say what they saw
+PIPE_BYTES = 1 << 16  # what a pipe holds on Linux: more than any report
+_parent: int | None = None  # in a rank that run_local started: the pipe on which it reports how it failed
 
 
 @dataclass
@@ -33,12 +36,11 @@ class _Child:
 
 
 def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int]) -> int:
-    """Fork `world_size` ranks, run body(place) in each, and wait. Returns the exit code.
+    """Fork `world_size` ranks, run body(place) in each, and wait. Returns EXIT_DONE or EXIT_CONTINUE, as they did.
 
-    That is 0 or EXIT_CONTINUE where every body returned one of these, else a failure's: the first rank that fails
-    ends all others, and its error is printed. SIGUSR1, SIGTERM and the first SIGINT are handed to the ranks, which
-    note them and stop at a step boundary; a second SIGINT ends everything at once. Rank 0 keeps the terminal; the
-    others write into log_dir.
+    The first rank that fails ends all others; raises its UserError, or a Fault that says what happened. SIGUSR1,
+    SIGTERM and the first SIGINT are handed to the ranks, which note them and stop at a step boundary; a second
+    SIGINT ends everything at once. Rank 0 keeps the terminal; the others write into log_dir.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
     listener = listening_socket()
@@ -66,12 +68,15 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int]) -> i
         _end([child.pid for child in children])
         raise
     finally:
+        for child in children:
+            os.close(child.errors)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable[[Place], int]) -> NoReturn:
-    code = 0
+    global _parent
+    _parent, code = errors, 0
     try:
         _die_with(parent)
         listen()
@@ -85,14 +90,29 @@ def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable
     except BaseException as error:
         user = isinstance(error, UserError)
         code = EXIT_USER_ERROR if user else EXIT_FAULT
-        text = str(error) if user else traceback.format_exc()[-20_000:]  # less than a pipe holds
-        with contextlib.suppress(OSError):
-            os.write(errors, json.dumps({"time": time.time(), "user": user, "text": text}).encode())
+        if user or isinstance(error, Fault):
+            _report("user" if user else "line", str(error))
+        else:
+            _report("traceback", traceback.format_exc()[-20_000:])
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def tell(line: str) -> None:
+    """Say in one line why this rank is about to end: to the parent that started it, or on standard error."""
+    if _parent is None:
+        print(f"slipway: {line}", file=sys.stderr, flush=True)
+    else:
+        _report("verdict", line)
+
+
+def _report(kind: str, text: str) -> None:
+    assert _parent is not None
+    with contextlib.suppress(OSError):
+        os.write(_parent, json.dumps({"time": time.time(), "kind": kind, "text": text}).encode() + b"\n")
 
 
 def _die_with(parent: int) -> None:
@@ -104,35 +124,40 @@ def _die_with(parent: int) -> None:
 
 
 def _wait(children: list[_Child]) -> int:
-    """Wait for all; on the first failure give the others a moment to report, end them, and print the cause."""
+    """Wait for all; on the first failure give the others a moment to report, end them, and raise the cause."""
     running = {child.pid: child for child in children}
     ended: dict[int, int] = {}  # rank -> wait status
+    reports: dict[
+        int, dict[str, Any]
+    ] = {}  # of ranks that failed; one may hang in the kernel after its report
     deadline = None
-    while running:
-        pid, status = _wait_for(running, deadline)
-        if pid == 0:
-            break
-        child = running.pop(pid)
-        ended[child.rank] = status
-        if _is_failure(status) and deadline is None:
-            deadline = time.monotonic() + GRACE_SECONDS
-    _end(list(running))
-    failed = {rank: status for rank, status in ended.items() if _is_failure(status)}
-    if not failed:
-        return max(os.waitstatus_to_exitcode(status) for status in ended.values())
-    return _explain(children, failed)
-
-
-def _wait_for(running: Mapping[int, _Child], deadline: float | None) -> tuple[int, int]:
-    """The next of our children that ends (pid, status); (0, 0) where none does before the deadline."""
-    while True:
-        for pid in running:
+    while running and (deadline is None or time.monotonic() < deadline):
+        for pid, child in list(running.items()):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
-                return done, status
-        if deadline is not None and time.monotonic() > deadline:
-            return 0, 0
+                ended[child.rank] = status
+                del running[pid]
+        reports |= _reports(children, reports)
+        failing = reports or any(_is_failure(status) for status in ended.values())
+        if failing and deadline is None:
+            deadline = time.monotonic() + GRACE_SECONDS
         time.sleep(0.02)
+    reports |= _reports(children, reports)
+    _end(list(running))
+    failed = {rank: status for rank, status in ended.items() if _is_failure(status)}
+    if not failed and not reports:
+        return max(os.waitstatus_to_exitcode(status) for status in ended.values())
+    _explain(reports, failed)
+
+
+def _reports(children: list[_Child], known: Mapping[int, Any]) -> dict[int, dict[str, Any]]:
+    """First reports that have come from ranks not in `known`; a rank writes each at once."""
+    waiting = {child.errors: child.rank for child in children if child.rank not in known}
+    found = {}
+    for pipe in select.select(list(waiting), [], [], 0)[0]:
+        if text := os.read(pipe, PIPE_BYTES):
+            found[waiting[pipe]] = json.loads(text.splitlines()[0])
+    return found
 
 
 def _is_failure(status: int) -> bool:
@@ -153,28 +178,26 @@ def _hand_on(ranks: list[int]) -> dict[signal.Signals, Any]:
     return {number: signal.signal(number, hand_on) for number in SIGNALS}
 
 
-def _explain(children: list[_Child], failed: Mapping[int, int]) -> int:
-    reports = {}
-    for child in children:
-        with os.fdopen(child.errors, "rb") as pipe:
-            text = pipe.read()
-        if text:
-            reports[child.rank] = json.loads(text)
+def _explain(reports: Mapping[int, dict[str, Any]], failed: Mapping[int, int]) -> Never:
+    """Raise what a failed rank has reported: UserError or Fault; a traceback is printed before."""
+    for report in reports.values():
+        if report["kind"] == "verdict":  # who says it has looked at all ranks
+            raise Fault(report["text"])
     # a rank that a signal ended reports nothing, and is the cause of what the others report
     for rank, status in failed.items():
         if os.WIFSIGNALED(status) and rank not in reports:
             name = signal.Signals(os.WTERMSIG(status)).name
-            print(f"slipway: rank {rank} was ended by {name}; the other ranks were stopped", file=sys.stderr)
-            return EXIT_FAULT
+            raise Fault(f"rank {rank} was ended by {name}; the other ranks were stopped")
+    if not reports:
+        raise Fault(f"rank {min(failed)} failed without a word; see its log")
     rank = min(reports, key=lambda r: reports[r]["time"])
-    if reports[rank]["user"]:
-        print(f"slipway: {reports[rank]['text']}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    print(
-        f"slipway: rank {rank} failed first; the other ranks were stopped\n{reports[rank]['text']}",
-        file=sys.stderr,
-    )
-    return EXIT_FAULT
+    kind, text = reports[rank]["kind"], reports[rank]["text"]
+    if kind == "user":
+        raise UserError(text)
+    if kind == "line":
+        raise Fault(text)
+    print(text, file=sys.stderr)
+    raise Fault(f"rank {rank} failed first, with the traceback above; the other ranks were stopped")
 
 
 def _end(pids: list[int]) -> None:

@@ -6,11 +6,17 @@ import warnings
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
+from slipway.kernels.choice import Choice, choose
+from slipway.kernels.probe import machine
 
 
-def load_torch(config: RunConfig, ranks_here: int) -> None:
-    """Import what ranks need; on CPU make Megatron-core run there and share the cores between the ranks."""
+def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
+    """Import what ranks need; on CPU make Megatron-core run there and share the cores between the ranks.
+
+    Returns which backend computes what; raises UserError where one that was asked for cannot be used.
+    """
     kind = config.cluster.device.kind
+    chosen = choose(config, machine(kind)) if kind == "cpu" else []  # before anything slow
     if kind == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported: CPU ranks touch no GPU
     else:  # ask the driver's library, not CUDA, whether there are GPUs: ranks are forked after this
@@ -35,6 +41,9 @@ def load_torch(config: RunConfig, ranks_here: int) -> None:
                 f"cluster.device.kind: cuda (cluster={config.cluster.name}), but torch {torch.__version__} sees "
                 "no GPU here; use cluster=local on a machine without one"
             )
+        else:
+            chosen = choose(config, machine(kind))  # hides what is broken from Megatron-core
         from slipway.models import part
 
         part(config.model.family, "model")
+    return chosen

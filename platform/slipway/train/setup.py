@@ -17,10 +17,12 @@ from megatron.core.parallel_state import (
 )
 from megatron.core.transformer.module import Float16Module
 
+from slipway.data.ledger import DataLedger
 from slipway.models import part
 from slipway.plan import Plan
-from slipway.train.batches import Reader, sample_indices
+from slipway.train.batches import Reader, sample_positions
 from slipway.train.optimizer import build_optimizer
+from slipway.train.stragglers import ForwardTimes
 from slipway.train.weights import initialize, mark_tensor_parallel
 
 
@@ -34,6 +36,8 @@ class Session:
     transformer: Any  # Megatron-core's TransformerConfig
     chunks: list[Any]  # this rank's model chunks, in DistributedDataParallel
     optimizer: Any
+    times: ForwardTimes
+    validation_start: DataLedger  # each validation draws the same samples
     train_data: Reader | None = None  # None on stages that read no samples
     validation_data: Reader | None = None
 
@@ -41,6 +45,12 @@ class Session:
     def reads_data(self) -> bool:
         """Whether this rank's stages take samples (first) or labels (last)."""
         return is_pipeline_first_stage() or is_pipeline_last_stage()
+
+    def close(self) -> None:
+        """End the reading threads."""
+        for reader in (self.train_data, self.validation_data):
+            if reader:
+                reader.close()
 
 
 def set_up(plan: Plan, device: torch.device) -> Session:
@@ -63,7 +73,9 @@ def build_session(plan: Plan, device: torch.device) -> Session:
     if config.parallelism.overlap_grad_reduce:
         no_sync = [chunk.no_sync for chunk in chunks]
         transformer.no_sync_func = no_sync if len(no_sync) > 1 else no_sync[0]
-    return Session(plan, family, device, transformer, chunks, optimizer)
+    blend = part(config.model.family, "data").weights(config)
+    start = DataLedger.begin(config.training.seed, blend, {})
+    return Session(plan, family, device, transformer, chunks, optimizer, ForwardTimes(device), start)
 
 
 def _check_parameters(plan: Plan, chunks: list[Any]) -> None:
@@ -101,24 +113,18 @@ def build_chunks(plan: Plan, family: Any, transformer: Any, device: torch.device
 
 def _open_data(session: Session) -> None:
     plan = session.plan
-    training, validation = plan.config.training, plan.config.validation
-    sizes = (
-        training.steps * training.global_batch_size,
-        validation.steps * training.global_batch_size,
-        0,
+    config = plan.config
+    training, validation = config.training, config.validation
+    if not session.reads_data:
+        return
+    positions = sample_positions(
+        training.micro_batch_size, plan.num_microbatches, get_data_parallel_rank(), plan.data_parallel_size
     )
-    train, valid, _ = session.family.build_datasets(plan.config, sizes, lambda: session.reads_data)
 
-    def indices(consumed: int) -> list[list[int]]:
-        return sample_indices(
-            consumed,
-            training.micro_batch_size,
-            plan.num_microbatches,
-            get_data_parallel_rank(),
-            plan.data_parallel_size,
-        )
+    def reader(split: str) -> Reader:
+        dataset = session.family.open_dataset(config, split)
+        return Reader(dataset, training.global_batch_size, positions, session.device)
 
-    if session.reads_data:
-        session.train_data = Reader(train, indices, session.device)
-        if validation.steps:
-            session.validation_data = Reader(valid, indices, session.device)
+    session.train_data = reader("training")
+    if validation.steps:
+        session.validation_data = reader("validation")

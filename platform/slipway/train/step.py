@@ -1,55 +1,72 @@
-"""One optimizer step, one validation."""
+"""What one step computes, one update, one validation."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite, nan
 from typing import Any
 
 import torch
 from megatron.core.parallel_state import get_tensor_model_parallel_rank
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
+from slipway.data.ledger import DataLedger
 from slipway.train.batches import Batch, per_stage
-from slipway.train.optimizer import set_learning_rate
+from slipway.train.optimizer import prepare_gradients, update
 from slipway.train.setup import Session
 from slipway.train.stopping import Stopping, reasons
+from slipway.train.watch import Watch
 
 
 @dataclass(frozen=True)
-class StepResult:
-    """The same on every rank."""
+class Outcome:
+    """What a step has computed, before any update; the same on every rank."""
 
     loss: float  # mean over the global batch, in the family's unit (GPT: nats per token)
     grad_norm: float  # L2 norm of the whole gradient, before clipping
-    updated: bool  # False where the optimizer refused a gradient that is not finite
     stop: list[str]  # why this segment should end after this step: what any rank has seen; empty: go on
+    not_finite: list[int]  # ranks that computed a loss that is not finite
 
 
-def train_step(
-    session: Session, batches: list[Batch], learning_rate: float, stopping: Stopping
-) -> StepResult:
-    """Forward, backward, reduce, clip, update; then the loss and the reasons to stop, agreed by all ranks."""
+def compute(session: Session, batches: list[Batch], stopping: Stopping) -> Outcome:
+    """Forward, backward, reduce; then the loss and the reasons to stop, agreed by all ranks."""
     for chunk in session.chunks:
         chunk.zero_grad_buffer()
     session.optimizer.zero_grad()
-    set_learning_rate(session.optimizer, learning_rate)
     losses = _run_schedule(session, batches, forward_only=False)
-    updated, grad_norm, _ = session.optimizer.step()
-    totals = torch.cat([_loss_and_count(session, losses), _tensor(session, stopping.flags())])
+    grad_norm = prepare_gradients(session.optimizer)
+    own = _loss_and_count(session, losses)
+    totals = torch.cat([own, _tensor(session, [float(not isfinite(grad_norm)), *stopping.flags()])])
     torch.distributed.all_reduce(totals)
-    loss_sum, count, *flags = totals.tolist()
-    return StepResult(loss_sum / count, float(grad_norm or 0.0), bool(updated), reasons(flags))
+    loss_sum, count, bad_norms, *flags = totals.tolist()
+    loss = loss_sum / count
+    if bad_norms:  # on one rank is on all
+        grad_norm = nan
+    where = _not_finite_on(losses) if bad_norms or not isfinite(loss) else []
+    return Outcome(loss, grad_norm, reasons(flags), where)
 
 
-def validate(session: Session, steps: int) -> float:
-    """Mean loss over the first `steps` global batches of the validation split, without gradients."""
+def update_weights(session: Session, learning_rate: float, grad_norm: float) -> None:
+    """Clip and apply the gradients that compute has left."""
+    update(session.optimizer, learning_rate, session.plan.config.optimizer.clip_grad, grad_norm)
+
+
+def validate(session: Session, steps: int, watch: Watch, step: int) -> float:
+    """Mean loss over the first `steps` global batches of the validation split, without gradients.
+
+    step: the training step that the watch is told; each batch counts as progress.
+    """
+    config = session.plan.config
     total = _tensor(session, [0.0, 0.0])
-    batch_size = session.plan.config.training.global_batch_size
+    data = session.validation_start
     for chunk in session.chunks:
         chunk.eval()
     with torch.no_grad(), whole_parameters(session):
-        for step in range(steps):
-            following = (step + 1) * batch_size if step + 1 < steps else None
-            batches = read(session, session.validation_data, step * batch_size, following)
+        for number in range(steps):
+            watch.at(step, f"validation batch {number + 1} of {steps}")
+            following = data.advance(config.training.global_batch_size)
+            last = number + 1 == steps
+            batches = read(session, session.validation_data, data, None if last else following)
+            data = following
             total += _loss_and_count(session, _run_schedule(session, batches, forward_only=True))
     for chunk in session.chunks:
         chunk.train()
@@ -57,11 +74,11 @@ def validate(session: Session, steps: int) -> float:
     return (total[0] / total[1]).item()
 
 
-def read(session: Session, reader: Any, consumed: int, following: int | None) -> list[Batch]:
+def read(session: Session, reader: Any, data: DataLedger, following: DataLedger | None) -> list[Batch]:
     """A step's microbatches; empty ones on stages that read no samples."""
     if reader is None:
         return [{} for _ in range(session.plan.num_microbatches)]
-    return reader.read(consumed, following)
+    return reader.read(data, following)
 
 
 @contextmanager
@@ -81,8 +98,9 @@ def _run_schedule(session: Session, batches: list[Batch], forward_only: bool) ->
     training = session.plan.config.training
     chunks = session.chunks
     iterators = per_stage(batches, len(chunks))
+    forward_step = session.family.forward_step
     return get_forward_backward_func()(
-        forward_step_func=session.family.forward_step,
+        forward_step_func=forward_step if forward_only else session.times.timed(forward_step),
         data_iterator=iterators if len(chunks) > 1 else iterators[0],
         model=chunks if len(chunks) > 1 else chunks[0],
         num_microbatches=session.plan.num_microbatches,
@@ -98,6 +116,14 @@ def _loss_and_count(session: Session, losses: list[torch.Tensor]) -> torch.Tenso
     if not counted:
         return _tensor(session, [0.0, 0.0])
     return torch.stack(losses).double().sum(0)
+
+
+def _not_finite_on(losses: list[torch.Tensor]) -> list[int]:
+    """Ranks that computed a loss that is not finite; all ranks call it."""
+    here: list[Any] = [None] * torch.distributed.get_world_size()
+    bad = any(not torch.isfinite(loss).all().item() for loss in losses)
+    torch.distributed.all_gather_object(here, bad)
+    return [rank for rank, found in enumerate(here) if found]
 
 
 def _tensor(session: Session, values: list[float]) -> torch.Tensor:

@@ -180,7 +180,7 @@ def test_a_full_disk_and_one_that_became_read_only(
     first = full.stderr.splitlines()[0]
     assert first.startswith(f"slipway: step 6: the checkpoint cannot be written: {small_disk}")
     assert "No space left on device; earlier checkpoints are as they were" in first
-    assert "Traceback" in full.stderr
+    assert "Traceback" not in full.stderr
     assert sorted(path.name for path in small_disk.iterdir()) == [".step-00000006.tmp", "latest", GOOD]
 
     remount(small_disk, "ro")

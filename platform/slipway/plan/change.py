@@ -1,0 +1,46 @@
+"""What a continuation changed of its checkpoint's layout, in words."""
+
+from slipway.config.schema import Parallelism
+from slipway.plan.elastic import SWITCHES
+from slipway.plan.plan import Plan
+
+
+def describe_change(before_world_size: int, before: Parallelism, plan: Plan) -> str | None:
+    """What a continuation changed of its checkpoint's layout, in one line; None where nothing.
+
+    before_world_size, before: as the checkpoint says. A checkpoint does not say its micro-batch size.
+    """
+    now, batch = plan.config.parallelism, plan.config.training.global_batch_size
+    changed: list[str] = []
+    kept: list[str] = []
+    if before_world_size != plan.world_size:
+        changed.append(f"{before_world_size} -> {plan.world_size} devices")
+    else:
+        kept.append(f"{plan.world_size} devices")
+    replicas = before_world_size // (
+        before.tensor_model_parallel_size * before.pipeline_model_parallel_size * before.context_parallel_size
+    )
+    for name, a, b in (
+        ("data-parallel size", replicas, plan.data_parallel_size),
+        ("tensor", before.tensor_model_parallel_size, now.tensor_model_parallel_size),
+        ("pipeline", before.pipeline_model_parallel_size, now.pipeline_model_parallel_size),
+        ("virtual pipeline", before.virtual_stages, now.virtual_stages),
+        ("context", before.context_parallel_size, now.context_parallel_size),
+        ("expert", before.expert_model_parallel_size, now.expert_model_parallel_size),
+    ):
+        if a != b:
+            changed.append(f"{name} {a} -> {b}")
+        elif a > 1:
+            kept.append(f"{name} {a}")
+    for switch in SWITCHES:
+        a, b = getattr(before, switch), getattr(now, switch)
+        if a != b:
+            changed.append(f"{switch} {str(a).lower()} -> {str(b).lower()}")
+    if not changed:  # null and 1 virtual stages are the same
+        return None
+    parts = [", ".join(changed), f"{', '.join(kept)} as before"] if kept else [", ".join(changed)]
+    parts.append(
+        f"global batch {batch} = {plan.data_parallel_size} replicas x {plan.num_microbatches} microbatches x "
+        f"{plan.config.training.micro_batch_size}"
+    )
+    return "layout: " + "; ".join(parts)

@@ -1,0 +1,227 @@
+"""A layout for the devices that are there: pure arithmetic, the same on every rank.
+
+`parallelism.*` and `training.micro_batch_size` are a wish. Where it fits the devices, and their memory where the
+cluster profile knows it, it stays and the data-parallel size takes up the change. Else the nearest layout that
+uses all devices is chosen. Near means changing what is dear to change as little as possible, dearest first:
+
+    expert, context, tensor, pipeline, virtual pipeline, micro-batch
+
+each by the ratio of its sizes, at equal ratios the smaller one; a layout that fits the memory goes before one
+that does not. Expert, context, virtual pipeline and micro-batch become divisors of what was wished; tensor and
+pipeline may also grow. Tensor-parallel ranks stay on one node unless the wish says otherwise. Model, global
+batch, steps and schedule never change.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.models import part
+from slipway.plan import rules
+from slipway.plan.layout import Grid
+from slipway.plan.memory import GIB, device_bytes, stage_memory
+
+SWITCHES = ("sequence_parallel", "use_distributed_optimizer", "overlap_grad_reduce", "overlap_param_gather")
+
+
+class Layout(NamedTuple):
+    """What fit may change; the data-parallel size follows from the devices."""
+
+    expert: int
+    context: int
+    tensor: int
+    pipeline: int
+    virtual: int
+    micro_batch: int
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "Layout":
+        """The wish."""
+        sizes = config.parallelism
+        return cls(
+            expert=sizes.expert_model_parallel_size,
+            context=sizes.context_parallel_size,
+            tensor=sizes.tensor_model_parallel_size,
+            pipeline=sizes.pipeline_model_parallel_size,
+            virtual=sizes.virtual_stages,
+            micro_batch=config.training.micro_batch_size,
+        )
+
+
+def fit(config: RunConfig) -> tuple[RunConfig, list[str]]:
+    """The configuration with a layout that uses all devices, and one line per field it changed.
+
+    Raises UserError where there is none, with the numbers of devices next to it that have one, or where
+    something is wrong that no layout can mend.
+    """
+    if not _objection(config):
+        return config, []
+    rules.check_resources(config)
+    rules.check(_with_layout(on_machines(config, 1, 1), Layout(1, 1, 1, 1, 1, 1)))
+    wish = Layout.of(config)
+    larger_than_memory = None
+    for layout in ranked(config):
+        fitted = _with_layout(config, layout)
+        if _breaks_a_rule(fitted):
+            continue
+        if not _lacks_memory(fitted):
+            return fitted, _changes(config, wish, layout)
+        larger_than_memory = larger_than_memory or layout
+    if larger_than_memory is None:
+        raise UserError(_no_layout(config))
+    return _with_layout(config, larger_than_memory), _changes(config, wish, larger_than_memory)
+
+
+def on_machines(config: RunConfig, nodes: int, devices_per_node: int) -> RunConfig:
+    """The configuration with other machines, its layout as it is."""
+    there = {"nodes": nodes, "devices_per_node": devices_per_node}
+    return config.model_copy(update={"resources": config.resources.model_copy(update=there)})
+
+
+def ranked(config: RunConfig) -> list[Layout]:
+    """The layouts whose sizes divide devices, layers and global batch, nearest to the wish first."""
+    return sorted(_candidates(config), key=partial(_distance, Layout.of(config)))
+
+
+def _distance(wish: Layout, layout: Layout) -> list[tuple[float, int]]:
+    return [(max(a, b) / min(a, b), a) for a, b in zip(layout, wish, strict=True)]
+
+
+def _candidates(config: RunConfig) -> Iterator[Layout]:
+    wish, world = Layout.of(config), rules.world_size(config)
+    node, batch = config.resources.devices_per_node, config.training.global_batch_size
+    layers = part(config.model.family, "counts").num_layers(config.model)
+    for tensor in _divisors(world):
+        whole_groups_on_a_node = node % tensor == 0
+        within_a_wide_wish = tensor <= wish.tensor and tensor % node == 0
+        if not (tensor == wish.tensor or whole_groups_on_a_node or within_a_wide_wish):
+            continue
+        for pipeline in _common_divisors(world // tensor, layers):
+            for context in _common_divisors(world // tensor // pipeline, wish.context):
+                data = world // (tensor * pipeline * context)
+                if batch % data:
+                    continue
+                for expert in _common_divisors(context * data, wish.expert):
+                    for micro_batch in _common_divisors(batch // data, wish.micro_batch):
+                        for virtual in range(1, wish.virtual + 1 if pipeline > 1 else 2):
+                            if layers % (pipeline * virtual) == 0:
+                                yield Layout(expert, context, tensor, pipeline, virtual, micro_batch)
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def _common_divisors(first: int, second: int) -> list[int]:
+    return [n for n in range(1, min(first, second) + 1) if first % n == 0 and second % n == 0]
+
+
+def _with_layout(config: RunConfig, layout: Layout) -> RunConfig:
+    """The configuration with another layout; sequence parallelism stays where it can have an effect."""
+    sizes = config.parallelism
+    changed: dict[str, Any] = {
+        "expert_model_parallel_size": layout.expert,
+        "context_parallel_size": layout.context,
+        "tensor_model_parallel_size": layout.tensor,
+        "pipeline_model_parallel_size": layout.pipeline,
+        "sequence_parallel": sizes.sequence_parallel and layout.tensor > 1,
+    }
+    if layout.virtual != sizes.virtual_stages:
+        virtual = layout.virtual if layout.virtual > 1 else None
+        changed["virtual_pipeline_model_parallel_size"] = virtual
+    training = config.training.model_copy(update={"micro_batch_size": layout.micro_batch})
+    return config.model_copy(update={"parallelism": sizes.model_copy(update=changed), "training": training})
+
+
+def _breaks_a_rule(config: RunConfig) -> str | None:
+    """The first rule of layouts that the configuration breaks, in words; None where it breaks none."""
+    try:
+        rules.check_layout(config)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _lacks_memory(config: RunConfig) -> str | None:
+    """What a device lacks by the plan's estimate, in words; None where nothing, or where that is not known."""
+    device = device_bytes(config)
+    if device is None:
+        return None
+    grid = Grid.of(config.parallelism, rules.world_size(config))
+    # The stages between hold fewer parameters and fewer microbatches than the first.
+    for stage in sorted({0, grid.pp - 1}):
+        needed = stage_memory(config, grid, stage, rules.num_microbatches(config)).total
+        if needed > device:
+            return f"pipeline stage {stage} needs {needed / GIB:.1f} GiB of a device's {device / GIB:.1f} GiB"
+    return None
+
+
+def _objection(config: RunConfig) -> str | None:
+    """Why the layout cannot stay as it is, rules before memory."""
+    try:
+        rules.check(config)
+    except UserError as error:
+        return str(error)
+    return _lacks_memory(config)
+
+
+def _changes(config: RunConfig, wish: Layout, layout: Layout) -> list[str]:
+    """One line per changed field, with what speaks against the wished value beside the other new ones."""
+    fields = {
+        "tensor": "parallelism.tensor_model_parallel_size",
+        "pipeline": "parallelism.pipeline_model_parallel_size",
+        "virtual": "parallelism.virtual_pipeline_model_parallel_size",
+        "context": "parallelism.context_parallel_size",
+        "expert": "parallelism.expert_model_parallel_size",
+        "micro_batch": "training.micro_batch_size",
+    }
+    lines = []
+    for name, field in fields.items():
+        before, after = getattr(wish, name), getattr(layout, name)
+        if before != after:
+            reason = _objection(_with_layout(config, layout._replace(**{name: before})))
+            reason = reason or _objection(config) or ""
+            lines.append(f"{field} {before} -> {after}: {reason.removeprefix('parallelism: ')}")
+    if config.parallelism.sequence_parallel and layout.tensor == 1:
+        lines.append("parallelism.sequence_parallel true -> false: no effect with tensor 1")
+    return lines
+
+
+def _no_layout(config: RunConfig) -> str:
+    world, batch = rules.world_size(config), config.training.global_batch_size
+    resources = config.resources
+    layers = part(config.model.family, "counts").num_layers(config.model)
+    replicas = _common_divisors(world, batch)
+    data = " or ".join(map(str, replicas))
+    rest = " or ".join(str(world // n) for n in reversed(replicas))
+    nearest = ranked(config)
+    why = _breaks_a_rule(_with_layout(config, nearest[0])) if nearest else f"the model has {layers} layers"
+    near = [str(n) for n in (_next_fitting(config, step) for step in (-1, 1)) if n]
+    other = f"{' and '.join(near)} devices would work" if near else "no number of devices near it would work"
+    return (
+        f"resources: no layout uses all {world} devices (nodes {resources.nodes} x devices_per_node "
+        f"{resources.devices_per_node}): the data-parallel size has to divide them and training.global_batch_size "
+        f"{batch}: {data}; so tensor x pipeline x context would be {rest}, which model and nodes do not allow "
+        f"({why}); {other}"
+    )
+
+
+def _next_fitting(config: RunConfig, step: int) -> int | None:
+    """The next number of devices that has a layout: whole nodes where there are several, up to twice as many."""
+    cluster, resources = config.cluster, config.resources
+    nodes, node = resources.nodes, resources.devices_per_node
+    if nodes == 1:
+        limit = min(2 * node, cluster.devices_per_node or 2 * node)
+        shapes = [(1, n) for n in (range(node - 1, 0, -1) if step < 0 else range(node + 1, limit + 1))]
+    elif step > 0:
+        limit = min(2 * nodes, cluster.nodes or 2 * nodes)
+        shapes = [(n, node) for n in range(nodes + 1, limit + 1)]
+    else:
+        shapes = [(n, node) for n in range(nodes - 1, 0, -1)] + [(1, n) for n in range(node - 1, 0, -1)]
+    for shape in shapes:
+        there = on_machines(config, *shape)
+        if any(not _breaks_a_rule(_with_layout(there, layout)) for layout in ranked(there)):
+            return shape[0] * shape[1]
+    return None

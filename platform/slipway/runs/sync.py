@@ -1,0 +1,124 @@
+"""`slipway runs sync`: uploads what wandb kept on disk, where there is a network. Imports no torch."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+
+from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
+from slipway.runs import wandb_data
+from slipway.runs.overview import Overview
+from slipway.runs.wandb_access import HOW_TO_MEND, installed, key_problem
+from slipway.runs.wandb_data import Content, Stored
+
+# wandb's own patience is hours; a user's with a network that is not there is not. The user's settings win.
+PATIENCE = {
+    "WANDB_HTTP_TIMEOUT": "15",
+    "WANDB__GRAPHQL_RETRY_MAX": "2",
+    "WANDB__FILE_STREAM_RETRY_MAX": "4",
+    "WANDB__FILE_TRANSFER_RETRY_MAX": "4",
+    "WANDB_ERROR_REPORTING": "false",
+}
+SILENT_SECONDS = 300.0  # an upload that says nothing for so long is given up
+
+
+def sync(run: Overview, dry_run: bool) -> int:
+    """Upload a run's segments in order, each by `wandb sync`. Returns the exit code: 1 where one was not uploaded.
+
+    Raises UserError where the run has no wandb data or wandb is missing. What is being written is left for later.
+    """
+    every = wandb_data.stored(run.dir)
+    if not every:
+        raise UserError(
+            f"runs sync {run.name}: no wandb data in {run.dir / wandb_data.FOLDER}; it is kept where "
+            "logging.wandb.mode is online or offline (logging=wandb, logging=wandb_offline), the default is disabled"
+        )
+    left = [(one, wandb_data.read(one.file)) for one in wandb_data.pending(run.dir)]
+    left = [(one, content) for one, content in left if content.run_id]
+    if run.holder:  # the newest that did not end is being written; an older one's writer was killed
+        writing = [pair for pair in left if not pair[1].ended][-1:]
+        left = [pair for pair in left if pair not in writing]
+        for one, _ in writing:
+            print(
+                f"left out: {one.folder} is being written by {run.holder}; repeat this when the run has ended"
+            )
+    if not left:
+        print(f"nothing to upload: what wandb has written in {run.dir} and closed is uploaded")
+        return EXIT_DONE
+    if dry_run:
+        for one, content in left:
+            print(f"{shlex.join(command(one))}    # {_steps(content)}")
+        return EXIT_DONE
+    if not installed("wandb"):
+        raise UserError(f"runs sync {run.name}: wandb is not installed here; allowed: a machine that has it")
+    if problem := key_problem():
+        raise UserError(f"runs sync {run.name}: {problem}; {HOW_TO_MEND}")
+    return _upload(run, left)
+
+
+def command(one: Stored) -> list[str]:
+    """The command that uploads one segment; wandb appends it to the run of its id."""
+    # a segment that was online is passed over by `wandb sync` unless it is told otherwise
+    online = ["--include-online"] if one.online else []
+    return [sys.executable, "-m", "wandb", "sync", *online, str(one.folder.resolve())]
+
+
+def _upload(run: Overview, left: list[tuple[Stored, Content]]) -> int:
+    done, steps = 0, 0
+    for one, content in left:
+        print(shlex.join(command(one)), flush=True)
+        said = _run(command(one))
+        if not one.uploaded:  # wandb's exit code is 0 also where it failed
+            print(
+                f"slipway: runs sync {run.name}: {done} of {len(left)} segments uploaded, then wandb failed "
+                f"({said}); nothing is lost: where the server can be reached and the API key is right, "
+                f"`slipway runs sync {run.dir}` goes on",
+                file=sys.stderr,
+            )
+            return EXIT_FAULT
+        done, steps = done + 1, steps + len(set(content.steps))
+    print(f"{done} segments of {run.name} uploaded, {steps} steps")
+    return EXIT_DONE
+
+
+def _run(words: list[str]) -> str:
+    """Run wandb to its end, or until it is silent for too long; returns the line that tells of a failure best."""
+    process = subprocess.Popen(
+        words,
+        env={**PATIENCE, **os.environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    said, heard = b"", time.monotonic()
+    try:
+        while time.monotonic() - heard < SILENT_SECONDS:
+            ended = process.poll() is not None  # asked before reading: then all that was said is read
+            piece = process.stdout.read()
+            if piece:
+                said, heard = said + piece, time.monotonic()
+            elif ended:
+                return _failure(said.decode(errors="replace"))
+            else:
+                time.sleep(0.05)
+        return f"no word for {SILENT_SECONDS:.0f} s"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _failure(said: str) -> str:
+    lines = [line.removeprefix("wandb:").strip() for line in said.splitlines()]
+    errors = [line for line in lines if "ERROR" in line or "Error" in line]
+    return " ".join(" ".join((errors or lines or ["it said nothing"])[:1]).removeprefix("ERROR").split())[
+        :300
+    ]
+
+
+def _steps(content: Content) -> str:
+    if not content.steps:
+        return "no steps"
+    return f"{len(set(content.steps))} steps, {min(content.steps)}-{max(content.steps)}"

@@ -1,0 +1,89 @@
+"""What is in a checkpoint: weights, optimizer state and RNG, as tensors in model space.
+
+Optimizer state is stored per model parameter, under the parameter's own key and shape, whichever optimizer
+class and sharding holds it (Megatron-core's formats do not continue Adam exactly after re-sharding without
+Transformer Engine or apex).
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from megatron.core import parallel_state, tensor_parallel
+from megatron.core.dist_checkpointing.dict_utils import nested_values
+from megatron.core.dist_checkpointing.mapping import ShardedBase, ShardedObject, ShardedTensor
+from torch import Tensor
+
+from slipway.train.optimizer import MOMENTS, Shard
+
+
+def model_state(chunks: list[Any]) -> dict[str, Any]:
+    """The sharded state dict of this rank's model chunks: one entry per chunk."""
+    states = {}
+    for index, chunk in enumerate(chunks):
+        state = chunk.module.sharded_state_dict(prefix="")
+        states[f"chunk{index}"] = {k: v for k, v in state.items() if not isinstance(v, ShardedObject)}
+    return states
+
+
+def by_parameter(model: dict[str, Any]) -> dict[Any, ShardedBase]:
+    """model_state's entries by the tensor they hold."""
+    return {value.data: value for value in nested_values(model) if isinstance(value, ShardedBase)}
+
+
+def sharded(like: Any, whole: dict[str, Tensor], replica: Any = None) -> dict[str, Any]:
+    """`like`, the model's entry for a parameter, for each tensor of its optimizer state (parameter's shape)."""
+    entries = {}
+    for name, tensor in whole.items():
+        changes: dict[str, Any] = {"key": f"optimizer.{name}.{like.key}", "data": tensor}
+        if isinstance(like, ShardedTensor):
+            changes["dtype"] = tensor.dtype
+        if replica is not None:
+            changes["replica_id"] = replica
+        entries[name] = replace(like, **changes)
+    return entries
+
+
+def names(shard: Shard) -> tuple[str, ...]:
+    """Of the tensors that a parameter's optimizer state consists of."""
+    return (*MOMENTS, "fp32_parameter") if shard.has_main_copy else MOMENTS
+
+
+def tensors(shard: Shard) -> dict[str, Tensor]:
+    """This rank's part of them; for a shard that is not empty."""
+    held = shard.moments()
+    return held | {"fp32_parameter": shard.main.detach()} if shard.has_main_copy else held
+
+
+def is_expert(shard: Shard) -> bool:
+    """Whether the parameter belongs to an expert, which is replicated less often than the rest."""
+    return not getattr(shard.parameter, "allreduce", True)
+
+
+def data_parallel_group(shard: Shard) -> Any:
+    """The ranks that share the parameter's optimizer state."""
+    if is_expert(shard):
+        return parallel_state.get_expert_data_parallel_group()
+    return parallel_state.get_data_parallel_group(with_context_parallel=True)
+
+
+def rng_state() -> dict[str, ShardedTensor]:
+    """Every generator's state: one row per rank."""
+    rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    cuda = torch.cuda.is_available()
+    states = {"default": torch.cuda.get_rng_state() if cuda else torch.get_rng_state()}
+    tracker: Any = tensor_parallel.get_cuda_rng_tracker()
+    states |= tracker.get_states()
+    return {
+        name: ShardedTensor.from_rank_offsets(f"rng.{name}", state[None].cpu().clone(), (0, rank, world))
+        for name, state in states.items()
+    }
+
+
+def set_rng_state(states: dict[str, Tensor]) -> None:
+    """Set every generator from its row."""
+    states = {name: state[0] for name, state in states.items()}
+    default = states.pop("default")
+    torch.cuda.set_rng_state(default) if torch.cuda.is_available() else torch.set_rng_state(default)
+    tracker: Any = tensor_parallel.get_cuda_rng_tracker()
+    tracker.set_states(states)

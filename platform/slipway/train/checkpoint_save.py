@@ -1,0 +1,228 @@
+"""Writing checkpoints while training goes on.
+
+The loop waits only while its state is copied to host memory. A thread then brings the pieces of the optimizer's
+state together, writes, hashes and commits. It talks to the other ranks' threads through a process group of its
+own. Megatron-core's forked writers are not used: a save hangs when one of them dies.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from megatron.core.dist_checkpointing.core import CheckpointingConfig, save_config
+from megatron.core.dist_checkpointing.mapping import apply_factories
+from megatron.core.dist_checkpointing.strategies import torch as torch_strategy
+from torch.distributed.checkpoint.api import CheckpointException
+
+from slipway.errors import Fault
+from slipway.plan import Plan
+from slipway.train import checkpoint_manifest
+from slipway.train import checkpoint_store as store
+from slipway.train.checkpoint_snapshot import Camera, Snapshot
+from slipway.train.checkpoint_store import CheckpointInfo
+from slipway.train.distributed import TIMEOUT
+from slipway.train.position import Position
+
+WAITING = "waiting for the other ranks"
+SUSPECT_FIRST_SECONDS = 5.0  # who waits for others complains later than those others
+
+
+class SaveError(Fault):
+    """A checkpoint could not be written; earlier ones are as they were."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that is complete. Seconds: from begin to commit, and of that, in which training stood still."""
+
+    step: int
+    path: Path
+    seconds: float
+    stall_seconds: float
+    consumed: dict[str, int]
+    """Samples behind it, by source."""
+
+
+@dataclass
+class _Save:
+    info: CheckpointInfo
+    began: float
+    stall_seconds: float = 0.0
+    doing: str = "copying"
+    done: float | None = None
+    path: Path | None = None
+    error: BaseException | None = None
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+    @property
+    def seconds(self) -> float:
+        return (self.done or time.monotonic()) - self.began
+
+
+class Saver:
+    """Saves one checkpoint at a time; all ranks make one together and call its methods at the same steps."""
+
+    def __init__(self, plan: Plan, chunks: list[Any], optimizer: Any) -> None:
+        self.plan = plan
+        self.settings = plan.config.checkpoint
+        self.rank = torch.distributed.get_rank()
+        self.group: Any = torch.distributed.new_group(backend="gloo", timeout=TIMEOUT)
+        self.camera = Camera(chunks, optimizer, beside=self.settings.async_save)
+        self.save: _Save | None = None
+
+    def start(self, position: Position, validation_loss: float | None) -> None:
+        """Begin to save what is now; returns as soon as training may change it. No other save is under way.
+
+        validation_loss: where it was measured at this step.
+        """
+        assert self.save is None, "wait for the last save first"
+        save = self.save = _Save(self._info(position, validation_loss), time.monotonic())
+        snapshot = self.camera.take()
+        save.thread = threading.Thread(
+            target=self._run, args=(save, snapshot), name="checkpoint", daemon=True
+        )
+        save.thread.start()
+        save.stall_seconds = save.seconds
+
+    def poll(self) -> Saved | None:
+        """The save that has become complete since the last call, on rank 0 with its path, if any has.
+
+        Raises SaveError where it failed, or takes longer than checkpoint.timeout_minutes.
+        """
+        save = self.save
+        if save is None:
+            return None
+        if save.done is None:
+            self._check_time(save)
+            return None
+        self.save = None
+        if save.error is not None:
+            raise self._failed(save, save.error)
+        consumed = save.info.data.consumed
+        return Saved(save.info.step, save.path or Path(), save.seconds, save.stall_seconds, consumed)
+
+    def wait(self) -> Saved | None:
+        """Like poll, but stand still until the save under way is complete."""
+        save = self.save
+        if save is None or save.thread is None:
+            return None
+        started = time.monotonic()
+        while save.thread.is_alive():
+            save.thread.join(0.2)
+            self._check_time(save)
+        save.stall_seconds += time.monotonic() - started
+        return self.poll()
+
+    # what the thread does
+
+    def _run(self, save: _Save, snapshot: Snapshot) -> None:
+        try:
+            with torch.no_grad():
+                save.path = self._write(save, snapshot)
+        except (Exception, CheckpointException) as error:
+            save.error = error
+        save.done = time.monotonic()
+
+    def _write(self, save: _Save, snapshot: Snapshot) -> Path | None:
+        save.doing = WAITING if self.rank else f"making a folder in {store.folder(self.plan.config.run.dir)}"
+        folder = self._agree(lambda: store.begin(self.plan.config.run.dir, save.info.step))
+        save.doing = WAITING
+        state = snapshot.gathered(self.rank, self.group)
+        apply_factories(state)
+        tensors, _, _ = torch_strategy._replace_state_dict_keys_with_sharded_keys(state, True)
+        save.doing = f"writing into {folder}"
+        dcp.save(
+            torch_strategy.mcore_to_pyt_state_dict(tensors, False),
+            storage_writer=_Files(folder, save),
+            planner=torch_strategy.MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
+            process_group=self.group,
+        )
+        sums = [checkpoint_manifest.entries(folder.glob(f"__{self.rank}_*"))]
+        save.doing = WAITING
+        of_all: list[Any] | None = [None] * self.plan.world_size if self.rank == 0 else None
+        torch.distributed.gather_object(sums[0], of_all, dst=0, group=self.group)
+        if of_all is None:
+            return None
+        save.doing = f"committing {folder}"
+        # what Megatron-core looks for when it loads; nothing but tensors is in a checkpoint
+        torch.save({}, folder / "common.pt")
+        save_config(CheckpointingConfig("torch_dist", 1), str(folder))
+        path = store.commit(folder, save.info, {name: e for sums in of_all for name, e in sums.items()})
+        store.retain(path, self.settings)
+        return path
+
+    def _agree(self, begin: Callable[[], Path]) -> Path:
+        """Rank 0's folder, on every rank; its error, on every rank, where there is none."""
+        told: list[Any] = [None]
+        if self.rank == 0:
+            try:
+                told = [begin()]
+            except OSError as error:
+                told = [OSError(error.errno, error.strerror, error.filename)]
+        torch.distributed.broadcast_object_list(told, src=0, group=self.group)
+        if isinstance(told[0], OSError):
+            raise told[0]
+        return told[0]
+
+    def _info(self, position: Position, validation_loss: float | None) -> CheckpointInfo:
+        config = self.plan.config
+        return CheckpointInfo(
+            step=position.step,
+            updates=position.updates,
+            data=position.data,
+            world_size=self.plan.world_size,
+            parallelism=config.parallelism,
+            precision=config.training.precision,
+            model=config.model.model_dump(mode="json"),
+            versions={name: version(name) for name in ("torch", "megatron-core")},
+            validation_loss=validation_loss,
+            recent_losses=position.recent_losses,
+        )
+
+    def _check_time(self, save: _Save) -> None:
+        limit = 60 * self.settings.timeout_minutes
+        late = SUSPECT_FIRST_SECONDS if save.doing == WAITING else 0.0
+        if save.done is None and save.seconds > limit + late:
+            raise self._failed(
+                save,
+                TimeoutError(
+                    f"after {save.seconds:.0f} s rank {self.rank} is still {save.doing}; allowed: "
+                    f"checkpoint.timeout_minutes {self.settings.timeout_minutes:g}"
+                ),
+            )
+
+    def _failed(self, save: _Save, error: BaseException) -> SaveError:
+        cause = store.system_error(error)
+        reason = cause.strerror if cause else f"{error}".splitlines()[0]
+        where = cause and cause.filename or store.folder(self.plan.config.run.dir)
+        failed = SaveError(
+            f"step {save.info.step}: the checkpoint cannot be written: {where}: {reason}; earlier checkpoints are "
+            "as they were"
+        )
+        failed.__cause__ = error
+        return failed
+
+
+class _Files(dcp.FileSystemWriter):
+    """Says when it waits for others; lets the system's error through, which torch's own would hide from them."""
+
+    def __init__(self, folder: Path, save: _Save) -> None:
+        super().__init__(folder, sync_files=True, thread_count=1)
+        self.save = save
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        try:
+            written = super().write_data(plan, planner)
+            self.save.doing = WAITING
+            return written
+        except Exception as error:
+            cause = store.system_error(error)
+            if cause is None or cause is error:
+                raise
+            raise OSError(cause.errno, cause.strerror, cause.filename or str(self.path)) from error

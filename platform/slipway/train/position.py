@@ -1,0 +1,18 @@
+"""Where a run stands between two steps."""
+
+from dataclasses import dataclass, field
+
+from slipway.data.ledger import DataLedger
+
+
+@dataclass
+class Position:
+    """What a checkpoint holds besides tensors, the same on every rank."""
+
+    data: DataLedger
+    """Samples consumed of each source."""
+    step: int = 0
+    updates: int = 0
+    """Optimizer updates: fewer than steps where batches were left out."""
+    recent_losses: list[float] = field(default_factory=list)
+    """For the guard."""

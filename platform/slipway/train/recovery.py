@@ -1,0 +1,133 @@
+"""Continuing from a checkpoint: at the start of a segment, and when the guard asks for it."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Never
+
+import torch
+
+from slipway.config.schema import RunConfig
+from slipway.data.ledger import DataLedger
+from slipway.errors import Fault
+from slipway.plan import Plan
+from slipway.plan.change import describe_change
+from slipway.train import checkpoint, checkpoint_store
+from slipway.train.checkpoint_store import Newest
+from slipway.train.guard import Verdict
+from slipway.train.metrics import Log
+from slipway.train.position import Position
+from slipway.train.setup import Session
+from slipway.train.step import Outcome, whole_parameters
+from slipway.train.stopping import started_at
+
+
+@dataclass
+class LeftOut:
+    """Stretches of the run's order of samples that are passed over: (first, one after the last); may overlap."""
+
+    stretches: list[tuple[int, int]] = field(default_factory=list)
+
+    def pass_over(self, data: DataLedger) -> DataLedger:
+        """The position from which samples are read; those in between count as consumed."""
+        while ends := [end for start, end in self.stretches if start <= data.total < end]:
+            data = data.advance(max(ends) - data.total)
+        return data
+
+
+def resume(session: Session, found: Path | None, data: DataLedger) -> Position:
+    """Load the checkpoint that rank 0 found, if any; all ranks call it. data: the run's position in the data."""
+    agreed: list[Any] = [found, data]
+    torch.distributed.broadcast_object_list(agreed, src=0)
+    path, data = agreed
+    if path is None:
+        return Position(data)
+    info = _load(session, path)
+    if torch.distributed.get_rank() == 0:
+        print(f"continuing from {path} (step {info.step})", flush=True)
+    return Position(data, info.step, info.updates, info.recent_losses)
+
+
+def note_start(log: Log, plan: Plan, continued: Newest, at: Position) -> None:
+    """Write down what this segment starts with, and that its first step comes now."""
+    for path, reason in continued.skipped:
+        log.write("event", step=at.step, event="checkpoint skipped", path=str(path), reason=reason)
+    if at.data.change:
+        log.write("event", step=at.step, event="blend changed", change=at.data.change, sample=at.data.total)
+    if continued.path:
+        info = checkpoint_store.read_info(continued.path)
+        if change := describe_change(info.world_size, info.parallelism, plan):
+            log.write("event", step=at.step, event="layout changed", change=change)
+    log.write("event", step=at.step, event="start", seconds=time.time() - started_at())
+
+
+def recover(
+    session: Session, log: Log, at: Position, outcome: Outcome, verdict: Verdict, left_out: LeftOut
+) -> Position:
+    """What the verdicts stop and rollback ask for; `at`: before the offending batch. Raises Fault for a stop.
+
+    The newest good checkpoint is loaded. The offending batch, and those before it as guard.rollback_batches
+    says, are added to left_out. All ranks call it. Raises Fault where there is no checkpoint, too.
+    """
+    config = session.plan.config
+    if verdict.action == "stop":
+        _give_up(config, log, at.step + 1, outcome, verdict)
+    rank = torch.distributed.get_rank()
+    found = [checkpoint_store.newest_good(config.run.dir).path if rank == 0 else None]
+    torch.distributed.broadcast_object_list(found, src=0)
+    if found[0] is None:
+        raise Fault(f"step {at.step + 1}: {verdict.reason}, and there is no good checkpoint to go back to")
+    info = _load(session, found[0])
+    batch = config.training.global_batch_size
+    start = max(info.data.total, at.data.total - (config.guard.rollback_batches - 1) * batch)
+    end = at.data.total + batch
+    left_out.stretches.append((start, end))
+    log.back_to(info.step)
+    _event(log, info.step, "rollback", at, outcome, verdict, f"back to step {info.step}", (start, end))
+    data = info.data.resume(at.data.seed, at.data.weights, at.data.facts, at.data.signatures)
+    return Position(left_out.pass_over(data), info.step, info.updates, info.recent_losses)
+
+
+def note_skip(log: Log, at: Position, outcome: Outcome, verdict: Verdict) -> None:
+    """Say that a step makes no update."""
+    _event(log, at.step + 1, "skip", at, outcome, verdict, "no update from this batch", None)
+
+
+def _give_up(config: RunConfig, log: Log, step: int, outcome: Outcome, verdict: Verdict) -> Never:
+    """End the run before the update. Raises Fault."""
+    newest = checkpoint_store.latest(config.run.dir)
+    text = (
+        f"step {step}: {verdict.reason}{_on(outcome)}; stopped before the update (guard.on_nonfinite="
+        f"{config.guard.on_nonfinite}, guard.on_spike={config.guard.on_spike}); the last checkpoint is "
+        f"{newest.name if newest else 'none'}; to go on choose skip or rollback there"
+    )
+    log.write("event", step=step, event="guard stop", reason=text)
+    log.close()
+    raise Fault(text)
+
+
+def _load(session: Session, path: Path) -> checkpoint_store.CheckpointInfo:
+    with whole_parameters(session):
+        return checkpoint.load(session.plan, session.chunks, session.optimizer, path)
+
+
+def _event(
+    log: Log,
+    step: int,
+    name: str,
+    at: Position,
+    outcome: Outcome,
+    verdict: Verdict,
+    done: str,
+    samples: tuple[int, int] | None,
+) -> None:
+    """samples: the stretch that is left out, as positions in the run's order of samples."""
+    reason = f"{verdict.reason}{_on(outcome)}"
+    more = {} if samples is None else {"samples_left_out": samples}
+    log.write("event", step=step, event=name, at_step=at.step + 1, reason=reason, **more)
+    log.say(f"step {at.step + 1}  {reason}: {done}")
+
+
+def _on(outcome: Outcome) -> str:
+    ranks = ", ".join(map(str, outcome.not_finite))
+    return f" (first on rank {ranks})" if ranks else ""

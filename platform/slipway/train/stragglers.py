@@ -1,0 +1,78 @@
+"""Which rank is slower than its peers: own time in the forward passes, compared now and then.
+
+Whole steps last equally long on all ranks, as each waits for the slowest. Forward passes wait for other ranks
+only within tensor, context and expert parallelism: there a slow rank shows as its group.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from statistics import median_low
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Straggler(NamedTuple):
+    """A slow rank: its mean forward pass and its peers' (lower) median, in seconds."""
+
+    rank: int
+    seconds: float
+    peers: float
+
+
+class ForwardTimes:
+    """Times this rank's forward passes; on a GPU by events, read when asked, so that nothing waits for them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+        self.seconds, self.passes = 0.0, 0
+        self.events: list[tuple[Any, Any]] = []
+
+    def timed(self, forward_step: Callable) -> Callable:
+        """forward_step, timed."""
+
+        def step(*words: Any, **named: Any) -> Any:
+            started = self._now()
+            result = forward_step(*words, **named)
+            self.passes += 1
+            if self.cuda:
+                self.events.append((started, self._now()))
+            else:
+                self.seconds += self._now() - started
+            return result
+
+        return step
+
+    def take(self) -> float:
+        """Mean seconds of a pass since the last take; 0 where there was none."""
+        if self.events:
+            torch.cuda.synchronize()
+            self.seconds += sum(first.elapsed_time(last) for first, last in self.events) / 1000
+            self.events.clear()
+        mean = self.seconds / max(1, self.passes)
+        self.seconds, self.passes = 0.0, 0
+        return mean
+
+    def _now(self) -> Any:
+        if not self.cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+def stragglers(seconds: Sequence[float], stages: Sequence[int], ratio: float) -> list[Straggler]:
+    """Ranks slower than `ratio` x the (lower) median of the ranks with the same pipeline stage; slowest first.
+
+    seconds, stages: one entry per rank.
+    """
+    of_stage: dict[int, list[float]] = defaultdict(list)
+    for value, stage in zip(seconds, stages, strict=True):
+        of_stage[stage].append(value)
+    found = [
+        Straggler(rank, value, median_low(of_stage[stage]))
+        for rank, (value, stage) in enumerate(zip(seconds, stages, strict=True))
+        if value > ratio * median_low(of_stage[stage])
+    ]
+    return sorted(found, key=lambda s: s.seconds / max(s.peers, 1e-9), reverse=True)

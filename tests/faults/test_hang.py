@@ -1,0 +1,73 @@
+"""Ranks that hang or lag are named."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from processes import gone, output_of, ranks_of, started, steps_done, wait_until
+from training import SMALL, layout
+
+LIMIT = 4.0  # seconds without progress
+
+
+@pytest.fixture
+def job(corpus: list[str], tmp_path: Path) -> list[str]:
+    """A run on eight ranks that goes on until something happens."""
+    words = [*SMALL, *corpus, *layout(ranks=8, tp=2, pp=2, sp=True, distopt=True)]
+    limit = f"watch.hang_timeout_minutes={LIMIT / 60}"
+    return [*words, f"run.dir={tmp_path / 'run'}", "training.steps=4000", limit]
+
+
+@pytest.mark.parametrize("rank", [0, 5])
+def test_a_stopped_rank_is_named_with_its_stack(job: list[str], tmp_path: Path, rank: int) -> None:
+    run_dir = tmp_path / "run"
+    with started(job, tmp_path) as process:
+        wait_until(lambda: steps_done(run_dir) >= 3, process)
+        ranks = ranks_of(process)
+        ranks[rank].suspend()
+        stopped = time.monotonic()
+        output = output_of(process, tmp_path)
+        seconds = time.monotonic() - stopped
+    assert process.returncode == 1, output
+    assert f"first suspect rank {rank} " in output
+    assert f"pid {ranks[rank].pid}: its process is stopped" in output
+    assert seconds < LIMIT + 30  # the time-out, then a word from every rank, on a loaded machine
+    assert all(gone(process) for process in ranks)
+
+    (folder,) = (run_dir / "hangs").iterdir()
+    assert folder.name == "segment-0001"
+    for number in range(8):
+        stack = (folder / f"rank-{number:05d}.txt").read_text()
+        assert "in train" in stack, f"rank {number}: {stack}"
+    assert json.loads((folder / "verdict.json").read_text())["ranks"] == [rank]
+    events = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [event["ranks"] for event in events if event.get("event") == "hang"] == [[rank]]
+    segment = json.loads((run_dir / "segments" / "0001.json").read_text())
+    assert (segment["reason"], segment["exit_code"]) == ("failed", 1)
+    assert f"rank {rank}" in segment["detail"]
+
+
+def test_a_slow_rank_is_reported(corpus: list[str], tmp_path: Path) -> None:
+    """A rank that is stopped most of the time, in a run where forward passes wait for nobody."""
+    run_dir = tmp_path / "run"
+    words = [*SMALL, *corpus, *layout(ranks=3), "training.global_batch_size=12", "training.steps=4000"]
+
+    def reports() -> list[dict]:
+        if not (run_dir / "metrics.jsonl").exists():
+            return []
+        lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+        return [line for line in lines if line.get("event") == "straggler"]
+
+    with started([*words, f"run.dir={run_dir}", "watch.straggler_interval=8"], tmp_path) as process:
+        wait_until(lambda: steps_done(run_dir) >= 3, process)
+        slow, limit = ranks_of(process)[1], time.monotonic() + 60
+        while not any(report["rank"] == 1 for report in reports()) and time.monotonic() < limit:
+            slow.suspend()
+            time.sleep(0.05)
+            slow.resume()
+            time.sleep(0.01)
+        found = reports()
+    assert [report["rank"] for report in found][-1] == 1
+    assert " x)" in found[-1]["reason"]

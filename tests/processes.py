@@ -1,0 +1,66 @@
+"""Real trainings in processes of their own, to be watched, stopped and killed."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from training import training_lines
+
+OUTPUT = "output.txt"
+
+
+@contextmanager
+def started(words: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """`slipway train` with these words; whatever is left of it is killed at the end. See output_of."""
+    with (folder / OUTPUT).open("w") as output:  # no pipe: a rank that cannot die would hold it open
+        process = subprocess.Popen(
+            [sys.executable, "-m", "slipway", "train", *words],
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def output_of(process: subprocess.Popen[str], folder: Path, timeout: float = 60) -> str:
+    """All that was said, once the process has ended by itself."""
+    process.wait(timeout)
+    return (folder / OUTPUT).read_text()
+
+
+def steps_done(run_dir: Path) -> int:
+    """Steps in its metrics."""
+    return len(training_lines(run_dir)) if (run_dir / "metrics.jsonl").exists() else 0
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 90) -> None:
+    """Until the condition holds or the process has ended; AssertionError after `seconds`."""
+    limit = time.monotonic() + seconds
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.05)
+
+
+def ranks_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Its ranks, in the order in which they were forked."""
+    parent = psutil.Process(process.pid)
+    command = parent.cmdline()
+    return sorted((p for p in parent.children() if p.cmdline() == command), key=lambda p: p.pid)
+
+
+def gone(process: psutil.Process) -> bool:
+    """Whether it runs no more."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
