@@ -27,7 +27,7 @@ def test_auto_takes_the_best_of_each_machine() -> None:
         **same,
     }
     assert backends(PLAIN) == {**dict.fromkeys(TABLE, "torch"), "moe": "unfused"}
-    assert backends(CPU) == {**dict.fromkeys(TABLE, "torch"), "linear": "unfused", "moe": "unfused"}
+    assert backends(CPU) == {**dict.fromkeys(TABLE, "torch"), "rotary": "unfused", "moe": "unfused"}
     assert backends(APEX)["norm"] == "apex"
     assert backends(APEX)["optimizer"] == "apex"
 
@@ -66,7 +66,7 @@ def test_why() -> None:
             ["kernels.norm=apex"],
             "kernels.norm: apex cannot be used: not installed; allowed here: torch",
         ),
-        (CPU, ["kernels.linear=torch"], "kernels.linear: torch cannot be used: compiled on GPUs only"),
+        (CPU, ["kernels.rotary=torch"], "kernels.rotary: torch cannot be used: compiled on GPUs only"),
         (CPU, ["training.fp8=hybrid"], "training.fp8: hybrid needs Transformer Engine's linear layers"),
         (NGC, ["training.fp8=e4m3", "kernels.linear=torch"], "kernels.linear is torch; allowed: null"),
         (

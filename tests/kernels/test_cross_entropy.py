@@ -1,10 +1,8 @@
 """Cross entropy fused with the output layer: against float64, on one rank and on several, and its memory."""
 
-import multiprocessing
 import subprocess
 import sys
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gloo_ranks import run_cases
 from slipway.kernels.cross_entropy import linear_cross_entropy
 
 BATCH, LENGTH, HIDDEN = 2, 12, 16
@@ -138,38 +137,10 @@ def group() -> Any:
     return dist.group.WORLD
 
 
-def _rank(rank: int, size: int, store: str, pipe: Connection) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
-    failures = {}
-    for name, (case, words) in CASES.items():
-        try:
-            case(rank, size, *words)
-        except Exception as problem:  # each case gets its own verdict
-            failures[name] = f"rank {rank}: {type(problem).__name__}: {problem}"
-    pipe.send(failures)
-    dist.destroy_process_group()
-
-
 @pytest.fixture(scope="module", params=[1, 2, 4], ids=["tp1", "tp2", "tp4"])
 def failures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What went wrong on any rank, by case."""
-    size, store = request.param, tmp_path_factory.mktemp("store") / "file"
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    ranks = [context.Process(target=_rank, args=(i, size, str(store), theirs)) for i in range(size)]
-    for process in ranks:
-        process.start()
-    try:
-        found: dict[str, str] = {}
-        for _ in ranks:
-            assert ours.poll(120), "the ranks hang"
-            found |= ours.recv()
-        return found
-    finally:
-        for process in ranks:
-            process.join(10)
-            process.kill()
+    return run_cases(CASES, request.param, tmp_path_factory.mktemp("store") / "file")
 
 
 @pytest.mark.parametrize("case", CASES)

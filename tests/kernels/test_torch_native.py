@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from megatron.core.transformer.enums import AttnMaskType
 from torch import Tensor
 
+from slipway.kernels.rotary import rotary
 from slipway.kernels.torch_native import LayerNorm, RMSNorm, TorchAttention
 
 # largest error relative to the largest value
@@ -80,3 +81,20 @@ def test_attention(dtype: torch.dtype, heads: int, groups: int, mask: AttnMaskTy
     for ours, theirs in zip(gradients(got, [query, key, value]), gradients(expected, wide), strict=True):
         if theirs.abs().max() > 1e-9:  # of one key the scores have no gradient
             close(ours, theirs, dtype)
+
+
+@pytest.mark.parametrize("dtype", ERROR, ids=str)
+@pytest.mark.parametrize(("size", "turned"), [(2, 2), (24, 24), (24, 10)])
+@pytest.mark.parametrize("length", [1, 13])
+def test_rotary(dtype: torch.dtype, size: int, turned: int, length: int) -> None:
+    """The function that the compiler gets on a GPU; as a product of complex numbers in float64."""
+    x = random(length, 3, 5, size, dtype=dtype, seed=1)
+    half = torch.rand(length, 1, 1, turned // 2, generator=torch.Generator().manual_seed(2)) * 100
+    got = rotary(x, torch.cat([half, half], dim=-1))
+
+    wide = x.detach().double().requires_grad_()
+    first, second, rest = wide.split([turned // 2, turned // 2, size - turned], dim=-1)
+    product = torch.complex(first, second) * torch.polar(torch.ones_like(half.double()), half.double())
+    expected = torch.cat([product.real, product.imag, rest], dim=-1)
+    close(got, expected, dtype)
+    close(gradients(got, [x])[0], gradients(expected, [wide])[0], dtype)

@@ -304,6 +304,7 @@ CASES = [
     Case("mlp_swiglu", "unfused", _mlp),
     Case("rotary", "te", _rotary),
     Case("rotary", "torch", _rotary),
+    Case("rotary", "unfused", _rotary),
     Case("cross_entropy", "te", _cross_entropy),
     Case("cross_entropy", "torch", _cross_entropy),
     Case("cross_entropy", "unfused", _cross_entropy),

@@ -1,7 +1,8 @@
-"""`slipway bench training`: one rank's token rate against a plain PyTorch GPT of the same shape.
+"""`slipway bench training`: one rank's token rate against the same model in plain PyTorch.
 
-The two take turns in processes of their own, so that a noisy machine disturbs both alike; the reference uses
-scaled_dot_product_attention, fused AdamW and gradient clipping, and nothing of Slipway or Megatron-core.
+The two take turns in processes of their own, so that a noisy machine disturbs both alike. The reference uses
+scaled_dot_product_attention, fused AdamW and gradient clipping, on GPUs also torch.compile and autocast, and nothing
+of Slipway or Megatron-core. Any dense model will do, for example model=gpt3_1_3b or model=llama3_8b on a GPU.
 """
 
 import argparse
@@ -14,16 +15,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from slipway.bench.options import RANDOM_TOKENS, Parser, at_least, with_defaults
 from slipway.bench.record import publish
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
-from slipway.errors import EXIT_DONE
+from slipway.errors import EXIT_DONE, UserError
 from slipway.kernels.choice import resolved
+from slipway.plan import make_plan
 
 SHAPE = [
+    "model=gpt3_125m",
     "model.num_layers=6",
     "model.hidden_size=384",
     "model.num_attention_heads=6",
+    "model.kv_channels=64",
+    "model.vocab_size=8192",
+    "model.max_position_embeddings=256",
     "training.sequence_length=256",
     "training.global_batch_size=4",
     "training.micro_batch_size=4",
@@ -34,66 +41,101 @@ SHAPE = [
 
 def main(argv: Sequence[str]) -> int:
     """Measure, and print both rates and their ratio."""
-    parser = argparse.ArgumentParser(prog="slipway bench training", description=__doc__)
+    parser = Parser(prog="slipway bench training", description=__doc__)
     parser.add_argument(
         "--rounds", type=int, default=7, help="turns of each (default 7; the first is warm-up)"
     )
     parser.add_argument("--steps", type=int, default=4, help="optimizer steps in a turn (default 4)")
     parser.add_argument("--threads", type=int, default=None, help="torch threads (default: all cores)")
+    parser.add_argument(
+        "--eager", action="store_true", help="the reference without torch.compile on a GPU, too"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides of the shape")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
+    at_least("bench training --rounds", options.rounds, 1)
+    at_least("bench training --steps", options.steps, 1)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        config = compose([*SHAPE, *options.overrides, f"run.dir={folder}/run"])
-        seconds = _measure(config, options.rounds, options.steps, options.threads)
-    tokens = config.training.global_batch_size * config.training.sequence_length
-    rates = {name: [tokens / s for s in of_one] for name, of_one in seconds.items()}
+        config = compose([*with_defaults(SHAPE, options.overrides), RANDOM_TOKENS, f"run.dir={folder}/run"])
+        plan = make_plan(config)
+        if plan.world_size > 1 or config.model.num_moe_experts or config.model.rope_scaling_factor:
+            raise UserError(
+                f"bench training: {config.model.name} on {plan.world_size} ranks: the reference is a dense model "
+                "without rope_scaling_factor on one"
+            )
+        seconds, ceiling = _measure(config, options)
+    tokens = config.training.global_batch_size * plan.tokens_per_sample
     rows = [
-        {"trainer": name, "median tokens/s": median(of_one), "least": min(of_one), "most": max(of_one)}
-        for name, of_one in rates.items()
+        _row(name, [taken for taken, _ in of_one], tokens, plan.flops_per_step, ceiling * 1e12)
+        for name, of_one in seconds.items()
     ]
-    turns = zip(rates["slipway"], rates["plain PyTorch"], strict=True)
-    ratio = median(ours / plain for ours, plain in turns)
-    publish(
-        "training", argv, rows, {"slipway / plain PyTorch (median of turns)": ratio}, as_json=options.json
-    )
+    turns = list(zip(seconds["slipway"], seconds["plain PyTorch"], strict=True))
+    summary = {
+        "slipway / plain PyTorch (median of turns)": median(plain[0] / ours[0] for ours, plain in turns),
+        "the same by processor time": median(plain[1] / ours[1] for ours, plain in turns),
+        "measured matmul ceiling (TFLOP/s)": ceiling,
+    }
+    publish("training", argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
 
-def _measure(config: RunConfig, rounds: int, steps: int, threads: int | None) -> dict[str, list[float]]:
-    """Seconds per step of each turn, without the first."""
+def _row(name: str, seconds: list[float], tokens: int, flops: float, ceiling: float) -> dict[str, Any]:
+    """Of the table; seconds: per step, tokens and flops: of a step, ceiling: FLOP/s."""
+    return {
+        "trainer": name,
+        "median tokens/s": tokens / median(seconds),
+        "least": tokens / max(seconds),
+        "most": tokens / min(seconds),
+        "TFLOP/s": flops / median(seconds) / 1e12,
+        "share of the matmul ceiling": flops / median(seconds) / ceiling,
+    }
+
+
+def _measure(
+    config: RunConfig, options: argparse.Namespace
+) -> tuple[dict[str, list[tuple[float, float]]], float]:
+    """(seconds, processor seconds) per step of each turn, without the first; TFLOP/s of a large matrix product."""
     context = multiprocessing.get_context("spawn")
     workers: dict[str, tuple[Connection, Any]] = {}
     for name, build in (("slipway", _slipway_step), ("plain PyTorch", _plain_step)):
         ours, theirs = context.Pipe()
-        process = context.Process(target=_worker, args=(theirs, build, config, threads), daemon=True)
+        words = (theirs, build, config, options.threads, options.eager)
+        process = context.Process(target=_worker, args=words, daemon=True)
         process.start()
         workers[name] = (ours, process)
-    seconds: dict[str, list[float]] = {name: [] for name in workers}
-    for turn in range(rounds + 1):
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
+    for turn in range(options.rounds + 1):
         for name, (pipe, _) in workers.items():
-            pipe.send(steps)
-            taken = pipe.recv()
+            pipe.send(options.steps)
+            taken, worked = pipe.recv()
             if turn:
-                seconds[name].append(taken / steps)
+                seconds[name].append((taken / options.steps, worked / options.steps))
+    ceilings = []
     for pipe, process in workers.values():
         pipe.send(0)
+        ceilings.append(pipe.recv())
         process.join(30)
-    return seconds
+    return seconds, max(ceilings) / 1e12
 
 
-def _worker(pipe: Connection, build: Callable, config: RunConfig, threads: int | None) -> None:
-    step = build(config, threads)
+def _worker(pipe: Connection, build: Callable, config: RunConfig, threads: int | None, eager: bool) -> None:
+    step = build(config, threads, eager)
+    import torch
+
+    from slipway.bench.ceilings import matmul_flops, synchronize
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     while steps := pipe.recv():
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         for _ in range(steps):
             step()
-        pipe.send(time.perf_counter() - started)
+        synchronize(device)
+        pipe.send((time.perf_counter() - started, time.process_time() - worked))
+    pipe.send(matmul_flops(torch.bfloat16 if config.training.precision == "bf16" else torch.float32, device))
 
 
-def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object]:
+def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -> Callable[[], object]:
     """The trainer's own step on one rank, on random tokens."""
-    from slipway.plan import make_plan
     from slipway.train.runtime import load_torch
 
     config = resolved(config, load_torch(config, ranks_here=1))
@@ -112,8 +154,8 @@ def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object
     listener = listening_socket()
     device = connect(plan, Place(0, 0, 1, "127.0.0.1", listener.getsockname()[1], listener.detach()))
     session = build_session(plan, device)
-    batch = random_batch(config)
-    batches = [batch for _ in range(plan.num_microbatches)]
+    batch = {name: value.to(device) for name, value in random_batch(config).items()}
+    batches = [batch] * plan.num_microbatches
     stopping = Stopping()
 
     def step() -> None:
@@ -123,15 +165,15 @@ def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object
     return step
 
 
-def _plain_step(config: RunConfig, threads: int | None) -> Callable[[], object]:
+def _plain_step(config: RunConfig, threads: int | None, eager: bool = False) -> Callable[[], object]:
     import torch
 
     from slipway.bench.plain_gpt import PlainGPT
 
     if threads:
         torch.set_num_threads(threads)
-    settings = config.optimizer
-    model = PlainGPT(config.model)
+    settings, device = config.optimizer, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model: Any = PlainGPT(config.model).to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=settings.lr,
@@ -139,19 +181,19 @@ def _plain_step(config: RunConfig, threads: int | None) -> Callable[[], object]:
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    batch = random_batch(config)
+    loss_of = model if eager or device.type == "cpu" else torch.compile(model)
+    bf16 = config.training.precision == "bf16"
+    batch = {name: value.to(device) for name, value in random_batch(config).items()}
     microbatches = config.training.global_batch_size // config.training.micro_batch_size
 
-    def step() -> float:
+    def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        total = 0.0
         for _ in range(microbatches):
-            loss = model(batch["tokens"], batch["labels"]) / microbatches
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                loss = loss_of(batch["tokens"], batch["labels"]) / microbatches
             loss.backward()
-            total += loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_grad)
         optimizer.step()
-        return total
 
     return step
 

@@ -182,13 +182,15 @@ class Kernels(Section):
         default=None,
         description="Linear layers with what follows: bias, GELU or SwiGLU; bias, dropout and residual.",
     )
-    rotary: Literal["te", "torch"] | None = Field(default=None, description="Rotary position embedding.")
+    rotary: Literal["te", "torch", "unfused"] | None = Field(
+        default=None, description="Rotary position embedding."
+    )
     cross_entropy: Literal["te", "torch", "unfused"] | None = Field(
         default=None, description="Vocabulary-parallel; torch: fused with the output layer, chunk by chunk."
     )
     grad_accumulation: Literal["apex", "torch"] | None = Field(
         default=None,
-        description="Weight gradients added to the main gradient by the matrix product, or after it.",
+        description="Weight gradients added to the main gradient by the matrix product; torch: those in fp32.",
     )
     optimizer: Literal["te", "apex", "torch"] | None = Field(default=None, description="AdamW.")
     moe: Literal["te", "unfused"] | None = Field(

@@ -48,7 +48,7 @@ def _gradient_kernel(machine: Machine, config: RunConfig) -> str | None:
 
 
 def _compiled(machine: Machine, config: RunConfig) -> str | None:
-    return None if machine.cuda else "compiled on GPUs only: on a CPU the compiler's start costs more"
+    return None if machine.cuda else "compiled on GPUs only: on a CPU it gains nothing"
 
 
 _TE, _TORCH, _UNFUSED = _Backend("te", _te), _Backend("torch", _always), _Backend("unfused", _always)
@@ -57,8 +57,8 @@ _TE, _TORCH, _UNFUSED = _Backend("te", _te), _Backend("torch", _always), _Backen
 TABLE: dict[str, list[_Backend]] = {
     "norm": [_TE, _Backend("apex", _apex_norm), _TORCH],
     "attention": [_TE, _TORCH],
-    "linear": [_TE, _Backend("torch", _compiled), _UNFUSED],
-    "rotary": [_TE, _TORCH],
+    "linear": [_TE, _TORCH, _UNFUSED],
+    "rotary": [_TE, _Backend("torch", _compiled), _UNFUSED],
     "cross_entropy": [_TORCH, _TE, _UNFUSED],
     "grad_accumulation": [_Backend("apex", _gradient_kernel), _TORCH],
     "optimizer": [_TE, _Backend("apex", _apex), _TORCH],

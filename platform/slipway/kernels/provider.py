@@ -5,29 +5,27 @@ from typing import Any
 from megatron.core.models.backends import LocalSpecProvider
 
 from slipway.config.schema import Kernels
+from slipway.kernels.linear import ColumnLinear, RowLinear
 from slipway.kernels.torch_native import LayerNorm, RMSNorm, TorchAttention
 
 
 class SpecProvider(LocalSpecProvider):
-    """Asks the chosen backend operator by operator; kernels: with every operator's backend named.
-
-    Megatron-core's local linear layers compute by torch.matmul (cuBLAS on a GPU).
-    """
+    """Asks the chosen backend operator by operator; kernels: with every operator's backend named."""
 
     def __init__(self, kernels: Kernels) -> None:
         self.kernels = kernels
 
     def column_parallel_linear(self) -> type:
         """A linear layer whose outputs are split over the tensor-parallel ranks."""
-        return (
-            _te().column_parallel_linear()
-            if self.kernels.linear == "te"
-            else super().column_parallel_linear()
-        )
+        if self.kernels.linear == "te":
+            return _te().column_parallel_linear()
+        return ColumnLinear if self.kernels.linear == "torch" else super().column_parallel_linear()
 
     def row_parallel_linear(self) -> type:
         """A linear layer whose inputs are split over the tensor-parallel ranks."""
-        return _te().row_parallel_linear() if self.kernels.linear == "te" else super().row_parallel_linear()
+        if self.kernels.linear == "te":
+            return _te().row_parallel_linear()
+        return RowLinear if self.kernels.linear == "torch" else super().row_parallel_linear()
 
     def layer_norm(self, rms_norm: bool = False, for_qk: bool = False, has_residual: bool = False) -> type:
         """LayerNorm or RMSNorm."""

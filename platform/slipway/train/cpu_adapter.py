@@ -68,14 +68,6 @@ class _Event(_Stream):
         return 0.0
 
 
-def _same(self: Any, *args: Any, **kwargs: Any) -> Any:
-    return self
-
-
-def _nothing(*args: Any, **kwargs: Any) -> None:
-    return None
-
-
 _installed: list[_Redirect] = []
 
 
@@ -125,9 +117,10 @@ def _import_megatron() -> None:
 def _redirect_torch() -> None:
     cuda: Any = torch.cuda
     cuda.current_device = lambda: _CPU
-    cuda.set_device = _nothing
-    cuda.synchronize = _nothing
-    cuda.empty_cache = _nothing
+    # each a function of its own: torch's compiler, if anything imports it, knows functions by identity
+    cuda.set_device = lambda *args, **kwargs: None
+    cuda.synchronize = lambda *args, **kwargs: None
+    cuda.empty_cache = lambda *args, **kwargs: None
     cuda.Stream = _Stream
     cuda.Event = _Event
     cuda.current_stream = lambda *args, **kwargs: _Stream()
@@ -135,11 +128,11 @@ def _redirect_torch() -> None:
     cuda.stream = lambda *args, **kwargs: contextlib.nullcontext()
     cuda.get_rng_state = lambda *args, **kwargs: torch.get_rng_state()
     cuda.set_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
-    cuda.random.get_rng_state = cuda.get_rng_state
-    cuda.random.set_rng_state = cuda.set_rng_state
-    cuda.manual_seed = torch.manual_seed
-    torch.Tensor.cuda = _same
-    torch.nn.Module.cuda = _same
+    cuda.random.get_rng_state = lambda *args, **kwargs: torch.get_rng_state()
+    cuda.random.set_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
+    cuda.manual_seed = lambda seed: torch.manual_seed(seed)
+    torch.Tensor.cuda = lambda self, *args, **kwargs: self
+    torch.nn.Module.cuda = lambda self, *args, **kwargs: self
 
 
 def _redirect_megatron() -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from slipway.config.schema import Kernels, RunConfig
 from slipway.data.dataset import open_dataset as open_dataset  # what this family trains on
+from slipway.kernels import rotary
 from slipway.kernels.provider import SpecProvider
 from slipway.kernels.torch_native import local_positions
 from slipway.models.gpt.fused_loss import FusedLossGPT
@@ -50,6 +51,9 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
     fp8: dict[str, Any] = {}
     if training.fp8:
         fp8 = dict(fp8=training.fp8, fp8_recipe=training.fp8_recipe)
+    # Megatron-core's small functions are compiled by torch; on a CPU the compiler's start costs more than it gains
+    compiled = kernels.linear != "unfused" and torch.cuda.is_available()
+    rotary.use(kernels.rotary or "torch")
     return TransformerConfig(
         num_layers=model.num_layers,
         hidden_size=model.hidden_size,
@@ -83,10 +87,10 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
         batch_p2p_comm=False,
         gradient_accumulation_fusion=kernels.grad_accumulation == "apex",
         masked_softmax_fusion=False,
-        # what torch compiles is fused on GPUs only; TE's linear layers leave the bias to the same functions
-        bias_activation_fusion=kernels.linear in ("torch", "te"),
-        bias_dropout_fusion=kernels.linear in ("torch", "te"),
-        apply_rope_fusion=kernels.rotary == "te",
+        # torch's linear layers add their bias themselves: GELU then stands alone, SwiGLU is two passes
+        bias_activation_fusion=compiled and (kernels.linear == "te" or model.activation == "swiglu"),
+        bias_dropout_fusion=compiled,
+        apply_rope_fusion=kernels.rotary in ("te", "torch"),
         cross_entropy_loss_fusion=kernels.cross_entropy == "te",
         cross_entropy_fusion_impl="te",
         persist_layer_norm=False,
