@@ -26,8 +26,8 @@ def test_auto_takes_the_best_of_each_machine() -> None:
         "grad_accumulation": "apex",
         **same,
     }
-    assert backends(PLAIN) == {**dict.fromkeys(TABLE, "torch"), "moe": "unfused"}
-    assert backends(CPU) == {**dict.fromkeys(TABLE, "torch"), "rotary": "unfused", "moe": "unfused"}
+    assert backends(PLAIN) == dict.fromkeys(TABLE, "torch")
+    assert backends(CPU) == {**dict.fromkeys(TABLE, "torch"), "rotary": "unfused"}
     assert backends(APEX)["norm"] == "apex"
     assert backends(APEX)["optimizer"] == "apex"
 
@@ -37,7 +37,7 @@ def test_apex_has_no_rms_norm_here() -> None:
 
 
 def test_a_backend_for_all_and_one_for_an_operator() -> None:
-    assert backends(NGC, "kernels=torch") == {**dict.fromkeys(TABLE, "torch"), "moe": "unfused"}
+    assert backends(NGC, "kernels=torch") == dict.fromkeys(TABLE, "torch")
     assert backends(NGC, "kernels=torch", "kernels.attention=te")["attention"] == "te"
     assert backends(NGC, "kernels.cross_entropy=unfused")["cross_entropy"] == "unfused"
 

@@ -17,9 +17,11 @@ LOSS = 1e-5  # relative, fp32
 GRADIENT_NORM = 1e-4  # relative
 
 EXPERTS = ["model.num_moe_experts=4", "model.moe_router_topk=2", "model.add_bias_linear=false"]
+EXPERTS += ["model.activation=swiglu"]  # as Mixtral: the gate and the rest are cut separately
 PLAIN = "model.moe_aux_loss_coeff=0"
 LAYOUTS = {
     "ep2": layout(ranks=2, ep=2),
+    "unfused_ep2": ["kernels.moe=unfused", *layout(ranks=2, ep=2)],
     "ep4_distopt": layout(ranks=4, ep=4, distopt=True),
     "ep2_dp4": layout(ranks=4, ep=2),
     "pp2_ep2": layout(ranks=4, pp=2, ep=2),
@@ -40,6 +42,25 @@ def runs(train_many, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list
     )
     assert codes == [0] * len(jobs), dict(zip(jobs, codes, strict=True))
     return {name: training_lines(Path(folder / name)) for name in jobs}
+
+
+@pytest.mark.timeout(600)
+def test_checkpoints_fit_grouped_experts_and_single_ones(runs, train_many, tmp_path: Path) -> None:
+    """Half by torch's grouped products on two ranks, the rest one by one on one rank; then the other way round."""
+    steps = [f"training.steps={STEPS}", *EXPERTS]
+    ways = {"to_single": ("torch", "unfused"), "to_grouped": ("unfused", "torch")}
+    spread, alone = layout(ranks=2, ep=2, distopt=True), layout(ranks=1)
+    for index, ranks in enumerate((spread, alone)):
+        stop = [f"training.stop_after_step={STEPS // 2}"] if index == 0 else []
+        jobs = [
+            [f"run.dir={tmp_path / way}", *steps, *stop, *ranks, f"kernels.moe={kinds[index]}"]
+            for way, kinds in ways.items()
+        ]
+        assert train_many(jobs) == [0] * len(jobs)
+    for way in ways:
+        for one, other in zip(runs["one"], training_lines(tmp_path / way), strict=True):
+            assert other["loss"] == pytest.approx(one["loss"], rel=LOSS), f"{way}, step {one['step']}"
+            assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=GRADIENT_NORM)
 
 
 @pytest.mark.timeout(600)

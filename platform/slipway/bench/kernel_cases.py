@@ -5,6 +5,7 @@ torch or Megatron-core, for comparison. Imports torch and Megatron-core only whi
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from slipway.config.schema import RunConfig
 from slipway.kernels.choice import TABLE
 from slipway.kernels.probe import Machine
 
+EXPERTS = 8  # where the model is dense
 PACKAGES = {"te": "transformer_engine.pytorch.optimizers", "apex": "apex.optimizers"}
 Build = Callable[["Scene", str], Callable[[], object]]
 
@@ -72,6 +74,7 @@ OPERATORS: dict[str, Operator] = {
     "attention": Operator("attention", lambda c: counts.attention(counts.shape_of(c))),
     "mlp_gelu": Operator("linear", _gelu, {"activation": "gelu", "add_bias_linear": True}),
     "mlp_swiglu": Operator("linear", _swiglu, {"activation": "swiglu", "add_bias_linear": False}),
+    "experts": Operator("moe", counts.experts, {"activation": "swiglu", "add_bias_linear": False}),
     "rotary": Operator("rotary", lambda c: counts.rotary(counts.shape_of(c))),
     "cross_entropy": Operator("cross_entropy", lambda c: counts.cross_entropy(counts.shape_of(c))),
     "adamw": Operator("optimizer", counts.adamw),
@@ -79,8 +82,9 @@ OPERATORS: dict[str, Operator] = {
 
 
 def of_operator(config: RunConfig, operator: str) -> RunConfig:
-    """The configuration with the model's fields as the operator needs them, dense."""
-    fields = OPERATORS[operator].fields | {"num_moe_experts": None}
+    """The configuration with the model's fields as the operator needs them; dense, but for a mixture's experts."""
+    experts = config.model.num_moe_experts or EXPERTS
+    fields = OPERATORS[operator].fields | {"num_moe_experts": experts if operator == "experts" else None}
     return config.model_copy(update={"model": config.model.model_copy(update=fields)})
 
 
@@ -208,6 +212,35 @@ def _mlp(scene: Scene, backend: str) -> Callable[[], object]:
     return _forward_and_backward(scene, module, list(module.parameters()))
 
 
+def _experts(scene: Scene, backend: str) -> Callable[[], object]:
+    import torch
+    from megatron.core.models.gpt.gpt_layer_specs import get_mlp_module_spec_for_backend
+    from megatron.core.process_groups_config import ProcessGroupCollection
+    from megatron.core.transformer.spec_utils import build_module
+
+    from slipway.kernels.provider import SpecProvider
+
+    config = scene.with_backend(moe=backend)
+    count, shape = config.model.num_moe_experts or 1, counts.shape_of(config)
+    layer: Any = get_mlp_module_spec_for_backend(
+        SpecProvider(config.kernels), num_experts=count, moe_grouped_gemm=backend == "te"
+    )
+    parts = layer.keywords["submodules"] if isinstance(layer, partial) else layer.submodules
+    build: Any = parts.experts if callable(parts.experts) else partial(build_module, parts.experts)
+    groups = ProcessGroupCollection.use_mpu_process_groups()
+    module = _ready(build(count, _transformer(config), pg_collection=groups), scene)
+    rows = shape.tokens * config.model.moe_router_topk
+    x, probabilities = scene.random(rows, shape.hidden), torch.rand(rows, device=scene.device)
+    upstream = scene.random(*x.shape).detach()
+    drawn = torch.randint(count, (rows,), generator=torch.Generator().manual_seed(1))
+    of_expert = torch.bincount(drawn, minlength=count)
+
+    def run() -> object:
+        return _gradients(module(x, of_expert, probabilities)[0], [x, *module.parameters()], upstream)
+
+    return run
+
+
 def _rotary(scene: Scene, backend: str) -> Callable[[], object]:
     from megatron.core.models.common.embeddings.rope_utils import apply_rotary_pos_emb
     from megatron.core.models.common.embeddings.rotary_pos_embedding import RotaryEmbedding
@@ -302,6 +335,9 @@ CASES = [
     Case("mlp_swiglu", "te", _mlp),
     Case("mlp_swiglu", "torch", _mlp),
     Case("mlp_swiglu", "unfused", _mlp),
+    Case("experts", "te", _experts),
+    Case("experts", "torch", _experts),
+    Case("experts", "unfused", _experts),
     Case("rotary", "te", _rotary),
     Case("rotary", "torch", _rotary),
     Case("rotary", "unfused", _rotary),

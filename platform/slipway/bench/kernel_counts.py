@@ -92,6 +92,15 @@ def mlp(shape: Shape, *, gated: bool) -> Cost:
     return Cost(moved * shape.element, 6 * shape.tokens * weights)
 
 
+def experts(config: RunConfig) -> Cost:
+    """As a gated mlp with the tokens that all experts see together, topk T, and the weights of all of them."""
+    model, shape = config.model, shape_of(config)
+    count, tokens = model.num_moe_experts or 1, model.moe_router_topk * shape.tokens
+    weights = 3 * shape.hidden * shape.mlp
+    moved = 3 * count * weights + 5 * tokens * shape.hidden + 17 * tokens * shape.mlp
+    return Cost(moved * shape.element, 6 * tokens * weights)
+
+
 def rotary(shape: Shape) -> Cost:
     """Both q and k are read and written, forward and backward: 4 T (n + g) d e bytes; turning back costs as much."""
     elements = shape.tokens * (shape.heads + shape.groups) * shape.head

@@ -193,7 +193,7 @@ class Kernels(Section):
         description="Weight gradients added to the main gradient by the matrix product; torch: those in fp32.",
     )
     optimizer: Literal["te", "apex", "torch"] | None = Field(default=None, description="AdamW.")
-    moe: Literal["te", "unfused"] | None = Field(
+    moe: Literal["te", "torch", "unfused"] | None = Field(
         default=None, description="Products of the experts: grouped, or one after the other."
     )
 

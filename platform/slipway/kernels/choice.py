@@ -62,7 +62,7 @@ TABLE: dict[str, list[_Backend]] = {
     "cross_entropy": [_TORCH, _TE, _UNFUSED],
     "grad_accumulation": [_Backend("apex", _gradient_kernel), _TORCH],
     "optimizer": [_TE, _Backend("apex", _apex), _TORCH],
-    "moe": [_TE, _UNFUSED],
+    "moe": [_TE, _TORCH, _UNFUSED],
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from megatron.core.models.backends import LocalSpecProvider
 
 from slipway.config.schema import Kernels
+from slipway.kernels.experts import GroupedExperts
 from slipway.kernels.linear import ColumnLinear, RowLinear
 from slipway.kernels.torch_native import LayerNorm, RMSNorm, TorchAttention
 
@@ -42,10 +43,13 @@ class SpecProvider(LocalSpecProvider):
         return _te().core_attention() if self.kernels.attention == "te" else TorchAttention
 
     def grouped_mlp_modules(self, *words: Any, **named: Any) -> Any:
-        """The experts; the arguments differ between Megatron-core's versions."""
+        """The experts; arguments and results differ between Megatron-core's versions."""
         if self.kernels.moe == "te":
             return _te().grouped_mlp_modules(*words, **named)
-        return super().grouped_mlp_modules(*words, **named)
+        unfused = super().grouped_mlp_modules(*words, **named)
+        if self.kernels.moe != "torch":
+            return unfused
+        return (GroupedExperts, None) if isinstance(unfused, tuple) else GroupedExperts
 
 
 def _te() -> Any:
