@@ -18,10 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup, ReduceOp
 
-# Tokens in a chunk. CPU: measured, the logits stay near the caches. Elsewhere: each chunk in bf16 adds a product
-# of the weight's size to an fp32 sum, 10 bytes per weight, which should be little beside its three matrix products.
-CPU_CHUNK = 512
-DEVICE_CHUNK = 2048
+from slipway.kernels.sizes import LOSS_CHUNK
 
 
 def linear_cross_entropy(
@@ -43,7 +40,7 @@ def linear_cross_entropy(
     """
     assert hidden.dtype == weight.dtype, f"hidden states are {hidden.dtype}, the weight is {weight.dtype}"
     assert not loss_mask.requires_grad
-    chunk = chunk_tokens or (CPU_CHUNK if hidden.device.type == "cpu" else DEVICE_CHUNK)
+    chunk = chunk_tokens or LOSS_CHUNK[hidden.device.type]
     by_token = (labels.t().reshape(-1), loss_mask.t().reshape(-1).float())  # [s b], as hidden is
     needs = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     return _LinearCrossEntropy.apply(hidden, weight, *by_token, group, sequence_parallel, chunk, needs)

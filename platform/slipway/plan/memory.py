@@ -88,5 +88,5 @@ def _activations(config: RunConfig, grid: Grid, stage: int, microbatches: int) -
     if stage == 0:
         kept += -(-passes // virtual) * activations.first_stage_bytes(model, training, layout)
     if stage == grid.pp - 1:
-        kept += activations.last_stage_bytes(model, training, layout)
+        kept += activations.last_stage_bytes(config)
     return kept

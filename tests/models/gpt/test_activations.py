@@ -2,6 +2,7 @@
 
 import pytest
 
+from slipway.config.compose import compose
 from slipway.config.schema import Parallelism, Training
 from slipway.models.gpt import activations
 from slipway.models.gpt.config import GPTConfig
@@ -69,3 +70,30 @@ def test_grouped_queries_and_gated_mlp() -> None:
     assert layer(base) - layer(grouped) == S * B * 2 * 2 * (H - H // 8)
     gated = base.model_copy(update={"activation": "swiglu"})
     assert layer(gated) - layer(base) == S * B * 2 * 1024
+
+
+LLAMA = [
+    "model=llama3_8b",
+    "cluster=juwels_booster",
+    "training.precision=bf16",
+    "training.sequence_length=8192",
+    "parallelism.tensor_model_parallel_size=4",
+    "resources.devices_per_node=4",
+]
+
+
+def test_the_loss_fused_with_the_output_layer_keeps_gradients_and_not_logits() -> None:
+    config = compose(LLAMA)
+    tokens, hidden, vocabulary = 8192, 4096, 128_256 // 4
+    states = 2 * tokens * hidden
+    # norm's input, gradients of hidden states and (fp32: a sum of several chunks') of the weight, a chunk twice
+    expected = 2 * states + 4 * vocabulary * hidden + 2048 * (2 + 4) * vocabulary
+    assert activations.last_stage_bytes(config) == expected
+
+
+@pytest.mark.parametrize("other", ["kernels=te", "kernels.cross_entropy=te", "kernels.cross_entropy=unfused"])
+def test_other_losses_keep_the_logits_whole(other: str) -> None:
+    fused, whole = (activations.last_stage_bytes(compose(words)) for words in (LLAMA, [*LLAMA, other]))
+    tokens, hidden, vocabulary = 8192, 4096, 128_256 // 4
+    assert whole == 4 * tokens * hidden + tokens * (2 + 4) * vocabulary
+    assert fused < 0.65 * whole

@@ -10,7 +10,8 @@ s x s terms: one fp32 number per row and head stands for them. With attention dr
 assumed, which keeps them unless they are recomputed.
 """
 
-from slipway.config.schema import Parallelism, Training
+from slipway.config.schema import Kernels, Parallelism, RunConfig, Training
+from slipway.kernels.sizes import LOSS_CHUNK
 from slipway.models.gpt.config import GPTConfig
 from slipway.models.gpt.counts import attention_width
 
@@ -64,13 +65,25 @@ def first_stage_bytes(model: GPTConfig, training: Training, layout: Parallelism)
     return tokens_per_rank(training, layout) * mask // outside
 
 
-def last_stage_bytes(model: GPTConfig, training: Training, layout: Parallelism) -> int:
-    """Bytes the output layer keeps of one microbatch.
+def last_stage_bytes(config: RunConfig) -> int:
+    """Bytes the output layer and the loss need for one microbatch, beside the input of the final norm.
 
-    These are the inputs of the final norm and of the output layer, the logits, and their softmax in fp32.
+    Fused (kernels.cross_entropy, see docs/kernels.md): the gradients of hidden states and weight, which are there
+    at once, and the logits of some tokens, in bf16 twice. Otherwise the output layer's input, all logits, and
+    their softmax in fp32.
     """
+    model, training, layout = config.model, config.training, config.parallelism
     size, tp = element_bytes(training), layout.tensor_model_parallel_size
-    outside = tp if layout.sequence_parallel else 1
-    tokens = tokens_per_rank(training, layout)
-    logits = (size + 4) * model.padded_vocab_size
-    return tokens * 2 * model.hidden_size * size // outside + tokens * logits // tp
+    tokens, vocabulary = tokens_per_rank(training, layout), model.padded_vocab_size // tp
+    states = tokens * model.hidden_size * size
+    shared = states // (tp if layout.sequence_parallel else 1)
+    if not _is_fused(config.kernels):
+        return 2 * shared + tokens * (size + 4) * vocabulary
+    chunk = min(tokens, LOSS_CHUNK[config.cluster.device.kind])
+    wide = size + 4 if training.precision == "bf16" else size
+    of_weight = (4 if tokens > chunk else size) * vocabulary * model.hidden_size
+    return shared + states + of_weight + chunk * wide * vocabulary
+
+
+def _is_fused(kernels: Kernels) -> bool:
+    return (kernels.cross_entropy or ("te" if kernels.backend == "te" else "torch")) == "torch"
