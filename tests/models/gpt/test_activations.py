@@ -77,6 +77,7 @@ LLAMA = [
     "cluster=juwels_booster",
     "training.precision=bf16",
     "training.sequence_length=8192",
+    "training.micro_batch_size=1",
     "parallelism.tensor_model_parallel_size=4",
     "resources.devices_per_node=4",
 ]
