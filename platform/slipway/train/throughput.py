@@ -30,7 +30,8 @@ def peak_tflops(config: RunConfig, device: torch.device) -> float:
     return best.item() / torch.distributed.get_world_size()
 
 
-def _matmul_tflops(dtype: torch.dtype, device: torch.device, size: int = 512, seconds: float = 0.25) -> float:
+def _matmul_tflops(dtype: torch.dtype, device: torch.device, seconds: float = 0.25) -> float:
+    size = 8192 if device.type == "cuda" else 512  # a GPU is not filled by less
     a = torch.randn(size, size, dtype=dtype, device=device)
     torch.mm(a, a)
     start = time.perf_counter()
