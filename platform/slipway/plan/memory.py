@@ -55,21 +55,23 @@ def stage_memory(config: RunConfig, grid: Grid, stage: int, microbatches: int) -
 
     Parameters in the training precision; gradients accumulated in fp32. AdamW keeps two fp32 moments, in bf16
     also an fp32 copy of the parameters: 8 or 12 bytes per parameter, divided over the replicas by the
-    distributed optimizer. Not counted: communication buffers, workspaces, the allocator's fragmentation.
+    distributed optimizer. FSDP also divides gradients (ZeRO-2) and parameters (ZeRO-3), arXiv 1910.02054, sections
+    3.1 and 5; it keeps the fp32 copy in fp32 too. Not counted: communication buffers, workspaces, the allocator's
+    fragmentation, and what FSDP holds whole for a while: up to 1e9 gradients waiting for their reduction, up to 5e8
+    parameters gathered ahead.
     """
     shards = chunk_shards(config, grid, stage)
     dense, expert = sum(shard.dense for shard in shards), sum(shard.expert for shard in shards)
     bf16 = config.training.precision == "bf16"
-    state_bytes = 12 if bf16 else 8
-    if config.parallelism.use_distributed_optimizer:
-        states = state_bytes * (-(-dense // (grid.dp * grid.cp)) + -(-expert // grid.expert_dp))
-    else:
-        states = state_bytes * (dense + expert)
+    layout = config.parallelism
+    strategy = layout.data_parallel_sharding_strategy
+    whole, share = dense + expert, -(-dense // (grid.dp * grid.cp)) + -(-expert // grid.expert_dp)
     return StageMemory(
         stage=stage,
-        parameters=(2 if bf16 else 4) * (dense + expert),
-        gradients=4 * (dense + expert),
-        optimizer_states=states,
+        parameters=(2 if bf16 else 4) * (share if strategy == "optim_grads_params" else whole),
+        gradients=4 * (share if strategy else whole),
+        optimizer_states=(12 if bf16 or strategy else 8)
+        * (share if layout.use_distributed_optimizer else whole),
         activations=_activations(config, grid, stage, microbatches),
     )
 

@@ -79,11 +79,14 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         )
         if value > 1
     ]
+    strategy = layout.data_parallel_sharding_strategy
     switches = [
         name
         for name, on in (
             ("sequence parallel", layout.sequence_parallel),
-            ("distributed optimizer", layout.use_distributed_optimizer),
+            ("distributed optimizer", layout.use_distributed_optimizer and strategy is None),
+            ("sharded gradients (ZeRO-2)", strategy == "optim_grads"),
+            ("sharded gradients and parameters (ZeRO-3)", strategy == "optim_grads_params"),
             (f"{training.recompute} recompute", training.recompute != "none"),
         )
         if on

@@ -26,6 +26,8 @@ class _Redirect(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        if func is torch.device and args and str(args[0]).startswith("cuda"):
+            return _CPU  # FSDP writes f"cuda:{current_device()}"
         if kwargs:
             kwargs = {k: _to_cpu(v) if k == "device" else v for k, v in kwargs.items() if k != "pin_memory"}
         if func is torch.Tensor.to:
@@ -51,6 +53,9 @@ class _Stream:
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *args, **kwargs: None
 
+    def record_event(self, event: Any = None) -> "_Event":
+        return event or _Event()
+
     def __enter__(self) -> "_Stream":
         return self
 
@@ -70,10 +75,6 @@ class _Event(_Stream):
 
 def _same(self: Any, *args: Any, **kwargs: Any) -> Any:
     return self
-
-
-def _nothing(*args: Any, **kwargs: Any) -> None:
-    return None
 
 
 _installed: list[_Redirect] = []
@@ -125,9 +126,10 @@ def _import_megatron() -> None:
 def _redirect_torch() -> None:
     cuda: Any = torch.cuda
     cuda.current_device = lambda: _CPU
-    cuda.set_device = _nothing
-    cuda.synchronize = _nothing
-    cuda.empty_cache = _nothing
+    # a function of its own for each: the compiler, which distributed tensors import, takes none in two places
+    cuda.set_device = lambda *args, **kwargs: None
+    cuda.synchronize = lambda *args, **kwargs: None
+    cuda.empty_cache = lambda: None
     cuda.Stream = _Stream
     cuda.Event = _Event
     cuda.current_stream = lambda *args, **kwargs: _Stream()
@@ -137,7 +139,7 @@ def _redirect_torch() -> None:
     cuda.set_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
     cuda.random.get_rng_state = cuda.get_rng_state
     cuda.random.set_rng_state = cuda.set_rng_state
-    cuda.manual_seed = torch.manual_seed
+    cuda.manual_seed = lambda seed: torch.manual_seed(seed)
     torch.Tensor.cuda = _same
     torch.nn.Module.cuda = _same
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import warnings
 
 from slipway.config.schema import RunConfig
@@ -31,6 +32,11 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
         warnings.simplefilter("ignore")  # each optional package that is not installed
         import torch
 
+        if config.parallelism.data_parallel_sharding_strategy:
+            # distributed tensors import the compiler, for their shapes: here once, not in every forked rank
+            if kind == "cpu":
+                sys.modules.setdefault("triton", None)  # type: ignore[arg-type]  # slow, and loud at the end
+            import torch._dynamo
         if kind == "cpu":
             from slipway.train import cpu_adapter
 
