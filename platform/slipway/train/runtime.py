@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 import warnings
 
 from slipway.config.schema import RunConfig
@@ -33,10 +32,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
         import torch
 
         if config.parallelism.data_parallel_sharding_strategy:
-            # distributed tensors import the compiler, for their shapes: here once, not in every forked rank
-            if kind == "cpu":
-                sys.modules.setdefault("triton", None)  # type: ignore[arg-type]  # slow, and loud at the end
-            import torch._dynamo
+            import torch._dynamo  # distributed tensors do, for their shapes: here once, not in every forked rank
         if kind == "cpu":
             from slipway.train import cpu_adapter
 
