@@ -34,15 +34,17 @@ def wrap(
     options.data_parallel_sharding_strategy = config.parallelism.data_parallel_sharding_strategy or "no_shard"
     # as without FSDP; else ZeRO-2 holds all gradients whole, in one bucket, before it cuts them
     options.bucket_size = max(40_000_000, 1_000_000 * get_data_parallel_world_size())
-    if options.grad_reduce_in_fp32 and hasattr(
-        options, "megatron_fsdp_main_grads_dtype"
-    ):  # 0.19's words for it
+    # 0.19's words for grad_reduce_in_fp32; else gradients add up in bf16
+    if options.grad_reduce_in_fp32 and hasattr(options, "megatron_fsdp_main_grads_dtype"):
         options.megatron_fsdp_main_grads_dtype = options.megatron_fsdp_grad_comm_dtype = torch.float32
     state = chunk.sharded_state_dict(prefix="")  # while parameters are whole
+    state = {name: entry for name, entry in state.items() if not isinstance(entry, ShardedObject)}
+    parameters = {id(parameter) for parameter in chunk.parameters()}
+    assert all(id(entry.data) in parameters for entry in state.values()), "checkpoints would lose a buffer"
     wrapped: Any = FullyShardedDataParallel(transformer, options, chunk, device=device)
     # it has made random states the same on all tensor-parallel ranks, for an initialization that is not ours
     tensor_parallel.model_parallel_cuda_manual_seed(config.training.seed)
-    wrapped.state_of_whole_parameters = {k: v for k, v in state.items() if not isinstance(v, ShardedObject)}
+    wrapped.state_of_whole_parameters = state
     return wrapped
 
 
