@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from torch.overrides import TorchFunctionMode
 
 _CPU = torch.device("cpu")
@@ -99,9 +100,11 @@ def install() -> None:
 def _leave_out_dynamo() -> None:
     """Nothing is compiled here: spare each start the two seconds of importing torch's compiler.
 
-    torch's optimizers import it only to tell it to stay away from their methods.
+    torch's optimizers import it only to tell it to stay away from their methods; so do distributed tensors and
+    FSDP's hooks, at every call.
     """
-    for method in vars(torch.optim.Optimizer).values():
+    torch.compiler.disable = lambda fn=None, *args, **kwargs: fn or (lambda fn: fn)  # type: ignore[assignment]
+    for method in [*vars(torch.optim.Optimizer).values(), DTensor.__init__]:
         plain = getattr(method, "__wrapped__", None)
         if plain is not None:
             setattr(plain, "__dynamo_disable", plain)  # noqa: B010 (a plain assignment would be mangled in a class)
