@@ -56,7 +56,8 @@ test-all: setup
 	.venv/bin/python -m pytest --strict-config
 
 test-py312: .venv312/.installed
-	.venv312/bin/python -m pytest --strict-config tests/train/test_parity.py tests/train/test_parity_experts.py
+	.venv312/bin/python -m pytest --strict-config tests/train/test_parity.py tests/train/test_parity_experts.py \
+		tests/train/test_fully_sharded.py
 
 check: setup
 	.venv/bin/ruff format --check .

@@ -208,6 +208,37 @@ LAYOUT = [
         ("overlap_param_gather", "overlap_grad_reduce=true"),
     ),
     BadInput(
+        "sharded gradients without the distributed optimizer",
+        "plan parallelism.data_parallel_sharding_strategy=optim_grads resources.devices_per_node=2",
+        ("parallelism.use_distributed_optimizer", "optim_grads always does it", "allowed: true"),
+    ),
+    BadInput(
+        "sharded parameters that are gathered all at once",
+        "plan parallelism=zero3 resources.devices_per_node=2 parallelism.overlap_param_gather=false",
+        ("parallelism.overlap_param_gather", "optim_grads_params always does it", "allowed: true"),
+    ),
+    BadInput(
+        "a sharding that Megatron-core calls otherwise here",
+        "plan parallelism=zero3 parallelism.data_parallel_sharding_strategy=optim",
+        ("parallelism.data_parallel_sharding_strategy", "optim_grads"),
+    ),
+    BadInput(
+        "sharded gradients in a pipeline",
+        "train parallelism=zero2 resources.devices_per_node=4 parallelism.pipeline_model_parallel_size=2",
+        ("parallelism.pipeline_model_parallel_size: 2", "optim_grads", "allowed: 1"),
+    ),
+    BadInput(
+        "sharded parameters of one replica",
+        "train parallelism=zero3 resources.devices_per_node=2 parallelism.tensor_model_parallel_size=2",
+        ("parallelism.data_parallel_sharding_strategy", "context 1 x data 1 = 1", "allowed: null"),
+    ),
+    BadInput(
+        "sharded gradients of experts that have one replica",
+        "plan model=mixtral_8x7b parallelism=zero2 resources.devices_per_node=4 "
+        "parallelism.expert_model_parallel_size=4",
+        ("parallelism.data_parallel_sharding_strategy", "context 1 x data 4 / expert 4 = 1"),
+    ),
+    BadInput(
         "no layout for so many devices",
         "plan resources.elastic=true resources.devices_per_node=7",
         ("resources:", "all 7 devices", "global_batch_size 16", "4 and 8 devices would work"),

@@ -32,6 +32,13 @@ def test_auto_takes_the_best_of_each_machine() -> None:
     assert backends(APEX)["optimizer"] == "apex"
 
 
+def test_sharded_gradients_are_not_added_to_by_apex() -> None:
+    zero2 = ["parallelism=zero2", "resources.devices_per_node=2"]
+    assert backends(NGC, *zero2)["grad_accumulation"] == "torch"
+    with pytest.raises(UserError, match="kernels.grad_accumulation: apex cannot be used: sharded gradients"):
+        backends(NGC, *zero2, "kernels.grad_accumulation=apex")
+
+
 def test_apex_has_no_rms_norm_here() -> None:
     assert backends(APEX, "model.normalization=RMSNorm")["norm"] == "torch"
 

@@ -102,6 +102,24 @@ def test_the_change_is_said_with_its_arithmetic() -> None:
     assert changes[-1] == "parallelism.sequence_parallel true -> false: no effect with tensor 1"
 
 
+def test_what_is_sharded_stays_so_while_there_is_somebody_to_share_with() -> None:
+    def shrunk(devices: int, **sizes: int) -> tuple[RunConfig, list[str]]:
+        overrides = [f"parallelism.{SHORT[name]}={size}" for name, size in sizes.items()]
+        whole = compose(["model=demo", "parallelism=zero3", "resources.devices_per_node=8", *overrides])
+        return elastic.fit(elastic.on_machines(whole, 1, devices))
+
+    fitted, changes = shrunk(4, tp=2)
+    assert (fitted.parallelism.data_parallel_sharding_strategy, changes) == ("optim_grads_params", [])
+    fitted, changes = shrunk(2, tp=2)
+    assert fitted.parallelism.tensor_model_parallel_size == 2  # sizes are dearer
+    assert fitted.parallelism.data_parallel_sharding_strategy is None
+    fitted, changes = shrunk(1)
+    assert fitted.parallelism.data_parallel_sharding_strategy is None
+    assert changes == [
+        "parallelism.data_parallel_sharding_strategy optim_grads_params -> null: no effect with one replica"
+    ]
+
+
 def test_memory_is_a_reason() -> None:
     before = config("13b", (1, 8), tp=2)
     fitted, changes = elastic.fit(before)
@@ -244,6 +262,14 @@ def test_fast(base: str, machines: tuple[int, int], sizes: dict[str, int]) -> No
             "layout: data-parallel size 2 -> 8, tensor 4 -> 1, sequence_parallel true -> false, "
             "use_distributed_optimizer false -> true; 8 devices as before; "
             "global batch 16 = 8 replicas x 1 microbatches x 2",
+        ),
+        (
+            2,
+            {},
+            compose(["model=demo", "parallelism=zero2", "resources.devices_per_node=2"]),
+            "layout: use_distributed_optimizer false -> true, data_parallel_sharding_strategy null -> optim_grads, "
+            "overlap_grad_reduce false -> true, overlap_param_gather false -> true; 2 devices, data-parallel size 2 "
+            "as before; global batch 16 = 2 replicas x 4 microbatches x 2",
         ),
         (
             1,

@@ -39,6 +39,42 @@ def test_the_distributed_optimizer_shares_states_over_replicas() -> None:
     assert stage.optimizer_states == 12 * parameters // 4
 
 
+@pytest.mark.parametrize(
+    ("preset", "parts"), [("zero2", (2, 4 / 8, 12 / 8)), ("zero3", (2 / 8, 4 / 8, 12 / 8))]
+)
+def test_sharded_bytes_per_parameter(preset: str, parts: tuple[float, ...]) -> None:
+    """arXiv 1910.02054, section 5: each sharded part is divided by the data-parallel size, here 8."""
+    stage, parameters = memory(f"parallelism={preset}", "training.precision=bf16")
+    assert parameters % 8 == 0
+    held = (stage.parameters, stage.gradients, stage.optimizer_states)
+    assert held == tuple(part * parameters for part in parts)
+
+
+def test_what_is_whole_for_a_while() -> None:
+    """A small model all of it; of a large one 1e9 gradients, and beside the tables a layer and 5e8 parameters."""
+    stage, parameters = memory("parallelism=zero2")
+    assert stage.gathered == 4 * parameters
+    stage, parameters = memory("parallelism=zero3")
+    assert stage.gathered == (4 + 4) * parameters
+    plan = make_plan(compose(["experiment=llama3_8b", "parallelism=zero3"]))
+    tables, layer = 2 * 128_256 * 4096, 218_112_000
+    assert plan.memory.stages[0].gathered == 4 * 10**9 + 2 * (tables + 4096 + layer + 5 * 10**8)
+    assert plan.memory.largest == plan.memory.stages[0].total
+    plan = make_plan(compose(["experiment=llama3_8b", "parallelism=dp"]))
+    assert plan.memory.stages[0].gathered == 0
+
+
+def test_sharded_fp32_keeps_a_copy() -> None:
+    stage, parameters = memory("parallelism=zero3")
+    assert stage.parameters == stage.gradients == 4 * parameters // 8
+    assert stage.optimizer_states == 12 * parameters // 8
+
+
+def test_context_parallel_ranks_share_too() -> None:
+    stage, parameters = memory("parallelism=zero3", "parallelism.context_parallel_size=2")
+    assert stage.gradients == 4 * parameters // 8
+
+
 def test_experts_have_fewer_replicas_than_the_rest() -> None:
     config = compose(
         [

@@ -28,6 +28,12 @@ def test_all_that_matters_is_there() -> None:
     assert max(map(len, text.splitlines())) <= 120
 
 
+def test_what_is_sharded_is_there() -> None:
+    text = shown("experiment=llama3_8b", "parallelism=zero3")
+    assert "sharded gradients and parameters (ZeRO-3)" in text and "gathered" in text
+    assert "gathered" not in shown("experiment=llama3_8b")
+
+
 def test_no_time_without_a_peak() -> None:
     assert "not estimated: cluster local states no fp32 peak" in shown("experiment=demo")
 

@@ -217,7 +217,12 @@ class Parallelism(Section):
         default=False, description="Split what lies between the tensor-parallel regions along the sequence."
     )
     use_distributed_optimizer: bool = Field(
-        default=False, description="Split the optimizer's states over the data-parallel ranks."
+        default=False, description="Split the optimizer's states over the data-parallel ranks (ZeRO-1)."
+    )
+    data_parallel_sharding_strategy: Literal["optim_grads", "optim_grads_params"] | None = Field(
+        default=None,
+        description="Split more, by Megatron-core's FSDP: gradients (ZeRO-2), or gradients and parameters (ZeRO-3); "
+        "null: as use_distributed_optimizer says.",
     )
     overlap_grad_reduce: bool = Field(
         default=False, description="Reduce gradients while the backward pass runs."

@@ -44,6 +44,8 @@ def _apex_norm(machine: Machine, config: RunConfig) -> str | None:
 
 
 def _gradient_kernel(machine: Machine, config: RunConfig) -> str | None:
+    if config.parallelism.data_parallel_sharding_strategy:
+        return "sharded gradients have no main gradient to add to"
     return machine.gradient_kernel.trouble
 
 

@@ -35,7 +35,7 @@ def describe_change(before_world_size: int, before: Parallelism, plan: Plan) -> 
     for switch in SWITCHES:
         a, b = getattr(before, switch), getattr(now, switch)
         if a != b:
-            changed.append(f"{switch} {str(a).lower()} -> {str(b).lower()}")
+            changed.append(f"{switch} {_word(a)} -> {_word(b)}")
     if not changed:  # null and 1 virtual stages are the same
         return None
     parts = [", ".join(changed), f"{', '.join(kept)} as before"] if kept else [", ".join(changed)]
@@ -44,3 +44,7 @@ def describe_change(before_world_size: int, before: Parallelism, plan: Plan) -> 
         f"{plan.config.training.micro_batch_size}"
     )
     return "layout: " + "; ".join(parts)
+
+
+def _word(value: bool | str | None) -> str:
+    return "null" if value is None else str(value).lower()

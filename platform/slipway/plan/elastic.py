@@ -23,7 +23,13 @@ from slipway.plan import rules
 from slipway.plan.layout import Grid
 from slipway.plan.memory import GIB, device_bytes, stage_memory
 
-SWITCHES = ("sequence_parallel", "use_distributed_optimizer", "overlap_grad_reduce", "overlap_param_gather")
+SWITCHES = (
+    "sequence_parallel",
+    "use_distributed_optimizer",
+    "data_parallel_sharding_strategy",
+    "overlap_grad_reduce",
+    "overlap_param_gather",
+)
 
 
 class Layout(NamedTuple):
@@ -119,14 +125,16 @@ def _common_divisors(first: int, second: int) -> list[int]:
 
 
 def _with_layout(config: RunConfig, layout: Layout) -> RunConfig:
-    """The configuration with another layout; sequence parallelism stays where it can have an effect."""
+    """The configuration with another layout; sequence parallelism and sharding stay where they have an effect."""
     sizes = config.parallelism
+    sharing = rules.world_size(config) // (layout.tensor * layout.pipeline)  # context x data ranks
     changed: dict[str, Any] = {
         "expert_model_parallel_size": layout.expert,
         "context_parallel_size": layout.context,
         "tensor_model_parallel_size": layout.tensor,
         "pipeline_model_parallel_size": layout.pipeline,
         "sequence_parallel": sizes.sequence_parallel and layout.tensor > 1,
+        "data_parallel_sharding_strategy": sizes.data_parallel_sharding_strategy if sharing > 1 else None,
     }
     if layout.virtual != sizes.virtual_stages:
         virtual = layout.virtual if layout.virtual > 1 else None
@@ -186,6 +194,11 @@ def _changes(config: RunConfig, wish: Layout, layout: Layout) -> list[str]:
             lines.append(f"{field} {before} -> {after}: {reason.removeprefix('parallelism: ')}")
     if config.parallelism.sequence_parallel and layout.tensor == 1:
         lines.append("parallelism.sequence_parallel true -> false: no effect with tensor 1")
+    strategy = config.parallelism.data_parallel_sharding_strategy
+    if strategy and rules.world_size(config) == layout.tensor * layout.pipeline:
+        lines.append(
+            f"parallelism.data_parallel_sharding_strategy {strategy} -> null: no effect with one replica"
+        )
     return lines
 
 

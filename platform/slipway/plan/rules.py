@@ -21,6 +21,7 @@ def check_layout(config: RunConfig) -> None:
     _check_world(config)
     _check_batch(config)
     _check_pipeline(config)
+    _check_sharing(config)
     part(config.model.family, "rules").check(config)
 
 
@@ -111,8 +112,37 @@ def _check_pipeline(config: RunConfig) -> None:
         )
 
 
+def _check_sharing(config: RunConfig) -> None:
+    """What Megatron-core's FSDP cannot share out."""
+    layout = config.parallelism
+    strategy, pp = layout.data_parallel_sharding_strategy, layout.pipeline_model_parallel_size
+    if strategy is None:
+        return
+    if pp > 1:
+        raise UserError(
+            f"parallelism.pipeline_model_parallel_size: {pp} does not go with data_parallel_sharding_strategy="
+            f"{strategy} (Megatron-core's FSDP lays ranks out by tensor, context, expert and data only); allowed: 1"
+        )
+    dp, cp, ep = data_parallel_size(config), layout.context_parallel_size, layout.expert_model_parallel_size
+    if dp * cp // ep == 1:  # gradients would double with every microbatch: Megatron-LM issue 6660
+        whose = f" / expert {ep}" if ep > 1 else ""
+        raise UserError(
+            f"parallelism.data_parallel_sharding_strategy: {strategy} needs two ranks or more to share, got context "
+            f"{cp} x data {dp}{whose} = 1 ({_world(config)}); allowed: null, or more devices"
+        )
+
+
 def _check_overlap(config: RunConfig) -> None:
     layout = config.parallelism
+    strategy = layout.data_parallel_sharding_strategy
+    if strategy:
+        needs = ["use_distributed_optimizer", "overlap_grad_reduce"]
+        needs += ["overlap_param_gather"] * (strategy == "optim_grads_params")
+        for name in needs:
+            if not getattr(layout, name):
+                raise UserError(
+                    f"parallelism.{name}: data_parallel_sharding_strategy={strategy} always does it; allowed: true"
+                )
     if layout.overlap_param_gather and not layout.use_distributed_optimizer:
         raise UserError("parallelism.overlap_param_gather: true needs use_distributed_optimizer=true")
     if layout.overlap_param_gather and not layout.overlap_grad_reduce:

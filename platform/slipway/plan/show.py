@@ -79,11 +79,14 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         )
         if value > 1
     ]
+    strategy = layout.data_parallel_sharding_strategy
     switches = [
         name
         for name, on in (
             ("sequence parallel", layout.sequence_parallel),
-            ("distributed optimizer", layout.use_distributed_optimizer),
+            ("distributed optimizer", layout.use_distributed_optimizer and strategy is None),
+            ("sharded gradients (ZeRO-2)", strategy == "optim_grads"),
+            ("sharded gradients and parameters (ZeRO-3)", strategy == "optim_grads_params"),
             (f"{training.recompute} recompute", training.recompute != "none"),
         )
         if on
@@ -133,16 +136,17 @@ def _time_rows(plan: Plan) -> list[tuple[str, str]]:
 
 def _memory(plan: Plan) -> Table:
     table = _table("Memory per device, first order")
-    for name in ("stage", "parameters", "gradients", "optimizer", "activations", "total"):
-        table.add_column(name, justify="right")
+    parts = ["parameters", "gradients", "optimizer_states", "activations"]
+    parts += ["gathered"] * any(stage.gathered for stage in plan.memory.stages) + ["total"]
+    for name in ("stage", *parts):
+        table.add_column(name.removesuffix("_states"), justify="right")
     for stage in _elided(plan.memory.stages, 16):
-        table.add_row(*_memory_cells(stage) if stage else ["⋮"] * 6)
+        table.add_row(*_memory_cells(stage, parts) if stage else ["⋮"] * (1 + len(parts)))
     return table
 
 
-def _memory_cells(stage: StageMemory) -> list[str]:
-    parts = (stage.parameters, stage.gradients, stage.optimizer_states, stage.activations, stage.total)
-    return [str(stage.stage), *map(size, parts)]
+def _memory_cells(stage: StageMemory, parts: list[str]) -> list[str]:
+    return [str(stage.stage), *(size(getattr(stage, name)) for name in parts)]
 
 
 def _ranks(plan: Plan, limit: int | None) -> Table:

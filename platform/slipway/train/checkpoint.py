@@ -11,6 +11,7 @@ from slipway.plan import Plan
 from slipway.train import checkpoint_content as content
 from slipway.train import checkpoint_store as store
 from slipway.train.checkpoint_index import check_index
+from slipway.train.fully_sharded import is_fully_sharded, take_over
 from slipway.train.optimizer import shards
 
 
@@ -22,7 +23,8 @@ def load(plan: Plan, chunks: list[Any], optimizer: Any, path: Path) -> store.Che
     model = content.model_state(chunks)
     by_parameter = content.by_parameter(model)
     held = list(shards(optimizer))
-    wanted: dict[str, Any] = {"model": model, "optimizer": {}}
+    whole_chunks = {f"chunk{i}": chunk for i, chunk in enumerate(chunks) if not is_fully_sharded(chunk)}
+    wanted: dict[str, Any] = {"model": {name: model[name] for name in whole_chunks}, "optimizer": {}}
     for index, shard in enumerate(held):
         if shard.end == shard.start:
             continue
@@ -34,8 +36,8 @@ def load(plan: Plan, chunks: list[Any], optimizer: Any, path: Path) -> store.Che
         wanted["rng"] = content.rng_state()
     loaded: Any = dist_checkpointing.load(wanted, str(path), validate_access_integrity=False)
 
-    for index, chunk in enumerate(chunks):
-        _fill(chunk, loaded["model"][f"chunk{index}"])
+    for name, chunk in whole_chunks.items():
+        _fill(chunk, loaded["model"][name])
     for index, shard in enumerate(held):
         if shard.end == shard.start:
             continue
@@ -43,6 +45,9 @@ def load(plan: Plan, chunks: list[Any], optimizer: Any, path: Path) -> store.Che
         for name, target in content.tensors(shard).items():
             target.view(-1).copy_(found[name].reshape(-1)[shard.start : shard.end])
         shard.set_step(info.updates)
+    for chunk in chunks:
+        if is_fully_sharded(chunk):
+            take_over(chunk)
     if same_layout:
         content.set_rng_state(loaded["rng"])
     return info

@@ -14,13 +14,19 @@ from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedBase, ShardedObject, ShardedTensor
 from torch import Tensor
 
+from slipway.train.fully_sharded import is_fully_sharded
 from slipway.train.optimizer import MOMENTS, Shard
+
+FP32 = "fp32_parameter"
 
 
 def model_state(chunks: list[Any]) -> dict[str, Any]:
     """The sharded state dict of this rank's model chunks: one entry per chunk."""
     states = {}
     for index, chunk in enumerate(chunks):
+        if is_fully_sharded(chunk):
+            states[f"chunk{index}"] = chunk.state_of_whole_parameters
+            continue
         state = chunk.module.sharded_state_dict(prefix="")
         states[f"chunk{index}"] = {k: v for k, v in state.items() if not isinstance(v, ShardedObject)}
     return states
@@ -32,10 +38,17 @@ def by_parameter(model: dict[str, Any]) -> dict[Any, ShardedBase]:
 
 
 def sharded(like: Any, whole: dict[str, Tensor], replica: Any = None) -> dict[str, Any]:
-    """`like`, the model's entry for a parameter, for each tensor of its optimizer state (parameter's shape)."""
-    entries = {}
+    """`like`, the model's entry for a parameter, for each tensor of its optimizer state (parameter's shape).
+
+    The fp32 copy of an fp32 parameter is the parameter.
+    """
+    entries, dtype = {}, like.data.dtype
     for name, tensor in whole.items():
-        changes: dict[str, Any] = {"key": f"optimizer.{name}.{like.key}", "data": tensor}
+        same = name == FP32 and dtype == torch.float32
+        changes: dict[str, Any] = {
+            "key": like.key if same else f"optimizer.{name}.{like.key}",
+            "data": tensor,
+        }
         if isinstance(like, ShardedTensor):
             changes["dtype"] = tensor.dtype
         if replica is not None:
@@ -46,13 +59,13 @@ def sharded(like: Any, whole: dict[str, Tensor], replica: Any = None) -> dict[st
 
 def names(shard: Shard) -> tuple[str, ...]:
     """Of the tensors that a parameter's optimizer state consists of."""
-    return (*MOMENTS, "fp32_parameter") if shard.has_main_copy else MOMENTS
+    return (*MOMENTS, FP32) if shard.has_main_copy or shard.cut else MOMENTS
 
 
 def tensors(shard: Shard) -> dict[str, Tensor]:
     """This rank's part of them; for a shard that is not empty."""
     held = shard.moments()
-    return held | {"fp32_parameter": shard.main.detach()} if shard.has_main_copy else held
+    return held | {FP32: shard.kept()} if FP32 in names(shard) else held
 
 
 def is_expert(shard: Shard) -> bool:

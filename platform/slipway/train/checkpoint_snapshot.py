@@ -23,6 +23,8 @@ class Pieces:
     """Rank that writes the whole; None: this rank holds and writes it alone."""
     spans: list[tuple[int, int, int]]
     """(rank, start, end) of all that hold elements of it."""
+    cut: bool = False
+    """The parameter itself is made from its fp32 copy."""
 
 
 @dataclass
@@ -50,6 +52,9 @@ class Snapshot:
             if rank == piece.owner:
                 replica = (*piece.like.replica_id[:-1], 0)
                 state[str(index)] = content.sharded(piece.like, received, replica)
+                if piece.cut and piece.like.data.dtype != torch.float32:
+                    weights = received[content.FP32].to(piece.like.data.dtype)
+                    state[str(index)]["parameter"] = replace(piece.like, data=weights, replica_id=replica)
         return {"model": self.model, "optimizer": state, "rng": self.rng}
 
 
@@ -69,9 +74,11 @@ class Camera:
         """What is now; training may go on when this returns."""
         model = content.model_state(self.chunks)
         of_parameter = content.by_parameter(model)
-        pieces = []
+        pieces, cut = [], set()
         for index, (shard, (owner, spans)) in enumerate(zip(shards(self.optimizer), self.spans, strict=True)):
             like: Any = of_parameter[shard.parameter]
+            if shard.cut:
+                cut.add(id(like))
             held = {}
             if owner is not None and not is_main_replica((*like.replica_id[:-1], 0)):
                 continue  # another tensor-parallel rank's group writes the same
@@ -79,10 +86,12 @@ class Camera:
                 held = {n: self._copy((index, n), t.view(-1)) for n, t in content.tensors(shard).items()}
             if held or owner is not None:
                 shape = shard.parameter.shape
-                pieces.append(Pieces(like, content.names(shard), shape, held, owner, spans))
+                pieces.append(Pieces(like, content.names(shard), shape, held, owner, spans, shard.cut))
         written: dict[str, Any] = {}
         for chunk, entries in model.items():
             for name, entry in entries.items():
+                if id(entry) in cut:
+                    continue  # written with its optimizer state
                 if isinstance(entry, ShardedBase) and is_main_replica(entry.replica_id):
                     tensor: Any = entry.data
                     like: Any = entry

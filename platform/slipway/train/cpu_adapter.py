@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from torch.overrides import TorchFunctionMode
 
 _CPU = torch.device("cpu")
@@ -26,6 +27,8 @@ class _Redirect(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        if func is torch.device and args and str(args[0]).startswith("cuda"):
+            return _CPU  # FSDP writes f"cuda:{current_device()}"
         if kwargs:
             kwargs = {k: _to_cpu(v) if k == "device" else v for k, v in kwargs.items() if k != "pin_memory"}
         if func is torch.Tensor.to:
@@ -50,6 +53,9 @@ class _Stream:
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *args, **kwargs: None
+
+    def record_event(self, event: Any = None) -> "_Event":
+        return event or _Event()
 
     def __enter__(self) -> "_Stream":
         return self
@@ -90,9 +96,11 @@ def install() -> None:
 def _leave_out_dynamo() -> None:
     """Nothing is compiled here: spare each start the two seconds of importing torch's compiler.
 
-    torch's optimizers import it only to tell it to stay away from their methods.
+    torch's optimizers import it only to tell it to stay away from their methods; so do distributed tensors and
+    FSDP's hooks, at every call.
     """
-    for method in vars(torch.optim.Optimizer).values():
+    torch.compiler.disable = lambda fn=None, *args, **kwargs: fn or (lambda fn: fn)  # type: ignore[assignment]
+    for method in [*vars(torch.optim.Optimizer).values(), DTensor.__init__]:
         plain = getattr(method, "__wrapped__", None)
         if plain is not None:
             setattr(plain, "__dynamo_disable", plain)  # noqa: B010 (a plain assignment would be mangled in a class)

@@ -11,9 +11,11 @@ from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer, get
 from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.optimizer.optimizer import Float16OptimizerWithFloat16Params, MegatronOptimizer
+from megatron.core.utils import to_local_if_dtensor
 from torch import Tensor
 
 from slipway.config.schema import RunConfig
+from slipway.train import fully_sharded
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -91,7 +93,7 @@ class Shard:
     start, end: elements of the flattened parameter; equal where another data-parallel rank holds all of it,
     and then main, adam and group are None. main: the fp32 copy that Adam updates, end - start elements in any
     shape; where the model is fp32 it is the parameter itself. replicated: every data-parallel rank holds the
-    same.
+    same. cut: the parameter itself is cut like its state, and whole only while it is used; main is what is kept.
     """
 
     parameter: Tensor
@@ -101,6 +103,7 @@ class Shard:
     adam: Any = None
     group: Any = None
     replicated: bool = False
+    cut: bool = False
 
     @property
     def has_main_copy(self) -> bool:
@@ -115,7 +118,11 @@ class Shard:
                 state[name] = torch.zeros_like(self.main)
         if isinstance(self.adam, torch.optim.AdamW) and "step" not in state:
             state["step"] = torch.zeros((), dtype=torch.float32, device=self.main.device)
-        return {name: state[name] for name in MOMENTS}
+        return {name: to_local_if_dtensor(state[name]) for name in MOMENTS}
+
+    def kept(self) -> Tensor:
+        """This rank's elements of main."""
+        return to_local_if_dtensor(self.main).detach()
 
     def set_step(self, step: int) -> None:
         """Number of updates so far, where this Adam keeps it: per parameter (torch) or per group (TE, apex)."""
@@ -130,7 +137,8 @@ def shards(optimizer: MegatronOptimizer) -> Iterator[Shard]:
     for inner in _inner(optimizer):
         adam = inner.optimizer
         if isinstance(inner, DistributedOptimizer):
-            yield from _distributed_shards(inner)
+            sharded = fully_sharded.is_fully_sharded(inner.model_chunks[0])
+            yield from _fully_sharded_shards(inner) if sharded else _distributed_shards(inner)
         elif isinstance(inner, Float16OptimizerWithFloat16Params):
             for group, models, mains, fp32 in zip(
                 adam.param_groups,
@@ -158,6 +166,17 @@ def _distributed_shards(inner: DistributedOptimizer) -> Iterator[Shard]:
             index, order = inner.model_param_group_index_map[parameter]
             group = adam.param_groups[index]
             yield Shard(parameter, span.start, span.end, group["params"][order], adam, group)
+
+
+def _fully_sharded_shards(inner: Any) -> Iterator[Shard]:
+    adam = inner.optimizer
+    groups = {main: group for group in adam.param_groups for main in group["params"]}
+    for chunk in inner.model_chunks:
+        for parameter, start, end, main in fully_sharded.stretches(chunk):
+            if start == end:
+                yield Shard(parameter, cut=True)
+            else:
+                yield Shard(parameter, start, end, main, adam, groups[main], cut=True)
 
 
 def _inner(optimizer: MegatronOptimizer) -> list[Any]:

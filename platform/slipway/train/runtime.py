@@ -31,6 +31,8 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
         warnings.simplefilter("ignore")  # each optional package that is not installed
         import torch
 
+        if config.parallelism.data_parallel_sharding_strategy:
+            import torch._dynamo  # distributed tensors do, for their shapes: here once, not in every forked rank
         if kind == "cpu":
             from slipway.train import cpu_adapter
 

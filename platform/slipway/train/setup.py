@@ -20,6 +20,7 @@ from megatron.core.transformer.module import Float16Module
 from slipway.data.ledger import DataLedger
 from slipway.models import part
 from slipway.plan import Plan
+from slipway.train import fully_sharded
 from slipway.train.batches import Reader, sample_positions
 from slipway.train.optimizer import build_optimizer
 from slipway.train.stragglers import ForwardTimes
@@ -66,7 +67,6 @@ def build_session(plan: Plan, device: torch.device) -> Session:
     family = part(config.model.family, "model")
     transformer = family.transformer_config(config)
     chunks = build_chunks(plan, family, transformer, device)
-    _check_parameters(plan, chunks)
     optimizer = build_optimizer(config, chunks)
     transformer.grad_scale_func = optimizer.scale_loss
     transformer.finalize_model_grads_func = finalize_model_grads
@@ -96,6 +96,7 @@ def build_chunks(plan: Plan, family: Any, transformer: Any, device: torch.device
         mark_tensor_parallel(chunk)
         initialize(config, family, chunk.sharded_state_dict(prefix=""))
         chunk.to(device)
+    _check_parameters(plan, chunks)
     bf16 = config.training.precision == "bf16"
     if bf16:
         chunks = [Float16Module(transformer, chunk) for chunk in chunks]
@@ -105,6 +106,8 @@ def build_chunks(plan: Plan, family: Any, transformer: Any, device: torch.device
         overlap_param_gather=layout.overlap_param_gather,
         use_distributed_optimizer=layout.use_distributed_optimizer,
     )
+    if layout.data_parallel_sharding_strategy:
+        return [fully_sharded.wrap(config, transformer, options, chunk, device) for chunk in chunks]
     return [
         DistributedDataParallel(transformer, options, chunk, disable_bucketing=i > 0)
         for i, chunk in enumerate(chunks)

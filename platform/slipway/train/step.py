@@ -84,7 +84,10 @@ def read(session: Session, reader: Any, data: DataLedger, following: DataLedger 
 @contextmanager
 def whole_parameters(session: Session) -> Any:
     """Every rank holds current parameters inside, also where their gathering overlaps the forward pass."""
-    overlapping = session.plan.config.parallelism.overlap_param_gather
+    layout = session.plan.config.parallelism
+    overlapping = (
+        layout.overlap_param_gather and not layout.data_parallel_sharding_strategy
+    )  # FSDP sees to itself
     if overlapping:
         for chunk in session.chunks:
             chunk.disable_forward_pre_hook()
