@@ -135,8 +135,9 @@ class WandbMirror:
         assert process.stdin is not None
         messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=_read, args=(process, messages), daemon=True).start()
-        process.stdin.write(json.dumps({**self._arguments, "mode": mode}) + "\n")
-        process.stdin.flush()
+        with contextlib.suppress(OSError):  # it is gone already: nothing will answer
+            process.stdin.write(json.dumps({**self._arguments, "mode": mode}) + "\n")
+            process.stdin.flush()
         return messages
 
     def _wait(
