@@ -8,6 +8,7 @@ ARG BASE_IMAGE
 ARG CPU_BASE=docker.io/library/python:3.11-slim-bookworm
 ARG CUDA_BASE=nvcr.io/nvidia/pytorch:26.06-py3@sha256:43c018d6a12963f1a1bad85ef8574b5c2a978eec2be0ebcacfb87f69e0d210e1
 ARG ROCM_BASE=docker.io/rocm/pytorch:rocm7.2.4_ubuntu24.04_py3.12_pytorch_release_2.10.0@sha256:4449f856653602317e4101a76fce599c7fcd58ccec2e539951fce5f73083179e
+ARG APEX_COMMIT=10417aceddd7d5d05d7cbf7b0fc2daad1105f8b4
 
 FROM ${BASE_IMAGE:-$CPU_BASE} AS base-cpu
 FROM ${BASE_IMAGE:-$CUDA_BASE} AS base-cuda
@@ -17,59 +18,58 @@ FROM ${BASE_IMAGE:-$ROCM_BASE} AS base-rocm
 FROM scratch AS wheels
 FROM scratch AS apex-source
 
-# --- tools: what builds packages; nothing of it is shipped ------------------------------------------------------
-FROM base-${VARIANT} AS tools
+# --- apex: NVIDIA's, only for CUDA and only where the base has none ---------------------------------------------
+FROM base-${VARIANT} AS apex
+ARG VARIANT
+ARG APEX_COMMIT
+ARG TORCH_CUDA_ARCH_LIST
+ARG PIP_NO_INDEX
+USER root
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+COPY containers/lock/image-build.txt containers/stages/ /build/
+RUN --mount=type=bind,from=wheels,target=/wheels \
+    --mount=type=bind,from=apex-source,target=/apex-source \
+    --mount=type=cache,target=/root/.cache/pip \
+    bash /build/apex.sh "$VARIANT" "$APEX_COMMIT"
+
+# --- dependencies: the locked packages in an environment of their own, beside the base's ------------------------
+# The image goes on from here: a copy of so many files would be read again by every build. What is copied is what
+# decides the result, so that old podman, which does not look into mounts, knows when to build anew.
+FROM base-${VARIANT} AS dependencies
+ARG VARIANT
+ARG TORCH_INDEX_URL
+ARG PIP_NO_INDEX
 USER root
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # A base may hold pip to its own versions (NGC does): here the locks decide.
-ENV PIP_CONSTRAINT="" \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_ROOT_USER_ACTION=ignore \
-    PYTHONDONTWRITEBYTECODE=1
-ARG PIP_NO_INDEX
-COPY containers/lock/image-build.txt /containers/lock/
-COPY containers/stages/ /containers/stages/
+ENV PIP_CONSTRAINT=""
+COPY containers/lock/image-build.txt containers/lock/torch-cpu.txt containers/lock/image-${VARIANT}.txt \
+     containers/stages/ /opt/slipway/share/build/
+COPY --from=apex /apex-wheels /opt/slipway/share/build/apex-wheels
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip \
-    bash /containers/stages/tools.sh
-
-# --- apex: NVIDIA's, only for CUDA and only where the base has none ---------------------------------------------
-FROM tools AS apex
-ARG VARIANT
-ARG APEX_COMMIT=10417aceddd7d5d05d7cbf7b0fc2daad1105f8b4
-ARG TORCH_CUDA_ARCH_LIST
-RUN --mount=type=bind,from=apex-source,target=/apex-source \
-    bash /containers/stages/apex.sh "$VARIANT" "$APEX_COMMIT"
-
-# --- dependencies: the locked packages in an environment of their own, beside the base's ------------------------
-FROM tools AS dependencies
-ARG VARIANT
-ARG TORCH_INDEX_URL
-COPY containers/lock/torch-cpu.txt containers/lock/image-${VARIANT}.txt /containers/lock/
-COPY --from=apex /opt/apex-wheels /opt/apex-wheels
-RUN --mount=type=bind,from=wheels,target=/wheels \
-    --mount=type=cache,target=/root/.cache/pip \
-    bash /containers/stages/dependencies.sh "$VARIANT"
+    --mount=type=tmpfs,target=/tmp \
+    bash /opt/slipway/share/build/dependencies.sh "$VARIANT"
 
 # --- package: slipway itself, so that a change of its source leaves all above as it is --------------------------
 FROM dependencies AS package
+RUN --mount=type=bind,from=wheels,target=/wheels \
+    --mount=type=cache,target=/root/.cache/pip \
+    bash /opt/slipway/share/build/tools.sh
 COPY pyproject.toml README.md CHANGELOG.md LICENSE /source/
 COPY conf /source/conf
 COPY deploy /source/deploy
 COPY platform /source/platform
 COPY containers/env.sh containers/entry.sh containers/smoke.py /source/containers/
-RUN bash /containers/stages/package.sh /source /staging
+RUN bash /opt/slipway/share/build/package.sh /source /staging
 
 # --- the image --------------------------------------------------------------------------------------------------
-FROM base-${VARIANT} AS runtime
-ARG VARIANT
+FROM dependencies AS runtime
 # Also for those who start it without its entry script; env.sh says why. HOME is for users without one.
 ENV PATH=/opt/slipway/bin:$PATH \
-    PIP_CONSTRAINT="" \
     PYTHONNOUSERSITE=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp
-COPY --from=dependencies /opt/slipway /opt/slipway
 COPY --from=package /staging/opt/slipway /opt/slipway
 WORKDIR /work
 USER 1000:1000
@@ -77,6 +77,7 @@ USER 1000:1000
 ENTRYPOINT ["/opt/slipway/bin/dumb-init", "--single-child", "--", "/opt/slipway/bin/slipway-entry"]
 CMD ["slipway", "--help"]
 
+ARG VARIANT
 ARG VERSION
 ARG REVISION
 ARG SOURCE

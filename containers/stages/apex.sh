@@ -1,17 +1,19 @@
 #!/bin/bash
-# In the image's build: NVIDIA's apex as a wheel in /opt/apex-wheels, or an empty folder where none is needed.
+# In the image's build: NVIDIA's apex as a wheel in /apex-wheels, or an empty folder where none is needed.
 # Usage: apex.sh VARIANT COMMIT. A tree at /apex-source is taken as it is; without one, the commit is fetched.
 set -euo pipefail
 variant=$1 commit=$2
-mkdir -p /opt/apex-wheels
+here=$(dirname "$0")
+mkdir -p /apex-wheels
 if [ "$variant" != cuda ]; then
     echo "apex: not for $variant"
     exit
 fi
-if /opt/tools/bin/python /containers/stages/apex_setup.py --there; then
+if python3 "$here/apex_setup.py" --there; then
     echo "apex: the base has it, with all extensions that are of use"
     exit
 fi
+bash "$here/tools.sh"
 tree=/tmp/apex
 if [ -e /apex-source/setup.py ]; then
     cp -r /apex-source "$tree"
@@ -23,6 +25,6 @@ else
 fi
 cd "$tree"
 export APEX_CPP_EXT=1 APEX_CUDA_EXT=1 MAX_JOBS="${MAX_JOBS:-$(nproc)}" NVCC_APPEND_FLAGS="--threads 4"
-/opt/tools/bin/python /containers/stages/apex_setup.py --dist-dir /opt/apex-wheels
+/tools/bin/python "$here/apex_setup.py" --dist-dir /apex-wheels
 cd / && rm -rf "$tree"
-ls /opt/apex-wheels/*.whl
+ls /apex-wheels/*.whl

@@ -4,7 +4,8 @@
 set -euo pipefail
 source=$1 staging=$2
 python=/opt/slipway/bin/python
-on_tools() { python3 -m pip --python /opt/tools/bin/python "$@"; }
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+on_tools() { python3 -m pip --python /tools/bin/python "$@"; }
 
 on_tools wheel -q --no-deps --no-build-isolation --no-index -w /tmp/wheel "$source"
 python3 -m pip --python $python install -q --no-deps --no-index --no-compile --root "$staging" /tmp/wheel/*.whl
