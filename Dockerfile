@@ -19,12 +19,12 @@ FROM scratch AS wheels
 FROM scratch AS apex-source
 
 # --- apex: NVIDIA's, only for CUDA and only where the base has none ---------------------------------------------
+# hadolint ignore=DL3006 # a stage above, no image
 FROM base-${VARIANT} AS apex
 ARG VARIANT
 ARG APEX_COMMIT
 ARG TORCH_CUDA_ARCH_LIST
 ARG PIP_NO_INDEX
-USER root
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 COPY containers/lock/image-build.txt containers/stages/ /build/
 RUN --mount=type=bind,from=wheels,target=/wheels \
@@ -35,11 +35,11 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
 # --- dependencies: the locked packages in an environment of their own, beside the base's ------------------------
 # The image goes on from here: a copy of so many files would be read again by every build. What is copied is what
 # decides the result, so that old podman, which does not look into mounts, knows when to build anew.
+# hadolint ignore=DL3006 # a stage above, no image
 FROM base-${VARIANT} AS dependencies
 ARG VARIANT
 ARG TORCH_INDEX_URL
 ARG PIP_NO_INDEX
-USER root
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # A base may hold pip to its own versions (NGC does): here the locks decide.
 ENV PIP_CONSTRAINT=""

@@ -29,6 +29,9 @@ if [ -z "${SLIPWAY_CACHE:-}" ]; then
     SLIPWAY_CACHE=$SLIPWAY_CACHE/slipway-$(id -u)-${SLURM_JOB_ID:-local}
 fi
 export SLIPWAY_CACHE
+if [ ! -w "${HOME:-/nonexistent}" ]; then # of users whom the image does not know
+    export HOME=/tmp
+fi
 export XDG_CACHE_HOME="$SLIPWAY_CACHE" \
     XDG_CONFIG_HOME="$SLIPWAY_CACHE/config" \
     MPLCONFIGDIR="$SLIPWAY_CACHE/matplotlib" \

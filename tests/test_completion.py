@@ -42,6 +42,7 @@ def test_the_program_answers(program: Path) -> None:
         "checkpoint",
         "report",
         "runs",
+        "image",
         "bench",
     ]
     assert query(program, "slipway train model=llama3_8") == ["model=llama3_8b"]

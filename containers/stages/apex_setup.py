@@ -32,7 +32,9 @@ def build(folder: str) -> None:
         found = {extension.name: extension for extension in words.get("ext_modules") or []}
         if missing := KEPT - found.keys():
             sys.exit(f"apex: this source tree builds no {', '.join(sorted(missing))}")
-        print(f"apex: building {', '.join(sorted(KEPT))}; leaving out {', '.join(sorted(found.keys() - KEPT))}")
+        print(
+            f"apex: building {', '.join(sorted(KEPT))}; leaving out {', '.join(sorted(found.keys() - KEPT))}"
+        )
         words["ext_modules"] = [found[name] for name in sorted(KEPT)]
         return whole(**words)
 
