@@ -52,7 +52,17 @@ FOLDER = Path("dist/image")
 
 # options that only some actions take
 _OWN = {
-    "build": "tag base wheels offline torch_index apex_source platform no_cache no_archive".split(),
+    "build": [
+        "tag",
+        "base",
+        "wheels",
+        "offline",
+        "torch_index",
+        "apex_source",
+        "platform",
+        "no_cache",
+        "no_archive",
+    ],
     "sif": ["out", "gzip"],
     "test": ["gpu"],
     "sign": ["key"],
