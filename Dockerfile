@@ -60,7 +60,7 @@ COPY pyproject.toml README.md CHANGELOG.md LICENSE /source/
 COPY conf /source/conf
 COPY deploy /source/deploy
 COPY platform /source/platform
-COPY containers/env.sh containers/entry.sh containers/smoke.py /source/containers/
+COPY containers/env.sh containers/entry.sh containers/slipway.sh containers/smoke.py /source/containers/
 RUN bash /opt/slipway/share/build/package.sh /source /staging
 
 # --- the image --------------------------------------------------------------------------------------------------

@@ -1,24 +1,35 @@
-# The environment in the image: what a host must not decide, and where caches go.
-# Sourced by the entry script, and by Apptainer, which hands on the host's environment.
+# The environment in the image: what a host must not decide, and where caches go. POSIX sh, may be sourced again.
+# Sourced by the entry script, by the command `slipway`, and by Apptainer, which hands on the host's environment.
 
-unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONSAFEPATH LD_PRELOAD LD_AUDIT
-export PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 PIP_CONSTRAINT=
+# Empty, not unset: Apptainer would put the host's value back. Python and the loader take empty for unset.
+export PYTHONPATH= PYTHONHOME= PYTHONSTARTUP= PYTHONUSERBASE= LD_PRELOAD= LD_AUDIT= PIP_CONSTRAINT=
+export PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1
+case ${PATH:-} in
+/opt/slipway/bin:*) ;;
+*) export PATH="/opt/slipway/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" ;;
+esac
 
-# The base's libraries, and those that a site binds below /opt/slipway/plugins (a plugin of NCCL, libfabric).
-# A folder that is really meant goes into SLIPWAY_LD_LIBRARY_PATH.
-LD_LIBRARY_PATH=
-if [ -r /opt/slipway/etc/ld_library_path ]; then
-    read -r LD_LIBRARY_PATH </opt/slipway/etc/ld_library_path || true
-fi
-for folder in /opt/slipway/plugins/*/lib /opt/slipway/plugins/*/lib64; do
-    if [ -d "$folder" ]; then
-        LD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-    fi
+# The loader: what a site lends, then the base's own, then what `apptainer --nv` brings. A host's folder that is
+# really meant is named in SLIPWAY_LD_LIBRARY_PATH; plugins (of NCCL, libfabric) are bound below /opt/slipway/plugins.
+LD_LIBRARY_PATH=${SLIPWAY_LD_LIBRARY_PATH:-}
+slipway_add_libraries() {
+    [ ! -d "$1" ] || LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$1
+}
+for slipway_folder in /opt/slipway/plugins/*/lib /opt/slipway/plugins/*/lib64; do
+    slipway_add_libraries "$slipway_folder"
 done
-if [ -n "${SLIPWAY_LD_LIBRARY_PATH:-}" ]; then
-    LD_LIBRARY_PATH=$SLIPWAY_LD_LIBRARY_PATH${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+if [ -r /opt/slipway/etc/ld_library_path ]; then
+    while read -r slipway_folder; do
+        case $slipway_folder in
+        */cuda*/compat*) # the driver's library that --nv brings must win over the base's older or newer one
+            [ -e /.singularity.d/libs/libcuda.so.1 ] && [ -z "${SLIPWAY_CUDA_COMPAT:-}" ] && continue ;;
+        esac
+        slipway_add_libraries "$slipway_folder"
+    done </opt/slipway/etc/ld_library_path
 fi
+slipway_add_libraries /.singularity.d/libs
 export LD_LIBRARY_PATH
+unset slipway_folder
 
 # The image is read-only. One variable moves all caches; the default is one folder for each user and job.
 if [ -z "${SLIPWAY_CACHE:-}" ]; then

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -108,7 +109,9 @@ def kernels() -> str:
 
 def data_helper() -> str:
     """Megatron-core's compiled helper: built in the image, because a job could not write it."""
-    from megatron.core.datasets import helpers_cpp
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # each optional package that is not here
+        from megatron.core.datasets import helpers_cpp
 
     return Path(helpers_cpp.__file__).name
 

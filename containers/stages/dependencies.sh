@@ -60,7 +60,7 @@ fi
 
 # What the base asks of the loader, so that env.sh can put it back where a host changed it.
 mkdir -p /opt/slipway/etc /opt/slipway/plugins
-printf '%s\n' "${LD_LIBRARY_PATH:-}" >/opt/slipway/etc/ld_library_path
+tr ':' '\n' <<<"${LD_LIBRARY_PATH:-}" >/opt/slipway/etc/ld_library_path
 # By content, not by time: whatever becomes of the files' times, Python takes these. Some are for other Pythons.
 $python -m compileall -qq -j 0 --invalidation-mode unchecked-hash "$site" || true
 rm -rf /opt/slipway/share/build/__pycache__

@@ -14,5 +14,6 @@ $python -m compileall -q -s "$staging" -p / --invalidation-mode unchecked-hash "
 # pip notes where the wheel lay; the same for every build
 rm -f "$staging$site"/slipway-*.dist-info/direct_url.json
 install -D -m 755 "$source/containers/entry.sh" "$staging/opt/slipway/bin/slipway-entry"
+install -D -m 755 "$source/containers/slipway.sh" "$staging/opt/slipway/bin/slipway"
 install -D -m 644 "$source/containers/env.sh" "$staging/opt/slipway/etc/env.sh"
 install -D -m 644 "$source/containers/smoke.py" "$staging/opt/slipway/share/smoke.py"
