@@ -80,12 +80,13 @@ def versions() -> str:
 def libraries() -> str:
     """CUDA, ROCm and NCCL as torch was built with them, and the C++ ABI that extensions must have."""
     import torch
+    from torch.cuda import nccl
 
     found = [f"C++11 ABI {torch.compiled_with_cxx11_abi()}"]
     found.append(f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA")
     found.append(f"ROCm {torch.version.hip}" if torch.version.hip else "no ROCm")
     if torch.distributed.is_nccl_available():
-        found.append(f"NCCL {'.'.join(map(str, torch.cuda.nccl.version()))}")
+        found.append(f"NCCL {'.'.join(map(str, nccl.version()))}")
     if torch.backends.cudnn.is_available():
         found.append(f"cuDNN {torch.backends.cudnn.version()}")
     found.append(f"{gpus()} GPUs here")
@@ -111,7 +112,7 @@ def data_helper() -> str:
     """Megatron-core's compiled helper: built in the image, because a job could not write it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each optional package that is not here
-        from megatron.core.datasets import helpers_cpp
+        from megatron.core.datasets import helpers_cpp  # type: ignore[attr-defined]
 
     return Path(helpers_cpp.__file__).name
 

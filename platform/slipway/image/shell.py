@@ -34,11 +34,11 @@ def say(command: Sequence[str]) -> None:
 
 
 def run(command: Sequence[str], dry_run: bool = False, environment: Mapping[str, str] | None = None) -> None:
-    """Print a command and run it; Fault where it fails. Its output goes where ours does."""
+    """Print a command and run it; Fault where it fails. All it says goes to standard error."""
     say(command)
     if dry_run:
         return
-    done = subprocess.run(command, env=environment)
+    done = subprocess.run(command, env=environment, stdout=sys.stderr)
     if done.returncode:
         raise Fault(f"`{shlex.join(command[:3])} ...` ended with {done.returncode}; its own words are above")
 
