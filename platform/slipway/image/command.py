@@ -32,7 +32,7 @@ all:     --dry-run           print the commands, run none
          --variant NAME      cpu (default), cuda or rocm
 build:   --tag NAME          default: slipway:VARIANT
          --base NAME         another base image, best by digest: NAME@sha256:...
-         --wheels DIR        packages from this folder first (default: pip's find-links, where it has torch for CPU)
+         --wheels DIR        packages from here first (default: pip's find-links, if torch for CPU is there)
          --offline           no network: everything from --wheels
          --torch-index URL   the package index with torch for CPU
          --apex-source DIR   apex's source tree, instead of fetching the pinned commit
