@@ -49,7 +49,7 @@ class _MemoryFormat(_StandIn):
 
 
 def _member(owner: Any, name: Any) -> _StandIn:
-    """For getattr, by which Python 3.11.0 to 3.11.3 pickles an enumeration's member; it gets at nothing else."""
+    """For getattr, by which early Pythons 3.11 (3.11.2) pickle an enumeration's member; it gets at nothing else."""
     if owner is _MemoryFormat and name in _MEMORY_FORMATS:
         return _StandIn()
     raise pickle.UnpicklingError("it names builtins.getattr")
