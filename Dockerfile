@@ -34,7 +34,8 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
 
 # --- dependencies: the locked packages in an environment of their own, beside the base's ------------------------
 # The image goes on from here: a copy of so many files would be read again by every build. What is copied is what
-# decides the result, so that old podman, which does not look into mounts, knows when to build anew.
+# decides the result, so that old podman, which does not look into mounts, knows when to build anew. It also
+# removes what was mounted on: never mount on a folder that the base has.
 # hadolint ignore=DL3006 # a stage above, no image
 FROM base-${VARIANT} AS dependencies
 ARG VARIANT
@@ -48,7 +49,6 @@ COPY containers/lock/image-build.txt containers/lock/torch-cpu.txt containers/lo
 COPY --from=apex /apex-wheels /opt/slipway/share/build/apex-wheels
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip \
-    --mount=type=tmpfs,target=/tmp \
     bash /opt/slipway/share/build/dependencies.sh "$VARIANT"
 
 # --- package: slipway itself, so that a change of its source leaves all above as it is --------------------------

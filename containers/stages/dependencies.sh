@@ -7,8 +7,12 @@ here=$(dirname "$0")
 python=/opt/slipway/bin/python
 export PIP_FIND_LINKS=/wheels PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 export PYTHONDONTWRITEBYTECODE=1
-on_tools() { python3 -m pip --python /tmp/tools/bin/python "$@"; }
-bash "$here/tools.sh" /tmp/tools
+on_tools() { python3 -m pip --python "$scratch/tools/bin/python" "$@"; }
+scratch=/scratch
+mkdir "$scratch"
+trap 'rm -rf "$scratch"' EXIT
+export TMPDIR=$scratch
+bash "$here/tools.sh" "$scratch/tools"
 
 base_torch=none
 if [ "$variant" != cpu ]; then
@@ -16,13 +20,13 @@ if [ "$variant" != cpu ]; then
 fi
 
 # Everything as a wheel, each file checked against the lock; the tools build what has only its source.
-on_tools wheel -q --no-deps --require-hashes --no-build-isolation -w /tmp/wheels -r "$here/image-$variant.txt"
+on_tools wheel -q --no-deps --require-hashes --no-build-isolation -w "$scratch/wheels" -r "$here/image-$variant.txt"
 if [ "$variant" = cpu ]; then
     if [ -n "${TORCH_INDEX_URL:-}" ]; then # no checksums are known: the version is pinned, the index trusted
         pinned=$(sed -n 's/^\(torch==[0-9.]*\).*/\1/p' "$here/torch-cpu.txt")
-        on_tools wheel -q --no-deps -w /tmp/wheels --index-url "$TORCH_INDEX_URL" "$pinned"
+        on_tools wheel -q --no-deps -w "$scratch/wheels" --index-url "$TORCH_INDEX_URL" "$pinned"
     else
-        on_tools wheel -q --no-deps --require-hashes -w /tmp/wheels -r "$here/torch-cpu.txt" || {
+        on_tools wheel -q --no-deps --require-hashes -w "$scratch/wheels" -r "$here/torch-cpu.txt" || {
             echo "No build of torch for CPU was found: give a folder that holds one with" \
                 "--build-context wheels=DIR, or an index with --build-arg TORCH_INDEX_URL=ADDRESS" >&2
             exit 1
@@ -33,7 +37,7 @@ fi
 python3 -m venv --without-pip /opt/slipway
 shopt -s nullglob
 python3 -m pip --python $python install -q --no-deps --no-index --no-compile \
-    /tmp/wheels/*.whl "$here"/apex-wheels/*.whl
+    "$scratch"/wheels/*.whl "$here"/apex-wheels/*.whl
 site=$($python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 if [ "$variant" != cpu ]; then
     bash "$here/see-base.sh" /opt/slipway
@@ -47,7 +51,7 @@ fi
 # Megatron-core's data helper, compiled: its wheels carry it for common machines.
 helper='import megatron.core.datasets.helpers_cpp'
 if ! $python -c "$helper" 2>/dev/null; then
-    bash "$here/megatron-helper.sh" $python /tmp/tools/bin/python
+    bash "$here/megatron-helper.sh" $python "$scratch/tools/bin/python"
     $python -c "$helper"
 fi
 
@@ -57,6 +61,10 @@ if [ "$variant" = cpu ]; then
     rm -rf "$site"/torch/{test,include,share}
     find "$site/torch/bin" -type f ! -name torch_shm_manager -delete
 fi
+
+# pip notes where each wheel lay, which is nowhere any more.
+find "$site" -path '*.dist-info/direct_url.json' -delete
+sed -i '/direct_url\.json,/d' "$site"/*.dist-info/RECORD
 
 # What the base asks of the loader, so that env.sh can put it back where a host changed it.
 mkdir -p /opt/slipway/etc /opt/slipway/plugins

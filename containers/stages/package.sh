@@ -11,8 +11,9 @@ on_tools wheel -q --no-deps --no-build-isolation --no-index -w /tmp/wheel "$sour
 python3 -m pip --python $python install -q --no-deps --no-index --no-compile --root "$staging" /tmp/wheel/*.whl
 site=$($python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 $python -m compileall -q -s "$staging" -p / --invalidation-mode unchecked-hash "$staging$site"
-# pip notes where the wheel lay; the same for every build
+# pip notes where the wheel lay, which is nowhere any more.
 rm -f "$staging$site"/slipway-*.dist-info/direct_url.json
+sed -i '/direct_url\.json,/d' "$staging$site"/slipway-*.dist-info/RECORD
 install -D -m 755 "$source/containers/entry.sh" "$staging/opt/slipway/bin/slipway-entry"
 install -D -m 755 "$source/containers/slipway.sh" "$staging/opt/slipway/bin/slipway"
 install -D -m 644 "$source/containers/env.sh" "$staging/opt/slipway/etc/env.sh"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.image import command
+from slipway.errors import UserError
+from slipway.image import command, shell
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,7 +66,6 @@ def test_a_dry_run_prints_and_needs_no_program(tmp_path: Path) -> None:
         (["sif"], "apptainer is not on this machine: install Apptainer"),
         (["test", "here.sif"], "apptainer is not on this machine: install Apptainer"),
         (["test", "slipway:cpu"], "neither podman nor docker"),
-        (["sbom", "here.sif"], "syft is not on this machine: pip install 'slipway[image]' brings it"),
         (["sign", "here.sif"], "apptainer is not on this machine"),
         (["verify", "here.sif"], "apptainer is not on this machine"),
     ],
@@ -77,3 +77,17 @@ def test_what_is_missing_is_one_line(words: list[str], line: str, tmp_path: Path
     assert done.returncode == 2
     assert line in done.stderr and len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["here.sif"]
+
+
+def test_syft_is_found_beside_python_and_missed_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    with pytest.raises(
+        UserError, match=r"syft is not on this machine: pip install 'slipway\[image\]' brings it"
+    ):
+        shell.of_python("syft", "sbom")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "syft").touch()
+    assert shell.of_python("syft", "sbom") == str(tmp_path / "bin" / "syft")

@@ -267,10 +267,11 @@ def _sbom(options: argparse.Namespace) -> int:
     archive = (
         Path(options.target) if root is None else _folder(options, root) / f"slipway-{options.variant}.tar"
     )
+    syft = "syft"
     if not options.dry_run:
-        shell.need("syft", "sbom")
+        syft = shell.of_python("syft", "sbom")
         _existing(str(archive), "sbom")
-    shell.run(sbom.command(archive), options.dry_run, environment={**os.environ, **sbom.QUIET})
+    shell.run(sbom.command(archive, syft), options.dry_run, environment={**os.environ, **sbom.QUIET})
     if not options.dry_run:
         print("\n".join(str(path) for path in sbom.files(archive).values()))
     return EXIT_DONE

@@ -11,9 +11,9 @@ def files(archive: Path) -> dict[str, Path]:
     return {name: archive.with_suffix(f".{name}.json") for name in FORMATS}
 
 
-def command(archive: Path) -> list[str]:
+def command(archive: Path, syft: str) -> list[str]:
     """What syft does with a docker-archive: seconds there, minutes on a SIF."""
     outputs = [
         word for name, path in files(archive).items() for word in ("--output", f"{FORMATS[name]}={path}")
     ]
-    return ["syft", "scan", f"docker-archive:{archive}", "--quiet", *outputs]
+    return [syft, "scan", f"docker-archive:{archive}", "--quiet", *outputs]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from slipway.errors import Fault, UserError
 
@@ -21,6 +22,15 @@ def need(program: str, purpose: str) -> None:
     """Raise UserError, in one line that says what to do, where a program is missing."""
     if shutil.which(program) is None:
         raise UserError(f"image {purpose}: {program} is not on this machine: {ADVICE[program]}")
+
+
+def of_python(program: str, purpose: str) -> str:
+    """How to call a program that a Python package brings: from PATH, or from beside this Python."""
+    beside = Path(sys.executable).with_name(program)
+    if shutil.which(program) is None and beside.is_file():
+        return str(beside)
+    need(program, purpose)
+    return program
 
 
 def text(command: Sequence[str]) -> str:
