@@ -8,7 +8,7 @@ from container_tools import NOBODY, RUN, Runtime, as_user, good, measured, run
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
-STEPS = 2
+STEPS = 4
 TRAIN = ["slipway", "train", *RUN, f"training.steps={STEPS}"]
 
 # The trainer as it would be in an image that does nothing against the host: the same packages in the base's own
@@ -78,7 +78,7 @@ def test_nothing_of_it_reaches_the_trainer(
     done = run([*words, f"run.dir=poisoned-{name}"])
     assert "POISON" not in good(done) + done.stderr
     here = measured(run_folder / f"poisoned-{name}")
-    assert [step for step, *_ in here] == [1, STEPS]
+    assert [step for step, *_ in here] == list(range(1, STEPS + 1))
     assert here[0] == measured(outside)[0]
 
 
