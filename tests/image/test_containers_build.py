@@ -43,6 +43,7 @@ def test_from_a_clean_clone(image: Image, clone: Path) -> None:
     head = good(run(["git", "-C", str(clone), "rev-parse", "HEAD"])).strip()
     assert config["Labels"]["org.opencontainers.image.revision"] == head
     assert "torch==2.13.0+cpu,megatron-core==0.16.1" in config["Labels"]["org.slipway.pins"]
+    assert inside(image.tag, "stat", "-c", "%A %U", "/tmp").strip() == "drwxrwxrwt root"  # as in the base
     assert found["Size"] < 1.6e9, f"{found['Size'] / 1e9:.2f} GB"
     print(f"{found['Size'] / 1e9:.2f} GB, {image.digest}")
 
