@@ -48,12 +48,7 @@ if [ "$variant" != cpu ]; then
     fi
 fi
 
-# Megatron-core's data helper, compiled: its wheels carry it for common machines.
-helper='import megatron.core.datasets.helpers_cpp'
-if ! $python -c "$helper" 2>/dev/null; then
-    bash "$here/megatron-helper.sh" $python "$scratch/tools/bin/python"
-    $python -c "$helper"
-fi
+bash "$here/megatron-helper.sh" $python "$scratch/tools/bin/python"
 
 # What no run uses: the packages' own tests, and what torch brings for compiling against it (no compiler is here).
 find "$site" -type d -name tests -prune -exec rm -rf {} +
