@@ -4,10 +4,11 @@
 PYTHON    ?= $(shell containers/find-python.sh 3.11)
 PYTHON312 ?= $(shell containers/find-python.sh 3.12)
 DEMO      ?= runs/demo
+VARIANT   ?= cpu
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults test-all test-py312 test-wheel check format lock wheel clean
+.PHONY: help setup demo image sif test test-faults test-image test-all test-py312 test-wheel check format lock wheel clean
 
 help:
 	@echo "Slipway: one run description for training foundation models."
@@ -16,6 +17,7 @@ help:
 	@echo "  make demo        train a small GPT on 8 ranks (TP2 x PP2 x DP2) on this machine: 3 minutes"
 	@echo "  make test        the tests of every day: below 15 minutes on 2 cores"
 	@echo "  make test-faults kill, hang, damage and starve real trainings: below 15 minutes on 2 cores"
+	@echo "  make image       the container image (podman or docker); make sif: also as SIF (Apptainer)"
 	@echo
 	@echo "Then, by hand"
 	@echo "  make setup       only the virtual environment .venv; afterwards: . .venv/bin/activate"
@@ -25,10 +27,12 @@ help:
 	@echo "For changes"
 	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
 	@echo "  make test-all    the long tests too                 make test-py312  parity on Python 3.12"
+	@echo "  make test-image  build, run, sign and spoil real containers: below 8 minutes on 2 cores"
 	@echo "  make wheel       build dist/*.whl                   make test-wheel  use it away from here"
 	@echo "  make lock        resolve the pins anew              make clean       remove what make installed"
 	@echo
 	@echo "Variables: PYTHON=/path/to/python3.11, DEMO=folder of the demo's run,"
+	@echo "  VARIANT=cpu, cuda or rocm (of the image),"
 	@echo "  TORCH_INDEX_URL=index with another build of torch (see containers/README.md)"
 
 setup: .venv/.installed
@@ -41,19 +45,28 @@ setup: .venv/.installed
 	@containers/install.sh .venv312 "$(PYTHON312)"
 	@touch $@
 
+image: setup
+	.venv/bin/slipway image build --variant "$(VARIANT)"
+
+sif: image
+	.venv/bin/slipway image sif --variant "$(VARIANT)"
+
 demo: setup
 	.venv/bin/slipway data experiment=demo
 	.venv/bin/slipway train experiment=demo run.dir="$(DEMO)"
 	.venv/bin/slipway report experiment=demo run.dir="$(DEMO)"
 
 test: setup
-	.venv/bin/python -m pytest --strict-config -m "not slow and not faults"
+	.venv/bin/python -m pytest --strict-config -m "not slow and not faults and not image"
 
 test-faults: setup
 	.venv/bin/python -m pytest --strict-config -m faults --durations 10
 
+test-image: setup
+	.venv/bin/python -m pytest --strict-config -m image --durations 15 -rA
+
 test-all: setup
-	.venv/bin/python -m pytest --strict-config
+	.venv/bin/python -m pytest --strict-config -m "not image"
 
 test-py312: .venv312/.installed
 	.venv312/bin/python -m pytest --strict-config tests/train/test_parity.py tests/train/test_parity_experts.py \

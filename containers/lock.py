@@ -1,27 +1,39 @@
 """The lock files: every package with its checksums, resolved from the pins in pyproject.toml.
 
-`lock.py` writes them (needs uv and the network), `lock.py --check` says whether they agree with
-pyproject.toml, `lock.py --torch` prints the pins of torch. One resolution serves Python 3.11 and 3.12
-and all platforms; it is split in two because a build of torch for CPU needs none of NVIDIA's libraries.
+`lock.py` writes them and the Dockerfile's defaults (needs uv and the network), `lock.py --check` says whether
+they agree with pyproject.toml, `lock.py --torch` prints the pins of torch. One resolution serves Python 3.11 and
+3.12 and all platforms; base.txt and cuda.txt split it because a build of torch for CPU needs none of NVIDIA's
+libraries; the image's files are the parts of it that a variant of the image installs.
 """
 
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "containers" / "lock"
+DOCKERFILE = ROOT / "Dockerfile"
 HEADER = "# Written by `make lock` from pyproject.toml; do not edit.\n"
 CUDA_ONLY = re.compile(r"(nvidia-|cuda-|triton\b)")
+TORCH = re.compile(r"torch\b")
 PINNED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)")
+MACHINES = ("x86_64", "aarch64")
+
+
+def project() -> dict:
+    """The pins: all of pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def direct_pins() -> set[tuple[str, str]]:
-    """(name, version) of all that pyproject.toml asks for, dev tools included."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return {pin(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]}
+    """(name, version) of all that pyproject.toml asks for, every extra included."""
+    asked = project()["project"]
+    extras = [line for lines in asked["optional-dependencies"].values() for line in lines]
+    return {pin(line) for line in asked["dependencies"] + extras}
 
 
 def pin(requirement: str) -> tuple[str, str]:
@@ -37,23 +49,76 @@ def blocks(text: str) -> list[str]:
     return re.findall(r"^[^\s#].*\n(?:[ \t].*\n)*", text, flags=re.MULTILINE)
 
 
-def resolve() -> str:
-    """The whole resolution, in requirements format with hashes."""
-    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--extra", "dev"]
+def resolve(extras: Iterable[str], source: str = "pyproject.toml", within: Iterable[str] = ()) -> list[str]:
+    """The blocks of a whole resolution with hashes; within: blocks whose versions it keeps to."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", source]
+    command += [word for extra in extras for word in ("--extra", extra)]
     command += ["--universal", "--python-version", "3.11", "--generate-hashes"]
     command += ["--no-header", "--no-config", "--no-emit-index-url", "--no-emit-find-links"]
-    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.writelines(block.split("\\")[0].rstrip() + "\n" for block in within)
+        constraints.flush()
+        command += ["--constraint", constraints.name] if within else []
+        found = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return [re.sub(r"^ +# +-c .*\n", "", block, flags=re.MULTILINE) for block in blocks(found)]
 
 
 def write() -> None:
-    """Resolves anew and writes both files."""
-    found = blocks(resolve())
-    LOCK.joinpath("base.txt").write_text(HEADER + "".join(b for b in found if not CUDA_ONLY.match(b)))
-    LOCK.joinpath("cuda.txt").write_text(HEADER + "".join(b for b in found if CUDA_ONLY.match(b)))
+    """Resolves anew and writes all files."""
+    pins = project()
+    found = resolve(pins["project"]["optional-dependencies"])
+    _write("base.txt", [b for b in found if not CUDA_ONLY.match(b)])
+    _write("cuda.txt", [b for b in found if CUDA_ONLY.match(b)])
+    inside = [b for b in resolve(["container"], within=found) if not (CUDA_ONLY.match(b) or TORCH.match(b))]
+    for variant, image in pins["tool"]["slipway"]["image"]["variants"].items():
+        _write(f"image-{variant}.txt", [b for b in inside if serves(b, image["python"])])
+    _write("image-build.txt", _tools(found))
+    DOCKERFILE.write_text(with_defaults(DOCKERFILE.read_text(), pins))
+
+
+def _tools(found: list[str]) -> list[str]:
+    """What builds packages in the image: the extra `build` and what it needs, nothing else."""
+    asked = project()["project"]["optional-dependencies"]["build"]
+    with tempfile.NamedTemporaryFile("w", suffix=".in") as source:
+        source.write("\n".join(asked) + "\n")
+        source.flush()
+        return [re.sub(r"\n +#.*", "", b) for b in resolve([], source.name, within=found)]
+
+
+def _write(name: str, found: list[str]) -> None:
+    LOCK.joinpath(name).write_text(HEADER + "".join(found))
+
+
+def serves(block: str, python: str) -> bool:
+    """Whether a block is installed on Linux with this Python, on any machine that images are built for."""
+    from packaging.markers import Marker
+
+    _, _, marker = block.split("\\")[0].partition(";")
+    if not marker.strip():
+        return True
+    linux = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+    version = {"python_version": python, "python_full_version": f"{python}.0"}
+    return any(Marker(marker).evaluate({**linux, **version, "platform_machine": m}) for m in MACHINES)
+
+
+def defaults(pins: dict) -> dict[str, str]:
+    """The Dockerfile's arguments whose defaults are pins."""
+    image = pins["tool"]["slipway"]["image"]
+    bases = {f"{variant.upper()}_BASE": entry["base"] for variant, entry in image["variants"].items()}
+    return {**bases, "APEX_COMMIT": image["apex_commit"]}
+
+
+def with_defaults(dockerfile: str, pins: dict) -> str:
+    """The Dockerfile's text with the pins as defaults of its arguments."""
+    for name, value in defaults(pins).items():
+        dockerfile, changed = re.subn(rf"(?m)^ARG {name}=.*$", f"ARG {name}={value}", dockerfile)
+        if not changed:
+            sys.exit(f"Dockerfile: no `ARG {name}=`, whose default is a pin of pyproject.toml")
+    return dockerfile
 
 
 def check() -> None:
-    """Exits with a message where a pin of pyproject.toml and the locks differ, in either direction."""
+    """Exits with a message where a pin of pyproject.toml and what follows differ, in either direction."""
     locked = blocks((LOCK / "base.txt").read_text()) + blocks((LOCK / "cuda.txt").read_text())
     asked = {pin(block) for block in locked if re.search(r"# .*\bslipway \(pyproject\.toml\)", block)}
     if asked != direct_pins():
@@ -65,7 +130,36 @@ def check() -> None:
         name, version = pin(block)
         if (name, version.split("+")[0]) not in asked:
             sys.exit(f"containers/lock/torch-cpu.txt: {name}=={version} is not what pyproject.toml pins")
+    _check_image({(pin(block), hashes(block)) for block in locked}, asked)
     print(f"containers/lock: {len(locked)} packages, in agreement with pyproject.toml")
+
+
+def _check_image(locked: set[tuple[tuple[str, str], frozenset[str]]], asked: set[tuple[str, str]]) -> None:
+    pins = project()
+    inside = {pin(line) for line in pins["project"]["dependencies"]}
+    inside |= {pin(line) for line in pins["project"]["optional-dependencies"]["container"]}
+    for path in sorted(LOCK.glob("image-*.txt")):
+        found = blocks(path.read_text())
+        if strange := [pin(block)[0] for block in found if (pin(block), hashes(block)) not in locked]:
+            sys.exit(f"containers/lock/{path.name}: {', '.join(strange)} not as in base.txt: run `make lock`")
+    for variant, image in pins["tool"]["slipway"]["image"]["variants"].items():
+        found = {pin(block) for block in blocks((LOCK / f"image-{variant}.txt").read_text())}
+        here = {(n, v) for n, v in asked & inside if n not in ("torch", "megatron-core")}
+        megatron = [
+            line
+            for line in pins["project"]["dependencies"]
+            if line.startswith("megatron-core") and serves(line, image["python"])
+        ]
+        if missing := (here | {pin(line) for line in megatron}) - found:
+            names = ", ".join(sorted(f"{name}=={version}" for name, version in missing))
+            sys.exit(f"containers/lock/image-{variant}.txt: {names} is missing: run `make lock`")
+    if DOCKERFILE.read_text() != with_defaults(DOCKERFILE.read_text(), pins):
+        sys.exit("Dockerfile: its defaults are not the pins of pyproject.toml: run `make lock`")
+
+
+def hashes(block: str) -> frozenset[str]:
+    """Its checksums."""
+    return frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", block))
 
 
 def print_torch() -> None:

@@ -39,6 +39,20 @@ COMMAND_LINE = [
     BadInput("rows of ranks", "plan --ranks few", ("--ranks", "few", "all")),
     BadInput("not an override", "plan training.steps", ("training.steps", "key=value")),
     BadInput("bracket left open", "plan data.split=[1,0", ("data.split=[1,0", "key=value")),
+    BadInput("image action misspelt", "image bild", ("image bild", "did you mean build?", "verify")),
+    BadInput(
+        "image of no variant", "image build --dry-run --variant gpu", ("--variant gpu", "cpu, cuda, rocm")
+    ),
+    BadInput("image of no engine", "image build --engine dokcer", ("--engine", "dokcer", "podman")),
+    BadInput("image from nowhere", "image build --context .", ("--context .", "Dockerfile", "checkout")),
+    BadInput(
+        "image offline without wheels", "image build --variant cuda --offline --dry-run", ("--wheels DIR",)
+    ),
+    BadInput("SIF by tag", "image sif --dry-run docker://a/b:latest", ("docker://a/b:latest", "@sha256")),
+    BadInput("SIF of no archive", "image sif gone.tar", ("gone.tar", "slipway image build")),
+    BadInput("nothing to verify", "image verify", ("name what to verify",)),
+    BadInput("half a digest", "image verify a.sif --digest sha256:12", ("--digest", "64 hexadecimal")),
+    BadInput("an option of another action", "image sign a.sif --gzip", ("--gzip",)),
     BadInput("sweep without -m", "plan training.steps=1,2", ("training.steps", "--multirun")),
     BadInput("config folder missing", "plan --config-dir nowhere", ("nowhere", "not found")),
     BadInput("plan file missing", "train --plan plan.json", ("plan.json", "No such file")),

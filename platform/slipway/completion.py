@@ -14,6 +14,8 @@ OPTIONS = {
 }
 ACTIONS = {"checkpoint": ("list", "verify", "show")}
 RUNS_WORDS = ("show", "sync", "--dir", "--json", "--dry-run")
+IMAGE_ACTIONS = ("build", "sif", "test", "sbom", "sign", "verify", "inspect")
+IMAGE_OPTIONS = ("--dry-run", "--engine", "--context", "--dir", "--variant")
 HYDRA_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--config-dir", "--help")
 
 
@@ -41,6 +43,9 @@ def own_choices(line: str) -> list[str] | None:
         return [verb for verb in usage.VERBS if verb.startswith(word)]
     if before[0] == "bench":
         return []
+    if before[0] == "image":
+        choices = IMAGE_ACTIONS if len(before) == 1 else IMAGE_OPTIONS
+        return [choice for choice in choices if choice.startswith(word)]
     if before[0] == "runs":  # takes no configuration; what is shown has a name of its own
         choices = RUNS_WORDS if len(before) == 1 else RUNS_WORDS[2:]
         return [choice for choice in choices if choice.startswith(word)]

@@ -36,6 +36,27 @@ def test_functions_of_torch_are_refused_too(tmp_path: Path, name: str) -> None:
         check_index(tmp_path)
 
 
+def by_getattr(module: str, owner: str, name: str) -> bytes:
+    """A pickle of getattr(module.owner, name)."""
+    return f"cbuiltins\ngetattr\n(c{module}\n{owner}\nV{name}\ntR.".encode()
+
+
+def test_an_enumeration_as_python_3_11_2_pickles_it(tmp_path: Path) -> None:
+    """By getattr, which is let at nothing else."""
+    enumeration = ("torch.distributed.checkpoint.metadata", "_MEM_FORMAT_ENCODING")
+    (tmp_path / INDEX).write_bytes(by_getattr(*enumeration, "TORCH_CONTIGUOUS_FORMAT"))
+    check_index(tmp_path)
+    for planted in (
+        by_getattr(*enumeration, "__class__"),
+        by_getattr("torch.distributed.checkpoint.metadata", "Metadata", "TORCH_CONTIGUOUS_FORMAT"),
+        by_getattr("pathlib", "PosixPath", "unlink"),
+        by_getattr(*enumeration, "TORCH_CONTIGUOUS_FORMAT")[:-1] + b"(tR.",  # and called
+    ):
+        (tmp_path / INDEX).write_bytes(planted)
+        with pytest.raises(Damaged, match="damaged or not ours"):
+            check_index(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a pickle", b"\x80\x04\x95"])
 def test_a_damaged_index(tmp_path: Path, content: bytes) -> None:
     (tmp_path / INDEX).write_bytes(content)

@@ -12,6 +12,7 @@ BENCHMARKS = {
     "training": "one rank's token rate against a plain PyTorch GPT of the same shape",
     "data": "tokens per second per core of `slipway data` against one document at a time",
     "checkpoint": "how long training stands still for a checkpoint, written beside it or waited for",
+    "image": "size of the container image, a cached rebuild, the start of a command in Apptainer",
     "startup": "seconds from a command to its answer, and to the first training step of the demo",
 }
 

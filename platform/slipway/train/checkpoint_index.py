@@ -28,9 +28,10 @@ _ALLOWED = {
         "StorageMeta",
         "TensorProperties",
         "TensorStorageMetadata",
-        "_MEM_FORMAT_ENCODING",
     )
 }
+_MEMORY_FORMAT = (_METADATA, "_MEM_FORMAT_ENCODING")
+_MEMORY_FORMATS = ("TORCH_CONTIGUOUS_FORMAT", "TORCH_CHANNELS_LAST", "TORCH_PRESERVE_FORMAT")
 _DTYPE = re.compile(r"bool|u?int\d+|bfloat16|float\d+(_e\dm\d\w*)?|complex\d+")
 
 
@@ -43,12 +44,27 @@ class _StandIn:
     def __setstate__(self, state: Any) -> None: ...
 
 
+class _MemoryFormat(_StandIn):
+    """For the one enumeration in an index."""
+
+
+def _member(owner: Any, name: Any) -> _StandIn:
+    """For getattr, by which early Pythons 3.11 (3.11.2) pickle an enumeration's member; it gets at nothing else."""
+    if owner is _MemoryFormat and name in _MEMORY_FORMATS:
+        return _StandIn()
+    raise pickle.UnpicklingError("it names builtins.getattr")
+
+
 class _Reader(pickle.Unpickler):
     """Knows the few classes that an index is made of; a planted payload names another one and is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _ALLOWED or (module == "torch" and _DTYPE.fullmatch(name)):
             return _StandIn
+        if (module, name) == _MEMORY_FORMAT:
+            return _MemoryFormat
+        if (module, name) == ("builtins", "getattr"):
+            return _member
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 
 

@@ -1,0 +1,336 @@
+"""`slipway image ACTION`: the way to each action; every command that it runs is printed, `--dry-run` runs none."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from slipway.config.explain import nearest
+from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
+from slipway.image import archive as archives
+from slipway.image import build as builds
+from slipway.image import engine as engines
+from slipway.image import pins, record, sbom, shell, sif, smoke, source, verify, wheels
+
+USAGE = """\
+slipway image: one image for Docker, podman and Apptainer; needs no torch
+
+usage: slipway image build [options]          build the image, save it as an archive, record its digest
+       slipway image sif [SOURCE] [options]   a SIF from an archive, a local image, or docker://NAME@sha256:...
+       slipway image test TARGET              the smoke test inside: a SIF, or an image's name
+       slipway image sbom [ARCHIVE]           list what is in it (CycloneDX and SPDX), by syft
+       slipway image sign SIF                 sign all of a SIF
+       slipway image verify SIF               its signature, and the image that it was made from
+       slipway image inspect TARGET [--json]  labels, digest and versions of a SIF, an archive or a record
+
+all:     --dry-run           print the commands, run none
+         --engine NAME       podman or docker (default: what is here)
+         --context DIR       the checkout to build from (default: this folder)
+         --dir DIR           for archives, records and SIFs (default: dist/image)
+         --variant NAME      cpu (default), cuda or rocm
+build:   --tag NAME          default: slipway:VARIANT
+         --base NAME         another base image, best by digest: NAME@sha256:...
+         --wheels DIR        packages from here first (default: pip's find-links, if torch for CPU is there)
+         --offline           no network: everything from --wheels
+         --torch-index URL   the package index with torch for CPU
+         --apex-source DIR   apex's source tree, instead of fetching the pinned commit
+         --platform OS/ARCH  linux/amd64, linux/arm64
+         --no-cache          build every layer anew
+         --no-archive        build only, save nothing
+sif:     --out FILE          default: beside the archive
+         --gzip              for Apptainers that read no zstd; three times slower
+test:    --gpu nvidia|amd    lend it the machine's GPUs
+sign, verify:  --key FILE    a PEM key, private to sign and public to verify (default: Apptainer's keyring)
+verify:  --digest DIGEST     the image it must be made from; or --record FILE, an image's record
+
+Exit code 0: done, verified; 1: fault, not verified; 2: a mistake, or a program is missing, in one line."""
+
+ACTIONS = ("build", "sif", "test", "sbom", "sign", "verify", "inspect")
+FOLDER = Path("dist/image")
+
+# options that only some actions take
+_OWN = {
+    "build": [
+        "tag",
+        "base",
+        "wheels",
+        "offline",
+        "torch_index",
+        "apex_source",
+        "platform",
+        "no_cache",
+        "no_archive",
+    ],
+    "sif": ["out", "gzip"],
+    "test": ["gpu"],
+    "sign": ["key"],
+    "verify": ["key", "digest", "record"],
+    "inspect": ["json"],
+}
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"image: {message}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one action. Returns the exit code."""
+    if not argv or "--help" in argv or "-h" in argv:
+        print(USAGE)
+        return EXIT_DONE
+    action = argv[0]
+    if action not in ACTIONS:
+        raise UserError(f"image {action}: no such action{nearest(action, ACTIONS)}")
+    options = _options(action, argv[1:])
+    runs: dict[str, Callable[[argparse.Namespace], int]] = {
+        "build": _build,
+        "sif": _sif,
+        "test": _test,
+        "sbom": _sbom,
+        "sign": _sign,
+        "verify": _verify,
+        "inspect": _inspect,
+    }
+    return runs[action](options)
+
+
+def _options(action: str, words: Sequence[str]) -> argparse.Namespace:
+    parser = _OneLineParser(prog="slipway image", add_help=False, allow_abbrev=False)
+    add = parser.add_argument
+    add("target", nargs="?")
+    add("--dry-run", action="store_true")
+    add("--engine", choices=engines.ENGINES)
+    add("--context", type=Path)
+    add("--dir", type=Path)
+    add("--variant", default="cpu")
+    own = _OWN.get(action, ())
+    for flag in ("offline", "no_cache", "no_archive", "gzip", "json"):
+        if flag in own:
+            add(f"--{flag.replace('_', '-')}", action="store_true")
+    for path in ("wheels", "apex_source", "out", "key", "record"):
+        if path in own:
+            add(f"--{path.replace('_', '-')}", type=Path)
+    for word in ("tag", "base", "torch_index", "platform", "digest"):
+        if word in own:
+            add(f"--{word.replace('_', '-')}")
+    if "gpu" in own:
+        add("--gpu", choices=("nvidia", "amd"))
+    options = parser.parse_args(list(words))
+    if action == "build" and options.target:
+        raise UserError(f"image build: takes no {options.target}; allowed: options (slipway image --help)")
+    if action in ("test", "sign", "verify", "inspect") and not options.target:
+        raise UserError(f"image {action}: name what to {action}: slipway image {action} FILE")
+    return options
+
+
+def _folder(options: argparse.Namespace, root: Path) -> Path:
+    return options.dir or (FOLDER if Path.cwd() == root else root / FOLDER)
+
+
+def _build(options: argparse.Namespace) -> int:
+    root = pins.checkout(options.context)
+    variant = pins.variant(root, options.variant)
+    engine = engines.choose(options.engine, options.dry_run)
+    build = _asked(options, root, variant, engine)
+    archive = _folder(options, root) / f"slipway-{variant.name}.tar"
+    shell.run(builds.command(build), options.dry_run)
+    if options.no_archive:
+        return EXIT_DONE
+    if not options.dry_run:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+    beside = archive.with_name(f".{archive.name}.{os.getpid()}")
+    try:
+        shell.run(
+            builds.save(engine, build.tag, archive if options.dry_run else beside), dry_run=options.dry_run
+        )
+        if options.dry_run:
+            return EXIT_DONE
+        os.replace(beside, archive)
+    finally:
+        beside.unlink(missing_ok=True)
+    found = archives.read(archive)
+    content = {
+        "digest": found.digest,
+        "tag": build.tag,
+        "variant": variant.name,
+        "base": build.base or variant.base,
+        "archive": archive.name,
+        "archive_sha256": archives.file_digest(archive),
+        "archive_bytes": archive.stat().st_size,
+        "platform": f"{found.config.get('os')}/{found.config.get('architecture')}",
+        "engine": shell.answer([engine, "--version"]),
+        "labels": found.labels,
+    }
+    record.write(record.path_of(archive), content)
+    print(f"{build.tag} is {found.digest}: {archive}, {record.path_of(archive)}")
+    return EXIT_DONE
+
+
+def _asked(options: argparse.Namespace, root: Path, variant: pins.Variant, engine: str) -> builds.Build:
+    folder = wheels.given(options.wheels) if options.wheels else None
+    if folder is None and variant.name == "cpu" and not options.torch_index:
+        folder = wheels.of_pip(root)
+    if options.offline and folder is None:
+        raise UserError("image build --offline: needs --wheels DIR with every locked package")
+    if options.apex_source and not (options.apex_source / "setup.py").is_file():
+        raise UserError(f"image build --apex-source {options.apex_source}: no setup.py in there")
+    labels = {
+        "VERSION": pins.slipway_version(root),
+        "REVISION": source.revision(root),
+        "SOURCE": source.address(root),
+        "BASE_NAME": options.base or variant.base,
+        "PINS": ",".join(f"{name}=={version}" for name, version in variant.versions.items()),
+    }
+    return builds.Build(
+        engine=engine,
+        root=root,
+        variant=variant.name,
+        tag=options.tag or f"slipway:{variant.name}",
+        base=options.base,
+        wheels=folder,
+        apex_source=options.apex_source.resolve() if options.apex_source else None,
+        torch_index=options.torch_index,
+        platform=options.platform,
+        offline=options.offline,
+        cache=not options.no_cache,
+        labels=labels,
+    )
+
+
+def _sif(options: argparse.Namespace) -> int:
+    root = pins.checkout(options.context)
+    if not options.dry_run:
+        sif.client()  # before anything is saved
+    folder = _folder(options, root)
+    default = folder / f"slipway-{options.variant}.tar"
+    origin, base = _origin(options, options.target or str(default), folder)
+    out = options.out or base
+    if not options.dry_run:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    sif.build(root / "apptainer.def", out, sif.options(origin, options.gzip), options.dry_run)
+    if not options.dry_run:
+        print(f"{out} is made from {origin.digest}")
+    return EXIT_DONE
+
+
+def _origin(options: argparse.Namespace, asked: str, folder: Path) -> tuple[sif.Origin, Path]:
+    """Where the SIF comes from, and its default place."""
+    if asked.startswith("docker://"):
+        name, _, digest = asked.removeprefix("docker://").partition("@")
+        record.check_digest(
+            digest, f"sif {asked}: a registry's image is taken by digest, docker://NAME@sha256:..."
+        )
+        return sif.Origin("docker", f"{name}@{digest}", digest), folder / f"slipway-{options.variant}.sif"
+    if asked.endswith(".tar"):
+        path = Path(asked)
+        if options.dry_run and not path.exists():
+            return sif.Origin("docker-archive", asked, "sha256:..."), path.with_suffix(".sif")
+        if not path.exists():
+            raise UserError(f"image sif {asked}: no such archive; `slipway image build` makes one")
+        return sif.Origin("docker-archive", asked, archives.read(path).digest), path.with_suffix(".sif")
+    engine = engines.choose(options.engine, options.dry_run)
+    place = folder / f"{asked.replace('/', '-').replace(':', '-')}.sif"
+    if options.dry_run:
+        digest = "sha256:..."
+    else:
+        found = shell.answer([engine, "image", "inspect", "--format", "{{.Id}}", asked])
+        digest = found if found.startswith("sha256:") else f"sha256:{found}"
+    if engine == "docker":
+        return sif.Origin("docker-daemon", asked if ":" in asked else f"{asked}:latest", digest), place
+    archive = place.with_suffix(".tar")
+    if not options.dry_run:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        archive.unlink(missing_ok=True)  # podman adds to an archive that is there
+    shell.run(builds.save(engine, asked, archive), options.dry_run)
+    return sif.Origin("docker-archive", str(archive), digest), place
+
+
+def _test(options: argparse.Namespace) -> int:
+    if options.target.endswith(".sif"):
+        if not options.dry_run:
+            shell.need("apptainer", "test")
+            _existing(options.target, "test")
+        gpu = {"nvidia": "--nv", "amd": "--rocm", None: None}[options.gpu]
+        command = smoke.in_apptainer(Path(options.target), gpu)
+    else:
+        engine = engines.choose(options.engine, options.dry_run)
+        command = smoke.in_engine(engine, options.target, options.gpu)
+    shell.run(command, options.dry_run)
+    return EXIT_DONE
+
+
+def _sbom(options: argparse.Namespace) -> int:
+    root = pins.checkout(options.context) if not options.target else None
+    archive = (
+        Path(options.target) if root is None else _folder(options, root) / f"slipway-{options.variant}.tar"
+    )
+    syft = "syft"
+    if not options.dry_run:
+        syft = shell.of_python("syft", "sbom")
+        _existing(str(archive), "sbom")
+    shell.run(sbom.command(archive, syft), options.dry_run, environment={**os.environ, **sbom.QUIET})
+    if not options.dry_run:
+        print("\n".join(str(path) for path in sbom.files(archive).values()))
+    return EXIT_DONE
+
+
+def _sign(options: argparse.Namespace) -> int:
+    if not options.dry_run:
+        shell.need("apptainer", "sign")
+        _existing(options.target, "sign")
+    shell.run(verify.sign_command(Path(options.target), _key(options)), options.dry_run)
+    return EXIT_DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    target = Path(options.target)
+    if options.digest and options.record:
+        raise UserError("image verify: --digest and --record name the image twice; allowed: one of them")
+    digest = record.check_digest(options.digest, "--digest") if options.digest else None
+    if options.record:
+        digest = record.read(options.record)["digest"]
+    if not options.dry_run:
+        shell.need("apptainer", "verify")
+        _existing(options.target, "verify")
+    good = shell.code_of(verify.verify_command(target, _key(options)), options.dry_run) == 0
+    if options.dry_run:
+        return EXIT_DONE
+    verdict = verify.judge(target, good, sif.labels(target) if good else {}, digest)
+    print(verdict.line)
+    return EXIT_DONE if verdict.good else EXIT_FAULT
+
+
+def _key(options: argparse.Namespace) -> Path | None:
+    if options.key and not options.dry_run:
+        _existing(str(options.key), "--key")
+    return options.key
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    target = Path(options.target)
+    _existing(options.target, "inspect")
+    if target.suffix == ".json":
+        content = record.read(target)
+    elif target.suffix == ".sif":
+        found = sif.labels(target)
+        content = {"digest": found.get(sif.DIGEST_LABEL), "labels": found}
+    else:
+        archive = archives.read(target)
+        content = {"digest": archive.digest, "tags": list(archive.tags), "labels": archive.labels}
+    if options.json:
+        print(json.dumps(content))
+        return EXIT_DONE
+    for name, value in content.items():
+        if isinstance(value, dict):
+            print("\n".join(f"{key:<36} {text}" for key, text in sorted(value.items()) if text))
+        else:
+            print(f"{name:<36} {value}")
+    return EXIT_DONE
+
+
+def _existing(name: str, what: str) -> None:
+    if not Path(name).is_file():
+        raise UserError(f"image {what}: {name} is no file")

@@ -1,0 +1,33 @@
+"""podman or docker: which is here, and what differs between the two."""
+
+import shutil
+from collections.abc import Callable
+
+from slipway.errors import UserError
+
+ENGINES = ("podman", "docker")
+
+
+def choose(asked: str | None, dry_run: bool, which: Callable[[str], str | None] = shutil.which) -> str:
+    """The engine to use. A dry run takes the one asked for, or podman, whether it is here or not."""
+    if asked:
+        if not dry_run and which(asked) is None:
+            raise UserError(f"image --engine {asked}: it is not on this machine; {_others(asked, which)}")
+        return asked
+    for engine in ENGINES:
+        if which(engine):
+            return engine
+    if dry_run:
+        return ENGINES[0]
+    raise UserError("image: neither podman nor docker is on this machine: install one of them")
+
+
+def _others(asked: str, which: Callable[[str], str | None]) -> str:
+    here = [engine for engine in ENGINES if engine != asked and which(engine)]
+    return f"allowed here: {here[0]}" if here else "install podman or Docker"
+
+
+def full_name(engine: str, tag: str) -> str:
+    """The name under which the engine keeps a locally built image."""
+    local = "/" not in tag and engine == "podman"
+    return f"localhost/{tag}" if local else tag

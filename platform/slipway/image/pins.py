@@ -1,0 +1,65 @@
+"""The pins of a checkout that concern images: bases, Python versions, what the locks hold."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.config.explain import nearest
+from slipway.errors import UserError
+
+NOTABLE = ("torch", "megatron-core", "numpy")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the images: what it is built on and what it holds."""
+
+    name: str
+    base: str
+    python: str
+    versions: dict[str, str]
+    """Of the packages that decide results; torch is the base's own where the lock has none."""
+
+
+def checkout(folder: Path | None) -> Path:
+    """The source tree that images are built from: the folder given, this one, or that of an editable install."""
+    own = Path(__file__).resolve().parents[3]
+    for candidate in [folder] if folder else [Path.cwd(), own]:
+        if (candidate / "Dockerfile").is_file() and (candidate / "apptainer.def").is_file():
+            return candidate.resolve()
+    where = f"--context {folder}" if folder else "here"
+    raise UserError(
+        f"image: no Dockerfile and apptainer.def {where}; allowed: a checkout of Slipway (--context DIR)"
+    )
+
+
+def variant(root: Path, name: str) -> Variant:
+    """The pins of a variant. Raises UserError for a name that is none."""
+    known = _project(root)["tool"]["slipway"]["image"]["variants"]
+    if name not in known:
+        raise UserError(f"image --variant {name}: no such variant{nearest(name, known)}")
+    return Variant(name, known[name]["base"], known[name]["python"], _versions(root, name))
+
+
+def _project(root: Path) -> dict[str, Any]:
+    return tomllib.loads((root / "pyproject.toml").read_text())
+
+
+def _versions(root: Path, name: str) -> dict[str, str]:
+    locks = [root / "containers" / "lock" / f"image-{name}.txt"]
+    if name == "cpu":
+        locks.append(root / "containers" / "lock" / "torch-cpu.txt")
+    found: dict[str, str] = {}
+    for lock in locks:
+        found |= dict(re.findall(r"(?m)^([a-z0-9-]+)==([^\s;\\]+)", lock.read_text()))
+    return {package: found[package] for package in NOTABLE if package in found}
+
+
+def slipway_version(root: Path) -> str:
+    """What the checkout calls itself."""
+    source = (root / "platform" / "slipway" / "__init__.py").read_text()
+    match = re.search(r'__version__ = "([^"]+)"', source)
+    assert match, "slipway/__init__.py has no __version__"
+    return match[1]

@@ -1,0 +1,40 @@
+"""image.json beside an archive: what was built, from what, and the digest by which it is known."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from slipway.errors import UserError
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def path_of(archive: Path) -> Path:
+    """The record that stands beside an archive or a SIF."""
+    return archive.with_suffix(".json")
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a record whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(beside, path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a record. Raises UserError where it is none."""
+    try:
+        content = json.loads(path.read_text())
+        check_digest(content["digest"], str(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"image: {path} is not a record of an image ({error})") from None
+    return content
+
+
+def check_digest(text: str, where: str) -> str:
+    """The text, where it is a whole digest. Raises UserError."""
+    if not DIGEST.fullmatch(text):
+        raise UserError(f"image: {where}: {text!r} is no digest; allowed: sha256: and 64 hexadecimal digits")
+    return text

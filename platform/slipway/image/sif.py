@@ -1,0 +1,69 @@
+"""SIF from an image: what apptainer.def is told, and spython's Client that drives Apptainer."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.errors import Fault, UserError
+from slipway.image import shell
+
+DIGEST_LABEL = "org.slipway.image.digest"
+ZSTD = ("--mksquashfs-args", "-comp zstd -Xcompression-level 3")  # a third of gzip's time, and smaller
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a SIF is made from."""
+
+    bootstrap: str
+    """Apptainer's agent: docker-archive, docker (a registry), docker-daemon."""
+    location: str
+    digest: str
+
+
+def options(origin: Origin, gzip: bool) -> list[str]:
+    """What `apptainer build` is told. --notest: `slipway image test` runs it, and sees its output."""
+    arguments = {"bootstrap": origin.bootstrap, "from": origin.location, "digest": origin.digest}
+    words = ["--force", "--notest"]
+    for name, value in arguments.items():
+        words += ["--build-arg", f"{name}={value}"]
+    return [*words, *(() if gzip else ZSTD)]
+
+
+def build(definition: Path, sif: Path, words: Sequence[str], dry_run: bool) -> None:
+    """`apptainer build`, by spython; the SIF appears whole or not at all."""
+    beside = sif.with_name(f".{sif.name}.{os.getpid()}")
+    target = str(sif if dry_run else beside)
+    shell.say(["singularity", "build", *words, target, str(definition)])  # the name that spython calls it by
+    if dry_run:
+        return
+    made = client().build(
+        recipe=str(definition), image=target, options=list(words), sudo=False, quiet=False, force=False
+    )
+    if not made or not beside.exists():
+        raise Fault("`singularity build ...` made no image; its own words are above")
+    os.replace(beside, sif)
+
+
+def labels(sif: Path) -> dict[str, str]:
+    """The labels of a SIF, read by spython. Raises UserError where it has none."""
+    try:
+        found = client().inspect(str(sif), quiet=True)
+        return found["attributes"]["labels"]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"image: {sif} is no SIF that Apptainer can read") from None
+
+
+def client() -> Any:
+    """The Client of spython, quiet about itself. Raises UserError where it or Apptainer is missing."""
+    shell.need("apptainer", "sif")
+    shell.need("singularity", "sif")
+    try:
+        from spython.logger import bot
+        from spython.main import Client
+    except ImportError:
+        raise UserError("image: spython is not installed: pip install 'slipway[image]' brings it") from None
+    bot.level = 0  # its own print of the command would be the second
+    return Client

@@ -1,0 +1,33 @@
+"""Where the source of an image is from: what git says of the checkout."""
+
+import re
+import subprocess
+from pathlib import Path
+
+
+def revision(root: Path) -> str:
+    """The commit, with `-dirty` where files differ from it; empty outside a repository."""
+    commit = _git(root, "rev-parse", "HEAD")
+    changed = commit and _git(root, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}-dirty" if changed else commit
+
+
+def address(root: Path) -> str:
+    """Of the remote `origin`, without a user's name or token; empty where it is a folder or there is none."""
+    return public(_git(root, "remote", "get-url", "origin"))
+
+
+def public(remote: str) -> str:
+    """A web address from a remote; empty where it names no server."""
+    match = re.fullmatch(
+        r"(?:https?://|ssh://|git@)(?:[^@/]*@)?([^/:]+)(?::\d+)?[:/](.+?)(?:\.git)?/?", remote
+    )
+    return f"https://{match[1]}/{match[2]}" if match else ""
+
+
+def _git(root: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,42 @@
+"""A folder of wheels for a build: named by the user, or the one that pip's set-up already points to."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from slipway.errors import UserError
+
+
+def given(folder: Path) -> Path:
+    """The folder of --wheels. Raises UserError where it holds none."""
+    if not folder.is_dir() or not any(folder.glob("*.whl")):
+        raise UserError(
+            f"image build --wheels {folder}: no folder with wheels; docs/image.md says how to fill one"
+        )
+    return folder.resolve()
+
+
+def of_pip(root: Path) -> Path | None:
+    """A local folder among pip's find-links that has the build of torch for CPU, as `make setup` takes it."""
+    asked = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "get", "global.find-links"]
+    done = subprocess.run(asked, capture_output=True, text=True)
+    return with_torch(done.stdout.split() if done.returncode == 0 else [], torch_version(root))
+
+
+def torch_version(root: Path) -> str:
+    """The version of the build for CPU that the lock names."""
+    lock = (root / "containers" / "lock" / "torch-cpu.txt").read_text()
+    match = re.search(r"(?m)^torch==([^\s;\\]+)", lock)
+    assert match, "torch-cpu.txt names no torch"
+    return match[1]
+
+
+def with_torch(links: list[str], version: str) -> Path | None:
+    """The first of the links that is a local folder with this version of torch."""
+    for link in links:
+        folder = Path(unquote(urlsplit(link).path)) if link.startswith("file:") else Path(link)
+        if folder.is_dir() and any(folder.glob(f"torch-{version}-*.whl")):
+            return folder.resolve()
+    return None

@@ -1,0 +1,3 @@
+"""A torch in name only."""
+
+__version__ = "2.13.0a0+stub"

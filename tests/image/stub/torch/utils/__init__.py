@@ -1,0 +1,1 @@
+"""Of a torch in name only."""
