@@ -32,7 +32,7 @@ def work() -> Iterator[Path]:
         subprocess.run(["podman", "rm", "--all", "--force"], capture_output=True)  # of this storage alone
         if not kept:
             # not `podman system reset`: it would take the host's networks along
-            subprocess.run(["umount", str(store / "graph" / "overlay")], capture_output=True)
+            subprocess.run(["umount", "--recursive", str(store / "graph" / "overlay")], capture_output=True)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
         shutil.rmtree(folder, ignore_errors=True)
