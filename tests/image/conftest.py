@@ -31,7 +31,8 @@ def work() -> Iterator[Path]:
     finally:
         subprocess.run(["podman", "rm", "--all", "--force"], capture_output=True)  # of this storage alone
         if not kept:
-            subprocess.run(["podman", "system", "reset", "--force"], capture_output=True)
+            # not `podman system reset`: it would take the host's networks along
+            subprocess.run(["umount", "--recursive", str(store / "graph" / "overlay")], capture_output=True)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
         shutil.rmtree(folder, ignore_errors=True)

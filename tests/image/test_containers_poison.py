@@ -31,7 +31,7 @@ def poison(work: Path) -> Path:
     for place in ("home/.local/lib/python3.11/site-packages/numpy", "path/numpy", "libs"):
         (folder / place).mkdir(parents=True)
     for name, place in (("user site", "home/.local/lib/python3.11/site-packages"), ("PYTHONPATH", "path")):
-        (folder / place / "numpy" / "__init__.py").write_text(f"raise SystemExit('POISON by {name}')\n")
+        (folder / place / "numpy" / "__init__.py").write_text(f"raise RuntimeError('POISON by {name}')\n")
     (folder / "libs" / "libstdc++.so.6").write_text("POISON")
     (folder / "nothing.sh").write_text("")
     return folder
