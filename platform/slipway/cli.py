@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from slipway import __version__, usage
+from slipway.arguments import Parser
 from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -62,12 +63,19 @@ def _dispatch(words: list[str]) -> int:
         print(usage.of_verb(verb))
         return EXIT_DONE
     options, overrides = _verb_options(verb, rest)
+    if verb == "train" and options.plan is not None and options.run is not None:
+        raise UserError("train: --plan and --run are two ways to say the same; give one")
     if verb == "train" and options.plan is not None:
         if overrides:
             raise UserError(f"train --plan: a plan takes no overrides, got {' '.join(overrides)}")
         if options.dry_run:
             return _command("plan").run_file(options.plan)
         return _command("train").run_file(options.plan)
+
+    if verb == "train" and options.run is not None:
+        from slipway.config import run_file
+
+        return _command("plan" if options.dry_run else "train").run(run_file.read(options.run, overrides))
 
     from slipway.config.hydra_app import run
 
@@ -101,14 +109,9 @@ def _unknown_verb(word: str) -> UserError:
     return UserError(f"{word}: no such verb{nearest(word, usage.VERBS)}")
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message}")
-
-
 def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The verb's own options, and what is left for Hydra."""
-    parser = _OneLineParser(prog=verb, add_help=False, allow_abbrev=False)
+    parser = Parser(prog=verb, add_help=False, allow_abbrev=False)
     add = parser.add_argument
     if verb == "plan":
         add("--json", action="store_true")
@@ -121,6 +124,7 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
         add("--json", action="store_true")
     if verb == "train":
         add("--plan", type=Path)
+        add("--run", type=Path)
         add("--dry-run", action="store_true")
     return parser.parse_known_args(words)
 

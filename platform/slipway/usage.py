@@ -54,6 +54,7 @@ _OPTIONS = {
     "train": """\
   --dry-run         check and show the plan; train nothing, write nothing
   --plan FILE       train what a plan.json says; no configuration is composed
+  --run FILE        train what a run.json says, as `slipway launch` writes it, changed by KEY=JSON words
 """,
     "checkpoint": """\
   list              steps, sizes, layouts; what is damaged as far as sizes and the index tell

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.bench.options import Parser, at_least, make_folder, with_defaults
+from slipway.arguments import Parser
+from slipway.bench.options import at_least, make_folder, with_defaults
 from slipway.errors import UserError
 
 DEFAULTS = ["model.num_layers=4", "training.seed=1"]

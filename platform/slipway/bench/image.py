@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from slipway.bench.options import Parser, at_least
+from slipway.arguments import Parser
+from slipway.bench.options import at_least
 from slipway.bench.record import publish
 from slipway.errors import EXIT_DONE, UserError
 from slipway.image import build as builds

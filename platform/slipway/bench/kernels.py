@@ -15,9 +15,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from slipway.arguments import Parser
 from slipway.bench.kernel_cases import CASES, OPERATORS, Case, Scene, of_operator, trouble
 from slipway.bench.kernel_counts import least_seconds
-from slipway.bench.options import RANDOM_TOKENS, Parser, add_output, at_least, make_folder, with_defaults
+from slipway.bench.options import RANDOM_TOKENS, add_output, at_least, make_folder, with_defaults
 from slipway.bench.record import publish
 from slipway.config.compose import compose
 from slipway.config.explain import nearest

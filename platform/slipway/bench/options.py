@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Never
 
 from slipway.errors import UserError
 
@@ -11,14 +10,6 @@ FOLDER = Path("outputs/bench")
 RANDOM_TOKENS = (
     "data.tokenizer.vocab_size=${model.vocab_size}"  # nothing is read: no tokenizer limits the model
 )
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as all of slipway does."""
-
-    def error(self, message: str) -> Never:
-        """Raise UserError."""
-        raise UserError(f"{self.prog.removeprefix('slipway ')}: {message}")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

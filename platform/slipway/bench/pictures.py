@@ -1,6 +1,5 @@
 """The benchmarks' pictures: bars of a step's time, bars of operators. Imports matplotlib."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from slipway.bench.kernel_counts import shape_of
 from slipway.bench.record import describe_machine, describe_versions
 from slipway.bench.step_time import KINDS
 from slipway.config.schema import RunConfig
+from slipway.files import whole
 from slipway.plan import Plan
 from slipway.report.curve import INK, MUTED, STYLE, heading
 
@@ -155,9 +155,5 @@ def _fit(figure: "Figure", axes: "Axes") -> None:
 def _save(figure: "Figure", path: Path) -> None:
     for axes in figure.axes:
         _fit(figure, axes)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole(path) as beside:
         figure.savefig(beside, format="png", dpi=160)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway import __version__
+from slipway.files import write_whole
 
 Row = Mapping[str, str | float | int]
 
@@ -51,16 +52,6 @@ def publish(
     else:
         _print_table(record)
     return record
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def machine() -> dict[str, Any]:

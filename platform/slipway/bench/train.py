@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from slipway.bench.options import RANDOM_TOKENS, Parser, add_output, at_least, make_folder, with_defaults
+from slipway.arguments import Parser
+from slipway.bench.options import RANDOM_TOKENS, add_output, at_least, make_folder, with_defaults
 from slipway.bench.record import publish
 from slipway.bench.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
 from slipway.bench.training import random_batch

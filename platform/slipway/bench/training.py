@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from slipway.bench.options import RANDOM_TOKENS, Parser, at_least, with_defaults
+from slipway.arguments import Parser
+from slipway.bench.options import RANDOM_TOKENS, at_least, with_defaults
 from slipway.bench.record import publish
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig

@@ -5,28 +5,24 @@ sections (layout against world, heads against TP) is checked by slipway.plan.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 
+from slipway.config.cluster import Cluster
+from slipway.config.launch import Launch
+from slipway.config.section import Section
 from slipway.models.gpt.config import GPTConfig
 
 Model = GPTConfig  # a union by `family` once there is a second one
-
-
-class Section(BaseModel):
-    """A frozen section of the configuration that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _not_empty(value: object) -> object:
@@ -56,7 +52,10 @@ class Resources(Section):
     """The machines: world size is nodes x devices_per_node."""
 
     nodes: PositiveInt = Field(default=1, description="Machines.")
-    devices_per_node: PositiveInt = Field(default=1, description="Ranks per node, one per device.")
+    devices_per_node: PositiveInt = Field(
+        default=1,
+        description="Ranks per node, one per device; null: all that the cluster's nodes have, else 1.",
+    )
     elastic: bool = Field(
         default=False,
         description="Take parallelism.* as a wish and fit it to the devices that are there (under a launcher: the "
@@ -321,51 +320,6 @@ class Logging(Section):
     wandb: Wandb = Wandb()
 
 
-class Device(Section):
-    """One accelerator of the cluster (or one CPU process)."""
-
-    kind: Literal["cpu", "cuda"] = "cpu"
-    name: str = "CPU"
-    memory_gib: PositiveFloat | None = Field(
-        default=None, description="Memory of one device, GiB; null: not known."
-    )
-    peak_tflops_bf16: PositiveFloat | None = Field(
-        default=None, description="Dense bf16 peak, TFLOP/s; null: measured."
-    )
-    peak_tflops_fp32: PositiveFloat | None = Field(
-        default=None, description="fp32 peak, TFLOP/s; null: measured."
-    )
-
-
-class Network(Section):
-    """Links, for the estimate of time."""
-
-    intra_node_gb_per_s: PositiveFloat | None = Field(
-        default=None, description="Per device and direction, GB/s."
-    )
-    inter_node_gb_per_s: PositiveFloat | None = Field(
-        default=None, description="Per device and direction, GB/s."
-    )
-
-
-class Cluster(Section):
-    """A site's profile: data, no code."""
-
-    name: str
-    device: Device = Device()
-    network: Network = Network()
-    nodes: PositiveInt | None = Field(default=None, description="Nodes of the machine; null: no limit.")
-    devices_per_node: PositiveInt | None = Field(
-        default=None, description="Devices of a node; null: no limit."
-    )
-    expected_mfu: float = Field(
-        default=0.35, gt=0.0, le=1.0, description="Share of the peak the time estimate assumes."
-    )
-    unverified: list[str] = Field(
-        default=[], description="Fields of this profile that nobody has checked on the site."
-    )
-
-
 class RunConfig(Section):
     """The whole run description, composed by Hydra from conf/."""
 
@@ -383,6 +337,18 @@ class RunConfig(Section):
     optimizer: Optimizer
     logging: Logging
     cluster: Cluster
+    launch: Launch = Launch()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_nodes(cls, plain: Any) -> Any:
+        """resources.devices_per_node of null becomes the cluster's."""
+        resources = plain.get("resources") if isinstance(plain, dict) else None
+        if isinstance(resources, dict) and resources.get("devices_per_node", 0) is None:
+            cluster = plain.get("cluster")
+            there = cluster.get("devices_per_node") if isinstance(cluster, dict) else None
+            plain = plain | {"resources": resources | {"devices_per_node": there or 1}}
+        return plain
 
     @property
     def last_step(self) -> int:

@@ -20,6 +20,7 @@ from slipway.data.progress import Progress, show_progress
 from slipway.data.tokenizer import check_asked
 from slipway.data.workers import build_tokenizer, encode_block, worker_pool, write_datasets
 from slipway.errors import UserError
+from slipway.files import write_whole
 
 if TYPE_CHECKING:
     from slipway.data.shards import Counts
@@ -94,7 +95,7 @@ class _Preparation:
         text, entries, end = self.pool.submit(
             build_tokenizer, asked, self.files, self.data.sources, self.workers
         ).result()
-        _write(path, text)
+        write_whole(path, text)
         record = FileRecord(bytes=len(text.encode()), sha256=sha256(text.encode()).hexdigest())
         return TokenizerRecord(
             **manifest.asked_tokenizer(self.data.tokenizer),  # type: ignore[arg-type]
@@ -187,7 +188,7 @@ class _Preparation:
                 "tokenizers": version("tokenizers"),
             },
         )
-        _write(self.work / manifest.FILE_NAME, manifest.to_text(done))
+        write_whole(self.work / manifest.FILE_NAME, manifest.to_text(done))
         names = [f"{name}{suffix}" for name in sources for suffix in (".bin", ".idx")]
         for name in (*names, manifest.TOKENIZER_NAME):
             os.replace(self.work / name, self.data.dir / name)
@@ -214,12 +215,3 @@ def _job(data: Data, files: dict[str, list[InputFile]]) -> dict[str, object]:
         "tokenizer_file": sha256(path.read_bytes()).hexdigest() if path else None,
         "files": digest.hexdigest(),
     }
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slipway.errors import UserError
+from slipway.files import write_whole
 
 NAME = "work"
 _JOB = "job.json"
@@ -94,6 +95,4 @@ def _begin(work: Path, job: dict[str, object]) -> None:
             shutil.rmtree(entry)
         elif entry.name != "lock":
             entry.unlink()
-    partial = work / (_JOB + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    write_whole(path, text)

@@ -5,10 +5,11 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from slipway.arguments import Parser
 from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
+from slipway.files import whole
 from slipway.image import archive as archives
 from slipway.image import build as builds
 from slipway.image import engine as engines
@@ -71,11 +72,6 @@ _OWN = {
 }
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"image: {message}")
-
-
 def main(argv: Sequence[str]) -> int:
     """Run one action. Returns the exit code."""
     if not argv or "--help" in argv or "-h" in argv:
@@ -98,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _options(action: str, words: Sequence[str]) -> argparse.Namespace:
-    parser = _OneLineParser(prog="slipway image", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="slipway image", add_help=False, allow_abbrev=False)
     add = parser.add_argument
     add("target", nargs="?")
     add("--dry-run", action="store_true")
@@ -139,18 +135,12 @@ def _build(options: argparse.Namespace) -> int:
     shell.run(builds.command(build), options.dry_run)
     if options.no_archive:
         return EXIT_DONE
-    if not options.dry_run:
-        archive.parent.mkdir(parents=True, exist_ok=True)
-    beside = archive.with_name(f".{archive.name}.{os.getpid()}")
-    try:
-        shell.run(
-            builds.save(engine, build.tag, archive if options.dry_run else beside), dry_run=options.dry_run
-        )
-        if options.dry_run:
-            return EXIT_DONE
-        os.replace(beside, archive)
-    finally:
-        beside.unlink(missing_ok=True)
+    if options.dry_run:
+        shell.run(builds.save(engine, build.tag, archive), dry_run=True)
+        return EXIT_DONE
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with whole(archive) as beside:
+        shell.run(builds.save(engine, build.tag, beside))
     found = archives.read(archive)
     content = {
         "digest": found.digest,

@@ -1,12 +1,12 @@
 """image.json beside an archive: what was built, from what, and the digest by which it is known."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from slipway.errors import UserError
+from slipway.files import write_whole
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -18,9 +18,7 @@ def path_of(archive: Path) -> Path:
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write a record whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(beside, path)
+    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:

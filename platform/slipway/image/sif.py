@@ -1,12 +1,12 @@
 """SIF from an image: what apptainer.def is told, and spython's Client that drives Apptainer."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slipway.errors import Fault, UserError
+from slipway.files import whole
 from slipway.image import shell
 
 DIGEST_LABEL = "org.slipway.image.digest"
@@ -34,17 +34,22 @@ def options(origin: Origin, gzip: bool) -> list[str]:
 
 def build(definition: Path, sif: Path, words: Sequence[str], dry_run: bool) -> None:
     """`apptainer build`, by spython; the SIF appears whole or not at all."""
-    beside = sif.with_name(f".{sif.name}.{os.getpid()}")
-    target = str(sif if dry_run else beside)
-    shell.say(["singularity", "build", *words, target, str(definition)])  # the name that spython calls it by
+    command = ["singularity", "build", *words]  # the name that spython calls it by
     if dry_run:
+        shell.say([*command, str(sif), str(definition)])
         return
-    made = client().build(
-        recipe=str(definition), image=target, options=list(words), sudo=False, quiet=False, force=False
-    )
-    if not made or not beside.exists():
-        raise Fault("`singularity build ...` made no image; its own words are above")
-    os.replace(beside, sif)
+    with whole(sif) as beside:
+        shell.say([*command, str(beside), str(definition)])
+        made = client().build(
+            recipe=str(definition),
+            image=str(beside),
+            options=list(words),
+            sudo=False,
+            quiet=False,
+            force=False,
+        )
+        if not made or not beside.exists():
+            raise Fault("`singularity build ...` made no image; its own words are above")
 
 
 def labels(sif: Path) -> dict[str, str]:

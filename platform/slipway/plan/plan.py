@@ -1,12 +1,12 @@
 """The Plan, how it is made from a configuration, and how it is kept."""
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
+from slipway.files import write_whole
 from slipway.models import part
 from slipway.plan import elastic, rules
 from slipway.plan.cost import TimeEstimate, estimate
@@ -87,15 +87,7 @@ class Plan(Frozen):
         """Write plan.json, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with open(beside, "w", encoding="utf-8") as file:
-                file.write(self.model_dump_json(indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_whole(path, self.model_dump_json(indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Plan":

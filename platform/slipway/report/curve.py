@@ -1,11 +1,11 @@
 """The picture of a run: loss over steps, and below it what explains it."""
 
 import math
-import os
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from slipway.files import whole
 from slipway.plan import Plan
 from slipway.report.metrics import Metrics, numbers
 from slipway.report.summary import layout, smooth
@@ -44,12 +44,8 @@ def draw(metrics: Metrics, plan: Plan | None, name: str, path: Path) -> None:
 
     with matplotlib.rc_context(STYLE):
         figure = _figure(metrics, plan, name)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with whole(path) as beside:
             figure.savefig(beside, format="png", dpi=160)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def heading(plan: Plan) -> str:

@@ -1,12 +1,11 @@
 """`slipway runs`: the runs below a folder; `show NAME|DIR`: the segments of one; `sync NAME|DIR`: wandb's data."""
 
-import argparse
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from slipway.arguments import Parser
 from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, UserError
 from slipway.runs import ledger
@@ -28,17 +27,12 @@ usage: slipway runs [--dir DIR] [--json]               the runs below DIR (defau
 ACTIONS = ("show", "sync")
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"runs: {message}")
-
-
 def main(argv: Sequence[str]) -> int:
     """List runs or show one. Returns the exit code."""
     if "--help" in argv or "-h" in argv:
         print(USAGE)
         return EXIT_DONE
-    parser = _OneLineParser(prog="slipway runs", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="slipway runs", add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--dir", type=Path, default=Path("runs"))
     parser.add_argument("--json", action="store_true")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from slipway.files import write_whole
+
 FILE = ".lock.holder"
 STALE_SECONDS = 60.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -56,7 +58,7 @@ def job_id(environment: Mapping[str, str]) -> str | None:
 
 def write(run_dir: Path, holder: Holder) -> None:
     """Say who holds the run; whole or not at all."""
-    replace(run_dir / FILE, holder.model_dump_json() + "\n")
+    write_whole(run_dir / FILE, holder.model_dump_json() + "\n")
 
 
 def read(run_dir: Path) -> tuple[Holder, float] | None:
@@ -72,16 +74,3 @@ def file_system_time(folder: Path) -> float:
     """Now, by the clock that stamps files in a folder: it may be another machine's."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file, whole or not at all, also where the machine fails."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

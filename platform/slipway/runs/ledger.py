@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway import __version__
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_USER_ERROR, UserError
+from slipway.files import write_whole
 from slipway.runs.facts import Facts
-from slipway.runs.holder import Holder, replace
+from slipway.runs.holder import Holder
 from slipway.runs.progress import Progress, read_progress
 
 FOLDER = "segments"
@@ -149,7 +150,7 @@ def write(run_dir: Path, segment: Segment) -> None:
     """Write a record, whole or not at all."""
     folder = run_dir / FOLDER
     folder.mkdir(exist_ok=True)
-    replace(folder / f"{segment.number:04d}.json", segment.model_dump_json(indent=1) + "\n")
+    write_whole(folder / f"{segment.number:04d}.json", segment.model_dump_json(indent=1) + "\n")
 
 
 def _files(run_dir: Path) -> list[Path]:

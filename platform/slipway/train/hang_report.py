@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway.runs.holder import replace
+from slipway.files import write_whole
 
 FOLDER = "hangs"
 METRICS = "metrics.jsonl"
@@ -60,7 +60,7 @@ def write(folder: Path, finding: Finding) -> None:
     """
     known = _read(_path(folder, finding.rank))
     if known is None or known.state in ("answers", finding.state):
-        replace(_path(folder, finding.rank), finding.model_dump_json() + "\n")
+        write_whole(_path(folder, finding.rank), finding.model_dump_json() + "\n")
 
 
 def has_word(folder: Path, rank: int) -> bool:

@@ -1,0 +1,210 @@
+"""A cluster's profile: data, no code. One file in conf/cluster, or in a folder of the user's own."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
+
+from slipway.config.section import Section
+
+# What goes into a script or a manifest as a name: nothing that a shell, YAML or Slurm could read otherwise.
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/@+=,-]*$", max_length=200)]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4000)]
+
+
+class Device(Section):
+    """One accelerator of the cluster (or one CPU process)."""
+
+    kind: Literal["cpu", "cuda"] = "cpu"
+    name: str = "CPU"
+    memory_gib: PositiveFloat | None = Field(
+        default=None, description="Memory of one device, GiB; null: not known."
+    )
+    peak_tflops_bf16: PositiveFloat | None = Field(
+        default=None, description="Dense bf16 peak, TFLOP/s; null: measured."
+    )
+    peak_tflops_fp32: PositiveFloat | None = Field(
+        default=None, description="fp32 peak, TFLOP/s; null: measured."
+    )
+
+
+class Network(Section):
+    """Links, for the estimate of time and for the doctor."""
+
+    intra_node_gb_per_s: PositiveFloat | None = Field(
+        default=None, description="Per device and direction, GB/s."
+    )
+    inter_node_gb_per_s: PositiveFloat | None = Field(
+        default=None, description="Per device and direction, GB/s."
+    )
+    fabric: Literal["infiniband", "slingshot", "efa", "roce", "ethernet"] | None = Field(
+        default=None,
+        description="Between nodes; all but ethernet: collectives over TCP are a fault. null: not known.",
+    )
+    interfaces: list[Word] = Field(
+        default=[],
+        description="Network interfaces for rendezvous and sockets (NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME).",
+    )
+    adapters: list[Word] = Field(
+        default=[], description="Host channel adapters for collectives (NCCL_IB_HCA)."
+    )
+
+
+class Node(Section):
+    """A node's shape."""
+
+    cores: PositiveInt | None = Field(default=None, description="Cores a job may use; null: not known.")
+    cores_per_device: PositiveInt | None = Field(
+        default=None, description="Cores of each rank; null: the launcher's choice."
+    )
+    memory_gib: PositiveFloat | None = Field(default=None, description="Host memory a job may use, GiB.")
+    architecture: Literal["x86_64", "aarch64"] = Field(default="x86_64", description="Of the image, too.")
+    cpu_masks: list[Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]+$")]] = Field(
+        default=[],
+        description="Cores of each local rank as hexadecimal masks (srun --cpu-bind=mask_cpu); empty: by cores.",
+    )
+
+
+class Container(Section):
+    """How the image is run on the site's nodes."""
+
+    runtime: Literal["apptainer", "singularity"] = Field(
+        default="apptainer", description="Of Slurm clusters; Kubernetes has its own."
+    )
+    modules: list[Word] = Field(default=[], description="Modules to load before, in order.")
+    options: list[Line] = Field(default=[], description="Further options of `exec`, as --nv or --rocm.")
+    binds: list[Line] = Field(
+        default=[], description="SOURCE or SOURCE:TARGET[:ro] to bind into the container."
+    )
+    image: Line = Field(
+        default="slipway.sif", description="Where launch.image is null: a SIF file, or an image's reference."
+    )
+
+
+class Queue(Section):
+    """One queue of a Slurm site: a partition, with a QoS where the site asks for one."""
+
+    partition: Word
+    qos: Word | None = Field(default=None, description="null: none is given.")
+    min_nodes: PositiveInt = Field(default=1, description="Nodes of a job.")
+    max_nodes: PositiveInt | None = Field(
+        default=None, description="Nodes of a job; null: all of the machine."
+    )
+    max_hours: PositiveFloat | None = Field(default=None, description="Wall time of a job; null: not known.")
+
+
+class Slurm(Section):
+    """What a Slurm site asks of a job."""
+
+    queues: dict[Word, Queue] = Field(min_length=1, description="By name; the first one that fits is taken.")
+    account_required: bool = False
+    account_suffix: str = Field(
+        default="", pattern=r"^[A-Za-z0-9_-]*$", description="What accounts end in for these nodes."
+    )
+    qos_required: bool = False
+    gpu_request: Literal["gres", "gpus-per-node", "gpus"] = Field(
+        default="gres", description="--gres=gpu:N, --gpus-per-node=N, or --gpus=N over all nodes."
+    )
+    exclusive: bool = Field(default=True, description="Whole nodes.")
+    memory: Word | None = Field(
+        default=None, description="--mem; 0: all of the node's; null: the site's default."
+    )
+    constraint: Word | None = Field(default=None, description="--constraint.")
+    requeue: bool = Field(
+        default=False,
+        description="Jobs may requeue themselves; else each segment submits the next one as a dependent job.",
+    )
+    host_suffix: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9.-]*$",
+        description="Appended to the first node's short name for MASTER_ADDR.",
+    )
+    resolve_address: bool = Field(default=False, description="MASTER_ADDR is the looked-up IP address.")
+    sbatch_options: list[Line] = Field(
+        default=[], description="Further #SBATCH lines, as --hint=nomultithread."
+    )
+    srun_options: list[Line] = Field(default=[], description="Further options of srun, as --mpi=none.")
+    signal_seconds: PositiveInt = Field(
+        default=300, description="SIGUSR1 to the ranks so long before the wall time ends."
+    )
+    max_array_size: PositiveInt | None = Field(
+        default=None, description="Jobs of one array; null: not known."
+    )
+
+
+class Toleration(Section):
+    """Of a taint, as Kubernetes has it."""
+
+    key: Word | None = None
+    operator: Literal["Equal", "Exists"] = "Exists"
+    value: Word | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class Kubernetes(Section):
+    """What a Kubernetes cluster asks of a pod. One pod takes a node's devices."""
+
+    kind: Literal["job", "jobset", "trainjob"] = Field(
+        default="jobset",
+        description="Where launch.kind is null. job needs nothing installed but cannot restart the gang.",
+    )
+    queueing: Literal["kueue", "volcano"] | None = Field(default=None, description="What admits whole gangs.")
+    namespace: Word = "default"
+    device_resource: Word | None = Field(default=None, description="nvidia.com/gpu, amd.com/gpu; null: none.")
+    resources: dict[Word, Word] = Field(
+        default={},
+        description="Further resources of a pod with all of a node's devices, as rdma/ib or memory.",
+    )
+    node_selector: dict[Word, Line] = {}
+    tolerations: list[Toleration] = []
+    annotations: dict[Word, Line] = Field(default={}, description="Of the pods.")
+    topology: Word | None = Field(
+        default=None, description="Label of the topology level that a gang should share."
+    )
+    capabilities: list[Word] = Field(default=[], description="Added to none, as IPC_LOCK for RDMA.")
+    shm_gib: PositiveFloat = Field(default=16, description="Memory-backed /dev/shm, GiB.")
+    run_as_user: PositiveInt = Field(default=1000, description="User and group of the processes.")
+    volume_claim: Word = Field(
+        default="slipway", description="PersistentVolumeClaim for runs and data, mounted at mount_path."
+    )
+    mount_path: str = Field(
+        default="/workspace", pattern=r"^/[A-Za-z0-9_./-]*$", description="Current folder of the trainer."
+    )
+    wandb_secret: Word | None = Field(
+        default=None, description="Secret whose key WANDB_API_KEY holds wandb's key."
+    )
+    runtime_ref: Word = Field(
+        default="torch-distributed", description="ClusterTrainingRuntime of a TrainJob."
+    )
+    priority_class: Word | None = None
+    service_account: Word | None = None
+    termination_grace_seconds: NonNegativeInt = Field(
+        default=300, description="From SIGTERM to the end, for the last save."
+    )
+
+
+class Cluster(Section):
+    """A machine: its devices, its nodes, its rules."""
+
+    name: str
+    description: str = ""
+    device: Device = Device()
+    network: Network = Network()
+    node: Node = Node()
+    nodes: PositiveInt | None = Field(default=None, description="Nodes of the machine; null: no limit.")
+    devices_per_node: PositiveInt | None = Field(
+        default=None, description="Devices of a node; null: no limit."
+    )
+    expected_mfu: float = Field(
+        default=0.35, gt=0.0, le=1.0, description="Share of the peak the time estimate assumes."
+    )
+    container: Container = Container()
+    environment: dict[Variable, Line] = Field(default={}, description="Of every rank.")
+    internet: bool | None = Field(default=None, description="On compute nodes; null: not known.")
+    file_systems: dict[Word, Line] = Field(default={}, description="What they are for, and where they are.")
+    notes: list[str] = Field(default=[], description="What users should know; shown by `slipway clusters`.")
+    slurm: Slurm | None = None
+    kubernetes: Kubernetes | None = None
+    unverified: list[str] = Field(
+        default=[], description="Fields of this profile that nobody has checked on the site."
+    )
