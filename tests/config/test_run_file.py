@@ -32,8 +32,11 @@ def test_changes_make_one_job_of_a_sweep_into_another(tmp_path: Path) -> None:
 
 
 def test_names_with_dots_do_not_become_paths(tmp_path: Path) -> None:
-    source = "+data.sources={'a.b':{inputs:[x],weight:%s}}"
-    base, other = (compose_(source % weight) for weight in (1, 2))
+    base, other = (compose_("data=files", "data.sources.files.inputs=[x]") for _ in range(2))
+    plain = base.model_dump(mode="json")
+    for weight in (1, 2):
+        plain["data"]["sources"] = {"a.b": {"inputs": ["x"], "weight": weight}}
+        base, other = other, RunConfig.model_validate(plain)
     path = tmp_path / "run.json"
     path.write_text(run_file.to_text(base))
     assert run_file.read(path, run_file.changes(base, other)) == other
