@@ -1,5 +1,6 @@
 """launch.json: what was submitted for a run, where and when. Holds names and ids, no secret."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
     from slipway.config.schema import RunConfig
 
 FILE = "launch.json"
+CONTINUATIONS = "launch.continuations"
+"""Slurm: a job's number a line, appended by the job that submits it to continue the run."""
 KEPT = 100  # newest submissions of a run
+
+_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 
 Scheduler = Literal["slurm", "kubernetes", "local"]
 
@@ -28,12 +33,12 @@ class Submission(BaseModel):
     """The profile's name."""
     submitted: float
     """Unix seconds."""
-    id: str | None = Field(default=None, pattern=r"^[0-9]+(_[0-9]+)?$")
-    """Slurm: the job's number, or ARRAY_INDEX. Its continuations: see slurm_state."""
+    id: str | None = Field(default=None, pattern=f"^{_ID.pattern}$")
+    """Slurm: the job's number, or ARRAY_INDEX; jobs that continue it are in CONTINUATIONS."""
     kind: Literal["Job", "JobSet", "TrainJob"] | None = None
     """Kubernetes: kind of the resource."""
     name: str | None = None
-    """Kubernetes: name of the resource."""
+    """Of the resource (Kubernetes), of the job (Slurm): tells it from another cluster's job of the same number."""
     namespace: str | None = None
     context: str | None = None
     """kubectl's context at the submission; None: none is set, as inside a pod."""
@@ -71,6 +76,15 @@ def add(folder: Path, submission: Submission) -> None:
     every = [*(earlier.submissions if earlier else []), submission]
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / FILE, Record(submissions=every[-KEPT:]).model_dump_json(indent=1) + "\n")
+
+
+def continuations(folder: Path) -> list[str]:
+    """Numbers of the Slurm jobs that jobs of this run submitted to continue it, oldest first."""
+    try:
+        words = (folder / CONTINUATIONS).read_text(errors="replace").split()
+    except OSError:
+        return []
+    return [word for word in words if _ID.fullmatch(word)]
 
 
 def read(folder: Path) -> Record | None:
