@@ -10,6 +10,7 @@ OPTIONS = {
     "plan": ("--json", "--ranks"),
     "kernels": ("--json",),
     "train": ("--plan", "--dry-run"),
+    "launch": ("--submit", "--chain", "--preflight"),
     "checkpoint": ("--step", "--json"),
 }
 ACTIONS = {"checkpoint": ("list", "verify", "show")}
