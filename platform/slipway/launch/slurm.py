@@ -124,9 +124,8 @@ def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list
         ("output", str(first_log).replace("%", "%%").replace("%%j", "%j").replace("%%A_%%a", "%A_%a")),
     ]
     flags = [*(["exclusive"] if slurm.exclusive else []), "requeue" if slurm.requeue else "no-requeue"]
-    return [(name, str(value)) for name, value in given if value is not None] + [
-        (flag, None) for flag in flags
-    ]
+    options: list[tuple[str, str | None]] = [(name, str(value)) for name, value in given if value is not None]
+    return options + [(flag, None) for flag in flags]
 
 
 def _devices(config: RunConfig) -> tuple[str, str | int | None]:
