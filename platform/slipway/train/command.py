@@ -92,7 +92,7 @@ def _alone(place: Place | Node | None) -> bool:
 def _find_checkpoint(config: RunConfig, leads: bool) -> Newest:
     """The newest good checkpoint, and what is skipped for it. Raises UserError where it does not fit, or none is good.
 
-    Under a launcher rank 0 (or node 0) hashes the files and decides; the others look at names and sizes, to report what a
+    Under a launcher rank 0 (node 0) hashes the files and decides; the others look at names and sizes, to report what a
     user has to mend, and hash only what would tell them that the run is done.
     """
     found = checkpoint_store.newest_good(config.run.dir, content=leads)
