@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 from slipway import usage
+from slipway.config.compose import conf_dir
 from slipway.errors import EXIT_DONE
 
 OPTIONS = {
@@ -16,6 +17,7 @@ ACTIONS = {"checkpoint": ("list", "verify", "show")}
 RUNS_WORDS = ("show", "sync", "--dir", "--json", "--dry-run")
 IMAGE_ACTIONS = ("build", "sif", "test", "sbom", "sign", "verify", "inspect")
 IMAGE_OPTIONS = ("--dry-run", "--engine", "--context", "--dir", "--variant")
+CLUSTERS_OPTIONS = ("--config-dir", "--json")
 HYDRA_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--config-dir", "--help")
 
 
@@ -48,6 +50,9 @@ def own_choices(line: str) -> list[str] | None:
         return [choice for choice in choices if choice.startswith(word)]
     if before[0] == "runs":  # takes no configuration; what is shown has a name of its own
         choices = RUNS_WORDS if len(before) == 1 else RUNS_WORDS[2:]
+        return [choice for choice in choices if choice.startswith(word)]
+    if before[0] == "clusters":
+        choices = (*usage.groups_of(conf_dir())["cluster"], *CLUSTERS_OPTIONS)
         return [choice for choice in choices if choice.startswith(word)]
     actions = ACTIONS.get(before[0], ())
     if actions and len(before) == 1 and not word.startswith("-"):
