@@ -77,6 +77,9 @@ def _dispatch(words: list[str]) -> int:
 
         return _command("plan" if options.dry_run else "train").run(run_file.read(options.run, overrides))
 
+    if verb == "launch":
+        return _command("launch").run_words(overrides, options)
+
     from slipway.config.hydra_app import run
 
     # What would be trained is the plan, and showing it writes nothing.
@@ -126,6 +129,10 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
         add("--plan", type=Path)
         add("--run", type=Path)
         add("--dry-run", action="store_true")
+    if verb == "launch":
+        add("--submit", action="store_true")
+        add("--chain", type=int)
+        add("--preflight", action="store_true")
     return parser.parse_known_args(words)
 
 

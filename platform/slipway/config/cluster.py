@@ -177,8 +177,10 @@ class Kubernetes(Section):
     wandb_secret: Word | None = Field(
         default=None, description="Secret whose key WANDB_API_KEY holds wandb's key."
     )
-    runtime_ref: Word = Field(
-        default="torch-distributed", description="ClusterTrainingRuntime of a TrainJob."
+    runtime_ref: Word | None = Field(
+        default=None,
+        description="ClusterTrainingRuntime of a TrainJob, as torch-distributed; null: one of the run's own, with the "
+        "rules for exit codes.",
     )
     priority_class: Word | None = None
     service_account: Word | None = None
