@@ -42,6 +42,6 @@ def check_no_secrets(config: RunConfig) -> None:
     for name in config.cluster.environment:
         if _SECRET.search(name):
             raise UserError(
-                f"cluster.environment.{name}: looks like a secret, and would be written into the script; export it where "
-                "you submit instead: jobs get it from there"
+                f"cluster.environment.{name}: looks like a secret, and would be written into the script; export it "
+                "where you submit instead: jobs get it from there"
             )
