@@ -136,7 +136,10 @@ def test_runs_of_all_kinds_by_one_call(cluster: Cluster, capsys) -> None:
 
 def test_a_sweep_is_asked_for_as_a_whole(cluster: Cluster, capsys) -> None:
     for number in range(kubernetes.BY_NAME + 1):
-        cluster.add("jobs", f"job-{number}", "ml", spec={"parallelism": 1}, status={"ready": 1})
+        labels = {"app.kubernetes.io/name": "slipway"}
+        cluster.add(
+            "jobs", f"job-{number}", "ml", labels=labels, spec={"parallelism": 1}, status={"ready": 1}
+        )
         submit(f"job-{number}", "Job")
     assert {run["scheduler"]["state"] for run in shown(capsys)["runs"]} == {"running"}
     assert len(cluster.asked) == 1
@@ -189,13 +192,15 @@ def test_logs_are_those_of_the_ranks_pod(cluster: Cluster, capfd) -> None:
 def test_cancel_deletes_the_resource(cluster: Cluster, capsys) -> None:
     cluster.add("jobsets", "alpha", "ml", spec={}, status=replicated(1))
     cluster.add("jobsets", "beta", "ml", spec={}, status=replicated(1))
-    submit()
+    for name in ("alpha", "beta"):
+        cluster.add("configmaps", name, "ml", data={})
+    submit(others=["ConfigMap/alpha"])
     assert main(["runs", "cancel", "alpha", "--dry-run"]) == 0
     assert capsys.readouterr().out.startswith("kubectl --context=ours --namespace=ml ")
     assert ("jobsets", "ml", "alpha") in cluster.objects
     assert main(["runs", "cancel", "alpha"]) == 0
     assert "cancelled JobSet/alpha: was running" in capsys.readouterr().out
-    assert set(cluster.objects) == {("jobsets", "ml", "beta")}
+    assert set(cluster.objects) == {("jobsets", "ml", "beta"), ("configmaps", "ml", "beta")}
     assert main(["runs", "cancel", "alpha"]) == 2
     error = capsys.readouterr().err
     assert "nothing is queued or running: JobSet/alpha is ended (no such JobSet any more)" in error
