@@ -43,6 +43,7 @@ def test_the_program_answers(program: Path) -> None:
         "checkpoint",
         "report",
         "runs",
+        "clusters",
         "image",
         "bench",
     ]
@@ -87,6 +88,8 @@ def test_verbs_and_options_are_ours() -> None:
     assert own_choices("slipway checkpoint verify --") == ["--step", "--json", *HYDRA_OPTIONS]
     assert own_choices("slipway checkpoint list run.d") is None
     assert own_choices("slipway bench something") == []
+    assert own_choices("slipway clusters j") == ["jupiter_booster", "jureca_dc", "juwels_booster"]
+    assert own_choices("slipway clusters --") == ["--config-dir", "--json"]
     assert own_choices("slipway image s") == ["sif", "sbom", "sign"]
     assert own_choices("slipway image build --d") == ["--dry-run", "--dir"]
     assert own_choices("slipway train mod") is None

@@ -57,7 +57,7 @@ def _dispatch(words: list[str]) -> int:
         return _ask(words)
     if verb not in usage.VERBS:
         raise _unknown_verb(verb)
-    if verb in ("bench", "image", "runs"):  # they take no configuration
+    if verb in ("bench", "clusters", "image", "runs"):  # they take no configuration
         return _command(verb).main(rest)
     if "--help" in rest or "-h" in rest:
         print(usage.of_verb(verb))

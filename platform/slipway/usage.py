@@ -11,6 +11,7 @@ VERBS = {
     "checkpoint": "list, verify or show the checkpoints of a run",
     "report": "the loss curve and the figures of a run",
     "runs": "what became of each run: progress, segments, why they ended, device-hours",
+    "clusters": "the machines that cluster=NAME can name: queues, limits, rules, what is unverified",
     "image": "build, test, sign and verify the container image, for Docker, podman and Apptainer",
     "bench": "measure this machine against references",
 }

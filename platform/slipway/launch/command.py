@@ -1,12 +1,14 @@
 """`slipway launch`: what a scheduler is given, printed; with --submit, given to it."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
+from slipway.launch import secrets
 from slipway.launch.placement import Placement, place
 from slipway.launch.summary import summarize
 from slipway.plan import Plan, make_plan
@@ -37,6 +39,8 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
 
 def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     """Launch these runs: to one scheduler, in one call of it. Raises UserError before anything is written."""
+    for config in configs:
+        secrets.check(config, os.environ)
     plans = [make_plan(offline(config)) for config in configs]
     placement = place(plans[0].config)
     for plan in plans[1:]:
