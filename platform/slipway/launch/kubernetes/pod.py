@@ -54,7 +54,11 @@ def pod_template(
     if kubernetes.tolerations:
         spec["tolerations"] = tolerations(config)
     if config.launch.preflight:
-        check = {**container, "name": "preflight", "args": ["slipway", "doctor", "--run", args[-1]]}
+        check = {
+            **container,
+            "name": "preflight",
+            "args": ["slipway", "doctor", "--run", f"{RUN_FOLDER}/{RUN_FILE}"],
+        }
         spec["initContainers"] = [check]
     spec["containers"] = [container]
     spec["volumes"] = volumes(config, run_map)
