@@ -43,6 +43,7 @@ COMMAND_LINE = [
     BadInput(
         "image of no variant", "image build --dry-run --variant gpu", ("--variant gpu", "cpu, cuda, rocm")
     ),
+    BadInput("image inspection to rehearse", "image inspect a.sif --dry-run", ("--dry-run",)),
     BadInput("image of no engine", "image build --engine dokcer", ("--engine", "dokcer", "podman")),
     BadInput("image from nowhere", "image build --context .", ("--context .", "Dockerfile", "checkout")),
     BadInput(
