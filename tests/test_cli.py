@@ -30,6 +30,7 @@ def slipway(*words: str, cwd: Path, **more) -> subprocess.CompletedProcess[str]:
         (["train", "--help"], {"hydra", "torch", "pydantic", "rich", "omegaconf"}),
         (["train", "--cfg", "job"], {"torch", "megatron", "pydantic", "numpy"}),
         (["plan"], {"torch", "megatron", "numpy"}),
+        (["clusters"], {"torch", "megatron", "numpy", "hydra", "omegaconf"}),
         (["train", "--dry-run"], {"torch", "megatron", "numpy"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
