@@ -41,6 +41,7 @@ def test_the_program_answers(program: Path) -> None:
         "train",
         "checkpoint",
         "report",
+        "doctor",
         "runs",
         "image",
         "bench",
@@ -84,6 +85,7 @@ def test_verbs_and_options_are_ours() -> None:
     assert own_choices("slipway checkpoint ") == ["list", "verify", "show"]
     assert own_choices("slipway checkpoint verify --") == ["--step", "--json", *HYDRA_OPTIONS]
     assert own_choices("slipway checkpoint list run.d") is None
+    assert own_choices("slipway doctor --c")[:1] == ["--collectives"]
     assert own_choices("slipway bench something") == []
     assert own_choices("slipway image s") == ["sif", "sbom", "sign"]
     assert own_choices("slipway image build --d") == ["--dry-run", "--dir"]

@@ -11,6 +11,7 @@ OPTIONS = {
     "kernels": ("--json",),
     "train": ("--plan", "--dry-run"),
     "checkpoint": ("--step", "--json"),
+    "doctor": ("--run", "--collectives", "--json", "--bad-nodes", "--timeout", "--root"),
 }
 ACTIONS = {"checkpoint": ("list", "verify", "show")}
 RUNS_WORDS = ("show", "sync", "--dir", "--json", "--dry-run")
