@@ -14,7 +14,8 @@ OPTIONS = {
     "doctor": ("--run", "--collectives", "--json", "--bad-nodes", "--timeout", "--root"),
 }
 ACTIONS = {"checkpoint": ("list", "verify", "show")}
-RUNS_WORDS = ("show", "sync", "--dir", "--json", "--dry-run")
+RUNS_ACTIONS = ("show", "logs", "cancel", "sync")
+RUNS_OPTIONS = ("--dir", "--json", "--dry-run", "--follow", "--lines", "--rank")
 IMAGE_ACTIONS = ("build", "sif", "test", "sbom", "sign", "verify", "inspect")
 IMAGE_OPTIONS = ("--dry-run", "--engine", "--context", "--dir", "--variant")
 HYDRA_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--config-dir", "--help")
@@ -48,7 +49,7 @@ def own_choices(line: str) -> list[str] | None:
         choices = IMAGE_ACTIONS if len(before) == 1 else IMAGE_OPTIONS
         return [choice for choice in choices if choice.startswith(word)]
     if before[0] == "runs":  # takes no configuration; what is shown has a name of its own
-        choices = RUNS_WORDS if len(before) == 1 else RUNS_WORDS[2:]
+        choices = (*RUNS_ACTIONS, *RUNS_OPTIONS) if len(before) == 1 else RUNS_OPTIONS
         return [choice for choice in choices if choice.startswith(word)]
     actions = ACTIONS.get(before[0], ())
     if actions and len(before) == 1 and not word.startswith("-"):

@@ -1,5 +1,6 @@
-"""`slipway runs`: the runs below a folder; `show NAME|DIR`: the segments of one; `sync NAME|DIR`: wandb's data."""
+"""`slipway runs`: the runs below a folder; `show`, `logs`, `cancel`, `sync NAME|DIR`: one of them."""
 
+import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from slipway.arguments import Parser
 from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, UserError
-from slipway.runs import ledger
+from slipway.runs import launched, ledger
 from slipway.runs.overview import Overview, find, is_run, look
 
 USAGE = """\
@@ -16,15 +17,26 @@ slipway runs: what became of each run, from its ledger; needs no torch
 
 usage: slipway runs [--dir DIR] [--json]               the runs below DIR (default: runs)
        slipway runs show NAME|DIR [--dir DIR] [--json]  one run: its segments, its progress, why each ended
+       slipway runs logs NAME|DIR [--dir DIR] [--follow] [--lines N] [--rank R]
+                                                      the last lines of what it printed (default: 100)
+       slipway runs cancel NAME|DIR [--dir DIR] [--dry-run]
+                                                      end its jobs, those that run and those that wait
        slipway runs sync NAME|DIR [--dir DIR] [--dry-run]
                                                       upload what wandb kept offline; needs a network and a key
 
   --dir DIR   where to look for runs
-  --dry-run   print the commands that would upload, do nothing
-  --json      for programs; times in Unix seconds"""
+  --follow    print what comes, until the run ends
+  --rank R    what this rank printed
+  --dry-run   print the commands that would end jobs, or upload; do nothing
+  --json      for programs; times in Unix seconds
+
+Of runs that `slipway launch --submit` started, Slurm or Kubernetes is asked for the state (squeue, sacct, kubectl)."""
 
 
-ACTIONS = ("show", "sync")
+ACTIONS = ("show", "logs", "cancel", "sync")
+OWN = {"dry_run": ("sync", "cancel"), "follow": ("logs",), "lines": ("logs",), "rank": ("logs",)}
+NO_JSON = ("sync", "logs", "cancel")
+LINES = 100
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,16 +48,22 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("words", nargs="*")
     parser.add_argument("--dir", type=Path, default=Path("runs"))
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--dry-run", action="store_true", default=None)
+    parser.add_argument("--follow", "-f", action="store_true", default=None)
+    parser.add_argument("--lines", "-n", type=_natural)
+    parser.add_argument("--rank", type=_natural)
     options = parser.parse_intermixed_args(list(argv))
     words: list[str] = options.words
     action = words[0] if words else "list"
     if words and action not in ACTIONS:
         raise UserError(f"runs {action}: no such action{nearest(action, ACTIONS)}")
-    if options.dry_run and action != "sync":
-        raise UserError("runs --dry-run: only `runs sync` takes it")
-    if options.json and action == "sync":
-        raise UserError("runs sync: takes no --json")
+    for name, actions in OWN.items():
+        if getattr(options, name) is not None and action not in actions:
+            takers = " and ".join(f"`runs {one}`" for one in actions)
+            verb = "takes" if len(actions) == 1 else "take"
+            raise UserError(f"runs --{name.replace('_', '-')}: only {takers} {verb} it")
+    if options.json and action in NO_JSON:
+        raise UserError(f"runs {action}: takes no --json")
     if not words:
         return _list(options.dir, options.json)
     if len(words) != 2:
@@ -53,10 +71,20 @@ def main(argv: Sequence[str]) -> int:
     path = _find_one(words[1], options.dir, action)
     if action == "show":
         return _show(path, options.json)
+    run = look(path, time.time())
+    if action == "logs":
+        from slipway.runs.logs import logs
+
+        lines = LINES if options.lines is None else options.lines
+        return logs(run, lines, options.rank, bool(options.follow))
+    if action == "cancel":
+        from slipway.runs.cancel import cancel
+
+        return cancel(run.name, path, bool(options.dry_run))
 
     from slipway.runs.sync import sync
 
-    return sync(look(path, time.time()), options.dry_run)
+    return sync(run, bool(options.dry_run))
 
 
 def _list(folder: Path, as_json: bool) -> int:
@@ -70,28 +98,31 @@ def _list(folder: Path, as_json: bool) -> int:
             runs.append(look(path, now))
         except UserError as error:
             notes.append(str(error))
+    jobs = launched.of_runs(run.dir for run in runs)
     if as_json:
-        print(json.dumps({"runs": [run.as_json() for run in runs], "unreadable": notes}))
+        rows = [{**run.as_json(), "scheduler": jobs[run.dir].current_as_json()} for run in runs]
+        print(json.dumps({"runs": rows, "unreadable": notes}))
         return EXIT_DONE
 
     from slipway.runs.tables import print_runs
 
-    print_runs(runs, folder, now)
+    print_runs(runs, folder, now, jobs)
     for note in notes:
         print(note)
     return EXIT_DONE
 
 
 def _show(path: Path, as_json: bool) -> int:
-    run = look(path, time.time())
+    run, jobs = look(path, time.time()), launched.of_run(path)
     if as_json:
         segments = [ledger.as_json(segment) for segment in run.segments]
-        print(json.dumps({**run.as_json(), "segments": segments}))
+        own = {"scheduler": jobs.current_as_json(), "segments": segments, "jobs": jobs.as_json()}
+        print(json.dumps({**run.as_json(), **own}))
         return EXIT_DONE
 
     from slipway.runs.tables import print_run
 
-    print_run(run, time.time())
+    print_run(run, time.time(), jobs)
     return EXIT_DONE
 
 
@@ -120,3 +151,9 @@ def _own_name(path: Path) -> str | None:
         return look(path, time.time()).name
     except UserError:
         return None
+
+
+def _natural(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")

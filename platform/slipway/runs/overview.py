@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from slipway.launch import record
 from slipway.runs import ledger
 from slipway.runs.facts import PLAN, Facts, read_facts
 from slipway.runs.holder import Holder
@@ -13,7 +14,7 @@ from slipway.runs.ledger import Segment
 from slipway.runs.lock import holder_of
 from slipway.runs.progress import FILE, Progress, read_progress
 
-State = Literal["running", "finished", "stopped", "failed", "lost"]
+State = Literal["submitted", "running", "finished", "stopped", "failed", "lost"]
 DEPTH = 4  # sweeps put runs into folders of their own
 
 
@@ -23,7 +24,7 @@ class Overview:
 
     dir: Path
     facts: Facts | None
-    """Of the newest segment; None: neither a segment nor a plan can be read."""
+    """Of the newest segment, else as submitted; None: no segment, plan or submission tells."""
     segments: list[Segment]
     progress: Progress
     holder: Holder | None
@@ -76,15 +77,19 @@ def look(run_dir: Path, now: float) -> Overview:
     segments = ledger.read_segments(run_dir, alive=holder is not None)
     if segments and segments[-1].ended is None:  # under way: it lives until now
         segments[-1] = segments[-1].model_copy(update={"updated": now})
+    submitted = record.read(run_dir)
     facts = segments[-1].facts if segments else read_facts(run_dir)
+    if facts is None and submitted:
+        facts = submitted.submissions[-1].facts
     progress = read_progress(run_dir)
+    waits = submitted is not None and not segments and progress.step is None and holder is None
     return Overview(
         dir=run_dir,
         facts=facts,
         segments=segments,
         progress=progress,
         holder=holder,
-        state=state_of(segments, progress, facts, holder),
+        state="submitted" if waits else state_of(segments, progress, facts, holder),
         changed=max([_changed(run_dir), *(segment.ended or segment.updated for segment in segments[-1:])]),
     )
 
@@ -129,8 +134,10 @@ def find(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run's directory."""
-    return (folder / ledger.FOLDER).is_dir() or ((folder / PLAN).is_file() and (folder / FILE).is_file())
+    """Whether a folder is a run's directory, or that of one that was submitted and has not started."""
+    if (folder / ledger.FOLDER).is_dir() or (folder / record.FILE).is_file():
+        return True
+    return (folder / PLAN).is_file() and (folder / FILE).is_file()
 
 
 def _changed(run_dir: Path) -> float:

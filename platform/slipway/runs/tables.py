@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -10,15 +11,26 @@ from rich.markup import escape
 from rich.table import Table
 
 from slipway.runs import wandb_data
+from slipway.runs.launched import Launched
+from slipway.runs.launched import text as job_text
 from slipway.runs.ledger import Segment
 from slipway.runs.overview import Overview, reason_text
 
-COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red", "lost": "red"}
+COLOURS = {
+    "submitted": "magenta",
+    "running": "cyan",
+    "finished": "green",
+    "stopped": "yellow",
+    "failed": "red",
+    "lost": "red",
+}
 PIPE_WIDTH = 200  # where nobody's window limits it
 
 
-def print_runs(runs: list[Overview], folder: Path, now: float) -> None:
-    """The list: a line a run."""
+def print_runs(
+    runs: list[Overview], folder: Path, now: float, jobs: Mapping[Path, Launched] | None = None
+) -> None:
+    """The list: a line a run; jobs: of those that were launched, by folder."""
     if not runs:
         print(f"no runs in {folder}")
         return
@@ -28,9 +40,13 @@ def print_runs(runs: list[Overview], folder: Path, now: float) -> None:
     for column in ("step", "loss", "segments", "device-hours"):
         table.add_column(column, justify="right")
     table.add_column("state")
+    current = {folder: one.current for folder, one in (jobs or {}).items() if one.current}
+    if current:
+        table.add_column("scheduler", overflow="fold")
     table.add_column("last change", justify="right")
     for run in runs:
         facts = run.facts
+        job = current.get(run.dir)
         table.add_row(
             escape(run.name),
             escape(facts.model) if facts else "-",
@@ -40,13 +56,15 @@ def print_runs(runs: list[Overview], folder: Path, now: float) -> None:
             str(len(run.segments)),
             hours(run.device_hours),
             f"[{COLOURS[run.state]}]{escape(state_text(run))}",
+            *([escape(f"{job[0].id} {job_text(job[1], now)}") if job else "-"] if current else []),
             f"{duration(now - run.changed)} ago",
         )
     _console().print(table)
 
 
-def print_run(run: Overview, now: float) -> None:
-    """One run: what it is, and a line a segment."""
+def print_run(run: Overview, now: float, jobs: Launched | None = None) -> None:
+    """One run: what it is, a line a segment, and a line a job where it was launched."""
+    console = _console()
     table = _table(f"Run {run.name}")
     for column in ("segment", "start", "duration", "steps"):
         table.add_column(column, justify="right")
@@ -63,8 +81,9 @@ def print_run(run: Overview, now: float) -> None:
             escape(segment.job or "-"),
             escape(reason_text(segment)),
         )
-    console = _console()
     console.print(table)
+    if jobs and jobs.jobs:
+        console.print(_jobs_table(jobs, now))
     loss = "" if run.progress.loss is None else f", loss {run.progress.loss:.4f}"
     model = f"model       {run.facts.model}\n" if run.facts else ""
     console.print(
@@ -73,6 +92,18 @@ def print_run(run: Overview, now: float) -> None:
         f"{_wandb(run)}",
         markup=False,
     )
+
+
+def _jobs_table(jobs: Launched, now: float) -> Table:
+    table = _table("Jobs")
+    for column in ("job", "cluster", "submitted", "state", "image"):
+        table.add_column(column, overflow="fold")
+    for job, state in jobs.jobs:
+        one = job.submission
+        where = f"{one.cluster} {one.namespace}" if one.namespace else one.cluster
+        by = "by the job before" if job.continues else clock(one.submitted)
+        table.add_row(*map(escape, (job.id, where, by, job_text(state, now), one.image or "-")))
+    return table
 
 
 def _wandb(run: Overview) -> str:

@@ -1,0 +1,102 @@
+"""launch.json: what was submitted for a run, where and when. Holds names and ids, no secret."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from slipway.errors import UserError
+from slipway.files import write_whole
+from slipway.runs.facts import Facts
+
+if TYPE_CHECKING:
+    from slipway.config.schema import RunConfig
+
+FILE = "launch.json"
+CONTINUATIONS = "launch.continuations"
+"""Slurm: a job's number a line, appended by the job that submits it to continue the run."""
+KEPT = 100  # newest submissions of a run
+
+_ID = re.compile(r"[0-9]+(_[0-9]+)?")
+
+Scheduler = Literal["slurm", "kubernetes", "local"]
+
+
+class Submission(BaseModel):
+    """One call of sbatch or kubectl for a run, or one job of an array."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scheduler: Scheduler
+    cluster: str
+    """The profile's name."""
+    submitted: float
+    """Unix seconds."""
+    id: str | None = Field(default=None, pattern=f"^{_ID.pattern}$")
+    """Slurm: the job's number, or ARRAY_INDEX; jobs that continue it are in CONTINUATIONS."""
+    kind: Literal["Job", "JobSet", "TrainJob"] | None = None
+    """Kubernetes: kind of the resource."""
+    name: str | None = None
+    """Of the resource (Kubernetes), of the job (Slurm): tells it from another cluster's job of the same number."""
+    namespace: str | None = None
+    context: str | None = None
+    """kubectl's context at the submission; None: none is set, as inside a pod."""
+    image: str = ""
+    command: list[str] = []
+    """The words that submitted it."""
+    facts: Facts | None = None
+    """What is to be trained (slipway.runs.facts.facts_of a plan), for the time before it starts."""
+
+
+class Record(BaseModel):
+    """launch.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    submissions: list[Submission] = Field(min_length=1)
+    """Newest last, KEPT at most."""
+
+
+def folder_of(config: "RunConfig", scheduler: Scheduler) -> Path:
+    """Where a run's launch.json is, as seen from here.
+
+    Slurm and local: run.dir, relative to launch.workdir. Kubernetes, whose volume is not mounted here: run.dir if it
+    is relative, else runs/NAME, below the current folder.
+    """
+    run_dir = config.run.dir
+    if scheduler != "kubernetes":
+        return Path(config.launch.workdir or ".") / run_dir
+    return Path("runs") / config.run.name if run_dir.is_absolute() or ".." in run_dir.parts else run_dir
+
+
+def add(folder: Path, submission: Submission) -> None:
+    """Append a submission to a run's record; the folder is made. UserError where the record cannot be read."""
+    earlier = read(folder)
+    every = [*(earlier.submissions if earlier else []), submission]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / FILE, Record(submissions=every[-KEPT:]).model_dump_json(indent=1) + "\n")
+
+
+def continuations(folder: Path) -> list[str]:
+    """Numbers of the Slurm jobs that jobs of this run submitted to continue it, oldest first."""
+    try:
+        words = (folder / CONTINUATIONS).read_text(errors="replace").split()
+    except OSError:
+        return []
+    return [word for word in words if _ID.fullmatch(word)]
+
+
+def read(folder: Path) -> Record | None:
+    """A run's record; None where it was never submitted. UserError where the file is not a record."""
+    path = folder / FILE
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UserError(f"{path}: cannot read what was submitted: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise UserError(f"{path}: is not a record of submissions: {where}: {first['msg']}") from error

@@ -1,0 +1,46 @@
+"""The state of one launched job, in the same words for every scheduler."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Word = Literal[
+    "pending", "requeued", "running", "stopped", "finished", "failed", "cancelled", "ended", "unknown"
+]
+ALIVE: tuple[Word, ...] = ("pending", "requeued", "running")
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What a scheduler says of a job. Times are Unix seconds.
+
+    requeued: it ran and waits to run again; stopped: exit code 75, a later job continues; ended: the scheduler has
+    forgotten it; unknown: the scheduler did not answer.
+    """
+
+    word: Word
+    detail: str = ""
+    """Why it waits or ended, in the scheduler's words."""
+    start: float | None = None
+    """When it started; pending: when it is expected to."""
+    end: float | None = None
+    """When it ended; running: when its wall time ends."""
+    nodes: str = ""
+    """The scheduler's name for its nodes."""
+    restarts: int = 0
+    """Times it was requeued or restarted."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is something to cancel."""
+        return self.word in ALIVE
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "state": self.word,
+            "detail": self.detail or None,
+            "start": self.start,
+            "end": self.end,
+            "nodes": self.nodes or None,
+            "restarts": self.restarts,
+        }

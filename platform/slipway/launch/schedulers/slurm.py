@@ -1,0 +1,171 @@
+"""States of Slurm jobs: one call of squeue for those in the queue, one of sacct for the others.
+
+Read are the programs' own columns of fixed width, which are the same from Slurm 20.11 on; their JSON changed its
+form between 22.05 and 24.11 and needs a plug-in that some sites leave out.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from slipway.errors import EXIT_CONTINUE
+from slipway.launch.schedulers.asking import Silent, ask
+from slipway.launch.schedulers.job_state import JobState, Word
+
+COLUMNS = {
+    "JobArrayID": 40,
+    "State": 24,
+    "Reason": 60,
+    "StartTime": 32,
+    "EndTime": 32,
+    "RestartCnt": 10,
+    "exit_code": 12,
+    "NodeList": 200,
+    "Name": 256,
+}
+PAST_COLUMNS = ("JobID", "State", "Start", "End", "ExitCode", "NodeList", "JobName")
+
+ENDING = "ending"  # still in the queue, and past cancelling
+
+_EPOCH = {"SLURM_TIME_FORMAT": "%s"}  # times as Unix seconds
+_WORDS: Mapping[str, Word] = {
+    "PENDING": "pending",
+    "CONFIGURING": "pending",
+    "SUSPENDED": "pending",
+    "STOPPED": "pending",
+    "REQUEUED": "requeued",
+    "REQUEUE_HOLD": "requeued",
+    "REQUEUE_FED": "requeued",
+    "SPECIAL_EXIT": "requeued",
+    "RUNNING": "running",
+    "COMPLETING": "running",
+    "SIGNALING": "running",
+    "STAGE_OUT": "running",
+    "RESIZING": "running",
+    "COMPLETED": "finished",
+    "CANCELLED": "cancelled",
+    "REVOKED": "cancelled",
+}  # all others: failed
+
+
+def squeue_command(ids: Iterable[str]) -> list[str]:
+    """One call for all ids; an array is asked for as a whole."""
+    columns = ",".join(f"{name}:{width}" for name, width in COLUMNS.items())
+    return ["squeue", "--noheader", "--states=all", "--array", f"--jobs={_bases(ids)}", f"--Format={columns}"]
+
+
+def sacct_command(ids: Iterable[str]) -> list[str]:
+    """One call for all ids."""
+    columns = ",".join(PAST_COLUMNS)
+    return [
+        "sacct",
+        "--noheader",
+        "--allocations",
+        "--parsable2",
+        f"--jobs={_bases(ids)}",
+        f"--format={columns}",
+    ]
+
+
+def states(jobs: Mapping[str, str | None], past: bool = True) -> dict[str, JobState]:
+    """States by id, of jobs given as id: name (None: any name). past: ask sacct for those that have left the queue.
+
+    A job of another name is another cluster's, whose record came here with its folder: unknown.
+    """
+    if not jobs:
+        return {}
+    try:
+        found = read_squeue(_queue(jobs))
+    except Silent as silent:
+        return dict.fromkeys(jobs, JobState("unknown", str(silent)))
+    gone = [job for job in jobs if job not in found]
+    why = ""
+    if gone and past:
+        try:
+            found |= {
+                job: row for job, row in read_sacct(ask(sacct_command(gone), _EPOCH)).items() if job in gone
+            }
+        except Silent as silent:
+            why = f"; {silent}"
+    left = JobState("ended", f"no longer in the queue{why}")
+    return {job: _own(found[job], name) if job in found else left for job, name in jobs.items()}
+
+
+def read_squeue(text: str) -> dict[str, tuple[JobState, str]]:
+    """(state, name) by id, from what squeue_command prints."""
+    found = {}
+    for line in text.splitlines():
+        row, at = {}, 0
+        for name, width in COLUMNS.items():
+            row[name] = line[at : at + width].strip()
+            at += width
+        if row["JobArrayID"]:
+            found[row["JobArrayID"]] = _state(row), row["Name"]
+    return found
+
+
+def read_sacct(text: str) -> dict[str, tuple[JobState, str]]:
+    """(state, name) by id, from what sacct_command prints."""
+    found = {}
+    for line in text.splitlines():
+        cells = line.split("|", len(PAST_COLUMNS) - 1)
+        if len(cells) == len(PAST_COLUMNS):
+            row = dict(zip(PAST_COLUMNS, cells, strict=True))
+            row |= {"StartTime": row["Start"], "EndTime": row["End"], "exit_code": row["ExitCode"]}
+            found[row["JobID"]] = _state(row), row["JobName"]
+    return found
+
+
+def _queue(ids: Collection[str]) -> str:
+    try:
+        return ask(squeue_command(ids), _EPOCH)
+    except Silent as silent:
+        if "Invalid job id" in str(silent):  # so it says where it knows none of them
+            return ""
+        raise
+
+
+def _state(row: Mapping[str, str]) -> JobState:
+    kind = row["State"].split(" ")[0]  # `CANCELLED by 1000`
+    word: Word = _WORDS.get(kind, "failed")
+    restarts = _number(row.get("RestartCnt", "")) or 0
+    reason = row.get("Reason", "")
+    code = int(row["exit_code"].split(":")[0] or 0) if row["exit_code"][:1].isdigit() else 0
+    code = code >> 8 if code > 255 else code  # squeue gives wait(2)'s status
+    if word == "pending" and restarts:
+        word = "requeued"
+    if word == "failed" and code == EXIT_CONTINUE:
+        word = "stopped"
+    detail = "" if reason in ("None", "(null)", "") else reason
+    if word in ("pending", "requeued") and kind not in ("PENDING", "REQUEUED"):
+        detail = kind.lower()
+    if kind == "COMPLETING":
+        detail = ENDING
+    if word == "failed":
+        detail = (
+            kind.lower().replace("_", " ") if kind != "FAILED" else f"exit code {code}" if code else detail
+        )
+    if word in ("stopped", "finished", "cancelled"):
+        detail = "to continue" if word == "stopped" else ""
+    nodes = row.get("NodeList", "")
+    return JobState(
+        word=word,
+        detail=detail,
+        start=_number(row["StartTime"]),
+        end=_number(row["EndTime"]),
+        nodes="" if nodes in ("(null)", "None assigned", "None") else nodes,
+        restarts=restarts,
+    )
+
+
+def _own(found: tuple[JobState, str], name: str | None) -> JobState:
+    state, its_name = found
+    if name is None or name == its_name:
+        return state
+    return JobState("unknown", f"the job of this number here is {its_name}, not {name}")
+
+
+def _bases(ids: Iterable[str]) -> str:
+    return ",".join(dict.fromkeys(one.split("_")[0] for one in ids))
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None

@@ -1,0 +1,209 @@
+"""Plans to one sbatch script: one plan is a job, several are an array. Pure; the words are in deploy/slurm/job.sh.j2."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slipway.config import run_file
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.launch import checks
+from slipway.launch.placement import Placement
+from slipway.launch.templates import template
+from slipway.plan import Plan
+
+END_MARGIN_SECONDS = 30
+TEMPLATE = "slurm/job.sh.j2"
+LOG = "slurm-%j.out"
+"""Below run.dir/logs; %j is the job's number, as in sbatch's --output."""
+
+
+def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
+    """The script that trains these plans, all of the same shape.
+
+    Args:
+        plans: One for each run; several become an array with one job each.
+        placement: Where on the cluster, as `place` says.
+        workdir: Absolute; relative paths of the runs are below it.
+    """
+    first = plans[0].config
+    for plan in plans:
+        checks.check_paths(plan.config, workdir)
+    checks.check_no_secrets(first)
+    _check_one_shape([plan.config for plan in plans])
+    return template(TEMPLATE).render(
+        title=checks.one_line(_title(plans)),
+        options=[_option(name, value) for name, value in _options(plans, placement, workdir)]
+        + [checks.one_line(option) for option in _slurm(first).sbatch_options],
+        workdir=str(workdir),
+        jobs=[_job(first, plan.config) for plan in plans],
+        run_json=run_file.to_text(first).rstrip("\n"),
+        chain=first.launch.chain,
+        requeue=_slurm(first).requeue,
+        exclude=first.launch.exclude,
+        host_suffix=_slurm(first).host_suffix,
+        resolve_address=_slurm(first).resolve_address,
+        end_margin=END_MARGIN_SECONDS,
+        environment=environment(first),
+        modules=first.cluster.container.modules,
+        container=container(first, placement.image, workdir, [plan.config for plan in plans]),
+        srun=_srun(first),
+        preflight=first.launch.preflight,
+    )
+
+
+def environment(config: RunConfig) -> dict[str, str]:
+    """Variables of every rank: the profile's, and what follows from it."""
+    network, slurm = config.cluster.network, _slurm(config)
+    derived = {}
+    if network.interfaces:
+        derived |= dict.fromkeys(("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"), ",".join(network.interfaces))
+    if network.adapters:
+        derived["NCCL_IB_HCA"] = ",".join(network.adapters)
+    if config.cluster.internet is False:
+        derived["WANDB_MODE"] = "offline"
+    cores = cores_per_task(config)
+    if cores and slurm:
+        derived["SRUN_CPUS_PER_TASK"] = str(
+            cores
+        )  # from Slurm 22.05 on srun does not inherit --cpus-per-task
+    return derived | config.cluster.environment
+
+
+def container(config: RunConfig, image: str, workdir: Path, configs: Sequence[RunConfig]) -> list[list[str]]:
+    """The words before the command in the container, line by line."""
+    settings = config.cluster.container
+    binds = [str(workdir), *_outside(configs, workdir), *settings.binds]
+    return [
+        [settings.runtime, "exec", "--no-home"],
+        *([option] for option in settings.options),
+        *(["--bind", bind] for bind in dict.fromkeys(binds)),
+        ["--pwd", str(workdir)],
+        [image],
+    ]
+
+
+def cores_per_task(config: RunConfig) -> int | None:
+    """Cores of each rank; None: the site's default."""
+    node, devices = config.cluster.node, config.cluster.devices_per_node
+    if node.cores_per_device:
+        return node.cores_per_device
+    if node.cores and devices and _slurm(config).exclusive:
+        return max(1, node.cores // devices)
+    return None
+
+
+def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tuple[str, str | None]]:
+    """#SBATCH options in the order in which people look for them; a value of None: a flag."""
+    config = plans[0].config
+    slurm, resources = _slurm(config), config.resources
+    first_log = workdir / config.run.dir / "logs" / (LOG if len(plans) == 1 else "slurm-%A_%a.out")
+    given: list[tuple[str, str | int | None]] = [
+        ("job-name", config.run.name if len(plans) == 1 else config.run.name.partition(",")[0]),
+        ("account", placement.account),
+        ("partition", placement.partition),
+        ("qos", placement.qos),
+        ("array", f"0-{len(plans) - 1}" if len(plans) > 1 else None),
+        ("nodes", resources.nodes),
+        ("ntasks-per-node", resources.devices_per_node),
+        ("cpus-per-task", cores_per_task(config)),
+        _devices(config),
+        ("mem", slurm.memory),
+        ("constraint", slurm.constraint),
+        ("exclude", ",".join(config.launch.exclude) or None),
+        ("time", _time(placement.minutes)),
+        ("signal", f"USR1@{_signal_seconds(config, placement.minutes)}"),
+        ("open-mode", "append"),
+        ("output", str(first_log).replace("%", "%%").replace("%%j", "%j").replace("%%A_%%a", "%A_%a")),
+    ]
+    flags = [*(["exclusive"] if slurm.exclusive else []), "requeue" if slurm.requeue else "no-requeue"]
+    return [(name, str(value)) for name, value in given if value is not None] + [
+        (flag, None) for flag in flags
+    ]
+
+
+def _devices(config: RunConfig) -> tuple[str, str | int | None]:
+    devices, request = config.resources.devices_per_node, _slurm(config).gpu_request
+    if config.cluster.device.kind == "cpu":
+        return "gres", None
+    if request == "gres":
+        return "gres", f"gpu:{devices}"
+    return request, devices * (config.resources.nodes if request == "gpus" else 1)
+
+
+def _srun(config: RunConfig) -> list[str]:
+    masks, devices = config.cluster.node.cpu_masks, config.resources.devices_per_node
+    words = ["--kill-on-bad-exit=1"]
+    if len(masks) >= devices:
+        words.append(f"--cpu-bind=mask_cpu:{','.join(masks[:devices])}")
+    elif cores_per_task(config):
+        words.append("--cpu-bind=cores")
+    return [*words, *_slurm(config).srun_options]
+
+
+def _job(first: RunConfig, config: RunConfig) -> dict[str, Any]:
+    return {"run_dir": str(config.run.dir), "changes": run_file.changes(first, config)}
+
+
+def _outside(configs: Sequence[RunConfig], workdir: Path) -> list[str]:
+    """Folders that the runs name and that are not below workdir."""
+    named = [folder for config in configs for folder in (config.data.dir, config.run.dir)]
+    return [str(folder) for folder in named if folder.is_absolute() and not folder.is_relative_to(workdir)]
+
+
+def _option(name: str, value: str | None) -> str:
+    return f"--{name}" if value is None else f"--{name}={shlex.quote(value)}"
+
+
+def _time(minutes: int | None) -> str | None:
+    if minutes is None:
+        return None
+    hours, rest = divmod(minutes, 60)
+    return f"{hours:02d}:{rest:02d}:00"
+
+
+def _signal_seconds(config: RunConfig, minutes: int | None) -> int:
+    """No earlier than half-way: a short job would be told to stop at its start."""
+    asked = _slurm(config).signal_seconds
+    return asked if minutes is None else min(asked, minutes * 30)
+
+
+def _title(plans: Sequence[Plan]) -> str:
+    config = plans[0].config
+    resources = config.resources
+    shape = f"{resources.nodes} nodes x {resources.devices_per_node} devices on {config.cluster.name}"
+    if len(plans) == 1:
+        return f"Slipway: {config.run.name}, {shape}"
+    return f"Slipway: a sweep of {len(plans)} runs, each {shape}"
+
+
+def _slurm(config: RunConfig) -> Any:
+    assert config.cluster.slurm is not None, "placement says that it is a Slurm cluster"
+    return config.cluster.slurm
+
+
+def _check_one_shape(configs: Sequence[RunConfig]) -> None:
+    """Jobs of an array are alike but for the run. Raises UserError."""
+    first = configs[0]
+    for config in configs[1:]:
+        for name in ("nodes", "devices_per_node"):
+            there, here = getattr(first.resources, name), getattr(config.resources, name)
+            if there != here:
+                raise UserError(
+                    f"resources.{name}: {there} and {here} in one sweep; jobs of an array have one shape: "
+                    "launch a sweep for each"
+                )
+        for section in ("cluster", "launch"):
+            if getattr(first, section) != getattr(config, section):
+                raise UserError(f"{section}: differs within one sweep; launch a sweep for each")
+    limit = _slurm(first).max_array_size
+    if limit and len(configs) > limit:
+        raise UserError(
+            f"sweep: {len(configs)} jobs, but arrays of {first.cluster.name} have {limit} at most "
+            "(cluster.slurm.max_array_size)"
+        )
+    folders: dict[Path, int] = {}
+    for number, config in enumerate(configs):
+        if folders.setdefault(config.run.dir, number) != number:
+            raise UserError(f"run.dir: {config.run.dir} is the directory of two jobs")

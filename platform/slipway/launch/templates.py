@@ -1,0 +1,37 @@
+"""The templates in deploy/: `slipway/deploy` of a wheel, else `deploy` of the checkout."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.errors import UserError
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+def deploy_dir() -> Path:
+    """The folder of what schedulers are given."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "deploy", package.parent.parent / "deploy"):
+        if (folder / "slurm").is_dir():
+            return folder
+    raise UserError(
+        f"deploy/slurm is neither in {package} nor in {package.parent.parent}: incomplete installation"
+    )
+
+
+def template(name: str) -> "Template":
+    """A shell template, strict about undefined names; `quote` makes one shell word of any text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(deploy_dir()),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # shell, not HTML: each value goes through quote
+    )
+    environment.filters["quote"] = lambda value: shlex.quote(str(value))
+    return environment.get_template(name)

@@ -1,0 +1,99 @@
+"""`slipway runs cancel`: end the jobs of a run, those that run and those that wait."""
+
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from slipway.errors import EXIT_DONE, Fault, UserError
+from slipway.launch.schedulers import kubernetes
+from slipway.launch.schedulers.job_state import JobState
+from slipway.launch.schedulers.slurm import ENDING
+from slipway.launch.schedulers.states import Job
+from slipway.runs import launched
+
+WAIT_SECONDS = 60.0  # for jobs to leave the queue: Slurm's KillWait is 30 s where nobody set it
+POLL_SECONDS = 1.0
+
+
+def cancel(name: str, folder: Path, dry_run: bool) -> int:
+    """End all jobs of a run. UserError where there is none to end; Fault where one does not go."""
+    found = launched.of_run(folder)
+    alive = [(job, state) for job, state in found.jobs if state.alive]
+    if not alive:
+        raise UserError(f"runs cancel {name}: {_why_nothing(found)}")
+    if dry_run:
+        for command in commands([job for job, _ in alive]):
+            print(shlex.join(command))
+        return EXIT_DONE
+    now, ended = time.time(), dict(alive)
+    deadline = time.monotonic() + WAIT_SECONDS
+    asked: dict[Job, int] = {}
+    while True:
+        # A job that is being ended can still submit the next one, or wait to run again: look until nothing is left.
+        again = [job for job, state in alive if state.detail != ENDING and _renewed(asked, job, state)]
+        for command in commands(again):
+            _run(command)
+        if alive and time.monotonic() > deadline:
+            left = ", ".join(f"{job.id} is {launched.text(state, time.time())}" for job, state in alive)
+            raise Fault(f"runs cancel {name}: asked to end, not gone after {WAIT_SECONDS:.0f} s: {left}")
+        if not alive:
+            break
+        time.sleep(POLL_SECONDS)
+        alive = [(job, state) for job, state in launched.of_run(folder).jobs if state.alive]
+        ended = {**dict(alive), **ended}
+    for job, state in ended.items():
+        print(f"cancelled {_named(job)}: was {launched.text(state, now)}")
+    return EXIT_DONE
+
+
+def commands(jobs: Sequence[Job]) -> list[list[str]]:
+    """What ends them, waiting continuations first, so that they do not start when the job before them is gone."""
+    words = []
+    slurm = [job for job in jobs if job.submission.scheduler == "slurm"]
+    for continues in (True, False):
+        for name in dict.fromkeys(job.submission.name for job in slurm):
+            ids = [job.id for job in slurm if (job.continues, job.submission.name) == (continues, name)]
+            guard = [f"--name={name}"] if name else []  # nothing else that has such a number
+            words += [["scancel", *guard, *ids]] if ids else []
+    for job in jobs:
+        if job.submission.scheduler == "kubernetes":
+            one = job.submission
+            what = f"{kubernetes.RESOURCES[one.kind or 'Job']}/{one.name}"
+            words.append([*kubernetes.kubectl(one), "delete", what, "--ignore-not-found", "--wait=false"])
+    return words
+
+
+def _renewed(asked: dict[Job, int], job: Job, state: JobState) -> bool:
+    """Whether the job was not asked to end since its last start."""
+    if asked.get(job) == state.restarts:
+        return False
+    asked[job] = state.restarts
+    return True
+
+
+def _run(command: Sequence[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    except FileNotFoundError:
+        raise Fault(f"runs cancel: {command[0]} is not on this machine") from None
+    except subprocess.TimeoutExpired:
+        raise Fault(f"runs cancel: `{shlex.join(command)}` did not answer in 60 s") from None
+    if done.returncode:
+        last = (done.stderr.strip() or "no output").splitlines()[-1]
+        raise Fault(f"runs cancel: `{shlex.join(command)}` ended with {done.returncode}: {last}")
+
+
+def _named(job: Job) -> str:
+    return f"job {job.id}" if job.submission.scheduler == "slurm" else job.id
+
+
+def _why_nothing(found: launched.Launched) -> str:
+    if not found.jobs:
+        return "was not submitted to a scheduler from here; a run that was started by hand ends on Ctrl-C or SIGTERM"
+    job, state = found.jobs[-1]
+    unknown = next(((job, state) for job, state in found.jobs if state.word == "unknown"), None)
+    if unknown:
+        job, state = unknown
+    return f"nothing is queued or running: {_named(job)} is {launched.text(state, time.time())}"

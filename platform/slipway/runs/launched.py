@@ -1,0 +1,83 @@
+"""What the schedulers say of the runs shown: each scheduler is asked once."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.launch.schedulers.job_state import JobState
+from slipway.launch.schedulers.states import Job, ask, jobs_of
+
+LISTED = 3  # newest jobs of a run that the list asks for: one that runs, the next one, and one to spare
+
+
+@dataclass(frozen=True)
+class Launched:
+    """The jobs of a run, oldest first, with their states. Empty for runs that no scheduler knows."""
+
+    jobs: list[tuple[Job, JobState]]
+
+    @property
+    def current(self) -> tuple[Job, JobState] | None:
+        """The job that runs, else the one that waits, else the newest."""
+        alive = [one for one in self.jobs if one[1].alive]
+        running = [one for one in alive if one[1].word == "running"]
+        return next(iter([*running, *alive, *self.jobs[-1:]]), None)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """For programs; times in Unix seconds."""
+        return [_as_json(job, state) for job, state in self.jobs]
+
+    def current_as_json(self) -> dict[str, Any] | None:
+        """For programs: of the list; None where the run was not launched."""
+        return _as_json(*self.current) if self.current else None
+
+
+def of_runs(folders: Iterable[Path]) -> dict[Path, Launched]:
+    """For the list: the newest jobs only, and what the queue knows of them. Records were read before: no UserError."""
+    jobs = {folder: jobs_of(folder)[-LISTED:] for folder in folders}
+    known = ask([job for mine in jobs.values() for job in mine], past=False, pods=False)
+    return {folder: _launched(mine, known) for folder, mine in jobs.items()}
+
+
+def of_run(folder: Path) -> Launched:
+    """For one run: all jobs, also those that have left the queue, and what pods wait for."""
+    jobs = jobs_of(folder)
+    return _launched(jobs, ask(jobs))
+
+
+def text(state: JobState, now: float) -> str:
+    """`running on n[1-2], 3 h 05 min left`, `pending (Resources), expected 2026-01-31 12:00`..."""
+    from slipway.runs.tables import duration
+
+    words: str = state.word
+    if state.nodes and state.word == "running":
+        words += f" on {state.nodes}"
+    if state.detail:
+        words += f" ({state.detail})"
+    if state.word in ("pending", "requeued") and state.start:
+        words += f", expected {time.strftime('%Y-%m-%d %H:%M', time.localtime(state.start))}"
+    if state.word == "running" and state.end:
+        words += f", {duration(state.end - now)} left"
+    if state.restarts:
+        words += f", {state.restarts} restart{'s' if state.restarts > 1 else ''}"
+    return words
+
+
+def _launched(jobs: list[Job], known: dict[Job, JobState]) -> Launched:
+    return Launched([(job, known[job]) for job in jobs if job in known])  # a local one has no scheduler
+
+
+def _as_json(job: Job, state: JobState) -> dict[str, Any]:
+    one = job.submission
+    return {
+        "scheduler": one.scheduler,
+        "cluster": one.cluster,
+        "id": job.id,
+        "namespace": one.namespace,
+        "context": one.context,
+        "continues": job.continues,
+        "submitted": None if job.continues else one.submitted,
+        **state.as_json(),
+    }

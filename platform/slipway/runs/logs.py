@@ -1,0 +1,153 @@
+"""`slipway runs logs`: what a run printed: the files in run.dir/logs, or the logs of its pods."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from slipway.errors import EXIT_DONE, Fault, UserError
+from slipway.launch.schedulers import kubernetes
+from slipway.launch.schedulers.states import Job, jobs_of
+from slipway.runs import launched
+from slipway.runs.holder import STALE_SECONDS
+from slipway.runs.overview import Overview, look
+
+FOLDER = "logs"
+JOBS = "slurm-*.out"
+"""Output files of Slurm jobs; the newest is the one that was changed last."""
+POLL_SECONDS = 0.5
+ASK_SECONDS = 10.0  # between questions to the scheduler whether the run is over
+BLOCK = 1 << 16
+
+
+def logs(run: Overview, lines: int, rank: int | None, follow: bool) -> int:
+    """Print the last lines of a run's output, and with follow what comes until the run ends."""
+    jobs = jobs_of(run.dir)
+    if jobs and jobs[-1].submission.scheduler == "kubernetes":
+        return _of_pods(run, jobs[-1], lines, rank, follow)
+    return _of_files(run, lines, rank, follow)
+
+
+def _of_files(run: Overview, lines: int, rank: int | None, follow: bool) -> int:
+    path = log_of(run.dir, rank)
+    if path is None and not (follow and _alive(run.dir)):
+        where = f"rank {rank}" if rank is not None else "output of a job"
+        raise UserError(f"runs logs {run.name}: no {where} in {run.dir / FOLDER}{_ranks(run.dir, rank)}")
+    at = 0
+    if path:
+        text, at = last_lines(path, lines)
+        _write(text)
+    if follow:
+        for chunk in follow_files(lambda: log_of(run.dir, rank), path, at, lambda: _alive(run.dir)):
+            _write(chunk)
+    return EXIT_DONE
+
+
+def log_of(run_dir: Path, rank: int | None) -> Path | None:
+    """The file to show: a rank's own, else the newest output of a job; None: there is none."""
+    folder = run_dir / FOLDER
+    if rank is not None:
+        path = folder / f"rank-{rank:05d}.log"
+        return path if path.is_file() else None
+    with contextlib.suppress(OSError):
+        found = [(path.stat().st_mtime, path) for path in folder.glob(JOBS)]
+        return max(found)[1] if found else None
+    return None
+
+
+def last_lines(path: Path, lines: int) -> tuple[bytes, int]:
+    """(the last lines of a file, where it ended)."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start, text = size, b""
+        while start > 0 and text.count(b"\n") <= lines:
+            length = min(BLOCK, start)
+            start -= length
+            file.seek(start)
+            text = file.read(length) + text
+    kept = text.splitlines(keepends=True)[-lines:] if lines else []
+    return b"".join(kept), size
+
+
+def follow_files(
+    newest: Callable[[], Path | None], path: Path | None, at: int, alive: Callable[[], bool]
+) -> Iterator[bytes]:
+    """What is appended to the newest file from `at` on, and to files that follow it, until alive() says no."""
+    asked, over = time.monotonic(), False
+    while True:
+        current = newest()
+        if path is not None:
+            for chunk in _read_from(path, at):
+                at += len(chunk)
+                yield chunk
+        if current is not None and current != path:
+            if path is not None:
+                yield f"==> {current} <==\n".encode()
+            path, at = current, 0
+            continue
+        if over:
+            return
+        if time.monotonic() - asked >= ASK_SECONDS:
+            asked, over = time.monotonic(), not alive()  # once more round: the last words
+            continue
+        time.sleep(POLL_SECONDS)
+
+
+def _read_from(path: Path, at: int) -> Iterator[bytes]:
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(at)
+        while chunk := file.read(BLOCK):
+            yield chunk
+
+
+def _of_pods(run: Overview, job: Job, lines: int, rank: int | None, follow: bool) -> int:
+    command = pods_command(run, job, lines, rank, follow)
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise UserError(f"runs logs {run.name}: kubectl is not on this machine") from None
+    if done.returncode:
+        raise Fault(f"runs logs {run.name}: kubectl ended with {done.returncode}; its own words are above")
+    return EXIT_DONE
+
+
+def pods_command(run: Overview, job: Job, lines: int, rank: int | None, follow: bool) -> list[str]:
+    """Kubectl's own command; a pod holds a node's ranks, and prints what its first one says."""
+    one, facts = job.submission, run.facts
+    per_node = max(1, facts.world_size // facts.nodes) if facts else 1
+    if rank is not None and facts and rank >= facts.world_size:
+        raise UserError(f"runs logs --rank: {rank}; allowed: 0 to {facts.world_size - 1}")
+    index = (rank or 0) // per_node
+    selector = f"{kubernetes.POD_LABELS[one.kind or 'Job']}={one.name},batch.kubernetes.io/job-completion-index={index}"
+    words = [*kubernetes.kubectl(one), "logs", f"--selector={selector}", f"--tail={lines}"]
+    if follow:  # as long as it runs: no time-out
+        words = [word for word in words if not word.startswith("--request-timeout")] + ["--follow"]
+    return words
+
+
+def _alive(run_dir: Path) -> bool:
+    """Whether more is to come: a process holds the run, or a scheduler will start or runs one, or does not answer."""
+    run = look(run_dir, time.time())
+    if run.holder is not None:
+        return True
+    current = launched.of_run(run_dir).current
+    if current is None:
+        return time.time() - run.changed < STALE_SECONDS and run.state == "running"
+    return current[1].alive or current[1].word == "unknown"
+
+
+def _ranks(run_dir: Path, rank: int | None) -> str:
+    """What there is instead."""
+    if rank is None:
+        return ""
+    found = sorted(int(path.stem[5:]) for path in (run_dir / FOLDER).glob("rank-[0-9]*.log"))
+    return f"; there are {found[0]} to {found[-1]}" if found else ""
+
+
+def _write(text: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()
