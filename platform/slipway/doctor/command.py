@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
     place = started_rank(os.environ)
     here = Here(config, dict(os.environ), host_name(os.environ), place, _root(options.root))
     if place is None:
-        if options.collectives:
+        if options.collectives and config.resources.nodes * config.resources.devices_per_node > 1:
             raise UserError(
                 "doctor --collectives: needs a launcher that starts one process per device (srun, torchrun or pods); "
                 "this process was started by none"
@@ -43,9 +44,12 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
         return tell(here, [here.host], found, [*left_out, *OF_SEVERAL, *COLLECTIVE], options, job=False)
     watch(here, 4 * options.timeout + GRACE_SECONDS)
     if place.rank == 0:
-        found, nodes = asyncio.run(lead(here, options.collectives, options.timeout))
         left_out = [] if options.collectives else list(COLLECTIVE[1:])
-        return tell(here, nodes, found, left_out, options, job=True)
+
+        def say(found: Sequence[Finding], nodes: Sequence[str]) -> int:
+            return tell(here, nodes, found, left_out, options, job=True)
+
+        return asyncio.run(lead(here, options.collectives, options.timeout, say))
     return follow(here, options.timeout)
 
 
@@ -100,10 +104,12 @@ def follow(here: Here, seconds: float) -> int:
         finally:
             rank0.close()
     except exchange.Silence as silence:
-        exchange.leave_word(here.config.run.dir, mine | {"unreachable": str(silence)})
+        word = exchange.leave_word(here.config.run.dir, mine | {"unreachable": str(silence)})
         for finding in _faults(mine):
             print(together.line(finding), file=sys.stderr)
         print(f"slipway doctor: {here.host}: answers: rank {place.rank}: {silence}", file=sys.stderr)
+        if word:  # rank 0 takes it away once it has told; srun might end rank 0 before, were this rank to end
+            exchange.wait_until_read(word, 3 * GRACE_SECONDS)
         return EXIT_FAULT
 
 
@@ -124,10 +130,10 @@ def tell(
     bad = together.bad_nodes(found, nodes)
     left_out = [check.name for check in CHECKS if check.name in left_out]
     if options.json:
-        print(report.to_json(here.host, nodes, found, left_out))
+        print(report.to_json(here.host, nodes, found, left_out), flush=True)
     elif options.bad_nodes:
         for host in bad:
-            print(host)
+            print(host, flush=True)
     else:
         report.print_table(nodes, found, left_out)
     if job:
@@ -136,9 +142,5 @@ def tell(
                 bad_nodes.add(here.config.run.dir, host, f"doctor: {'; '.join(reasons)}")
     faults = [finding for finding in report.ordered(found) if finding.status == "fault"]
     for finding, names in together.folded(faults):
-        where = f"{names}: " if names else ""
-        print(
-            f"slipway doctor: {where}{finding.name}: saw {finding.saw}; expected {finding.expected}; {finding.advice}",
-            file=sys.stderr,
-        )
+        print(together.line(replace(finding, node=names)), file=sys.stderr, flush=True)
     return EXIT_FAULT if faults else EXIT_DONE

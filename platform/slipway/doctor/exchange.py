@@ -156,15 +156,22 @@ class Member:
         self._socket.close()
 
 
-def leave_word(run_dir: Path, report: dict[str, Any]) -> bool:
-    """A report as a file, for a rank 0 that cannot be reached. False where it cannot be written either."""
-    folder = run_dir / WORDS
+def leave_word(run_dir: Path, report: dict[str, Any]) -> Path | None:
+    """A report as a file, for a rank 0 that cannot be reached. None where it cannot be written either."""
+    path = run_dir / WORDS / f"{report['rank']}.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / f"{report['rank']}.json", json.dumps(report))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(report))
     except OSError:
-        return False
-    return True
+        return None
+    return path
+
+
+def wait_until_read(path: Path, seconds: float) -> None:
+    """Until rank 0 has removed a file that was left for it, or so long."""
+    limit = time.monotonic() + seconds
+    while path.exists() and time.monotonic() < limit:
+        time.sleep(0.2)
 
 
 def words_left(run_dir: Path, since: float) -> dict[int, dict[str, Any]]:

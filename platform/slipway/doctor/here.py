@@ -43,9 +43,8 @@ class Here:
 
     @property
     def in_container(self) -> bool:
-        """Whether this is any container."""
-        marks = ("/.singularity.d", "/run/.containerenv", "/.dockerenv")
-        return self.in_image or any(self.path(mark).exists() for mark in marks)
+        """Whether the container's binds are in place: in Slipway's image or another one under Apptainer."""
+        return self.in_image or self.path("/.singularity.d").exists()
 
     @property
     def on_node(self) -> bool:

@@ -3,21 +3,25 @@
 import asyncio
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from slipway.doctor import collectives, exchange, hosts, node, storage, together
 from slipway.doctor.finding import Finding
 from slipway.doctor.here import Here
-from slipway.errors import EXIT_DONE, EXIT_FAULT
+from slipway.errors import EXIT_FAULT
 from slipway.train.environment import Place, listening_socket
 
 GRACE_SECONDS = 5.0
+Tell = Callable[[Sequence[Finding], Sequence[str]], int]
 
 
-async def lead(here: Here, with_collectives: bool, seconds: float) -> tuple[list[Finding], list[str]]:
-    """All findings, and the nodes that take part. seconds: for all to answer, and again for the collectives."""
+async def lead(here: Here, with_collectives: bool, seconds: float, tell: Tell) -> int:
+    """Find out, tell, and only then let the others go: srun may end all where one ends badly. Returns the exit code.
+
+    seconds: for all to answer, and again for the collectives. tell: given all findings and the names of the nodes.
+    """
     place, run_dir = here.place, here.config.run.dir
     assert place is not None
     here = _open_more_files(here)
@@ -25,6 +29,7 @@ async def lead(here: Here, with_collectives: bool, seconds: float) -> tuple[list
     mark = await asyncio.to_thread(storage.write_mark, run_dir)
     hub = exchange.Lead((mark[0].name, mark[1]) if mark else None)
     found: list[Finding] = []
+    code = EXIT_FAULT
     try:
         names = _names(here, place)
         await _hear(hub, here, place, seconds, started)
@@ -41,10 +46,10 @@ async def lead(here: Here, with_collectives: bool, seconds: float) -> tuple[list
             found += await _collectives(hub, here, place, of_rank, seconds)
         elif with_collectives:
             found.append(Finding("transport", "skipped", "not all ranks answered", "a sum over all ranks"))
-        return found, nodes
+        code = tell(found, nodes)
+        return code
     finally:
-        good = bool(found) and not any(finding.status == "fault" for finding in found)
-        await hub.close({"exit_code": EXIT_DONE if good else EXIT_FAULT})
+        await hub.close({"exit_code": code})
         if mark:
             mark[0].unlink(missing_ok=True)
         exchange.forget_words(run_dir)

@@ -1,13 +1,15 @@
 """What people and programs read of the findings."""
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from slipway.doctor.finding import BY_NAME, CHECKS, Finding
-from slipway.doctor.together import folded
+from slipway.doctor.together import summed
 
 STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red", "skipped": "dim"}
+LOG_WIDTH = 160
 _ORDER = {check.name: number for number, check in enumerate(CHECKS)}
 
 
@@ -41,7 +43,7 @@ def print_table(nodes: Sequence[str], findings: Sequence[Finding], left_out: Seq
     for column in ("", "check", "", "saw", "expected", "node"):
         table.add_column(column, overflow="fold")
     last = ""
-    for finding, names in folded(ordered(findings)):
+    for finding, names in sorted(summed(findings), key=lambda row: _ORDER[row[0].name]):
         group = BY_NAME[finding.name].group
         status = f"[{STYLES[finding.status]}]{finding.status}[/]"
         everybody = len(nodes) > 1 and names == fold(nodes)
@@ -56,10 +58,17 @@ def print_table(nodes: Sequence[str], findings: Sequence[Finding], left_out: Seq
         if finding.advice:
             table.add_row("", "", "", f"[italic]-> {escape(finding.advice)}[/]", "", "")
         last = group
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:  # a job's log has no width of its own
-        console = Console(highlight=False, width=160)
-    console.print(table)
+    # a job's log has no width of its own
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+    with console.capture() as drawn:
+        console.print(table)
+    lines = [line.rstrip() for line in drawn.get().splitlines()]
+    unasked = dict.fromkeys(f"{f.name} ({f.saw})" for f in ordered(findings) if f.status == "skipped")
+    if unasked:
+        lines += [f"Not asked: {'; '.join(unasked)}."]
     if left_out:
-        console.print(f"Left out here: {', '.join(left_out)}.")
-        console.print("They run inside a job, one process per device: srun slipway doctor --collectives ...")
+        lines += [
+            f"Left out here: {', '.join(left_out)}. They run inside a job, one process per device:",
+            "  srun slipway doctor --collectives ...",
+        ]
+    print("\n".join(lines), flush=True)

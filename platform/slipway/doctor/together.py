@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slipway.config.schema import RunConfig
@@ -124,9 +125,12 @@ def missing(
 def bad_nodes(findings: Sequence[Finding], nodes: Sequence[str]) -> dict[str, list[str]]:
     """Nodes to leave out on a retry, and why.
 
-    A fault that more than half of the nodes have belongs to the job: leaving nodes out would not help.
+    A fault that more than half of the nodes have belongs to the job, and so does silence where MASTER_ADDR is wrong:
+    leaving nodes out would not help.
     """
     faults = [f for f in findings if f.status == "fault" and f.node and BY_NAME[f.name].of_node]
+    if any(f.name == "master-address" and f.status == "fault" for f in findings):
+        faults = [fault for fault in faults if fault.name != "answers"]
     count = Counter(name for name, _ in {(fault.name, fault.node) for fault in faults})
     bad: dict[str, list[str]] = {}
     for fault in faults:
@@ -139,6 +143,20 @@ def line(finding: Finding) -> str:
     """One line for standard error."""
     where = f"{finding.node}: " if finding.node else ""
     return f"slipway doctor: {where}{finding.name}: saw {finding.saw}; expected {finding.expected}; {finding.advice}"
+
+
+def summed(findings: Sequence[Finding]) -> list[tuple[Finding, str]]:
+    """As folded, and what is fine on many nodes as one, though each saw something of its own."""
+    rows = folded([f for f in findings if f.status not in ("ok", "skipped")])
+    fine: dict[str, list[Finding]] = {}
+    for f in findings:
+        if f.status == "ok":
+            fine.setdefault(f.name, []).append(f)
+    for group in fine.values():
+        seen = list(dict.fromkeys(f.saw for f in group))
+        saw = seen[0] if len(seen) == 1 else f"{seen[0]} ... {seen[-1]}"
+        rows.append((replace(group[0], saw=saw), fold(f.node for f in group if f.node)))
+    return rows
 
 
 def folded(findings: Sequence[Finding]) -> list[tuple[Finding, str]]:
