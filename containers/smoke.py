@@ -140,7 +140,7 @@ def collective() -> str:
             place.world_size,
             is_master=place.rank == 0,
             wait_for_workers=False,
-            master_listen_fd=place.local_port_fd if place.rank == 0 else None,
+            master_listen_fd=place.store_fd if place.rank == 0 else None,
         )
         distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.world_size)
         total = torch.full((1000,), float(place.rank + 1), device=device)

@@ -32,6 +32,14 @@ def _empty_plan(folder: Path) -> None:
     (folder / "plan.json").write_text("{}")
 
 
+def _profile(text: str) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        (folder / "cluster").mkdir()
+        (folder / "cluster" / "mine.yaml").write_text(text)
+
+    return prepare
+
+
 COMMAND_LINE = [
     BadInput("verb misspelt", "trian model=demo", ("trian", "did you mean train?", "bench", "report")),
     BadInput("verb forgotten", "model=demo", ("model=demo", "verb comes first", "plan")),
@@ -39,6 +47,23 @@ COMMAND_LINE = [
     BadInput("rows of ranks", "plan --ranks few", ("--ranks", "few", "all")),
     BadInput("not an override", "plan training.steps", ("training.steps", "key=value")),
     BadInput("bracket left open", "plan data.split=[1,0", ("data.split=[1,0", "key=value")),
+    BadInput(
+        "cluster misspelt", "clusters lumi", ("clusters lumi", "did you mean lumi_g?", "juwels_booster")
+    ),
+    BadInput("two clusters", "clusters lumi_g juwels_booster", ("got 2 names", "one NAME")),
+    BadInput("no folder of profiles", "clusters --config-dir nowhere", ("--config-dir", "nowhere")),
+    BadInput(
+        "a profile with a typo",
+        "clusters mine --config-dir .",
+        ("cluster.nodse", "nodes"),
+        _profile("defaults: [slurm, _self_]\nname: mine\nnodse: 3\n"),
+    ),
+    BadInput(
+        "a torn profile",
+        "plan --config-dir . cluster=mine",
+        ("mine.yaml", "line 1"),
+        _profile("defaults: [a\n"),
+    ),
     BadInput("image action misspelt", "image bild", ("image bild", "did you mean build?", "verify")),
     BadInput(
         "image of no variant", "image build --dry-run --variant gpu", ("--variant gpu", "cpu, cuda, rocm")

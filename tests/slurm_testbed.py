@@ -107,9 +107,9 @@ class Slurm:
             timeout=timeout,
         )
 
-    def good(self, words: Sequence[str], **options: object) -> str:
+    def good(self, words: Sequence[str], cwd: Path | None = None) -> str:
         """Standard output of a command that must work."""
-        done = self.run(words, **options)  # type: ignore[arg-type]
+        done = self.run(words, cwd)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}\n{self.log('slurmctld')}"
         return done.stdout
 

@@ -31,6 +31,7 @@ def slipway(*words: str, cwd: Path, **more) -> subprocess.CompletedProcess[str]:
         (["train", "--cfg", "job"], {"torch", "megatron", "pydantic", "numpy"}),
         (["doctor"], {"torch", "megatron", "numpy"}),
         (["plan"], {"torch", "megatron", "numpy"}),
+        (["clusters"], {"torch", "megatron", "numpy", "hydra", "omegaconf"}),
         (["train", "--dry-run"], {"torch", "megatron", "numpy"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

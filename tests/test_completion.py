@@ -39,10 +39,12 @@ def test_the_program_answers(program: Path) -> None:
         "plan",
         "kernels",
         "train",
+        "launch",
         "checkpoint",
         "report",
         "doctor",
         "runs",
+        "clusters",
         "image",
         "bench",
     ]
@@ -82,11 +84,14 @@ def test_bash_completes(program: Path) -> None:
 def test_verbs_and_options_are_ours() -> None:
     assert own_choices("slipway t") == ["train"]
     assert own_choices("slipway train --d") == ["--dry-run"]
+    assert own_choices("slipway launch --") == ["--submit", "--chain", "--preflight", *HYDRA_OPTIONS]
     assert own_choices("slipway checkpoint ") == ["list", "verify", "show"]
     assert own_choices("slipway checkpoint verify --") == ["--step", "--json", *HYDRA_OPTIONS]
     assert own_choices("slipway checkpoint list run.d") is None
     assert own_choices("slipway doctor --c")[:1] == ["--collectives"]
     assert own_choices("slipway bench something") == []
+    assert own_choices("slipway clusters j") == ["jupiter_booster", "jureca_dc", "juwels_booster"]
+    assert own_choices("slipway clusters --") == ["--config-dir", "--json"]
     assert own_choices("slipway image s") == ["sif", "sbom", "sign"]
     assert own_choices("slipway image build --d") == ["--dry-run", "--dir"]
     assert own_choices("slipway train mod") is None

@@ -57,7 +57,7 @@ def _dispatch(words: list[str]) -> int:
         return _ask(words)
     if verb not in usage.VERBS:
         raise _unknown_verb(verb)
-    if verb in ("bench", "image", "runs"):  # they take no configuration
+    if verb in ("bench", "clusters", "image", "runs"):  # they take no configuration
         return _command(verb).main(rest)
     if "--help" in rest or "-h" in rest:
         print(usage.of_verb(verb))
@@ -80,6 +80,9 @@ def _dispatch(words: list[str]) -> int:
         from slipway.config import run_file
 
         return _command("doctor").run(run_file.read(options.run, overrides), options)
+
+    if verb == "launch":
+        return _command("launch").run_words(overrides, options)
 
     from slipway.config.hydra_app import run
 
@@ -137,6 +140,10 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
         add("--plan", type=Path)
         add("--run", type=Path)
         add("--dry-run", action="store_true")
+    if verb == "launch":
+        add("--submit", action="store_true")
+        add("--chain", type=int)
+        add("--preflight", action="store_true")
     return parser.parse_known_args(words)
 
 

@@ -4,12 +4,14 @@ import os
 from collections.abc import Sequence
 
 from slipway import usage
+from slipway.config.compose import conf_dir
 from slipway.errors import EXIT_DONE
 
 OPTIONS = {
     "plan": ("--json", "--ranks"),
     "kernels": ("--json",),
     "train": ("--plan", "--dry-run"),
+    "launch": ("--submit", "--chain", "--preflight"),
     "checkpoint": ("--step", "--json"),
     "doctor": ("--run", "--collectives", "--json", "--bad-nodes", "--timeout", "--root"),
 }
@@ -18,6 +20,7 @@ RUNS_ACTIONS = ("show", "logs", "cancel", "sync")
 RUNS_OPTIONS = ("--dir", "--json", "--dry-run", "--follow", "--lines", "--rank")
 IMAGE_ACTIONS = ("build", "sif", "test", "sbom", "sign", "verify", "inspect")
 IMAGE_OPTIONS = ("--dry-run", "--engine", "--context", "--dir", "--variant")
+CLUSTERS_OPTIONS = ("--config-dir", "--json")
 HYDRA_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--config-dir", "--help")
 
 
@@ -50,6 +53,9 @@ def own_choices(line: str) -> list[str] | None:
         return [choice for choice in choices if choice.startswith(word)]
     if before[0] == "runs":  # takes no configuration; what is shown has a name of its own
         choices = (*RUNS_ACTIONS, *RUNS_OPTIONS) if len(before) == 1 else RUNS_OPTIONS
+        return [choice for choice in choices if choice.startswith(word)]
+    if before[0] == "clusters":
+        choices = (*usage.groups_of(conf_dir())["cluster"], *CLUSTERS_OPTIONS)
         return [choice for choice in choices if choice.startswith(word)]
     actions = ACTIONS.get(before[0], ())
     if actions and len(before) == 1 and not word.startswith("-"):

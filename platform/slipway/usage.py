@@ -7,10 +7,12 @@ VERBS = {
     "plan": "show what follows from a configuration: ranks, memory, FLOP, time; needs no GPU",
     "kernels": "which backend computes what on this machine: Transformer Engine, apex, torch; and why",
     "train": "train, validate, write checkpoints and metrics; run again, it continues",
+    "launch": "what Slurm or Kubernetes is given for a run, or a sweep; with --submit, given to it",
     "checkpoint": "list, verify or show the checkpoints of a run",
     "report": "the loss curve and the figures of a run",
     "doctor": "is this machine, or every node of this job, fit to train; what to do where it is not",
     "runs": "what became of each run: progress, segments, why they ended, device-hours",
+    "clusters": "the machines that cluster=NAME can name: queues, limits, rules, what is unverified",
     "image": "build, test, sign and verify the container image, for Docker, podman and Apptainer",
     "bench": "measure this machine against references",
 }
@@ -57,6 +59,11 @@ _OPTIONS = {
   --plan FILE       train what a plan.json says; no configuration is composed
   --run FILE        train what a run.json says, as `slipway launch` writes it, changed by KEY=JSON words
 """,
+    "launch": """\
+  --submit          call sbatch or kubectl, once; without it: print what it would be given (a dry run)
+  --chain N         segments at most: jobs that continue the run (launch.chain=N)
+  --preflight       `slipway doctor` on all nodes before the training (launch.preflight=true)
+""",
     "checkpoint": """\
   list              steps, sizes, layouts; what is damaged as far as sizes and the index tell
   verify            compare every file with its checksum; exit code 1 where one is damaged
@@ -99,6 +106,12 @@ _EXAMPLES = {
   slipway train model=demo resources.devices_per_node=4 parallelism.tensor_model_parallel_size=2 \\
       parallelism.pipeline_model_parallel_size=2 training.steps=20 run.dir=runs/first
   slipway train -m optimizer.lr=1e-3,3e-3 training.steps=50""",
+    "launch": """\
+  slipway launch cluster=juwels_booster launch.account=PROJECT resources.nodes=8 model=llama3_8b \\
+      parallelism=tp4_pp2 training.precision=bf16                        print the script
+  slipway launch cluster=juwels_booster launch.account=PROJECT ... --submit --chain 20 --preflight
+  slipway launch cluster=gke resources.nodes=4 launch.image=REGISTRY/slipway@sha256:... launch.kind=jobset
+  slipway launch -m optimizer.lr=1e-4,3e-4 cluster=lumi_g launch.account=PROJECT     one array for the sweep""",
     "checkpoint": """\
   slipway checkpoint list run.dir=runs/demo
   slipway checkpoint verify run.dir=runs/demo --step 80

@@ -3,7 +3,7 @@
 import pytest
 
 from slipway.errors import UserError
-from slipway.train.environment import Place, started_rank
+from slipway.train.environment import Node, Place, launched, started_rank
 
 TORCHRUN = {
     "RANK": "5",
@@ -77,3 +77,29 @@ def test_machines_with_different_numbers_of_ranks_are_the_same_in_every_rank() -
         assert place is not None and place.machines(devices_per_node=4) == (2, 4)
     place = started_rank(SRUN | {"SLURM_STEP_TASKS_PER_NODE": "3(x2),2"})
     assert place is not None and place.machines(devices_per_node=4) == (8, 1)
+
+
+POD = {"SLIPWAY_NODE_RANK": "1", "SLIPWAY_NNODES": "4", "MASTER_ADDR": "demo-0.demo", "MASTER_PORT": "2950"}
+TRAINJOB = {"PET_NODE_RANK": "0", "PET_NNODES": "4", "PET_MASTER_ADDR": "demo-node-0-0.demo"}
+
+
+def test_nodes_that_start_their_own_ranks() -> None:
+    assert launched({}) is None
+    assert launched(POD) == Node(1, 4, "demo-0.demo", 2950)
+    assert launched(TRAINJOB) == Node(0, 4, "demo-node-0-0.demo", 29500)
+    assert launched(POD | TORCHRUN) == started_rank(TORCHRUN)
+    assert launched({"SLIPWAY_NODE_RANK": "0", "SLIPWAY_NNODES": "1"}) == Node(0, 1, "", 29500)
+    assert Node(1, 4, "demo-0.demo", 2950).machines(devices_per_node=8) == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"SLIPWAY_NODE_RANK": "4"}, "SLIPWAY_NODE_RANK: 4 is not below SLIPWAY_NNODES 4"),
+        ({"SLIPWAY_NODE_RANK": ""}, "SLIPWAY_NODE_RANK: '' is not a whole number"),
+        ({"MASTER_ADDR": ""}, "MASTER_ADDR: not set, but SLIPWAY_NNODES=4"),
+    ],
+)
+def test_what_a_node_is_told_wrong(changed: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        launched(POD | changed)

@@ -153,7 +153,8 @@ def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -
     plan = make_plan(config)
     Path(config.run.dir).mkdir(parents=True, exist_ok=True)
     listener = listening_socket()
-    device = connect(plan, Place(0, 0, 1, "127.0.0.1", listener.getsockname()[1], listener.detach()))
+    port = listener.getsockname()[1]
+    device = connect(plan, Place(0, 0, 1, "127.0.0.1", port, own_store=True, store_fd=listener.detach()))
     session = build_session(plan, device)
     batch = {name: value.to(device) for name, value in random_batch(config).items()}
     batches = [batch] * plan.num_microbatches

@@ -84,7 +84,9 @@ class Container(Section):
 class Queue(Section):
     """One queue of a Slurm site: a partition, with a QoS where the site asks for one."""
 
-    partition: Word
+    partition: Word | None = Field(
+        description="--partition; null: the site's default one, and launch.partition may name any."
+    )
     qos: Word | None = Field(default=None, description="null: none is given.")
     min_nodes: PositiveInt = Field(default=1, description="Nodes of a job.")
     max_nodes: PositiveInt | None = Field(
@@ -96,7 +98,9 @@ class Queue(Section):
 class Slurm(Section):
     """What a Slurm site asks of a job."""
 
-    queues: dict[Word, Queue] = Field(min_length=1, description="By name; the first one that fits is taken.")
+    queues: dict[Word, Queue] = Field(
+        min_length=1, description="By name, the usual one first: the first one that fits is taken."
+    )
     account_required: bool = False
     account_suffix: str = Field(
         default="", pattern=r"^[A-Za-z0-9_-]*$", description="What accounts end in for these nodes."
@@ -173,8 +177,10 @@ class Kubernetes(Section):
     wandb_secret: Word | None = Field(
         default=None, description="Secret whose key WANDB_API_KEY holds wandb's key."
     )
-    runtime_ref: Word = Field(
-        default="torch-distributed", description="ClusterTrainingRuntime of a TrainJob."
+    runtime_ref: Word | None = Field(
+        default=None,
+        description="ClusterTrainingRuntime of a TrainJob, as torch-distributed; null: one of the run's own, with the "
+        "rules for exit codes.",
     )
     priority_class: Word | None = None
     service_account: Word | None = None
@@ -206,5 +212,7 @@ class Cluster(Section):
     slurm: Slurm | None = None
     kubernetes: Kubernetes | None = None
     unverified: list[str] = Field(
-        default=[], description="Fields of this profile that nobody has checked on the site."
+        default=[],
+        description="Dotted paths of fields and sections (slurm.queues.booster.max_hours, container) that nobody has "
+        "checked on the site.",
     )

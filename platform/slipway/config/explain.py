@@ -24,8 +24,9 @@ def CompositionErrors() -> tuple[type[Exception], ...]:  # noqa: N802  (reads as
     """The exceptions with which Hydra and OmegaConf answer a user's mistake while composing."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    return (HydraException, OmegaConfBaseException, ValueError)
+    return (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

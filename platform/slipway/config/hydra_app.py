@@ -25,7 +25,7 @@ def run(words: Sequence[str], task: Task) -> int:
         words: The command line without the verb and its own options.
         task: Called once, or once per job of a sweep. Returns an exit code.
     """
-    arguments = _parse(words)
+    arguments = parse(words)
     if arguments.multirun:
         from slipway.config.sweep import Sweep
 
@@ -56,7 +56,8 @@ def run(words: Sequence[str], task: Task) -> int:
     raise outcome[0]
 
 
-def _parse(words: Sequence[str]):  # noqa: ANN202
+def parse(words: Sequence[str]):  # noqa: ANN201
+    """Hydra's own options and the overrides. Raises UserError."""
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()

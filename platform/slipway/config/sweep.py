@@ -20,7 +20,7 @@ class Sweep:
 
     def __init__(self, task: "Callable[[RunConfig], int]", overrides: Sequence[str]) -> None:
         self._task = task
-        self._fixed = _fixed(overrides)
+        self.fixed = _fixed(overrides)
         self._folders: dict[str, int] = {}
         self._failed: list[tuple[int, int]] = []
         self._jobs = 0
@@ -32,10 +32,10 @@ class Sweep:
         hydra = HydraConfig.get()
         number, overrides = hydra.job.num, list(hydra.overrides.task)
         self._jobs += 1
-        swept = [word for word in overrides if word.partition("=")[0] not in self._fixed]
+        swept = [word for word in overrides if word.partition("=")[0] not in self.fixed]
         print(f"job {number}: {' '.join(swept)}", file=sys.stderr)
         try:
-            code = self._task(self._configure(composed, swept, number))
+            code = self._task(self.configure(composed, swept, number))
         except UserError as error:
             print(f"slipway: job {number}: {' '.join(str(error).split())}", file=sys.stderr)
             code = EXIT_USER_ERROR
@@ -53,11 +53,12 @@ class Sweep:
         print(f"slipway: {len(self._failed)} of {self._jobs} jobs failed: {numbers}", file=sys.stderr)
         return self._failed[0][1]
 
-    def _configure(self, composed: "DictConfig", swept: Sequence[str], number: int) -> "RunConfig":
+    def configure(self, composed: "DictConfig", swept: Sequence[str], number: int) -> "RunConfig":
+        """The configuration of a job, with a name and a directory of its own. Raises UserError."""
         from omegaconf import OmegaConf
 
         folder = str(OmegaConf.to_container(composed.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
-        if swept and "run.dir" in self._fixed and "${" not in folder:
+        if swept and "run.dir" in self.fixed and "${" not in folder:
             raise UserError(
                 f"run.dir: every job of the sweep would write into {folder}; "
                 "leave it out, sweep it too, or put ${run.name} into it"

@@ -1,32 +1,190 @@
-"""Where on a cluster a run goes: a stand-in until the real one is merged."""
+"""Where on a cluster a run goes: queue, account, wall time; refused where the cluster's profile says so. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from slipway.config.cluster import Cluster, Queue, Slurm
+from slipway.config.explain import nearest
 from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.plan.rules import check_resources
+
+Scheduler = Literal["slurm", "kubernetes", "local"]
+
+# Settings of section `launch` that mean nothing to a scheduler: given nevertheless, they are refused.
+_MEANINGLESS: Mapping[Scheduler, tuple[str, ...]] = {
+    "slurm": ("kind", "queue"),
+    "kubernetes": ("account", "partition", "qos", "exclude", "workdir"),
+    "local": ("account", "partition", "qos", "exclude", "kind", "queue"),
+}
+_TITLE = {"slurm": "Slurm", "kubernetes": "Kubernetes", "local": "this machine"}
 
 
 @dataclass(frozen=True)
 class Placement:
+    """What the scheduler is asked for besides nodes and devices."""
+
     queue_name: str | None
+    """In the profile; None: not one of its queues, or no Slurm."""
     partition: str | None
     qos: str | None
     account: str | None
     minutes: int | None
+    """Wall time of a segment; None: the scheduler's default."""
     image: str
-    scheduler: Literal["slurm", "kubernetes", "local"]
+    scheduler: Scheduler
 
 
 def place(config: RunConfig) -> Placement:
+    """The placement of a run on its cluster.
+
+    Raises UserError, with the arithmetic and what would fit, where the run breaks a limit of the profile or
+    `launch` says what the cluster's scheduler does not know.
+    """
     cluster, launch = config.cluster, config.launch
-    scheduler = "slurm" if cluster.slurm else "kubernetes" if cluster.kubernetes else "local"
-    name, queue = next(iter(cluster.slurm.queues.items())) if cluster.slurm else (None, None)
-    return Placement(
-        queue_name=name,
-        partition=queue.partition if queue else None,
-        qos=launch.qos or (queue.qos if queue else None),
-        account=launch.account,
-        minutes=launch.time_limit or (int(queue.max_hours * 60) if queue and queue.max_hours else None),
-        image=launch.image or cluster.container.image,
-        scheduler=scheduler,
-    )
+    scheduler = scheduler_of(cluster)
+    for name in _MEANINGLESS[scheduler]:
+        value = getattr(launch, name)
+        if value not in (None, []):
+            raise UserError(
+                f"launch.{name}: {value} has no effect on {_TITLE[scheduler]} (cluster {cluster.name}); leave it out"
+            )
+    check_resources(config)
+    image = launch.image or cluster.container.image
+    if cluster.slurm is None:
+        return Placement(None, None, None, None, launch.time_limit, image, scheduler)
+    name, queue = _choose(config, cluster.slurm)
+    qos = launch.qos or queue.qos
+    if cluster.slurm.qos_required and qos is None:
+        raise UserError(f"launch.qos: cluster {cluster.name} requires one; give launch.qos=NAME{_own('qos')}")
+    minutes = launch.time_limit or _minutes(queue)
+    if minutes is not None and minutes * 60 <= cluster.slurm.signal_seconds:
+        raise UserError(
+            f"launch.time_limit: {minutes} min = {minutes * 60} s leave nothing to train: the ranks are told to save "
+            f"{cluster.slurm.signal_seconds} s before the end (cluster.slurm.signal_seconds)"
+        )
+    return Placement(name, queue.partition, qos, _account(config, cluster.slurm), minutes, image, scheduler)
+
+
+def scheduler_of(cluster: Cluster) -> Scheduler:
+    """Which scheduler a cluster has, by the section its profile has."""
+    if cluster.slurm is not None and cluster.kubernetes is not None:
+        raise UserError(
+            f"cluster: {cluster.name} has both sections, slurm and kubernetes; set one of them to null"
+        )
+    return "slurm" if cluster.slurm else "kubernetes" if cluster.kubernetes else "local"
+
+
+def _account(config: RunConfig, slurm: Slurm) -> str | None:
+    account = config.launch.account
+    if account is None:
+        if slurm.account_required:
+            raise UserError(
+                f"launch.account: cluster {config.cluster.name} charges a project; give launch.account=PROJECT"
+                f"{_own('account')}"
+            )
+        return None
+    return account if account.endswith(slurm.account_suffix) else account + slurm.account_suffix
+
+
+def _own(field: str) -> str:
+    return f" (yours: sacctmgr show associations user=$USER format={field})"
+
+
+def _choose(config: RunConfig, slurm: Slurm) -> tuple[str | None, Queue]:
+    """The first queue that is asked for and takes the job."""
+    asked = _asked(config, slurm)
+    for name, queue in asked.items():
+        if not _objection(config, queue):
+            return name or None, queue
+    raise UserError(_refusal(config, slurm, asked))
+
+
+def _asked(config: RunConfig, slurm: Slurm) -> dict[str, Queue]:
+    """The queues that launch.partition and launch.qos leave, by name; the name "" is of one the profile lacks."""
+    launch, queues = config.launch, slurm.queues
+    if launch.partition is not None:
+        named = launch.partition
+        if named in queues:
+            queues = {named: queues[named]}
+        else:
+            queues = {name: queue for name, queue in queues.items() if queue.partition == named}
+        if not queues and any(queue.partition is None for queue in slurm.queues.values()):
+            return {"": Queue(partition=named)}  # a profile that does not know the site's partitions
+        if not queues:
+            names = {*slurm.queues, *(queue.partition for queue in slurm.queues.values() if queue.partition)}
+            raise UserError(
+                f"launch.partition: {named} is no queue of cluster {config.cluster.name}{nearest(named, names)}; "
+                f"another: +cluster.slurm.queues.{named}={{partition:{named}}}, with its limits max_nodes and max_hours"
+            )
+    if launch.qos is None:
+        return queues
+    # A QoS that the profile knows has the limits of its own queue; another one is the user's to know.
+    partitions = {queue.partition for queue in queues.values()}
+    every = slurm.queues.items()
+    return {name: q for name, q in every if q.qos == launch.qos and q.partition in partitions} or queues
+
+
+def _minutes(queue: Queue) -> int | None:
+    return None if queue.max_hours is None else int(queue.max_hours * 60)
+
+
+def _most_nodes(queue: Queue, cluster: Cluster) -> int | None:
+    return queue.max_nodes or cluster.nodes
+
+
+def _objection(config: RunConfig, queue: Queue) -> Literal["nodes", "time"] | None:
+    """Which limit of a queue a run breaks."""
+    nodes, most = config.resources.nodes, _most_nodes(queue, config.cluster)
+    if nodes < queue.min_nodes or (most is not None and nodes > most):
+        return "nodes"
+    limit = _minutes(queue)
+    return "time" if limit is not None and (config.launch.time_limit or 0) > limit else None
+
+
+def _refusal(config: RunConfig, slurm: Slurm, asked: Mapping[str, Queue]) -> str:
+    """Why no queue that was asked for takes the job, and which other one would."""
+    cluster, nodes, minutes = config.cluster.name, config.resources.nodes, config.launch.time_limit
+    broken = {name: _objection(config, queue) for name, queue in asked.items()}
+    # The queue that is nearest to taking it: one with room for the nodes, else the largest.
+    name = next((name for name, what in broken.items() if what == "time"), None)
+    if name is not None and minutes is not None:
+        name = max((n for n, what in broken.items() if what == "time"), key=lambda n: asked[n].max_hours or 0)
+        hours = asked[name].max_hours or 0
+        text = (
+            f"launch.time_limit: {minutes} min = {minutes / 60:g} h are more than the {hours:g} h of queue {name} of "
+            f"{cluster}"
+        )
+        return text + (
+            _fitting(config, slurm) or f"; allowed: up to {hours:g} h, longer runs are chains of jobs"
+        )
+    name = max(asked, key=lambda n: _most_nodes(asked[n], config.cluster) or 0)
+    queue = asked[name]
+    most = _most_nodes(queue, config.cluster)
+    if nodes < queue.min_nodes:
+        text = f"{nodes} nodes are fewer than the {queue.min_nodes} that queue {name} of {cluster} asks for"
+    else:
+        text = f"{nodes} nodes are more than the {most} of queue {name} of {cluster}"
+    fitting = _fitting(config, slurm) or f"; allowed: {_all_sizes(config, slurm)}"
+    return f"resources.nodes: {text}{fitting}"
+
+
+def _fitting(config: RunConfig, slurm: Slurm) -> str:
+    """`; queue largebooster takes ...` for the first queue that takes the job, else nothing."""
+    for name, queue in slurm.queues.items():
+        if not _objection(config, queue):
+            other = config.launch.qos not in (None, queue.qos)
+            qos = f" launch.qos={queue.qos or 'null'}" if other else ""
+            return f"; queue {name} takes {_takes(config, queue)}: launch.partition={name}{qos}"
+    return ""
+
+
+def _takes(config: RunConfig, queue: Queue) -> str:
+    most = _most_nodes(queue, config.cluster)
+    nodes = f"{queue.min_nodes} to {most} nodes" if most else f"{queue.min_nodes} nodes or more"
+    return nodes + (f" for up to {queue.max_hours:g} h" if queue.max_hours else "")
+
+
+def _all_sizes(config: RunConfig, slurm: Slurm) -> str:
+    return "; ".join(f"{name}: {_takes(config, queue)}" for name, queue in slurm.queues.items())

@@ -1,4 +1,4 @@
-"""Plans to one sbatch script: one plan is a job, several are an array. Pure; the words are in deploy/slurm/job.sh.j2."""
+"""Plans to one sbatch script: one plan is a job, several are an array. Pure; its words are in deploy/slurm."""
 
 import shlex
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         options=[_option(name, value) for name, value in _options(plans, placement, workdir)]
         + [checks.one_line(option) for option in _slurm(first).sbatch_options],
         workdir=str(workdir),
-        jobs=[_job(first, plan.config) for plan in plans],
+        jobs=[job_of(first, plan.config) for plan in plans],
         run_json=run_file.to_text(first).rstrip("\n"),
         chain=first.launch.chain,
         requeue=_slurm(first).requeue,
@@ -84,6 +84,12 @@ def container(config: RunConfig, image: str, workdir: Path, configs: Sequence[Ru
     ]
 
 
+def job_name(plans: Sequence[Plan]) -> str:
+    """The job's, as squeue shows it: the run's, or what the names of a sweep begin with."""
+    name = plans[0].config.run.name
+    return name if len(plans) == 1 else name.partition(",")[0]
+
+
 def cores_per_task(config: RunConfig) -> int | None:
     """Cores of each rank; None: the site's default."""
     node, devices = config.cluster.node, config.cluster.devices_per_node
@@ -98,9 +104,9 @@ def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list
     """#SBATCH options in the order in which people look for them; a value of None: a flag."""
     config = plans[0].config
     slurm, resources = _slurm(config), config.resources
-    first_log = workdir / config.run.dir / "logs" / (LOG if len(plans) == 1 else "slurm-%A_%a.out")
+    first_log = workdir / config.run.dir / "logs" / (LOG if len(plans) == 1 else "array-%A_%a.out")
     given: list[tuple[str, str | int | None]] = [
-        ("job-name", config.run.name if len(plans) == 1 else config.run.name.partition(",")[0]),
+        ("job-name", job_name(plans)),
         ("account", placement.account),
         ("partition", placement.partition),
         ("qos", placement.qos),
@@ -113,14 +119,13 @@ def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list
         ("constraint", slurm.constraint),
         ("exclude", ",".join(config.launch.exclude) or None),
         ("time", _time(placement.minutes)),
-        ("signal", f"USR1@{_signal_seconds(config, placement.minutes)}"),
+        ("signal", f"USR1@{slurm.signal_seconds}"),
         ("open-mode", "append"),
         ("output", str(first_log).replace("%", "%%").replace("%%j", "%j").replace("%%A_%%a", "%A_%a")),
     ]
     flags = [*(["exclusive"] if slurm.exclusive else []), "requeue" if slurm.requeue else "no-requeue"]
-    return [(name, str(value)) for name, value in given if value is not None] + [
-        (flag, None) for flag in flags
-    ]
+    options: list[tuple[str, str | None]] = [(name, str(value)) for name, value in given if value is not None]
+    return options + [(flag, None) for flag in flags]
 
 
 def _devices(config: RunConfig) -> tuple[str, str | int | None]:
@@ -142,7 +147,8 @@ def _srun(config: RunConfig) -> list[str]:
     return [*words, *_slurm(config).srun_options]
 
 
-def _job(first: RunConfig, config: RunConfig) -> dict[str, Any]:
+def job_of(first: RunConfig, config: RunConfig) -> dict[str, Any]:
+    """What tells a run from the first one of its sweep: run_dir and KEY=JSON changes."""
     return {"run_dir": str(config.run.dir), "changes": run_file.changes(first, config)}
 
 
@@ -161,12 +167,6 @@ def _time(minutes: int | None) -> str | None:
         return None
     hours, rest = divmod(minutes, 60)
     return f"{hours:02d}:{rest:02d}:00"
-
-
-def _signal_seconds(config: RunConfig, minutes: int | None) -> int:
-    """No earlier than half-way: a short job would be told to stop at its start."""
-    asked = _slurm(config).signal_seconds
-    return asked if minutes is None else min(asked, minutes * 30)
 
 
 def _title(plans: Sequence[Plan]) -> str:

@@ -15,7 +15,7 @@ from slipway.plan.plan import replan
 from slipway.runs.segment import check_free, run_segment
 from slipway.train import checkpoint_store, mirrors
 from slipway.train.checkpoint_store import Newest
-from slipway.train.environment import Place, started_rank
+from slipway.train.environment import Node, Place, launched
 from slipway.train.ranks import run_local
 from slipway.train.runtime import load_torch
 from slipway.train.stopping import check_slice, end_time, listen, measured_pace, started_at
@@ -23,7 +23,7 @@ from slipway.train.stopping import check_slice, end_time, listen, measured_pace,
 
 def run(config: RunConfig, options: Any = None) -> int:
     """Train the run that `config` describes. Returns the exit code."""
-    place = started_rank(os.environ)
+    place = launched(os.environ)
     if place is not None and config.resources.elastic:
         config = elastic.on_machines(config, *place.machines(config.resources.devices_per_node))
     return run_plan(make_plan(config))
@@ -31,7 +31,7 @@ def run(config: RunConfig, options: Any = None) -> int:
 
 def run_file(path: Path) -> int:
     """Train the plan in a plan.json, as rendered jobs do: ranks read it and compose nothing."""
-    plan, place = Plan.read(path), started_rank(os.environ)
+    plan, place = Plan.read(path), launched(os.environ)
     resources = plan.config.resources
     if place is not None and resources.elastic:
         machines = place.machines(resources.devices_per_node)
@@ -43,12 +43,12 @@ def run_file(path: Path) -> int:
 def run_plan(plan: Plan) -> int:
     """Train a plan here. Raises UserError before anything is written."""
     config = plan.config
-    place = started_rank(os.environ)
+    place = launched(os.environ)
     _check_place(plan, place)
     _check_run_dir(config.run.dir)
-    leads = place is None or place.rank == 0
+    leads = place is None or place.leads
     earlier = check_free(config.run.dir) if leads else 0
-    continued = _find_checkpoint(config, place)
+    continued = _find_checkpoint(config, leads)
     step = checkpoint_store.step_of(continued.path) if continued.path else 0
     if step >= config.last_step:
         print(f"{config.run.dir} is at step {step} of {config.training.steps}: nothing left to do")
@@ -58,7 +58,7 @@ def run_plan(plan: Plan) -> int:
     if leads:
         mirrors.check(config)
     chosen = load_torch(config, ranks_here=config.resources.devices_per_node)
-    part(config.model.family, "data").make_ready(config, prepare=place is None)
+    part(config.model.family, "data").make_ready(config, prepare=_alone(place))
     data = _find_position(config, continued, decides=leads)
     if leads:
         _say_layout(plan, continued)
@@ -72,11 +72,11 @@ def run_plan(plan: Plan) -> int:
 
         from slipway.train.loop import train
 
-        if place is not None:
+        if isinstance(place, Place):
             listen()
             return train(here, place, end, continued, data)
         logs = config.run.dir / "logs"
-        return run_local(plan.world_size, logs, lambda place: train(here, place, end, continued, data))
+        return run_local(plan.world_size, logs, lambda rank: train(here, rank, end, continued, data), place)
 
     if not leads:
         return train_here()
@@ -84,15 +84,19 @@ def run_plan(plan: Plan) -> int:
     return run_segment(plan, earlier, step + 1, started_at(), train_here, kernels)
 
 
-def _find_checkpoint(config: RunConfig, place: Place | None) -> Newest:
+def _alone(place: Place | Node | None) -> bool:
+    """Whether all ranks are this process's children."""
+    return place is None or (isinstance(place, Node) and place.nodes == 1)
+
+
+def _find_checkpoint(config: RunConfig, leads: bool) -> Newest:
     """The newest good checkpoint, and what is skipped for it. Raises UserError where it does not fit, or none is good.
 
-    Under a launcher rank 0 hashes the files and decides; the others look at names and sizes, to report what a
+    Under a launcher rank 0 (node 0) hashes the files and decides; the others look at names and sizes, to report what a
     user has to mend, and hash only what would tell them that the run is done.
     """
-    decides = place is None or place.rank == 0
-    found = checkpoint_store.newest_good(config.run.dir, content=decides)
-    if not decides and found.path and checkpoint_store.step_of(found.path) >= config.last_step:
+    found = checkpoint_store.newest_good(config.run.dir, content=leads)
+    if not leads and found.path and checkpoint_store.step_of(found.path) >= config.last_step:
         found = checkpoint_store.newest_good(config.run.dir)
     skipped = "; ".join(f"{path.name}: {reason}" for path, reason in found.skipped)
     if found.path is None and skipped:
@@ -102,7 +106,7 @@ def _find_checkpoint(config: RunConfig, place: Place | None) -> Newest:
         )
     if found.path:
         checkpoint_store.check_fits(checkpoint_store.read_info(found.path), config, found.path)
-    if decides:
+    if leads:
         for path, reason in found.skipped:
             print(f"skipping checkpoint {path}: {reason}", flush=True)
     return found
@@ -128,18 +132,23 @@ def _say_layout(plan: Plan, continued: Newest) -> None:
             print(change, flush=True)
 
 
-def _check_place(plan: Plan, place: Place | None) -> None:
+def _check_place(plan: Plan, place: Place | Node | None) -> None:
     resources = plan.config.resources
-    if place is not None and place.world_size != plan.world_size:
+    if isinstance(place, Place) and place.world_size != plan.world_size:
         raise UserError(
             f"resources: nodes {resources.nodes} x devices_per_node {resources.devices_per_node} = "
             f"{plan.world_size}, but the launcher started {place.world_size} ranks; make them the same, or set "
             "resources.elastic=true to fit the layout to the ranks"
         )
+    if isinstance(place, Node) and place.nodes != resources.nodes:
+        raise UserError(
+            f"resources.nodes: {resources.nodes}, but the launcher started {place.nodes} nodes; make them the same, "
+            "or set resources.elastic=true to fit the layout to the nodes"
+        )
     if place is None and resources.nodes > 1:
         raise UserError(
-            f"resources.nodes: {resources.nodes} nodes need a launcher on every node (srun, torchrun or a pod per "
-            "rank); this process was started by none; allowed here: 1"
+            f"resources.nodes: {resources.nodes} nodes need a launcher on every node (srun, torchrun or a pod); "
+            "this process was started by none; allowed here: 1"
         )
 
 

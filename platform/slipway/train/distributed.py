@@ -37,7 +37,7 @@ def connect(plan: Plan, place: Place) -> torch.device:
 
 
 def _join(place: Place, backend: str) -> None:
-    if place.local_port_fd is None:  # torchrun has a store of its own at this address: let torch find out
+    if not place.own_store:  # torchrun has a store of its own at this address: let torch find out
         os.environ.update(MASTER_ADDR=place.master_addr, MASTER_PORT=str(place.master_port))
         torch.distributed.init_process_group(
             backend, init_method="env://", rank=place.rank, world_size=place.world_size, timeout=TIMEOUT
@@ -50,7 +50,7 @@ def _join(place: Place, backend: str) -> None:
         is_master=place.rank == 0,
         timeout=TIMEOUT,
         wait_for_workers=False,
-        master_listen_fd=place.local_port_fd if place.rank == 0 else None,
+        master_listen_fd=place.store_fd if place.rank == 0 else None,
     )
     torch.distributed.init_process_group(
         backend, store=store, rank=place.rank, world_size=place.world_size, timeout=TIMEOUT

@@ -1,4 +1,4 @@
-"""A rank's place in the world, from the environment that srun, torchrun or a pod gives it. Imports no torch."""
+"""A process's place in the world, from the environment that srun, torchrun or a pod gives it. Imports no torch."""
 
 import math
 import re
@@ -20,8 +20,14 @@ class Place:
     world_size: int
     master_addr: str
     master_port: int
-    local_port_fd: int | None = None  # a run on this machine alone: the store's socket, bound by the parent
     local_world_size: int | None = None  # ranks on every node alike; None: the launcher does not say
+    own_store: bool = False  # the parent of this rank has found the place of the store; else the launcher has
+    store_fd: int | None = None  # on the machine of rank 0: the store's socket, bound by the parent
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process decides and writes for all."""
+        return self.rank == 0
 
     def machines(self, devices_per_node: int) -> tuple[int, int]:
         """(nodes, devices per node) that the launcher started, the same answer in every rank.
@@ -30,6 +36,56 @@ class Place:
         """
         local = self.local_world_size or math.gcd(self.world_size, devices_per_node)
         return self.world_size // local, local
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node whose only process is this one, as a pod is: it starts the node's ranks itself."""
+
+    node_rank: int
+    nodes: int
+    master_addr: str
+    master_port: int
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process decides and writes for all."""
+        return self.node_rank == 0
+
+    def machines(self, devices_per_node: int) -> tuple[int, int]:
+        """(nodes, devices per node); devices_per_node: what the configuration says."""
+        return self.nodes, devices_per_node
+
+
+# Where a node finds its place: Slipway's own names, and those that Kubeflow's trainer sets in a TrainJob's pods.
+_NODE_VARIABLES = (
+    ("SLIPWAY_NODE_RANK", "SLIPWAY_NNODES", "MASTER_ADDR", "MASTER_PORT"),
+    ("PET_NODE_RANK", "PET_NNODES", "PET_MASTER_ADDR", "PET_MASTER_PORT"),
+)
+
+
+def launched(environment: Mapping[str, str]) -> Place | Node | None:
+    """What a launcher says that this process is: a rank, or a node that starts its ranks; None: no launcher."""
+    return started_rank(environment) or started_node(environment)
+
+
+def started_node(environment: Mapping[str, str]) -> Node | None:
+    """This process's place where something started it once per node, else None. Raises UserError."""
+    for rank, nodes, host, port in _NODE_VARIABLES:
+        if nodes not in environment:
+            continue
+        count, number = _integer(environment, nodes), _integer(environment, rank)
+        if not 0 <= number < count:
+            raise UserError(
+                f"environment variable {rank}: {number} is not below {nodes} {count}; allowed: from 0"
+            )
+        if count > 1 and not environment.get(host):
+            raise UserError(
+                f"{host}: not set, but {nodes}={count} says that this process is one of several nodes; set {host} to "
+                "the address of node 0"
+            )
+        return Node(number, count, environment.get(host, ""), _integer(environment, port, str(DEFAULT_PORT)))
+    return None
 
 
 def started_rank(environment: Mapping[str, str]) -> Place | None:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Never, NoReturn
 
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError
-from slipway.train.environment import Place, listening_socket
+from slipway.train import rendezvous
+from slipway.train.environment import Node, Place
 from slipway.train.stopping import SIGNALS, listen
 
 GRACE_SECONDS = 3.0  # for the other ranks to say what they saw
@@ -35,23 +36,23 @@ class _Child:
     errors: int  # read end of the pipe on which the child reports how it failed
 
 
-def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int]) -> int:
-    """Fork `world_size` ranks, run body(place) in each, and wait. Returns EXIT_DONE or EXIT_CONTINUE, as they did.
+def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int], node: Node | None = None) -> int:
+    """Fork this machine's ranks, run body(place) in each, and wait. Returns EXIT_DONE or EXIT_CONTINUE, as they did.
 
-    The first rank that fails ends all others; raises its UserError, or a Fault that says what happened. SIGUSR1,
-    SIGTERM and the first SIGINT are handed to the ranks, which note them and stop at a step boundary; a second
-    SIGINT ends everything at once. Rank 0 keeps the terminal; the others write into log_dir.
+    node: None where all ranks of the world are here; else its equal share of them is, and the first thing is to
+    find node 0. The first rank that fails ends all others here; raises its UserError, or a Fault that says what
+    happened. SIGUSR1, SIGTERM and the first SIGINT are handed to the ranks, which note them and stop at a step
+    boundary; a second SIGINT ends everything at once. The first rank here keeps the terminal; the others write into
+    log_dir.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
-    listener = listening_socket()
-    port = listener.getsockname()[1]
+    meeting = rendezvous.meet(node)
     gc.collect()
     gc.freeze()  # what the ranks share stays shared
     children: list[_Child] = []
     sys.stdout.flush()
     sys.stderr.flush()
-    for rank in range(world_size):
-        place = Place(rank, rank, world_size, "127.0.0.1", port, listener.fileno())
+    for place in _places(world_size, node, meeting):
         read_end, write_end = os.pipe()
         parent = os.getpid()
         pid = os.fork()
@@ -59,8 +60,9 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int]) -> i
             os.close(read_end)
             _child(place, parent, log_dir, write_end, body)
         os.close(write_end)
-        children.append(_Child(rank, pid, read_end))
-    listener.close()
+        children.append(_Child(place.rank, pid, read_end))
+    if meeting.listener:
+        meeting.listener.close()
     before = _hand_on([child.pid for child in children])
     try:
         return _wait(children)
@@ -74,13 +76,24 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int]) -> i
             signal.signal(number, handler)
 
 
+def _places(world_size: int, node: Node | None, meeting: rendezvous.Meeting) -> list[Place]:
+    """Of the ranks to start here."""
+    nodes, number = (node.nodes, node.node_rank) if node else (1, 0)
+    here = world_size // nodes
+    listener = meeting.listener.fileno() if meeting.listener else None
+    return [
+        Place(number * here + i, i, world_size, meeting.host, meeting.port, here, True, listener)
+        for i in range(here)
+    ]
+
+
 def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable[[Place], int]) -> NoReturn:
     global _parent
     _parent, code = errors, 0
     try:
         _die_with(parent)
         listen()
-        if place.rank != 0:
+        if place.local_rank != 0:
             log = os.open(
                 log_dir / f"rank-{place.rank:05d}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
             )

@@ -1,0 +1,1 @@
+"""The cluster profiles: found, read, shown by `slipway clusters`. Imports no torch."""

@@ -1,0 +1,66 @@
+"""Which values of a profile nobody has checked on the site: its `unverified` paths."""
+
+from collections.abc import Iterable, Iterator
+
+from pydantic import BaseModel
+
+from slipway.config.cluster import Cluster
+
+# What a profile says about itself.
+_OWN = ("name", "description", "notes", "unverified")
+
+
+def values(cluster: Cluster) -> Iterator[tuple[str, object]]:
+    """Dotted path and value of every field, those of absent sections left out; lists are values."""
+    yield from _values(cluster, "")
+
+
+def _values(found: object, at: str) -> Iterator[tuple[str, object]]:
+    named = list(_named(found).items())
+    for name, value in named:
+        path = f"{at}.{name}" if at else name
+        if not at and name in _OWN:
+            continue
+        if isinstance(value, BaseModel) or (isinstance(value, dict) and value):
+            yield from _values(value, path)
+        else:
+            yield path, value
+
+
+def _named(found: object) -> dict[str, object]:
+    if isinstance(found, BaseModel):
+        return {name: getattr(found, name) for name in type(found).model_fields}
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def has(cluster: Cluster, path: str) -> bool:
+    """Whether a dotted path names a field, a section or a queue of the profile."""
+    found: object = cluster
+    for name in path.split("."):
+        inside = _named(found)
+        if name not in inside:
+            return False
+        found = inside[name]
+    return True
+
+
+def is_unverified(cluster: Cluster, path: str) -> bool:
+    """Whether a field is marked, or a section that it is in."""
+    return any(path == mark or path.startswith(f"{mark}.") for mark in cluster.unverified)
+
+
+def unverified(cluster: Cluster, within: Iterable[str] = ("",)) -> list[str]:
+    """Paths of the marked fields that have a value; `within`: only of these fields or sections."""
+    inside = tuple(within)
+    return [
+        path
+        for path, value in values(cluster)
+        if is_stated(value)
+        and is_unverified(cluster, path)
+        and any(path == part or not part or path.startswith(f"{part}.") for part in inside)
+    ]
+
+
+def is_stated(value: object) -> bool:
+    """Whether a profile says something: neither null nor empty."""
+    return value is not None and value not in ("", [], {})

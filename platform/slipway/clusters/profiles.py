@@ -1,0 +1,133 @@
+"""Cluster profiles: those in conf/cluster, and in the folder `cluster` of a user's own --config-dir before them.
+
+Hydra composes one in about 0.1 s. A list reads many, so the plain ones, whose `defaults:` name other profiles and
+nothing else, are merged here, to the same result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slipway.config.cluster import Cluster
+from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir
+from slipway.config.explain import CompositionErrors, explain, nearest
+from slipway.config.section import Section
+from slipway.errors import UserError
+
+GROUP = "cluster"
+_Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Holder(Section):
+    """Gives errors the path that they have in the whole configuration."""
+
+    cluster: Cluster
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The profiles that `cluster=NAME` can name."""
+
+    config_dir: Path | None = None
+    """A folder of groups that is searched before conf/."""
+
+    def __post_init__(self) -> None:
+        if self.config_dir is not None and not self.config_dir.is_dir():
+            raise UserError(
+                f"--config-dir: {self.config_dir} is not a folder; allowed: one with cluster/NAME.yaml"
+            )
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Where profiles are looked for, the first one first."""
+        return [folder for folder in (self.config_dir, conf_dir()) if folder is not None]
+
+    def files(self) -> dict[str, Path]:
+        """The file of each profile, by name, in alphabetical order, the user's own first."""
+        found: dict[str, Path] = {}
+        for folder in self.folders:
+            for file in sorted((folder / GROUP).glob("*.yaml")):
+                found.setdefault(file.stem, file)
+        return found
+
+    def load(self, name: str) -> Cluster:
+        """One profile. Raises UserError where there is none of this name, or it is not valid."""
+        from pydantic import ValidationError
+
+        files = self.files()
+        if name not in files:
+            raise UserError(f"clusters {name}: no such cluster{nearest(name, files)}")
+        plain = self._merged(f"{GROUP}/{name}")
+        if plain is None or _missing(plain):
+            plain = self._composed(name)
+        try:
+            return _Holder.model_validate({GROUP: plain}).cluster
+        except ValidationError as error:
+            raise UserError(f"{files[name]}: {explain(error)}") from error
+
+    def _merged(self, path: str) -> dict[str, Any] | None:
+        """A plain profile, merged with those it derives from; None where only Hydra knows how."""
+        file = next((f for folder in self.folders if (f := folder / f"{path}.yaml").is_file()), None)
+        if file is None:
+            return None
+        try:
+            text = file.read_text(encoding="utf-8")
+            own = yaml.load(text, Loader=_Loader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            return None
+        if not isinstance(own, dict) or "${" in text or "@package" in text:
+            return None
+        parents = own.pop("defaults", ["_self_"])
+        if not isinstance(parents, list) or "_self_" not in parents:
+            return None
+        merged: dict[str, Any] = {}
+        for parent in parents:
+            part = own if parent == "_self_" else self._parent(path, parent)
+            if part is None:
+                return None
+            merged = _merge(merged, part)
+        return merged
+
+    def _parent(self, path: str, named: object) -> dict[str, Any] | None:
+        if not isinstance(named, str):
+            return None
+        target, at, package = named.partition("@")
+        if at and package != "_here_" or not at and "/" in target:
+            return None
+        folder = path.rpartition("/")[0]
+        return self._merged(target.removeprefix("/") if target.startswith("/") else f"{folder}/{target}")
+
+    def _composed(self, name: str) -> dict[str, Any]:
+        from hydra import compose, initialize_config_dir
+        from omegaconf import OmegaConf
+
+        words = [f"{GROUP}={name}"]
+        if self.config_dir is not None:
+            words.append(f"hydra.searchpath=[file://{self.config_dir.resolve()}]")
+        try:
+            with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE):
+                composed = compose(CONFIG_NAME, words)
+            OmegaConf.resolve(composed[GROUP])
+            plain = OmegaConf.to_container(composed[GROUP], throw_on_missing=True)
+        except CompositionErrors() as error:
+            raise explain(error) from error
+        assert isinstance(plain, dict)
+        return {str(key): value for key, value in plain.items()}
+
+
+def _merge(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in other.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _missing(plain: object) -> bool:
+    """Whether something has no value yet (OmegaConf's ???)."""
+    if isinstance(plain, dict):
+        return any(map(_missing, plain.values()))
+    return plain == "???"

@@ -1,0 +1,89 @@
+"""`slipway launch`: what a scheduler is given, printed; with --submit, given to it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from slipway.config.schema import RunConfig
+from slipway.errors import EXIT_DONE, UserError
+from slipway.launch import secrets
+from slipway.launch.placement import Placement, place
+from slipway.launch.summary import summarize
+from slipway.plan import Plan, make_plan
+
+
+def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
+    """Launch what the command line composes: one run, or a sweep (-m). Returns the exit code."""
+    from slipway.config import hydra_app
+
+    words = list(words)
+    if options.chain is not None:
+        words.append(f"launch.chain={options.chain}")
+    if options.preflight:
+        words.append("launch.preflight=true")
+    arguments = hydra_app.parse(words)
+    if not arguments.multirun or arguments.cfg or arguments.info:
+        return hydra_app.run(words, lambda config: run([config], options))
+
+    from slipway.config.sweep_compose import compose_sweep
+
+    folder = arguments.config_dir and str(Path(arguments.config_dir).resolve())
+    if folder and not Path(folder).is_dir():
+        raise UserError(
+            f"--config-dir: {arguments.config_dir} not found; allowed: a folder with groups in it"
+        )
+    return run(compose_sweep(arguments.overrides, folder), options)
+
+
+def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
+    """Launch these runs: to one scheduler, in one call of it. Raises UserError before anything is written."""
+    for config in configs:
+        secrets.check(config, os.environ)
+    plans = [make_plan(offline(config)) for config in configs]
+    placement = place(plans[0].config)
+    for plan in plans[1:]:
+        if place(plan.config) != placement:
+            raise UserError(
+                f"sweep: {plan.config.run.name} would go elsewhere than {plans[0].config.run.name} (queue, time or "
+                "image); launch a sweep for each"
+            )
+    workdir = workdir_of(plans[0].config)
+    text = render(plans, placement, workdir)
+    summarize(plans, placement, workdir, submitted=options.submit)
+    if options.submit:
+        from slipway.launch.submit import submit
+
+        return submit(text, plans, placement, workdir)
+    sys.stdout.write(text)
+    return EXIT_DONE
+
+
+def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
+    """What the scheduler is given, as text."""
+    if placement.scheduler == "slurm":
+        from slipway.launch import slurm
+
+        return slurm.render(plans, placement, workdir)
+    if placement.scheduler == "local":
+        from slipway.launch import local
+
+        return local.render(plans, placement, workdir)
+
+    from slipway.launch import kubernetes
+
+    return kubernetes.to_text(kubernetes.manifests(plans, placement))
+
+
+def workdir_of(config: RunConfig) -> Path:
+    """Where relative paths of the run begin: launch.workdir, else the current folder."""
+    return Path(config.launch.workdir) if config.launch.workdir else Path.cwd()
+
+
+def offline(config: RunConfig) -> RunConfig:
+    """The run with wandb offline where the nodes have no internet: it would wait there in vain."""
+    if config.cluster.internet is not False or config.logging.wandb.mode != "online":
+        return config
+    wandb = config.logging.wandb.model_copy(update={"mode": "offline"})
+    return config.model_copy(update={"logging": config.logging.model_copy(update={"wandb": wandb})})

@@ -1,0 +1,6 @@
+"""From plans to Kubernetes manifests: data, never text templates. Pure; imports no torch."""
+
+from slipway.launch.kubernetes.render import manifests, workloads
+from slipway.launch.kubernetes.text import to_text
+
+__all__ = ["manifests", "to_text", "workloads"]

@@ -1,0 +1,73 @@
+"""Who admits the pods of a run together, and where it puts them: Kueue, Volcano, or the default scheduler."""
+
+from typing import Any
+
+from slipway.config.schema import RunConfig
+from slipway.launch.kubernetes import names
+from slipway.launch.kubernetes.resources import resources_of, totals
+
+KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
+KUEUE_TOPOLOGY = "kueue.x-k8s.io/podset-preferred-topology"
+VOLCANO_GROUP = "scheduling.k8s.io/group-name"
+
+
+def queue_labels(config: RunConfig) -> dict[str, str]:
+    """Of the workload; Kueue looks for its queue there. Without a queue Kueue leaves a workload alone."""
+    return {KUEUE_QUEUE: config.launch.queue} if is_queued(config) and config.launch.queue else {}
+
+
+def is_queued(config: RunConfig) -> bool:
+    """Whether the workload is created suspended: Kueue starts it when all of it fits."""
+    kubernetes = config.cluster.kubernetes
+    return kubernetes is not None and kubernetes.queueing == "kueue" and config.launch.queue is not None
+
+
+def pod_annotations(config: RunConfig, name: str) -> dict[str, str]:
+    """What tells Kueue about the topology, or Volcano about the group."""
+    kubernetes = config.cluster.kubernetes
+    assert kubernetes is not None
+    if kubernetes.queueing == "volcano":
+        return {VOLCANO_GROUP: name}
+    if is_queued(config) and kubernetes.topology:
+        return {KUEUE_TOPOLOGY: kubernetes.topology}
+    return {}
+
+
+def place_pods(config: RunConfig, name: str, template: dict[str, Any]) -> None:
+    """Add to a pod template which scheduler places it, and, where Kueue does not see to it, near to its peers."""
+    kubernetes, spec = config.cluster.kubernetes, template["spec"]
+    assert kubernetes is not None
+    if kubernetes.queueing == "volcano":
+        spec["schedulerName"] = "volcano"
+    if kubernetes.topology and not is_queued(config) and config.resources.nodes > 1:
+        spec["affinity"] = affinity(kubernetes.topology, name)
+
+
+def affinity(topology: str, name: str) -> dict[str, Any]:
+    """A wish, not a condition: a gang that is spread out trains, too."""
+    peers = {"labelSelector": {"matchLabels": {names.LABEL_RUN: name}}, "topologyKey": topology}
+    wish = {"weight": 100, "podAffinityTerm": peers}
+    return {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
+
+
+def pod_group(config: RunConfig, metadata: dict[str, Any]) -> dict[str, Any] | None:
+    """Volcano's gang: all pods or none; None without Volcano."""
+    kubernetes = config.cluster.kubernetes
+    assert kubernetes is not None
+    if kubernetes.queueing != "volcano":
+        return None
+    spec: dict[str, Any] = {"minMember": config.resources.nodes}
+    if config.launch.queue:
+        spec["queue"] = config.launch.queue
+    if kubernetes.priority_class:
+        spec["priorityClassName"] = kubernetes.priority_class
+    if needed := totals(resources_of(config), config.resources.nodes):
+        spec["minResources"] = needed
+    if kubernetes.topology:
+        spec["networkTopology"] = {"mode": "soft"}  # levels are the cluster's HyperNodes
+    return {
+        "apiVersion": "scheduling.volcano.sh/v1beta1",
+        "kind": "PodGroup",
+        "metadata": metadata,
+        "spec": spec,
+    }

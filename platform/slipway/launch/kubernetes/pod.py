@@ -1,0 +1,175 @@
+"""The pod that is a node of the run: one container, in which `slipway train` starts a rank for each device."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slipway.config.schema import RunConfig
+from slipway.launch.kubernetes.resources import resources_of
+
+CONTAINER = "node"  # as in Kubeflow's runtimes
+PORT = 29500
+RUN_FOLDER = "/etc/slipway"  # where the ConfigMap is mounted
+RUN_FILE = "run.json"
+INDEX = "batch.kubernetes.io/job-completion-index"  # annotation of the pods of an Indexed Job
+
+Env = list[dict[str, Any]]
+
+
+def pod_template(
+    config: RunConfig,
+    image: str,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    args: Sequence[str],
+    env: Env,
+    run_map: str,
+) -> dict[str, Any]:
+    """The pods of a run. run_map: the ConfigMap with its run.json; env: what tells a pod its place."""
+    kubernetes = config.cluster.kubernetes
+    assert kubernetes is not None
+    container = {
+        "name": CONTAINER,
+        "image": image,
+        "args": literal(args),
+        "workingDir": kubernetes.mount_path,
+        "env": [*environment(config), *env],
+        "ports": [{"name": "rendezvous", "containerPort": PORT}],
+        "resources": limits(config),
+        "securityContext": container_security(config),
+        "volumeMounts": volume_mounts(config),
+    }
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",  # a rank that ends is the business of the whole gang
+        "terminationGracePeriodSeconds": kubernetes.termination_grace_seconds,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": pod_security(config),
+    }
+    if kubernetes.service_account:
+        spec["serviceAccountName"] = kubernetes.service_account
+    if kubernetes.priority_class:
+        spec["priorityClassName"] = kubernetes.priority_class
+    if kubernetes.node_selector:
+        spec["nodeSelector"] = dict(kubernetes.node_selector)
+    if kubernetes.tolerations:
+        spec["tolerations"] = tolerations(config)
+    if config.launch.preflight:
+        check = {
+            **container,
+            "name": "preflight",
+            "args": literal(["slipway", "doctor", *args[2:]]),
+        }
+        spec["initContainers"] = [check]
+    spec["containers"] = [container]
+    spec["volumes"] = volumes(config, run_map)
+    notes = {**kubernetes.annotations, **annotations}
+    return {"metadata": {"labels": dict(labels), **({"annotations": notes} if notes else {})}, "spec": spec}
+
+
+def train_args(changes: Sequence[str]) -> list[str]:
+    """The trainer's words; the image's entry script is before them. changes: KEY=JSON against run.json."""
+    return ["slipway", "train", "--run", f"{RUN_FOLDER}/{RUN_FILE}", *changes]
+
+
+def literal(words: Sequence[str]) -> list[str]:
+    """Words in which Kubernetes replaces nothing: it would take $(NAME) for a variable, and $$ for $."""
+    return [word.replace("$", "$$") for word in words]
+
+
+def place_env(master: str, nodes: int) -> Env:
+    """What tells a pod which node it is, and where node 0 is."""
+    index = {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX}']"}}
+    machine = {"fieldRef": {"fieldPath": "spec.nodeName"}}  # for people: which machine it was
+    return [
+        {"name": "SLIPWAY_NODE_NAME", "valueFrom": machine},
+        {"name": "SLIPWAY_NODE_RANK", "valueFrom": index},
+        {"name": "SLIPWAY_NNODES", "value": str(nodes)},
+        {"name": "MASTER_ADDR", "value": master},
+        {"name": "MASTER_PORT", "value": str(PORT)},
+    ]
+
+
+def environment(config: RunConfig) -> Env:
+    """The profile's, the network's, the caches', and wandb's key by reference."""
+    cluster, kubernetes = config.cluster, config.cluster.kubernetes
+    assert kubernetes is not None
+    interfaces, adapters = ",".join(cluster.network.interfaces), ",".join(cluster.network.adapters)
+    values: dict[str, str] = {"SLIPWAY_CACHE": "/tmp/slipway"}
+    if interfaces:
+        values |= {"NCCL_SOCKET_IFNAME": interfaces, "GLOO_SOCKET_IFNAME": interfaces}
+    if adapters:
+        values["NCCL_IB_HCA"] = adapters
+    if cluster.internet is False:
+        values["WANDB_MODE"] = "offline"
+    values |= cluster.environment
+    env: Env = [{"name": name, "value": literal([value])[0]} for name, value in values.items()]
+    if kubernetes.wandb_secret:
+        key = {"name": kubernetes.wandb_secret, "key": "WANDB_API_KEY", "optional": True}
+        env.append({"name": "WANDB_API_KEY", "valueFrom": {"secretKeyRef": key}})
+    return env
+
+
+def limits(config: RunConfig) -> dict[str, Any]:
+    """Requests and limits alike: devices cannot be shared, and a pod that is throttled slows the whole run."""
+    found = resources_of(config)
+    return {"requests": found, "limits": dict(found)} if found else {}
+
+
+def pod_security(config: RunConfig) -> dict[str, Any]:
+    """No root; the volume belongs to the pod's group."""
+    kubernetes = config.cluster.kubernetes
+    assert kubernetes is not None
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": kubernetes.run_as_user,
+        "runAsGroup": kubernetes.run_as_user,
+        "fsGroup": kubernetes.run_as_user,
+        "fsGroupChangePolicy": "OnRootMismatch",  # a volume of checkpoints is large
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def container_security(config: RunConfig) -> dict[str, Any]:
+    """No rights but the profile's, no file written but on the volumes."""
+    kubernetes = config.cluster.kubernetes
+    assert kubernetes is not None
+    capabilities: dict[str, Any] = {"drop": ["ALL"]}
+    if kubernetes.capabilities:
+        capabilities["add"] = list(kubernetes.capabilities)
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": capabilities,
+    }
+
+
+def tolerations(config: RunConfig) -> list[dict[str, Any]]:
+    """The profile's."""
+    kubernetes = config.cluster.kubernetes
+    assert kubernetes is not None
+    return [toleration.model_dump(exclude_none=True) for toleration in kubernetes.tolerations]
+
+
+def volume_mounts(config: RunConfig) -> list[dict[str, Any]]:
+    """Of the volumes below."""
+    kubernetes = config.cluster.kubernetes
+    assert kubernetes is not None
+    return [
+        {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True},
+        {"name": "work", "mountPath": kubernetes.mount_path},
+        {"name": "shm", "mountPath": "/dev/shm"},
+        {"name": "tmp", "mountPath": "/tmp"},
+    ]
+
+
+def volumes(config: RunConfig, run_map: str) -> list[dict[str, Any]]:
+    """run.json; runs and data; shared memory, whose default of 64 MiB is too little for NCCL; caches."""
+    kubernetes = config.cluster.kubernetes
+    assert kubernetes is not None
+    shm = f"{round(kubernetes.shm_gib * 1024)}Mi"
+    return [
+        {"name": "run", "configMap": {"name": run_map}},
+        {"name": "work", "persistentVolumeClaim": {"claimName": kubernetes.volume_claim}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": shm}},
+        {"name": "tmp", "emptyDir": {}},
+    ]

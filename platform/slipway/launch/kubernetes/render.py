@@ -1,0 +1,99 @@
+"""The manifests of runs: what `kubectl create` is given."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from slipway.config import run_file
+from slipway.config.schema import RunConfig
+from slipway.launch.kubernetes import gang, names, pod
+from slipway.launch.kubernetes.checks import check
+from slipway.launch.kubernetes.kinds import Workload, job, jobset, trainjob
+from slipway.launch.placement import Placement
+from slipway.plan import Plan
+
+Kind = Literal["job", "jobset", "trainjob"]
+WORKLOADS = ("Job", "JobSet", "TrainJob")
+
+Manifest = dict[str, Any]
+
+
+def manifests(plans: Sequence[Plan], placement: Placement) -> list[Manifest]:
+    """One workload for each plan, with what it needs; several plans are a sweep, under one label and one run.json.
+
+    All plans are of one cluster. Raises UserError for what Kubernetes would not take.
+    """
+    first = plans[0].config
+    run_names = [plan.config.run.name for plan in plans]
+    own = [names.resource_name(plan.config.run.name, plan.config.resources.nodes) for plan in plans]
+    sweep = names.sweep_name(run_names) if len(plans) > 1 else None
+    run_map = sweep or own[0]
+    map_labels = {names.LABEL_SWEEP: sweep} if sweep else {names.LABEL_RUN: own[0]}
+    found = [_config_map(first, _metadata(first, run_map, map_labels))]
+    for plan, name in zip(plans, own, strict=True):
+        config = plan.config
+        check(config, placement.image)
+        labels = {names.LABEL_RUN: name} | ({names.LABEL_SWEEP: sweep} if sweep else {})
+        changes = [*run_file.changes(first, config), *_time_limit(config, placement)]
+        found += _of_run(config, placement, name, labels, run_map, changes)
+    return found
+
+
+def workloads(found: Sequence[Manifest]) -> list[Manifest]:
+    """Of manifests those that are runs, in the order of the plans: Job, JobSet or TrainJob."""
+    return [manifest for manifest in found if manifest["kind"] in WORKLOADS]
+
+
+def _of_run(
+    config: RunConfig,
+    placement: Placement,
+    name: str,
+    labels: dict[str, str],
+    run_map: str,
+    changes: Sequence[str],
+) -> list[Manifest]:
+    kubernetes = config.cluster.kubernetes
+    assert kubernetes is not None
+    kind: Kind = config.launch.kind or kubernetes.kind
+    metadata = _metadata(config, name, labels)
+    workload = Workload(
+        config=config,
+        image=placement.image,
+        minutes=placement.minutes,
+        name=name,
+        labels=metadata["labels"],
+        metadata=metadata | {"labels": metadata["labels"] | gang.queue_labels(config)},
+        args=pod.train_args(changes),
+        run_map=run_map,
+    )
+    group = gang.pod_group(config, metadata)
+    makers = {"job": job, "jobset": jobset, "trainjob": trainjob}
+    return [*([group] if group else []), *makers[kind](workload)]
+
+
+def _metadata(config: RunConfig, name: str, labels: dict[str, str]) -> dict[str, Any]:
+    kubernetes = config.cluster.kubernetes
+    assert kubernetes is not None
+    return {
+        "name": name,
+        "namespace": kubernetes.namespace,
+        "labels": {"app.kubernetes.io/name": "slipway", **labels},
+        "annotations": {names.ANNOTATION_RUN: config.run.name},
+    }
+
+
+def _config_map(config: RunConfig, metadata: dict[str, Any]) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "immutable": True,
+        "data": {pod.RUN_FILE: run_file.to_text(config)},
+    }
+
+
+def _time_limit(config: RunConfig, placement: Placement) -> list[str]:
+    """The trainer stops by itself within the segment's wall time: nothing tells a pod when its Job's is over."""
+    minutes, own = placement.minutes, config.run.time_limit_minutes
+    if minutes is None or (own is not None and own <= minutes):
+        return []
+    return [f"run.time_limit_minutes={minutes}"]

@@ -1,0 +1,37 @@
+"""Plans to a shell script that trains here, for clusters without a scheduler. Pure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slipway.config import run_file
+from slipway.errors import UserError
+from slipway.launch import checks
+from slipway.launch.placement import Placement
+from slipway.launch.slurm import container, job_of
+from slipway.launch.templates import template
+from slipway.plan import Plan
+
+TEMPLATE = "local/job.sh.j2"
+
+
+def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
+    """The script; in the image only where launch.image names one. Raises UserError where it needs several machines."""
+    first = plans[0].config
+    configs = [plan.config for plan in plans]
+    for config in configs:
+        checks.check_paths(config, workdir)
+        if config.resources.nodes > 1:
+            raise UserError(
+                f"resources.nodes: {config.resources.nodes}, but cluster {config.cluster.name} has no scheduler that "
+                "could start ranks on other machines; allowed: 1"
+            )
+    checks.check_no_secrets(first)
+    inside = container(first, placement.image, workdir, configs) if first.launch.image else []
+    return template(TEMPLATE).render(
+        title=checks.one_line(f"Slipway: {first.run.name} on {first.cluster.name}, {len(plans)} runs"),
+        workdir=str(workdir),
+        environment=first.cluster.environment,
+        container=inside,
+        run_json=run_file.to_text(first).rstrip("\n"),
+        jobs=[job_of(first, config) for config in configs],
+    )

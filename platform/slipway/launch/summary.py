@@ -1,0 +1,101 @@
+"""What a launch would use and take, on standard error: standard output is the script's alone."""
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from slipway.config.schema import RunConfig
+from slipway.launch.placement import Placement
+from slipway.plan import Plan
+from slipway.plan.show import duration, quantity
+
+PIPE_WIDTH = 120
+
+# Fields of a profile that a scheduler's script has nothing of, by scheduler.
+_NOT_OF = {"slurm": ("kubernetes",), "kubernetes": ("slurm", "container"), "local": ("kubernetes", "slurm")}
+_NEVER = ("notes", "description", "file_systems", "name")
+
+
+def summarize(plans: Sequence[Plan], placement: Placement, workdir: Path, submitted: bool) -> None:
+    """Print the summary."""
+    table = Table(box=SIMPLE_HEAD, show_header=False, title_justify="left", title_style="bold")
+    table.title = "Launch" if submitted else "Dry run: --submit submits what is on standard output"
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows(plans, placement, workdir):
+        table.add_row(name, escape(value))
+    console = Console(stderr=True, highlight=False)
+    if not sys.stderr.isatty():
+        console = Console(stderr=True, highlight=False, width=PIPE_WIDTH, color_system=None)
+    console.print(table)
+
+
+def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tuple[str, str]]:
+    """(what, value) of a launch."""
+    config = plans[0].config
+    cluster, resources = config.cluster, config.resources
+    devices = resources.nodes * resources.devices_per_node
+    many = f"{len(plans)} runs, each " if len(plans) > 1 else ""
+    found = [
+        ("run", config.run.name if len(plans) == 1 else f"{many}with a directory of its own"),
+        ("cluster", f"{cluster.name} ({placement.scheduler})"),
+        (
+            "nodes",
+            f"{many}{resources.nodes} x {resources.devices_per_node} {cluster.device.name} = {devices} devices",
+        ),
+        *_queue(placement),
+        ("segments", f"{config.launch.chain} at most, {_limit(placement.minutes)}"),
+        ("expected", _expected(plans, placement.minutes)),
+        ("image", placement.image),
+        ("below", str(workdir)),
+    ]
+    unverified = matters(config, placement)
+    if unverified:
+        found.append(("unverified", f"nobody has checked on the site: {', '.join(unverified)}"))
+    return found
+
+
+def matters(config: RunConfig, placement: Placement) -> list[str]:
+    """Unverified fields of the profile that this launch makes use of."""
+    left_out = (*_NOT_OF[placement.scheduler], *_NEVER)
+    other = f"device.peak_tflops_{'bf16' if config.training.precision == 'fp32' else 'fp32'}"
+    kept = []
+    for field in config.cluster.unverified:
+        first, *rest = field.split(".")
+        of_other_queue = rest[:1] == ["queues"] and len(rest) > 1 and rest[1] != placement.queue_name
+        if first == "network" and rest and rest[0].endswith("gb_per_s") and not config.launch.preflight:
+            continue  # only the doctor measures against it
+        if first not in left_out and field != other and not of_other_queue:
+            kept.append(field)
+    return kept
+
+
+def _queue(placement: Placement) -> list[tuple[str, str]]:
+    named = {"partition": placement.partition, "QoS": placement.qos, "account": placement.account}
+    words = [f"{name} {value}" for name, value in named.items() if value]
+    queue = [placement.queue_name] if placement.queue_name else []
+    return [("queue", ", ".join([*queue, *words]))] if queue or words else []
+
+
+def _limit(minutes: int | None) -> str:
+    if minutes is None:
+        return "as long as the site allows"
+    return f"{minutes // 60}:{minutes % 60:02d} h each" if minutes >= 60 else f"{minutes} min each"
+
+
+def _expected(plans: Sequence[Plan], minutes: int | None) -> str:
+    hours = [plan.time.hours for plan in plans]
+    costs = [plan.time.device_hours for plan in plans]
+    if any(one is None for one in (*hours, *costs)):
+        return "not known: the profile states no peak of its devices"
+    longest, cost = max(one or 0.0 for one in hours), sum(one or 0.0 for one in costs)
+    segments = f", {math.ceil(longest * 60 / minutes)} segments" if minutes else ""
+    longest_of = "the longest " if len(plans) > 1 else ""
+    share = plans[0].time.expected_mfu
+    return f"{longest_of}{duration(longest * 3600)}{segments}, {quantity(cost)} GPU-hours, at {share:.0%} of the peak"
