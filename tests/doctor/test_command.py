@@ -19,7 +19,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "doctor.md"
 
 def test_on_a_login_node(tmp_path: Path) -> None:
     begin = time.monotonic()
-    done = slipway("doctor", "cluster=juwels_booster", cwd=tmp_path)
+    done = slipway("doctor", "cluster=slurm", cwd=tmp_path)
     assert time.monotonic() - begin < 10  # below one second on a quiet machine
     assert done.returncode == 0, done.stderr
     assert (
@@ -100,6 +100,49 @@ def test_a_rank_whose_rank_0_never_comes(prepared: Path) -> None:
     (done,) = ranks(prepared, 1, "--timeout", "1", WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_PORT="20001")
     assert done.returncode == 1  # this is rank 0, whose rank 1 never comes
     assert "answers: saw no word from rank 1" in done.stderr
+
+
+def test_a_machine_alone_starts_its_ranks(prepared: Path) -> None:
+    words = ["--json", "--collectives", "resources.devices_per_node=2"]
+    done = slipway("doctor", *words, cwd=prepared)
+    statuses = {check["name"]: check["status"] for check in json.loads(done.stdout)["checks"]}
+    assert (done.returncode, statuses["node-all-reduce"]) == (0, "ok"), done.stderr
+    assert os.listdir(prepared) == ["data", "runs"] or set(os.listdir(prepared)) == {"data", "runs"}
+
+
+def test_pods_start_their_ranks(prepared: Path) -> None:
+    """Two pods of two ranks; the second has no data."""
+    (prepared / "two" / "runs").mkdir(parents=True)
+    (prepared / "runs").mkdir()
+    own = {"SLIPWAY_NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(21000 + os.getpid() % 9000)}
+    words = ["doctor", "--json", "--timeout=30", "resources.nodes=2", "resources.devices_per_node=2"]
+    pods = [
+        subprocess.Popen(
+            [sys.executable, "-m", "slipway", *words, f"run.dir={prepared}/runs/pods"],
+            cwd=prepared / ("two" if number else "."),
+            env={
+                **os.environ,
+                **own,
+                "SLIPWAY_NODE_RANK": str(number),
+                "SLIPWAY_NODE_NAME": f"machine{number}",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    try:
+        said = [pod.communicate(timeout=90) for pod in pods]
+    finally:
+        for pod in pods:
+            pod.kill()
+    told = json.loads(said[0][0])
+    assert [name.partition("/")[0] for name in told["nodes"]] == ["machine0", "machine1"]
+    faults = {(c["name"], c["node"].partition("/")[0]) for c in told["checks"] if c["status"] == "fault"}
+    assert ("data-dir", "machine1") in faults and ("data-dir", "machine0") not in faults
+    assert "answers" in {c["name"] for c in told["checks"] if c["status"] == "ok"}
+    assert [pod.returncode for pod in pods] == [1, 1]
 
 
 def test_only_the_names_of_bad_nodes(tmp_path: Path) -> None:
