@@ -76,6 +76,10 @@ def _dispatch(words: list[str]) -> int:
         from slipway.config import run_file
 
         return _command("plan" if options.dry_run else "train").run(run_file.read(options.run, overrides))
+    if verb == "doctor" and options.run is not None:
+        from slipway.config import run_file
+
+        return _command("doctor").run(run_file.read(options.run, overrides), options)
 
     if verb == "launch":
         return _command("launch").run_words(overrides, options)
@@ -121,6 +125,13 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
         add("--ranks", type=_rank_count, default=32)
     if verb == "kernels":
         add("--json", action="store_true")
+    if verb == "doctor":
+        add("--run", type=Path)
+        add("--collectives", action="store_true")
+        add("--json", action="store_true")
+        add("--bad-nodes", action="store_true")
+        add("--timeout", type=_seconds, default=180.0)
+        add("--root", type=Path)
     if verb == "checkpoint":
         add("action", choices=("list", "verify", "show"))
         add("--step", type=int)
@@ -134,6 +145,15 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
         add("--chain", type=int)
         add("--preflight", action="store_true")
     return parser.parse_known_args(words)
+
+
+def _seconds(text: str) -> float:
+    try:
+        if 0 < float(text) < 86400:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
 
 
 def _rank_count(text: str) -> int | None:

@@ -10,6 +10,7 @@ VERBS = {
     "launch": "what Slurm or Kubernetes is given for a run, or a sweep; with --submit, given to it",
     "checkpoint": "list, verify or show the checkpoints of a run",
     "report": "the loss curve and the figures of a run",
+    "doctor": "is this machine, or every node of this job, fit to train; what to do where it is not",
     "runs": "what became of each run: progress, segments, why they ended, device-hours",
     "clusters": "the machines that cluster=NAME can name: queues, limits, rules, what is unverified",
     "image": "build, test, sign and verify the container image, for Docker, podman and Apptainer",
@@ -71,6 +72,14 @@ _OPTIONS = {
   --json            print JSON
 """,
     "report": "",
+    "doctor": """\
+  --run FILE        the run of a run.json, as jobs carry it, changed by KEY=JSON words
+  --collectives     in a job: also which way collectives take and how fast they are (imports torch)
+  --json            print JSON: node, nodes, checks (name, status, saw, expected, advice, node), left_out
+  --bad-nodes       print only the names of the nodes to leave out, one per line
+  --timeout S       seconds for all ranks to answer, and again for the collectives (default 180)
+  --root DIR        read /proc, /sys and /dev below DIR: to look at the copied tree of another node
+""",
 }
 
 _HYDRA_OPTIONS = """\
@@ -109,6 +118,9 @@ _EXAMPLES = {
   slipway checkpoint show run.dir=runs/demo --json""",
     "report": """\
   slipway report run.dir=runs/demo""",
+    "doctor": """\
+  slipway doctor cluster=juwels_booster                  on the login node: below a second, no torch
+  srun slipway doctor --run run.json --collectives       in a job, one task per device: all of its nodes""",
 }
 
 
@@ -124,15 +136,23 @@ def of_verb(verb: str) -> str:
     groups = "\n".join(
         f"  {group + '=':<13} {_wrapped(choices, 16)}" for group, choices in groups_of(conf_dir()).items()
     )
+    checks = f"checks:\n{_checks()}\n\n" if verb == "doctor" else ""
     return (
         f"slipway {verb}: {VERBS[verb]}\n\n"
         f"usage: slipway {verb} [options] [override ...]\n\n"
         f"options:\n{_OPTIONS[verb]}{_HYDRA_OPTIONS}\n\n"
+        f"{checks}"
         f"groups and choices:\n{groups}\n\n"
         f"single values (`slipway {verb} --cfg job` lists all):\n"
         "  run. resources. training. validation. checkpoint. and the keys of each group\n\n"
         f"examples:\n{_EXAMPLES[verb]}"
     )
+
+
+def _checks() -> str:
+    from slipway.doctor.finding import CHECKS
+
+    return "\n".join(f"  {check.name:<17} {check.line}" for check in CHECKS)
 
 
 def groups_of(folder: Path) -> dict[str, list[str]]:

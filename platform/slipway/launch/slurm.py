@@ -119,7 +119,7 @@ def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list
         ("constraint", slurm.constraint),
         ("exclude", ",".join(config.launch.exclude) or None),
         ("time", _time(placement.minutes)),
-        ("signal", f"USR1@{_signal_seconds(config, placement.minutes)}"),
+        ("signal", f"USR1@{slurm.signal_seconds}"),
         ("open-mode", "append"),
         ("output", str(first_log).replace("%", "%%").replace("%%j", "%j").replace("%%A_%%a", "%A_%a")),
     ]
@@ -167,12 +167,6 @@ def _time(minutes: int | None) -> str | None:
         return None
     hours, rest = divmod(minutes, 60)
     return f"{hours:02d}:{rest:02d}:00"
-
-
-def _signal_seconds(config: RunConfig, minutes: int | None) -> int:
-    """No earlier than half-way: a short job would be told to stop at its start."""
-    asked = _slurm(config).signal_seconds
-    return asked if minutes is None else min(asked, minutes * 30)
 
 
 def _title(plans: Sequence[Plan]) -> str:

@@ -1,0 +1,146 @@
+"""`slipway doctor`: examines this node, or with all ranks of a job all of its nodes."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slipway.config.schema import RunConfig
+from slipway.doctor import exchange, node, report, storage, together
+from slipway.doctor.finding import CHECKS, Finding
+from slipway.doctor.here import Here, host_name
+from slipway.doctor.lead import lead
+from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
+from slipway.runs import bad_nodes
+from slipway.train.environment import started_rank
+
+COLLECTIVE = ("answers", "transport", "links", "all-reduce", "node-all-reduce")
+OF_SEVERAL = ("versions", "run-dir-shared", "device-binding", "cpu-binding", "clock")
+GRACE_SECONDS = 10.0
+
+
+def run(config: RunConfig, options: argparse.Namespace) -> int:
+    """Examine, print, name faults on standard error. Returns the exit code: 1 where there is a fault.
+
+    Options: `collectives`, `json`, `bad_nodes`, `timeout` (s), `root`. Raises UserError.
+    """
+    place = started_rank(os.environ)
+    here = Here(config, dict(os.environ), host_name(os.environ), place, _root(options.root))
+    if place is None:
+        if options.collectives and config.resources.nodes * config.resources.devices_per_node > 1:
+            raise UserError(
+                "doctor --collectives: needs a launcher that starts one process per device (srun, torchrun or pods); "
+                "this process was started by none"
+            )
+        found = node.examine(here)
+        left_out = [f.name for f in found if f.status == "skipped" and "compute node" in f.saw]
+        return tell(here, [here.host], found, [*left_out, *OF_SEVERAL, *COLLECTIVE], options, job=False)
+    watch(here, 4 * options.timeout + GRACE_SECONDS)
+    if place.rank == 0:
+        left_out = [] if options.collectives else list(COLLECTIVE[1:])
+
+        def say(found: Sequence[Finding], nodes: Sequence[str]) -> int:
+            return tell(here, nodes, found, left_out, options, job=True)
+
+        return asyncio.run(lead(here, options.collectives, options.timeout, say))
+    return follow(here, options.timeout)
+
+
+def _root(given: Path | None) -> Path:
+    if given is not None and not given.is_dir():
+        raise UserError(f"doctor --root: {given} is not a folder")
+    return given or Path("/")
+
+
+def watch(here: Here, seconds: float) -> None:
+    """End this process after so long, with a word on where it stands: a file system may hang for good."""
+
+    def end() -> None:
+        at = f"in the check {node.under_way}" if node.under_way else "with its checks done"
+        print(
+            f"slipway doctor: {here.host}: answers: no end after {seconds:.0f} s, {at}",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(EXIT_FAULT)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def follow(here: Here, seconds: float) -> int:
+    """Another rank than rank 0: report, take part, hear the verdict."""
+    from slipway.doctor import collectives
+
+    place = here.place
+    assert place is not None
+    started = time.time()
+    mine = node.of_rank(here) | {"started": started}
+    mine["node"] = node.of_node(here) if here.leads_node else None
+    port = exchange.port_of(here.environment, place.master_port)
+    try:
+        rank0 = exchange.Member(place.master_addr, port, seconds)
+        try:
+            begin = time.time()
+            hello = rank0.ask({"rank": place.rank}, seconds)
+            end = time.time()
+            mine |= {"offset": (begin + end) / 2 - hello["time"], "error": (end - begin) / 2}
+            if mine["node"] and hello["mark"]:
+                mine["sees"] = storage.sees_mark(here.config.run.dir, *hello["mark"])
+            # rank 0 waits for the others as long as this rank has waited, and somewhat longer
+            decision = rank0.ask(mine, 2 * seconds + GRACE_SECONDS)
+            if decision["collectives"]:
+                spec = decision["parts"][str(place.rank)] | decision["common"]
+                rank0.say(collectives.run(spec, seconds, rank0.speaks))
+            return rank0.hear(seconds + GRACE_SECONDS)["exit_code"]
+        finally:
+            rank0.close()
+    except exchange.Silence as silence:
+        word = exchange.leave_word(here.config.run.dir, mine | {"unreachable": str(silence)})
+        for finding in _faults(mine):
+            print(together.line(finding), file=sys.stderr)
+        print(f"slipway doctor: {here.host}: answers: rank {place.rank}: {silence}", file=sys.stderr)
+        if word:  # rank 0 takes it away once it has told; srun might end rank 0 before, were this rank to end
+            exchange.wait_until_read(word, 3 * GRACE_SECONDS)
+        return EXIT_FAULT
+
+
+def _faults(mine: dict[str, Any]) -> list[Finding]:
+    found = [Finding(**plain) for plain in (mine["node"] or {"findings": []})["findings"]]
+    return [finding for finding in found if finding.status == "fault"]
+
+
+def tell(
+    here: Here,
+    nodes: Sequence[str],
+    found: Sequence[Finding],
+    left_out: Sequence[str],
+    options: argparse.Namespace,
+    job: bool,
+) -> int:
+    """Print, note the bad nodes of a job, name the faults. Returns the exit code."""
+    bad = together.bad_nodes(found, nodes)
+    left_out = [check.name for check in CHECKS if check.name in left_out]
+    if options.json:
+        print(report.to_json(here.host, nodes, found, left_out), flush=True)
+    elif options.bad_nodes:
+        for host in bad:
+            print(host, flush=True)
+    else:
+        report.print_table(nodes, found, left_out)
+    if job:
+        with contextlib.suppress(OSError):  # run.dir itself may be the fault
+            for host, reasons in bad.items():
+                bad_nodes.add(here.config.run.dir, host, f"doctor: {'; '.join(reasons)}")
+    faults = [finding for finding in report.ordered(found) if finding.status == "fault"]
+    for finding, names in together.folded(faults):
+        print(together.line(replace(finding, node=names)), file=sys.stderr, flush=True)
+    return EXIT_FAULT if faults else EXIT_DONE

@@ -1,0 +1,137 @@
+"""The only part of the doctor that imports torch: collectives in a process of their own, which may hang or crash.
+
+Usage: python -m slipway.doctor.probe SPEC, a JSON object as collectives.spec makes it. Prints one JSON object.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+REPEATS = 5
+BYTES = {"nccl": 256 * 2**20, "gloo": 4 * 2**20}
+
+
+def main(spec: dict[str, Any]) -> dict[str, Any]:
+    """Join the groups, measure, look at the ways. Seconds are the best of REPEATS; bytes are of the whole tensor."""
+    backend = spec["backend"]
+    log = Path(tempfile.mkdtemp(prefix="slipway-doctor-")) / "nccl.log"
+    if backend == "nccl":
+        os.environ |= {
+            "NCCL_DEBUG": "INFO",
+            "NCCL_DEBUG_SUBSYS": "INIT,NET,ENV",
+            "NCCL_DEBUG_FILE": str(log),
+        }
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        if spec["address"] in ("127.0.0.1", "localhost"):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # as the trainer does
+    import torch
+    from torch import distributed
+
+    torch.set_num_threads(1)
+    device = torch.device("cuda", spec["local_rank"]) if backend == "nccl" else torch.device("cpu")
+    if backend == "nccl":
+        torch.cuda.set_device(device)
+    limit = timedelta(seconds=spec["seconds"])
+    store = distributed.TCPStore(
+        spec["address"],
+        spec["port"],
+        spec["world_size"],
+        is_master=spec["rank"] == 0,
+        timeout=limit,
+        wait_for_workers=False,
+        master_listen_fd=spec.get("listen_fd"),
+    )
+    found: dict[str, Any] = {"backend": backend, "bytes": BYTES[backend], "log": None, "connections": []}
+    payload = torch.ones(BYTES[backend] // 4, device=device)
+
+    def joined(name: str, rank: int, size: int) -> None:
+        inner = distributed.PrefixStore(name, store)
+        distributed.init_process_group(backend, store=inner, rank=rank, world_size=size, timeout=limit)
+
+    def best(work) -> float:  # noqa: ANN001
+        seconds = []
+        for _ in range(REPEATS):
+            distributed.barrier()
+            begin = time.perf_counter()
+            work()
+            if backend == "nccl":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - begin)
+        return min(seconds[1:])  # the first one also connects
+
+    if spec["local_size"] > 1:
+        joined(f"node{spec['node']}", spec["local_rank"], spec["local_size"])
+        found["node_all_reduce"] = best(lambda: distributed.all_reduce(payload))
+        distributed.destroy_process_group()
+    joined("world", spec["rank"], spec["world_size"])
+    if spec["world_size"] > spec["local_size"]:
+        found["all_reduce"] = best(lambda: distributed.all_reduce(payload))
+        if backend == "gloo":
+            found["connections"] = connections(spec["port"])
+        leaders, node = spec["leaders"], spec["node"]
+        links: dict[int, float] = {}
+        for pairs in neighbours(len(leaders)):
+            peer = pairs.get(node) if spec["rank"] == leaders[node] else None
+            theirs = torch.empty_like(payload)
+
+            def swap(peer: int | None = peer, theirs: torch.Tensor = theirs) -> None:
+                if peer is None:
+                    return
+                both = [
+                    distributed.P2POp(distributed.isend, payload, leaders[peer]),
+                    distributed.P2POp(distributed.irecv, theirs, leaders[peer]),
+                ]
+                for work in distributed.batch_isend_irecv(both):
+                    work.wait()
+
+            seconds = best(swap)
+            if peer is not None:
+                links[peer] = seconds
+        found["links"] = links
+    distributed.barrier()
+    distributed.destroy_process_group()
+    if backend == "nccl":
+        from slipway.doctor.transport import in_log
+
+        found["log"] = in_log(log.read_text(errors="replace") if log.exists() else "")
+    return found
+
+
+def neighbours(nodes: int) -> list[dict[int, int]]:
+    """Rounds of pairs in a ring of nodes, so that each node meets both neighbours; no node is twice in a round."""
+    if nodes < 2:
+        return []
+    rounds = [[(i, i + 1) for i in range(0, nodes - 1, 2)], [(i, i + 1) for i in range(1, nodes - 1, 2)]]
+    if nodes > 2:
+        closing = (nodes - 1, 0)
+        if nodes % 2 == 0:
+            rounds[1].append(closing)
+        else:
+            rounds.append([closing])
+    return [{a: b for x, y in pairs for a, b in ((x, y), (y, x))} for pairs in rounds if pairs]
+
+
+def connections(store_port: int) -> list[tuple[str, str]]:
+    """(interface, own address) of this process's connections, those of the store left out."""
+    import psutil
+
+    names = {entry.address: name for name, entries in psutil.net_if_addrs().items() for entry in entries}
+    found = set()
+    for one in psutil.Process().net_connections("tcp"):
+        if one.status != psutil.CONN_ESTABLISHED or store_port in (one.laddr.port, one.raddr.port):
+            continue
+        address = one.laddr.ip.removeprefix("::ffff:")
+        found.add((names.get(address, ""), address))
+    return sorted(found)
+
+
+if __name__ == "__main__":
+    result = main(json.loads(sys.argv[1]))
+    print(json.dumps(result), flush=True)
+    os._exit(0)  # a library's threads may not end

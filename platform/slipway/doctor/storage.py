@@ -1,0 +1,195 @@
+"""Folders: can they be written, have they room, are they the same everywhere."""
+
+import hashlib
+import os
+import secrets
+import tempfile
+import time
+from pathlib import Path
+
+from slipway.doctor.finding import Finding, judged, skipped
+from slipway.doctor.here import IN_JOB, Here
+from slipway.models import part
+
+GIB = 2**30
+MARK = ".doctor-"
+SHARED_SECONDS = 5.0  # for a network file system to show another node's file
+CACHE_BYTES = GIB  # compiled kernels of one job, generously
+SHM_TOO_SMALL = 64 * 2**20  # what container engines give by default; NCCL and data loaders fail with it
+SHM_PER_DEVICE = GIB
+CLOCK_SECONDS = 2.0
+
+
+def caches(here: Here) -> Finding:
+    """The folder of all caches: SLIPWAY_CACHE in the image, XDG_CACHE_HOME or ~/.cache elsewhere."""
+    environment = here.environment
+    home = environment.get("HOME", "")
+    given = environment.get("SLIPWAY_CACHE") or environment.get("XDG_CACHE_HOME")
+    folder = Path(given or Path(home or "/nonexistent") / ".cache")
+    expected = f"a folder to write, {CACHE_BYTES / GIB:.0f} GiB free, on a compute node not in $HOME"
+    advice = "set SLIPWAY_CACHE to a folder on the node's own disk or in $TMPDIR, with room"
+    trouble, _ = try_write(folder)
+    if trouble:
+        return Finding("caches", "fault", f"{folder}: {trouble}", expected, advice)
+    free = _free(folder)
+    saw = f"{folder}, {_size(free)} free"
+    if free < CACHE_BYTES:
+        return Finding("caches", "warning", saw, expected, advice)
+    in_home = (
+        bool(home) and home not in ("/", "/tmp") and folder.resolve().is_relative_to(Path(home).resolve())
+    )
+    if in_home and here.on_node and here.multi_node:
+        return Finding("caches", "warning", f"{saw}, in $HOME", expected, advice)
+    return Finding("caches", "ok", saw, expected)
+
+
+def run_dir(here: Here) -> Finding:
+    """run.dir, or what it would be made in: can it be written?"""
+    folder = here.config.run.dir
+    trouble, _ = try_write(folder)
+    advice = "choose a run.dir on a file system that every node may write; see quota and mounts"
+    saw = f"{folder.absolute()}: {trouble or 'written'}"
+    return judged(trouble is None, "run-dir", saw, "a file can be written", advice)
+
+
+def space(here: Here) -> Finding:
+    """Free space in run.dir against the checkpoints that stay, and one that is being written."""
+    config, folder = here.config, nearest(here.config.run.dir)
+    one = checkpoint_bytes(here)
+    count = (config.checkpoint.keep_last or 1) + 1
+    try:
+        free = _free(folder)
+    except OSError as error:
+        return Finding("space", "fault", f"{folder}: {error.strerror}", "free space can be asked")
+    expected = f"{_size(count * one)}: {count} checkpoints of {_size(one)}"
+    advice = "free space in run.dir, or choose another; or lower checkpoint.keep_last"
+    status = "fault" if free < one else "warning"
+    return judged(free >= count * one, "space", f"{_size(free)} free", expected, advice, status)
+
+
+def checkpoint_bytes(here: Here) -> int:
+    """Of one checkpoint: parameters and two moments of AdamW in fp32; in bf16 the model's 2 bytes besides."""
+    config = here.config
+    each = 14 if config.training.precision == "bf16" else 12
+    return part(config.model.family, "counts").parameters(config.model).total * each
+
+
+def data_dir(here: Here) -> Finding:
+    """data.dir: prepared and readable. It is never written here: read-only is fine."""
+    folder = here.config.data.dir
+    expected = f"{folder}/manifest.json and the token files of {', '.join(here.config.data.sources)}"
+    advice = "prepare it with `slipway data` and the same words, on a file system that all nodes see"
+    names = [
+        "manifest.json",
+        *(f"{name}{end}" for name in here.config.data.sources for end in (".bin", ".idx")),
+    ]
+    for name in names:
+        try:
+            with (folder / name).open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            saw = f"{folder.absolute() / name}: {error.strerror}"
+            return Finding("data-dir", "fault" if here.place else "warning", saw, expected, advice)
+    return Finding("data-dir", "ok", f"{folder.absolute()} is prepared", expected)
+
+
+def data_digest(here: Here) -> str | None:
+    """Of the manifest, to be compared between nodes; None where there is none."""
+    try:
+        return hashlib.sha256((here.config.data.dir / "manifest.json").read_bytes()).hexdigest()[:16]
+    except OSError:
+        return None
+
+
+def shm(here: Here) -> Finding:
+    """The size of /dev/shm."""
+    if not here.on_node:
+        return skipped("shm", IN_JOB)
+    config = here.config
+    cluster, count = config.cluster, config.resources.devices_per_node
+    wanted = cluster.kubernetes.shm_gib * GIB if cluster.kubernetes else count * SHM_PER_DEVICE
+    if cluster.device.kind == "cpu":
+        wanted = 2 * SHM_TOO_SMALL
+    expected = f"{_size(wanted)}, more than {_size(SHM_TOO_SMALL)} at least"
+    advice = "give the container the host's /dev/shm, or --shm-size; in a pod a memory-backed emptyDir"
+    try:
+        held = os.statvfs(here.path("/dev/shm"))
+    except OSError as error:
+        return Finding("shm", "fault", f"/dev/shm: {error.strerror}", expected, advice)
+    size = held.f_frsize * held.f_blocks
+    status = "fault" if size <= SHM_TOO_SMALL else "warning"
+    return judged(size >= wanted, "shm", _size(size), expected, advice, status)
+
+
+def file_clock(here: Here) -> Finding:
+    """The time that the file system gives a new file in run.dir, against the node's clock."""
+    trouble, offset = try_write(here.config.run.dir)
+    if trouble:
+        return skipped("file-clock", f"run.dir: {trouble}")
+    saw = f"{offset:+.1f} s" if abs(offset) >= 0.05 else "the same"
+    advice = "ask the site to synchronise clocks (NTP, chrony) of the node and of the file server"
+    expected = f"at most {CLOCK_SECONDS:.0f} s apart"
+    return judged(abs(offset) <= CLOCK_SECONDS, "file-clock", saw, expected, advice, "warning")
+
+
+def write_mark(run_dir: Path) -> tuple[Path, str] | None:
+    """A file in run.dir that the other nodes should see, and what is in it; None where it cannot be written."""
+    word = secrets.token_hex(8)
+    path = run_dir.absolute() / f"{MARK}{word}"
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        path.write_text(word)
+    except OSError:
+        return None
+    return path, word
+
+
+def sees_mark(run_dir: Path, name: str, word: str, seconds: float = SHARED_SECONDS) -> bool:
+    """Whether rank 0's file is in this node's run.dir, after a while at most."""
+    limit = time.monotonic() + seconds
+    while True:
+        try:
+            os.listdir(run_dir)  # makes NFS look again
+            if (run_dir / name).read_text() == word:
+                return True
+        except OSError:
+            pass
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.1)
+
+
+def try_write(folder: Path) -> tuple[str | None, float]:
+    """Write a file into a folder, or into what it would be made in, and remove it.
+
+    Returns (what went wrong, or None; seconds by which the file system's clock is ahead).
+    """
+    place = nearest(folder)
+    if not place.is_dir():
+        return f"{place} is not a folder", 0.0
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=MARK) as file:
+            file.write(bytes(65536))  # a full file system still makes empty files
+            file.flush()
+            os.fsync(file.fileno())
+            return None, os.fstat(file.fileno()).st_mtime - time.time()
+    except OSError as error:
+        return f"{error.strerror} in {place}", 0.0
+
+
+def nearest(folder: Path) -> Path:
+    """The folder itself or the nearest one above that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def _free(folder: Path) -> int:
+    held = os.statvfs(nearest(folder))
+    return held.f_frsize * held.f_bavail
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
