@@ -37,8 +37,10 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
 
 def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     """Launch these runs: to one scheduler, in one call of it. Raises UserError before anything is written."""
+    placement = place(
+        configs[0]
+    )  # first: a machine that has no such place is the news, not the batch that fits it
     plans = [make_plan(offline(config)) for config in configs]
-    placement = place(plans[0].config)
     for plan in plans[1:]:
         if place(plan.config) != placement:
             raise UserError(
