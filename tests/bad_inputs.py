@@ -321,8 +321,7 @@ PLACEMENT = [
     BadInput("no account", "launch cluster=juwels_booster", ("launch.account", "juwels_booster", "PROJECT")),
     BadInput(
         "more nodes than the queue takes",
-        "launch cluster=juwels_booster launch.account=a resources.nodes=500 launch.partition=booster "
-        "training.global_batch_size=4000",
+        "launch cluster=juwels_booster launch.account=a resources.nodes=500 launch.partition=booster",
         ("resources.nodes: 500", "the 384 of queue booster", "launch.partition=largebooster"),
     ),
     BadInput(
