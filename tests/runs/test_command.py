@@ -154,7 +154,7 @@ def test_help_and_completion(capsys) -> None:
     assert main(["runs", "--help"]) == 0
     assert "slipway runs show NAME|DIR" in capsys.readouterr().out
     assert own_choices("slipway ru") == ["runs"]
-    assert own_choices("slipway runs ")[:5] == ["show", "logs", "cancel", "sync", "--dir"]
+    assert (own_choices("slipway runs ") or [])[:5] == ["show", "logs", "cancel", "sync", "--dir"]
     assert own_choices("slipway runs show --j") == ["--json"]
 
 

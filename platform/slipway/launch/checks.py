@@ -5,11 +5,11 @@ from pathlib import Path
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
+from slipway.launch import secrets
 
 # Slurm reads backslashes and quotes in #SBATCH lines its own way; containers take , and : in binds for separators.
 _NOT_IN_PATHS = re.compile(r"""[\x00-\x1f\x7f\\"'%\ud800-\udfff]""")
 _NOT_IN_BINDS = re.compile(r"[,:]")
-_SECRET = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 
 
 def one_line(text: str) -> str:
@@ -39,9 +39,4 @@ def check_paths(config: RunConfig, workdir: Path) -> None:
 
 def check_no_secrets(config: RunConfig) -> None:
     """Scripts and manifests are files that others may read. Raises UserError."""
-    for name in config.cluster.environment:
-        if _SECRET.search(name):
-            raise UserError(
-                f"cluster.environment.{name}: looks like a secret, and would be written into the script; export it "
-                "where you submit instead: jobs get it from there"
-            )
+    secrets.check(config, {})

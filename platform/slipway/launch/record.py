@@ -39,6 +39,8 @@ class Submission(BaseModel):
     """Kubernetes: kind of the resource."""
     name: str | None = None
     """Of the resource (Kubernetes), of the job (Slurm): tells it from another cluster's job of the same number."""
+    others: list[str] = []
+    """Kubernetes: what was made for this resource alone, as kubectl names it: `ConfigMap/a`."""
     namespace: str | None = None
     context: str | None = None
     """kubectl's context at the submission; None: none is set, as inside a pod."""

@@ -7,10 +7,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from slipway.errors import EXIT_DONE, Fault, UserError
 from slipway.files import write_whole
 from slipway.launch import record
+from slipway.launch.kubernetes.names import LABEL_RUN
 from slipway.launch.placement import Placement
 from slipway.launch.record import Submission
 from slipway.launch.slurm import job_name
@@ -62,9 +64,8 @@ def _kubernetes(text: str, plans: Sequence[Plan], placement: Placement, folders:
     import yaml
 
     command = ["kubectl", "apply", "-f", "-"]
-    resources = [
-        one for one in yaml.safe_load_all(text) if one and one["kind"] in ("Job", "JobSet", "TrainJob")
-    ]
+    every = [one for one in yaml.safe_load_all(text) if one]
+    resources = [one for one in every if one["kind"] in ("Job", "JobSet", "TrainJob")]
     assert len(resources) == len(plans), "one resource that runs for each plan"
     context = _context()
     sys.stdout.write(_call(command, text, dict(os.environ)))
@@ -75,10 +76,24 @@ def _kubernetes(text: str, plans: Sequence[Plan], placement: Placement, folders:
             "name": found["name"],
             "namespace": found.get("namespace"),
             "context": context,
+            "others": _made_for(found["name"], every),
         }
         _record(folder, plan, placement, command, **where)
     _say_next(plans, folders)
     return EXIT_DONE
+
+
+def _made_for(name: str, manifests: Sequence[dict[str, Any]]) -> list[str]:
+    """What goes with one run: KIND[.VERSION.GROUP]/NAME. What a sweep shares is not among it."""
+    found = []
+    for one in manifests:
+        if (
+            one["kind"] not in ("Job", "JobSet", "TrainJob")
+            and one["metadata"]["labels"].get(LABEL_RUN) == name
+        ):
+            group, _, version = one["apiVersion"].rpartition("/")
+            found.append(f"{one['kind']}{f'.{version}.{group}' if group else ''}/{one['metadata']['name']}")
+    return found
 
 
 def _local(script: Path, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> int:
@@ -89,7 +104,7 @@ def _local(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
 
 
 def _record(
-    folder: Path, plan: Plan, placement: Placement, command: Sequence[str], **where: str | None
+    folder: Path, plan: Plan, placement: Placement, command: Sequence[str], **where: str | list[str] | None
 ) -> None:
     """The job is on its way: what cannot be written down is said, and no reason to fail."""
     try:

@@ -61,7 +61,9 @@ def commands(jobs: Sequence[Job]) -> list[list[str]]:
         if job.submission.scheduler == "kubernetes":
             one = job.submission
             what = f"{kubernetes.RESOURCES[one.kind or 'Job']}/{one.name}"
-            words.append([*kubernetes.kubectl(one), "delete", what, "--ignore-not-found", "--wait=false"])
+            words.append(
+                [*kubernetes.kubectl(one), "delete", what, *one.others, "--ignore-not-found", "--wait=false"]
+            )
     return words
 
 

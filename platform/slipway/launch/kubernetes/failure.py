@@ -1,4 +1,4 @@
-"""What becomes of a pod that ends: exit code 75 and disruptions continue and cost nothing, 2 fails, the rest is counted.
+"""What becomes of a pod that ends: exit code 75 and disruptions continue uncharged, 2 fails, all else is counted.
 
 75: stopped with a checkpoint. 2: a user's mistake, the same every time. Anything else: a fault.
 """

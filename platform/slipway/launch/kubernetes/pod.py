@@ -54,7 +54,11 @@ def pod_template(
     if kubernetes.tolerations:
         spec["tolerations"] = tolerations(config)
     if config.launch.preflight:
-        check = {**container, "name": "preflight", "args": ["slipway", "doctor", "--run", args[-1]]}
+        check = {
+            **container,
+            "name": "preflight",
+            "args": literal(["slipway", "doctor", *args[2:]]),
+        }
         spec["initContainers"] = [check]
     spec["containers"] = [container]
     spec["volumes"] = volumes(config, run_map)
@@ -75,7 +79,9 @@ def literal(words: Sequence[str]) -> list[str]:
 def place_env(master: str, nodes: int) -> Env:
     """What tells a pod which node it is, and where node 0 is."""
     index = {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX}']"}}
+    machine = {"fieldRef": {"fieldPath": "spec.nodeName"}}  # for people: which machine it was
     return [
+        {"name": "SLIPWAY_NODE_NAME", "valueFrom": machine},
         {"name": "SLIPWAY_NODE_RANK", "valueFrom": index},
         {"name": "SLIPWAY_NNODES", "value": str(nodes)},
         {"name": "MASTER_ADDR", "value": master},

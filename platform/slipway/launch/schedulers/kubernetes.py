@@ -20,6 +20,7 @@ POD_LABELS = {  # a TrainJob makes a JobSet of its own name
     "JobSet": "jobset.sigs.k8s.io/jobset-name",
     "TrainJob": "jobset.sigs.k8s.io/jobset-name",
 }
+OURS = "app.kubernetes.io/name=slipway"
 BY_NAME = 20  # kubectl asks the server once for each name: for more, the whole kind is asked for
 
 Key = tuple[str | None, str | None, str | None, str | None]
@@ -41,7 +42,7 @@ def get_command(submissions: Sequence[Submission]) -> list[str]:
     """One call for resources of one namespace."""
     words = [f"{RESOURCES[one.kind or 'Job']}/{one.name}" for one in submissions]
     if len(words) > BY_NAME:
-        words = [",".join(dict.fromkeys(word.split("/")[0] for word in words))]
+        words = [",".join(dict.fromkeys(word.split("/")[0] for word in words)), f"--selector={OURS}"]
     return [*kubectl(submissions[0]), "get", *words, "--output=json", "--ignore-not-found"]
 
 

@@ -1,0 +1,391 @@
+#!/usr/bin/env bash
+# Slipway: gpt3_1_3b, 16 nodes x 1 devices on slurm
+# Written by `slipway launch`. A job is one segment of the run: it trains until all is done, its time is up, a signal
+# comes or something fails, and the next segment goes on from the newest checkpoint: 10 segments at most.
+#SBATCH --job-name=gpt3_1_3b
+#SBATCH --account=project1
+#SBATCH --nodes=16
+#SBATCH --ntasks-per-node=1
+#SBATCH --gres=gpu:1
+#SBATCH --signal=USR1@300
+#SBATCH --open-mode=append
+#SBATCH --output=/project/me/runs/gpt3_1_3b/logs/slurm-%j.out
+#SBATCH --exclusive
+#SBATCH --no-requeue
+
+set -u
+
+# --- where: relative paths are below this folder; the container sees it under the same name
+cd /project/me || exit 1
+run_dir=runs/gpt3_1_3b
+changes=()
+job=$SLURM_JOB_ID
+own_index=()
+mkdir -p "$run_dir/logs" || exit 1
+
+# --- which segment: Slurm counts requeues, SLIPWAY_SEGMENT the jobs that continue others
+chain=10
+segment=$((${SLIPWAY_SEGMENT:-1} + ${SLURM_RESTART_COUNT:-0}))
+echo "slipway: segment $segment of at most $chain, job $job on $SLURM_JOB_NODELIST, $(date --iso-8601=seconds)"
+if [ "$segment" -gt "$chain" ]; then
+    echo "slipway: launch.chain $chain is used up; 'slipway launch --submit' continues the run"
+    exit 1
+fi
+
+# --- what: the run as it was composed and checked, so that ranks compose nothing; and this script, for what follows
+beside=$run_dir/.launch.$SLURM_JOB_ID
+cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
+{
+ "run": {
+  "name": "gpt3_1_3b",
+  "dir": "runs/gpt3_1_3b",
+  "time_limit_minutes": null
+ },
+ "resources": {
+  "nodes": 16,
+  "devices_per_node": 1,
+  "elastic": false
+ },
+ "model": {
+  "family": "gpt",
+  "name": "gpt3_1_3b",
+  "num_layers": 24,
+  "hidden_size": 2048,
+  "num_attention_heads": 16,
+  "num_query_groups": null,
+  "kv_channels": 128,
+  "ffn_hidden_size": null,
+  "vocab_size": 50257,
+  "make_vocab_size_divisible_by": 128,
+  "max_position_embeddings": 2048,
+  "position_embedding_type": "learned_absolute",
+  "rotary_base": 10000,
+  "rope_scaling_factor": null,
+  "normalization": "LayerNorm",
+  "norm_epsilon": 1e-05,
+  "activation": "gelu",
+  "add_bias_linear": true,
+  "untie_embeddings_and_output_weights": false,
+  "hidden_dropout": 0.0,
+  "attention_dropout": 0.0,
+  "init_method_std": 0.02,
+  "num_moe_experts": null,
+  "moe_router_topk": 2,
+  "moe_aux_loss_coeff": 0.01
+ },
+ "data": {
+  "name": "stdlib",
+  "dir": "data/stdlib",
+  "tokenizer": {
+   "kind": "bpe",
+   "vocab_size": 8192,
+   "path": null,
+   "end_of_document": "<|endoftext|>"
+  },
+  "sources": {
+   "stdlib": {
+    "inputs": [
+     "stdlib"
+    ],
+    "text_key": "text",
+    "weight": 1.0
+   }
+  },
+  "split": [
+   0.98,
+   0.01,
+   0.01
+  ],
+  "workers": null
+ },
+ "training": {
+  "steps": 200,
+  "stop_after_step": null,
+  "global_batch_size": 32,
+  "micro_batch_size": 2,
+  "sequence_length": 2048,
+  "seed": 1234,
+  "precision": "fp32",
+  "fp8": null,
+  "fp8_recipe": "delayed",
+  "recompute": "none"
+ },
+ "validation": {
+  "interval": 100,
+  "steps": 4
+ },
+ "checkpoint": {
+  "interval": 100,
+  "keep_last": 3,
+  "keep_every": null,
+  "keep_best": 0,
+  "async_save": true,
+  "timeout_minutes": 30.0
+ },
+ "watch": {
+  "hang_timeout_minutes": 10.0,
+  "straggler_interval": 100,
+  "straggler_ratio": 1.5
+ },
+ "guard": {
+  "on_nonfinite": "stop",
+  "on_spike": "ignore",
+  "spike_deviations": 10.0,
+  "spike_window": 64,
+  "rollback_batches": 1,
+  "limit": 10
+ },
+ "kernels": {
+  "backend": "auto",
+  "norm": null,
+  "attention": null,
+  "linear": null,
+  "rotary": null,
+  "cross_entropy": null,
+  "grad_accumulation": null,
+  "optimizer": null,
+  "moe": null
+ },
+ "parallelism": {
+  "tensor_model_parallel_size": 1,
+  "pipeline_model_parallel_size": 1,
+  "virtual_pipeline_model_parallel_size": null,
+  "context_parallel_size": 1,
+  "expert_model_parallel_size": 1,
+  "sequence_parallel": false,
+  "use_distributed_optimizer": false,
+  "data_parallel_sharding_strategy": null,
+  "overlap_grad_reduce": false,
+  "overlap_param_gather": false
+ },
+ "optimizer": {
+  "name": "adamw",
+  "lr": 0.001,
+  "min_lr": 0.0001,
+  "lr_warmup_steps": 0,
+  "lr_decay_style": "cosine",
+  "lr_wsd_decay_steps": null,
+  "weight_decay": 0.1,
+  "beta1": 0.9,
+  "beta2": 0.95,
+  "eps": 1e-08,
+  "clip_grad": 1.0
+ },
+ "logging": {
+  "interval": 1,
+  "tensorboard": false,
+  "wandb": {
+   "mode": "disabled",
+   "project": "slipway",
+   "entity": null
+  }
+ },
+ "cluster": {
+  "name": "slurm",
+  "description": "Any Slurm cluster",
+  "device": {
+   "kind": "cuda",
+   "name": "GPU",
+   "memory_gib": null,
+   "peak_tflops_bf16": null,
+   "peak_tflops_fp32": null
+  },
+  "network": {
+   "intra_node_gb_per_s": null,
+   "inter_node_gb_per_s": null,
+   "fabric": null,
+   "interfaces": [],
+   "adapters": []
+  },
+  "node": {
+   "cores": null,
+   "cores_per_device": null,
+   "memory_gib": null,
+   "architecture": "x86_64",
+   "cpu_masks": []
+  },
+  "nodes": null,
+  "devices_per_node": null,
+  "expected_mfu": 0.35,
+  "container": {
+   "runtime": "apptainer",
+   "modules": [],
+   "options": [
+    "--nv"
+   ],
+   "binds": [],
+   "image": "slipway.sif"
+  },
+  "environment": {},
+  "internet": null,
+  "file_systems": {},
+  "notes": [
+   "Give resources.devices_per_node: how many GPUs a node has is not known here.",
+   "The queue is the site's default one; launch.partition may name any other."
+  ],
+  "slurm": {
+   "queues": {
+    "default": {
+     "partition": null,
+     "qos": null,
+     "min_nodes": 1,
+     "max_nodes": null,
+     "max_hours": null
+    }
+   },
+   "account_required": false,
+   "account_suffix": "",
+   "qos_required": false,
+   "gpu_request": "gres",
+   "exclusive": true,
+   "memory": null,
+   "constraint": null,
+   "requeue": false,
+   "host_suffix": "",
+   "resolve_address": false,
+   "sbatch_options": [],
+   "srun_options": [],
+   "signal_seconds": 300,
+   "max_array_size": null
+  },
+  "kubernetes": null,
+  "unverified": []
+ },
+ "launch": {
+  "account": "project1",
+  "partition": null,
+  "qos": null,
+  "time_limit": null,
+  "image": null,
+  "workdir": null,
+  "chain": 10,
+  "exclude": [],
+  "preflight": false,
+  "kind": null,
+  "queue": null
+ }
+}
+SLIPWAY_RUN_JSON
+mv "$beside" "$run_dir/run.json" || exit 1
+cp "$0" "$beside" && mv "$beside" "$run_dir/job.sh" || exit 1
+
+# --- what comes next
+# Nodes that are not to be used: launch.exclude, and those that the trainer or `slipway doctor` found bad.
+excluded() {
+    {
+        [ ! -f "$run_dir/bad_nodes" ] || grep -oE '^[A-Za-z0-9][A-Za-z0-9_-]*' "$run_dir/bad_nodes"
+    } | sort -u | paste -sd , -
+}
+
+# The job that continues this one once this one has failed: all but exit code 0 counts as that. Prints its id.
+submit_next() (
+    for name in "${!SLURM_@}"; do # this job's variables must not reach the next one
+        [ "$name" = SLURM_CONF ] || unset "$name"
+    done
+    export SLIPWAY_SEGMENT=$((segment + 1))
+    exclude=$(excluded)
+    next=$(sbatch --parsable --dependency="afternotok:$job" --kill-on-invalid-dep=yes ${exclude:+--exclude="$exclude"} \
+        ${own_index[@]+"${own_index[@]}"} "$run_dir/job.sh") || exit 1
+    next=${next%%;*}
+    echo "$next" >>"$run_dir/launch.continuations"
+    echo "$next"
+)
+
+# It is submitted now: a node's crash leaves no time for it later.
+next=""
+if [ "$segment" -lt "$chain" ]; then
+    next=$(submit_next) && echo "slipway: job $next continues this one if need be"
+fi
+
+# No further segment; $1 says why, $2 is the exit code.
+end_chain() {
+    echo "slipway: $1"
+    [ -z "$next" ] || scancel "$next"
+    exit "$2"
+}
+
+# The next segment, please; $1 says why, $2 is the exit code.
+continue_run() {
+    [ "$segment" -lt "$chain" ] ||
+        end_chain "$1, but launch.chain $chain is used up; 'slipway launch --submit' continues the run" "$2"
+    if [ "$(excluded)" != "$excluded_before" ]; then # only a new job can be kept from a node
+        [ -z "$next" ] || scancel "$next"
+        next=$(submit_next) || end_chain "$1; the next segment could not be submitted" "$2"
+        echo "slipway: $1; job $next continues, without $(excluded)"
+        exit "$2"
+    fi
+    [ -n "$next" ] || next=$(submit_next) || end_chain "$1; the next segment could not be submitted" "$2"
+    echo "slipway: $1; job $next continues"
+    exit "$2"
+}
+
+# The last step on record; a fault without a further one would only come again.
+last_step() {
+    [ ! -f "$run_dir/metrics.jsonl" ] ||
+        sed -n 's/^.*"kind": "train".*"step": \([0-9][0-9]*\).*$/\1/p' "$run_dir/metrics.jsonl" | tail -n 1
+}
+
+excluded_before=$(excluded)
+step_before=$(last_step)
+
+# --- how the ranks find each other: rank 0 is the first task on the first node
+MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000)) # below the ports that the kernel hands out
+export MASTER_ADDR MASTER_PORT
+
+# --- until when: the ranks stop in time to save; the last half minute is for what comes after
+unset SLIPWAY_END_TIME
+end=$(squeue --noheader --jobs="$job" --format=%e | head -n 1)
+if [ -n "$end" ] && end=$(date --date="$end" +%s 2>/dev/null); then
+    export SLIPWAY_END_TIME=$((end - 30))
+fi
+
+# --- with what
+container=(
+    apptainer exec --no-home
+    --nv
+    --bind /project/me
+    --pwd /project/me
+    slipway.sif
+)
+
+# One task per device. A signal is for the rank, which saves and exits with 75; this shell must outlive it. srun would
+# kill the other ranks at the first exit code that is not 0, so 75 goes by a file, as does the first failure's code.
+# shellcheck disable=SC2016 # expanded by the task
+task='
+trap "" USR1
+trap : TERM
+"${@:2}"
+code=$?
+[ "$code" -eq 0 ] || { set -o noclobber; echo "$code rank $SLURM_PROCID on $(hostname)" >"$1"; } 2>/dev/null
+[ "$code" -eq 75 ] || exit "$code"
+'
+
+# Run a command in the container, once per device. Sets code.
+on_all() {
+    local ended=$run_dir/.ended.$SLURM_JOB_ID.$segment.$1 what=$1
+    rm -f "$ended"
+    srun --kill-on-bad-exit=1 \
+        bash -c "$task" slipway "$ended" "${container[@]}" slipway "$@"
+    code=$?
+    if [ -s "$ended" ]; then
+        read -r code who <"$ended"
+        echo "slipway: $what ended with exit code $code, first in $who"
+        rm -f "$ended"
+    fi
+}
+
+# --- the training
+on_all train --run "$run_dir/run.json" ${changes[@]+"${changes[@]}"}
+
+case $code in
+0) end_chain "done" 0 ;;
+75) continue_run "stopped early, with a checkpoint" 75 ;;
+2) end_chain "a mistake that another start would only repeat" 2 ;;
+esac
+if [ "$(excluded)" != "$excluded_before" ]; then
+    continue_run "failed with $code, a bad node is named" "$code"
+elif [ "$(last_step)" != "$step_before" ]; then
+    continue_run "failed with $code after step $(last_step)" "$code"
+fi
+end_chain "failed with $code without a step since the last start: not tried again" "$code"

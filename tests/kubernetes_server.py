@@ -1,0 +1,222 @@
+"""A stand-in for a Kubernetes API server: a few objects in memory, as much of the API as the real kubectl asks for.
+
+No API server can be had on a test machine, so states are those that a test writes down, in the form that the API's
+documentation gives, and no controller acts on them. What is real is kubectl: what it is asked, in which words, what it
+sends, prints and deletes.
+"""
+
+import contextlib
+import json
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+# group/version: resource: (kind, what else it answers to)
+APIS = {
+    "v1": {"pods": "Pod", "services": "Service", "configmaps": "ConfigMap"},
+    "batch/v1": {"jobs": "Job"},
+    "jobset.x-k8s.io/v1alpha2": {"jobsets": "JobSet"},
+    "trainer.kubeflow.org/v1alpha1": {"trainjobs": "TrainJob"},
+}
+_PATH = re.compile(
+    r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)/namespaces/(?P<namespace>[^/]+)/(?P<resource>[a-z]+)"
+    r"(?:/(?P<name>[^/]+))?(?P<log>/log)?"
+)
+
+
+def lacking() -> list[str]:
+    """What its tests need and this machine lacks."""
+    return [] if shutil.which("kubectl") else ["kubectl"]
+
+
+@dataclass
+class Cluster:
+    """What the server holds."""
+
+    folder: Path
+    url: str = ""
+    apis: dict[str, dict[str, str]] = field(default_factory=lambda: dict(APIS))
+    objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    """By resource, namespace, name."""
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    """Lines by pod; None ends a log that is followed."""
+    ended: set[str] = field(default_factory=set)
+    """Pods whose containers have ended: a followed log ends."""
+    asked: list[str] = field(default_factory=list)
+    """METHOD PATH of requests for objects."""
+    delay: float = 0.0
+    """Seconds before each answer."""
+
+    def add(self, resource: str, name: str, namespace: str = "default", **content: Any) -> None:
+        """Put an object there: labels, spec, status."""
+        version, kind = next((v, r[resource]) for v, r in self.apis.items() if resource in r)
+        metadata = {
+            "name": name,
+            "namespace": namespace,
+            "labels": content.pop("labels", {}),
+            "creationTimestamp": "2026-01-02T03:04:05Z",
+        }
+        self.objects[resource, namespace, name] = {
+            "apiVersion": version,
+            "kind": kind,
+            "metadata": metadata,
+            **content,
+        }
+
+    def write_config(self, *contexts: str) -> Path:
+        """A kubeconfig in which the contexts mean this server; the first one is the current."""
+        path = self.folder / "kubeconfig"
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": {"server": self.url}}],
+            "users": [{"name": "me", "user": {}}],
+            "contexts": [{"name": one, "context": {"cluster": "test", "user": "me"}} for one in contexts],
+            "current-context": contexts[0],
+        }
+        path.write_text(json.dumps(config))
+        return path
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[Cluster]:
+    """A server on a free port of 127.0.0.1."""
+    cluster = Cluster(folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"cluster": cluster}))
+    server.daemon_threads = True
+    cluster.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield cluster
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    cluster: Cluster
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        found = self._discovery(url.path)
+        if found is not None:
+            return self._answer(found)
+        match = _PATH.fullmatch(url.path)
+        if match is None:
+            return self._missing(url.path)
+        self.cluster.asked.append(f"GET {self.path}")
+        time.sleep(self.cluster.delay)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        key = match["resource"], match["namespace"], match["name"]
+        if match["log"]:
+            return self._log(match["name"], query)
+        if match["name"]:
+            return (
+                self._answer(self.cluster.objects[key])
+                if key in self.cluster.objects
+                else self._missing(url.path)
+            )
+        selector = query.get("labelSelector", "")
+        items = [
+            one
+            for (resource, namespace, _), one in self.cluster.objects.items()
+            if (resource, namespace) == key[:2] and _selected(one["metadata"]["labels"], selector)
+        ]
+        version, kind = next((v, r[key[0]]) for v, r in self.cluster.apis.items() if key[0] in r)
+        self._answer({"kind": f"{kind}List", "apiVersion": version, "metadata": {}, "items": items})
+
+    def do_DELETE(self) -> None:
+        self.cluster.asked.append(f"DELETE {self.path}")
+        match = _PATH.fullmatch(urlsplit(self.path).path)
+        key = (match["resource"], match["namespace"], match["name"]) if match else ("", "", "")
+        if self.cluster.objects.pop(key, None) is None:
+            return self._missing(self.path)
+        self._answer({"kind": "Status", "apiVersion": "v1", "status": "Success"})
+
+    def _discovery(self, path: str) -> dict[str, Any] | None:
+        groups = {version.rpartition("/")[0]: version for version in self.cluster.apis if "/" in version}
+        if path == "/api":
+            return {"kind": "APIVersions", "versions": ["v1"]}
+        if path == "/apis":
+            each = {
+                group: {"groupVersion": version, "version": version.rpartition("/")[2]}
+                for group, version in groups.items()
+            }
+            listed = [
+                {"name": name, "versions": [one], "preferredVersion": one} for name, one in each.items()
+            ]
+            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
+        version = path.removeprefix("/apis/").removeprefix("/api/")
+        if version not in self.cluster.apis:
+            return None
+        resources = [
+            {
+                "name": name,
+                "singularName": kind.lower(),
+                "kind": kind,
+                "namespaced": True,
+                "verbs": ["get", "list", "delete", "deletecollection", "create"],
+            }
+            for name, kind in self.cluster.apis[version].items()
+        ]
+        return {
+            "kind": "APIResourceList",
+            "apiVersion": "v1",
+            "groupVersion": version,
+            "resources": resources,
+        }
+
+    def _log(self, pod: str, query: dict[str, str]) -> None:
+        self.send_response(200)
+        self.end_headers()
+        lines = self.cluster.logs.get(pod, [])
+        at = max(0, len(lines) - int(query.get("tailLines", 10**6)))
+        limit = time.monotonic() + 30
+        while time.monotonic() < limit:
+            for line in lines[at:]:
+                self.wfile.write(f"{line}\n".encode())
+                at += 1
+            self.wfile.flush()
+            if query.get("follow") != "true" or pod in self.cluster.ended:
+                return
+            time.sleep(0.05)
+
+    def _answer(self, content: dict[str, Any], code: int = 200) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _missing(self, path: str) -> None:
+        self._answer(
+            {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "status": "Failure",
+                "reason": "NotFound",
+                "code": 404,
+                "message": f"{path} not found",
+            },
+            404,
+        )
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def _selected(labels: dict[str, str], selector: str) -> bool:
+    for name, equal, among in re.findall(r"([^,=\s]+)(?:=([^,]+)|\s+in\s+\(([^)]*)\))", selector):
+        if labels.get(name) not in ([equal] if equal else among.split(",")):
+            return False
+    return True

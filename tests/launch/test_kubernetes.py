@@ -1,0 +1,427 @@
+"""Manifests of every Kubernetes profile, kind and queue: valid by strict schemas, and what they promise."""
+
+import itertools
+import json
+import re
+import time
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import kubernetes_schemas
+from slipway.config import run_file
+from slipway.config.compose import compose, conf_dir
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.launch.kubernetes import manifests, names, to_text, workloads
+from slipway.launch.placement import place
+from slipway.plan import Plan, make_plan
+
+PROFILES = sorted(
+    path.stem for path in (conf_dir() / "cluster").glob("*.yaml") if "base/kubernetes" in path.read_text()
+)
+KINDS = ("job", "jobset", "trainjob")
+QUEUES = (None, "kueue", "volcano")
+PLANS: dict[tuple[str, ...], Plan] = {}
+
+needs_crds = pytest.mark.skipif(
+    not kubernetes_schemas.CRDS.is_dir(),
+    reason=f"the CRDs of JobSet, Kubeflow and Volcano are not at hand in {kubernetes_schemas.CRDS}",
+)
+
+
+def plan_of(*words: str) -> Plan:
+    """Composed once."""
+    if words not in PLANS:
+        PLANS[words] = make_plan(compose(["model=demo", "training.global_batch_size=8192", *words]))
+    return PLANS[words]
+
+
+def changed(plan: Plan, **sections: dict[str, Any]) -> Plan:
+    """The plan of another configuration; layout and machines stay."""
+    plain = plan.config.model_dump(mode="json")
+    for section, values in sections.items():
+        plain[section] = _merged(plain[section], values)
+    return plan.model_copy(update={"config": RunConfig.model_validate(plain)})
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    return old | {key: _merged(old.get(key), value) for key, value in new.items()}
+
+
+def render(*plans: Plan) -> list[dict[str, Any]]:
+    return manifests(plans, place(plans[0].config))
+
+
+def base(profile: str = "kubernetes", nodes: int = 2, devices: int = 8) -> Plan:
+    return plan_of(
+        f"cluster={profile}",
+        f"resources.nodes={nodes}",
+        f"resources.devices_per_node={devices}",
+        "run.name=demo",
+    )
+
+
+def one(found: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (manifest,) = [manifest for manifest in found if manifest["kind"] == kind]
+    return manifest
+
+
+def pod_template(found: list[dict[str, Any]]) -> dict[str, Any]:
+    for manifest in found:
+        spec = manifest.get("spec", {})
+        if manifest["kind"] == "Job":
+            return spec["template"]
+        spec = spec["template"]["spec"] if manifest["kind"] == "TrainingRuntime" else spec
+        if "replicatedJobs" in spec:
+            return spec["replicatedJobs"][0]["template"]["spec"]["template"]
+    raise AssertionError("no pod template")
+
+
+def variants() -> list[Any]:
+    found = []
+    for profile, kind, queueing in itertools.product(PROFILES, KINDS, QUEUES):
+        found.append(pytest.param(profile, kind, queueing, id=f"{profile}-{kind}-{queueing or 'none'}"))
+    return found
+
+
+@needs_crds
+@pytest.mark.parametrize(("profile", "kind", "queueing"), variants())
+def test_every_manifest_is_valid(profile: str, kind: str, queueing: str | None) -> None:
+    launch = {"kind": kind, "queue": "research" if queueing else None, "time_limit": 600, "preflight": True}
+    more = {
+        "queueing": queueing,
+        "wandb_secret": "wandb",
+        "priority_class": "high",
+        "service_account": "train",
+    }
+    plan = changed(base(profile), launch=launch, cluster={"kubernetes": more, "internet": False})
+    found = render(plan)
+    for manifest in found:
+        kubernetes_schemas.check(manifest)
+    assert list(yaml.safe_load_all(to_text(found))) == found
+    (workload,) = workloads(found)
+    assert list(workload)[:4] == ["apiVersion", "kind", "metadata", "spec"]
+    assert workload["kind"].lower() == kind
+    suspended = workload["spec"].get("suspend", False)
+    labels = workload["metadata"]["labels"]
+    assert suspended == (queueing == "kueue") == (labels.get("kueue.x-k8s.io/queue-name") == "research")
+    grouped = [manifest for manifest in found if manifest["kind"] == "PodGroup"]
+    pods = pod_template(found)
+    assert bool(grouped) == (queueing == "volcano") == (pods["spec"].get("schedulerName") == "volcano")
+    if grouped:
+        assert grouped[0]["spec"]["minMember"] == 2 and grouped[0]["spec"]["queue"] == "research"
+        assert pods["metadata"]["annotations"]["scheduling.k8s.io/group-name"] == "demo"
+    topology = plan.config.cluster.kubernetes and plan.config.cluster.kubernetes.topology
+    if topology and queueing == "kueue":
+        assert pods["metadata"]["annotations"]["kueue.x-k8s.io/podset-preferred-topology"] == topology
+    if topology and queueing is None:
+        assert topology in json.dumps(pods["spec"]["affinity"])
+
+
+@needs_crds
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_trainjob_in_a_runtime_of_the_cluster(profile: str) -> None:
+    runtime = {"kubernetes": {"runtime_ref": "torch-distributed"}}
+    found = render(changed(base(profile), launch={"kind": "trainjob"}, cluster=runtime))
+    assert [manifest["kind"] for manifest in found] == ["ConfigMap", "TrainJob"]
+    for manifest in found:
+        kubernetes_schemas.check(manifest)
+    spec = found[1]["spec"]
+    assert spec["trainer"]["command"][0] == "/opt/slipway/bin/dumb-init"
+    assert not any(variable["name"].startswith("PET_") for variable in spec["trainer"]["env"])
+
+
+@needs_crds
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_checks_see_what_is_wrong(kind: str) -> None:
+    found = render(changed(base(), launch={"kind": kind}, cluster={"kubernetes": {"queueing": "volcano"}}))
+    for manifest in found:
+        manifest["spec" if "spec" in manifest else "data"]["unknown"] = 1
+        with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
+            kubernetes_schemas.check(manifest)
+    found = render(changed(base(), launch={"kind": kind}))
+    pod_template(found)["spec"]["containers"][0]["readOnly"] = True
+    with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
+        for manifest in found:
+            kubernetes_schemas.check(manifest)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_pod(profile: str, kind: str) -> None:
+    plan = changed(base(profile, devices=4), launch={"kind": kind})
+    found = render(plan)
+    spec = pod_template(found)["spec"]
+    (container,) = spec["containers"]
+    assert spec["restartPolicy"] == "Never" and spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["fsGroup"] == 1000
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    security = container["securityContext"]
+    assert security["readOnlyRootFilesystem"] and security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"]["drop"] == ["ALL"]
+    kubernetes = plan.config.cluster.kubernetes
+    assert kubernetes and security["capabilities"].get("add", []) == kubernetes.capabilities
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert volumes["shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "16384Mi"}
+    assert volumes["work"]["persistentVolumeClaim"] == {"claimName": "slipway"}
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert mounts["run"] == {"name": "run", "mountPath": "/etc/slipway", "readOnly": True}
+    assert mounts["shm"]["mountPath"] == "/dev/shm" and mounts["work"]["mountPath"] == "/workspace"
+    trainer = one(found, "TrainJob")["spec"]["trainer"] if kind == "trainjob" else container
+    resources = trainer["resourcesPerNode" if kind == "trainjob" else "resources"]
+    assert resources["requests"] == resources["limits"]
+    assert resources["limits"]["nvidia.com/gpu"] == "4"
+    share = {"eks": ("vpc.amazonaws.com/efa", "16"), "aks": ("rdma/ib", "4")}  # half a node's devices
+    if profile in share:
+        assert resources["limits"][share[profile][0]] == share[profile][1]
+    assert trainer["args"][:4] == ["slipway", "train", "--run", "/etc/slipway/run.json"]
+
+
+def test_run_json_is_the_configuration() -> None:
+    plan = base()
+    found = render(plan)
+    assert json.loads(one(found, "ConfigMap")["data"]["run.json"]) == plan.config.model_dump(mode="json")
+
+
+ADDRESSES = {"job": "demo-0.demo", "jobset": "demo-node-0-0.demo"}
+
+
+@pytest.mark.parametrize("kind", ADDRESSES)
+def test_pods_find_node_0(kind: str) -> None:
+    found = render(changed(base(), launch={"kind": kind}))
+    (container,) = pod_template(found)["spec"]["containers"]
+    env = {variable["name"]: variable for variable in container["env"]}
+    assert env["MASTER_ADDR"]["value"] == ADDRESSES[kind]
+    assert env["SLIPWAY_NNODES"]["value"] == "2"
+    path = env["SLIPWAY_NODE_RANK"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert path == "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+    if kind == "jobset":
+        network = one(found, "JobSet")["spec"]["network"]
+        assert network == {"enableDNSHostnames": True, "subdomain": "demo", "publishNotReadyAddresses": True}
+        return
+    service = one(found, "Service")["spec"]
+    assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"]
+    assert service["selector"].items() <= pod_template(found)["metadata"]["labels"].items()
+    assert pod_template(found)["spec"]["subdomain"] == one(found, "Service")["metadata"]["name"]
+
+
+def by_exit_code(rules: list[dict[str, Any]]) -> dict[int | str, str]:
+    return {
+        (
+            rule["onExitCodes"]["values"][0] if "onExitCodes" in rule else rule["onPodConditions"][0]["type"]
+        ): rule["action"]
+        for rule in rules
+    }
+
+
+def test_a_job_continues_after_75_and_fails_on_2() -> None:
+    spec = one(render(changed(base(), launch={"kind": "job"})), "Job")["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 2, 2)
+    assert spec["backoffLimit"] == 0
+    actions = by_exit_code(spec["podFailurePolicy"]["rules"])
+    assert actions == {2: "FailJob", 75: "Ignore", "DisruptionTarget": "Ignore"}
+
+
+def decision(policy: dict[str, Any], reason: str, message: str) -> str:
+    """What a JobSet does about a failed Job: the first rule that matches, as its documentation has it."""
+    for rule in policy["rules"]:
+        patterns = rule.get("onJobFailureMessagePatterns", [])
+        if reason in rule.get("onJobFailureReasons", [reason]) and (
+            not patterns or any(re.search(pattern, message) for pattern in patterns)
+        ):
+            return rule["action"]
+    return "RestartJobSet"
+
+
+@pytest.mark.parametrize("kind", ["jobset", "trainjob"])
+def test_a_jobset_restarts_the_gang(kind: str) -> None:
+    found = render(changed(base(), launch={"kind": kind, "chain": 4}))
+    spec = found[1]["spec"] if kind == "jobset" else one(found, "TrainingRuntime")["spec"]["template"]["spec"]
+    job, policy = spec["replicatedJobs"][0]["template"]["spec"], spec["failurePolicy"]
+    actions = by_exit_code(job["podFailurePolicy"]["rules"])
+    assert (
+        actions == {2: "FailJob", 75: "FailJob", "DisruptionTarget": "FailJob"} and job["backoffLimit"] == 0
+    )
+    assert policy["maxRestarts"] == 3 and policy["restartStrategy"] == "BlockingRecreate"
+    assert all(rule["name"] for rule in policy["rules"])
+    # the Job controller's words (kubernetes/pkg/controller/job/pod_failure_policy.go)
+    ended = "Container node for pod x/demo-node-0-1-x75z2 failed with exit code {} matching FailJob rule at index 0"
+    disrupted = (
+        "Pod default/demo-node-0-1-x75z2 has condition DisruptionTarget matching FailJob rule at index 2"
+    )
+    assert decision(policy, "PodFailurePolicy", ended.format(2)) == "FailJobSet"
+    assert decision(policy, "PodFailurePolicy", ended.format(75)) == "RestartJobSetAndIgnoreMaxRestarts"
+    assert decision(policy, "PodFailurePolicy", disrupted) == "RestartJobSetAndIgnoreMaxRestarts"
+    assert decision(policy, "PodFailurePolicy", "in other words") == "RestartJobSet"
+    message = "Job has reached the specified backoff limit"
+    assert decision(policy, "BackoffLimitExceeded", message) == "RestartJobSet"
+
+
+def test_wall_time() -> None:
+    """The trainer ends in time to save; the Job's own deadline is behind it."""
+    found = render(changed(base(), launch={"kind": "job", "time_limit": 90}))
+    job = one(found, "Job")
+    assert job["spec"]["activeDeadlineSeconds"] == 5400
+    (container,) = pod_template(found)["spec"]["containers"]
+    assert container["args"][-1] == "run.time_limit_minutes=90"
+    found = render(changed(base(), launch={"time_limit": 90}, run={"time_limit_minutes": 30}))
+    assert not [word for word in pod_template(found)["spec"]["containers"][0]["args"] if "time_limit" in word]
+    assert "activeDeadlineSeconds" not in to_text(render(base()))
+
+
+def test_a_sweep_is_several_jobs_under_one_label() -> None:
+    plans = [
+        changed(base(), run={"name": f"lr={lr}", "dir": f"runs/lr={lr}"}, optimizer={"lr": lr})
+        for lr in (0.001, 0.003)
+    ]
+    found = render(*plans)
+    assert [manifest["kind"] for manifest in found] == ["ConfigMap", "JobSet", "JobSet"]
+    (sweep,) = {manifest["metadata"]["labels"]["slipway/sweep"] for manifest in found}
+    assert found[0]["metadata"]["name"] == sweep
+    first, second = (
+        manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+        for manifest in found[1:]
+    )
+    assert first["containers"][0]["args"] == ["slipway", "train", "--run", "/etc/slipway/run.json"]
+    changes = second["containers"][0]["args"][4:]
+    assert changes == ['run.name="lr=0.003"', 'run.dir="runs/lr=0.003"', "optimizer.lr=0.003"]
+    assert first["volumes"][0]["configMap"] == second["volumes"][0]["configMap"] == {"name": sweep}
+    assert len({manifest["metadata"]["name"] for manifest in found}) == 3
+
+
+@given(st.text("abcABC01._=,+-", min_size=1, max_size=200), st.integers(1, 10_000))
+def test_names(run_name: str, nodes: int) -> None:
+    name = names.resource_name(run_name, nodes)
+    assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name)
+    assert len(f"{name}-node-0-{nodes - 1}-x75z2") <= 63
+    assert names.is_label_value(name) and names.is_label_value(names.sweep_name([run_name] * nodes))
+    assert name == names.resource_name(run_name, nodes)
+
+
+def test_names_stay_apart() -> None:
+    runs = ["demo", "Demo", "de_mo", "de.mo", "x" * 60, "x" * 61, "7", "a-", "."]
+    found = [names.resource_name(run, 2) for run in runs]
+    assert len(set(found)) == len(runs) and found[0] == "demo"
+
+
+DOUBTFUL = [
+    "",
+    "y",
+    "No",
+    "on",
+    "null",
+    "~",
+    "1e3",
+    "0x1f",
+    "0o7",
+    "1_000",
+    "1:30",
+    ".inf",
+    "- a",
+    "a: b",
+    "#",
+    "2001-01-01",
+]
+
+
+@given(st.text(max_size=60) | st.sampled_from(DOUBTFUL))
+def test_no_string_breaks_out_of_yaml(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return  # no such string comes out of a file or JSON
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": text},
+        "data": {"a": text, "b": "x"},
+    }
+    written = to_text([manifest, manifest])
+    assert list(yaml.safe_load_all(written)) == [manifest, manifest]
+
+
+def test_doubtful_words_are_quoted() -> None:
+    """Kubernetes reads YAML by other rules than Python: 1e3 is a number there, y a boolean."""
+    for word in DOUBTFUL:
+        assert to_text([{"a": word}]) == f'---\na: "{word}"\n'
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40))
+def test_words_of_a_sweep_arrive_as_they_were(text: str) -> None:
+    plan = changed(base(), logging={"wandb": {"entity": text}})
+    found = list(yaml.safe_load_all(to_text(render(base(), plan))))
+    words = found[-1]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0][
+        "args"
+    ]
+    arrived = [_expand(word) for word in words]
+    assert run_file.changes(base().config, plan.config) == arrived[4:]
+
+
+def _expand(word: str) -> str:
+    """As Kubernetes does (third_party/forked/golang/expansion): $$ is $, $(NAME) a variable."""
+    assert "$(" not in word.replace("$$", "")
+    return word.replace("$$", "$")
+
+
+def test_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "c0ffee" * 6)
+    plan = changed(base(), cluster={"kubernetes": {"wandb_secret": "wandb"}})
+    text = to_text(render(plan))
+    assert "c0ffee" not in text
+    reference = {"secretKeyRef": {"name": "wandb", "key": "WANDB_API_KEY", "optional": True}}
+    (container,) = pod_template(render(plan))["spec"]["containers"]
+    assert {"name": "WANDB_API_KEY", "valueFrom": reference} in container["env"]
+
+
+BAD = [
+    (
+        {"launch": {"queue": "research"}},
+        "launch.queue: research has no effect where cluster.kubernetes.queueing is null",
+    ),
+    (
+        {"cluster": {"kubernetes": {"namespace": "My_Space"}}},
+        "cluster.kubernetes.namespace: My_Space is no name",
+    ),
+    ({"cluster": {"kubernetes": {"volume_claim": "A"}}}, "cluster.kubernetes.volume_claim: A is no name"),
+    ({"cluster": {"kubernetes": {"resources": {"cpu": "many"}}}}, "resources.cpu: 'many' is no amount"),
+    ({"cluster": {"kubernetes": {"node_selector": {"a": "x y"}}}}, "node_selector.a: 'x y' is no value"),
+    ({"cluster": {"kubernetes": {"annotations": {"a/b/c": "x"}}}}, "annotations: a/b/c is no key"),
+    ({"launch": {"image": "a b"}}, "launch.image: 'a b' is no reference"),
+    (
+        {"run": {"dir": "/scratch/x"}},
+        "run.dir: /scratch/x is not on the volume, which is mounted at /workspace",
+    ),
+    ({"data": {"dir": "../x"}}, r"data.dir: \.\./x is not on the volume"),
+]
+
+
+@pytest.mark.parametrize(("sections", "message"), BAD)
+def test_what_kubernetes_would_not_take(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        render(changed(base(), **sections))
+
+
+def test_a_runtime_of_the_cluster_cannot_do_all() -> None:
+    runtime = {"kubernetes": {"runtime_ref": "torch-distributed", "queueing": "volcano"}}
+    with pytest.raises(UserError, match=r"cluster\.kubernetes\.runtime_ref: a TrainJob cannot give the pods"):
+        render(changed(base(), launch={"kind": "trainjob"}, cluster=runtime))
+
+
+def test_largest_plan_and_a_thousand_jobs_are_quick() -> None:
+    wide = base("h100_cloud", nodes=512)
+    started = time.process_time()
+    to_text(render(wide))
+    assert time.process_time() - started < 1
+    plans = [changed(base(), run={"name": f"seed-{i}"}, training={"seed": i}) for i in range(1000)]
+    started = time.process_time()
+    text = to_text(render(*plans))
+    assert time.process_time() - started < 5
+    assert text.count("kind: JobSet") == 1000
