@@ -79,6 +79,12 @@ COMMAND_LINE = [
     BadInput("nothing to verify", "image verify", ("name what to verify",)),
     BadInput("half a digest", "image verify a.sif --digest sha256:12", ("--digest", "64 hexadecimal")),
     BadInput("an option of another action", "image sign a.sif --gzip", ("--gzip",)),
+    BadInput(
+        "doctor of no job", "doctor --collectives resources.nodes=2", ("--collectives", "nodes 2", "srun")
+    ),
+    BadInput("doctor in no time", "doctor --timeout never", ("--timeout", "never", "seconds")),
+    BadInput("doctor of no tree", "doctor --root nowhere", ("--root", "nowhere")),
+    BadInput("doctor of no run", "doctor --run run.json", ("run.json", "No such file")),
     BadInput("sweep without -m", "plan training.steps=1,2", ("training.steps", "--multirun")),
     BadInput("config folder missing", "plan --config-dir nowhere", ("nowhere", "not found")),
     BadInput("plan file missing", "train --plan plan.json", ("plan.json", "No such file")),
@@ -357,8 +363,7 @@ PLACEMENT = [
     BadInput("no account", "launch cluster=juwels_booster", ("launch.account", "juwels_booster", "PROJECT")),
     BadInput(
         "more nodes than the queue takes",
-        "launch cluster=juwels_booster launch.account=a resources.nodes=500 launch.partition=booster "
-        "training.global_batch_size=4000",
+        "launch cluster=juwels_booster launch.account=a resources.nodes=500 launch.partition=booster",
         ("resources.nodes: 500", "the 384 of queue booster", "launch.partition=largebooster"),
     ),
     BadInput(

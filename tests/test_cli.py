@@ -29,6 +29,7 @@ def slipway(*words: str, cwd: Path, **more) -> subprocess.CompletedProcess[str]:
         (["--help"], {"hydra", "torch", "pydantic", "rich", "omegaconf"}),
         (["train", "--help"], {"hydra", "torch", "pydantic", "rich", "omegaconf"}),
         (["train", "--cfg", "job"], {"torch", "megatron", "pydantic", "numpy"}),
+        (["doctor"], {"torch", "megatron", "numpy"}),
         (["plan"], {"torch", "megatron", "numpy"}),
         (["clusters"], {"torch", "megatron", "numpy", "hydra", "omegaconf"}),
         (["train", "--dry-run"], {"torch", "megatron", "numpy"}),

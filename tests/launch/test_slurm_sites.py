@@ -13,7 +13,7 @@ from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.launch import slurm as renderer
 from slipway.launch.placement import place
-from slipway.plan import make_plan
+from slipway.plan import Plan, make_plan
 from slurm_sites import ACCOUNTS, OWN_QOS, SITES
 from slurm_testbed import Slurm, lacking
 
@@ -25,6 +25,8 @@ pytestmark = [
 
 # What a user of a site whose size the profile does not know states.
 STATED = {"slurm": ["cluster.nodes=8"], "daedalus": ["cluster.nodes=16"]}
+
+PLANS: dict[tuple[str, int], Plan] = {}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,11 @@ def limitless(config: RunConfig) -> RunConfig:
 
 
 def script(config: RunConfig, tmp_path: Path) -> str:
-    return renderer.render([make_plan(config)], place(config), tmp_path)
+    """As `slipway launch` prints it; plans of thousands of ranks are made once a size."""
+    key = config.cluster.name, config.resources.nodes
+    if key not in PLANS:
+        PLANS[key] = make_plan(config)
+    return renderer.render([PLANS[key].model_copy(update={"config": config})], place(config), tmp_path)
 
 
 def verdict(slurm: Slurm, text: str, tmp_path: Path) -> tuple[bool, str]:

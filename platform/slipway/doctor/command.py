@@ -17,9 +17,10 @@ from slipway.doctor import exchange, node, report, storage, together
 from slipway.doctor.finding import CHECKS, Finding
 from slipway.doctor.here import Here, host_name
 from slipway.doctor.lead import lead
+from slipway.doctor.pod import alone, start_ranks
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
 from slipway.runs import bad_nodes
-from slipway.train.environment import started_rank
+from slipway.train.environment import Node, launched
 
 COLLECTIVE = ("answers", "transport", "links", "all-reduce", "node-all-reduce")
 OF_SEVERAL = ("versions", "run-dir-shared", "device-binding", "cpu-binding", "clock")
@@ -31,14 +32,13 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
 
     Options: `collectives`, `json`, `bad_nodes`, `timeout` (s), `root`. Raises UserError.
     """
-    place = started_rank(os.environ)
+    place = launched(os.environ)
+    if place is None and options.collectives:
+        place = alone(config)
+    if isinstance(place, Node):
+        return start_ranks(config, options, place)
     here = Here(config, dict(os.environ), host_name(os.environ), place, _root(options.root))
     if place is None:
-        if options.collectives and config.resources.nodes * config.resources.devices_per_node > 1:
-            raise UserError(
-                "doctor --collectives: needs a launcher that starts one process per device (srun, torchrun or pods); "
-                "this process was started by none"
-            )
         found = node.examine(here)
         left_out = [f.name for f in found if f.status == "skipped" and "compute node" in f.saw]
         return tell(here, [here.host], found, [*left_out, *OF_SEVERAL, *COLLECTIVE], options, job=False)

@@ -72,8 +72,10 @@ class Here:
 
 
 def host_name(environment: Mapping[str, str]) -> str:
-    """The name by which the scheduler knows this node."""
-    return environment.get("SLURMD_NODENAME") or socket.gethostname().split(".")[0]
+    """The name by which the scheduler knows this node; of a pod MACHINE/POD, where the machine is known."""
+    own = environment.get("SLURMD_NODENAME") or socket.gethostname().split(".")[0]
+    machine = environment.get("SLIPWAY_NODE_NAME")
+    return f"{machine}/{own}" if machine else own
 
 
 def cores_online(here: Here) -> int:
