@@ -18,7 +18,7 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
     """Launch what the command line composes: one run, or a sweep (-m). Returns the exit code."""
     from slipway.config import hydra_app
 
-    words = list(words)
+    words = hydra_app.sweep_first(words)
     if options.chain is not None:
         words.append(f"launch.chain={options.chain}")
     if options.preflight:
