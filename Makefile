@@ -8,7 +8,7 @@ VARIANT   ?= cpu
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo image sif test test-faults test-image test-all test-py312 test-wheel check format lock wheel clean
+.PHONY: help setup demo image sif test test-faults test-image test-clusters test-all test-py312 test-wheel check format lock wheel clean
 
 help:
 	@echo "Slipway: one run description for training foundation models."
@@ -28,6 +28,7 @@ help:
 	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
 	@echo "  make test-all    the long tests too                 make test-py312  parity on Python 3.12"
 	@echo "  make test-image  build, run, sign and spoil real containers: below 8 minutes on 2 cores"
+	@echo "  make test-clusters  launch on a real Slurm and real pods: below 9 minutes on 2 cores"
 	@echo "  make wheel       build dist/*.whl                   make test-wheel  use it away from here"
 	@echo "  make lock        resolve the pins anew              make clean       remove what make installed"
 	@echo
@@ -57,16 +58,19 @@ demo: setup
 	.venv/bin/slipway report experiment=demo run.dir="$(DEMO)"
 
 test: setup
-	.venv/bin/python -m pytest --strict-config -m "not slow and not faults and not image"
+	.venv/bin/python -m pytest --strict-config -m "not slow and not faults and not image and not cluster"
 
 test-faults: setup
 	.venv/bin/python -m pytest --strict-config -m faults --durations 10
+
+test-clusters: setup
+	.venv/bin/python -m pytest --strict-config -m cluster --durations 15 -rA
 
 test-image: setup
 	.venv/bin/python -m pytest --strict-config -m image --durations 15 -rA
 
 test-all: setup
-	.venv/bin/python -m pytest --strict-config -m "not image"
+	.venv/bin/python -m pytest --strict-config -m "not image and not cluster"
 
 test-py312: .venv312/.installed
 	.venv312/bin/python -m pytest --strict-config tests/train/test_parity.py tests/train/test_parity_experts.py \

@@ -68,6 +68,7 @@ COMMAND_LINE = [
     BadInput(
         "image of no variant", "image build --dry-run --variant gpu", ("--variant gpu", "cpu, cuda, rocm")
     ),
+    BadInput("image inspection to rehearse", "image inspect a.sif --dry-run", ("--dry-run",)),
     BadInput("image of no engine", "image build --engine dokcer", ("--engine", "dokcer", "podman")),
     BadInput("image from nowhere", "image build --context .", ("--context .", "Dockerfile", "checkout")),
     BadInput(
@@ -316,6 +317,30 @@ LAYOUT = [
     ),
 ]
 
+PLACEMENT = [
+    BadInput("no account", "launch cluster=juwels_booster", ("launch.account", "juwels_booster", "PROJECT")),
+    BadInput(
+        "more nodes than the queue takes",
+        "launch cluster=juwels_booster launch.account=a resources.nodes=500 launch.partition=booster",
+        ("resources.nodes: 500", "the 384 of queue booster", "launch.partition=largebooster"),
+    ),
+    BadInput(
+        "longer than the queue allows",
+        "launch cluster=lumi_g launch.account=a launch.time_limit=4-00:00:00",
+        ("launch.time_limit: 5760 min = 96 h", "the 72 h of queue small-g"),
+    ),
+    BadInput(
+        "a partition that is not there",
+        "launch cluster=juwels_booster launch.account=a launch.partition=boster",
+        ("launch.partition", "did you mean booster?", "largebooster"),
+    ),
+    BadInput(
+        "a Kubernetes option on Slurm",
+        "launch cluster=slurm launch.kind=jobset",
+        ("launch.kind", "no effect on Slurm"),
+    ),
+]
+
 SCHEDULE_AND_DATA = [
     BadInput(
         "warm-up as long as the run",
@@ -485,4 +510,4 @@ TRAINING = [
     ),
 ]
 
-ROWS = [*COMMAND_LINE, *KEYS_AND_VALUES, *LAYOUT, *SCHEDULE_AND_DATA, *TRAINING]
+ROWS = [*COMMAND_LINE, *KEYS_AND_VALUES, *LAYOUT, *PLACEMENT, *SCHEDULE_AND_DATA, *TRAINING]

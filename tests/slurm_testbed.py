@@ -65,6 +65,7 @@ GresTypes=gpu
 MailProg=/bin/true
 AccountingStorageType=accounting_storage/none
 JobRequeue=1
+FirstJobId={first_job}
 MaxJobCount=1000
 NodeName={nodes} NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports} Sockets=2 CoresPerSocket=24 \
 ThreadsPerCore=2 RealMemory=512000 Gres=gpu:{devices} State=UNKNOWN
@@ -259,6 +260,8 @@ def _write_configuration(folder: Path, nodes: Sequence[str], port: int, more: st
         nodes=",".join(nodes),
         ports=f"[{port + 1}-{port + len(nodes)}]",
         devices=DEVICES,
+        # clusters beside each other share this machine's ports, and a job's follow from its number
+        first_job=1 + os.getpid() % 900 * 10,
     )
     (folder / "slurm.conf").write_text(text + more)
     devices = [folder / "dev" / f"nvidia{number}" for number in range(DEVICES)]
@@ -302,9 +305,9 @@ def _words(slurm: Slurm) -> str:
 
 
 def _free_ports(count: int) -> int:
-    """The first of `count` free ports in a row, below those that the kernel hands out."""
-    first = 17000 + os.getpid() % 1000 * 10
-    for start in [*range(first, 32000 - count, 10), *range(17000, first, 10)]:
+    """The first of `count` free ports in a row, below those of jobs and those that the kernel hands out."""
+    first = 17000 + os.getpid() % 300 * 10
+    for start in [*range(first, 20000 - count, 10), *range(17000, first, 10)]:
         with contextlib.ExitStack() as stack:
             try:
                 for port in range(start, start + count):

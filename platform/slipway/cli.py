@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from slipway import __version__, usage
 from slipway.arguments import Parser
-from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError
+from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError, in_one_line
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -29,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"slipway: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"slipway: {in_one_line(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
     except Fault as error:
-        print(f"slipway: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"slipway: {in_one_line(error)}", file=sys.stderr)
         return EXIT_FAULT
     except SystemExit as leaving:  # argparse and Hydra leave so, having said why
         return leaving.code if isinstance(leaving.code, int) else EXIT_DONE

@@ -9,6 +9,12 @@ class Fault(RuntimeError):
     """What ended a run that had begun, in words that need no traceback. Exit code 1."""
 
 
+def in_one_line(error: BaseException) -> str:
+    """What an error says, in one line without anything that a terminal would obey."""
+    words = " ".join(str(error).split())
+    return "".join(repr(char)[1:-1] if ord(char) < 32 or 127 <= ord(char) < 160 else char for char in words)
+
+
 EXIT_DONE = 0
 EXIT_FAULT = 1
 EXIT_USER_ERROR = 2

@@ -141,13 +141,6 @@ REFUSED = [
     (
         "juwels_booster",
         1,
-        {"time_limit": 5},
-        "launch.time_limit: 5 min = 300 s leave nothing to train: the ranks are told to save 300 s before the end "
-        "(cluster.slurm.signal_seconds)",
-    ),
-    (
-        "juwels_booster",
-        1,
         {"kind": "jobset"},
         "launch.kind: jobset has no effect on Slurm (cluster juwels_booster); leave it out",
     ),

@@ -16,7 +16,11 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "launch"
 # SLIPWAY_UPDATE_GOLDENS=1 writes them anew; read the difference before committing it.
 UPDATE = os.environ.get("SLIPWAY_UPDATE_GOLDENS") == "1"
 WORKDIR = Path("/project/me")
-NODES = {"deucalion_gpu": 4, "discoverer_plus": 4, "aris_gpu": 3}  # else 16, so that the queues of many nodes are seen
+NODES = {
+    "deucalion_gpu": 4,
+    "discoverer_plus": 4,
+    "aris_gpu": 3,
+}  # else 16, so that the queues of many nodes are seen
 
 RUN_JSON = re.compile(r"(?<=<<'SLIPWAY_RUN_JSON' \|\| exit 1\n).*?\n(?=SLIPWAY_RUN_JSON\n)", re.DOTALL)
 

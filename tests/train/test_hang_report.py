@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from slipway.runs import bad_nodes
 from slipway.train.hang_report import Finding, conclude, has_word, innermost, suspect, write
 
 HOSTS = {rank: f"node{rank // 2}" for rank in range(4)}
@@ -69,6 +70,18 @@ def test_one_conclusion_with_an_event_and_a_line(tmp_path: Path) -> None:
         "event": "hang",
         "ranks": [2],
         "reason": line,
+    }
+
+
+def test_the_next_segment_is_told_to_do_without_the_first_suspects_node(tmp_path: Path) -> None:
+    for number, case in enumerate(("silent machine", "all wait", "stuck")):
+        folder = tmp_path / "hangs" / f"segment-{number:04d}"
+        folder.mkdir(parents=True)
+        for finding in CASES[case][0]:
+            write(folder, finding)
+        assert conclude(tmp_path, folder, {**HOSTS, 2: "node1.site.org"}, 7, now=5.0) is not None
+    assert bad_nodes.read(tmp_path) == {
+        "node1": "hang in step 7: no word from 2 ranks on node1, node1.site.org"
     }
 
 

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from slipway.config.cluster import Cluster
+from slipway.config.derived import fill
 from slipway.config.launch import Launch
 from slipway.config.section import Section
 from slipway.models.gpt.config import GPTConfig
@@ -71,7 +72,9 @@ class Training(Section):
         default=None,
         description="End this segment early: checkpoint after this step and stop; the schedule stays.",
     )
-    global_batch_size: PositiveInt = Field(description="Samples per optimizer step, over all ranks.")
+    global_batch_size: PositiveInt = Field(
+        description="Samples per optimizer step, over all ranks; null: 16, or a microbatch per replica if more."
+    )
     micro_batch_size: PositiveInt = Field(description="Samples per forward pass of one model replica.")
     sequence_length: PositiveInt = Field(description="Tokens per sample.")
     seed: NonNegativeInt = Field(
@@ -341,14 +344,8 @@ class RunConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _whole_nodes(cls, plain: Any) -> Any:
-        """resources.devices_per_node of null becomes the cluster's."""
-        resources = plain.get("resources") if isinstance(plain, dict) else None
-        if isinstance(resources, dict) and resources.get("devices_per_node", 0) is None:
-            cluster = plain.get("cluster")
-            there = cluster.get("devices_per_node") if isinstance(cluster, dict) else None
-            plain = plain | {"resources": resources | {"devices_per_node": there or 1}}
-        return plain
+    def _filled(cls, plain: Any) -> Any:
+        return fill(plain) if isinstance(plain, dict) else plain
 
     @property
     def last_step(self) -> int:

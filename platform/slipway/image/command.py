@@ -26,7 +26,7 @@ usage: slipway image build [options]          build the image, save it as an arc
        slipway image verify SIF               its signature, and the image that it was made from
        slipway image inspect TARGET [--json]  labels, digest and versions of a SIF, an archive or a record
 
-all:     --dry-run           print the commands, run none
+all:     --dry-run           print the commands, run none (not inspect, which changes nothing)
          --engine NAME       podman or docker (default: what is here)
          --context DIR       the checkout to build from (default: this folder)
          --dir DIR           for archives, records and SIFs (default: dist/image)
@@ -97,7 +97,8 @@ def _options(action: str, words: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="slipway image", add_help=False, allow_abbrev=False)
     add = parser.add_argument
     add("target", nargs="?")
-    add("--dry-run", action="store_true")
+    if action != "inspect":
+        add("--dry-run", action="store_true")
     add("--engine", choices=engines.ENGINES)
     add("--context", type=Path)
     add("--dir", type=Path)

@@ -41,8 +41,9 @@ def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     """Launch these runs: to one scheduler, in one call of it. Raises UserError before anything is written."""
     for config in configs:
         secrets.check(config, os.environ)
+    # first: a machine that has no such place is the news, not the batch that fits it
+    placement = place(configs[0])
     plans = [make_plan(offline(config)) for config in configs]
-    placement = place(plans[0].config)
     for plan in plans[1:]:
         if place(plan.config) != placement:
             raise UserError(

@@ -59,11 +59,6 @@ def place(config: RunConfig) -> Placement:
     if cluster.slurm.qos_required and qos is None:
         raise UserError(f"launch.qos: cluster {cluster.name} requires one; give launch.qos=NAME{_own('qos')}")
     minutes = launch.time_limit or _minutes(queue)
-    if minutes is not None and minutes * 60 <= cluster.slurm.signal_seconds:
-        raise UserError(
-            f"launch.time_limit: {minutes} min = {minutes * 60} s leave nothing to train: the ranks are told to save "
-            f"{cluster.slurm.signal_seconds} s before the end (cluster.slurm.signal_seconds)"
-        )
     return Placement(name, queue.partition, qos, _account(config, cluster.slurm), minutes, image, scheduler)
 
 

@@ -1,6 +1,7 @@
 """The templates in deploy/: `slipway/deploy` of a wheel, else `deploy` of the checkout."""
 
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ def deploy_dir() -> Path:
     )
 
 
+@cache
 def template(name: str) -> "Template":
     """A shell template, strict about undefined names; `quote` makes one shell word of any text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

@@ -1,23 +1,41 @@
-"""run.dir/bad_nodes: nodes that a retry should not use. One line per node: its name, then why."""
+"""run.dir/bad_nodes: nodes that the next segment must do without, a line each: HOST reason.
 
+Written by the trainer's verdict on a hang and by `slipway doctor`; the Slurm script excludes the first word of each
+line. Remove a line, or the file, to use a node again.
+"""
+
+import re
 from pathlib import Path
 
 FILE = "bad_nodes"
 
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
 
 def add(run_dir: Path, host: str, reason: str) -> None:
-    """Note a node; what is known already is not noted twice."""
-    if host in read(run_dir):
+    """Name a node; one that is named already keeps its first reason.
+
+    host: its name, with or without a domain. What is no host's name is left out: it would go into a command line.
+    Raises OSError where the file cannot be written.
+    """
+    short = host.partition(".")[0]
+    if _HOST.fullmatch(short) is None or short in read(run_dir):
         return
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / FILE).open("a", encoding="utf-8") as file:
-        file.write(f"{host} {' '.join(reason.split())}\n")
+    line = f"{short} {' '.join(reason.split())}\n"
+    Path(run_dir).mkdir(parents=True, exist_ok=True)
+    with (Path(run_dir) / FILE).open("a", encoding="utf-8", errors="replace") as file:
+        file.write(line)  # in one piece: ranks on several nodes may write at once
 
 
 def read(run_dir: Path) -> dict[str, str]:
-    """Node and reason; empty where there is no such file."""
+    """Reasons by host; empty where none is named."""
     try:
-        lines = (run_dir / FILE).read_text(encoding="utf-8").splitlines()
+        lines = (Path(run_dir) / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return {}
-    return {host: reason for host, _, reason in (line.partition(" ") for line in lines) if host}
+    found: dict[str, str] = {}
+    for line in lines:
+        host, _, reason = line.partition(" ")
+        if _HOST.fullmatch(host):
+            found.setdefault(host, reason)
+    return found

@@ -2,10 +2,12 @@
 
 hangs/segment-0003/rank-00005.json   a Finding          rank-00005.txt   its Python stack
 hangs/segment-0003/verdict.json      the suspect, why   (the first rank to have all in hand writes it)
+bad_nodes                            the first suspect's host, for the next segment to do without
 
 Imports no torch.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -15,6 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway.files import write_whole
+from slipway.runs import bad_nodes
 
 FOLDER = "hangs"
 METRICS = "metrics.jsonl"
@@ -110,6 +113,9 @@ def conclude(run_dir: Path, folder: Path, hosts: Mapping[int, str], step: int, n
     event = {"kind": "event", "time": now, "step": step, "event": "hang", "ranks": verdict.ranks}
     with (run_dir / METRICS).open("a") as file:
         file.write(json.dumps(event | {"reason": line}) + "\n")
+    if verdict.ranks:  # whoever launched the run can start it again without that node
+        with contextlib.suppress(OSError):  # the line for people must not be lost with it
+            bad_nodes.add(run_dir, hosts[verdict.ranks[0]], f"hang in step {step}: {verdict.why}")
     return line
 
 

@@ -121,6 +121,7 @@ export WANDB_MODE=offline
 export SRUN_CPUS_PER_TASK=20
 export NCCL_NVLS_ENABLE=0
 set +u # modules are not written for it
+# shellcheck source=/dev/null
 command -v module >/dev/null || . /etc/profile
 module load singularity || end_chain "module load failed" 1
 set -u

@@ -118,6 +118,7 @@ fi
 # --- with what
 export SRUN_CPUS_PER_TASK=16
 set +u # modules are not written for it
+# shellcheck source=/dev/null
 command -v module >/dev/null || . /etc/profile
 module load Apptainer/1.2.4-GCCcore-12.3.0 || end_chain "module load failed" 1
 set -u

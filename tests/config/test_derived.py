@@ -1,0 +1,34 @@
+"""What null becomes."""
+
+import pytest
+
+from slipway.config.compose import compose
+from slipway.errors import UserError
+
+
+def test_devices_are_those_of_the_clusters_nodes() -> None:
+    assert compose(["cluster=juwels_booster"]).resources.devices_per_node == 4
+    assert compose(["cluster=lumi_g", "resources.devices_per_node=2"]).resources.devices_per_node == 2
+    assert compose().resources.devices_per_node == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "batch"),
+    [
+        ([], 16),
+        (["cluster=lumi_g", "resources.nodes=1"], 16),
+        (["cluster=lumi_g", "resources.nodes=5"], 80),
+        (["cluster=lumi_g", "resources.nodes=5", "training.micro_batch_size=1"], 40),
+        (["cluster=lumi_g", "resources.nodes=4", "parallelism.tensor_model_parallel_size=4"], 16),
+        (["cluster=lumi_g", "resources.nodes=5", "training.global_batch_size=8"], 8),
+    ],
+)
+def test_a_batch_has_a_microbatch_for_each_replica(overrides: list[str], batch: int) -> None:
+    assert compose(overrides).training.global_batch_size == batch
+
+
+def test_wrong_types_are_still_told_where_they_are() -> None:
+    with pytest.raises(UserError, match=r"training\.micro_batch_size: must be a valid integer"):
+        compose(["training.micro_batch_size=many"])
+    with pytest.raises(UserError, match=r"resources: must be a section"):
+        compose(["resources=3"])

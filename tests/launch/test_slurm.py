@@ -1,0 +1,318 @@
+"""The job's script: what it asks of Slurm, and what it makes of each exit code.
+
+The second is shown by running the script with stand-ins for Slurm's commands that note how they were called: no real
+Slurm fails on command. What a real one does is in test_slurm_cluster.py.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from slipway.config.compose import compose
+from slipway.errors import UserError
+from slipway.launch import slurm
+from slipway.launch.placement import place
+from slipway.plan import make_plan
+
+SHELLCHECK = shutil.which("shellcheck") or str(Path(sys.executable).with_name("shellcheck"))
+CPU = ["cluster=slurm", "cluster.device.kind=cpu", "cluster.container.options=[]"]
+
+
+def rendered(*words: str, workdir: Path = Path("/work")) -> str:
+    config = compose(words)
+    return slurm.render([make_plan(config)], place(config), workdir)
+
+
+def options_of(script: str) -> list[str]:
+    return [line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH ")]
+
+
+def test_what_a_profile_says_becomes_options() -> None:
+    script = rendered(
+        "cluster=slurm",
+        "resources.nodes=2",
+        "resources.devices_per_node=4",
+        "launch.account=project1",
+        "launch.partition=fast",
+        "launch.qos=high",
+        "launch.time_limit=1-02:30:00",
+        "launch.exclude=[a1,a2]",
+        "cluster.slurm.memory='0'",
+        "cluster.slurm.constraint=a100",
+        "cluster.slurm.sbatch_options=['--hint=nomultithread']",
+        "cluster.slurm.srun_options=['--mpi=none']",
+        "cluster.node.cores_per_device=12",
+        "cluster.slurm.requeue=true",
+    )
+    assert options_of(script) == [
+        "--job-name=demo",
+        "--account=project1",
+        "--partition=fast",
+        "--qos=high",
+        "--nodes=2",
+        "--ntasks-per-node=4",
+        "--cpus-per-task=12",
+        "--gres=gpu:4",
+        "--mem=0",
+        "--constraint=a100",
+        "--exclude=a1,a2",
+        "--time=26:30:00",
+        "--signal=USR1@300",
+        "--open-mode=append",
+        "--output=/work/runs/demo/logs/slurm-%j.out",
+        "--exclusive",
+        "--requeue",
+        "--hint=nomultithread",
+    ]
+    assert "srun --kill-on-bad-exit=1 --cpu-bind=cores --mpi=none" in script
+    assert "export SRUN_CPUS_PER_TASK=12" in script
+
+
+@pytest.mark.parametrize(
+    ("request_", "nodes", "option"),
+    [("gres", 3, "--gres=gpu:4"), ("gpus-per-node", 3, "--gpus-per-node=4"), ("gpus", 3, "--gpus=12")],
+)
+def test_devices_are_asked_for_as_the_site_has_it(request_: str, nodes: int, option: str) -> None:
+    words = [f"resources.nodes={nodes}", "resources.devices_per_node=4", "training.global_batch_size=24"]
+    assert option in options_of(rendered("cluster=slurm", *words, f"cluster.slurm.gpu_request={request_}"))
+
+
+def test_masks_bind_only_the_ranks_there_are() -> None:
+    masks = "cluster.node.cpu_masks=['0xfe','0xfe00','0xfe0000']"
+    script = rendered("cluster=slurm", "resources.devices_per_node=2", masks)
+    assert "--cpu-bind=mask_cpu:0xfe,0xfe00" in script and "0xfe0000" not in script.partition("on_all")[2]
+
+
+def test_what_is_outside_of_the_workdir_is_bound_once(tmp_path: Path) -> None:
+    script = rendered(
+        "cluster=slurm",
+        "data.dir=/data/tokens",
+        "run.dir=/scratch/runs/a",
+        "cluster.container.binds=['/p:/p:ro']",
+    )
+    lines = [line.strip() for line in script.splitlines()]
+    binds = [line for line in lines if line.startswith("--bind")]
+    assert binds == ["--bind /work", "--bind /data/tokens", "--bind /scratch/runs/a", "--bind /p:/p:ro"]
+    assert "--pwd /work" in lines
+    inside = rendered("cluster=slurm", "data.dir=/work/data")
+    assert inside.count("--bind ") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        (["run.dir='a\nb'"], ["run.dir", "control characters"]),
+        (["run.dir='a%j'"], ["run.dir", "%"]),
+        (["data.dir=/a:b"], ["data.dir", "colon"]),
+        (["run.dir='/a,b'"], ["run.dir", "comma"]),
+        (["launch.workdir=relative"], ["launch.workdir", "relative"]),
+    ],
+)
+def test_paths_that_no_script_can_name_are_refused(words: list[str], fragments: list[str]) -> None:
+    with pytest.raises(UserError) as refused:
+        config = compose(["cluster=slurm", *words])
+        workdir = Path(config.launch.workdir or "/work")
+        slurm.render([make_plan(config)], place(config), workdir)
+    assert all(fragment in str(refused.value) for fragment in fragments)
+
+
+def test_a_sweep_of_several_shapes_is_refused() -> None:
+    configs = [
+        compose(["cluster=slurm", f"resources.devices_per_node={n}", f"run.name=r{n}"]) for n in (1, 2)
+    ]
+    with pytest.raises(UserError, match=r"resources.devices_per_node: 1 and 2 in one sweep"):
+        slurm.render([make_plan(config) for config in configs], place(configs[0]), Path("/work"))
+    configs = [
+        compose(["cluster=slurm", f"run.name=r{n}", "cluster.slurm.max_array_size=2"]) for n in range(3)
+    ]
+    with pytest.raises(UserError, match=r"3 jobs, but arrays of slurm have 2 at most"):
+        slurm.render([make_plan(config) for config in configs], place(configs[0]), Path("/work"))
+
+
+@pytest.mark.parametrize("requeue", ["true", "false"])
+@pytest.mark.parametrize("preflight", ["true", "false"])
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_shellcheck_and_bash_find_nothing(requeue: str, preflight: str, jobs: int, tmp_path: Path) -> None:
+    words = [f"cluster.slurm.requeue={requeue}", f"launch.preflight={preflight}", "launch.exclude=[a1]"]
+    words += ["cluster.container.modules=[Apptainer]", "cluster.slurm.host_suffix=i"]
+    configs = [
+        compose(["cluster=slurm", *words, "cluster.slurm.resolve_address=true", f"run.name='r{n}'"])
+        for n in range(jobs)
+    ]
+    script = slurm.render([make_plan(config) for config in configs], place(configs[0]), Path("/work"))
+    (tmp_path / "job.sh").write_text(script)
+    for command in (["bash", "-n"], [SHELLCHECK]):
+        done = subprocess.run(
+            [*command, str(tmp_path / "job.sh")], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+STANDINS = {
+    # The task of one rank, in the folder of the run, with the exit code that the test asks for.
+    "srun": """
+        while [ "$1" != bash ]; do shift; done
+        [ "$1" = bash ] && exec env SLURM_PROCID=0 "$@" """,
+    "apptainer": """
+        while [ "$1" != slipway ]; do shift; done
+        echo "$*" >>"$NOTES"
+        [ "$2" = doctor ] && { eval "${DOCTOR:-true}"; exit $?; }
+        eval "${TRAINER:-true}" """,
+    "sbatch": """
+        for word in "$@"; do case $word in *job.sh) ;; *) shown="$shown $word" ;; esac; done
+        echo "sbatch$shown SEGMENT=$SLIPWAY_SEGMENT $(env | grep -c ^SLURM_)" >>"$NOTES"
+        [ -z "${NO_SBATCH:-}" ] || exit 1
+        echo "$((100 + $(grep -c ^sbatch "$NOTES")));cluster" """,
+    "scontrol": """
+        case $1 in
+        show) printf 'n1\\nn2\\n' ;;
+        requeue) echo "requeue $2" >>"$NOTES"; kill -9 "$PPID" ;;
+        esac""",
+    "scancel": 'echo "scancel $*" >>"$NOTES"',
+    "squeue": 'date --date="@2000000000" +%Y-%m-%dT%H:%M:%S',
+}
+
+
+@dataclass
+class Job:
+    """The script with stand-ins for Slurm, as one job of it runs."""
+
+    folder: Path
+    words: list[str] = field(default_factory=list)
+
+    def run(self, **environment: str) -> tuple[int, list[str], str]:
+        """(exit code, calls, output) of the job, numbered 7 unless told otherwise."""
+        programs = self.folder / "bin"
+        programs.mkdir(exist_ok=True)
+        for name, text in STANDINS.items():
+            (programs / name).write_text(f"#!/bin/bash\n{text}\n")
+            (programs / name).chmod(0o755)
+        config = compose([*CPU, "run.dir=run", *self.words])
+        script = self.folder / "script.sh"
+        script.write_text(slurm.render([make_plan(config)], place(config), self.folder))
+        notes = self.folder / "notes"
+        notes.write_text("")
+        job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "NOTES": str(notes)}
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", str(script)],
+            cwd="/",
+            env={"PATH": path, **job, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.returncode, notes.read_text().splitlines(), done.stdout + done.stderr
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Job:
+    return Job(tmp_path, ["cluster.slurm.requeue=false", "launch.chain=3"])
+
+
+@pytest.fixture
+def requeueing(tmp_path: Path) -> Job:
+    return Job(tmp_path, ["cluster.slurm.requeue=true", "launch.chain=3"])
+
+
+NEXT = "sbatch --parsable --dependency=afternotok:7 --kill-on-invalid-dep=yes SEGMENT=2 0"
+TRAIN = "slipway train --run run/run.json"
+A_STEP = """echo '{"kind": "train", "time": 1.5, "step": 4}' >>run/metrics.jsonl; exit 1"""
+
+
+def test_done_drops_the_job_that_waits(chain: Job) -> None:
+    code, calls, said = chain.run()
+    assert (code, calls) == (0, [NEXT, TRAIN, "scancel 101"])
+    assert "slipway: done" in said
+    assert json.loads((chain.folder / "run" / "run.json").read_text())["run"]["name"] == "demo"
+    assert (chain.folder / "run" / "job.sh").read_text() == (chain.folder / "script.sh").read_text()
+    assert (chain.folder / "run" / "launch.continuations").read_text() == "101\n"
+
+
+def test_exit_code_75_leaves_the_job_that_waits(chain: Job) -> None:
+    code, calls, said = chain.run(TRAINER="exit 75")
+    assert (code, calls) == (75, [NEXT, TRAIN])
+    assert "stopped early, with a checkpoint; job 101 continues" in said
+
+
+def test_exit_code_75_requeues(requeueing: Job) -> None:
+    code, calls, said = requeueing.run(TRAINER="exit 75")
+    assert (code, calls) == (-9, [TRAIN, "requeue 7"])  # Slurm ends the script
+    assert "the job requeues itself" in said
+
+
+def test_a_users_mistake_ends_the_chain(chain: Job, tmp_path: Path) -> None:
+    code, calls, said = chain.run(TRAINER="exit 2")
+    assert (code, calls) == (2, [NEXT, TRAIN, "scancel 101"])
+    assert "a mistake that another start would only repeat" in said
+
+
+def test_a_fault_is_tried_again_only_after_progress(chain: Job) -> None:
+    code, calls, said = chain.run(TRAINER="exit 1")
+    assert (code, calls) == (1, [NEXT, TRAIN, "scancel 101"])
+    assert "failed with 1 without a step since the last start: not tried again" in said
+    code, calls, said = chain.run(TRAINER=A_STEP)
+    assert (code, calls) == (1, [NEXT, TRAIN])
+    assert "failed with 1 after step 4; job 101 continues" in said
+    code, calls, said = chain.run(TRAINER=A_STEP)  # the same step again
+    assert (code, calls) == (1, [NEXT, TRAIN, "scancel 101"])
+
+
+def test_the_first_exit_code_counts_not_that_of_those_who_were_ended_for_it(chain: Job) -> None:
+    kill = 'kill -9 "$BASHPID"'
+    code, _, said = chain.run(TRAINER=kill)
+    assert code == 137 and "train ended with exit code 137, first in rank 0 on" in said
+
+
+@pytest.mark.parametrize("mode", ["chain", "requeueing"])
+def test_a_bad_node_is_left_out_of_a_new_job(mode: str, request: pytest.FixtureRequest) -> None:
+    job: Job = request.getfixturevalue(mode)
+    job.words.append("launch.exclude=[n9]")
+    code, calls, said = job.run(TRAINER="echo 'n2 hang in step 7' >run/bad_nodes; exit 1")
+    excluding = NEXT.replace("--kill-on-invalid-dep=yes", "--kill-on-invalid-dep=yes --exclude=n2,n9")
+    waiting = NEXT.replace("--kill-on-invalid-dep=yes", "--kill-on-invalid-dep=yes --exclude=n9")
+    expected = {"chain": [waiting, TRAIN, "scancel 101", excluding], "requeueing": [TRAIN, excluding]}
+    assert (code, calls) == (1, expected[mode])
+    assert "without n2,n9" in said
+
+
+def test_the_preflight_comes_first_and_may_name_nodes(chain: Job) -> None:
+    chain.words.append("launch.preflight=true")
+    doctor = "slipway doctor --run run/run.json --collectives"
+    assert chain.run()[:2] == (0, [NEXT, doctor, TRAIN, "scancel 101"])
+    code, calls, said = chain.run(DOCTOR="exit 1")
+    assert (code, calls) == (1, [NEXT, doctor, "scancel 101"]) and "named no node" in said
+    code, calls, _ = chain.run(DOCTOR="echo 'n1 slow' >>run/bad_nodes; exit 1")
+    assert (code, calls[:3]) == (1, [NEXT, doctor, "scancel 101"]) and "--exclude=n1" in calls[3]
+
+
+@pytest.mark.parametrize("mode", ["chain", "requeueing"])
+def test_the_chain_has_an_end(mode: str, request: pytest.FixtureRequest) -> None:
+    job: Job = request.getfixturevalue(mode)
+    code, calls, said = job.run(TRAINER="exit 75", SLIPWAY_SEGMENT="2", SLURM_RESTART_COUNT="1")
+    assert (code, calls) == (75, [TRAIN])
+    assert "segment 3 of at most 3" in said and "launch.chain 3 is used up" in said
+    code, calls, said = job.run(SLIPWAY_SEGMENT="4")
+    assert (code, calls) == (1, []) and "launch.chain 3 is used up" in said
+
+
+def test_no_next_job_is_no_reason_not_to_train(chain: Job) -> None:
+    code, calls, said = chain.run(TRAINER="exit 75", NO_SBATCH="1")
+    assert (code, calls) == (75, [NEXT, TRAIN, NEXT])
+    assert "the next segment could not be submitted" in said
+
+
+def test_what_the_ranks_find_in_their_environment(chain: Job) -> None:
+    chain.words += ["cluster.slurm.host_suffix=i", "cluster.network.interfaces=[ib0,ib1]"]
+    code, _, said = chain.run(TRAINER="env", SLIPWAY_END_TIME="1")
+    assert code == 0
+    found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    assert found["MASTER_ADDR"] == "n1i" and found["MASTER_PORT"] == "20007"
+    assert found["SLIPWAY_END_TIME"] == str(2_000_000_000 - slurm.END_MARGIN_SECONDS)
+    assert found["NCCL_SOCKET_IFNAME"] == found["GLOO_SOCKET_IFNAME"] == "ib0,ib1"
