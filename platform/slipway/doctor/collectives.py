@@ -47,7 +47,7 @@ def run(
     """The probe in a process of its own; {"error": ...} where it fails, hangs for `seconds`, or stop() says so."""
     words = dict(spec) | ({"listen_fd": listen_fd} if listen_fd is not None else {})
     process = subprocess.Popen(
-        [sys.executable, "-m", "slipway.doctor.probe", json.dumps(words)],
+        [*python(), "-m", "slipway.doctor.probe", json.dumps(words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -71,6 +71,11 @@ def run(
         return json.loads(out.splitlines()[-1])
     last = next((line for line in reversed(err.splitlines()) if line.strip()), "no word")
     return {"error": f"ended with {process.returncode}: {' '.join(last.split())[:300]}"}
+
+
+def python() -> list[str]:
+    """This Python, which looks for modules in the current folder only if this one does."""
+    return [sys.executable, *(["-P"] if sys.flags.safe_path else [])]
 
 
 def judge(results: Mapping[int, Result], hosts: Mapping[int, str], config: RunConfig) -> list[Finding]:
