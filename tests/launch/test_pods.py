@@ -92,13 +92,21 @@ class Pods:
         return f"{self.name}-{index}-node"
 
     def start(self, *indices: int) -> None:
+        """All at once: podman returns only when what comes before the training is done."""
+        plays = []
         for index in indices:
             pod = as_podman_has_it(self.template, self.name, index, self.volume)
             path = self.scratch / f"{self.name}-{index}.yaml"
-            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(to_text([*self.maps, pod]))
             play = ["podman", "play", "kube", "--network", NETWORK, "--ip", ADDRESSES[index], str(path)]
-            good(run(play, timeout=60))
+            plays.append(subprocess.Popen(play, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        try:
+            outputs = [play.communicate(timeout=120)[0] for play in plays]
+            assert not any(play.returncode for play in plays), "\n".join(outputs)
+        finally:
+            for play in plays:
+                play.kill()
+                play.wait()
 
     def wait(self, index: int, seconds: float = 90) -> int:
         return int(good(run(["podman", "wait", self.container(index)], timeout=seconds)))
