@@ -66,7 +66,8 @@ def as_podman_has_it(template: dict[str, Any], job: str, index: int, volume: Pat
     """
     pod = {"apiVersion": "v1", "kind": "Pod", **copy.deepcopy(template)}
     pod["metadata"] |= {"name": f"{job}-{index}"}
-    pod["metadata"]["annotations"] = pod["metadata"].get("annotations", {}) | {INDEX: str(index)}
+    keep = {"io.podman.annotations.init.container.type": "always"}  # else it is removed with its log
+    pod["metadata"]["annotations"] = pod["metadata"].get("annotations", {}) | {INDEX: str(index), **keep}
     spec = pod["spec"]
     spec["hostname"] = f"{job}-{index}"
     spec["hostAliases"] = [{"ip": ADDRESSES[0], "hostnames": [f"{job}-0.{spec['subdomain']}"]}]
@@ -88,8 +89,8 @@ class Pods:
         self.template, self.name = job["spec"]["template"], job["metadata"]["name"]
         self.volume, self.scratch = volume, scratch
 
-    def container(self, index: int) -> str:
-        return f"{self.name}-{index}-node"
+    def container(self, index: int, name: str = "node") -> str:
+        return f"{self.name}-{index}-{name}"
 
     def start(self, *indices: int) -> None:
         """All at once: podman returns only when what comes before the training is done."""
@@ -115,8 +116,8 @@ class Pods:
         inspect = ["podman", "inspect", self.container(index), "--format", "{{.State.Running}}"]
         return run(inspect).stdout.strip() == "true"
 
-    def said(self, index: int) -> str:
-        done = run(["podman", "logs", self.container(index)])
+    def said(self, index: int, name: str = "node") -> str:
+        done = run(["podman", "logs", self.container(index, name)])
         return done.stdout + done.stderr
 
     def remove(self) -> None:
@@ -179,6 +180,10 @@ def test_a_pod_that_is_stopped_ends_both_with_75_and_a_checkpoint(
     """As at a preemption: SIGTERM to one of them. Before, the doctor has found both pods well."""
     found = pods("stopped", LONG, "launch.preflight=true")
     found.start(0, 1)
+    checks = found.said(0, "preflight")
+    assert "2 nodes: stopped-0,stopped-1" in checks and "all-reduce" in checks.partition("Left out")[0], (
+        checks
+    )
     found.until_step(2)
     look = "id -u; touch /opt/slipway/new; touch /etc/slipway/new; cat /proc/1/status | grep CapEff"
     seen = run(["podman", "exec", found.container(0), "sh", "-c", look])
