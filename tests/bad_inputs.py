@@ -79,7 +79,9 @@ COMMAND_LINE = [
     BadInput("nothing to verify", "image verify", ("name what to verify",)),
     BadInput("half a digest", "image verify a.sif --digest sha256:12", ("--digest", "64 hexadecimal")),
     BadInput("an option of another action", "image sign a.sif --gzip", ("--gzip",)),
-    BadInput("doctor of no job", "doctor --collectives resources.nodes=2", ("--collectives", "nodes 2", "srun")),
+    BadInput(
+        "doctor of no job", "doctor --collectives resources.nodes=2", ("--collectives", "nodes 2", "srun")
+    ),
     BadInput("doctor in no time", "doctor --timeout never", ("--timeout", "never", "seconds")),
     BadInput("doctor of no tree", "doctor --root nowhere", ("--root", "nowhere")),
     BadInput("doctor of no run", "doctor --run run.json", ("run.json", "No such file")),

@@ -18,7 +18,7 @@ from slipway.config import run_file
 from slipway.config.compose import compose, conf_dir
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.launch.kubernetes import manifests, names, to_text, workloads
+from slipway.launch.kubernetes import gang, manifests, names, to_text, workloads
 from slipway.launch.placement import place
 from slipway.plan import Plan, make_plan
 
@@ -381,9 +381,16 @@ def test_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"name": "WANDB_API_KEY", "valueFrom": reference} in container["env"]
 
 
+def test_a_queue_is_kueues_where_nothing_else_is_said() -> None:
+    (workload,) = workloads(render(changed(base(), launch={"queue": "research"})))
+    assert workload["spec"]["suspend"] and workload["metadata"]["labels"][gang.KUEUE_QUEUE] == "research"
+    (workload,) = workloads(render(base()))
+    assert not workload["spec"].get("suspend") and gang.KUEUE_QUEUE not in workload["metadata"]["labels"]
+
+
 BAD = [
     (
-        {"launch": {"queue": "research"}},
+        {"launch": {"queue": "research"}, "cluster": {"kubernetes": {"queueing": None}}},
         "launch.queue: research has no effect where cluster.kubernetes.queueing is null",
     ),
     (

@@ -27,7 +27,7 @@ RENDERED = {
     "job": f"cluster=kubernetes launch.kind=job {RUN} {NODES} {IMAGE}",
     "jobset": f"cluster=gke launch.kind=jobset {RUN} {NODES} {IMAGE}",
     "trainjob": f"cluster=aks launch.kind=trainjob {RUN} {NODES} {IMAGE}",
-    "kueue": f"cluster=gke cluster.kubernetes.queueing=kueue {QUEUE} {RUN} {NODES} {IMAGE}",
+    "kueue": f"cluster=gke {QUEUE} {RUN} {NODES} {IMAGE}",
     "volcano": f"cluster=eks cluster.kubernetes.queueing=volcano {QUEUE} {RUN} {NODES} {IMAGE}",
 }
 PROFILES = sorted(

@@ -24,7 +24,7 @@ INDEX = "batch.kubernetes.io/job-completion-index"
 NETWORK = "podman"  # the one that podman has from the start
 ADDRESSES = ["10.88.253.10", "10.88.253.11"]
 NODES = 2
-STEPS = 30  # enough of them left for a signal to come before the end
+STEPS = 20  # enough of them left for a signal to come before the end
 LONG = "training.steps=2000"  # more than any of these tests lets it do
 
 

@@ -18,7 +18,7 @@ from slipway.config.compose import compose
 from slipway.train.environment import listening_socket
 from training import SMALL, layout, slipway, training_lines
 
-STEPS = 60  # enough of them left for a signal to come before the end
+STEPS = 16  # enough of them left for a signal to come before the end
 LAYOUT = layout(ranks=2, tp=2, pp=2)
 
 

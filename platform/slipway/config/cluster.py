@@ -152,7 +152,9 @@ class Kubernetes(Section):
         default="jobset",
         description="Where launch.kind is null. job needs nothing installed but cannot restart the gang.",
     )
-    queueing: Literal["kueue", "volcano"] | None = Field(default=None, description="What admits whole gangs.")
+    queueing: Literal["kueue", "volcano"] | None = Field(
+        default="kueue", description="What admits whole gangs, where launch.queue names a queue."
+    )
     namespace: Word = "default"
     device_resource: Word | None = Field(default=None, description="nvidia.com/gpu, amd.com/gpu; null: none.")
     resources: dict[Word, Word] = Field(
