@@ -73,7 +73,7 @@ def as_podman_has_it(template: dict[str, Any], job: str, index: int, volume: Pat
     for entry in spec["volumes"]:
         if entry.pop("persistentVolumeClaim", None):
             entry["hostPath"] = {"path": str(volume)}
-    for container in spec["containers"]:
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
         del container["ports"]
         container["env"] = [v for v in container["env"] if v["name"] != "SLIPWAY_NODE_NAME"]
     return pod
@@ -168,8 +168,8 @@ def test_two_pods_train_and_go_on_after_one_is_killed(
 def test_a_pod_that_is_stopped_ends_both_with_75_and_a_checkpoint(
     pods: Callable[..., Pods], volume: Path
 ) -> None:
-    """As at a preemption: SIGTERM to one of them."""
-    found = pods("stopped", LONG)
+    """As at a preemption: SIGTERM to one of them. Before, the doctor has found both pods well."""
+    found = pods("stopped", LONG, "launch.preflight=true")
     found.start(0, 1)
     found.until_step(2)
     look = "id -u; touch /opt/slipway/new; touch /etc/slipway/new; cat /proc/1/status | grep CapEff"

@@ -10,6 +10,7 @@ CONTAINER = "node"  # as in Kubeflow's runtimes
 PORT = 29500
 RUN_FOLDER = "/etc/slipway"  # where the ConfigMap is mounted
 RUN_FILE = "run.json"
+PREFLIGHT_SECONDS = 900  # for all pods to come: one may still pull the image
 INDEX = "batch.kubernetes.io/job-completion-index"  # annotation of the pods of an Indexed Job
 
 Env = list[dict[str, Any]]
