@@ -44,11 +44,11 @@ def test_bus_bandwidth() -> None:
 
 
 def measured(slow: str = "", rate: float = 1.0, **more) -> dict[int, dict]:
-    """Results of a cluster of three nodes: 10 GB/s between neighbours, 20 over all; a slow node's are 10 times less."""
+    """Results of a cluster of three nodes: 10 GB/s between neighbours, 20 over all; a slow node's are 20 times less."""
     of_node = {"n1": {"n2", "n3"}, "n2": {"n1", "n3"}, "n3": {"n1", "n2"}}
     found = {}
     for rank, host in HOSTS.items():
-        links = {other: (1.0 if slow in (host, other) else 0.1) / rate for other in of_node[host]}
+        links = {other: (2.0 if slow in (host, other) else 0.1) / rate for other in of_node[host]}
         found[rank] = {
             "backend": "gloo",
             "bytes": 10**9,

@@ -13,7 +13,10 @@ from slipway.doctor import transport
 from slipway.doctor.finding import Finding, judged
 
 TOLERANCE = 0.5  # of the profile's bandwidth: a healthy all-reduce reaches 70 to 95 % of it
-SLOW = 0.25  # of the other nodes' links
+SLOW = {
+    "nccl": 0.25,
+    "gloo": 0.1,
+}  # of the other nodes' links; CPU ranks share their cores with their messages
 
 Result = Mapping[str, Any]
 
@@ -44,7 +47,7 @@ def run(
     """The probe in a process of its own; {"error": ...} where it fails, hangs for `seconds`, or stop() says so."""
     words = dict(spec) | ({"listen_fd": listen_fd} if listen_fd is not None else {})
     process = subprocess.Popen(
-        [sys.executable, "-m", "slipway.doctor.probe", json.dumps(words)],
+        [*python(), "-m", "slipway.doctor.probe", json.dumps(words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -68,6 +71,11 @@ def run(
         return json.loads(out.splitlines()[-1])
     last = next((line for line in reversed(err.splitlines()) if line.strip()), "no word")
     return {"error": f"ended with {process.returncode}: {' '.join(last.split())[:300]}"}
+
+
+def python() -> list[str]:
+    """This Python, which looks for modules in the current folder only if this one does."""
+    return [sys.executable, *(["-P"] if sys.flags.safe_path else [])]
 
 
 def judge(results: Mapping[int, Result], hosts: Mapping[int, str], config: RunConfig) -> list[Finding]:
@@ -152,10 +160,10 @@ def _links(leaders: Mapping[str, Result], config: RunConfig) -> list[Finding]:
     usual = statistics.median(best.values()) if best else 0.0
     wanted = config.cluster.network.inter_node_gb_per_s
     advice = "the node's adapter, cable or switch port is slow: leave the node out, tell the site"
-    found = []
+    share, found = SLOW[backend(config)], []
     for host, measured in best.items():
-        if len(best) > 2 and measured < SLOW * usual:
-            expected = f"{_rate(SLOW * usual)} or more, {SLOW:.0%} of what most nodes reach, {_rate(usual)}"
+        if len(best) > 2 and measured < share * usual:
+            expected = f"{_rate(share * usual)} or more, {share:.0%} of what most nodes reach, {_rate(usual)}"
             found.append(Finding("links", "fault", _rate(measured), expected, advice, host))
         else:
             found.append(

@@ -147,7 +147,7 @@ on_all() {
 }
 
 # --- before: is every node fit? Those that are not are named in run_dir/bad_nodes.
-on_all doctor --run "$run_dir/run.json" --collectives
+on_all doctor --run "$run_dir/run.json" --collectives ${changes[@]+"${changes[@]}"}
 if [ "$code" -ne 0 ]; then
     [ "$(excluded)" = "$excluded_before" ] || continue_run "the preflight found bad nodes" 1
     end_chain "the preflight failed and named no node" "$code"
