@@ -39,6 +39,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
         return start_ranks(config, options, place)
     here = Here(config, dict(os.environ), host_name(os.environ), place, _root(options.root))
     if place is None:
+        watch(here, options.timeout)
         found = node.examine(here)
         left_out = [f.name for f in found if f.status == "skipped" and "compute node" in f.saw]
         return tell(here, [here.host], found, [*left_out, *OF_SEVERAL, *COLLECTIVE], options, job=False)
