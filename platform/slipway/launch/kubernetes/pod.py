@@ -55,12 +55,8 @@ def pod_template(
     if kubernetes.tolerations:
         spec["tolerations"] = tolerations(config)
     if config.launch.preflight:
-        check = {
-            **container,
-            "name": "preflight",
-            "args": literal(["slipway", "doctor", *args[2:]]),
-        }
-        spec["initContainers"] = [check]
+        words = ["slipway", "doctor", "--collectives", "--timeout", str(PREFLIGHT_SECONDS), *args[2:]]
+        spec["initContainers"] = [{**container, "name": "preflight", "args": literal(words)}]
     spec["containers"] = [container]
     spec["volumes"] = volumes(config, run_map)
     notes = {**kubernetes.annotations, **annotations}
