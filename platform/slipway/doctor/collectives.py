@@ -22,23 +22,48 @@ Result = Mapping[str, Any]
 
 
 def parts(hosts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
-    """Of each rank: its node (numbered as ranks come), its place there, each node's first rank."""
+    """Of each rank: its node (numbered as ranks come), its place there, whom it meets in each round of `neighbours`.
+
+    The first rank of a node speaks for it; the others meet None.
+    """
+    nodes = by_node(hosts)
+    leaders = [ranks[0] for ranks in nodes.values()]
+    rounds = neighbours(len(nodes))
+    found = {}
+    for number, ranks in enumerate(nodes.values()):
+        met = [pairs.get(number) for pairs in rounds]
+        for local, rank in enumerate(ranks):
+            found[rank] = {
+                "rank": rank,
+                "world_size": len(hosts),
+                "node": number,
+                "local_rank": local,
+                "local_size": len(ranks),
+                "peers": [None if local or node is None else leaders[node] for node in met],
+            }
+    return found
+
+
+def by_node(hosts: Mapping[int, str]) -> dict[str, list[int]]:
+    """Ranks of each node, in order."""
     nodes: dict[str, list[int]] = {}
     for rank in sorted(hosts):
         nodes.setdefault(hosts[rank], []).append(rank)
-    order = list(nodes)
-    leaders = [ranks[0] for ranks in nodes.values()]
-    return {
-        rank: {
-            "rank": rank,
-            "world_size": len(hosts),
-            "node": order.index(host),
-            "local_rank": nodes[host].index(rank),
-            "local_size": len(nodes[host]),
-            "leaders": leaders,
-        }
-        for rank, host in hosts.items()
-    }
+    return nodes
+
+
+def neighbours(nodes: int) -> list[dict[int, int]]:
+    """Rounds of pairs in a ring of nodes, so that each node meets both neighbours; no node is twice in a round."""
+    if nodes < 2:
+        return []
+    rounds = [[(i, i + 1) for i in range(0, nodes - 1, 2)], [(i, i + 1) for i in range(1, nodes - 1, 2)]]
+    if nodes > 2:
+        closing = (nodes - 1, 0)
+        if nodes % 2 == 0:
+            rounds[1].append(closing)
+        else:
+            rounds.append([closing])
+    return [{a: b for x, y in pairs for a, b in ((x, y), (y, x))} for pairs in rounds if pairs]
 
 
 def run(
@@ -80,9 +105,7 @@ def python() -> list[str]:
 
 def judge(results: Mapping[int, Result], hosts: Mapping[int, str], config: RunConfig) -> list[Finding]:
     """What the ranks measured against the profile. results: by rank, of those that answered."""
-    nodes: dict[str, list[int]] = {}
-    for rank in sorted(hosts):
-        nodes.setdefault(hosts[rank], []).append(rank)
+    nodes = by_node(hosts)
     failed = _failed(results, nodes)
     if failed:
         return failed
@@ -153,7 +176,7 @@ def _node_all_reduce(nodes: Mapping[str, Sequence[Result]], config: RunConfig) -
 def _links(leaders: Mapping[str, Result], config: RunConfig) -> list[Finding]:
     """Each node by the better one of its two links: a slow node makes its neighbours' other link look good."""
     best = {
-        host: max(result["bytes"] / seconds / 1e9 for seconds in result["links"].values())
+        host: max(result["bytes"] / seconds / 1e9 for seconds in result["links"])
         for host, result in leaders.items()
         if result["links"]
     }

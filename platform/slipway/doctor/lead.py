@@ -102,9 +102,7 @@ async def _collectives(
         "port": listener.getsockname()[1],
         "seconds": seconds,
     }
-    hub.decide(
-        {"collectives": True, "common": common, "parts": {str(rank): part for rank, part in parts.items()}}
-    )
+    hub.decide(lambda rank: {"collectives": True, "spec": parts[rank] | common})
     over = time.monotonic() + seconds + GRACE_SECONDS
     stop: list[float] = []
 
