@@ -2,14 +2,14 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from doctor.looking import looking
 from slipway.doctor import collectives
-from slipway.doctor.collectives import bus_bandwidth, judge, parts
-from slipway.doctor.probe import neighbours
+from slipway.doctor.collectives import bus_bandwidth, judge, neighbours, parts
 from slipway.train.environment import listening_socket
 
 HOSTS = {0: "n1", 1: "n1", 2: "n2", 3: "n2", 4: "n3", 5: "n3"}
@@ -19,13 +19,14 @@ INTRA = "cluster.network.intra_node_gb_per_s=100"
 
 def test_parts() -> None:
     given = parts(HOSTS)
+    assert given[2]["peers"] == [0, 4, None] and given[4]["peers"] == [None, 2, 0]
     assert given[3] == {
         "rank": 3,
         "world_size": 6,
         "node": 1,
         "local_rank": 1,
         "local_size": 2,
-        "leaders": [0, 2, 4],
+        "peers": [None, None, None],
     }
 
 
@@ -38,17 +39,26 @@ def test_each_node_meets_both_neighbours_once(nodes: int) -> None:
     assert {frozenset(pair) for pair in met} == {frozenset(pair) for pair in ring}
 
 
+def test_a_full_jupiter() -> None:
+    """5,900 nodes of four ranks: what each is told stays small."""
+    begin = time.monotonic()
+    given = parts({rank: f"jpbo-{rank // 4:05d}" for rank in range(4 * 5900)})
+    assert time.monotonic() - begin < 5
+    assert given[23596]["peers"] == [23592, 0] and given[23599]["node"] == 5899
+    assert len(json.dumps(given[23596])) < 200
+
+
 def test_bus_bandwidth() -> None:
     assert bus_bandwidth(2, 10**9, 1.0) == 1.0
     assert bus_bandwidth(8, 10**9, 0.5) == pytest.approx(3.5)
 
 
 def measured(slow: str = "", rate: float = 1.0, **more) -> dict[int, dict]:
-    """Results of a cluster of three nodes: 10 GB/s between neighbours, 20 over all; a slow node's are 10 times less."""
+    """Results of a cluster of three nodes: 10 GB/s between neighbours, 20 over all; a slow node's are 20 times less."""
     of_node = {"n1": {"n2", "n3"}, "n2": {"n1", "n3"}, "n3": {"n1", "n2"}}
     found = {}
     for rank, host in HOSTS.items():
-        links = {other: (1.0 if slow in (host, other) else 0.1) / rate for other in of_node[host]}
+        links = [(2.0 if slow in (host, other) else 0.1) / rate for other in of_node[host]]
         found[rank] = {
             "backend": "gloo",
             "bytes": 10**9,
@@ -56,7 +66,7 @@ def measured(slow: str = "", rate: float = 1.0, **more) -> dict[int, dict]:
             "connections": [["eth0", "10.0.0.1"]],
             "all_reduce": (1.0 if slow else 2 * 5 / 6 / 20) / rate,
             "node_all_reduce": 0.01,
-            "links": links if rank % 2 == 0 else {},
+            "links": links if rank % 2 == 0 else [],
         } | more
     return found
 

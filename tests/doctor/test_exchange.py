@@ -1,6 +1,7 @@
 """Real connections and real files between a rank 0 and others, which are threads here."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -19,12 +20,18 @@ def free_port() -> int:
 
 
 def with_members(members: list[Callable[[int], None]], lead: Callable) -> exchange.Lead:
-    port, threads = free_port(), []
+    port, threads, failed = free_port(), [], []
+
+    def noted(member: Callable[[int], None], port: int) -> None:
+        try:
+            member(port)
+        except BaseException as error:
+            failed.append(error)
 
     async def play() -> exchange.Lead:
         hub = exchange.Lead(("mark", "word"))
         await hub.listen(port)
-        threads.extend(threading.Thread(target=member, args=(port,)) for member in members)
+        threads.extend(threading.Thread(target=noted, args=(member, port)) for member in members)
         for thread in threads:
             thread.start()
         await asyncio.wait_for(lead(hub), 20)
@@ -34,7 +41,31 @@ def with_members(members: list[Callable[[int], None]], lead: Callable) -> exchan
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive()
+    assert not failed
     return hub
+
+
+def test_a_thousand_ranks_at_once() -> None:
+    async def member(port: int, rank: int) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for message in ({"rank": rank}, {"rank": rank, "text": "x" * 1000}):
+            writer.write(json.dumps(message).encode() + b"\n")
+            answer = json.loads(await reader.readline())
+        assert answer == {"collectives": rank}
+        code = json.loads(await reader.readline())["exit_code"]
+        writer.close()
+        return code
+
+    async def play(port: int) -> list[int]:
+        hub = exchange.Lead(None)
+        await hub.listen(port)
+        members = asyncio.gather(*(member(port, rank) for rank in range(1000)))
+        await until(lambda: len(hub.reports) == 1000)
+        hub.decide(lambda rank: {"collectives": rank})
+        await hub.close({"exit_code": 7})
+        return await members
+
+    assert asyncio.run(asyncio.wait_for(play(free_port()), 60)) == [7] * 1000
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -58,13 +89,13 @@ def test_report_decision_result_verdict() -> None:
 
     async def lead(hub: exchange.Lead) -> None:
         await until(lambda: len(hub.reports) == 3)
-        hub.decide({"collectives": True})
+        hub.decide(lambda rank: {"collectives": rank})
         await until(lambda: len(hub.results) == 3)
         await hub.close({"exit_code": 1})
 
     hub = with_members([member(rank) for rank in (1, 2, 3)], lead)
     assert {rank: report["rank"] for rank, report in hub.reports.items()} == {1: 1, 2: 2, 3: 3}
-    assert heard[2] == [["mark", "word"], {"collectives": True}, {"exit_code": 1}]
+    assert heard[2] == [["mark", "word"], {"collectives": 2}, {"exit_code": 1}]
 
 
 def test_a_verdict_that_comes_before_the_result() -> None:
@@ -78,7 +109,7 @@ def test_a_verdict_that_comes_before_the_result() -> None:
 
     async def lead(hub: exchange.Lead) -> None:
         await until(lambda: 1 in hub.reports)
-        hub.decide({"collectives": True})
+        hub.decide(lambda rank: {"collectives": rank})
         await hub.close({"exit_code": 1})
 
     assert with_members([member], lead).results == {}

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 from doctor.looking import looking
@@ -35,6 +36,15 @@ def test_the_node_that_differs_is_named() -> None:
     assert faults(*three) == {("data-dir", "n3"): "manifest xyz"}
     three[2] = report("n3", 2, sees=False)
     assert faults(*three) == {("run-dir-shared", "n3"): "rank 0's file is not in runs/demo"}
+
+
+def test_a_full_jupiter() -> None:
+    reports = {
+        rank: report(f"jpbo-{rank // 4:05d}", rank) | {"local_rank": rank % 4} for rank in range(23_600)
+    }
+    begin = time.monotonic()
+    assert all(f.status != "fault" for f in together.compare(reports, CONFIG) if f.name != "cpu-binding")
+    assert time.monotonic() - begin < 10
 
 
 def test_clocks() -> None:

@@ -13,29 +13,57 @@ from slipway.doctor import transport
 from slipway.doctor.finding import Finding, judged
 
 TOLERANCE = 0.5  # of the profile's bandwidth: a healthy all-reduce reaches 70 to 95 % of it
-SLOW = 0.25  # of the other nodes' links
+SLOW = {
+    "nccl": 0.25,
+    "gloo": 0.1,
+}  # of the other nodes' links; CPU ranks share their cores with their messages
 
 Result = Mapping[str, Any]
 
 
 def parts(hosts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
-    """Of each rank: its node (numbered as ranks come), its place there, each node's first rank."""
+    """Of each rank: its node (numbered as ranks come), its place there, whom it meets in each round of `neighbours`.
+
+    The first rank of a node speaks for it; the others meet None.
+    """
+    nodes = by_node(hosts)
+    leaders = [ranks[0] for ranks in nodes.values()]
+    rounds = neighbours(len(nodes))
+    found = {}
+    for number, ranks in enumerate(nodes.values()):
+        met = [pairs.get(number) for pairs in rounds]
+        for local, rank in enumerate(ranks):
+            found[rank] = {
+                "rank": rank,
+                "world_size": len(hosts),
+                "node": number,
+                "local_rank": local,
+                "local_size": len(ranks),
+                "peers": [None if local or node is None else leaders[node] for node in met],
+            }
+    return found
+
+
+def by_node(hosts: Mapping[int, str]) -> dict[str, list[int]]:
+    """Ranks of each node, in order."""
     nodes: dict[str, list[int]] = {}
     for rank in sorted(hosts):
         nodes.setdefault(hosts[rank], []).append(rank)
-    order = list(nodes)
-    leaders = [ranks[0] for ranks in nodes.values()]
-    return {
-        rank: {
-            "rank": rank,
-            "world_size": len(hosts),
-            "node": order.index(host),
-            "local_rank": nodes[host].index(rank),
-            "local_size": len(nodes[host]),
-            "leaders": leaders,
-        }
-        for rank, host in hosts.items()
-    }
+    return nodes
+
+
+def neighbours(nodes: int) -> list[dict[int, int]]:
+    """Rounds of pairs in a ring of nodes, so that each node meets both neighbours; no node is twice in a round."""
+    if nodes < 2:
+        return []
+    rounds = [[(i, i + 1) for i in range(0, nodes - 1, 2)], [(i, i + 1) for i in range(1, nodes - 1, 2)]]
+    if nodes > 2:
+        closing = (nodes - 1, 0)
+        if nodes % 2 == 0:
+            rounds[1].append(closing)
+        else:
+            rounds.append([closing])
+    return [{a: b for x, y in pairs for a, b in ((x, y), (y, x))} for pairs in rounds if pairs]
 
 
 def run(
@@ -44,7 +72,7 @@ def run(
     """The probe in a process of its own; {"error": ...} where it fails, hangs for `seconds`, or stop() says so."""
     words = dict(spec) | ({"listen_fd": listen_fd} if listen_fd is not None else {})
     process = subprocess.Popen(
-        [sys.executable, "-m", "slipway.doctor.probe", json.dumps(words)],
+        [*python(), "-m", "slipway.doctor.probe", json.dumps(words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -70,11 +98,14 @@ def run(
     return {"error": f"ended with {process.returncode}: {' '.join(last.split())[:300]}"}
 
 
+def python() -> list[str]:
+    """This Python, which looks for modules in the current folder only if this one does."""
+    return [sys.executable, *(["-P"] if sys.flags.safe_path else [])]
+
+
 def judge(results: Mapping[int, Result], hosts: Mapping[int, str], config: RunConfig) -> list[Finding]:
     """What the ranks measured against the profile. results: by rank, of those that answered."""
-    nodes: dict[str, list[int]] = {}
-    for rank in sorted(hosts):
-        nodes.setdefault(hosts[rank], []).append(rank)
+    nodes = by_node(hosts)
     failed = _failed(results, nodes)
     if failed:
         return failed
@@ -145,17 +176,17 @@ def _node_all_reduce(nodes: Mapping[str, Sequence[Result]], config: RunConfig) -
 def _links(leaders: Mapping[str, Result], config: RunConfig) -> list[Finding]:
     """Each node by the better one of its two links: a slow node makes its neighbours' other link look good."""
     best = {
-        host: max(result["bytes"] / seconds / 1e9 for seconds in result["links"].values())
+        host: max(result["bytes"] / seconds / 1e9 for seconds in result["links"])
         for host, result in leaders.items()
         if result["links"]
     }
     usual = statistics.median(best.values()) if best else 0.0
     wanted = config.cluster.network.inter_node_gb_per_s
     advice = "the node's adapter, cable or switch port is slow: leave the node out, tell the site"
-    found = []
+    share, found = SLOW[backend(config)], []
     for host, measured in best.items():
-        if len(best) > 2 and measured < SLOW * usual:
-            expected = f"{_rate(SLOW * usual)} or more, {SLOW:.0%} of what most nodes reach, {_rate(usual)}"
+        if len(best) > 2 and measured < share * usual:
+            expected = f"{_rate(share * usual)} or more, {share:.0%} of what most nodes reach, {_rate(usual)}"
             found.append(Finding("links", "fault", _rate(measured), expected, advice, host))
         else:
             found.append(

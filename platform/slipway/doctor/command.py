@@ -39,6 +39,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
         return start_ranks(config, options, place)
     here = Here(config, dict(os.environ), host_name(os.environ), place, _root(options.root))
     if place is None:
+        watch(here, options.timeout)
         found = node.examine(here)
         left_out = [f.name for f in found if f.status == "skipped" and "compute node" in f.saw]
         return tell(here, [here.host], found, [*left_out, *OF_SEVERAL, *COLLECTIVE], options, job=False)
@@ -98,8 +99,7 @@ def follow(here: Here, seconds: float) -> int:
             # rank 0 waits for the others as long as this rank has waited, and somewhat longer
             decision = rank0.ask(mine, 2 * seconds + GRACE_SECONDS)
             if decision["collectives"]:
-                spec = decision["parts"][str(place.rank)] | decision["common"]
-                rank0.say(collectives.run(spec, seconds, rank0.speaks))
+                rank0.say(collectives.run(decision["spec"], seconds, rank0.speaks))
             return rank0.hear(seconds + GRACE_SECONDS)["exit_code"]
         finally:
             rank0.close()

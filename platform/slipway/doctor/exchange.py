@@ -13,7 +13,7 @@ import json
 import select
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,9 @@ class Lead:
         self.mark = mark
         self.reports: dict[int, dict[str, Any]] = {}
         self.results: dict[int, dict[str, Any]] = {}
-        self._decision: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._verdict: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._decision: asyncio.Future[Callable[[int], dict[str, Any]]] = loop.create_future()
+        self._verdict: asyncio.Future[dict[str, Any]] = loop.create_future()
         self._open: set[asyncio.Task] = set()
         self._server: asyncio.Server | None = None
 
@@ -50,14 +51,14 @@ class Lead:
             self._serve, None, port, backlog=4096, limit=LINE_BYTES, reuse_address=True
         )
 
-    def decide(self, decision: dict[str, Any]) -> None:
-        """Tell all that have reported."""
+    def decide(self, decision: Callable[[int], dict[str, Any]]) -> None:
+        """Tell all that have reported; decision: what a rank is told."""
         self._decision.set_result(decision)
 
     async def close(self, verdict: dict[str, Any]) -> None:
         """Tell all how it ended, and end."""
         if not self._decision.done():
-            self.decide({"collectives": False})
+            self.decide(lambda rank: {"collectives": False})
         self._verdict.set_result(verdict)
         if self._open:
             await asyncio.wait(self._open, timeout=5)
@@ -72,7 +73,7 @@ class Lead:
             rank = int((await _line(reader))["rank"])
             await _say(writer, {"time": time.time(), "mark": self.mark})
             self.reports[rank] = await _line(reader)
-            await _say(writer, await asyncio.shield(self._decision))
+            await _say(writer, (await asyncio.shield(self._decision))(rank))
             hears = asyncio.ensure_future(self._result(reader, rank))
             verdict = await asyncio.shield(self._verdict)
             hears.cancel()

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from slipway.doctor import collectives, exchange, hosts, node, storage, together
 from slipway.doctor.finding import Finding
 from slipway.doctor.here import Here
 from slipway.errors import EXIT_FAULT
-from slipway.train.environment import Place, listening_socket
+from slipway.train.environment import Place
 
 GRACE_SECONDS = 5.0
 Tell = Callable[[Sequence[Finding], Sequence[str]], int]
@@ -94,16 +95,14 @@ async def _collectives(
     hub: exchange.Lead, here: Here, place: Place, of_rank: dict[int, str], seconds: float
 ) -> list[Finding]:
     parts = collectives.parts(of_rank)
-    listener = listening_socket("0.0.0.0")
+    listener = _store_socket()
     common = {
         "backend": collectives.backend(here.config),
         "address": place.master_addr,
         "port": listener.getsockname()[1],
         "seconds": seconds,
     }
-    hub.decide(
-        {"collectives": True, "common": common, "parts": {str(rank): part for rank, part in parts.items()}}
-    )
+    hub.decide(lambda rank: {"collectives": True, "spec": parts[rank] | common})
     over = time.monotonic() + seconds + GRACE_SECONDS
     stop: list[float] = []
 
@@ -124,6 +123,13 @@ async def _collectives(
     hub.results[place.rank] = await own
     listener.close()
     return collectives.judge(hub.results, of_rank, here.config)
+
+
+def _store_socket() -> socket.socket:
+    """For the store of the collectives: a free port, on IPv4 and IPv6."""
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    return socket.create_server(("", 0), family=family, dualstack_ipv6=both, backlog=4096)
 
 
 def _probe(spec: dict[str, Any], seconds: float, stop: Callable[[], bool], listen_fd: int) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 import argparse
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from slipway.config import run_file
 from slipway.config.schema import RunConfig
+from slipway.doctor.collectives import python
 from slipway.errors import UserError
 from slipway.train.environment import Node, listening_socket
 
@@ -33,7 +33,7 @@ def start_ranks(config: RunConfig, options: argparse.Namespace, here: Node) -> i
         run.write_text(run_file.to_text(config))
         ranks = [
             subprocess.Popen(
-                [sys.executable, "-m", "slipway", "doctor", "--run", str(run), *_words(options)],
+                [*python(), "-m", "slipway", "doctor", "--run", str(run), *_words(options)],
                 env={**os.environ, **rank_environment(here, local, count)},
             )
             for local in range(count)

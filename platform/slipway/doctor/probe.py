@@ -74,25 +74,23 @@ def main(spec: dict[str, Any]) -> dict[str, Any]:
         found["all_reduce"] = best(lambda: distributed.all_reduce(payload))
         if backend == "gloo":
             found["connections"] = connections(spec["port"])
-        leaders, node = spec["leaders"], spec["node"]
-        links: dict[int, float] = {}
-        for pairs in neighbours(len(leaders)):
-            peer = pairs.get(node) if spec["rank"] == leaders[node] else None
+        links: list[float] = []
+        for peer in spec["peers"]:
             theirs = torch.empty_like(payload)
 
             def swap(peer: int | None = peer, theirs: torch.Tensor = theirs) -> None:
                 if peer is None:
                     return
                 both = [
-                    distributed.P2POp(distributed.isend, payload, leaders[peer]),
-                    distributed.P2POp(distributed.irecv, theirs, leaders[peer]),
+                    distributed.P2POp(distributed.isend, payload, peer),
+                    distributed.P2POp(distributed.irecv, theirs, peer),
                 ]
                 for work in distributed.batch_isend_irecv(both):
                     work.wait()
 
             seconds = best(swap)
             if peer is not None:
-                links[peer] = seconds
+                links.append(seconds)
         found["links"] = links
     distributed.barrier()
     distributed.destroy_process_group()
@@ -101,20 +99,6 @@ def main(spec: dict[str, Any]) -> dict[str, Any]:
 
         found["log"] = in_log(log.read_text(errors="replace") if log.exists() else "")
     return found
-
-
-def neighbours(nodes: int) -> list[dict[int, int]]:
-    """Rounds of pairs in a ring of nodes, so that each node meets both neighbours; no node is twice in a round."""
-    if nodes < 2:
-        return []
-    rounds = [[(i, i + 1) for i in range(0, nodes - 1, 2)], [(i, i + 1) for i in range(1, nodes - 1, 2)]]
-    if nodes > 2:
-        closing = (nodes - 1, 0)
-        if nodes % 2 == 0:
-            rounds[1].append(closing)
-        else:
-            rounds.append([closing])
-    return [{a: b for x, y in pairs for a, b in ((x, y), (y, x))} for pairs in rounds if pairs]
 
 
 def connections(store_port: int) -> list[tuple[str, str]]:

@@ -27,8 +27,11 @@ def compare(reports: Mapping[int, Report], config: RunConfig) -> list[Finding]:
             found.append(_shared(host, report["sees"], config))
         if report.get("offset") is not None:
             found.append(clock(host, report["offset"], report["error"]))
+    of_host: dict[str, list[Report]] = {}
+    for _, report in sorted(reports.items()):
+        of_host.setdefault(report["host"], []).append(report)
     for host in leaders:
-        ranks = sorted((r for r in reports.values() if r["host"] == host), key=lambda r: r["rank"])
+        ranks = of_host[host]
         if config.cluster.device.kind != "cpu":
             found.append(devices.binding(ranks, host))
         found.append(cores.binding(ranks, leaders[host]["node"]["online"], config, host))

@@ -132,10 +132,10 @@ def _integer(environment: Mapping[str, str], name: str, default: str | None = No
         raise UserError(f"environment variable {name}: {value!r} is not a whole number") from None
 
 
-def listening_socket(address: str = "127.0.0.1") -> socket.socket:
-    """A socket bound to a free port, for the store of a local run: no other process can take the port."""
+def listening_socket() -> socket.socket:
+    """A socket bound to a free loopback port, for the store of a local run: no other process can take the port."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.bind((address, 0))
+    sock.bind(("127.0.0.1", 0))
     sock.listen(1024)
     sock.set_inheritable(True)
     return sock

@@ -106,7 +106,7 @@ export MASTER_ADDR MASTER_PORT
 
 # --- until when: the ranks stop in time to save; the last half minute is for what comes after
 unset SLIPWAY_END_TIME
-end=$(squeue --noheader --jobs="$job" --format=%e | head -n 1)
+end=$(SLURM_TIME_FORMAT=standard squeue --noheader --jobs="$job" --format=%e | head -n 1)
 if [ -n "$end" ] && end=$(date --date="$end" +%s 2>/dev/null); then
     export SLIPWAY_END_TIME=$((end - 30))
 fi
@@ -147,7 +147,7 @@ on_all() {
 }
 
 # --- before: is every node fit? Those that are not are named in run_dir/bad_nodes.
-on_all doctor --run "$run_dir/run.json" --collectives
+on_all doctor --run "$run_dir/run.json" --collectives ${changes[@]+"${changes[@]}"}
 if [ "$code" -ne 0 ]; then
     [ "$(excluded)" = "$excluded_before" ] || continue_run "the preflight found bad nodes" 1
     end_chain "the preflight failed and named no node" "$code"
