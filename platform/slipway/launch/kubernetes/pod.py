@@ -57,7 +57,7 @@ def pod_template(
         check = {
             **container,
             "name": "preflight",
-            "args": literal(["slipway", "doctor", *args[2:]]),
+            "args": literal(["slipway", "doctor", "--collectives", *args[2:]]),
         }
         spec["initContainers"] = [check]
     spec["containers"] = [container]
