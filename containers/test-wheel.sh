@@ -28,7 +28,10 @@ slipway --help >help.txt
 slipway plan --cfg job >job.yaml
 slipway plan experiment=gpt3_175b --json >plan.json
 slipway plan experiment=demo
+slipway launch cluster=slurm >job.sh
+slipway launch >here.sh
 grep -q 'slipway VERB' help.txt
+bash -n job.sh && grep -q '^#SBATCH' job.sh && bash -n here.sh
 grep -q 'tensor_model_parallel_size' job.yaml
 python -c "
 import json

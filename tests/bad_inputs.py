@@ -319,6 +319,46 @@ LAYOUT = [
     ),
 ]
 
+LAUNCH = [
+    BadInput("option of launch", "launch --sumbit cluster=slurm", ("--sumbit",)),
+    BadInput("a chain of words", "launch --chain many cluster=slurm", ("launch", "--chain", "many")),
+    BadInput("a chain of none", "launch --chain 0 cluster=slurm", ("launch.chain", "greater than", "0")),
+    BadInput(
+        "no image to submit", "launch --submit cluster=slurm", ("launch.image", "slipway.sif", "not there")
+    ),
+    BadInput(
+        "a workdir that is relative",
+        "launch cluster=slurm launch.workdir=here",
+        ("launch.workdir", "here", "relative"),
+    ),
+    BadInput(
+        "a folder that no bind can name",
+        "launch cluster=slurm run.dir=/a:b/c",
+        ("run.dir", "/a:b/c", "colon"),
+    ),
+    BadInput("several nodes on this machine", "launch resources.nodes=2", ("resources.nodes", "2", "local")),
+    BadInput(
+        "a sweep with a mistake in its third job",
+        "launch -m cluster=slurm training.seed=1,2,x",
+        ("job 2 (training.seed=x)", "training.seed", "integer"),
+    ),
+    BadInput(
+        "a sweep of several shapes",
+        "launch -m cluster=slurm resources.devices_per_node=1,2",
+        ("resources.devices_per_node", "1 and 2", "one shape"),
+    ),
+    BadInput(
+        "a sweep into one folder",
+        "launch -m cluster=slurm training.seed=1,2 run.dir=runs/one",
+        ("run.dir", "runs/one", "every job"),
+    ),
+    BadInput(
+        "a sweep over two clusters",
+        "launch -m cluster=slurm,local training.seed=1",
+        ("sweep", "launch a sweep for each"),
+    ),
+]
+
 PLACEMENT = [
     BadInput("no account", "launch cluster=juwels_booster", ("launch.account", "juwels_booster", "PROJECT")),
     BadInput(
@@ -512,4 +552,4 @@ TRAINING = [
     ),
 ]
 
-ROWS = [*COMMAND_LINE, *KEYS_AND_VALUES, *LAYOUT, *PLACEMENT, *SCHEDULE_AND_DATA, *TRAINING]
+ROWS = [*COMMAND_LINE, *KEYS_AND_VALUES, *LAYOUT, *LAUNCH, *PLACEMENT, *SCHEDULE_AND_DATA, *TRAINING]

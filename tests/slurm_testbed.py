@@ -154,7 +154,7 @@ class Slurm:
     ) -> subprocess.CompletedProcess[str]:
         """A command in a node's namespaces. What it mounts there, jobs on this node see; no other does."""
         inside = ["nsenter", f"--target={self._init(node)}", "--mount", "--uts", "--pid", "--", *words]
-        return self.run(inside, timeout=timeout, **more)
+        return self.run(inside, None, timeout, **more)
 
     def crash(self, node: str) -> None:
         """The node and all that runs on it is gone at once; the cluster is told, which else takes it 25 s."""

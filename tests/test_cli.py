@@ -32,6 +32,8 @@ def slipway(*words: str, cwd: Path, **more) -> subprocess.CompletedProcess[str]:
         (["doctor"], {"torch", "megatron", "numpy"}),
         (["plan"], {"torch", "megatron", "numpy"}),
         (["clusters"], {"torch", "megatron", "numpy", "hydra", "omegaconf"}),
+        (["launch"], {"torch", "megatron", "numpy"}),
+        (["launch", "-m", "cluster=slurm", "training.seed=1,2"], {"torch", "megatron", "numpy"}),
         (["train", "--dry-run"], {"torch", "megatron", "numpy"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

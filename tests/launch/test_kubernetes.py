@@ -213,6 +213,18 @@ def test_pods_find_node_0(kind: str) -> None:
     assert pod_template(found)["spec"]["subdomain"] == one(found, "Service")["metadata"]["name"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_doctor_before_the_training(kind: str) -> None:
+    found = render(changed(base(), launch={"kind": kind, "preflight": True}))
+    (check,) = pod_template(found)["spec"]["initContainers"]
+    assert check["args"][:3] == ["slipway", "doctor", "--collectives"]
+    assert check["args"][-2:] == ["--run", "/etc/slipway/run.json"]
+    env = {variable["name"]: variable.get("value") for variable in check["env"]}
+    assert env["MASTER_ADDR"] == ("demo-0.demo" if kind == "job" else "demo-node-0-0.demo")
+    assert env["SLIPWAY_NNODES"] == "2"
+    assert "initContainers" not in pod_template(render(base()))["spec"]
+
+
 def by_exit_code(rules: list[dict[str, Any]]) -> dict[int | str, str]:
     return {
         (

@@ -66,14 +66,15 @@ def as_podman_has_it(template: dict[str, Any], job: str, index: int, volume: Pat
     """
     pod = {"apiVersion": "v1", "kind": "Pod", **copy.deepcopy(template)}
     pod["metadata"] |= {"name": f"{job}-{index}"}
-    pod["metadata"]["annotations"] = pod["metadata"].get("annotations", {}) | {INDEX: str(index)}
+    keep = {"io.podman.annotations.init.container.type": "always"}  # else it is removed with its log
+    pod["metadata"]["annotations"] = pod["metadata"].get("annotations", {}) | {INDEX: str(index), **keep}
     spec = pod["spec"]
     spec["hostname"] = f"{job}-{index}"
     spec["hostAliases"] = [{"ip": ADDRESSES[0], "hostnames": [f"{job}-0.{spec['subdomain']}"]}]
     for entry in spec["volumes"]:
         if entry.pop("persistentVolumeClaim", None):
             entry["hostPath"] = {"path": str(volume)}
-    for container in spec["containers"]:
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
         del container["ports"]
         container["env"] = [v for v in container["env"] if v["name"] != "SLIPWAY_NODE_NAME"]
     return pod
@@ -88,17 +89,25 @@ class Pods:
         self.template, self.name = job["spec"]["template"], job["metadata"]["name"]
         self.volume, self.scratch = volume, scratch
 
-    def container(self, index: int) -> str:
-        return f"{self.name}-{index}-node"
+    def container(self, index: int, name: str = "node") -> str:
+        return f"{self.name}-{index}-{name}"
 
     def start(self, *indices: int) -> None:
+        """All at once: podman returns only when what comes before the training is done."""
+        plays = []
         for index in indices:
             pod = as_podman_has_it(self.template, self.name, index, self.volume)
             path = self.scratch / f"{self.name}-{index}.yaml"
-            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(to_text([*self.maps, pod]))
             play = ["podman", "play", "kube", "--network", NETWORK, "--ip", ADDRESSES[index], str(path)]
-            good(run(play, timeout=60))
+            plays.append(subprocess.Popen(play, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        try:
+            outputs = [play.communicate(timeout=120)[0] for play in plays]
+            assert not any(play.returncode for play in plays), "\n".join(outputs)
+        finally:
+            for play in plays:
+                play.kill()
+                play.wait()
 
     def wait(self, index: int, seconds: float = 90) -> int:
         return int(good(run(["podman", "wait", self.container(index)], timeout=seconds)))
@@ -107,8 +116,8 @@ class Pods:
         inspect = ["podman", "inspect", self.container(index), "--format", "{{.State.Running}}"]
         return run(inspect).stdout.strip() == "true"
 
-    def said(self, index: int) -> str:
-        done = run(["podman", "logs", self.container(index)])
+    def said(self, index: int, name: str = "node") -> str:
+        done = run(["podman", "logs", self.container(index, name)])
         return done.stdout + done.stderr
 
     def remove(self) -> None:
@@ -168,9 +177,13 @@ def test_two_pods_train_and_go_on_after_one_is_killed(
 def test_a_pod_that_is_stopped_ends_both_with_75_and_a_checkpoint(
     pods: Callable[..., Pods], volume: Path
 ) -> None:
-    """As at a preemption: SIGTERM to one of them."""
-    found = pods("stopped", LONG)
+    """As at a preemption: SIGTERM to one of them. Before, the doctor has found both pods well."""
+    found = pods("stopped", LONG, "launch.preflight=true")
     found.start(0, 1)
+    checks = found.said(0, "preflight")
+    assert "2 nodes: stopped-0,stopped-1" in checks and "all-reduce" in checks.partition("Left out")[0], (
+        checks
+    )
     found.until_step(2)
     look = "id -u; touch /opt/slipway/new; touch /etc/slipway/new; cat /proc/1/status | grep CapEff"
     seen = run(["podman", "exec", found.container(0), "sh", "-c", look])

@@ -13,6 +13,7 @@ BENCHMARKS = {
     "data": "tokens per second per core of `slipway data` against one document at a time",
     "checkpoint": "how long training stands still for a checkpoint, written beside it or waited for",
     "image": "size of the container image, a cached rebuild, the start of a command in Apptainer",
+    "launch": "seconds to plan and render the largest runs, and a sweep of a thousand jobs",
     "startup": "seconds from a command to its answer, and to the first training step of the demo",
 }
 

@@ -25,6 +25,7 @@ def run(words: Sequence[str], task: Task) -> int:
         words: The command line without the verb and its own options.
         task: Called once, or once per job of a sweep. Returns an exit code.
     """
+    words = sweep_first(words)
     arguments = parse(words)
     if arguments.multirun:
         from slipway.config.sweep import Sweep
@@ -54,6 +55,11 @@ def run(words: Sequence[str], task: Task) -> int:
     if isinstance(outcome[0], int):
         return outcome[0]
     raise outcome[0]
+
+
+def sweep_first(words: Sequence[str]) -> list[str]:
+    """The words with -m in front: Hydra's parser takes no option between overrides."""
+    return sorted(words, key=lambda word: word not in ("-m", "--multirun"))
 
 
 def parse(words: Sequence[str]):  # noqa: ANN201

@@ -18,7 +18,7 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
     """Launch what the command line composes: one run, or a sweep (-m). Returns the exit code."""
     from slipway.config import hydra_app
 
-    words = list(words)
+    words = hydra_app.sweep_first(words)
     if options.chain is not None:
         words.append(f"launch.chain={options.chain}")
     if options.preflight:
@@ -52,12 +52,20 @@ def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
             )
     workdir = workdir_of(plans[0].config)
     text = render(plans, placement, workdir)
-    summarize(plans, placement, workdir, submitted=options.submit)
-    if options.submit:
-        from slipway.launch.submit import submit
+    if not options.submit:
+        summarize(plans, placement, workdir, submitted=False)
+        sys.stdout.write(text)
+        return EXIT_DONE
 
-        return submit(text, plans, placement, workdir)
-    sys.stdout.write(text)
+    from slipway.launch import submit
+
+    submit.check(plans, placement, workdir)
+    if placement.scheduler == "local":
+        summarize(plans, placement, workdir, submitted=True)
+        return submit.run_here(text, plans, placement)
+    print(submit.submit(text, plans, placement))
+    summarize(plans, placement, workdir, submitted=True)
+    submit.say_next(plans, placement)
     return EXIT_DONE
 
 

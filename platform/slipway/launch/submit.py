@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slipway.errors import EXIT_DONE, Fault, UserError
+from slipway.errors import Fault, UserError
 from slipway.files import write_whole
 from slipway.launch import record
 from slipway.launch.kubernetes.names import LABEL_RUN
@@ -23,26 +23,57 @@ SCRIPT = "job.sh"
 SECONDS = 120.0
 
 
-def submit(text: str, plans: Sequence[Plan], placement: Placement, workdir: Path) -> int:
-    """Hand what was rendered to the scheduler. Raises UserError before, Fault where the scheduler refuses."""
-    folders = [record.folder_of(plan.config, placement.scheduler) for plan in plans]
-    _check_free(plans, folders)
+def check(plans: Sequence[Plan], placement: Placement, workdir: Path) -> None:
+    """Raises UserError where a run has a job already, or its image is not there. Writes nothing."""
+    _check_free(plans, _folders(plans, placement))
+    image = plans[0].config.launch.image if placement.scheduler == "local" else placement.image
+    if placement.scheduler != "kubernetes" and image:
+        _check_image(image, workdir)
+
+
+def submit(text: str, plans: Sequence[Plan], placement: Placement) -> str:
+    """One call of sbatch or kubectl; what it made, in words. Raises UserError before, Fault where it refuses."""
+    folders = _folders(plans, placement)
     if placement.scheduler == "kubernetes":
         return _kubernetes(text, plans, placement, folders)
-    _check_image(placement.image, workdir, placement.scheduler)
+    return _slurm(_write(text, folders), plans, placement, folders)
+
+
+def run_here(text: str, plans: Sequence[Plan], placement: Placement) -> int:
+    """Run the script of a cluster without a scheduler, to its end; its exit code."""
+    folders = _folders(plans, placement)
+    command = ["bash", str(_write(text, folders))]
+    for plan, folder in zip(plans, folders, strict=True):
+        _record(folder, plan, placement, command)
+    sys.stderr.flush()
+    return subprocess.run(command).returncode
+
+
+def say_next(plans: Sequence[Plan], placement: Placement) -> None:
+    """What to do with what was submitted."""
+    folder = _folders(plans, placement)[0]
+    name = shlex.quote(plans[0].config.run.name) if len(plans) == 1 else "NAME"
+    option = "" if folder.parent == Path("runs") else f" --dir {shlex.quote(str(folder.parent))}"
+    for action, what in (("show", "state and segments"), ("logs", "what it prints"), ("cancel", "end it")):
+        print(f"slipway runs {action} {name}{option}    # {what}", file=sys.stderr)
+
+
+def _folders(plans: Sequence[Plan], placement: Placement) -> list[Path]:
+    return [record.folder_of(plan.config, placement.scheduler) for plan in plans]
+
+
+def _write(text: str, folders: Sequence[Path]) -> Path:
+    """The script in the first run's folder, and a place for the logs of each. Raises UserError."""
     try:
         for folder in folders:
             (folder / "logs").mkdir(parents=True, exist_ok=True)
-        script = folders[0] / SCRIPT
-        write_whole(script, text)
+        write_whole(folders[0] / SCRIPT, text)
     except OSError as error:
         raise UserError(f"run.dir: cannot write into {folders[0]} ({error.strerror})") from None
-    if placement.scheduler == "local":
-        return _local(script, plans, placement, folders)
-    return _slurm(script, plans, placement, folders)
+    return folders[0] / SCRIPT
 
 
-def _slurm(script: Path, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> int:
+def _slurm(script: Path, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
     command = ["sbatch", "--parsable", str(script)]
     # Inside another job (an interactive one, a segment) its variables are not meant for this one.
     kept = {
@@ -55,12 +86,10 @@ def _slurm(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
     ids = [job] if len(plans) == 1 else [f"{job}_{index}" for index in range(len(plans))]
     for plan, folder, one in zip(plans, folders, ids, strict=True):
         _record(folder, plan, placement, command, id=one, name=name)
-    print(job if len(plans) == 1 else f"{job}_[0-{len(plans) - 1}]")
-    _say_next(plans, folders)
-    return EXIT_DONE
+    return job if len(plans) == 1 else f"{job}_[0-{len(plans) - 1}]"
 
 
-def _kubernetes(text: str, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> int:
+def _kubernetes(text: str, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
     import yaml
 
     command = ["kubectl", "apply", "-f", "-"]
@@ -68,7 +97,7 @@ def _kubernetes(text: str, plans: Sequence[Plan], placement: Placement, folders:
     resources = [one for one in every if one["kind"] in ("Job", "JobSet", "TrainJob")]
     assert len(resources) == len(plans), "one resource that runs for each plan"
     context = _context()
-    sys.stdout.write(_call(command, text, dict(os.environ)))
+    said = _call(command, text, dict(os.environ))
     for plan, folder, one in zip(plans, folders, resources, strict=True):
         found = one["metadata"]
         where = {
@@ -79,8 +108,7 @@ def _kubernetes(text: str, plans: Sequence[Plan], placement: Placement, folders:
             "others": _made_for(found["name"], every),
         }
         _record(folder, plan, placement, command, **where)
-    _say_next(plans, folders)
-    return EXIT_DONE
+    return said.rstrip()
 
 
 def _made_for(name: str, manifests: Sequence[dict[str, Any]]) -> list[str]:
@@ -94,13 +122,6 @@ def _made_for(name: str, manifests: Sequence[dict[str, Any]]) -> list[str]:
             group, _, version = one["apiVersion"].rpartition("/")
             found.append(f"{one['kind']}{f'.{version}.{group}' if group else ''}/{one['metadata']['name']}")
     return found
-
-
-def _local(script: Path, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> int:
-    command = ["bash", str(script)]
-    for plan, folder in zip(plans, folders, strict=True):
-        _record(folder, plan, placement, command)
-    return subprocess.run(command).returncode
 
 
 def _record(
@@ -140,8 +161,8 @@ def _check_free(plans: Sequence[Plan], folders: Sequence[Path]) -> None:
             )
 
 
-def _check_image(image: str, workdir: Path, scheduler: str) -> None:
-    if not image or "://" in image or (scheduler == "local" and not image.endswith(".sif")):
+def _check_image(image: str, workdir: Path) -> None:
+    if "://" in image:
         return
     if not (workdir / image).exists():
         raise UserError(
@@ -180,11 +201,3 @@ def _context() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
-
-
-def _say_next(plans: Sequence[Plan], folders: Sequence[Path]) -> None:
-    name = plans[0].config.run.name if len(plans) == 1 else "NAME"
-    where = folders[0].parent
-    option = "" if where == Path("runs") else f" --dir {shlex.quote(str(where))}"
-    for action, what in (("show", "state and segments"), ("logs", "what it prints"), ("cancel", "end it")):
-        print(f"slipway runs {action} {name}{option}    # {what}", file=sys.stderr)

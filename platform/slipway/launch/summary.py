@@ -52,7 +52,7 @@ def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tup
         *_queue(placement),
         ("segments", f"{config.launch.chain} at most, {_limit(placement.minutes)}"),
         ("expected", _expected(plans, placement.minutes)),
-        ("image", placement.image),
+        ("image", _image(config, placement)),
         ("below", str(workdir)),
     ]
     unverified = matters(config, placement)
@@ -74,6 +74,12 @@ def matters(config: RunConfig, placement: Placement) -> list[str]:
         if first not in left_out and field != other and not of_other_queue:
             kept.append(field)
     return kept
+
+
+def _image(config: RunConfig, placement: Placement) -> str:
+    if placement.scheduler == "local" and not config.launch.image:
+        return "none: the `slipway` of this machine"
+    return placement.image
 
 
 def _queue(placement: Placement) -> list[tuple[str, str]]:

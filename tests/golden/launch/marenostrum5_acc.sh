@@ -110,7 +110,7 @@ export MASTER_ADDR MASTER_PORT
 
 # --- until when: the ranks stop in time to save; the last half minute is for what comes after
 unset SLIPWAY_END_TIME
-end=$(squeue --noheader --jobs="$job" --format=%e | head -n 1)
+end=$(SLURM_TIME_FORMAT=standard squeue --noheader --jobs="$job" --format=%e | head -n 1)
 if [ -n "$end" ] && end=$(date --date="$end" +%s 2>/dev/null); then
     export SLIPWAY_END_TIME=$((end - 30))
 fi

@@ -49,6 +49,11 @@ class Workload:
         return template
 
     @property
+    def first_pod(self) -> str:
+        """Name of node 0 in a JobSet."""
+        return f"{self.name}-{names.REPLICATED_JOB}-0-0.{self.name}"
+
+    @property
     def suspend(self) -> dict[str, bool]:
         """Of the workload's spec."""
         return {"suspend": True} if gang.is_queued(self.config) else {}
@@ -76,7 +81,7 @@ def job(work: Workload) -> list[Manifest]:
 
 def jobset(work: Workload) -> list[Manifest]:
     """A JobSet of one Indexed Job; it makes the Service itself."""
-    template = work.template(f"{work.name}-{names.REPLICATED_JOB}-0-0.{work.name}")
+    template = work.template(work.first_pod)
     spec = {**work.suspend, "ttlSecondsAfterFinished": failure.TTL_SECONDS, **_jobset_spec(work, template)}
     return [
         {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "metadata": work.metadata, "spec": spec}
@@ -88,6 +93,8 @@ def trainjob(work: Workload) -> list[Manifest]:
     kubernetes = work.config.cluster.kubernetes
     assert kubernetes is not None
     template = work.template(None)
+    for check in template["spec"].get("initContainers", []):  # Kubeflow tells the trainer alone its place
+        check["env"] = [*check["env"], *pod.place_env(work.first_pod, work.nodes)]
     container = template["spec"]["containers"][0]
     trainer: dict[str, Any] = {
         "image": work.image,

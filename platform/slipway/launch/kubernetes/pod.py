@@ -10,6 +10,7 @@ CONTAINER = "node"  # as in Kubeflow's runtimes
 PORT = 29500
 RUN_FOLDER = "/etc/slipway"  # where the ConfigMap is mounted
 RUN_FILE = "run.json"
+PREFLIGHT_SECONDS = 900  # for all pods to come: one may still pull the image
 INDEX = "batch.kubernetes.io/job-completion-index"  # annotation of the pods of an Indexed Job
 
 Env = list[dict[str, Any]]
@@ -54,12 +55,8 @@ def pod_template(
     if kubernetes.tolerations:
         spec["tolerations"] = tolerations(config)
     if config.launch.preflight:
-        check = {
-            **container,
-            "name": "preflight",
-            "args": literal(["slipway", "doctor", "--collectives", *args[2:]]),
-        }
-        spec["initContainers"] = [check]
+        words = ["slipway", "doctor", "--collectives", "--timeout", str(PREFLIGHT_SECONDS), *args[2:]]
+        spec["initContainers"] = [{**container, "name": "preflight", "args": literal(words)}]
     spec["containers"] = [container]
     spec["volumes"] = volumes(config, run_map)
     notes = {**kubernetes.annotations, **annotations}

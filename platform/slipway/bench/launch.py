@@ -1,0 +1,106 @@
+"""`slipway bench launch`: how long `slipway launch` takes for the largest runs and sweeps: parts, and as a command."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+from slipway.arguments import Parser
+from slipway.bench.options import at_least
+from slipway.bench.record import publish
+from slipway.errors import EXIT_DONE, UserError
+
+NODES = 5900  # of JUPITER Booster
+LARGEST = [
+    *("cluster=jupiter_booster", "model=gpt3_175b", "parallelism=tp4_pp2", "training.precision=bf16"),
+    *("launch.account=bench", f"resources.nodes={NODES}", f"training.global_batch_size={NODES * 2}"),
+]
+CLOUD = [
+    *(
+        "cluster=gke",
+        "model=gpt3_175b",
+        "parallelism=tp4_pp2",
+        "training.precision=bf16",
+        "resources.nodes=1000",
+    ),
+    "training.global_batch_size=4000",
+]
+SWEEP = ["-m", "cluster=slurm", "model=demo", "launch.account=bench"]
+LIMIT_SECONDS = 300
+
+Parts = dict[str, float]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure each several times and print the medians."""
+    parser = Parser(prog="slipway bench launch", description=__doc__)
+    parser.add_argument("--repeat", type=int, default=3, help="times each is measured (default 3)")
+    parser.add_argument("--jobs", type=int, default=1000, help="jobs of the sweep (default 1,000)")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args(argv)
+    at_least("bench launch --repeat", options.repeat, 1)
+    at_least("bench launch --jobs", options.jobs, 1)
+
+    sweep = [*SWEEP, f"training.seed=range({options.jobs})"]
+    cases: dict[str, tuple[list[str], Callable[[], Parts]]] = {
+        f"{NODES:,} nodes x 4, Slurm": (LARGEST, lambda: parts_of_one(LARGEST)),
+        "1,000 nodes x 8, JobSet": (CLOUD, lambda: parts_of_one(CLOUD)),
+        f"a sweep of {options.jobs:,}, Slurm": (sweep, lambda: parts_of_sweep(sweep[1:])),
+    }
+    rows = []
+    for name, (words, measure) in cases.items():
+        measured = [{**measure(), "whole command, s": command_seconds(words)} for _ in range(options.repeat)]
+        rows.append({"launch": name, **{part: median(one[part] for one in measured) for part in measured[0]}})
+    parts = ("compose, s", "plan, s", "render, s")
+    summary = {f"{row['launch']}: all parts, s": sum(float(row[part]) for part in parts) for row in rows}
+    publish("launch", argv, rows, summary, as_json=options.json)
+    return EXIT_DONE
+
+
+def parts_of_one(words: Sequence[str]) -> Parts:
+    """Seconds to compose, plan and render one run, within this process."""
+    from slipway.config.compose import compose
+
+    return _parts(lambda: [compose(words)])
+
+
+def parts_of_sweep(words: Sequence[str]) -> Parts:
+    """The same of a sweep."""
+    from slipway.config.sweep_compose import compose_sweep
+
+    return _parts(lambda: compose_sweep(list(words)))
+
+
+def command_seconds(words: Sequence[str]) -> float:
+    """Wall time of `slipway launch` in a process of its own; UserError with its last words where it fails."""
+    command = [sys.executable, "-m", "slipway", "launch", *words]
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
+    if done.returncode:
+        last = (done.stderr.strip() or "no output").splitlines()[-1]
+        raise UserError(f"bench launch: `slipway launch` ended with {done.returncode}: {last}")
+    return time.perf_counter() - started
+
+
+def _parts(compose_all: Callable[[], list]) -> Parts:
+    from slipway.launch.command import render
+    from slipway.launch.placement import place
+    from slipway.plan import make_plan
+
+    begun = time.perf_counter()
+    configs = compose_all()
+    composed = time.perf_counter()
+    plans = [make_plan(config) for config in configs]
+    planned = time.perf_counter()
+    text = render(plans, place(configs[0]), Path("/project"))
+    rendered = time.perf_counter()
+    assert json.dumps(configs[-1].run.name)[1:-1] in text
+    return {
+        "compose, s": composed - begun,
+        "plan, s": planned - composed,
+        "render, s": rendered - planned,
+        "text, KB": len(text) / 1e3,
+    }

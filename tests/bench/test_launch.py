@@ -1,0 +1,29 @@
+"""`slipway bench launch` on a small sweep: every part is measured. The limits: tests/launch/test_command.py."""
+
+import json
+
+import pytest
+
+from slipway.cli import main
+
+
+def test_parts_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "launch", "--repeat", "1", "--jobs", "3", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    rows = {row["launch"]: row for row in record["rows"]}
+    assert list(rows) == ["5,900 nodes x 4, Slurm", "1,000 nodes x 8, JobSet", "a sweep of 3, Slurm"]
+    for row in rows.values():
+        parts = [
+            row["compose, s"],
+            row["plan, s"],
+            row["render, s"],
+            row["text, KB"],
+            row["whole command, s"],
+        ]
+        assert all(part > 0 for part in parts)
+    assert len(record["summary"]) == 3
+
+
+def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "launch", "--jobs", "0"]) == 2
+    assert capsys.readouterr().err == "slipway: bench launch --jobs: must be at least 1, got 0\n"
