@@ -82,6 +82,7 @@ def submit(slurm: Slurm, run: Path) -> Callable[..., str]:
                 name=name,
                 image="slipway.sif",
                 command=["sbatch", *words],
+                chain=5,
                 facts=FACTS,
             ),
         )
@@ -148,6 +149,9 @@ def test_a_chain_is_shown_followed_and_cancelled_whole(slurm: Slurm, run: Path, 
         (following, "pending", True),
     ]
     assert jobs[1]["detail"] == "Dependency"
+    assert shown(capsys, "show", "alpha")["chain"] == {"segment": 1, "limit": 5}
+    assert main(["runs", "logs", "alpha", "--rank", "3"]) == 2
+    assert "all ranks print into the job's output" in capsys.readouterr().err
 
     words = [sys.executable, "-m", "slipway", "runs", "logs", "alpha", "--lines", "1", "--follow"]
     follower = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)

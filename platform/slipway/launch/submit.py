@@ -136,6 +136,7 @@ def _record(
                 "submitted": time.time(),
                 "image": placement.image,
                 "command": list(command),
+                "chain": plan.config.launch.chain,
                 "facts": facts_of(plan.model_dump(mode="json", exclude={"ranks", "memory"})),
                 **where,
             }
