@@ -158,7 +158,10 @@ STANDINS = {
     # The task of one rank, in the folder of the run, with the exit code that the test asks for.
     "srun": """
         while [ "$1" != bash ]; do shift; done
-        [ "$1" = bash ] && exec env SLURM_PROCID=0 "$@" """,
+        SLURM_PROCID=0 "$@"
+        code=$?
+        echo "$code" >"$NOTES.task"
+        exit "$code" """,
     "apptainer": """
         while [ "$1" != slipway ]; do shift; done
         echo "$*" >>"$NOTES"
@@ -239,6 +242,8 @@ def test_exit_code_75_leaves_the_job_that_waits(chain: Job) -> None:
     code, calls, said = chain.run(TRAINER="exit 75")
     assert (code, calls) == (75, [NEXT, TRAIN])
     assert "stopped early, with a checkpoint; job 101 continues" in said
+    # srun --kill-on-bad-exit would end the ranks that are a moment slower
+    assert (chain.folder / "notes.task").read_text() == "0\n"
 
 
 def test_exit_code_75_requeues(requeueing: Job) -> None:
@@ -268,6 +273,7 @@ def test_the_first_exit_code_counts_not_that_of_those_who_were_ended_for_it(chai
     kill = 'kill -9 "$BASHPID"'
     code, _, said = chain.run(TRAINER=kill)
     assert code == 137 and "train ended with exit code 137, first in rank 0 on" in said
+    assert (chain.folder / "notes.task").read_text() == "137\n"
 
 
 @pytest.mark.parametrize("mode", ["chain", "requeueing"])
