@@ -209,6 +209,8 @@ def test_cancel_deletes_the_resource(cluster: Cluster, capsys) -> None:
 def test_what_has_failed_is_removed(cluster: Cluster, capsys) -> None:
     cluster.add("jobs", "alpha", "ml", spec={}, status={"conditions": [condition("Failed", "exit code 2")]})
     submit(kind="Job")
+    assert main(["launch", "--submit", "cluster=gke", "model=demo", "run.name=alpha"]) == 2
+    assert "alpha still has its Job/alpha, failed, in whose place" in capsys.readouterr().err
     assert main(["runs", "cancel", "alpha"]) == 0
     assert "removed Job/alpha: was failed (exit code 2)" in capsys.readouterr().out
     assert cluster.objects == {}
