@@ -11,7 +11,7 @@ VERBS = {
     "checkpoint": "list, verify or show the checkpoints of a run",
     "report": "the loss curve and the figures of a run",
     "doctor": "is this machine, or every node of this job, fit to train; what to do where it is not",
-    "runs": "what became of each run: progress, segments, why they ended, device-hours",
+    "runs": "what became of each run: state, progress, segments, device-hours; logs, and the end, of launched ones",
     "clusters": "the machines that cluster=NAME can name: queues, limits, rules, what is unverified",
     "image": "build, test, sign and verify the container image, for Docker, podman and Apptainer",
     "bench": "measure this machine against references",

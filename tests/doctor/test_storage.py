@@ -52,6 +52,8 @@ def test_data_dir(tmp_path: Path) -> None:
     found = storage.data_dir(here)
     assert (found.status, found.saw) == ("fault", f"{tmp_path}/manifest.json: No such file or directory")
     assert storage.data_dir(looking(Path("/"), f"data.dir={tmp_path}", job=False)).status == "warning"
+    alone = looking(Path("/"), f"data.dir={tmp_path}", environment={"SLIPWAY_DOCTOR_PREPARES": "1"})
+    assert storage.data_dir(alone).status == "warning"
     assert storage.data_digest(here) is None
     for name in ("manifest.json", "stdlib.bin", "stdlib.idx"):
         plant(tmp_path / name, name)

@@ -15,7 +15,14 @@ from slurm_testbed import running
 CANARY = "c4n4ry-5a0d4b1e77"
 SECRETS = {
     name: f"{CANARY}-{name}"
-    for name in ("WANDB_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "GITHUB_PAT", "MY_SECRET")
+    for name in (
+        "WANDB_API_KEY",
+        "HF_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "PGPASSWORD",
+        "GITHUB_PAT",
+        "MY_SECRET",
+    )
 }
 PROFILES = sorted(path.stem for path in (conf_dir() / "cluster").glob("*.yaml"))
 

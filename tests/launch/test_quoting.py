@@ -154,7 +154,7 @@ def check_options(script: str, config: RunConfig) -> None:
 
 def _partitions(config: RunConfig) -> list[str]:
     assert config.cluster.slurm is not None
-    return [queue.partition for queue in config.cluster.slurm.queues.values()]
+    return [queue.partition for queue in config.cluster.slurm.queues.values() if queue.partition]
 
 
 def check_run_json(path: Path, config: RunConfig) -> None:

@@ -206,6 +206,17 @@ def test_cancel_deletes_the_resource(cluster: Cluster, capsys) -> None:
     assert "nothing is queued or running: JobSet/alpha is ended (no such JobSet any more)" in error
 
 
+def test_what_has_failed_is_removed(cluster: Cluster, capsys) -> None:
+    cluster.add("jobs", "alpha", "ml", spec={}, status={"conditions": [condition("Failed", "exit code 2")]})
+    submit(kind="Job")
+    assert main(["launch", "--submit", "cluster=gke", "model=demo", "run.name=alpha"]) == 2
+    assert "alpha still has its Job/alpha, failed, in whose place" in capsys.readouterr().err
+    assert main(["runs", "cancel", "alpha"]) == 0
+    assert "removed Job/alpha: was failed (exit code 2)" in capsys.readouterr().out
+    assert cluster.objects == {}
+    assert main(["runs", "cancel", "alpha"]) == 2
+
+
 def test_what_does_not_answer_is_unknown(cluster: Cluster, capsys, monkeypatch) -> None:
     cluster.add("jobs", "alpha", "ml", spec={}, status={"ready": 1})
     submit(kind="Job")

@@ -82,6 +82,7 @@ def submit(slurm: Slurm, run: Path) -> Callable[..., str]:
                 name=name,
                 image="slipway.sif",
                 command=["sbatch", *words],
+                chain=5,
                 facts=FACTS,
             ),
         )
@@ -148,6 +149,9 @@ def test_a_chain_is_shown_followed_and_cancelled_whole(slurm: Slurm, run: Path, 
         (following, "pending", True),
     ]
     assert jobs[1]["detail"] == "Dependency"
+    assert shown(capsys, "show", "alpha")["chain"] == {"segment": 1, "limit": 5}
+    assert main(["runs", "logs", "alpha", "--rank", "3"]) == 2
+    assert "all ranks print into the job's output" in capsys.readouterr().err
 
     words = [sys.executable, "-m", "slipway", "runs", "logs", "alpha", "--lines", "1", "--follow"]
     follower = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
@@ -185,6 +189,52 @@ def test_what_a_cancelled_job_submits_is_cancelled_too(slurm: Slurm, run: Path, 
     told = capsys.readouterr().out
     assert f"cancelled job {job}: was running" in told and f"cancelled job {following}:" in told
     assert (slurm.state(job), slurm.state(following)) == ("CANCELLED", "CANCELLED")
+
+
+# A trainer that saves and stops when it is told to, and a container around nothing.
+TRAINER = """#!/bin/bash
+trap "echo saved; exit 75" TERM USR1
+echo training
+for i in $(seq 600); do sleep 0.1; done
+"""
+NO_CONTAINER = """#!/bin/bash
+while [ "$1" != image.sif ]; do shift; done
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize("requeue", ["true", "false"])
+def test_a_rendered_job_stays_cancelled(
+    slurm: Slurm, run: Path, requeue: str, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Our own script, which goes on after a trainer's 75 by requeue or by a job that waits: not when cancelled."""
+    run.joinpath("logs").rmdir()
+    run.rmdir()
+    Path("bin").mkdir()
+    Path("image.sif").touch()
+    for name, text in (("apptainer", NO_CONTAINER), ("slipway", TRAINER)):
+        Path("bin", name).write_text(text)
+        Path("bin", name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{Path('bin').absolute()}:{slurm.environment['PATH']}")
+    words = [
+        "cluster=slurm",
+        "cluster.device.kind=cpu",
+        "cluster.slurm.exclusive=false",
+        "launch.image=image.sif",
+    ]
+    words += ["model=demo", "resources.nodes=1", "resources.devices_per_node=2", "launch.time_limit=10"]
+    words += ["cluster.node.cores_per_device=1", f"cluster.slurm.requeue={requeue}", "run.name=alpha"]
+    assert main(["launch", "--submit", *words]) == 0
+    job = capsys.readouterr().out.strip()
+    log = run / "logs" / f"slurm-{job}.out"
+    slurm.until(lambda: _text(log).count("training") == 2, "both ranks")
+    assert main(["runs", "cancel", "alpha"]) == 0
+    assert f"cancelled job {job}: was running on n1" in capsys.readouterr().out
+    time.sleep(2)  # a requeued job would be back
+    every = [job, *record.continuations(run)]
+    assert {slurm.state(one) for one in every} == {"CANCELLED"}, _text(log)
+    assert main(["runs", "cancel", "alpha"]) == 2
 
 
 def test_jobs_of_an_array_are_told_apart(slurm: Slurm, run: Path, submit, capsys) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from slipway.config.schema import RunConfig
 from slipway.train.environment import Place
 
+PREPARES = "SLIPWAY_DOCTOR_PREPARES"  # set by pod.py for the ranks of a machine alone
 IN_JOB = "runs on a compute node: start it in a job, with srun, torchrun or in a pod"
 
 
@@ -60,6 +61,11 @@ class Here:
         if self.place is None:
             return self.config.resources.nodes > 1
         return self.place.machines(self.config.resources.devices_per_node)[0] > 1
+
+    @property
+    def prepares(self) -> bool:
+        """Whether training here would prepare the data: where one process starts all ranks."""
+        return PREPARES in self.environment
 
     @property
     def leads_node(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from slipway.config import run_file
 from slipway.config.schema import RunConfig
 from slipway.doctor.collectives import python
+from slipway.doctor.here import PREPARES
 from slipway.errors import UserError
 from slipway.train.environment import Node, listening_socket
 
@@ -54,6 +55,7 @@ def rank_environment(here: Node, local: int, count: int) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": here.master_addr or "127.0.0.1",
         "MASTER_PORT": str(here.master_port),
+        **({PREPARES: "1"} if here.nodes == 1 else {}),
     }
 
 

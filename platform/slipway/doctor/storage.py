@@ -78,6 +78,7 @@ def data_dir(here: Here) -> Finding:
     """data.dir: prepared and readable. It is never written here: read-only is fine."""
     folder = here.config.data.dir
     expected = f"{folder}/manifest.json and the token files of {', '.join(here.config.data.sources)}"
+    status = "fault" if here.place and not here.prepares else "warning"  # else training itself prepares it
     advice = "prepare it with `slipway data` and the same words, on a file system that all nodes see"
     names = [
         "manifest.json",
@@ -89,7 +90,7 @@ def data_dir(here: Here) -> Finding:
                 file.read(1)
         except OSError as error:
             saw = f"{folder.absolute() / name}: {error.strerror}"
-            return Finding("data-dir", "fault" if here.place else "warning", saw, expected, advice)
+            return Finding("data-dir", status, saw, expected, advice)
     return Finding("data-dir", "ok", f"{folder.absolute()} is prepared", expected)
 
 

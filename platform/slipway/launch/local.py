@@ -34,4 +34,5 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         container=inside,
         run_json=run_file.to_text(first).rstrip("\n"),
         jobs=[job_of(first, config) for config in configs],
+        preflight=first.launch.preflight,
     )

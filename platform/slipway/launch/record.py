@@ -47,6 +47,8 @@ class Submission(BaseModel):
     image: str = ""
     command: list[str] = []
     """The words that submitted it."""
+    chain: int | None = None
+    """Segments at most (launch.chain)."""
     facts: Facts | None = None
     """What is to be trained (slipway.runs.facts.facts_of a plan), for the time before it starts."""
 

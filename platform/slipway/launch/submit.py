@@ -136,6 +136,7 @@ def _record(
                 "submitted": time.time(),
                 "image": placement.image,
                 "command": list(command),
+                "chain": plan.config.launch.chain,
                 "facts": facts_of(plan.model_dump(mode="json", exclude={"ranks", "memory"})),
                 **where,
             }
@@ -153,11 +154,16 @@ def _check_free(plans: Sequence[Plan], folders: Sequence[Path]) -> None:
     if not jobs:
         return
     for job, state in states.ask(list(jobs), past=False, pods=False).items():
+        name = jobs[job].config.run.name
         if state.alive:
-            name = jobs[job].config.run.name
             raise UserError(
                 f"run.dir: {name} is already {state.word} as job {job.id}; `slipway runs show {name}` shows it, "
                 f"`slipway runs cancel {name}` ends it"
+            )
+        if job.submission.scheduler == "kubernetes" and state.word in ("finished", "failed", "cancelled"):
+            raise UserError(
+                f"run.dir: {name} still has its {job.id}, {state.word}, in whose place another cannot be made; "
+                f"`slipway runs cancel {name}` removes it"
             )
 
 

@@ -18,9 +18,13 @@ POLL_SECONDS = 1.0
 
 
 def cancel(name: str, folder: Path, dry_run: bool) -> int:
-    """End all jobs of a run. UserError where there is none to end; Fault where one does not go."""
+    """End all jobs of a run. UserError where there is none to end; Fault where one does not go.
+
+    On Kubernetes a resource that has finished or failed is removed, too: as long as it is there, the run cannot be
+    launched again.
+    """
     found = launched.of_run(folder)
-    alive = [(job, state) for job, state in found.jobs if state.alive]
+    alive = [(job, state) for job, state in found.jobs if _there(job, state)]
     if not alive:
         raise UserError(f"runs cancel {name}: {_why_nothing(found)}")
     if dry_run:
@@ -41,10 +45,10 @@ def cancel(name: str, folder: Path, dry_run: bool) -> int:
         if not alive:
             break
         time.sleep(POLL_SECONDS)
-        alive = [(job, state) for job, state in launched.of_run(folder).jobs if state.alive]
+        alive = [(job, state) for job, state in launched.of_run(folder).jobs if _there(job, state)]
         ended = {**dict(alive), **ended}
     for job, state in ended.items():
-        print(f"cancelled {_named(job)}: was {launched.text(state, now)}")
+        print(f"{'cancelled' if state.alive else 'removed'} {_named(job)}: was {launched.text(state, now)}")
     return EXIT_DONE
 
 
@@ -65,6 +69,10 @@ def commands(jobs: Sequence[Job]) -> list[list[str]]:
                 [*kubernetes.kubectl(one), "delete", what, *one.others, "--ignore-not-found", "--wait=false"]
             )
     return words
+
+
+def _there(job: Job, state: JobState) -> bool:
+    return state.alive or (job.submission.scheduler == "kubernetes" and state.word in ("finished", "failed"))
 
 
 def _renewed(asked: dict[Job, int], job: Job, state: JobState) -> bool:

@@ -116,7 +116,13 @@ def _show(path: Path, as_json: bool) -> int:
     run, jobs = look(path, time.time()), launched.of_run(path)
     if as_json:
         segments = [ledger.as_json(segment) for segment in run.segments]
-        own = {"scheduler": jobs.current_as_json(), "segments": segments, "jobs": jobs.as_json()}
+        chain = {"segment": jobs.segment, "limit": jobs.limit} if jobs.jobs else None
+        own = {
+            "scheduler": jobs.current_as_json(),
+            "segments": segments,
+            "jobs": jobs.as_json(),
+            "chain": chain,
+        }
         print(json.dumps({**run.as_json(), **own}))
         return EXIT_DONE
 

@@ -25,6 +25,18 @@ class Launched:
         running = [one for one in alive if one[1].word == "running"]
         return next(iter([*running, *alive, *self.jobs[-1:]]), None)
 
+    @property
+    def segment(self) -> int:
+        """How many segments the jobs of the newest submission have begun; jobs that are forgotten count as one."""
+        newest = self.jobs[-1][0].submission if self.jobs else None
+        states = [state for job, state in self.jobs if job.submission == newest]
+        return sum(state.restarts + (state.word not in ("pending", "requeued")) for state in states)
+
+    @property
+    def limit(self) -> int | None:
+        """Segments at most; None: not recorded."""
+        return self.jobs[-1][0].submission.chain if self.jobs else None
+
     def as_json(self) -> list[dict[str, Any]]:
         """For programs; times in Unix seconds."""
         return [_as_json(job, state) for job, state in self.jobs]

@@ -34,8 +34,7 @@ def logs(run: Overview, lines: int, rank: int | None, follow: bool) -> int:
 def _of_files(run: Overview, lines: int, rank: int | None, follow: bool) -> int:
     path = log_of(run.dir, rank)
     if path is None and not (follow and _alive(run.dir)):
-        where = f"rank {rank}" if rank is not None else "output of a job"
-        raise UserError(f"runs logs {run.name}: no {where} in {run.dir / FOLDER}{_ranks(run.dir, rank)}")
+        raise UserError(f"runs logs {run.name}: {_why_none(run.dir, rank)}")
     at = 0
     if path:
         text, at = last_lines(path, lines)
@@ -139,12 +138,18 @@ def _alive(run_dir: Path) -> bool:
     return current[1].alive or current[1].word == "unknown"
 
 
-def _ranks(run_dir: Path, rank: int | None) -> str:
-    """What there is instead."""
+def _why_none(run_dir: Path, rank: int | None) -> str:
+    """What is missing, and what there is instead."""
+    folder = run_dir / FOLDER
+    ranks = sorted(int(path.stem[5:]) for path in folder.glob("rank-[0-9]*.log"))
+    there = f"; --rank {ranks[0]} to {ranks[-1]} are there" if ranks else ""
     if rank is None:
-        return ""
-    found = sorted(int(path.stem[5:]) for path in (run_dir / FOLDER).glob("rank-[0-9]*.log"))
-    return f"; there are {found[0]} to {found[-1]}" if found else ""
+        return f"no output of a job ({JOBS}) in {folder}; started by hand, it went to the terminal{there}"
+    if log_of(run_dir, None):
+        return (
+            f"no rank {rank} in {folder}; under srun all ranks print into the job's output: leave --rank out"
+        )
+    return f"no rank {rank} in {folder}{there}"
 
 
 def _write(text: bytes) -> None:

@@ -84,10 +84,13 @@ def print_run(run: Overview, now: float, jobs: Launched | None = None) -> None:
     console.print(table)
     if jobs and jobs.jobs:
         console.print(_jobs_table(jobs, now))
+    chain = ""
+    if jobs and jobs.limit:
+        chain = f"chain       segment {jobs.segment} of at most {jobs.limit}\n"
     loss = "" if run.progress.loss is None else f", loss {run.progress.loss:.4f}"
     model = f"model       {run.facts.model}\n" if run.facts else ""
     console.print(
-        f"{model}progress    step {steps_text(run)}{loss}\nstate       {state_text(run)}, last change "
+        f"{model}{chain}progress    step {steps_text(run)}{loss}\nstate       {state_text(run)}, last change "
         f"{duration(now - run.changed)} ago\ndevice-hours  {hours(run.device_hours)}\nfolder      {run.dir}"
         f"{_wandb(run)}",
         markup=False,

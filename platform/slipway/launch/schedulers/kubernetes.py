@@ -97,6 +97,8 @@ def read_resource(resource: Mapping[str, Any]) -> JobState:
     holds = {one["type"]: one for one in status.get("conditions") or [] if one.get("status") == "True"}
     start = _time(status.get("startTime") or resource["metadata"].get("creationTimestamp"))
     restarts = int(status.get("restarts") or 0)
+    if resource["metadata"].get("deletionTimestamp"):
+        return JobState("cancelled", "being deleted", start, restarts=restarts)
     done = holds.get("Complete") or holds.get("Completed")
     failed = holds.get("Failed") or holds.get("FailureTarget")
     if done:
@@ -106,8 +108,6 @@ def read_resource(resource: Mapping[str, Any]) -> JobState:
         end = _time(failed.get("lastTransitionTime"))
         words = failed.get("message") or failed.get("reason") or ""
         return JobState("failed", " ".join(words.split())[:200], start, end, restarts=restarts)
-    if resource["metadata"].get("deletionTimestamp"):
-        return JobState("cancelled", "being deleted", start, restarts=restarts)
     if holds.get("Suspended"):
         queued = "kueue.x-k8s.io/queue-name" in (resource["metadata"].get("labels") or {})
         return JobState("pending", "waits for its queue" if queued else "suspended", restarts=restarts)
