@@ -53,7 +53,7 @@ def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tup
         ("segments", f"{config.launch.chain} at most, {_limit(placement.minutes)}"),
         ("expected", _expected(plans, placement.minutes)),
         ("image", _image(config, placement)),
-        ("below", str(workdir)),
+        ("below", _below(config, workdir)),
     ]
     unverified = matters(config, placement)
     if unverified:
@@ -80,6 +80,12 @@ def _image(config: RunConfig, placement: Placement) -> str:
     if placement.scheduler == "local" and not config.launch.image:
         return "none: the `slipway` of this machine"
     return placement.image
+
+
+def _below(config: RunConfig, workdir: Path) -> str:
+    """Where relative paths begin."""
+    kubernetes = config.cluster.kubernetes
+    return f"{kubernetes.mount_path}, volume {kubernetes.volume_claim}" if kubernetes else str(workdir)
 
 
 def _queue(placement: Placement) -> list[tuple[str, str]]:
