@@ -32,3 +32,10 @@ def test_wrong_types_are_still_told_where_they_are() -> None:
         compose(["training.micro_batch_size=many"])
     with pytest.raises(UserError, match=r"resources: must be a section"):
         compose(["resources=3"])
+
+
+def test_an_account_of_digits_is_a_word() -> None:
+    assert compose(["launch.account=12345"]).launch.account == "12345"
+    for word in ("1e5", "true", "a b", "'x;y'"):
+        with pytest.raises(UserError, match=r"launch\.account: must"):
+            compose([f"launch.account={word}"])

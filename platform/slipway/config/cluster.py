@@ -2,12 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
 
 from slipway.config.section import Section
 
+
+def _digits(value: object) -> object:
+    """Accounts may be made of digits, which Hydra takes for a number."""
+    return str(value) if type(value) is int else value
+
+
 # What goes into a script or a manifest as a name: nothing that a shell, YAML or Slurm could read otherwise.
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/@+=,-]*$", max_length=200)]
+Word = Annotated[
+    str,
+    BeforeValidator(_digits),
+    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/@+=,-]*$", max_length=200),
+]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4000)]
 

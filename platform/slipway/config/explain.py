@@ -136,7 +136,7 @@ def _validation(error: typing.Any) -> UserError:
         return UserError(f"{_unknown(path, _got(first['input']))}{rest}")
     if first["type"] == "missing":
         return UserError(f"{dotted}: is missing and has no default; give {dotted}=...{rest}")
-    text = _PYDANTIC_TEXT.get(first["type"]) or first["msg"].replace("Input should", "must")
+    text = _PYDANTIC_TEXT.get(first["type"]) or re.sub("^(Input|String) should", "must", first["msg"])
     return UserError(f"{dotted}: {text[0].lower()}{text[1:]}{_got(first['input'])}{rest}")
 
 
