@@ -162,12 +162,12 @@ def test_nothing_of_the_compiler_is_imported(job: list[str], tmp_path: Path) -> 
     """The two seconds of torch's compiler are spared; a rank would import it at its first optimizer step."""
     program = (
         "import sys; from slipway.config.compose import compose; from slipway.train import command\n"
-        "def probe(count, logs, body):\n"
+        "def probe(count, logs, body, node):\n"
         "    def then(place):\n"
         "        code = body(place)\n"
         "        print('compiler' if 'torch._dynamo' in sys.modules else 'spared', flush=True)\n"
         "        return code\n"
-        "    return real(count, logs, then)\n"
+        "    return real(count, logs, then, node)\n"
         "real, command.run_local = command.run_local, probe\n"
         "sys.exit(command.run(compose(sys.argv[1:])))\n"
     )
