@@ -8,7 +8,7 @@ VARIANT   ?= cpu
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo image sif test test-faults test-image test-clusters test-all test-py312 test-wheel check format lock wheel clean
+.PHONY: help setup demo image sif test test-faults test-image test-clusters test-real test-all test-py312 test-wheel check format lock wheel clean
 
 help:
 	@echo "Slipway: one run description for training foundation models."
@@ -29,6 +29,7 @@ help:
 	@echo "  make test-all    the long tests too                 make test-py312  parity on Python 3.12"
 	@echo "  make test-image  build, run, sign and spoil real containers: below 8 minutes on 2 cores"
 	@echo "  make test-clusters  launch on a real Slurm and real pods: below 9 minutes on 2 cores"
+	@echo "  make test-real   both, with one image"
 	@echo "  make wheel       build dist/*.whl                   make test-wheel  use it away from here"
 	@echo "  make lock        resolve the pins anew              make clean       remove what make installed"
 	@echo
@@ -58,13 +59,16 @@ demo: setup
 	.venv/bin/slipway report experiment=demo run.dir="$(DEMO)"
 
 test: setup
-	.venv/bin/python -m pytest --strict-config -m "not slow and not faults and not image and not cluster"
+	.venv/bin/python -m pytest --strict-config -m "not slow and not faults and not image and not cluster" --durations 10
 
 test-faults: setup
 	.venv/bin/python -m pytest --strict-config -m faults --durations 10
 
 test-clusters: setup
 	.venv/bin/python -m pytest --strict-config -m cluster --durations 15 -rA
+
+test-real: setup
+	.venv/bin/python -m pytest --strict-config -m "image or cluster" --durations 25 -rA
 
 test-image: setup
 	.venv/bin/python -m pytest --strict-config -m image --durations 15 -rA

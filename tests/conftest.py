@@ -1,4 +1,4 @@
-"""A small real corpus, prepared once, and ways to train on it."""
+"""A small real corpus, prepared once, and ways to train on it; the image, built once."""
 
 import json
 import subprocess
@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from container_fixtures import clone, image, sif, work
 from training import SMALL, slipway
+
+__all__ = ["clone", "image", "sif", "work"]
 
 RUNNER = Path(__file__).with_name("runner.py")
 LIMIT_SECONDS = 600

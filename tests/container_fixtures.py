@@ -1,6 +1,6 @@
 """Fixtures: the image, built once from a clean clone, and its SIF; all below one folder that is removed at the end.
 
-A conftest.py takes them by importing their names.
+tests/conftest.py takes them: one image for all tests of a session.
 """
 
 import json

@@ -102,7 +102,7 @@ def test_faults_of_single_nodes(site: Cluster) -> None:
     planted = {
         "n1": "pin='taskset -c 0'",
         "n3": f"export PYTHONUSERBASE={site.folder}/user; python='{base} {site.folder}/start.py'",
-        "n4": f"export PYTHONPATH={site.folder}/path:$PYTHONPATH",
+        "n4": f"export PYTHONPATH={site.folder}/path${{PYTHONPATH:+:$PYTHONPATH}}",
     }
     try:
         seen = examine(

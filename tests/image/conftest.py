@@ -1,4 +1,4 @@
-"""The image and its SIF, the runtimes that run them, and a run to train."""
+"""The runtimes that run the image and its SIF, and a run to train."""
 
 import shutil
 import subprocess
@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from container_fixtures import clone, image, sif, work
 from container_tools import ROOT, RUN, STEPS, Image, Runtime, good, slipway
-
-__all__ = ["clone", "image", "sif", "work"]
 
 
 @pytest.fixture(scope="session")

@@ -149,7 +149,7 @@ def test_the_wall_time_ends_and_the_job_requeues_itself(
     # One rank stands still, so that the run waits for the signal, which Slurm sends every 30 s if at all.
     ranks[5].send_signal(signal.SIGSTOP)
     elapsed = int(time.time() - ranks[5].create_time()) // 60
-    site.slurm.scontrol("update", f"jobid={job}", f"timelimit={elapsed + 3}")
+    site.slurm.scontrol("update", f"jobid={job}", f"timelimit={elapsed + 2}")
     site.slurm.until(lambda: signalled(ranks[5]), "the signal", 120)
     with contextlib.suppress(psutil.NoSuchProcess):
         ranks[5].send_signal(signal.SIGCONT)
