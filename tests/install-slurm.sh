@@ -1,8 +1,8 @@
 #!/bin/sh
-# Slurm and munge for tests/slurm_testbed.py, on Debian and its kin, as root; half a minute, nothing where they are there.
-# Their services are not started: the tests start daemons of their own.
+# Slurm, its accounting, munge, ip: for the tests that start a cluster. Debian and its kin, as root; half a minute,
+# nothing where they are there. No service is started: the tests start daemons of their own.
 set -eu
-for program in slurmctld slurmd sbatch munged; do
+for program in slurmctld slurmd sbatch munged slurmdbd mariadbd ip tc; do
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing="${missing:-} $program"
 done
 [ -n "${missing:-}" ] || exit 0
@@ -18,4 +18,4 @@ if [ ! -e "$policy" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
-apt-get -qq install --no-install-recommends -y slurm-wlm munge >/dev/null
+apt-get -qq install --no-install-recommends -y slurm-wlm munge slurmdbd mariadb-server iproute2 >/dev/null
