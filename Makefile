@@ -1,6 +1,7 @@
 # What people, CI and the README call. `make` alone explains.
 # Each target sets up what it needs; nothing of your shell's set-up is required.
 
+WORKERS   ?= 2
 PYTHON    ?= $(shell containers/find-python.sh 3.11)
 PYTHON312 ?= $(shell containers/find-python.sh 3.12)
 DEMO      ?= runs/demo
@@ -34,6 +35,7 @@ help:
 	@echo "  make lock        resolve the pins anew              make clean       remove what make installed"
 	@echo
 	@echo "Variables: PYTHON=/path/to/python3.11, DEMO=folder of the demo's run,"
+	@echo "  WORKERS=files of tests that \`make test\` runs side by side (2),"
 	@echo "  VARIANT=cpu, cuda or rocm (of the image),"
 	@echo "  TORCH_INDEX_URL=index with another build of torch (see containers/README.md)"
 
@@ -59,7 +61,8 @@ demo: setup
 	.venv/bin/slipway report experiment=demo run.dir="$(DEMO)"
 
 test: setup
-	.venv/bin/python -m pytest --strict-config -m "not slow and not faults and not image and not cluster" --durations 10
+	.venv/bin/python -m pytest --strict-config -m "not slow and not faults and not image and not cluster" \
+		-n "$(WORKERS)" --dist loadfile --durations 10
 
 test-faults: setup
 	.venv/bin/python -m pytest --strict-config -m faults --durations 10

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from container_fixtures import clone, image, sif, work
+from slipway.train.runtime import wait_without_spinning
 from training import SMALL, slipway
 
 __all__ = ["clone", "image", "sif", "work"]
+
+wait_without_spinning()  # tests that import torch run beside each other, too
 
 RUNNER = Path(__file__).with_name("runner.py")
 LIMIT_SECONDS = 600

@@ -87,9 +87,13 @@ def alone(x: Tensor, weight: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("main_dtype", [torch.float32, torch.float64])
 def test_gradients_of_microbatches_add_up_in_the_main_gradient(main_dtype: torch.dtype) -> None:
-    """As data parallelism's hook finds them; in another dtype they go the usual way."""
+    """As data parallelism's hook finds them, the first one written; in another dtype they go the usual way."""
     weight: Any = inputs(1, torch.float32)[1].requires_grad_()
-    weight.main_grad, weight.grad_added_to_main_grad = torch.zeros_like(weight, dtype=main_dtype), False
+    before = float("nan") if main_dtype == torch.float32 else 0.0  # what is written over need not be zero
+    weight.main_grad, weight.grad_added_to_main_grad = (
+        torch.full_like(weight, before, dtype=main_dtype),
+        False,
+    )
     in_place = []
 
     def hook(parameter: Any) -> None:
@@ -97,7 +101,7 @@ def test_gradients_of_microbatches_add_up_in_the_main_gradient(main_dtype: torch
         in_place.append(parameter.grad_added_to_main_grad)
         if not parameter.grad_added_to_main_grad:
             parameter.main_grad.add_(parameter.grad)
-        parameter.grad, parameter.grad_added_to_main_grad = None, False
+        parameter.grad = None
 
     weight.register_post_accumulate_grad_hook(hook)
     expected = torch.zeros(weight.shape, dtype=torch.float64)

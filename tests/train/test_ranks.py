@@ -17,7 +17,9 @@ from slipway.errors import Fault, UserError
 from slipway.train.ranks import run_local
 
 def body(place):
-    Path(sys.argv[1], f"pid-{place.rank}").write_text(str(os.getpid()))
+    begun = Path(sys.argv[1], f"begun-{place.rank}")
+    begun.write_text(str(os.getpid()))
+    begun.rename(begun.with_name(f"pid-{place.rank}"))  # never seen half written
     print("hello from", place.rank, flush=True)
     FAILURE
     return 0

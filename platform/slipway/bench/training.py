@@ -168,6 +168,9 @@ def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -
 
 
 def _plain_step(config: RunConfig, threads: int | None, eager: bool = False) -> Callable[[], object]:
+    from slipway.train.runtime import wait_without_spinning
+
+    wait_without_spinning()  # the same for both
     import torch
 
     from slipway.bench.plain_gpt import PlainGPT

@@ -129,6 +129,9 @@ def _weight_gradient(weight: Any, gradient: Tensor, x: Tensor) -> Tensor:
     )
     if main is None or not here or main.dtype != gradient.dtype:
         return gradient.t().matmul(x)
-    torch.addmm(main, gradient.t(), x, out=main)
+    if weight.grad_added_to_main_grad:
+        torch.addmm(main, gradient.t(), x, out=main)
+    else:  # the step's first: the zeros there need not be read
+        torch.mm(gradient.t(), x, out=main)
     weight.grad_added_to_main_grad = True
     return torch.empty_like(weight)

@@ -19,6 +19,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
     chosen = choose(config, machine(kind)) if kind == "cpu" else []  # before anything slow
     if kind == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported: CPU ranks touch no GPU
+        wait_without_spinning()
     else:  # ask the driver's library, not CUDA, whether there are GPUs: ranks are forked after this
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     # what Megatron-core does with torch's older names is not for people to read at every start
@@ -49,3 +50,14 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
 
         part(config.model.family, "model")
     return chosen
+
+
+def wait_without_spinning() -> None:
+    """Let a rank's threads sleep while they wait for each other; to be called before torch is imported.
+
+    GNU OpenMP's threads spin for milliseconds at the end of every parallel loop, on cores that other ranks and
+    programs need: beside one busy program a step then takes many times as long (docs/performance.md). What the
+    user has set is left alone.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "1000"  # some microseconds: enough where nothing else runs
