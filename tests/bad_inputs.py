@@ -129,6 +129,11 @@ KEYS_AND_VALUES = [
 
 LAYOUT = [
     BadInput(
+        "positions of documents where there are none",
+        "plan data.reset_position_ids=true model.position_embedding_type=rope",
+        ("data.reset_position_ids", "position_embedding_type=rope", "allowed: false"),
+    ),
+    BadInput(
         "layout does not divide the world",
         "plan resources.devices_per_node=8 parallelism.tensor_model_parallel_size=3",
         ("world size 8 = 1 nodes x 8 devices", "tensor 3 x pipeline 1 x context 1 = 3"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from container_fixtures import clone, image, sif, work
 from slipway.train.runtime import wait_without_spinning
@@ -15,6 +16,11 @@ from training import SMALL, slipway
 __all__ = ["clone", "image", "sif", "work"]
 
 wait_without_spinning()  # tests that import torch run beside each other, too
+# the same examples every time, however busy the machine is
+settings.register_profile(
+    "slipway", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("slipway")
 
 RUNNER = Path(__file__).with_name("runner.py")
 LIMIT_SECONDS = 600

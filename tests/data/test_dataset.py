@@ -102,6 +102,22 @@ def test_types(config: Any) -> None:
     assert set(found.values()) == {torch.int64}
 
 
+def test_where_documents_meet(config: Any) -> None:
+    import torch
+
+    end, options = 256, ("reset_attention_mask", "reset_position_ids", "eod_mask_loss")
+    asked = SimpleNamespace(**vars(config))
+    asked.data = config.data.model_copy(update=dict.fromkeys(options, True))
+    dataset = open_dataset(asked)
+    assert read(dataset, Draw("a", 0))["tokens"] == read(open_dataset(config), Draw("a", 0))["tokens"]
+    text = torch.tensor([end, 1, 2, end, end, 3, 4, 5, end, 6, 6, 6, 6, 6, 6, end, 7])
+    sample = {name: value.tolist() for name, value in dataset.sample(text).items()}
+    assert sample["tokens"] == text.tolist()[:-1] and sample["labels"] == text.tolist()[1:]
+    assert sample["document_starts"] == [0, 1, 1, 1, 4, 5, 5, 5, 5, 9, 9, 9, 9, 9, 9, 9]
+    assert sample["position_ids"] == [0, 0, 1, 2, 0, 0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6]
+    assert sample["loss_mask"] == [0, 1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0]
+
+
 def test_the_order_depends_on_seed_source_and_split_only(config: Any) -> None:
     first = [read(open_dataset(config), Draw("a", i)) for i in range(5)]
     other = SimpleNamespace(**vars(config))

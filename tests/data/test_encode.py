@@ -34,7 +34,7 @@ def encoded(encoder: Any, documents: list[str]) -> list[list[int]]:
 
 # 16 slots: nearly every word finds its slot taken, and most find no room at all.
 @pytest.mark.parametrize("slots_log2", [4, 8, 16])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(documents=DOCUMENTS, more=DOCUMENTS)
 def test_memory_of_words_is_exact(bpe: Any, slots_log2: int, documents: list[str], more: list[str]) -> None:
     encoder = WordEncoder(bpe, 0, np.uint16, slots_log2)
@@ -96,7 +96,7 @@ def test_library_path_agrees_with_one_by_one(
     assert [tokenizer.decode(tokens[:-1]) for tokens in in_pieces] == texts
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(DOCUMENTS)
 def test_bytes(documents: list[str]) -> None:
     tokenizer = byte_tokenizer("<|end|>")

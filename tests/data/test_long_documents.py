@@ -17,7 +17,7 @@ LLAMA3 = (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.text(st.sampled_from(list("ab1 \n.é'東")), max_size=300).map(str.encode),
     st.integers(4, 40),

@@ -9,7 +9,7 @@ from slipway.data.split import document_counts
 SHARES = st.floats(0, 1000, allow_subnormal=False).map(lambda share: round(share, 4))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10**6), st.tuples(SHARES, SHARES, SHARES).filter(lambda shares: sum(shares) > 0))
 def test_as_megatron_splits(documents: int, split: tuple[float, float, float]) -> None:
     config = pytest.importorskip("megatron.core.datasets.blended_megatron_dataset_config")

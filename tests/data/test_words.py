@@ -24,7 +24,7 @@ def words_of(document: str) -> list[bytes]:
     return [document[start:stop].encode() for _, (start, stop) in spans]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXT)
 def test_cuts_where_the_library_cuts(documents: list[str]) -> None:
     raw = b"".join(document.encode() + bytes([END]) for document in documents)

@@ -43,6 +43,13 @@ def test_apex_has_no_rms_norm_here() -> None:
     assert backends(APEX, "model.normalization=RMSNorm")["norm"] == "torch"
 
 
+def test_documents_are_kept_apart_by_torch() -> None:
+    apart = "data.reset_attention_mask=true"
+    assert backends(NGC, apart)["attention"] == "torch"
+    with pytest.raises(UserError, match=r"kernels.attention: te cannot be used: .*where documents begin"):
+        backends(NGC, apart, "kernels.attention=te")
+
+
 def test_a_backend_for_all_and_one_for_an_operator() -> None:
     assert backends(NGC, "kernels=torch") == dict.fromkeys(TABLE, "torch")
     assert backends(NGC, "kernels=torch", "kernels.attention=te")["attention"] == "te"

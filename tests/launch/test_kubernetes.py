@@ -10,7 +10,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import kubernetes_schemas
@@ -309,7 +309,6 @@ def test_a_sweep_is_several_jobs_under_one_label() -> None:
     assert len({manifest["metadata"]["name"] for manifest in found}) == 3
 
 
-@settings(deadline=None)
 @given(st.text("abcABC01._=,+-", min_size=1, max_size=200), st.integers(1, 10_000))
 def test_names(run_name: str, nodes: int) -> None:
     name = names.resource_name(run_name, nodes)
@@ -345,7 +344,6 @@ DOUBTFUL = [
 ]
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60) | st.sampled_from(DOUBTFUL))
 def test_no_string_breaks_out_of_yaml(text: str) -> None:
     try:
@@ -368,7 +366,6 @@ def test_doubtful_words_are_quoted() -> None:
         assert to_text([{"a": word}]) == f'---\na: "{word}"\n'
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40))
 def test_words_of_a_sweep_arrive_as_they_were(text: str) -> None:
     plan = changed(base(), logging={"wandb": {"entity": text}})

@@ -291,9 +291,7 @@ def assert_one_line(error: UserError) -> None:
     assert shown and not re.search(r"[\x00-\x1f\x7f-\x9f]", shown)
 
 
-COMMON = settings(
-    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+COMMON = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @settings(COMMON, max_examples=80)

@@ -177,7 +177,7 @@ configs = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(configs)
 def test_every_result_is_a_plan_of_the_same_run(before: RunConfig) -> None:
     try:
@@ -210,7 +210,7 @@ def _plain(it: RunConfig) -> RunConfig:
     return it.model_copy(update={"resources": it.resources.model_copy(update={"elastic": False})})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(configs, st.integers(1, 8))
 def test_a_run_that_shrank_grows_again(before: RunConfig, fewer: int) -> None:
     nodes, node = before.resources.nodes, before.resources.devices_per_node

@@ -94,7 +94,7 @@ def test_a_broken_record_is_named_and_stops_no_training(tmp_path: Path, add_segm
     assert "0001.json" in capsys.readouterr().out
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([None, 0, 1, 2, 75, 130]), min_size=1, max_size=8), st.booleans())
 def test_any_history(codes: list[int | None], alive: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -32,6 +32,8 @@ def test_microbatches_of_one_rank() -> None:
 class Numbers:
     """A sample is its own number; reading one can be made to wait, or to fail."""
 
+    on_host = frozenset({"lengths"})
+
     def __init__(self) -> None:
         self.read: list[Draw] = []
         self.threads: set[str] = set()
@@ -45,15 +47,16 @@ class Numbers:
             raise self.error
         self.read.append(draw)
         self.threads.add(threading.current_thread().name)
-        return {"tokens": torch.tensor([draw.number, ord(draw.source)])}
+        tokens = torch.tensor([draw.number, ord(draw.source)])
+        return {"tokens": tokens, "lengths": torch.tensor(len(tokens))}
 
 
 START = DataLedger.begin(1, {"a": 1, "b": 1}, {})
 BATCH = 4
 
 
-def reader(dataset: Any) -> Reader:
-    return Reader(dataset, BATCH, [[0, 1], [2, 3]], torch.device("cpu"))
+def reader(dataset: Any, device: str = "cpu") -> Reader:
+    return Reader(dataset, BATCH, [[0, 1], [2, 3]], torch.device(device))
 
 
 def numbers(read: list[dict[str, torch.Tensor]]) -> list[list[list[int]]]:
@@ -112,3 +115,10 @@ def test_closing_does_not_wait_for_a_read_that_hangs(monkeypatch: pytest.MonkeyP
     reads.close()
     assert time.monotonic() - started < 2
     dataset.gate.set()
+
+
+def test_fields_that_no_gpu_reads_stay() -> None:
+    """The device without memory stands for a GPU."""
+    [batch, _] = reader(Numbers(), "meta").read(START, None)
+    assert {name: value.device.type for name, value in batch.items()} == {"tokens": "meta", "lengths": "cpu"}
+    assert batch["lengths"].tolist() == [2, 2]

@@ -57,7 +57,7 @@ FILES = (".metadata", "__0_0.distcp", "__1_0.distcp", "slipway.json", "manifest.
 KINDS = ("flip", "truncate", "append", "delete", "temporary")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     harm=st.lists(
         st.tuples(

@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from slipway.bench.batches import random_batch
 from slipway.bench.record import publish
-from slipway.bench.training import random_batch
 from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
 from slipway.kernels.choice import resolved
@@ -86,7 +86,7 @@ def _rank(plan: Plan, place: Any, rounds: int, found: Path) -> int:
 
     device = connect(plan, place)
     session = build_session(plan, device)
-    batches = [random_batch(plan.config) for _ in range(plan.num_microbatches)]
+    batches = [random_batch(plan.config, device) for _ in range(plan.num_microbatches)]
     stopping = Stopping()
 
     def step() -> float:

@@ -16,10 +16,10 @@ from statistics import median
 from typing import Any
 
 from slipway.arguments import Parser
+from slipway.bench.batches import random_batch
 from slipway.bench.options import RANDOM_TOKENS, add_output, at_least, make_folder, with_defaults
 from slipway.bench.record import publish
 from slipway.bench.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
-from slipway.bench.training import random_batch
 from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
 from slipway.kernels.choice import resolved
@@ -139,7 +139,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     device = connect(plan, place)
     session = build_session(plan, device)
     _mark_optimizer(session.optimizer)
-    batch = {name: value.to(device) for name, value in random_batch(plan.config).items()}
+    batch = random_batch(plan.config, device)
     batches = [batch] * plan.num_microbatches
     stopping = Stopping()
 

@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from slipway.arguments import Parser
+from slipway.bench.batches import random_batch
 from slipway.bench.options import RANDOM_TOKENS, at_least, with_defaults
 from slipway.bench.record import publish
 from slipway.config.compose import compose
@@ -59,10 +60,12 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         config = compose([*with_defaults(SHAPE, options.overrides), RANDOM_TOKENS, f"run.dir={folder}/run"])
         plan = make_plan(config)
-        if plan.world_size > 1 or config.model.num_moe_experts or config.model.rope_scaling_factor:
+        model, data = config.model, config.data
+        joined = not (data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss)
+        if plan.world_size > 1 or model.num_moe_experts or model.rope_scaling_factor or not joined:
             raise UserError(
-                f"bench training: {config.model.name} on {plan.world_size} ranks: the reference is a dense model "
-                "without rope_scaling_factor on one"
+                f"bench training: {model.name} on {plan.world_size} ranks: the reference is a dense model "
+                "without rope_scaling_factor on one, which does not tell documents apart"
             )
         seconds, ceiling = _measure(config, options)
     tokens = config.training.global_batch_size * plan.tokens_per_sample
@@ -156,7 +159,7 @@ def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -
     port = listener.getsockname()[1]
     device = connect(plan, Place(0, 0, 1, "127.0.0.1", port, own_store=True, store_fd=listener.detach()))
     session = build_session(plan, device)
-    batch = {name: value.to(device) for name, value in random_batch(config).items()}
+    batch = random_batch(config, device)
     batches = [batch] * plan.num_microbatches
     stopping = Stopping()
 
@@ -188,7 +191,7 @@ def _plain_step(config: RunConfig, threads: int | None, eager: bool = False) -> 
     )
     loss_of = model if eager or device.type == "cpu" else torch.compile(model)
     bf16 = config.training.precision == "bf16"
-    batch = {name: value.to(device) for name, value in random_batch(config).items()}
+    batch = random_batch(config, device)
     microbatches = config.training.global_batch_size // config.training.micro_batch_size
 
     def step() -> None:
@@ -201,19 +204,3 @@ def _plain_step(config: RunConfig, threads: int | None, eager: bool = False) -> 
         optimizer.step()
 
     return step
-
-
-def random_batch(config: RunConfig) -> dict[str, Any]:
-    """A microbatch of random tokens, with the fields of the GPT family's batches."""
-    import torch
-
-    training = config.training
-    shape = (training.micro_batch_size, training.sequence_length)
-    generator = torch.Generator().manual_seed(training.seed)
-    tokens = torch.randint(config.model.vocab_size, (shape[0], shape[1] + 1), generator=generator)
-    return {
-        "tokens": tokens[:, :-1].contiguous(),
-        "labels": tokens[:, 1:].contiguous(),
-        "loss_mask": torch.ones(shape),
-        "position_ids": torch.arange(shape[1]).expand(shape).contiguous(),
-    }

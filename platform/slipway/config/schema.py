@@ -304,6 +304,15 @@ class Data(Section):
     split: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
         default=(0.98, 0.01, 0.01), description="Shares of the documents for training, validation and test."
     )
+    reset_attention_mask: bool = Field(
+        default=False, description="Tokens see only their own document, not those before it in their sample."
+    )
+    reset_position_ids: bool = Field(
+        default=False, description="Learned positions begin anew with each document."
+    )
+    eod_mask_loss: bool = Field(
+        default=False, description="The loss leaves out what follows the end of a document."
+    )
     workers: PositiveInt | None = Field(default=None, description="Processes; null: one per core.")
 
 

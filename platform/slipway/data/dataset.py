@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slipway.config.schema import RunConfig
+from slipway.config.schema import Data, RunConfig
 from slipway.data import manifest
 from slipway.data.ledger import Draw
 from slipway.data.permutation import permuted
@@ -36,8 +36,11 @@ class TokenSource:
 class Dataset:
     """The samples of one split of all sources."""
 
-    def __init__(self, sources: dict[str, TokenSource], length: int) -> None:
-        self.sources = sources
+    on_host = frozenset({"document_starts"})  # fields that no GPU reads
+
+    def __init__(self, sources: dict[str, TokenSource], length: int, settings: Data, end: int) -> None:
+        """settings: what is done where documents meet. end: the token that ends a document."""
+        self.sources, self.settings, self.end = sources, settings, end
         self.loss_mask = torch.ones(length)
         self.position_ids = torch.arange(length)
 
@@ -47,19 +50,43 @@ class Dataset:
         return {name: source.size for name, source in self.sources.items()}
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        """Tokens, labels, position_ids (int64) and loss_mask (fp32), each [sequence_length]. Raises DataChanged."""
-        text = torch.from_numpy(self.sources[draw.source][draw.number].astype(np.int64))
-        return {
-            "tokens": text[:-1],
+        """Tokens, labels, position_ids (int64) and loss_mask (fp32), each [sequence_length]. Raises DataChanged.
+
+        With data.reset_attention_mask also document_starts (int64): where each token's document begins.
+        """
+        return self.sample(torch.from_numpy(self.sources[draw.source][draw.number].astype(np.int64)))
+
+    def sample(self, text: Tensor) -> dict[str, Tensor]:
+        """The sample of these tokens, [sequence_length + 1] int64."""
+        tokens, asked = text[:-1], self.settings
+        sample = {
+            "tokens": tokens,
             "labels": text[1:],
             "loss_mask": self.loss_mask,
             "position_ids": self.position_ids,
         }
+        if asked.reset_attention_mask or asked.reset_position_ids:
+            starts = document_starts(tokens, self.end)
+            if asked.reset_attention_mask:
+                sample["document_starts"] = starts
+            if asked.reset_position_ids:
+                sample["position_ids"] = self.position_ids - starts
+        if asked.eod_mask_loss:
+            sample["loss_mask"] = (tokens != self.end).float()
+        return sample
 
     def close(self) -> None:
         """Close the files."""
         for source in self.sources.values():
             source.file.close()
+
+
+def document_starts(tokens: Tensor, end: int) -> Tensor:
+    """For every token the position of its document's first token, [s] int64; the sample's first begins one."""
+    ends = torch.nonzero(tokens[:-1] == end)[:, 0]
+    starts = torch.zeros_like(tokens)
+    starts[ends + 1] = ends + 1
+    return starts.cummax(0).values
 
 
 def open_dataset(config: RunConfig, split: Split) -> Dataset:
@@ -77,4 +104,4 @@ def open_dataset(config: RunConfig, split: Split) -> Dataset:
         file = TokenFile(Path(f"{prefix}.bin"), stretch.dtype, record.bin.bytes)
         key = f"{config.training.seed}/{split}/{name}"
         sources[name] = TokenSource(file, stretch, length, key)
-    return Dataset(sources, length)
+    return Dataset(sources, length, config.data, found.end_of_document_id)

@@ -43,6 +43,12 @@ def _apex_norm(machine: Machine, config: RunConfig) -> str | None:
     return machine.apex.trouble
 
 
+def _te_attention(machine: Machine, config: RunConfig) -> str | None:
+    if config.data.reset_attention_mask:
+        return "it is not told where documents begin (data.reset_attention_mask)"
+    return machine.te.trouble
+
+
 def _gradient_kernel(machine: Machine, config: RunConfig) -> str | None:
     if config.parallelism.data_parallel_sharding_strategy:
         return "sharded gradients have no main gradient to add to"
@@ -58,7 +64,7 @@ _TE, _TORCH, _UNFUSED = _Backend("te", _te), _Backend("torch", _always), _Backen
 # operator -> its backends, best first
 TABLE: dict[str, list[_Backend]] = {
     "norm": [_TE, _Backend("apex", _apex_norm), _TORCH],
-    "attention": [_TE, _TORCH],
+    "attention": [_Backend("te", _te_attention), _TORCH],
     "linear": [_TE, _TORCH, _UNFUSED],
     "rotary": [_TE, _Backend("torch", _compiled), _UNFUSED],
     "cross_entropy": [_TORCH, _TE, _UNFUSED],

@@ -5,9 +5,10 @@ from typing import Any
 from megatron.core.models.backends import LocalSpecProvider
 
 from slipway.config.schema import Kernels
+from slipway.kernels.attention import TorchAttention
 from slipway.kernels.experts import GroupedExperts
 from slipway.kernels.linear import ColumnLinear, RowLinear
-from slipway.kernels.torch_native import LayerNorm, RMSNorm, TorchAttention
+from slipway.kernels.norms import LayerNorm, RMSNorm
 
 
 class SpecProvider(LocalSpecProvider):

@@ -34,6 +34,7 @@ def sample_positions(
 class Reader:
     """Reads a step's microbatches; the next step's are read in a thread while this one computes.
 
+    dataset: gives a sample for each draw, and names in on_host the fields that stay on the CPU.
     positions: of sample_positions.
     """
 
@@ -53,9 +54,11 @@ class Reader:
         if following is not None:
             self.ahead = _Ahead(self._read, following)
             self.ahead.start()
-        return [
-            {name: value.to(self.device, non_blocking=True) for name, value in b.items()} for b in batches
-        ]
+        return [{name: self._moved(name, value) for name, value in b.items()} for b in batches]
+
+    def _moved(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        on_host = name in self.dataset.on_host
+        return value if on_host else value.to(self.device, non_blocking=True)
 
     def _read(self, data: DataLedger) -> list[Batch]:
         drawn = data.draw(self.batch_size)

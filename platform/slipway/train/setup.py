@@ -44,8 +44,9 @@ class Session:
 
     @property
     def reads_data(self) -> bool:
-        """Whether this rank's stages take samples (first) or labels (last)."""
-        return is_pipeline_first_stage() or is_pipeline_last_stage()
+        """Whether this rank's stages take samples (first), labels (last), or what all stages need."""
+        ends = is_pipeline_first_stage() or is_pipeline_last_stage()
+        return ends or self.family.every_stage_reads(self.plan.config)
 
     def close(self) -> None:
         """End the reading threads."""

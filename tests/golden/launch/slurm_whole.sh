@@ -96,6 +96,9 @@ cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
    0.01,
    0.01
   ],
+  "reset_attention_mask": false,
+  "reset_position_ids": false,
+  "eod_mask_loss": false,
   "workers": null
  },
  "training": {

@@ -23,7 +23,7 @@ from slipway.config.schema import Kernels, RunConfig
 from slipway.data.dataset import open_dataset as open_dataset  # what this family trains on
 from slipway.kernels import rotary
 from slipway.kernels.provider import SpecProvider
-from slipway.kernels.torch_native import local_positions
+from slipway.kernels.spans import local_positions, spans_of_samples
 from slipway.models.gpt.fused_loss import FusedLossGPT
 
 Batch = dict[str, Tensor]
@@ -157,15 +157,20 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, chunk: int | 
     )
 
 
+def every_stage_reads(config: RunConfig) -> bool:
+    """Whether stages without embedding and loss need samples, too: where documents begin."""
+    return config.data.reset_attention_mask
+
+
 def forward_step(batches: Iterator[Batch], stage: torch.nn.Module) -> tuple[Tensor, Callable]:
     """One microbatch through one stage; the schedule calls the returned loss on the last stage.
 
-    A batch holds tokens, labels, position_ids ([b, s] int64) and loss_mask ([b, s] fp32); on ranks whose
-    stages take neither tokens nor labels it is empty.
+    A batch holds tokens, labels, position_ids ([b, s] int64), loss_mask ([b, s] fp32) and, where documents are
+    kept apart, document_starts ([b, s] int64, on the CPU); on ranks whose stages need none of them it is empty.
     """
-    batch = _context_parallel_slice(next(batches))
+    batch, spans = _of_this_rank(next(batches))
     targets = {name: batch.get(name) for name in ("labels", "loss_mask")}
-    output = stage(batch.get("tokens"), batch.get("position_ids"), None, **targets)
+    output = stage(batch.get("tokens"), batch.get("position_ids"), spans, **targets)
     return output, partial(_loss_of, batch)
 
 
@@ -184,14 +189,17 @@ def loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return total, tokens.to(torch.int), torch.stack([total.detach().clone(), tokens])
 
 
-def _context_parallel_slice(batch: Batch) -> Batch:
-    size = parallel_state.get_context_parallel_world_size()
-    if size == 1 or not batch:
-        return batch
-    tokens = batch["tokens"]
-    rank = parallel_state.get_context_parallel_rank()
-    positions = local_positions(tokens.shape[1] // size, rank, size, tokens.device)
-    return {name: value[:, positions].contiguous() for name, value in batch.items()}
+def _of_this_rank(whole: Batch) -> tuple[Batch, Tensor | None]:
+    """This context-parallel rank's tokens, and which keys they may see where documents are kept apart."""
+    rank, size = parallel_state.get_context_parallel_rank(), parallel_state.get_context_parallel_world_size()
+    batch = {name: value for name, value in whole.items() if name != "document_starts"}
+    starts = whole.get("document_starts")
+    spans = None if starts is None else spans_of_samples(starts, rank, size)
+    if size > 1 and batch:
+        tokens = batch["tokens"]
+        positions = local_positions(tokens.shape[1] // size, rank, size, tokens.device)
+        batch = {name: value[:, positions].contiguous() for name, value in batch.items()}
+    return batch, spans
 
 
 def initial_std(config: RunConfig, key: str, shape: tuple[int, ...]) -> float | None:

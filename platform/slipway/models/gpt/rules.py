@@ -13,6 +13,7 @@ def check(config: RunConfig) -> None:
     _check_sequence(config)
     _check_vocabulary(config)
     _check_blend(config)
+    _check_documents(config)
 
 
 def _divides(config_path: str, value: int, meaning: str, by_path: str, by: int) -> None:
@@ -105,6 +106,14 @@ def _check_sequence(config: RunConfig) -> None:
             f"training.sequence_length: {share} is not divisible by parallelism.tensor_model_parallel_size "
             f"{tp}, as sequence_parallel needs "
             f"({length // cp} = {length // cp // tp} x {tp} + {length // cp % tp})"
+        )
+
+
+def _check_documents(config: RunConfig) -> None:
+    if config.data.reset_position_ids and config.model.position_embedding_type == "rope":
+        raise UserError(
+            "data.reset_position_ids: true, but model.position_embedding_type=rope knows distances only, which are "
+            "the same; allowed: false (data.reset_attention_mask=true keeps documents apart)"
         )
 
 

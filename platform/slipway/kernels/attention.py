@@ -1,0 +1,117 @@
+"""Core attention on torch's scaled_dot_product_attention, with context parallelism and documents kept apart.
+
+Megatron-core's own DotProductAttention is unfused and refuses context parallelism. It is replaced through the
+layer spec, on CPU and on GPUs without Transformer Engine.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core import parallel_state, tensor_parallel
+from megatron.core.transformer.enums import AttnMaskType
+from megatron.core.transformer.module import MegatronModule
+from megatron.core.transformer.transformer_config import TransformerConfig
+from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
+
+from slipway.kernels.spans import Span, causal_spans
+
+
+class TorchAttention(MegatronModule):
+    """Attention over the whole sequence; s: local sequence, b: batch, n/g: local query/key heads, d: head size."""
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        layer_number: int,
+        attn_mask_type: AttnMaskType,
+        attention_type: str,
+        attention_dropout: float | None = None,
+        softmax_scale: float | None = None,
+        **_: Any,
+    ) -> None:
+        super().__init__(config=config)
+        self.causal = attn_mask_type == AttnMaskType.causal
+        self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
+        self.softmax_scale = softmax_scale
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, **_: Any
+    ) -> Tensor:
+        """[s, b, n, d], [s, b, g, d], [s, b, g, d] -> [s, b, n * d].
+
+        attention_mask: where documents are kept apart, spans_of_samples of the microbatch; the only place in which
+        Megatron-core's layers hand something on. None: tokens see all before them.
+        """
+        rank, size = 0, self.config.context_parallel_size
+        if size > 1:
+            group: Any = parallel_state.get_context_parallel_group()
+            rank = group.rank()
+            key, value = gather_sequence(key, group), gather_sequence(value, group)
+        q, k, v = (x.permute(1, 2, 0, 3) for x in (query, key, value))  # [b, heads, s, d]
+        if self.dropout and self.training and not self.config.sequence_parallel:
+            tracker: Any = tensor_parallel.get_cuda_rng_tracker()
+            with tracker.fork():  # heads differ between TP ranks
+                out = self._attend(q, k, v, attention_mask, rank, size)
+        else:
+            out = self._attend(q, k, v, attention_mask, rank, size)
+        return out.permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], -1)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, spans: Tensor | None, rank: int, size: int) -> Tensor:
+        if not self.causal:
+            assert spans is None, "documents are kept apart in causal attention only"
+            return self._product(q, k, v, causal=False)
+        if spans is None:
+            return self._over(causal_spans(q.shape[2], rank, size), q, k, v)
+        of_sample: list[list[Span]] = [[] for _ in q]
+        for sample, *span in spans.tolist():
+            of_sample[sample].append(Span(*span))
+        samples = zip(of_sample, q.split(1), k.split(1), v.split(1), strict=True)
+        return torch.cat([self._over(*sample) for sample in samples])
+
+    def _over(self, spans: Sequence[Span], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Spans hold all queries, in their order."""
+        if len(spans) == 1:
+            return self._product(q, k, v, causal=True)
+        queries = q.split([span.end - span.first for span in spans], dim=2)
+        keys, values = (_stretches(x, [span[2:] for span in spans]) for x in (k, v))
+        parts = [self._product(*part, causal=True) for part in zip(queries, keys, values, strict=True)]
+        return torch.cat(parts, dim=2)
+
+    def _product(self, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+        """softmax(q k^T) v, [b, n, s, d]; causal: the last query sees all keys."""
+        lengths = q.shape[2], k.shape[2]
+        # flash kernels take these without a mask, but for fewer queries than keys on a CPU
+        mask: Any = causal_lower_right(*lengths) if causal and lengths[0] < lengths[1] else None
+        return F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal and mask is None,
+            scale=self.softmax_scale,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+
+
+def _stretches(x: Tensor, borders: Sequence[Sequence[int]]) -> Sequence[Tensor]:
+    """X [b, heads, s, d] from first to end of each of the borders."""
+    following = all(one[1] == other[0] for one, other in pairwise(borders))
+    if following and borders[0][0] == 0 and borders[-1][1] == x.shape[2]:
+        return x.split([end - first for first, end in borders], dim=2)  # gradients are joined, not added up
+    return [x[:, :, first:end] for first, end in borders]
+
+
+def gather_sequence(x: Tensor, group: torch.distributed.ProcessGroup) -> Tensor:
+    """All-gather [s, ...] of every context-parallel rank into [s * size, ...] in sequence order.
+
+    The backward pass reduce-scatters.
+    """
+    gathered = tensor_parallel.gather_from_sequence_parallel_region(x, group=group)
+    size = group.size()
+    halves = [part.chunk(2) for part in gathered.chunk(size)]
+    return torch.cat([h[0] for h in halves] + [halves[size - 1 - i][1] for i in range(size)])

@@ -1,0 +1,80 @@
+"""Which stretch of keys a stretch of queries may see: causal, over context-parallel ranks, documents apart.
+
+Attention over a few dense stretches needs no mask, so that flash kernels take it; what no query sees is not
+computed.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Span(NamedTuple):
+    """Queries first ... end - 1 of a rank, neighbours in the sequence, see keys first_key ... end_key - 1 of all.
+
+    The last query sees all of them, each one before it one key less.
+    """
+
+    first: int
+    end: int
+    first_key: int
+    end_key: int
+
+
+def local_positions(length: int, rank: int, size: int, device: torch.device | None = None) -> Tensor:
+    """Positions in the whole sequence of the `length` tokens of one context-parallel rank, [length]."""
+    stretches = [
+        torch.arange(position, position + end - first, device=device)
+        for first, end, position in _stretches(length, rank, size)
+    ]
+    return torch.cat(stretches)
+
+
+def causal_spans(length: int, rank: int, size: int) -> list[Span]:
+    """Of one rank's `length` tokens, in their order: every token sees all before it, and itself."""
+    return [
+        Span(first, end, 0, position + end - first) for first, end, position in _stretches(length, rank, size)
+    ]
+
+
+def document_spans(documents: Sequence[int], length: int, rank: int, size: int) -> list[Span]:
+    """The same within documents; they begin at these positions, ascending, the first at 0."""
+    spans = []
+    for first, end, position in _stretches(length, rank, size):
+        stop = position + end - first
+        begun = max(start for start in documents if start <= position)
+        starts = [begun, *(start for start in documents if position < start < stop), stop]
+        for start, until in pairwise(starts):
+            begin = max(start, position)  # a document may begin in an earlier stretch
+            spans.append(Span(first + begin - position, first + until - position, start, until))
+    return spans
+
+
+def spans_of_samples(document_starts: Tensor, rank: int, size: int) -> Tensor:
+    """document_spans of a microbatch, [spans, 5]: the sample, and its span. On the CPU, as its argument.
+
+    document_starts: [b, sequence], for every token the position of its document's first token.
+    """
+    length = document_starts.shape[1]
+    is_start = document_starts == torch.arange(length)
+    rows = [
+        (sample, *span)
+        for sample, row in enumerate(is_start)
+        for span in document_spans(row.nonzero()[:, 0].tolist(), length // size, rank, size)
+    ]
+    return torch.tensor(rows)
+
+
+def _stretches(length: int, rank: int, size: int) -> list[tuple[int, int, int]]:
+    """(first, end, position of the first in the sequence) of a rank's tokens that are neighbours in the sequence.
+
+    The sequence is cut into 2 x size chunks, and rank r holds chunks r and 2 x size - 1 - r, so that causal
+    attention costs the same on every rank.
+    """
+    if size == 1:
+        return [(0, length, 0)]
+    half = length // 2
+    return [(0, half, rank * half), (half, length, (2 * size - 1 - rank) * half)]

@@ -1,0 +1,122 @@
+"""Documents kept apart within a sample: what one says does not reach the next, in every layout alike."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training import SMALL, layout, training_lines
+
+STEPS = 6
+LOSS = 1e-5  # relative, fp32
+GRADIENT_NORM = 1e-4  # relative
+
+APART = ["data.reset_attention_mask=true", "data.reset_position_ids=true", "data.eod_mask_loss=true"]
+LAYOUTS = {
+    "pp4": layout(ranks=4, pp=4),  # stages in the middle read where documents begin
+    "mbs2_recompute": layout(ranks=1, mbs=2, recompute="full"),
+    "tp2_cp2_recompute": layout(ranks=4, tp=2, sp=True, cp=2, recompute="selective"),
+    "pp2_interleaved_dp2": layout(ranks=4, pp=2, vpp=2, distopt=True),
+}
+
+
+@pytest.fixture(scope="module")
+def short_documents(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides for a corpus whose documents are shorter than a sample."""
+    folder = tmp_path_factory.mktemp("documents")
+    with (folder / "short.jsonl").open("w") as file:
+        for number in range(600):
+            file.write(json.dumps({"text": str(number) * (1 + number % 7)}) + "\n")
+    return [f"data.sources.files.inputs=[{folder}/short.jsonl]", f"data.dir={folder}/prepared"]
+
+
+@pytest.fixture(scope="module")
+def runs(
+    train_many, short_documents: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[dict]]:
+    """Training lines of one rank with documents joined and apart, and of every layout."""
+    folder = tmp_path_factory.mktemp("runs")
+    learned = "model.position_embedding_type=learned_absolute"
+    jobs = {"joined": layout(ranks=1), "one": [*APART, *layout(ranks=1)]}
+    jobs |= {name: [*APART, *of_one] for name, of_one in LAYOUTS.items()}
+    steps = f"training.steps={STEPS}"
+    codes = train_many(
+        [
+            [*short_documents, learned, f"run.dir={folder / name}", steps, *of_one]
+            for name, of_one in jobs.items()
+        ]
+    )
+    assert codes == [0] * len(jobs), dict(zip(jobs, codes, strict=True))
+    return {name: training_lines(Path(folder / name)) for name in jobs}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layout_trains_the_same_model(runs: dict[str, list[dict]], name: str) -> None:
+    for one, other in zip(runs["one"], runs[name], strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=LOSS), f"loss of step {one['step']}"
+        assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=GRADIENT_NORM), f"step {one['step']}"
+
+
+def test_it_is_another_training(runs: dict[str, list[dict]]) -> None:
+    assert abs(runs["one"][0]["loss"] - runs["joined"][0]["loss"]) > 1e-4
+
+
+# The loss of a sample's last document, where the one before it says something else of the same length.
+PROGRAM = """
+import json, os, sys
+import torch
+from slipway.config.compose import compose
+from slipway.kernels.choice import resolved
+from slipway.plan import make_plan
+from slipway.train.environment import Place, listening_socket
+from slipway.train.runtime import load_torch
+
+config = compose(json.loads(sys.argv[1]))
+config = resolved(config, load_torch(config, ranks_here=1))
+from slipway.data.dataset import Dataset
+from slipway.train.batches import collate
+from slipway.train.distributed import connect
+from slipway.train.setup import build_session
+
+listener = listening_socket()
+port = listener.getsockname()[1]
+place = Place(0, 0, 1, "127.0.0.1", port, own_store=True, store_fd=listener.detach())
+plan = make_plan(config)
+session = build_session(plan, connect(plan, place))
+END = 256
+dataset = Dataset({}, 32, config.data, END)
+
+def loss(first_word):
+    text = torch.arange(33)
+    text[:12] = first_word
+    text[12] = END
+    sample = dataset.sample(text)
+    sample["loss_mask"] = (torch.arange(32) > 12).float()
+    output, loss_of = session.family.forward_step(iter([collate([sample])]), session.chunks[0])
+    return loss_of(output)[0].item()
+
+print(json.dumps([loss(5), loss(77)]))
+"""
+
+
+def losses(*overrides: str) -> list[float]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps([*SMALL, "data=bytes", *layout(ranks=1), *overrides])],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("positions", ["learned_absolute", "rope"])
+def test_what_one_document_says_does_not_reach_the_next(positions: str) -> None:
+    model = f"model.position_embedding_type={positions}"
+    one, other = losses(model, "data.reset_attention_mask=true")
+    assert one == other
+    one, other = losses(model)
+    assert one != other
