@@ -15,7 +15,6 @@ from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
-from torch.nn.attention.bias import causal_lower_right
 
 from slipway.kernels.spans import Span, causal_spans
 
@@ -83,9 +82,7 @@ class TorchAttention(MegatronModule):
 
     def _product(self, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
         """softmax(q k^T) v, [b, n, s, d]; causal: the last query sees all keys."""
-        lengths = q.shape[2], k.shape[2]
-        # flash kernels take these without a mask, but for fewer queries than keys on a CPU
-        mask: Any = causal_lower_right(*lengths) if causal and lengths[0] < lengths[1] else None
+        mask = _lower_right(q.shape[2], k.shape[2], q.device) if causal and q.shape[2] < k.shape[2] else None
         return F.scaled_dot_product_attention(
             q,
             k,
@@ -96,6 +93,15 @@ class TorchAttention(MegatronModule):
             scale=self.softmax_scale,
             enable_gqa=q.shape[1] != k.shape[1],
         )
+
+
+def _lower_right(queries: int, keys: int, device: torch.device) -> Tensor:
+    """Causal where the last query sees all keys: to flash kernels of GPUs a word, on CPUs a mask."""
+    if device.type == "cpu":  # torch.nn.attention imports torch's compiler, a second of every start
+        return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
+    from torch.nn.attention.bias import causal_lower_right
+
+    return causal_lower_right(queries, keys)
 
 
 def _stretches(x: Tensor, borders: Sequence[Sequence[int]]) -> Sequence[Tensor]:
