@@ -6,8 +6,10 @@ Verified with Megatron-core 0.16.1 and 0.19.2 (tests/train/test_parity.py runs o
 """
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -87,6 +89,7 @@ def install() -> None:
     _leave_out_dynamo()
     _import_megatron()
     _redirect_torch()
+    _complete_one_by_one()
     _redirect_megatron()
     mode = _Redirect()
     mode.__enter__()  # for the life of the process
@@ -141,6 +144,31 @@ def _redirect_torch() -> None:
     cuda.manual_seed = lambda seed: torch.manual_seed(seed)
     torch.Tensor.cuda = lambda self, *args, **kwargs: self
     torch.nn.Module.cuda = lambda self, *args, **kwargs: self
+
+
+def _complete_one_by_one() -> None:
+    """Give each gloo group one thread for its collectives, instead of torch's two.
+
+    Each thread stores, without a lock, the name of the collective that it has completed in the same string of the
+    group (ProcessGroupGloo::runLoop). "ALLGATHER_COALESCED" is too long to be held in the string itself: two
+    threads at once release the old name twice, and the memory is soon somebody else's. ZeRO-3, which has many such
+    gathers under way, died of it.
+    """
+    gloo: Any = torch.distributed.ProcessGroupGloo
+    with_options = gloo.__init__
+
+    def with_timeout(self: Any, store: Any, rank: int, size: int, timeout: timedelta, **newer: Any) -> None:
+        options = gloo._Options()  # as torch makes them from a timeout
+        names = os.environ.get("GLOO_SOCKET_IFNAME")
+        devices = [gloo.create_device(interface=name) for name in names.split(",")] if names else []
+        options._devices = devices or [gloo.create_default_device()]
+        options._timeout = timeout
+        options._threads = 1
+        for name, value in newer.items():  # 2.15: enable_reconfigure
+            setattr(options, name, value)
+        with_options(self, store, rank, size, options)
+
+    gloo.__init__ = with_timeout
 
 
 def _redirect_megatron() -> None:
