@@ -40,21 +40,13 @@ def _answer_for_cuda() -> None:
     cuda.is_available = lambda: True
     cuda.device_count = lambda: 8
     cuda.current_device = lambda: GPU  # not its number, for which torch would look up an accelerator
-    for name in (
-        "set_device",
-        "synchronize",
-        "empty_cache",
-    ):  # a function for each: torch's compiler tells them apart
-        setattr(cuda, name, lambda *_: None)
+    for name in ("set_device", "synchronize", "empty_cache"):
+        setattr(cuda, name, lambda *_: None)  # each its own: torch's compiler knows functions by identity
     cuda.get_device_capability = lambda *_: (9, 0)
     cuda.is_current_stream_capturing = lambda: False  # asked by torch's optimizers
     cuda.max_memory_allocated = lambda *_: 0
-    cuda.Stream, cuda.Event, cuda.current_stream, cuda.default_stream = (
-        MagicMock(),
-        MagicMock(),
-        MagicMock(),
-        MagicMock(),
-    )
+    for name in ("Stream", "Event", "current_stream", "default_stream"):
+        setattr(cuda, name, MagicMock())
     cuda.stream = lambda *_: contextlib.nullcontext()
     # setting a state is put off until CUDA starts, which it never does; CUDA gives it on the CPU
     cuda.get_rng_state = cuda.random.get_rng_state = lambda *_, **__: torch.zeros(16, dtype=torch.uint8)
@@ -86,7 +78,6 @@ def _show_meta_to_cpp() -> None:
         each.is_cuda = property(lambda tensor: tensor.device.type == "cuda")
         each.is_meta = property(lambda tensor: tensor.device.type == "meta")
         each.type = type_name
-
     # of a step: a loss, a count, and nothing that is wrong; one transfer, whatever the length
     kind.tolist = lambda tensor: [tensor[0].item(), 1.0, *[0.0] * (len(tensor) - 2)]
     FakeTensorMode.avoid_device_init = property(lambda mode: True)  # type: ignore[assignment]
@@ -98,9 +89,10 @@ def _refill_parameters() -> None:
     def apply(module: Any, change: Any, recurse: bool = True) -> Any:
         for child in module.children() if recurse else []:
             child._apply(change)
-        for parameter in filter(None.__ne__, module._parameters.values()):
-            parameter.data = changed = change(parameter.detach())
-            parameter.fake_device = changed.fake_device
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                parameter.data = changed = change(parameter.detach())
+                parameter.fake_device = changed.fake_device
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else change(buffer)
         return module
@@ -146,8 +138,10 @@ class Numbers(TorchDispatchMode):
         if func is torch.ops.aten.masked_select.default:  # everything is selected
             self.waits[_where()] += 1
             return args[0].new_empty(torch.broadcast_shapes(args[0].shape, args[1].shape).numel())
-        if func.namespace == "c10d" and "coalesced" in func.name():
-            return FakeWork().boxed()  # of these collectives FakeTensorMode knows nothing
+        if func.namespace == "c10d":
+            assert "cpu" not in before or "barrier" in func.name(), "NCCL takes nothing that is on the CPU"
+            if "coalesced" in func.name():  # of these FakeTensorMode knows nothing
+                return FakeWork().boxed()
         result = func(*args, **named)
         after = _devices(result)
         if "cuda" in before and "cpu" in after:
@@ -183,7 +177,7 @@ def fake_tensors() -> Iterator[Numbers]:
 def with_numbers(owner: type, name: str) -> None:
     """Let a method or property have real tensors, on the CPU, also within fake_tensors."""
     found = vars(owner)[name]
-    function = found.fget if isinstance(found, property) else found
+    function: Any = found.fget if isinstance(found, property) else found
     if hasattr(function, "__wrapped__"):  # done before
         return
 

@@ -24,6 +24,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
 from slipway.config.compose import compose  # noqa: E402
 from slipway.kernels.choice import resolved  # noqa: E402
+from slipway.models import part  # noqa: E402
 from slipway.plan import make_plan  # noqa: E402
 from slipway.train.environment import Place  # noqa: E402
 from slipway.train.runtime import load_torch  # noqa: E402
@@ -71,7 +72,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     device = distributed.connect(plan, Place(rank, 0, plan.world_size, "127.0.0.1", 0))
     try:
         with fake_device.fake_tensors() as numbers:
-            family = setup.part(config.model.family, "model")
+            family: Any = part(config.model.family, "model")
             family.open_dataset = lambda config, split: Samples(config.training.sequence_length)
             session = setup.set_up(plan, device)
             numbers.waits.clear()
