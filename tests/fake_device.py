@@ -85,18 +85,23 @@ def _show_meta_to_cpp() -> None:
 
 def _refill_parameters() -> None:
     """Module.to would replace fake parameters, and lose what is noted on them; real ones it fills with new data."""
+    plain: Any = torch.Tensor.data
+
+    def fill(tensor: Any, data: Any) -> None:
+        plain.__set__(tensor, data)
+        tensor.fake_device = data.fake_device  # torch leaves it as it was
 
     def apply(module: Any, change: Any, recurse: bool = True) -> Any:
         for child in module.children() if recurse else []:
             child._apply(change)
         for parameter in module._parameters.values():
             if parameter is not None:
-                parameter.data = changed = change(parameter.detach())
-                parameter.fake_device = changed.fake_device
+                parameter.data = change(parameter.data)
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else change(buffer)
         return module
 
+    FakeTensor.data = property(plain.__get__, fill)  # type: ignore[assignment]
     torch.nn.Module._apply = apply  # type: ignore[method-assign]
 
 
