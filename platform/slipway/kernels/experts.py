@@ -13,9 +13,8 @@ from megatron.core.transformer.moe import moe_utils
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
-if not hasattr(
-    moe_utils, "te_general_gemm"
-):  # 0.16's router asks for it also where there is no Transformer Engine
+# 0.16's router asks for this name also where there is no Transformer Engine
+if not hasattr(moe_utils, "te_general_gemm"):
     moe_utils.te_general_gemm = None  # type: ignore[attr-defined]
 
 
