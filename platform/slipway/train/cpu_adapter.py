@@ -173,10 +173,7 @@ def _complete_one_by_one() -> None:
 
 def _redirect_megatron() -> None:
     import megatron.core.tensor_parallel.random as rng
-    import megatron.core.transformer.moe.moe_utils as moe_utils
 
     module: Any = rng
     module._get_cuda_rng_state = lambda *args, **kwargs: torch.get_rng_state()
     module._set_cuda_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
-    if not hasattr(moe_utils, "te_general_gemm"):  # a name that exists only with Transformer Engine
-        moe_utils.te_general_gemm = None  # type: ignore[attr-defined]

@@ -7,11 +7,16 @@ from typing import Any
 
 import megatron.core.optimizer as megatron_optimizer
 import torch
-from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer, get_standard_config_overrides
+from megatron.core.optimizer import (
+    OptimizerConfig,
+    clip_grads,
+    get_megatron_optimizer,
+    get_standard_config_overrides,
+)
 from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.optimizer.optimizer import Float16OptimizerWithFloat16Params, MegatronOptimizer
-from megatron.core.utils import to_local_if_dtensor
+from megatron.core.utils import local_multi_tensor_l2_norm, to_local_if_dtensor
 from torch import Tensor
 
 from slipway.config.schema import RunConfig
@@ -24,6 +29,7 @@ def build_optimizer(config: RunConfig, chunks: list[Any]) -> MegatronOptimizer:
     """AdamW over the model's chunks; biases and norms are not decayed."""
     settings = config.optimizer
     _choose_adam(config.kernels.optimizer)
+    _leave_gradients_on_device()
     options = OptimizerConfig(
         optimizer="adam",
         lr=settings.lr,
@@ -62,6 +68,23 @@ def _choose_adam(backend: str | None) -> None:
     else:
         adam = import_module("apex.optimizers").FusedAdam
     module.Adam, module.USING_PYTORCH_OPTIMIZER = adam, backend == "torch"
+
+
+def _leave_gradients_on_device() -> None:
+    """Without TE and apex Megatron-core would wait for the device at every gradient, once for each one's norm."""
+    module: Any = clip_grads
+    if module.l2_norm_impl is local_multi_tensor_l2_norm:
+        module.l2_norm_impl, module.multi_tensor_scale_impl = _norm, _scale
+
+
+def _norm(chunk_size: int, overflow: Tensor, tensors: list[list[Tensor]], *_: Any) -> tuple[Tensor, None]:
+    """L2 norm [1] of all together, in the place and with the arguments of apex's kernel."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors[0]))).view(1), None
+
+
+def _scale(chunk_size: int, overflow: Tensor, tensors: list[list[Tensor]], factor: float) -> None:
+    """All times a factor, alike; both lists are the same."""
+    torch._foreach_mul_(tensors[0], factor)
 
 
 def prepare_gradients(optimizer: MegatronOptimizer) -> float:

@@ -1,0 +1,159 @@
+"""Drives the trainer's GPU path where there is no GPU, through one training step on tensors without numbers.
+
+Everything is the trainer's own: configuration, plan, choice of kernels, process groups, model, data parallelism,
+reading, schedule, optimizer. One process is one rank of many: a fake process group sends nothing.
+
+Reads a JSON object {name: [rank, overrides]} from standard input, and writes {name: what there was, or the error}
+to the file named on the command line.
+"""
+
+import json
+import sys
+import traceback
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import fake_device
+
+fake_device.install()
+
+import torch  # noqa: E402
+from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
+
+from slipway.config.compose import compose  # noqa: E402
+from slipway.kernels.choice import resolved  # noqa: E402
+from slipway.models import part  # noqa: E402
+from slipway.plan import make_plan  # noqa: E402
+from slipway.train.environment import Place  # noqa: E402
+from slipway.train.runtime import load_torch  # noqa: E402
+
+
+class Samples:
+    """Of the shape of a data set's."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __getitem__(self, draw: Any) -> dict[str, torch.Tensor]:
+        text = torch.zeros(self.length + 1, dtype=torch.int64)
+        return {
+            "tokens": text[:-1],
+            "labels": text[1:],
+            "loss_mask": torch.ones(self.length),
+            "position_ids": torch.arange(self.length),
+        }
+
+    def close(self) -> None: ...
+
+
+def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
+    """One rank's set-up and first step; what kinds of tensors it held, and for what it waited."""
+    config = compose(overrides)
+    chosen = load_torch(config, 8)
+    plan = make_plan(resolved(config, chosen))
+
+    from megatron.core.distributed import FullyShardedDataParallel
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from slipway.train import distributed, setup, step
+    from slipway.train.checkpoint_snapshot import Camera
+    from slipway.train.stopping import Stopping
+
+    assert "slipway.train.cpu_adapter" not in sys.modules
+
+    distributed._join = _join
+    torch.distributed.all_gather_object = _say_the_same
+    if config.parallelism.data_parallel_sharding_strategy:
+        # ranks are looked up in meshes of them
+        fake_device.with_numbers(FullyShardedDataParallel, "_init_dist_index")
+        fake_device.with_numbers(DeviceMesh, "mesh")
+    device = distributed.connect(plan, Place(rank, 0, plan.world_size, "127.0.0.1", 0))
+    try:
+        with fake_device.fake_tensors() as numbers:
+            family: Any = part(config.model.family, "model")
+            family.open_dataset = lambda config, split: Samples(config.training.sequence_length)
+            session = setup.set_up(plan, device)
+            numbers.waits.clear()
+            numbers.on_cpu.clear()
+            batches = step.read(session, session.train_data, session.validation_start, None)
+            outcome = step.compute(session, batches, Stopping())
+            step.update_weights(session, 1e-3, outcome.grad_norm)
+            waits, on_cpu = dict(numbers.waits), dict(numbers.on_cpu)
+            held = _held(session)
+            step.validate(session, 1, MagicMock(), 0)
+            if plan.data_parallel_size == 1 or not config.parallelism.use_distributed_optimizer:
+                camera = Camera(session.chunks, session.optimizer, beside=True)
+                held["snapshot"] = _copied(camera.take())  # of what other ranks hold they would have to tell
+            session.close()
+    finally:
+        distributed.disconnect()
+    return {
+        "held": held,
+        "waits": waits,
+        "on_cpu": on_cpu,
+        "kernels": {choice.operator: choice.backend for choice in chosen},
+    }
+
+
+def _held(session: Any) -> dict[str, list[str]]:
+    """Devices and dtypes of what the rank holds after a step."""
+    from slipway.train.fully_sharded import is_fully_sharded
+    from slipway.train.optimizer import shards
+
+    held: dict[str, set[str]] = defaultdict(set)
+    for chunk in session.chunks:
+        buffer = chunk.param_and_grad_buffer if is_fully_sharded(chunk) else None
+        for parameter in chunk.parameters():
+            held["parameter"].add(_kind(parameter))
+            if buffer is None:
+                held["main_grad"].add(_kind(parameter.main_grad))
+        for group in buffer.parameter_groups if buffer else []:
+            held["main_grad"].add(_kind(group.main_grad_buffer.data))
+        for each in chunk.module.buffers():
+            held["buffer"].add(_kind(each))
+    for shard in shards(session.optimizer):
+        if shard.end > shard.start:
+            for name, tensor in [*shard.moments().items(), ("main", shard.kept())]:
+                held[name].add(_kind(tensor))
+    return {name: sorted(kinds) for name, kinds in held.items()}
+
+
+def _copied(snapshot: Any) -> list[str]:
+    """Devices and dtypes of what a checkpoint is made from."""
+    tensors = [entry.data for entry in snapshot.model.values()]
+    for piece in snapshot.optimizer:
+        tensors += piece.held.values()
+    return sorted({_kind(tensor) for tensor in tensors})
+
+
+def _join(place: Place, backend: str) -> None:
+    assert backend == "nccl"
+    torch.distributed.init_process_group(
+        "fake", store=FakeStore(), rank=place.rank, world_size=place.world_size
+    )
+
+
+def _say_the_same(told: list[Any], own: Any, group: Any = None) -> None:
+    """Objects travel as bytes, of which fake tensors have none."""
+    told[:] = [own] * len(told)
+
+
+def _kind(tensor: Any) -> str:
+    return f"{tensor.device} {tensor.dtype}".replace("torch.", "")
+
+
+def main() -> None:
+    """Drive each in turn."""
+    found: dict[str, Any] = {}
+    for name, (rank, overrides) in json.load(sys.stdin).items():
+        try:
+            found[name] = drive(rank, overrides)
+        except Exception:  # each has its own verdict
+            found[name] = {"error": traceback.format_exc()}
+    Path(sys.argv[1]).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

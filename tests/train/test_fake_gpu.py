@@ -1,0 +1,116 @@
+"""The GPU path of training without a GPU (see fake_device.py): devices, dtypes, shapes, and what makes it wait.
+
+It shows no numbers, no speed and no memory, and nothing that torch's compiler or a kernel does.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training import SMALL, layout
+
+DRIVE = Path(__file__).parents[1] / "fake_gpu.py"
+GPT = [
+    "model.position_embedding_type=learned_absolute",
+    "model.hidden_dropout=0.1",
+    "model.attention_dropout=0.1",
+]
+LLAMA = [
+    "model.activation=swiglu",
+    "model.normalization=RMSNorm",
+    "model.add_bias_linear=false",
+    "model.num_query_groups=2",
+    "model.untie_embeddings_and_output_weights=true",
+]
+EXPERTS = [*LLAMA, "model.num_moe_experts=4", "parallelism.expert_model_parallel_size=2"]
+BASE = [
+    *SMALL,
+    "cluster=local_gpu",
+    "data.tokenizer.kind=byte",
+    "model.num_layers=2",
+    "validation.steps=1",
+    *layout(ranks=8, precision="bf16"),
+]
+ALONE = [*layout(ranks=1), "training.global_batch_size=2"]
+FIRST, LAST = 0, 7  # of eight ranks
+OVERLAPS = dict(distopt=True, grad_overlap=True, param_overlap=True)
+
+# name: rank, overrides
+RUNS: dict[str, tuple[int, list[str]]] = {
+    "gpt": (FIRST, [*GPT, *ALONE]),
+    "gpt_fp32": (FIRST, [*GPT, *ALONE, *layout(precision="fp32")]),
+    "gpt_tp2_sp": (FIRST, [*GPT, *layout(tp=2, sp=True)]),
+    "gpt_tp2_sp_last": (LAST, [*GPT, *layout(tp=2, sp=True)]),
+    "gpt_pp2_first": (FIRST, [*GPT, *layout(pp=2)]),
+    "gpt_pp2_last": (LAST, [*GPT, *layout(pp=2)]),
+    "gpt_interleaved_last": (LAST, [*GPT, "model.num_layers=4", *layout(pp=2, vpp=2)]),
+    "gpt_recompute_full": (LAST, [*GPT, *layout(tp=2, sp=True, recompute="full")]),
+    "gpt_overlaps": (FIRST, [*GPT, *layout(**OVERLAPS)]),
+    "gpt_alone_distopt": (FIRST, [*GPT, *ALONE, *layout(distopt=True)]),
+    "gpt_zero2": (FIRST, [*GPT, "parallelism=zero2"]),
+    "llama": (FIRST, [*LLAMA, *ALONE]),
+    "llama_unfused": (FIRST, [*LLAMA, "kernels.linear=unfused", "kernels.cross_entropy=unfused"]),
+    "llama_tp2_sp": (LAST, [*LLAMA, *layout(tp=2, sp=True)]),
+    "llama_pp2": (LAST, [*LLAMA, *layout(pp=2)]),
+    "llama_cp2_first": (FIRST, [*LLAMA, *layout(cp=2)]),
+    "llama_cp2_last": (LAST, [*LLAMA, *layout(cp=2)]),
+    "llama_tp2_pp2_cp2": (LAST, [*LLAMA, *layout(tp=2, pp=2, cp=2, sp=True)]),
+    "llama_recompute_selective": (LAST, [*LLAMA, *layout(recompute="selective")]),
+    "llama_overlaps": (LAST, [*LLAMA, *layout(tp=2, **OVERLAPS)]),
+    "llama_zero3": (FIRST, [*LLAMA, "parallelism=zero3"]),
+    "experts": (FIRST, EXPERTS),
+    "experts_tp2": (LAST, [*EXPERTS, *layout(tp=2, sp=True, distopt=True)]),
+}
+
+# where a step may wait for the GPU: one loss, a norm for each optimizer, the number of tokens, who goes to an expert
+STEP = "slipway/train/step.py"
+NORM = "megatron/core/optimizer/clip_grads.py"
+TOKENS = "megatron/core/distributed/finalize_model_grads.py"
+DISPATCH = "megatron/core/transformer/moe/"
+# what the CPU does itself: samples, numbers for the device, the experts' counts
+ON_CPU = {"slipway/train/batches.py", STEP, "slipway/kernels/experts.py"}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What each run held, in one process."""
+    result = tmp_path_factory.mktemp("fake") / "found.json"
+    done = subprocess.run(
+        [sys.executable, DRIVE, result],
+        input=json.dumps({name: (rank, [*BASE, *overrides]) for name, (rank, overrides) in RUNS.items()}),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(result.read_text())
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_step_on_the_gpu(found: dict[str, Any], name: str) -> None:
+    run = found[name]
+    assert "error" not in run, run["error"]
+    bf16, fp32 = ["cuda:0 bfloat16"], ["cuda:0 float32"]
+    everything = dict.fromkeys(("main_grad", "main", "exp_avg", "exp_avg_sq"), fp32)
+    assert set(run["held"].pop("snapshot", [])) <= {
+        "cpu bfloat16",
+        "cpu float32",
+    }  # none: another rank's task
+    assert run["held"] == {"parameter": fp32 if "fp32" in name else bf16, **everything}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_it_waits_no_more_than_it_must(found: dict[str, Any], name: str) -> None:
+    waits = {file: times for file, times in found[name]["waits"].items() if not file.startswith(DISPATCH)}
+    assert waits.pop(STEP) == 1
+    assert waits.pop(NORM) <= (2 if "experts" in name else 1)
+    assert set(waits) <= {TOKENS}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_nothing_else_runs_on_the_cpu(found: dict[str, Any], name: str) -> None:
+    assert {file for file in found[name]["on_cpu"] if file.startswith("slipway/")} <= ON_CPU
