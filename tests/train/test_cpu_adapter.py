@@ -28,7 +28,7 @@ assert torch.equal(gathered, shard)
 
 
 def test_gathers_under_way_do_not_corrupt_memory() -> None:
-    """With torch's two threads a group this ends more often than not in SIGABRT or SIGSEGV, on two cores."""
+    """With torch's two threads a group about every second run of this ends in SIGABRT or SIGSEGV, on two cores."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "1 1\n"
