@@ -179,6 +179,9 @@ def fake_tensors() -> Iterator[Numbers]:
         yield numbers
 
 
+real_tensors = _disable_current_modes  # within fake_tensors
+
+
 def with_numbers(owner: type, name: str) -> None:
     """Let a method or property have real tensors, on the CPU, also within fake_tensors."""
     found = vars(owner)[name]

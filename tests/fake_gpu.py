@@ -23,29 +23,26 @@ import torch  # noqa: E402
 from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
 from slipway.config.compose import compose  # noqa: E402
+from slipway.data.dataset import Dataset  # noqa: E402
 from slipway.kernels.choice import resolved  # noqa: E402
+from slipway.kernels.spans import spans_of_samples  # noqa: E402
 from slipway.models import part  # noqa: E402
 from slipway.plan import make_plan  # noqa: E402
 from slipway.train.environment import Place  # noqa: E402
 from slipway.train.runtime import load_torch  # noqa: E402
 
 
-class Samples:
-    """Of the shape of a data set's."""
+class Samples(Dataset):
+    """A data set that gives the same sample always."""
 
-    def __init__(self, length: int) -> None:
-        self.length = length
+    def __init__(self, config: Any) -> None:
+        self.length = config.training.sequence_length
+        with fake_device.real_tensors():
+            super().__init__({}, self.length, config.data, end=0)
 
     def __getitem__(self, draw: Any) -> dict[str, torch.Tensor]:
-        text = torch.zeros(self.length + 1, dtype=torch.int64)
-        return {
-            "tokens": text[:-1],
-            "labels": text[1:],
-            "loss_mask": torch.ones(self.length),
-            "position_ids": torch.arange(self.length),
-        }
-
-    def close(self) -> None: ...
+        with fake_device.real_tensors():
+            return self.sample(torch.ones(self.length + 1, dtype=torch.int64))
 
 
 def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
@@ -57,6 +54,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     from megatron.core.distributed import FullyShardedDataParallel
     from torch.distributed.device_mesh import DeviceMesh
 
+    from slipway.kernels import attention
     from slipway.train import distributed, setup, step
     from slipway.train.checkpoint_snapshot import Camera
     from slipway.train.stopping import Stopping
@@ -73,7 +71,9 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     try:
         with fake_device.fake_tensors() as numbers:
             family: Any = part(config.model.family, "model")
-            family.open_dataset = lambda config, split: Samples(config.training.sequence_length)
+            family.open_dataset = lambda config, split: Samples(config)
+            family.spans_of_samples = _two_documents
+            attention._lower_right = _mask
             session = setup.set_up(plan, device)
             numbers.waits.clear()
             numbers.on_cpu.clear()
@@ -133,6 +133,19 @@ def _join(place: Place, backend: str) -> None:
     torch.distributed.init_process_group(
         "fake", store=FakeStore(), rank=place.rank, world_size=place.world_size
     )
+
+
+def _two_documents(document_starts: torch.Tensor, rank: int, size: int) -> torch.Tensor:
+    """Where documents begin is a number, of which fake tensors have none: in the middle of each sample."""
+    samples, length = document_starts.shape
+    with fake_device.real_tensors():
+        starts = (torch.arange(length) // (length // 2) * (length // 2)).repeat(samples, 1)
+        return spans_of_samples(starts, rank, size)
+
+
+def _mask(queries: int, keys: int, device: torch.device) -> torch.Tensor:
+    """torch's word for it is a tensor of a class of its own, which cannot be fake."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
 def _say_the_same(told: list[Any], own: Any, group: Any = None) -> None:

@@ -58,6 +58,8 @@ RUNS: dict[str, tuple[int, list[str]]] = {
     "llama_pp2": (LAST, [*LLAMA, *layout(pp=2)]),
     "llama_cp2_first": (FIRST, [*LLAMA, *layout(cp=2)]),
     "llama_cp2_last": (LAST, [*LLAMA, *layout(cp=2)]),
+    "llama_documents_cp2": (LAST, [*LLAMA, "data.reset_attention_mask=true", *layout(cp=2)]),
+    "gpt_documents_pp2": (FIRST, [*GPT, "data.reset_attention_mask=true", *layout(pp=2)]),
     "llama_tp2_pp2_cp2": (LAST, [*LLAMA, *layout(tp=2, pp=2, cp=2, sp=True)]),
     "llama_recompute_selective": (LAST, [*LLAMA, *layout(recompute="selective")]),
     "llama_overlaps": (LAST, [*LLAMA, *layout(tp=2, **OVERLAPS)]),
