@@ -6,6 +6,8 @@ PYTHON    ?= $(shell containers/find-python.sh 3.11)
 PYTHON312 ?= $(shell containers/find-python.sh 3.12)
 DEMO      ?= runs/demo
 VARIANT   ?= cpu
+OPTIONS   ?=
+PYTEST    := .venv/bin/python -m pytest --strict-config
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -36,6 +38,7 @@ help:
 	@echo
 	@echo "Variables: PYTHON=/path/to/python3.11, DEMO=folder of the demo's run,"
 	@echo "  WORKERS=files of tests that \`make test\` runs side by side (2),"
+	@echo "  OPTIONS=more words for pytest, for example OPTIONS='-k parity -x',"
 	@echo "  VARIANT=cpu, cuda or rocm (of the image),"
 	@echo "  TORCH_INDEX_URL=index with another build of torch (see containers/README.md)"
 
@@ -61,26 +64,27 @@ demo: setup
 	.venv/bin/slipway report experiment=demo run.dir="$(DEMO)"
 
 test: setup
-	.venv/bin/python -m pytest --strict-config -m "not slow and not faults and not image and not cluster" \
-		-n "$(WORKERS)" --dist loadfile --durations 10
+	$(PYTEST) -m "not slow and not faults and not image and not cluster" \
+		-n "$(WORKERS)" --dist loadfile --durations 10 $(OPTIONS)
 
 test-faults: setup
-	.venv/bin/python -m pytest --strict-config -m faults --durations 10
+	$(PYTEST) -m faults --durations 10 $(OPTIONS)
 
 test-clusters: setup
-	.venv/bin/python -m pytest --strict-config -m cluster --durations 15 -rA
+	$(PYTEST) -m cluster --durations 15 -rA $(OPTIONS)
 
 test-real: setup
-	.venv/bin/python -m pytest --strict-config -m "image or cluster" --durations 25 -rA
+	$(PYTEST) -m "image or cluster" --durations 25 -rA $(OPTIONS)
 
 test-image: setup
-	.venv/bin/python -m pytest --strict-config -m image --durations 15 -rA
+	$(PYTEST) -m image --durations 15 -rA $(OPTIONS)
 
 test-all: setup
-	.venv/bin/python -m pytest --strict-config -m "not image and not cluster"
+	$(PYTEST) -m "not image and not cluster" $(OPTIONS)
 
 test-py312: .venv312/.installed
-	.venv312/bin/python -m pytest --strict-config tests/train/test_parity.py tests/train/test_parity_experts.py
+	.venv312/bin/python -m pytest --strict-config tests/train/test_parity.py tests/train/test_parity_experts.py \
+		tests/train/test_documents.py tests/train/test_fake_gpu.py tests/train/test_cpu_adapter.py $(OPTIONS)
 
 check: setup
 	.venv/bin/ruff format --check .

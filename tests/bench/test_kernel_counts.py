@@ -35,6 +35,7 @@ def test_the_shape_is_the_configurations(config: RunConfig) -> None:
 def test_by_hand() -> None:
     assert counts.norm(SHAPE, "layer_norm") == (5 * 256 * 4, 3 * 7 * 256)
     assert counts.norm(SHAPE, "rms_norm") == (5120, 3072)
+    assert counts.attention_forward(SHAPE, documents=4).flops == counts.attention_forward(SHAPE).flops / 4
     assert counts.attention_forward(SHAPE) == (16 * 4 * 12 * 4, 2 * 2 * 8 * 8 * 16 / 2 * 2)
     assert counts.attention(SHAPE) == (9216, 12288)
     assert counts.mlp(SHAPE, gated=False) == ((3 * 2048 + 5 * 256 + 11 * 1024) * 4, 6 * 16 * 2048)

@@ -8,7 +8,7 @@ import pytest
 
 from training import layout, training_lines
 
-STEPS, HALF = 20, 10
+STEPS, HALF = 12, 6
 LOSS = 1e-5  # relative, in another layout
 
 FIRST = {

@@ -12,7 +12,7 @@ from training import layout, training_lines
 
 pytestmark = pytest.mark.slow  # `make test-py312` runs it in CI
 
-STEPS = 12
+STEPS = 8
 LOSS = 1e-5  # relative, fp32
 GRADIENT_NORM = 1e-4  # relative
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from slipway.bench import kernel_counts as counts
+from slipway.bench.batches import DOCUMENTS
 from slipway.bench.kernel_counts import Cost
 from slipway.config.schema import RunConfig
 from slipway.kernels.choice import TABLE
@@ -72,6 +73,7 @@ OPERATORS: dict[str, Operator] = {
     ),
     "attention_forward": Operator("attention", lambda c: counts.attention_forward(counts.shape_of(c))),
     "attention": Operator("attention", lambda c: counts.attention(counts.shape_of(c))),
+    "attention_documents": Operator("attention", lambda c: counts.attention(counts.shape_of(c), DOCUMENTS)),
     "mlp_gelu": Operator("linear", _gelu, {"activation": "gelu", "add_bias_linear": True}),
     "mlp_swiglu": Operator("linear", _swiglu, {"activation": "swiglu", "add_bias_linear": False}),
     "experts": Operator("moe", counts.experts, {"activation": "swiglu", "add_bias_linear": False}),
@@ -158,22 +160,30 @@ def _forward_and_backward(scene: Scene, module: Any, parameters: Sequence[Any]) 
     return run
 
 
-def _attention(*, backward: bool) -> Build:
+def _attention(*, backward: bool, documents: int = 1) -> Build:
+    """documents: of each sample, kept apart."""
+
     def build(scene: Scene, backend: str) -> Callable[[], object]:
         import torch
         from megatron.core.transformer.dot_product_attention import DotProductAttention
         from megatron.core.transformer.enums import AttnMaskType
 
         from slipway.kernels.provider import SpecProvider
+        from slipway.kernels.spans import spans_of_samples
 
         shape, mask = counts.shape_of(scene.config), None
+        position = torch.arange(shape.sequence)
+        length = -(-shape.sequence // documents)
+        starts = position - position % length
         if backend == "unfused":
             config, kind = scene.config, DotProductAttention
-            size = (1, 1, shape.sequence, shape.sequence)
-            mask = torch.ones(size, dtype=torch.bool, device=scene.device).triu(1)  # True: not seen
+            unseen = (position > position[:, None]) | (position < starts[:, None])
+            mask = unseen.to(scene.device)[None, None]
         else:
             config = scene.with_backend(attention=backend)
             kind = SpecProvider(config.kernels).core_attention()
+            if documents > 1:
+                mask = spans_of_samples(starts.expand(shape.batch, -1), 0, 1)
         core = kind(
             config=_transformer(config),
             layer_number=1,
@@ -329,6 +339,8 @@ CASES = [
     Case("attention", "te", _attention(backward=True)),
     Case("attention", "torch", _attention(backward=True)),
     Case("attention", "unfused", _attention(backward=True)),
+    Case("attention_documents", "torch", _attention(backward=True, documents=DOCUMENTS)),
+    Case("attention_documents", "unfused", _attention(backward=True, documents=DOCUMENTS)),
     Case("mlp_gelu", "te", _mlp),
     Case("mlp_gelu", "torch", _mlp),
     Case("mlp_gelu", "unfused", _mlp),

@@ -66,15 +66,18 @@ def norm(shape: Shape, operator: str) -> Cost:
     return Cost(5 * elements * shape.element, 3 * NORM_OPERATIONS[operator] * elements)
 
 
-def attention_forward(shape: Shape) -> Cost:
-    """Reads q, k, v, writes o: T d (2n + 2g) e bytes. Two products over half the square: 2 s T n d FLOP."""
+def attention_forward(shape: Shape, documents: int = 1) -> Cost:
+    """Reads q, k, v, writes o: T d (2n + 2g) e bytes. Two products over half the square: 2 s T n d FLOP.
+
+    Of a sample that is cut into equal documents: over half of each one's square, 2 s T n d / documents.
+    """
     moved = shape.tokens * shape.head * (2 * shape.heads + 2 * shape.groups) * shape.element
-    return Cost(moved, 2 * shape.sequence * shape.tokens * shape.heads * shape.head)
+    return Cost(moved, 2 * shape.sequence * shape.tokens * shape.heads * shape.head // documents)
 
 
-def attention(shape: Shape) -> Cost:
+def attention(shape: Shape, documents: int = 1) -> Cost:
     """Backward reads q, k, v, o, do and writes dq, dk, dv: T d (6n + 6g) e bytes in all; three times the FLOP."""
-    forward = attention_forward(shape)
+    forward = attention_forward(shape, documents)
     return Cost(3 * forward.bytes, 3 * forward.flops)
 
 
