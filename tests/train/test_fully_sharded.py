@@ -12,7 +12,7 @@ from slipway.config.compose import compose
 from slipway.plan import make_plan
 from training import SMALL, layout, training_lines
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.timeout(600)
 
 STEPS, HALF = 8, 4
 LOSS = 1e-5  # relative, fp32
@@ -153,7 +153,6 @@ def test_more_layouts(folder: Path, train_many, tmp_path: Path) -> None:
         close(training_lines(folder / "one"), training_lines(tmp_path / name))
 
 
-@pytest.mark.timeout(600)
 def test_other_models(train_many, tmp_path: Path) -> None:
     jobs = []
     for name, (model, of) in WITH.items():
