@@ -7,7 +7,7 @@ counts       pure Python: num_layers, tokens_per_sample, parameters, stage_param
 activations  pure Python: layer_bytes, first_stage_bytes, last_stage_bytes
 rules        pure Python: check(config) raises UserError for what this family cannot do
 data         pure Python: make_ready(config, prepare) sees to it that what it trains on is there
-model        torch: how stages are built, what a batch is, its loss
+model        torch: how stages are built, which of them read samples, what a batch is, its loss
 """
 
 from importlib import import_module
