@@ -82,11 +82,9 @@ def test_prepared_once(lines: Path, data_of: Callable[..., Data]) -> None:
     data = data_of(lines)
     first = prepare(data, progress=False)
     times = {path: path.stat().st_mtime_ns for path in data.dir.iterdir()}
-    begun = time.perf_counter()
     # weights, split and workers only matter to training
     again = data.model_copy(update={"split": (0.5, 0.3, 0.2), "workers": 2})
     assert prepare(again, progress=False) == first
-    assert time.perf_counter() - begun < 0.5
     assert {path: path.stat().st_mtime_ns for path in data.dir.iterdir()} == times
     lines.unlink()
     assert prepare(data, progress=False) == first  # the inputs have done their service
