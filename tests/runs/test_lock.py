@@ -104,7 +104,7 @@ def test_a_killed_holder_is_followed_at_once_though_its_child_lives(tmp_path: Pa
         started = time.monotonic()
         lock.check_free(tmp_path)
         lock.take(tmp_path).release()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
         assert capsys.readouterr().out == ""
     finally:
         if child:
@@ -162,7 +162,7 @@ def test_another_machine_silent_for_long_is_followed_at_once(tmp_path: Path, cap
     assert lock.holder_of(tmp_path, time.time()) is None
     started = time.monotonic()
     lock.take(tmp_path).release()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert "taken over" in capsys.readouterr().out
 
 

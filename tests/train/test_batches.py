@@ -113,7 +113,7 @@ def test_closing_does_not_wait_for_a_read_that_hangs(monkeypatch: pytest.MonkeyP
     assert reads.ahead.daemon
     started = time.monotonic()
     reads.close()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     dataset.gate.set()
 
 
