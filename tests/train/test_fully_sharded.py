@@ -144,6 +144,7 @@ def test_a_rank_holds_what_the_plan_says(tmp_path: Path) -> None:
             assert held == pytest.approx([stage.parameters, stage.gradients, copies], rel=0.03)  # padded
 
 
+@pytest.mark.slow  # `make test-py312` runs it
 def test_more_layouts(folder: Path, train_many, tmp_path: Path) -> None:
     jobs = [
         [f"run.dir={tmp_path / name}", f"training.steps={STEPS}", *VALIDATE, *of] for name, of in MORE.items()
@@ -153,6 +154,7 @@ def test_more_layouts(folder: Path, train_many, tmp_path: Path) -> None:
         close(training_lines(folder / "one"), training_lines(tmp_path / name))
 
 
+@pytest.mark.slow  # `make test-py312` runs it
 def test_other_models(train_many, tmp_path: Path) -> None:
     jobs = []
     for name, (model, of) in WITH.items():
@@ -163,6 +165,7 @@ def test_other_models(train_many, tmp_path: Path) -> None:
         close(training_lines(tmp_path / f"{name}-one"), training_lines(tmp_path / name))
 
 
+@pytest.mark.slow  # `make test-py312` runs it
 def test_bf16_accumulates_and_continues_in_fp32(train_many, tmp_path: Path) -> None:
     """As far from one rank as data parallelism is: gradients are reduced in fp32, the fp32 copies are stored."""
     bf16 = ["training.precision=bf16", *GATED]
