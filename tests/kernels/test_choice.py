@@ -12,6 +12,7 @@ HERE = Package("x", "1.0")
 NGC = Machine(True, (9, 0), HERE, HERE, HERE)
 PLAIN = Machine(True, (9, 0), MISSING, MISSING, MISSING)
 APEX = Machine(True, (8, 0), MISSING, HERE, HERE)
+BF16 = "training.precision=bf16"
 CPU = Machine(False, None, *[Package("", trouble="needs a GPU")] * 3)
 
 
@@ -21,7 +22,7 @@ def backends(machine: Machine, *overrides: str) -> dict[str, str]:
 
 def test_auto_takes_the_best_of_each_machine() -> None:
     same = {"cross_entropy": "torch"}
-    assert backends(NGC) == {
+    assert backends(NGC, BF16) == {
         **dict.fromkeys(["norm", "attention", "linear", "rotary", "optimizer", "moe"], "te"),
         "grad_accumulation": "apex",
         **same,
@@ -50,9 +51,15 @@ def test_documents_are_kept_apart_by_torch() -> None:
         backends(NGC, apart, "kernels.attention=te")
 
 
+def test_attention_in_fp32_is_torchs() -> None:
+    assert backends(NGC)["attention"] == "torch"
+    with pytest.raises(UserError, match=r"kernels.attention: te cannot be used: fused in bf16 only"):
+        backends(NGC, "kernels.attention=te")
+
+
 def test_a_backend_for_all_and_one_for_an_operator() -> None:
     assert backends(NGC, "kernels=torch") == dict.fromkeys(TABLE, "torch")
-    assert backends(NGC, "kernels=torch", "kernels.attention=te")["attention"] == "te"
+    assert backends(NGC, BF16, "kernels=torch", "kernels.attention=te")["attention"] == "te"
     assert backends(NGC, "kernels.cross_entropy=unfused")["cross_entropy"] == "unfused"
 
 
@@ -86,7 +93,12 @@ def test_why() -> None:
         (
             Machine(True, (8, 0), HERE, HERE, HERE),
             ["training.fp8=e4m3"],
-            "needs a GPU of compute capability 8.9 or more, here: 8.0",
+            "needs a GPU of compute capability 8.9 or more, here: 8.0; allowed: training.fp8=null",
+        ),
+        (
+            NGC,
+            ["training.fp8=e4m3", "training.fp8_recipe=mxfp8"],
+            "10.0 or more, here: 9.0; allowed: training.fp8_recipe=delayed|tensorwise|blockwise",
         ),
     ],
 )

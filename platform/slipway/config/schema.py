@@ -87,7 +87,8 @@ class Training(Section):
         "everywhere; hybrid: e5m2 for gradients.",
     )
     fp8_recipe: Literal["delayed", "tensorwise", "blockwise", "mxfp8"] = Field(
-        default="delayed", description="How FP8 scales are found."
+        default="delayed",
+        description="How FP8 scales are found. blockwise: on GPUs from compute capability 9.0 on; mxfp8: from 10.0 on.",
     )
     recompute: Literal["none", "selective", "full"] = Field(
         default="none",

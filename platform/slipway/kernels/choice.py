@@ -7,7 +7,8 @@ from slipway.config.schema import Kernels, RunConfig
 from slipway.errors import UserError
 from slipway.kernels.probe import Machine
 
-FP8_CAPABILITY = (8, 9)
+# how scales are found -> compute capability from which on Transformer Engine does it
+FP8_CAPABILITY = {"delayed": (8, 9), "tensorwise": (8, 9), "blockwise": (9, 0), "mxfp8": (10, 0)}
 
 
 class Choice(NamedTuple):
@@ -46,6 +47,8 @@ def _apex_norm(machine: Machine, config: RunConfig) -> str | None:
 def _te_attention(machine: Machine, config: RunConfig) -> str | None:
     if config.data.reset_attention_mask:
         return "it is not told where documents begin (data.reset_attention_mask)"
+    if machine.te.usable and config.training.precision == "fp32":
+        return "fused in bf16 only: in fp32 it holds all scores, and refuses context parallelism"
     return machine.te.trouble
 
 
@@ -139,9 +142,16 @@ def _check_fp8(config: RunConfig, machine: Machine, backends: dict[str, str]) ->
         raise UserError(
             f"training.fp8: {fp8} needs Transformer Engine's linear layers: {trouble}; allowed: null"
         )
-    if found is None or found < FP8_CAPABILITY:
+    recipe = config.training.fp8_recipe
+    needed = FP8_CAPABILITY[recipe]
+    if found is None or found < needed:
         here = "no GPU" if found is None else f"{found[0]}.{found[1]}"
         raise UserError(
-            f"training.fp8: {fp8} needs a GPU of compute capability {FP8_CAPABILITY[0]}.{FP8_CAPABILITY[1]} or "
-            f"more, here: {here}; allowed: null"
+            f"training.fp8: {fp8} with training.fp8_recipe={recipe} needs a GPU of compute capability "
+            f"{needed[0]}.{needed[1]} or more, here: {here}; allowed: {_usable_recipes(found)}"
         )
+
+
+def _usable_recipes(found: tuple[int, int] | None) -> str:
+    recipes = [name for name, needed in FP8_CAPABILITY.items() if found is not None and found >= needed]
+    return f"training.fp8_recipe={'|'.join(recipes)}" if recipes else "training.fp8=null"

@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 TRANSFORMER_ENGINE, APEX = "transformer_engine", "apex"
+# Megatron-core imports both; without the second, which is deprecated, its own import would end with an error
+TE_MODULES = ["transformer_engine.pytorch", "transformer_engine.pytorch.fp8"]
 GRADIENT_KERNEL = "fused_weight_gradient_mlp_cuda"  # built with NVIDIA's apex
 
 
@@ -53,7 +55,7 @@ def machine(kind: str) -> Machine:
     return Machine(
         cuda=True,
         compute_capability=_compute_capability(),
-        te=probe(TRANSFORMER_ENGINE, ["transformer_engine.pytorch"]),
+        te=probe(TRANSFORMER_ENGINE, TE_MODULES),
         apex=probe_apex(),
         gradient_kernel=probe(GRADIENT_KERNEL, [GRADIENT_KERNEL]),
     )

@@ -16,6 +16,9 @@ from megatron.core.tensor_parallel import (
 
 from slipway.config.schema import RunConfig
 
+# by name: the classes exist only where Transformer Engine does; axis of a weight that is cut
+GROUPED = {"TEColumnParallelGroupedLinear": 0, "TERowParallelGroupedLinear": 1}
+
 
 def sharded_tensors(state: dict[str, Any]) -> Iterable[ShardedTensor]:
     """Every tensor of a sharded state dict, factories (the gated MLP's two halves) built."""
@@ -54,11 +57,18 @@ def initialize(config: RunConfig, family: Any, model_state: dict[str, Any]) -> N
 def mark_tensor_parallel(stage: torch.nn.Module) -> None:
     """Mark the weights that are cut over tensor-parallel ranks, so that the gradient norm counts each cut.
 
-    Megatron-core's own initialization does this on the way; ours replaces it.
+    Megatron-core's own initialization does this on the way; ours replaces it. Transformer Engine's experts are
+    left unmarked by Megatron-core 0.16.
     """
     for module in stage.modules():
-        if not isinstance(module, ColumnParallelLinear | RowParallelLinear | VocabParallelEmbedding):
+        axis = GROUPED.get(type(module).__name__)
+        if axis is not None:
+            weights = [w for name, w in module.named_parameters(recurse=False) if name.startswith("weight")]
+        elif isinstance(module, ColumnParallelLinear | RowParallelLinear | VocabParallelEmbedding):
+            axis = int(isinstance(module, RowParallelLinear))
+            weights = [] if module.weight is None else [module.weight]
+        else:
             continue
-        weight = module.weight
-        if weight is not None and not hasattr(weight, "tensor_model_parallel"):
-            set_tensor_model_parallel_attributes(weight, True, int(isinstance(module, RowParallelLinear)), 1)
+        for weight in weights:
+            if not hasattr(weight, "tensor_model_parallel"):
+                set_tensor_model_parallel_attributes(weight, True, axis, 1)

@@ -87,8 +87,9 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
         batch_p2p_comm=False,
         gradient_accumulation_fusion=kernels.grad_accumulation == "apex",
         masked_softmax_fusion=False,
-        # torch's linear layers add their bias themselves: GELU then stands alone, SwiGLU is two passes
-        bias_activation_fusion=compiled and (kernels.linear == "te" or model.activation == "swiglu"),
+        # GELU without a bias to add stands alone, and torch's linear layers add theirs themselves; SwiGLU is two passes
+        bias_activation_fusion=compiled
+        and (model.activation == "swiglu" or (kernels.linear == "te" and model.add_bias_linear)),
         bias_dropout_fusion=compiled,
         apply_rope_fusion=kernels.rotary in ("te", "torch"),
         cross_entropy_loss_fusion=kernels.cross_entropy == "te",
