@@ -57,6 +57,24 @@ def test_a_signal_to_one_rank_of_eight_stops_all_at_the_same_step(
     ]
 
 
+def test_a_warning_while_the_ranks_start_is_kept_for_them(job: list[str], tmp_path: Path) -> None:
+    """Slurm's, of a job whose time is nearly over when it begins: a step and a checkpoint, not an end by SIGUSR1."""
+    with started(job, tmp_path) as process:
+        caught = Path(f"/proc/{process.pid}/status")
+
+        def is_noted() -> bool:
+            mask = caught.read_text().partition("SigCgt:")[2].split()[0]
+            return bool(int(mask, 16) >> (signal.SIGUSR1 - 1) & 1)
+
+        wait_until(is_noted, process)
+        assert not ranks_of(process), "too late to show anything"
+        process.send_signal(signal.SIGUSR1)
+        output = output_of(process, tmp_path)
+    assert process.returncode == 75, output
+    assert "SIGUSR1" in output and steps_done(tmp_path / "run") == 1
+    assert (tmp_path / "run" / "checkpoints" / "step-00000001").is_dir()
+
+
 def test_an_interrupt_of_the_command_stops_well(job: list[str], tmp_path: Path) -> None:
     code, output = stop_when_running(job, tmp_path, lambda run: run.send_signal(signal.SIGINT))
     assert code == 75, output

@@ -151,6 +151,8 @@ def test_the_wall_time_ends_and_the_job_requeues_itself(
     elapsed = int(time.time() - ranks[5].create_time()) // 60
     site.slurm.scontrol("update", f"jobid={job}", f"timelimit={elapsed + 2}")
     site.slurm.until(lambda: signalled(ranks[5]), "the signal", 120)
+    # else each of the following segments is as short, and signalled as soon as it has begun
+    site.slurm.scontrol("update", f"jobid={job}", "timelimit=60")
     with contextlib.suppress(psutil.NoSuchProcess):
         ranks[5].send_signal(signal.SIGCONT)
     site.until_done(name)

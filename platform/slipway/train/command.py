@@ -18,7 +18,7 @@ from slipway.train.checkpoint_store import Newest
 from slipway.train.environment import Node, Place, launched
 from slipway.train.ranks import run_local
 from slipway.train.runtime import load_torch
-from slipway.train.stopping import check_slice, end_time, listen, measured_pace, started_at
+from slipway.train.stopping import check_slice, end_time, listen, measured_pace, note_early, started_at
 
 
 def run(config: RunConfig, options: Any = None) -> int:
@@ -42,6 +42,7 @@ def run_file(path: Path) -> int:
 
 def run_plan(plan: Plan) -> int:
     """Train a plan here. Raises UserError before anything is written."""
+    note_early()
     config = plan.config
     place = launched(os.environ)
     _check_place(plan, place)

@@ -25,11 +25,20 @@ END_TIME_VARIABLES = ("SLIPWAY_END_TIME", "SLURM_JOB_END_TIME")  # Unix seconds
 _received: set[int] = set()
 
 
-def listen() -> None:
-    """From now on signals are noted, and do not end this process."""
+def note_early() -> None:
+    """A scheduler's warning that comes while a rank still starts is kept for it, and does not end this process."""
     _received.clear()
+    signal.signal(signal.SIGUSR1, _note)
+
+
+def listen() -> None:
+    """From now on all signals are noted, and do not end this process."""
     for number in SIGNALS:
-        signal.signal(number, lambda received, frame: _received.add(received))
+        signal.signal(number, _note)
+
+
+def _note(number: int, frame: object) -> None:
+    _received.add(number)
 
 
 @dataclass
