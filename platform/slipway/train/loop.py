@@ -32,12 +32,12 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, d
     watch = Watch(config, place)
     session = set_up(plan, device)
     saver = Saver(plan, session.chunks, session.optimizer)
+    peak = peak_tflops(config, device)
     watch.at(0, "loading the checkpoint", 60 * config.checkpoint.timeout_minutes)
     at = recovery.resume(session, continued.path, data)
     guard = Guard(config.guard, at.recent_losses)
     log = Metrics(plan, at.step) if place.rank == 0 else NoMetrics()
     stopping = Stopping(end_time if place.rank == 0 else None, measured_pace(config.run.dir / FILE).save)
-    peak = peak_tflops(config, device)
     batch_size = config.training.global_batch_size
     steps, last = config.training.steps, config.last_step
     left_out = recovery.LeftOut()
