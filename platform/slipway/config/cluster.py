@@ -2,8 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+)
 
+from slipway.config import selection
 from slipway.config.section import Section
 
 
@@ -20,6 +29,25 @@ Word = Annotated[
 ]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4000)]
+
+
+def _selection(value: object) -> object:
+    """Names of interfaces or adapters in the one form that they have afterwards; NCCL's own notation is taken, too."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        return value
+    return [str(item) for item in selection.of_profile(texts)]
+
+
+def _no_ports(names: list[str]) -> list[str]:
+    wrong = next((name for name in names if ":" in name), None)
+    if wrong:
+        raise ValueError(f"must be interfaces, which have no ports; {wrong!r} has one")
+    return names
+
+
+Adapters = Annotated[list[str], BeforeValidator(_selection)]
+Interfaces = Annotated[Adapters, AfterValidator(_no_ports)]
 
 
 class Device(Section):
@@ -51,12 +79,13 @@ class Network(Section):
         default=None,
         description="Between nodes; all but ethernet: collectives over TCP are a fault. null: not known.",
     )
-    interfaces: list[Word] = Field(
+    interfaces: Interfaces = Field(
         default=[],
-        description="Network interfaces for rendezvous and sockets (NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME).",
+        description="Network interfaces for rendezvous and sockets (NCCL_SOCKET_IFNAME, and GLOO_SOCKET_IFNAME where "
+        f"the names are exact): {selection.ALLOWED}, but without ports.",
     )
-    adapters: list[Word] = Field(
-        default=[], description="Host channel adapters for collectives (NCCL_IB_HCA)."
+    adapters: Adapters = Field(
+        default=[], description=f"Host channel adapters for collectives (NCCL_IB_HCA): {selection.ALLOWED}."
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from slipway.config import run_file
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.launch import checks
+from slipway.launch import checks, fabric
 from slipway.launch.placement import Placement
 from slipway.launch.templates import template
 from slipway.plan import Plan
@@ -55,12 +55,7 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
 
 def environment(config: RunConfig) -> dict[str, str]:
     """Variables of every rank: the profile's, and what follows from it."""
-    network, slurm = config.cluster.network, _slurm(config)
-    derived = {}
-    if network.interfaces:
-        derived |= dict.fromkeys(("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"), ",".join(network.interfaces))
-    if network.adapters:
-        derived["NCCL_IB_HCA"] = ",".join(network.adapters)
+    slurm, derived = _slurm(config), fabric.environment(config.cluster.network)
     if config.cluster.internet is False:
         derived["WANDB_MODE"] = "offline"
     cores = cores_per_task(config)

@@ -115,7 +115,7 @@ if [ -n "$end" ] && end=$(date --date="$end" +%s 2>/dev/null); then
 fi
 
 # --- with what
-export NCCL_IB_HCA=mlx5_0,mlx5_1,mlx5_2,mlx5_3
+export NCCL_IB_HCA==mlx5_0,mlx5_1,mlx5_2,mlx5_3
 export WANDB_MODE=offline
 export SRUN_CPUS_PER_TASK=72
 container=(

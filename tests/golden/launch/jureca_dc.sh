@@ -119,7 +119,7 @@ if [ -n "$end" ] && end=$(date --date="$end" +%s 2>/dev/null); then
 fi
 
 # --- with what
-export NCCL_SOCKET_IFNAME=ib0
+export NCCL_SOCKET_IFNAME==ib0
 export GLOO_SOCKET_IFNAME=ib0
 export WANDB_MODE=offline
 export SRUN_CPUS_PER_TASK=32

@@ -119,9 +119,9 @@ if [ -n "$end" ] && end=$(date --date="$end" +%s 2>/dev/null); then
 fi
 
 # --- with what
-export NCCL_SOCKET_IFNAME=ib0
+export NCCL_SOCKET_IFNAME==ib0
 export GLOO_SOCKET_IFNAME=ib0
-export NCCL_IB_HCA=mlx5_0,mlx5_1,mlx5_2,mlx5_3
+export NCCL_IB_HCA==mlx5_0,mlx5_1,mlx5_2,mlx5_3
 export WANDB_MODE=offline
 export SRUN_CPUS_PER_TASK=12
 container=(

@@ -116,7 +116,7 @@ if [ -n "$end" ] && end=$(date --date="$end" +%s 2>/dev/null); then
 fi
 
 # --- with what
-export NCCL_SOCKET_IFNAME=hsn0,hsn1,hsn2,hsn3
+export NCCL_SOCKET_IFNAME==hsn0,hsn1,hsn2,hsn3
 export GLOO_SOCKET_IFNAME=hsn0,hsn1,hsn2,hsn3
 export SRUN_CPUS_PER_TASK=7
 export NCCL_NET_GDR_LEVEL=PHB

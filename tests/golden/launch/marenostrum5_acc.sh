@@ -116,7 +116,7 @@ if [ -n "$end" ] && end=$(date --date="$end" +%s 2>/dev/null); then
 fi
 
 # --- with what
-export NCCL_IB_HCA=mlx5_0,mlx5_1,mlx5_4,mlx5_5
+export NCCL_IB_HCA==mlx5_0,mlx5_1,mlx5_4,mlx5_5
 export WANDB_MODE=offline
 export SRUN_CPUS_PER_TASK=20
 export NCCL_NVLS_ENABLE=0
