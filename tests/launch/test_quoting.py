@@ -21,7 +21,7 @@ from slipway.config.compose import compose
 from slipway.config.explain import explain
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError, in_one_line
-from slipway.launch import kubernetes, local, secrets, slurm
+from slipway.launch import kubernetes, local, secrets, share, slurm
 from slipway.launch.command import workdir_of
 from slipway.launch.placement import Placement, place
 from slipway.plan import Plan, make_plan
@@ -65,6 +65,8 @@ def within(path: tuple, text: str, work: Path) -> str:
         return f"{work}/{text}"
     if named(path) == "run.dir" and text:
         return f"runs/{text}"
+    if named(path).startswith(("cluster.slurm.sbatch_options", "cluster.slurm.srun_options")):
+        return f"--comment={text}"
     return text
 
 
@@ -98,12 +100,20 @@ def check_slurm(shell: Path, content: dict[str, Any]) -> None:
     at = told.words.index("-c") - 1
     assert told.words[:at] == ["--kill-on-bad-exit=1", *told.words[1:at]]
     assert config.cluster.slurm is not None
-    options = config.cluster.slurm.srun_options
+    options = [word for option in config.cluster.slurm.srun_options for word in slurm.option_words(option)]
     assert told.words[at - len(options) : at] == options
     container = [
         word for words in slurm.container(config, placement.image, workdir, [config]) for word in words
     ]
-    assert told.words[at + 5 :] == [*container, "slipway", "train", "--run", f"{config.run.dir}/run.json"]
+    shown = share.shown_devices(config)
+    assert told.words[at + 5 :] == [
+        *shown,
+        *container,
+        "slipway",
+        "train",
+        "--run",
+        f"{config.run.dir}/run.json",
+    ]
     for name, value in slurm.environment(config).items():
         assert told.environment[name] == value
     for word in (placement.image, *config.cluster.container.binds, *config.cluster.container.options):

@@ -1,6 +1,7 @@
 """A cluster's profile: data, no code. One file in conf/cluster, or in a folder of the user's own."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -10,6 +11,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     StringConstraints,
+    model_validator,
 )
 
 from slipway.config import selection
@@ -46,6 +48,21 @@ def _no_ports(names: list[str]) -> list[str]:
     return names
 
 
+def _option(text: str) -> str:
+    """An option as scripts have it (`#SBATCH --hint=nomultithread`) or by itself."""
+    words = re.sub(r"^\s*#SBATCH\s+", "", text).strip()
+    if not re.match(r"-{1,2}[A-Za-z]", words):
+        raise ValueError(
+            f"must be options, as --hint=nomultithread or -C gpu; {text!r} is none: Slurm would ignore it"
+        )
+    return words
+
+
+Option = Annotated[Line, AfterValidator(_option)]
+# As Slurm takes sizes: megabytes, or with a unit.
+Memory = Annotated[
+    str, BeforeValidator(_digits), StringConstraints(pattern=r"^(?:0|[1-9][0-9]*(?:[KMGTkmgt][Bb]?)?)$")
+]
 Adapters = Annotated[list[str], BeforeValidator(_selection)]
 Interfaces = Annotated[Adapters, AfterValidator(_no_ports)]
 
@@ -149,8 +166,18 @@ class Slurm(Section):
         default="gres", description="--gres=gpu:N, --gpus-per-node=N, or --gpus=N over all nodes."
     )
     exclusive: bool = Field(default=True, description="Whole nodes.")
-    memory: Word | None = Field(
-        default=None, description="--mem; 0: all of the node's; null: the site's default."
+    memory: Memory | None = Field(
+        default=None,
+        description="--mem of a whole node, as 480G; 0: all of it; null: the site's default. A job on a part of a "
+        "shared node asks for its part.",
+    )
+    cpu_bind: Word | None = Field(
+        default="cores",
+        description="--cpu-bind of srun where node.cpu_masks is empty; null: the site binds better than we could say.",
+    )
+    show_all_devices: bool = Field(
+        default=False,
+        description="The site's srun shows each task one device: tasks set CUDA_VISIBLE_DEVICES to all of the job's.",
     )
     constraint: Word | None = Field(default=None, description="--constraint.")
     requeue: bool = Field(
@@ -163,16 +190,24 @@ class Slurm(Section):
         description="Appended to the first node's short name for MASTER_ADDR.",
     )
     resolve_address: bool = Field(default=False, description="MASTER_ADDR is the looked-up IP address.")
-    sbatch_options: list[Line] = Field(
+    sbatch_options: list[Option] = Field(
         default=[], description="Further #SBATCH lines, as --hint=nomultithread."
     )
-    srun_options: list[Line] = Field(default=[], description="Further options of srun, as --mpi=none.")
+    srun_options: list[Option] = Field(default=[], description="Further options of srun, as --mpi=none.")
     signal_seconds: PositiveInt = Field(
         default=300, description="SIGUSR1 to the ranks so long before the wall time ends."
     )
     max_array_size: PositiveInt | None = Field(
         default=None, description="Jobs of one array; null: not known."
     )
+
+    @model_validator(mode="after")
+    def _devices_are_the_jobs(self) -> Self:
+        if self.show_all_devices and not self.exclusive:
+            raise ValueError(
+                "show_all_devices=true needs exclusive=true: on a shared node it would show others' devices"
+            )
+        return self
 
 
 class Toleration(Section):
