@@ -47,7 +47,7 @@ def test_masks_are_of_whole_nodes() -> None:
 
 
 def test_showing_all_devices_of_a_shared_node_is_refused() -> None:
-    with pytest.raises(UserError, match="show_all_devices=true needs exclusive=true"):
+    with pytest.raises(UserError, match=r"^cluster\.slurm\.show_all_devices: .*needs exclusive=true"):
         job("cluster=juwels_booster", "cluster.slurm.exclusive=false")
 
 

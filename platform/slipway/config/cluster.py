@@ -1,7 +1,7 @@
 """A cluster's profile: data, no code. One file in conf/cluster, or in a folder of the user's own."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -11,10 +11,11 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     StringConstraints,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
 
-from slipway.config import selection
+from slipway.config import selection, variables
 from slipway.config.section import Section
 
 
@@ -201,13 +202,12 @@ class Slurm(Section):
         default=None, description="Jobs of one array; null: not known."
     )
 
-    @model_validator(mode="after")
-    def _devices_are_the_jobs(self) -> Self:
-        if self.show_all_devices and not self.exclusive:
-            raise ValueError(
-                "show_all_devices=true needs exclusive=true: on a shared node it would show others' devices"
-            )
-        return self
+    @field_validator("show_all_devices")
+    @classmethod
+    def _devices_are_the_jobs(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("exclusive", True):
+            raise ValueError("true needs exclusive=true: on a shared node it would show others' devices")
+        return value
 
 
 class Toleration(Section):
@@ -265,6 +265,13 @@ class Kubernetes(Section):
     )
 
 
+class Source(Section):
+    """A document, or users' scripts, and what a profile has from there."""
+
+    of: list[Line] = Field(min_length=1, description="Dotted paths of fields and sections.")
+    document: Line = Field(description="An address, a repository and path, or words that find it again.")
+
+
 class Cluster(Section):
     """A machine: its devices, its nodes, its rules."""
 
@@ -285,6 +292,10 @@ class Cluster(Section):
     internet: bool | None = Field(default=None, description="On compute nodes; null: not known.")
     file_systems: dict[Word, Line] = Field(default={}, description="What they are for, and where they are.")
     notes: list[str] = Field(default=[], description="What users should know; shown by `slipway clusters`.")
+    warnings: list[str] = Field(
+        default=[],
+        description="What costs a job its speed or its start where nobody heeds it; `slipway launch` repeats them.",
+    )
     slurm: Slurm | None = None
     kubernetes: Kubernetes | None = None
     unverified: list[str] = Field(
@@ -292,3 +303,14 @@ class Cluster(Section):
         description="Dotted paths of fields and sections (slurm.queues.booster.max_hours, container) that nobody has "
         "checked on the site.",
     )
+    sources: list[Source] = Field(
+        default=[], description="Where values are from; shown by `slipway clusters NAME`."
+    )
+
+    @field_validator("environment")
+    @classmethod
+    def _variables_make_sense(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        network = info.data.get("network")
+        if trouble := variables.trouble(value, network.model_dump() if network else {}):
+            raise ValueError(trouble)
+        return value
