@@ -148,7 +148,13 @@ def test_an_index_that_leads_out_of_the_folder(run_dir: Path) -> None:
     newest = store.complete(run_dir)[-1]
     outside = store.folder(run_dir).parent / "outside.bin"
     outside.write_bytes((newest / "__0_0.distcp").read_bytes())
-    for name in ("../../outside.bin", str(outside), "..", "sub/__0_0.distcp", "__0_0.distcp/../manifest.json"):
+    for name in (
+        "../../outside.bin",
+        str(outside),
+        "..",
+        "sub/__0_0.distcp",
+        "__0_0.distcp/../manifest.json",
+    ):
         (newest / ".metadata").write_bytes(an_index({name: (0, 100), "__1_0.distcp": (0, 100)}))
         rewrite(newest)
         for content in (True, False):

@@ -6,7 +6,7 @@ checkpoints/step-00000010.aside/ was found damaged, or stood where another was c
 checkpoints/latest               the name of the checkpoint committed last
 """
 
-import errno
+import itertools
 import json
 import os
 import re
@@ -176,12 +176,13 @@ def begin(run_dir: Path, step: int) -> Path:
     """A fresh temporary folder for the checkpoint of `step`."""
     root = folder(run_dir)
     files.make_folder(root)
-    for attempt in range(100):
+    for attempt in itertools.count():
         path = root / f".step-{step:08d}{f'.{attempt}' if attempt else ''}.tmp"
-        if files.remove(path) is None:  # else something stands there that cannot be removed
+        files.remove(path)
+        if not os.path.lexists(path):  # else something stands there that cannot be removed
             path.mkdir()
             return path
-    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    raise AssertionError
 
 
 def commit(
