@@ -7,6 +7,7 @@ from typing import Any
 from slipway.config.schema import RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import EXIT_DONE, UserError
+from slipway.files import reason
 from slipway.kernels.choice import in_words, resolved
 from slipway.models import part
 from slipway.plan import Plan, elastic, make_plan
@@ -70,6 +71,7 @@ def run_plan(plan: Plan) -> int:
     def train_here() -> int:
         if leads:
             _write_plan(plan)
+            _set_aside(continued)
 
         from slipway.train.loop import train
 
@@ -99,7 +101,7 @@ def _find_checkpoint(config: RunConfig, leads: bool) -> Newest:
     found = checkpoint_store.newest_good(config.run.dir, content=leads)
     if not leads and found.path and checkpoint_store.step_of(found.path) >= config.last_step:
         found = checkpoint_store.newest_good(config.run.dir)
-    skipped = "; ".join(f"{path.name}: {reason}" for path, reason in found.skipped)
+    skipped = "; ".join(f"{path.name}: {why}" for path, why in found.skipped)
     if found.path is None and skipped:
         raise UserError(
             f"run.dir: every checkpoint in {checkpoint_store.folder(config.run.dir)} is damaged and none was used "
@@ -108,9 +110,21 @@ def _find_checkpoint(config: RunConfig, leads: bool) -> Newest:
     if found.path:
         checkpoint_store.check_fits(checkpoint_store.read_info(found.path), config, found.path)
     if leads:
-        for path, reason in found.skipped:
-            print(f"skipping checkpoint {path}: {reason}", flush=True)
+        for path, why in found.skipped:
+            print(f"skipping checkpoint {path}: {why}", flush=True)
     return found
+
+
+def _set_aside(continued: Newest) -> None:
+    """Take the names from damaged checkpoints: they neither come back nor count, and are not removed."""
+    for path, _ in continued.skipped:
+        try:
+            print(f"{path} is kept as {checkpoint_store.set_aside(path).name}", flush=True)
+        except OSError as error:
+            print(
+                f"warning: {path} keeps its name, and is in the way of step {checkpoint_store.step_of(path)}: {reason(error)}",
+                flush=True,
+            )
 
 
 def _find_position(config: RunConfig, continued: Newest, decides: bool) -> DataLedger:
@@ -167,4 +181,4 @@ def _write_plan(plan: Plan) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         plan.write(run_dir / "plan.json")
     except OSError as error:
-        raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
+        raise UserError(f"run.dir: cannot write into {run_dir} ({reason(error)})") from None
