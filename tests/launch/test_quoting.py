@@ -16,12 +16,13 @@ from pydantic import ValidationError
 
 import shell_standins
 from free_text import KEY, NASTY, TEXT, named, places, put
+from slipway import secrets
 from slipway.config import run_file
 from slipway.config.compose import compose
 from slipway.config.explain import explain
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError, in_one_line
-from slipway.launch import kubernetes, local, secrets, share, slurm
+from slipway.launch import kubernetes, local, share, slurm
 from slipway.launch.command import workdir_of
 from slipway.launch.placement import Placement, place
 from slipway.plan import Plan, make_plan
@@ -80,7 +81,7 @@ def validated(content: dict[str, Any]) -> RunConfig:
 def planned(content: dict[str, Any]) -> tuple[RunConfig, Plan, Placement]:
     """All that stands between the user's words and rendering; UserError where they are refused."""
     config = validated(content)
-    secrets.check(config, {})
+    secrets.check_plain(content, {})
     plan = make_plan(config)
     return config, plan, place(config)
 
