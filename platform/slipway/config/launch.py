@@ -54,7 +54,7 @@ class Launch(Section):
     chain: PositiveInt = Field(
         default=10, description="Segments at most: jobs that continue the run after exit code 75."
     )
-    exclude: list[Word] = Field(default=[], description="Nodes not to use (Slurm).")
+    exclude: list[Word] = Field(default=[], description="Nodes not to use, by the scheduler's names.")
     preflight: bool = Field(default=False, description="`slipway doctor` on every node before the training.")
     kind: Literal["job", "jobset", "trainjob"] | None = Field(
         default=None, description="Kubernetes; null: the profile's."
