@@ -54,6 +54,7 @@ def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tup
         ("expected", _expected(plans, placement.minutes)),
         ("image", _image(config, placement)),
         ("below", _below(config, workdir)),
+        *_pods(config),
     ]
     found += [("warning", text) for text in cluster.warnings]
     unverified = matters(config, placement)
@@ -87,6 +88,14 @@ def _below(config: RunConfig, workdir: Path) -> str:
     """Where relative paths begin."""
     kubernetes = config.cluster.kubernetes
     return f"{kubernetes.mount_path}, volume {kubernetes.volume_claim}" if kubernetes else str(workdir)
+
+
+def _pods(config: RunConfig) -> list[tuple[str, str]]:
+    if config.cluster.kubernetes is None:
+        return []
+    from slipway.launch.kubernetes import about
+
+    return about.rows(config)
 
 
 def _queue(placement: Placement) -> list[tuple[str, str]]:
