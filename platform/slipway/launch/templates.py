@@ -29,7 +29,7 @@ WIDTH = 106  # of folded lines: the first one begins with other words
 
 @cache
 def template(name: str) -> "Template":
-    """A shell template, strict about undefined names; `quote` makes one shell word of any text, `fold` lines of words."""
+    """A shell template, strict about undefined names; `quote` makes one shell word of any text, `fold` makes lines."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
