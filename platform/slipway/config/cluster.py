@@ -1,17 +1,22 @@
 """A cluster's profile: data, no code. One file in conf/cluster, or in a folder of the user's own."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     StringConstraints,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
+from slipway.config import selection, variables
 from slipway.config.section import Section
 
 
@@ -29,6 +34,40 @@ Word = Annotated[
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Absolute = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]*$", max_length=1000)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4000)]
+
+
+def _selection(value: object) -> object:
+    """Names of interfaces or adapters in the one form that they have afterwards; NCCL's own notation is taken, too."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        return value
+    return [str(item) for item in selection.of_profile(texts)]
+
+
+def _no_ports(names: list[str]) -> list[str]:
+    wrong = next((name for name in names if ":" in name), None)
+    if wrong:
+        raise ValueError(f"must be interfaces, which have no ports; {wrong!r} has one")
+    return names
+
+
+def _option(text: str) -> str:
+    """An option as scripts have it (`#SBATCH --hint=nomultithread`) or by itself."""
+    words = re.sub(r"^\s*#SBATCH\s+", "", text).strip()
+    if not re.match(r"-{1,2}[A-Za-z]", words):
+        raise ValueError(
+            f"must be options, as --hint=nomultithread or -C gpu; {text!r} is none: Slurm would ignore it"
+        )
+    return words
+
+
+Option = Annotated[Line, AfterValidator(_option)]
+# As Slurm takes sizes: megabytes, or with a unit.
+Memory = Annotated[
+    str, BeforeValidator(_digits), StringConstraints(pattern=r"^(?:0|[1-9][0-9]*(?:[KMGTkmgt][Bb]?)?)$")
+]
+Adapters = Annotated[list[str], BeforeValidator(_selection)]
+Interfaces = Annotated[Adapters, AfterValidator(_no_ports)]
 
 
 class Device(Section):
@@ -60,12 +99,13 @@ class Network(Section):
         default=None,
         description="Between nodes; all but ethernet: collectives over TCP are a fault. null: not known.",
     )
-    interfaces: list[Word] = Field(
+    interfaces: Interfaces = Field(
         default=[],
-        description="Network interfaces for rendezvous and sockets (NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME).",
+        description="Network interfaces for rendezvous and sockets (NCCL_SOCKET_IFNAME, and GLOO_SOCKET_IFNAME where "
+        f"the names are exact): {selection.ALLOWED}, but without ports.",
     )
-    adapters: list[Word] = Field(
-        default=[], description="Host channel adapters for collectives (NCCL_IB_HCA)."
+    adapters: Adapters = Field(
+        default=[], description=f"Host channel adapters for collectives (NCCL_IB_HCA): {selection.ALLOWED}."
     )
 
 
@@ -134,8 +174,18 @@ class Slurm(Section):
         default="gres", description="--gres=gpu:N, --gpus-per-node=N, or --gpus=N over all nodes."
     )
     exclusive: bool = Field(default=True, description="Whole nodes.")
-    memory: Word | None = Field(
-        default=None, description="--mem; 0: all of the node's; null: the site's default."
+    memory: Memory | None = Field(
+        default=None,
+        description="--mem of a whole node, as 480G; 0: all of it; null: the site's default. A job on a part of a "
+        "shared node asks for its part.",
+    )
+    cpu_bind: Word | None = Field(
+        default="cores",
+        description="--cpu-bind of srun where node.cpu_masks is empty; null: the site binds better than we could say.",
+    )
+    show_all_devices: bool = Field(
+        default=False,
+        description="The site's srun shows each task one device: tasks set CUDA_VISIBLE_DEVICES to all of the job's.",
     )
     constraint: Word | None = Field(default=None, description="--constraint.")
     requeue: bool = Field(
@@ -148,16 +198,23 @@ class Slurm(Section):
         description="Appended to the first node's short name for MASTER_ADDR.",
     )
     resolve_address: bool = Field(default=False, description="MASTER_ADDR is the looked-up IP address.")
-    sbatch_options: list[Line] = Field(
+    sbatch_options: list[Option] = Field(
         default=[], description="Further #SBATCH lines, as --hint=nomultithread."
     )
-    srun_options: list[Line] = Field(default=[], description="Further options of srun, as --mpi=none.")
+    srun_options: list[Option] = Field(default=[], description="Further options of srun, as --mpi=none.")
     signal_seconds: PositiveInt = Field(
         default=300, description="SIGUSR1 to the ranks so long before the wall time ends."
     )
     max_array_size: PositiveInt | None = Field(
         default=None, description="Jobs of one array; null: not known."
     )
+
+    @field_validator("show_all_devices")
+    @classmethod
+    def _devices_are_the_jobs(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("exclusive", True):
+            raise ValueError("true needs exclusive=true: on a shared node it would show others' devices")
+        return value
 
 
 class Toleration(Section):
@@ -267,6 +324,13 @@ class Kubernetes(Section):
     )
 
 
+class Source(Section):
+    """A document, or users' scripts, and what a profile has from there."""
+
+    of: list[Line] = Field(min_length=1, description="Dotted paths of fields and sections.")
+    document: Line = Field(description="An address, a repository and path, or words that find it again.")
+
+
 class Cluster(Section):
     """A machine: its devices, its nodes, its rules."""
 
@@ -287,6 +351,10 @@ class Cluster(Section):
     internet: bool | None = Field(default=None, description="On compute nodes; null: not known.")
     file_systems: dict[Word, Line] = Field(default={}, description="What they are for, and where they are.")
     notes: list[str] = Field(default=[], description="What users should know; shown by `slipway clusters`.")
+    warnings: list[str] = Field(
+        default=[],
+        description="What costs a job its speed or its start where nobody heeds it; `slipway launch` repeats them.",
+    )
     slurm: Slurm | None = None
     kubernetes: Kubernetes | None = None
     unverified: list[str] = Field(
@@ -294,3 +362,14 @@ class Cluster(Section):
         description="Dotted paths of fields and sections (slurm.queues.booster.max_hours, container) that nobody has "
         "checked on the site.",
     )
+    sources: list[Source] = Field(
+        default=[], description="Where values are from; shown by `slipway clusters NAME`."
+    )
+
+    @field_validator("environment")
+    @classmethod
+    def _variables_make_sense(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        network = info.data.get("network")
+        if trouble := variables.trouble(value, network.model_dump() if network else {}):
+            raise ValueError(trouble)
+        return value

@@ -56,7 +56,9 @@ def binding(ranks: Sequence[Mapping[str, Any]], online: int, config: RunConfig, 
         "needs as many CPUs in its resources"
     )
     saw = _said(sets)
-    masks = [int(mask, 16) for mask in shape.cpu_masks]
+    slurm = config.cluster.slurm
+    whole = slurm is None or slurm.exclusive  # on shared nodes no masks are asked for (launch/share.py)
+    masks = [int(mask, 16) for mask in shape.cpu_masks[: len(ranks)]] if whole else []
     if masks and len(masks) == len(ranks):
         wrong = [r["rank"] for r in ranks if sum(1 << core for core in r["cores"]) != masks[r["local_rank"]]]
         if wrong:

@@ -19,7 +19,7 @@ PIPE_WIDTH = 120
 
 # Fields of a profile that a scheduler's script has nothing of, by scheduler.
 _NOT_OF = {"slurm": ("kubernetes",), "kubernetes": ("slurm", "container"), "local": ("kubernetes", "slurm")}
-_NEVER = ("notes", "description", "file_systems", "name")
+_NEVER = ("notes", "warnings", "sources", "description", "file_systems", "name")
 
 
 def summarize(plans: Sequence[Plan], placement: Placement, workdir: Path, submitted: bool) -> None:
@@ -56,6 +56,7 @@ def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tup
         ("below", _below(config, workdir)),
         *_pods(config),
     ]
+    found += [("warning", text) for text in cluster.warnings]
     unverified = matters(config, placement)
     if unverified:
         found.append(("unverified", f"nobody has checked on the site: {', '.join(unverified)}"))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.config.schema import RunConfig
+from slipway.launch import fabric
 from slipway.launch.kubernetes import mounts, security
 from slipway.launch.kubernetes.resources import resources_of
 
@@ -95,12 +96,7 @@ def environment(config: RunConfig) -> Env:
     """The profile's, the network's, the caches', and wandb's key by reference."""
     cluster, kubernetes = config.cluster, config.cluster.kubernetes
     assert kubernetes is not None
-    interfaces, adapters = ",".join(cluster.network.interfaces), ",".join(cluster.network.adapters)
-    values: dict[str, str] = {"SLIPWAY_CACHE": "/tmp/slipway"}
-    if interfaces:
-        values |= {"NCCL_SOCKET_IFNAME": interfaces, "GLOO_SOCKET_IFNAME": interfaces}
-    if adapters:
-        values["NCCL_IB_HCA"] = adapters
+    values: dict[str, str] = {"SLIPWAY_CACHE": "/tmp/slipway", **fabric.environment(cluster.network)}
     if cluster.internet is False:
         values["WANDB_MODE"] = "offline"
     values |= cluster.environment
