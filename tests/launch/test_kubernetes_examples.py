@@ -65,7 +65,7 @@ def test_volume_and_preparation() -> None:
         "volume": "# The volume for runs and data, before anything else. Your size, and your storage class, which\n"
         "# several nodes must be able to write: zonal-rwx on GKE, azurefile-csi-premium on AKS, and on EKS one that\n"
         "# you make, here fsx-sc.\n",
-        "owner": "# Gives the volume to the pods' user, once, where they cannot write it: not all drivers do so\n",
+        "owner": "# Makes the pods' user the owner of the volume, once, where fsGroup does not (not all drivers).\n",
         "prepare": "# `slipway data` on the volume, before the first run. The words after it are yours.\n",
     }
     for name, manifest in found.items():
