@@ -2,7 +2,8 @@
 
 With checkpoint.async_save the loop waits only while its state is copied to host memory; without, until the checkpoint
 is complete. A thread brings the pieces of the optimizer's state together, writes, hashes and commits. It talks to the
-other ranks' threads through a process group of its own. Megatron-core's forked writers are not used: a save hangs when one of them dies.
+other ranks' threads through a process group of its own. Megatron-core's forked writers are not used: a save hangs when
+one of them dies.
 """
 
 import threading

@@ -13,6 +13,7 @@ from slipway.models import part
 from slipway.plan import Plan, elastic, make_plan
 from slipway.plan.change import describe_change
 from slipway.plan.plan import replan
+from slipway.runs.facts import read_facts
 from slipway.runs.segment import check_free, run_segment
 from slipway.train import checkpoint_store, mirrors
 from slipway.train.checkpoint_store import Newest
@@ -52,6 +53,8 @@ def run_plan(plan: Plan) -> int:
     if leads and (ignored := left_over(os.environ)):
         print(ignored, flush=True)
     earlier = check_free(config.run.dir) if leads else 0
+    if leads:
+        _check_name(config)
     continued = _find_checkpoint(config, leads)
     step = checkpoint_store.step_of(continued.path) if continued.path else 0
     if step >= config.last_step:
@@ -117,16 +120,23 @@ def _find_checkpoint(config: RunConfig, leads: bool) -> Newest:
     return found
 
 
+def _check_name(config: RunConfig) -> None:
+    """Raise UserError where the directory is another run's: its curve, and its run in wandb, go by that name."""
+    begun = read_facts(config.run.dir)
+    if begun and begun.name != config.run.name:
+        raise UserError(
+            f"run.name: {config.run.name}, but {config.run.dir} holds the run {begun.name}; allowed here: "
+            f"run.name={begun.name}; or choose another run.dir"
+        )
+
+
 def _set_aside(continued: Newest) -> None:
     """Take the names from damaged checkpoints: they neither come back nor count, and are not removed."""
     for path, _ in continued.skipped:
         try:
             print(f"{path} is kept as {checkpoint_store.set_aside(path).name}", flush=True)
         except OSError as error:
-            print(
-                f"warning: {path} keeps its name, and is in the way of step {checkpoint_store.step_of(path)}: {reason(error)}",
-                flush=True,
-            )
+            print(f"warning: {path} is damaged and cannot be renamed: {reason(error)}", flush=True)
 
 
 def _find_position(config: RunConfig, continued: Newest, decides: bool) -> DataLedger:

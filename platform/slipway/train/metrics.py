@@ -155,7 +155,7 @@ def drop_after(path: Path, step: int) -> Course:
     if content is None:
         return Course([], [])
     for line, record in lines_of(content):
-        if record is None and not line.endswith(b"\n"):
+        if record is None and (line.isspace() or not line.endswith(b"\n")):
             continue
         if record is None or record["step"] <= step or record["kind"] == "event":  # what happened, happened
             kept.append(line.removesuffix(b"\n") + b"\n")
