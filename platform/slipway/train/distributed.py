@@ -7,6 +7,7 @@ import torch
 from megatron.core import parallel_state
 
 from slipway.plan import Plan
+from slipway.train import device as devices
 from slipway.train import generators
 from slipway.train.environment import Place
 
@@ -17,8 +18,12 @@ def connect(plan: Plan, place: Place) -> torch.device:
     """Join the process groups of the plan's layout; returns this rank's device."""
     cuda = plan.config.cluster.device.kind == "cuda"
     if cuda:
-        device = torch.device("cuda", place.local_rank)
+        ranks_here = place.machines(plan.config.resources.devices_per_node)[1]
+        number, line = devices.of_rank(place, ranks_here, torch.cuda.device_count())
+        device = torch.device("cuda", number)
         torch.cuda.set_device(device)
+        if line and place.leads:
+            print(line, flush=True)
     else:
         device = torch.device("cpu")
         if place.master_addr in ("127.0.0.1", "localhost"):
