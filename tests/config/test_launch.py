@@ -1,5 +1,7 @@
 """What users of Slurm write is taken as Slurm takes it (the manual of sbatch: --time, --exclude)."""
 
+from pathlib import Path
+
 import pytest
 
 from slipway.config.compose import compose
@@ -69,3 +71,25 @@ def test_options_as_scripts_have_them() -> None:
     for name in ("sbatch_options", "srun_options"):
         with pytest.raises(UserError, match=rf"^cluster\.slurm\.{name}\.0: .*must be options"):
             compose(["cluster=slurm", f"cluster.slurm.{name}=['hint=nomultithread']"])
+
+
+@pytest.mark.parametrize("text", ["[fe,'0xfe00']", "'mask_cpu:fe,fe00'", "'0xfe,0xfe00'"])
+def test_masks_as_srun_takes_them(text: str) -> None:
+    assert compose(["cluster=slurm", f"cluster.node.cpu_masks={text}"]).cluster.node.cpu_masks == [
+        "0xfe",
+        "0xfe00",
+    ]
+
+
+def test_masks_that_yaml_takes_for_numbers_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "cluster").mkdir()
+    text = "defaults: [slurm, _self_]\nname: mine\nnode: {cpu_masks: [0xfe, 0xfe00]}\n"
+    (tmp_path / "cluster" / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"^cluster\.node\.cpu_masks: .*in quotes"):
+        compose(["cluster=mine"], config_dir=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["a100", "a100&ib", "[rack1|rack2]", "(a|b)&c"])
+def test_constraints(text: str) -> None:
+    slurm = compose(["cluster=slurm", f"cluster.slurm.constraint='{text}'"]).cluster.slurm
+    assert slurm is not None and slurm.constraint == text
