@@ -35,6 +35,17 @@ def test_wall_time(text: str, minutes: int) -> None:
     assert Launch.model_validate({"time_limit": text}).time_limit == minutes
 
 
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("24:00:00", 1440), ("1:30:00", 90), ("30:00", 30), ("30", 30)]
+)
+def test_wall_time_in_a_file(text: str, minutes: int, tmp_path: Path) -> None:
+    """YAML 1.1 would take the first three for the numbers 86400, 5400 and 1800."""
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment" / "mine.yaml"
+    file.write_text(f"# @package _global_\nlaunch:\n  time_limit: {text}\n")
+    assert compose(["experiment=mine", "cluster=slurm"], config_dir=tmp_path).launch.time_limit == minutes
+
+
 @pytest.mark.parametrize("text", ["UNLIMITED", "1d", "24h", "1:2:3:4", "-5", "0", "00:00:00"])
 def test_no_wall_time(text: str) -> None:
     with pytest.raises(ValidationError, match="time_limit"):
