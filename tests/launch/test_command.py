@@ -93,7 +93,7 @@ def test_kubectl_is_called_once(tmp_path: Path) -> None:
     words = ["cluster=gke", "launch.image=registry/slipway:1"]
     done = launch(*words, "--submit", cwd=tmp_path, programs={"kubectl": kubectl})
     assert (done.returncode, done.stdout) == (0, "created\n"), done.stderr
-    assert (tmp_path / "calls").read_text() == "apply -f -\n"
+    assert (tmp_path / "calls").read_text() == "apply --server-side -f -\n"
     assert (tmp_path / "given").read_text() == launch(*words, cwd=tmp_path).stdout
     (one,) = json.loads((tmp_path / "runs/demo/launch.json").read_text())["submissions"]
     assert (one["kind"], one["name"], one["context"]) == ("JobSet", "demo", "here")

@@ -152,10 +152,10 @@ REFUSED = [
         "launch.account: a has no effect on Kubernetes (cluster gke); leave it out",
     ),
     (
-        "kubernetes",
+        "local",
         1,
         {"exclude": ["n1"]},
-        "launch.exclude: ['n1'] has no effect on Kubernetes (cluster kubernetes); leave it out",
+        "launch.exclude: ['n1'] has no effect on this machine (cluster local); leave it out",
     ),
     (
         "local",

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from slipway.clusters import marks
 from slipway.config.cluster import Cluster, Queue
+from slipway.launch.kubernetes import security
 from slipway.launch.placement import scheduler_of
 
 PIPE_WIDTH = 200  # where nobody's window limits it
@@ -50,6 +51,8 @@ def print_cluster(name: str, cluster: Cluster, file: Path) -> None:
         console.print(f"! {warning}", markup=False)
     for note in cluster.notes:
         console.print(f"- {note}", markup=False)
+    if cluster.kubernetes:
+        console.print(f"- Pod Security: {security.in_words(cluster.kubernetes)}.", markup=False)
     if cluster.slurm:
         console.print(_queues(cluster, cluster.slurm.queues))
     table = _table("Values")

@@ -67,7 +67,7 @@ class Launch(Section):
         default=10, description="Segments at most: jobs that continue the run after exit code 75."
     )
     exclude: Annotated[list[NodeNames], BeforeValidator(_node_list)] = Field(
-        default=[], description="Nodes not to use (Slurm): names, or lists as n[1-4,7]."
+        default=[], description="Nodes not to use, by the scheduler's names; on Slurm also lists as n[1-4,7]."
     )
     preflight: bool = Field(default=False, description="`slipway doctor` on every node before the training.")
     kind: Literal["job", "jobset", "trainjob"] | None = Field(

@@ -24,7 +24,10 @@ def memlock(here: Here, limit: int | None = None) -> Finding:
         return skipped("memlock", f"the profile's fabric is {fabric or 'not known'}")
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] if limit is None else limit
     saw = "unlimited" if limit == UNLIMITED else f"{limit // 1024} KiB"
-    advice = "ulimit -l unlimited; Slurm: PropagateResourceLimitsExcept=MEMLOCK; pods: capability IPC_LOCK"
+    advice = (
+        "ulimit -l unlimited; Slurm: PropagateResourceLimitsExcept=MEMLOCK; pods: LimitMEMLOCK=infinity of the node's "
+        "container runtime (the capability IPC_LOCK has no effect on a user who is not root)"
+    )
     return judged(limit == UNLIMITED or limit >= MEMLOCK_ENOUGH, "memlock", saw, "unlimited", advice)
 
 

@@ -1,5 +1,6 @@
 """Plans to one sbatch script: one plan is a job, several are an array. Pure; its words are in deploy/slurm."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from slipway.config import run_file
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.launch import checks, fabric, share
+from slipway.launch import checks, fabric, leftovers, share
 from slipway.launch.placement import Placement
 from slipway.launch.templates import template
 from slipway.plan import Plan
@@ -16,7 +17,9 @@ from slipway.plan import Plan
 END_MARGIN_SECONDS = 30
 TEMPLATE = "slurm/job.sh.j2"
 LOG = "slurm-%j.out"
-"""Below run.dir/logs; %j is the job's number, as in sbatch's --output."""
+LOG_OF_ARRAY = "slurm-%A_%a.out"
+"""In the workdir, which is there for certain: Slurm opens it before the script can make the run's folder, into which
+the script moves it."""
 
 
 def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
@@ -32,10 +35,12 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         checks.check_paths(plan.config, workdir)
     checks.check_no_secrets(first)
     _check_one_shape([plan.config for plan in plans])
+    options = [_option(name, value) for name, value in _options(plans, placement, workdir)]
+    options += [checks.one_line(option) for option in _slurm(first).sbatch_options]
     return template(TEMPLATE).render(
         title=checks.one_line(_title(plans)),
-        options=[_option(name, value) for name, value in _options(plans, placement, workdir)]
-        + [checks.one_line(option) for option in _slurm(first).sbatch_options],
+        options=options,
+        leftovers=_leftovers(options),
         workdir=str(workdir),
         jobs=[job_of(first, plan.config) for plan in plans],
         run_json=run_file.to_text(first).rstrip("\n"),
@@ -92,7 +97,7 @@ def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list
     """#SBATCH options in the order in which people look for them; a value of None: a flag."""
     config = plans[0].config
     slurm, resources = _slurm(config), config.resources
-    first_log = workdir / config.run.dir / "logs" / (LOG if len(plans) == 1 else "array-%A_%a.out")
+    log = LOG if len(plans) == 1 else LOG_OF_ARRAY
     given: list[tuple[str, str | int | None]] = [
         ("job-name", job_name(plans)),
         ("account", placement.account),
@@ -109,7 +114,7 @@ def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list
         ("time", _time(placement.minutes)),
         ("signal", f"USR1@{slurm.signal_seconds}"),
         ("open-mode", "append"),
-        ("output", str(first_log).replace("%", "%%").replace("%%j", "%j").replace("%%A_%%a", "%A_%a")),
+        ("output", f"{workdir}/{log}"),
     ]
     flags = [*(["exclusive"] if slurm.exclusive else []), "requeue" if slurm.requeue else "no-requeue"]
     options: list[tuple[str, str | None]] = [(name, str(value)) for name, value in given if value is not None]
@@ -127,7 +132,8 @@ def _devices(config: RunConfig) -> tuple[str, str | None]:
 
 def _srun(config: RunConfig) -> list[str]:
     masks, slurm = share.cpu_masks(config), _slurm(config)
-    words = ["--kill-on-bad-exit=1"]
+    # sbatch --export=NONE, a site's or a profile's, would keep from ranks what this script says
+    words = ["--export=ALL", "--kill-on-bad-exit=1"]
     if masks:
         words.append(f"--cpu-bind=mask_cpu:{','.join(masks)}")
     elif slurm.cpu_bind and share.cores_per_task(config):
@@ -139,6 +145,21 @@ def option_words(option: str) -> list[str]:
     """`--mpi none` and `-C gpu` are two words, `--comment=a b` is one."""
     name, space, value = option.partition(" ")
     return [option] if "=" in name or not space else [name, value.strip()]
+
+
+def _leftovers(options: Sequence[str]) -> dict[str, list[str]]:
+    """What the script takes away, and of that what it keeps; options: the words of its #SBATCH lines."""
+    given = [word[2:].partition("=")[0].split()[0] for word in options if re.match("--[a-z]", word)]
+    families, inputs = leftovers.inputs_in_a_job(given)
+    prefixes = (*leftovers.PROGRAMS, *families, *leftovers.LAUNCHERS, *leftovers.LIBRARIES)
+    names = [*leftovers.NAMES, *leftovers.SETTINGS, *inputs]
+    return {
+        "prefixes": [f'"${{!{prefix}@}}"' for prefix in prefixes],
+        "kept": [name for name in leftovers.KEPT if name.startswith(prefixes)],
+        "kept_of_slurm": [name for name in leftovers.KEPT if name.startswith("SLURM_")],
+        "names": [name for name in names if name not in leftovers.DEVICES],
+        "devices": list(leftovers.DEVICES),
+    }
 
 
 def job_of(first: RunConfig, config: RunConfig) -> dict[str, Any]:

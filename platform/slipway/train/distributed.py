@@ -4,10 +4,11 @@ import os
 from datetime import timedelta
 
 import torch
-from megatron.core import parallel_state, tensor_parallel
+from megatron.core import parallel_state
 
 from slipway.plan import Plan
 from slipway.train import device as devices
+from slipway.train import generators
 from slipway.train.environment import Place
 
 TIMEOUT = timedelta(minutes=30)
@@ -37,7 +38,7 @@ def connect(plan: Plan, place: Place) -> torch.device:
         expert_model_parallel_size=layout.expert_model_parallel_size,
         create_gloo_process_groups=False,
     )
-    tensor_parallel.model_parallel_cuda_manual_seed(plan.config.training.seed)
+    generators.seed(plan.config.training.seed)
     return device
 
 
