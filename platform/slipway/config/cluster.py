@@ -61,6 +61,25 @@ def _option(text: str) -> str:
     return words
 
 
+def _masks(value: object) -> object:
+    """Masks as srun takes them: without 0x, in one text."""
+    texts = re.sub(r"^mask_cpu[:=]", "", value).split(",") if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        return value
+    if any(type(text) is int for text in texts):
+        raise ValueError(
+            "must be in quotes: YAML takes 0xfe for the number 254, and 10, which is 0x10, for ten"
+        )
+    return [f"0x{m}" if isinstance(m, str) and re.fullmatch("[0-9a-fA-F]+", m) else m for m in texts]
+
+
+Masks = Annotated[
+    list[Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]+$")]], BeforeValidator(_masks)
+]
+# As Slurm combines features: a100&ib, rack1|rack2, [a*2&b].
+Constraint = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_(\[][A-Za-z0-9_.:+*&|()\[\],@-]*$", max_length=200)
+]
 Option = Annotated[Line, AfterValidator(_option)]
 # As Slurm takes sizes: megabytes, or with a unit.
 Memory = Annotated[
@@ -123,7 +142,7 @@ class Node(Section):
         default=None, description="Host memory a job may use, GiB; of a Kubernetes node all of it."
     )
     architecture: Literal["x86_64", "aarch64"] = Field(default="x86_64", description="Of the image, too.")
-    cpu_masks: list[Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]+$")]] = Field(
+    cpu_masks: Masks = Field(
         default=[],
         description="Cores of each local rank as hexadecimal masks (srun --cpu-bind=mask_cpu); empty: by cores.",
     )
@@ -173,6 +192,9 @@ class Slurm(Section):
     gpu_request: Literal["gres", "gpus-per-node", "gpus"] = Field(
         default="gres", description="--gres=gpu:N, --gpus-per-node=N, or --gpus=N over all nodes."
     )
+    gpu_type: Word | None = Field(
+        default=None, description="In that option, as a100 in gpu:a100:N; null: any."
+    )
     exclusive: bool = Field(default=True, description="Whole nodes.")
     memory: Memory | None = Field(
         default=None,
@@ -187,7 +209,7 @@ class Slurm(Section):
         default=False,
         description="The site's srun shows each task one device: tasks set CUDA_VISIBLE_DEVICES to all of the job's.",
     )
-    constraint: Word | None = Field(default=None, description="--constraint.")
+    constraint: Constraint | None = Field(default=None, description="--constraint.")
     requeue: bool = Field(
         default=False,
         description="Jobs may requeue themselves; else each segment submits the next one as a dependent job.",
