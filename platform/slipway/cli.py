@@ -11,6 +11,7 @@ from typing import NoReturn
 from slipway import __version__, secrets, usage
 from slipway.arguments import Parser
 from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError, in_one_line
+from slipway.quiet import hush_libraries
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done; 1: fault; 2: the user's mistake, told in one line on stderr, nothing written; 130: Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    hush_libraries()
     try:
         code = _dispatch(words)
         sys.stdout.flush()
