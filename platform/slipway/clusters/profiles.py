@@ -4,6 +4,7 @@ Hydra composes one in about 0.1 s. A list reads many, so the plain ones, whose `
 nothing else, are merged here, to the same result.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 import yaml
 
+from slipway import secrets
 from slipway.config.cluster import Cluster
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir
 from slipway.config.explain import CompositionErrors, explain, nearest
 from slipway.config.section import Section
+from slipway.config.yaml_numbers import times_are_text
 from slipway.errors import UserError
 
 GROUP = "cluster"
@@ -35,6 +38,7 @@ class Profiles:
     """A folder of groups that is searched before conf/."""
 
     def __post_init__(self) -> None:
+        times_are_text()
         if self.config_dir is not None and not self.config_dir.is_dir():
             raise UserError(
                 f"--config-dir: {self.config_dir} is not a folder; allowed: one with cluster/NAME.yaml"
@@ -63,6 +67,7 @@ class Profiles:
         plain = self._merged(f"{GROUP}/{name}")
         if plain is None or _missing(plain):
             plain = self._composed(name)
+        secrets.check_plain(plain, os.environ, GROUP)
         try:
             return _Holder.model_validate({GROUP: plain}).cluster
         except ValidationError as error:

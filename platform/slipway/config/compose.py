@@ -1,11 +1,14 @@
 """Overrides to RunConfig: Hydra composes plain YAML from conf/, pydantic validates it."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from slipway import secrets
 from slipway.config.explain import CompositionErrors, explain
+from slipway.config.yaml_numbers import times_are_text
 from slipway.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "R
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
+    times_are_text()
     words = list(overrides)
     if config_dir is not None:
         words.append(f"hydra.searchpath=[file://{Path(config_dir).resolve()}]")
@@ -71,11 +75,12 @@ def resolve(composed: "DictConfig", known: Mapping[str, Any] = MappingProxyType(
 
 
 def validate_plain(plain: dict[str, Any]) -> "RunConfig":
-    """RunConfig of plain values. Raises UserError."""
+    """RunConfig of plain values. Raises UserError, for secrets before anything that would repeat a value."""
     from pydantic import ValidationError
 
     from slipway.config.schema import RunConfig
 
+    secrets.check_plain(plain, os.environ)
     try:
         return RunConfig.model_validate(plain)
     except ValidationError as error:

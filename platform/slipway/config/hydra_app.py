@@ -4,10 +4,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from slipway import secrets
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir, validate
 from slipway.config.explain import CompositionErrors, explain
+from slipway.config.yaml_numbers import times_are_text
 from slipway.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def run(words: Sequence[str], task: Task) -> int:
             _call_hydra([*words, *([] if kept else [f"hydra.sweep.dir='{folder}'"])], sweep.job)
         return sweep.finish()
 
+    if arguments.cfg or arguments.info:
+        _check_shown(arguments)
     outcome: list[int | Exception | SystemExit] = []
 
     def job(composed: "DictConfig") -> None:
@@ -57,6 +61,23 @@ def run(words: Sequence[str], task: Task) -> int:
     raise outcome[0]
 
 
+def _check_shown(arguments: Any) -> None:
+    """Hydra prints these configurations itself, unchecked. Raises UserError where a secret is in one."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    words = list(arguments.overrides)
+    if arguments.config_dir:
+        words.append(f"hydra.searchpath=[file://{os.path.abspath(arguments.config_dir)}]")
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE):
+            composed = compose(CONFIG_NAME, words)
+        plain = OmegaConf.to_container(composed, resolve=arguments.resolve)
+    except CompositionErrors():
+        return  # Hydra says what is wrong with it
+    secrets.check_plain(plain, os.environ)
+
+
 def sweep_first(words: Sequence[str]) -> list[str]:
     """The words with -m in front: Hydra's parser takes no option between overrides."""
     return sorted(words, key=lambda word: word not in ("-m", "--multirun"))
@@ -66,6 +87,7 @@ def parse(words: Sequence[str]):  # noqa: ANN201
     """Hydra's own options and the overrides. Raises UserError."""
     from hydra._internal.utils import get_args_parser
 
+    times_are_text()
     parser = get_args_parser()
 
     def error(message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""run.dir/bad_nodes: nodes that the next segment must do without, a line each: HOST reason.
+"""run.dir/bad_nodes: nodes that the next segment must do without, a line each: NODE reason.
 
 Written by the trainer's verdict on a hang and by `slipway doctor`; the Slurm script excludes the first word of each
 line. Remove a line, or the file, to use a node again.
@@ -12,24 +12,23 @@ from slipway import files
 
 FILE = "bad_nodes"
 
-_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def add(run_dir: Path, host: str, reason: str) -> None:
+def add(run_dir: Path, node: str, reason: str) -> None:
     """Name a node; one that is named already keeps its first reason.
 
-    host: its name, with or without a domain. What is no host's name is left out: it would go into a command line.
-    Raises OSError where the file cannot be written.
+    node: as its scheduler calls it (train.environment.node_name). What is no such name is left out: it would go into a
+    command line. Raises OSError where the file cannot be written.
     """
-    short = host.partition(".")[0]
-    if _HOST.fullmatch(short) is None:
+    if _HOST.fullmatch(node) is None:
         return
     with contextlib.suppress(files.Unreadable):  # a second line of a node does no harm
-        if short in read(run_dir):
+        if node in read(run_dir):
             return
     files.make_folder(Path(run_dir))
     words = " ".join(reason.split()).encode(errors="replace").decode()
-    files.append(Path(run_dir) / FILE, f"{short} {words}")  # in one piece: several nodes may write at once
+    files.append(Path(run_dir) / FILE, f"{node} {words}")  # in one piece: several nodes may write at once
 
 
 def read(run_dir: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from slipway import files
-from slipway.errors import EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError
+from slipway.errors import EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError, in_one_line
 from slipway.plan import Plan
 from slipway.runs import ledger, lock
 from slipway.runs.facts import facts_of
@@ -64,10 +64,10 @@ def run_segment(
             code = body()
             return code
         except UserError as error:
-            code, told = EXIT_USER_ERROR, str(error)
+            code, told = EXIT_USER_ERROR, in_one_line(error)
             raise
         except Fault as error:
-            told = str(error)
+            told = in_one_line(error)
             raise
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED

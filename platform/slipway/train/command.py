@@ -17,7 +17,7 @@ from slipway.runs.facts import read_facts
 from slipway.runs.segment import check_free, run_segment
 from slipway.train import checkpoint_store, mirrors
 from slipway.train.checkpoint_store import Newest
-from slipway.train.environment import Node, Place, launched
+from slipway.train.environment import Node, Place, launched, left_over
 from slipway.train.ranks import run_local
 from slipway.train.runtime import load_torch
 from slipway.train.stopping import check_slice, end_time, listen, measured_pace, note_early, started_at
@@ -50,6 +50,8 @@ def run_plan(plan: Plan) -> int:
     _check_place(plan, place)
     _check_run_dir(config.run.dir)
     leads = place is None or place.leads
+    if leads and (ignored := left_over(os.environ)):
+        print(ignored, flush=True)
     earlier = check_free(config.run.dir) if leads else 0
     if leads:
         _check_name(config)

@@ -32,13 +32,13 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, d
     device = connect(plan, place)
     watch = Watch(config, place)
     session = set_up(plan, device)
+    peak = peak_tflops(config, device)
     watch.at(0, "loading the checkpoint", 60 * config.checkpoint.timeout_minutes)
     at = recovery.resume(session, continued.path, data)
     guard = Guard(config.guard, at.recent_losses)
     log = Metrics(plan, at.step) if place.rank == 0 else NoMetrics()
     saver = Saver(plan, session.chunks, session.optimizer, before_commit=log.flush)
     stopping = Stopping(end_time if place.rank == 0 else None, measured_pace(config.run.dir / FILE).save)
-    peak = peak_tflops(config, device)
     batch_size = config.training.global_batch_size
     steps, last = config.training.steps, config.last_step
     left_out = recovery.LeftOut()
