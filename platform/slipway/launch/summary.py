@@ -14,6 +14,7 @@ from rich.table import Table
 from slipway.config.schema import RunConfig
 from slipway.launch import leftovers
 from slipway.launch.placement import Placement
+from slipway.launch.times import remarks
 from slipway.plan import Plan
 from slipway.plan.show import duration, quantity
 
@@ -56,6 +57,10 @@ def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tup
         ("expected", _expected(plans, placement.minutes)),
         ("image", _image(config, placement)),
         ("below", _below(config, workdir)),
+    ]
+    found += [
+        ("note", remark)
+        for remark in dict.fromkeys(one for plan in plans for one in remarks(plan, placement))
     ]
     unverified = matters(config, placement)
     if unverified:
