@@ -339,7 +339,7 @@ def test_what_the_ranks_find_in_their_environment(chain: Job) -> None:
     found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     assert found["MASTER_ADDR"] == "n1i" and found["MASTER_PORT"] == "20007"
     assert found["SLIPWAY_END_TIME"] == str(2_000_000_000 - slurm.END_MARGIN_SECONDS)
-    assert found["NCCL_SOCKET_IFNAME"] == found["GLOO_SOCKET_IFNAME"] == "ib0,ib1"
+    assert (found["NCCL_SOCKET_IFNAME"], found["GLOO_SOCKET_IFNAME"]) == ("=ib0,ib1", "ib0,ib1")
 
 
 def test_a_job_that_waits_is_given_up_only_for_another(chain: Job) -> None:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from slipway.config.compose import resolve, validate_plain
-from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError
+from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError, in_one_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -38,7 +38,7 @@ class Sweep:
         try:
             code = self._task(self.configure(composed, swept, number))
         except UserError as error:
-            print(f"slipway: job {number}: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"slipway: job {number}: {in_one_line(error)}", file=sys.stderr)
             code = EXIT_USER_ERROR
         except Exception:
             traceback.print_exc()

@@ -9,7 +9,7 @@ from typing import Any
 from slipway.config import run_file
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.launch import checks, leftovers, times
+from slipway.launch import checks, fabric, leftovers, share, times
 from slipway.launch.placement import Placement
 from slipway.launch.templates import template
 from slipway.plan import Plan
@@ -53,7 +53,10 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         end_margin=END_MARGIN_SECONDS,
         environment=environment(first),
         modules=first.cluster.container.modules,
-        container=container(first, placement.image, workdir, [plan.config for plan in plans]),
+        container=[
+            *([shown] if (shown := share.shown_devices(first)) else []),
+            *container(first, placement.image, workdir, [plan.config for plan in plans]),
+        ],
         srun=_srun(first),
         preflight=first.launch.preflight,
     )
@@ -61,16 +64,11 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
 
 def environment(config: RunConfig) -> dict[str, str]:
     """Variables of every rank: the profile's, and what follows from it."""
-    network, slurm = config.cluster.network, _slurm(config)
-    derived = {}
-    if network.interfaces:
-        derived |= dict.fromkeys(("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"), ",".join(network.interfaces))
-    if network.adapters:
-        derived["NCCL_IB_HCA"] = ",".join(network.adapters)
+    slurm, derived = _slurm(config), fabric.environment(config.cluster.network)
     if config.cluster.internet is False:
         derived["WANDB_MODE"] = "offline"
-    cores = cores_per_task(config)
-    if cores and slurm:
+    cores = share.cores_per_task(config) if slurm else None
+    if cores:
         derived["SRUN_CPUS_PER_TASK"] = str(
             cores
         )  # from Slurm 22.05 on srun does not inherit --cpus-per-task
@@ -96,16 +94,6 @@ def job_name(plans: Sequence[Plan]) -> str:
     return name if len(plans) == 1 else name.partition(",")[0]
 
 
-def cores_per_task(config: RunConfig) -> int | None:
-    """Cores of each rank; None: the site's default."""
-    node, devices = config.cluster.node, config.cluster.devices_per_node
-    if node.cores_per_device:
-        return node.cores_per_device
-    if node.cores and devices and _slurm(config).exclusive:
-        return max(1, node.cores // devices)
-    return None
-
-
 def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tuple[str, str | None]]:
     """#SBATCH options in the order in which people look for them; a value of None: a flag."""
     config = plans[0].config
@@ -119,9 +107,9 @@ def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list
         ("array", f"0-{len(plans) - 1}" if len(plans) > 1 else None),
         ("nodes", resources.nodes),
         ("ntasks-per-node", resources.devices_per_node),
-        ("cpus-per-task", cores_per_task(config)),
+        ("cpus-per-task", share.cores_per_task(config)),
         _devices(config),
-        ("mem", slurm.memory),
+        ("mem", share.memory(config)),
         ("constraint", slurm.constraint),
         ("exclude", ",".join(config.launch.exclude) or None),
         ("time", _time(placement.minutes)),
@@ -144,14 +132,20 @@ def _devices(config: RunConfig) -> tuple[str, str | int | None]:
 
 
 def _srun(config: RunConfig) -> list[str]:
-    masks, devices = config.cluster.node.cpu_masks, config.resources.devices_per_node
+    masks, slurm = share.cpu_masks(config), _slurm(config)
     # sbatch --export=NONE, a site's or a profile's, would keep from ranks what this script says
     words = ["--export=ALL", "--kill-on-bad-exit=1"]
-    if len(masks) >= devices:
-        words.append(f"--cpu-bind=mask_cpu:{','.join(masks[:devices])}")
-    elif cores_per_task(config):
-        words.append("--cpu-bind=cores")
-    return [*words, *_slurm(config).srun_options]
+    if masks:
+        words.append(f"--cpu-bind=mask_cpu:{','.join(masks)}")
+    elif slurm.cpu_bind and share.cores_per_task(config):
+        words.append(f"--cpu-bind={slurm.cpu_bind}")
+    return [*words, *(word for option in slurm.srun_options for word in option_words(option))]
+
+
+def option_words(option: str) -> list[str]:
+    """`--mpi none` and `-C gpu` are two words, `--comment=a b` is one."""
+    name, space, value = option.partition(" ")
+    return [option] if "=" in name or not space else [name, value.strip()]
 
 
 def _leftovers(options: Sequence[str]) -> dict[str, list[str]]:

@@ -115,7 +115,13 @@ def job_number(said: str) -> str | None:
 def _kubernetes(text: str, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
     import yaml
 
-    command = ["kubectl", "apply", "-f", "-"]
+    command = [
+        "kubectl",
+        "apply",
+        "--server-side",
+        "-f",
+        "-",
+    ]  # else an annotation of 256 KiB would hold it all
     every = [one for one in yaml.safe_load_all(text) if one]
     resources = [one for one in every if one["kind"] in ("Job", "JobSet", "TrainJob")]
     assert len(resources) == len(plans), "one resource that runs for each plan"

@@ -22,7 +22,7 @@ PIPE_WIDTH = 120
 
 # Fields of a profile that a scheduler's script has nothing of, by scheduler.
 _NOT_OF = {"slurm": ("kubernetes",), "kubernetes": ("slurm", "container"), "local": ("kubernetes", "slurm")}
-_NEVER = ("notes", "description", "file_systems", "name")
+_NEVER = ("notes", "warnings", "sources", "description", "file_systems", "name")
 
 
 def summarize(plans: Sequence[Plan], placement: Placement, workdir: Path, submitted: bool) -> None:
@@ -57,11 +57,13 @@ def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tup
         ("expected", _expected(plans, placement.minutes)),
         ("image", _image(config, placement)),
         ("below", _below(config, workdir)),
+        *_pods(config),
     ]
     found += [
         ("note", remark)
         for remark in dict.fromkeys(one for plan in plans for one in remarks(plan, placement))
     ]
+    found += [("warning", text) for text in cluster.warnings]
     unverified = matters(config, placement)
     if unverified:
         found.append(("unverified", f"nobody has checked on the site: {', '.join(unverified)}"))
@@ -108,6 +110,14 @@ def _below(config: RunConfig, workdir: Path) -> str:
     """Where relative paths begin."""
     kubernetes = config.cluster.kubernetes
     return f"{kubernetes.mount_path}, volume {kubernetes.volume_claim}" if kubernetes else str(workdir)
+
+
+def _pods(config: RunConfig) -> list[tuple[str, str]]:
+    if config.cluster.kubernetes is None:
+        return []
+    from slipway.launch.kubernetes import about
+
+    return about.rows(config)
 
 
 def _queue(placement: Placement) -> list[tuple[str, str]]:

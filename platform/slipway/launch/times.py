@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from slipway.config.schema import RunConfig
+from slipway.doctor.hosts import expand
 from slipway.errors import UserError
 from slipway.launch.placement import Placement
 from slipway.plan import Plan
@@ -68,7 +69,7 @@ def _check_segment(plan: Plan, placement: Placement) -> None:
 
 def _check_nodes(config: RunConfig) -> None:
     nodes, wanted = config.cluster.nodes, config.resources.nodes
-    excluded = len({name for names in config.launch.exclude for name in names.split(",")})
+    excluded = len(set(expand(",".join(config.launch.exclude))))
     if nodes is not None and excluded and nodes - excluded < wanted:
         raise UserError(
             f"launch.exclude: {nodes} nodes of {config.cluster.name} - {excluded} = {nodes - excluded}, fewer than the "
