@@ -4,9 +4,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from slipway.errors import EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError
+from slipway.errors import EXIT_CONTINUE, EXIT_FAULT, EXIT_USER_ERROR, Fault, Stopped, UserError
 from slipway.plan import Plan
 from slipway.runs import ledger, lock
 from slipway.runs.facts import facts_of
@@ -68,6 +69,9 @@ def run_segment(
         except Fault as error:
             told = str(error)
             raise
+        except Stopped as error:
+            code, told = EXIT_CONTINUE, error.args[0]
+            raise
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
             raise
@@ -75,7 +79,8 @@ def run_segment(
             heartbeat.stop()
             _close(held, life.segment, code, told)
     finally:
-        held.release()
+        with suppress(OSError):  # what there is to say has been said; a run.dir that is gone holds no one up
+            held.release()
 
 
 class _Life:

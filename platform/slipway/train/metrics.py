@@ -4,14 +4,18 @@ import json
 import os
 import sys
 import time
+from collections import deque
+from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
+from statistics import median
 from typing import Any, TextIO
 
 from slipway.plan import Plan
 from slipway.train.mirrors import Mirrors
 
 FILE = "metrics.jsonl"
+RECENT = 20  # steps from whose median the time that is left is reckoned
 
 
 class Metrics:
@@ -26,6 +30,7 @@ class Metrics:
         drop_after(run_dir / FILE, start_step)
         self.file: TextIO = (run_dir / FILE).open("a", buffering=1)
         self.step = start_step
+        self.recent: deque[float] = deque(maxlen=RECENT)
         self.mirrors = Mirrors(plan, start_step, self._mirror_event)
 
     def write(self, kind: str, **values: Any) -> None:
@@ -45,9 +50,10 @@ class Metrics:
     def train(self, **values: Any) -> None:
         """A training step's line, and every logging.interval steps a line for people."""
         self.write("train", **values)
+        self.recent.append(values["step_seconds"])
         step, steps = values["step"], self.plan.config.training.steps
         if step % self.console_interval == 0 or step == steps:
-            left = (steps - step) * values["step_seconds"]
+            left = (steps - step) * median(self.recent)
             self.say(
                 f"step {step:>{len(str(steps))}}/{steps}  loss {values['loss']:.4f}"
                 f"  lr {values['learning_rate']:.2e}  grad norm {values['grad_norm']:.3f}"
@@ -69,10 +75,17 @@ class Metrics:
 
     def close(self) -> None:
         """Flush everything; what the mirrors say at their end is written, too."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        self._settle(lambda: os.fsync(self.file.fileno()))
         self.mirrors.close()
-        self.file.close()
+        self._settle(self.file.close)
+
+    def _settle(self, finish: Callable[[], None]) -> None:
+        """All is done and written: what a file system says at the end is told, and no reason to fail."""
+        try:
+            finish()
+        except OSError as error:
+            path = self.plan.config.run.dir / FILE
+            self.say(f"warning: {path}: {error.strerror}: its last lines may not outlive a power cut")
 
 
 class NoMetrics:
