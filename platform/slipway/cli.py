@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from slipway import __version__, console, system_errors, usage
+from slipway import __version__, console, secrets, system_errors, usage
 from slipway.arguments import Parser
 from slipway.errors import (
     EXIT_CONTINUE,
@@ -118,6 +118,8 @@ def _dispatch(words: list[str]) -> int:
     if "--version" in words:
         print(f"slipway {__version__}")
         return EXIT_DONE
+    if not any(word in ("-sc", "--shell-completion") for word in words):
+        secrets.check_words(words, os.environ)
     verb, rest = words[0], words[1:]
     if verb.startswith("-") and any(word.split("=")[0] in _ASKING for word in words):
         return _ask(words)

@@ -17,8 +17,10 @@ class Stopped(BaseException):
 
 
 def in_one_line(error: BaseException | str) -> str:
-    """What an error says, in one line without anything that a terminal would obey."""
-    words = " ".join(str(error).split())
+    """What an error says, in one line without a secret, and without anything that a terminal would obey."""
+    from slipway.secrets import redacted
+
+    words = redacted(" ".join(str(error).split()))
     return "".join(repr(char)[1:-1] if ord(char) < 32 or 127 <= ord(char) < 160 else char for char in words)
 
 

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from slipway.errors import Fault
+from slipway.files import reason
 
 _ROOM = "make room there, then run the same command again"
 _RIGHTS = "ask its owner for the right to it, or choose another place"
@@ -39,8 +40,7 @@ def line(error: OSError) -> str:
     """`FILE: what the system says; what to do`."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     where = " -> ".join(names) or _in_hand(error) or "the operating system"
-    said = error.strerror or str(error) or type(error).__name__
-    return f"{where}: {said}; {ADVICE.get(error.errno or 0, _OTHERWISE)}"
+    return f"{where}: {reason(error)}; {ADVICE.get(error.errno or 0, _OTHERWISE)}"
 
 
 def is_users(error: OSError) -> bool:

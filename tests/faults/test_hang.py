@@ -92,14 +92,14 @@ def test_a_run_that_was_frozen_as_a_whole_goes_on(corpus: list[str], tmp_path: P
     """As by scontrol suspend, Ctrl-Z or a paused machine, for longer than any time-out; in a step, and in a save."""
     run_dir = tmp_path / "run"
     words = [*SMALL, *corpus, *layout(ranks=2, pp=2), "training.steps=60", "checkpoint.interval=30"]
-    words += [f"watch.hang_timeout_minutes={LIMIT / 60}", f"checkpoint.timeout_minutes={LIMIT / 60}"]
-    slow = faulty([Rule("fsync", "*/checkpoints/*", delay=0.4)])
+    words += [f"watch.hang_timeout_minutes={LIMIT / 60}", f"checkpoint.timeout_minutes={2 * LIMIT / 60}"]
+    slow = faulty([Rule("fsync", "*/checkpoints/*", delay=0.15)])
 
     def freeze(process: subprocess.Popen[str]) -> None:
         tree = [psutil.Process(process.pid), *ranks_of(process)]
         for one in tree:
             one.suspend()
-        time.sleep(2 * LIMIT)
+        time.sleep(3 * LIMIT)
         for one in tree:
             one.resume()
 
@@ -113,7 +113,7 @@ def test_a_run_that_was_frozen_as_a_whole_goes_on(corpus: list[str], tmp_path: P
         wait_until(lambda: steps_done(run_dir) >= 3, process)
         freeze(process)
         wait_until(saving, process)
-        assert saving(), output_of(process, tmp_path)
+        assert process.poll() is None, output_of(process, tmp_path)
         freeze(process)
         output = output_of(process, tmp_path)
     assert process.returncode == 0, output

@@ -4,6 +4,7 @@ Hydra composes one in about 0.1 s. A list reads many, so the plain ones, whose `
 nothing else, are merged here, to the same result.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from slipway import secrets
 from slipway.config.cluster import Cluster
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir
 from slipway.config.explain import CompositionErrors, explain, nearest
@@ -63,6 +65,7 @@ class Profiles:
         plain = self._merged(f"{GROUP}/{name}")
         if plain is None or _missing(plain):
             plain = self._composed(name)
+        secrets.check_plain(plain, os.environ, GROUP)
         try:
             return _Holder.model_validate({GROUP: plain}).cluster
         except ValidationError as error:

@@ -1,10 +1,12 @@
 """Overrides to RunConfig: Hydra composes plain YAML from conf/, pydantic validates it."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from slipway import secrets
 from slipway.config.explain import CompositionErrors, explain
 from slipway.errors import UserError
 
@@ -71,11 +73,12 @@ def resolve(composed: "DictConfig", known: Mapping[str, Any] = MappingProxyType(
 
 
 def validate_plain(plain: dict[str, Any]) -> "RunConfig":
-    """RunConfig of plain values. Raises UserError."""
+    """RunConfig of plain values. Raises UserError, for secrets before anything that would repeat a value."""
     from pydantic import ValidationError
 
     from slipway.config.schema import RunConfig
 
+    secrets.check_plain(plain, os.environ)
     try:
         return RunConfig.model_validate(plain)
     except ValidationError as error:

@@ -4,8 +4,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from slipway import secrets
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir, validate
 from slipway.config.explain import CompositionErrors, explain
 from slipway.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
@@ -37,6 +38,8 @@ def run(words: Sequence[str], task: Task) -> int:
             _call_hydra([*words, *([] if kept else [f"hydra.sweep.dir='{folder}'"])], sweep.job)
         return sweep.finish()
 
+    if arguments.cfg or arguments.info:
+        _check_shown(arguments)
     outcome: list[int | Exception | SystemExit] = []
 
     def job(composed: "DictConfig") -> None:
@@ -55,6 +58,23 @@ def run(words: Sequence[str], task: Task) -> int:
     if isinstance(outcome[0], int):
         return outcome[0]
     raise outcome[0]
+
+
+def _check_shown(arguments: Any) -> None:
+    """Hydra prints these configurations itself, unchecked. Raises UserError where a secret is in one."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    words = list(arguments.overrides)
+    if arguments.config_dir:
+        words.append(f"hydra.searchpath=[file://{os.path.abspath(arguments.config_dir)}]")
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE):
+            composed = compose(CONFIG_NAME, words)
+        plain = OmegaConf.to_container(composed, resolve=arguments.resolve)
+    except CompositionErrors():
+        return  # Hydra says what is wrong with it
+    secrets.check_plain(plain, os.environ)
 
 
 def sweep_first(words: Sequence[str]) -> list[str]:

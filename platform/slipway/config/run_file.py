@@ -4,10 +4,12 @@ The jobs of a sweep share one run.json; each gives what differs as changes, KEY=
 """
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slipway import secrets
 from slipway.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def read(path: Path, changed: Sequence[str] = ()) -> "RunConfig":
         raise UserError(f"{path}: is not a run.json: it holds no sections")
     for word in changed:
         _change(plain, word)
+    secrets.check_plain(plain, os.environ)
     try:
         return RunConfig.model_validate(plain)
     except ValidationError as error:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from slipway import secrets
 from slipway.arguments import Parser
 from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
@@ -175,6 +176,7 @@ def _asked(options: argparse.Namespace, root: Path, variant: pins.Variant, engin
         "BASE_NAME": options.base or variant.base,
         "PINS": ",".join(f"{name}=={version}" for name, version in variant.versions.items()),
     }
+    secrets.check_plain(labels, os.environ, "image.labels")
     return builds.Build(
         engine=engine,
         root=root,

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
+from slipway import secrets
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.launch import secrets
 
 # Slurm reads backslashes and quotes in #SBATCH lines its own way; containers take , and : in binds for separators.
 _NOT_IN_PATHS = re.compile(r"""[\x00-\x1f\x7f\\"'%\ud800-\udfff]""")
@@ -39,4 +39,4 @@ def check_paths(config: RunConfig, workdir: Path) -> None:
 
 def check_no_secrets(config: RunConfig) -> None:
     """Scripts and manifests are files that others may read. Raises UserError."""
-    secrets.check(config, {})
+    secrets.check_plain(config.model_dump(mode="json"), {})

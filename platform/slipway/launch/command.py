@@ -1,14 +1,12 @@
 """`slipway launch`: what a scheduler is given, printed; with --submit, given to it."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from slipway import console
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
-from slipway.launch import secrets
 from slipway.launch.placement import Placement, place
 from slipway.launch.summary import summarize
 from slipway.plan import Plan, make_plan
@@ -39,8 +37,6 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
 
 def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     """Launch these runs: to one scheduler, in one call of it. Raises UserError before anything is written."""
-    for config in configs:
-        secrets.check(config, os.environ)
     # first: a machine that has no such place is the news, not the batch that fits it
     placement = place(configs[0])
     plans = [make_plan(offline(config)) for config in configs]

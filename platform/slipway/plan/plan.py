@@ -1,9 +1,11 @@
 """The Plan, how it is made from a configuration, and how it is kept."""
 
+import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from slipway import secrets
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
 from slipway.files import write_whole
@@ -93,13 +95,15 @@ class Plan(Frozen):
     def read(cls, path: Path) -> "Plan":
         """Read plan.json; UserError where it is not there or not a plan."""
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
+            plan = cls.model_validate_json(Path(path).read_bytes())
         except OSError as error:
             raise UserError(f"{path}: cannot read the plan: {error.strerror}") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "file"
             raise UserError(f"{path}: is not a plan of this version: {where}: {first['msg']}") from error
+        secrets.check_plain(plan.config.model_dump(mode="json"), os.environ, "config")
+        return plan
 
 
 def make_plan(config: RunConfig) -> Plan:

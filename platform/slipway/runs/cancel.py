@@ -1,5 +1,6 @@
 """`slipway runs cancel`: end the jobs of a run, those that run and those that wait."""
 
+import os
 import shlex
 import subprocess
 import time
@@ -7,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.errors import EXIT_DONE, Fault, UserError
+from slipway.launch.leftovers import for_slurms_programs
 from slipway.launch.schedulers import kubernetes
 from slipway.launch.schedulers.job_state import JobState
 from slipway.launch.schedulers.slurm import ENDING
@@ -27,6 +29,11 @@ def cancel(name: str, folder: Path, dry_run: bool) -> int:
     alive = [(job, state) for job, state in found.jobs if _there(job, state)]
     if not alive:
         raise UserError(f"runs cancel {name}: {_why_nothing(found)}")
+    if any(job.submission.scheduler == "slurm" and not job.id for job, _ in alive):
+        raise UserError(
+            f"runs cancel {name}: sbatch named no number for its job; find it with "
+            f"`squeue --me --name={shlex.quote(name)}` and end it with scancel"
+        )
     if dry_run:
         for command in commands([job for job, _ in alive]):
             print(shlex.join(command))
@@ -85,7 +92,14 @@ def _renewed(asked: dict[Job, int], job: Job, state: JobState) -> bool:
 
 def _run(command: Sequence[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+        done = subprocess.run(
+            command,
+            env=for_slurms_programs(os.environ),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+        )
     except FileNotFoundError:
         raise Fault(f"runs cancel: {command[0]} is not on this machine") from None
     except subprocess.TimeoutExpired:

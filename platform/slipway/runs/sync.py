@@ -11,6 +11,7 @@ from slipway.runs import wandb_data
 from slipway.runs.overview import Overview
 from slipway.runs.wandb_access import HOW_TO_MEND, installed, key_problem
 from slipway.runs.wandb_data import Content, Stored
+from slipway.secrets import redacted
 
 # wandb's own patience is hours; a user's with a network that is not there is not. The user's settings win.
 PATIENCE = {
@@ -113,9 +114,8 @@ def _run(words: list[str]) -> str:
 def _failure(said: str) -> str:
     lines = [line.removeprefix("wandb:").strip() for line in said.splitlines()]
     errors = [line for line in lines if "ERROR" in line or "Error" in line]
-    return " ".join(" ".join((errors or lines or ["it said nothing"])[:1]).removeprefix("ERROR").split())[
-        :300
-    ]
+    first = (errors or lines or ["it said nothing"])[0].removeprefix("ERROR")
+    return redacted(" ".join(first.split()))[:300]
 
 
 def _steps(content: Content) -> str:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
+from slipway.errors import in_one_line
+
 CHECK_SECONDS = 60.0  # a slow file system needs its time to load wandb
 HOW_TO_MEND = "set WANDB_API_KEY, or run `wandb login` once"
 
@@ -35,8 +37,8 @@ def key_problem() -> str | None:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's text, of bounded length."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+    """An error's text, without secrets, of bounded length."""
+    return (in_one_line(error) or type(error).__name__)[:300]
 
 
 def _ask_wandb() -> str | None:

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from slipway.errors import Stopped
@@ -21,8 +22,21 @@ PATIENCE_SECONDS = {signal.SIGUSR1: 10.0}
 PATIENCE_OF_OTHERS = 5.0
 
 received: set[int] = set()
-began = time.monotonic()
+
+
+def _age() -> float:
+    """For how long this process has been there, in seconds, by clocks that nobody sets; 0 where Linux does not say."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
+    except (OSError, ValueError, AttributeError):
+        return 0.0
+
+
+began = time.monotonic() - _age()
 """When the command began (time.monotonic); its ranks know it, too."""
+_trained = False  # whether this process has had a training already
 _owner: int | None = None  # the process that is to end at once; None: signals are only noted
 _heard: list[signal.Signals] = []
 
@@ -35,15 +49,17 @@ def begin() -> None:
     global _owner, began
     if _owner == os.getpid():
         return
-    began, _owner = time.monotonic(), os.getpid()
+    if _trained:
+        began = time.monotonic()
+    _owner = os.getpid()
     _handle()
     check(signal.SIGTERM, signal.SIGHUP)
 
 
 def note() -> None:
     """From now on they are noted, and end nothing: ranks heed them at a step boundary, all at the same one."""
-    global _owner
-    _owner = None
+    global _owner, _trained
+    _owner, _trained = None, True
     _handle()
 
 

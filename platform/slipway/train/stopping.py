@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
+from slipway.runs import metrics_file
 from slipway.train import awake, signals
 
 WALL_TIME = "wall time"
@@ -155,16 +155,16 @@ class Pace:
 
 
 def measured_pace(metrics: Path) -> Pace:
-    """The latest measurements in a metrics.jsonl; lines that are no records are skipped."""
+    """The latest measurements in a metrics.jsonl. Raises Unreadable."""
     found = {kind: deque[float](maxlen=LAST) for kind in ("start", "train", "checkpoint")}
     refused = False
-    for record in _records(metrics):
-        kind = record.get("event") or record.get("kind")
+    for record in metrics_file.read(metrics).records:
+        kind = record.get("event") or record["kind"]
         if kind in ("start", REFUSED):
             refused = kind == REFUSED
         if kind in found:
-            seconds = record.get("step_seconds" if kind == "train" else "seconds")
-            if isinstance(seconds, int | float) and 0 <= seconds < inf:
+            seconds = metrics_file.number(record, "step_seconds" if kind == "train" else "seconds")
+            if seconds is not None and 0 <= seconds < inf:
                 found[kind].append(seconds)
     return Pace(found["start"], found["train"], found["checkpoint"], refused)
 
@@ -199,17 +199,3 @@ def note_refusal(metrics: Path, step: int) -> None:
     record = {"kind": "event", "time": time.time(), "step": step, "event": REFUSED}
     with suppress(OSError), metrics.open("ab") as file:
         file.write(f"\n{json.dumps(record)}\n".encode())  # a line of its own, also after a torn one
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_bytes().splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-    return records

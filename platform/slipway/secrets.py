@@ -1,0 +1,129 @@
+"""One check for secrets, at every door through which words come in, and the same eyes for what goes out.
+
+A configuration is copied into plan.json, run.json, scripts, manifests, checkpoints and wandb, which others read. What
+looks like a secret (secret_forms.py) is refused, in a line that names the place and not the value.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from slipway import secret_forms as forms
+from slipway.errors import UserError
+
+# Fields of the schema whose names look like a secret's, and which hold none.
+_OURS = re.compile(
+    r"data\.sources\.[^.]+\.text_key|cluster\.kubernetes\.wandb_secret|cluster\.kubernetes\.tolerations\.[^.]+\.key"
+)
+_OVERRIDE = re.compile(r"(?s)[+~]{0,2}(?P<key>[A-Za-z_][^\s=:?&\"'{}\[\]]*)=(?P<value>.*)")
+_NESTED = re.compile(r"[\"']?([\w.-]+)[\"']?\s*:\s*[\"']?([^\s,{}\[\]\"']+)")
+HIDDEN = "***"
+
+
+def check_plain(plain: Any, environment: Mapping[str, str], where: str = "") -> None:
+    """Raise UserError, with no value in it, where plain data holds what looks like a secret in a key or a value.
+
+    where: the dotted path of the data. environment: the caller's, whose secrets are looked for by their values.
+    """
+    held = held_in(environment)
+    for path, key, text in _strings(plain, where, ""):
+        reason = _named(path, key, text) or _reason(path, text, held)
+        if reason:
+            raise _refusal(path, reason, held)
+
+
+def check_words(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """The same for a command line, before anything reads it that would repeat it in a complaint."""
+    held, option = held_in(environment), ""
+    for word in words:
+        override = _OVERRIDE.fullmatch(word)
+        at = override["key"] if override else option or "command line"
+        value = override["value"] if override else word
+        reason = _reason(at, value, held)
+        if override and not reason:
+            at, reason = _named_inside(at, value)
+        if reason or _reason("", at, held):
+            raise _refusal(at, reason or "its name holds a secret", held)
+        option = word.partition("=")[0] if word.startswith("--") and "=" not in word else ""
+
+
+def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """A text for people or files, with what looks like a secret taken out: others' words may repeat one."""
+    for value in held_in(os.environ if environment is None else environment):
+        text = text.replace(value, HIDDEN)
+    found = sorted(forms.spans(text), reverse=True)
+    before = len(text)
+    for start, end, _ in found:
+        if start < before:
+            text = text[:start] + HIDDEN + text[min(end, before) :]
+            before = start
+    return text
+
+
+def held_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variable by value, of what an environment holds under a secret's name; in URLs a value may be quoted."""
+    from urllib.parse import quote
+
+    found = {}
+    for name, value in environment.items():
+        if looks_secret(name) and not forms.is_ordinary(value) and not _is_path(value):
+            found |= {value.strip(): name, quote(value.strip(), safe=""): name}
+    return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a variable of this name holds a secret: *_KEY, *TOKEN*, *SECRET*, *PASSWORD*..."""
+    return forms.is_secret_name(name)
+
+
+def _reason(path: str, text: str, held: Mapping[str, str]) -> str | None:
+    """Why a text is taken for a secret; None: it is not."""
+    variable = next((name for value, name in held.items() if value in text), None)
+    if variable:
+        return f"holds the value of the variable {variable}"
+    return next((reason for _, _, reason in forms.spans(text, "wandb" in path.lower())), None)
+
+
+def _named(path: str, key: str, text: str) -> str | None:
+    """Why a value is a secret by the name that it is given to."""
+    if not looks_secret(key) or _OURS.fullmatch(path) or forms.is_setting(key, text):
+        return None
+    return f"has the name of a secret, {key}"
+
+
+def _named_inside(path: str, value: str) -> tuple[str, str | None]:
+    """The same for the value of an override, which may be a section: {KEY: VALUE}."""
+    pairs = [(path, path.rpartition(".")[2], value)]
+    if "{" in value:
+        pairs = [(f"{path}.{key}", key, text) for key, text in _NESTED.findall(value)]
+    return next(((at, why) for at, key, text in pairs if (why := _named(at, key, text))), (path, None))
+
+
+def _strings(plain: Any, path: str, key: str) -> Iterator[tuple[str, str, str]]:
+    """(dotted path, last name in it, text) of every value that may hold a secret, and of every key."""
+    if isinstance(plain, Mapping):
+        for name, value in plain.items():
+            yield path, "", str(name)
+            yield from _strings(value, f"{path}.{name}" if path else str(name), str(name))
+    elif isinstance(plain, str):
+        yield path, key, plain
+    elif isinstance(plain, int) and not isinstance(plain, bool) and looks_secret(key):
+        yield path, key, str(plain)
+    elif isinstance(plain, Iterable):
+        for number, value in enumerate(plain):
+            yield from _strings(value, f"{path}.{number}", key)
+
+
+def _refusal(path: str, reason: str, held: Mapping[str, str]) -> UserError:
+    name = next((name for name in held.values() if reason.endswith(f" {name}")), "NAME")
+    where = redacted(path, {name: value for value, name in held.items()}) or "configuration"
+    return UserError(
+        f"{where}: {reason}; what stands here is copied to where others read it: leave the secret out; Slurm: export "
+        f"{name} in the shell that calls `slipway launch --submit`; Kubernetes: keep it in a Secret "
+        "(cluster.kubernetes.wandb_secret)"
+    )
+
+
+def _is_path(value: str) -> bool:
+    return value.startswith(("/", "~")) and os.path.exists(os.path.expanduser(value))
