@@ -7,11 +7,12 @@ PYTHON312 ?= $(shell containers/find-python.sh 3.12)
 DEMO      ?= runs/demo
 VARIANT   ?= cpu
 OPTIONS   ?=
+MINUTES   ?= 30
 PYTEST    := .venv/bin/python -m pytest --strict-config
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo image sif test test-faults test-image test-clusters test-real test-all test-py312 test-wheel check format lock wheel clean
+.PHONY: help setup demo image sif test test-faults test-image test-clusters test-real test-all soak test-py312 test-wheel check format lock wheel clean
 
 help:
 	@echo "Slipway: one run description for training foundation models."
@@ -31,6 +32,7 @@ help:
 	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
 	@echo "  make test-all    the long tests too                 make test-py312  parity on Python 3.12"
 	@echo "  make test-image  build, run, sign and spoil real containers: below 8 minutes on 2 cores"
+	@echo "  make soak MINUTES=30  kill and disturb runs at random, compare their curves with undisturbed ones"
 	@echo "  make test-clusters  launch on a real Slurm and real pods: below 9 minutes on 2 cores"
 	@echo "  make test-real   both, with one image"
 	@echo "  make wheel       build dist/*.whl                   make test-wheel  use it away from here"
@@ -69,6 +71,9 @@ test: setup
 
 test-faults: setup
 	$(PYTEST) -m faults --durations 10 $(OPTIONS)
+
+soak: setup
+	.venv/bin/python tests/soak.py --minutes "$(MINUTES)" --workers "$(WORKERS)"
 
 test-clusters: setup
 	$(PYTEST) -m cluster --durations 15 -rA $(OPTIONS)

@@ -38,7 +38,7 @@ def _answer_for_cuda() -> None:
     """What is asked of the CUDA library, and cannot be asked of a tensor."""
     cuda: Any = torch.cuda
     cuda.is_available = lambda: True
-    cuda.device_count = lambda: 8
+    cuda.device_count = lambda: 1  # whatever the local rank: as where a launcher shows each rank its own GPU
     cuda.current_device = lambda: GPU  # not its number, for which torch would look up an accelerator
     for name in ("set_device", "synchronize", "empty_cache"):
         setattr(cuda, name, lambda *_: None)  # each its own: torch's compiler knows functions by identity

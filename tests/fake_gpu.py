@@ -67,7 +67,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
         # ranks are looked up in meshes of them
         fake_device.with_numbers(FullyShardedDataParallel, "_init_dist_index")
         fake_device.with_numbers(DeviceMesh, "mesh")
-    device = distributed.connect(plan, Place(rank, 0, plan.world_size, "127.0.0.1", 0))
+    device = distributed.connect(plan, Place(rank, rank, plan.world_size, "127.0.0.1", 0))
     try:
         with fake_device.fake_tensors() as numbers:
             family: Any = part(config.model.family, "model")

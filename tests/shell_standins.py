@@ -18,6 +18,7 @@ REAL = (
         "grep",
         "head",
         "hostname",
+        "ln",
         "mkdir",
         "mv",
         "paste",
@@ -45,7 +46,7 @@ STAND_INS = {
     "canary": "touch {folder}/canary",
     "sbatch": "echo 4242",
     "scontrol": "echo node1",
-    "squeue": "echo 2035-01-01T00:00:00",
+    "squeue": "echo 2051222400",
     "getent": "echo 10.0.0.1 STREAM node1",
 }
 

@@ -89,7 +89,7 @@ SITES = {
             "develbooster": Limits(4, 2),
         },
     ),
-    "jupiter_booster": Site(5900, 4, 4, 72, 1, 480, {"booster": Limits(hours=12)}),
+    "jupiter_booster": Site(5884, 4, 4, 72, 1, 480, {"booster": Limits(hours=12)}),
     "jureca_dc": Site(
         192,
         4,

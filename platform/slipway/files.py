@@ -1,25 +1,201 @@
-"""Files that appear whole or not at all."""
+"""Writing and reading what must last: the one way in which the files of a run are written, read and removed.
+
+docs/runs.md lists the files of a run directory with their class (truth, derived, scratch) and their durability.
+Whatever is read is one of four things, and they are never mixed up: there, absent, damaged (the caller sees it from
+the content), or unreadable: an error that says nothing about the content.
+"""
 
 import contextlib
+import errno
 import os
-from collections.abc import Iterator
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+from slipway.errors import Fault
+
+ABSENT = (FileNotFoundError, NotADirectoryError)
+PASSING = {
+    getattr(errno, name)
+    for name in (
+        *("EAGAIN", "EBUSY", "EINTR", "EIO", "EMFILE", "ENFILE", "ENOMEM"),
+        *("EREMOTEIO", "ESTALE", "ETIMEDOUT", "ECONNRESET", "ENOTCONN", "EHOSTUNREACH"),
+    )
+    if hasattr(errno, name)
+}
+"""Errors of a file system that may be well again in a moment."""
+PAUSES = (0.1, 0.4)  # seconds between attempts at reading
+NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # a folder's, where the file system has none
+_TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
+
+T = TypeVar("T")
+
+
+class Unreadable(Fault):
+    """A file may well be as it should be, but cannot be read now: nothing may be concluded, nothing removed."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path}: cannot be read: {why}; nothing was changed: make it readable, or start again when the file "
+            "system is well"
+        )
+
+
+def reason(error: OSError) -> str:
+    """What the system says of an error; some that Python makes have a text alone."""
+    return error.strerror or str(error) or type(error).__name__
+
+
+# --- reading
+
+
+def patiently(call: Callable[[], T], path: Path) -> T:
+    """call(), which reads `path`, and again where an error may pass. Raises one of ABSENT, or Unreadable."""
+    for pause in (*PAUSES, None):
+        try:
+            return call()
+        except ABSENT:
+            raise
+        except OSError as error:
+            if pause is None or error.errno not in PASSING:
+                raise Unreadable(path, reason(error)) from error
+            time.sleep(pause)
+    raise AssertionError
+
+
+def read(path: Path) -> bytes | None:
+    """The content of a file; None where there is none. Raises Unreadable."""
+    try:
+        return patiently(path.read_bytes, path)
+    except ABSENT:
+        return None
+
+
+def names(folder: Path) -> list[str]:
+    """Of all that is in a folder, sorted; empty where there is none. Raises Unreadable."""
+    try:
+        return sorted(patiently(lambda: os.listdir(folder), folder))
+    except ABSENT:
+        return []
+
+
+# --- writing
 
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to. It takes the place of `path` at the end, and is removed after an error."""
+    """A place beside `path` to write to. It takes the place of `path` at the end, and is removed after an error.
+
+    Both the content and the name are on disk when this ends.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield beside
+        flush(beside)
         os.replace(beside, path)
+        flush(path.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all, also where the machine fails."""
-    with whole(path) as beside, beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    with whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing; their names are on disk when this returns."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Bring a file's content, or a folder's names, to the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if path.is_dir():  # a folder that may be entered and not listed
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FSYNC or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
+
+
+class Appended:
+    """A file that grows by lines: each is with the system when write returns, and on disk when flush does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        there = path.exists()
+        self._file = path.open("ab", buffering=0)
+        if not there:
+            flush(path.parent)
+
+    def write(self, line: str) -> None:
+        """Append a line, given without its end."""
+        left = memoryview(line.encode() + b"\n")
+        while left:
+            left = left[self._naming(lambda left=left: self._file.write(left)) or 0 :]
+
+    def flush(self) -> None:
+        """Bring all lines to the disk; any thread may call it."""
+        self._naming(lambda: os.fsync(self._file.fileno()))
+
+    def close(self) -> None:
+        """Close the file; does not flush."""
+        self._file.close()
+
+    def _naming(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except OSError as error:  # it knows a number, not the file
+            raise OSError(error.errno, reason(error), str(self.path)) from error
+
+
+def append(path: Path, line: str) -> None:
+    """Add a line, given without its end, to a file that several processes may add to; on disk when this returns."""
+    log = Appended(path)
+    try:
+        log.write(line)
+        log.flush()
+    finally:
+        log.close()
+
+
+# --- removing
+
+
+def remove(path: Path) -> str | None:
+    """Remove a file, a folder with all in it, or a link (what it leads to stays). Returns why not; None: it is gone."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except ABSENT:
+        return None
+    except OSError as error:
+        return f"{error.filename or path}: {reason(error)}"
+    return None
+
+
+def sweep(folder: Path, owned: Callable[[str], bool]) -> None:
+    """Remove what interrupted `whole`s have left in a folder: of files whose only writer is the caller."""
+    with contextlib.suppress(Unreadable):
+        for name in names(folder):
+            match = _TEMPORARY.fullmatch(name)
+            if match and owned(match[1]):
+                remove(folder / name)

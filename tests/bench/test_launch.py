@@ -11,7 +11,7 @@ def test_parts_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "launch", "--repeat", "1", "--jobs", "3", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     rows = {row["launch"]: row for row in record["rows"]}
-    assert list(rows) == ["5,900 nodes x 4, Slurm", "1,000 nodes x 8, JobSet", "a sweep of 3, Slurm"]
+    assert list(rows) == ["5,884 nodes x 4, Slurm", "1,000 nodes x 8, JobSet", "a sweep of 3, Slurm"]
     for row in rows.values():
         parts = [
             row["compose, s"],

@@ -94,14 +94,30 @@ def test_the_list(capsys) -> None:
 def test_one_in_full(capsys) -> None:
     assert main(["clusters", "juwels_booster"]) == 0
     shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "booster booster - 1-384 24 unverified" in shown
-    assert "network.adapters mlx5_0, mlx5_1, mlx5_2, mlx5_3" in shown
-    assert "network.interfaces unverified ib0" in shown
-    assert "slurm.host_suffix unverified i" in shown
+    assert "booster booster - 1-384 24 unverified [6]" in shown
+    assert "network.adapters mlx5_0, mlx5_1, mlx5_2, mlx5_3 [1]" in shown
+    assert "network.interfaces unverified ib0 [4]" in shown
+    assert "slurm.host_suffix unverified i [4]" in shown
+    assert "[1] https://apps.fz-juelich.de/jsc/hps/juwels/booster-overview.html" in shown
     assert any("no internet" in line for line in shown)
     cluster = Profiles().load("juwels_booster")
     missing = [path for path, _ in marks.values(cluster) if not path.startswith("slurm.queues.")]
     assert [path for path in missing if not any(line.split(" ")[0] == path for line in shown)] == []
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_value_of_a_site_has_its_source(name: str) -> None:
+    """And no mark or source names a field that is not there."""
+    cluster = Profiles().load(name)
+    named = [*cluster.unverified, *(path for source in cluster.sources for path in source.of)]
+    assert [path for path in named if not marks.has(cluster, path)] == []
+    if cluster.slurm is None or name == "slurm":
+        return
+    usual = dict(marks.values(Profiles().load("slurm")))
+    own = [
+        path for path, value in marks.values(cluster) if marks.is_stated(value) and usual.get(path) != value
+    ]
+    assert [path for path in own if not marks.sources(cluster, path)] == []
 
 
 def test_json(capsys) -> None:

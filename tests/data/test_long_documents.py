@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
-from slipway.data.encode import LONGEST_PIECE, cut_long, encode_long, make_encoder
+from slipway.data.encode import encode_long, make_encoder
+from slipway.data.long_documents import LONGEST_PIECE, cut_long
 from slipway.data.tokenizer import byte_tokenizer
 
 LLAMA3 = (

@@ -1,15 +1,18 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer as Loaded
 
 from slipway.config.schema import Source, Tokenizer
+from slipway.data.end_mark import end_of_document_id
 from slipway.data.inputs import InputFile, find_inputs
 from slipway.data.sample import sample_documents
-from slipway.data.tokenizer import byte_tokenizer, check_asked, end_of_document_id, make_tokenizer
+from slipway.data.tokenizer import byte_tokenizer, check_asked, make_tokenizer
 from slipway.errors import UserError
 
 
@@ -79,6 +82,62 @@ def test_what_cannot_be(corpus: Path, tmp_path: Path) -> None:
         UserError, match=r"data.tokenizer.end_of_document: </s> is not in the vocabulary .*<\|end\|>"
     ):
         end_of_document_id(byte_tokenizer("<|end|>"), asked)
+
+
+def with_parts(change: Callable[[dict[str, Any]], object]) -> str:
+    """A tokenizer.json of bytes with something else in it."""
+    parts = json.loads(byte_tokenizer("<|end|>").to_str())
+    change(parts)
+    return json.dumps(parts)
+
+
+def drop(entry: str) -> Callable[[dict[str, Any]], object]:
+    return lambda parts: parts["model"]["vocab"].pop(entry)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda parts: parts["model"].update(dropout=0.1), "at random .model.dropout 0.1"),
+        (drop("\u0120"), "no model.unk_token and lacks 1 of the bytes, the first 0x20"),
+        (lambda parts: parts.update(pre_tokenizer=None), "no model.unk_token and no bytes to fall back on"),
+        (lambda parts: parts["model"].update(byte_fallback=True), "lacks 243 of the bytes"),
+        (lambda parts: parts["model"].update(type="Nothing"), "is not a tokenizer.json: "),
+    ],
+)
+def test_a_file_that_keeps_no_promise(
+    corpus: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(with_parts(change))
+    with pytest.raises(UserError, match=f"data.tokenizer.path: .*t.json .*{message}"):
+        make_tokenizer(Tokenizer(kind="file", path=path), *inputs_of(corpus), threads=1)
+
+
+def unknown(parts: dict[str, Any]) -> None:
+    parts["model"].update(unk_token="<|end|>")
+    parts["model"]["vocab"]["<|end|>"] = 256
+
+
+def merged(parts: dict[str, Any]) -> None:
+    parts["model"].update(merges=[["<", ">"]], vocab={**parts["model"]["vocab"], "<>": 256})
+    parts["added_tokens"] = [{**parts["added_tokens"][0], "content": "<>", "special": False}]
+
+
+@pytest.mark.parametrize(
+    ("change", "mark", "message"),
+    [
+        (lambda parts: None, "a", "a, which .* ordinary entry .*allowed: one of its special tokens .<.end.>"),
+        (unknown, "<|end|>", "stands for what is not in the vocabulary"),
+        (merged, "<>", "merged from other tokens"),
+    ],
+)
+def test_a_mark_that_text_can_hold(
+    change: Callable[[dict[str, Any]], object], mark: str, message: str
+) -> None:
+    tokenizer = Loaded.from_str(with_parts(change))
+    with pytest.raises(UserError, match=f"data.tokenizer.end_of_document: .*{message}"):
+        end_of_document_id(tokenizer, Tokenizer(kind="file", end_of_document=mark))
 
 
 def test_sample_is_everything_where_it_fits(corpus: Path, texts: list[str]) -> None:

@@ -37,24 +37,55 @@ def test_a_login_node_needs_none(tmp_path: Path) -> None:
     assert devices.devices(looking(tmp_path)).status == "skipped"
 
 
-def rank(number: int, visible: list[str] | None) -> dict:
-    return {"rank": 4 + number, "local_rank": number, "visible": visible}
+def rank(number: int, visible: list[str] | None, openable: list[str] | None = None) -> dict:
+    return {"rank": 4 + number, "local_rank": number, "visible": visible, "openable": openable}
 
 
 @pytest.mark.parametrize(
-    ("visible", "fault"),
+    ("visible", "status", "saw"),
     [
-        ([None, None], ""),
-        ([["0", "1"], ["0", "1"]], ""),
-        ([["0"], ["1"]], "rank 5 sees 1, and wants number 1 of them"),  # --gpus-per-task=1
-        ([["0", "1"], ["1", "0"]], "ranks 4 and 5 take device 0"),
-        ([["0"], []], "rank 5 sees none"),
+        ([None, None], "ok", ""),
+        ([["0", "1"], ["0", "1"]], "ok", "on devices 0, 1"),
+        ([["0"], ["1"]], "warning", "ranks 4-5 see fewer"),  # what Jülich's plug-in of Slurm does
+        ([["0", "1"], ["1", "0"]], "fault", "ranks 4 and 5 take device 0"),
+        ([["0"], ["0"]], "fault", "ranks 4 and 5 take device 0"),
+        ([["0"], []], "fault", "rank 5 sees no GPU"),
     ],
 )
-def test_each_rank_has_a_device_of_its_own(visible: list, fault: str) -> None:
+def test_each_rank_has_a_device_of_its_own(visible: list, status: str, saw: str) -> None:
     found = devices.binding([rank(number, seen) for number, seen in enumerate(visible)], "n2")
-    assert (found.status, found.node) == ("fault" if fault else "ok", "n2")
-    assert fault in found.saw
+    assert (found.status, found.node) == (status, "n2")
+    assert saw in found.saw
+
+
+@pytest.mark.parametrize(
+    ("openable", "visible", "status", "saw"),
+    [
+        # a cgroup for each task: all call their only GPU 0
+        ([["/dev/nvidia0"], ["/dev/nvidia1"]], ["0"], "warning", "/dev/nvidia0, /dev/nvidia1"),
+        ([["/dev/nvidia0"], ["/dev/nvidia1"]], None, "warning", "/dev/nvidia0, /dev/nvidia1"),
+        ([["/dev/nvidia2"], ["/dev/nvidia2"]], ["0"], "fault", "take device /dev/nvidia2"),
+        (
+            [["/dev/nvidia2", "/dev/nvidia3"]] * 2,
+            ["0", "1"],
+            "ok",
+            "/dev/nvidia2, /dev/nvidia3",
+        ),  # half a node
+        ([["/dev/nvidia2", "/dev/nvidia3"]] * 2, ["2", "3"], "fault", "rank 4 sees no GPU"),
+        ([[], []], None, "fault", "rank 4 sees no GPU"),
+    ],
+)
+def test_gpus_that_a_cgroup_hides(openable: list, visible: list | None, status: str, saw: str) -> None:
+    found = devices.binding([rank(number, visible, files) for number, files in enumerate(openable)], "n2")
+    assert found.status == status and saw in found.saw, found
+
+
+def test_what_a_process_may_open(tmp_path: Path) -> None:
+    assert devices.openable(looking(tmp_path)) is None
+    node(tmp_path, 2)
+    (tmp_path / "dev/nvidia1").unlink()
+    (tmp_path / "dev/nvidia1").mkdir()  # cannot be opened for writing, by root neither
+    assert devices.openable(looking(tmp_path)) == ["/dev/nvidia0"]
 
 
 def test_what_a_process_sees() -> None:

@@ -18,15 +18,22 @@ OWN = {
     ("names", "trouble"),
     [
         ("ib0", ""),
+        ("=ib0", ""),
         ("ib0,ib1", "ib1 is down"),
+        ("ib*", "ib1 is down"),
+        ("hsn*", "hsn* does not exist"),
+        ("^ib1,^eth0,^lo", ""),
+        ("^ib", "of eth0 none is usable"),
         ("eth0", "eth0 has no address"),
         ("hsn0", "hsn0 does not exist"),
         ("lo", "lo is the loopback"),
     ],
 )
 def test_the_profiles_interfaces(names: str, trouble: str) -> None:
-    found = network.interfaces(looking(Path("/"), f"cluster.network.interfaces=[{names}]"), OWN)
-    assert found.status == ("fault" if trouble else "ok") and trouble in found.saw
+    own = OWN if names != "^ib" else {name: one for name, one in OWN.items() if name != "lo"}
+    quoted = ",".join(f"'{name}'" for name in names.split(","))
+    found = network.interfaces(looking(Path("/"), f"cluster.network.interfaces=[{quoted}]"), own)
+    assert found.status == ("fault" if trouble else "ok") and trouble in found.saw, found
     assert not trouble or "usable here: ib0" in found.advice
 
 
@@ -37,7 +44,11 @@ def test_this_machine_has_a_loopback() -> None:
 @pytest.mark.parametrize(
     ("variables", "trouble"),
     [
-        ({"NCCL_SOCKET_IFNAME": "ib"}, ""),  # a prefix
+        ({"NCCL_SOCKET_IFNAME": "ib"}, "takes ib1, but the profile says ib0"),  # a prefix
+        ({"NCCL_SOCKET_IFNAME": "ib0"}, ""),
+        ({"NCCL_SOCKET_IFNAME": "=ib0,eth0"}, "takes eth0"),
+        ({"NCCL_SOCKET_IFNAME": "ib0;ib1"}, "must be NAME"),
+        ({"NCCL_SOCKET_IFNAME": "=ib"}, "no such interface"),
         ({"NCCL_SOCKET_IFNAME": "=ib0"}, ""),
         ({"NCCL_SOCKET_IFNAME": "^lo"}, ""),
         ({"GLOO_SOCKET_IFNAME": "ib"}, "no such interface"),  # gloo takes none
@@ -75,6 +86,34 @@ def test_devices_of_the_fabric(tmp_path: Path, fabric: str, files: list[str], tr
     here = looking(tmp_path, f"cluster.network.fabric={fabric}", f"cluster.network.adapters={adapters}")
     found = network.rdma(here)
     assert found.status == ("fault" if trouble else "ok") and trouble in found.saw, found
+
+
+@pytest.mark.parametrize(
+    ("adapters", "given", "rdma", "settings"),
+    [
+        ("[mlx5_0,mlx5_1]", "=mlx5_0,mlx5_1", "", ""),
+        ("[mlx5_0,mlx5_1]", "mlx5_0,mlx5_1", "", "takes mlx5_10"),
+        ("['mlx5_1:1']", "=mlx5_1:1", "", ""),
+        ("['mlx5_1:2']", "", "mlx5_1: 1: DOWN", ""),
+        ("[mlx5]", "=mlx5", "no adapter mlx5", "no such adapter: mlx5"),
+        ("['mlx5*']", "mlx5", "", ""),
+        ("['^mlx5_10']", "^mlx5_10", "", ""),
+        ("['^mlx5']", "^mlx5", "none is left", ""),
+    ],
+)
+def test_adapters_by_name_and_by_variable(
+    tmp_path: Path, adapters: str, given: str, rdma: str, settings: str
+) -> None:
+    """The profile and NCCL_IB_HCA are read alike: exact names, ports, beginnings, exclusions."""
+    plant(tmp_path / "dev/infiniband/uverbs0")
+    for name, states in {"mlx5_0": "AD", "mlx5_1": "AD", "mlx5_10": "D"}.items():
+        for port, state in enumerate(states, 1):
+            text = {"A": "4: ACTIVE\n", "D": "1: DOWN\n"}[state]
+            plant(tmp_path / f"sys/class/infiniband/{name}/ports/{port}/state", text)
+    words = ("cluster.network.fabric=infiniband", f"cluster.network.adapters={adapters}")
+    here = looking(tmp_path, *words, environment={"NCCL_IB_HCA": given})
+    for found, trouble in ((network.rdma(here), rdma), (network.settings(here, OWN), settings)):
+        assert found.status == ("fault" if trouble else "ok") and trouble in found.saw, found
 
 
 def test_a_port_that_is_down(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ VERSIONS = {"torch": "2.13.0", "slipway": "0.1.0"}
 
 def report(host: str, rank: int, **more) -> dict:
     node = {"versions": VERSIONS, "data": "abc", "online": 4} | more.pop("node", {})
-    own = {"rank": rank, "local_rank": 0, "host": host, "cores": [0, 1], "visible": None}
+    own = {"rank": rank, "local_rank": 0, "host": host, "cores": [0, 1], "visible": None, "openable": None}
     return own | {"node": node, "offset": 0.0, "error": 0.001, "sees": True} | more
 
 

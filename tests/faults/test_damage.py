@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def plant(path: Path) -> None:
     (path / checkpoint_manifest.FILE).write_text(manifest.text())
 
 
+def plant_in(name: str) -> Callable[[Path], None]:
+    """In a file beside the tensors, or in place of a tensor, with a manifest that fits."""
+
+    def plant(path: Path) -> None:
+        with zipfile.ZipFile(path / name) as archive:
+            members = {member: archive.read(member) for member in archive.namelist()}
+        pickled = next(member for member in members if member.endswith("/data.pkl"))
+        members[pickled] = pickle.dumps(Payload(path.parent.parent / "owned"))
+        with zipfile.ZipFile(path / name, "w") as archive:
+            for member, content in members.items():
+                archive.writestr(member, content)
+        manifest = checkpoint_manifest.make(path)
+        (path / checkpoint_manifest.FILE).write_text(manifest.text())
+
+    return plant
+
+
 def interrupt(path: Path) -> None:
     """The save of the next one was cut off."""
     shutil.copytree(path, path.with_name(".step-00000009.tmp"))
@@ -65,6 +83,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str | None]] = {
     "truncated": (truncate, "__0_0.distcp: "),
     "missing": (delete, "__1_0.distcp: No such file"),
     "planted": (plant, ".metadata: damaged or not ours (it names posix.mkdir)"),
+    "planted beside": (plant_in("common.pt"), "common.pt: at 0: damaged or not ours (it names posix.mkdir)"),
     "interrupted": (interrupt, None),
 }
 
@@ -106,7 +125,8 @@ def test_the_run_continues_from_the_newest_good_one_bit_for_bit(root: Path, name
         assert (step, path) == (3, str(run_dir / "checkpoints" / NEWEST))
         assert told.startswith(reason)
     assert not (run_dir / "owned").exists()
-    checkpoints = ["latest", GOOD, NEWEST, "step-00000009"]
+    aside = [] if reason is None else [f"{NEWEST}.aside"]  # nothing is removed for being damaged
+    checkpoints = ["latest", GOOD, NEWEST, *aside, "step-00000009"]
     assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == checkpoints
 
 

@@ -170,14 +170,13 @@ def test_the_pod(profile: str, kind: str) -> None:
     kubernetes = plan.config.cluster.kubernetes
     assert kubernetes and security["capabilities"].get("add", []) == kubernetes.capabilities
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
-    assert volumes["shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "16384Mi"}
+    assert volumes["shm"]["emptyDir"]["medium"] == "Memory"
     assert volumes["work"]["persistentVolumeClaim"] == {"claimName": "slipway"}
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
     assert mounts["run"] == {"name": "run", "mountPath": "/etc/slipway", "readOnly": True}
     assert mounts["shm"]["mountPath"] == "/dev/shm" and mounts["work"]["mountPath"] == "/workspace"
     trainer = one(found, "TrainJob")["spec"]["trainer"] if kind == "trainjob" else container
     resources = trainer["resourcesPerNode" if kind == "trainjob" else "resources"]
-    assert resources["requests"] == resources["limits"]
     assert resources["limits"]["nvidia.com/gpu"] == "4"
     share = {"eks": ("vpc.amazonaws.com/efa", "16"), "aks": ("rdma/ib", "4")}  # half a node's devices
     if profile in share:
@@ -223,70 +222,6 @@ def test_the_doctor_before_the_training(kind: str) -> None:
     assert env["MASTER_ADDR"] == ("demo-0.demo" if kind == "job" else "demo-node-0-0.demo")
     assert env["SLIPWAY_NNODES"] == "2"
     assert "initContainers" not in pod_template(render(base()))["spec"]
-
-
-def by_exit_code(rules: list[dict[str, Any]]) -> dict[int | str, str]:
-    return {
-        (
-            rule["onExitCodes"]["values"][0] if "onExitCodes" in rule else rule["onPodConditions"][0]["type"]
-        ): rule["action"]
-        for rule in rules
-    }
-
-
-def test_a_job_continues_after_75_and_fails_on_2() -> None:
-    spec = one(render(changed(base(), launch={"kind": "job"})), "Job")["spec"]
-    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 2, 2)
-    assert spec["backoffLimit"] == 0
-    actions = by_exit_code(spec["podFailurePolicy"]["rules"])
-    assert actions == {2: "FailJob", 75: "Ignore", "DisruptionTarget": "Ignore"}
-
-
-def decision(policy: dict[str, Any], reason: str, message: str) -> str:
-    """What a JobSet does about a failed Job: the first rule that matches, as its documentation has it."""
-    for rule in policy["rules"]:
-        patterns = rule.get("onJobFailureMessagePatterns", [])
-        if reason in rule.get("onJobFailureReasons", [reason]) and (
-            not patterns or any(re.search(pattern, message) for pattern in patterns)
-        ):
-            return rule["action"]
-    return "RestartJobSet"
-
-
-@pytest.mark.parametrize("kind", ["jobset", "trainjob"])
-def test_a_jobset_restarts_the_gang(kind: str) -> None:
-    found = render(changed(base(), launch={"kind": kind, "chain": 4}))
-    spec = found[1]["spec"] if kind == "jobset" else one(found, "TrainingRuntime")["spec"]["template"]["spec"]
-    job, policy = spec["replicatedJobs"][0]["template"]["spec"], spec["failurePolicy"]
-    actions = by_exit_code(job["podFailurePolicy"]["rules"])
-    assert (
-        actions == {2: "FailJob", 75: "FailJob", "DisruptionTarget": "FailJob"} and job["backoffLimit"] == 0
-    )
-    assert policy["maxRestarts"] == 3 and policy["restartStrategy"] == "BlockingRecreate"
-    assert all(rule["name"] for rule in policy["rules"])
-    # the Job controller's words (kubernetes/pkg/controller/job/pod_failure_policy.go)
-    ended = "Container node for pod x/demo-node-0-1-x75z2 failed with exit code {} matching FailJob rule at index 0"
-    disrupted = (
-        "Pod default/demo-node-0-1-x75z2 has condition DisruptionTarget matching FailJob rule at index 2"
-    )
-    assert decision(policy, "PodFailurePolicy", ended.format(2)) == "FailJobSet"
-    assert decision(policy, "PodFailurePolicy", ended.format(75)) == "RestartJobSetAndIgnoreMaxRestarts"
-    assert decision(policy, "PodFailurePolicy", disrupted) == "RestartJobSetAndIgnoreMaxRestarts"
-    assert decision(policy, "PodFailurePolicy", "in other words") == "RestartJobSet"
-    message = "Job has reached the specified backoff limit"
-    assert decision(policy, "BackoffLimitExceeded", message) == "RestartJobSet"
-
-
-def test_wall_time() -> None:
-    """The trainer ends in time to save; the Job's own deadline is behind it."""
-    found = render(changed(base(), launch={"kind": "job", "time_limit": 90}))
-    job = one(found, "Job")
-    assert job["spec"]["activeDeadlineSeconds"] == 5400
-    (container,) = pod_template(found)["spec"]["containers"]
-    assert container["args"][-1] == "run.time_limit_minutes=90"
-    found = render(changed(base(), launch={"time_limit": 90}, run={"time_limit_minutes": 30}))
-    assert not [word for word in pod_template(found)["spec"]["containers"][0]["args"] if "time_limit" in word]
-    assert "activeDeadlineSeconds" not in to_text(render(base()))
 
 
 def test_a_sweep_is_several_jobs_under_one_label() -> None:

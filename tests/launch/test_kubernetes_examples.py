@@ -10,7 +10,7 @@ import yaml
 import kubernetes_schemas
 from slipway.config.compose import compose, conf_dir
 from slipway.launch.kubernetes import manifests, to_text
-from slipway.launch.kubernetes.volume import claim, preparation
+from slipway.launch.kubernetes.volume import claim, ownership, preparation
 from slipway.launch.placement import place
 from slipway.plan import make_plan
 
@@ -57,11 +57,15 @@ def test_volume_and_preparation() -> None:
     config = compose(["cluster=kubernetes"])
     image = IMAGE.partition("=")[2]
     found = {
-        "volume": claim(config, "1Ti"),
+        "volume": claim(compose(["cluster=gke"]), "1Ti"),
+        "owner": ownership(config, image),
         "prepare": preparation(config, image, ["data=stdlib"]),
     }
     about = {
-        "volume": "# The volume for runs and data, before anything else. Your size, and your storage class.\n",
+        "volume": "# The volume for runs and data, before anything else. Your size, and your storage class, which\n"
+        "# several nodes must be able to write: zonal-rwx on GKE, azurefile-csi-premium on AKS, and on EKS one that\n"
+        "# you make, here fsx-sc.\n",
+        "owner": "# Makes the pods' user the owner of the volume, once, where fsGroup does not (not all drivers).\n",
         "prepare": "# `slipway data` on the volume, before the first run. The words after it are yours.\n",
     }
     for name, manifest in found.items():
@@ -71,7 +75,13 @@ def test_volume_and_preparation() -> None:
 
 def test_nothing_else_is_there_and_no_secret() -> None:
     files = {path.name for path in EXAMPLES.iterdir()}
-    assert files == {"README.md", "volume.yaml", "prepare.yaml", *(f"{name}.yaml" for name in RENDERED)}
+    assert files == {
+        "README.md",
+        "volume.yaml",
+        "owner.yaml",
+        "prepare.yaml",
+        *(f"{name}.yaml" for name in RENDERED),
+    }
     for path in EXAMPLES.glob("*.yaml"):
         assert "Secret" not in {manifest["kind"] for manifest in yaml.safe_load_all(path.read_text())}
 

@@ -35,7 +35,7 @@ PLACED = [
     ("juwels_booster", 936, {}, ("largebooster", "largebooster", None, 1440)),
     ("juwels_booster", 4, {"partition": "develbooster"}, ("develbooster", "develbooster", None, 120)),
     ("juwels_booster", 4, {"time_limit": "01:30:00"}, ("booster", "booster", None, 90)),
-    ("jupiter_booster", 5900, {}, ("booster", "booster", None, 720)),
+    ("jupiter_booster", 5884, {}, ("booster", "booster", None, 720)),
     ("lumi_g", 1024, {}, ("standard-g", "standard-g", None, 2880)),
     ("lumi_g", 4, {"time_limit": "2-12:00:00"}, ("small-g", "small-g", None, 3600)),
     ("leonardo_booster", 64, {}, ("prod", "boost_usr_prod", None, 1440)),
@@ -152,10 +152,10 @@ REFUSED = [
         "launch.account: a has no effect on Kubernetes (cluster gke); leave it out",
     ),
     (
-        "kubernetes",
+        "local",
         1,
         {"exclude": ["n1"]},
-        "launch.exclude: ['n1'] has no effect on Kubernetes (cluster kubernetes); leave it out",
+        "launch.exclude: ['n1'] has no effect on this machine (cluster local); leave it out",
     ),
     (
         "local",

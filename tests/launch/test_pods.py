@@ -61,8 +61,9 @@ def as_podman_has_it(template: dict[str, Any], job: str, index: int, volume: Pat
     """The pod of one index, as the Job's controller makes it of the template, and what podman 4.3 lacks of it.
 
     Podman has no claims (a folder instead), no fieldRef to a machine's name, no Service and no DNS for it (addresses
-    in /etc/hosts instead), and publishes a pod's ports on the host. It keeps emptyDir on disk, in memory or not. All
-    else is as rendered.
+    in /etc/hosts instead), and publishes a pod's ports on the host. It keeps emptyDir on disk, in memory or not, as a
+    volume that all pods of the machine know by its name, and so a ConfigMap: each pod gets its own. All else is as
+    rendered.
     """
     pod = {"apiVersion": "v1", "kind": "Pod", **copy.deepcopy(template)}
     pod["metadata"] |= {"name": f"{job}-{index}"}
@@ -72,12 +73,22 @@ def as_podman_has_it(template: dict[str, Any], job: str, index: int, volume: Pat
     spec["hostname"] = f"{job}-{index}"
     spec["hostAliases"] = [{"ip": ADDRESSES[0], "hostnames": [f"{job}-0.{spec['subdomain']}"]}]
     for entry in spec["volumes"]:
+        entry["name"] = own(entry["name"], index)
+        if "configMap" in entry:
+            entry["configMap"]["name"] = own(entry["configMap"]["name"], index)
         if entry.pop("persistentVolumeClaim", None):
             entry["hostPath"] = {"path": str(volume)}
     for container in [*spec.get("initContainers", []), *spec["containers"]]:
-        del container["ports"]
+        container.pop("ports", None)
         container["env"] = [v for v in container["env"] if v["name"] != "SLIPWAY_NODE_NAME"]
+        mounts = container["volumeMounts"]  # of both containers: one list
+        container["volumeMounts"] = [mount | {"name": own(mount["name"], index)} for mount in mounts]
     return pod
+
+
+def own(name: str, index: int) -> str:
+    """Of a volume: two pods that start at one moment cannot both make one that they share by its name."""
+    return f"{name}-{index}"
 
 
 class Pods:
@@ -98,7 +109,8 @@ class Pods:
         for index in indices:
             pod = as_podman_has_it(self.template, self.name, index, self.volume)
             path = self.scratch / f"{self.name}-{index}.yaml"
-            path.write_text(to_text([*self.maps, pod]))
+            maps = [one | {"metadata": {"name": own(one["metadata"]["name"], index)}} for one in self.maps]
+            path.write_text(to_text([*maps, pod]))
             play = ["podman", "play", "kube", "--network", NETWORK, "--ip", ADDRESSES[index], str(path)]
             plays.append(subprocess.Popen(play, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
         try:
@@ -122,6 +134,8 @@ class Pods:
 
     def remove(self) -> None:
         run(["podman", "pod", "rm", "--force", *(f"{self.name}-{index}" for index in range(NODES))])
+        names = [one["metadata"]["name"] for one in self.maps]
+        run(["podman", "volume", "rm", "--force", *(own(name, i) for name in names for i in range(NODES))])
 
     def until_step(self, step: int, seconds: float = 90) -> None:
         run_dir, limit = self.volume / self.name, time.monotonic() + seconds
@@ -148,6 +162,24 @@ def segments(run_dir: Path) -> list[int | None]:
     return [
         json.loads(path.read_text())["exit_code"] for path in sorted((run_dir / "segments").glob("*.json"))
     ]
+
+
+def test_pods_share_no_volume_by_name() -> None:
+    found = rendered("apart", Image("a/b:c", "", Path(), Path()), "launch.preflight=true")
+    template = next(one for one in found if one["kind"] == "Job")["spec"]["template"]
+    pods = [as_podman_has_it(template, "apart", index, Path("/volume")) for index in range(NODES)]
+    named: list[set[str]] = []
+    for pod in pods:
+        volumes = pod["spec"]["volumes"]
+        mounts = [
+            m["name"]
+            for c in pod["spec"]["initContainers"] + pod["spec"]["containers"]
+            for m in c["volumeMounts"]
+        ]
+        assert set(mounts) == {one["name"] for one in volumes}
+        maps = {one["configMap"]["name"] for one in volumes if "configMap" in one}
+        named.append({*mounts, *maps})
+    assert not named[0] & named[1]
 
 
 def test_two_pods_train_and_go_on_after_one_is_killed(

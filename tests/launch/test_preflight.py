@@ -48,6 +48,7 @@ def test_in_pods() -> None:
     (train,) = spec["containers"]
     assert check["args"][:3] == ["slipway", "doctor", "--collectives"]
     assert check["args"][-len(train["args"]) + 2 :] == train["args"][2:]
-    assert {k: v for k, v in check.items() if k not in ("name", "args")} == {
-        k: v for k, v in train.items() if k not in ("name", "args")
+    own = ("name", "args", "ports")
+    assert {k: v for k, v in check.items() if k not in own} == {
+        k: v for k, v in train.items() if k not in own
     }

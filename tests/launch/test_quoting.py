@@ -22,7 +22,7 @@ from slipway.config.compose import compose
 from slipway.config.explain import explain
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError, in_one_line
-from slipway.launch import kubernetes, local, slurm
+from slipway.launch import kubernetes, local, share, slurm
 from slipway.launch.command import workdir_of
 from slipway.launch.placement import Placement, place
 from slipway.plan import Plan, make_plan
@@ -66,6 +66,8 @@ def within(path: tuple, text: str, work: Path) -> str:
         return f"{work}/{text}"
     if named(path) == "run.dir" and text:
         return f"runs/{text}"
+    if named(path).startswith(("cluster.slurm.sbatch_options", "cluster.slurm.srun_options")):
+        return f"--comment={text}"
     return text
 
 
@@ -93,18 +95,27 @@ def check_slurm(shell: Path, content: dict[str, Any]) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     ran = shell_standins.run(shell, script, **SLURM_VARIABLES)
     assert not ran.canary, script
-    assert ran.code == 0 and "command not found" not in ran.output, ran.output
+    said = ran.output + (workdir / config.run.dir / "logs/slurm-77.out").read_text(errors="replace")
+    assert ran.code == 0 and "command not found" not in said, said
     told = ran.told("srun")
     assert told is not None and told.cwd == workdir.resolve()
     at = told.words.index("-c") - 1
-    assert told.words[:at] == ["--kill-on-bad-exit=1", *told.words[1:at]]
+    assert told.words[:2] == ["--export=ALL", "--kill-on-bad-exit=1"]
     assert config.cluster.slurm is not None
-    options = config.cluster.slurm.srun_options
+    options = [word for option in config.cluster.slurm.srun_options for word in slurm.option_words(option)]
     assert told.words[at - len(options) : at] == options
     container = [
         word for words in slurm.container(config, placement.image, workdir, [config]) for word in words
     ]
-    assert told.words[at + 5 :] == [*container, "slipway", "train", "--run", f"{config.run.dir}/run.json"]
+    shown = share.shown_devices(config)
+    assert told.words[at + 5 :] == [
+        *shown,
+        *container,
+        "slipway",
+        "train",
+        "--run",
+        f"{config.run.dir}/run.json",
+    ]
     for name, value in slurm.environment(config).items():
         assert told.environment[name] == value
     for word in (placement.image, *config.cluster.container.binds, *config.cluster.container.options):
@@ -132,7 +143,7 @@ def check_options(script: str, config: RunConfig) -> None:
         assert name not in values
         values[name] = value
     assert values["--job-name"] == config.run.name
-    assert values["--output"].startswith(f"{workdir_of(config)}/{config.run.dir}/logs/")
+    assert values["--output"] == f"{workdir_of(config)}/slurm-%j.out"
     assert values.get("--partition", "booster") in (
         config.launch.partition or "booster",
         *_partitions(config),

@@ -65,12 +65,12 @@ def test_what_a_profile_says_becomes_options() -> None:
         "--time=26:30:00",
         "--signal=USR1@300",
         "--open-mode=append",
-        "--output=/work/runs/demo/logs/slurm-%j.out",
+        "--output=/work/slurm-%j.out",
         "--exclusive",
         "--requeue",
         "--hint=nomultithread",
     ]
-    assert "srun --kill-on-bad-exit=1 --cpu-bind=cores --mpi=none" in script
+    assert "srun --export=ALL --kill-on-bad-exit=1 --cpu-bind=cores --mpi=none" in script
     assert "export SRUN_CPUS_PER_TASK=12" in script
 
 
@@ -168,17 +168,24 @@ STANDINS = {
         [ "$2" = doctor ] && { eval "${DOCTOR:-true}"; exit $?; }
         eval "${TRAINER:-true}" """,
     "sbatch": """
-        for word in "$@"; do case $word in *job.sh) ;; *) shown="$shown $word" ;; esac; done
-        echo "sbatch$shown SEGMENT=$SLIPWAY_SEGMENT $(env | grep -c ^SLURM_)" >>"$NOTES"
+        for word in "$@"; do case $word in */script.sh) ;; *) shown="$shown $word" ;; esac; done
+        echo "sbatch$shown $(env | grep -c ^SLURM_)" >>"$NOTES"
         [ -z "${NO_SBATCH:-}" ] || exit 1
-        echo "$((100 + $(grep -c ^sbatch "$NOTES")));cluster" """,
+        eval "${SBATCH_BREAKS:-}"
+        number=$((100 + $(grep -c ^sbatch "$NOTES")))
+        eval "${SBATCH_SAYS:-echo '$number;cluster'}" """,
     "scontrol": """
-        case $1 in
-        show) printf 'n1\\nn2\\n' ;;
-        requeue) echo "requeue $2" >>"$NOTES"; kill -9 "$PPID" ;;
+        case "$1 $2" in
+        "show hostnames") eval "${BANNER:-}"; printf 'n1\\nn2\\n' ;;
+        "show node") [[ $3 = n[0-9] ]] || exit 1 ;;
+        requeue*) echo "requeue $2" >>"$NOTES"; eval "${NO_REQUEUE:-kill -9 $PPID}" ;;
         esac""",
     "scancel": 'echo "scancel $*" >>"$NOTES"',
-    "squeue": 'date --date="@2000000000" +%Y-%m-%dT%H:%M:%S',
+    "squeue": """
+        case "$*" in
+        *--me*) eval "${QUEUE:-}" ;;
+        *) eval "${BANNER:-}"; [ "$SLURM_TIME_FORMAT" = %s ] && echo "${END:-2000000000}" ;;
+        esac""",
 }
 
 
@@ -189,8 +196,8 @@ class Job:
     folder: Path
     words: list[str] = field(default_factory=list)
 
-    def run(self, **environment: str) -> tuple[int, list[str], str]:
-        """(exit code, calls, output) of the job, numbered 7 unless told otherwise."""
+    def run(self, segment: int = 1, **environment: str) -> tuple[int, list[str], str]:
+        """(exit code, calls, output) of the job, numbered 7; as Slurm starts it: its log is open, in the workdir."""
         programs = self.folder / "bin"
         programs.mkdir(exist_ok=True)
         for name, text in STANDINS.items():
@@ -201,17 +208,21 @@ class Job:
         script.write_text(slurm.render([make_plan(config)], place(config), self.folder))
         notes = self.folder / "notes"
         notes.write_text("")
-        job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "NOTES": str(notes)}
+        job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_NUM_NODES": "2"}
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            ["bash", str(script)],
-            cwd="/",
-            env={"PATH": path, **job, **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        return done.returncode, notes.read_text().splitlines(), done.stdout + done.stderr
+        log = self.folder / "run/logs/slurm-7.out"
+        before = len(log.read_text()) if log.exists() else 0
+        with (self.folder / "slurm-7.out").open("a") as opened:
+            done = subprocess.run(
+                ["bash", str(script), *([str(segment)] if segment > 1 else [])],
+                cwd="/",
+                env={"PATH": path, "NOTES": str(notes), **job, **environment},
+                stdout=opened,
+                stderr=opened,
+                timeout=60,
+            )
+        assert not (self.folder / "slurm-7.out").exists()
+        return done.returncode, notes.read_text().splitlines(), log.read_text()[before:]
 
 
 @pytest.fixture
@@ -224,7 +235,7 @@ def requeueing(tmp_path: Path) -> Job:
     return Job(tmp_path, ["cluster.slurm.requeue=true", "launch.chain=3"])
 
 
-NEXT = "sbatch --parsable --dependency=afternotok:7 --kill-on-invalid-dep=yes SEGMENT=2 0"
+NEXT = "sbatch --parsable --dependency=afternotok:7 --kill-on-invalid-dep=yes 2 0"
 TRAIN = "slipway train --run run/run.json"
 A_STEP = """echo '{"kind": "train", "time": 1.5, "step": 4}' >>run/metrics.jsonl; exit 1"""
 
@@ -283,7 +294,7 @@ def test_a_bad_node_is_left_out_of_a_new_job(mode: str, request: pytest.FixtureR
     code, calls, said = job.run(TRAINER="echo 'n2 hang in step 7' >run/bad_nodes; exit 1")
     excluding = NEXT.replace("--kill-on-invalid-dep=yes", "--kill-on-invalid-dep=yes --exclude=n2,n9")
     waiting = NEXT.replace("--kill-on-invalid-dep=yes", "--kill-on-invalid-dep=yes --exclude=n9")
-    expected = {"chain": [waiting, TRAIN, "scancel 101", excluding], "requeueing": [TRAIN, excluding]}
+    expected = {"chain": [waiting, TRAIN, excluding, "scancel 101"], "requeueing": [TRAIN, excluding]}
     assert (code, calls) == (1, expected[mode])
     assert "without n2,n9" in said
 
@@ -295,16 +306,17 @@ def test_the_preflight_comes_first_and_may_name_nodes(chain: Job) -> None:
     code, calls, said = chain.run(DOCTOR="exit 1")
     assert (code, calls) == (1, [NEXT, doctor, "scancel 101"]) and "named no node" in said
     code, calls, _ = chain.run(DOCTOR="echo 'n1 slow' >>run/bad_nodes; exit 1")
-    assert (code, calls[:3]) == (1, [NEXT, doctor, "scancel 101"]) and "--exclude=n1" in calls[3]
+    assert (code, calls[:2]) == (1, [NEXT, doctor]) and "--exclude=n1" in calls[2]
+    assert calls[3:] == ["scancel 101"]
 
 
 @pytest.mark.parametrize("mode", ["chain", "requeueing"])
 def test_the_chain_has_an_end(mode: str, request: pytest.FixtureRequest) -> None:
     job: Job = request.getfixturevalue(mode)
-    code, calls, said = job.run(TRAINER="exit 75", SLIPWAY_SEGMENT="2", SLURM_RESTART_COUNT="1")
+    code, calls, said = job.run(TRAINER="exit 75", segment=2, SLURM_RESTART_COUNT="1")
     assert (code, calls) == (75, [TRAIN])
     assert "segment 3 of at most 3" in said and "launch.chain 3 is used up" in said
-    code, calls, said = job.run(SLIPWAY_SEGMENT="4")
+    code, calls, said = job.run(segment=4)
     assert (code, calls) == (1, []) and "launch.chain 3 is used up" in said
 
 
@@ -321,4 +333,4 @@ def test_what_the_ranks_find_in_their_environment(chain: Job) -> None:
     found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     assert found["MASTER_ADDR"] == "n1i" and found["MASTER_PORT"] == "20007"
     assert found["SLIPWAY_END_TIME"] == str(2_000_000_000 - slurm.END_MARGIN_SECONDS)
-    assert found["NCCL_SOCKET_IFNAME"] == found["GLOO_SOCKET_IFNAME"] == "ib0,ib1"
+    assert (found["NCCL_SOCKET_IFNAME"], found["GLOO_SOCKET_IFNAME"]) == ("=ib0,ib1", "ib0,ib1")

@@ -7,14 +7,14 @@ import pytest
 from slipway.runs import bad_nodes
 
 
-def test_a_node_is_named_once_without_its_domain(tmp_path: Path) -> None:
+def test_a_node_is_named_once_as_its_scheduler_calls_it(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     assert bad_nodes.read(run_dir) == {}
-    bad_nodes.add(run_dir, "n2.site.org", "hang in step 7:\nstopped")
-    bad_nodes.add(run_dir, "n2", "again")
+    bad_nodes.add(run_dir, "n2.rack1", "hang in step 7:\nstopped")
+    bad_nodes.add(run_dir, "n2.rack1", "again")
     bad_nodes.add(run_dir, "n10", "doctor: TCP")
-    assert (run_dir / "bad_nodes").read_text() == "n2 hang in step 7: stopped\nn10 doctor: TCP\n"
-    assert bad_nodes.read(run_dir) == {"n2": "hang in step 7: stopped", "n10": "doctor: TCP"}
+    assert (run_dir / "bad_nodes").read_text() == "n2.rack1 hang in step 7: stopped\nn10 doctor: TCP\n"
+    assert bad_nodes.read(run_dir) == {"n2.rack1": "hang in step 7: stopped", "n10": "doctor: TCP"}
 
 
 @pytest.mark.parametrize("host", ["", "-x", "$(id)", "a b", "a;b", "a,b", "--exclude=x", "n[1-4]", "\n"])

@@ -41,18 +41,41 @@ def by_getattr(module: str, owner: str, name: str) -> bytes:
     return f"cbuiltins\ngetattr\n(c{module}\n{owner}\nV{name}\ntR.".encode()
 
 
+def index_with(value: bytes) -> bytes:
+    """An index that holds another pickle's value, too."""
+    metadata = "ctorch.distributed.checkpoint.metadata\nMetadata\n)\x81"
+    return f"{metadata}}}(Vstorage_data\n}}Vproperties\n".encode("latin-1") + value.rstrip(b".") + b"ub."
+
+
 def test_an_enumeration_as_python_3_11_2_pickles_it(tmp_path: Path) -> None:
     """By getattr, which is let at nothing else."""
     enumeration = ("torch.distributed.checkpoint.metadata", "_MEM_FORMAT_ENCODING")
-    (tmp_path / INDEX).write_bytes(by_getattr(*enumeration, "TORCH_CONTIGUOUS_FORMAT"))
-    check_index(tmp_path)
+    (tmp_path / INDEX).write_bytes(index_with(by_getattr(*enumeration, "TORCH_CONTIGUOUS_FORMAT")))
+    assert check_index(tmp_path) == []
     for planted in (
         by_getattr(*enumeration, "__class__"),
         by_getattr("torch.distributed.checkpoint.metadata", "Metadata", "TORCH_CONTIGUOUS_FORMAT"),
         by_getattr("pathlib", "PosixPath", "unlink"),
         by_getattr(*enumeration, "TORCH_CONTIGUOUS_FORMAT")[:-1] + b"(tR.",  # and called
     ):
-        (tmp_path / INDEX).write_bytes(planted)
+        (tmp_path / INDEX).write_bytes(index_with(planted))
+        with pytest.raises(Damaged, match="damaged or not ours"):
+            check_index(tmp_path)
+
+
+def test_what_stands_for_a_piece_must_be_what_torch_writes(tmp_path: Path) -> None:
+    """Another class, or arguments in place of a state, could hide a path from the check."""
+    piece = "ctorch.distributed.checkpoint.filesystem\n_StorageInfo\n"
+    state = "}(Vrelative_path\nV../../outside\nVoffset\nI0\nVlength\nI9\nu"
+    for disguised in (
+        f"{piece})\x81{state}b",
+        f"{piece}(V../../outside\nI0\nI9\ntR",
+        f"{piece}(V../../outside\nI0\nI9\nt\x81",
+        f"ctorch.distributed.checkpoint.metadata\nStorageMeta\n)\x81{state}b",
+        "V../../outside\n",
+    ):
+        index = "ctorch.distributed.checkpoint.metadata\nMetadata\n)\x81}(Vstorage_data\n}(I0\n" + disguised
+        (tmp_path / INDEX).write_bytes(f"{index}uub.".encode("latin-1"))
         with pytest.raises(Damaged, match="damaged or not ours"):
             check_index(tmp_path)
 
@@ -65,5 +88,5 @@ def test_a_damaged_index(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_missing_index(tmp_path: Path) -> None:
-    with pytest.raises(Damaged, match="damaged or not ours"):
+    with pytest.raises(Damaged, match="No such file"):
         check_index(tmp_path)

@@ -1,7 +1,8 @@
-"""Commit, verification, choice and retention of checkpoints, on small ones without tensors."""
+"""Commit, verification and choice of checkpoints, on small ones without tensors."""
 
 import errno
 import os
+import pickle
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkpoints import make_checkpoint
-from slipway.config.schema import Checkpoint
+from checkpoints import a_tensor, an_index, make_checkpoint
+from slipway.files import Unreadable
 from slipway.train import checkpoint_manifest
 from slipway.train import checkpoint_store as store
 from slipway.train.checkpoint_manifest import Damaged
@@ -138,6 +139,123 @@ def test_a_manifest_that_differs_only_in_white_space(run_dir: Path) -> None:
         store.verify(path)
 
 
+def rewrite(path: Path) -> None:
+    """List what is in a checkpoint now, as whoever tampers with it would."""
+    (path / "manifest.json").write_text(checkpoint_manifest.make(path).text())
+
+
+def test_an_index_that_leads_out_of_the_folder(run_dir: Path) -> None:
+    newest = store.complete(run_dir)[-1]
+    outside = store.folder(run_dir).parent / "outside.bin"
+    outside.write_bytes((newest / "__0_0.distcp").read_bytes())
+    for name in (
+        "../../outside.bin",
+        str(outside),
+        "..",
+        "sub/__0_0.distcp",
+        "__0_0.distcp/../manifest.json",
+    ):
+        (newest / ".metadata").write_bytes(an_index({name: (0, 100), "__1_0.distcp": (0, 100)}))
+        rewrite(newest)
+        for content in (True, False):
+            with pytest.raises(Damaged, match=r"\.metadata: damaged or not ours"):
+                store.verify(newest, content)
+
+
+def test_a_shard_that_the_manifest_does_not_list(run_dir: Path) -> None:
+    """It could be changed, and no checksum would tell."""
+    newest = store.complete(run_dir)[-1]
+    manifest = checkpoint_manifest.read(newest)
+    left = {name: entry for name, entry in manifest.files.items() if name != "__1_0.distcp"}
+    (newest / "manifest.json").write_text(checkpoint_manifest.Manifest(files=left).text())
+    with pytest.raises(Damaged, match=r"__1_0\.distcp: is not in the manifest"):
+        store.verify(newest, content=False)
+
+
+@pytest.mark.parametrize("name", ["__7_0.distcp", "common.pt", "metadata.json"])
+def test_a_file_that_loading_would_read_and_the_manifest_does_not_list(run_dir: Path, name: str) -> None:
+    newest = store.complete(run_dir)[-1]
+    (newest / name).write_bytes(b"{}")
+    with pytest.raises(Damaged, match="is not in the manifest"):
+        store.verify(newest, content=False)
+
+
+def test_a_shard_that_the_index_does_not_know(run_dir: Path) -> None:
+    newest = store.complete(run_dir)[-1]
+    shutil.copyfile(newest / "__0_0.distcp", newest / "__7_0.distcp")
+    rewrite(newest)
+    with pytest.raises(Damaged, match=r"__7_0\.distcp: \.metadata knows nothing of it"):
+        store.verify(newest, content=False)
+
+
+class Payload:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("name", ["__1_0.distcp", "common.pt"])
+def test_a_pickle_planted_where_a_tensor_was_is_damage(run_dir: Path, tmp_path: Path, name: str) -> None:
+    """The manifest is made to fit. The older checkpoint is taken, nothing is executed."""
+    older, newest = store.complete(run_dir)[-2:]
+    planted = a_tensor(pickle.dumps(Payload(tmp_path / "owned")))
+    (newest / name).write_bytes(planted)
+    if name != "common.pt":
+        pieces = {"__0_0.distcp": (0, len(a_tensor())), name: (0, len(planted))}
+        (newest / ".metadata").write_bytes(an_index(pieces))
+    rewrite(newest)
+    found = store.newest_good(run_dir)
+    assert found.path == older
+    ((path, why),) = found.skipped
+    assert path == newest and "\n" not in why
+    assert why.startswith(f"{name}: at 0: damaged or not ours (it names posix.mkdir")
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip file", a_tensor(b"no pickle")])
+def test_what_is_no_tensor_is_damage(run_dir: Path, content: bytes) -> None:
+    newest = store.complete(run_dir)[-1]
+    (newest / "common.pt").write_bytes(content)
+    rewrite(newest)
+    with pytest.raises(Damaged, match=r"common\.pt: at 0: damaged or not ours"):
+        store.verify(newest)
+
+
+def test_a_name_in_the_manifest_stays_in_the_folder() -> None:
+    entry = checkpoint_manifest.Entry(size=1, sha256="0" * 64)
+    for name in ("a", ".a", "..a", "...", "__0_0.distcp", ".metadata"):
+        checkpoint_manifest.Manifest(files={name: entry})
+    for name in ("", ".", "..", "../a", "/a", "a/b", "a\0"):
+        with pytest.raises(ValueError, match="files"):
+            checkpoint_manifest.Manifest(files={name: entry})
+
+
+def test_a_checkpoint_in_an_archive_that_is_not_there_now(run_dir: Path, tmp_path: Path) -> None:
+    """The newest is a link; while it leads nowhere, an older one is no substitute."""
+    newest = store.complete(run_dir)[-1]
+    archive = newest.rename(tmp_path / "archive")
+    newest.symlink_to(archive)
+    assert store.newest_good(run_dir).path == newest
+    archive.rename(tmp_path / "unmounted")
+    with pytest.raises(Unreadable, match="where the link leads"):
+        store.newest_good(run_dir)
+    assert newest.is_symlink()
+
+
+@pytest.mark.parametrize("target", ["step-00000030", "slipway.json", "__0_0.distcp", "manifest.json"])
+def test_a_file_or_a_folder_in_the_wrong_place_is_damage(run_dir: Path, target: str) -> None:
+    newest = store.complete(run_dir)[-1]
+    path = newest if target == newest.name else newest / target
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if path == newest:
+        path.write_text("a file")
+    else:
+        path.mkdir()
+    assert store.newest_good(run_dir).path == store.complete(run_dir)[-2]
+
+
 def test_pointer(run_dir: Path) -> None:
     pointer = store.folder(run_dir) / "latest"
     assert pointer.read_text() == "step-00000030\n"
@@ -161,79 +279,9 @@ def test_the_same_step_again_replaces_a_damaged_one(run_dir: Path) -> None:
     path = make_checkpoint(run_dir, 30, size=400)
     store.verify(path)
     assert (path / "__0_0.distcp").stat().st_size == 400
-    assert names(run_dir) == ["latest", "step-00000010", "step-00000020", "step-00000030"]
-
-
-def test_a_save_that_fails_leaves_the_earlier_ones_and_the_next_removes_its_folder(run_dir: Path) -> None:
-    temporary = store.begin(run_dir, 40)
-    (temporary / "__0_0.distcp").write_bytes(b"half")
-    shutil.copytree(temporary, temporary.with_name(".step-00000010.removed.tmp"))
-    (store.folder(run_dir) / ".latest.tmp").write_text("step-")
-    path = store.folder(run_dir) / "step-00000030"
-    assert store.newest_good(run_dir) == (path, [])
-    make_checkpoint(run_dir, 50)
-    assert names(run_dir) == ["latest", *(f"step-{step:08d}" for step in (10, 20, 30, 50))]
-
-
-def kept(run_dir: Path) -> list[int]:
-    return [store.step_of(path) for path in store.complete(run_dir)]
-
-
-@pytest.mark.parametrize(
-    ("keep_last", "keep_every", "expected"),
-    [(1, None, [60]), (2, None, [50, 60]), (1, 20, [20, 40, 60]), (2, 30, [30, 50, 60]), (9, None, 6)]
-    + [(None, 20, 6)],
-)
-def test_retention(tmp_path: Path, keep_last: int | None, keep_every: int | None, expected: object) -> None:
-    settings = Checkpoint(interval=10, keep_last=keep_last, keep_every=keep_every)
-    for step in range(10, 70, 10):
-        store.retain(make_checkpoint(tmp_path, step), settings)
-    assert kept(tmp_path) == (list(range(10, 70, 10)) if expected == 6 else expected)
-    assert store.latest(tmp_path) == store.folder(tmp_path) / "step-00000060"
-
-
-def test_retention_removes_what_the_run_has_gone_back_behind(run_dir: Path) -> None:
-    """30 was skipped as damaged and the run went on from 20: 30 must neither count nor come back."""
-    for path in store.complete(run_dir):
-        if store.step_of(path) == 20:
-            damage(path, "flip", ".metadata", 0, 1)
-    removed = store.retain(make_checkpoint(run_dir, 15), Checkpoint(interval=5, keep_last=2))
-    assert [store.step_of(path) for path in removed] == [20, 30]
-    assert kept(run_dir) == [10, 15]
-
-
-@given(
-    steps=st.sets(st.integers(1, 500), min_size=1),
-    last=st.none() | st.integers(1, 10),
-    every=st.none() | st.integers(1, 50),
-)
-def test_the_newest_is_always_kept(steps: set[int], last: int | None, every: int | None) -> None:
-    keeps = store.to_keep(list(steps), Checkpoint(interval=1, keep_last=last, keep_every=every), {})
-    assert max(steps) in keeps <= steps
-    assert len(keeps) >= min(len(steps), last or len(steps))
-    if every:
-        assert {step for step in steps if step % every == 0} <= keeps
-
-
-def test_the_best_are_kept() -> None:
-    losses = {2: 5.0, 4: 3.0, 6: 4.0, 8: 3.5}
-    settings = Checkpoint(interval=2, keep_last=1, keep_best=2)
-    assert store.to_keep([2, 4, 6, 8, 10], settings, losses) == {4, 8, 10}
-
-
-def test_a_half_removed_checkpoint_is_never_taken_for_one(run_dir: Path, monkeypatch) -> None:
-    """The removal stops in the middle."""
-
-    def interrupted(path: Path) -> None:
-        next(Path(path).iterdir()).unlink()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(store.shutil, "rmtree", interrupted)
-    newest = store.folder(run_dir) / "step-00000030"
-    with pytest.raises(KeyboardInterrupt):
-        store.retain(newest, Checkpoint(interval=10, keep_last=1))
-    assert kept(run_dir) == [20, 30]
-    assert store.newest_good(run_dir) == (newest, [])
+    aside = "step-00000030.aside"  # nothing is removed for being damaged
+    assert names(run_dir) == ["latest", "step-00000010", "step-00000020", "step-00000030", aside]
+    assert not (store.folder(run_dir) / aside / ".metadata").exists()
 
 
 class RanksFailed(BaseException):

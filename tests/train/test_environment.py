@@ -1,9 +1,12 @@
 """A rank's place from what srun, torchrun or a pod sets."""
 
+import socket
+
 import pytest
 
+from slipway.doctor.here import host_name
 from slipway.errors import UserError
-from slipway.train.environment import Node, Place, launched, started_rank
+from slipway.train.environment import Node, Place, launched, left_over, node_name, started_rank
 
 TORCHRUN = {
     "RANK": "5",
@@ -103,3 +106,65 @@ def test_nodes_that_start_their_own_ranks() -> None:
 def test_what_a_node_is_told_wrong(changed: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         launched(POD | changed)
+
+
+LEFT = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+
+
+def test_the_step_is_the_truth_and_leftovers_are_said() -> None:
+    place = Place(6, 2, 8, "10.0.0.1", 29500)
+    alone = {"RANK": "3"}
+    for left in (LEFT, alone, LEFT | {"WORLD_SIZE": "12"}, POD, TRAINJOB, {"OMPI_COMM_WORLD_SIZE": "2"}):
+        left = {name: value for name, value in left.items() if not name.startswith("MASTER")}
+        assert launched(SRUN | left) == place
+    assert left_over(SRUN | LEFT) == (
+        "RANK=0, LOCAL_RANK=0, WORLD_SIZE=1 left in the environment count for nothing: srun says SLURM_PROCID=6, "
+        "SLURM_LOCALID=2, SLURM_STEP_NUM_TASKS=8"
+    )
+    same = {"RANK": "6", "LOCAL_RANK": "2", "WORLD_SIZE": "8"}  # as many scripts set them from srun's
+    assert launched(SRUN | same) == place
+    assert left_over(SRUN | same) is left_over(SRUN) is left_over(TORCHRUN) is None
+
+
+def test_a_launcher_in_each_task_of_a_step_places_its_own_ranks() -> None:
+    two = {
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_PROCID": "1",
+        "SLURM_LOCALID": "0",
+        "SLURM_STEP_NUM_NODES": "2",
+    }
+    agent = {"TORCHELASTIC_RUN_ID": "x", "GROUP_WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "4"}
+    inside = Place(5, 1, 8, "node0", 12345, 4)
+    assert started_rank(two | TORCHRUN | agent) == inside and left_over(two | TORCHRUN | agent) is None
+    assert started_rank(two | TORCHRUN | {"LOCAL_WORLD_SIZE": "4"}) == inside  # a launcher of another kind
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            TORCHRUN | {"TORCHELASTIC_RUN_ID": "x", "GROUP_WORLD_SIZE": "1"},
+            r"TORCHELASTIC_RUN_ID and SLURM_STEP_NUM_TASKS: torchrun has 1 agents .*, but srun 8 tasks",
+        ),
+        ({"TORCHELASTIC_USE_AGENT_STORE": "True"}, "TORCHELASTIC_USE_AGENT_STORE and SLURM_STEP_NUM_TASKS"),
+        (
+            {"MASTER_ADDR": "127.0.0.1", "SLURM_STEP_NUM_NODES": "2"},
+            "MASTER_ADDR: 127.0.0.1 is another machine on each",
+        ),
+        (LEFT | {"WORLD_SIZE": "16"}, "RANK and SLURM_PROCID: rank 0 of 16 .*allowed: 12 to 13"),
+        ({"MASTER_ADDR": "localhost", "SLURM_STEP_NUM_NODES": "2"}, "MASTER_ADDR: localhost"),
+    ],
+)
+def test_contradictions_are_refused_by_name(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        started_rank(SRUN | environment)
+
+
+def test_one_name_for_a_node_which_is_its_schedulers(monkeypatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "ip-10-0-1-23.ec2.internal")
+    slurm, pod = {"SLURMD_NODENAME": "queue1-dy-p5-1"}, {"SLIPWAY_NODE_NAME": "ip-10-0-1-23.ec2.internal"}
+    assert node_name(slurm) == host_name(slurm) == "queue1-dy-p5-1"
+    assert (
+        node_name(pod) == "ip-10-0-1-23.ec2.internal" and host_name(pod) == f"{node_name(pod)}/ip-10-0-1-23"
+    )
+    assert node_name({}) == host_name({}) == "ip-10-0-1-23"

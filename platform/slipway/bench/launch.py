@@ -13,7 +13,7 @@ from slipway.bench.options import at_least
 from slipway.bench.record import publish
 from slipway.errors import EXIT_DONE, UserError
 
-NODES = 5900  # of JUPITER Booster
+NODES = 5884  # of JUPITER Booster
 LARGEST = [
     *("cluster=jupiter_booster", "model=gpt3_175b", "parallelism=tp4_pp2", "training.precision=bf16"),
     *("launch.account=bench", f"resources.nodes={NODES}", f"training.global_batch_size={NODES * 2}"),

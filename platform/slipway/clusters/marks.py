@@ -1,4 +1,4 @@
-"""Which values of a profile nobody has checked on the site: its `unverified` paths."""
+"""Where a profile's values are from (`sources`), and which nobody has checked on the site (`unverified`)."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from slipway.config.cluster import Cluster
 
 # What a profile says about itself.
-_OWN = ("name", "description", "notes", "unverified")
+_OWN = ("name", "description", "notes", "warnings", "unverified", "sources")
 
 
 def values(cluster: Cluster) -> Iterator[tuple[str, object]]:
@@ -47,6 +47,17 @@ def has(cluster: Cluster, path: str) -> bool:
 def is_unverified(cluster: Cluster, path: str) -> bool:
     """Whether a field is marked, or a section that it is in."""
     return any(path == mark or path.startswith(f"{mark}.") for mark in cluster.unverified)
+
+
+def sources(cluster: Cluster, path: str) -> list[int]:
+    """Numbers, from 1 on, of the sources that name a field; where none does, the nearest section that it is in."""
+    above = path
+    while above:
+        found = [number for number, source in enumerate(cluster.sources, 1) if above in source.of]
+        if found:
+            return found
+        above = above.rpartition(".")[0]
+    return []
 
 
 def unverified(cluster: Cluster, within: Iterable[str] = ("",)) -> list[str]:

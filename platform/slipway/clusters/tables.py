@@ -10,6 +10,7 @@ from rich.table import Table
 
 from slipway.clusters import marks
 from slipway.config.cluster import Cluster, Queue
+from slipway.launch.kubernetes import security
 from slipway.launch.placement import scheduler_of
 
 PIPE_WIDTH = 200  # where nobody's window limits it
@@ -46,12 +47,16 @@ def print_cluster(name: str, cluster: Cluster, file: Path) -> None:
     console = _console()
     console.print(f"[bold]{escape(name)}[/]  {escape(cluster.description)}")
     console.print(f"{scheduler_of(cluster)}, {_size(cluster)} ({file})\n", markup=False)
+    for warning in cluster.warnings:
+        console.print(f"! {warning}", markup=False)
     for note in cluster.notes:
         console.print(f"- {note}", markup=False)
+    if cluster.kubernetes:
+        console.print(f"- Pod Security: {security.in_words(cluster.kubernetes)}.", markup=False)
     if cluster.slurm:
         console.print(_queues(cluster, cluster.slurm.queues))
     table = _table("Values")
-    for column in ("field", "", "value"):
+    for column in ("field", "", "value", "source"):
         table.add_column(column, overflow="fold")
     section = ""
     for path, value in marks.values(cluster):
@@ -59,11 +64,16 @@ def print_cluster(name: str, cluster: Cluster, file: Path) -> None:
             continue
         if section != (section := path.rpartition(".")[0]) and table.row_count:
             table.add_section()
-        table.add_row(escape(path), _mark(cluster, path, value), escape(_text(value)))
+        shown = _numbers(cluster, path) if marks.is_stated(value) else ""
+        table.add_row(escape(path), _mark(cluster, path, value), escape(_text(value)), shown)
     console.print(table)
-    wrong = [path for path in cluster.unverified if not marks.has(cluster, path)]
-    if wrong:
-        console.print(f"unverified: no such field: {', '.join(wrong)}", markup=False)
+    for number, source in enumerate(cluster.sources, 1):
+        console.print(f"[{number}] {source.document}", markup=False)
+    named = {"unverified": cluster.unverified, "sources": [of for one in cluster.sources for of in one.of]}
+    for field, paths in named.items():
+        wrong = [path for path in paths if not marks.has(cluster, path)]
+        if wrong:
+            console.print(f"{field}: no such field: {', '.join(wrong)}", markup=False)
 
 
 def _queues(cluster: Cluster, queues: dict[str, Queue]) -> Table:
@@ -73,6 +83,7 @@ def _queues(cluster: Cluster, queues: dict[str, Queue]) -> Table:
     table.add_column("nodes", justify="right")
     table.add_column("hours", justify="right")
     table.add_column("")
+    table.add_column("source")
     for name, queue in queues.items():
         at = f"slurm.queues.{name}"
         marked = [path.rpartition(".")[2] for path in marks.unverified(cluster, [at])]
@@ -89,8 +100,13 @@ def _queues(cluster: Cluster, queues: dict[str, Queue]) -> Table:
             else f"[yellow]{MARK}[/]"
             if every
             else f"[yellow]{MARK}: {', '.join(marked)}[/]",
+            _numbers(cluster, at),
         )
     return table
+
+
+def _numbers(cluster: Cluster, path: str) -> str:
+    return escape(" ".join(f"[{number}]" for number in marks.sources(cluster, path)))
 
 
 def _mark(cluster: Cluster, path: str, value: object) -> str:

@@ -1,9 +1,22 @@
 """A cluster's profile: data, no code. One file in conf/cluster, or in a folder of the user's own."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from slipway.config import selection, variables
 from slipway.config.section import Section
 
 
@@ -19,7 +32,42 @@ Word = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/@+=,-]*$", max_length=200),
 ]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+Absolute = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]*$", max_length=1000)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4000)]
+
+
+def _selection(value: object) -> object:
+    """Names of interfaces or adapters in the one form that they have afterwards; NCCL's own notation is taken, too."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        return value
+    return [str(item) for item in selection.of_profile(texts)]
+
+
+def _no_ports(names: list[str]) -> list[str]:
+    wrong = next((name for name in names if ":" in name), None)
+    if wrong:
+        raise ValueError(f"must be interfaces, which have no ports; {wrong!r} has one")
+    return names
+
+
+def _option(text: str) -> str:
+    """An option as scripts have it (`#SBATCH --hint=nomultithread`) or by itself."""
+    words = re.sub(r"^\s*#SBATCH\s+", "", text).strip()
+    if not re.match(r"-{1,2}[A-Za-z]", words):
+        raise ValueError(
+            f"must be options, as --hint=nomultithread or -C gpu; {text!r} is none: Slurm would ignore it"
+        )
+    return words
+
+
+Option = Annotated[Line, AfterValidator(_option)]
+# As Slurm takes sizes: megabytes, or with a unit.
+Memory = Annotated[
+    str, BeforeValidator(_digits), StringConstraints(pattern=r"^(?:0|[1-9][0-9]*(?:[KMGTkmgt][Bb]?)?)$")
+]
+Adapters = Annotated[list[str], BeforeValidator(_selection)]
+Interfaces = Annotated[Adapters, AfterValidator(_no_ports)]
 
 
 class Device(Section):
@@ -51,23 +99,29 @@ class Network(Section):
         default=None,
         description="Between nodes; all but ethernet: collectives over TCP are a fault. null: not known.",
     )
-    interfaces: list[Word] = Field(
+    interfaces: Interfaces = Field(
         default=[],
-        description="Network interfaces for rendezvous and sockets (NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME).",
+        description="Network interfaces for rendezvous and sockets (NCCL_SOCKET_IFNAME, and GLOO_SOCKET_IFNAME where "
+        f"the names are exact): {selection.ALLOWED}, but without ports.",
     )
-    adapters: list[Word] = Field(
-        default=[], description="Host channel adapters for collectives (NCCL_IB_HCA)."
+    adapters: Adapters = Field(
+        default=[], description=f"Host channel adapters for collectives (NCCL_IB_HCA): {selection.ALLOWED}."
     )
 
 
 class Node(Section):
     """A node's shape."""
 
-    cores: PositiveInt | None = Field(default=None, description="Cores a job may use; null: not known.")
+    cores: PositiveInt | None = Field(
+        default=None,
+        description="Cores a job may use; of a Kubernetes node its logical CPUs. null: not known.",
+    )
     cores_per_device: PositiveInt | None = Field(
         default=None, description="Cores of each rank; null: the launcher's choice."
     )
-    memory_gib: PositiveFloat | None = Field(default=None, description="Host memory a job may use, GiB.")
+    memory_gib: PositiveFloat | None = Field(
+        default=None, description="Host memory a job may use, GiB; of a Kubernetes node all of it."
+    )
     architecture: Literal["x86_64", "aarch64"] = Field(default="x86_64", description="Of the image, too.")
     cpu_masks: list[Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]+$")]] = Field(
         default=[],
@@ -120,8 +174,18 @@ class Slurm(Section):
         default="gres", description="--gres=gpu:N, --gpus-per-node=N, or --gpus=N over all nodes."
     )
     exclusive: bool = Field(default=True, description="Whole nodes.")
-    memory: Word | None = Field(
-        default=None, description="--mem; 0: all of the node's; null: the site's default."
+    memory: Memory | None = Field(
+        default=None,
+        description="--mem of a whole node, as 480G; 0: all of it; null: the site's default. A job on a part of a "
+        "shared node asks for its part.",
+    )
+    cpu_bind: Word | None = Field(
+        default="cores",
+        description="--cpu-bind of srun where node.cpu_masks is empty; null: the site binds better than we could say.",
+    )
+    show_all_devices: bool = Field(
+        default=False,
+        description="The site's srun shows each task one device: tasks set CUDA_VISIBLE_DEVICES to all of the job's.",
     )
     constraint: Word | None = Field(default=None, description="--constraint.")
     requeue: bool = Field(
@@ -134,16 +198,23 @@ class Slurm(Section):
         description="Appended to the first node's short name for MASTER_ADDR.",
     )
     resolve_address: bool = Field(default=False, description="MASTER_ADDR is the looked-up IP address.")
-    sbatch_options: list[Line] = Field(
+    sbatch_options: list[Option] = Field(
         default=[], description="Further #SBATCH lines, as --hint=nomultithread."
     )
-    srun_options: list[Line] = Field(default=[], description="Further options of srun, as --mpi=none.")
+    srun_options: list[Option] = Field(default=[], description="Further options of srun, as --mpi=none.")
     signal_seconds: PositiveInt = Field(
         default=300, description="SIGUSR1 to the ranks so long before the wall time ends."
     )
     max_array_size: PositiveInt | None = Field(
         default=None, description="Jobs of one array; null: not known."
     )
+
+    @field_validator("show_all_devices")
+    @classmethod
+    def _devices_are_the_jobs(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("exclusive", True):
+            raise ValueError("true needs exclusive=true: on a shared node it would show others' devices")
+        return value
 
 
 class Toleration(Section):
@@ -153,6 +224,30 @@ class Toleration(Section):
     operator: Literal["Equal", "Exists"] = "Exists"
     value: Word | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class Volume(Section):
+    """What a pod mounts beside its own volumes: one of host_path, config_map and claim."""
+
+    host_path: Absolute | None = Field(
+        default=None, description="A path of the node's; the namespace must allow Pod Security `privileged`."
+    )
+    host_path_type: Literal["Directory", "File", "CharDevice", "Socket"] = Field(
+        default="Directory", description="What must be there, else the pod does not start."
+    )
+    config_map: Word | None = Field(default=None, description="A ConfigMap of the namespace.")
+    claim: Word | None = Field(default=None, description="A PersistentVolumeClaim of the namespace.")
+    mount_path: Absolute = Field(description="Where the pod sees it.")
+    read_only: bool = True
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Volume":
+        named = [name for name in ("host_path", "config_map", "claim") if getattr(self, name) is not None]
+        if len(named) != 1:
+            raise ValueError(
+                f"needs one of host_path, config_map and claim, got {', '.join(named) or 'none of them'}"
+            )
+        return self
 
 
 class Kubernetes(Section):
@@ -169,7 +264,15 @@ class Kubernetes(Section):
     device_resource: Word | None = Field(default=None, description="nvidia.com/gpu, amd.com/gpu; null: none.")
     resources: dict[Word, Word] = Field(
         default={},
-        description="Further resources of a pod with all of a node's devices, as rdma/ib or memory.",
+        description="Further resources of a pod with all of a node's devices, as rdma/ib; cpu or memory instead of "
+        "what follows from the node.",
+    )
+    node_share: float = Field(
+        default=0.9,
+        gt=0.0,
+        le=1.0,
+        description="Of node.cores and node.memory_gib, what pods ask for; the rest is left to the kubelet, the "
+        "system and daemon sets.",
     )
     node_selector: dict[Word, Line] = {}
     tolerations: list[Toleration] = []
@@ -177,14 +280,31 @@ class Kubernetes(Section):
     topology: Word | None = Field(
         default=None, description="Label of the topology level that a gang should share."
     )
-    capabilities: list[Word] = Field(default=[], description="Added to none, as IPC_LOCK for RDMA.")
-    shm_gib: PositiveFloat = Field(default=16, description="Memory-backed /dev/shm, GiB.")
+    volumes: dict[Word, Volume] = Field(
+        default={},
+        description="What a fabric or a site needs in the pod, by name: libraries, topology files.",
+    )
+    host_network: bool = Field(
+        default=False,
+        description="Pods use the node's network; the namespace must allow Pod Security `privileged`.",
+    )
+    capabilities: list[Word] = Field(
+        default=[],
+        description="Added to none. Without effect on a process that is not root, unless the image's files carry them.",
+    )
+    shm_gib: PositiveFloat = Field(
+        default=16,
+        description="Memory-backed /dev/shm of a pod with all of a node's devices, GiB; part of the pod's memory.",
+    )
     run_as_user: PositiveInt = Field(default=1000, description="User and group of the processes.")
     volume_claim: Word = Field(
         default="slipway", description="PersistentVolumeClaim for runs and data, mounted at mount_path."
     )
-    mount_path: str = Field(
-        default="/workspace", pattern=r"^/[A-Za-z0-9_./-]*$", description="Current folder of the trainer."
+    mount_path: Absolute = Field(default="/workspace", description="Current folder of the trainer.")
+    storage_class: Word | None = Field(
+        default=None,
+        description="Of the claim in deploy/kubernetes/volume.yaml; several nodes must be able to write. null: the "
+        "cluster's default.",
     )
     wandb_secret: Word | None = Field(
         default=None, description="Secret whose key WANDB_API_KEY holds wandb's key."
@@ -192,13 +312,23 @@ class Kubernetes(Section):
     runtime_ref: Word | None = Field(
         default=None,
         description="ClusterTrainingRuntime of a TrainJob, as torch-distributed; null: one of the run's own, with the "
-        "rules for exit codes.",
+        "rules for exit codes and without a service account token.",
     )
     priority_class: Word | None = None
-    service_account: Word | None = None
-    termination_grace_seconds: NonNegativeInt = Field(
-        default=300, description="From SIGTERM to the end, for the last save."
+    service_account: Word | None = Field(
+        default=None, description="Of the pods; null: the namespace's default."
     )
+    termination_grace_seconds: NonNegativeInt = Field(
+        default=300,
+        description="Seconds from SIGTERM to the end: longer than a step and a save, else neither is kept.",
+    )
+
+
+class Source(Section):
+    """A document, or users' scripts, and what a profile has from there."""
+
+    of: list[Line] = Field(min_length=1, description="Dotted paths of fields and sections.")
+    document: Line = Field(description="An address, a repository and path, or words that find it again.")
 
 
 class Cluster(Section):
@@ -221,6 +351,10 @@ class Cluster(Section):
     internet: bool | None = Field(default=None, description="On compute nodes; null: not known.")
     file_systems: dict[Word, Line] = Field(default={}, description="What they are for, and where they are.")
     notes: list[str] = Field(default=[], description="What users should know; shown by `slipway clusters`.")
+    warnings: list[str] = Field(
+        default=[],
+        description="What costs a job its speed or its start where nobody heeds it; `slipway launch` repeats them.",
+    )
     slurm: Slurm | None = None
     kubernetes: Kubernetes | None = None
     unverified: list[str] = Field(
@@ -228,3 +362,14 @@ class Cluster(Section):
         description="Dotted paths of fields and sections (slurm.queues.booster.max_hours, container) that nobody has "
         "checked on the site.",
     )
+    sources: list[Source] = Field(
+        default=[], description="Where values are from; shown by `slipway clusters NAME`."
+    )
+
+    @field_validator("environment")
+    @classmethod
+    def _variables_make_sense(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        network = info.data.get("network")
+        if trouble := variables.trouble(value, network.model_dump() if network else {}):
+            raise ValueError(trouble)
+        return value

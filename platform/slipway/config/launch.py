@@ -3,30 +3,41 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt, StringConstraints
 
 from slipway.config.cluster import Line, Word
 from slipway.config.section import Section
 
+# As Slurm takes them: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
 _TIME = re.compile(
-    r"(?:(?P<days>\d{1,3})-)?(?P<hours>\d{1,3})(?::(?P<minutes>[0-5]\d))(?::(?P<seconds>[0-5]\d))?"
+    r"(?P<days>\d{1,4})-(?P<dh>\d{1,4})(?::(?P<dm>\d{1,2}))?(?::(?P<ds>\d{1,2}))?"
+    r"|(?:(?P<h>\d{1,5}):)?(?P<m>\d{1,6}):(?P<s>\d{1,2})"
 )
+_NODES = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:\[[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*\][A-Za-z0-9_.-]*)*"
 
 
 def _minutes(value: object) -> object:
+    """Whole minutes, seconds rounded up."""
     if not isinstance(value, str):
         return value
     if value.isdecimal():
         return int(value)
     found = _TIME.fullmatch(value)
     if found is None:
-        raise ValueError("must be minutes, HH:MM, HH:MM:SS or D-HH:MM:SS")
-    days, hours, minutes, seconds = (
-        int(found[name] or 0) for name in ("days", "hours", "minutes", "seconds")
-    )
-    return days * 1440 + hours * 60 + minutes + (seconds > 0)
+        raise ValueError("must be minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS, as Slurm takes it")
+    days, dh, dm, ds, hours, minutes, seconds = (int(number or 0) for number in found.groups())
+    return days * 1440 + (dh + hours) * 60 + dm + minutes + -(-(ds + seconds) // 60)
 
 
+def _node_list(value: object) -> object:
+    """Slurm's list of nodes, as n[1-4,7],m2, or several."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        return value
+    return [name for text in texts for name in re.split(r",(?![^\[]*\])", text)]
+
+
+NodeNames = Annotated[str, StringConstraints(pattern=rf"^{_NODES}$", max_length=1000)]
 Minutes = Annotated[int, BeforeValidator(_minutes), Field(ge=1)]
 
 
@@ -41,7 +52,8 @@ class Launch(Section):
     qos: Word | None = Field(default=None, description="Slurm; null: the queue's.")
     time_limit: Minutes | None = Field(
         default=None,
-        description="Wall time of one segment: minutes, HH:MM:SS or D-HH:MM:SS; null: the queue's largest.",
+        description="Wall time of one segment as Slurm takes it: minutes, MM:SS, HH:MM:SS, D-HH or D-HH:MM:SS; null: "
+        "the queue's largest.",
     )
     image: Line | None = Field(
         default=None,
@@ -54,7 +66,9 @@ class Launch(Section):
     chain: PositiveInt = Field(
         default=10, description="Segments at most: jobs that continue the run after exit code 75."
     )
-    exclude: list[Word] = Field(default=[], description="Nodes not to use (Slurm).")
+    exclude: Annotated[list[NodeNames], BeforeValidator(_node_list)] = Field(
+        default=[], description="Nodes not to use, by the scheduler's names; on Slurm also lists as n[1-4,7]."
+    )
     preflight: bool = Field(default=False, description="`slipway doctor` on every node before the training.")
     kind: Literal["job", "jobset", "trainjob"] | None = Field(
         default=None, description="Kubernetes; null: the profile's."

@@ -1,22 +1,23 @@
 """Documents to tokens, many at a time. What a document becomes does not depend on the others."""
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from slipway.data.end_mark import without_mark
+from slipway.data.long_documents import LONGEST_PIECE, can_be_cut, cut_long
 from slipway.data.tokenizer import byte_tokenizer, count_entries
 from slipway.data.word_memory import WordEncoder
 from slipway.data.words import END
 
-LONGEST_PIECE = 1 << 20
-"""Bytes of a document that are encoded at once; longer documents are encoded in pieces."""
-
 
 class Encoder(Protocol):
     """Encodes batches of documents with one tokenizer."""
+
+    cuttable: bool
+    """Whether a long document may be encoded in pieces."""
 
     def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens of all documents [tokens] and of each [documents], its end mark included.
@@ -34,29 +35,32 @@ def token_type(entries: int) -> type[np.unsignedinteger] | type[np.signedinteger
 def make_encoder(tokenizer: Any, end_of_document: int) -> Encoder:
     """The fastest encoder that gives what `tokenizer.encode(text, add_special_tokens=False)` gives.
 
-    tokenizer: a tokenizers.Tokenizer. Special tokens that occur in the text are text.
+    tokenizer: a tokenizers.Tokenizer. Special tokens and the end mark that occur in the text are text.
     """
+    from tokenizers import Tokenizer as Loaded
+
+    if is_byte_level(tokenizer, end_of_document):
+        return ByteEncoder()
+    dtype = token_type(count_entries(tokenizer))
+    mark = tokenizer.get_added_tokens_decoder()[end_of_document].content
+    parts = without_mark(json.loads(tokenizer.to_str()), mark)
+    tokenizer = Loaded.from_str(json.dumps(parts))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
-    dtype = token_type(count_entries(tokenizer))
-    if is_byte_level(tokenizer, end_of_document):
-        return ByteEncoder()
-    if cuts_gpt2_words(tokenizer):
+    if cuts_gpt2_words(parts):
         return WordEncoder(tokenizer, end_of_document, dtype)
-    return PlainEncoder(tokenizer, end_of_document, dtype)
+    return PlainEncoder(tokenizer, end_of_document, dtype, can_be_cut(parts))
 
 
-def cuts_gpt2_words(tokenizer: Any) -> bool:
+def cuts_gpt2_words(parts: dict[str, Any]) -> bool:
     """Whether each word of GPT-2's pattern is encoded alone, so that it always gives the same tokens."""
-    parts = json.loads(tokenizer.to_str())
     cut = parts["pre_tokenizer"] or {}
     return (
         parts["normalizer"] is None
         and cut.get("type") == "ByteLevel"
         and not cut["add_prefix_space"]
         and cut.get("use_regex", True)
-        and not parts["model"].get("dropout")
         and all(token["special"] for token in parts["added_tokens"])
     )
 
@@ -70,6 +74,8 @@ def is_byte_level(tokenizer: Any, end_of_document: int) -> bool:
 class ByteEncoder:
     """Bytes as tokens 0 to 255, and 256 after each document."""
 
+    cuttable = True
+
     def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """See Encoder."""
         batch = np.frombuffer(b"\xff".join([*documents, b""]), np.uint8)
@@ -81,7 +87,8 @@ class ByteEncoder:
 class PlainEncoder:
     """Any tokenizer of the tokenizers library, by its own batch call."""
 
-    def __init__(self, tokenizer: Any, end_of_document: int, dtype: type) -> None:
+    def __init__(self, tokenizer: Any, end_of_document: int, dtype: type, cuttable: bool = False) -> None:
+        self.cuttable = cuttable
         self.tokenizer = tokenizer
         self.end = end_of_document
         self.dtype = dtype
@@ -97,31 +104,11 @@ class PlainEncoder:
         return np.array(tokens, self.dtype), np.array([len(ids) + 1 for ids in encoded], np.int32)
 
 
-def encode_long(encoder: Encoder, document: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """As encoder.encode([document]), piece by piece, so that memory does not grow with the document."""
-    pieces = cut_long(document)
+def encode_long(
+    encoder: Encoder, document: bytes, longest: int = LONGEST_PIECE
+) -> tuple[np.ndarray, np.ndarray]:
+    """As encoder.encode([document]); piece by piece, where it may be, so that memory does not grow with it."""
+    pieces = cut_long(document, longest) if encoder.cuttable else [document]
     encoded = [encoder.encode([piece])[0] for piece in pieces]
     tokens = np.concatenate([of_piece[:-1] for of_piece in encoded[:-1]] + encoded[-1:])
     return tokens, np.array([len(tokens)], np.int32)
-
-
-def cut_long(document: bytes, longest: int = LONGEST_PIECE, searched: int = 1 << 16) -> list[bytes]:
-    """A document in pieces of at most about `longest` bytes, cut between a letter or digit and white space.
-
-    There every pattern in use cuts too, so the tokens are those of the whole document.
-    """
-    pieces = []
-    start = 0
-    while len(document) - start > longest:
-        limit = start + longest
-        before = [found.start() for found in _CUT.finditer(document, max(start + 1, limit - searched), limit)]
-        after = None if before else _CUT.search(document, limit)
-        if not before and not after:
-            break
-        stop = before[-1] if before else after.start()  # type: ignore[union-attr]
-        pieces.append(document[start:stop])
-        start = stop
-    return [*pieces, document[start:]]
-
-
-_CUT = re.compile(rb"(?<=[0-9A-Za-z])[ \n]")

@@ -1,11 +1,14 @@
 """The tokenizer of a data set: trained, of bytes, or from a file. Always a tokenizer.json in the end."""
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from slipway.config.schema import Source, Tokenizer
+from slipway.data.end_mark import check_new_mark
 from slipway.data.inputs import InputFile
 from slipway.data.sample import sample_documents, sample_size
 from slipway.errors import UserError
@@ -62,7 +65,7 @@ def make_tokenizer(
 ) -> str:
     """The text of tokenizer.json. Raises UserError."""
     if asked.kind != "file":
-        _check_end_mark(asked.end_of_document)
+        check_new_mark(asked.end_of_document)
     if asked.kind == "byte":
         return byte_tokenizer(asked.end_of_document).to_str()
     if asked.kind == "file":
@@ -71,31 +74,16 @@ def make_tokenizer(
     return _train(asked, files, sources, threads)
 
 
-def end_of_document_id(tokenizer: Any, asked: Tokenizer) -> int:
-    """Number of the token that ends a document. Raises UserError when the tokenizer has none of that name."""
-    found = tokenizer.token_to_id(asked.end_of_document)
-    if found is not None:
-        return found
-    special = [t.content for t in tokenizer.get_added_tokens_decoder().values() if t.special]
-    similar = [
-        t for t in tokenizer.get_vocab() if t.startswith(("<", "[")) and t.endswith((">", "]")) and len(t) > 2
-    ]
-    named = list(dict.fromkeys(special + sorted(similar)))[:10]
-    raise UserError(
-        f"data.tokenizer.end_of_document: {asked.end_of_document} is not in the vocabulary of {asked.path}; "
-        f"it has {', '.join(named) if named else 'no special tokens'}"
-    )
-
-
-def _check_end_mark(mark: str) -> None:
-    """Raise UserError where the text could hold the mark: a word of GPT-2's pattern can become one token."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    if len(ByteLevel(add_prefix_space=False).pre_tokenize_str(mark)) < 2:
-        raise UserError(
-            f"data.tokenizer.end_of_document: {mark} can be a word of the text; allowed: words and signs together, "
-            f"such as <|endoftext|> or [EOS]"
-        )
+@contextmanager
+def library_errors(what: str) -> Iterator[None]:
+    """Let the tokenizers library's reason follow `what`, in a UserError."""
+    try:
+        yield
+    except BaseException as error:
+        # It raises a bare Exception; where it panics, a PanicException, which is none.
+        if type(error) is Exception or type(error).__name__ == "PanicException":
+            raise UserError(f"{what}: {error}") from error
+        raise
 
 
 def _read(path: Path) -> str:
@@ -103,10 +91,38 @@ def _read(path: Path) -> str:
 
     try:
         text = path.read_bytes().decode()
-        Loaded.from_str(text)
-    except Exception as error:  # the library raises a bare Exception
+    except OSError as error:
+        raise UserError(f"data.tokenizer.path: {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise UserError(f"data.tokenizer.path: {path} is not a tokenizer.json: {error}") from error
+    with library_errors(f"data.tokenizer.path: {path} is not a tokenizer.json"):
+        parts = json.loads(Loaded.from_str(text).to_str())
+    if parts["model"].get("dropout"):
+        raise UserError(
+            f"data.tokenizer.path: {path} draws tokens at random (model.dropout {parts['model']['dropout']}): the same "
+            "text would be other tokens each time; allowed: model.dropout null"
+        )
+    if lost := _left_out(parts):
+        raise UserError(
+            f"data.tokenizer.path: {path} leaves out what it does not know: it has no model.unk_token and {lost}; "
+            "allowed: a tokenizer that has a token for everything"
+        )
     return text
+
+
+def _left_out(parts: dict[str, Any]) -> str:
+    """What a tokenizer.json, as JSON, has no token for, and would silently leave out; empty where nothing is."""
+    model = parts["model"]
+    if model["type"] != "BPE" or model["unk_token"]:
+        return ""  # the others raise an error
+    every = [byte for byte in range(256) if byte not in (0xC0, 0xC1, *range(0xF5, 0x100))]  # in UTF-8
+    if model["byte_fallback"]:
+        missing = [byte for byte in every if f"<0x{byte:02X}>" not in model["vocab"]]
+    elif '{"type": "ByteLevel"' in json.dumps([parts["normalizer"], parts["pre_tokenizer"]]):
+        missing = [byte for byte in every if BYTE_LETTERS[byte] not in model["vocab"]]
+    else:
+        return "no bytes to fall back on"
+    return f"lacks {len(missing)} of the bytes, the first {missing[0]:#04x}" if missing else ""
 
 
 def _train(

@@ -16,6 +16,8 @@ class WordEncoder:
     in an open-addressing table that a whole batch is looked up in at once; longer ones are in a dictionary.
     """
 
+    cuttable = True
+
     def __init__(self, tokenizer: Any, end_of_document: int, dtype: type, slots_log2: int = 20) -> None:
         self.model = tokenizer.model
         self.shift = np.uint64(64 - slots_log2)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from slipway.config.schema import Source, Tokenizer
 from slipway.data.blocks import Block
 from slipway.data.inputs import InputFile
+from slipway.errors import UserError
 
 if TYPE_CHECKING:
     from slipway.data.manifest import FileRecord
@@ -60,7 +61,8 @@ def build_tokenizer(
     """Text of tokenizer.json, its number of entries, and its end-of-document token. Raises UserError."""
     from tokenizers import Tokenizer as Loaded
 
-    from slipway.data.tokenizer import count_entries, end_of_document_id, make_tokenizer
+    from slipway.data.end_mark import end_of_document_id
+    from slipway.data.tokenizer import count_entries, make_tokenizer
 
     text = make_tokenizer(asked, files, sources, threads)
     tokenizer = Loaded.from_str(text)
@@ -80,20 +82,34 @@ def encode_block(
     block: Block, text_key: str, tokenizer_path: str, entries: int, end_of_document: int, shard: Path
 ) -> "Counts":
     """Read and encode a block into a shard. Raises UserError."""
-    from slipway.data.documents import read_documents
-    from slipway.data.encode import LONGEST_PIECE, encode_long, token_type
-    from slipway.data.shards import Counts, ShardWriter
+    import numpy as np
 
-    encoder = _encoder(tokenizer_path, end_of_document)
+    from slipway.data.documents import read_documents
+    from slipway.data.encode import encode_long, token_type
+    from slipway.data.long_documents import LONGEST_PIECE
+    from slipway.data.shards import Counts, ShardWriter
+    from slipway.data.tokenizer import library_errors
+
+    with library_errors("data.tokenizer.path: the tokenizer cannot be used"):
+        encoder = _encoder(tokenizer_path, end_of_document)
     with ShardWriter(shard, token_type(entries)) as writer:
         batch: list[bytes] = []
+        paths: list[str] = []
         held = left_out = 0
 
         def encode_batch() -> None:
-            if batch:
+            if not batch:
+                return
+            place = " to ".join(dict.fromkeys((paths[0], paths[-1])))
+            with library_errors(f"{place}: the tokenizer cannot encode this text"):
                 one_long = len(batch) == 1 and held > LONGEST_PIECE
                 tokens, lengths = encode_long(encoder, batch[0]) if one_long else encoder.encode(batch)
-                writer.add(tokens, lengths, Counts(len(batch), len(tokens), held))
+            if np.count_nonzero(tokens == end_of_document) != len(batch):
+                raise UserError(
+                    f"{place}: the tokenizer makes its end mark, token {end_of_document}, of this text; choose another "
+                    "data.tokenizer.end_of_document"
+                )
+            writer.add(tokens, lengths, Counts(len(batch), len(tokens), held))
 
         for part in block.parts:
             for document in read_documents(part, text_key):
@@ -102,8 +118,9 @@ def encode_block(
                     continue
                 if held + len(document) > BATCH_BYTES:
                     encode_batch()
-                    batch, held = [], 0
+                    batch, paths, held = [], [], 0
                 batch.append(document)
+                paths.append(part.path)
                 held += len(document)
         encode_batch()
         writer.counts += Counts(without_text=left_out)

@@ -24,7 +24,10 @@ def memlock(here: Here, limit: int | None = None) -> Finding:
         return skipped("memlock", f"the profile's fabric is {fabric or 'not known'}")
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] if limit is None else limit
     saw = "unlimited" if limit == UNLIMITED else f"{limit // 1024} KiB"
-    advice = "ulimit -l unlimited; Slurm: PropagateResourceLimitsExcept=MEMLOCK; pods: capability IPC_LOCK"
+    advice = (
+        "ulimit -l unlimited; Slurm: PropagateResourceLimitsExcept=MEMLOCK; pods: LimitMEMLOCK=infinity of the node's "
+        "container runtime (the capability IPC_LOCK has no effect on a user who is not root)"
+    )
     return judged(limit == UNLIMITED or limit >= MEMLOCK_ENOUGH, "memlock", saw, "unlimited", advice)
 
 
@@ -53,7 +56,9 @@ def binding(ranks: Sequence[Mapping[str, Any]], online: int, config: RunConfig, 
         "needs as many CPUs in its resources"
     )
     saw = _said(sets)
-    masks = [int(mask, 16) for mask in shape.cpu_masks]
+    slurm = config.cluster.slurm
+    whole = slurm is None or slurm.exclusive  # on shared nodes no masks are asked for (launch/share.py)
+    masks = [int(mask, 16) for mask in shape.cpu_masks[: len(ranks)]] if whole else []
     if masks and len(masks) == len(ranks):
         wrong = [r["rank"] for r in ranks if sum(1 << core for core in r["cores"]) != masks[r["local_rank"]]]
         if wrong:

@@ -1,11 +1,15 @@
 """GPUs of a node, and which rank takes which; read from /proc, /sys and /dev."""
 
+import contextlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.doctor.finding import Finding, judged, skipped
 from slipway.doctor.here import IN_JOB, Here
+from slipway.doctor.hosts import ranges
+from slipway.train import device
 
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
@@ -62,23 +66,57 @@ def _dead(here: Here, files: int) -> int | None:
     return count if count < files else None
 
 
+def openable(here: Here) -> list[str] | None:
+    """The node's NVIDIA GPUs that this process may open: a job's or a task's cgroup refuses others. None: no NVIDIA."""
+    files = [name for name in present(here) if name.startswith("/dev/")]
+    found = []
+    for name in files:
+        with contextlib.suppress(OSError):
+            os.close(os.open(here.path(name), os.O_RDWR | os.O_CLOEXEC))
+            found.append(name)
+    return found if files else None
+
+
 def binding(ranks: Sequence[Mapping[str, Any]], node: str) -> Finding:
-    """Of all ranks of one node (facts.of_rank): the trainer takes device LOCAL_RANK of those it sees."""
+    """Of all ranks of one node (node.of_rank): each takes the device that the trainer would take."""
     advice = (
-        "start one task per GPU with all of the node's GPUs visible to each (--gres, not --gpus-per-task), and unset "
-        f"{' and '.join(VISIBLE[:2])}"
+        "start one task per GPU with all of the node's GPUs visible to each (--gres and --gpu-bind=none, not "
+        f"--gpus-per-task; cluster.slurm.show_all_devices), and unset {' and '.join(VISIBLE[:2])}"
     )
-    expected = "device LOCAL_RANK of those that a rank sees, another one for each rank"
+    expected = "every rank sees all of its node's GPUs, and takes another one"
     taken: dict[str, list[int]] = {}
     wrong = []
     for rank in ranks:
-        seen, local = rank["visible"], rank["local_rank"]
-        if seen is not None and local >= len(seen):
+        name = _taken(rank)
+        if name is None:
             wrong.append(
-                f"rank {rank['rank']} sees {','.join(seen) or 'none'}, and wants number {local} of them"
+                f"rank {rank['rank']} sees no GPU (visible: {','.join(rank['visible'] or []) or 'none'})"
             )
-            continue
-        taken.setdefault(seen[local] if seen is not None else str(local), []).append(rank["rank"])
+        else:
+            taken.setdefault(name, []).append(rank["rank"])
     shared = [f"ranks {' and '.join(map(str, r))} take device {d}" for d, r in taken.items() if len(r) > 1]
+    few = [rank["rank"] for rank in ranks if (seen := _count(rank)) is not None and seen < len(ranks)]
     saw = "; ".join([*wrong, *shared]) or f"{len(ranks)} ranks on devices {', '.join(taken)}"
-    return judged(not wrong and not shared, "device-binding", saw, expected, advice, node=node)
+    if wrong or shared:
+        return Finding("device-binding", "fault", saw, expected, advice, node)
+    if few:
+        saw += f"; ranks {ranges(few)} see fewer than the node's ranks: NCCL may lack peer-to-peer access"
+        return Finding("device-binding", "warning", saw, expected, advice, node)
+    return Finding("device-binding", "ok", saw, expected, node=node)
+
+
+def _count(rank: Mapping[str, Any]) -> int | None:
+    """How many GPUs a rank sees; None: nothing says so."""
+    return next((len(names) for names in (rank["visible"], rank["openable"]) if names is not None), None)
+
+
+def _taken(rank: Mapping[str, Any]) -> str | None:
+    """The name of a rank's GPU; None where it has none. CUDA counts those that the rank may open, from 0 on."""
+    seen, files, count = rank["visible"], rank["openable"], _count(rank)
+    if count == 0:
+        return None
+    index = rank["local_rank"] if count is None else device.number(rank["local_rank"], count)
+    name = seen[index] if seen is not None else str(index)
+    if files is None or not name.isdecimal():
+        return name
+    return files[int(name)] if int(name) < len(files) else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.config.schema import RunConfig
-from slipway.train.environment import Place
+from slipway.train.environment import Place, node_name
 
 PREPARES = "SLIPWAY_DOCTOR_PREPARES"  # set by pod.py for the ranks of a machine alone
 IN_JOB = "runs on a compute node: start it in a job, with srun, torchrun or in a pod"
@@ -79,9 +79,9 @@ class Here:
 
 def host_name(environment: Mapping[str, str]) -> str:
     """The name by which the scheduler knows this node; of a pod MACHINE/POD, where the machine is known."""
-    own = environment.get("SLURMD_NODENAME") or socket.gethostname().split(".")[0]
-    machine = environment.get("SLIPWAY_NODE_NAME")
-    return f"{machine}/{own}" if machine else own
+    name = node_name(environment)
+    pod = "SLIPWAY_NODE_NAME" in environment and "SLURMD_NODENAME" not in environment
+    return f"{name}/{socket.gethostname().partition('.')[0]}" if pod else name
 
 
 def cores_online(here: Here) -> int:

@@ -3,9 +3,10 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from slipway.config import selection
 from slipway.doctor.cores import RDMA
 from slipway.doctor.finding import Finding, judged, skipped
 from slipway.doctor.here import IN_JOB, Here
@@ -48,25 +49,28 @@ def is_loopback(address: str) -> bool:
 
 def interfaces(here: Here, own: Mapping[str, Interface] | None = None) -> Finding:
     """The profile's interfaces: there, up, with an address. own: None: this machine's."""
-    wanted = here.config.cluster.network.interfaces
+    wanted = selection.of_profile(here.config.cluster.network.interfaces)
     own = own_interfaces() if own is None else own
     usable = [name for name, one in own.items() if one.up and one.addresses and not one.loopback]
     if not here.on_node:
         return skipped("interfaces", IN_JOB)
     if not wanted:
         return skipped("interfaces", f"the profile names none; usable here: {', '.join(usable) or 'none'}")
-    wrong = [trouble for name in wanted if (trouble := _trouble(name, own.get(name)))]
+    taken = [name for name in own if selection.takes(wanted, name)]
+    wrong = [f"{item} does not exist" for item in selection.missing(wanted, own)]
+    if wanted[0].left_out:  # of all others one is enough
+        wrong += [] if set(taken) & set(usable) else [f"of {', '.join(taken) or 'none'} none is usable"]
+        taken = [name for name in taken if name in usable]
+    wrong += [trouble for name in taken if (trouble := _trouble(name, own[name]))]
     if here.multi_node:
-        wrong += [f"{name} is the loopback" for name in wanted if name in own and own[name].loopback]
-    saw = "; ".join(wrong) or ", ".join(f"{name} {own[name].addresses[0]}" for name in wanted)
+        wrong += [f"{name} is the loopback" for name in taken if own[name].loopback]
+    saw = "; ".join(wrong) or ", ".join(f"{name} {own[name].addresses[0]}" for name in taken)
     advice = f"mend cluster.network.interfaces; usable here: {', '.join(usable) or 'none'}"
-    expected = f"{', '.join(wanted)}: up, with an address"
+    expected = f"{', '.join(map(str, wanted))}: up, with an address"
     return judged(not wrong, "interfaces", saw, expected, advice)
 
 
-def _trouble(name: str, interface: Interface | None) -> str | None:
-    if interface is None:
-        return f"{name} does not exist"
+def _trouble(name: str, interface: Interface) -> str | None:
     if not interface.up:
         return f"{name} is down"
     return None if interface.addresses else f"{name} has no address"
@@ -77,14 +81,17 @@ def settings(here: Here, own: Mapping[str, Interface] | None = None) -> Finding:
     environment, network = here.environment, here.config.cluster.network
     own = own_interfaces() if own is None else own
     wrong, given = [], []
-    for variable in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):
-        names = [name for name in environment.get(variable, "").split(",") if name]
-        if not names:
-            continue
-        given.append(f"{variable}={','.join(names)}")
-        wrong += [
-            f"{variable}={name}: {why}" for name in names if (why := _other_way(name, here, own, variable))
-        ]
+    profile = selection.of_profile(network.interfaces)
+    for variable, read in (
+        ("NCCL_SOCKET_IFNAME", selection.of_nccl),
+        ("GLOO_SOCKET_IFNAME", selection.of_gloo),
+    ):
+        if text := environment.get(variable):
+            given.append(f"{variable}={text}")
+            wrong += [f"{variable}={text}: {why}" for why in _other_way(text, read, profile, here, own)]
+    if text := environment.get("NCCL_IB_HCA"):
+        given.append(f"NCCL_IB_HCA={text}")
+        wrong += [f"NCCL_IB_HCA={text}: {why}" for why in _other_adapters(text, here)]
     slow = {"NCCL_IB_DISABLE": "1", "NCCL_NET": "Socket", "FI_PROVIDER": "tcp", "NCCL_P2P_DISABLE": "1"}
     for variable, value in slow.items():
         if environment.get(variable, "").lower() == value.lower() and network.fabric in RDMA:
@@ -95,21 +102,57 @@ def settings(here: Here, own: Mapping[str, Interface] | None = None) -> Finding:
     return judged(not wrong, "settings", saw, expected, advice)
 
 
-def _other_way(name: str, here: Here, own: Mapping[str, Interface], variable: str) -> str | None:
-    """What is wrong with an interface that NCCL (prefixes, =NAME, ^NAME) or gloo (names) is to take."""
-    if name.startswith("^"):
-        return None
-    plain = name.lstrip("=")
-    prefix = variable.startswith("NCCL") and not name.startswith("=")
-    matching = [own[one] for one in own if one == plain or (prefix and one.startswith(plain))]
-    if here.on_node and not matching:
-        return "no such interface"
-    if here.multi_node and any(one.loopback for one in matching):
-        return "the loopback reaches no other node"
-    wanted = here.config.cluster.network.interfaces
-    if wanted and not any(one == plain or (prefix and one.startswith(plain)) for one in wanted):
-        return f"the profile says {', '.join(wanted)}"
-    return None
+def _other_way(
+    text: str,
+    read: Callable[[str], list[selection.Item]],
+    profile: Sequence[selection.Item],
+    here: Here,
+    own: Mapping[str, Interface],
+) -> list[str]:
+    """What is wrong with the interfaces that a variable's value takes."""
+    try:
+        items = read(text)
+    except ValueError as error:
+        return [str(error)]
+    taken = [name for name in own if selection.takes(items, name)]
+    left_out = bool(items) and items[0].left_out
+    if here.on_node and (missing := selection.missing(items, own)):
+        return [f"no such interface: {', '.join(map(str, missing))}"]
+    if left_out and not profile:  # NCCL itself takes the loopback last
+        return []
+    if here.multi_node and not left_out and any(own[name].loopback for name in taken):
+        return ["the loopback reaches no other node"]
+    others = [name for name in taken if not selection.takes(profile, name) and not own[name].loopback]
+    usable = [name for name in others if own[name].up and own[name].addresses]
+    wrong = usable if left_out else others
+    return [f"takes {', '.join(wrong)}, but the profile says {', '.join(map(str, profile))}"] if wrong else []
+
+
+def _other_adapters(text: str, here: Here) -> list[str]:
+    """What is wrong with the adapters that NCCL_IB_HCA takes."""
+    try:
+        items = selection.of_nccl(text)
+    except ValueError as error:
+        return [str(error)]
+    there, profile = _adapters(here), selection.of_profile(here.config.cluster.network.adapters)
+    if not here.on_node or not there:
+        return []  # the check rdma says what is not there
+    if missing := selection.missing(items, there):
+        return [f"no such adapter: {', '.join(map(str, missing))}"]
+    others = [n for n in there if selection.takes(items, n) and not selection.takes(profile, n)]
+    return (
+        [f"takes {', '.join(others)}, but the profile says {', '.join(map(str, profile))}"] if others else []
+    )
+
+
+def _adapters(here: Here) -> dict[str, dict[int, str]]:
+    """Host channel adapters of this node, each with the state of its ports, as `4: ACTIVE`."""
+    ports = here.path("/sys/class/infiniband").glob("*/ports/*/state")
+    found: dict[str, dict[int, str]] = {}
+    for path in sorted(ports):
+        if path.parent.name.isdecimal():
+            found.setdefault(path.parents[2].name, {})[int(path.parent.name)] = path.read_text().strip()
+    return found
 
 
 def rdma(here: Here) -> Finding:
@@ -122,16 +165,23 @@ def rdma(here: Here) -> Finding:
     folder, pattern = ("/dev", "cxi*") if network.fabric == "slingshot" else ("/dev/infiniband", "uverbs*")
     files = [path.name for path in here.path(folder).glob(pattern)]
     wrong = [] if files else [f"no {folder}/{pattern}"]
-    for adapter in network.adapters if network.fabric != "slingshot" else ():
-        name = adapter.partition(":")[0].lstrip("=^")
-        states = [
-            path.read_text().strip()
-            for path in here.path(f"/sys/class/infiniband/{name}/ports").glob("*/state")
-        ]
-        if not states:
-            wrong.append(f"no adapter {name}")
-        elif not any("ACTIVE" in state for state in states):
-            wrong.append(f"{name}: {', '.join(states)}")
+    wanted = selection.of_profile(network.adapters if network.fabric != "slingshot" else ())
+    there = _adapters(here)
+    wrong += [f"no adapter {item}" for item in selection.missing(wanted, there)]
+    taken = {
+        name: [state for port, state in ports.items() if selection.takes(wanted, name, port)]
+        for name, ports in there.items()
+        if wanted and selection.takes(wanted, name)
+    }
+    down = [
+        f"{name}: {', '.join(states) or 'no such port'}"
+        for name, states in taken.items()
+        if not any("ACTIVE" in state for state in states)
+    ]
+    one_is_enough = bool(wanted) and (wanted[0].left_out or wanted[0].begins)
+    wrong += [] if one_is_enough and len(down) < len(taken) else down
+    if one_is_enough and not taken and wanted[0].left_out:
+        wrong.append(f"of the adapters {', '.join(there) or 'none'} none is left")
     expected = f"{folder}/{pattern}" + (
         f" and {', '.join(network.adapters)}, active" if network.adapters else ""
     )

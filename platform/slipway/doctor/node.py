@@ -72,4 +72,5 @@ def of_rank(here: Here) -> dict[str, Any]:
         "host": here.host,
         "cores": sorted(os.sched_getaffinity(0)),
         "visible": devices.visible(here.environment),
+        "openable": devices.openable(here),
     }

@@ -34,8 +34,14 @@ def main(spec: dict[str, Any]) -> dict[str, Any]:
     from torch import distributed
 
     torch.set_num_threads(1)
-    device = torch.device("cuda", spec["local_rank"]) if backend == "nccl" else torch.device("cpu")
+    device = torch.device("cpu")
     if backend == "nccl":
+        from slipway.train.device import number
+        from slipway.train.environment import started_rank
+
+        place = started_rank(os.environ)  # the trainer's device, not the place among those that answered
+        local_rank = place.local_rank if place else spec["local_rank"]
+        device = torch.device("cuda", number(local_rank, torch.cuda.device_count()))
         torch.cuda.set_device(device)
     limit = timedelta(seconds=spec["seconds"])
     store = distributed.TCPStore(

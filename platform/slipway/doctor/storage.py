@@ -108,7 +108,9 @@ def shm(here: Here) -> Finding:
         return skipped("shm", IN_JOB)
     config = here.config
     cluster, count = config.cluster, config.resources.devices_per_node
-    wanted = cluster.kubernetes.shm_gib * GIB if cluster.kubernetes else count * SHM_PER_DEVICE
+    wanted = count * SHM_PER_DEVICE
+    if cluster.kubernetes:  # of a whole node; pods get their share of it, in whole MiB
+        wanted = cluster.kubernetes.shm_gib * GIB * count / (cluster.devices_per_node or count) - 2**20
     if cluster.device.kind == "cpu":
         wanted = 2 * SHM_TOO_SMALL
     expected = f"{_size(wanted)}, more than {_size(SHM_TOO_SMALL)} at least"

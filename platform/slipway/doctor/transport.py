@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from slipway.config import selection
 from slipway.config.cluster import Network
 from slipway.doctor.cores import RDMA
 from slipway.doctor.finding import Finding, judged, skipped
@@ -73,5 +74,6 @@ def _gloo(node: str, connections: Sequence[tuple[str, str]], network: Network) -
     if not used:
         return skipped("transport", "no connection between nodes was seen", expected)
     wrong = any(is_loopback(address) for _, address in used)
-    wrong |= bool(network.interfaces) and any(name not in network.interfaces for name, _ in used)
+    wanted = selection.of_profile(network.interfaces)
+    wrong |= any(not selection.takes(wanted, name) for name, _ in used)
     return judged(not wrong, "transport", saw, expected, advice, node=node)

@@ -15,7 +15,7 @@ Scheduler = Literal["slurm", "kubernetes", "local"]
 # Settings of section `launch` that mean nothing to a scheduler: given nevertheless, they are refused.
 _MEANINGLESS: Mapping[Scheduler, tuple[str, ...]] = {
     "slurm": ("kind", "queue"),
-    "kubernetes": ("account", "partition", "qos", "exclude", "workdir"),
+    "kubernetes": ("account", "partition", "qos", "workdir"),
     "local": ("account", "partition", "qos", "exclude", "kind", "queue"),
 }
 _TITLE = {"slurm": "Slurm", "kubernetes": "Kubernetes", "local": "this machine"}

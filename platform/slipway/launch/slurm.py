@@ -1,5 +1,6 @@
 """Plans to one sbatch script: one plan is a job, several are an array. Pure; its words are in deploy/slurm."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from slipway.config import run_file
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.launch import checks
+from slipway.launch import checks, fabric, leftovers, share
 from slipway.launch.placement import Placement
 from slipway.launch.templates import template
 from slipway.plan import Plan
@@ -16,7 +17,9 @@ from slipway.plan import Plan
 END_MARGIN_SECONDS = 30
 TEMPLATE = "slurm/job.sh.j2"
 LOG = "slurm-%j.out"
-"""Below run.dir/logs; %j is the job's number, as in sbatch's --output."""
+LOG_OF_ARRAY = "slurm-%A_%a.out"
+"""In the workdir, which is there for certain: Slurm opens it before the script can make the run's folder, into which
+the script moves it."""
 
 
 def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
@@ -32,10 +35,12 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         checks.check_paths(plan.config, workdir)
     checks.check_no_secrets(first)
     _check_one_shape([plan.config for plan in plans])
+    options = [_option(name, value) for name, value in _options(plans, placement, workdir)]
+    options += [checks.one_line(option) for option in _slurm(first).sbatch_options]
     return template(TEMPLATE).render(
         title=checks.one_line(_title(plans)),
-        options=[_option(name, value) for name, value in _options(plans, placement, workdir)]
-        + [checks.one_line(option) for option in _slurm(first).sbatch_options],
+        options=options,
+        leftovers=_leftovers(options),
         workdir=str(workdir),
         jobs=[job_of(first, plan.config) for plan in plans],
         run_json=run_file.to_text(first).rstrip("\n"),
@@ -47,7 +52,10 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         end_margin=END_MARGIN_SECONDS,
         environment=environment(first),
         modules=first.cluster.container.modules,
-        container=container(first, placement.image, workdir, [plan.config for plan in plans]),
+        container=[
+            *([shown] if (shown := share.shown_devices(first)) else []),
+            *container(first, placement.image, workdir, [plan.config for plan in plans]),
+        ],
         srun=_srun(first),
         preflight=first.launch.preflight,
     )
@@ -55,16 +63,11 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
 
 def environment(config: RunConfig) -> dict[str, str]:
     """Variables of every rank: the profile's, and what follows from it."""
-    network, slurm = config.cluster.network, _slurm(config)
-    derived = {}
-    if network.interfaces:
-        derived |= dict.fromkeys(("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"), ",".join(network.interfaces))
-    if network.adapters:
-        derived["NCCL_IB_HCA"] = ",".join(network.adapters)
+    slurm, derived = _slurm(config), fabric.environment(config.cluster.network)
     if config.cluster.internet is False:
         derived["WANDB_MODE"] = "offline"
-    cores = cores_per_task(config)
-    if cores and slurm:
+    cores = share.cores_per_task(config) if slurm else None
+    if cores:
         derived["SRUN_CPUS_PER_TASK"] = str(
             cores
         )  # from Slurm 22.05 on srun does not inherit --cpus-per-task
@@ -90,21 +93,11 @@ def job_name(plans: Sequence[Plan]) -> str:
     return name if len(plans) == 1 else name.partition(",")[0]
 
 
-def cores_per_task(config: RunConfig) -> int | None:
-    """Cores of each rank; None: the site's default."""
-    node, devices = config.cluster.node, config.cluster.devices_per_node
-    if node.cores_per_device:
-        return node.cores_per_device
-    if node.cores and devices and _slurm(config).exclusive:
-        return max(1, node.cores // devices)
-    return None
-
-
 def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tuple[str, str | None]]:
     """#SBATCH options in the order in which people look for them; a value of None: a flag."""
     config = plans[0].config
     slurm, resources = _slurm(config), config.resources
-    first_log = workdir / config.run.dir / "logs" / (LOG if len(plans) == 1 else "array-%A_%a.out")
+    log = LOG if len(plans) == 1 else LOG_OF_ARRAY
     given: list[tuple[str, str | int | None]] = [
         ("job-name", job_name(plans)),
         ("account", placement.account),
@@ -113,15 +106,15 @@ def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list
         ("array", f"0-{len(plans) - 1}" if len(plans) > 1 else None),
         ("nodes", resources.nodes),
         ("ntasks-per-node", resources.devices_per_node),
-        ("cpus-per-task", cores_per_task(config)),
+        ("cpus-per-task", share.cores_per_task(config)),
         _devices(config),
-        ("mem", slurm.memory),
+        ("mem", share.memory(config)),
         ("constraint", slurm.constraint),
         ("exclude", ",".join(config.launch.exclude) or None),
         ("time", _time(placement.minutes)),
         ("signal", f"USR1@{slurm.signal_seconds}"),
         ("open-mode", "append"),
-        ("output", str(first_log).replace("%", "%%").replace("%%j", "%j").replace("%%A_%%a", "%A_%a")),
+        ("output", f"{workdir}/{log}"),
     ]
     flags = [*(["exclusive"] if slurm.exclusive else []), "requeue" if slurm.requeue else "no-requeue"]
     options: list[tuple[str, str | None]] = [(name, str(value)) for name, value in given if value is not None]
@@ -138,13 +131,35 @@ def _devices(config: RunConfig) -> tuple[str, str | int | None]:
 
 
 def _srun(config: RunConfig) -> list[str]:
-    masks, devices = config.cluster.node.cpu_masks, config.resources.devices_per_node
-    words = ["--kill-on-bad-exit=1"]
-    if len(masks) >= devices:
-        words.append(f"--cpu-bind=mask_cpu:{','.join(masks[:devices])}")
-    elif cores_per_task(config):
-        words.append("--cpu-bind=cores")
-    return [*words, *_slurm(config).srun_options]
+    masks, slurm = share.cpu_masks(config), _slurm(config)
+    # sbatch --export=NONE, a site's or a profile's, would keep from ranks what this script says
+    words = ["--export=ALL", "--kill-on-bad-exit=1"]
+    if masks:
+        words.append(f"--cpu-bind=mask_cpu:{','.join(masks)}")
+    elif slurm.cpu_bind and share.cores_per_task(config):
+        words.append(f"--cpu-bind={slurm.cpu_bind}")
+    return [*words, *(word for option in slurm.srun_options for word in option_words(option))]
+
+
+def option_words(option: str) -> list[str]:
+    """`--mpi none` and `-C gpu` are two words, `--comment=a b` is one."""
+    name, space, value = option.partition(" ")
+    return [option] if "=" in name or not space else [name, value.strip()]
+
+
+def _leftovers(options: Sequence[str]) -> dict[str, list[str]]:
+    """What the script takes away, and of that what it keeps; options: the words of its #SBATCH lines."""
+    given = [word[2:].partition("=")[0].split()[0] for word in options if re.match("--[a-z]", word)]
+    families, inputs = leftovers.inputs_in_a_job(given)
+    prefixes = (*leftovers.PROGRAMS, *families, *leftovers.LAUNCHERS, *leftovers.LIBRARIES)
+    names = [*leftovers.NAMES, *leftovers.SETTINGS, *inputs]
+    return {
+        "prefixes": [f'"${{!{prefix}@}}"' for prefix in prefixes],
+        "kept": [name for name in leftovers.KEPT if name.startswith(prefixes)],
+        "kept_of_slurm": [name for name in leftovers.KEPT if name.startswith("SLURM_")],
+        "names": [name for name in names if name not in leftovers.DEVICES],
+        "devices": list(leftovers.DEVICES),
+    }
 
 
 def job_of(first: RunConfig, config: RunConfig) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The thin edge: one call of sbatch or kubectl, and a record of it beside each run."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -10,20 +11,30 @@ from pathlib import Path
 
 from slipway.errors import Fault, UserError
 from slipway.files import write_whole
-from slipway.launch import record
+from slipway.launch import leftovers, record
 from slipway.launch.placement import Placement
 from slipway.launch.record import Submission
+from slipway.launch.schedulers import slurm
 from slipway.launch.slurm import job_name
 from slipway.plan import Plan
 from slipway.runs.facts import facts_of
 
 SCRIPT = "job.sh"
 SECONDS = 120.0
+_NUMBER = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?")
+
+
+class Unanswered(Fault):
+    """A program was ended because it gave no answer: what it was to do may have been done."""
 
 
 def check(plans: Sequence[Plan], placement: Placement, workdir: Path) -> None:
     """Raises UserError where a run has a job already, or its image is not there. Writes nothing."""
     _check_free(plans, _folders(plans, placement))
+    if placement.scheduler == "slurm" and workdir.is_dir() and not os.access(workdir, os.W_OK | os.X_OK):
+        raise UserError(
+            f"launch.workdir: cannot write into {workdir}, where Slurm opens the job's log; allowed: a folder of yours"
+        )
     image = plans[0].config.launch.image if placement.scheduler == "local" else placement.image
     if placement.scheduler != "kubernetes" and image:
         _check_image(image, workdir)
@@ -72,19 +83,31 @@ def _write(text: str, folders: Sequence[Path]) -> Path:
 
 
 def _slurm(script: Path, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
-    command = ["sbatch", "--parsable", str(script)]
-    # Inside another job (an interactive one, a segment) its variables are not meant for this one.
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name == "SLURM_CONF" or not name.startswith(("SLURM_", "SLIPWAY_SEGMENT", "SRUN_"))
-    }
-    job = _call(command, "", kept).strip().partition(";")[0]
-    name = job_name(plans)
-    ids = [job] if len(plans) == 1 else [f"{job}_{index}" for index in range(len(plans))]
-    for plan, folder, one in zip(plans, folders, ids, strict=True):
-        _record(folder, plan, placement, command, id=one, name=name)
+    """One call of sbatch; the job's number. Fault where it refuses, and where nothing says which number it gave."""
+    command, name = ["sbatch", "--parsable", str(script)], job_name(plans)
+    began, why = time.time(), ""
+    try:
+        said = _call(command, "", leftovers.submission(os.environ))
+    except Unanswered as unanswered:
+        said, why = "", str(unanswered)
+    job = job_number(said) or slurm.newest(name, began)
+    indices = range(len(plans)) if len(plans) > 1 else [None]
+    for plan, folder, index in zip(plans, folders, indices, strict=True):
+        number = f"{job}_{index}" if job and index is not None else job
+        _record(folder, plan, placement, command, id=number, name=name)
+    if job is None:
+        why = why or f"{shlex.join(command)} printed no job's number: {_last_words(said) or 'nothing'}"
+        raise Fault(
+            f"{why}; look for the job with `squeue --me --name={shlex.quote(name)}`; the run counts as submitted as "
+            "long as a job of that name is in the queue"
+        )
     return job if len(plans) == 1 else f"{job}_[0-{len(plans) - 1}]"
+
+
+def job_number(said: str) -> str | None:
+    """The number in what sbatch printed, the last line of that form: a site's wrapper may print more. None: none."""
+    found = [_NUMBER.fullmatch(line.strip()) for line in said.splitlines()]
+    return next((one[1] for one in reversed(found) if one), None)
 
 
 def _kubernetes(text: str, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
@@ -138,7 +161,8 @@ def _record(
     try:
         record.add(folder, _submission(plan, placement, command, **where))
     except (OSError, ValueError) as error:
-        print(f"slipway: submitted, but not recorded in {folder}: {error}", file=sys.stderr)
+        why = " ".join(str(error).split())
+        print(f"slipway: submitted, but not recorded in {folder}: {why}", file=sys.stderr)
 
 
 def _check_free(plans: Sequence[Plan], folders: Sequence[Path]) -> None:
@@ -152,8 +176,8 @@ def _check_free(plans: Sequence[Plan], folders: Sequence[Path]) -> None:
         name = jobs[job].config.run.name
         if state.alive:
             raise UserError(
-                f"run.dir: {name} is already {state.word} as job {job.id}; `slipway runs show {name}` shows it, "
-                f"`slipway runs cancel {name}` ends it"
+                f"run.dir: {name} is already {state.word} as job {job.id or state.detail}; "
+                f"`slipway runs show {name}` shows it, `slipway runs cancel {name}` ends it"
             )
         if job.submission.scheduler == "kubernetes" and state.word in ("finished", "failed", "cancelled"):
             raise UserError(
@@ -182,7 +206,7 @@ def _call(command: Sequence[str], text: str, environment: dict[str, str]) -> str
             f"{command[0]} is not on this machine: launch where it is, or leave --submit out and take the script there"
         ) from None
     except subprocess.TimeoutExpired:
-        raise Fault(
+        raise Unanswered(
             f"{shlex.join(command)}: no answer in {SECONDS:.0f} s; look whether it was submitted"
         ) from None
     if done.returncode:

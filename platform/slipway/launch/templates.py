@@ -1,6 +1,8 @@
 """The templates in deploy/: `slipway/deploy` of a wheel, else `deploy` of the checkout."""
 
 import shlex
+import textwrap
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +24,12 @@ def deploy_dir() -> Path:
     )
 
 
+WIDTH = 106  # of folded lines: the first one begins with other words
+
+
 @cache
 def template(name: str) -> "Template":
-    """A shell template, strict about undefined names; `quote` makes one shell word of any text."""
+    """A shell template, strict about undefined names; `quote` makes one shell word of any text, `fold` makes lines."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -36,4 +41,11 @@ def template(name: str) -> "Template":
         autoescape=False,  # shell, not HTML: each value goes through quote
     )
     environment.filters["quote"] = lambda value: shlex.quote(str(value))
+    environment.filters["fold"] = fold
     return environment.get_template(name)
+
+
+def fold(words: Sequence[str], indent: int, between: str = " ") -> str:
+    """Shell words on lines of bounded length, as a template that has some columns of the first one goes on."""
+    lines = textwrap.wrap(between.join(words), WIDTH - indent, break_long_words=False, break_on_hyphens=False)
+    return (" \\\n" + " " * indent).join(lines)

@@ -1,38 +1,39 @@
-"""run.dir/bad_nodes: nodes that the next segment must do without, a line each: HOST reason.
+"""run.dir/bad_nodes: nodes that the next segment must do without, a line each: NODE reason.
 
 Written by the trainer's verdict on a hang and by `slipway doctor`; the Slurm script excludes the first word of each
 line. Remove a line, or the file, to use a node again.
 """
 
+import contextlib
 import re
 from pathlib import Path
 
+from slipway import files
+
 FILE = "bad_nodes"
 
-_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def add(run_dir: Path, host: str, reason: str) -> None:
+def add(run_dir: Path, node: str, reason: str) -> None:
     """Name a node; one that is named already keeps its first reason.
 
-    host: its name, with or without a domain. What is no host's name is left out: it would go into a command line.
-    Raises OSError where the file cannot be written.
+    node: as its scheduler calls it (train.environment.node_name). What is no such name is left out: it would go into a
+    command line. Raises OSError where the file cannot be written.
     """
-    short = host.partition(".")[0]
-    if _HOST.fullmatch(short) is None or short in read(run_dir):
+    if _HOST.fullmatch(node) is None:
         return
-    line = f"{short} {' '.join(reason.split())}\n"
-    Path(run_dir).mkdir(parents=True, exist_ok=True)
-    with (Path(run_dir) / FILE).open("a", encoding="utf-8", errors="replace") as file:
-        file.write(line)  # in one piece: ranks on several nodes may write at once
+    with contextlib.suppress(files.Unreadable):  # a second line of a node does no harm
+        if node in read(run_dir):
+            return
+    files.make_folder(Path(run_dir))
+    words = " ".join(reason.split()).encode(errors="replace").decode()
+    files.append(Path(run_dir) / FILE, f"{node} {words}")  # in one piece: several nodes may write at once
 
 
 def read(run_dir: Path) -> dict[str, str]:
-    """Reasons by host; empty where none is named."""
-    try:
-        lines = (Path(run_dir) / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
+    """Reasons by host; empty where none is named. Raises Unreadable."""
+    lines = (files.read(Path(run_dir) / FILE) or b"").decode(errors="replace").splitlines()
     found: dict[str, str] = {}
     for line in lines:
         host, _, reason = line.partition(" ")

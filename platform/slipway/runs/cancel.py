@@ -1,5 +1,6 @@
 """`slipway runs cancel`: end the jobs of a run, those that run and those that wait."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.errors import EXIT_DONE, Fault, UserError
+from slipway.launch.leftovers import for_slurms_programs
 from slipway.launch.record import Submission
 from slipway.launch.schedulers import kubernetes
 from slipway.launch.schedulers.asking import Silent
@@ -31,6 +33,11 @@ def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
     every = ending.submissions(job for job, _ in found.jobs)
     if not alive and not _left(every):
         raise UserError(f"runs cancel {name}: {_why_nothing(found)}")
+    if any(job.submission.scheduler == "slurm" and not job.id for job, _ in alive):
+        raise UserError(
+            f"runs cancel {name}: sbatch named no number for its job; find it with "
+            f"`squeue --me --name={shlex.quote(name)}` and end it with scancel"
+        )
     if dry_run:
         for command in [*commands([job for job, _ in alive]), *_shared(name, every)]:
             print(shlex.join(command))
@@ -123,7 +130,14 @@ def _renewed(asked: dict[Job, int], job: Job, state: JobState) -> bool:
 
 def _run(command: Sequence[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+        done = subprocess.run(
+            command,
+            env=for_slurms_programs(os.environ),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+        )
     except FileNotFoundError:
         raise Fault(f"runs cancel: {command[0]} is not on this machine") from None
     except subprocess.TimeoutExpired:

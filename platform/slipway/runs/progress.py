@@ -1,13 +1,13 @@
 """How far a run is, from the end of its metrics.jsonl: as quick for a long run as for a short one."""
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-FILE = "metrics.jsonl"
+from slipway import files
+from slipway.runs.metrics_file import FILE, number, record_of
+
 BLOCK = 1 << 16
 
 
@@ -26,37 +26,36 @@ class Progress:
 
 
 def read_progress(run_dir: Path) -> Progress:
-    """The progress of a run; an empty one where it has no metrics yet."""
+    """The progress of a run; an empty one where it has no metrics yet. Raises Unreadable."""
+    path = run_dir / FILE
     try:
-        with (run_dir / FILE).open("rb") as file:
-            size, length = os.fstat(file.fileno()).st_size, BLOCK
-            while True:
-                file.seek(max(0, size - length))
-                lines = file.read(length).split(b"\n")
-                whole = lines[:-1] if length >= size else lines[1:-1]
-                found = progress_of(whole)
-                if found.step is not None or length >= size:
-                    return found
-                length *= 8
-    except OSError:
+        return files.patiently(lambda: _look(path), path)
+    except files.ABSENT:
         return Progress()
+
+
+def _look(path: Path) -> Progress:
+    with path.open("rb") as file:
+        size, length = os.fstat(file.fileno()).st_size, BLOCK
+        while True:
+            file.seek(max(0, size - length))
+            lines = file.read(length).split(b"\n")
+            whole = lines[:-1] if length >= size else lines[1:-1]
+            found = progress_of(whole)
+            if found.step is not None or length >= size:
+                return found
+            length *= 8
 
 
 def progress_of(lines: Iterable[bytes]) -> Progress:
     """The progress that whole lines tell of; lines that are no records are passed over."""
     stop = None
     for line in reversed(list(lines)):
-        record = _record(line)
+        record = record_of(line)
+        if record is None:
+            continue
         if record.get("event") == "stop" and stop is None:
             stop = str(record.get("reason"))
-        if record.get("kind") == "train" and isinstance(record.get("step"), int):
-            return Progress(record["step"], record.get("loss"), record.get("time"), stop)
+        if record["kind"] == "train":
+            return Progress(record["step"], number(record, "loss"), number(record, "time"), stop)
     return Progress()
-
-
-def _record(line: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}

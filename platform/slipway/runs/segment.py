@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from slipway import files
 from slipway.errors import EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError, in_one_line
 from slipway.plan import Plan
 from slipway.runs import ledger, lock
@@ -55,7 +56,7 @@ def run_segment(
                 kernels or {},
             )
         except OSError as error:
-            raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
+            raise UserError(f"run.dir: cannot write into {run_dir} ({files.reason(error)})") from None
         life = _Life(held, segment)
         heartbeat = Heartbeat(BEAT_SECONDS, life.beat)
         code, told = EXIT_FAULT, None
@@ -89,7 +90,7 @@ class _Life:
             self.held.beat()
             if self.beats % BEATS_PER_RECORD == 0:
                 self.segment = ledger.continue_segment(self.held.run_dir, self.segment, time.time())
-        except OSError:
+        except (OSError, files.Unreadable):
             return
         except lock.LostLock as error:
             print(f"slipway: {error}; this one ends, so that two never write", file=sys.stderr, flush=True)
@@ -99,5 +100,6 @@ class _Life:
 def _close(held: lock.RunLock, segment: ledger.Segment, code: int, told: str | None) -> None:
     try:
         ledger.end_segment(held.run_dir, segment, code, time.time(), told)
-    except OSError as error:
-        print(f"slipway: the ledger of {held.run_dir} stays open: {error.strerror}", file=sys.stderr)
+    except (OSError, files.Unreadable) as error:
+        why = files.reason(error) if isinstance(error, OSError) else error
+        print(f"slipway: the ledger of {held.run_dir} stays open: {why}", file=sys.stderr)

@@ -1,20 +1,30 @@
 """The manifest of a checkpoint: every file with its size and checksum. Imports no torch."""
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
+from slipway import files
+
 FILE = "manifest.json"
+_NAME = r"^([^./\x00]|\.[^./\x00]|\.\.[^/\x00])[^/\x00]*$"  # of a file in the folder itself: neither . nor ..
 _THREADS = 8  # hashing is mostly waiting for the file system, and leaves Python's lock
+
+T = TypeVar("T")
 
 
 class Damaged(Exception):
-    """A checkpoint that must not be read: names the file and what is wrong with it."""
+    """A checkpoint that must not be read: names the file and what is wrong with it.
+
+    Only wrong content and a missing file are damage. What cannot be read now is files.Unreadable.
+    """
 
 
 class Entry(BaseModel):
@@ -31,7 +41,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    files: dict[Annotated[str, Field(pattern=r"^[^/\x00]+$")], Entry]
+    files: dict[Annotated[str, Field(pattern=_NAME)], Entry]
 
     @property
     def size(self) -> int:
@@ -62,10 +72,7 @@ def entries(paths: Iterable[Path]) -> dict[str, Entry]:
 
 def read(folder: Path) -> Manifest:
     """Raises Damaged where the manifest is missing or not as it was written."""
-    try:
-        content = (folder / FILE).read_bytes()
-    except OSError as error:
-        raise Damaged(f"{FILE}: {error.strerror}") from None
+    content = look(folder / FILE, (folder / FILE).read_bytes)
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
@@ -77,24 +84,33 @@ def read(folder: Path) -> Manifest:
     return manifest
 
 
+def look(path: Path, call: Callable[[], T]) -> T:
+    """call(), which looks at a checkpoint's file. Raises Damaged where that is missing; Unreadable."""
+    try:
+        return files.patiently(call, path)
+    except files.ABSENT:
+        raise Damaged(f"{path.name}: {os.strerror(errno.ENOENT)}") from None
+    except files.Unreadable as error:
+        if isinstance(error.__cause__, IsADirectoryError):
+            raise Damaged(f"{path.name}: is not a file") from None
+        raise
+
+
 def check_sizes(folder: Path, manifest: Manifest) -> None:
     """Raises Damaged where a file is missing or has another size; reads no content."""
     for name, entry in manifest.files.items():
-        try:
-            found = os.stat(folder / name).st_size
-        except OSError as error:
-            raise Damaged(f"{name}: {error.strerror}") from None
-        if found != entry.size:
-            raise Damaged(f"{name}: {entry.size} bytes expected, {found} found")
+        found = look(folder / name, (folder / name).stat)
+        if not stat.S_ISREG(found.st_mode):
+            raise Damaged(f"{name}: is not a file")
+        if found.st_size != entry.size:
+            raise Damaged(f"{name}: {entry.size} bytes expected, {found.st_size} found")
 
 
 def check_content(folder: Path, manifest: Manifest) -> None:
     """Raises Damaged where a file is not what the manifest says; reads all of it."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        sums = pool.map(_sha256_or_error, [folder / name for name in manifest.files])
+        sums = pool.map(lambda name: look(folder / name, lambda: _sha256(folder / name)), manifest.files)
         for (name, entry), found in zip(manifest.files.items(), sums, strict=True):
-            if isinstance(found, OSError):
-                raise Damaged(f"{name}: {found.strerror}")
             if found != entry.sha256:
                 raise Damaged(f"{name}: SHA-256 {entry.sha256} expected, {found} found")
 
@@ -102,10 +118,3 @@ def check_content(folder: Path, manifest: Manifest) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sha256_or_error(path: Path) -> str | OSError:
-    try:
-        return _sha256(path)
-    except OSError as error:
-        return error

@@ -1,8 +1,9 @@
-"""Writing checkpoints while training goes on.
+"""Writing checkpoints, beside training or while it waits.
 
-The loop waits only while its state is copied to host memory. A thread then brings the pieces of the optimizer's
-state together, writes, hashes and commits. It talks to the other ranks' threads through a process group of its
-own. Megatron-core's forked writers are not used: a save hangs when one of them dies.
+With checkpoint.async_save the loop waits only while its state is copied to host memory; without, until the checkpoint
+is complete. A thread brings the pieces of the optimizer's state together, writes, hashes and commits. It talks to the
+other ranks' threads through a process group of its own. Megatron-core's forked writers are not used: a save hangs when
+one of them dies.
 """
 
 import threading
@@ -20,10 +21,13 @@ from megatron.core.dist_checkpointing.mapping import apply_factories
 from megatron.core.dist_checkpointing.strategies import torch as torch_strategy
 from torch.distributed.checkpoint.api import CheckpointException
 
-from slipway.errors import Fault
+from slipway import files
+from slipway.errors import Fault, in_one_line
 from slipway.plan import Plan
 from slipway.train import checkpoint_manifest
+from slipway.train import checkpoint_retention as retention
 from slipway.train import checkpoint_store as store
+from slipway.train.checkpoint_pickles import COMMON
 from slipway.train.checkpoint_snapshot import Camera, Snapshot
 from slipway.train.checkpoint_store import CheckpointInfo
 from slipway.train.distributed import TIMEOUT
@@ -47,6 +51,8 @@ class Saved:
     stall_seconds: float
     consumed: dict[str, int]
     """Samples behind it, by source."""
+    warnings: list[str]
+    """What went wrong around it and harms no checkpoint, told for the first time."""
 
 
 @dataclass
@@ -58,6 +64,7 @@ class _Save:
     done: float | None = None
     path: Path | None = None
     error: BaseException | None = None
+    warnings: list[str] = field(default_factory=list)
     thread: threading.Thread | None = field(default=None, repr=False)
 
     @property
@@ -68,8 +75,12 @@ class _Save:
 class Saver:
     """Saves one checkpoint at a time; all ranks make one together and call its methods at the same steps."""
 
-    def __init__(self, plan: Plan, chunks: list[Any], optimizer: Any) -> None:
-        self.plan = plan
+    def __init__(
+        self, plan: Plan, chunks: list[Any], optimizer: Any, before_commit: Callable[[], None] | None = None
+    ) -> None:
+        """before_commit: brings to disk what a checkpoint counts on; called on rank 0, beside training."""
+        self.plan, self.before_commit = plan, before_commit
+        self.told: set[str] = set()
         self.settings = plan.config.checkpoint
         self.rank = torch.distributed.get_rank()
         self.group: Any = torch.distributed.new_group(backend="gloo", timeout=TIMEOUT)
@@ -79,7 +90,8 @@ class Saver:
     def start(self, position: Position, validation_loss: float | None) -> None:
         """Begin to save what is now; returns as soon as training may change it. No other save is under way.
 
-        validation_loss: where it was measured at this step.
+        Without checkpoint.async_save that is when the checkpoint is complete: the thread writes the tensors that
+        training trains. validation_loss: where it was measured at this step.
         """
         assert self.save is None, "wait for the last save first"
         save = self.save = _Save(self._info(position, validation_loss), time.monotonic())
@@ -88,6 +100,8 @@ class Saver:
             target=self._run, args=(save, snapshot), name="checkpoint", daemon=True
         )
         save.thread.start()
+        if not self.settings.async_save:
+            self._join(save)
         save.stall_seconds = save.seconds
 
     def poll(self) -> Saved | None:
@@ -105,7 +119,9 @@ class Saver:
         if save.error is not None:
             raise self._failed(save, save.error)
         consumed = save.info.data.consumed
-        return Saved(save.info.step, save.path or Path(), save.seconds, save.stall_seconds, consumed)
+        return Saved(
+            save.info.step, save.path or Path(), save.seconds, save.stall_seconds, consumed, save.warnings
+        )
 
     def wait(self) -> Saved | None:
         """Like poll, but stand still until the save under way is complete."""
@@ -113,11 +129,15 @@ class Saver:
         if save is None or save.thread is None:
             return None
         started = time.monotonic()
+        self._join(save)
+        save.stall_seconds += time.monotonic() - started
+        return self.poll()
+
+    def _join(self, save: _Save) -> None:
+        assert save.thread is not None
         while save.thread.is_alive():
             save.thread.join(0.2)
             self._check_time(save)
-        save.stall_seconds += time.monotonic() - started
-        return self.poll()
 
     # what the thread does
 
@@ -131,7 +151,7 @@ class Saver:
 
     def _write(self, save: _Save, snapshot: Snapshot) -> Path | None:
         save.doing = WAITING if self.rank else f"making a folder in {store.folder(self.plan.config.run.dir)}"
-        folder = self._agree(lambda: store.begin(self.plan.config.run.dir, save.info.step))
+        folder = self._agree(lambda: self._begin(save))
         save.doing = WAITING
         state = snapshot.gathered(self.rank, self.group)
         apply_factories(state)
@@ -151,11 +171,27 @@ class Saver:
             return None
         save.doing = f"committing {folder}"
         # what Megatron-core looks for when it loads; nothing but tensors is in a checkpoint
-        torch.save({}, folder / "common.pt")
+        torch.save({}, folder / COMMON)
         save_config(CheckpointingConfig("torch_dist", 1), str(folder))
-        path = store.commit(folder, save.info, {name: e for sums in of_all for name, e in sums.items()})
-        store.retain(path, self.settings)
+        if self.before_commit:
+            self.before_commit()
+        known = {name: entry for of_rank in of_all for name, entry in of_rank.items()}
+        path = store.commit(folder, save.info, self._warn, known)
+        try:
+            retention.retain(path, self.settings, self._warn)
+        except Exception as error:  # the checkpoint is there: nothing that is tidied up after it ends the run
+            self._warn(f"older checkpoints were not removed: {in_one_line(error)}")
         return path
+
+    def _begin(self, save: _Save) -> Path:
+        retention.tidy(self.plan.config.run.dir, self._warn)
+        return store.begin(self.plan.config.run.dir, save.info.step)
+
+    def _warn(self, line: str) -> None:
+        """Keep a warning for the loop to tell, once."""
+        if self.save and line not in self.told:
+            self.told.add(line)
+            self.save.warnings.append(line)
 
     def _agree(self, begin: Callable[[], Path]) -> Path:
         """Rank 0's folder, on every rank; its error, on every rank, where there is none."""
@@ -199,7 +235,7 @@ class Saver:
 
     def _failed(self, save: _Save, error: BaseException) -> SaveError:
         cause = store.system_error(error)
-        reason = cause.strerror if cause else f"{error}".splitlines()[0]
+        reason = files.reason(cause) if cause else in_one_line(error)
         where = cause and cause.filename or store.folder(self.plan.config.run.dir)
         failed = SaveError(
             f"step {save.info.step}: the checkpoint cannot be written: {where}: {reason}; earlier checkpoints are "

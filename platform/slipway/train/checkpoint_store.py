@@ -1,31 +1,38 @@
-"""The folder of a run's checkpoints: names, verification, commit, retention. Imports no torch.
+"""The folder of a run's checkpoints: names, verification, choice, commit. Imports no torch.
 
 checkpoints/step-00000010/       complete: it got this name by a rename, after everything was on disk
 checkpoints/.step-00000020.tmp/  being written or removed, or left by an interrupted save: never read
+checkpoints/step-00000010.aside/ was found damaged, or stood where another was committed: never read, never removed
 checkpoints/latest               the name of the checkpoint committed last
 """
 
-import contextlib
+import itertools
 import json
 import os
 import re
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway.config.schema import Checkpoint, Parallelism, RunConfig
+from slipway import files
+from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import UserError
 from slipway.train import checkpoint_manifest
-from slipway.train.checkpoint_index import check_index
+from slipway.train.checkpoint_index import INDEX, check_index, check_listed
 from slipway.train.checkpoint_manifest import Damaged, Entry
+from slipway.train.checkpoint_pickles import COMMON, check_tensors
 
 INFO = "slipway.json"
+FORMAT = "metadata.json"
+"""Megatron-core's word for how the tensors are stored."""
 POINTER = "latest"
 _NAME = re.compile(r"step-(\d{8,})")
+
+Warn = Callable[[str], None]
+"""Takes a line about something that went wrong and harms no checkpoint."""
 
 
 class CheckpointInfo(BaseModel):
@@ -74,11 +81,9 @@ def step_of(path: Path) -> int:
 
 
 def complete(run_dir: Path) -> list[Path]:
-    """The complete checkpoints, oldest first."""
+    """The complete checkpoints, oldest first. Raises Unreadable where the folder cannot be listed."""
     root = folder(run_dir)
-    if not root.is_dir():
-        return []
-    return sorted((path for path in root.iterdir() if _NAME.fullmatch(path.name)), key=step_of)
+    return sorted((root / name for name in files.names(root) if _NAME.fullmatch(name)), key=step_of)
 
 
 def latest(run_dir: Path) -> Path | None:
@@ -93,7 +98,10 @@ def latest(run_dir: Path) -> Path | None:
 
 
 def newest_good(run_dir: Path, content: bool = True) -> Newest:
-    """The newest checkpoint that passes verify (with content=False, verify's checks but for the checksums)."""
+    """The newest checkpoint that passes verify (with content=False, verify's checks but for the contents).
+
+    Raises Unreadable where one that is newer than it can now not be read: it may be the better one.
+    """
     skipped = []
     for path in reversed(complete(run_dir)):
         try:
@@ -106,25 +114,37 @@ def newest_good(run_dir: Path, content: bool = True) -> Newest:
 
 
 def verify(path: Path, content: bool = True) -> None:
-    """Raise Damaged where the checkpoint is not what was committed, or its index holds anything foreign.
+    """Raise Damaged where the checkpoint is not what was committed, or anything in it is foreign; Unreadable.
 
-    content: compare the checksum of every file, which reads all of them; else only names, sizes and the index.
+    content: read all files, compare their checksums, look into the tensors' pickles; else only names, sizes, index.
     """
+    _check_link(path)
     manifest = checkpoint_manifest.read(path)
     checkpoint_manifest.check_sizes(path, manifest)
     if content:
         checkpoint_manifest.check_content(path, manifest)
-    check_index(path)
+    pieces = check_index(path)
+    check_listed(pieces, set(manifest.files), set(files.names(path)), {INDEX, INFO, COMMON, FORMAT})
+    if content:
+        check_tensors(path, pieces)
     if read_info(path).step != step_of(path):
         raise Damaged(f"{INFO}: of step {read_info(path).step}")
 
 
-def read_info(path: Path) -> CheckpointInfo:
-    """Raises Damaged where the file is missing or not what this version writes."""
+def _check_link(path: Path) -> None:
+    """Raise Unreadable where the checkpoint is a link that leads nowhere: an archive may not be mounted now."""
     try:
-        return CheckpointInfo.model_validate_json((path / INFO).read_bytes())
-    except OSError as error:
-        raise Damaged(f"{INFO}: {error.strerror}") from None
+        files.patiently(path.stat, path)
+    except files.ABSENT:
+        if path.is_symlink():
+            raise files.Unreadable(path, f"nothing is at {os.readlink(path)}, where the link leads") from None
+
+
+def read_info(path: Path) -> CheckpointInfo:
+    """Raises Damaged where the file is missing or not what this version writes; Unreadable."""
+    content = checkpoint_manifest.look(path / INFO, (path / INFO).read_bytes)
+    try:
+        return CheckpointInfo.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -153,74 +173,50 @@ def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
 
 
 def begin(run_dir: Path, step: int) -> Path:
-    """A fresh temporary folder for the checkpoint of `step`; what an interrupted save left is removed."""
+    """A fresh temporary folder for the checkpoint of `step`."""
     root = folder(run_dir)
-    root.mkdir(parents=True, exist_ok=True)
-    for stale in root.glob(".*.tmp"):
-        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-    path = root / f".step-{step:08d}.tmp"
-    path.mkdir()
-    return path
+    files.make_folder(root)
+    for attempt in itertools.count():
+        path = root / f".step-{step:08d}{f'.{attempt}' if attempt else ''}.tmp"
+        files.remove(path)
+        if not os.path.lexists(path):  # else something stands there that cannot be removed
+            path.mkdir()
+            return path
+    raise AssertionError
 
 
-def commit(temporary: Path, info: CheckpointInfo, known: Mapping[str, Entry] | None = None) -> Path:
+def commit(
+    temporary: Path, info: CheckpointInfo, warn: Warn, known: Mapping[str, Entry] | None = None
+) -> Path:
     """Describe the checkpoint, list its files, flush everything, give the folder its name, move the pointer.
 
-    known: manifest entries of files that need not be read again.
+    known: manifest entries of files that need not be read again. warn: told what is wrong with the pointer, without
+    which the checkpoint is as good.
     """
     (temporary / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=2) + "\n")
     manifest = checkpoint_manifest.make(temporary, known)
     (temporary / checkpoint_manifest.FILE).write_text(manifest.text())
     for path in [*temporary.iterdir(), temporary]:
-        _flush(path)
-    root = temporary.parent
-    final = root / f"step-{info.step:08d}"
-    if final.exists():  # the same step, reached again after a continuation from an older checkpoint
-        _remove(final)
+        files.flush(path)
+    final = temporary.with_name(f"step-{info.step:08d}")
+    if os.path.lexists(final):  # the same step again, after a continuation from an older checkpoint
+        set_aside(final)
     temporary.rename(final)
-    _flush(root)
-    pointer = root / f".{POINTER}.tmp"
-    pointer.write_text(final.name + "\n")
-    _flush(pointer)
-    pointer.rename(root / POINTER)
-    _flush(root)
+    files.flush(final.parent)
+    try:
+        files.write_whole(final.with_name(POINTER), final.name + "\n")
+    except OSError as error:
+        warn(f"{final.with_name(POINTER)} still names an older checkpoint: {files.reason(error)}")
     return final
 
 
-def retain(newest: Path, settings: Checkpoint) -> list[Path]:
-    """Remove what is not to be kept now that `newest` is committed; returns what was removed.
-
-    Later steps go, too: the run continued before them because they were damaged, or were to be undone.
-    """
-    step = step_of(newest)
-    steps = {step_of(path): path for path in complete(newest.parent.parent)}
-    kept = to_keep(
-        [s for s in steps if s <= step], settings, _losses(steps.values()) if settings.keep_best else {}
-    )
-    removed = [path for s, path in steps.items() if s not in kept]
-    for path in removed:
-        _remove(path)
-    return removed
-
-
-def to_keep(steps: list[int], settings: Checkpoint, losses: Mapping[int, float]) -> set[int]:
-    """Those of the steps that keep_last, keep_every and keep_best keep; losses: validation losses by step."""
-    if settings.keep_last is None:
-        return set(steps)
-    always = {s for s in steps if settings.keep_every and s % settings.keep_every == 0}
-    ranked = sorted((s for s in steps if s in losses), key=lambda s: (losses[s], s))
-    return always | set(ranked[: settings.keep_best]) | set(sorted(steps)[-settings.keep_last :])
-
-
-def _losses(paths: Iterable[Path]) -> dict[int, float]:
-    """Validation losses by step, of those checkpoints that have one."""
-    losses = {}
-    for path in paths:
-        with contextlib.suppress(Damaged):
-            loss = read_info(path).validation_loss
-            if loss is not None:
-                losses[step_of(path)] = loss
-    return losses
+def set_aside(path: Path) -> Path:
+    """Rename a checkpoint that is not to be used again, so that nothing takes it for one; nothing is removed."""
+    number, aside = 1, path.with_name(f"{path.name}.aside")
+    while os.path.lexists(aside):
+        number, aside = number + 1, path.with_name(f"{path.name}.aside-{number + 1}")
+    path.rename(aside)
+    return aside
 
 
 def system_error(error: BaseException) -> OSError | None:
@@ -235,20 +231,3 @@ def system_error(error: BaseException) -> OSError | None:
         more = [found.__cause__, found.__context__, *of_ranks]
         seen += [e for e in more if isinstance(e, BaseException) and not any(e is s for s in seen)]
     return None
-
-
-def _remove(path: Path) -> None:
-    """Rename first: a folder that is half removed is never taken for a checkpoint."""
-    doomed = path.with_name(f".{path.name}.removed.tmp")
-    if doomed.exists():
-        shutil.rmtree(doomed)
-    path.rename(doomed)
-    shutil.rmtree(doomed)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,15 +7,17 @@ from typing import Any
 from slipway.config.schema import RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import EXIT_DONE, UserError
+from slipway.files import reason
 from slipway.kernels.choice import in_words, resolved
 from slipway.models import part
 from slipway.plan import Plan, elastic, make_plan
 from slipway.plan.change import describe_change
 from slipway.plan.plan import replan
+from slipway.runs.facts import read_facts
 from slipway.runs.segment import check_free, run_segment
 from slipway.train import checkpoint_store, mirrors
 from slipway.train.checkpoint_store import Newest
-from slipway.train.environment import Node, Place, launched
+from slipway.train.environment import Node, Place, launched, left_over
 from slipway.train.ranks import run_local
 from slipway.train.runtime import load_torch
 from slipway.train.stopping import check_slice, end_time, listen, measured_pace, note_early, started_at
@@ -48,7 +50,11 @@ def run_plan(plan: Plan) -> int:
     _check_place(plan, place)
     _check_run_dir(config.run.dir)
     leads = place is None or place.leads
+    if leads and (ignored := left_over(os.environ)):
+        print(ignored, flush=True)
     earlier = check_free(config.run.dir) if leads else 0
+    if leads:
+        _check_name(config)
     continued = _find_checkpoint(config, leads)
     step = checkpoint_store.step_of(continued.path) if continued.path else 0
     if step >= config.last_step:
@@ -70,6 +76,7 @@ def run_plan(plan: Plan) -> int:
     def train_here() -> int:
         if leads:
             _write_plan(plan)
+            _set_aside(continued)
 
         from slipway.train.loop import train
 
@@ -99,7 +106,7 @@ def _find_checkpoint(config: RunConfig, leads: bool) -> Newest:
     found = checkpoint_store.newest_good(config.run.dir, content=leads)
     if not leads and found.path and checkpoint_store.step_of(found.path) >= config.last_step:
         found = checkpoint_store.newest_good(config.run.dir)
-    skipped = "; ".join(f"{path.name}: {reason}" for path, reason in found.skipped)
+    skipped = "; ".join(f"{path.name}: {why}" for path, why in found.skipped)
     if found.path is None and skipped:
         raise UserError(
             f"run.dir: every checkpoint in {checkpoint_store.folder(config.run.dir)} is damaged and none was used "
@@ -108,9 +115,28 @@ def _find_checkpoint(config: RunConfig, leads: bool) -> Newest:
     if found.path:
         checkpoint_store.check_fits(checkpoint_store.read_info(found.path), config, found.path)
     if leads:
-        for path, reason in found.skipped:
-            print(f"skipping checkpoint {path}: {reason}", flush=True)
+        for path, why in found.skipped:
+            print(f"skipping checkpoint {path}: {why}", flush=True)
     return found
+
+
+def _check_name(config: RunConfig) -> None:
+    """Raise UserError where the directory is another run's: its curve, and its run in wandb, go by that name."""
+    begun = read_facts(config.run.dir)
+    if begun and begun.name != config.run.name:
+        raise UserError(
+            f"run.name: {config.run.name}, but {config.run.dir} holds the run {begun.name}; allowed here: "
+            f"run.name={begun.name}; or choose another run.dir"
+        )
+
+
+def _set_aside(continued: Newest) -> None:
+    """Take the names from damaged checkpoints: they neither come back nor count, and are not removed."""
+    for path, _ in continued.skipped:
+        try:
+            print(f"{path} is kept as {checkpoint_store.set_aside(path).name}", flush=True)
+        except OSError as error:
+            print(f"warning: {path} is damaged and cannot be renamed: {reason(error)}", flush=True)
 
 
 def _find_position(config: RunConfig, continued: Newest, decides: bool) -> DataLedger:
@@ -167,4 +193,4 @@ def _write_plan(plan: Plan) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         plan.write(run_dir / "plan.json")
     except OSError as error:
-        raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
+        raise UserError(f"run.dir: cannot write into {run_dir} ({reason(error)})") from None

@@ -4,9 +4,11 @@ import os
 from datetime import timedelta
 
 import torch
-from megatron.core import parallel_state, tensor_parallel
+from megatron.core import parallel_state
 
 from slipway.plan import Plan
+from slipway.train import device as devices
+from slipway.train import generators
 from slipway.train.environment import Place
 
 TIMEOUT = timedelta(minutes=30)
@@ -16,8 +18,12 @@ def connect(plan: Plan, place: Place) -> torch.device:
     """Join the process groups of the plan's layout; returns this rank's device."""
     cuda = plan.config.cluster.device.kind == "cuda"
     if cuda:
-        device = torch.device("cuda", place.local_rank)
+        ranks_here = place.machines(plan.config.resources.devices_per_node)[1]
+        number, line = devices.of_rank(place, ranks_here, torch.cuda.device_count())
+        device = torch.device("cuda", number)
         torch.cuda.set_device(device)
+        if line and place.leads:
+            print(line, flush=True)
     else:
         device = torch.device("cpu")
         if place.master_addr in ("127.0.0.1", "localhost"):
@@ -32,7 +38,7 @@ def connect(plan: Plan, place: Place) -> torch.device:
         expert_model_parallel_size=layout.expert_model_parallel_size,
         create_gloo_process_groups=False,
     )
-    tensor_parallel.model_parallel_cuda_manual_seed(plan.config.training.seed)
+    generators.seed(plan.config.training.seed)
     return device
 
 

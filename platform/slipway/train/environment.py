@@ -3,7 +3,7 @@
 import math
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slipway.errors import UserError
@@ -57,6 +57,17 @@ class Node:
         return self.nodes, devices_per_node
 
 
+def node_name(environment: Mapping[str, str]) -> str:
+    """The name by which the scheduler knows this machine, the only one by which a job can be kept from it.
+
+    Host names differ from it on clouds; without a scheduler there is no other, and it is taken without its domain.
+    """
+    given = environment.get("SLURMD_NODENAME") or environment.get(
+        "SLIPWAY_NODE_NAME"
+    )  # by slurmd; of a pod's node
+    return given or socket.gethostname().partition(".")[0]
+
+
 # Where a node finds its place: Slipway's own names, and those that Kubeflow's trainer sets in a TrainJob's pods.
 _NODE_VARIABLES = (
     ("SLIPWAY_NODE_RANK", "SLIPWAY_NNODES", "MASTER_ADDR", "MASTER_PORT"),
@@ -89,13 +100,19 @@ def started_node(environment: Mapping[str, str]) -> Node | None:
 
 
 def started_rank(environment: Mapping[str, str]) -> Place | None:
-    """This process's place where torchrun, a pod (RANK, WORLD_SIZE...) or srun started it as one rank, else None."""
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
-    if "RANK" in environment and "WORLD_SIZE" in environment:
-        host = "MASTER_ADDR"
-    elif int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:  # set by srun, not in a batch script
-        names = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")
+    """This process's place where srun, torchrun or a pod (RANK, WORLD_SIZE...) started it as one rank, else None.
+
+    What srun says of its tasks is true. RANK and its kind may be left over in the shell that called it, unless they
+    are of a launcher that each task has started in turn. Raises UserError where no reading makes sense.
+    """
+    of_step = _of_step(environment)
+    names = _RANK_NAMES
+    if of_step and not _inside_a_task(environment):
+        names = _STEP_NAMES
         host = "MASTER_ADDR" if "MASTER_ADDR" in environment else "SLURM_LAUNCH_NODE_IPADDR"
+        _check_address(environment)
+    elif "RANK" in environment and "WORLD_SIZE" in environment:
+        host = "MASTER_ADDR"
     else:
         return None
     if host not in environment:
@@ -103,19 +120,84 @@ def started_rank(environment: Mapping[str, str]) -> Place | None:
             f"MASTER_ADDR: not set, but {names[0]}={environment[names[0]]} says that a launcher started this "
             "process as a rank; set MASTER_ADDR to the address of rank 0's node"
         )
+    world_size = _integer(environment, names[2])
     return Place(
         rank=_integer(environment, names[0]),
         local_rank=_integer(environment, names[1], environment[names[0]]),
-        world_size=_integer(environment, names[2]),
+        world_size=world_size,
         master_addr=environment[host],
         master_port=_integer(environment, "MASTER_PORT", str(DEFAULT_PORT)),
-        local_world_size=_local_world_size(environment, _integer(environment, names[2])),
+        local_world_size=_local_world_size(environment, names, world_size),
     )
 
 
-def _local_world_size(environment: Mapping[str, str], world_size: int) -> int | None:
+def left_over(environment: Mapping[str, str]) -> str | None:
+    """What another launcher than srun has left in the environment of its tasks, in words; None: nothing."""
+    names = [f"{name}={environment[name]}" for name in _RANK_NAMES if name in environment]
+    if not names or not _of_step(environment) or _inside_a_task(environment):
+        return None
+    step = [f"{name}={environment[name]}" for name in _STEP_NAMES if name in environment]
+    if [word.partition("=")[2] for word in names] == [word.partition("=")[2] for word in step]:
+        return None
+    return f"{', '.join(names)} left in the environment count for nothing: srun says {', '.join(step)}"
+
+
+_RANK_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+_STEP_NAMES = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")
+
+
+def _of_step(environment: Mapping[str, str]) -> int:
+    """Tasks of the srun step that this process belongs to; 0: one alone, which may start ranks itself, or no step.
+
+    A batch script has no such variable.
+    """
+    tasks = _integer(environment, "SLURM_STEP_NUM_TASKS", "1")
+    return tasks if tasks > 1 else 0
+
+
+def _inside_a_task(environment: Mapping[str, str]) -> bool:
+    """Whether a launcher (torchrun...) within the srun task started this process. Raises UserError for contradictions.
+
+    Such a launcher starts the same number of ranks, more than one, in each task, and numbers them one task after
+    the other; torchrun says besides how many of its agents there are.
+    """
+    agents = [name for name in environment if name.startswith("TORCHELASTIC_")]
+    tasks, task = _of_step(environment), _integer(environment, "SLURM_PROCID", "0")
+    world, rank = _integer(environment, "WORLD_SIZE", "0"), _integer(environment, "RANK", "-1")
+    if agents and rank >= 0 and _integer(environment, "GROUP_WORLD_SIZE", "0") == tasks:
+        return True
+    if agents:
+        group = environment.get("GROUP_WORLD_SIZE", "none")
+        raise UserError(
+            f"environment variables {agents[0]} and SLURM_STEP_NUM_TASKS: torchrun has {group} agents "
+            f"(GROUP_WORLD_SIZE), but srun {tasks} tasks; allowed: one torchrun in each task (--nnodes={tasks}), or "
+            f"none: then unset {agents[0]} and its kind, RANK, LOCAL_RANK and WORLD_SIZE before srun"
+        )
+    each = world // tasks
+    if each < 2 or each * tasks != world or rank < 0:
+        return False
+    if rank // each != task:
+        raise UserError(
+            f"environment variables RANK and SLURM_PROCID: rank {rank} of {world} (WORLD_SIZE), {each} of them in each "
+            f"of {tasks} tasks of srun, is none of task {task}; allowed: {task * each} to {task * each + each - 1}; "
+            "where srun starts the ranks, unset RANK, LOCAL_RANK and WORLD_SIZE before it"
+        )
+    return True
+
+
+def _check_address(environment: Mapping[str, str]) -> None:
+    """An address that each node takes for itself is no meeting place. Raises UserError."""
+    host, nodes = environment.get("MASTER_ADDR", ""), _integer(environment, "SLURM_STEP_NUM_NODES", "1")
+    if nodes > 1 and (host == "localhost" or host.startswith("127.") or host == "::1"):
+        raise UserError(
+            f"environment variable MASTER_ADDR: {host} is another machine on each of the {nodes} nodes of this srun "
+            "step; set it to the address of rank 0's node, or unset it"
+        )
+
+
+def _local_world_size(environment: Mapping[str, str], names: Sequence[str], world_size: int) -> int | None:
     """Ranks per node, from what is the same in every rank; nodes with different numbers count in their divisor."""
-    if "RANK" in environment:
+    if names == _RANK_NAMES:
         local = _integer(environment, "LOCAL_WORLD_SIZE", "0")
         nodes = _integer(environment, "GROUP_WORLD_SIZE", str(world_size // local if local else 0))
         return local if local and local * nodes == world_size else None

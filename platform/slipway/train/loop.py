@@ -5,13 +5,14 @@ import time
 from slipway.data.ledger import DataLedger
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE
 from slipway.plan import Plan
+from slipway.runs.metrics_file import FILE
 from slipway.train import recovery
 from slipway.train.checkpoint_save import Saved, Saver
 from slipway.train.checkpoint_store import Newest
 from slipway.train.distributed import connect, disconnect
 from slipway.train.environment import Place
 from slipway.train.guard import Guard
-from slipway.train.metrics import FILE, Log, Metrics, NoMetrics
+from slipway.train.metrics import Log, Metrics, NoMetrics
 from slipway.train.position import Position
 from slipway.train.schedule import learning_rate
 from slipway.train.setup import Session, set_up
@@ -31,13 +32,13 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, d
     device = connect(plan, place)
     watch = Watch(config, place)
     session = set_up(plan, device)
-    saver = Saver(plan, session.chunks, session.optimizer)
+    peak = peak_tflops(config, device)
     watch.at(0, "loading the checkpoint", 60 * config.checkpoint.timeout_minutes)
     at = recovery.resume(session, continued.path, data)
     guard = Guard(config.guard, at.recent_losses)
     log = Metrics(plan, at.step) if place.rank == 0 else NoMetrics()
+    saver = Saver(plan, session.chunks, session.optimizer, before_commit=log.flush)
     stopping = Stopping(end_time if place.rank == 0 else None, measured_pace(config.run.dir / FILE).save)
-    peak = peak_tflops(config, device)
     batch_size = config.training.global_batch_size
     steps, last = config.training.steps, config.last_step
     left_out = recovery.LeftOut()
@@ -144,3 +145,6 @@ def _note(saved: Saved | None, log: Log, stopping: Stopping) -> None:
         f"step {saved.step}  checkpoint {saved.path} ({saved.seconds:.1f} s, training stood still "
         f"{saved.stall_seconds:.2f} s)"
     )
+    for warning in saved.warnings:
+        log.write("event", step=saved.step, event="checkpoint warning", reason=warning)
+        log.say(f"warning: {warning}")

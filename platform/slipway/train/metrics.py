@@ -1,17 +1,25 @@
 """Where a run's numbers go: metrics.jsonl first, then the console and the mirrors. Rank 0 only."""
 
 import json
-import os
 import sys
 import time
 from math import isfinite
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from slipway import files
+from slipway.errors import Fault
 from slipway.plan import Plan
+from slipway.runs.metrics_file import (
+    FILE,
+    FOREIGN,
+    MISSING,
+    Course,
+    lines_of,
+    missing_steps,
+    parse,
+)
 from slipway.train.mirrors import Mirrors
-
-FILE = "metrics.jsonl"
 
 
 class Metrics:
@@ -23,10 +31,11 @@ class Metrics:
         run_dir = config.run.dir
         self.plan = plan
         self.console_interval = config.logging.interval
-        drop_after(run_dir / FILE, start_step)
-        self.file: TextIO = (run_dir / FILE).open("a", buffering=1)
+        self.path = run_dir / FILE
+        course = self._open(start_step)
         self.step = start_step
         self.mirrors = Mirrors(plan, start_step, self._mirror_event)
+        self._name_faults(course)
 
     def write(self, kind: str, **values: Any) -> None:
         """One line of the given kind (train, validation, event)."""
@@ -34,7 +43,10 @@ class Metrics:
             name: None if isinstance(v, float) and not isfinite(v) else v for name, v in values.items()
         }  # JSON knows no NaN
         record = {"kind": kind, "time": time.time(), **values}
-        self.file.write(json.dumps(record) + "\n")
+        try:
+            self.file.write(json.dumps(record))
+        except OSError as error:
+            raise self._failed(error) from error
         numbers = {f"{kind}/{k}": v for k, v in values.items() if isinstance(v, int | float) and k != "step"}
         self.step = values["step"]
         self.mirrors.log(numbers, self.step)
@@ -59,9 +71,11 @@ class Metrics:
     def back_to(self, step: int) -> None:
         """The run goes on after `step` once more: lines of later steps are dropped."""
         self.file.close()
-        path = self.plan.config.run.dir / FILE
-        drop_after(path, step)
-        self.file = path.open("a", buffering=1)
+        self._open(step)
+
+    def flush(self) -> None:
+        """Bring all lines to disk: before a checkpoint that counts on them is committed, by the thread that does it."""
+        self.file.flush()
 
     def say(self, text: str) -> None:
         """A line for people."""
@@ -69,10 +83,47 @@ class Metrics:
 
     def close(self) -> None:
         """Flush everything; what the mirrors say at their end is written, too."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        self._flush_last()
         self.mirrors.close()
+        self._flush_last()
         self.file.close()
+
+    def _open(self, step: int) -> Course:
+        try:
+            course = drop_after(self.path, step)
+            self.file = files.Appended(self.path)
+        except OSError as error:
+            raise self._failed(error) from error
+        return course
+
+    def _flush_last(self) -> None:
+        """What was to be done is done, and checkpoints have flushed what they count on: a warning is enough."""
+        try:
+            self.flush()
+        except OSError as error:
+            self.say(f"warning: {self.path}: the last lines may not be on disk: {files.reason(error)}")
+
+    def _name_faults(self, course: Course) -> None:
+        """Say once what is wrong with the file."""
+        if missing := missing_steps(course.records, self.step):
+            which = ", ".join(f"{a} to {b}" if a < b else str(a) for a, b in missing[:8])
+            more = f" and {len(missing) - 8} more stretches" if len(missing) > 8 else ""
+            self.write("event", step=self.step, event=MISSING, steps=missing)
+            self.say(
+                f"warning: {self.path} has no line of steps {which}{more}, though the checkpoint has them"
+            )
+        named = [record.get("count") for record in course.records if record.get("event") == FOREIGN]
+        if course.foreign and named[-1:] != [len(course.foreign)]:
+            self.write("event", step=self.step, event=FOREIGN, count=len(course.foreign))
+            self.say(
+                f"warning: {self.path}: {len(course.foreign)} lines are no records, the first is line "
+                f"{course.foreign[0]}; they are left as they are"
+            )
+
+    def _failed(self, error: OSError) -> Fault:
+        return Fault(
+            f"{self.path}: cannot be written: {files.reason(error)}; the checkpoints are as they were"
+        )
 
 
 class NoMetrics:
@@ -85,6 +136,8 @@ class NoMetrics:
 
     def back_to(self, step: int) -> None: ...  # noqa: D102
 
+    def flush(self) -> None: ...  # noqa: D102
+
     def say(self, text: str) -> None: ...  # noqa: D102
 
     def close(self) -> None: ...  # noqa: D102
@@ -93,21 +146,24 @@ class NoMetrics:
 Log = Metrics | NoMetrics
 
 
-def drop_after(path: Path, step: int) -> None:
-    """Remove a torn last line and the lines of steps after `step`, but for events, from a metrics file, atomically."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
+def drop_after(path: Path, step: int) -> Course:
+    """Remove a torn last line and the lines of steps after `step`, but for events, whole or not at all.
+
+    Returns what is left. Foreign lines stay. Raises OSError; Unreadable.
+    """
+    content, kept = files.read(path), []
+    if content is None:
+        return Course([], [])
+    for line, record in lines_of(content):
+        if record is None and (line.isspace() or not line.endswith(b"\n")):
             continue
-        if record["step"] <= step or record["kind"] == "event":  # what happened, happened
-            kept.append(line)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept))
-    temporary.replace(path)
+        if record is None or record["step"] <= step or record["kind"] == "event":  # what happened, happened
+            kept.append(line.removesuffix(b"\n") + b"\n")
+    left = b"".join(kept)
+    if left != content:
+        with files.whole(path) as beside:
+            beside.write_bytes(left)
+    return parse(left)
 
 
 def _duration(seconds: float) -> str:

@@ -4,18 +4,17 @@ Each rank notes what it has seen; the flags travel with the step's loss reductio
 same at the same step boundary, however few got the signal.
 """
 
-import json
 import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
+from slipway.runs import metrics_file
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 WALL_TIME = "wall time"
@@ -107,15 +106,15 @@ class Pace:
 
 
 def measured_pace(metrics: Path) -> Pace:
-    """The latest measurements in a metrics.jsonl; torn lines are skipped."""
+    """The latest measurements in a metrics.jsonl. Raises Unreadable."""
     start = step = save = 0.0
-    for record in _records(metrics):
+    for record in metrics_file.read(metrics).records:
         if record.get("event") == "start":
-            start = record["seconds"]
-        elif record.get("kind") == "train":
-            step = record["step_seconds"]
-        elif record.get("kind") == "checkpoint":
-            save = record["seconds"]
+            start = metrics_file.number(record, "seconds") or start
+        elif record["kind"] == "train":
+            step = metrics_file.number(record, "step_seconds") or step
+        elif record["kind"] == "checkpoint":
+            save = metrics_file.number(record, "seconds") or save
     return Pace(start, step, save)
 
 
@@ -131,15 +130,3 @@ def check_slice(end: float | None, pace: Pace) -> None:
             f"+ step {pace.step:.1f} s + save 2 x {pace.save:.1f} s = {needed:.1f} s (measured in this run): no "
             f"progress is possible; allowed: at least {needed / 60:.2f} minutes"
         )
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return records

@@ -23,7 +23,7 @@ from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_FAULT
 from slipway.runs.ledger import newest_number
 from slipway.train import hang_report, ranks
-from slipway.train.environment import Place
+from slipway.train.environment import Place, node_name
 from slipway.train.hang_report import Finding
 from slipway.train.metrics import Log
 from slipway.train.setup import Session
@@ -41,6 +41,9 @@ class _Peer:
 
     rank: int
     host: str
+    """Of its machine, or its pod: those who share one see each other's processes."""
+    node: str
+    """By which the scheduler knows the machine: what is told to people, and named as bad."""
     pid: int
     stack_file: int
     segment: int
@@ -66,7 +69,9 @@ class Watch:
         # the thread that gets the signal, which is the main one: to walk the others while they run may crash
         faulthandler.register(STACK_SIGNAL, file=self.stack_file, all_threads=False, chain=False)
         segment = newest_number(self.run_dir) if place.rank == 0 else 0
-        me = _Peer(place.rank, socket.gethostname(), os.getpid(), self.stack_file, segment)
+        me = _Peer(
+            place.rank, socket.gethostname(), node_name(os.environ), os.getpid(), self.stack_file, segment
+        )
         peers: list[_Peer] = [me] * place.world_size
         torch.distributed.all_gather_object(peers, me)
         self.peers, self.me = peers, me
@@ -117,8 +122,8 @@ class Watch:
             hang_report.has_word(self.folder, rank) for rank in everyone
         ):
             time.sleep(0.1)
-        hosts = {peer.rank: peer.host for peer in self.peers}
-        report = hang_report.conclude(self.run_dir, self.folder, hosts, self.step, time.time())
+        nodes = {peer.rank: peer.node for peer in self.peers}
+        report = hang_report.conclude(self.run_dir, self.folder, nodes, self.step, time.time())
         if report is not None:  # this rank was the first
             ranks.tell(report)
         else:
@@ -165,7 +170,7 @@ class Watch:
             self.folder,
             Finding(
                 rank=peer.rank,
-                host=peer.host,
+                host=peer.node,
                 pid=peer.pid,
                 state=state,
                 at=at,
@@ -206,7 +211,7 @@ def report_stragglers(session: Session, watch: Watch, log: Log, step: int) -> No
     seconds = everyone.tolist()
     log.write("ranks", step=step, forward_seconds=[round(value, 6) for value in seconds])
     for slow in stragglers(seconds, [rank.pp for rank in ranks_of], settings.straggler_ratio):
-        host = watch.peers[slow.rank].host
+        host = watch.peers[slow.rank].node
         reason = (
             f"a forward pass takes {slow.seconds:.4f} s, its peers' {slow.peers:.4f} s "
             f"({slow.seconds / slow.peers:.1f} x)"

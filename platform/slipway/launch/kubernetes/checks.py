@@ -3,10 +3,17 @@
 import re
 from pathlib import Path, PurePosixPath
 
+from slipway.config.cluster import Kubernetes
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.launch.kubernetes import names
+from slipway.launch.kubernetes import mounts, names
+from slipway.launch.kubernetes.resources import check_shm
 
+# Said by what makes the pod, and by Kubeflow. A name is given once, so a profile's would get lost, or beat them.
+_TAKEN = re.compile(
+    r"SLIPWAY_(JOB_ID|NODE_NAME|NODE_RANK|NNODES)|MASTER_(ADDR|PORT)|WANDB_API_KEY|PET_.*"
+    r"|RANK|LOCAL_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|GROUP_RANK|TORCHELASTIC_.*"
+)
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 
 
@@ -25,6 +32,10 @@ def check(config: RunConfig, image: str) -> None:
             _name(f"{at}.{field}", value, names.SUBDOMAIN, 253)
     if launch.queue is not None:
         _name("launch.queue", launch.queue, names.SUBDOMAIN, 63)
+    if kubernetes.storage_class is not None:
+        _name(f"{at}.storage_class", kubernetes.storage_class, names.SUBDOMAIN, 253)
+    for node in launch.exclude:
+        _name("launch.exclude", node, names.SUBDOMAIN, 253)
     for field in ("resources", "node_selector", "annotations"):
         for key in getattr(kubernetes, field):
             _key(f"{at}.{field}", key)
@@ -35,8 +46,33 @@ def check(config: RunConfig, image: str) -> None:
         _key(at, key)
     if not _IMAGE.fullmatch(image):
         raise UserError(f"launch.image: {image!r} is no reference of an image; allowed: as in host/name:tag")
+    for name in config.cluster.environment:
+        if _TAKEN.fullmatch(name):
+            raise UserError(f"cluster.environment.{name}: pods get {name} from the launch; leave it out")
+    _volumes(kubernetes)
+    check_shm(config)
     _on_volume("run.dir", config.run.dir, kubernetes.mount_path)
     _on_volume("data.dir", config.data.dir, kubernetes.mount_path)
+
+
+def _volumes(kubernetes: Kubernetes) -> None:
+    """Names and folders of their own. Two mounts at one place hide each other or are refused."""
+    taken = {folder: f"volume {name}" for name, folder in mounts.folders(kubernetes).items()}
+    for name, volume in kubernetes.volumes.items():
+        at = f"cluster.kubernetes.volumes.{name}"
+        _name(at, name, names.LABEL, 63)
+        if name in mounts.folders(kubernetes):
+            raise UserError(f"{at}: a pod has a volume of this name already; give it another")
+        for field in ("config_map", "claim"):
+            if (value := getattr(volume, field)) is not None:
+                _name(f"{at}.{field}", value, names.SUBDOMAIN, 253)
+        for field in ("host_path", "mount_path"):
+            if ".." in PurePosixPath(getattr(volume, field) or "/").parts:
+                raise UserError(f"{at}.{field}: {getattr(volume, field)} has .. in it; give the path without")
+        folder = str(PurePosixPath(volume.mount_path))
+        if folder in taken:
+            raise UserError(f"{at}.mount_path: {folder} is the place of {taken[folder]}; give it another")
+        taken[folder] = f"volume {name}"
 
 
 def _name(where: str, value: str, pattern: re.Pattern[str], longest: int) -> None:

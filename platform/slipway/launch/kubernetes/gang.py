@@ -1,5 +1,6 @@
 """Who admits the pods of a run together, and where it puts them: Kueue, Volcano, or the default scheduler."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from slipway.config.schema import RunConfig
@@ -39,8 +40,20 @@ def place_pods(config: RunConfig, name: str, template: dict[str, Any]) -> None:
     assert kubernetes is not None
     if kubernetes.queueing == "volcano":
         spec["schedulerName"] = "volcano"
+    wishes = {}
+    if config.launch.exclude:
+        wishes |= without(config.launch.exclude)
     if kubernetes.topology and not is_queued(config) and config.resources.nodes > 1:
-        spec["affinity"] = affinity(kubernetes.topology, name)
+        wishes |= affinity(kubernetes.topology, name)
+    if wishes:
+        spec["affinity"] = wishes
+
+
+def without(nodes: Sequence[str]) -> dict[str, Any]:
+    """A condition: on none of these machines. By the node's own name, as the doctor and `kubectl get nodes` say it."""
+    each = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in nodes]
+    condition = {"nodeSelectorTerms": [{"matchFields": each}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": condition}}
 
 
 def affinity(topology: str, name: str) -> dict[str, Any]:
@@ -61,8 +74,7 @@ def pod_group(config: RunConfig, metadata: dict[str, Any]) -> dict[str, Any] | N
         spec["queue"] = config.launch.queue
     if kubernetes.priority_class:
         spec["priorityClassName"] = kubernetes.priority_class
-    if needed := totals(resources_of(config), config.resources.nodes):
-        spec["minResources"] = needed
+    spec["minResources"] = totals(resources_of(config)["requests"], config.resources.nodes)
     if kubernetes.topology:
         spec["networkTopology"] = {"mode": "soft"}  # levels are the cluster's HyperNodes
     return {

@@ -33,6 +33,17 @@ class Workload:
         return self.config.resources.nodes
 
     @property
+    def deadline(self) -> int | None:
+        """Seconds of one segment, its start included; None: no wall time is given."""
+        kubernetes = self.config.cluster.kubernetes
+        assert kubernetes is not None
+        if self.minutes is None:
+            return None
+        return failure.deadline_seconds(
+            self.minutes, self.config.launch.preflight, kubernetes.termination_grace_seconds
+        )
+
+    @property
     def restarts(self) -> int:
         """After faults; others are not counted."""
         return self.config.launch.chain - 1
@@ -63,7 +74,7 @@ def job(work: Workload) -> list[Manifest]:
     """An Indexed Job, and the headless Service that gives its pods names."""
     template = work.template(f"{work.name}-0.{work.name}")
     template["spec"] = {"subdomain": work.name, **template["spec"]}
-    spec = failure.job_spec(work.nodes, work.minutes, template, restarts_itself=True)
+    spec = failure.job_spec(work.nodes, None, template, restarts_itself=True)
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -106,8 +117,6 @@ def trainjob(work: Workload) -> list[Manifest]:
     if container["resources"]:
         trainer["resourcesPerNode"] = container["resources"]
     spec: dict[str, Any] = {**work.suspend}
-    if work.minutes is not None and kubernetes.runtime_ref:
-        spec["activeDeadlineSeconds"] = 60 * work.minutes
     train_job = {
         "apiVersion": "trainer.kubeflow.org/v1alpha1",
         "kind": "TrainJob",
@@ -128,7 +137,7 @@ _ENTRY = ("/opt/slipway/bin/dumb-init", "--single-child", "--", "/opt/slipway/bi
 
 
 def _jobset_spec(work: Workload, template: dict[str, Any]) -> dict[str, Any]:
-    inner = failure.job_spec(work.nodes, work.minutes, template, restarts_itself=False)
+    inner = failure.job_spec(work.nodes, work.deadline, template, restarts_itself=False)
     return {
         "network": {"enableDNSHostnames": True, "subdomain": work.name, "publishNotReadyAddresses": True},
         "failurePolicy": failure.gang_policy(work.restarts),
@@ -167,10 +176,12 @@ def _patch(work: Workload, template: dict[str, Any]) -> dict[str, Any]:
         (queueing and queueing.queueing == "volcano")
         or "initContainers" in spec
         or "priorityClassName" in spec
+        or "hostNetwork" in spec
     ):
         raise UserError(
             "cluster.kubernetes.runtime_ref: a TrainJob cannot give the pods of the cluster's runtime another "
-            "scheduler (volcano), a priority class or launch.preflight; allowed: null, or none of these"
+            "scheduler (volcano), a priority class, the node's network or launch.preflight; allowed: null, or none of "
+            "these"
         )
     container = spec["containers"][0]
     kept = {

@@ -38,7 +38,8 @@ def resource_name(run_name: str, nodes: int) -> str:
 def sweep_name(run_names: Sequence[str]) -> str:
     """A label for the jobs of a sweep, the same whenever the same runs are launched together."""
     digest = hashlib.sha256("\n".join(run_names).encode()).hexdigest()[:_HASH]
-    return f"{resource_name(run_names[0], 1)[:50].rstrip('-')}-and-{len(run_names) - 1}-{digest}"
+    end = f"-and-{len(run_names) - 1}-{digest}"
+    return resource_name(run_names[0], 1)[: 63 - len(end)].rstrip("-") + end
 
 
 def of_content(name: str, text: str) -> str:

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.config.schema import RunConfig
+from slipway.launch import fabric
+from slipway.launch.kubernetes import mounts, security
 from slipway.launch.kubernetes.resources import resources_of
 
 CONTAINER = "node"  # as in Kubeflow's runtimes
 PORT = 29500
-RUN_FOLDER = "/etc/slipway"  # where the ConfigMap is mounted
 RUN_FILE = "run.json"
 PREFLIGHT_SECONDS = 900  # for all pods to come: one may still pull the image
 INDEX = "batch.kubernetes.io/job-completion-index"  # annotation of the pods of an Indexed Job
@@ -35,17 +36,19 @@ def pod_template(
         "workingDir": kubernetes.mount_path,
         "env": [*environment(config), *env],
         "ports": [{"name": "rendezvous", "containerPort": PORT}],
-        "resources": limits(config),
-        "securityContext": container_security(config),
-        "volumeMounts": volume_mounts(config),
+        "resources": _not_empty(resources_of(config)),
+        "securityContext": security.of_container(kubernetes.capabilities),
+        "volumeMounts": mounts.volume_mounts(kubernetes),
     }
     spec: dict[str, Any] = {
         "restartPolicy": "Never",  # a rank that ends is the business of the whole gang
         "terminationGracePeriodSeconds": kubernetes.termination_grace_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": pod_security(config),
+        "securityContext": security.of_pod(kubernetes),
     }
+    if kubernetes.host_network:
+        spec |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
     if kubernetes.service_account:
         spec["serviceAccountName"] = kubernetes.service_account
     if kubernetes.priority_class:
@@ -53,19 +56,22 @@ def pod_template(
     if kubernetes.node_selector:
         spec["nodeSelector"] = dict(kubernetes.node_selector)
     if kubernetes.tolerations:
-        spec["tolerations"] = tolerations(config)
+        spec["tolerations"] = [one.model_dump(exclude_none=True) for one in kubernetes.tolerations]
     if config.launch.preflight:
         words = ["slipway", "doctor", "--collectives", "--timeout", str(PREFLIGHT_SECONDS), *args[2:]]
-        spec["initContainers"] = [{**container, "name": "preflight", "args": literal(words)}]
+        check = {
+            key: value for key, value in container.items() if key != "ports"
+        }  # a pod names each port once
+        spec["initContainers"] = [check | {"name": "preflight", "args": literal(words)}]
     spec["containers"] = [container]
-    spec["volumes"] = volumes(config, run_map)
+    spec["volumes"] = mounts.volumes(config, run_map)
     notes = {**kubernetes.annotations, **annotations}
     return {"metadata": {"labels": dict(labels), **({"annotations": notes} if notes else {})}, "spec": spec}
 
 
 def train_args(changes: Sequence[str]) -> list[str]:
     """The trainer's words; the image's entry script is before them. changes: KEY=JSON against run.json."""
-    return ["slipway", "train", "--run", f"{RUN_FOLDER}/{RUN_FILE}", *changes]
+    return ["slipway", "train", "--run", f"{mounts.RUN_FOLDER}/{RUN_FILE}", *changes]
 
 
 def literal(words: Sequence[str]) -> list[str]:
@@ -90,12 +96,7 @@ def environment(config: RunConfig) -> Env:
     """The profile's, the network's, the caches', and wandb's key by reference."""
     cluster, kubernetes = config.cluster, config.cluster.kubernetes
     assert kubernetes is not None
-    interfaces, adapters = ",".join(cluster.network.interfaces), ",".join(cluster.network.adapters)
-    values: dict[str, str] = {"SLIPWAY_CACHE": "/tmp/slipway"}
-    if interfaces:
-        values |= {"NCCL_SOCKET_IFNAME": interfaces, "GLOO_SOCKET_IFNAME": interfaces}
-    if adapters:
-        values["NCCL_IB_HCA"] = adapters
+    values: dict[str, str] = {"SLIPWAY_CACHE": "/tmp/slipway", **fabric.environment(cluster.network)}
     if cluster.internet is False:
         values["WANDB_MODE"] = "offline"
     values |= cluster.environment
@@ -106,67 +107,5 @@ def environment(config: RunConfig) -> Env:
     return env
 
 
-def limits(config: RunConfig) -> dict[str, Any]:
-    """Requests and limits alike: devices cannot be shared, and a pod that is throttled slows the whole run."""
-    found = resources_of(config)
-    return {"requests": found, "limits": dict(found)} if found else {}
-
-
-def pod_security(config: RunConfig) -> dict[str, Any]:
-    """No root; the volume belongs to the pod's group."""
-    kubernetes = config.cluster.kubernetes
-    assert kubernetes is not None
-    return {
-        "runAsNonRoot": True,
-        "runAsUser": kubernetes.run_as_user,
-        "runAsGroup": kubernetes.run_as_user,
-        "fsGroup": kubernetes.run_as_user,
-        "fsGroupChangePolicy": "OnRootMismatch",  # a volume of checkpoints is large
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-
-
-def container_security(config: RunConfig) -> dict[str, Any]:
-    """No rights but the profile's, no file written but on the volumes."""
-    kubernetes = config.cluster.kubernetes
-    assert kubernetes is not None
-    capabilities: dict[str, Any] = {"drop": ["ALL"]}
-    if kubernetes.capabilities:
-        capabilities["add"] = list(kubernetes.capabilities)
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": capabilities,
-    }
-
-
-def tolerations(config: RunConfig) -> list[dict[str, Any]]:
-    """The profile's."""
-    kubernetes = config.cluster.kubernetes
-    assert kubernetes is not None
-    return [toleration.model_dump(exclude_none=True) for toleration in kubernetes.tolerations]
-
-
-def volume_mounts(config: RunConfig) -> list[dict[str, Any]]:
-    """Of the volumes below."""
-    kubernetes = config.cluster.kubernetes
-    assert kubernetes is not None
-    return [
-        {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True},
-        {"name": "work", "mountPath": kubernetes.mount_path},
-        {"name": "shm", "mountPath": "/dev/shm"},
-        {"name": "tmp", "mountPath": "/tmp"},
-    ]
-
-
-def volumes(config: RunConfig, run_map: str) -> list[dict[str, Any]]:
-    """run.json; runs and data; shared memory, whose default of 64 MiB is too little for NCCL; caches."""
-    kubernetes = config.cluster.kubernetes
-    assert kubernetes is not None
-    shm = f"{round(kubernetes.shm_gib * 1024)}Mi"
-    return [
-        {"name": "run", "configMap": {"name": run_map}},
-        {"name": "work", "persistentVolumeClaim": {"claimName": kubernetes.volume_claim}},
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": shm}},
-        {"name": "tmp", "emptyDir": {}},
-    ]
+def _not_empty(resources: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: amounts for name, amounts in resources.items() if amounts}

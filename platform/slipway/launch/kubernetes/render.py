@@ -1,11 +1,11 @@
-"""The manifests of runs: what `kubectl create` is given."""
+"""The manifests of runs: what `kubectl apply --server-side` is given."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from slipway.config import run_file
 from slipway.config.schema import RunConfig
-from slipway.launch.kubernetes import gang, names, pod
+from slipway.launch.kubernetes import gang, names, pod, sizes
 from slipway.launch.kubernetes.checks import check
 from slipway.launch.kubernetes.kinds import Workload, job, jobset, trainjob
 from slipway.launch.placement import Placement
@@ -36,6 +36,7 @@ def manifests(plans: Sequence[Plan], placement: Placement) -> list[Manifest]:
         labels = {names.LABEL_RUN: name} | ({names.LABEL_SWEEP: sweep} if sweep else {})
         changes = [*run_file.changes(first, config), *_time_limit(config, placement)]
         found += _of_run(config, placement, name, labels, run_map, changes)
+    sizes.check(first, found)
     return found
 
 

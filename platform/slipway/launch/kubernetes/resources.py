@@ -1,4 +1,4 @@
-"""What a pod asks of its node."""
+"""What a pod asks of its node: the devices, and their share of what a whole node has."""
 
 import re
 from fractions import Fraction
@@ -6,27 +6,108 @@ from fractions import Fraction
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 
+Amounts = dict[str, str]
+
 _QUANTITY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<suffix>m|[kMGTPE]|[KMGTPE]i)?")
+_BYTES = {"": 1} | {
+    f"{letter}{end}": base**power
+    for power, letter in enumerate("KMGTPE", start=1)
+    for end, base in (("i", 1024), ("", 1000))
+}
+_BYTES["k"] = 1000
+
+# Where the node's shape is not known: for each device so little that it fits anywhere. A pod that asks for nothing is
+# the first to be evicted, and refused where a quota is set.
+LEAST = {"cpu": "250m", "memory": "1Gi"}
 
 
-def resources_of(config: RunConfig) -> dict[str, str]:
-    """Requests, which are the limits too: the devices, and their share of what the profile gives a whole node.
+def resources_of(config: RunConfig) -> dict[str, Amounts]:
+    """`requests` and `limits` of a pod. Raises UserError where the profile's amount is none.
 
-    Raises UserError where the profile's amount is none.
+    They are the same wherever the node is known: devices cannot be shared, and a pod that gets what the next one
+    leaves over slows the whole run. Of a node that is not known pods ask for little and are not limited.
     """
-    kubernetes, cluster = config.cluster.kubernetes, config.cluster
+    kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
-    devices = config.resources.devices_per_node
-    share = Fraction(devices, cluster.devices_per_node or devices)
-    found = {name: _scaled(name, amount, share) for name, amount in kubernetes.resources.items()}
+    devices, part = config.resources.devices_per_node, share(config)
+    limits = _of_node(config) | {
+        name: _scaled(name, amount, part) for name, amount in kubernetes.resources.items()
+    }
     if kubernetes.device_resource:
-        found[kubernetes.device_resource] = str(devices)
-    return dict(sorted(found.items()))
+        limits[kubernetes.device_resource] = str(devices)
+    least = {name: _scaled(name, amount, Fraction(devices)) for name, amount in LEAST.items()}
+    return {"requests": dict(sorted((least | limits).items())), "limits": dict(sorted(limits.items()))}
 
 
-def totals(of_a_pod: dict[str, str], pods: int) -> dict[str, str]:
+def share(config: RunConfig) -> Fraction:
+    """Of a node, what a pod of this run takes."""
+    devices = config.resources.devices_per_node
+    return Fraction(devices, config.cluster.devices_per_node or devices)
+
+
+def shm_bytes(config: RunConfig) -> int:
+    """Size of /dev/shm: the pod's share of a whole node's."""
+    kubernetes = config.cluster.kubernetes
+    assert kubernetes is not None
+    return int(Fraction(kubernetes.shm_gib) * 2**30 * share(config))
+
+
+def check_shm(config: RunConfig) -> None:
+    """Raise UserError where /dev/shm alone could use up the pod's memory, which it counts as."""
+    memory = resources_of(config)["limits"].get("memory")
+    if memory is None or shm_bytes(config) < in_bytes(memory):
+        return
+    raise UserError(
+        f"cluster.kubernetes.shm_gib: /dev/shm of {shm_bytes(config) / 2**30:g} GiB is not less than the pod's memory "
+        f"of {memory}, which it is part of; the pod would be killed. Make it smaller, or the memory larger "
+        "(cluster.node.memory_gib, cluster.kubernetes.resources.memory)"
+    )
+
+
+def in_words(config: RunConfig) -> str:
+    """What each pod asks for, with the arithmetic."""
+    found, node, kubernetes = resources_of(config), config.cluster.node, config.cluster.kubernetes
+    assert kubernetes is not None
+    asked = ", ".join(f"{name} {amount}" for name, amount in found["requests"].items())
+    lacking = [name for name in ("cpu", "memory") if name not in found["limits"]]
+    if lacking:
+        fields = {"cpu": "cluster.node.cores", "memory": "cluster.node.memory_gib"}
+        return (
+            f"{asked}; no limit of {' and '.join(lacking)}: {' and '.join(fields[name] for name in lacking)} "
+            "are not known"
+        )
+    of = [f"{node.cores} cores"] if node.cores and "cpu" not in kubernetes.resources else []
+    of += [f"{node.memory_gib:g} GiB"] if node.memory_gib and "memory" not in kubernetes.resources else []
+    part = share(config) if share(config) != 1 else ""
+    why = f" (cpu and memory: {kubernetes.node_share:.0%} of {f'{part} of ' if part else ''}{', '.join(of)})"
+    return asked + (why if of else "")
+
+
+def totals(of_a_pod: Amounts, pods: int) -> Amounts:
     """Of all pods of a gang."""
     return {name: _scaled(name, amount, Fraction(pods)) for name, amount in of_a_pod.items()}
+
+
+def in_bytes(amount: str) -> int:
+    """A quantity of memory."""
+    match = _QUANTITY.fullmatch(amount)
+    assert match is not None
+    return int(Fraction(match["number"]) * _BYTES[match["suffix"] or ""])
+
+
+def _of_node(config: RunConfig) -> Amounts:
+    """CPUs in whole ones, so that a node may bind them; memory in whole GiB. What is less than one is finer."""
+    kubernetes, node = config.cluster.kubernetes, config.cluster.node
+    assert kubernetes is not None
+    part = share(config) * Fraction(str(kubernetes.node_share))
+    found = {}
+    if node.cores:
+        cpus = node.cores * part
+        found["cpu"] = str(int(cpus)) if cpus >= 1 else f"{int(cpus * 1000)}m"
+    if node.memory_gib:
+        gib = Fraction(node.memory_gib) * part
+        found["memory"] = f"{int(gib)}Gi" if gib >= 1 else f"{int(gib * 1024)}Mi"
+    return found
 
 
 def _scaled(name: str, amount: str, share: Fraction) -> str:

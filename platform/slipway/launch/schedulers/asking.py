@@ -4,8 +4,9 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from slipway.launch.leftovers import for_slurms_programs
+
 SECONDS = 10.0
-_FILTERS = ("SQUEUE_", "SACCT_", "SCANCEL_")  # variables that change what these programs ask for
 
 
 class Silent(Exception):
@@ -15,7 +16,7 @@ class Silent(Exception):
 def ask(command: Sequence[str], variables: Mapping[str, str] | None = None, seconds: float = SECONDS) -> str:
     """Standard output of a command; Silent where it is missing, takes too long, or fails."""
     program = command[0]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_FILTERS)}
+    environment = for_slurms_programs(os.environ)  # others mind none of what is left out
     try:
         done = subprocess.run(
             command,

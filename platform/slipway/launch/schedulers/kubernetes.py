@@ -2,6 +2,7 @@
 
 import calendar
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -174,9 +175,10 @@ def _ready(resource: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[int,
 
 
 def _items(text: str) -> list[dict[str, Any]]:
-    if not text.strip():
+    start = re.search(r"^\{", text, re.MULTILINE)  # what a wrapper or a plug-in prints before is not of it
+    if start is None and not text.strip():
         return []
-    found = json.loads(text)
+    found, _ = json.JSONDecoder().raw_decode(text, start.start() if start else 0)
     return found.get("items", [found])
 
 

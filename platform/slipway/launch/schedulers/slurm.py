@@ -4,7 +4,9 @@ Read are the programs' own columns of fixed width, which are the same from Slurm
 form between 22.05 and 24.11 and needs a plug-in that some sites leave out.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from slipway.errors import EXIT_CONTINUE
 from slipway.launch.schedulers.asking import Silent, ask
@@ -25,6 +27,8 @@ PAST_COLUMNS = ("JobID", "State", "Start", "End", "ExitCode", "NodeList", "JobNa
 
 ENDING = "ending"  # still in the queue, and past cancelling
 
+CLOCKS = 60.0  # seconds by which the controller's clock may be behind
+_JOB = re.compile(r"\d+([_+]\S+)?")
 _EPOCH = {"SLURM_TIME_FORMAT": "%s"}  # times as Unix seconds
 _WORDS: Mapping[str, Word] = {
     "PENDING": "pending",
@@ -46,10 +50,11 @@ _WORDS: Mapping[str, Word] = {
 }  # all others: failed
 
 
-def squeue_command(ids: Iterable[str]) -> list[str]:
-    """One call for all ids; an array is asked for as a whole."""
+def squeue_command(ids: Iterable[str] = (), name: str | None = None) -> list[str]:
+    """One call for all ids; an array is asked for as a whole. name: for the user's jobs of that name instead."""
     columns = ",".join(f"{name}:{width}" for name, width in COLUMNS.items())
-    return ["squeue", "--noheader", "--states=all", "--array", f"--jobs={_bases(ids)}", f"--Format={columns}"]
+    which = ["--me", f"--name={name}"] if name else [f"--jobs={_bases(ids)}"]
+    return ["squeue", "--noheader", "--states=all", "--array", *which, f"--Format={columns}"]
 
 
 def sacct_command(ids: Iterable[str]) -> list[str]:
@@ -89,6 +94,28 @@ def states(jobs: Mapping[str, str | None], past: bool = True) -> dict[str, JobSt
     return {job: _own(found[job], name) if job in found else left for job, name in jobs.items()}
 
 
+def named(name: str | None) -> JobState:
+    """The state of a job in the queue that has this name: of one whose number nobody knows."""
+    try:
+        found = read_squeue(ask(squeue_command(name=name or "?"), _EPOCH))
+    except Silent as silent:
+        return JobState("unknown", str(silent))
+    alive = [state for state, _ in found.values() if state.alive]
+    if not alive:
+        return JobState("ended", "no longer in the queue")
+    return replace(alive[-1], detail=f"of unknown number (squeue --me --name={name})")
+
+
+def newest(name: str, since: float) -> str | None:
+    """The number of the newest job of this name that was submitted after `since` (Unix seconds, give or take)."""
+    command = ["squeue", "--noheader", "--states=all", "--me", f"--name={name}", "--format=%F %V"]
+    try:
+        rows = re.findall(r"^\s*(\d+) (\d+)\s*$", ask(command, _EPOCH), re.MULTILINE)
+    except Silent:
+        return None
+    return max((job for job, time in rows if int(time) >= since - CLOCKS), key=int, default=None)
+
+
 def read_squeue(text: str) -> dict[str, tuple[JobState, str]]:
     """(state, name) by id, from what squeue_command prints."""
     found = {}
@@ -97,7 +124,7 @@ def read_squeue(text: str) -> dict[str, tuple[JobState, str]]:
         for name, width in COLUMNS.items():
             row[name] = line[at : at + width].strip()
             at += width
-        if row["JobArrayID"]:
+        if _JOB.fullmatch(row["JobArrayID"]):  # else a line that the site adds
             found[row["JobArrayID"]] = _state(row), row["Name"]
     return found
 
@@ -107,7 +134,7 @@ def read_sacct(text: str) -> dict[str, tuple[JobState, str]]:
     found = {}
     for line in text.splitlines():
         cells = line.split("|", len(PAST_COLUMNS) - 1)
-        if len(cells) == len(PAST_COLUMNS):
+        if len(cells) == len(PAST_COLUMNS) and _JOB.fullmatch(cells[0]):
             row = dict(zip(PAST_COLUMNS, cells, strict=True))
             row |= {"StartTime": row["Start"], "EndTime": row["End"], "exit_code": row["ExitCode"]}
             found[row["JobID"]] = _state(row), row["JobName"]
@@ -128,7 +155,7 @@ def _state(row: Mapping[str, str]) -> JobState:
     word: Word = _WORDS.get(kind, "failed")
     restarts = _number(row.get("RestartCnt", "")) or 0
     reason = row.get("Reason", "")
-    code = int(row["exit_code"].split(":")[0] or 0) if row["exit_code"][:1].isdigit() else 0
+    code = _number(row["exit_code"].split(":")[0]) or 0
     code = code >> 8 if code > 255 else code  # squeue gives wait(2)'s status
     if word == "pending" and restarts:
         word = "requeued"

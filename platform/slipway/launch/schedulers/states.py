@@ -47,10 +47,10 @@ def ask(jobs: Iterable[Job], past: bool = True, pods: bool = True) -> dict[Job, 
     jobs = list(jobs)
     by_slurm = [job for job in jobs if job.submission.scheduler == "slurm"]
     by_kubernetes = [job for job in jobs if job.submission.scheduler == "kubernetes"]
-    numbers = slurm.states({job.id: job.submission.name for job in by_slurm}, past)
+    numbers = slurm.states({job.id: job.submission.name for job in by_slurm if job.id}, past)
     resources = kubernetes.states([job.submission for job in by_kubernetes], pods)
     return {
-        **{job: numbers[job.id] for job in by_slurm},
+        **{job: numbers[job.id] if job.id else slurm.named(job.submission.name) for job in by_slurm},
         **{job: resources[kubernetes.key(job.submission)] for job in by_kubernetes},
     }
 

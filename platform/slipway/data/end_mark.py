@@ -1,0 +1,95 @@
+"""The token that ends a document: nothing that a text holds becomes it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from slipway.config.schema import Tokenizer
+from slipway.errors import UserError
+
+_NO_TEXT = "\ufffe\uffff<end of document>\uffff\ufffe"
+"""The mark's name where a model would look it up: noncharacters, which text does not hold."""
+
+
+def check_new_mark(mark: str) -> None:
+    """Raise UserError where a new tokenizer could make the mark of text: a word of GPT-2's pattern can become one."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    if len(ByteLevel(add_prefix_space=False).pre_tokenize_str(mark)) < 2:
+        raise UserError(
+            f"data.tokenizer.end_of_document: {mark} can be a word of the text; allowed: words and signs together, "
+            f"such as <|endoftext|> or [EOS]"
+        )
+
+
+def end_of_document_id(tokenizer: Any, asked: Tokenizer) -> int:
+    """Number of the token that ends a document. Raises UserError where the tokenizer has none, or text can hold it."""
+    mark, added = asked.end_of_document, tokenizer.get_added_tokens_decoder()
+    found = tokenizer.token_to_id(mark)
+    special = [token.content for token in added.values() if token.special]
+    if found is None:
+        similar = [t for t in tokenizer.get_vocab() if re.fullmatch(r"<.+>|\[.+\]", t)]
+        named = list(dict.fromkeys(special + sorted(similar)))[:10]
+        raise UserError(
+            f"data.tokenizer.end_of_document: {mark} is not in the vocabulary of {asked.path}; "
+            f"it has {', '.join(named) if named else 'no special tokens'}"
+        )
+    if found not in added:
+        raise _is_text(
+            mark,
+            asked.path,
+            "it is an ordinary entry of the vocabulary, not one of its added_tokens",
+            special,
+        )
+    if reason := _made_by_model(json.loads(tokenizer.to_str())["model"], mark):
+        raise _is_text(mark, asked.path, reason, [token for token in special if token != mark])
+    return found
+
+
+def without_mark(parts: dict[str, Any], mark: str) -> dict[str, Any]:
+    """A tokenizer.json, as JSON, whose tokens are the same, but for the mark within a text, which is text.
+
+    `parts`, which may change, is of a tokenizer that end_of_document_id accepts.
+    """
+    model = parts["model"]
+    vocabulary = model["vocab"]
+    # Added tokens are numbered by the model's vocabulary, or else in their order, which must not change.
+    if isinstance(vocabulary, list):
+        known = any(entry == mark for entry, _ in vocabulary)
+        model["vocab"] = [[_NO_TEXT if entry == mark else entry, score] for entry, score in vocabulary]
+    else:
+        known = mark in vocabulary
+        model["vocab"] = {_NO_TEXT if entry == mark else entry: i for entry, i in vocabulary.items()}
+    if known:
+        parts["added_tokens"] = [token for token in parts["added_tokens"] if token["content"] != mark]
+    for token in parts["added_tokens"]:
+        token["special"] |= token["content"] == mark  # special tokens are not looked for in a text
+    return parts
+
+
+def _made_by_model(model: dict[str, Any], mark: str) -> str:
+    """Why the model makes the mark of text, whatever is added; empty where it does not."""
+    unknown = model.get("unk_token")
+    if model["type"] == "Unigram" and model["unk_id"] is not None:
+        unknown = model["vocab"][model["unk_id"]][0]
+    if mark == unknown:
+        return "it stands for what is not in the vocabulary"
+    if model.get("byte_fallback") and re.fullmatch("<0x[0-9A-F]{2}>", mark):
+        return "it stands for a byte"
+    if model["type"] != "BPE":
+        return ""
+    within = len(model.get("continuing_subword_prefix") or "")
+    if any(first + second[within:] == mark for first, second in model["merges"]):
+        return "it is merged from other tokens"
+    letter = mark.removeprefix(model.get("continuing_subword_prefix") or "")
+    letter = letter.removesuffix(model.get("end_of_word_suffix") or "")
+    return "it is a character" if len(letter) <= 1 and mark in model["vocab"] else ""
+
+
+def _is_text(mark: str, path: Path | None, reason: str, special: list[str]) -> UserError:
+    better = f"one of its special tokens ({', '.join(special[:10])})" if special else "an added token"
+    return UserError(
+        f"data.tokenizer.end_of_document: text can hold {mark}, which would end documents within: in {path} {reason}; "
+        f"allowed: {better}"
+    )

@@ -1,0 +1,18 @@
+"""Variables by which the network's libraries find what a profile names. Pure."""
+
+from slipway.config import selection
+from slipway.config.cluster import Network
+
+
+def environment(network: Network) -> dict[str, str]:
+    """NCCL's and gloo's names of the interfaces and adapters; exact ones, where the profile's are."""
+    found = {}
+    if network.interfaces:
+        interfaces = selection.of_profile(network.interfaces)
+        found["NCCL_SOCKET_IFNAME"] = selection.to_nccl(interfaces)
+        exact = selection.to_gloo(interfaces)
+        if exact:
+            found["GLOO_SOCKET_IFNAME"] = exact
+    if network.adapters:
+        found["NCCL_IB_HCA"] = selection.to_nccl(selection.of_profile(network.adapters))
+    return found

@@ -1,0 +1,62 @@
+"""How large manifests may be, checked where they are made. A cluster would refuse one in the middle of a submission.
+
+Limits are those of the object, not of a client: a submission applies on the server's side, which adds no annotation.
+`kubectl apply` without --server-side would put all of an object into one, and annotations hold 262,144 bytes together.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+
+CONFIG_MAP_BYTES = (
+    1_048_576  # of all values of a ConfigMap (kubernetes.io/docs/concepts/configuration/configmap)
+)
+OBJECT_BYTES = 1_572_864  # of a request to etcd (its --max-request-bytes, 1.5 MiB)
+WORD_BYTES = 131_072  # of one word or NAME=VALUE of a command, its end included (Linux, MAX_ARG_STRLEN)
+
+
+def check(config: RunConfig, manifests: Sequence[dict[str, Any]]) -> None:
+    """Raise UserError, with the arithmetic, for the first thing that is too large. config: the first run's."""
+    for manifest in manifests:
+        for name, value in manifest.get("data", {}).items():
+            _limit(f"{name} in a ConfigMap", len(value.encode()), CONFIG_MAP_BYTES, config)
+        for word in _words(manifest):
+            _limit(f"the word {word[:40]}...", len(word.encode()) + 1, WORD_BYTES, config)
+        size = len(json.dumps(manifest, separators=(",", ":")))
+        _limit(f"{manifest['kind']} {manifest['metadata']['name']}", size, OBJECT_BYTES, config)
+
+
+def _limit(what: str, size: int, limit: int, config: RunConfig) -> None:
+    if size > limit:
+        raise UserError(f"{what} has {size:,} bytes, the limit is {limit:,}{_largest(config)}")
+
+
+def _largest(config: RunConfig) -> str:
+    """Of a run that is ordinary otherwise, only lists of inputs get so long."""
+    count = {name: len(source.inputs) for name, source in config.data.sources.items()}
+    name = max(count, key=lambda name: len("".join(config.data.sources[name].inputs)))
+    size = len(json.dumps(config.data.sources[name].inputs))
+    if size < 10_000:
+        return ""
+    return (
+        f"; the {count[name]:,} inputs of data.sources.{name} are about {size:,} of them: name their folder instead, "
+        "of which all files are taken"
+    )
+
+
+def _words(found: Any) -> Iterator[str]:
+    """Arguments and variables of all containers of a manifest."""
+    if isinstance(found, list):
+        for one in found:
+            yield from _words(one)
+    elif isinstance(found, dict):
+        for key, value in found.items():
+            if key in ("args", "command"):
+                yield from value
+            elif key == "env":
+                yield from (f"{one['name']}={one.get('value', '')}" for one in value)
+            else:
+                yield from _words(value)

@@ -1,0 +1,58 @@
+"""What a job is given of a node: a profile speaks of whole nodes, and a job may take a part of one. Pure."""
+
+import math
+import re
+
+from slipway.config.cluster import Slurm
+from slipway.config.schema import RunConfig
+
+_UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
+
+
+def cores_per_task(config: RunConfig) -> int | None:
+    """Cores of each rank; None: the site's default."""
+    node, devices, slurm = config.cluster.node, config.cluster.devices_per_node, _slurm(config)
+    if node.cores_per_device:
+        return node.cores_per_device
+    if node.cores and devices and slurm.exclusive:
+        return max(1, node.cores // devices)
+    return None
+
+
+def memory(config: RunConfig) -> str | None:
+    """--mem: the profile's, which is a whole node's; on shared nodes the part that belongs to the job's devices."""
+    slurm, given = _slurm(config), _slurm(config).memory
+    devices, whole = config.resources.devices_per_node, config.cluster.devices_per_node
+    if given is None or slurm.exclusive or whole is None or devices >= whole:
+        return given
+    if given == "0":  # all that the node has
+        there = config.cluster.node.memory_gib
+        mebibytes = there * 1024 if there else None
+    else:
+        mebibytes = _mebibytes(given)
+    return f"{math.floor(mebibytes * devices / whole)}M" if mebibytes else None
+
+
+def _mebibytes(size: str) -> float:
+    found = re.match(r"(\d+)([KMGT]?)", size.upper())
+    assert found is not None, "the schema lets nothing else pass"
+    return int(found[1]) * _UNITS[found[2] or "M"]
+
+
+def cpu_masks(config: RunConfig) -> list[str]:
+    """Of the job's local ranks; empty where the node is shared: its other cores are somebody else's."""
+    masks, devices = config.cluster.node.cpu_masks, config.resources.devices_per_node
+    return list(masks[:devices]) if _slurm(config).exclusive and len(masks) >= devices else []
+
+
+def shown_devices(config: RunConfig) -> list[str]:
+    """Words before a task's command that show it all of the job's devices, where the site's srun shows it one."""
+    if not _slurm(config).show_all_devices or config.cluster.device.kind == "cpu":
+        return []
+    numbers = ",".join(map(str, range(config.resources.devices_per_node)))
+    return ["env", f"CUDA_VISIBLE_DEVICES={numbers}"]
+
+
+def _slurm(config: RunConfig) -> Slurm:
+    assert config.cluster.slurm is not None, "placement says that it is a Slurm cluster"
+    return config.cluster.slurm

@@ -1,0 +1,100 @@
+"""metrics.jsonl, the truth about the course of a run: the one way in which it is read. Imports no torch.
+
+A record is a line with a JSON object that has a `kind` (text) and a `step` (a whole number). Any other line is foreign:
+`null`, `{}`, bytes that are no UTF-8, what a power cut or another program left. Foreign lines stop nobody who reads,
+stay in the file, and are counted. A last line without its end is torn: an interruption left it.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway import files
+
+FILE = "metrics.jsonl"
+MISSING = "steps missing"
+FOREIGN = "foreign lines"
+"""Events about the file itself."""
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a metrics.jsonl holds, in its order."""
+
+    records: list[Record]
+    foreign: list[int]
+    """Numbers of the lines that are no records, from 1."""
+
+
+def read(path: Path) -> Course:
+    """What is in a file; nothing where there is none. Raises Unreadable."""
+    return parse(files.read(path) or b"")
+
+
+def parse(content: bytes) -> Course:
+    """What is in the content of a file."""
+    records, foreign = [], []
+    for number, (line, record) in enumerate(lines_of(content), start=1):
+        if record is not None:
+            records.append(record)
+        elif line.endswith(b"\n") and not line.isspace():
+            foreign.append(number)
+    return Course(records, foreign)
+
+
+def lines_of(content: bytes) -> Iterator[tuple[bytes, Record | None]]:
+    """Every line with its end, and its record; None: foreign or torn."""
+    lines = content.split(b"\n")
+    for line in [*(line + b"\n" for line in lines[:-1]), *filter(None, lines[-1:])]:
+        yield line, record_of(line) if line.endswith(b"\n") else None
+
+
+def record_of(line: bytes) -> Record | None:
+    """The record on a line; None where it is none."""
+    try:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return None
+    return record if type(record.get("step")) is int else None
+
+
+def number(record: Record, name: str) -> float | None:
+    """A field of a record, where it is a finite number."""
+    value = record.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def missing_steps(records: Sequence[Record], last: int) -> list[tuple[int, int]]:
+    """Stretches (first, last) of the steps 1 to `last` that have no training line and were not noted as missing."""
+    known = {record["step"] for record in records if record["kind"] == "train"}
+    for record in records:
+        if record.get("event") == MISSING:
+            for first, end in _pairs(record.get("steps")):
+                known.update(range(max(first, 1), min(end, last) + 1))
+    stretches: list[tuple[int, int]] = []
+    for step in range(1, last + 1):
+        if step in known:
+            continue
+        if stretches and stretches[-1][1] == step - 1:
+            stretches[-1] = (stretches[-1][0], step)
+        else:
+            stretches.append((step, step))
+    return stretches
+
+
+def _pairs(value: object) -> list[tuple[int, int]]:
+    found = value if isinstance(value, list) else []
+    return [(p[0], p[1]) for p in found if isinstance(p, list) and [type(n) for n in p] == [int, int]]

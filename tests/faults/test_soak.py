@@ -1,0 +1,19 @@
+"""The short form of `make soak`: a few runs of the long one, always the same."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from soak import soak, table
+
+TIMES = 5
+
+
+@pytest.mark.timeout(900)
+def test_disturbed_runs_have_the_curve_of_the_undisturbed_one(corpus: list[str], tmp_path: Path) -> None:
+    jobs = [("TP2", False), ("one rank", True)]
+    tallies = soak(tmp_path, corpus, jobs, TIMES, time.monotonic() + 600, seed=5, workers=2)
+    print(table(tallies))
+    assert [tally.failures for tally in tallies] == [[]] * len(jobs)
+    assert sum(sum(tally.kinds.values()) for tally in tallies) >= TIMES  # the others came when it was over
