@@ -227,7 +227,12 @@ def test_a_time_far_ahead_is_no_sign_of_life(tmp_path: Path, capsys) -> None:
 
 def test_the_next_holder_removes_what_killed_writers_left(tmp_path: Path) -> None:
     (tmp_path / "segments").mkdir()
-    left = [".plan.json.77.tmp", ".metrics.jsonl.77.tmp", "..lock.holder.77.tmp", "segments/.0001.json.77.tmp"]
+    left = [
+        ".plan.json.77.tmp",
+        ".metrics.jsonl.77.tmp",
+        "..lock.holder.77.tmp",
+        "segments/.0001.json.77.tmp",
+    ]
     others = [".loss.png.77.tmp", ".launch.json.77.tmp", ".mine.tmp"]  # written without the lock: perhaps now
     for name in [*left, *others]:
         (tmp_path / name).write_text("half")

@@ -31,7 +31,9 @@ def test_a_folder_in_its_place(tmp_path: Path) -> None:
         drop_after(tmp_path / "metrics.jsonl", 0)
 
 
-def test_what_is_wrong_with_the_file_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_wrong_with_the_file_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Continued from step 6: the lines of 1 to 3 and of 5 are gone, and two lines are no records."""
     path = tmp_path / "metrics.jsonl"
     line = '{"kind": "train", "step": %d}\n'
