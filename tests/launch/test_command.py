@@ -104,6 +104,12 @@ def test_a_job_whose_number_nobody_knows_is_not_submitted_twice(tmp_path: Path) 
     (tmp_path / "rows").write_text(f"A banner of the site's\n{text}\n")
     done = launch(*words, cwd=tmp_path, programs={})
     assert done.returncode == 2 and "demo is already pending as job of unknown number" in done.stderr
+    words_of_cancel = [sys.executable, "-m", "slipway", "runs", "cancel", "demo"]
+    path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+    cancel = subprocess.run(
+        words_of_cancel, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True
+    )
+    assert cancel.returncode == 2 and b"squeue --me --name=demo" in cancel.stderr
     (tmp_path / "rows").unlink()
     (tmp_path / "known").touch()
     done = launch(*words, cwd=tmp_path, programs={})
