@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway import __version__
+from slipway import __version__, cores
 from slipway.config.schema import Data
 from slipway.data import inputs, manifest, workspace
 from slipway.data.blocks import block_size, cut_into_blocks
@@ -41,7 +41,7 @@ def prepare(data: Data, progress: bool) -> Manifest:
     check_folder(data)
     total = sum(file.size for of_source in files.values() for file in of_source)
     check_space(data, files)
-    workers = data.workers or len(os.sched_getaffinity(0))
+    workers = data.workers or cores.usable()
     try:
         with (
             worker_pool(workers) as pool,
