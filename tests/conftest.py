@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from container_fixtures import clone, image, sif, work
 from slipway.train.runtime import wait_without_spinning
-from training import SMALL, slipway
+from training import SMALL, slipway, train_in_one_process
 
 __all__ = ["clone", "image", "sif", "work"]
 
@@ -21,9 +20,6 @@ settings.register_profile(
     "slipway", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("slipway")
-
-RUNNER = Path(__file__).with_name("runner.py")
-LIMIT_SECONDS = 600
 
 
 @pytest.fixture(scope="session")
@@ -49,16 +45,6 @@ def train_many(corpus: list[str]) -> Callable[[Sequence[Sequence[str]]], list[in
 
     def run(jobs: Sequence[Sequence[str]]) -> list[int]:
         codes = Path(corpus[-1].split("=", 1)[1]).parent / "codes.json"
-        codes.unlink(missing_ok=True)
-        done = subprocess.run(
-            [sys.executable, str(RUNNER), str(codes)],
-            input=json.dumps([[*SMALL, *corpus, *job] for job in jobs]),
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_SECONDS,
-        )
-        assert done.returncode == 0, done.stderr
-        print(done.stderr)
-        return json.loads(codes.read_text())
+        return train_in_one_process([[*SMALL, *corpus, *job] for job in jobs], codes)
 
     return run

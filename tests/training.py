@@ -3,7 +3,11 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+RUNNER = Path(__file__).with_name("runner.py")
+LIMIT_SECONDS = 600
 
 # a model that eight ranks train in seconds; every size divides by the layouts under test
 SMALL = [
@@ -44,6 +48,12 @@ def layout(**settings: int | str | bool) -> list[str]:
     return [f"{LAYOUT[name]}={str(value).lower()}" for name, value in settings.items()]
 
 
+def told(stderr: str) -> list[str]:
+    """Slipway's own lines on standard error. Libraries may speak of the machine beside them; no traceback may be there."""
+    assert "Traceback" not in stderr, stderr
+    return [line for line in stderr.splitlines() if line.startswith("slipway: ")]
+
+
 def slipway(
     *words: str, cwd: Path, timeout: float = 180, **options: object
 ) -> subprocess.CompletedProcess[str]:
@@ -56,6 +66,21 @@ def slipway(
         timeout=timeout,
         **options,  # type: ignore[call-overload]
     )
+
+
+def train_in_one_process(jobs: Sequence[Sequence[str]], codes: Path) -> list[int]:
+    """Run several trainings, given as override lists; returns their exit codes, which are written to `codes`."""
+    codes.unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, str(RUNNER), str(codes)],
+        input=json.dumps(jobs),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    print(done.stdout, done.stderr)
+    return json.loads(codes.read_text())
 
 
 def training_lines(run_dir: Path) -> list[dict]:

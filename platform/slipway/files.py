@@ -165,6 +165,16 @@ class Appended:
             raise OSError(error.errno, reason(error), str(self.path)) from error
 
 
+def append(path: Path, line: str) -> None:
+    """Add a line, given without its end, to a file that several processes may add to; on disk when this returns."""
+    log = Appended(path)
+    try:
+        log.write(line)
+        log.flush()
+    finally:
+        log.close()
+
+
 # --- removing
 
 

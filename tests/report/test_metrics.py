@@ -1,11 +1,10 @@
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.errors import UserError
-from slipway.report.metrics import parse
+from slipway.report.metrics import by_step
+from slipway.runs.metrics_file import parse
 
 
 def line(kind, step, **values):
@@ -19,37 +18,32 @@ LINES = [line("validation", 0, loss=9.0)] + [line("train", step, loss=9.0 - step
 def test_an_interruption_at_any_byte_leaves_the_lines_before_it(length):
     text = b"".join(LINES)[:length]
     whole = text.count(b"\n")
-    found = parse(text.splitlines(keepends=True), "metrics.jsonl")
+    found = by_step(parse(text))
     assert [record["step"] for record in found.train] == list(range(1, whole))
     assert len(found.validation) == min(whole, 1)
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.floats(0, 20)), max_size=30))
 def test_of_a_step_done_again_the_later_line_counts(written):
-    found = parse([line("train", step, loss=loss) for step, loss in written], "metrics.jsonl")
+    found = by_step(parse(b"".join(line("train", step, loss=loss) for step, loss in written)))
     expected = dict(written)
     assert found.column("loss") == (sorted(expected), [expected[step] for step in sorted(expected)])
 
 
 def test_other_kinds_and_missing_or_infinite_values_are_left_out():
-    found = parse(
-        [
-            line("checkpoint", 2, path="checkpoints/2"),
-            line("train", 1, loss=float("nan"), mfu=0.5),
-            line("train", 2, loss=3.0),
-        ],
-        "metrics.jsonl",
+    found = by_step(
+        parse(
+            line("checkpoint", 2, path="checkpoints/2")
+            + line("train", 1, loss=float("nan"), mfu=0.5)
+            + line("train", 2, loss=3.0)
+        )
     )
     assert found.column("loss") == ([2], [3.0])
     assert found.column("mfu") == ([1], [0.5])
     assert found.validation == []
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [b"loss 3.1\n", b"[1, 2]\n", b'{"kind": "train"}\n', b'{"kind": "train", "step": "7"}\n', b"\xff\n"],
-)
-def test_a_whole_line_that_is_none_of_ours_names_its_number(bad):
-    with pytest.raises(UserError, match=r"metrics\.jsonl:3: ") as caught:
-        parse([LINES[0], LINES[1], bad, LINES[2]], "metrics.jsonl")
-    assert "\n" not in str(caught.value)
+def test_lines_that_are_no_records_are_counted_and_left_out():
+    found = by_step(parse(LINES[0] + b"\xff\n" + LINES[1] + b"null\n"))
+    assert found.foreign == [2, 4]
+    assert [record["step"] for record in found.train] == [1]

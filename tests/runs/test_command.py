@@ -140,7 +140,20 @@ def test_a_broken_record_hides_no_other_run(runs: Path, capsys) -> None:
     assert main(["runs"]) == 0
     text = capsys.readouterr().out
     assert "paused" in text and "runs/gone/segments/0001.json: is not a segment's record" in text
-    assert main(["runs", "show", "gone"]) == 2
+
+
+def test_a_run_is_shown_without_its_broken_records(runs: Path, add_segment, capsys) -> None:
+    add_segment(runs / "gone", 31, 32, code=0)
+    (runs / "gone" / "segments" / "0001.json").write_text("{")
+    (runs / "gone" / "launch.json").write_text("[]")
+    assert main(["runs", "show", "gone"]) == 0
+    text = capsys.readouterr().out
+    assert "31-32" in text
+    for broken in ("segments/0001.json: is not a segment's record", "launch.json: is not a record"):
+        assert f"runs/gone/{broken}" in text
+    assert main(["runs", "show", "gone", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["unreadable"]) == 2
+    assert main(["runs", "cancel", "gone"]) == 2  # what must be known is not guessed
 
 
 def test_no_runs(tmp_path: Path, capsys) -> None:

@@ -5,17 +5,24 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
+from reference import stored
 from training import layout, training_lines
 
 STEPS, HALF = 12, 6
 LOSS = 1e-5  # relative, in another layout
 
+DROPOUT = ["model.hidden_dropout=0.1", "model.attention_dropout=0.1"]
+# the peak is measured at each start, and validations come between
+MEASURED = ["cluster.device.peak_tflops_fp32=null", "validation.interval=5", "validation.steps=1"]
+MEASURED += ["data.split=[0.6,0.4,0.0]"]
 FIRST = {
     "3d": layout(ranks=8, tp=2, pp=2, sp=True, distopt=True),
     "one": layout(ranks=1),
     "bf16": layout(ranks=4, tp=2, sp=True, distopt=True, precision="bf16"),
-    "dropout": [*layout(ranks=4, tp=2, sp=True), "model.hidden_dropout=0.1", "model.attention_dropout=0.1"],
+    "dropout": [*layout(ranks=4, tp=2, sp=True), *DROPOUT],
+    "dropout_one": [*layout(ranks=1), *DROPOUT, *MEASURED],
 }
 # at this rate the loss rises
 BEST = [
@@ -80,6 +87,24 @@ def test_another_layout_continues_with_the_optimizer_state(folder: Path, name: s
     for expected, got in zip(whole, continued, strict=True):
         assert got["loss"] == pytest.approx(expected["loss"], rel=LOSS)
         assert got["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-4)
+
+
+def test_ranks_draw_different_numbers_unless_they_hold_the_same_activations(folder: Path) -> None:
+    """Nothing is dropped in these runs: generators are as they were seeded. Ranks: tensor fastest, then data."""
+    names = ("rng.default", "rng.model-parallel-rng")
+    default, model_parallel = stored.tensors(_last(folder / "3d-whole"), names).values()
+    alike = {(i, j) for i in range(8) for j in range(i) if torch.equal(default[i], default[j])}
+    assert alike == {(1, 0), (3, 2), (5, 4), (7, 6)}  # the same tensor-parallel group
+    assert len({bytes(state.numpy()) for state in model_parallel}) == 8
+
+
+def test_another_layout_does_not_draw_again_what_the_first_steps_drew(folder: Path) -> None:
+    first, later = (stored.tensors(_last(folder / run), ["rng.default"]) for run in ("one-whole", "3d-one"))
+    assert not torch.equal(first["rng.default"], later["rng.default"])
+
+
+def _last(run_dir: Path) -> Path:
+    return run_dir / "checkpoints" / f"step-{STEPS:08d}"
 
 
 def test_a_checkpoint_says_what_it_is_and_no_temporary_folder_stays(folder: Path) -> None:

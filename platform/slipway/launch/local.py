@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slipway.config import run_file
 from slipway.errors import UserError
-from slipway.launch import checks
+from slipway.launch import checks, leftovers
 from slipway.launch.placement import Placement
 from slipway.launch.slurm import container, job_of
 from slipway.launch.templates import template
@@ -32,6 +32,8 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         workdir=str(workdir),
         environment=first.cluster.environment,
         container=inside,
+        launchers=[f'"${{!{prefix}@}}"' for prefix in (*leftovers.LAUNCHERS, "SLURM_STEP_")],
+        names=list(leftovers.NAMES),
         run_json=run_file.to_text(first).rstrip("\n"),
         jobs=[job_of(first, config) for config in configs],
         preflight=first.launch.preflight,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from slipway import files
 from slipway.errors import UserError
-from slipway.files import write_whole
 from slipway.runs.facts import Facts
 
 if TYPE_CHECKING:
@@ -78,28 +78,24 @@ def add(folder: Path, submission: Submission) -> None:
     """Append a submission to a run's record; the folder is made. UserError where the record cannot be read."""
     earlier = read(folder)
     every = [*(earlier.submissions if earlier else []), submission]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / FILE, Record(submissions=every[-KEPT:]).model_dump_json(indent=1) + "\n")
+    files.make_folder(folder)
+    files.write_whole(folder / FILE, Record(submissions=every[-KEPT:]).model_dump_json(indent=1) + "\n")
 
 
 def continuations(folder: Path) -> list[str]:
-    """Numbers of the Slurm jobs that jobs of this run submitted to continue it, oldest first."""
-    try:
-        words = (folder / CONTINUATIONS).read_text(errors="replace").split()
-    except OSError:
-        return []
+    """Numbers of the Slurm jobs that jobs of this run submitted to continue it, oldest first. Raises Unreadable."""
+    words = (files.read(folder / CONTINUATIONS) or b"").decode(errors="replace").split()
     return [word for word in words if _ID.fullmatch(word)]
 
 
 def read(folder: Path) -> Record | None:
-    """A run's record; None where it was never submitted. UserError where the file is not a record."""
+    """A run's record; None where it was never submitted. UserError where the file is not a record; Unreadable."""
     path = folder / FILE
-    try:
-        return Record.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+    content = files.read(path)
+    if content is None:
         return None
-    except OSError as error:
-        raise UserError(f"{path}: cannot read what was submitted: {error.strerror}") from error
+    try:
+        return Record.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"

@@ -187,8 +187,8 @@ def _check_free(plans: Sequence[Plan], folders: Sequence[Path]) -> None:
         name = jobs[job].config.run.name
         if state.alive:
             raise UserError(
-                f"run.dir: {name} is already {state.word} as job {job.id or state.detail}; `slipway runs show {name}` shows it, "
-                f"`slipway runs cancel {name}` ends it"
+                f"run.dir: {name} is already {state.word} as job {job.id or state.detail}; "
+                f"`slipway runs show {name}` shows it, `slipway runs cancel {name}` ends it"
             )
         if job.submission.scheduler == "kubernetes" and state.word in ("finished", "failed", "cancelled"):
             raise UserError(

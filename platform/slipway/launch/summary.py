@@ -1,8 +1,9 @@
 """What a launch would use and take, on standard error: standard output is the script's alone."""
 
 import math
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from slipway.config.schema import RunConfig
+from slipway.launch import leftovers
 from slipway.launch.placement import Placement
+from slipway.launch.times import remarks
 from slipway.plan import Plan
 from slipway.plan.show import duration, quantity
 
@@ -28,7 +31,7 @@ def summarize(plans: Sequence[Plan], placement: Placement, workdir: Path, submit
     table.title = "Launch" if submitted else "Dry run: --submit submits what is on standard output"
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for name, value in rows(plans, placement, workdir):
+    for name, value in [*rows(plans, placement, workdir), *shell(os.environ, placement, submitted)]:
         table.add_row(name, escape(value))
     console = Console(stderr=True, highlight=False)
     if not sys.stderr.isatty():
@@ -56,11 +59,30 @@ def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tup
         ("below", _below(config, workdir)),
         *_pods(config),
     ]
+    found += [
+        ("note", remark)
+        for remark in dict.fromkeys(one for plan in plans for one in remarks(plan, placement))
+    ]
     found += [("warning", text) for text in cluster.warnings]
     unverified = matters(config, placement)
     if unverified:
         found.append(("unverified", f"nobody has checked on the site: {', '.join(unverified)}"))
     return found
+
+
+def shell(environment: Mapping[str, str], placement: Placement, submitted: bool) -> list[tuple[str, str]]:
+    """(what, value) of this shell's variables that a Slurm job takes none of, and what that means."""
+    if placement.scheduler != "slurm":
+        return []
+    found, options = leftovers.found(environment), leftovers.sbatchs(environment)
+    rows = []
+    if found:
+        meant = "what is meant is said: +cluster.environment.NAME=VALUE"
+        rows.append(("not taken", f"of this shell's variables: {', '.join(found)}; {meant}"))
+    if options and not submitted:
+        without = " ".join(f"-u {name}" for name in options)
+        rows.append(("by hand", f"sbatch prefers some of them to the script: env {without} sbatch job.sh"))
+    return rows
 
 
 def matters(config: RunConfig, placement: Placement) -> list[str]:

@@ -26,6 +26,9 @@ def report(folder: Path) -> int:
     if not metrics.train:
         raise UserError(f"run.dir: {folder / METRICS} has no training line yet: no step was finished")
     plan, notes = _plan_of(folder)
+    if metrics.foreign:
+        lines = f"{len(metrics.foreign)} lines are no records, the first is line {metrics.foreign[0]}"
+        notes.append(f"{folder / METRICS}: {lines}; left out")
 
     from slipway.report.curve import draw
 

@@ -1,15 +1,11 @@
-"""Reading metrics.jsonl, the truth about a run: one JSON object a line, its `kind` first of all."""
+"""The numbers of a run by step, from the records of its metrics.jsonl."""
 
-import json
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from slipway.errors import UserError
-
-Record = dict[str, Any]
+from slipway.runs import metrics_file
+from slipway.runs.metrics_file import Record, number
 
 
 @dataclass(frozen=True)
@@ -18,48 +14,29 @@ class Metrics:
 
     train: list[Record]
     validation: list[Record]
+    foreign: Sequence[int] = ()
+    """Numbers of the lines that are no records."""
 
     def column(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of one field of the training lines, where it is a finite number."""
         return numbers(self.train, name)
 
 
-def numbers(records: list[Record], name: str) -> tuple[list[int], list[float]]:
+def numbers(records: Iterable[Record], name: str) -> tuple[list[int], list[float]]:
     """Steps and values of one field, where it is a finite number."""
-    found = [(record["step"], float(record[name])) for record in records if _finite(record.get(name))]
+    found = [(record["step"], value) for record in records if (value := number(record, name)) is not None]
     return [step for step, _ in found], [value for _, value in found]
 
 
 def read(path: Path) -> Metrics:
-    """The metrics of a file; UserError where a line, other than a torn last one, is not a metrics line."""
-    with path.open("rb") as file:
-        return parse(file, str(path))
+    """The metrics of a file. Raises Unreadable."""
+    return by_step(metrics_file.read(path))
 
 
-def parse(lines: Iterable[bytes], name: str) -> Metrics:
-    """The metrics of lines; a last line without its end, left by an interruption, is left out."""
+def by_step(course: metrics_file.Course) -> Metrics:
+    """The metrics of a run's course."""
     kinds: dict[str, dict[int, Record]] = {"train": {}, "validation": {}}
-    for number, line in enumerate(lines, start=1):
-        if not line.endswith(b"\n"):
-            break
-        record = _record(line, f"{name}:{number}")
+    for record in course.records:
         kinds.get(record["kind"], {})[record["step"]] = record
-    train, validation = ([by_step[step] for step in sorted(by_step)] for by_step in kinds.values())
-    return Metrics(train, validation)
-
-
-def _record(line: bytes, where: str) -> Record:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{where}: is not a JSON object: {error}") from error
-    if not isinstance(record, dict) or not isinstance(record.get("step"), int) or "kind" not in record:
-        shown = line[:60].decode(errors="replace").strip()
-        raise UserError(
-            f"{where}: `{shown}` is not a metrics line: an object with `kind` and an integer `step`"
-        )
-    return record
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    train, validation = ([of_kind[step] for step in sorted(of_kind)] for of_kind in kinds.values())
+    return Metrics(train, validation, course.foreign)

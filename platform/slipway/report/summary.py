@@ -41,7 +41,7 @@ def summarize(metrics: Metrics, plan: Plan | None) -> Summary:
         list(zip(*numbers(metrics.validation, "loss"), strict=True)),
     )
     seconds = sum(metrics.column("step_seconds")[1])
-    times = [line["time"] for line in metrics.train + metrics.validation if "time" in line]
+    times = numbers(metrics.train + metrics.validation, "time")[1]
     waited = metrics.column("data_wait_seconds")[1]
     return Summary(
         step=metrics.train[-1]["step"],

@@ -4,8 +4,11 @@ Written by the trainer's verdict on a hang and by `slipway doctor`; the Slurm sc
 line. Remove a line, or the file, to use a node again.
 """
 
+import contextlib
 import re
 from pathlib import Path
+
+from slipway import files
 
 FILE = "bad_nodes"
 
@@ -18,20 +21,19 @@ def add(run_dir: Path, node: str, reason: str) -> None:
     node: as its scheduler calls it (train.environment.node_name). What is no such name is left out: it would go into a
     command line. Raises OSError where the file cannot be written.
     """
-    if _HOST.fullmatch(node) is None or node in read(run_dir):
+    if _HOST.fullmatch(node) is None:
         return
-    line = f"{node} {' '.join(reason.split())}\n"
-    Path(run_dir).mkdir(parents=True, exist_ok=True)
-    with (Path(run_dir) / FILE).open("a", encoding="utf-8", errors="replace") as file:
-        file.write(line)  # in one piece: ranks on several nodes may write at once
+    with contextlib.suppress(files.Unreadable):  # a second line of a node does no harm
+        if node in read(run_dir):
+            return
+    files.make_folder(Path(run_dir))
+    words = " ".join(reason.split()).encode(errors="replace").decode()
+    files.append(Path(run_dir) / FILE, f"{node} {words}")  # in one piece: several nodes may write at once
 
 
 def read(run_dir: Path) -> dict[str, str]:
-    """Reasons by host; empty where none is named."""
-    try:
-        lines = (Path(run_dir) / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
+    """Reasons by host; empty where none is named. Raises Unreadable."""
+    lines = (files.read(Path(run_dir) / FILE) or b"").decode(errors="replace").splitlines()
     found: dict[str, str] = {}
     for line in lines:
         host, _, reason = line.partition(" ")

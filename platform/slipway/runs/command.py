@@ -10,7 +10,7 @@ from slipway.arguments import Parser
 from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, UserError
 from slipway.runs import launched, ledger
-from slipway.runs.overview import Overview, find, is_run, look
+from slipway.runs.overview import find, is_run, look
 
 USAGE = """\
 slipway runs: what became of each run, from its ledger; needs no torch
@@ -91,13 +91,8 @@ def _list(folder: Path, as_json: bool) -> int:
     if not folder.is_dir():
         raise UserError(f"runs --dir: {folder} is not a folder; allowed: one with runs in it")
     now = time.time()
-    runs: list[Overview] = []
-    notes: list[str] = []
-    for path in find(folder):
-        try:
-            runs.append(look(path, now))
-        except UserError as error:
-            notes.append(str(error))
+    runs = [look(path, now) for path in find(folder)]
+    notes = [note for run in runs for note in run.problems]
     jobs = launched.of_runs(run.dir for run in runs)
     if as_json:
         rows = [{**run.as_json(), "scheduler": jobs[run.dir].current_as_json()} for run in runs]
@@ -113,7 +108,8 @@ def _list(folder: Path, as_json: bool) -> int:
 
 
 def _show(path: Path, as_json: bool) -> int:
-    run, jobs = look(path, time.time()), launched.of_run(path)
+    run = look(path, time.time())
+    jobs = launched.of_runs([path], whole=True)[path]
     if as_json:
         segments = [ledger.as_json(segment) for segment in run.segments]
         chain = {"segment": jobs.segment, "limit": jobs.limit} if jobs.jobs else None
@@ -129,6 +125,8 @@ def _show(path: Path, as_json: bool) -> int:
     from slipway.runs.tables import print_run
 
     print_run(run, time.time(), jobs)
+    for note in run.problems:
+        print(note)
     return EXIT_DONE
 
 
@@ -152,11 +150,8 @@ def _find_one(name: str, folder: Path, action: str) -> Path:
     raise UserError(f"runs {action} {name}: no such run in {folder}{nearest(name, names)}")
 
 
-def _own_name(path: Path) -> str | None:
-    try:
-        return look(path, time.time()).name
-    except UserError:
-        return None
+def _own_name(path: Path) -> str:
+    return look(path, time.time()).name
 
 
 def _natural(text: str) -> int:

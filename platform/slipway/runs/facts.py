@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from slipway import files
+
 PLAN = "plan.json"
 
 SIZES = {
@@ -53,8 +55,8 @@ def facts_of(plan: Mapping[str, Any]) -> Facts:
 
 
 def read_facts(run_dir: Path) -> Facts | None:
-    """Of the plan in a run's directory; None where there is none that can be read."""
+    """Of the plan in a run's directory; None where there is none, or it is none. Raises Unreadable."""
     try:
-        return facts_of(json.loads((run_dir / PLAN).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        return facts_of(json.loads(files.read(run_dir / PLAN) or b""))
+    except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway.files import write_whole
+from slipway import files
 
 FILE = ".lock.holder"
 STALE_SECONDS = 60.0
@@ -45,6 +45,11 @@ class Holder(BaseModel):
             locked=locked,
         )
 
+    @classmethod
+    def nameless(cls, since: float) -> "Holder":
+        """One of whom nothing is known."""
+        return cls(host="?", machine="?", pid=0, job=None, since=since)
+
     def __str__(self) -> str:
         job = f", job {self.job}" if self.job else ""
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
@@ -58,16 +63,28 @@ def job_id(environment: Mapping[str, str]) -> str | None:
 
 def write(run_dir: Path, holder: Holder) -> None:
     """Say who holds the run; whole or not at all."""
-    write_whole(run_dir / FILE, holder.model_dump_json() + "\n")
+    files.write_whole(run_dir / FILE, holder.model_dump_json() + "\n")
 
 
 def read(run_dir: Path) -> tuple[Holder, float] | None:
-    """(holder, its last heartbeat by the file system's clock); None where nobody is named."""
+    """(holder, its last heartbeat by the file system's clock); None where nobody is named.
+
+    A file that names nobody in a way that can be understood is a nameless holder's. Raises Unreadable.
+    """
+    path = run_dir / FILE
+
+    def look() -> tuple[bytes, float]:
+        with path.open("rb") as file:  # opening, not stat: NFS asks the server only then
+            return file.read(), os.fstat(file.fileno()).st_mtime
+
     try:
-        with (run_dir / FILE).open() as file:  # opening, not stat: NFS asks the server only then
-            return Holder.model_validate_json(file.read()), os.fstat(file.fileno()).st_mtime
-    except (OSError, ValidationError):
+        content, beat = files.patiently(look, path)
+    except files.ABSENT:
         return None
+    try:
+        return Holder.model_validate_json(content), beat
+    except ValidationError:
+        return Holder.nameless(beat), beat
 
 
 def file_system_time(folder: Path) -> float:

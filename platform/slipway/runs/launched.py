@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slipway.errors import UserError
+from slipway.files import Unreadable
 from slipway.launch.schedulers.job_state import JobState
 from slipway.launch.schedulers.states import Job, ask, jobs_of
 
@@ -46,15 +48,18 @@ class Launched:
         return _as_json(*self.current) if self.current else None
 
 
-def of_runs(folders: Iterable[Path]) -> dict[Path, Launched]:
-    """For the list: the newest jobs only, and what the queue knows of them. Records were read before: no UserError."""
-    jobs = {folder: jobs_of(folder)[-LISTED:] for folder in folders}
-    known = ask([job for mine in jobs.values() for job in mine], past=False, pods=False)
+def of_runs(folders: Iterable[Path], whole: bool = False) -> dict[Path, Launched]:
+    """For people: the newest jobs, and what the queue knows of them; whole: all of them, and what others know, too.
+
+    A run whose records cannot be read has none here: the overview says so.
+    """
+    jobs = {folder: _readable(folder)[0 if whole else -LISTED :] for folder in folders}
+    known = ask([job for mine in jobs.values() for job in mine], past=whole, pods=whole)
     return {folder: _launched(mine, known) for folder, mine in jobs.items()}
 
 
 def of_run(folder: Path) -> Launched:
-    """For one run: all jobs, also those that have left the queue, and what pods wait for."""
+    """All jobs of a run, also those that have left the queue, and what pods wait for. Raises UserError; Unreadable."""
     jobs = jobs_of(folder)
     return _launched(jobs, ask(jobs))
 
@@ -75,6 +80,13 @@ def text(state: JobState, now: float) -> str:
     if state.restarts:
         words += f", {state.restarts} restart{'s' if state.restarts > 1 else ''}"
     return words
+
+
+def _readable(folder: Path) -> list[Job]:
+    try:
+        return jobs_of(folder)
+    except (UserError, Unreadable):
+        return []
 
 
 def _launched(jobs: list[Job], known: dict[Job, JobState]) -> Launched:

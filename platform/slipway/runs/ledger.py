@@ -1,16 +1,15 @@
 """One record per segment: run.dir/segments/NNNN.json. A segment is what one start of the trainer did."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway import __version__
+from slipway import __version__, files
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_USER_ERROR, UserError
-from slipway.files import write_whole
 from slipway.runs.facts import Facts
 from slipway.runs.holder import Holder
 from slipway.runs.progress import Progress, read_progress
@@ -70,7 +69,9 @@ def begin_segment(
     kernels: Mapping[str, str] | None = None,
 ) -> Segment:
     """Write the next segment's record, and close those that nobody closed. The run is locked by the caller."""
-    for segment in _closed(run_dir, _records(run_dir, strict=False), alive=False):
+    for segment in read_segments(
+        run_dir, alive=False, tell=lambda line: print(f"{line}; left as it is", flush=True)
+    ):
         if segment.reason == "lost":
             write(run_dir, segment)  # now: the lines of its undone steps are about to be removed
     segment = Segment(
@@ -132,43 +133,36 @@ def why_ended(exit_code: int, progress: Progress, steps: int | None) -> tuple[Re
     return ("interrupted" if exit_code == EXIT_INTERRUPTED else "failed"), None
 
 
-def read_segments(run_dir: Path, alive: bool) -> list[Segment]:
+def read_segments(run_dir: Path, alive: bool, tell: Callable[[str], object] = print) -> list[Segment]:
     """A run's segments in order; alive: a process holds the run, so the newest may still be under way.
 
-    A record that nobody closed is shown as lost, with the last sign of life as its end. Raises UserError where
-    a file is not a record.
+    A record that nobody closed is shown as lost, with the last sign of life as its end. tell: takes a line about each
+    record that cannot be read or is none; nobody needs it to go on.
     """
-    return _closed(run_dir, _records(run_dir, strict=True), alive)
+    segments = []
+    for path in _files(run_dir):
+        try:
+            segments.append(_read(path))
+        except (UserError, files.Unreadable) as error:
+            tell(str(error))
+    return _closed(run_dir, segments, alive)
 
 
 def newest_number(run_dir: Path) -> int:
-    """How many segments the run has had; 0: none."""
+    """How many segments the run has had; 0: none. Raises Unreadable: a number is never given twice."""
     return max((int(path.stem) for path in _files(run_dir)), default=0)
 
 
 def write(run_dir: Path, segment: Segment) -> None:
     """Write a record, whole or not at all."""
     folder = run_dir / FOLDER
-    folder.mkdir(exist_ok=True)
-    write_whole(folder / f"{segment.number:04d}.json", segment.model_dump_json(indent=1) + "\n")
+    files.make_folder(folder)
+    files.write_whole(folder / f"{segment.number:04d}.json", segment.model_dump_json(indent=1) + "\n")
 
 
 def _files(run_dir: Path) -> list[Path]:
-    found = [path for path in (run_dir / FOLDER).glob("*.json") if path.stem.isdecimal()]
-    return sorted(found, key=lambda path: int(path.stem))
-
-
-def _records(run_dir: Path, strict: bool) -> list[Segment]:
-    """strict: raise UserError where a file is no record; else say so and go on: training needs none of them."""
-    segments = []
-    for path in _files(run_dir):
-        try:
-            segments.append(_read(path))
-        except UserError as error:
-            if strict:
-                raise
-            print(f"{error}; left as it is", flush=True)
-    return segments
+    found = [run_dir / FOLDER / name for name in files.names(run_dir / FOLDER) if name.endswith(".json")]
+    return sorted((path for path in found if path.stem.isdecimal()), key=lambda path: int(path.stem))
 
 
 def _closed(run_dir: Path, segments: list[Segment], alive: bool) -> list[Segment]:
@@ -199,10 +193,11 @@ def _last_step(segment: Segment, progress: Progress) -> int | None:
 
 
 def _read(path: Path) -> Segment:
+    content = files.read(path)
+    if content is None:
+        raise UserError(f"{path}: is gone")
     try:
-        return Segment.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the segment: {error.strerror}") from error
+        return Segment.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"

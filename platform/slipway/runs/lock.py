@@ -10,12 +10,15 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from slipway import files
 from slipway.errors import UserError
 from slipway.runs import holder as holder_file
 from slipway.runs import posix_lock
 from slipway.runs.holder import STALE_SECONDS, Holder
 
 LOCK = ".lock"
+OWNED = ("plan.json", "metrics.jsonl", holder_file.FILE)
+"""What only the holder writes, besides the segments' records."""
 LOOK_SECONDS = 0.5  # between two looks at another machine's heartbeat
 
 
@@ -30,9 +33,9 @@ class RunLock:
         self.run_dir, self.me, self._descriptor = run_dir, me, descriptor
 
     def beat(self) -> None:
-        """Say that the holder is alive. Raises LostLock where the run has another holder now."""
+        """Say that the holder is alive. Raises LostLock where the run has another holder now; OSError; Unreadable."""
         found = holder_file.read(self.run_dir)
-        if found is None:
+        if found is None or found[0].machine == "?":  # removed, or overwritten by no trainer
             holder_file.write(self.run_dir, self.me)
         elif found[0] != self.me:
             raise LostLock(f"{self.run_dir} was taken over by {found[0]}")
@@ -43,10 +46,14 @@ class RunLock:
         """Let others train the run; nothing in a forked child, which holds nothing."""
         if os.getpid() != self.me.pid:
             return
-        found = holder_file.read(self.run_dir)
-        if found is not None and found[0] == self.me:
-            (self.run_dir / holder_file.FILE).unlink(missing_ok=True)
-        posix_lock.release(self._descriptor)
+        try:
+            found = holder_file.read(self.run_dir)
+            if found is not None and found[0] == self.me:
+                files.remove(self.run_dir / holder_file.FILE)
+        except files.Unreadable:
+            pass  # nobody beats it any more: it is stale in a minute
+        finally:
+            posix_lock.release(self._descriptor)
 
 
 def check_free(run_dir: Path) -> None:
@@ -62,10 +69,10 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
     (refused) or is stale_seconds old (taken over).
     """
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
+        files.make_folder(run_dir)
         descriptor, outcome = posix_lock.take(run_dir / LOCK)
     except OSError as error:
-        raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
+        raise UserError(f"run.dir: cannot write into {run_dir} ({files.reason(error)})") from None
     if outcome == "held":
         _refuse(run_dir)
     me = Holder.here(locked=outcome == "taken")
@@ -75,8 +82,9 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
     except BaseException as error:
         posix_lock.release(descriptor)
         if isinstance(error, OSError):
-            raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
+            raise UserError(f"run.dir: cannot write into {run_dir} ({files.reason(error)})") from None
         raise
+    _sweep(run_dir)
     return RunLock(run_dir, descriptor, me)
 
 
@@ -84,10 +92,11 @@ def holder_of(run_dir: Path, now: float) -> Holder | None:
     """Who trains the run now (Unix seconds), for readers. Holder unknown to us: a nameless one."""
     found = holder_file.read(run_dir)
     if posix_lock.is_held(run_dir / LOCK):
-        return found[0] if found else Holder(host="?", machine="?", pid=0, job=None, since=now)
+        return found[0] if found else Holder.nameless(now)
     if found is None or (found[0].locked and found[0].machine == Holder.here().machine):
         return None  # one of this machine would hold the lock
-    return found[0] if now - found[1] <= STALE_SECONDS else None
+    # a beat from far ahead says as little as an old one: the clock that made it is wrong
+    return found[0] if abs(now - found[1]) <= STALE_SECONDS else None
 
 
 def _outlast_other(run_dir: Path, me: Holder, stale_seconds: float) -> None:
@@ -108,6 +117,12 @@ def _outlast_other(run_dir: Path, me: Holder, stale_seconds: float) -> None:
         if found != (other, beat):
             _refuse(run_dir)
     print(f"{run_dir} taken over from {other}, silent for more than {stale_seconds:.0f} s", flush=True)
+
+
+def _sweep(run_dir: Path) -> None:
+    """Remove what writes that were interrupted by a kill have left."""
+    files.sweep(run_dir, lambda name: name in OWNED)
+    files.sweep(run_dir / "segments", lambda name: True)
 
 
 def _refuse(run_dir: Path) -> NoReturn:

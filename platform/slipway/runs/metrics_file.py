@@ -42,7 +42,7 @@ def parse(content: bytes) -> Course:
     for number, (line, record) in enumerate(lines_of(content), start=1):
         if record is not None:
             records.append(record)
-        elif line.endswith(b"\n"):
+        elif line.endswith(b"\n") and not line.isspace():
             foreign.append(number)
     return Course(records, foreign)
 
@@ -51,7 +51,7 @@ def lines_of(content: bytes) -> Iterator[tuple[bytes, Record | None]]:
     """Every line with its end, and its record; None: foreign or torn."""
     lines = content.split(b"\n")
     for line in [*(line + b"\n" for line in lines[:-1]), *filter(None, lines[-1:])]:
-        yield line, record_of(line)
+        yield line, record_of(line) if line.endswith(b"\n") else None
 
 
 def record_of(line: bytes) -> Record | None:

@@ -1,11 +1,13 @@
 """What `slipway runs` shows of a run: its records, its progress and its holder put together."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from slipway.errors import UserError
+from slipway.files import Unreadable
 from slipway.launch import record
 from slipway.runs import ledger
 from slipway.runs.facts import PLAN, Facts, read_facts
@@ -15,6 +17,7 @@ from slipway.runs.lock import holder_of
 from slipway.runs.progress import FILE, Progress, read_progress
 
 State = Literal["submitted", "running", "finished", "stopped", "failed", "lost"]
+T = TypeVar("T")
 DEPTH = 4  # sweeps put runs into folders of their own
 
 
@@ -31,6 +34,8 @@ class Overview:
     state: State
     changed: float
     """Unix seconds of the last sign of life."""
+    problems: tuple[str, ...] = ()
+    """A line on each file that could not be read or is not what it should be."""
 
     @property
     def name(self) -> str:
@@ -68,20 +73,32 @@ class Overview:
             "why": self.why,
             "holder": holder.model_dump(mode="json") if holder else None,
             "changed": self.changed,
+            "unreadable": list(self.problems),
         }
 
 
 def look(run_dir: Path, now: float) -> Overview:
-    """The run in a folder, at a time (Unix seconds). Raises UserError where a record cannot be read."""
-    holder = holder_of(run_dir, now)
-    segments = ledger.read_segments(run_dir, alive=holder is not None)
+    """The run in a folder, at a time (Unix seconds). What cannot be read is left out, and said in `problems`."""
+    problems: list[str] = []
+
+    def seen(read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except (UserError, Unreadable) as error:
+            problems.append(str(error))
+            return otherwise
+
+    holder = seen(lambda: holder_of(run_dir, now), None)
+    none: list[Segment] = []
+    alive = holder is not None
+    segments = seen(lambda: ledger.read_segments(run_dir, alive, problems.append), none)
     if segments and segments[-1].ended is None:  # under way: it lives until now
         segments[-1] = segments[-1].model_copy(update={"updated": now})
-    submitted = record.read(run_dir)
-    facts = segments[-1].facts if segments else read_facts(run_dir)
+    submitted = seen(lambda: record.read(run_dir), None)
+    facts = segments[-1].facts if segments else seen(lambda: read_facts(run_dir), None)
     if facts is None and submitted:
         facts = submitted.submissions[-1].facts
-    progress = read_progress(run_dir)
+    progress = seen(lambda: read_progress(run_dir), Progress())
     waits = submitted is not None and not segments and progress.step is None and holder is None
     return Overview(
         dir=run_dir,
@@ -91,6 +108,7 @@ def look(run_dir: Path, now: float) -> Overview:
         holder=holder,
         state="submitted" if waits else state_of(segments, progress, facts, holder),
         changed=max([_changed(run_dir), *(segment.ended or segment.updated for segment in segments[-1:])]),
+        problems=tuple(problems),
     )
 
 

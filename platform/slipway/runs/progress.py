@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway import files
 from slipway.runs.metrics_file import FILE, number, record_of
 
 BLOCK = 1 << 16
@@ -25,20 +26,25 @@ class Progress:
 
 
 def read_progress(run_dir: Path) -> Progress:
-    """The progress of a run; an empty one where it has no metrics yet."""
+    """The progress of a run; an empty one where it has no metrics yet. Raises Unreadable."""
+    path = run_dir / FILE
     try:
-        with (run_dir / FILE).open("rb") as file:
-            size, length = os.fstat(file.fileno()).st_size, BLOCK
-            while True:
-                file.seek(max(0, size - length))
-                lines = file.read(length).split(b"\n")
-                whole = lines[:-1] if length >= size else lines[1:-1]
-                found = progress_of(whole)
-                if found.step is not None or length >= size:
-                    return found
-                length *= 8
-    except OSError:
+        return files.patiently(lambda: _look(path), path)
+    except files.ABSENT:
         return Progress()
+
+
+def _look(path: Path) -> Progress:
+    with path.open("rb") as file:
+        size, length = os.fstat(file.fileno()).st_size, BLOCK
+        while True:
+            file.seek(max(0, size - length))
+            lines = file.read(length).split(b"\n")
+            whole = lines[:-1] if length >= size else lines[1:-1]
+            found = progress_of(whole)
+            if found.step is not None or length >= size:
+                return found
+            length *= 8
 
 
 def progress_of(lines: Iterable[bytes]) -> Progress:

@@ -4,9 +4,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from slipway.errors import EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError, in_one_line
+from slipway import files
+from slipway.errors import EXIT_CONTINUE, EXIT_FAULT, EXIT_USER_ERROR, Fault, Stopped, UserError, in_one_line
 from slipway.plan import Plan
 from slipway.runs import ledger, lock
 from slipway.runs.facts import facts_of
@@ -55,7 +57,7 @@ def run_segment(
                 kernels or {},
             )
         except OSError as error:
-            raise UserError(f"run.dir: cannot write into {run_dir} ({error.strerror})") from None
+            raise UserError(f"run.dir: cannot write into {run_dir} ({files.reason(error)})") from None
         life = _Life(held, segment)
         heartbeat = Heartbeat(BEAT_SECONDS, life.beat)
         code, told = EXIT_FAULT, None
@@ -68,6 +70,9 @@ def run_segment(
         except Fault as error:
             told = in_one_line(error)
             raise
+        except Stopped as error:
+            code, told = EXIT_CONTINUE, error.args[0]
+            raise
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
             raise
@@ -75,7 +80,8 @@ def run_segment(
             heartbeat.stop()
             _close(held, life.segment, code, told)
     finally:
-        held.release()
+        with suppress(OSError):  # what there is to say has been said; a run.dir that is gone holds no one up
+            held.release()
 
 
 class _Life:
@@ -89,7 +95,7 @@ class _Life:
             self.held.beat()
             if self.beats % BEATS_PER_RECORD == 0:
                 self.segment = ledger.continue_segment(self.held.run_dir, self.segment, time.time())
-        except OSError:
+        except (OSError, files.Unreadable):
             return
         except lock.LostLock as error:
             print(f"slipway: {error}; this one ends, so that two never write", file=sys.stderr, flush=True)
@@ -99,5 +105,6 @@ class _Life:
 def _close(held: lock.RunLock, segment: ledger.Segment, code: int, told: str | None) -> None:
     try:
         ledger.end_segment(held.run_dir, segment, code, time.time(), told)
-    except OSError as error:
-        print(f"slipway: the ledger of {held.run_dir} stays open: {error.strerror}", file=sys.stderr)
+    except (OSError, files.Unreadable) as error:
+        why = files.reason(error) if isinstance(error, OSError) else error
+        print(f"slipway: the ledger of {held.run_dir} stays open: {why}", file=sys.stderr)

@@ -10,6 +10,7 @@ from torch import Tensor
 from slipway.plan import Plan
 from slipway.train import checkpoint_content as content
 from slipway.train import checkpoint_store as store
+from slipway.train import generators
 from slipway.train.checkpoint_index import check_index
 from slipway.train.fully_sharded import is_fully_sharded, take_over
 from slipway.train.optimizer import shards
@@ -50,6 +51,8 @@ def load(plan: Plan, chunks: list[Any], optimizer: Any, path: Path) -> store.Che
             take_over(chunk)
     if same_layout:
         content.set_rng_state(loaded["rng"])
+    else:  # else the run would draw once more what it drew in its first steps
+        generators.seed(plan.config.training.seed, info.step)
     return info
 
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from megatron.core import parallel_state, tensor_parallel
+from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedBase, ShardedObject, ShardedTensor
 from torch import Tensor
 
+from slipway.train import generators
 from slipway.train.fully_sharded import is_fully_sharded
 from slipway.train.optimizer import MOMENTS, Shard
 
@@ -83,20 +84,12 @@ def data_parallel_group(shard: Shard) -> Any:
 def rng_state() -> dict[str, ShardedTensor]:
     """Every generator's state: one row per rank."""
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    cuda = torch.cuda.is_available()
-    states = {"default": torch.cuda.get_rng_state() if cuda else torch.get_rng_state()}
-    tracker: Any = tensor_parallel.get_cuda_rng_tracker()
-    states |= tracker.get_states()
     return {
-        name: ShardedTensor.from_rank_offsets(f"rng.{name}", state[None].cpu().clone(), (0, rank, world))
-        for name, state in states.items()
+        name: ShardedTensor.from_rank_offsets(f"rng.{name}", state[None].cpu(), (0, rank, world))
+        for name, state in generators.states().items()
     }
 
 
 def set_rng_state(states: dict[str, Tensor]) -> None:
     """Set every generator from its row."""
-    states = {name: state[0] for name, state in states.items()}
-    default = states.pop("default")
-    torch.cuda.set_rng_state(default) if torch.cuda.is_available() else torch.set_rng_state(default)
-    tracker: Any = tensor_parallel.get_cuda_rng_tracker()
-    tracker.set_states(states)
+    generators.set_states({name: state[0] for name, state in states.items()})

@@ -108,7 +108,7 @@ def check_index(path: Path) -> list[Piece]:
 
 
 def check_listed(pieces: list[Piece], listed: set[str], there: set[str], read: set[str]) -> None:
-    """Raise Damaged where a file that loading reads is not listed in the manifest, or a listed shard is not in the index.
+    """Raise Damaged where a file that loading reads is not listed in the manifest, or a shard is not in the index.
 
     listed: names in the manifest; there: names in the folder; read: files besides shards that loading reads.
     """

@@ -8,7 +8,7 @@ Verified with Megatron-core 0.16.1 and 0.19.2 (tests/train/test_parity.py runs o
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -177,3 +177,24 @@ def _redirect_megatron() -> None:
     module: Any = rng
     module._get_cuda_rng_state = lambda *args, **kwargs: torch.get_rng_state()
     module._set_cuda_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
+    module.CudaRNGStatesTracker.fork = _fork
+
+
+@contextlib.contextmanager
+def _fork(tracker: Any, name: str = "model-parallel-rng") -> Iterator[None]:
+    """Draw from the tracker's state `name` inside; forks may be nested.
+
+    Megatron-core's own would warn each time that the host's generator was drawn from: here it is the device's.
+    """
+    outer, before = tracker._current_state_name, torch.get_rng_state()
+    nested = outer in tracker.states_  # else it is the default generator, which is no state of the tracker's
+    if nested:
+        tracker.states_[outer] = before
+    torch.set_rng_state(tracker.states_[name])
+    tracker._current_state_name = name
+    try:
+        yield
+    finally:
+        tracker.states_[name] = torch.get_rng_state()
+        torch.set_rng_state(tracker.states_[outer] if nested else before)
+        tracker._current_state_name = outer

@@ -9,13 +9,13 @@ from typing import Any
 
 import megatron.core.distributed.fsdp.mcore_fsdp_adapter as megatron_fsdp
 import torch
-from megatron.core import tensor_parallel
 from megatron.core.dist_checkpointing.mapping import ShardedObject
 from megatron.core.distributed import FullyShardedDataParallel
 from megatron.core.parallel_state import get_data_parallel_world_size
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from slipway.config.schema import RunConfig
+from slipway.train import generators
 
 
 def wrap(
@@ -43,7 +43,7 @@ def wrap(
     assert all(id(entry.data) in parameters for entry in state.values()), "checkpoints would lose a buffer"
     wrapped: Any = FullyShardedDataParallel(transformer, options, chunk, device=device)
     # it has made random states the same on all tensor-parallel ranks, for an initialization that is not ours
-    tensor_parallel.model_parallel_cuda_manual_seed(config.training.seed)
+    generators.seed(config.training.seed)
     wrapped.state_of_whole_parameters = state
     return wrapped
 

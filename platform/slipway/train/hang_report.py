@@ -16,11 +16,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway.files import write_whole
+from slipway import files
 from slipway.runs import bad_nodes
+from slipway.runs.metrics_file import FILE
 
 FOLDER = "hangs"
-METRICS = "metrics.jsonl"
 # where a rank that waits for another one is, in Python's eyes
 _WAITING_IN = ("/torch/distributed/", "/megatron/core/pipeline_parallel/", "/torch/autograd/")
 _FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
@@ -63,7 +63,7 @@ def write(folder: Path, finding: Finding) -> None:
     """
     known = _read(_path(folder, finding.rank))
     if known is None or known.state in ("answers", finding.state):
-        write_whole(_path(folder, finding.rank), finding.model_dump_json() + "\n")
+        files.write_whole(_path(folder, finding.rank), finding.model_dump_json() + "\n")
 
 
 def has_word(folder: Path, rank: int) -> bool:
@@ -111,10 +111,10 @@ def conclude(run_dir: Path, folder: Path, hosts: Mapping[int, str], step: int, n
         file.write(verdict.model_dump_json(indent=1) + "\n")
     line = _line(verdict, {f.rank: f for f in findings}, hosts, folder)
     event = {"kind": "event", "time": now, "step": step, "event": "hang", "ranks": verdict.ranks}
-    with (run_dir / METRICS).open("a") as file:
-        file.write(json.dumps(event | {"reason": line}) + "\n")
+    with contextlib.suppress(OSError):  # the line for people must not be lost with it
+        files.append(run_dir / FILE, json.dumps(event | {"reason": line}))
     if verdict.ranks:  # whoever launched the run can start it again without that node
-        with contextlib.suppress(OSError):  # the line for people must not be lost with it
+        with contextlib.suppress(OSError):
             bad_nodes.add(run_dir, hosts[verdict.ranks[0]], f"hang in step {step}: {verdict.why}")
     return line
 

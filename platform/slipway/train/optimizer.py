@@ -19,7 +19,7 @@ from megatron.core.optimizer.optimizer import Float16OptimizerWithFloat16Params,
 from megatron.core.utils import local_multi_tensor_l2_norm, to_local_if_dtensor
 from torch import Tensor
 
-from slipway.config.schema import RunConfig
+from slipway.config.schema import Optimizer, RunConfig
 from slipway.train import fully_sharded
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -94,19 +94,24 @@ def prepare_gradients(optimizer: MegatronOptimizer) -> float:
 
 
 @torch.no_grad()
-def update(optimizer: MegatronOptimizer, learning_rate: float, clip_grad: float, grad_norm: float) -> None:
-    """Clip the prepared gradients to the norm clip_grad (0: do not), and step."""
-    set_learning_rate(optimizer, learning_rate)
-    for inner in _inner(optimizer) if clip_grad > 0 else []:
+def update(optimizer: MegatronOptimizer, settings: Optimizer, learning_rate: float, grad_norm: float) -> None:
+    """Clip the prepared gradients to the norm settings.clip_grad (0: do not), and step."""
+    _set_groups(optimizer, learning_rate, settings.weight_decay)
+    for inner in _inner(optimizer) if settings.clip_grad > 0 else []:
         if parameters := inner.get_parameters():
-            clip_grad_by_total_norm_fp32(parameters, max_norm=clip_grad, total_norm=grad_norm)
+            clip_grad_by_total_norm_fp32(parameters, max_norm=settings.clip_grad, total_norm=grad_norm)
     optimizer.step_with_ready_grads()
 
 
-def set_learning_rate(optimizer: MegatronOptimizer, learning_rate: float) -> None:
-    """Set the rate of every group, each with its multiplier."""
+def _set_groups(optimizer: MegatronOptimizer, learning_rate: float, weight_decay: float) -> None:
+    """Give each group of parameters its learning rate and its weight decay, from the configuration at every update.
+
+    Megatron-core only notes each group's multipliers (wd_mult 0 for biases and norms); its OptimizerParamScheduler,
+    which this replaces, is what applies them.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group.get("lr_mult", 1.0)
+        group["lr"] = learning_rate * group["lr_mult"]
+        group["weight_decay"] = weight_decay * group["wd_mult"]
 
 
 @dataclass(frozen=True)

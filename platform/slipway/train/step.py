@@ -10,6 +10,7 @@ from megatron.core.parallel_state import get_tensor_model_parallel_rank
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from slipway.data.ledger import DataLedger
+from slipway.train import generators
 from slipway.train.batches import Batch, per_stage
 from slipway.train.optimizer import prepare_gradients, update
 from slipway.train.setup import Session
@@ -47,11 +48,13 @@ def compute(session: Session, batches: list[Batch], stopping: Stopping) -> Outco
 
 def update_weights(session: Session, learning_rate: float, grad_norm: float) -> None:
     """Clip and apply the gradients that compute has left."""
-    update(session.optimizer, learning_rate, session.plan.config.optimizer.clip_grad, grad_norm)
+    update(session.optimizer, session.plan.config.optimizer, learning_rate, grad_norm)
 
 
 def validate(session: Session, steps: int, watch: Watch, step: int) -> float:
     """Mean loss over the first `steps` global batches of the validation split, without gradients.
+
+    Training draws the same random numbers after it as without it.
 
     step: the training step that the watch is told; each batch counts as progress.
     """
@@ -60,7 +63,7 @@ def validate(session: Session, steps: int, watch: Watch, step: int) -> float:
     data = session.validation_start
     for chunk in session.chunks:
         chunk.eval()
-    with torch.no_grad(), whole_parameters(session):
+    with torch.no_grad(), whole_parameters(session), generators.undisturbed():
         for number in range(steps):
             watch.at(step, f"validation batch {number + 1} of {steps}")
             following = data.advance(config.training.global_batch_size)

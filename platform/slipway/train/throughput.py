@@ -32,7 +32,8 @@ def peak_tflops(config: RunConfig, device: torch.device) -> float:
 
 def _matmul_tflops(dtype: torch.dtype, device: torch.device, seconds: float = 0.25) -> float:
     size = 8192 if device.type == "cuda" else 512  # a GPU is not filled by less
-    a = torch.randn(size, size, dtype=dtype, device=device)
+    own = torch.Generator(device).manual_seed(0)  # the other generators are training's
+    a = torch.randn(size, size, dtype=dtype, device=device, generator=own)
     torch.mm(a, a)
     start = time.perf_counter()
     count = 0

@@ -204,7 +204,9 @@ export GLOO_SOCKET_IFNAME=ib0
 export NCCL_IB_HCA==mlx5_0,mlx5_1,mlx5_2,mlx5_3
 export WANDB_MODE=offline
 export SRUN_CPUS_PER_TASK=12
+export NCCL_SOCKET_FAMILY=AF_INET
 container=(
+    env CUDA_VISIBLE_DEVICES=0,1,2,3
     apptainer exec --no-home
     --nv
     --bind /project/me
@@ -229,7 +231,7 @@ code=$?
 on_all() {
     local ended=$run_dir/.ended.$SLURM_JOB_ID.$segment.$1 what=$1
     rm -f "$ended"
-    srun --export=ALL --kill-on-bad-exit=1 --cpu-bind=cores \
+    srun --export=ALL --kill-on-bad-exit=1 \
         bash -c "$task" slipway "$ended" "${container[@]}" slipway "$@"
     code=$?
     if [ -s "$ended" ]; then

@@ -198,7 +198,7 @@ fi
 # --- with what
 export WANDB_MODE=offline
 export SRUN_CPUS_PER_TASK=8
-export NCCL_IB_TIMEOUT=120
+export NCCL_IB_TIMEOUT=22
 container=(
     singularity exec --no-home
     --nv

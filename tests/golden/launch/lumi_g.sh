@@ -199,7 +199,13 @@ fi
 export NCCL_SOCKET_IFNAME==hsn0,hsn1,hsn2,hsn3
 export GLOO_SOCKET_IFNAME=hsn0,hsn1,hsn2,hsn3
 export SRUN_CPUS_PER_TASK=7
+export SLIPWAY_LD_LIBRARY_PATH=/opt/cray/libfabric/1.15.2.0/lib64:/usr/lib64
 export NCCL_NET_GDR_LEVEL=PHB
+export HSA_ENABLE_SDMA=0
+export CXI_FORK_SAFE=1
+export CXI_FORK_SAFE_HP=1
+export FI_CXI_DISABLE_CQ_HUGETLB=1
+export FI_CXI_DEFAULT_CQ_SIZE=131072
 container=(
     singularity exec --no-home
     --rocm
@@ -208,6 +214,7 @@ container=(
     --bind /opt/cray
     --bind /usr/lib64/libcxi.so.1
     --bind /usr/lib64/libjansson.so.4
+    --bind /usr/lib64/libjson-c.so.3
     --bind /pfs
     --bind /scratch
     --bind /projappl

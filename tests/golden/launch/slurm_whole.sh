@@ -276,6 +276,7 @@ cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
    "Give resources.devices_per_node: how many GPUs a node has is not known here.",
    "The queue is the site's default one; launch.partition may name any other."
   ],
+  "warnings": [],
   "slurm": {
    "queues": {
     "default": {
@@ -290,8 +291,11 @@ cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
    "account_suffix": "",
    "qos_required": false,
    "gpu_request": "gres",
+   "gpu_type": null,
    "exclusive": true,
    "memory": null,
+   "cpu_bind": "cores",
+   "show_all_devices": false,
    "constraint": null,
    "requeue": false,
    "host_suffix": "",
@@ -302,7 +306,8 @@ cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
    "max_array_size": null
   },
   "kubernetes": null,
-  "unverified": []
+  "unverified": [],
+  "sources": []
  },
  "launch": {
   "account": "project1",

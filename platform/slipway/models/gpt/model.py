@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from megatron.core import parallel_state
+from megatron.core import package_info, parallel_state
 from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
 from megatron.core.models.gpt import GPTModel
 from megatron.core.models.gpt.gpt_layer_specs import get_mlp_module_spec_for_backend
@@ -19,7 +19,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
 from torch import Tensor
 
-from slipway.config.schema import Kernels, RunConfig
+from slipway.config.schema import Kernels, Parallelism, RunConfig
 from slipway.data.dataset import open_dataset as open_dataset  # what this family trains on
 from slipway.kernels import rotary
 from slipway.kernels.provider import SpecProvider
@@ -39,7 +39,7 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
             num_moe_experts=model.num_moe_experts,
             moe_router_topk=model.moe_router_topk,
             moe_router_load_balancing_type="aux_loss",
-            moe_aux_loss_coeff=model.moe_aux_loss_coeff,
+            moe_aux_loss_coeff=model.moe_aux_loss_coeff * _parts_of_balance(layout),
             moe_token_dispatcher_type="allgather",
             moe_grouped_gemm=config.kernels.moe == "te",
         )
@@ -85,11 +85,11 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
         calculate_per_token_loss=True,
         # batched P2P with interleaved stages gives silently wrong gradients
         batch_p2p_comm=False,
+        deallocate_pipeline_outputs=True,  # what has been sent to the next stage
         gradient_accumulation_fusion=kernels.grad_accumulation == "apex",
         masked_softmax_fusion=False,
-        # GELU without a bias to add stands alone, and torch's linear layers add theirs themselves; SwiGLU is two passes
-        bias_activation_fusion=compiled
-        and (model.activation == "swiglu" or (kernels.linear == "te" and model.add_bias_linear)),
+        # Megatron-core's fused GELU is the approximation by tanh: the same model must not depend on the kernels
+        bias_activation_fusion=compiled and model.activation == "swiglu",
         bias_dropout_fusion=compiled,
         apply_rope_fusion=kernels.rotary in ("te", "torch"),
         cross_entropy_loss_fusion=kernels.cross_entropy == "te",
@@ -99,6 +99,18 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
         **moe,
         **fp8,
     )
+
+
+def _parts_of_balance(layout: Parallelism) -> int:
+    """By how much Megatron-core's load-balancing loss is too small on this layout.
+
+    Each of the tensor- and context-parallel ranks that share a sequence adds its part of the loss's gradient,
+    multiplied by the number of tokens, by which finalize_model_grads divides. 0.16 takes the tokens of one rank for
+    those of all; 0.19 is right.
+    """
+    if package_info.MAJOR > 0 or package_info.MINOR >= 19:
+        return 1
+    return layout.tensor_model_parallel_size * layout.context_parallel_size
 
 
 def layer_spec(transformer: TransformerConfig, kernels: Kernels) -> tuple[ModuleSpec, type]:

@@ -1,0 +1,52 @@
+"""The generators that training draws from (dropout): seeded, read and set; no data or weight depends on them."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from megatron.core import parallel_state, tensor_parallel
+from torch import Tensor
+
+DEFAULT = "default"
+
+
+def seed(number: int, step: int = 0) -> None:
+    """Seed this rank's generators for what follows `step`; process groups must exist.
+
+    Pipeline stages, replicas and context-parallel ranks draw different numbers, and Megatron-core tells
+    tensor-parallel ranks apart where their activations differ. Without this every stage and every replica would
+    drop the same elements.
+    """
+    stage = parallel_state.get_pipeline_model_parallel_rank()
+    replica = parallel_state.get_data_parallel_rank(with_context_parallel=True)
+    place = f"{number}:{step}:{stage}:{replica}"
+    own = int.from_bytes(hashlib.sha256(place.encode()).digest()[:8], "big") >> 1
+    tensor_parallel.model_parallel_cuda_manual_seed(own)
+
+
+def states() -> dict[str, Tensor]:
+    """The state of every generator of this rank, by name; copies."""
+    default = torch.cuda.get_rng_state() if torch.cuda.is_available() else torch.get_rng_state()
+    return {DEFAULT: default} | {name: state.clone() for name, state in _tracker().get_states().items()}
+
+
+def set_states(found: Mapping[str, Tensor]) -> None:
+    """Set every generator to its state."""
+    default = found[DEFAULT]
+    torch.cuda.set_rng_state(default) if torch.cuda.is_available() else torch.set_rng_state(default)
+    _tracker().set_states({name: state.clone() for name, state in found.items() if name != DEFAULT})
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Whatever is drawn inside, training goes on as if it had not been."""
+    before = states()
+    yield
+    set_states(before)
+
+
+def _tracker() -> Any:
+    """Megatron-core's generators for what differs between tensor-parallel ranks, and between experts."""
+    return tensor_parallel.get_cuda_rng_tracker()

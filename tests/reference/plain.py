@@ -1,0 +1,200 @@
+"""GPT-2, Llama 3 and Mixtral in plain PyTorch, and how they are trained, in float64 on one process.
+
+Written anew from the papers; shares no code with Slipway or Megatron-core, so that it can tell when all layouts are
+wrong alike. A model is a function of named weights; each layer's are named `layer number.name`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+Batch = dict[str, Tensor]  # tokens, labels and loss_mask, [samples, length]
+FAULTS = (
+    "norms are decayed",
+    "no bias correction",
+    "clipped after the moments",
+    "warm-up begins at zero",
+    "embeddings are scaled",
+    "averaged over samples",
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the weights' shapes do not say."""
+
+    layers: int
+    heads: int
+    groups: int  # of heads that share keys and values
+    norm: str = "layer"  # or "rms"
+    rotary_base: float = 0.0  # 0: learned positions
+    rotary_factor: float = 0.0  # Llama 3.1's stretching; 0: none
+    topk: int = 0  # experts that a token visits; 0: no experts
+    balance: float = 0.0  # weight of the load-balancing loss
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How it is trained."""
+
+    steps: int
+    lr: float
+    min_lr: float
+    warmup: int
+    weight_decay: float
+    beta1: float
+    beta2: float
+    eps: float
+    clip: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a step has computed before its update."""
+
+    loss: float
+    grad_norm: float
+
+
+def train(
+    model: Model,
+    weights: Weights,
+    batches: Sequence[Batch],
+    settings: Settings,
+    *,
+    bf16: bool = False,
+    fault: str = "",
+) -> tuple[list[Line], Weights]:
+    """The lines and the weights after all batches. bf16: the model sees the weights rounded. fault: one of FAULTS."""
+    weights = {name: weight.double() for name, weight in weights.items()}
+    first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    second = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    lines = []
+    for step, batch in enumerate(batches, start=1):
+        seen = {
+            n: (w.bfloat16().double() if bf16 else w.clone()).requires_grad_() for n, w in weights.items()
+        }
+        each, uneven = losses(model, seen, batch, fault)
+        counted = batch["loss_mask"].sum(1)
+        loss = each.sum() / counted.sum()
+        if fault == "averaged over samples":
+            loss = (each.sum(1) / counted).mean()
+        whole = loss + model.balance * uneven.sum() * each.shape[1] / counted.sum()
+        gradients = dict(zip(seen, torch.autograd.grad(whole, list(seen.values())), strict=True))
+        norm = math.sqrt(sum(float(g.square().sum()) for g in gradients.values()))
+        lines.append(Line(loss.item(), norm))
+        cut = min(1.0, settings.clip / norm)
+        late = fault == "clipped after the moments"
+        rate = learning_rate(settings, step - (fault == "warm-up begins at zero"))
+        for name, weight in weights.items():
+            gradient = gradients[name] if late else cut * gradients[name]
+            first[name] = settings.beta1 * first[name] + (1 - settings.beta1) * gradient
+            second[name] = settings.beta2 * second[name] + (1 - settings.beta2) * gradient**2
+            uncorrected = fault == "no bias correction"
+            mean = first[name] if uncorrected else first[name] / (1 - settings.beta1**step)
+            square = second[name] if uncorrected else second[name] / (1 - settings.beta2**step)
+            change = (cut if late else 1.0) * mean / (square.sqrt() + settings.eps)
+            decayed = weight.dim() > 1 or fault == "norms are decayed"
+            weights[name] = weight - rate * (change + settings.weight_decay * decayed * weight)
+    return lines, weights
+
+
+def learning_rate(settings: Settings, step: int) -> float:
+    """Linear warm-up, whose first step is not zero, then a cosine down to the last step."""
+    if step <= settings.warmup:
+        return settings.lr * step / settings.warmup
+    turned = math.pi * (step - settings.warmup) / (settings.steps - settings.warmup)
+    return settings.min_lr + (settings.lr - settings.min_lr) * (1 + math.cos(turned)) / 2
+
+
+def losses(model: Model, weights: Weights, batch: Batch, fault: str = "") -> tuple[Tensor, Tensor]:
+    """Each token's cross entropy [b, s], zero where masked; each sample's load-balancing loss [b], over layers."""
+    table = weights["embedding"]
+    x = table[batch["tokens"]]  # [b, s, hidden]
+    if fault == "embeddings are scaled":
+        x = x * math.sqrt(x.shape[-1])
+    if not model.rotary_base:
+        x = x + weights["positions"][: x.shape[1]]
+    uneven = x.new_zeros(len(x))
+    for number in range(model.layers):
+        own = {name.split(".", 1)[1]: w for name, w in weights.items() if name.startswith(f"{number}.")}
+        x = x + attention(model, own, norm(model, own, "norm1", x))
+        normed = norm(model, own, "norm2", x)
+        if model.topk:
+            mixed, here = mixture(model, own, normed)
+            x, uneven = x + mixed, uneven + here
+        else:
+            x = x + mlp(normed, own["in.weight"], own["out.weight"], own.get("in.bias"), own.get("out.bias"))
+    logits = norm(model, weights, "norm", x) @ weights.get("output", table).T
+    each = F.cross_entropy(logits.transpose(1, 2), batch["labels"], reduction="none")
+    return each * batch["loss_mask"], uneven
+
+
+def norm(model: Model, weights: Weights, name: str, x: Tensor) -> Tensor:
+    """LayerNorm or RMSNorm."""
+    if model.norm == "layer":
+        x = x - x.mean(-1, keepdim=True)
+    x = x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weights[f"{name}.weight"]
+    return x + weights[f"{name}.bias"] if model.norm == "layer" else x
+
+
+def attention(model: Model, weights: Weights, x: Tensor) -> Tensor:
+    """Causal; the rows of qkv: for each group its queries' heads, its key's and its value's."""
+    each = model.heads // model.groups
+    qkv = F.linear(x, weights["qkv.weight"], weights.get("qkv.bias"))
+    qkv = qkv.view(*x.shape[:2], model.groups, each + 2, -1)
+    q, k, v = qkv[..., :each, :], qkv[..., each:-1, :], qkv[..., -1:, :]
+    if model.rotary_base:
+        q, k = rotated(model, q), rotated(model, k)
+    k, v = k.expand_as(q), v.expand_as(q)  # shared by the group
+    scores = torch.einsum("bsgnd,btgnd->bgnst", q, k) / math.sqrt(q.shape[-1])
+    future = torch.ones(x.shape[1], x.shape[1]).triu(1).bool()
+    seen = scores.masked_fill(future, -math.inf).softmax(-1)
+    mixed = torch.einsum("bgnst,btgnd->bsgnd", seen, v).flatten(2)
+    return F.linear(mixed, weights["proj.weight"], weights.get("proj.bias"))
+
+
+def rotated(model: Model, x: Tensor) -> Tensor:
+    """Pairs of channels half a head apart turned by position times frequency (RoFormer); Llama 3.1's frequencies."""
+    half, frequencies = x.shape[-1] // 2, []
+    for pair in range(half):
+        frequency = model.rotary_base ** (-pair / half)
+        turns = 8192 * frequency / (2 * math.pi)  # in Llama 3's context
+        if model.rotary_factor:  # below 1 stretched, above 4 left alone
+            share = min(1.0, max(0.0, (turns - 1) / (4 - 1)))
+            frequency = share * frequency + (1 - share) * frequency / model.rotary_factor
+        frequencies.append(frequency)
+    angles = torch.outer(torch.arange(x.shape[1]).double(), torch.tensor(frequencies).double())[:, None, None]
+    one, other = x[..., :half], x[..., half:]
+    return torch.cat(
+        [one * angles.cos() - other * angles.sin(), other * angles.cos() + one * angles.sin()], -1
+    )
+
+
+def mlp(
+    x: Tensor, into: Tensor, out: Tensor, bias: Tensor | None = None, back: Tensor | None = None
+) -> Tensor:
+    """GELU, or SwiGLU where `into` holds the gate's rows and as many more."""
+    wide = F.linear(x, into, bias)
+    if into.shape[0] > out.shape[1]:
+        gate, up = wide.chunk(2, -1)
+        return F.linear(gate * gate.sigmoid() * up, out, back)
+    return F.linear(wide * (1 + torch.erf(wide / math.sqrt(2))) / 2, out, back)
+
+
+def mixture(model: Model, weights: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Each token's best experts, weighted by a softmax over these alone (Mixtral); and how uneven it was (Switch)."""
+    logits = x @ weights["router"].T
+    best, chosen = logits.topk(model.topk)
+    shares = torch.zeros_like(logits).scatter(-1, chosen, best.softmax(-1))
+    outputs = [
+        mlp(x, into, out) for into, out in zip(weights["in.experts"], weights["out.experts"], strict=True)
+    ]
+    visits = torch.zeros_like(logits).scatter(-1, chosen, 1.0).mean(1) / model.topk
+    uneven = logits.shape[-1] * (visits * logits.softmax(-1).mean(1)).sum(-1)
+    return torch.stack([shares[..., [e]] * output for e, output in enumerate(outputs)]).sum(0), uneven

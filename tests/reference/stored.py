@@ -1,0 +1,63 @@
+"""What a Slipway checkpoint holds, by the names of plain.py."""
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint import FileSystemReader, load
+
+WHOLE = {
+    "embedding.word_embeddings.weight": "embedding",
+    "embedding.position_embeddings.weight": "positions",
+    "decoder.final_layernorm.weight": "norm.weight",
+    "decoder.final_layernorm.bias": "norm.bias",
+    "output_layer.weight": "output",
+}
+OF_LAYERS = {
+    "input_layernorm.weight": "norm1.weight",
+    "input_layernorm.bias": "norm1.bias",
+    "self_attention.linear_qkv.weight": "qkv.weight",
+    "self_attention.linear_qkv.bias": "qkv.bias",
+    "self_attention.linear_proj.weight": "proj.weight",
+    "self_attention.linear_proj.bias": "proj.bias",
+    "pre_mlp_layernorm.weight": "norm2.weight",
+    "pre_mlp_layernorm.bias": "norm2.bias",
+    "mlp.linear_fc1.weight": "in.weight",
+    "mlp.linear_fc1.bias": "in.bias",
+    "mlp.linear_fc2.weight": "out.weight",
+    "mlp.linear_fc2.bias": "out.bias",
+    "mlp.router.weight": "router",
+    "mlp.experts.experts.linear_fc1.weight": "in.experts",
+    "mlp.experts.experts.linear_fc2.weight": "out.experts",
+}
+
+
+def tensors(checkpoint: Path, keys: Iterable[str]) -> dict[str, Tensor]:
+    """Tensors by their names in the checkpoint."""
+    reader = FileSystemReader(str(checkpoint))
+    entries: Any = reader.read_metadata().state_dict_metadata
+    found = {key: torch.empty(entries[key].size, dtype=entries[key].properties.dtype) for key in keys}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is one process only
+        load(found, storage_reader=reader)
+    return found
+
+
+def weights(checkpoint: Path) -> dict[str, Tensor]:
+    """Every weight, as the optimizer keeps it: in bf16 its fp32 copy. Layers are stored stacked."""
+    entries = FileSystemReader(str(checkpoint)).read_metadata().state_dict_metadata
+    names = {name for name in entries if not name.startswith(("optimizer.", "rng."))}
+    copies = {name: f"optimizer.fp32_parameter.{name}" for name in names}
+    keys = {name: copy if copy in entries else name for name, copy in copies.items()}
+    held = tensors(checkpoint, keys.values())
+    found = {}
+    for name, key in keys.items():
+        if name in WHOLE:
+            found[WHOLE[name]] = held[key]
+            continue
+        own = OF_LAYERS[name.removeprefix("decoder.layers.")]  # nothing is left out: else a KeyError
+        found |= {f"{number}.{own}": layer for number, layer in enumerate(held[key])}
+    return found
