@@ -87,11 +87,26 @@ def test_no_sizes_of_memory(text: object) -> None:
 
 
 def test_options_as_scripts_have_them() -> None:
-    options = slurm(sbatch_options=["#SBATCH --hint=nomultithread", "-C gpu"]).sbatch_options
-    assert options == ["--hint=nomultithread", "-C gpu"]
+    options = slurm(sbatch_options=["#SBATCH --hint=nomultithread", "-w n1"]).sbatch_options
+    assert options == ["--hint=nomultithread", "-w n1"]
     for name in ("sbatch_options", "srun_options"):
         with pytest.raises(ValidationError, match="must be options"):
             slurm(**{name: ["hint=nomultithread"]})
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--time=1:00", "launch.time_limit"),
+        ("#SBATCH -A other", "launch.account"),
+        ("-N 2", "resources.nodes"),
+        ("--no-requeue", "cluster.slurm.requeue"),
+        ("-Cgpu", "cluster.slurm.constraint"),
+    ],
+)
+def test_options_that_would_beat_what_is_shown_are_refused(option: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        slurm(sbatch_options=[option])
 
 
 @pytest.mark.parametrize("given", [["fe", "0xfe00"], "mask_cpu:fe,fe00", "0xfe,0xfe00"])

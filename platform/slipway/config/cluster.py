@@ -1,92 +1,32 @@
 """A cluster's profile: data, no code. One file in conf/cluster, or in a folder of the user's own."""
 
-import re
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    StringConstraints,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from slipway.config import selection, variables
+from slipway.config.notation import (
+    Absolute,
+    Adapters,
+    Constraint,
+    Interfaces,
+    Line,
+    Masks,
+    Memory,
+    SbatchOption,
+    SrunOption,
+    Variable,
+    Word,
+)
 from slipway.config.section import Section
-
-
-def _digits(value: object) -> object:
-    """Accounts may be made of digits, which Hydra takes for a number."""
-    return str(value) if type(value) is int else value
-
-
-# What goes into a script or a manifest as a name: nothing that a shell, YAML or Slurm could read otherwise.
-Word = Annotated[
-    str,
-    BeforeValidator(_digits),
-    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/@+=,-]*$", max_length=200),
-]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
-Absolute = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]*$", max_length=1000)]
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4000)]
-
-
-def _selection(value: object) -> object:
-    """Names of interfaces or adapters in the one form that they have afterwards; NCCL's own notation is taken, too."""
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        return value
-    return [str(item) for item in selection.of_profile(texts)]
-
-
-def _no_ports(names: list[str]) -> list[str]:
-    wrong = next((name for name in names if ":" in name), None)
-    if wrong:
-        raise ValueError(f"must be interfaces, which have no ports; {wrong!r} has one")
-    return names
-
-
-def _option(text: str) -> str:
-    """An option as scripts have it (`#SBATCH --hint=nomultithread`) or by itself."""
-    words = re.sub(r"^\s*#SBATCH\s+", "", text).strip()
-    if not re.match(r"-{1,2}[A-Za-z]", words):
-        raise ValueError(
-            f"must be options, as --hint=nomultithread or -C gpu; {text!r} is none: Slurm would ignore it"
-        )
-    return words
-
-
-def _masks(value: object) -> object:
-    """Masks as srun takes them: without 0x, in one text."""
-    texts = re.sub(r"^mask_cpu[:=]", "", value).split(",") if isinstance(value, str) else value
-    if not isinstance(texts, list):
-        return value
-    if any(type(text) is int for text in texts):
-        raise ValueError(
-            "must be in quotes: YAML takes 0xfe for the number 254, and 10, which is 0x10, for ten"
-        )
-    return [f"0x{m}" if isinstance(m, str) and re.fullmatch("[0-9a-fA-F]+", m) else m for m in texts]
-
-
-Masks = Annotated[
-    list[Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]+$")]], BeforeValidator(_masks)
-]
-# As Slurm combines features: a100&ib, rack1|rack2, [a*2&b].
-Constraint = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_(\[][A-Za-z0-9_.:+*&|()\[\],@-]*$", max_length=200)
-]
-Option = Annotated[Line, AfterValidator(_option)]
-# As Slurm takes sizes: megabytes, or with a unit.
-Memory = Annotated[
-    str, BeforeValidator(_digits), StringConstraints(pattern=r"^(?:0|[1-9][0-9]*(?:[KMGTkmgt][Bb]?)?)$")
-]
-Adapters = Annotated[list[str], BeforeValidator(_selection)]
-Interfaces = Annotated[Adapters, AfterValidator(_no_ports)]
 
 
 class Device(Section):
@@ -220,10 +160,10 @@ class Slurm(Section):
         description="Appended to the first node's short name for MASTER_ADDR.",
     )
     resolve_address: bool = Field(default=False, description="MASTER_ADDR is the looked-up IP address.")
-    sbatch_options: list[Option] = Field(
+    sbatch_options: list[SbatchOption] = Field(
         default=[], description="Further #SBATCH lines, as --hint=nomultithread."
     )
-    srun_options: list[Option] = Field(default=[], description="Further options of srun, as --mpi=none.")
+    srun_options: list[SrunOption] = Field(default=[], description="Further options of srun, as --mpi=none.")
     signal_seconds: PositiveInt = Field(
         default=300, description="SIGUSR1 to the ranks so long before the wall time ends."
     )

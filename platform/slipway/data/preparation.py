@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway import __version__
+from slipway import __version__, cores
 from slipway.config.schema import Data
 from slipway.data import inputs, manifest, workspace
 from slipway.data.blocks import block_size, cut_into_blocks
@@ -46,7 +46,7 @@ def prepare(data: Data, progress: bool) -> Manifest:
     check_folder(data)
     total = sum(file.size for of_source in files.values() for file in of_source)
     check_space(data, files)
-    workers = data.workers or len(os.sched_getaffinity(0))
+    workers = data.workers or cores.usable()
     for name, others in left_out.items():
         if others:
             print(

@@ -1,6 +1,5 @@
 """Continuing from a checkpoint: at the start of a segment, and when the guard asks for it."""
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Never
@@ -20,7 +19,7 @@ from slipway.train.metrics import Log
 from slipway.train.position import Position
 from slipway.train.setup import Session
 from slipway.train.step import Outcome, whole_parameters
-from slipway.train.stopping import started_at
+from slipway.train.stopping import start_seconds
 
 
 @dataclass
@@ -59,7 +58,7 @@ def note_start(log: Log, plan: Plan, continued: Newest, at: Position) -> None:
         info = checkpoint_store.read_info(continued.path)
         if change := describe_change(info.world_size, info.parallelism, plan):
             log.write("event", step=at.step, event="layout changed", change=change)
-    log.write("event", step=at.step, event="start", seconds=time.time() - started_at())
+    log.write("event", step=at.step, event="start", seconds=start_seconds())
 
 
 def recover(

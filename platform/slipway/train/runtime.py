@@ -4,6 +4,7 @@ import logging
 import os
 import warnings
 
+from slipway import cores
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
 from slipway.kernels.choice import Choice, choose
@@ -39,7 +40,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
         if kind == "cpu":
             from slipway.train import cpu_adapter
 
-            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks_here))
+            torch.set_num_threads(max(1, cores.usable() // ranks_here))
             cpu_adapter.install()
         elif not torch.cuda.is_available():
             raise UserError(
