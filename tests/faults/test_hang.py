@@ -26,8 +26,13 @@ def job(corpus: list[str], tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("rank", [0, 5])
-def test_a_stopped_rank_is_named_with_its_stack(job: list[str], tmp_path: Path, rank: int) -> None:
+def test_a_stopped_rank_is_named_with_its_stack(
+    job: list[str], tmp_path: Path, rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_dir = tmp_path / "run"
+    monkeypatch.setenv(
+        "SLURMD_NODENAME", "queue1-dy-p5-1"
+    )  # Slurm's name for this machine, which is not its own
     with started(job, tmp_path) as process:
         wait_until(lambda: steps_done(run_dir) >= 3, process)
         ranks = ranks_of(process)
@@ -36,7 +41,8 @@ def test_a_stopped_rank_is_named_with_its_stack(job: list[str], tmp_path: Path, 
         output = output_of(process, tmp_path)
         seconds = time.monotonic() - stopped
     assert process.returncode == 1, output
-    assert f"first suspect rank {rank} " in output
+    assert f"first suspect rank {rank} on queue1-dy-p5-1, " in output
+    assert (run_dir / "bad_nodes").read_text().startswith("queue1-dy-p5-1 hang in step ")
     assert f"pid {ranks[rank].pid}: its process is stopped" in output
     assert seconds < LIMIT + 30  # the time-out, then a word from every rank, on a loaded machine
     assert all(gone(process) for process in ranks)

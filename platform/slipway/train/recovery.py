@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any, Never
 
 import torch
+from torch.distributed.checkpoint.api import CheckpointException
 
 from slipway.config.schema import RunConfig
 from slipway.data.ledger import DataLedger
-from slipway.errors import Fault
+from slipway.errors import Fault, in_one_line
 from slipway.plan import Plan
 from slipway.plan.change import describe_change
 from slipway.train import checkpoint, checkpoint_store
@@ -106,8 +107,15 @@ def _give_up(config: RunConfig, log: Log, step: int, outcome: Outcome, verdict: 
 
 
 def _load(session: Session, path: Path) -> checkpoint_store.CheckpointInfo:
-    with whole_parameters(session):
-        return checkpoint.load(session.plan, session.chunks, session.optimizer, path)
+    try:
+        with whole_parameters(session):
+            return checkpoint.load(session.plan, session.chunks, session.optimizer, path)
+    except (OSError, CheckpointException) as error:
+        cause: BaseException | None = checkpoint_store.system_error(error)
+        first = next(iter(getattr(error, "failures", {}).values()), (error,))[0]
+        raise Fault(
+            f"checkpoint {path} cannot be loaded: {in_one_line(cause or first)}; nothing was changed"
+        ) from error
 
 
 def _event(
