@@ -13,6 +13,7 @@ from slipway.models import part
 from slipway.plan import Plan, elastic, make_plan
 from slipway.plan.change import describe_change
 from slipway.plan.plan import replan
+from slipway.runs.access import cannot_write
 from slipway.runs.facts import read_facts
 from slipway.runs.segment import check_free, run_segment
 from slipway.train import checkpoint_store, mirrors
@@ -184,7 +185,7 @@ def _check_run_dir(run_dir: Path) -> None:
     if not nearest.is_dir():
         raise UserError(f"run.dir: {run_dir} cannot be made, {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"run.dir: cannot write into {nearest}; choose a folder that you own")
+        raise UserError(f"run.dir: {cannot_write(nearest)}")
 
 
 def _write_plan(plan: Plan) -> None:
