@@ -16,7 +16,7 @@ def cannot_write(folder: Path) -> str:
         return f"cannot write into {folder} as uid:gid {me}"
     owner = f"{state.st_uid}:{state.st_gid}"
     if "KUBERNETES_SERVICE_HOST" in os.environ:
-        mend = f"chown -R {me} {folder}, in a pod that runs as root"
+        mend = f"chown -R {me} {folder} as root, as deploy/kubernetes/owner.yaml does"
         if state.st_uid:
             mend += f"; or launch with cluster.kubernetes.run_as_user={state.st_uid}"
     return (
