@@ -14,6 +14,7 @@ from slipway.config.sweep_compose import compose_sweep
 from slipway.launch import slurm
 from slipway.launch.command import offline
 from slipway.launch.placement import place
+from slipway.launch.schedulers import slurm as states
 from slipway.launch.summary import matters, rows
 from slipway.plan import make_plan
 
@@ -78,6 +79,46 @@ def test_submitting_is_one_call_and_a_record(tmp_path: Path) -> None:
     assert "slipway runs cancel demo" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["printf '*** Welcome ***\\n\\n4711;site\\nBye\\n'", "echo Submitted batch job 4711", "echo ' 4711 '"],
+)
+def test_a_sites_words_around_the_number(said: str, tmp_path: Path) -> None:
+    (tmp_path / "slipway.sif").touch()
+    done = launch("cluster=slurm", "--submit", cwd=tmp_path, programs={**SBATCH, "sbatch": said})
+    assert (done.returncode, done.stdout) == (0, "4711\n"), done.stderr
+    (one,) = json.loads((tmp_path / "runs/demo/launch.json").read_text())["submissions"]
+    assert one["id"] == "4711"
+
+
+def test_a_job_whose_number_nobody_knows_is_not_submitted_twice(tmp_path: Path) -> None:
+    """sbatch says none: the queue knows it by its name, and if not, the run waits until no such job is there."""
+    (tmp_path / "slipway.sif").touch()
+    mute = {**SBATCH, "sbatch": "echo x >>calls; echo Thanks"}
+    queue = """case "$*" in *--format=%F*) [ -e known ] && echo "4711 $(date +%s)";; *) cat rows 2>/dev/null;; esac"""
+    words = ["cluster=slurm", "--submit"]
+    done = launch(*words, cwd=tmp_path, programs={**mute, "squeue": queue})
+    assert done.returncode == 1 and "squeue --me --name=demo" in done.stderr.splitlines()[-1], done.stderr
+    row = {"JobArrayID": "4711", "State": "PENDING", "Name": "demo", "exit_code": "0"}
+    text = "".join(row.get(name, "").ljust(width) for name, width in states.COLUMNS.items())
+    (tmp_path / "rows").write_text(f"A banner of the site's\n{text}\n")
+    done = launch(*words, cwd=tmp_path, programs={})
+    assert done.returncode == 2 and "demo is already pending as job of unknown number" in done.stderr
+    words_of_cancel = [sys.executable, "-m", "slipway", "runs", "cancel", "demo"]
+    path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+    cancel = subprocess.run(
+        words_of_cancel, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True
+    )
+    assert cancel.returncode == 2 and b"squeue --me --name=demo" in cancel.stderr
+    (tmp_path / "rows").unlink()
+    (tmp_path / "known").touch()
+    done = launch(*words, cwd=tmp_path, programs={})
+    assert (done.returncode, done.stdout) == (0, "4711\n"), done.stderr
+    assert (tmp_path / "calls").read_text() == "x\nx\n"
+    ids = [one["id"] for one in json.loads((tmp_path / "runs/demo/launch.json").read_text())["submissions"]]
+    assert ids == [None, "4711"]
+
+
 def test_each_run_of_a_sweep_has_its_record(tmp_path: Path) -> None:
     (tmp_path / "slipway.sif").touch()
     done = launch("-m", "cluster=slurm", "training.seed=1,2", "--submit", cwd=tmp_path, programs=SBATCH)
@@ -88,12 +129,20 @@ def test_each_run_of_a_sweep_has_its_record(tmp_path: Path) -> None:
         assert record["submissions"][0]["id"] == f"7_{index}"
 
 
-def test_kubectl_is_called_once(tmp_path: Path) -> None:
-    kubectl = 'case $1 in config) echo here ;; apply) echo "$*" >>calls; cat >given; echo created ;; esac'
+def test_what_kubectl_is_given_is_what_was_shown(tmp_path: Path) -> None:
+    kubectl = """while true; do
+    case $1 in
+        --*) shift ;;
+        config) echo here; exit ;;
+        get) case "$*" in *json*) echo '{"items": []}' ;; esac; exit ;;
+        *) echo "$*" >>calls; cat >>given; echo "$1"; exit ;;
+    esac
+    done"""
     words = ["cluster=gke", "launch.image=registry/slipway:1"]
     done = launch(*words, "--submit", cwd=tmp_path, programs={"kubectl": kubectl})
-    assert (done.returncode, done.stdout) == (0, "created\n"), done.stderr
-    assert (tmp_path / "calls").read_text() == "apply --server-side -f -\n"
+    assert (done.returncode, done.stdout) == (0, "apply\ncreate\n"), done.stderr
+    applied, created = (tmp_path / "calls").read_text().splitlines()
+    assert applied.startswith("apply --server-side ") and created.startswith("create ")
     assert (tmp_path / "given").read_text() == launch(*words, cwd=tmp_path).stdout
     (one,) = json.loads((tmp_path / "runs/demo/launch.json").read_text())["submissions"]
     assert (one["kind"], one["name"], one["context"]) == ("JobSet", "demo", "here")

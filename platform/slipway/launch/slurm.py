@@ -9,7 +9,7 @@ from typing import Any
 from slipway.config import run_file
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.launch import checks, fabric, leftovers, share
+from slipway.launch import checks, fabric, leftovers, share, times
 from slipway.launch.placement import Placement
 from slipway.launch.templates import template
 from slipway.plan import Plan
@@ -35,6 +35,7 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         checks.check_paths(plan.config, workdir)
     checks.check_no_secrets(first)
     _check_one_shape([plan.config for plan in plans])
+    times.check(plans, placement)
     options = [_option(name, value) for name, value in _options(plans, placement, workdir)]
     options += [checks.one_line(option) for option in _slurm(first).sbatch_options]
     return template(TEMPLATE).render(
