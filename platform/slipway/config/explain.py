@@ -148,7 +148,9 @@ def _validation(error: typing.Any) -> UserError:
         return UserError(f"{dotted}: is missing and has no default; give {dotted}=...{rest}")
     text = _PYDANTIC_TEXT.get(first["type"]) or re.sub("^(Input|String) should", "must", first["msg"])
     text = text.removeprefix("Value error, ")
-    return UserError(f"{dotted}: {text[0].lower()}{text[1:]}{_got(first['input'])}{_quotes(first)}{rest}")
+    if not text[:2].isupper():  # a sentence, not a variable's name
+        text = text[0].lower() + text[1:]
+    return UserError(f"{dotted}: {text}{_got(first['input'])}{_quotes(first)}{rest}")
 
 
 def _quotes(problem: typing.Any) -> str:
