@@ -17,7 +17,7 @@ OPTIONS = {
 }
 ACTIONS = {"checkpoint": ("list", "verify", "show")}
 RUNS_ACTIONS = ("show", "logs", "cancel", "sync")
-RUNS_OPTIONS = ("--dir", "--json", "--dry-run", "--follow", "--lines", "--rank")
+RUNS_OPTIONS = ("--dir", "--json", "--dry-run", "--follow", "--lines", "--rank", "--no-wait")
 IMAGE_ACTIONS = ("build", "sif", "test", "sbom", "sign", "verify", "inspect")
 IMAGE_OPTIONS = ("--dry-run", "--engine", "--context", "--dir", "--variant")
 CLUSTERS_OPTIONS = ("--config-dir", "--json")

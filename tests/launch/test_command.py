@@ -129,12 +129,20 @@ def test_each_run_of_a_sweep_has_its_record(tmp_path: Path) -> None:
         assert record["submissions"][0]["id"] == f"7_{index}"
 
 
-def test_kubectl_is_called_once(tmp_path: Path) -> None:
-    kubectl = 'case $1 in config) echo here ;; apply) echo "$*" >>calls; cat >given; echo created ;; esac'
+def test_what_kubectl_is_given_is_what_was_shown(tmp_path: Path) -> None:
+    kubectl = """while true; do
+    case $1 in
+        --*) shift ;;
+        config) echo here; exit ;;
+        get) case "$*" in *json*) echo '{"items": []}' ;; esac; exit ;;
+        *) echo "$*" >>calls; cat >>given; echo "$1"; exit ;;
+    esac
+    done"""
     words = ["cluster=gke", "launch.image=registry/slipway:1"]
     done = launch(*words, "--submit", cwd=tmp_path, programs={"kubectl": kubectl})
-    assert (done.returncode, done.stdout) == (0, "created\n"), done.stderr
-    assert (tmp_path / "calls").read_text() == "apply --server-side -f -\n"
+    assert (done.returncode, done.stdout) == (0, "apply\ncreate\n"), done.stderr
+    applied, created = (tmp_path / "calls").read_text().splitlines()
+    assert applied.startswith("apply --server-side ") and created.startswith("create ")
     assert (tmp_path / "given").read_text() == launch(*words, cwd=tmp_path).stdout
     (one,) = json.loads((tmp_path / "runs/demo/launch.json").read_text())["submissions"]
     assert (one["kind"], one["name"], one["context"]) == ("JobSet", "demo", "here")

@@ -83,6 +83,15 @@ def test_devices_are_asked_for_as_the_site_has_it(request_: str, nodes: int, opt
     assert option in options_of(rendered("cluster=slurm", *words, f"cluster.slurm.gpu_request={request_}"))
 
 
+@pytest.mark.parametrize(
+    ("request_", "option"),
+    [("gres", "--gres=gpu:a100:4"), ("gpus-per-node", "--gpus-per-node=a100:4"), ("gpus", "--gpus=a100:8")],
+)
+def test_the_type_of_devices_is_part_of_it(request_: str, option: str) -> None:
+    words = ["resources.nodes=2", "resources.devices_per_node=4", "cluster.slurm.gpu_type=a100"]
+    assert option in options_of(rendered("cluster=slurm", *words, f"cluster.slurm.gpu_request={request_}"))
+
+
 def test_masks_bind_only_the_ranks_there_are() -> None:
     masks = "cluster.node.cpu_masks=['0xfe','0xfe00','0xfe0000']"
     script = rendered("cluster=slurm", "resources.devices_per_node=2", masks)

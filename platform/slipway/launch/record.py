@@ -1,5 +1,6 @@
 """launch.json: what was submitted for a run, where and when. Holds names and ids, no secret."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -41,6 +42,10 @@ class Submission(BaseModel):
     """Of the resource (Kubernetes), of the job (Slurm): tells it from another cluster's job of the same number."""
     others: list[str] = []
     """Kubernetes: what was made for this resource alone, as kubectl names it: `ConfigMap/a`."""
+    sweep: str | None = None
+    """Kubernetes: label (slipway/sweep) of the runs that were submitted together."""
+    shared: list[str] = []
+    """Kubernetes: what was made for all of them, and goes with the last one."""
     namespace: str | None = None
     context: str | None = None
     """kubectl's context at the submission; None: none is set, as inside a pod."""
@@ -80,6 +85,18 @@ def add(folder: Path, submission: Submission) -> None:
     every = [*(earlier.submissions if earlier else []), submission]
     files.make_folder(folder)
     files.write_whole(folder / FILE, Record(submissions=every[-KEPT:]).model_dump_json(indent=1) + "\n")
+
+
+def take_back(folder: Path, submission: Submission) -> None:
+    """Undo `add`: nothing came of the submission."""
+    found = read(folder)
+    left = [one for one in found.submissions if one != submission] if found else []
+    if left:
+        files.write_whole(folder / FILE, Record(submissions=left).model_dump_json(indent=1) + "\n")
+        return
+    with contextlib.suppress(OSError):
+        (folder / FILE).unlink(missing_ok=True)
+        folder.rmdir()  # where it holds nothing else
 
 
 def continuations(folder: Path) -> list[str]:

@@ -122,13 +122,13 @@ def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list
     return options + [(flag, None) for flag in flags]
 
 
-def _devices(config: RunConfig) -> tuple[str, str | int | None]:
-    devices, request = config.resources.devices_per_node, _slurm(config).gpu_request
+def _devices(config: RunConfig) -> tuple[str, str | None]:
+    devices, slurm = config.resources.devices_per_node, _slurm(config)
     if config.cluster.device.kind == "cpu":
         return "gres", None
-    if request == "gres":
-        return "gres", f"gpu:{devices}"
-    return request, devices * (config.resources.nodes if request == "gpus" else 1)
+    count = devices * (config.resources.nodes if slurm.gpu_request == "gpus" else 1)
+    words = [*(["gpu"] if slurm.gpu_request == "gres" else []), *filter(None, [slurm.gpu_type]), str(count)]
+    return slurm.gpu_request, ":".join(words)
 
 
 def _srun(config: RunConfig) -> list[str]:

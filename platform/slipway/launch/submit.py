@@ -8,12 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from slipway.errors import Fault, UserError
 from slipway.files import write_whole
 from slipway.launch import leftovers, record
-from slipway.launch.kubernetes.names import LABEL_RUN
 from slipway.launch.placement import Placement
 from slipway.launch.record import Submission
 from slipway.launch.schedulers import slurm
@@ -117,42 +115,45 @@ def job_number(said: str) -> str | None:
 def _kubernetes(text: str, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
     import yaml
 
-    command = [
-        "kubectl",
-        "apply",
-        "--server-side",
-        "-f",
-        "-",
-    ]  # else an annotation of 256 KiB would hold it all
-    every = [one for one in yaml.safe_load_all(text) if one]
-    resources = [one for one in every if one["kind"] in ("Job", "JobSet", "TrainJob")]
-    assert len(resources) == len(plans), "one resource that runs for each plan"
-    context = _context()
-    said = _call(command, text, dict(os.environ))
-    for plan, folder, one in zip(plans, folders, resources, strict=True):
-        found = one["metadata"]
-        where = {
-            "kind": one["kind"],
-            "name": found["name"],
-            "namespace": found.get("namespace"),
-            "context": context,
-            "others": _made_for(found["name"], every),
+    from slipway.launch import kubernetes_submission as kubernetes
+
+    every = [one for one in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if one]
+    cluster, command = kubernetes.Cluster.current(), ["kubectl", *kubernetes.CREATE]
+    made = [
+        (folder, _submission(plan, placement, command, **kubernetes.submission_of(run, every, cluster)))
+        for plan, folder, run in zip(plans, folders, kubernetes.workloads(every), strict=True)
+    ]
+
+    def remember() -> None:
+        for folder, one in made:
+            try:
+                record.add(folder, one)
+            except OSError as error:
+                forget()
+                raise UserError(f"run.dir: cannot write into {folder} ({error.strerror})") from None
+
+    def forget() -> None:
+        for folder, one in made:
+            record.take_back(folder, one)
+
+    return "\n".join(kubernetes.submit(every, cluster, remember, forget))
+
+
+def _submission(
+    plan: Plan, placement: Placement, command: Sequence[str], **where: str | list[str] | None
+) -> Submission:
+    return Submission.model_validate(
+        {
+            "scheduler": placement.scheduler,
+            "cluster": plan.config.cluster.name,
+            "submitted": time.time(),
+            "image": placement.image,
+            "command": list(command),
+            "chain": plan.config.launch.chain,
+            "facts": facts_of(plan.model_dump(mode="json", exclude={"ranks", "memory"})),
+            **where,
         }
-        _record(folder, plan, placement, command, **where)
-    return said.rstrip()
-
-
-def _made_for(name: str, manifests: Sequence[dict[str, Any]]) -> list[str]:
-    """What goes with one run: KIND[.VERSION.GROUP]/NAME. What a sweep shares is not among it."""
-    found = []
-    for one in manifests:
-        if (
-            one["kind"] not in ("Job", "JobSet", "TrainJob")
-            and one["metadata"]["labels"].get(LABEL_RUN) == name
-        ):
-            group, _, version = one["apiVersion"].rpartition("/")
-            found.append(f"{one['kind']}{f'.{version}.{group}' if group else ''}/{one['metadata']['name']}")
-    return found
+    )
 
 
 def _record(
@@ -160,19 +161,7 @@ def _record(
 ) -> None:
     """The job is on its way: what cannot be written down is said, and no reason to fail."""
     try:
-        one = Submission.model_validate(
-            {
-                "scheduler": placement.scheduler,
-                "cluster": plan.config.cluster.name,
-                "submitted": time.time(),
-                "image": placement.image,
-                "command": list(command),
-                "chain": plan.config.launch.chain,
-                "facts": facts_of(plan.model_dump(mode="json", exclude={"ranks", "memory"})),
-                **where,
-            }
-        )
-        record.add(folder, one)
+        record.add(folder, _submission(plan, placement, command, **where))
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())
         print(f"slipway: submitted, but not recorded in {folder}: {why}", file=sys.stderr)
@@ -229,13 +218,3 @@ def _call(command: Sequence[str], text: str, environment: dict[str, str]) -> str
 
 def _last_words(text: str) -> str:
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())[-500:]
-
-
-def _context() -> str | None:
-    try:
-        done = subprocess.run(
-            ["kubectl", "config", "current-context"], capture_output=True, text=True, timeout=SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None

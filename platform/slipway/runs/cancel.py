@@ -3,31 +3,35 @@
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.errors import EXIT_DONE, Fault, UserError
 from slipway.launch.leftovers import for_slurms_programs
+from slipway.launch.record import Submission
 from slipway.launch.schedulers import kubernetes
+from slipway.launch.schedulers.asking import Silent
 from slipway.launch.schedulers.job_state import JobState
 from slipway.launch.schedulers.slurm import ENDING
 from slipway.launch.schedulers.states import Job
-from slipway.runs import launched
+from slipway.runs import ending, launched
 
 WAIT_SECONDS = 60.0  # for jobs to leave the queue: Slurm's KillWait is 30 s where nobody set it
 POLL_SECONDS = 1.0
 
 
-def cancel(name: str, folder: Path, dry_run: bool) -> int:
+def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
     """End all jobs of a run. UserError where there is none to end; Fault where one does not go.
 
     On Kubernetes a resource that has finished or failed is removed, too: as long as it is there, the run cannot be
-    launched again.
+    launched again. wait: return when all is gone, pods that still save included: then it can be.
     """
     found = launched.of_run(folder)
     alive = [(job, state) for job, state in found.jobs if _there(job, state)]
-    if not alive:
+    every = ending.submissions(job for job, _ in found.jobs)
+    if not alive and not _left(every):
         raise UserError(f"runs cancel {name}: {_why_nothing(found)}")
     if any(job.submission.scheduler == "slurm" and not job.id for job, _ in alive):
         raise UserError(
@@ -35,7 +39,7 @@ def cancel(name: str, folder: Path, dry_run: bool) -> int:
             f"`squeue --me --name={shlex.quote(name)}` and end it with scancel"
         )
     if dry_run:
-        for command in commands([job for job, _ in alive]):
+        for command in [*commands([job for job, _ in alive]), *_shared(name, every)]:
             print(shlex.join(command))
         return EXIT_DONE
     now, ended = time.time(), dict(alive)
@@ -46,6 +50,8 @@ def cancel(name: str, folder: Path, dry_run: bool) -> int:
         again = [job for job, state in alive if state.detail != ENDING and _renewed(asked, job, state)]
         for command in commands(again):
             _run(command)
+        if not wait:
+            break
         if alive and time.monotonic() > deadline:
             left = ", ".join(f"{job.id} is {launched.text(state, time.time())}" for job, state in alive)
             raise Fault(f"runs cancel {name}: asked to end, not gone after {WAIT_SECONDS:.0f} s: {left}")
@@ -54,6 +60,10 @@ def cancel(name: str, folder: Path, dry_run: bool) -> int:
         time.sleep(POLL_SECONDS)
         alive = [(job, state) for job, state in launched.of_run(folder).jobs if _there(job, state)]
         ended = {**dict(alive), **ended}
+    for command in [*_shared(name, every), *_leftovers(every)]:
+        _run(command)
+    if wait:
+        ending.wait(name, every)
     for job, state in ended.items():
         print(f"{'cancelled' if state.alive else 'removed'} {_named(job)}: was {launched.text(state, now)}")
     return EXIT_DONE
@@ -72,8 +82,36 @@ def commands(jobs: Sequence[Job]) -> list[list[str]]:
         if job.submission.scheduler == "kubernetes":
             one = job.submission
             what = f"{kubernetes.RESOURCES[one.kind or 'Job']}/{one.name}"
+            delete = [*kubernetes.kubectl(one), "delete", what, *one.others]
+            # in the foreground: the resource stays until its pods are gone
+            words.append([*delete, "--cascade=foreground", "--ignore-not-found", "--wait=false"])
+    return words
+
+
+def _left(every: Sequence[Submission]) -> bool:
+    try:
+        return bool(ending.left_of(every))
+    except Silent:
+        return False  # what does not answer has no state, either, and the message says so
+
+
+def _shared(name: str, every: Sequence[Submission]) -> list[list[str]]:
+    try:
+        return ending.shared_commands(every)
+    except (Silent, ValueError) as error:
+        print(f"slipway: runs cancel {name}: what its sweep shares is left there: {error}", file=sys.stderr)
+        return []
+
+
+def _leftovers(every: Sequence[Submission]) -> list[list[str]]:
+    """What removes that which earlier submissions of the run left, whose resource went by itself."""
+    words = []
+    for where in dict.fromkeys((one.context, one.namespace) for one in every):
+        mine = [one for one in every if (one.context, one.namespace) == where]
+        names = sorted({name for one in mine for name in one.others})
+        if len(mine) > 1 and names:
             words.append(
-                [*kubernetes.kubectl(one), "delete", what, *one.others, "--ignore-not-found", "--wait=false"]
+                [*kubernetes.kubectl(mine[0]), "delete", *names, "--ignore-not-found", "--wait=false"]
             )
     return words
 

@@ -19,7 +19,7 @@ usage: slipway runs [--dir DIR] [--json]               the runs below DIR (defau
        slipway runs show NAME|DIR [--dir DIR] [--json]  one run: its segments, its progress, why each ended
        slipway runs logs NAME|DIR [--dir DIR] [--follow] [--lines N] [--rank R]
                                                       the last lines of what it printed (default: 100)
-       slipway runs cancel NAME|DIR [--dir DIR] [--dry-run]
+       slipway runs cancel NAME|DIR [--dir DIR] [--dry-run] [--no-wait]
                                                       end its jobs, those that run and those that wait
        slipway runs sync NAME|DIR [--dir DIR] [--dry-run]
                                                       upload what wandb kept offline; needs a network and a key
@@ -28,13 +28,20 @@ usage: slipway runs [--dir DIR] [--json]               the runs below DIR (defau
   --follow    print what comes, until the run ends
   --rank R    what this rank printed
   --dry-run   print the commands that would end jobs, or upload; do nothing
+  --no-wait   do not wait until its jobs and pods are gone; until then it cannot be launched again
   --json      for programs; times in Unix seconds
 
 Of runs that `slipway launch --submit` started, Slurm or Kubernetes is asked for the state (squeue, sacct, kubectl)."""
 
 
 ACTIONS = ("show", "logs", "cancel", "sync")
-OWN = {"dry_run": ("sync", "cancel"), "follow": ("logs",), "lines": ("logs",), "rank": ("logs",)}
+OWN = {
+    "dry_run": ("sync", "cancel"),
+    "follow": ("logs",),
+    "lines": ("logs",),
+    "rank": ("logs",),
+    "no_wait": ("cancel",),
+}
 NO_JSON = ("sync", "logs", "cancel")
 LINES = 100
 
@@ -49,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--dir", type=Path, default=Path("runs"))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--dry-run", action="store_true", default=None)
+    parser.add_argument("--no-wait", action="store_true", default=None)
     parser.add_argument("--follow", "-f", action="store_true", default=None)
     parser.add_argument("--lines", "-n", type=_natural)
     parser.add_argument("--rank", type=_natural)
@@ -80,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
     if action == "cancel":
         from slipway.runs.cancel import cancel
 
-        return cancel(run.name, path, bool(options.dry_run))
+        return cancel(run.name, path, bool(options.dry_run), wait=not options.no_wait)
 
     from slipway.runs.sync import sync
 

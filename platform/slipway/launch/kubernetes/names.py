@@ -12,6 +12,7 @@ ANNOTATION_RUN = "slipway/run-name"
 # A pod is called NAME-node-0-INDEX and, as an object, five more random characters: 63 in all (a DNS label).
 _LONGEST = 63 - len(f"-{REPLICATED_JOB}-0-") - len("-12345")
 _HASH = 6
+_CONTENT_HASH = 10
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 """RFC 1123, at most 63 characters."""
@@ -39,6 +40,11 @@ def sweep_name(run_names: Sequence[str]) -> str:
     digest = hashlib.sha256("\n".join(run_names).encode()).hexdigest()[:_HASH]
     end = f"-and-{len(run_names) - 1}-{digest}"
     return resource_name(run_names[0], 1)[: 63 - len(end)].rstrip("-") + end
+
+
+def of_content(name: str, text: str) -> str:
+    """A name for an object that cannot be changed: another content has another name, and never meets this one."""
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:_CONTENT_HASH]}"
 
 
 def is_label_key(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The manifests of runs: what `kubectl apply --server-side` is given."""
+"""The manifests of runs: what kubectl is given."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -26,9 +26,10 @@ def manifests(plans: Sequence[Plan], placement: Placement) -> list[Manifest]:
     run_names = [plan.config.run.name for plan in plans]
     own = [names.resource_name(plan.config.run.name, plan.config.resources.nodes) for plan in plans]
     sweep = names.sweep_name(run_names) if len(plans) > 1 else None
-    run_map = sweep or own[0]
+    run_json = run_file.to_text(first)
+    run_map = names.of_content(sweep or own[0], run_json)
     map_labels = {names.LABEL_SWEEP: sweep} if sweep else {names.LABEL_RUN: own[0]}
-    found = [_config_map(first, _metadata(first, run_map, map_labels))]
+    found = [_config_map(run_json, _metadata(first, run_map, map_labels))]
     for plan, name in zip(plans, own, strict=True):
         config = plan.config
         check(config, placement.image)
@@ -82,13 +83,13 @@ def _metadata(config: RunConfig, name: str, labels: dict[str, str]) -> dict[str,
     }
 
 
-def _config_map(config: RunConfig, metadata: dict[str, Any]) -> Manifest:
+def _config_map(run_json: str, metadata: dict[str, Any]) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata,
         "immutable": True,
-        "data": {pod.RUN_FILE: run_file.to_text(config)},
+        "data": {pod.RUN_FILE: run_json},
     }
 
 

@@ -59,6 +59,25 @@ def pods_command(submission: Submission, names: Iterable[str]) -> list[str]:
     ]
 
 
+def ending_pods(submission: Submission, label: str, values: Sequence[str]) -> dict[str, float]:
+    """Pods with one of these values of a label that have not ended, and the seconds that each is given to.
+
+    submission: says in which cluster and namespace. Silent where nobody answers.
+    """
+    asked = f"{label} in ({','.join(values)})" if len(values) <= BY_NAME else OURS
+    words = [*kubectl(submission), "get", "pods", f"--selector={asked}", "--output=json"]
+    try:
+        found = _items(ask(words))
+    except ValueError:
+        raise Silent("kubectl printed no pods") from None
+    return {
+        pod["metadata"]["name"]: float((pod.get("spec") or {}).get("terminationGracePeriodSeconds") or 30)
+        for pod in found
+        if (pod["metadata"].get("labels") or {}).get(label) in values
+        and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+    }
+
+
 def states(submissions: Iterable[Submission], pods: bool = True) -> dict[Key, JobState]:
     """States by key. pods: ask for the pods of what waits or runs, too."""
     groups: dict[tuple[str | None, str | None], list[Submission]] = {}

@@ -1,0 +1,176 @@
+"""Several objects handed to a Kubernetes cluster, which knows no transactions: all of them, or none.
+
+What a run needs comes first and the runs last, so that none starts without what is its own; what was made is taken back
+where one is refused. The record of the submission is there before a run can be, so that none is unknown to
+`slipway runs`, however this process ends.
+"""
+
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.errors import Fault, UserError
+from slipway.launch.kubernetes.names import LABEL_RUN, LABEL_SWEEP
+from slipway.launch.kubernetes.render import workloads
+from slipway.launch.kubernetes.text import to_text
+from slipway.launch.record import Submission
+from slipway.launch.schedulers import kubernetes as states
+
+SECONDS = 120.0
+APPLY = ("apply", "--server-side", "--filename=-", "--output=name")
+CREATE = ("create", "--filename=-", "--output=name")  # not apply: what is there already is another's run
+
+Manifest = dict[str, Any]
+
+
+class Refused(Fault):
+    """The cluster did not take an object. made: those before it, as kubectl names them."""
+
+    def __init__(self, words: str, made: Sequence[str]) -> None:
+        super().__init__(words)
+        self.made = list(made)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster of kubectl's current context, the same one in every call."""
+
+    context: str | None
+
+    @classmethod
+    def current(cls) -> "Cluster":
+        """Of the caller's configuration; no context inside a pod."""
+        words = ["kubectl", "config", "current-context"]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS)
+        except (OSError, subprocess.TimeoutExpired):
+            return cls(None)
+        return cls(done.stdout.strip() or None)
+
+    def kubectl(self, *words: str, given: Sequence[Manifest] = ()) -> list[str]:
+        """The lines that kubectl prints. UserError where it is missing, Refused where it fails, Fault on silence."""
+        command = ["kubectl", *([f"--context={self.context}"] if self.context else []), *words]
+        try:
+            done = subprocess.run(
+                command,
+                input=to_text(given),
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                errors="replace",
+            )
+        except FileNotFoundError:
+            raise UserError(
+                "kubectl is not on this machine: launch where it is, or leave --submit out and take the manifests there"
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise Fault(f"{shlex.join(command)}: no answer in {SECONDS:.0f} s") from None
+        lines = done.stdout.split("\n")[:-1]
+        if done.returncode:
+            said = "; ".join(line.strip() for line in done.stderr.splitlines() if line.strip())[-500:]
+            raise Refused(f"{shlex.join(command)}: {said or f'exit code {done.returncode}'}", lines)
+        return lines
+
+
+def submit(
+    manifests: Sequence[Manifest],
+    cluster: Cluster,
+    remember: Callable[[], None],
+    forget: Callable[[], None],
+) -> list[str]:
+    """Make all objects; their names. Where one is refused none stays that was not there before, and Fault is raised.
+
+    remember, forget: write the record of the submission, and take it back once nothing of it is left.
+    """
+    runs = workloads(manifests)
+    needed = [one for one in manifests if one not in runs]
+    _check_free(runs, cluster)
+    before = cluster.kubectl("get", "--filename=-", "--ignore-not-found", "--output=name", given=needed)
+    remember()
+    made: list[str] = []
+    try:
+        made += cluster.kubectl(*APPLY, given=needed)
+        made += cluster.kubectl(*CREATE, given=runs)
+        return made
+    except (Refused, UserError) as error:
+        made += error.made if isinstance(error, Refused) else []
+        new = [name for name in made if name not in before]
+        _take_back(new, runs[0]["metadata"].get("namespace"), cluster, error)
+        forget()
+        raise _told(error, f"{error}; nothing of it was left in the cluster") from None
+    except Fault as fault:
+        raise Fault(
+            f"{fault}; the run counts as submitted, as it may be there: `slipway runs show` looks, `slipway runs "
+            "cancel` removes it"
+        ) from None
+
+
+def submission_of(run: Manifest, manifests: Sequence[Manifest], cluster: Cluster) -> dict[str, Any]:
+    """What the record of a submission says of one run: where it is, and what was made for it."""
+    metadata = run["metadata"]
+    others = [one for one in manifests if one["kind"] not in states.RESOURCES]
+    sweep = metadata["labels"].get(LABEL_SWEEP)
+    return {
+        "kind": run["kind"],
+        "name": metadata["name"],
+        "namespace": metadata.get("namespace"),
+        "context": cluster.context,
+        "others": [_named(one) for one in others if _label(one, LABEL_RUN) == metadata["name"]],
+        "sweep": sweep,
+        "shared": [_named(one) for one in others if sweep and LABEL_RUN not in one["metadata"]["labels"]],
+    }
+
+
+def _check_free(runs: Sequence[Manifest], cluster: Cluster) -> None:
+    """Neither a resource of this name nor a pod of an earlier one: two pods would answer to one name. UserError."""
+    there = cluster.kubectl("get", "--filename=-", "--ignore-not-found", "--output=name", given=runs)
+    if there:
+        raise UserError(
+            f"run.name: {there[0]} is in the cluster already, and not from here ({len(there)} of {len(runs)} runs); "
+            f"choose another run.name, or end it: kubectl delete {there[0]}"
+        )
+    first = runs[0]["metadata"]
+    asked = Submission(
+        scheduler="kubernetes",
+        cluster="",
+        submitted=0,
+        namespace=first.get("namespace"),
+        context=cluster.context,
+    )
+    try:
+        left = states.ending_pods(asked, LABEL_RUN, [run["metadata"]["name"] for run in runs])
+    except states.Silent as silent:
+        raise Fault(f"launch --submit: {silent}") from None
+    if left:
+        raise UserError(
+            f"run.name: {len(left)} pods of an earlier launch have not ended ({', '.join(list(left)[:3])}), and new "
+            "ones would have their names; `slipway runs cancel NAME` waits for them"
+        )
+
+
+def _take_back(names: Sequence[str], namespace: str | None, cluster: Cluster, why: Fault | UserError) -> None:
+    if not names:
+        return
+    where = [f"--namespace={namespace}"] if namespace else []
+    try:
+        cluster.kubectl(*where, "delete", *reversed(names), "--ignore-not-found", "--wait=false")
+    except (Fault, UserError) as error:
+        raise Fault(
+            f"{why}; and {', '.join(names)} could not be removed ({error}): `slipway runs cancel` removes them"
+        ) from None
+
+
+def _told(error: Fault | UserError, text: str) -> Fault | UserError:
+    return UserError(text) if isinstance(error, UserError) else Fault(text)
+
+
+def _label(manifest: Manifest, label: str) -> str | None:
+    return manifest["metadata"]["labels"].get(label)
+
+
+def _named(manifest: Manifest) -> str:
+    """KIND[.VERSION.GROUP]/NAME, as kubectl takes it."""
+    group, _, version = manifest["apiVersion"].rpartition("/")
+    return f"{manifest['kind']}{f'.{version}.{group}' if group else ''}/{manifest['metadata']['name']}"

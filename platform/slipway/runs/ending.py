@@ -1,0 +1,82 @@
+"""What is left on Kubernetes of a run that was told to end: pods that still save, and what its sweep shares."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+from slipway.errors import Fault
+from slipway.launch.kubernetes.names import LABEL_SWEEP
+from slipway.launch.record import Submission
+from slipway.launch.schedulers import kubernetes
+from slipway.launch.schedulers.asking import Silent, ask
+from slipway.launch.schedulers.states import Job
+
+POLL_SECONDS = 1.0
+SAY_SECONDS = 10.0
+SLACK_SECONDS = 60.0  # on top of what pods are given: for the cluster to clean up
+
+
+def submissions(jobs: Iterable[Job]) -> list[Submission]:
+    """Those on Kubernetes, oldest first."""
+    return [job.submission for job in jobs if job.submission.scheduler == "kubernetes"]
+
+
+def left_of(every: Sequence[Submission]) -> dict[str, float]:
+    """Pods that have not ended, and resources that wait for theirs, with the seconds that each is given to.
+
+    Silent where nobody answers.
+    """
+    found: dict[str, float] = {}
+    unique = {kubernetes.key(one): one for one in every}
+    for key, state in kubernetes.states(unique.values(), pods=False).items():
+        one = unique[key]
+        if state.word == "unknown":
+            raise Silent(state.detail)
+        if state.word == "cancelled":
+            found[f"{one.kind}/{one.name}"] = 0.0
+        found |= kubernetes.ending_pods(one, kubernetes.POD_LABELS[one.kind or "Job"], [one.name or ""])
+    return found
+
+
+def wait(name: str, every: Sequence[Submission]) -> None:
+    """Return when no pod is left. Fault where one stays longer than its time."""
+    began, said, limit, known = time.monotonic(), 0.0, 0.0, -1
+    while True:
+        try:
+            left = left_of(every)
+        except Silent as silent:
+            raise Fault(
+                f"runs cancel {name}: asked to end; whether its pods are gone is not known: {silent}"
+            ) from None
+        if not left:
+            return
+        now = time.monotonic()
+        limit = max(limit, max(left.values()) + SLACK_SECONDS)
+        if now - began > limit:
+            names = ", ".join(list(left)[:5])
+            raise Fault(
+                f"runs cancel {name}: asked to end, not gone after {limit:.0f} s: {names}; a node that does not answer "
+                "keeps its pods: `kubectl describe pod` says why, `kubectl delete pod --force` gives up on them"
+            )
+        if len(left) != known or now - said > SAY_SECONDS:
+            known, said = len(left), now
+            names = ", ".join(list(left)[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+            seconds = f"{now - began:.0f} s of {limit:.0f} s at most"
+            print(f"{name}: {names} ending, {seconds}; Ctrl-C stops the waiting", file=sys.stderr, flush=True)
+        time.sleep(POLL_SECONDS)
+
+
+def shared_commands(every: Sequence[Submission]) -> list[list[str]]:
+    """What removes that which a sweep shares, where none but these runs of it is left. Silent where nobody answers."""
+    words = []
+    for one in {(one.sweep, *one.shared): one for one in every if one.sweep and one.shared}.values():
+        resource = kubernetes.RESOURCES[one.kind or "Job"]
+        selector = f"--selector={LABEL_SWEEP}={one.sweep}"
+        text = ask([*kubernetes.kubectl(one), "get", resource, selector, "--output=json"])
+        found = [item["metadata"] for item in json.loads(text or "{}").get("items", [])]
+        if all(item["name"] == one.name or item.get("deletionTimestamp") for item in found):
+            words.append(
+                [*kubernetes.kubectl(one), "delete", *one.shared, "--ignore-not-found", "--wait=false"]
+            )
+    return words
