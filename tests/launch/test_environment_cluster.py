@@ -77,7 +77,7 @@ def launch(slurm: Slurm, work: Path, *words: str, **held: str) -> subprocess.Com
     path = f"{work.parent / 'bin'}{os.pathsep}{slurm.environment['PATH']}"
     python = {name: "" for name in held if name == "PYTHONPATH"}  # the launcher itself is to start
     done = slurm.run(
-        [sys.executable, "-m", "slipway", "launch", *WORDS, *words], work, **held | python, PATH=path
+        [sys.executable, "-m", "slipway", "launch", *WORDS, *words], work, 60, **held | python, PATH=path
     )
     assert done.returncode == 0, done.stderr
     return done
@@ -120,7 +120,7 @@ def test_the_printed_script_is_all_that_a_submission_needs(slurm: Slurm, work: P
     (work / "job.sh").write_text(launch(slurm, work).stdout)
     held = {**IN_THE_SCRIPT, "SBATCH_EXPORT": "ALL,NONE_OF_IT=1", "SLURM_EXPORT_ENV": "NONE"}
     path = f"{work.parent / 'bin'}{os.pathsep}{slurm.environment['PATH']}"
-    done = slurm.run(["sbatch", "--parsable", "job.sh"], work, **held, PATH=path)
+    done = slurm.run(["sbatch", "--parsable", "job.sh"], work, 60, **held, PATH=path)
     assert done.returncode == 0, done.stderr
     job = next(line for line in done.stdout.splitlines() if line.isdecimal())
     said = ended(slurm, work, job)

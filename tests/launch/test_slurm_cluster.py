@@ -209,10 +209,14 @@ def test_on_an_unkind_site_a_hang_and_a_signal_leave_the_run_as_undisturbed(
     for program, text in {"sbatch": UNKIND_SBATCH, "srun": UNKIND_SRUN}.items():
         (folder / program).write_text(text)
         (folder / program).chmod(0o755)
-    held = {**EVERY, "PYTHONPATH": "", "PATH": f"{folder}{os.pathsep}{site.slurm.environment['PATH']}"}
+    held: dict[str, str] = {
+        **EVERY,
+        "PYTHONPATH": "",
+        "PATH": f"{folder}{os.pathsep}{site.slurm.environment['PATH']}",
+    }
     name = "unkind"
     words = ["cluster.slurm.requeue=false", "--chain", "4"]
-    job = site.launch(name, *words, "watch.hang_timeout_minutes=0.4", **held)
+    job = site.launch(name, *words, "watch.hang_timeout_minutes=0.4", nodes=TWO_NODES, **held)
     site.until_steps(name, 3)
     asked = site.slurm.scontrol("show", "job", job)
     assert "Partition=main" in asked and "TimeLimit=01:00:00" in asked and f"JobName={name}" in asked
