@@ -134,7 +134,7 @@ def test_a_sites_export_none_keeps_nothing_from_the_ranks(slurm: Slurm, work: Pa
         slurm,
         work,
         "--submit",
-        'cluster.slurm.sbatch_options=["--export=NONE"]',
+        'cluster.slurm.sbatch_options=["--export=NONE","--gres=gpu:2"]',
         f"+cluster.environment.PATH='{work.parent / 'bin'}:/usr/bin:/bin'",
         "+cluster.environment.NCCL_DEBUG=INFO",
     ).stdout.strip()
@@ -142,6 +142,9 @@ def test_a_sites_export_none_keeps_nothing_from_the_ranks(slurm: Slurm, work: Pa
     assert "slipway: done" in said, said
     for rank in ranks(work):
         assert (rank["MASTER_ADDR"], rank["NCCL_DEBUG"]) == ("n1", "INFO")
+        assert (
+            rank["CUDA_VISIBLE_DEVICES"] == "0,1"
+        )  # Slurm's word for the step, though the script has dropped its own
 
 
 def test_a_node_that_slurm_does_not_know_costs_no_chain(slurm: Slurm, work: Path) -> None:
