@@ -169,7 +169,10 @@ class _Handler(BaseHTTPRequestHandler):
         items = [
             one
             for (resource, namespace, _), one in self.cluster.objects.items()
-            if (resource, namespace) == key[:2] and _selected(one["metadata"]["labels"], selector)
+            if (resource, namespace) == key[:2]
+            and _selected(one["metadata"]["labels"], selector)
+            and query.get("fieldSelector", "")
+            in ("", f"status.phase={(one.get('status') or {}).get('phase')}")
         ]
         version, kind = next((v, r[key[0]]) for v, r in self.cluster.apis.items() if key[0] in r)
         self._answer({"kind": f"{kind}List", "apiVersion": version, "metadata": {}, "items": items})

@@ -290,6 +290,15 @@ def test_what_is_printed_holds_none(seed: int, kind: str) -> None:
     assert secrets.redacted(cleaned, environment) == cleaned
 
 
+def test_labels_of_an_image(monkeypatch, capsys) -> None:
+    """They come from git, not from the command line."""
+    monkeypatch.setattr("slipway.image.source.address", lambda root: f"https://host/x?token={CANARY}")
+    root = Path(__file__).resolve().parents[1]
+    assert main(["image", "build", "--dry-run", "--engine", "podman", "--context", str(root)]) == 2
+    out, err = capsys.readouterr()
+    assert "image.labels.SOURCE: " in err and CANARY not in out + err
+
+
 def test_errors_are_cleaned(monkeypatch) -> None:
     monkeypatch.setenv("MY_PASSWORD", "a/b+c-1234567")
     line = in_one_line(RuntimeError("no answer from https://x/?q=a%2Fb%2Bc-1234567,\n a/b+c-1234567"))

@@ -49,7 +49,7 @@ def layout(**settings: int | str | bool) -> list[str]:
 
 
 def told(stderr: str) -> list[str]:
-    """Slipway's own lines on standard error. Libraries may speak of the machine beside them; no traceback may be there."""
+    """Slipway's own lines on standard error, free of tracebacks. Libraries may speak of the machine beside them."""
     assert "Traceback" not in stderr, stderr
     return [line for line in stderr.splitlines() if line.startswith("slipway: ")]
 

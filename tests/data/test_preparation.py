@@ -193,6 +193,33 @@ def test_a_file_that_changes_while_it_is_read(
     assert {path for path in tmp_path.rglob("*") if path != lines} == before
 
 
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        ({"x": 0}, "cannot encode this text: WordLevel error: Missing"),
+        (
+            {"<unk>": 0, "return": 2},
+            "makes its end mark, token 2, of this text",
+        ),  # numbers with a gap: one is taken twice
+    ],
+)
+def test_what_only_the_text_shows_of_a_tokenizer(
+    lines: Path, data_of: Callable[..., Data], tmp_path: Path, vocabulary: dict[str, int], message: str
+) -> None:
+    from tokenizers import AddedToken, models, pre_tokenizers
+    from tokenizers import Tokenizer as Loaded
+
+    tokenizer = Loaded(models.WordLevel(vocabulary, "<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_tokens([AddedToken("</s>")])
+    tokenizer.save(str(tmp_path / "t.json"))
+    before = sorted(tmp_path.rglob("*"))
+    asked = Tokenizer(kind="file", path=tmp_path / "t.json", end_of_document="</s>")
+    with pytest.raises(UserError, match=f"{lines}: .*{message}"):
+        prepare(data_of(lines, tokenizer=asked), progress=False)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_load_refuses_what_is_not_whole(lines: Path, data_of: Callable[..., Data]) -> None:
     data = data_of(lines)
     with pytest.raises(UserError, match="nothing is prepared in .*; run `slipway data`"):

@@ -19,6 +19,7 @@ from slipway.cli import main
 from slipway.launch import record
 from slipway.launch.record import Submission
 from slipway.launch.schedulers import asking, kubernetes
+from slipway.runs import logs, overview
 from slipway.runs.facts import Facts
 
 pytestmark = pytest.mark.skipif(bool(kubernetes_server.lacking()), reason="lacking: kubectl")
@@ -168,8 +169,15 @@ def test_logs_are_those_of_the_ranks_pod(cluster: Cluster, capfd) -> None:
     submit()
     assert main(["runs", "logs", "alpha", "--lines", "2"]) == 0
     assert capfd.readouterr().out.splitlines() == ["pod 0 line 198", "pod 0 line 199"]
-    assert main(["runs", "logs", "alpha", "--lines", "1", "--rank", "5"]) == 0  # 4 ranks a pod
+    assert main(["runs", "logs", "alpha", "--lines", "1", "--rank", "4"]) == 0  # 4 ranks a pod
     assert capfd.readouterr().out.splitlines() == ["pod 1 line 199"]
+    assert main(["runs", "logs", "alpha", "--lines", "1", "--rank", "5"]) == 2  # not another rank's lines
+    out, err = capfd.readouterr()
+    assert out == "" and "its pod is not running" in err and len(err.splitlines()) == 1
+    (Path("runs/alpha") / "logs").mkdir()
+    (Path("runs/alpha") / "logs/rank-00005.log").write_text("I am 5\n")  # where the volume is in reach
+    assert main(["runs", "logs", "alpha", "--rank", "5"]) == 0
+    assert capfd.readouterr().out.splitlines() == ["I am 5"]
     assert main(["runs", "logs", "alpha", "--rank", "8"]) == 2
     assert "8; allowed: 0 to 7" in capfd.readouterr().err
 
@@ -187,6 +195,20 @@ def test_logs_are_those_of_the_ranks_pod(cluster: Cluster, capfd) -> None:
     finally:
         follower.kill()
         follower.wait()
+
+
+def test_a_rank_that_prints_into_a_file_is_read_in_its_pod(cluster: Cluster, monkeypatch) -> None:
+    """The command is looked at: kubectl's exec asks for more than the stand-in serves."""
+    submit(run_dir="runs/elsewhere")
+    for index in range(2):
+        labels, status = {**JOBSET, INDEX: str(index)}, {"phase": "Running"}
+        cluster.add("pods", f"alpha-{index}", "ml", labels=labels, spec={}, status=status)
+    run = overview.look(Path("runs/alpha"), time.time())
+    (job,) = logs.jobs_of(run.dir)
+    pod = logs._pod_of(run, logs.pods_command(run, job, 7, 6, False))
+    words = logs.file_command(run, job, 7, 6, True, pod)
+    assert words[-7:] == ["exec", "pod/alpha-1", "--", "tail", "--lines=7", "--follow=name", words[-1]]
+    assert words[-1] == "runs/elsewhere/logs/rank-00006.log" and "--namespace=ml" in words
 
 
 def test_cancel_deletes_the_resource(cluster: Cluster, capsys) -> None:

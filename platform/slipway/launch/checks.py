@@ -9,6 +9,8 @@ from slipway.errors import UserError
 
 # Slurm reads backslashes and quotes in #SBATCH lines its own way; containers take , and : in binds for separators.
 _NOT_IN_PATHS = re.compile(r"""[\x00-\x1f\x7f\\"'%\ud800-\udfff]""")
+# What Apptainer would fetch; the other ways it knows (docker-archive:, oci:, a file) stay on the machine.
+_REMOTE = re.compile(r"(?:docker|oras|library|shub|https?|net)://")
 _NOT_IN_BINDS = re.compile(r"[,:]")
 
 
@@ -34,6 +36,42 @@ def check_paths(config: RunConfig, workdir: Path) -> None:
             raise UserError(
                 f"{name}: {str(path)!r} has {found[0]!r} in it; allowed in a launched run: all but control characters, "
                 "quotes, backslashes, % and, for a folder that is bound into the container, comma and colon"
+            )
+
+
+def check_offline(config: RunConfig, image: str, scheduler: str) -> None:
+    """Nothing that needs the internet on nodes that have none: jobs would wait for it, or fail, after the queue.
+
+    An image of Kubernetes comes from a registry, which may be the cluster's own. Raises UserError.
+    """
+    cluster = config.cluster
+    if cluster.internet is not False:
+        return
+    where = f"the nodes of {cluster.name} have no internet (cluster.internet)"
+    if scheduler != "kubernetes" and _REMOTE.match(image):
+        field = "launch.image" if config.launch.image else "cluster.container.image"
+        raise UserError(
+            f"{field}: {image} would be pulled by every task, but {where}; make a file of it here, `slipway image sif "
+            "docker://NAME@sha256:... --out slipway.sif`, and give launch.image=slipway.sif"
+        )
+    own = cluster.environment
+    if own.get("WANDB_MODE") == "online" and "WANDB_BASE_URL" not in own:
+        raise UserError(
+            f"cluster.environment.WANDB_MODE: online, but {where}; leave it out: `slipway runs sync` uploads later; or "
+            "give WANDB_BASE_URL of a server that the nodes reach"
+        )
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+        if own.get(name, "1").lower() in ("0", "false", "no", "off"):
+            raise UserError(f"cluster.environment.{name}: {own[name]}, but {where}; leave it out")
+    tokenizer = config.data.tokenizer.path
+    for field, text in (
+        ("data.dir", config.data.dir),
+        ("data.tokenizer.path", tokenizer),
+        ("run.dir", config.run.dir),
+    ):
+        if text is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(text)):
+            raise UserError(
+                f"{field}: {text} is an address, but {where}; allowed: a folder or file of this machine"
             )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from slipway import console
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
+from slipway.launch.checks import check_offline
 from slipway.launch.placement import Placement, place
 from slipway.launch.summary import summarize
 from slipway.plan import Plan, make_plan
@@ -39,6 +40,8 @@ def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     """Launch these runs: to one scheduler, in one call of it. Raises UserError before anything is written."""
     # first: a machine that has no such place is the news, not the batch that fits it
     placement = place(configs[0])
+    for config in configs:
+        check_offline(config, placement.image, placement.scheduler)
     plans = [make_plan(offline(config)) for config in configs]
     for plan in plans[1:]:
         if place(plan.config) != placement:
@@ -46,6 +49,12 @@ def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
                 f"sweep: {plan.config.run.name} would go elsewhere than {plans[0].config.run.name} (queue, time or "
                 "image); launch a sweep for each"
             )
+    if plans[0].config.logging.wandb.mode != configs[0].logging.wandb.mode:
+        cluster = configs[0].cluster.name
+        print(
+            f"logging.wandb.mode: kept offline: nodes of {cluster} have no internet; `slipway runs sync` uploads",
+            file=sys.stderr,
+        )
     workdir = workdir_of(plans[0].config)
     text = render(plans, placement, workdir)
     if not options.submit:

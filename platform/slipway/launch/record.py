@@ -56,6 +56,8 @@ class Submission(BaseModel):
     """Segments at most (launch.chain)."""
     facts: Facts | None = None
     """What is to be trained (slipway.runs.facts.facts_of a plan), for the time before it starts."""
+    run_dir: str | None = None
+    """Kubernetes: the run's directory as its pods see it, relative to their current folder."""
 
 
 class Record(BaseModel):

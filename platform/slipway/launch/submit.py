@@ -17,6 +17,7 @@ from slipway.launch.record import Submission
 from slipway.launch.schedulers import slurm
 from slipway.launch.slurm import job_name
 from slipway.plan import Plan
+from slipway.runs.access import hand_to_pods
 from slipway.runs.facts import facts_of
 
 SCRIPT = "job.sh"
@@ -119,18 +120,22 @@ def _kubernetes(text: str, plans: Sequence[Plan], placement: Placement, folders:
 
     every = [one for one in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if one]
     cluster, command = kubernetes.Cluster.current(), ["kubectl", *kubernetes.CREATE]
-    made = [
-        (folder, _submission(plan, placement, command, **kubernetes.submission_of(run, every, cluster)))
-        for plan, folder, run in zip(plans, folders, kubernetes.workloads(every), strict=True)
-    ]
+    made = []
+    for plan, folder, run in zip(plans, folders, kubernetes.workloads(every), strict=True):
+        where = kubernetes.submission_of(run, every, cluster) | {"run_dir": str(plan.config.run.dir)}
+        made.append((folder, _submission(plan, placement, command, **where)))
 
     def remember() -> None:
-        for folder, one in made:
+        for plan, (folder, one) in zip(plans, made, strict=True):
+            new = not folder.exists()
             try:
                 record.add(folder, one)
+                warning = hand_to_pods(folder, plan.config) if new else None
             except OSError as error:
                 forget()
                 raise UserError(f"run.dir: cannot write into {folder} ({error.strerror})") from None
+            if warning:
+                print(f"slipway: {warning}", file=sys.stderr)
 
     def forget() -> None:
         for folder, one in made:

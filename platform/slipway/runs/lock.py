@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from slipway import files
-from slipway.errors import UserError
+from slipway.errors import Fault, UserError
 from slipway.runs import holder as holder_file
 from slipway.runs import posix_lock
+from slipway.runs.earlier import is_own
 from slipway.runs.holder import STALE_SECONDS, Holder
 
 LOCK = ".lock"
@@ -57,7 +58,7 @@ class RunLock:
 
 
 def check_free(run_dir: Path) -> None:
-    """Raises UserError where a process is known to train the run. Writes nothing, waits for nothing."""
+    """Raises UserError where a process is known to train the run, Fault where it is of this job. Waits for nothing."""
     if posix_lock.is_held(run_dir / LOCK):
         _refuse(run_dir)
 
@@ -128,6 +129,8 @@ def _sweep(run_dir: Path) -> None:
 def _refuse(run_dir: Path) -> NoReturn:
     found = holder_file.read(run_dir)
     who = str(found[0]) if found else "another process, which is just starting"
+    if found and is_own(found[0], os.environ):
+        raise Fault(f"{run_dir} is still held by {who}, an earlier pod of this run")
     raise UserError(
         f"run.dir: {run_dir} is being trained by {who}; allowed: one at a time; wait for it, end it, or choose "
         "another run.dir"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slipway.errors import EXIT_DONE, Fault, UserError
 from slipway.launch.schedulers import kubernetes
+from slipway.launch.schedulers.asking import Silent, ask
 from slipway.launch.schedulers.states import Job, jobs_of
 from slipway.runs import launched
 from slipway.runs.holder import STALE_SECONDS
@@ -104,6 +105,11 @@ def _read_from(path: Path, at: int) -> Iterator[bytes]:
 
 def _of_pods(run: Overview, job: Job, lines: int, rank: int | None, follow: bool) -> int:
     command = pods_command(run, job, lines, rank, follow)
+    if _is_in_a_file(run, rank):
+        assert rank is not None
+        if log_of(run.dir, rank):  # the pods' volume is in reach
+            return _of_files(run, lines, rank, follow)
+        command = file_command(run, job, lines, rank, follow, _pod_of(run, command))
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
@@ -113,13 +119,55 @@ def _of_pods(run: Overview, job: Job, lines: int, rank: int | None, follow: bool
     return EXIT_DONE
 
 
+def _is_in_a_file(run: Overview, rank: int | None) -> bool:
+    """Whether a rank is not the first one of its pod: it prints into run.dir/logs, on the volume."""
+    return rank is not None and rank % _ranks_per_pod(run) != 0
+
+
+def _ranks_per_pod(run: Overview) -> int:
+    return max(1, run.facts.world_size // run.facts.nodes) if run.facts else 1
+
+
+def _pod_of(run: Overview, command: list[str]) -> str:
+    """The pod whose log a command would print. Raises UserError where it does not run: nobody reads its volume then."""
+    at = command.index("logs")
+    selector = next(word for word in command if word.startswith("--selector="))
+    words = [*command[:at], "get", "pods", selector, "--field-selector=status.phase=Running", "--output=name"]
+    try:
+        found = ask(words).split()
+    except Silent as silent:
+        raise Fault(f"runs logs {run.name}: {silent}") from None
+    if not found:
+        raise UserError(
+            f"runs logs {run.name}: this rank prints into {FOLDER}/ of its run.dir on the pods' volume, and its pod is "
+            "not running, to read it there; allowed: a pod's first rank, or this command where the volume is mounted"
+        )
+    return found[-1]
+
+
+def file_command(run: Overview, job: Job, lines: int, rank: int, follow: bool, pod: str) -> list[str]:
+    """Kubectl's own command for a rank that prints into a file on the volume: read in its pod."""
+    words = [word for word in kubernetes.kubectl(job.submission) if not word.startswith("--request-timeout")]
+    folder = job.submission.run_dir or str(run.dir)
+    file = f"{folder}/{FOLDER}/rank-{rank:05d}.log"
+    return [
+        *words,
+        "exec",
+        pod,
+        "--",
+        "tail",
+        f"--lines={lines}",
+        *(["--follow=name"] if follow else []),
+        file,
+    ]
+
+
 def pods_command(run: Overview, job: Job, lines: int, rank: int | None, follow: bool) -> list[str]:
     """Kubectl's own command; a pod holds a node's ranks, and prints what its first one says."""
     one, facts = job.submission, run.facts
-    per_node = max(1, facts.world_size // facts.nodes) if facts else 1
     if rank is not None and facts and rank >= facts.world_size:
         raise UserError(f"runs logs --rank: {rank}; allowed: 0 to {facts.world_size - 1}")
-    index = (rank or 0) // per_node
+    index = (rank or 0) // _ranks_per_pod(run)
     selector = f"{kubernetes.POD_LABELS[one.kind or 'Job']}={one.name},batch.kubernetes.io/job-completion-index={index}"
     words = [*kubernetes.kubectl(one), "logs", f"--selector={selector}", f"--tail={lines}"]
     if follow:  # as long as it runs: no time-out

@@ -10,6 +10,7 @@ from pathlib import Path
 from slipway import files
 from slipway.errors import EXIT_CONTINUE, EXIT_FAULT, EXIT_USER_ERROR, Fault, Stopped, UserError, in_one_line
 from slipway.plan import Plan
+from slipway.runs import earlier as earlier_start
 from slipway.runs import ledger, lock
 from slipway.runs.facts import facts_of
 from slipway.runs.heartbeat import Heartbeat
@@ -20,7 +21,11 @@ BEATS_PER_RECORD = 6
 
 
 def check_free(run_dir: Path) -> int:
-    """The number of segments the run has had. Raises UserError where a process trains it now. Writes nothing."""
+    """The number of segments the run has had. Raises UserError where a process trains it now. Writes nothing.
+
+    An earlier pod of the same run is waited for, as it may still write a checkpoint; Fault where it does not end.
+    """
+    earlier_start.outlast(run_dir)
     lock.check_free(run_dir)
     return ledger.newest_number(run_dir)
 
@@ -43,7 +48,8 @@ def run_segment(
     held = lock.take(run_dir)
     try:
         if ledger.newest_number(run_dir) != earlier:
-            raise UserError(
+            kind = Fault if os.environ.get(earlier_start.POD) else UserError  # a pod's successor continues
+            raise kind(
                 f"run.dir: {run_dir} was trained by another start meanwhile; start again to continue it"
             )
         try:

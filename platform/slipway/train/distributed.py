@@ -9,11 +9,9 @@ from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from slipway.plan import Plan
 from slipway.train import device as devices
-from slipway.train import generators, ranks, signals
+from slipway.train import generators, ranks, rendezvous, signals
 from slipway.train.environment import Place
 
-MEETING = timedelta(minutes=30)
-"""For ranks to find each other."""
 TIMEOUT = timedelta(days=7)
 """For a collective, once all have met. The watch ends a run that hangs, and knows when all were only suspended."""
 
@@ -54,10 +52,11 @@ def _make_groups(plan: Plan) -> None:
 
 
 def _join(place: Place, backend: str) -> None:
+    meeting = timedelta(seconds=rendezvous.LIMIT_SECONDS)
     if not place.own_store:  # torchrun has a store of its own at this address: let torch find out
         os.environ.update(MASTER_ADDR=place.master_addr, MASTER_PORT=str(place.master_port))
         torch.distributed.init_process_group(
-            backend, init_method="env://", rank=place.rank, world_size=place.world_size, timeout=MEETING
+            backend, init_method="env://", rank=place.rank, world_size=place.world_size, timeout=meeting
         )
         return
     store = torch.distributed.TCPStore(
@@ -65,12 +64,12 @@ def _join(place: Place, backend: str) -> None:
         place.master_port,
         place.world_size,
         is_master=place.rank == 0,
-        timeout=MEETING,
+        timeout=meeting,
         wait_for_workers=False,
         master_listen_fd=place.store_fd if place.rank == 0 else None,
     )
     torch.distributed.init_process_group(
-        backend, store=store, rank=place.rank, world_size=place.world_size, timeout=MEETING
+        backend, store=store, rank=place.rank, world_size=place.world_size, timeout=meeting
     )
 
 

@@ -12,7 +12,7 @@ from slipway.errors import Fault
 from slipway.train import signals
 from slipway.train.environment import Node, listening_socket
 
-LIMIT_SECONDS = 1800.0  # as long as ranks wait for each other in torch's process groups
+LIMIT_SECONDS = 1800.0  # for nodes to find node 0, then for ranks to join their groups
 PAUSE_SECONDS = 1.0
 WORD_SECONDS = 15.0  # between two lines for people
 CONNECT_SECONDS = 10.0

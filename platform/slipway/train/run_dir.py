@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slipway.errors import UserError
+from slipway.runs.access import cannot_write
 
 FOLDERS = ("checkpoints", "hangs", "logs", "segments", "tensorboard", "wandb")
 FILES = ("metrics.jsonl", "plan.json", "bad_nodes", ".lock", ".lock.holder")
@@ -16,7 +17,7 @@ def check(run_dir: Path) -> None:
     if not nearest.is_dir():
         raise UserError(f"run.dir: {run_dir} cannot be made, {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"run.dir: cannot write into {nearest}; choose a folder that you own")
+        raise UserError(f"run.dir: {cannot_write(nearest)}")
     for name in FOLDERS:
         _check(run_dir / name, "a folder", Path.is_dir, os.W_OK | os.X_OK)
     for name in FILES:

@@ -1,9 +1,9 @@
 """The process that speaks to wandb: JSON lines in on standard input, JSON lines out. Imports no torch.
 
 First line: the arguments of wandb.init, and its time limits. Then lines of numbers; `null` ends the run well, the
-end of the input ends it as failed. TMPDIR is a folder of its own, and removed at the end. Out: {"ready": URL or null} once, {"failed": REASON} where wandb cannot go on,
+end of the input ends it as failed. Out: {"ready": URL or null} once, {"failed": REASON} where wandb cannot go on,
 {"done": true} when all is uploaded or, offline, on disk. Every failure ends this process; what to do then is its
-parent's to decide.
+parent's to decide. TMPDIR is a folder of its own, removed at the end.
 """
 
 import json

@@ -22,8 +22,7 @@ import torch
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_FAULT
 from slipway.runs.ledger import newest_number
-from slipway.train import awake, hang_report, ranks
-from slipway.train.distributed import MEETING
+from slipway.train import awake, hang_report, ranks, rendezvous
 from slipway.train.environment import Place, node_name
 from slipway.train.hang_report import Finding
 from slipway.train.metrics import Log
@@ -61,7 +60,7 @@ class Watch:
         self.limit = None if minutes is None else 60 * minutes
         self.step, self.what, self.count = 0, "starting", 0
         self.since = awake.now()
-        self.allowed: float | None = 60 + MEETING.total_seconds()  # torch's own words come first
+        self.allowed: float | None = 60 + rendezvous.LIMIT_SECONDS  # torch's own words come first
         self.main = threading.get_ident()
         self.stack_file = os.memfd_create(_MEMORY_FILE)
         # the thread that gets the signal, which is the main one: to walk the others while they run may crash
