@@ -66,13 +66,13 @@ SBATCH = {
 
 def test_submitting_is_one_call_and_a_record(tmp_path: Path) -> None:
     (tmp_path / "slipway.sif").touch()
-    inside = {"SLURM_JOB_ID": "3", "SLIPWAY_SEGMENT": "9", "SLURM_CONF": "/etc/slurm.conf"}
+    inside = {"SLURM_JOB_ID": "3", "SBATCH_ACCOUNT": "b", "SLURM_CONF": "/etc/slurm.conf"}
     done = launch("cluster=slurm", "--submit", cwd=tmp_path, programs=SBATCH, **inside)
     assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
     assert (tmp_path / "calls").read_text() == "--parsable runs/demo/job.sh\n"
     given = (tmp_path / "environment").read_text()
     assert "SLURM_CONF=/etc/slurm.conf" in given
-    assert "SLURM_JOB_ID" not in given and "SLIPWAY_SEGMENT" not in given
+    assert "SLURM_JOB_ID" not in given and "SBATCH_ACCOUNT" not in given
     (one,) = json.loads((tmp_path / "runs/demo/launch.json").read_text())["submissions"]
     assert (one["id"], one["name"], one["cluster"], one["image"]) == ("7", "demo", "slurm", "slipway.sif")
     assert (tmp_path / "runs/demo/logs").is_dir()

@@ -77,7 +77,7 @@ def launch(slurm: Slurm, work: Path, *words: str, **held: str) -> subprocess.Com
     path = f"{work.parent / 'bin'}{os.pathsep}{slurm.environment['PATH']}"
     python = {name: "" for name in held if name == "PYTHONPATH"}  # the launcher itself is to start
     done = slurm.run(
-        [sys.executable, "-m", "slipway", "launch", *WORDS, *words], work, **held | python, PATH=path
+        [sys.executable, "-m", "slipway", "launch", *WORDS, *words], work, 60, **held | python, PATH=path
     )
     assert done.returncode == 0, done.stderr
     return done
@@ -120,7 +120,7 @@ def test_the_printed_script_is_all_that_a_submission_needs(slurm: Slurm, work: P
     (work / "job.sh").write_text(launch(slurm, work).stdout)
     held = {**IN_THE_SCRIPT, "SBATCH_EXPORT": "ALL,NONE_OF_IT=1", "SLURM_EXPORT_ENV": "NONE"}
     path = f"{work.parent / 'bin'}{os.pathsep}{slurm.environment['PATH']}"
-    done = slurm.run(["sbatch", "--parsable", "job.sh"], work, **held, PATH=path)
+    done = slurm.run(["sbatch", "--parsable", "job.sh"], work, 60, **held, PATH=path)
     assert done.returncode == 0, done.stderr
     job = next(line for line in done.stdout.splitlines() if line.isdecimal())
     said = ended(slurm, work, job)
@@ -134,7 +134,7 @@ def test_a_sites_export_none_keeps_nothing_from_the_ranks(slurm: Slurm, work: Pa
         slurm,
         work,
         "--submit",
-        'cluster.slurm.sbatch_options=["--export=NONE"]',
+        'cluster.slurm.sbatch_options=["--export=NONE","--gres=gpu:2"]',
         f"+cluster.environment.PATH='{work.parent / 'bin'}:/usr/bin:/bin'",
         "+cluster.environment.NCCL_DEBUG=INFO",
     ).stdout.strip()
@@ -142,6 +142,9 @@ def test_a_sites_export_none_keeps_nothing_from_the_ranks(slurm: Slurm, work: Pa
     assert "slipway: done" in said, said
     for rank in ranks(work):
         assert (rank["MASTER_ADDR"], rank["NCCL_DEBUG"]) == ("n1", "INFO")
+        assert (
+            rank["CUDA_VISIBLE_DEVICES"] == "0,1"
+        )  # Slurm's word for the step, though the script has dropped its own
 
 
 def test_a_node_that_slurm_does_not_know_costs_no_chain(slurm: Slurm, work: Path) -> None:

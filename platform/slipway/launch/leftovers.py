@@ -99,9 +99,7 @@ def for_slurms_programs(environment: Mapping[str, str]) -> dict[str, str]:
 def submission(environment: Mapping[str, str]) -> dict[str, str]:
     """What sbatch is to see. What only ranks would read stays: a site's own wrapper of sbatch may need it."""
     rest = for_slurms_programs(environment)
-    return {
-        k: v for k, v in rest.items() if not k.startswith(LAUNCHERS) and k not in (*NAMES, "SLIPWAY_SEGMENT")
-    }
+    return {k: v for k, v in rest.items() if not k.startswith(LAUNCHERS) and k not in NAMES}
 
 
 def inputs_in_a_job(options: Iterable[str]) -> tuple[list[str], list[str]]:

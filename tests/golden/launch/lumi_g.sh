@@ -119,7 +119,8 @@ submit() (
     done
     said=$(sbatch --parsable --dependency="afternotok:$job" --kill-on-invalid-dep=yes ${1:+--exclude="$1"} \
         ${own_index[@]+"${own_index[@]}"} "$0" "$((segment + 1))") || exit 1
-    next=$(printf '%s\n' "$said" | sed -nE 's/^(Submitted batch job )?([0-9]+)(;.*| on cluster .*)?\s*$/\2/p' | tail -n 1)
+    next=$(printf '%s\n' "$said" |
+        sed -nE 's/^(Submitted batch job )?([0-9]+)(;.*| on cluster .*)?\s*$/\2/p' | tail -n 1)
     [ -n "$next" ] || next=$(squeue --noheader --me --format="%F %E" |
         sed -nE "s/^([0-9]+) +afternotok:$job([^0-9].*)?$/\1/p" | tail -n 1)
     if [ -z "$next" ]; then
