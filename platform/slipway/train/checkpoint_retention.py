@@ -72,9 +72,10 @@ def to_keep(steps: list[int], settings: Checkpoint, losses: Mapping[int, float])
 
 
 def _remove(path: Path) -> str | None:
-    """Rename first: a folder that is half removed is never taken for a checkpoint. Returns why it is still there."""
-    if path.is_symlink():  # what it leads to is somebody's archive
-        return files.remove(path)
+    """Rename first: a folder that is half removed is never taken for a checkpoint. Returns why it is still there.
+
+    Of a link to somebody's archive only the link goes.
+    """
     doomed = path.with_name(f".{path.name}.removed.tmp")
     if problem := files.remove(doomed):
         return problem
