@@ -1,6 +1,7 @@
 """`slipway launch`: what a scheduler is given, printed; with --submit, given to it."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
