@@ -14,6 +14,7 @@ from slipway.config.sweep_compose import compose_sweep
 from slipway.launch import slurm
 from slipway.launch.command import offline
 from slipway.launch.placement import place
+from slipway.launch.schedulers import slurm as slurm_states
 from slipway.launch.summary import matters, rows
 from slipway.plan import make_plan
 
@@ -76,6 +77,18 @@ def test_submitting_is_one_call_and_a_record(tmp_path: Path) -> None:
     assert (one["id"], one["name"], one["cluster"], one["image"]) == ("7", "demo", "slurm", "slipway.sif")
     assert (tmp_path / "runs/demo/logs").is_dir()
     assert "slipway runs cancel demo" in done.stderr
+
+
+def test_a_job_that_is_still_ending_is_in_the_way(tmp_path: Path) -> None:
+    """As after `runs cancel --no-wait`: its processes may still write."""
+    (tmp_path / "slipway.sif").touch()
+    assert launch("cluster=slurm", "--submit", cwd=tmp_path, programs=SBATCH).returncode == 0
+    cells = {"JobArrayID": "7", "State": "COMPLETING", "Name": "demo"}
+    row = "".join(cells.get(name, "").ljust(width) for name, width in slurm_states.COLUMNS.items())
+    busy = {**SBATCH, "squeue": f"echo '{row}'"}
+    done = launch("cluster=slurm", "--submit", cwd=tmp_path, programs=busy)
+    assert done.returncode == 2 and "job 7" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert (tmp_path / "calls").read_text().count("\n") == 1
 
 
 def test_each_run_of_a_sweep_has_its_record(tmp_path: Path) -> None:
