@@ -88,7 +88,7 @@ test-all: setup
 	$(PYTEST) -m "not image and not cluster" $(OPTIONS)
 
 test-py312: .venv312/.installed
-	.venv312/bin/python -m pytest --strict-config tests/train/test_parity.py tests/train/test_parity_experts.py \
+	.venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py tests/train/test_parity_experts.py \
 		tests/train/test_fully_sharded.py tests/train/test_documents.py tests/train/test_fake_gpu.py \
 		tests/train/test_cpu_adapter.py -n "$(WORKERS)" --dist loadfile --durations 5 $(OPTIONS)
 

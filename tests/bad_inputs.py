@@ -46,7 +46,14 @@ COMMAND_LINE = [
     BadInput("option unknown", "plan --jsn", ("--jsn",)),
     BadInput("rows of ranks", "plan --ranks few", ("--ranks", "few", "all")),
     BadInput("not an override", "plan training.steps", ("training.steps", "key=value")),
-    BadInput("bracket left open", "plan data.split=[1,0", ("data.split=[1,0", "key=value")),
+    BadInput(
+        "bracket left open", "plan data.split=[1,0", ("data.split=[1,0", "no viable alternative", "'[1,0'")
+    ),
+    BadInput(
+        "sign of Hydra's in a value", "plan run.dir=a/lr=1", ("mismatched input", "'run.dir=\"a/lr=1\"'")
+    ),
+    BadInput("the same in a sweep", "launch -m run.dir=a/lr=1", ("mismatched input", "'run.dir=\"a/lr=1\"'")),
+    BadInput("a comma without a sweep", "plan run.dir=a,b", ("-m", "[a,b]", "'run.dir=\"a,b\"'")),
     BadInput(
         "cluster misspelt", "clusters lumi", ("clusters lumi", "did you mean lumi_g?", "juwels_booster")
     ),
@@ -122,7 +129,13 @@ KEYS_AND_VALUES = [
     BadInput(
         "source name leaves the folder", "plan +data.sources={../x:{inputs:[a]}}", ("data.sources", "../x")
     ),
-    BadInput("two shares", "plan data.split=[0.9,0.1]", ("data.split", "missing")),
+    BadInput("two shares", "plan data.split=[0.9,0.1]", ("data.split: value 3", "missing")),
+    BadInput("one share", "plan data.split=1", ("data.split", "must be a list", "got 1")),
+    BadInput(
+        "a word that YAML knows", "plan run.dir=true", ("run.dir: must be a path", "'run.dir=\"true\"'")
+    ),
+    BadInput("no word", "plan run.dir=null", ("run.dir: must be a path", "'run.dir=\"null\"'")),
+    BadInput("a number for text", "plan run.name=5", ("run.name: must be text", "'run.name=\"5\"'")),
     BadInput("unknown interpolation", "plan training.seed=${nope}", ("training.seed", "nope")),
     BadInput("interpolation of itself", "plan run.name=${run.name}", ("run.name", "ecursive")),
 ]

@@ -161,13 +161,12 @@ def _devices(values: Any) -> set[str]:
 
 
 def _where() -> str:
-    """The file of Slipway or Megatron-core that has led here."""
+    """The file of Slipway or Megatron-core that has led here, wherever they are installed."""
     frame: Any = sys._getframe(1)
     while frame is not None:
-        for package in ("slipway/", "megatron/core/"):
-            _, found, file = frame.f_code.co_filename.rpartition(f"/{package}")
-            if found:
-                return package + file
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith(("slipway.", "megatron.core.")):
+            return module.replace(".", "/") + ".py"
         frame = frame.f_back
     return "?"
 

@@ -1,29 +1,35 @@
 """Real trainings in processes of their own, to be watched, stopped and killed."""
 
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from training import training_lines
 
 OUTPUT = "output.txt"
+TRAIN = (sys.executable, "-m", "slipway", "train")
 
 
 @contextmanager
-def started(words: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """`slipway train` with these words; whatever is left of it is killed at the end. See output_of."""
+def started(
+    words: list[str], folder: Path, command: Sequence[str] = TRAIN, **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """`slipway train` (or another command) with these words; what is left of it is killed at the end. See output_of."""
     with (folder / OUTPUT).open("w") as output:  # no pipe: a rank that cannot die would hold it open
         process = subprocess.Popen(
-            [sys.executable, "-m", "slipway", "train", *words],
+            [*command, *words],
             cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
+            **options,
         )
     try:
         yield process
@@ -56,6 +62,12 @@ def ranks_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     parent = psutil.Process(process.pid)
     command = parent.cmdline()
     return sorted((p for p in parent.children() if p.cmdline() == command), key=lambda p: p.pid)
+
+
+def handles(process: subprocess.Popen[str], number: signal.Signals) -> bool:
+    """Whether it has a handler for a signal already."""
+    mask = Path(f"/proc/{process.pid}/status").read_text().partition("SigCgt:")[2].split()[0]
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def gone(process: psutil.Process) -> bool:

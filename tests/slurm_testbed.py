@@ -1,7 +1,8 @@
 """A real Slurm of a few nodes on this machine, up in a second or two, gone without a trace.
 
-Each node is a slurmd in UTS, process and mount namespaces of its own: its own host name, its own /etc/hosts,
-mounts that no other node sees. Every daemon dies with the process that started it, however that ends.
+Each node is a slurmd in UTS, process and mount namespaces of its own: its own host name, which as on many clouds is
+not the name that Slurm has for the node, its own /etc/hosts, mounts that no other node sees. Every daemon dies with
+the process that started it, however that ends.
 
     with running(tmp_path) as slurm:
         job = slurm.sbatch("job.sh")
@@ -75,7 +76,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=24:00:00 DefMemPerCPU=100
 # What a node does before its slurmd starts: a name, a hosts file in which all nodes are this machine.
 _NODE = """
 set -eu
-hostname "$1"
+hostname "$3"
 mount --bind "$2" /etc/hosts
 exec slurmd -D -N "$1"
 """
@@ -85,6 +86,16 @@ def lacking() -> list[str]:
     """What such a cluster needs and this machine lacks; empty: it can be started."""
     missing = [program for program in PROGRAMS if shutil.which(program, path=_path()) is None]
     return missing if os.getuid() == 0 else [*missing, "root's rights"]
+
+
+def host_name(node: str) -> str:
+    """What a node calls itself."""
+    return f"ip-10-0-0-{node.removeprefix('n')}.cloud.internal"
+
+
+def hosts(address: str, nodes: Sequence[str] = NODES) -> str:
+    """A line of /etc/hosts by which all nodes are found at one address, by either name."""
+    return f"{address} {' '.join([*nodes, *map(host_name, nodes)])}\n"
 
 
 @dataclass
@@ -187,7 +198,7 @@ class Slurm:
         """Start one slurmd in namespaces of its own."""
         (self.folder / "spool" / node).mkdir(parents=True, exist_ok=True)
         own = ["unshare", "--uts", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]
-        script = ["sh", "-c", _NODE, "sh", node, str(self.folder / "hosts")]
+        script = ["sh", "-c", _NODE, "sh", node, str(self.folder / "hosts"), host_name(node)]
         self.start(f"slurmd.{node}", [*own, *script])
 
     def start(self, name: str, words: Sequence[str]) -> None:
@@ -269,7 +280,7 @@ def _write_configuration(folder: Path, nodes: Sequence[str], port: int, more: st
         os.mknod(device, 0o666 | 0o020000, os.makedev(1, 3))
     gres = f"AutoDetect=off\nNodeName={','.join(nodes)} Name=gpu File={folder}/dev/nvidia[0-{DEVICES - 1}]\n"
     (folder / "gres.conf").write_text(gres)
-    (folder / "hosts").write_text(f"127.0.0.1 localhost {' '.join(nodes)}\n")
+    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{hosts('127.0.0.1', nodes)}")
     key = folder / "munge" / "key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import slurm_testbed
-from slurm_testbed import NODES, running
+from slurm_testbed import NODES, host_name, running
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -18,7 +18,9 @@ def test_nodes_faults_and_an_end_without_leftovers(tmp_path: Path) -> None:
     (planted / "fault").touch()
     (tmp_path / "seen").mkdir()
     job = tmp_path / "job.sh"
-    job.write_text(f"#!/bin/sh\nsrun sh -c 'ls {tmp_path}/seen > {tmp_path}/$(hostname); sleep 0.1'\n")
+    job.write_text(
+        f"#!/bin/sh\nsrun sh -c 'ls {tmp_path}/seen > {tmp_path}/$SLURMD_NODENAME; hostname; sleep 0.1'\n"
+    )
     with running(tmp_path) as slurm:
         assert slurm.on("n2", ["mount", "--bind", str(planted), f"{tmp_path}/seen"]).returncode == 0
         assert slurm.wait(slurm.sbatch("-N4", "-o", f"{tmp_path}/out", str(job))) == "COMPLETED"
@@ -28,6 +30,7 @@ def test_nodes_faults_and_an_end_without_leftovers(tmp_path: Path) -> None:
             "n3": "",
             "n4": "",
         }
+        assert sorted((tmp_path / "out").read_text().split()) == [host_name(node) for node in NODES]
         slurm.crash("n3")
         slurm.drain("n1")
         assert slurm.idle() == 2

@@ -48,6 +48,12 @@ def layout(**settings: int | str | bool) -> list[str]:
     return [f"{LAYOUT[name]}={str(value).lower()}" for name, value in settings.items()]
 
 
+def told(stderr: str) -> list[str]:
+    """Slipway's own lines on standard error, free of tracebacks. Libraries may speak of the machine beside them."""
+    assert "Traceback" not in stderr, stderr
+    return [line for line in stderr.splitlines() if line.startswith("slipway: ")]
+
+
 def slipway(
     *words: str, cwd: Path, timeout: float = 180, **options: object
 ) -> subprocess.CompletedProcess[str]:

@@ -8,9 +8,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from slipway import __version__, secrets, usage
+from slipway import __version__, console, secrets, system_errors, usage
 from slipway.arguments import Parser
-from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError, in_one_line
+from slipway.errors import (
+    EXIT_CONTINUE,
+    EXIT_DONE,
+    EXIT_FAULT,
+    EXIT_USER_ERROR,
+    Fault,
+    Stopped,
+    UserError,
+    in_one_line,
+)
+from slipway.quiet import hush_libraries
+from slipway.train import signals
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -19,30 +30,87 @@ _ASKING = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit code.
+    """Run one command line; returns the exit code. argv: None where this is the whole program.
 
-    0: done; 1: fault; 2: the user's mistake, told in one line on stderr, nothing written; 130: Ctrl-C.
+    0: done; 1: fault; 2: the user's mistake, told in one line on stderr, nothing written; 75: stopped, the same
+    command continues; 130: Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    hush_libraries()
+    if argv is not None:
+        return _run(words)
+    if words[:1] == ["train"]:
+        signals.begin()
+    console.take_over()
     try:
+        return _run(words)
+    finally:
+        if words[:1] == ["train"]:
+            signals.ignore()
+        console.for_people()  # what could not be printed is not tried again while Python exits
+
+
+def _run(words: list[str]) -> int:
+    try:
+        _check_text(words)
+        if _acts(words):
+            console.for_people()
         code = _dispatch(words)
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"slipway: {in_one_line(error)}", file=sys.stderr)
-        return EXIT_USER_ERROR
+        return _tell(error, EXIT_USER_ERROR)
     except Fault as error:
-        print(f"slipway: {in_one_line(error)}", file=sys.stderr)
-        return EXIT_FAULT
+        return _tell(error, EXIT_FAULT)
+    except Stopped as error:
+        return _tell(error, EXIT_CONTINUE)
     except SystemExit as leaving:  # argparse and Hydra leave so, having said why
         return leaving.code if isinstance(leaving.code, int) else EXIT_DONE
     except KeyboardInterrupt:
-        print("slipway: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away. Python would complain once more when it flushes stdout at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAULT
+        return _tell("interrupted", EXIT_INTERRUPTED)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and error.filename in (None, console.OUTPUT):
+            return EXIT_FAULT  # who reads has had enough
+        return _tell(
+            system_errors.line(error), EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
+        )
+    except ImportError as error:  # what cannot be read is for Python not there
+        return _tell(f"{error}: this installation is not whole, or cannot be read", EXIT_FAULT)
+    except MemoryError:
+        return _tell("no memory left on this machine, or in this job's share of it", EXIT_FAULT)
+
+
+def _tell(error: BaseException | str, code: int) -> int:
+    print(f"slipway: {in_one_line(error)}", file=sys.stderr)
+    return code
+
+
+def _check_text(words: Sequence[str]) -> None:
+    """Names go into scripts and records, which are UTF-8. Raises UserError."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{repr(os.fsencode(word))[2:-1]}: is not text in UTF-8, as names in scripts and records must be; "
+                "rename it, or set LC_ALL=C.UTF-8 where it is"
+            ) from None
+
+
+def _acts(words: Sequence[str]) -> bool:
+    """Whether the command does something, and what it prints is for people; else the output is what was asked for."""
+    verb, rest = (words[0], words[1:]) if words else ("", words)
+    if any(word.split("=")[0] in (*_ASKING, "--help", "-h", "--dry-run", "--json") for word in rest):
+        return False
+    if verb == "doctor":
+        return "--bad-nodes" not in rest
+    if verb == "launch":
+        return "--submit" in rest
+    if verb == "runs":
+        return rest[:1] in (["cancel"], ["sync"])
+    if verb == "image":
+        return rest[:1] in (["build"], ["sif"], ["test"], ["sbom"], ["sign"])
+    return verb in ("train", "data", "bench")
 
 
 def _dispatch(words: list[str]) -> int:

@@ -9,7 +9,14 @@ class Fault(RuntimeError):
     """What ended a run that had begun, in words that need no traceback. Exit code 1."""
 
 
-def in_one_line(error: BaseException) -> str:
+class Stopped(BaseException):
+    """A signal, by its name, asked a training to end before it had begun. Exit code 75; not to be caught by the way."""
+
+    def __str__(self) -> str:
+        return f"stopped by {self.args[0]} before the first step; the same command continues"
+
+
+def in_one_line(error: BaseException | str) -> str:
     """What an error says, in one line without a secret, and without anything that a terminal would obey."""
     from slipway.secrets import redacted
 

@@ -51,6 +51,21 @@ def test_verify(run_dir: Path, capsys) -> None:
     assert "SHA-256" in capsys.readouterr().out
 
 
+def test_what_cannot_be_read_is_not_called_damaged(run_dir: Path, capsys) -> None:
+    """A link to an archive that is not there now."""
+    newest = run_dir / "checkpoints" / "step-00000020"
+    newest.rename(run_dir / "elsewhere")
+    newest.symlink_to(run_dir / "archive")
+    for action, code in (("list", 0), ("verify", 1)):
+        assert main(["checkpoint", action, "run.dir=run"]) == code
+        out = capsys.readouterr().out
+        assert "cannot be read: nothing is at" in out and "damaged: " not in out
+    assert main(["checkpoint", "list", "run.dir=run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[1]["damaged"] is False
+    assert main(["checkpoint", "show", "run.dir=run", "--step", "20"]) != 0
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_show(run_dir: Path, capsys) -> None:
     assert main(["checkpoint", "show", "run.dir=run", "--step", "10"]) == 0
     out = capsys.readouterr().out

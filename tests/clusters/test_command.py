@@ -111,9 +111,10 @@ def test_every_value_of_a_site_has_its_source(name: str) -> None:
     cluster = Profiles().load(name)
     named = [*cluster.unverified, *(path for source in cluster.sources for path in source.of)]
     assert [path for path in named if not marks.has(cluster, path)] == []
-    if cluster.slurm is None or name == "slurm":
+    generic = "slurm" if cluster.slurm else "kubernetes" if cluster.kubernetes else None
+    if generic in (None, name):
         return
-    usual = dict(marks.values(Profiles().load("slurm")))
+    usual = dict(marks.values(Profiles().load(generic)))
     own = [
         path for path, value in marks.values(cluster) if marks.is_stated(value) and usual.get(path) != value
     ]

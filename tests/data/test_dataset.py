@@ -201,6 +201,33 @@ def test_another_size_than_the_manifest_says(tmp_path: Path) -> None:
         open_dataset(config)
 
 
+@pytest.mark.parametrize("change", ["changed", "gone", "a folder now", "leads nowhere"])
+def test_training_reads_what_was_prepared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    config = prepared(tmp_path, names="a")
+    saved = ledger(config, None, verify=True)
+    path = tmp_path / "a.jsonl"
+    path.unlink()
+    if change == "changed":
+        path.write_text('{"text": "something else"}\n')
+    elif change == "a folder now":
+        (path / "inner").mkdir(parents=True)
+        (path / "inner/nowhere").symlink_to("nowhere")
+    elif change == "leads nowhere":
+        path.symlink_to("nowhere")
+    capsys.readouterr()
+    make_ready(config, prepare=True)
+    said = capsys.readouterr().out.splitlines()
+    quiet = change in ("gone", "leads nowhere")  # as where they were never copied to
+    assert len(said) == (0 if quiet else 1) and all(
+        "training reads what was prepared" in line for line in said
+    )
+    make_ready(config, prepare=False)
+    assert capsys.readouterr().out == ""
+    assert ledger(config, saved, verify=True) == saved
+
+
 class TestBetweenSegments:
     """What a checkpoint says of the data is compared before a run goes on."""
 

@@ -157,6 +157,39 @@ def test_bad_parquet(tmp_path: Path) -> None:
         documents(path)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pyarrow.string(),
+        pyarrow.large_string(),
+        pyarrow.string_view(),
+        pyarrow.dictionary(pyarrow.int32(), "str"),
+    ],
+)
+def test_parquet_of_any_type_of_text(tmp_path: Path, kind: pyarrow.DataType) -> None:
+    # a column within another is no column of that name
+    inner = pyarrow.array([{"text": "no"}] * 3)
+    text = pyarrow.array(["one", None, "two"]).cast(kind)
+    pyarrow.parquet.write_table(pyarrow.table({"inner": inner, "text": text}), tmp_path / "a.parquet")
+    assert documents(tmp_path / "a.parquet") == [b"one", b"", b"two"]
+
+
+def test_parquet_with_a_name_twice(tmp_path: Path) -> None:
+    table = pyarrow.table([["a"], ["b"]], names=["text", "text"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="2 columns are named 'text'"):
+        documents(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("log2", [27, 28, 31])
+def test_zstd_of_a_long_window(tmp_path: Path, log2: int) -> None:
+    """A frame by hand (RFC 8878): a window, no size, one block as it is. Above 27, decoders refuse unless asked."""
+    text = b'{"text": "x"}\n'
+    block = (len(text) << 3 | 1).to_bytes(3, "little") + text
+    (tmp_path / "a.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd\x00" + bytes([log2 - 10 << 3]) + block)
+    assert documents(tmp_path / "a.jsonl.zst") == [b"x"]
+
+
 def test_line_above_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "LONGEST_LINE", 1 << 16)
     monkeypatch.setattr(blocks, "SEARCHED", 1 << 10)

@@ -126,7 +126,7 @@ BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 def models(draw: Any, known: bool) -> dict[str, Any]:
     """A model with a token for everything. known: the mark is one of its entries."""
     entries = [
-        *([MARK] if known else ["?"]),
+        *([MARK] if known else ["<none>"]),
         "<unk>",
         *BYTE_TOKENS,
         *dict.fromkeys([*LETTERS, *BYTE_LETTERS.values()]),

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from slipway.config.schema import Data, Source, Tokenizer
 from slipway.data import manifest, preparation, prepare
+from slipway.data.command import summary
 from slipway.errors import UserError
 
 FILES = ("some.bin", "some.idx", "tokenizer.json")
@@ -115,6 +116,108 @@ def test_what_is_prepared_is_not_overwritten(
     (data.dir / "manifest.json").unlink()
     with pytest.raises(UserError, match="some.bin is there without a manifest"):
         prepare(data, progress=False)
+
+
+def test_inputs_are_the_same_whatever_their_spelling(
+    lines: Path,
+    data_of: Callable[..., Data],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(lines, folder)
+    for name in ("a.png", "b.png"):
+        (folder / name).write_text("x")
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "link.jsonl").symlink_to(lines)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    spellings: dict[str, list[Any]] = {
+        "a.jsonl": [lines, "./a.jsonl", "in/../a.jsonl", "link.jsonl", "~/a.jsonl"],
+        "in": [folder, "in/", "./in", "link", "in/."],
+        "in/*.jsonl": [folder / "*.jsonl", "./in/*.jsonl", "link/*.jsonl"],
+    }
+    data = data_of(lines).model_copy(
+        update={"sources": {f"s{i}": Source(inputs=[first]) for i, first in enumerate(spellings)}}
+    )
+
+    def asked(name: str, entry: Any) -> Data:
+        return data.model_copy(update={"sources": {**data.sources, name: Source(inputs=[str(entry)])}})
+
+    found = prepare(data, progress=False)
+    assert capsys.readouterr().err.count("data.sources.s1: left out: 2 of type .png") == 1
+    assert [found.sources[name].left_out for name in ("s0", "s1", "s2")] == [0, 2, 0]
+    assert "2 files left out" in summary(data, found)
+    # of a version that did not note where they lay
+    old = found.model_copy(
+        update={"sources": {n: one.model_copy(update={"places": []}) for n, one in found.sources.items()}}
+    )
+    for record in (found, old):
+        (data.dir / "manifest.json").write_text(manifest.to_text(record))
+        for name, others in zip(data.sources, spellings.values(), strict=True):
+            for other in others:
+                assert prepare(asked(name, other), progress=False) == record, other
+            with pytest.raises(UserError, match=f"data.sources.{name}.inputs: .*b.jsonl"):
+                manifest.load(asked(name, "b.jsonl"))
+    shutil.rmtree(folder)
+    lines.unlink()
+    for name, others in zip(data.sources, spellings.values(), strict=True):
+        assert manifest.load(asked(name, others[0])) == old  # also where they are not
+
+
+@pytest.mark.parametrize("change", ["appended", "cut", "gone", "rewritten"])
+def test_a_file_that_changes_while_it_is_read(
+    lines: Path, data_of: Callable[..., Data], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: str
+) -> None:
+    """The manifest must not say of what was not read that it was."""
+    whole = lines.read_bytes()
+    changes = {
+        "appended": lambda: lines.write_bytes(whole + b'{"text": "more"}\n'),
+        "cut": lambda: os.truncate(lines, 100),
+        "gone": lines.unlink,
+        "rewritten": lambda: os.utime(lines, ns=(1, 1)),
+    }
+    cut = preparation.cut_into_blocks
+
+    def cut_and_change(*words: Any) -> Iterator[Any]:  # when all was found, and nothing is encoded
+        for block in cut(*words):
+            changes[change]()
+            yield block
+
+    monkeypatch.setattr(preparation, "cut_into_blocks", cut_and_change)
+    before = {path for path in tmp_path.rglob("*") if path != lines}
+    with pytest.raises(UserError, match=f"{lines} (was changed while it was read|cannot be read)"):
+        prepare(data_of(lines), progress=False)
+    assert {path for path in tmp_path.rglob("*") if path != lines} == before
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        ({"x": 0}, "cannot encode this text: WordLevel error: Missing"),
+        (
+            {"<unk>": 0, "return": 2},
+            "makes its end mark, token 2, of this text",
+        ),  # numbers with a gap: one is taken twice
+    ],
+)
+def test_what_only_the_text_shows_of_a_tokenizer(
+    lines: Path, data_of: Callable[..., Data], tmp_path: Path, vocabulary: dict[str, int], message: str
+) -> None:
+    from tokenizers import AddedToken, models, pre_tokenizers
+    from tokenizers import Tokenizer as Loaded
+
+    tokenizer = Loaded(models.WordLevel(vocabulary, "<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_tokens([AddedToken("</s>")])
+    tokenizer.save(str(tmp_path / "t.json"))
+    before = sorted(tmp_path.rglob("*"))
+    asked = Tokenizer(kind="file", path=tmp_path / "t.json", end_of_document="</s>")
+    with pytest.raises(UserError, match=f"{lines}: .*{message}"):
+        prepare(data_of(lines, tokenizer=asked), progress=False)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_load_refuses_what_is_not_whole(lines: Path, data_of: Callable[..., Data]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_testbed import NODES, Slurm, lacking, running
+from slurm_testbed import NODES, Slurm, hosts, lacking, running
 
 SUBNET, OTHER_SUBNET = "10.213.87", "10.213.88"
 LIMIT_SECONDS = 60
@@ -37,8 +37,8 @@ class Cluster:
 
     def name_nodes(self, subnet: str) -> None:
         """The nodes' names stand for their addresses in this network."""
-        hosts = [f"{subnet}.{number} {node}" for number, node in enumerate(NODES, 1)]
-        (self.slurm.folder / "hosts").write_text("\n".join(["127.0.0.1 localhost", *hosts]) + "\n")
+        lines = [hosts(f"{subnet}.{number}", [node]) for number, node in enumerate(NODES, 1)]
+        (self.slurm.folder / "hosts").write_text("".join(["127.0.0.1 localhost\n", *lines]))
 
     def doctor(
         self,

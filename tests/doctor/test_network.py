@@ -56,6 +56,7 @@ def test_this_machine_has_a_loopback() -> None:
         ({"GLOO_SOCKET_IFNAME": "eth0"}, "the profile says ib0"),
         ({"NCCL_IB_DISABLE": "1"}, "NCCL_IB_DISABLE=1"),
         ({"NCCL_NET": "socket"}, "NCCL_NET=Socket"),
+        ({"NCCL_IB_TIMEOUT": "120"}, "NCCL_IB_TIMEOUT: 120 is outside of 1 to 22"),
     ],
 )
 def test_settings_that_go_another_way(variables: dict[str, str], trouble: str) -> None:

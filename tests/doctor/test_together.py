@@ -76,6 +76,10 @@ def test_bad_nodes() -> None:
     assert together.bad_nodes([fault("shm", "n2")], nodes) == {"n2": ["shm: broken"]}
     assert together.bad_nodes([fault("shm", n) for n in nodes[:3]], nodes) == {}  # most have it: the job's
     assert together.bad_nodes([fault("cpu-binding", "n2")], nodes) == {}  # no other node would help
+    pods = [
+        f"ip-10-0-0-{i}.internal/demo-{i}" for i in range(3)
+    ]  # the scheduler knows machines, with their domain
+    assert together.bad_nodes([fault("shm", pods[1])], pods) == {"ip-10-0-0-1.internal": ["shm: broken"]}
     assert together.bad_nodes([fault("shm", "n1")], ["n1"]) == {}  # nor is there another
     master = [fault("master-address", "n1"), fault("answers", "n2")]
     assert together.bad_nodes(master, nodes) == {}

@@ -1,13 +1,18 @@
 """Ranks that hang or lag are named."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from faulty_files import Rule, faulty
 from processes import gone, output_of, ranks_of, started, steps_done, wait_until
-from training import SMALL, layout
+from training import SMALL, layout, slipway, training_lines
 
 LIMIT = 4.0  # seconds without progress
 
@@ -21,8 +26,13 @@ def job(corpus: list[str], tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("rank", [0, 5])
-def test_a_stopped_rank_is_named_with_its_stack(job: list[str], tmp_path: Path, rank: int) -> None:
+def test_a_stopped_rank_is_named_with_its_stack(
+    job: list[str], tmp_path: Path, rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_dir = tmp_path / "run"
+    monkeypatch.setenv(
+        "SLURMD_NODENAME", "queue1-dy-p5-1"
+    )  # Slurm's name for this machine, which is not its own
     with started(job, tmp_path) as process:
         wait_until(lambda: steps_done(run_dir) >= 3, process)
         ranks = ranks_of(process)
@@ -31,7 +41,8 @@ def test_a_stopped_rank_is_named_with_its_stack(job: list[str], tmp_path: Path, 
         output = output_of(process, tmp_path)
         seconds = time.monotonic() - stopped
     assert process.returncode == 1, output
-    assert f"first suspect rank {rank} " in output
+    assert f"first suspect rank {rank} on queue1-dy-p5-1, " in output
+    assert (run_dir / "bad_nodes").read_text().startswith("queue1-dy-p5-1 hang in step ")
     assert f"pid {ranks[rank].pid}: its process is stopped" in output
     assert seconds < LIMIT + 30  # the time-out, then a word from every rank, on a loaded machine
     assert all(gone(process) for process in ranks)
@@ -71,3 +82,52 @@ def test_a_slow_rank_is_reported(corpus: list[str], tmp_path: Path) -> None:
         found = reports()
     assert [report["rank"] for report in found][-1] == 1
     assert " x)" in found[-1]["reason"]
+
+
+# the command with shorter time-outs for collectives than anybody would wait: they must not count either
+IMPATIENT = f"""
+import sys
+from slipway import cli
+from slipway.train import rendezvous
+rendezvous.LIMIT_SECONDS = {2 * LIMIT}
+sys.exit(cli.main())
+"""
+
+
+def test_a_run_that_was_frozen_as_a_whole_goes_on(corpus: list[str], tmp_path: Path) -> None:
+    """As by scontrol suspend, Ctrl-Z or a paused machine, for longer than any time-out; in a step, and in a save."""
+    run_dir = tmp_path / "run"
+    words = [*SMALL, *corpus, *layout(ranks=2, pp=2), "training.steps=60", "checkpoint.interval=30"]
+    words += [f"watch.hang_timeout_minutes={LIMIT / 60}", f"checkpoint.timeout_minutes={2 * LIMIT / 60}"]
+    slow = faulty([Rule("fsync", "*/checkpoints/*", delay=0.15)])
+
+    def freeze(process: subprocess.Popen[str]) -> None:
+        tree = [psutil.Process(process.pid), *ranks_of(process)]
+        for one in tree:
+            one.suspend()
+        time.sleep(3 * LIMIT)
+        for one in tree:
+            one.resume()
+
+    def saving() -> bool:
+        return any(path.name.startswith(".") for path in (run_dir / "checkpoints").glob(".*step*"))
+
+    command = [sys.executable, "-c", IMPATIENT, "train"]
+    with started(
+        [*words, f"run.dir={run_dir}"], tmp_path, command=command, env={**os.environ, **slow}
+    ) as process:
+        wait_until(lambda: steps_done(run_dir) >= 3, process)
+        freeze(process)
+        wait_until(saving, process)
+        assert process.poll() is None, output_of(process, tmp_path)
+        freeze(process)
+        output = output_of(process, tmp_path)
+    assert process.returncode == 0, output
+    assert "SIGCONT" not in output and not (run_dir / "hangs").exists()
+    undisturbed = slipway("train", *words, f"run.dir={tmp_path / 'undisturbed'}", cwd=tmp_path)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    curves = [
+        [(line["step"], line["loss"]) for line in training_lines(folder)]
+        for folder in (run_dir, tmp_path / "undisturbed")
+    ]
+    assert curves[0] == curves[1]

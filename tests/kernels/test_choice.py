@@ -33,6 +33,12 @@ def test_auto_takes_the_best_of_each_machine() -> None:
     assert backends(APEX)["optimizer"] == "apex"
 
 
+def test_transformer_engine_groups_experts_in_bf16_only() -> None:
+    assert backends(NGC)["moe"] == "torch"
+    with pytest.raises(UserError, match="kernels.moe: te cannot be used: grouped in bf16 only"):
+        backends(NGC, "kernels.moe=te")
+
+
 def test_sharded_gradients_are_not_added_to_by_apex() -> None:
     zero2 = ["parallelism=zero2", "resources.devices_per_node=2"]
     assert backends(NGC, *zero2)["grad_accumulation"] == "torch"

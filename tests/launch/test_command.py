@@ -14,7 +14,7 @@ from slipway.config.sweep_compose import compose_sweep
 from slipway.launch import slurm
 from slipway.launch.command import offline
 from slipway.launch.placement import place
-from slipway.launch.schedulers import slurm as slurm_states
+from slipway.launch.schedulers import slurm as states
 from slipway.launch.summary import matters, rows
 from slipway.plan import make_plan
 
@@ -83,12 +83,52 @@ def test_a_job_that_is_still_ending_is_in_the_way(tmp_path: Path) -> None:
     """As after `runs cancel --no-wait`: its processes may still write."""
     (tmp_path / "slipway.sif").touch()
     assert launch("cluster=slurm", "--submit", cwd=tmp_path, programs=SBATCH).returncode == 0
-    cells = {"JobArrayID": "7", "State": "COMPLETING", "Name": "demo"}
-    row = "".join(cells.get(name, "").ljust(width) for name, width in slurm_states.COLUMNS.items())
+    cells = {"JobArrayID": "7", "State": "COMPLETING", "Name": "demo", "exit_code": "0"}
+    row = "".join(cells.get(name, "").ljust(width) for name, width in states.COLUMNS.items())
     busy = {**SBATCH, "squeue": f"echo '{row}'"}
     done = launch("cluster=slurm", "--submit", cwd=tmp_path, programs=busy)
     assert done.returncode == 2 and "job 7" in done.stderr and len(done.stderr.splitlines()) == 1
     assert (tmp_path / "calls").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["printf '*** Welcome ***\\n\\n4711;site\\nBye\\n'", "echo Submitted batch job 4711", "echo ' 4711 '"],
+)
+def test_a_sites_words_around_the_number(said: str, tmp_path: Path) -> None:
+    (tmp_path / "slipway.sif").touch()
+    done = launch("cluster=slurm", "--submit", cwd=tmp_path, programs={**SBATCH, "sbatch": said})
+    assert (done.returncode, done.stdout) == (0, "4711\n"), done.stderr
+    (one,) = json.loads((tmp_path / "runs/demo/launch.json").read_text())["submissions"]
+    assert one["id"] == "4711"
+
+
+def test_a_job_whose_number_nobody_knows_is_not_submitted_twice(tmp_path: Path) -> None:
+    """sbatch says none: the queue knows it by its name, and if not, the run waits until no such job is there."""
+    (tmp_path / "slipway.sif").touch()
+    mute = {**SBATCH, "sbatch": "echo x >>calls; echo Thanks"}
+    queue = """case "$*" in *--format=%F*) [ -e known ] && echo "4711 $(date +%s)";; *) cat rows 2>/dev/null;; esac"""
+    words = ["cluster=slurm", "--submit"]
+    done = launch(*words, cwd=tmp_path, programs={**mute, "squeue": queue})
+    assert done.returncode == 1 and "squeue --me --name=demo" in done.stderr.splitlines()[-1], done.stderr
+    row = {"JobArrayID": "4711", "State": "PENDING", "Name": "demo", "exit_code": "0"}
+    text = "".join(row.get(name, "").ljust(width) for name, width in states.COLUMNS.items())
+    (tmp_path / "rows").write_text(f"A banner of the site's\n{text}\n")
+    done = launch(*words, cwd=tmp_path, programs={})
+    assert done.returncode == 2 and "demo is already pending as job of unknown number" in done.stderr
+    words_of_cancel = [sys.executable, "-m", "slipway", "runs", "cancel", "demo"]
+    path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+    cancel = subprocess.run(
+        words_of_cancel, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True
+    )
+    assert cancel.returncode == 2 and b"squeue --me --name=demo" in cancel.stderr
+    (tmp_path / "rows").unlink()
+    (tmp_path / "known").touch()
+    done = launch(*words, cwd=tmp_path, programs={})
+    assert (done.returncode, done.stdout) == (0, "4711\n"), done.stderr
+    assert (tmp_path / "calls").read_text() == "x\nx\n"
+    ids = [one["id"] for one in json.loads((tmp_path / "runs/demo/launch.json").read_text())["submissions"]]
+    assert ids == [None, "4711"]
 
 
 def test_each_run_of_a_sweep_has_its_record(tmp_path: Path) -> None:

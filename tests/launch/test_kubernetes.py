@@ -232,7 +232,8 @@ def test_a_sweep_is_several_jobs_under_one_label() -> None:
     found = render(*plans)
     assert [manifest["kind"] for manifest in found] == ["ConfigMap", "JobSet", "JobSet"]
     (sweep,) = {manifest["metadata"]["labels"]["slipway/sweep"] for manifest in found}
-    assert found[0]["metadata"]["name"] == sweep
+    run_map = found[0]["metadata"]["name"]
+    assert run_map == names.of_content(sweep, found[0]["data"]["run.json"])
     first, second = (
         manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
         for manifest in found[1:]
@@ -240,7 +241,7 @@ def test_a_sweep_is_several_jobs_under_one_label() -> None:
     assert first["containers"][0]["args"] == ["slipway", "train", "--run", "/etc/slipway/run.json"]
     changes = second["containers"][0]["args"][4:]
     assert changes == ['run.name="lr=0.003"', 'run.dir="runs/lr=0.003"', "optimizer.lr=0.003"]
-    assert first["volumes"][0]["configMap"] == second["volumes"][0]["configMap"] == {"name": sweep}
+    assert first["volumes"][0]["configMap"] == second["volumes"][0]["configMap"] == {"name": run_map}
     assert len({manifest["metadata"]["name"] for manifest in found}) == 3
 
 

@@ -119,11 +119,10 @@ MORE = {
 
 
 @needs_crds
-@pytest.mark.parametrize("runtime", [None, "torch-distributed"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "runtime"), [*((kind, None) for kind in KINDS), ("trainjob", "torch-distributed")]
+)
 def test_volumes_of_every_kind_and_the_nodes_network(kind: str, runtime: str | None) -> None:
-    if runtime and kind != "trainjob":
-        pytest.skip("a runtime is a TrainJob's")
     more = {
         "volumes": MORE,
         "runtime_ref": runtime,

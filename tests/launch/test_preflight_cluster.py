@@ -39,7 +39,7 @@ def one_bad_node(site: Site) -> Iterator[Site]:
         pytest.skip("this machine has no address but the loopback's")
     hosts = site.slurm.folder / "hosts"
     before = hosts.read_text()
-    hosts.write_text(f"127.0.0.1 localhost\n{address} {' '.join(slurm_testbed.NODES)}\n")
+    hosts.write_text(f"127.0.0.1 localhost\n{slurm_testbed.hosts(address)}")
     assert site.slurm.on("n1", ["mount", "-t", "tmpfs", "-o", "size=1m", "none", "/dev/shm"]).returncode == 0
     yield site
     site.slurm.on("n1", ["umount", "/dev/shm"])

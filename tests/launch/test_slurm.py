@@ -83,6 +83,15 @@ def test_devices_are_asked_for_as_the_site_has_it(request_: str, nodes: int, opt
     assert option in options_of(rendered("cluster=slurm", *words, f"cluster.slurm.gpu_request={request_}"))
 
 
+@pytest.mark.parametrize(
+    ("request_", "option"),
+    [("gres", "--gres=gpu:a100:4"), ("gpus-per-node", "--gpus-per-node=a100:4"), ("gpus", "--gpus=a100:8")],
+)
+def test_the_type_of_devices_is_part_of_it(request_: str, option: str) -> None:
+    words = ["resources.nodes=2", "resources.devices_per_node=4", "cluster.slurm.gpu_type=a100"]
+    assert option in options_of(rendered("cluster=slurm", *words, f"cluster.slurm.gpu_request={request_}"))
+
+
 def test_masks_bind_only_the_ranks_there_are() -> None:
     masks = "cluster.node.cpu_masks=['0xfe','0xfe00','0xfe0000']"
     script = rendered("cluster=slurm", "resources.devices_per_node=2", masks)
@@ -171,9 +180,9 @@ STANDINS = {
         for word in "$@"; do case $word in */script.sh) ;; *) shown="$shown $word" ;; esac; done
         echo "sbatch$shown $(env | grep -c ^SLURM_)" >>"$NOTES"
         [ -z "${NO_SBATCH:-}" ] || exit 1
-        eval "${SBATCH_BREAKS:-}"
+        eval "${BREAKS:-}"
         number=$((100 + $(grep -c ^sbatch "$NOTES")))
-        eval "${SBATCH_SAYS:-echo '$number;cluster'}" """,
+        eval "${SAYS:-echo '$number;cluster'}" """,
     "scontrol": """
         case "$1 $2" in
         "show hostnames") eval "${BANNER:-}"; printf 'n1\\nn2\\n' ;;
@@ -240,6 +249,13 @@ TRAIN = "slipway train --run run/run.json"
 A_STEP = """echo '{"kind": "train", "time": 1.5, "step": 4}' >>run/metrics.jsonl; exit 1"""
 
 
+BAD = "echo 'n2 hang in step 7' >run/bad_nodes; exit 1"
+
+
+def excluding(nodes: str) -> str:
+    return NEXT.replace("--kill-on-invalid-dep=yes", f"--kill-on-invalid-dep=yes --exclude={nodes}")
+
+
 def test_done_drops_the_job_that_waits(chain: Job) -> None:
     code, calls, said = chain.run()
     assert (code, calls) == (0, [NEXT, TRAIN, "scancel 101"])
@@ -292,9 +308,8 @@ def test_a_bad_node_is_left_out_of_a_new_job(mode: str, request: pytest.FixtureR
     job: Job = request.getfixturevalue(mode)
     job.words.append("launch.exclude=[n9]")
     code, calls, said = job.run(TRAINER="echo 'n2 hang in step 7' >run/bad_nodes; exit 1")
-    excluding = NEXT.replace("--kill-on-invalid-dep=yes", "--kill-on-invalid-dep=yes --exclude=n2,n9")
-    waiting = NEXT.replace("--kill-on-invalid-dep=yes", "--kill-on-invalid-dep=yes --exclude=n9")
-    expected = {"chain": [waiting, TRAIN, excluding, "scancel 101"], "requeueing": [TRAIN, excluding]}
+    replaces = [excluding("n2,n9"), "scancel 101"]
+    expected = {"chain": [excluding("n9"), TRAIN, *replaces], "requeueing": [TRAIN, replaces[0]]}
     assert (code, calls) == (1, expected[mode])
     assert "without n2,n9" in said
 
@@ -334,3 +349,78 @@ def test_what_the_ranks_find_in_their_environment(chain: Job) -> None:
     assert found["MASTER_ADDR"] == "n1i" and found["MASTER_PORT"] == "20007"
     assert found["SLIPWAY_END_TIME"] == str(2_000_000_000 - slurm.END_MARGIN_SECONDS)
     assert (found["NCCL_SOCKET_IFNAME"], found["GLOO_SOCKET_IFNAME"]) == ("=ib0,ib1", "ib0,ib1")
+
+
+def test_a_job_that_waits_is_given_up_only_for_another(chain: Job) -> None:
+    """sbatch refuses at the moment of the replacement: what waits continues, on whatever nodes."""
+    code, calls, said = chain.run(TRAINER=BAD, BREAKS="[[ $* != *--exclude=* ]] || exit 1")
+    assert (code, calls) == (1, [NEXT, TRAIN, excluding("n2")])
+    assert "no job could be submitted that leaves out n2" in said and "job 101 continues" in said
+
+
+def test_a_job_that_cannot_be_replaced_requeues(requeueing: Job) -> None:
+    code, calls, _ = requeueing.run(TRAINER=BAD, NO_SBATCH="1")
+    assert (code, calls) == (-9, [TRAIN, excluding("n2"), "requeue 7"])
+    (requeueing.folder / "run/bad_nodes").unlink()
+    code, calls, said = requeueing.run(TRAINER="exit 75", NO_REQUEUE="exit 1")
+    assert (code, calls) == (75, [TRAIN, "requeue 7", NEXT]) and "job 101 continues" in said
+
+
+def test_a_node_that_slurm_does_not_know_is_left_out_of_the_list(chain: Job) -> None:
+    bad = "printf 'n2 hang\\nip-10-0-1-23.ec2 hang\\n' >run/bad_nodes; exit 1"
+    refuses = "[[ $* != *ip-10* ]] || { echo 'Invalid node name specified' >&2; exit 1; }"
+    code, calls, said = chain.run(TRAINER=bad, BREAKS=refuses)
+    expected = [NEXT, TRAIN, excluding("ip-10-0-1-23.ec2,n2"), excluding("n2"), "scancel 101"]
+    assert (code, calls) == (1, expected)
+    assert "leaving out n2" in said and "job 103 continues" in said
+    code, calls, _ = chain.run(BREAKS=refuses)  # nor does it cost the next segment its successor
+    assert (code, calls[:2]) == (0, [excluding("ip-10-0-1-23.ec2,n2"), excluding("n2")])
+
+
+@pytest.mark.parametrize(
+    ("says", "queue", "number"),
+    [
+        ("echo '*** Welcome, 3 nodes down ***'; echo; echo 4711", "", "4711"),
+        ("echo 12 jobs; echo '4711;cluster'; echo 'Have a nice day'", "", "4711"),
+        ("echo Submitted batch job 4711 on cluster west", "", "4711"),
+        (
+            "echo queued",
+            "echo '4700 (null)'; echo '4711 afternotok:7(unfulfilled)'; echo '9 afternotok:70'",
+            "4711",
+        ),
+        ("echo queued", "", None),
+    ],
+)
+def test_the_next_jobs_number_among_other_words(
+    says: str, queue: str, number: str | None, chain: Job
+) -> None:
+    code, calls, said = chain.run(SAYS=says, QUEUE=queue)
+    assert (code, calls) == (0, [NEXT, TRAIN, *([f"scancel {number}"] if number else [])])
+    if number:
+        assert (chain.folder / "run/launch.continuations").read_text() == f"{number}\n"
+    else:
+        assert "no job's number in what sbatch printed" in said
+
+
+def test_a_sites_banner_is_neither_a_node_nor_an_end(chain: Job) -> None:
+    banner = "echo '*** Welcome'; echo; echo NOTICE"
+    _, _, said = chain.run(TRAINER="env", BANNER=banner)
+    assert (
+        "MASTER_ADDR=n1\n" in said
+        and f"SLIPWAY_END_TIME={2_000_000_000 - slurm.END_MARGIN_SECONDS}\n" in said
+    )
+    _, _, said = chain.run(TRAINER="env", END="N/A", SLIPWAY_END_TIME="1")
+    assert "SLIPWAY_END_TIME" not in said and "names no end of this job" in said
+
+
+def test_a_job_that_continues_submits_itself_and_is_on_record(chain: Job) -> None:
+    """Whoever submitted it may have died before it wrote the number down, or another job replaced job.sh."""
+    chain.run(TRAINER="echo another >run/job.sh; exit 75", NO_SBATCH="1")
+    assert not (chain.folder / "run/launch.continuations").exists()
+    code, calls, _ = chain.run(
+        segment=2, TRAINER="echo another >run/job.sh; rm run/launch.continuations; exit 75"
+    )
+    assert (code, calls) == (75, [NEXT.replace(" 2 0", " 3 0"), TRAIN])
+    for _ in range(2):
+        chain.run(segment=2, NO_SBATCH="1")
+        assert (chain.folder / "run/launch.continuations").read_text() == "7\n"

@@ -17,6 +17,7 @@ import pytest
 
 import slurm_testbed
 from container_tools import ROOT, RUN, measured
+from hostile_environment import EVERY
 from slipway.launch.record import continuations
 from slurm_testbed import ENDED, Slurm
 from training import LAYOUT
@@ -44,19 +45,20 @@ class Site:
     folder: Path
     sif: Path
 
-    def launch(self, name: str, *words: str, nodes: list[str] = TWO_NODES) -> str:
-        """`slipway launch --submit` of the common run; the job's id."""
+    def launch(self, name: str, *words: str, nodes: list[str] = TWO_NODES, **held: str) -> str:
+        """`slipway launch --submit` of the common run, from a shell that holds more; the job's id."""
         common = [*RUN, *SMALLER, *nodes, *self.cluster(), f"training.steps={STEPS}", f"run.name={name}"]
-        done = self.call("launch", "--submit", *common, *words)
+        done = self.call("launch", "--submit", *common, *words, **held)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def cluster(self) -> list[str]:
-        words = ["cluster=slurm", "cluster.device.kind=cpu", "cluster.container.options=[]"]
+        words = ["cluster=slurm", "cluster.device.kind=cpu"]
+        words.append("cluster.container.options=[--no-privs]")  # root without all capabilities
         return [*words, "cluster.slurm.exclusive=false", f"launch.image={self.sif}", "launch.time_limit=60"]
 
-    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.slurm.run([sys.executable, "-m", "slipway", *words], cwd=self.folder, timeout=60)
+    def call(self, *words: str, **held: str) -> subprocess.CompletedProcess[str]:
+        return self.slurm.run([sys.executable, "-m", "slipway", *words], self.folder, 60, **held)
 
     def run_dir(self, name: str) -> Path:
         return self.folder / "runs" / name
@@ -82,6 +84,11 @@ class Site:
     def alive(self, name: str) -> bool:
         states = self.slurm.squeue(f"--name={name}", "--format=%T").split()
         return any(state not in ENDED for state in states)
+
+    def alive_as(self, name: str, segment: int) -> bool:
+        """Whether this segment of the run trains, or its job has submitted what follows."""
+        assert self.alive(name), self.words(name)
+        return len(continuations(self.run_dir(name))) >= segment
 
     def words(self, name: str) -> str:
         """All that its jobs printed."""
@@ -110,7 +117,6 @@ def site(sif_here: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     for name, source in {"one": "README.md", "two": "docs/training.md"}.items():
         shutil.copy(ROOT / source, folder / f"{name}.txt")
     with slurm_testbed.running(base) as slurm:
-        slurm.environment["APPTAINER_NO_PRIVS"] = "1"  # root without all capabilities
         site = Site(slurm, folder, sif_here)
         assert site.call("data", *RUN).returncode == 0
         yield site
@@ -173,21 +179,64 @@ def signalled(process: psutil.Process) -> bool:
     return any(int(mask, 16) >> (signal.SIGUSR1 - 1) & 1 for mask in pending)
 
 
-def test_a_signal_and_the_job_that_waited_continues(
+# A site's sbatch: it says more than the number, and fails when a job is first to leave out a node.
+UNKIND_SBATCH = """#!/bin/bash
+case " $* " in *" --exclude="*)
+    mkdir "$0.failed" 2>/dev/null && { echo "sbatch: error: Unable to contact slurm controller" >&2; exit 1; } ;;
+esac
+echo "*** Welcome. Maintenance on 5 May ***"
+"$(PATH=${PATH#*:} command -v sbatch)" "$@" || exit
+echo "Have a nice day"
+"""
+# A site's srun: each task sees the device of its local rank alone.
+UNKIND_SRUN = """#!/bin/bash
+options=()
+while [ "$1" != bash ]; do options+=("$1"); shift; done
+"$(PATH=${PATH#*:} command -v srun)" "${options[@]}" \
+    bash -c 'export CUDA_VISIBLE_DEVICES=$SLURM_LOCALID; exec "$@"' one-device "$@"
+"""
+
+
+def test_on_an_unkind_site_a_hang_and_a_signal_leave_the_run_as_undisturbed(
     site: Site, undisturbed: list[tuple[int, str, str]]
 ) -> None:
-    name = "chained"
-    job = site.launch(name, "cluster.slurm.requeue=false", "--chain", "3")
-    site.until_steps(name, 3)
-    site.slurm.good(["scancel", "--signal=USR1", job])
+    """A shell full of options, sbatch and srun as above, host names that Slurm does not know; then a rank hangs.
+
+    The job that waits continues, as none can be had that leaves out the bad node; the next one leaves it out.
+    """
+    folder = site.slurm.folder / "unkind"
+    folder.mkdir()
+    for program, text in {"sbatch": UNKIND_SBATCH, "srun": UNKIND_SRUN}.items():
+        (folder / program).write_text(text)
+        (folder / program).chmod(0o755)
+    held = {**EVERY, "PYTHONPATH": "", "PATH": f"{folder}{os.pathsep}{site.slurm.environment['PATH']}"}
+    name = "unkind"
+    words = ["cluster.slurm.requeue=false", "--chain", "4", "checkpoint.interval=6"]
+    job = site.launch(name, *words, "watch.hang_timeout_minutes=0.4", **held)
+    site.until_steps(name, 7)
+    asked = site.slurm.scontrol("show", "job", job)
+    assert "Partition=main" in asked and "TimeLimit=01:00:00" in asked and f"JobName={name}" in asked
+    ranks = site.ranks(name)
+    assert sorted(rank.environ()["CUDA_VISIBLE_DEVICES"] for rank in ranks) == sorted("0123" * 2)
+    first = site.slurm.squeue("--jobs", job, "--format=%B").strip()
+    bad = next(rank for rank in ranks if rank.environ()["SLURMD_NODENAME"] != first)
+    node = bad.environ()["SLURMD_NODENAME"]
+    bad.send_signal(signal.SIGSTOP)
+
+    site.slurm.until(lambda: site.alive_as(name, 2), "the second segment", SECONDS)
+    second, third = continuations(site.run_dir(name))
+    words_so_far = site.words(name)
+    assert f"no job could be submitted that leaves out {node}" in words_so_far
+    assert f"a bad node is named; job {second} continues" in words_so_far
+    site.until_steps(name, 10)
+    site.slurm.good(["scancel", "--signal=USR1", second])
     site.until_done(name)
     assert measured(site.run_dir(name)) == undisturbed
-    first, second = continuations(site.run_dir(name))
-    words = site.words(name)
-    assert f"stopped early, with a checkpoint; job {first} continues" in words
-    assert f"segment 2 of at most 3, job {first} on" in words
-    assert site.slurm.state(job) == "FAILED" and site.slurm.state(first) == "COMPLETED"
-    assert site.slurm.state(second) in ("CANCELLED", "PENDING")
+    assert f"stopped early, with a checkpoint; job {third} continues" in site.words(name)
+    assert (site.run_dir(name) / "bad_nodes").read_text().startswith(f"{node} hang in step ")
+    states = [site.slurm.state(one) for one in (job, second, third)]
+    assert states == ["FAILED", "FAILED", "COMPLETED"]
+    assert f"ExcNodeList={node}\n" in site.slurm.scontrol("show", "job", third)
 
 
 def test_a_sweep_is_one_array_of_runs_that_do_not_wait_for_each_other(site: Site) -> None:

@@ -32,8 +32,8 @@ class Model:
     heads: int
     groups: int  # of heads that share keys and values
     norm: str = "layer"  # or "rms"
-    rotary_base: float | None = None  # None: learned positions
-    rotary_factor: float | None = None  # Llama 3.1's stretching
+    rotary_base: float = 0.0  # 0: learned positions
+    rotary_factor: float = 0.0  # Llama 3.1's stretching; 0: none
     topk: int = 0  # experts that a token visits; 0: no experts
     balance: float = 0.0  # weight of the load-balancing loss
 
@@ -118,7 +118,7 @@ def losses(model: Model, weights: Weights, batch: Batch, fault: str = "") -> tup
     x = table[batch["tokens"]]  # [b, s, hidden]
     if fault == "embeddings are scaled":
         x = x * math.sqrt(x.shape[-1])
-    if model.rotary_base is None:
+    if not model.rotary_base:
         x = x + weights["positions"][: x.shape[1]]
     uneven = x.new_zeros(len(x))
     for number in range(model.layers):
@@ -149,7 +149,7 @@ def attention(model: Model, weights: Weights, x: Tensor) -> Tensor:
     qkv = F.linear(x, weights["qkv.weight"], weights.get("qkv.bias"))
     qkv = qkv.view(*x.shape[:2], model.groups, each + 2, -1)
     q, k, v = qkv[..., :each, :], qkv[..., each:-1, :], qkv[..., -1:, :]
-    if model.rotary_base is not None:
+    if model.rotary_base:
         q, k = rotated(model, q), rotated(model, k)
     k, v = k.expand_as(q), v.expand_as(q)  # shared by the group
     scores = torch.einsum("bsgnd,btgnd->bgnst", q, k) / math.sqrt(q.shape[-1])

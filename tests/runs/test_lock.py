@@ -212,3 +212,40 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="run.dir: cannot write into"):
         lock.take(tmp_path / "file" / "run")
+
+
+def test_a_time_far_ahead_is_no_sign_of_life(tmp_path: Path, capsys) -> None:
+    """The holder's clock was a day ahead, and it is gone."""
+    holder_file.write(tmp_path, ELSEWHERE)
+    os.utime(tmp_path / holder_file.FILE, (0, time.time() + 86400))
+    assert lock.holder_of(tmp_path, time.time()) is None
+    held = lock.take(tmp_path, stale_seconds=1.5)
+    assert "taken over" in capsys.readouterr().out
+    assert lock.holder_of(tmp_path, time.time()) == held.me
+    held.release()
+
+
+def test_the_next_holder_removes_what_killed_writers_left(tmp_path: Path) -> None:
+    (tmp_path / "segments").mkdir()
+    left = [
+        ".plan.json.77.tmp",
+        ".metrics.jsonl.77.tmp",
+        "..lock.holder.77.tmp",
+        "segments/.0001.json.77.tmp",
+    ]
+    others = [".loss.png.77.tmp", ".launch.json.77.tmp", ".mine.tmp"]  # written without the lock: perhaps now
+    for name in [*left, *others]:
+        (tmp_path / name).write_text("half")
+    lock.take(tmp_path).release()
+    assert not [name for name in left if (tmp_path / name).exists()]
+    assert all((tmp_path / name).exists() for name in others)
+
+
+def test_a_holder_whose_name_was_overwritten_writes_it_again(tmp_path: Path) -> None:
+    held = lock.take(tmp_path)
+    (tmp_path / holder_file.FILE).write_bytes(b"\xff no holder")
+    assert lock.holder_of(tmp_path, time.time()) is not None
+    held.beat()
+    assert lock.holder_of(tmp_path, time.time()) == held.me
+    held.release()
+    assert not (tmp_path / holder_file.FILE).exists()

@@ -18,13 +18,13 @@ GOOD = [{"kind": "train", "step": step, "loss": 1.0, "step_seconds": 0.5} for st
 FOREIGN = [
     *(b"null", b"123", b"{}", b"[]", b'"train"', b"NaN", b"loss 3.1", b"\xff\xfe\x00", b"\x00" * 4096),
     *(b'{"kind": "train"}', b'{"kind": 7, "step": 1}', b'{"kind": "train", "step": "7"}', b"[" * 100_000),
+    b'{"kind": "event", "event": ["start"], "step": 2}',
     *(b'{"kind": "train", "step": true}', b'{"kind": "train", "step": 1.5}', b"\xef\xbb\xbf{}", b'{"a": \r1'),
     b'{"kind": "train", "st' + json.dumps(GOOD[0]).encode(),
 ]
 ODD = [  # records by their form, with nothing in them as it should be
     b'{"kind": "train", "step": 2, "loss": "low", "step_seconds": [], "time": {}}',
     b'{"kind": "event", "event": "start", "step": 2}',
-    b'{"kind": "event", "event": ["start"], "step": 2, "seconds": null}',
     b'{"kind": "checkpoint", "step": 2, "seconds": 1' + b"0" * 400 + b"}",
     b'{"kind": "event", "event": "steps missing", "step": 2, "steps": [[-1000000000000, "x"], 3, [1]]}',
 ]
@@ -81,4 +81,4 @@ def test_steps_without_a_line_are_named_once() -> None:
 
 
 def test_no_file_yet(tmp_path: Path) -> None:
-    assert measured_pace(tmp_path / "metrics.jsonl").step == 0
+    assert not any(measured_pace(tmp_path / "metrics.jsonl").steps)

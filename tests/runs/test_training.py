@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from training import SMALL, layout, slipway, training_lines
+from training import SMALL, layout, slipway, told, training_lines
 
 ENDLESS = 1_000_000
 
@@ -70,8 +70,8 @@ def test_a_second_start_is_refused_and_a_killed_run_starts_again_at_once(
 
         second = slipway("train", *job, cwd=tmp_path)
         assert (second.returncode, second.stdout) == (2, "")
-        assert len(second.stderr.splitlines()) == 1
-        assert "is being trained by" in second.stderr and f"pid {first.pid}" in second.stderr
+        [line] = told(second.stderr)
+        assert "is being trained by" in line and f"pid {first.pid}" in line
         before = training_lines(run_dir)[-1]["step"]
         wait_for_steps(run_dir, before + 2, first)  # the first goes on
 
@@ -83,7 +83,7 @@ def test_a_second_start_is_refused_and_a_killed_run_starts_again_at_once(
         assert first.stderr is not None
         errors = first.stderr.read()  # ends when the last rank does: they end with their parent
         first.wait(20)
-    assert errors == ""
+    assert told(errors) == []
     limit = time.monotonic() + 10
     while any(lives(rank) for rank in ranks):
         assert time.monotonic() < limit
@@ -92,7 +92,7 @@ def test_a_second_start_is_refused_and_a_killed_run_starts_again_at_once(
     assert shown(tmp_path)["state"] == "lost"
 
     again = slipway("train", *job, "training.stop_after_step=1", cwd=tmp_path)
-    assert (again.returncode, again.stderr) == (0, "")
+    assert (again.returncode, told(again.stderr)) == (0, [])
     assert "taken over" not in again.stdout and "waiting" not in again.stdout
     run = shown(tmp_path)
     lost, stopped = run["segments"]

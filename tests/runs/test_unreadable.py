@@ -29,6 +29,7 @@ tries = {
     "number": lambda: ledger.newest_number(run),
     "take": lambda: lock.take(run),
     "beat": lambda: lock.RunLock(run, -1, me).beat(),
+    "held": lambda: lock.check_free(run / "looked"),
     "holder": lambda: lock.holder_of(run, time.time()),
     "submitted": lambda: record.read(run),
     "add": lambda: record.add(run, record.Submission(scheduler="local", cluster="c", submitted=0.0)),
@@ -51,7 +52,8 @@ for name, attempt in tries.items():
 
 def test_what_cannot_be_read_is_neither_absent_nor_written_over(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    run_dir.mkdir()
+    (run_dir / "looked").mkdir(parents=True)
+    (run_dir / "looked" / ".lock").touch()
     ledger.begin_segment(run_dir, FACTS, ELSEWHERE, 1, 0.0, {})
     holder_file.write(run_dir, ELSEWHERE)
     record.add(run_dir, record.Submission(scheduler="slurm", cluster="c", submitted=0.0, id="7"))
@@ -63,6 +65,7 @@ def test_what_cannot_be_read_is_neither_absent_nor_written_over(tmp_path: Path) 
     rules = [
         Rule("open,list", f"{run_dir}/segments", EIO),
         Rule("read", f"{run_dir}/.lock.holder", ESTALE),
+        Rule("open", f"{run_dir}/looked/.lock", EACCES),
         Rule("open", f"{run_dir}/launch.json", EACCES),
         Rule("read", f"{run_dir}/launch.continuations", EIO),
         Rule("open", f"{run_dir}/plan.json", EACCES),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from training import SMALL, layout, slipway, training_lines
+from training import SMALL, layout, slipway, told, training_lines
 
 STEPS = 3
 
@@ -33,7 +33,7 @@ def test_a_run_directory(job: list[str], tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert told(done.stderr) == []
     run_dir = tmp_path / "run"
     plan = json.loads((run_dir / "plan.json").read_text())
     assert plan["world_size"] == 4
@@ -180,3 +180,15 @@ def test_nothing_of_the_compiler_is_imported(job: list[str], tmp_path: Path) -> 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "spared"
+
+
+def test_another_name_in_a_run_s_directory(job: list[str], tmp_path: Path) -> None:
+    """Its curve, and its run in wandb, go by the name it was begun with."""
+    planned = slipway("plan", *job, "run.name=first", "--json", cwd=tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "plan.json").write_text(planned.stdout)
+    done = slipway("train", *job, "run.name=second", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "run.name: second" in line and "holds the run first" in line and "run.name=first" in line
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["plan.json"]

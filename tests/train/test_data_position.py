@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slipway.data.ledger import DataLedger
-from training import SMALL, layout, slipway
+from training import SMALL, layout, slipway, told
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,7 @@ def test_changed_tokens_are_a_users_error(folder: Path, corpus: list[str]) -> No
     words += [f"data.dir={folder / 'copy'}", f"run.dir={folder / 'run'}", "training.steps=12"]
     done = slipway("train", *words, cwd=folder)
     assert done.returncode == 2, done.stderr
-    [line] = [
-        line for line in done.stderr.splitlines() if line.startswith("slipway: ")
-    ]  # torch may warn before
+    [line] = told(done.stderr)
     assert done.stderr.endswith(line + "\n")
     assert "data.sources.more" in line and "more.bin has changed" in line and "slipway data" in line
     after = {file: file.stat().st_mtime_ns for file in (folder / "run").rglob("*") if file.is_file()}

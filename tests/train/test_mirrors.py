@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -22,7 +23,7 @@ from slipway.runs.sync import command
 from slipway.train import mirrors, wandb_mirror
 from slipway.train.metrics import FILE, Metrics
 from slipway.train.wandb_mirror import CLOSE_SECONDS, WandbMirror, identity
-from training import SMALL, slipway, training_lines
+from training import SMALL, slipway, told, training_lines
 from wandb_server import KEY, wandb_server
 
 
@@ -33,6 +34,17 @@ def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, str(tmp_path))
     for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """wandb leaves nothing in the folder for temporary files, however it ends."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield
+    assert [path.name for path in folder.iterdir() if "wandb" in path.name] == []
 
 
 @pytest.fixture
@@ -228,9 +240,9 @@ def test_what_is_missing_is_found_before_anything_starts(
     ]
     done = slipway("train", *words, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) == 1
-    assert "logging.wandb.mode: online, but wandb finds no API key for " in done.stderr
-    assert "set WANDB_API_KEY" in done.stderr and not (tmp_path / "run").exists()
+    [line] = told(done.stderr)
+    assert "logging.wandb.mode: online, but wandb finds no API key for " in line
+    assert "set WANDB_API_KEY" in line and not (tmp_path / "run").exists()
 
     (tmp_path / ".netrc").write_text(f"machine wandb.example.org\n  login user\n  password {KEY}\n")
     (tmp_path / ".netrc").chmod(0o600)

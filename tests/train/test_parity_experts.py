@@ -1,7 +1,6 @@
 """Mixtures of experts: every layout trains the same model as one rank, to rounding.
 
-With the load-balancing loss where ranks do not share a sequence; without it where they do: Megatron-core
-averages it over what each rank sees.
+The load-balancing loss is that of whole sequences, also where ranks share them.
 """
 
 from pathlib import Path
@@ -18,24 +17,23 @@ GRADIENT_NORM = 1e-4  # relative
 
 EXPERTS = ["model.num_moe_experts=4", "model.moe_router_topk=2", "model.add_bias_linear=false"]
 EXPERTS += ["model.activation=swiglu"]  # as Mixtral: the gate and the rest are cut separately
-PLAIN = "model.moe_aux_loss_coeff=0"
 LAYOUTS = {
     "ep2": layout(ranks=2, ep=2),
     "unfused_ep2": ["kernels.moe=unfused", *layout(ranks=2, ep=2)],
     "ep4_distopt": layout(ranks=4, ep=4, distopt=True),
     "ep2_dp4": layout(ranks=4, ep=2),
     "pp2_ep2": layout(ranks=4, pp=2, ep=2),
-    "tp2_ep2": [PLAIN, *layout(ranks=4, tp=2, sp=True, ep=2)],
-    "cp2_ep2": [PLAIN, *layout(ranks=4, cp=2, ep=2)],
-    "tp2_pp2_ep2_distopt": [PLAIN, *layout(ranks=8, tp=2, pp=2, sp=True, ep=2, distopt=True)],
+    "tp2_ep2": layout(ranks=4, tp=2, sp=True, ep=2),
+    "cp2_ep2": layout(ranks=4, cp=2, ep=2),
+    "tp2_pp2_ep2_distopt": layout(ranks=8, tp=2, pp=2, sp=True, ep=2, distopt=True),
 }
 
 
 @pytest.fixture(scope="module")
 def runs(train_many, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict]]:
-    """Training lines of one rank, with and without the load-balancing loss, and of every layout."""
+    """Training lines of one rank and of every layout."""
     folder = tmp_path_factory.mktemp("experts")
-    jobs = {"one": layout(ranks=1), "one_plain": [PLAIN, *layout(ranks=1)], **LAYOUTS}
+    jobs = {"one": layout(ranks=1), **LAYOUTS}
     steps = f"training.steps={STEPS}"
     codes = train_many(
         [[f"run.dir={folder / name}", steps, *EXPERTS, *of_one] for name, of_one in jobs.items()]
@@ -66,7 +64,7 @@ def test_checkpoints_fit_grouped_experts_and_single_ones(runs, train_many, tmp_p
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layout_trains_the_same_experts(runs: dict[str, list[dict]], name: str) -> None:
-    expected, got = runs["one_plain" if PLAIN in LAYOUTS[name] else "one"], runs[name]
+    expected, got = runs["one"], runs[name]
     assert [line["step"] for line in got] == list(range(1, STEPS + 1))
     for one, other in zip(expected, got, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=LOSS), f"loss of step {one['step']}"

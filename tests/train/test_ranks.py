@@ -90,6 +90,12 @@ def test_a_users_error_is_one_line(tmp_path: Path) -> None:
     assert (code, errors) == (2, "slipway: no such thing\n")
 
 
+def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
+    code, errors, _ = run(tmp_path, "if place.rank == 1: open('/nowhere/file')\n    time.sleep(600)")
+    assert code == 1
+    assert errors.startswith("slipway: /nowhere/file: No such file") and errors.count("\n") == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 def test_ranks_die_with_their_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen(

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from slipway.train.stragglers import ForwardTimes, Straggler, stragglers
+from slipway.train.stragglers import ForwardTimes, Straggler, stragglers, usual
 
 
 def test_a_slow_rank_among_its_stage() -> None:
@@ -31,3 +31,9 @@ def test_the_mean_of_forward_passes_is_taken() -> None:
     step(0.03, 1)
     assert times.take() == pytest.approx(0.025, abs=0.02)
     assert times.take() == 0.0
+
+
+def test_one_bad_moment_makes_no_slow_rank() -> None:
+    assert usual([1.0, 1.0, 3600.0, 1.0]) == 1.0
+    assert usual([3.0, 3.0, 3.0]) == 3.0
+    assert (usual([2.0, 4.0]), usual([2.0]), usual([])) == (3.0, 2.0, 0.0)

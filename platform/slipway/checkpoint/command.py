@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from slipway.config.schema import Parallelism, RunConfig
-from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
+from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError, in_one_line
+from slipway.files import Unreadable
 from slipway.train import checkpoint_manifest
 from slipway.train import checkpoint_store as store
 from slipway.train.checkpoint_manifest import Damaged
@@ -38,15 +39,16 @@ def describe(path: Path) -> dict[str, Any]:
     try:
         store.verify(path, content=False)
         info, manifest = store.read_info(path), checkpoint_manifest.read(path)
-    except Damaged as error:
-        return record | {"problem": str(error)}
+        written = checkpoint_manifest.look(path, (path / checkpoint_manifest.FILE).stat).st_mtime
+    except (Damaged, Unreadable) as error:
+        return record | _problem(error)
     return record | {
         "consumed_samples": info.consumed_samples,
         "world_size": info.world_size,
         "layout": layout(info.parallelism),
         "files": len(manifest.files),
         "bytes": manifest.size,
-        "written": (path / checkpoint_manifest.FILE).stat().st_mtime,
+        "written": written,
     }
 
 
@@ -79,7 +81,7 @@ def _list(found: list[Path], as_json: bool, run_dir: Path) -> int:
         from slipway.plan.show import size
 
         rows = [
-            (f"{r['step']:,}", "", "", "", "", "", f"damaged: {r['problem']}")
+            (f"{r['step']:,}", "", "", "", "", "", _state(r))
             if r["problem"]
             else (
                 f"{r['step']:,}",
@@ -98,21 +100,21 @@ def _list(found: list[Path], as_json: bool, run_dir: Path) -> int:
 
 
 def _verify(found: list[Path], as_json: bool) -> int:
-    problems: list[str | None] = []
+    records: list[dict[str, Any]] = []
     for path in found:
+        record: dict[str, Any] = {"step": store.step_of(path), "path": str(path), "problem": None}
         try:
             store.verify(path)
-            problems.append(None)
-        except Damaged as error:
-            problems.append(str(error))
+        except (Damaged, Unreadable) as error:
+            record |= _problem(error)
+        records.append(record)
         if not as_json:
-            print(f"{path.name}  {'damaged: ' + problems[-1] if problems[-1] else 'good'}", flush=True)
+            print(f"{path.name}  {_state(record)}", flush=True)
     if as_json:
-        pairs = zip(found, problems, strict=True)
-        print(json.dumps([{"step": store.step_of(p), "path": str(p), "problem": why} for p, why in pairs]))
+        print(json.dumps(records))
     elif not found:
         print("no checkpoint")
-    return EXIT_FAULT if any(problems) else EXIT_DONE
+    return EXIT_FAULT if any(record["problem"] for record in records) else EXIT_DONE
 
 
 def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
@@ -145,6 +147,17 @@ def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
     ]
     _print_table(f"Checkpoint {path}", ("", ""), rows)
     return EXIT_DONE
+
+
+def _problem(error: Damaged | Unreadable) -> dict[str, Any]:
+    """What is wrong with a checkpoint: that it is damaged, or that this cannot be told now."""
+    return {"problem": in_one_line(error), "damaged": isinstance(error, Damaged)}
+
+
+def _state(record: dict[str, Any]) -> str:
+    if not record["problem"]:
+        return "good"
+    return f"damaged: {record['problem']}" if record["damaged"] else record["problem"]
 
 
 def _date(seconds: float) -> str:

@@ -17,6 +17,7 @@ from slipway.config.cluster import Cluster
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir
 from slipway.config.explain import CompositionErrors, explain, nearest
 from slipway.config.section import Section
+from slipway.config.yaml_numbers import times_are_text
 from slipway.errors import UserError
 
 GROUP = "cluster"
@@ -37,6 +38,7 @@ class Profiles:
     """A folder of groups that is searched before conf/."""
 
     def __post_init__(self) -> None:
+        times_are_text()
         if self.config_dir is not None and not self.config_dir.is_dir():
             raise UserError(
                 f"--config-dir: {self.config_dir} is not a folder; allowed: one with cluster/NAME.yaml"

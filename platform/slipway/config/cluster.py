@@ -1,73 +1,32 @@
 """A cluster's profile: data, no code. One file in conf/cluster, or in a folder of the user's own."""
 
-import re
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    StringConstraints,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from slipway.config import selection, variables
+from slipway.config.notation import (
+    Absolute,
+    Adapters,
+    Constraint,
+    Interfaces,
+    Line,
+    Masks,
+    Memory,
+    SbatchOption,
+    SrunOption,
+    Variable,
+    Word,
+)
 from slipway.config.section import Section
-
-
-def _digits(value: object) -> object:
-    """Accounts may be made of digits, which Hydra takes for a number."""
-    return str(value) if type(value) is int else value
-
-
-# What goes into a script or a manifest as a name: nothing that a shell, YAML or Slurm could read otherwise.
-Word = Annotated[
-    str,
-    BeforeValidator(_digits),
-    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/@+=,-]*$", max_length=200),
-]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
-Absolute = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]*$", max_length=1000)]
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4000)]
-
-
-def _selection(value: object) -> object:
-    """Names of interfaces or adapters in the one form that they have afterwards; NCCL's own notation is taken, too."""
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        return value
-    return [str(item) for item in selection.of_profile(texts)]
-
-
-def _no_ports(names: list[str]) -> list[str]:
-    wrong = next((name for name in names if ":" in name), None)
-    if wrong:
-        raise ValueError(f"must be interfaces, which have no ports; {wrong!r} has one")
-    return names
-
-
-def _option(text: str) -> str:
-    """An option as scripts have it (`#SBATCH --hint=nomultithread`) or by itself."""
-    words = re.sub(r"^\s*#SBATCH\s+", "", text).strip()
-    if not re.match(r"-{1,2}[A-Za-z]", words):
-        raise ValueError(
-            f"must be options, as --hint=nomultithread or -C gpu; {text!r} is none: Slurm would ignore it"
-        )
-    return words
-
-
-Option = Annotated[Line, AfterValidator(_option)]
-# As Slurm takes sizes: megabytes, or with a unit.
-Memory = Annotated[
-    str, BeforeValidator(_digits), StringConstraints(pattern=r"^(?:0|[1-9][0-9]*(?:[KMGTkmgt][Bb]?)?)$")
-]
-Adapters = Annotated[list[str], BeforeValidator(_selection)]
-Interfaces = Annotated[Adapters, AfterValidator(_no_ports)]
 
 
 class Device(Section):
@@ -123,7 +82,7 @@ class Node(Section):
         default=None, description="Host memory a job may use, GiB; of a Kubernetes node all of it."
     )
     architecture: Literal["x86_64", "aarch64"] = Field(default="x86_64", description="Of the image, too.")
-    cpu_masks: list[Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]+$")]] = Field(
+    cpu_masks: Masks = Field(
         default=[],
         description="Cores of each local rank as hexadecimal masks (srun --cpu-bind=mask_cpu); empty: by cores.",
     )
@@ -173,6 +132,9 @@ class Slurm(Section):
     gpu_request: Literal["gres", "gpus-per-node", "gpus"] = Field(
         default="gres", description="--gres=gpu:N, --gpus-per-node=N, or --gpus=N over all nodes."
     )
+    gpu_type: Word | None = Field(
+        default=None, description="In that option, as a100 in gpu:a100:N; null: any."
+    )
     exclusive: bool = Field(default=True, description="Whole nodes.")
     memory: Memory | None = Field(
         default=None,
@@ -187,7 +149,7 @@ class Slurm(Section):
         default=False,
         description="The site's srun shows each task one device: tasks set CUDA_VISIBLE_DEVICES to all of the job's.",
     )
-    constraint: Word | None = Field(default=None, description="--constraint.")
+    constraint: Constraint | None = Field(default=None, description="--constraint.")
     requeue: bool = Field(
         default=False,
         description="Jobs may requeue themselves; else each segment submits the next one as a dependent job.",
@@ -198,10 +160,10 @@ class Slurm(Section):
         description="Appended to the first node's short name for MASTER_ADDR.",
     )
     resolve_address: bool = Field(default=False, description="MASTER_ADDR is the looked-up IP address.")
-    sbatch_options: list[Option] = Field(
+    sbatch_options: list[SbatchOption] = Field(
         default=[], description="Further #SBATCH lines, as --hint=nomultithread."
     )
-    srun_options: list[Option] = Field(default=[], description="Further options of srun, as --mpi=none.")
+    srun_options: list[SrunOption] = Field(default=[], description="Further options of srun, as --mpi=none.")
     signal_seconds: PositiveInt = Field(
         default=300, description="SIGUSR1 to the ranks so long before the wall time ends."
     )

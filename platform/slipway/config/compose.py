@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway import secrets
 from slipway.config.explain import CompositionErrors, explain
+from slipway.config.yaml_numbers import times_are_text
 from slipway.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "R
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
+    times_are_text()
     words = list(overrides)
     if config_dir is not None:
         words.append(f"hydra.searchpath=[file://{Path(config_dir).resolve()}]")

@@ -2,10 +2,12 @@
 
 import difflib
 import re
+import shlex
 import types
 import typing
 from collections.abc import Iterable
 
+from slipway.config.quotes import ambiguous, as_text, unparsed
 from slipway.errors import UserError
 
 Path = tuple[str | int, ...]
@@ -16,7 +18,9 @@ _PYDANTIC_TEXT = {
     "model_type": "must be a section (key: value)",
     "dict_type": "must be a section (key: value)",
     "list_type": "must be a list",
+    "tuple_type": "must be a list",
     "string_type": "must be text",
+    "path_type": "must be a path",
 }
 
 
@@ -83,7 +87,9 @@ def explain(error: Exception) -> UserError:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_choice(error.missing_cfg_file, error.options or [], str(error))
     if isinstance(error, OverrideParseException):
-        return UserError(f"{error.override}: is not an override; write key=value, +key=value or ~key")
+        return unparsed(str(error.override), str(error.message))
+    if commas := re.match(r"Ambiguous value for argument '(.*)'$", str(error).splitlines()[0]):
+        return ambiguous(commas[1])
     again = re.match(r"Multiple values for (\S+)\.", str(error))
     if again:
         return UserError(
@@ -134,10 +140,26 @@ def _validation(error: typing.Any) -> UserError:
     rest = f" (and {len(more)} more)" if more else ""
     if first["type"] == "extra_forbidden":
         return UserError(f"{_unknown(path, _got(first['input']))}{rest}")
+    if first["type"] == "missing" and isinstance(path[-1], int):
+        return UserError(
+            f"{'.'.join(map(str, path[:-1]))}: value {path[-1] + 1} of the list is missing{rest}"
+        )
     if first["type"] == "missing":
         return UserError(f"{dotted}: is missing and has no default; give {dotted}=...{rest}")
     text = _PYDANTIC_TEXT.get(first["type"]) or re.sub("^(Input|String) should", "must", first["msg"])
-    return UserError(f"{dotted}: {text[0].lower()}{text[1:]}{_got(first['input'])}{rest}")
+    text = text.removeprefix("Value error, ")
+    return UserError(f"{dotted}: {text[0].lower()}{text[1:]}{_got(first['input'])}{_quotes(first)}{rest}")
+
+
+def _quotes(problem: typing.Any) -> str:
+    """The quotes that make text of what YAML takes for something else."""
+    path, value = tuple(problem["loc"]), problem["input"]
+    if problem["type"] not in ("string_type", "path_type") or isinstance(value, dict | list):
+        return ""
+    *parents, last = map(str, path)
+    if isinstance(path[-1], int):
+        return f"; in quotes it is text: {shlex.quote(as_text('.'.join(parents), value).replace('=', '=[') + ',...]')}"
+    return f"; in quotes it is text: {shlex.quote(as_text('.'.join((*parents, last)), value))}"
 
 
 def _got(value: object) -> str:

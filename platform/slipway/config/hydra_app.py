@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from slipway import secrets
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir, validate
 from slipway.config.explain import CompositionErrors, explain
+from slipway.config.yaml_numbers import times_are_text
 from slipway.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def parse(words: Sequence[str]):  # noqa: ANN201
     """Hydra's own options and the overrides. Raises UserError."""
     from hydra._internal.utils import get_args_parser
 
+    times_are_text()
     parser = get_args_parser()
 
     def error(message: str) -> NoReturn:

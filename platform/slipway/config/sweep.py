@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from slipway import console, system_errors
 from slipway.config.compose import resolve, validate_plain
-from slipway.errors import EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError, in_one_line
+from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError, in_one_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -17,17 +18,21 @@ if TYPE_CHECKING:
 
 
 class Sweep:
-    """The jobs of one sweep, as Hydra's launcher calls them one after another."""
+    """The jobs of one sweep, as Hydra's launcher calls them one after another. One that is stopped stops them all."""
 
     def __init__(self, task: "Callable[[RunConfig], int]", overrides: Sequence[str]) -> None:
         self._task = task
         self.fixed = _fixed(overrides)
         self._folders: dict[str, int] = {}
         self._failed: list[tuple[int, int]] = []
-        self._jobs = 0
+        self._jobs = self._left = 0
+        self._stopped = False
 
     def job(self, composed: "DictConfig") -> None:
         """Run one job; what goes wrong is told here, and the next job runs."""
+        if self._stopped:
+            self._left += 1
+            return
         from hydra.core.hydra_config import HydraConfig
 
         hydra = HydraConfig.get()
@@ -40,9 +45,15 @@ class Sweep:
         except UserError as error:
             print(f"slipway: job {number}: {in_one_line(error)}", file=sys.stderr)
             code = EXIT_USER_ERROR
+        except OSError as error:
+            if error.filename == console.OUTPUT:  # the sweep's own
+                raise
+            print(f"slipway: job {number}: {in_one_line(system_errors.line(error))}", file=sys.stderr)
+            code = EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
         except Exception:
             traceback.print_exc()
             code = EXIT_FAULT
+        self._stopped = code == EXIT_CONTINUE
         if code != EXIT_DONE:
             self._failed.append((number, code))
 
@@ -50,6 +61,12 @@ class Sweep:
         """Report on the whole sweep; the exit code of the first job that failed."""
         if not self._failed:
             return EXIT_DONE
+        if self._stopped:
+            text = (
+                f"job {self._jobs - 1} was stopped, {self._left} were not begun; the same command continues"
+            )
+            print(f"slipway: {text}", file=sys.stderr)
+            return EXIT_CONTINUE
         numbers = ", ".join(str(number) for number, _ in self._failed)
         print(f"slipway: {len(self._failed)} of {self._jobs} jobs failed: {numbers}", file=sys.stderr)
         return self._failed[0][1]

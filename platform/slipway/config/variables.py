@@ -38,6 +38,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "CXI_FORK_SAFE_HP": _SWITCH,
     "FI_CXI_DISABLE_CQ_HUGETLB": _SWITCH,
 }
+KNOWN = {*RANGES, *CHOICES}
 # One fact in two places: the variable would beat what the profile shows.
 SAID_BY = {
     "NCCL_SOCKET_IFNAME": "interfaces",

@@ -6,7 +6,8 @@ Where documents begin and end does not depend on the blocks.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from slipway.data.inputs import InputFile, Kind
+from slipway.data.file_types import Kind
+from slipway.data.inputs import InputFile, check_unchanged
 from slipway.data.parquet import open_parquet
 from slipway.data.streams import Stream, open_stream
 from slipway.errors import UserError
@@ -70,6 +71,7 @@ def cut_into_blocks(files: Iterable[InputFile], text_key: str, size: int) -> Ite
 
 def _parts(file: InputFile, text_key: str, size: int) -> Iterator[tuple[Part, int]]:
     """Parts of a file, each with the size of its text in bytes."""
+    check_unchanged(file)
     if file.kind == "parquet":
         yield from _row_groups(file, text_key)
         return
@@ -122,7 +124,8 @@ def _lines_length(stream: Stream, size: int, path: str) -> int:
 def _row_groups(file: InputFile, text_key: str) -> Iterator[tuple[Part, int]]:
     with open_parquet(file.path, text_key) as table:
         metadata = table.metadata
-        column = metadata.schema.names.index(text_key)
+        names = [metadata.schema.column(i).path for i in range(len(metadata.schema))]
+        column = names.index(text_key)  # of the leaves, which may have the names of others
         groups = metadata.num_row_groups
         for i in range(groups):
             disk = file.size * (i + 1) // groups - file.size * i // groups

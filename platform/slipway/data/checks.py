@@ -1,8 +1,8 @@
 """What can be said before anything is read: the folder, its room, and whether the inputs are still the same."""
 
+import glob
 import os
 import shutil
-from pathlib import Path
 
 from slipway.config.schema import Data
 from slipway.data import inputs, workspace
@@ -11,19 +11,31 @@ from slipway.data.manifest import Manifest
 from slipway.errors import UserError
 
 
-def check_inputs(data: Data, found: Manifest) -> None:
-    """Raise UserError where the inputs are not those that were read. They need not be there any more."""
-    for name, source in data.sources.items():
-        if not all(entry == inputs.STDLIB or Path(entry).expanduser().exists() for entry in source.inputs):
-            continue
+def changed_inputs(data: Data, found: Manifest) -> list[str]:
+    """What of the inputs is not as it was read, a line for each source. They need not be there any more."""
+    return [line for name in data.sources if (line := _changed(data, found, name))]
+
+
+def _changed(data: Data, found: Manifest, name: str) -> str:
+    source, record = data.sources[name], found.sources[name]
+    if not all(entry == inputs.STDLIB or _is_there(entry) for entry in source.inputs):
+        return ""
+    try:
         files = inputs.find_inputs(name, source)
-        record = found.sources[name]
-        if inputs.fingerprint(files) != record.input_sha256:
-            raise UserError(
-                f"data.sources.{name}.inputs: files were changed, renamed or rewritten since {data.dir} was "
-                f"prepared ({record.files} files of {record.input_bytes} bytes then, {len(files)} of "
-                f"{sum(file.size for file in files)} now); choose another data.dir or remove {data.dir}"
-            )
+    except UserError as error:
+        return str(error)
+    if inputs.fingerprint(files) == record.input_sha256:
+        return ""
+    return (
+        f"data.sources.{name}.inputs: files were changed, renamed or rewritten since {data.dir} was "
+        f"prepared ({record.files} files of {record.input_bytes} bytes then, {len(files)} of "
+        f"{sum(file.size for file in files)} now)"
+    )
+
+
+def _is_there(entry: str) -> bool:
+    path = os.path.expanduser(entry)
+    return os.path.exists(path) or glob.has_magic(path)
 
 
 def check_folder(data: Data) -> None:
@@ -49,10 +61,10 @@ def _check_apart(data: Data) -> None:
     folder = data.dir.resolve()
     for name, source in data.sources.items():
         for i, entry in enumerate(source.inputs):
-            if entry != inputs.STDLIB and folder.is_relative_to(Path(entry).expanduser().resolve()):
-                raise UserError(
-                    f"data.dir: {data.dir} lies in data.sources.{name}.inputs[{i}], {entry}; choose a folder outside"
-                )
+            where = f"data.sources.{name}.inputs[{i}]"
+            for path in [] if entry == inputs.STDLIB else inputs.expand(entry, where):
+                if folder.is_relative_to(os.path.realpath(path)):
+                    raise UserError(f"data.dir: {data.dir} lies in {where}, {path}; choose a folder outside")
 
 
 def check_space(data: Data, files: dict[str, list[InputFile]]) -> None:

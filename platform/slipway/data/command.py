@@ -23,5 +23,6 @@ def summary(data: Data, found: Manifest) -> str:
         lines.append(
             f"  {name}: {source.documents:,} documents, {source.tokens:,} tokens "
             f"({source.text_bytes / source.tokens:.2f} bytes each) from {source.files:,} files{left_out}"
+            + (f", {source.left_out:,} files left out" if source.left_out else "")
         )
     return "\n".join(lines)

@@ -6,6 +6,7 @@ from typing import Any
 
 from slipway.data.blocks import Part
 from slipway.data.parquet import open_parquet
+from slipway.data.streams import open_input
 from slipway.errors import UserError
 
 NO_TEXT = b""
@@ -27,9 +28,15 @@ def read_documents(part: Part, text_key: str) -> Iterator[bytes]:
 def _bytes_of(part: Part) -> bytes:
     if part.data is not None:
         return part.data
-    with open(part.path, "rb") as file:
+    with open_input(part.path) as file:
         file.seek(part.start)
-        return file.read(part.stop - part.start)
+        data = file.read(part.stop - part.start)
+    if len(data) < part.stop - part.start:
+        raise UserError(
+            f"{part.path} was changed while it was read: it ends at byte {part.start + len(data)}, before it had "
+            f"{part.stop} at least; start again when nothing writes to it"
+        )
+    return data
 
 
 def _decode(data: bytes, path: str, start: int) -> str:
@@ -87,7 +94,7 @@ def _line_number(part: Part, within: int) -> int:
     if part.data is not None:
         return part.first_line + within
     line, left = 1 + within, part.start
-    with open(part.path, "rb") as file:
+    with open_input(part.path) as file:
         while left and (data := file.read(min(left, 1 << 20))):
             line += data.count(b"\n")
             left -= len(data)

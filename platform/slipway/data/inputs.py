@@ -1,34 +1,22 @@
 """Which files a source consists of, in the order of their documents."""
 
+import glob
 import os
+import stat
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 from slipway.config.schema import Source
+from slipway.data.file_types import Compression, Kind, compression, holds_text, packed, readable, suffix
+from slipway.data.folders import ELSEWHERE, list_folder, match, state_of
 from slipway.errors import UserError
-
-Kind = Literal["text", "jsonl", "parquet"]
-Compression = Literal["", "gz", "zst"]
-
-JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
-PARQUET_SUFFIXES = (".parquet", ".pq")
-COMPRESSIONS: dict[str, Compression] = {".gz": "gz", ".zst": "zst", ".zstd": "zst"}
-# fmt: off
-TEXT_SUFFIXES = (
-    ".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex", ".csv", ".tsv", ".log",
-    ".html", ".htm", ".xml", ".css", ".yaml", ".yml", ".toml", ".ini", ".cfg",
-    ".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".cuh", ".cs", ".java", ".kt", ".scala",
-    ".js", ".mjs", ".ts", ".jsx", ".tsx", ".go", ".rs", ".rb", ".php", ".pl", ".lua", ".r", ".jl", ".m",
-    ".f", ".f90", ".f95", ".swift", ".hs", ".ml", ".sh", ".sql", ".cmake", ".proto",
-)
-# fmt: on
 
 STDLIB = "stdlib"
 _NOT_STDLIB = ("site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test")
+_EMPTY = "empty"
 
 
 @dataclass(frozen=True)
@@ -43,27 +31,57 @@ class InputFile:
     mtime_ns: int  # 0: of the standard library, which nobody edits and every image dates anew
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that was found and gives no document."""
+
+    path: str
+    reason: str
+
+
 def find_inputs(source_name: str, source: Source) -> list[InputFile]:
     """The files of a source. Raises UserError for what is missing, empty or of no readable type."""
+    return survey(source_name, source)[0]
+
+
+def survey(source_name: str, source: Source) -> tuple[list[InputFile], list[LeftOut]]:
+    """The files of a source, and what is left out of its folders. Raises UserError, as find_inputs."""
     found: list[InputFile] = []
+    left_out: list[LeftOut] = []
     for i, entry in enumerate(source.inputs):
         where = f"data.sources.{source_name}.inputs[{i}]"
         if entry == STDLIB:
             found += _stdlib(where)
             continue
-        path = Path(entry).expanduser()
-        if path.is_dir():
-            found += _folder(path, where)
-        elif path.is_file():
-            kind, compression = _type(path.name) or ("text", _compression(path.name))
-            found.append(_file(str(path), path.name, kind, compression, where))
-        elif path.exists():
-            raise UserError(f"{where}: {entry} is neither a file nor a folder")
-        else:
-            raise UserError(f"{where}: {entry}: no such file or folder (from {Path.cwd()})")
+        seen: set[str] = set()  # of this entry: one that is given twice is read twice
+        for path in expand(entry, where):
+            if os.path.realpath(path) in seen:
+                left_out.append(LeftOut(path, ELSEWHERE))
+            elif os.path.isdir(path):
+                files, others = _folder(path, where, seen)
+                found += files
+                left_out += others
+            else:
+                found.append(_named(path, where))
+                seen.add(os.path.realpath(path))
     if sum(file.size for file in found) == 0:
         raise UserError(f"data.sources.{source_name}.inputs: all {len(found)} files are empty: no documents")
-    return found
+    return found, left_out + [LeftOut(file.path, _EMPTY) for file in found if not file.size]
+
+
+def expand(entry: str, where: str) -> list[str]:
+    """The files and folders that an entry of `inputs` stands for. Raises UserError where nothing matches a pattern."""
+    path = os.path.expanduser(entry)
+    if os.path.lexists(path) or not glob.has_magic(path):
+        return [path]
+    if not (matches := match(path, where)):
+        raise UserError(f"{where}: {entry}: nothing matches this pattern (from {Path.cwd()})")
+    return matches
+
+
+def places(entries: list[str]) -> list[str]:
+    """Where the entries of `inputs` lie, the same for each spelling of the same file. They need not be there."""
+    return [entry if entry == STDLIB else os.path.realpath(os.path.expanduser(entry)) for entry in entries]
 
 
 def fingerprint(files: list[InputFile]) -> str:
@@ -74,23 +92,70 @@ def fingerprint(files: list[InputFile]) -> str:
     return digest.hexdigest()
 
 
-def _folder(folder: Path, where: str) -> list[InputFile]:
-    names = sorted(_walk(folder, ("__pycache__",)))
-    if not names:
-        raise UserError(f"{where}: {folder} holds no files")
-    files = []
-    for name in names:
-        found = _type(os.path.basename(name))
-        if found:
-            files.append(_file(os.path.join(folder, name), name, *found, where))
-    if not files:
-        types = sorted({os.path.splitext(name)[1] or "(none)" for name in names})
+def check_unchanged(file: InputFile) -> None:
+    """Raise UserError where a file is no longer what it was when it was found."""
+    try:
+        state = os.stat(file.path)
+    except OSError as error:
+        raise UserError(f"{file.path} cannot be read any more: {error.strerror}; start again") from error
+    if state.st_size != file.size or file.mtime_ns not in (0, state.st_mtime_ns):
         raise UserError(
-            f"{where}: {folder} holds {len(names)} files and none of a readable type (found {_some(types)}; "
+            f"{file.path} was changed while it was read: {file.size} bytes before, {state.st_size} now; start again "
+            "when nothing writes to it"
+        )
+
+
+def describe(left_out: list[LeftOut], most: int = 3) -> str:
+    """What is left out and why: how many of each kind, and some of their paths."""
+    by_reason: dict[str, list[str]] = {}
+    for one in left_out:
+        by_reason.setdefault(one.reason, []).append(one.path)
+    return "; ".join(
+        f"{len(paths):,} {reason} ({', '.join(paths[:most])}{', ...' if len(paths) > most else ''})"
+        for reason, paths in by_reason.items()
+    )
+
+
+def _named(path: str, where: str) -> InputFile:
+    name = os.path.basename(path)
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{where}: {path}: no such file or folder (from {Path.cwd()})") from None
+    except OSError:
+        pass  # state_of says what it is
+    if not stat.S_ISREG(state_of(path, where).st_mode):
+        raise UserError(f"{where}: {path} is neither a file nor a folder")
+    if ending := packed(name):
+        raise _cannot_unpack(path, ending, where)
+    kind, packing = readable(name) or ("text", compression(name))
+    # a link has its own type, and the identity of what it leads to
+    return _file(path, os.path.basename(os.path.realpath(path)), kind, packing, where)
+
+
+def _folder(folder: str, where: str, seen: set[str]) -> tuple[list[InputFile], list[LeftOut]]:
+    found = list_folder(folder, ("__pycache__",), _reason_against, where, seen)
+    for name in found.left_out:
+        if holds_text(name):
+            raise _cannot_unpack(os.path.join(folder, name), packed(name), where)
+    if not found.files and not found.left_out:
+        raise UserError(f"{where}: {folder} holds no files")
+    if not found.files:
+        types = sorted({suffix(name) or "(none)" for name in found.left_out})
+        raise UserError(
+            f"{where}: {folder} holds {len(found.left_out)} files and none of a readable type (found {_some(types)}; "
             "readable: text such as .txt .md .py, .jsonl, .parquet, also .gz and .zst; name a file itself to "
             "read it as text)"
         )
-    return files
+    files = []
+    for name in found.files:
+        kind, packing = readable(name) or ("text", "")
+        files.append(_file(os.path.join(folder, name), name, kind, packing, where))
+    return files, [LeftOut(os.path.join(folder, name), why) for name, why in sorted(found.left_out.items())]
+
+
+def _reason_against(name: str) -> str:
+    return "" if readable(name) else f"of type {suffix(name) or '(none)'}"
 
 
 def _stdlib(where: str) -> list[InputFile]:
@@ -102,7 +167,7 @@ def _stdlib(where: str) -> list[InputFile]:
     folder = sysconfig.get_path("stdlib")
     names = [
         name
-        for name in _walk(Path(folder), _NOT_STDLIB)
+        for name in _walk(folder)
         if name.endswith(".py") and not os.path.basename(name).startswith("_sysconfigdata")
     ]
     if not names:
@@ -112,36 +177,30 @@ def _stdlib(where: str) -> list[InputFile]:
     return [replace(file, mtime_ns=0) for file in files]
 
 
-def _walk(folder: Path, skipped: tuple[str, ...]) -> Iterator[str]:
-    """Files below a folder, relative to it; nothing hidden, nothing in `skipped` folders."""
+def _walk(folder: str) -> Iterator[str]:
+    """The library's files; what a system adds to it by links is no part of it, and may be missing."""
     for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in skipped]
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in _NOT_STDLIB]
         for name in names:
-            if not name.startswith(".") and os.path.isfile(os.path.join(root, name)):
-                yield os.path.relpath(os.path.join(root, name), folder)
+            path = os.path.join(root, name)
+            if not name.startswith(".") and os.path.isfile(path):
+                yield os.path.relpath(path, folder)
 
 
-def _type(name: str) -> tuple[Kind, Compression] | None:
-    compression = _compression(name)
-    suffix = os.path.splitext(os.path.splitext(name)[0] if compression else name)[1].lower()
-    if suffix in JSONL_SUFFIXES:
-        return "jsonl", compression
-    if suffix in PARQUET_SUFFIXES and not compression:
-        return "parquet", ""
-    if suffix in TEXT_SUFFIXES:
-        return "text", compression
-    return None
-
-
-def _compression(name: str) -> Compression:
-    return COMPRESSIONS.get(os.path.splitext(name)[1].lower(), "")
-
-
-def _file(path: str, name: str, kind: Kind, compression: Compression, where: str) -> InputFile:
+def _file(path: str, name: str, kind: Kind, packing: Compression, where: str) -> InputFile:
     if not os.access(path, os.R_OK):
         raise UserError(f"{where}: {path} is not readable")
-    state = os.stat(path)
-    return InputFile(os.path.abspath(path), name, kind, compression, state.st_size, state.st_mtime_ns)
+    state = state_of(path, where)
+    if not state.st_size and (packing or kind == "parquet"):
+        raise UserError(f"{where}: {path} is empty, which no {suffix(name)} file is: was it copied whole?")
+    return InputFile(os.path.abspath(path), name, kind, packing, state.st_size, state.st_mtime_ns)
+
+
+def _cannot_unpack(path: str, ending: str, where: str) -> UserError:
+    return UserError(
+        f"{where}: {path}: {ending} cannot be unpacked here; allowed: text, .jsonl, each also as .gz or .zst, and "
+        ".parquet"
+    )
 
 
 def _some(items: list[str], most: int = 8) -> str:

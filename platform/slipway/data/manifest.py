@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway.config.schema import Data, Tokenizer
+from slipway.config.schema import Data, Source, Tokenizer
+from slipway.data.inputs import places
 from slipway.errors import UserError
 
 FILE_NAME = "manifest.json"
@@ -28,10 +29,12 @@ class SourceRecord(_Record):
     """One source: SOURCE.bin and SOURCE.idx."""
 
     inputs: list[str]
+    places: list[str] = []  # of the inputs: absolute, links resolved; empty before there were any
     text_key: str
     files: int
+    left_out: int = 0  # files of folders that are of no readable type, empty, or read under another name
     input_bytes: int  # of the files, as they lie on disk
-    input_sha256: str  # of the files' names and sizes
+    input_sha256: str  # of the files' names, sizes and times
     text_bytes: int  # UTF-8 bytes of the documents
     documents: int
     without_text: int  # documents left out: empty or null
@@ -150,13 +153,20 @@ def _check_asked(found: Manifest, data: Data) -> None:
             f"{', '.join(found.sources)}; {remedy}"
         )
     for name, source in data.sources.items():
-        for field in ("inputs", "text_key"):
-            asked, prepared = getattr(source, field), getattr(found.sources[name], field)
+        record = found.sources[name]
+        fields = ("text_key",) if _same_inputs(source, record) else ("inputs", "text_key")
+        for field in fields:
+            asked, prepared = getattr(source, field), getattr(record, field)
             if asked != prepared:
                 raise UserError(
                     f"data.sources.{name}.{field}: {asked} is asked for, {data.dir} was prepared from "
                     f"{prepared}; {remedy}"
                 )
+
+
+def _same_inputs(source: Source, record: SourceRecord) -> bool:
+    """Whether the inputs are those of the record, whatever their spelling. They need not be there."""
+    return source.inputs == record.inputs or places(source.inputs) == (record.places or places(record.inputs))
 
 
 def _check_sizes(found: Manifest, folder: Path) -> None:

@@ -22,9 +22,14 @@ def open_parquet(path: str, text_key: str) -> Iterator[Any]:
         schema = table.schema_arrow
         if text_key not in schema.names:
             raise UserError(f"{path}: no column {text_key!r} (text_key); found: {', '.join(schema.names)}")
+        if schema.names.count(text_key) > 1:
+            raise UserError(
+                f"{path}: {schema.names.count(text_key)} columns are named {text_key!r} (text_key)"
+            )
         kind = schema.field(text_key).type
         if pyarrow.types.is_dictionary(kind):
             kind = kind.value_type
-        if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+        is_text = (pyarrow.types.is_string, pyarrow.types.is_large_string, pyarrow.types.is_string_view)
+        if not any(is_kind(kind) for is_kind in is_text):
             raise UserError(f"{path}: column {text_key!r} is {kind}, not string")
         yield table

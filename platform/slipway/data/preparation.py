@@ -3,18 +3,20 @@
 import errno
 import os
 import platform
+import sys
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway import __version__
+from slipway import __version__, cores
 from slipway.config.schema import Data
 from slipway.data import inputs, manifest, workspace
 from slipway.data.blocks import block_size, cut_into_blocks
-from slipway.data.checks import check_folder, check_inputs, check_space
-from slipway.data.inputs import InputFile
+from slipway.data.checks import changed_inputs, check_folder, check_space
+from slipway.data.inputs import InputFile, LeftOut
 from slipway.data.manifest import FileRecord, Manifest, SourceRecord, TokenizerRecord
 from slipway.data.progress import Progress, show_progress
 from slipway.data.tokenizer import check_asked
@@ -33,22 +35,30 @@ def prepare(data: Data, progress: bool) -> Manifest:
     """
     if manifest.read(data.dir) is not None:
         found = manifest.load(data)
-        check_inputs(data, found)
+        for change in changed_inputs(data, found):
+            raise UserError(f"{change}; choose another data.dir or remove {data.dir}")
         workspace.remove(data.dir / workspace.NAME)  # of a call that was killed right at its end
         return found
     check_asked(data.tokenizer)
-    files = {name: inputs.find_inputs(name, source) for name, source in data.sources.items()}
+    surveys = {name: inputs.survey(name, source) for name, source in data.sources.items()}
+    files = {name: found for name, (found, _) in surveys.items()}
+    left_out = {name: others for name, (_, others) in surveys.items()}
     check_folder(data)
     total = sum(file.size for of_source in files.values() for file in of_source)
     check_space(data, files)
-    workers = data.workers or len(os.sched_getaffinity(0))
+    workers = data.workers or cores.usable()
+    for name, others in left_out.items():
+        if others:
+            print(
+                f"data: data.sources.{name}: left out: {inputs.describe(others)}", file=sys.stderr, flush=True
+            )
     try:
         with (
             worker_pool(workers) as pool,
             workspace.workspace(data.dir, _job(data, files)) as work,
             show_progress(progress, total) as shown,
         ):
-            done = _Preparation(data, files, workers, pool, work, shown).run()
+            done = _Preparation(data, files, left_out, workers, pool, work, shown).run()
             workspace.remove(work)
             return done
     except workspace.Busy as error:
@@ -66,6 +76,7 @@ class _Preparation:
         self,
         data: Data,
         files: dict[str, list[InputFile]],
+        left_out: dict[str, list[LeftOut]],
         workers: int,
         pool: ProcessPoolExecutor,
         work: Path,
@@ -73,6 +84,7 @@ class _Preparation:
     ) -> None:
         self.data = data
         self.files = files
+        self.left_out = left_out
         self.workers = workers
         self.pool = pool
         self.work = work
@@ -146,6 +158,9 @@ class _Preparation:
                 waiting.append((name, block.disk_bytes, future))
         while waiting:
             collect()
+        for of_source in self.files.values():
+            for file in of_source:
+                inputs.check_unchanged(file)
         for name, found in counts.items():
             if not found.documents:
                 raise UserError(
@@ -166,8 +181,10 @@ class _Preparation:
             bin_record, idx_record = written[name]
             sources[name] = SourceRecord(
                 inputs=source.inputs,
+                places=inputs.places(source.inputs),
                 text_key=source.text_key,
                 files=len(self.files[name]),
+                left_out=len(self.left_out[name]),
                 input_bytes=sum(file.size for file in self.files[name]),
                 input_sha256=inputs.fingerprint(self.files[name]),
                 text_bytes=counts[name].text_bytes,
@@ -206,7 +223,8 @@ def _job(data: Data, files: dict[str, list[InputFile]]) -> dict[str, object]:
     for name, of_source in files.items():
         digest.update(f"{name}\0{data.sources[name].text_key}\n".encode())
         for file in of_source:
-            digest.update(repr(file).encode())
+            place = replace(file, path=os.path.realpath(file.path))  # whatever its spelling
+            digest.update(repr(place).encode())
     path = data.tokenizer.path
     return {
         "slipway": __version__,

@@ -7,6 +7,7 @@ from slipway.config.schema import Source
 from slipway.data.blocks import LONGEST_LINE, SEARCHED, Part, cut_into_blocks
 from slipway.data.documents import read_documents
 from slipway.data.inputs import InputFile
+from slipway.data.streams import open_input
 
 _STRETCHES = 512
 
@@ -66,9 +67,10 @@ def _spread_row_groups(file: InputFile, text_key: str, share: int, stretches: in
 def _stretch(file: InputFile, start: int, size: int) -> Part:
     """Whole lines of a plain file, from `start` on; of a text without lines, whole characters."""
     longest = SEARCHED if file.kind == "text" else LONGEST_LINE
-    with open(file.path, "rb") as opened:
+    with open_input(file.path) as opened:
         begin = _after_line(opened, start, longest)
-        return Part(file.path, file.kind, begin, _after_line(opened, begin + size, longest))
+        stop = _after_line(opened, min(begin + size, file.size), longest)
+        return Part(file.path, file.kind, begin, stop)
 
 
 def _after_line(opened: BinaryIO, position: int, longest: int) -> int:

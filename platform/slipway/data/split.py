@@ -1,5 +1,6 @@
 """How many documents of a source each split gets: Megatron-core's arithmetic, before torch is there."""
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from slipway.config.schema import Data
@@ -34,15 +35,42 @@ def check_split(data: Data, manifest: Manifest, wanted: tuple[bool, bool, bool])
     for name in data.sources:
         documents = manifest.sources[name].documents
         counts = document_counts(documents, data.split)
-        empty = [
-            split
-            for split, count, is_wanted in zip(SPLITS, counts, wanted, strict=True)
-            if is_wanted and not count
-        ]
+        empty = _empty(counts, wanted)
         if empty:
+            better = better_split(
+                [manifest.sources[name].documents for name in data.sources], data.split, wanted
+            )
             raise UserError(
                 f"data.split: {list(data.split)} of the {documents} documents of data.sources.{name} gives "
                 f"{counts[0]} for training, {counts[1]} for validation, {counts[2]} for test: none for "
                 f"{' and '.join(empty)}; give it a larger share"
+                + (f", for example data.split={_in_words(better)}" if better else ", of more documents")
                 + (", or validation.steps=0" if "validation" in empty else "")
             )
+
+
+def better_split(
+    documents: Sequence[int], split: tuple[float, float, float], wanted: tuple[bool, bool, bool]
+) -> tuple[float, float, float] | None:
+    """Round shares that give each source documents in each wanted split, most for training; None where none do."""
+    for share in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3):
+        others = [
+            share if part or is_wanted else 0.0 for part, is_wanted in zip(split[1:], wanted[1:], strict=True)
+        ]
+        found = (round(1 - sum(others), 2), others[0], others[1])
+        if not any(_empty(document_counts(count, found), wanted) for count in documents):
+            return found
+    return None
+
+
+def _empty(counts: tuple[int, int, int], wanted: tuple[bool, bool, bool]) -> list[str]:
+    """The wanted splits without documents."""
+    return [
+        split
+        for split, count, is_wanted in zip(SPLITS, counts, wanted, strict=True)
+        if is_wanted and not count
+    ]
+
+
+def _in_words(split: tuple[float, float, float]) -> str:
+    return f"[{','.join(f'{share:g}' for share in split)}]"

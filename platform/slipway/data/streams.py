@@ -8,6 +8,9 @@ from slipway.data.inputs import InputFile
 from slipway.errors import UserError
 
 _READ_BYTES = 1 << 16  # compressed bytes per read
+_ZSTD_WINDOW = (
+    1 << 31
+)  # bytes: the most that the format's own program makes; memory is taken as frames need it
 
 
 class Stream(Protocol):
@@ -31,12 +34,22 @@ class Stream(Protocol):
 
 @contextmanager
 def open_stream(file: InputFile) -> Iterator[Stream]:
-    """A file's stream, after the byte order mark if there is one."""
-    with open(file.path, "rb") as raw:
+    """A file's stream, after the byte order mark if there is one. Raises UserError where it cannot be read."""
+    with open_input(file.path) as raw:
         stream = _Compressed(raw, file) if file.compression else _Plain(raw)
         if stream.window(0, 3) == b"\xef\xbb\xbf":
             stream.take(3)
         yield stream
+
+
+@contextmanager
+def open_input(path: str) -> Iterator[BinaryIO]:
+    """A file to read from. What the operating system says of it is a UserError."""
+    try:
+        with open(path, "rb") as raw:
+            yield raw
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 class _Plain:
@@ -103,7 +116,7 @@ def _unzstd(raw: BinaryIO, path: str) -> Iterator[bytes]:
     try:
         while data := raw.read(_READ_BYTES):
             while data:
-                frame = frame or zstandard.ZstdDecompressor().decompressobj()
+                frame = frame or zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
                 yield frame.decompress(data)
                 data = frame.unused_data if frame.eof else b""
                 frame = None if frame.eof else frame

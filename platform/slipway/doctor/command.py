@@ -139,7 +139,8 @@ def tell(
     if job:
         with contextlib.suppress(OSError):  # run.dir itself may be the fault
             for host, reasons in bad.items():
-                bad_nodes.add(here.config.run.dir, host, f"doctor: {'; '.join(reasons)}")
+                node = host.partition("/")[0]  # of MACHINE/POD what its scheduler can avoid
+                bad_nodes.add(here.config.run.dir, node, f"doctor: {'; '.join(reasons)}")
     faults = [finding for finding in report.ordered(found) if finding.status == "fault"]
     for finding, names in together.folded(faults):
         print(together.line(replace(finding, node=names)), file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slipway.config import selection
+from slipway.config import selection, variables
 from slipway.doctor.cores import RDMA
 from slipway.doctor.finding import Finding, judged, skipped
 from slipway.doctor.here import IN_JOB, Here
@@ -92,6 +92,8 @@ def settings(here: Here, own: Mapping[str, Interface] | None = None) -> Finding:
     if text := environment.get("NCCL_IB_HCA"):
         given.append(f"NCCL_IB_HCA={text}")
         wrong += [f"NCCL_IB_HCA={text}: {why}" for why in _other_adapters(text, here)]
+    if senseless := variables.trouble({k: v for k, v in environment.items() if k in variables.KNOWN}, {}):
+        wrong.append(senseless)
     slow = {"NCCL_IB_DISABLE": "1", "NCCL_NET": "Socket", "FI_PROVIDER": "tcp", "NCCL_P2P_DISABLE": "1"}
     for variable, value in slow.items():
         if environment.get(variable, "").lower() == value.lower() and network.fabric in RDMA:

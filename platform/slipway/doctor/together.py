@@ -138,7 +138,8 @@ def bad_nodes(findings: Sequence[Finding], nodes: Sequence[str]) -> dict[str, li
     bad: dict[str, list[str]] = {}
     for fault in faults:
         if len(nodes) > 1 and 2 * count[fault.name] <= len(nodes):
-            bad.setdefault(fault.node, []).append(f"{fault.name}: {fault.saw}")
+            machine = fault.node.partition("/")[0]  # of MACHINE/POD
+            bad.setdefault(machine, []).append(f"{fault.name}: {fault.saw}")
     return bad
 
 

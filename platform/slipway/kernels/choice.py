@@ -52,6 +52,12 @@ def _te_attention(machine: Machine, config: RunConfig) -> str | None:
     return machine.te.trouble
 
 
+def _te_experts(machine: Machine, config: RunConfig) -> str | None:
+    if machine.te.usable and config.training.precision == "fp32":
+        return "grouped in bf16 only (a rule of Megatron-LM)"
+    return machine.te.trouble
+
+
 def _gradient_kernel(machine: Machine, config: RunConfig) -> str | None:
     if config.parallelism.data_parallel_sharding_strategy:
         return "sharded gradients have no main gradient to add to"
@@ -73,7 +79,7 @@ TABLE: dict[str, list[_Backend]] = {
     "cross_entropy": [_TORCH, _TE, _UNFUSED],
     "grad_accumulation": [_Backend("apex", _gradient_kernel), _TORCH],
     "optimizer": [_TE, _Backend("apex", _apex), _TORCH],
-    "moe": [_TE, _TORCH, _UNFUSED],
+    "moe": [_Backend("te", _te_experts), _TORCH, _UNFUSED],
 }
 
 

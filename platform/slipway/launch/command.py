@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from slipway import console
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
 from slipway.launch.checks import check_offline
@@ -59,7 +60,7 @@ def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     text = render(plans, placement, workdir)
     if not options.submit:
         summarize(plans, placement, workdir, submitted=False)
-        sys.stdout.write(text)
+        console.write(text)
         return EXIT_DONE
 
     from slipway.launch import submit

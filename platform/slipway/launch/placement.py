@@ -16,7 +16,7 @@ Scheduler = Literal["slurm", "kubernetes", "local"]
 _MEANINGLESS: Mapping[Scheduler, tuple[str, ...]] = {
     "slurm": ("kind", "queue"),
     "kubernetes": ("account", "partition", "qos", "workdir"),
-    "local": ("account", "partition", "qos", "exclude", "kind", "queue"),
+    "local": ("account", "partition", "qos", "exclude", "kind", "queue", "time_limit"),
 }
 _TITLE = {"slurm": "Slurm", "kubernetes": "Kubernetes", "local": "this machine"}
 

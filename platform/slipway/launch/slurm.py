@@ -9,7 +9,7 @@ from typing import Any
 from slipway.config import run_file
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.launch import checks, fabric, leftovers, share
+from slipway.launch import checks, fabric, leftovers, share, times
 from slipway.launch.placement import Placement
 from slipway.launch.templates import template
 from slipway.plan import Plan
@@ -35,6 +35,7 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         checks.check_paths(plan.config, workdir)
     checks.check_no_secrets(first)
     _check_one_shape([plan.config for plan in plans])
+    times.check(plans, placement)
     options = [_option(name, value) for name, value in _options(plans, placement, workdir)]
     options += [checks.one_line(option) for option in _slurm(first).sbatch_options]
     return template(TEMPLATE).render(
@@ -121,13 +122,13 @@ def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list
     return options + [(flag, None) for flag in flags]
 
 
-def _devices(config: RunConfig) -> tuple[str, str | int | None]:
-    devices, request = config.resources.devices_per_node, _slurm(config).gpu_request
+def _devices(config: RunConfig) -> tuple[str, str | None]:
+    devices, slurm = config.resources.devices_per_node, _slurm(config)
     if config.cluster.device.kind == "cpu":
         return "gres", None
-    if request == "gres":
-        return "gres", f"gpu:{devices}"
-    return request, devices * (config.resources.nodes if request == "gpus" else 1)
+    count = devices * (config.resources.nodes if slurm.gpu_request == "gpus" else 1)
+    words = [*(["gpu"] if slurm.gpu_request == "gres" else []), *filter(None, [slurm.gpu_type]), str(count)]
+    return slurm.gpu_request, ":".join(words)
 
 
 def _srun(config: RunConfig) -> list[str]:

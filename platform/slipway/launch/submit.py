@@ -91,6 +91,8 @@ def _slurm(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
         said = _call(command, "", leftovers.submission(os.environ))
     except Unanswered as unanswered:
         said, why = "", str(unanswered)
+    except KeyboardInterrupt:
+        said, why = "", f"{shlex.join(command)} was interrupted; it may have submitted"
     job = job_number(said) or slurm.newest(name, began)
     indices = range(len(plans)) if len(plans) > 1 else [None]
     for plan, folder, index in zip(plans, folders, indices, strict=True):

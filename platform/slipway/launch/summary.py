@@ -14,6 +14,7 @@ from rich.table import Table
 from slipway.config.schema import RunConfig
 from slipway.launch import leftovers
 from slipway.launch.placement import Placement
+from slipway.launch.times import remarks
 from slipway.plan import Plan
 from slipway.plan.show import duration, quantity
 
@@ -57,6 +58,10 @@ def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tup
         ("image", _image(config, placement)),
         ("below", _below(config, workdir)),
         *_pods(config),
+    ]
+    found += [
+        ("note", remark)
+        for remark in dict.fromkeys(one for plan in plans for one in remarks(plan, placement))
     ]
     found += [("warning", text) for text in cluster.warnings]
     unverified = matters(config, placement)

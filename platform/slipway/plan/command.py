@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from slipway import console
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE
 from slipway.plan.plan import Plan, make_plan
@@ -20,7 +21,7 @@ def run_file(path: Path) -> int:
 
 def _print(plan: Plan, options: argparse.Namespace) -> int:
     if getattr(options, "json", False):
-        print(plan.model_dump_json(indent=1))
+        console.write(plan.model_dump_json(indent=1) + "\n")
         return EXIT_DONE
     from slipway.plan.show import show
 

@@ -107,6 +107,8 @@ def end_segment(
     progress = read_progress(run_dir)
     last = _last_step(segment, progress)
     reason, detail = why_ended(exit_code, progress, segment.facts.steps)
+    if exit_code == EXIT_CONTINUE and told:  # before a step: what the progress tells is an earlier segment's
+        reason, detail = "signal", told
     segment = segment.model_copy(
         update={
             "updated": now,

@@ -1,8 +1,9 @@
 """metrics.jsonl, the truth about the course of a run: the one way in which it is read. Imports no torch.
 
-A record is a line with a JSON object that has a `kind` (text) and a `step` (a whole number). Any other line is foreign:
-`null`, `{}`, bytes that are no UTF-8, what a power cut or another program left. Foreign lines stop nobody who reads,
-stay in the file, and are counted. A last line without its end is torn: an interruption left it.
+A record is a line with a JSON object that has a `kind` (text), a `step` (a whole number) and, if any, an `event`
+(text). Any other line is foreign: `null`, `{}`, bytes that are no UTF-8, what a power cut or another program left.
+Foreign lines stop nobody who reads, stay in the file, and are counted. A last line without its end is torn: an
+interruption left it.
 """
 
 import json
@@ -61,6 +62,8 @@ def record_of(line: bytes) -> Record | None:
     except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return None
+    if not isinstance(record.get("event", ""), str):
         return None
     return record if type(record.get("step")) is int else None
 

@@ -11,6 +11,8 @@ import struct
 from pathlib import Path
 from typing import Literal
 
+from slipway import files
+
 FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
 _held: set[tuple[int, int]] = set()  # device and inode of what this process holds
@@ -41,12 +43,15 @@ def release(descriptor: int) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether any process that this kernel and file system know of holds the lock. Takes nothing, writes nothing."""
+    """Whether any process that this kernel and file system know of holds the lock. Takes nothing, writes nothing.
+
+    Raises Unreadable where that cannot be told.
+    """
     if _identity(path) in _held:
         return True
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        descriptor = files.patiently(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
+    except files.ABSENT:
         return False
     try:
         asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)

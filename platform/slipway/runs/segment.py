@@ -4,10 +4,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from slipway import files
-from slipway.errors import EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError, in_one_line
+from slipway.errors import EXIT_CONTINUE, EXIT_FAULT, EXIT_USER_ERROR, Fault, Stopped, UserError, in_one_line
 from slipway.plan import Plan
 from slipway.runs import earlier as earlier_start
 from slipway.runs import ledger, lock
@@ -75,6 +76,9 @@ def run_segment(
         except Fault as error:
             told = in_one_line(error)
             raise
+        except Stopped as error:
+            code, told = EXIT_CONTINUE, error.args[0]
+            raise
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
             raise
@@ -82,7 +86,8 @@ def run_segment(
             heartbeat.stop()
             _close(held, life.segment, code, told)
     finally:
-        held.release()
+        with suppress(OSError):  # what there is to say has been said; a run.dir that is gone holds no one up
+            held.release()
 
 
 class _Life:

@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
@@ -69,7 +70,8 @@ def _upload(run: Overview, left: list[tuple[Stored, Content]]) -> int:
     done, steps = 0, 0
     for one, content in left:
         print(shlex.join(command(one)), flush=True)
-        said = _run(command(one))
+        with tempfile.TemporaryDirectory(prefix="slipway-wandb-") as folder:
+            said = _run(command(one), folder)
         if not one.uploaded:  # wandb's exit code is 0 also where it failed
             print(
                 f"slipway: runs sync {run.name}: {done} of {len(left)} segments uploaded, then wandb failed "
@@ -83,11 +85,14 @@ def _upload(run: Overview, left: list[tuple[Stored, Content]]) -> int:
     return EXIT_DONE
 
 
-def _run(words: list[str]) -> str:
-    """Run wandb to its end, or until it is silent for too long; returns the line that tells of a failure best."""
+def _run(words: list[str], folder: str) -> str:
+    """Run wandb to its end, or until it is silent for too long; returns the line that tells of a failure best.
+
+    folder: for what wandb keeps for a while.
+    """
     process = subprocess.Popen(
         words,
-        env={**PATIENCE, **os.environ},
+        env={**PATIENCE, **os.environ, "TMPDIR": folder},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

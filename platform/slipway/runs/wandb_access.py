@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
 
 from slipway.errors import in_one_line
@@ -28,9 +29,15 @@ def key_problem() -> str | None:
     """
     words = [sys.executable, "-m", "slipway.runs.wandb_access"]
     try:
-        done = subprocess.run(
-            words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=CHECK_SECONDS
-        )
+        with tempfile.TemporaryDirectory(prefix="slipway-wandb-") as folder:  # wandb leaves folders there
+            done = subprocess.run(
+                words,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=CHECK_SECONDS,
+                env={**os.environ, "TMPDIR": folder},
+            )
         return json.loads(done.stdout)["problem"]
     except (subprocess.TimeoutExpired, OSError, ValueError, KeyError):
         return None  # not known: who uses wandb finds out

@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from slipway import files
 from slipway.errors import Fault, in_one_line
 from slipway.plan import Plan
-from slipway.train import checkpoint_manifest
+from slipway.train import awake, checkpoint_manifest
 from slipway.train import checkpoint_retention as retention
 from slipway.train import checkpoint_store as store
 from slipway.train.checkpoint_pickles import COMMON
@@ -59,6 +59,7 @@ class Saved:
 class _Save:
     info: CheckpointInfo
     began: float
+    began_awake: float = field(default_factory=awake.now)
     stall_seconds: float = 0.0
     doing: str = "copying"
     done: float | None = None
@@ -224,7 +225,7 @@ class Saver:
     def _check_time(self, save: _Save) -> None:
         limit = 60 * self.settings.timeout_minutes
         late = SUSPECT_FIRST_SECONDS if save.doing == WAITING else 0.0
-        if save.done is None and save.seconds > limit + late:
+        if save.done is None and awake.now() - save.began_awake > limit + late:
             raise self._failed(
                 save,
                 TimeoutError(

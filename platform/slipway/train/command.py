@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from slipway import system_errors
 from slipway.config.schema import RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import EXIT_DONE, UserError
@@ -13,15 +14,14 @@ from slipway.models import part
 from slipway.plan import Plan, elastic, make_plan
 from slipway.plan.change import describe_change
 from slipway.plan.plan import replan
-from slipway.runs.access import cannot_write
 from slipway.runs.facts import read_facts
 from slipway.runs.segment import check_free, run_segment
-from slipway.train import checkpoint_store, mirrors
+from slipway.train import checkpoint_store, mirrors, run_dir, signals
 from slipway.train.checkpoint_store import Newest
 from slipway.train.environment import Node, Place, launched, left_over
 from slipway.train.ranks import run_local
 from slipway.train.runtime import load_torch
-from slipway.train.stopping import check_slice, end_time, listen, measured_pace, note_early, started_at
+from slipway.train.stopping import check_slice, end_time, measured_pace, not_counted, note_refusal, started_at
 
 
 def run(config: RunConfig, options: Any = None) -> int:
@@ -44,12 +44,12 @@ def run_file(path: Path) -> int:
 
 
 def run_plan(plan: Plan) -> int:
-    """Train a plan here. Raises UserError before anything is written."""
-    note_early()
+    """Train a plan here. Raises UserError before anything is written, Stopped where a signal came before that."""
+    signals.begin()
     config = plan.config
     place = launched(os.environ)
     _check_place(plan, place)
-    _check_run_dir(config.run.dir)
+    run_dir.check(config.run.dir)
     leads = place is None or place.leads
     if leads and (ignored := left_over(os.environ)):
         print(ignored, flush=True)
@@ -61,12 +61,13 @@ def run_plan(plan: Plan) -> int:
     if step >= config.last_step:
         print(f"{config.run.dir} is at step {step} of {config.training.steps}: nothing left to do")
         return EXIT_DONE
-    end = end_time(config, os.environ)
-    check_slice(end, measured_pace(config.run.dir / "metrics.jsonl"))
+    end = end_time(config, os.environ) if leads else None
+    _check_slice(config, end, step)
     if leads:
         mirrors.check(config)
     chosen = load_torch(config, ranks_here=config.resources.devices_per_node)
-    part(config.model.family, "data").make_ready(config, prepare=_alone(place))
+    with not_counted():
+        part(config.model.family, "data").make_ready(config, prepare=_alone(place))
     data = _find_position(config, continued, decides=leads)
     if leads:
         _say_layout(plan, continued)
@@ -78,11 +79,14 @@ def run_plan(plan: Plan) -> int:
         if leads:
             _write_plan(plan)
             _set_aside(continued)
+        with system_errors.begun():
+            return train_begun()
 
+    def train_begun() -> int:
         from slipway.train.loop import train
 
         if isinstance(place, Place):
-            listen()
+            signals.note()
             return train(here, place, end, continued, data)
         logs = config.run.dir / "logs"
         return run_local(plan.world_size, logs, lambda rank: train(here, rank, end, continued, data), place)
@@ -91,6 +95,17 @@ def run_plan(plan: Plan) -> int:
         return train_here()
     kernels = {choice.operator: choice.backend for choice in chosen}
     return run_segment(plan, earlier, step + 1, started_at(), train_here, kernels)
+
+
+def _check_slice(config: RunConfig, end: float | None, step: int) -> None:
+    metrics = config.run.dir / "metrics.jsonl"
+    try:
+        warning = check_slice(end, measured_pace(metrics))
+    except UserError:
+        note_refusal(metrics, step)
+        raise
+    if warning:
+        print(warning, flush=True)
 
 
 def _alone(place: Place | Node | None) -> bool:
@@ -180,18 +195,10 @@ def _check_place(plan: Plan, place: Place | Node | None) -> None:
         )
 
 
-def _check_run_dir(run_dir: Path) -> None:
-    nearest = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise UserError(f"run.dir: {run_dir} cannot be made, {nearest} is not a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"run.dir: {cannot_write(nearest)}")
-
-
 def _write_plan(plan: Plan) -> None:
-    run_dir = plan.config.run.dir
+    folder = plan.config.run.dir
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        plan.write(run_dir / "plan.json")
+        folder.mkdir(parents=True, exist_ok=True)
+        plan.write(folder / "plan.json")
     except OSError as error:
-        raise UserError(f"run.dir: cannot write into {run_dir} ({reason(error)})") from None
+        raise UserError(f"run.dir: cannot write into {folder} ({reason(error)})") from None

@@ -5,17 +5,19 @@ from datetime import timedelta
 
 import torch
 from megatron.core import parallel_state
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from slipway.plan import Plan
 from slipway.train import device as devices
-from slipway.train import generators
+from slipway.train import generators, ranks, rendezvous, signals
 from slipway.train.environment import Place
 
-TIMEOUT = timedelta(minutes=30)
+TIMEOUT = timedelta(days=7)
+"""For a collective, once all have met. The watch ends a run that hangs, and knows when all were only suspended."""
 
 
 def connect(plan: Plan, place: Place) -> torch.device:
-    """Join the process groups of the plan's layout; returns this rank's device."""
+    """Join the process groups of the plan's layout; returns this rank's device. A signal meanwhile ends the rank."""
     cuda = plan.config.cluster.device.kind == "cuda"
     if cuda:
         ranks_here = place.machines(plan.config.resources.devices_per_node)[1]
@@ -28,7 +30,15 @@ def connect(plan: Plan, place: Place) -> torch.device:
         device = torch.device("cpu")
         if place.master_addr in ("127.0.0.1", "localhost"):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the host name may not resolve
-    _join(place, "nccl" if cuda else "gloo")
+    with signals.heeded(ranks.leave):
+        _join(place, "nccl" if cuda else "gloo")
+        _make_groups(plan)
+    generators.seed(plan.config.training.seed)
+    return device
+
+
+def _make_groups(plan: Plan) -> None:
+    _set_pg_timeout(TIMEOUT)
     layout = plan.config.parallelism
     parallel_state.initialize_model_parallel(
         tensor_model_parallel_size=layout.tensor_model_parallel_size,
@@ -37,16 +47,16 @@ def connect(plan: Plan, place: Place) -> torch.device:
         context_parallel_size=layout.context_parallel_size,
         expert_model_parallel_size=layout.expert_model_parallel_size,
         create_gloo_process_groups=False,
+        distributed_timeout_minutes=int(TIMEOUT.total_seconds() // 60),
     )
-    generators.seed(plan.config.training.seed)
-    return device
 
 
 def _join(place: Place, backend: str) -> None:
+    meeting = timedelta(seconds=rendezvous.LIMIT_SECONDS)
     if not place.own_store:  # torchrun has a store of its own at this address: let torch find out
         os.environ.update(MASTER_ADDR=place.master_addr, MASTER_PORT=str(place.master_port))
         torch.distributed.init_process_group(
-            backend, init_method="env://", rank=place.rank, world_size=place.world_size, timeout=TIMEOUT
+            backend, init_method="env://", rank=place.rank, world_size=place.world_size, timeout=meeting
         )
         return
     store = torch.distributed.TCPStore(
@@ -54,12 +64,12 @@ def _join(place: Place, backend: str) -> None:
         place.master_port,
         place.world_size,
         is_master=place.rank == 0,
-        timeout=TIMEOUT,
+        timeout=meeting,
         wait_for_workers=False,
         master_listen_fd=place.store_fd if place.rank == 0 else None,
     )
     torch.distributed.init_process_group(
-        backend, store=store, rank=place.rank, world_size=place.world_size, timeout=TIMEOUT
+        backend, store=store, rank=place.rank, world_size=place.world_size, timeout=meeting
     )
 
 

@@ -17,7 +17,7 @@ from slipway.train.position import Position
 from slipway.train.schedule import learning_rate
 from slipway.train.setup import Session, set_up
 from slipway.train.step import compute, read, update_weights, validate, whole_parameters
-from slipway.train.stopping import Stopping, measured_pace
+from slipway.train.stopping import Durations, Stopping, measured_pace, not_counted
 from slipway.train.throughput import memory_gib, peak_tflops, rates
 from slipway.train.watch import Watch, report_stragglers
 
@@ -25,12 +25,14 @@ from slipway.train.watch import Watch, report_stragglers
 def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, data: DataLedger) -> int:
     """Train from a verified checkpoint, or from the start, to the plan's last step; returns the exit code.
 
-    end_time: Unix seconds at which this process must have ended; None: no limit. continued: rank 0's counts.
+    end_time: when this process must have ended, by time.monotonic; None: no limit. continued: rank 0's counts.
     data: where the run stands in the data. Raises Fault where the run cannot go on.
     """
     config = plan.config
-    device = connect(plan, place)
     watch = Watch(config, place)
+    with not_counted():
+        device = connect(plan, place)
+    watch.meet()
     session = set_up(plan, device)
     peak = peak_tflops(config, device)
     watch.at(0, "loading the checkpoint", 60 * config.checkpoint.timeout_minutes)
@@ -38,7 +40,8 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, d
     guard = Guard(config.guard, at.recent_losses)
     log = Metrics(plan, at.step) if place.rank == 0 else NoMetrics()
     saver = Saver(plan, session.chunks, session.optimizer, before_commit=log.flush)
-    stopping = Stopping(end_time if place.rank == 0 else None, measured_pace(config.run.dir / FILE).save)
+    pace = measured_pace(config.run.dir / FILE)
+    stopping = Stopping(end_time if place.rank == 0 else None, Durations(pace.saves))
     batch_size = config.training.global_batch_size
     steps, last = config.training.steps, config.last_step
     left_out = recovery.LeftOut()
@@ -51,6 +54,7 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, d
     recovery.note_start(log, plan, continued, at)
     while at.step < last and not stop:
         step, started = at.step + 1, time.perf_counter()
+        stopping.step_begins()
         watch.at(step, "reading samples")
         following = left_out.pass_over(at.data.advance(batch_size))
         batches = read(session, session.train_data, at.data, following if step < last else None)
@@ -95,7 +99,6 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, d
         _note(saver.wait() if stop or step == last else saver.poll(), log, stopping)
         if _due(step, config.watch.straggler_interval):
             report_stragglers(session, watch, log, step)
-        stopping.step_seconds = max(stopping.step_seconds, time.perf_counter() - started)
 
     if stop:
         why = " and ".join(stop)
@@ -132,7 +135,7 @@ def _note(saved: Saved | None, log: Log, stopping: Stopping) -> None:
     """Write down that a checkpoint is complete, where one is."""
     if saved is None:
         return
-    stopping.save_seconds = saved.seconds
+    stopping.saves.add(saved.seconds)
     log.write(
         "checkpoint",
         step=saved.step,

@@ -3,8 +3,10 @@
 import json
 import sys
 import time
+from collections import deque
 from math import isfinite
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from slipway import files
@@ -21,6 +23,8 @@ from slipway.runs.metrics_file import (
 )
 from slipway.train.mirrors import Mirrors
 
+RECENT = 20  # steps from whose median the time that is left is reckoned
+
 
 class Metrics:
     """Writes one JSON object a line, and mirrors it to the console, TensorBoard and wandb."""
@@ -34,6 +38,7 @@ class Metrics:
         self.path = run_dir / FILE
         course = self._open(start_step)
         self.step = start_step
+        self.recent: deque[float] = deque(maxlen=RECENT)
         self.mirrors = Mirrors(plan, start_step, self._mirror_event)
         self._name_faults(course)
 
@@ -57,9 +62,10 @@ class Metrics:
     def train(self, **values: Any) -> None:
         """A training step's line, and every logging.interval steps a line for people."""
         self.write("train", **values)
+        self.recent.append(values["step_seconds"])
         step, steps = values["step"], self.plan.config.training.steps
         if step % self.console_interval == 0 or step == steps:
-            left = (steps - step) * values["step_seconds"]
+            left = (steps - step) * median(self.recent)
             self.say(
                 f"step {step:>{len(str(steps))}}/{steps}  loss {values['loss']:.4f}"
                 f"  lr {values['learning_rate']:.2e}  grad norm {values['grad_norm']:.3f}"

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never, NoReturn
 
-from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, Fault, UserError
-from slipway.train import rendezvous
+from slipway import system_errors
+from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, Fault, Stopped, UserError
+from slipway.train import rendezvous, signals
 from slipway.train.environment import Node, Place
-from slipway.train.stopping import SIGNALS, listen
+from slipway.train.stopping import not_counted
 
 GRACE_SECONDS = 3.0  # for the other ranks to say what they saw
 PIPE_BYTES = 1 << 16  # what a pipe holds on Linux: more than any report
@@ -41,17 +42,20 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int], node
 
     node: None where all ranks of the world are here; else its equal share of them is, and the first thing is to
     find node 0. The first rank that fails ends all others here; raises its UserError, or a Fault that says what
-    happened. SIGUSR1, SIGTERM and the first SIGINT are handed to the ranks, which note them and stop at a step
-    boundary; a second SIGINT ends everything at once. The first rank here keeps the terminal; the others write into
-    log_dir.
+    happened. SIGUSR1, SIGTERM, SIGHUP and the first SIGINT are handed to the ranks, which note them and stop at a step
+    boundary; ranks that still wait for others end at once, and so does this (Stopped). A second SIGINT ends
+    everything at once. The first rank here keeps the terminal; the others write into log_dir.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
-    meeting = rendezvous.meet(node)
+    with not_counted():
+        meeting = rendezvous.meet(node)
     gc.collect()
     gc.freeze()  # what the ranks share stays shared
     children: list[_Child] = []
     sys.stdout.flush()
     sys.stderr.flush()
+    before = {number: signal.getsignal(number) for number in signals.heard()}
+    signals.note()  # what comes while this forks is handed on below
     for place in _places(world_size, node, meeting):
         read_end, write_end = os.pipe()
         parent = os.getpid()
@@ -63,9 +67,10 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int], node
         children.append(_Child(place.rank, pid, read_end))
     if meeting.listener:
         meeting.listener.close()
-    before = _hand_on([child.pid for child in children])
+    running = {child.pid: child for child in children}
+    _hand_on(running)
     try:
-        return _wait(children)
+        return _wait(children, running)
     except BaseException:
         _end([child.pid for child in children])
         raise
@@ -92,7 +97,7 @@ def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable
     _parent, code = errors, 0
     try:
         _die_with(parent)
-        listen()
+        signals.note()
         if place.local_rank != 0:
             log = os.open(
                 log_dir / f"rank-{place.rank:05d}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
@@ -105,6 +110,8 @@ def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable
         code = EXIT_USER_ERROR if user else EXIT_FAULT
         if user or isinstance(error, Fault):
             _report("user" if user else "line", str(error))
+        elif isinstance(error, OSError):
+            _report("line", system_errors.line(error))
         else:
             _report("traceback", traceback.format_exc()[-20_000:])
     finally:
@@ -122,6 +129,16 @@ def tell(line: str) -> None:
         _report("verdict", line)
 
 
+def leave(name: str) -> None:
+    """End this rank at once: a signal has come while it waits for others, and there is nothing to save."""
+    if _parent is None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"slipway: {Stopped(name)}", file=sys.stderr, flush=True)
+    else:
+        _report("stopped", name)
+    os._exit(EXIT_CONTINUE)
+
+
 def _report(kind: str, text: str) -> None:
     assert _parent is not None
     with contextlib.suppress(OSError):
@@ -136,9 +153,11 @@ def _die_with(parent: int) -> None:
         os._exit(EXIT_FAULT)
 
 
-def _wait(children: list[_Child]) -> int:
-    """Wait for all; on the first failure give the others a moment to report, end them, and raise the cause."""
-    running = {child.pid: child for child in children}
+def _wait(children: list[_Child], running: dict[int, _Child]) -> int:
+    """Wait for all; on the first failure give the others a moment to report, end them, and raise the cause.
+
+    running: those that have not ended, by process; kept up to date.
+    """
     ended: dict[int, int] = {}  # rank -> wait status
     reports: dict[
         int, dict[str, Any]
@@ -177,22 +196,30 @@ def _is_failure(status: int) -> bool:
     return os.waitstatus_to_exitcode(status) not in (EXIT_DONE, EXIT_CONTINUE)
 
 
-def _hand_on(ranks: list[int]) -> dict[signal.Signals, Any]:
-    """Give the ranks the signals that ask this process to stop; returns the handlers before."""
+def _hand_on(running: Mapping[int, _Child]) -> None:
+    """Give the ranks that run the signals that ask this process to stop, also those that came while it forked."""
 
     def hand_on(number: int, frame: object) -> None:
-        if number == signal.SIGINT:  # the next one means now
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            print("stopping after this step; once more to end at once", file=sys.stderr, flush=True)
-        for pid in ranks:
-            with contextlib.suppress(ProcessLookupError):
+        for pid in list(running):
+            with contextlib.suppress(OSError):
                 os.kill(pid, number)
+        if number == signal.SIGINT and running:  # the next one means now
+            signal.signal(signal.SIGINT, end_now)
+            print("stopping after this step; once more to end at once", file=sys.stderr, flush=True)
 
-    return {number: signal.signal(number, hand_on) for number in SIGNALS}
+    def end_now(number: int, frame: object) -> None:
+        if running:
+            signals.ignore()
+            raise KeyboardInterrupt
+
+    for number in signals.heard():
+        signal.signal(number, hand_on)
+    for number in list(signals.received):
+        hand_on(number, None)
 
 
 def _explain(reports: Mapping[int, dict[str, Any]], failed: Mapping[int, int]) -> Never:
-    """Raise what a failed rank has reported: UserError or Fault; a traceback is printed before."""
+    """Raise what a failed rank has reported: UserError, Fault or Stopped; a traceback is printed before."""
     for report in reports.values():
         if report["kind"] == "verdict":  # who says it has looked at all ranks
             raise Fault(report["text"])
@@ -207,6 +234,8 @@ def _explain(reports: Mapping[int, dict[str, Any]], failed: Mapping[int, int]) -
     kind, text = reports[rank]["kind"], reports[rank]["text"]
     if kind == "user":
         raise UserError(text)
+    if kind == "stopped":
+        raise Stopped(text)
     if kind == "line":
         raise Fault(text)
     print(text, file=sys.stderr)

@@ -1,15 +1,15 @@
 """Continuing from a checkpoint: at the start of a segment, and when the guard asks for it."""
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Never
 
 import torch
+from torch.distributed.checkpoint.api import CheckpointException
 
 from slipway.config.schema import RunConfig
 from slipway.data.ledger import DataLedger
-from slipway.errors import Fault
+from slipway.errors import Fault, in_one_line
 from slipway.plan import Plan
 from slipway.plan.change import describe_change
 from slipway.train import checkpoint, checkpoint_store
@@ -19,7 +19,7 @@ from slipway.train.metrics import Log
 from slipway.train.position import Position
 from slipway.train.setup import Session
 from slipway.train.step import Outcome, whole_parameters
-from slipway.train.stopping import started_at
+from slipway.train.stopping import start_seconds
 
 
 @dataclass
@@ -58,7 +58,7 @@ def note_start(log: Log, plan: Plan, continued: Newest, at: Position) -> None:
         info = checkpoint_store.read_info(continued.path)
         if change := describe_change(info.world_size, info.parallelism, plan):
             log.write("event", step=at.step, event="layout changed", change=change)
-    log.write("event", step=at.step, event="start", seconds=time.time() - started_at())
+    log.write("event", step=at.step, event="start", seconds=start_seconds())
 
 
 def recover(
@@ -107,8 +107,15 @@ def _give_up(config: RunConfig, log: Log, step: int, outcome: Outcome, verdict: 
 
 
 def _load(session: Session, path: Path) -> checkpoint_store.CheckpointInfo:
-    with whole_parameters(session):
-        return checkpoint.load(session.plan, session.chunks, session.optimizer, path)
+    try:
+        with whole_parameters(session):
+            return checkpoint.load(session.plan, session.chunks, session.optimizer, path)
+    except (OSError, CheckpointException) as error:
+        cause: BaseException | None = checkpoint_store.system_error(error)
+        first = next(iter(getattr(error, "failures", {}).values()), (error,))[0]
+        raise Fault(
+            f"checkpoint {path} cannot be loaded: {in_one_line(cause or first)}; nothing was changed"
+        ) from error
 
 
 def _event(

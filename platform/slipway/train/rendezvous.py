@@ -9,9 +9,10 @@ import time
 from dataclasses import dataclass
 
 from slipway.errors import Fault
+from slipway.train import signals
 from slipway.train.environment import Node, listening_socket
 
-LIMIT_SECONDS = 1800.0  # as long as ranks wait for each other in torch's process groups
+LIMIT_SECONDS = 1800.0  # for nodes to find node 0, then for ranks to join their groups
 PAUSE_SECONDS = 1.0
 WORD_SECONDS = 15.0  # between two lines for people
 CONNECT_SECONDS = 10.0
@@ -28,7 +29,7 @@ class Meeting:
 
 
 def meet(node: Node | None, limit: float = LIMIT_SECONDS) -> Meeting:
-    """Find node 0, or be it. Raises Fault where it cannot be reached within `limit` seconds.
+    """Find node 0, or be it. Raises Fault where it cannot be reached within `limit` seconds, Stopped after a signal.
 
     A run on one machine meets on a loopback port that no other process can take.
     """
@@ -56,6 +57,7 @@ def wait_for(node: Node, limit: float) -> None:
             if said > started:
                 print(f"node {node.node_rank}: reached node 0 at {where} after {waited:.0f} s", flush=True)
             return
+        signals.check()  # there is nothing to save yet
         if waited >= limit:
             raise Fault(
                 f"node {node.node_rank} of {node.nodes} found no node 0 at {where} within {limit:.0f} s: {why}; look "

@@ -4,10 +4,13 @@ import logging
 import os
 import warnings
 
-from slipway.config.schema import RunConfig
+from slipway import cores
+from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
 from slipway.kernels.choice import Choice, choose
 from slipway.kernels.probe import machine
+
+CONNECTIONS = "CUDA_DEVICE_MAX_CONNECTIONS"
 
 
 def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
@@ -37,7 +40,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
         if kind == "cpu":
             from slipway.train import cpu_adapter
 
-            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks_here))
+            torch.set_num_threads(max(1, cores.usable() // ranks_here))
             cpu_adapter.install()
         elif not torch.cuda.is_available():
             raise UserError(
@@ -45,11 +48,39 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
                 "no GPU here; use cluster=local on a machine without one"
             )
         else:
-            chosen = choose(config, machine(kind))  # hides what is broken from Megatron-core
+            here = machine(kind)
+            connections = device_connections(
+                config.parallelism, here.compute_capability, os.environ.get(CONNECTIONS)
+            )
+            if connections is not None:
+                os.environ[CONNECTIONS] = connections  # read when a rank first uses its GPU
+            chosen = choose(config, here)  # hides what is broken from Megatron-core
         from slipway.models import part
 
         part(config.model.family, "model")
     return chosen
+
+
+def device_connections(
+    layout: Parallelism, capability: tuple[int, int] | None, found: str | None
+) -> str | None:
+    """What CUDA_DEVICE_MAX_CONNECTIONS should be, the number of queues into a GPU; None: leave it as it is.
+
+    The rules of Megatron-LM's arguments. Until Blackwell, tensor- and context-parallel ranks use one queue, so that
+    what is sent gets ahead of what is computed meanwhile; FSDP needs more. capability: of the GPU, None: not known.
+    found: as it is now, which stays. Raises UserError where FSDP could not work with it.
+    """
+    if layout.data_parallel_sharding_strategy:
+        if found == "1":
+            raise UserError(
+                f"{CONNECTIONS}: 1 in the environment does not go with parallelism.data_parallel_sharding_strategy="
+                f"{layout.data_parallel_sharding_strategy} (a rule of Megatron-LM: FSDP sends beside what it "
+                "computes); unset it, or choose null"
+            )
+        return None
+    one_queue = layout.tensor_model_parallel_size > 1 or layout.context_parallel_size > 1
+    old = capability is None or capability < (10, 0)
+    return "1" if found is None and one_queue and old else None
 
 
 def wait_without_spinning() -> None:

@@ -4,10 +4,13 @@ Each rank notes what it has seen; the flags travel with the step's loss reductio
 same at the same step boundary, however few got the signal.
 """
 
-import signal
+import json
 import time
-from collections.abc import Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf, isfinite
 from pathlib import Path
 
 import psutil
@@ -15,52 +18,57 @@ import psutil
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.runs import metrics_file
+from slipway.train import awake, signals
 
-SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 WALL_TIME = "wall time"
-REASONS = (*(number.name for number in SIGNALS), WALL_TIME)
+REFUSED = "slice refused"
+LAST = 5  # measurements that count
+REASONS = (*(number.name for number in signals.KINDS), WALL_TIME)
 END_TIME_VARIABLES = ("SLIPWAY_END_TIME", "SLURM_JOB_END_TIME")  # Unix seconds
 
-_received: set[int] = set()
 
+class Durations:
+    """How long something took again and again, in seconds."""
 
-def note_early() -> None:
-    """A scheduler's warning that comes while a rank still starts is kept for it, and does not end this process."""
-    _received.clear()
-    signal.signal(signal.SIGUSR1, _note)
+    def __init__(self, earlier: Sequence[float] = ()) -> None:
+        self._count, self._longest = len(earlier), sorted(earlier)[-2:]
 
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self._count += 1
+        self._longest = sorted([*self._longest, seconds])[-2:]
 
-def listen() -> None:
-    """From now on all signals are noted, and do not end this process."""
-    for number in SIGNALS:
-        signal.signal(number, _note)
-
-
-def _note(number: int, frame: object) -> None:
-    _received.add(number)
+    @property
+    def most(self) -> float:
+        """The longest; from three on the longest but one, as a single bad moment is no rule. 0 where there is none."""
+        return 0.0 if not self._count else self._longest[0 if self._count > 2 else -1]
 
 
 @dataclass
 class Stopping:
-    """What one rank knows about ending early. Only rank 0 is given the end time: one clock decides."""
+    """What one rank knows about ending early. Only rank 0 is given the end: one clock decides."""
 
-    end_time: float | None = None
-    """Unix seconds at which the job is over; None: no limit."""
-    save_seconds: float = 0.0
-    """What a save took last time."""
-    step_seconds: float = field(default=0.0)
-    """The slowest step so far; 0 before the first."""
+    end: float | None = None
+    """When the job is over, by time.monotonic; None: no limit."""
+    saves: Durations = field(default_factory=Durations)
+    steps: Durations = field(default_factory=Durations)
+    _since: float | None = None  # when the step under way began, by awake.now
+
+    def step_begins(self) -> None:
+        """The step before is over. What it took is measured awake: a job that was suspended has no slow steps."""
+        now = awake.now()
+        if self._since is not None:
+            self.steps.add(now - self._since)
+        self._since = now
 
     def flags(self) -> list[float]:
         """One number for each of REASONS: 1 where this rank has seen it."""
-        seen = [float(number in _received) for number in SIGNALS]
+        seen = [float(number in signals.received) for number in signals.KINDS]
         return [*seen, float(self.is_over())]
 
     def is_over(self) -> bool:
-        """Whether another step might leave too little time for the save (twice the last one's, for bad days)."""
-        if self.end_time is None:
-            return False
-        return time.time() + self.step_seconds + 2 * self.save_seconds >= self.end_time
+        """Whether another step might leave too little time for the save (twice what one takes, for bad days)."""
+        return self.end is not None and time.monotonic() + self.steps.most + 2 * self.saves.most >= self.end
 
 
 def reasons(totals: list[float]) -> list[str]:
@@ -69,20 +77,35 @@ def reasons(totals: list[float]) -> list[str]:
 
 
 def end_time(config: RunConfig, environment: Mapping[str, str]) -> float | None:
-    """Unix seconds at which this segment must be over; None: no limit.
+    """When this segment must be over, by time.monotonic, which nobody sets; None: no limit.
 
-    run.time_limit_minutes from the start of the command, or what the launcher says, whichever comes first.
+    run.time_limit_minutes from the start of the command, or what the launcher says, whichever comes first. A launcher's
+    time in the past says nothing about a job that runs: it is told and passed over.
     """
     ends = []
     if config.run.time_limit_minutes is not None:
-        ends.append(started_at() + 60 * config.run.time_limit_minutes)
+        ends.append(signals.began + 60 * config.run.time_limit_minutes)
     for name in END_TIME_VARIABLES:
         if name in environment:
-            try:
-                ends.append(float(environment[name]))
-            except ValueError:
-                raise UserError(f"environment variable {name}: {environment[name]!r} is not a time") from None
+            left = _seconds(name, environment[name]) - time.time()
+            if left > 0:
+                ends.append(time.monotonic() + left)
+            else:
+                print(
+                    f"environment variable {name}: {environment[name]} was {-left:.0f} s ago by this machine's clock, "
+                    "and the job runs: not heeded",
+                    flush=True,
+                )
     return min(ends, default=None)
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        if isfinite(float(text)):
+            return float(text)
+    except ValueError:
+        pass
+    raise UserError(f"environment variable {name}: {text!r} is not a time")
 
 
 def started_at() -> float:
@@ -95,38 +118,83 @@ def _forked_from() -> list[psutil.Process]:
     return [parent] if parent and parent.cmdline() == psutil.Process().cmdline() else []
 
 
+_not_counted: dict[float, float] = defaultdict(float)  # by the command's beginning: a sweep has many
+
+
+@contextmanager
+def not_counted() -> Iterator[None]:
+    """What is done within is not part of every start: preparing data, waiting for other nodes."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        _not_counted[signals.began] += time.monotonic() - begun
+
+
+def start_seconds() -> float:
+    """What it took from the command to now, without what was left out."""
+    return time.monotonic() - signals.began - _not_counted[signals.began]
+
+
 @dataclass(frozen=True)
 class Pace:
-    """What earlier segments of a run have measured, in seconds; 0 where nothing is known."""
+    """What earlier segments of a run have measured last, in seconds, oldest first."""
 
-    start: float = 0.0
+    starts: Sequence[float] = ()
     """From the command to the first step."""
-    step: float = 0.0
-    save: float = 0.0
+    steps: Sequence[float] = ()
+    saves: Sequence[float] = ()
+    refused: bool = False
+    """Whether the last start was refused for it."""
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether each was measured more than once."""
+        return min(len(self.starts), len(self.steps), len(self.saves)) > 1
 
 
 def measured_pace(metrics: Path) -> Pace:
     """The latest measurements in a metrics.jsonl. Raises Unreadable."""
-    start = step = save = 0.0
+    found = {kind: deque[float](maxlen=LAST) for kind in ("start", "train", "checkpoint")}
+    refused = False
     for record in metrics_file.read(metrics).records:
-        if record.get("event") == "start":
-            start = metrics_file.number(record, "seconds") or start
-        elif record["kind"] == "train":
-            step = metrics_file.number(record, "step_seconds") or step
-        elif record["kind"] == "checkpoint":
-            save = metrics_file.number(record, "seconds") or save
-    return Pace(start, step, save)
+        kind = record.get("event") or record["kind"]
+        if kind in ("start", REFUSED):
+            refused = kind == REFUSED
+        if kind in found:
+            seconds = metrics_file.number(record, "step_seconds" if kind == "train" else "seconds")
+            if seconds is not None and 0 <= seconds < inf:
+                found[kind].append(seconds)
+    return Pace(found["start"], found["train"], found["checkpoint"], refused)
 
 
-def check_slice(end: float | None, pace: Pace) -> None:
-    """Refuse a slice of time in which not one step can be done and saved. Raises UserError with the arithmetic."""
-    if end is None:
-        return
-    left = end - time.time()
-    needed = pace.start + pace.step + 2 * pace.save
-    if left <= needed:
+def check_slice(end: float | None, pace: Pace) -> str | None:
+    """Refuse a slice of time in which not one step can be done and saved. Raises UserError with the arithmetic.
+
+    The shortest that was measured of each counts. An estimate can be wrong, so it does not stand in the way for ever:
+    where it rests on one measurement, or the last start was refused for it, the slice is tried; returns a warning then.
+    """
+    if end is None or not pace.starts:
+        return None
+    left = end - time.monotonic()
+    start, step, save = (min(seconds, default=0.0) for seconds in (pace.starts, pace.steps, pace.saves))
+    needed = start + step + 2 * save
+    if left > needed:
+        return None
+    text = (
+        f"run.time_limit_minutes or the job's end: {max(left, 0.0):.1f} s are left, but start {start:.1f} s "
+        f"+ step {step:.1f} s + save 2 x {save:.1f} s = {needed:.1f} s (the least that this run has measured): "
+    )
+    if pace.is_sure and not pace.refused:
         raise UserError(
-            f"run.time_limit_minutes or the job's end: {max(left, 0.0):.1f} s are left, but start {pace.start:.1f} s "
-            f"+ step {pace.step:.1f} s + save 2 x {pace.save:.1f} s = {needed:.1f} s (measured in this run): no "
-            f"progress is possible; allowed: at least {needed / 60:.2f} minutes"
+            f"{text}no progress is possible; allowed: at least {needed / 60:.2f} minutes; once more to try all the same"
         )
+    why = "it was refused before" if pace.refused else "each was not measured twice yet"
+    return f"{text}tried all the same, as {why}"
+
+
+def note_refusal(metrics: Path, step: int) -> None:
+    """Write down that check_slice has refused, so that the next start is tried. What cannot be written is left."""
+    record = {"kind": "event", "time": time.time(), "step": step, "event": REFUSED}
+    with suppress(OSError), metrics.open("ab") as file:
+        file.write(f"\n{json.dumps(record)}\n".encode())  # a line of its own, also after a torn one

@@ -26,7 +26,7 @@ class ForwardTimes:
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
-        self.seconds, self.passes = 0.0, 0
+        self.seconds: list[float] = []
         self.events: list[tuple[Any, Any]] = []
 
     def timed(self, forward_step: Callable) -> Callable:
@@ -35,23 +35,22 @@ class ForwardTimes:
         def step(*words: Any, **named: Any) -> Any:
             started = self._now()
             result = forward_step(*words, **named)
-            self.passes += 1
             if self.cuda:
                 self.events.append((started, self._now()))
             else:
-                self.seconds += self._now() - started
+                self.seconds.append(self._now() - started)
             return result
 
         return step
 
     def take(self) -> float:
-        """Mean seconds of a pass since the last take; 0 where there was none."""
+        """Mean seconds of a pass since the last take, see usual."""
         if self.events:
             torch.cuda.synchronize()
-            self.seconds += sum(first.elapsed_time(last) for first, last in self.events) / 1000
+            self.seconds += [first.elapsed_time(last) / 1000 for first, last in self.events]
             self.events.clear()
-        mean = self.seconds / max(1, self.passes)
-        self.seconds, self.passes = 0.0, 0
+        mean = usual(self.seconds)
+        self.seconds.clear()
         return mean
 
     def _now(self) -> Any:
@@ -60,6 +59,12 @@ class ForwardTimes:
         event = torch.cuda.Event(enable_timing=True)
         event.record()
         return event
+
+
+def usual(seconds: Sequence[float]) -> float:
+    """The mean, without the longest where there are more than two: one bad moment is no slow rank. 0 where none is."""
+    counted = sorted(seconds)[: max(2, len(seconds) - 1)]
+    return sum(counted) / max(1, len(counted))
 
 
 def stragglers(seconds: Sequence[float], stages: Sequence[int], ratio: float) -> list[Straggler]:

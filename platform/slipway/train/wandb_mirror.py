@@ -8,12 +8,14 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from slipway import files
 from slipway.plan import Plan
 from slipway.runs.wandb_access import one_line
 
@@ -43,6 +45,7 @@ class WandbMirror:
         self._lost = 0
         self._closing, self._over = threading.Event(), threading.Event()
         self._process: subprocess.Popen[str] | None = None
+        self._folder = ""  # of that process, for what it keeps for a while
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
         self._thread.start()
 
@@ -122,6 +125,7 @@ class WandbMirror:
     def _start(self, mode: str) -> "queue.SimpleQueue[dict[str, Any]]":
         log = self._run_dir / LOG
         log.parent.mkdir(exist_ok=True)
+        self._folder = tempfile.mkdtemp(prefix="slipway-wandb-")
         with log.open("a") as output:
             self._process = process = subprocess.Popen(
                 [sys.executable, "-m", "slipway.train.wandb_process"],
@@ -130,7 +134,12 @@ class WandbMirror:
                 stderr=output,
                 text=True,
                 start_new_session=True,  # Ctrl-C is not for it
-                env={"WANDB_ERROR_REPORTING": "false", **os.environ, "WANDB_MODE": mode},
+                env={
+                    "WANDB_ERROR_REPORTING": "false",
+                    **os.environ,
+                    "WANDB_MODE": mode,
+                    "TMPDIR": self._folder,  # wandb leaves folders there
+                },
             )
         assert process.stdin is not None
         messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -165,6 +174,7 @@ class WandbMirror:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        files.remove(Path(self._folder))
 
     def _note(self, event: str, **more: str) -> None:
         self._notes.put({"event": event, **more})

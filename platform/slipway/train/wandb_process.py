@@ -3,11 +3,12 @@
 First line: the arguments of wandb.init, and its time limits. Then lines of numbers; `null` ends the run well, the
 end of the input ends it as failed. Out: {"ready": URL or null} once, {"failed": REASON} where wandb cannot go on,
 {"done": true} when all is uploaded or, offline, on disk. Every failure ends this process; what to do then is its
-parent's to decide.
+parent's to decide. TMPDIR is a folder of its own, removed at the end.
 """
 
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -23,11 +24,14 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # they are for the trainer
         signal.signal(number, signal.SIG_IGN)
     try:
-        _mirror(out)
-    except BaseException as error:
-        _tell(out, failed=one_line(error))
-    out.flush()
-    os._exit(0)  # nothing of wandb's at the exit may wait; its service ends with this process
+        try:
+            _mirror(out)
+        except BaseException as error:
+            _tell(out, failed=one_line(error))
+        out.flush()
+    finally:
+        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)  # this process's own; its parent may be gone
+        os._exit(0)  # nothing of wandb's at the exit may wait; its service ends with this process
 
 
 def _mirror(out: TextIO) -> None:

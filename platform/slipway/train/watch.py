@@ -22,7 +22,7 @@ import torch
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_FAULT
 from slipway.runs.ledger import newest_number
-from slipway.train import hang_report, ranks
+from slipway.train import awake, hang_report, ranks, rendezvous
 from slipway.train.environment import Place, node_name
 from slipway.train.hang_report import Finding
 from slipway.train.metrics import Log
@@ -32,6 +32,7 @@ from slipway.train.stragglers import stragglers
 STACK_SIGNAL = signal.SIGUSR2
 ANSWER_SECONDS = 1.0  # for a rank to dump its stack when asked
 GATHER_SECONDS = 10.0  # for all ranks to write what they know
+BUILDING_SECONDS = 3600.0  # for a large model
 _MEMORY_FILE = "slipway-stack"
 
 
@@ -51,57 +52,61 @@ class _Peer:
 
 
 class Watch:
-    """Ends this process when its main thread makes no progress; see the module's text.
-
-    Made on all ranks at the same time (a collective).
-    """
+    """Ends this process when its main thread makes no progress; see the module's text. Time that it slept is none."""
 
     def __init__(self, config: RunConfig, place: Place) -> None:
         minutes = config.watch.hang_timeout_minutes
         self.run_dir, self.place = config.run.dir, place
         self.limit = None if minutes is None else 60 * minutes
         self.step, self.what, self.count = 0, "starting", 0
-        # how long a large model takes to build is not known; until then the collectives' own time-out counts
-        self.since = time.monotonic()
-        self.allowed: float | None = None
+        self.since = awake.now()
+        self.allowed: float | None = 60 + rendezvous.LIMIT_SECONDS  # torch's own words come first
         self.main = threading.get_ident()
         self.stack_file = os.memfd_create(_MEMORY_FILE)
         # the thread that gets the signal, which is the main one: to walk the others while they run may crash
         faulthandler.register(STACK_SIGNAL, file=self.stack_file, all_threads=False, chain=False)
-        segment = newest_number(self.run_dir) if place.rank == 0 else 0
-        me = _Peer(
-            place.rank, socket.gethostname(), node_name(os.environ), os.getpid(), self.stack_file, segment
-        )
-        peers: list[_Peer] = [me] * place.world_size
-        torch.distributed.all_gather_object(peers, me)
-        self.peers, self.me = peers, me
-        self.folder = self.run_dir / hang_report.FOLDER / f"segment-{peers[0].segment:04d}"
+        self.peers: list[_Peer] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        if self.limit is not None:
-            self._thread.start()
+        self._thread.start()
+
+    def meet(self) -> None:
+        """Get to know the other ranks; all call it once they are connected."""
+        segment = newest_number(self.run_dir) if self.place.rank == 0 else 0
+        me = _Peer(
+            self.place.rank,
+            socket.gethostname(),
+            node_name(os.environ),
+            os.getpid(),
+            self.stack_file,
+            segment,
+        )
+        peers: list[_Peer] = [me] * self.place.world_size
+        torch.distributed.all_gather_object(peers, me)
+        self.me = me
+        self.folder = self.run_dir / hang_report.FOLDER / f"segment-{peers[0].segment:04d}"
+        self.peers = peers
+        self.at(0, "building the model", BUILDING_SECONDS)
 
     def at(self, step: int, what: str, limit: float | None = None) -> None:
         """The main thread gets on: what it does from now on, and how long that may take (default: the limit)."""
-        self.allowed = self.limit if limit is None else limit
+        self.allowed = (limit or self.limit) if self.limit else None
         self.step, self.what = step, what
         self.count += 1
-        self.since = time.monotonic()
+        self.since = awake.now()
 
     def stop(self) -> None:
         """Watch no longer."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.join()
         faulthandler.unregister(STACK_SIGNAL)
         os.close(self.stack_file)
 
     def _run(self) -> None:
-        assert self.limit is not None
-        pause = min(1.0, self.limit / 10)
+        pause = min(1.0, (self.limit or 60.0) / 10)
         while not self._stop.wait(pause):
             since, allowed = self.since, self.allowed
-            if allowed is not None and time.monotonic() - since > allowed:
+            if allowed is not None and awake.now() - since > allowed:
                 self._end()
 
     def _end(self) -> None:
@@ -112,11 +117,16 @@ class Watch:
             os._exit(EXIT_FAULT)
 
     def _tell(self) -> None:
+        if not self.peers:
+            ranks.tell(
+                f"rank {self.place.rank}: the ranks did not meet within {self.allowed:.0f} s; look at the network"
+            )
+            return
         deadline = time.monotonic() + GATHER_SECONDS
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_own()
         time.sleep(2 * ANSWER_SECONDS)
-        self._look_after_others()
+        self._look_after_others(deadline)
         everyone = range(self.place.world_size)
         while time.monotonic() < deadline and not all(
             hang_report.has_word(self.folder, rank) for rank in everyone
@@ -134,26 +144,27 @@ class Watch:
         at = "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
         with contextlib.suppress(FileExistsError), self._open_stack(self.me.rank) as file:
             faulthandler.dump_traceback(file=file, all_threads=True)
-        self._write(self.me, "own", at, time.monotonic() - self.since)
+        self._write(self.me, "own", at, awake.now() - self.since)
 
-    def _look_after_others(self) -> None:
+    def _look_after_others(self, deadline: float) -> None:
         """The first rank of a machine that gets here asks those of its machine that have written nothing."""
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self.folder / f"asker-{self.me.host}", os.O_CREAT | os.O_EXCL))
             for peer in self.peers:
                 if peer.host == self.me.host and not hang_report.has_word(self.folder, peer.rank):
-                    self._ask(peer)
+                    self._ask(peer, deadline)
 
-    def _ask(self, peer: _Peer) -> None:
+    def _ask(self, peer: _Peer, deadline: float) -> None:
         try:
             process = psutil.Process(peer.pid)
             status = process.status()
-            stack = _dumped(process, peer.stack_file)
+            stack = _dumped(process, peer.stack_file, ANSWER_SECONDS)
             state = "answers" if stack else status
             if not stack:
                 self._write(peer, state, "", None)  # before it is awake and speaks for itself
                 process.send_signal(signal.SIGCONT)
-                stack = _dumped(process, peer.stack_file)
+                left = (deadline - time.monotonic()) / 2  # it may have been swapped out
+                stack = _dumped(process, peer.stack_file, max(ANSWER_SECONDS, left))
         except (psutil.Error, OSError) as error:
             self._write(peer, "gone", f"{type(error).__name__}: {error}", None)
             return
@@ -182,7 +193,7 @@ class Watch:
         )
 
 
-def _dumped(process: psutil.Process, descriptor: int) -> str:
+def _dumped(process: psutil.Process, descriptor: int, seconds: float) -> str:
     """What a rank's stack file gains when it is asked for its stack; empty where it does not answer."""
     path = f"/proc/{process.pid}/fd/{descriptor}"
     if _MEMORY_FILE not in os.readlink(path):  # the number of another process by now
@@ -190,7 +201,7 @@ def _dumped(process: psutil.Process, descriptor: int) -> str:
     with open(path, encoding="utf-8", errors="replace") as file:
         file.seek(0, os.SEEK_END)
         process.send_signal(STACK_SIGNAL)
-        limit = time.monotonic() + ANSWER_SECONDS
+        limit = time.monotonic() + seconds
         text = ""
         while time.monotonic() < limit:
             time.sleep(0.05)

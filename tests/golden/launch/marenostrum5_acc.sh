@@ -196,21 +196,17 @@ else
 fi
 
 # --- with what
+set +u # modules are not written for it
+# shellcheck source=/dev/null
+command -v module >/dev/null || . /etc/profile
+module load singularity || end_chain "module load failed" 1
+set -u
 export NCCL_SOCKET_IFNAME==ib0,ib1,ib2,ib3
 export GLOO_SOCKET_IFNAME=ib0,ib1,ib2,ib3
 export NCCL_IB_HCA==mlx5_0,mlx5_1,mlx5_4,mlx5_5
 export WANDB_MODE=offline
 export SRUN_CPUS_PER_TASK=20
 export NCCL_NET=IB
-export NCCL_NVLS_ENABLE=0
-set +u # modules are not written for it
-# shellcheck source=/dev/null
-command -v module >/dev/null || . /etc/profile
-module load singularity || end_chain "module load failed" 1
-set -u
-export NCCL_IB_HCA=mlx5_0,mlx5_1,mlx5_4,mlx5_5
-export WANDB_MODE=offline
-export SRUN_CPUS_PER_TASK=20
 export NCCL_NVLS_ENABLE=0
 container=(
     singularity exec --no-home

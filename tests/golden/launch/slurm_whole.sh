@@ -291,6 +291,7 @@ cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
    "account_suffix": "",
    "qos_required": false,
    "gpu_request": "gres",
+   "gpu_type": null,
    "exclusive": true,
    "memory": null,
    "cpu_bind": "cores",

@@ -80,6 +80,18 @@ def test_accounts(line: str, word: str, detail: str) -> None:
     assert name in ("alpha", "a|b")
 
 
+@pytest.mark.parametrize(
+    "banner", ["", "*** Welcome: 3rd of May | maintenance | 10:00 | 12:00 | x | y | z ***", "7 of 8 nodes"]
+)
+def test_a_sites_banner_is_no_job(banner: str) -> None:
+    for read, line in (
+        (slurm.read_squeue, queued("7", "RUNNING", exit_code="3rd")),
+        (slurm.read_sacct, "7|FAILED|1700000000|1700003600|x:0|n1|alpha"),
+    ):
+        assert list(read(f"{banner}\n{line}\n{banner}\n")) == ["7"]
+        assert list(read(f"{banner.ljust(900, 'x')}\n")) == []
+
+
 def test_a_program_that_hangs_fails_or_is_missing(tmp_path: Path, monkeypatch) -> None:
     for name, text in (
         ("hangs", "sleep 60"),

@@ -16,6 +16,9 @@ def rows(config: RunConfig) -> list[tuple[str, str]]:
     ]
     if (config.launch.kind or kubernetes.kind) == "trainjob":
         found.append(("kept", "until `slipway runs cancel`: a TrainJob has no time to live"))
+        if kubernetes.runtime_ref:
+            what = kubernetes.service_account or "the namespace's default"
+            found.append(("token", f"the pods get that of ServiceAccount {what}, unless it says otherwise"))
     return found
 
 

@@ -59,9 +59,8 @@ def pod_template(
         spec["tolerations"] = [one.model_dump(exclude_none=True) for one in kubernetes.tolerations]
     if config.launch.preflight:
         words = ["slipway", "doctor", "--collectives", "--timeout", str(PREFLIGHT_SECONDS), *args[2:]]
-        check = {
-            key: value for key, value in container.items() if key != "ports"
-        }  # a pod names each port once
+        # a pod names each port once
+        check = {key: value for key, value in container.items() if key != "ports"}
         spec["initContainers"] = [check | {"name": "preflight", "args": literal(words)}]
     spec["containers"] = [container]
     spec["volumes"] = mounts.volumes(config, run_map)

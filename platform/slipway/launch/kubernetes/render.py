@@ -1,4 +1,4 @@
-"""The manifests of runs: what `kubectl apply --server-side` is given."""
+"""The manifests of runs: what kubectl is given."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

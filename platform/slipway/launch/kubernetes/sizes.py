@@ -1,6 +1,6 @@
 """How large manifests may be, checked where they are made. A cluster would refuse one in the middle of a submission.
 
-Limits are those of the object, not of a client: a submission applies on the server's side, which adds no annotation.
+Limits are those of the object, not of a client: a submission creates it, or applies it on the server's side.
 `kubectl apply` without --server-side would put all of an object into one, and annotations hold 262,144 bytes together.
 """
 

@@ -1,20 +1,21 @@
 """What this family trains on, before torch: prepared text whose vocabulary fits the model, and where a run is in it."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import UserError
 
+if TYPE_CHECKING:
+    from slipway.data.manifest import Manifest
+
 
 def make_ready(config: RunConfig, prepare: bool) -> None:
     """Check that the data is prepared and fits the model; prepare: do what is missing. Raises UserError."""
-    from slipway.data import manifest
-    from slipway.data import prepare as prepare_data
     from slipway.data.split import check_split
 
-    found = prepare_data(config.data, progress=True) if prepare else manifest.load(config.data)
+    found = _prepared(config, prepare)
     if found.vocab_size > config.model.vocab_size:
         raise UserError(
             f"model.vocab_size: {config.model.vocab_size} is below the tokenizer's {found.vocab_size} entries "
@@ -24,6 +25,19 @@ def make_ready(config: RunConfig, prepare: bool) -> None:
     check_split(config.data, found, (True, wants_validation, False))
     for name in weights(config):
         _check_length(config, name, found.sources[name], wants_validation)
+
+
+def _prepared(config: RunConfig, prepare: bool) -> "Manifest":
+    from slipway.data import manifest
+    from slipway.data import prepare as prepare_data
+    from slipway.data.checks import changed_inputs
+
+    if prepare and manifest.read(config.data.dir) is None:
+        return prepare_data(config.data, progress=True)
+    found = manifest.load(config.data)
+    for change in changed_inputs(config.data, found) if prepare else ():
+        print(f"{change}; training reads what was prepared", flush=True)
+    return found
 
 
 def weights(config: RunConfig) -> dict[str, float]:

@@ -85,11 +85,11 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
         calculate_per_token_loss=True,
         # batched P2P with interleaved stages gives silently wrong gradients
         batch_p2p_comm=False,
+        deallocate_pipeline_outputs=True,  # what has been sent to the next stage
         gradient_accumulation_fusion=kernels.grad_accumulation == "apex",
         masked_softmax_fusion=False,
-        # GELU without a bias to add stands alone, and torch's linear layers add theirs themselves; SwiGLU is two passes
-        bias_activation_fusion=compiled
-        and (model.activation == "swiglu" or (kernels.linear == "te" and model.add_bias_linear)),
+        # Megatron-core's fused GELU is the approximation by tanh: the same model must not depend on the kernels
+        bias_activation_fusion=compiled and model.activation == "swiglu",
         bias_dropout_fusion=compiled,
         apply_rope_fusion=kernels.rotary in ("te", "torch"),
         cross_entropy_loss_fusion=kernels.cross_entropy == "te",
@@ -108,7 +108,7 @@ def _parts_of_balance(layout: Parallelism) -> int:
     multiplied by the number of tokens, by which finalize_model_grads divides. 0.16 takes the tokens of one rank for
     those of all; 0.19 is right.
     """
-    if (package_info.MAJOR, package_info.MINOR) >= (0, 19):
+    if package_info.MAJOR > 0 or package_info.MINOR >= 19:
         return 1
     return layout.tensor_model_parallel_size * layout.context_parallel_size
 

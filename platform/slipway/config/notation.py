@@ -1,0 +1,105 @@
+"""Words of shells, of Slurm and of NCCL, as types of fields: what their own tools take is taken. Pure."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+from slipway.config import selection
+
+
+def _digits(value: object) -> object:
+    """Accounts may be made of digits, which Hydra takes for a number."""
+    return str(value) if type(value) is int else value
+
+
+# What goes into a script or a manifest as a name: nothing that a shell, YAML or Slurm could read otherwise.
+Word = Annotated[
+    str,
+    BeforeValidator(_digits),
+    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/@+=,-]*$", max_length=200),
+]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+Absolute = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]*$", max_length=1000)]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4000)]
+
+
+def _selection(value: object) -> object:
+    """Names of interfaces or adapters in the one form that they have afterwards; NCCL's own notation is taken, too."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        return value
+    return [str(item) for item in selection.of_profile(texts)]
+
+
+def _no_ports(names: list[str]) -> list[str]:
+    wrong = next((name for name in names if ":" in name), None)
+    if wrong:
+        raise ValueError(f"must be interfaces, which have no ports; {wrong!r} has one")
+    return names
+
+
+# What a script says already: a later #SBATCH line would beat it, and the limits that were checked.
+_SAID_BY = {
+    **dict.fromkeys(("account", "A"), "launch.account"),
+    **dict.fromkeys(("partition", "p"), "launch.partition"),
+    **dict.fromkeys(("qos", "q"), "launch.qos"),
+    **dict.fromkeys(("time", "t"), "launch.time_limit"),
+    **dict.fromkeys(("exclude", "x"), "launch.exclude"),
+    **dict.fromkeys(("nodes", "N"), "resources.nodes"),
+    **dict.fromkeys(("ntasks", "n", "ntasks-per-node"), "resources.devices_per_node"),
+    **dict.fromkeys(("cpus-per-task", "c"), "cluster.node.cores_per_device"),
+    **dict.fromkeys(("constraint", "C"), "cluster.slurm.constraint"),
+    **dict.fromkeys(("requeue", "no-requeue"), "cluster.slurm.requeue"),
+    **dict.fromkeys(("job-name", "J"), "run.name"),
+    "mem": "cluster.slurm.memory",
+    "exclusive": "cluster.slurm.exclusive",
+    "signal": "cluster.slurm.signal_seconds",
+}
+
+
+def _option(text: str) -> str:
+    """An option as scripts have it (`#SBATCH --hint=nomultithread`) or by itself."""
+    words = re.sub(r"^\s*#SBATCH\s+", "", text).strip()
+    if not re.match(r"-{1,2}[A-Za-z]", words):
+        raise ValueError(
+            f"must be options, as --hint=nomultithread or -w n1; {text!r} is none: Slurm would ignore it"
+        )
+    return words
+
+
+def _own(words: str) -> str:
+    name = re.match(r"--([A-Za-z-]+)|-([A-Za-z])", words)
+    said = name and _SAID_BY.get(name[1] or name[2])
+    if said:
+        raise ValueError(f"must say nothing that {said} says: it would beat it; {words!r} does")
+    return words
+
+
+def _masks(value: object) -> object:
+    """Masks as srun takes them: without 0x, in one text."""
+    texts = re.sub(r"^mask_cpu[:=]", "", value).split(",") if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        return value
+    if any(type(text) is int for text in texts):
+        raise ValueError(
+            "must be in quotes: YAML takes 0xfe for the number 254, and 10, which is 0x10, for ten"
+        )
+    return [f"0x{m}" if isinstance(m, str) and re.fullmatch("[0-9a-fA-F]+", m) else m for m in texts]
+
+
+Masks = Annotated[
+    list[Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]+$")]], BeforeValidator(_masks)
+]
+# As Slurm combines features: a100&ib, rack1|rack2, [a*2&b].
+Constraint = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_(\[][A-Za-z0-9_.:+*&|()\[\],@-]*$", max_length=200)
+]
+SrunOption = Annotated[Line, AfterValidator(_option)]
+SbatchOption = Annotated[SrunOption, AfterValidator(_own)]
+# As Slurm takes sizes: megabytes, or with a unit.
+Memory = Annotated[
+    str, BeforeValidator(_digits), StringConstraints(pattern=r"^(?:0|[1-9][0-9]*(?:[KMGTkmgt][Bb]?)?)$")
+]
+Adapters = Annotated[list[str], BeforeValidator(_selection)]
+Interfaces = Annotated[Adapters, AfterValidator(_no_ports)]

@@ -1,0 +1,66 @@
+"""What to say of an override that Hydra does not take as it was meant: its reason, and the quotes that would help."""
+
+import re
+import shlex
+
+from slipway.errors import UserError
+
+
+def unparsed(word: str, message: str) -> UserError:
+    """An override that Hydra's grammar refuses. message: its own, of several lines."""
+    key, equals, value = word.partition("=")
+    if not equals or not re.fullmatch(r"(\+\+?|~)?[^\s=]+", key):
+        return UserError(f"{word}: is not an override; write key=value, +key=value or ~key")
+    better = next((one for one in _quoted(key, value) if _parses(one)), None)
+    remedy = f"; write it in quotes, {shlex.quote(better)}" if better else ""
+    return UserError(f"{word}: Hydra cannot read the value: {_reason(message)}{remedy}")
+
+
+def ambiguous(word: str) -> UserError:
+    """A value with commas outside of a sweep."""
+    key, _, value = word.partition("=")
+    return UserError(
+        f"{word}: the commas separate values of a sweep, which needs --multirun (-m); write a list as "
+        f"{shlex.quote(f'{key}=[{value}]')}, and a text with commas in quotes, {shlex.quote(as_text(key, value))}"
+    )
+
+
+def as_text(key: str, value: object) -> str:
+    """The override that gives a value, as YAML and Hydra understand it, as text."""
+    words = {None: "null", True: "true", False: "false"}
+    shown = words[value] if value is None or isinstance(value, bool) else str(value)
+    return f"{key}={_in_quotes(shown)}"
+
+
+def _quoted(key: str, value: str) -> list[str]:
+    """Ways to write a value with quotes: the items of a list, or the whole."""
+    if value.startswith(("[", "{")):
+        items = ",".join(map(_in_quotes, value[1:-1].split(",")))
+        return [f"{key}=[{items}]"] if value.startswith("[") and value.endswith("]") else []
+    return [f"{key}={_in_quotes(value)}"]
+
+
+def _in_quotes(text: str) -> str:
+    if re.fullmatch(r"""(["']).*\1""", text, re.DOTALL):
+        return text
+    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), text)
+    return f'"{escaped}"'
+
+
+def _parses(word: str) -> bool:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_overrides([word])
+    except HydraException:
+        return False
+    return True
+
+
+def _reason(message: str) -> str:
+    lines = [line for line in message.splitlines() if line.strip() and not line.startswith("See http")]
+    if len(lines) == 2 and lines[1].strip() == "^":  # the lexer points at a character
+        return f"it does not understand {lines[0][lines[1].index('^') :]!r}"
+    kept = [line for line in lines if not line.startswith("Error parsing override")]
+    return "; ".join(line.strip() for line in kept)

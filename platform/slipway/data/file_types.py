@@ -1,0 +1,65 @@
+"""What a file is, by its name."""
+
+import os
+from typing import Literal
+
+Kind = Literal["text", "jsonl", "parquet"]
+Compression = Literal["", "gz", "zst"]
+
+JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+COMPRESSIONS: dict[str, Compression] = {".gz": "gz", ".zst": "zst", ".zstd": "zst"}
+# fmt: off
+TEXT_SUFFIXES = (
+    ".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex", ".csv", ".tsv", ".log",
+    ".html", ".htm", ".xml", ".css", ".yaml", ".yml", ".toml", ".ini", ".cfg",
+    ".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".cuh", ".cs", ".java", ".kt", ".scala",
+    ".js", ".mjs", ".ts", ".jsx", ".tsx", ".go", ".rs", ".rb", ".php", ".pl", ".lua", ".r", ".jl", ".m",
+    ".f", ".f90", ".f95", ".swift", ".hs", ".ml", ".sh", ".sql", ".cmake", ".proto",
+)
+_PACKED = (
+    ".xz", ".bz2", ".bz", ".lzma", ".lz4", ".lz", ".br", ".z", ".sz", ".snappy",
+    ".zip", ".7z", ".rar", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst",
+)
+# fmt: on
+
+
+def readable(name: str) -> tuple[Kind, Compression] | None:
+    """How a file of this name is read; None where its type is none of ours."""
+    packing = compression(name)
+    last = suffix(name.removesuffix(_last(name)) if packing else name)
+    if last in JSONL_SUFFIXES:
+        return "jsonl", packing
+    if last in PARQUET_SUFFIXES and not packing:
+        return "parquet", ""
+    if last in TEXT_SUFFIXES:
+        return "text", packing
+    return None
+
+
+def compression(name: str) -> Compression:
+    """How a file of this name is compressed, of what can be read."""
+    return COMPRESSIONS.get(suffix(name), "")
+
+
+def packed(name: str) -> str:
+    """The ending of a name that stands for a file that would have to be unpacked first; empty for another."""
+    last, inner = suffix(name), suffix(name.removesuffix(_last(name)))
+    if last in _PACKED:
+        return last
+    twice = last in COMPRESSIONS and inner in (*_PACKED, *PARQUET_SUFFIXES, *COMPRESSIONS)
+    return inner + last if twice else ""
+
+
+def holds_text(name: str) -> bool:
+    """Whether a packed file's name says that it holds what could be read, were it not packed."""
+    return bool(packed(name) and readable(name.removesuffix(_last(name))))
+
+
+def suffix(name: str) -> str:
+    """The last ending of a name, in lower case."""
+    return _last(name).lower()
+
+
+def _last(name: str) -> str:
+    return os.path.splitext(name)[1]

@@ -1,0 +1,82 @@
+"""Operating-system errors as one line: which file, what the system says, what to do about it."""
+
+import errno
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from slipway.errors import Fault
+from slipway.files import reason
+
+_ROOM = "make room there, then run the same command again"
+_RIGHTS = "ask its owner for the right to it, or choose another place"
+_KIND = "move it out of the way, or choose another place"
+# What the user can mend, and how.
+ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), or choose another file system",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: "choose a place that can be written to",
+    errno.ENOENT: "look whether its folder is there, and mounted",
+    errno.ENOTDIR: _KIND,
+    errno.EISDIR: _KIND,
+    errno.EEXIST: _KIND,
+    errno.ENOTEMPTY: _KIND,
+    errno.ELOOP: "look where its symbolic links lead",
+    errno.ENAMETOOLONG: "choose shorter names: mostly 255 bytes each, 4,095 for a whole path",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EBADF: "leave it open, or send it to a file",
+}
+_OTHERWISE = "look after that file system or machine, then run the same command again"
+
+
+def line(error: OSError) -> str:
+    """`FILE: what the system says; what to do`."""
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    where = " -> ".join(names) or _in_hand(error) or "the operating system"
+    return f"{where}: {reason(error)}; {ADVICE.get(error.errno or 0, _OTHERWISE)}"
+
+
+def is_users(error: OSError) -> bool:
+    """Whether the user can mend it, as far as an error's number tells."""
+    return error.errno in ADVICE
+
+
+@contextmanager
+def begun() -> Iterator[None]:
+    """What the system refuses within is a fault of what was begun, not a user's mistake. Raises Fault."""
+    try:
+        yield
+    except OSError as error:
+        raise Fault(line(error)) from error
+
+
+def _in_hand(error: OSError) -> str | None:
+    """The file that the code worked on when a call failed that names none: reading, writing, flushing, closing."""
+    frames: list[FrameType] = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(trace.tb_frame)
+        trace = trace.tb_next
+    for frame in reversed(frames):
+        here = list(frame.f_locals.values())
+        own = frame.f_locals.get("self")
+        held = [*here, *vars(own).values()] if hasattr(own, "__dict__") else here
+        for kind in (io.IOBase, Path):
+            for value in held:
+                if isinstance(value, kind) and (name := _name(value)):
+                    return name
+    return None
+
+
+def _name(value: Any) -> str | None:
+    if isinstance(value, Path):
+        return str(value)
+    name = getattr(value, "name", None)
+    return os.fsdecode(name) if isinstance(name, str | bytes) and name[:1] not in ("<", b"<") else None
