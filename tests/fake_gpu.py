@@ -8,6 +8,7 @@ to the file named on the command line.
 """
 
 import json
+import os
 import sys
 import traceback
 from collections import defaultdict
@@ -29,7 +30,7 @@ from slipway.kernels.spans import spans_of_samples  # noqa: E402
 from slipway.models import part  # noqa: E402
 from slipway.plan import make_plan  # noqa: E402
 from slipway.train.environment import Place  # noqa: E402
-from slipway.train.runtime import load_torch  # noqa: E402
+from slipway.train.runtime import CONNECTIONS, load_torch  # noqa: E402
 
 
 class Samples(Dataset):
@@ -48,6 +49,7 @@ class Samples(Dataset):
 def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     """One rank's set-up and first step; what kinds of tensors it held, and for what it waited."""
     config = compose(overrides)
+    os.environ.pop(CONNECTIONS, None)  # as the run before this one in the same process has set it
     chosen = load_torch(config, 8)
     plan = make_plan(resolved(config, chosen))
 

@@ -79,6 +79,18 @@ def test_submitting_is_one_call_and_a_record(tmp_path: Path) -> None:
     assert "slipway runs cancel demo" in done.stderr
 
 
+def test_a_job_that_is_still_ending_is_in_the_way(tmp_path: Path) -> None:
+    """As after `runs cancel --no-wait`: its processes may still write."""
+    (tmp_path / "slipway.sif").touch()
+    assert launch("cluster=slurm", "--submit", cwd=tmp_path, programs=SBATCH).returncode == 0
+    cells = {"JobArrayID": "7", "State": "COMPLETING", "Name": "demo", "exit_code": "0"}
+    row = "".join(cells.get(name, "").ljust(width) for name, width in states.COLUMNS.items())
+    busy = {**SBATCH, "squeue": f"echo '{row}'"}
+    done = launch("cluster=slurm", "--submit", cwd=tmp_path, programs=busy)
+    assert done.returncode == 2 and "job 7" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert (tmp_path / "calls").read_text().count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "said",
     ["printf '*** Welcome ***\\n\\n4711;site\\nBye\\n'", "echo Submitted batch job 4711", "echo ' 4711 '"],

@@ -233,7 +233,7 @@ def test_a_sweep_is_several_jobs_under_one_label() -> None:
     assert [manifest["kind"] for manifest in found] == ["ConfigMap", "JobSet", "JobSet"]
     (sweep,) = {manifest["metadata"]["labels"]["slipway/sweep"] for manifest in found}
     run_map = found[0]["metadata"]["name"]
-    assert run_map.startswith(f"{sweep}-")  # and its content, which cannot be changed
+    assert run_map == names.of_content(sweep, found[0]["data"]["run.json"])
     first, second = (
         manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
         for manifest in found[1:]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from slipway.cli import main
 from slipway.config.compose import compose
 from slipway.errors import UserError
 from slipway.launch.checks import check_offline
@@ -53,3 +54,11 @@ def test_what_stays_on_the_machine_passes(words: list[str]) -> None:
 
 def test_a_cloud_may_have_a_registry_of_its_own() -> None:
     check("cluster=kubernetes", "cluster.internet=false", "launch.image=registry.local/slipway:1")
+
+
+def test_that_wandb_is_kept_offline_is_said(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["launch", *SLURM, "logging=wandb"]) == 0
+    assert "logging.wandb.mode: kept offline" in capsys.readouterr().err
+    assert main(["launch", "cluster=slurm", "logging=wandb"]) == 0
+    assert "kept offline" not in capsys.readouterr().err
