@@ -77,7 +77,7 @@ def test_letters_that_the_terminal_lacks(tmp_path: Path) -> None:
     ascii_only = {"PYTHONIOENCODING": "ascii"}
     assert shell("", "clusters", cwd=tmp_path, **ascii_only).returncode == 0
     # what programs read is UTF-8, whatever people's terminal has
-    words = [*LAUNCH, "run.name='größe'", f"launch.workdir={tmp_path}"]
+    words = [*LAUNCH, f"launch.workdir='{tmp_path}/größe'"]
     plain, ascii_ = shell("", *words, cwd=tmp_path), shell("", *words, cwd=tmp_path, **ascii_only)
     assert plain.returncode == 0, plain.stderr.decode()
     assert "größe".encode() in plain.stdout and ascii_.stdout == plain.stdout
