@@ -11,6 +11,7 @@ from slipway.kernels.choice import Choice, choose
 from slipway.kernels.probe import machine
 
 CONNECTIONS = "CUDA_DEVICE_MAX_CONNECTIONS"
+_CONNECTIONS_BEFORE = os.environ.get(CONNECTIONS)  # what the user has set, before any run of this process
 
 
 def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
@@ -49,11 +50,11 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
             )
         else:
             here = machine(kind)
-            connections = device_connections(
-                config.parallelism, here.compute_capability, os.environ.get(CONNECTIONS)
-            )
+            connections = device_connections(config.parallelism, here.compute_capability, _CONNECTIONS_BEFORE)
             if connections is not None:
                 os.environ[CONNECTIONS] = connections  # read when a rank first uses its GPU
+            elif _CONNECTIONS_BEFORE is None:
+                os.environ.pop(CONNECTIONS, None)  # as an earlier run in this process wanted it
             chosen = choose(config, here)  # hides what is broken from Megatron-core
         from slipway.models import part
 
