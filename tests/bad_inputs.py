@@ -5,11 +5,11 @@ the fragments in it, no traceback, nothing written.
 """
 
 import json
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from checkpoints import an_index
 from slipway.config.compose import compose
 from slipway.data.ledger import DataLedger
 from slipway.train import checkpoint_manifest
@@ -485,7 +485,7 @@ def _checkpoint(**changes: object) -> Callable[[Path], None]:
         }
         (folder / STEP_10).mkdir(parents=True)
         (folder / STEP_10 / "slipway.json").write_text(json.dumps({**info, "model": model, **changes}))
-        (folder / STEP_10 / ".metadata").write_bytes(pickle.dumps({}))
+        (folder / STEP_10 / ".metadata").write_bytes(an_index({}))
         _list_files(folder / STEP_10)
 
     return prepare
