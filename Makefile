@@ -39,7 +39,7 @@ help:
 	@echo "  make lock        resolve the pins anew              make clean       remove what make installed"
 	@echo
 	@echo "Variables: PYTHON=/path/to/python3.11, DEMO=folder of the demo's run,"
-	@echo "  WORKERS=files of tests that \`make test\` runs side by side (2),"
+	@echo "  WORKERS=files of tests that run side by side (2),"
 	@echo "  OPTIONS=more words for pytest, for example OPTIONS='-k parity -x',"
 	@echo "  VARIANT=cpu, cuda or rocm (of the image),"
 	@echo "  TORCH_INDEX_URL=index with another build of torch (see containers/README.md)"
@@ -70,7 +70,7 @@ test: setup
 		-n "$(WORKERS)" --dist loadfile --durations 10 $(OPTIONS)
 
 test-faults: setup
-	$(PYTEST) -m faults --durations 10 $(OPTIONS)
+	$(PYTEST) -m faults -n "$(WORKERS)" --dist loadfile --durations 10 $(OPTIONS)
 
 soak: setup
 	.venv/bin/python tests/soak.py --minutes "$(MINUTES)" --workers "$(WORKERS)"

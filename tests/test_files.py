@@ -120,3 +120,11 @@ def test_what_must_last_is_on_disk_before_it_gets_its_name_and_its_name_is_after
             later = [p for o, p in calls[at:] if o == "rename" and (p == path or p in path.parents)]
             if later:
                 assert ("fsync", path) in calls[at : calls.index(("rename", later[0]), at)]
+
+
+@pytest.mark.parametrize("before", ["", "whole\n", "torn"])
+def test_a_line_is_added_on_a_line_of_its_own(tmp_path: Path, before: str) -> None:
+    path = tmp_path / "log"
+    path.write_text(before)
+    files.append(path, "added")
+    assert path.read_text() == before + "\n" * (before == "torn") + "added\n"

@@ -17,6 +17,8 @@ from slipway.config.compose import compose
 from slipway.plan import make_plan
 from training import SMALL
 
+pytestmark = pytest.mark.faults
+
 RUN = ["run.dir=runs/a"]
 DATA = ["data=files", "data.sources.files.inputs=[a.txt]", "data.tokenizer.kind=byte", "data.dir=out"]
 

@@ -143,6 +143,8 @@ class Appended:
         self._file = path.open("ab", buffering=0)
         if not there:
             flush(path.parent)
+        elif _is_torn(path):
+            self.write("")  # what follows has lines of its own
 
     def write(self, line: str) -> None:
         """Append a line, given without its end."""
@@ -163,6 +165,15 @@ class Appended:
             return call()
         except OSError as error:  # it knows a number, not the file
             raise OSError(error.errno, reason(error), str(self.path)) from error
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether the last line of a file has no end."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def append(path: Path, line: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from soak import soak, table
 
-TIMES = 5
+TIMES = 4
 
 
 @pytest.mark.timeout(900)

@@ -15,6 +15,8 @@ from processes import gone, handles, output_of, ranks_of, started, steps_done, w
 from slipway.train.environment import listening_socket
 from training import SMALL, layout
 
+pytestmark = pytest.mark.faults
+
 ONE = ["model.num_layers=1", *layout(ranks=1)]
 
 

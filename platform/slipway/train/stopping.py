@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from slipway import files
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.runs import metrics_file
@@ -196,5 +197,5 @@ def check_slice(end: float | None, pace: Pace) -> str | None:
 def note_refusal(metrics: Path, step: int) -> None:
     """Write down that check_slice has refused, so that the next start is tried. What cannot be written is left."""
     record = {"kind": "event", "time": time.time(), "step": step, "event": REFUSED}
-    with suppress(OSError), metrics.open("ab") as file:
-        file.write(f"\n{json.dumps(record)}\n".encode())  # a line of its own, also after a torn one
+    with suppress(OSError):
+        files.append(metrics, json.dumps(record))
