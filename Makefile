@@ -95,6 +95,7 @@ test-py312: .venv312/.installed
 check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/ruff check --preview --select PLW1514 platform containers # text has an encoding, whatever the locale
 	.venv/bin/pyright --pythonpath .venv/bin/python
 	.venv/bin/python containers/lock.py --check
 

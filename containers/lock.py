@@ -55,7 +55,7 @@ def resolve(extras: Iterable[str], source: str = "pyproject.toml", within: Itera
     command += [word for extra in extras for word in ("--extra", extra)]
     command += ["--universal", "--python-version", "3.11", "--generate-hashes"]
     command += ["--no-header", "--no-config", "--no-emit-index-url", "--no-emit-find-links"]
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as constraints:
         constraints.writelines(block.split("\\")[0].rstrip() + "\n" for block in within)
         constraints.flush()
         command += ["--constraint", constraints.name] if within else []
@@ -79,7 +79,7 @@ def write() -> None:
 def _tools(found: list[str]) -> list[str]:
     """What builds packages in the image: the extra `build` and what it needs, nothing else."""
     asked = project()["project"]["optional-dependencies"]["build"]
-    with tempfile.NamedTemporaryFile("w", suffix=".in") as source:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".in") as source:
         source.write("\n".join(asked) + "\n")
         source.flush()
         return [re.sub(r"\n +#.*", "", b) for b in resolve([], source.name, within=found)]

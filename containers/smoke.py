@@ -158,12 +158,12 @@ def collective() -> str:
 
 def optimizer_step() -> str:
     """One step of the trainer itself, tensor and pipeline parallel."""
-    Path("text.txt").write_text((Path(json.__file__).parent / "decoder.py").read_text())
+    Path("text.txt").write_text((Path(json.__file__).parent / "decoder.py").read_text(), encoding="utf-8")
     cluster = "local_gpu" if gpus() >= RANKS else "local"
     words = [*STEP, f"cluster={cluster}"]
     slipway("data", *words)
     slipway("train", *words)
-    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     step = next(line for line in lines if line["kind"] == "train")
     if not (math.isfinite(step["loss"]) and step["grad_norm"] > 0):
         raise RuntimeError(f"loss {step['loss']}, gradient norm {step['grad_norm']}")

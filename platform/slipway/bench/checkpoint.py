@@ -132,7 +132,7 @@ def _rank(plan: Plan, place: Any, rounds: int, found: Path) -> int:
             for name, of_one in results.items()
         }
         stalls = {name: [stall for stall, _, _ in of_one] for name, of_one in results.items()}
-        found.write_text(json.dumps({"rows": rows, "stalls": stalls, "bytes": size}))
+        found.write_text(json.dumps({"rows": rows, "stalls": stalls, "bytes": size}), encoding="utf-8")
     torch.distributed.barrier()
     return EXIT_DONE
 

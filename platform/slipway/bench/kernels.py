@@ -147,7 +147,7 @@ def _rank(plan: Plan, place: Any, cases: list[Case], repeat: int, found: Path) -
                 }
             )
     summary = {"matmul ceiling (TFLOP/s)": matmul / 1e12, "memory ceiling (GB/s)": copy / 1e9}
-    found.write_text(json.dumps({"rows": rows, "summary": summary}))
+    found.write_text(json.dumps({"rows": rows, "summary": summary}), encoding="utf-8")
     return EXIT_DONE
 
 

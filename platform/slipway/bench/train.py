@@ -181,7 +181,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
             "memory": memory.item(),
             "matmul ceiling": ceiling.item() / plan.world_size,
         }
-        found.write_text(json.dumps(result))
+        found.write_text(json.dumps(result), encoding="utf-8")
     torch.distributed.barrier()
     return EXIT_DONE
 
@@ -217,7 +217,7 @@ def _profiled(step: Callable[[], None], steps: int, device: Any, path: Path) -> 
     with _silent():
         profiler.__exit__(None, None, None)
     profiler.export_chrome_trace(str(path))
-    trace = json.loads(path.read_text())
+    trace = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
     return trace
 

@@ -26,7 +26,7 @@ def workspace(folder: Path, job: dict[str, object]) -> Iterator[Path]:
     created = _make(folder / NAME)
     work = folder / NAME
     try:
-        with open(work / "lock", "w") as lock:
+        with open(work / "lock", "w", encoding="utf-8") as lock:
             _lock(lock.fileno(), folder)
             _begin(work, job)
             yield work

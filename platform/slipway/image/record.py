@@ -24,7 +24,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 def read(path: Path) -> dict[str, Any]:
     """Read a record. Raises UserError where it is none."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         check_digest(content["digest"], str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"image: {path} is not a record of an image ({error})") from None

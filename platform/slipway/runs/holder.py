@@ -35,7 +35,7 @@ class Holder(BaseModel):
     @classmethod
     def here(cls, locked: bool = True) -> "Holder":
         """This process."""
-        machine = BOOT_ID.read_text().strip() if BOOT_ID.exists() else socket.gethostname()
+        machine = BOOT_ID.read_text(encoding="utf-8").strip() if BOOT_ID.exists() else socket.gethostname()
         return cls(
             host=socket.gethostname(),
             machine=machine,

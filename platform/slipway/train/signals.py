@@ -27,7 +27,7 @@ received: set[int] = set()
 def _age() -> float:
     """For how long this process has been there, in seconds, by clocks that nobody sets; 0 where Linux does not say."""
     try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
     except (OSError, ValueError, AttributeError):
