@@ -168,7 +168,7 @@ def test_faults_of_gpus(site: Cluster) -> None:
     seen.names("devices", "n2", "3: /dev/nvidia0", "4 (resources.devices_per_node)")
     seen.names("driver", "n3", "driver 535.104", "580.65 or newer, for CUDA 13.3")
     seen.names("rdma", "n4", "no /dev/infiniband/uverbs*")
-    seen.names("device-binding", "n1", "rank 0 sees none")
+    seen.names("device-binding", "n1", "rank 0 sees no GPU")
     assert {name for name, _ in seen.faults} - {"memlock"} == {"devices", "driver", "rdma", "device-binding"}
     assert set(bad_nodes.read(site.folder / "run")) == {"n2", "n3", "n4"}
 
