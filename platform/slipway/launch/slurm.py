@@ -36,6 +36,7 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
     checks.check_no_secrets(first)
     checks.check_environment(first, variables(TEMPLATE))
     _check_devices(first)
+    share.check(first)
     _check_one_shape([plan.config for plan in plans])
     times.check(plans, placement)
     options = [_option(name, value) for name, value in _options(plans, placement, workdir)]
