@@ -30,6 +30,12 @@ SECRETS = {  # what is planted: the part of it that must not be repeated
     "token in a query": f"https://host/x?a=1&token={CANARY}",
     "signature": f"https://host/x?X-Amz-Date=1&X-Amz-Signature={CANARY}",
     "option": f"--env=MY_PASSWORD={CANARY}",
+    "option in two words": f"--docker-password {CANARY}",
+    "header": f"X-Api-Key: {CANARY}",
+    "JSON": f'{{"token":"{CANARY}"}}',
+    "encoded query": f"https://host/x?to%6ben%3D{CANARY}",
+    "encoded user": f"https://me%3A{CANARY}%40host/x",
+    "webhook": "https://hooks.slack.com/services/T012345/B012345/XyzXyzXyzXyz",
     "Hugging Face": "hf_AbCdEfGhIjKlMnOpQrStUvWx",
     "GitHub": "ghp_0123456789abcdefABCDEF0123456789abcd",
     "AWS": "AKIAIOSFODNN7EXAMPLE",
@@ -62,6 +68,14 @@ def test_in_every_string_of_the_configuration(kind: str, plain: dict[str, Any], 
         said = str(error.value)
         assert quoted(text) not in said and "\n" not in said, said
         assert said.startswith(named(path).split(".")[0]), (path, said)
+
+
+@pytest.mark.parametrize("kind", sorted(set(SECRETS) - {"held"}))
+def test_by_its_form_alone(kind: str) -> None:
+    """Where no variable of the shell holds it."""
+    with pytest.raises(UserError, match=r"^a\.b\.0: ") as error:
+        secrets.check_plain({"a": {"b": [SECRETS[kind]]}}, {})
+    assert quoted(SECRETS[kind]) not in str(error.value)
 
 
 @pytest.mark.parametrize("read", ["run.json", "plan.json"])
@@ -192,6 +206,9 @@ def test_more_names_of_secrets(name: str) -> None:
         "KEYBOARD",
         "SSH_PUBLIC_KEY",
         "PATTERN",
+        "CREDENTIALS_DIRECTORY",
+        "SBATCH_WCKEY",
+        "NCCL_IB_PKEY",
     ],
 )
 def test_plain_names_are_not_taken_for_secrets(name: str) -> None:
@@ -249,6 +266,12 @@ def _ordinary() -> list[str]:
             "hf_llama3_tokenizer",
             "data/hf_datasetspreprocessed",
             "<|endoftext|>",
+            "Basic 12-layer-model-2",
+            "--wckey=project_2024",
+            "KeyError: layers.0.weight_2",
+            "pad_token: <|reserved_special_token_250|>",
+            "https://host/a%20b?page%3D20240131",
+            "token:v20240131",
             "0xff000000",
         ),
         *(
@@ -288,6 +311,19 @@ def test_what_is_printed_holds_none(seed: int, kind: str) -> None:
     cleaned = secrets.redacted(" ".join(words), environment)
     assert quoted(SECRETS[kind]) not in cleaned and secrets.HIDDEN in cleaned
     assert secrets.redacted(cleaned, environment) == cleaned
+
+
+@pytest.mark.parametrize(
+    "words", [["--docker-password", "hunter22abc"], {"token": {"value": "abc"}}, [{"creds": ["abc"]}]]
+)
+def test_names_in_lists_and_sections(words: object) -> None:
+    with pytest.raises(UserError, match=r"^a\.b\..*: has the name of a secret"):
+        secrets.check_plain({"a": {"b": words}}, {})
+
+
+def test_a_held_value_in_lower_case_encoding(monkeypatch) -> None:
+    with pytest.raises(UserError, match="variable A_TOKEN"):
+        secrets.check_plain({"a": "https://h/?q=x%2fy%2b1234567"}, {"A_TOKEN": "x/y+1234567"})
 
 
 def test_labels_of_an_image(monkeypatch, capsys) -> None:

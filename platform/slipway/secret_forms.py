@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 Span = tuple[int, int, str]
 """(start, end, what it is)."""
@@ -13,12 +14,22 @@ SHORTEST = 8
 _NAME = re.compile(r"[\w./-]+")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SECRET_PART = re.compile(r".*(?:token|secrets?|passw(?:or)?ds?|passphrase|credentials?|jwt|.key)")
-_NOT_KEYS = {"monkey", "turkey", "hockey", "whiskey", "donkey", "jockey", "hotkey"}
+_NOT_KEYS = {
+    "monkey",
+    "turkey",
+    "hockey",
+    "whiskey",
+    "donkey",
+    "jockey",
+    "hotkey",
+    "pkey",
+    "wckey",
+}  # of words, of InfiniBand, of Slurm
 _WEAK_PARTS = {"key", "keys", "auth", "sas", "bearer", "signature", "sig"}  # of secrets, and of much else
-_PARTS_OF_SECRETS = _WEAK_PARTS | {"pass", "pwd", "pat", "apikeys"}
+_PARTS_OF_SECRETS = _WEAK_PARTS | {"pass", "pwd", "pat", "apikeys", "cred", "creds"}
 _PARTS_OF_KEYS = {"api", "access", "private", "secret"}
 _ABOUT = re.compile(  # a name that ends so says where a secret is, or something about it
-    "files?|paths?|dir|folder|home|sock|socket|host|port|type|ttl|timeout|seconds|expiry|length|len|size|count|limit|"
+    "files?|paths?|dir|directory|folder|home|sock|socket|host|port|type|ttl|timeout|seconds|expiry|length|len|size|count|limit|"
     "budget|parallelism|enabled|disabled|mode|column|field|format|provider|version|class|algorithm"
 )
 _WORD = r"(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)"
@@ -35,6 +46,7 @@ _SHAPES = {
     r"|[sr]k[-_](?:(?:live|test)_)?(?=[A-Za-z]*\d)[A-Za-z0-9]{20,}"
     r"|nvapi-[\w-]{20,}|gsk_[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{20,}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|xai-[A-Za-z0-9]{30,}",
     "a Slack token": r"xox[a-z]-[\w-]{10,}|xapp-[\w-]{10,}|xoxe\.xox[a-z]-[\w-]{10,}",
+    "a webhook": r"hooks\.slack\.com/services/[\w/]{20,}|discord(?:app)?\.com/api/webhooks/\d+/[\w-]{30,}",
     "a registry's token": r"npm_[A-Za-z0-9]{30,}|pypi-AgE[\w-]{30,}|dckr_pat_[\w-]{16,}|SG\.[\w-]{16,}\.[\w-]{16,}"
     r"|do[opr]_v1_[a-f0-9]{32,}|hv[sbr]\.[\w-]{20,}",
     "a wandb key": r"wandb_v\d+_\w{16,}|local-[0-9a-f]{40}(?![0-9a-f])",
@@ -47,7 +59,9 @@ _SHAPE_NAMES = tuple(_SHAPES)
 _PEM = re.compile(r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*KEY-----|\Z)")
 _ABOUT_WANDB = re.compile(r"(?i)wandb[_ .-]*(?:login|api|key|token)")
 _WANDB_KEY = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]*\d)[A-Za-z0-9]{40,}(?![A-Za-z0-9])")
-_BEARER = re.compile(r"(?i)\b(?:bearer|basic)\s+((?=\S*\d)[\w.~+/=-]{12,})")
+_BEARER = re.compile(
+    r"(?i)\b(?:bearer\s+((?=\S*\d)[\w.~+/=-]{12,})|basic\s+((?=[a-z0-9+/]*\d)[a-z0-9+/]{12,}=*)(?![\w-]))"
+)
 
 _NOT_DIGEST = r"@(?!sha(?:256|384|512):)"
 _USER_PASSWORD = re.compile(rf"(?i)[a-z][a-z0-9+.-]*://([^/\s@:\[]*:(?!\d+(?:[/?#]|$))[^\s@]*){_NOT_DIGEST}")
@@ -57,6 +71,11 @@ _BARE_USER_PASSWORD = re.compile(
 )
 _WEB = ("http", "https", "ftp", "ftps", "ws", "wss")
 _ASSIGNED = re.compile(r"(?<![\w.%])-{0,2}([A-Za-z][\w.-]*)=(?=[\"']?([^\s&;,#'\"\])}]+))")
+_HEADER = re.compile(
+    r"(?<![\w.%/-])([A-Za-z][\w.-]*)(?:[\"']?:\s+|[\"']:)[\"']?((?=[^\s,;\"'}]*\d)\w[\w.~+/=-]{7,})(?![^\s,;\"'}])"
+)
+_OPTION = re.compile(r"(?<!\S)--([A-Za-z][\w-]*)\s+[\"']?((?=\S*\d)\w[^\s\"']{7,})")
+_PERCENT = re.compile(r"(?<!\S)\S*?%[0-9A-Fa-f]{2}\S*")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -97,10 +116,15 @@ def is_setting(name: str, value: str) -> bool:
     text = value.strip(" \"'")
     if _says_nothing(text):
         return True
-    parts = set(_parts(name))
-    if {part for part in parts if _is_of_secret(part)} <= _WEAK_PARTS and not parts & _PARTS_OF_KEYS:
+    if not _is_strong(name):
         return is_ordinary(text) or text.startswith(("/", "./", "../", "~"))
-    return "credentials" in parts and text.startswith(("/", "~"))
+    return "credentials" in _parts(name) and text.startswith(("/", "~"))
+
+
+def _is_strong(name: str) -> bool:
+    """Whether a secret's name is no other thing's: key and auth are of much else."""
+    parts = set(_parts(name))
+    return not {part for part in parts if _is_of_secret(part)} <= _WEAK_PARTS or bool(parts & _PARTS_OF_KEYS)
 
 
 def _says_nothing(text: str) -> bool:
@@ -122,12 +146,39 @@ def spans(text: str, near_wandb: bool = False) -> tuple[Span, ...]:
         found += [(*match.span(), "holds what looks like a wandb key") for match in _WANDB_KEY.finditer(text)]
     if "PRIVATE KEY" in text:
         found += [(*match.span(), "holds a private key") for match in _PEM.finditer(text)]
-    found += [(*match.span(1), "holds a token after `Bearer` or `Basic`") for match in _BEARER.finditer(text)]
+    found += [
+        (*match.span(match.lastindex or 0), "holds a token after `Bearer` or `Basic`")
+        for match in _BEARER.finditer(text)
+    ]
     if "@" in text:
         found += _in_front_of_host(text)
     if "=" in text:
         found += _assigned(text)
+    found += _beside(text)
+    if "%" in text and not found:
+        found += _encoded(text, near_wandb)
     return tuple(found)
+
+
+def _beside(text: str) -> Iterator[Span]:
+    """`NAME: VALUE` of a header, YAML or JSON, and `--NAME VALUE`; names that are of nothing but secrets."""
+    for match in (*_HEADER.finditer(text), *_OPTION.finditer(text)):
+        name, value = match.groups()
+        if (
+            is_secret_name(name)
+            and not is_setting(name, value)
+            and not is_ordinary(value)
+            and _is_strong(name)
+        ):
+            yield *match.span(2), f"a value in it has the name of a secret, {name}"
+
+
+def _encoded(text: str, near_wandb: bool) -> Iterator[Span]:
+    """Whole words that hold a secret once their %XX are read, as a URL's reader does."""
+    for match in _PERCENT.finditer(text):
+        decoded = unquote(match[0]).replace("%", " ")  # once is enough
+        for _, _, reason in spans(decoded, near_wandb)[:1]:
+            yield *match.span(), reason
 
 
 def _in_front_of_host(text: str) -> Iterator[Span]:

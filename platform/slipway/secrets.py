@@ -18,6 +18,7 @@ _OURS = re.compile(
 )
 _OVERRIDE = re.compile(r"(?s)[+~]{0,2}(?P<key>[A-Za-z_][^\s=:?&\"'{}\[\]]*)=(?P<value>.*)")
 _NESTED = re.compile(r"[\"']?([\w.-]+)[\"']?\s*:\s*[\"']?([^\s,{}\[\]\"']+)")
+_OPTION = re.compile(r"--([A-Za-z][\w-]*)")  # whose value is the next word
 HIDDEN = "***"
 
 
@@ -68,7 +69,9 @@ def held_in(environment: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name, value in environment.items():
         if looks_secret(name) and not forms.is_ordinary(value) and not _is_path(value):
-            found |= {value.strip(): name, quote(value.strip(), safe=""): name}
+            encoded = quote(value.strip(), safe="")
+            lower = re.sub("%..", lambda found: found[0].lower(), encoded)
+            found |= dict.fromkeys((value.strip(), encoded, lower), name)
     return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
 
 
@@ -105,14 +108,19 @@ def _strings(plain: Any, path: str, key: str) -> Iterator[tuple[str, str, str]]:
     if isinstance(plain, Mapping):
         for name, value in plain.items():
             yield path, "", str(name)
-            yield from _strings(value, f"{path}.{name}" if path else str(name), str(name))
+            of = (
+                key if looks_secret(key) and not looks_secret(str(name)) else str(name)
+            )  # token: {value: ...}
+            yield from _strings(value, f"{path}.{name}" if path else str(name), of)
     elif isinstance(plain, str):
         yield path, key, plain
     elif isinstance(plain, int) and not isinstance(plain, bool) and looks_secret(key):
         yield path, key, str(plain)
     elif isinstance(plain, Iterable):
+        option = None
         for number, value in enumerate(plain):
-            yield from _strings(value, f"{path}.{number}", key)
+            yield from _strings(value, f"{path}.{number}", option[1] if option else key)
+            option = _OPTION.fullmatch(value) if isinstance(value, str) else None
 
 
 def _refusal(path: str, reason: str, held: Mapping[str, str]) -> UserError:

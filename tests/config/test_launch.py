@@ -102,11 +102,40 @@ def test_options_as_scripts_have_them() -> None:
         ("-N 2", "resources.nodes"),
         ("--no-requeue", "cluster.slurm.requeue"),
         ("-Cgpu", "cluster.slurm.constraint"),
+        ("--hint=nomultithread --account=other", "launch.account"),
+        ("--part=debug", "launch.partition"),
+        ("--array=0-3", "sweep"),
+        ("--wait", "chain"),
     ],
 )
 def test_options_that_would_beat_what_is_shown_are_refused(option: str, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         slurm(sbatch_options=[option])
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--export=NONE", "cluster.environment"),
+        ("-n1", "resources.devices_per_node"),
+        ("--mpi=none --nodes 1", "resources.nodes"),
+        ("--cpu-bind=none", "cluster.slurm.cpu_bind"),
+    ],
+)
+def test_options_of_srun_that_would_beat_the_scripts_are_refused(option: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        slurm(srun_options=[option])
+
+
+def test_options_that_only_look_alike_are_taken() -> None:
+    taken = [
+        "--time-min=60",
+        "--wait-all-nodes=1",
+        '--comment="a --time=1"',
+        "-d afterok:7",
+        "--gres-flags=x",
+    ]
+    assert slurm(sbatch_options=taken).sbatch_options == taken
 
 
 @pytest.mark.parametrize("given", [["fe", "0xfe00"], "mask_cpu:fe,fe00", "0xfe,0xfe00"])

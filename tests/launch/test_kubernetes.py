@@ -12,9 +12,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 import kubernetes_schemas
 from slipway.config import run_file
+from slipway.config.cluster import Toleration
 from slipway.config.compose import compose, conf_dir
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -349,7 +351,28 @@ BAD = [
     ({"cluster": {"kubernetes": {"resources": {"cpu": "many"}}}}, "resources.cpu: 'many' is no amount"),
     ({"cluster": {"kubernetes": {"node_selector": {"a": "x y"}}}}, "node_selector.a: 'x y' is no value"),
     ({"cluster": {"kubernetes": {"annotations": {"a/b/c": "x"}}}}, "annotations: a/b/c is no key"),
-    ({"launch": {"image": "a b"}}, "launch.image: 'a b' is no reference"),
+    *(
+        ({"launch": {"image": image}}, f"launch.image: '{image}' is no reference")
+        for image in ("a b", "docker://a/b:1", "host/Slipway:1", "a/slipway.sif", "a:b:c", "a@sha256:12")
+    ),
+    *(
+        ({"cluster": {"kubernetes": {"mount_path": path}}}, f"mount_path: {path} would hide")
+        for path in ("/", "/tmp", "/dev/shm", "/usr/lib", "/a/../etc")
+    ),
+    ({"cluster": {"kubernetes": {"capabilities": ["CAP_KILL"]}}}, "capabilities: CAP_KILL is no name"),
+    ({"cluster": {"kubernetes": {"resources": {"cpu": "0"}}}}, "resources.cpu: 0 leaves a pod without"),
+    (
+        {"cluster": {"node": {"cores": 96}} | {"kubernetes": {"resources": {"cpu": "500"}}}},
+        "resources.cpu: .* for 500, more than a node's",
+    ),
+    (
+        {"cluster": {"node": {"memory_gib": 960}} | {"kubernetes": {"resources": {"memory": "9Ti"}}}},
+        "resources.memory: .* more than a node's",
+    ),
+    (
+        {"cluster": {"kubernetes": {"resources": {"nvidia.com/gpu": "4"}}}},
+        "resources.nvidia.com/gpu: resources.dev",
+    ),
     (
         {"run": {"dir": "/scratch/x"}},
         "run.dir: /scratch/x is not on the volume, which is mounted at /workspace",
@@ -362,6 +385,27 @@ BAD = [
 def test_what_kubernetes_would_not_take(sections: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         render(changed(base(), **sections))
+
+
+def test_references_of_images() -> None:
+    digest = f"sha256:{'0a' * 32}"
+    for image in (
+        "slipway",
+        "a/b",
+        "host:5000/a_b/c--d:1.2-x",
+        "Host.org/a:T",
+        f"r.org/a@{digest}",
+        f"a:1@{digest}",
+    ):
+        render(changed(base(), launch={"image": image}))
+
+
+@pytest.mark.parametrize(
+    "toleration", [{"key": "a", "value": "b"}, {"operator": "Equal", "value": "b"}, {"operator": "Equal"}]
+)
+def test_tolerations_that_kubernetes_would_not_take(toleration: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="operator"):
+        Toleration.model_validate(toleration)
 
 
 def test_a_runtime_of_the_cluster_cannot_do_all() -> None:

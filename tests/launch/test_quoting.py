@@ -118,7 +118,8 @@ def check_slurm(shell: Path, content: dict[str, Any]) -> None:
     ]
     for name, value in slurm.environment(config).items():
         assert told.environment[name] == value
-    for word in (placement.image, *config.cluster.container.binds, *config.cluster.container.options):
+    own = [word for option in config.cluster.container.options for word in slurm.option_words(option)]
+    for word in (placement.image, *config.cluster.container.binds, *own):
         assert word in told.words
     check_run_json(workdir / config.run.dir / "run.json", config)
     if config.cluster.container.modules:

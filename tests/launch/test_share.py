@@ -72,3 +72,17 @@ def test_every_task_sees_all_devices_where_srun_shows_it_one(site: str, devices:
     every = ",".join(map(str, range(devices)))
     assert (tmp_path / "seen").read_text().splitlines() == [f"{local} {every}" for local in range(devices)]
     assert "--cpu-bind" not in script  # psslurm binds each rank next to its GPU; --cpu-bind=cores would not
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (["cluster.node.cores=32", "cluster.node.cores_per_device=17"], "4 ranks x 17 = 68 .* up to 8$"),
+        (["cluster.node.memory_gib=512", "cluster.slurm.memory=600G"], "600G are more than a node's 512 GiB"),
+    ],
+)
+def test_more_than_a_node_has(words: list[str], fragment: str) -> None:
+    more = ["cluster=leonardo_booster", "resources.devices_per_node=4", "training.global_batch_size=64"]
+    with pytest.raises(UserError, match=fragment):
+        share.check(compose([*more, *words]))
+    share.check(compose(more))

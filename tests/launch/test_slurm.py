@@ -16,7 +16,7 @@ import pytest
 
 from slipway.config.compose import compose
 from slipway.errors import UserError
-from slipway.launch import slurm
+from slipway.launch import local, slurm
 from slipway.launch.placement import place
 from slipway.plan import make_plan
 
@@ -424,3 +424,32 @@ def test_a_job_that_continues_submits_itself_and_is_on_record(chain: Job) -> Non
     for _ in range(2):
         chain.run(segment=2, NO_SBATCH="1")
         assert (chain.folder / "run/launch.continuations").read_text() == "7\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["MASTER_ADDR", "run_dir", "task", "SLURM_JOB_ID", "RANK", "SRUN_CPUS_PER_TASK"]
+)
+@pytest.mark.parametrize("cluster", ["slurm", "local"])
+def test_a_profile_exports_nothing_that_the_script_says(cluster: str, name: str) -> None:
+    """`export run_dir=x` in the middle of the script would send the run elsewhere."""
+    config = compose([f"cluster={cluster}", f"+cluster.environment.{name}='7'"])
+    if cluster == "local" and name in ("task", "SLURM_JOB_ID"):
+        local.render([make_plan(config)], place(config), Path("/work"))  # it has none of these
+        return
+    with pytest.raises(UserError, match=rf"^cluster\.environment\.{name}: "):
+        module = slurm if cluster == "slurm" else local
+        module.render([make_plan(config)], place(config), Path("/work"))
+
+
+def test_an_option_does_not_take_the_devices_place() -> None:
+    words = ["cluster=leonardo_booster", "launch.account=p", "cluster.slurm.gpu_request=gres"]
+    more = 'cluster.slurm.sbatch_options=["--gres=tmpfs:1T"]'
+    with pytest.raises(UserError, match=r"--gres=gpu:.*gpu_request"):
+        rendered(*words, more)
+    options = options_of(rendered(*words[:2], "cluster.slurm.gpu_request=gpus-per-node", more))
+    assert "--gres=tmpfs:1T" in options and any(one.startswith("--gpus-per-node=") for one in options)
+
+
+def test_options_of_the_container_are_words_as_in_a_shell() -> None:
+    text = rendered("cluster=slurm", 'cluster.container.options=["--env A=B","--nv"]')
+    assert "    --env A=B\n    --nv\n" in text

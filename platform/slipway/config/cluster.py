@@ -165,7 +165,9 @@ class Slurm(Section):
     )
     srun_options: list[SrunOption] = Field(default=[], description="Further options of srun, as --mpi=none.")
     signal_seconds: PositiveInt = Field(
-        default=300, description="SIGUSR1 to the ranks so long before the wall time ends."
+        default=300,
+        le=65535,  # sbatch(1), --signal
+        description="SIGUSR1 to the ranks so long before the wall time ends.",
     )
     max_array_size: PositiveInt | None = Field(
         default=None, description="Jobs of one array; null: not known."
@@ -186,6 +188,14 @@ class Toleration(Section):
     operator: Literal["Equal", "Exists"] = "Exists"
     value: Word | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+    @model_validator(mode="after")
+    def _as_kubernetes_takes_it(self) -> "Toleration":
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError("needs operator=Equal for a value, got Exists")
+        if self.operator == "Equal" and self.key is None:
+            raise ValueError("needs a key for operator=Equal, got none")
+        return self
 
 
 class Volume(Section):

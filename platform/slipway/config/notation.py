@@ -1,6 +1,8 @@
 """Words of shells, of Slurm and of NCCL, as types of fields: what their own tools take is taken. Pure."""
 
 import re
+import shlex
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
@@ -47,14 +49,30 @@ _SAID_BY = {
     **dict.fromkeys(("time", "t"), "launch.time_limit"),
     **dict.fromkeys(("exclude", "x"), "launch.exclude"),
     **dict.fromkeys(("nodes", "N"), "resources.nodes"),
-    **dict.fromkeys(("ntasks", "n", "ntasks-per-node"), "resources.devices_per_node"),
+    **dict.fromkeys(("ntasks", "n", "ntasks-per-node", "tasks-per-node"), "resources.devices_per_node"),
     **dict.fromkeys(("cpus-per-task", "c"), "cluster.node.cores_per_device"),
     **dict.fromkeys(("constraint", "C"), "cluster.slurm.constraint"),
     **dict.fromkeys(("requeue", "no-requeue"), "cluster.slurm.requeue"),
     **dict.fromkeys(("job-name", "J"), "run.name"),
+    **dict.fromkeys(("array", "a"), "a sweep (-m)"),
+    **dict.fromkeys(("chdir", "D"), "launch.workdir"),
+    **dict.fromkeys(("output", "o", "error", "e"), "run.dir (logs are below it)"),
+    **dict.fromkeys(("wait", "W"), "the chain of jobs (each submits the next one and goes on)"),
     "mem": "cluster.slurm.memory",
     "exclusive": "cluster.slurm.exclusive",
     "signal": "cluster.slurm.signal_seconds",
+}
+# Of srun's: a later option beats the script's own words, and what the job is given.
+_SAID_TO_SRUN_BY = {
+    **dict.fromkeys(("ntasks", "n", "ntasks-per-node", "tasks-per-node"), "resources.devices_per_node"),
+    **dict.fromkeys(("nodes", "N"), "resources.nodes"),
+    **dict.fromkeys(("exclude", "x"), "launch.exclude"),
+    **dict.fromkeys(("time", "t"), "launch.time_limit"),
+    **dict.fromkeys(("chdir", "D"), "launch.workdir"),
+    **dict.fromkeys(("cpus-per-task", "c"), "cluster.node.cores_per_device"),
+    **dict.fromkeys(("kill-on-bad-exit", "K"), "the script (one rank's end is every rank's)"),
+    "cpu-bind": "cluster.slurm.cpu_bind",
+    "export": "cluster.environment",
 }
 
 
@@ -68,12 +86,34 @@ def _option(text: str) -> str:
     return words
 
 
-def _own(words: str) -> str:
-    name = re.match(r"--([A-Za-z-]+)|-([A-Za-z])", words)
-    said = name and _SAID_BY.get(name[1] or name[2])
-    if said:
-        raise ValueError(f"must say nothing that {said} says: it would beat it; {words!r} does")
+def _names(words: str) -> Iterator[str]:
+    """Names of all options in a text: Slurm takes several of one #SBATCH line."""
+    try:
+        texts = shlex.split(words)
+    except ValueError:
+        texts = words.split()
+    for text in texts:
+        if found := re.match(r"--([A-Za-z-]+)|-([A-Za-z])", text):
+            yield found[1] or found[2]
+
+
+def _check_said(words: str, said_by: Mapping[str, str]) -> str:
+    """Names may be cut short, as getopt_long allows: --part=debug."""
+    for name in _names(words):
+        said = said_by.get(name)
+        if said is None and len(name) > 1:
+            said = next((by for whole, by in said_by.items() if whole.startswith(name)), None)
+        if said:
+            raise ValueError(f"must say nothing that {said} says: it would beat it; {words!r} does")
     return words
+
+
+def _own(words: str) -> str:
+    return _check_said(words, _SAID_BY)
+
+
+def _own_of_srun(words: str) -> str:
+    return _check_said(words, _SAID_TO_SRUN_BY)
 
 
 def _masks(value: object) -> object:
@@ -95,8 +135,8 @@ Masks = Annotated[
 Constraint = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_(\[][A-Za-z0-9_.:+*&|()\[\],@-]*$", max_length=200)
 ]
-SrunOption = Annotated[Line, AfterValidator(_option)]
-SbatchOption = Annotated[SrunOption, AfterValidator(_own)]
+SrunOption = Annotated[Line, AfterValidator(_option), AfterValidator(_own_of_srun)]
+SbatchOption = Annotated[Line, AfterValidator(_option), AfterValidator(_own)]
 # As Slurm takes sizes: megabytes, or with a unit.
 Memory = Annotated[
     str, BeforeValidator(_digits), StringConstraints(pattern=r"^(?:0|[1-9][0-9]*(?:[KMGTkmgt][Bb]?)?)$")

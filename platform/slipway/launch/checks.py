@@ -1,11 +1,13 @@
 """What a rendered script could not hold: refused here, in one line, before anything is rendered."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from slipway import secrets
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
+from slipway.launch import leftovers
 
 # Slurm reads backslashes and quotes in #SBATCH lines its own way; containers take , and : in binds for separators.
 _NOT_IN_PATHS = re.compile(r"""[\x00-\x1f\x7f\\"'%\ud800-\udfff]""")
@@ -72,6 +74,17 @@ def check_offline(config: RunConfig, image: str, scheduler: str) -> None:
         if text is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(text)):
             raise UserError(
                 f"{field}: {text} is an address, but {where}; allowed: a folder or file of this machine"
+            )
+
+
+def check_environment(config: RunConfig, taken: Collection[str]) -> None:
+    """A profile exports nothing that the script or the launcher says: it would beat it, unseen. Raises UserError."""
+    for name in config.cluster.environment:
+        if name in taken or name in leftovers.NAMES:
+            raise UserError(f"cluster.environment.{name}: ranks get {name} from the launch; leave it out")
+        if name == "SRUN_CPUS_PER_TASK":
+            raise UserError(
+                f"cluster.environment.{name}: cluster.node.cores_per_device says it; leave it out"
             )
 
 

@@ -8,7 +8,7 @@ from slipway.errors import UserError
 from slipway.launch import checks, leftovers
 from slipway.launch.placement import Placement
 from slipway.launch.slurm import container, job_of
-from slipway.launch.templates import template
+from slipway.launch.templates import template, variables
 from slipway.plan import Plan
 
 TEMPLATE = "local/job.sh.j2"
@@ -26,6 +26,7 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
                 "could start ranks on other machines; allowed: 1"
             )
     checks.check_no_secrets(first)
+    checks.check_environment(first, variables(TEMPLATE))
     inside = container(first, placement.image, workdir, configs) if first.launch.image else []
     return template(TEMPLATE).render(
         title=checks.one_line(f"Slipway: {first.run.name} on {first.cluster.name}, {len(plans)} runs"),

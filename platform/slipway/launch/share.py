@@ -5,6 +5,7 @@ import re
 
 from slipway.config.cluster import Slurm
 from slipway.config.schema import RunConfig
+from slipway.errors import UserError
 
 _UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
@@ -17,6 +18,22 @@ def cores_per_task(config: RunConfig) -> int | None:
     if node.cores and devices and slurm.exclusive:
         return max(1, node.cores // devices)
     return None
+
+
+def check(config: RunConfig) -> None:
+    """A job asks no more of a node than the profile says that it has: Slurm would refuse it. Raises UserError."""
+    node, devices, asked = config.cluster.node, config.resources.devices_per_node, memory(config)
+    cores = cores_per_task(config)
+    if cores and node.cores and cores * devices > 2 * node.cores:  # some sites count hardware threads
+        raise UserError(
+            f"cluster.node.cores_per_device: {devices} ranks x {cores} = {cores * devices} are more than "
+            f"two threads of each of a node's {node.cores} cores (cluster.node.cores); allowed: up to "
+            f"{node.cores // devices}"
+        )
+    if asked and node.memory_gib and _mebibytes(asked) > node.memory_gib * 1024:
+        raise UserError(
+            f"cluster.slurm.memory: {asked} are more than a node's {node.memory_gib:g} GiB (cluster.node.memory_gib)"
+        )
 
 
 def memory(config: RunConfig) -> str | None:

@@ -11,7 +11,7 @@ from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.launch import checks, fabric, leftovers, share, times
 from slipway.launch.placement import Placement
-from slipway.launch.templates import template
+from slipway.launch.templates import template, variables
 from slipway.plan import Plan
 
 END_MARGIN_SECONDS = 30
@@ -34,6 +34,9 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
     for plan in plans:
         checks.check_paths(plan.config, workdir)
     checks.check_no_secrets(first)
+    checks.check_environment(first, variables(TEMPLATE))
+    _check_devices(first)
+    share.check(first)
     _check_one_shape([plan.config for plan in plans])
     times.check(plans, placement)
     options = [_option(name, value) for name, value in _options(plans, placement, workdir)]
@@ -81,7 +84,7 @@ def container(config: RunConfig, image: str, workdir: Path, configs: Sequence[Ru
     binds = [str(workdir), *_outside(configs, workdir), *settings.binds]
     return [
         [settings.runtime, "exec", "--no-home"],
-        *([option] for option in settings.options),
+        *(option_words(option) for option in settings.options),
         *(["--bind", bind] for bind in dict.fromkeys(binds)),
         ["--pwd", str(workdir)],
         [image],
@@ -131,6 +134,17 @@ def _devices(config: RunConfig) -> tuple[str, str | None]:
     return slurm.gpu_request, ":".join(words)
 
 
+def _check_devices(config: RunConfig) -> None:
+    """A further option of this name would take the devices' place. Raises UserError."""
+    name, value = _devices(config)
+    for option in _slurm(config).sbatch_options if value else ():
+        if re.search(rf"(?:^|\s)--{name}(?:[=\s]|$)", option):
+            raise UserError(
+                f"cluster.slurm.sbatch_options: {option} would beat the job's own --{name}={value}; leave it out, or "
+                "ask for the devices in another way (cluster.slurm.gpu_request)"
+            )
+
+
 def _srun(config: RunConfig) -> list[str]:
     masks, slurm = share.cpu_masks(config), _slurm(config)
     # sbatch --export=NONE, a site's or a profile's, would keep from ranks what this script says
@@ -145,7 +159,7 @@ def _srun(config: RunConfig) -> list[str]:
 def option_words(option: str) -> list[str]:
     """`--mpi none` and `-C gpu` are two words, `--comment=a b` is one."""
     name, space, value = option.partition(" ")
-    return [option] if "=" in name or not space else [name, value.strip()]
+    return [option] if not re.fullmatch("-{1,2}[A-Za-z][^=]*", name) or not space else [name, value.strip()]
 
 
 def _leftovers(options: Sequence[str]) -> dict[str, list[str]]:

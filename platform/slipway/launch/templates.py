@@ -1,5 +1,6 @@
 """The templates in deploy/: `slipway/deploy` of a wheel, else `deploy` of the checkout."""
 
+import re
 import shlex
 import textwrap
 from collections.abc import Sequence
@@ -43,6 +44,14 @@ def template(name: str) -> "Template":
     environment.filters["quote"] = lambda value: shlex.quote(str(value))
     environment.filters["fold"] = fold
     return environment.get_template(name)
+
+
+@cache
+def variables(name: str) -> frozenset[str]:
+    """Names that a shell template gives a value to or reads: what it exports for a profile must not be one of them."""
+    text = (deploy_dir() / name).read_text(encoding="utf-8")
+    given = re.findall(r"(?m)^\s*(?:(?:local|export|for|read -r) )?([A-Za-z_]\w*)(?==| in )", text)
+    return frozenset([*given, *re.findall(r"\$\{?([A-Za-z_]\w*)", text)])
 
 
 def fold(words: Sequence[str], indent: int, between: str = " ") -> str:

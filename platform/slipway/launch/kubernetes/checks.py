@@ -7,14 +7,20 @@ from slipway.config.cluster import Kubernetes
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.launch.kubernetes import mounts, names
-from slipway.launch.kubernetes.resources import check_shm
+from slipway.launch.kubernetes.resources import check_fits_node, check_shm
 
 # Said by what makes the pod, and by Kubeflow. A name is given once, so a profile's would get lost, or beat them.
 _TAKEN = re.compile(
     r"SLIPWAY_(JOB_ID|NODE_NAME|NODE_RANK|NNODES)|MASTER_(ADDR|PORT)|WANDB_API_KEY|PET_.*"
     r"|RANK|LOCAL_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|GROUP_RANK|TORCHELASTIC_.*"
 )
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
+# [HOST[:PORT]/]NAME[:TAG][@DIGEST]: only the host may have capital letters (github.com/distribution/reference).
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?",
+    re.ASCII,
+)
+_SYSTEM = ("/dev", "/etc", "/proc", "/sys", "/usr")
 
 
 def check(config: RunConfig, image: str) -> None:
@@ -44,12 +50,21 @@ def check(config: RunConfig, image: str) -> None:
             raise UserError(f"{at}.node_selector.{key}: {value!r} is no value that a label can have")
     for key in filter(None, [kubernetes.topology, kubernetes.device_resource]):
         _key(at, key)
-    if not _IMAGE.fullmatch(image):
-        raise UserError(f"launch.image: {image!r} is no reference of an image; allowed: as in host/name:tag")
+    if not _IMAGE.fullmatch(image) or image.endswith(".sif"):
+        raise UserError(
+            f"launch.image: {image!r} is no reference of an image; allowed: as in host/name:tag or "
+            "host/name@sha256:DIGEST, in small letters"
+        )
+    for name in kubernetes.capabilities:
+        if not re.fullmatch("[A-Z][A-Z_]*", name) or name.startswith("CAP_"):
+            raise UserError(
+                f"{at}.capabilities: {name} is no name of one in Kubernetes; allowed: as in IPC_LOCK"
+            )
     for name in config.cluster.environment:
         if _TAKEN.fullmatch(name):
             raise UserError(f"cluster.environment.{name}: pods get {name} from the launch; leave it out")
     _volumes(kubernetes)
+    check_fits_node(config)
     check_shm(config)
     _on_volume("run.dir", config.run.dir, kubernetes.mount_path)
     _on_volume("data.dir", config.data.dir, kubernetes.mount_path)
@@ -57,7 +72,18 @@ def check(config: RunConfig, image: str) -> None:
 
 def _volumes(kubernetes: Kubernetes) -> None:
     """Names and folders of their own. Two mounts at one place hide each other or are refused."""
-    taken = {folder: f"volume {name}" for name, folder in mounts.folders(kubernetes).items()}
+    work = str(PurePosixPath(kubernetes.mount_path))
+    own = {name: folder for name, folder in mounts.folders(kubernetes).items() if name != "work"}
+    system = any(PurePosixPath(work).is_relative_to(folder) for folder in _SYSTEM)
+    if ".." in PurePosixPath(work).parts or system or work in ("/", *own.values()):
+        raise UserError(
+            f"cluster.kubernetes.mount_path: {kubernetes.mount_path} would hide what the pod has there; allowed: a "
+            "folder of its own, as /workspace"
+        )
+    taken = {folder: f"volume {name}" for name, folder in own.items()} | {
+        work: "volume work",
+        "/": "the image",
+    }
     for name, volume in kubernetes.volumes.items():
         at = f"cluster.kubernetes.volumes.{name}"
         _name(at, name, names.LABEL, 63)

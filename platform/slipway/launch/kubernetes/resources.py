@@ -9,12 +9,12 @@ from slipway.errors import UserError
 Amounts = dict[str, str]
 
 _QUANTITY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<suffix>m|[kMGTPE]|[KMGTPE]i)?")
-_BYTES = {"": 1} | {
+_BYTES: dict[str, int | Fraction] = {"": 1} | {
     f"{letter}{end}": base**power
     for power, letter in enumerate("KMGTPE", start=1)
     for end, base in (("i", 1024), ("", 1000))
 }
-_BYTES["k"] = 1000
+_BYTES |= {"k": 1000, "m": Fraction(1, 1000)}
 
 # Where the node's shape is not known: for each device so little that it fits anywhere. A pod that asks for nothing is
 # the first to be evicted, and refused where a quota is set.
@@ -64,6 +64,37 @@ def check_shm(config: RunConfig) -> None:
     )
 
 
+def check_fits_node(config: RunConfig) -> None:
+    """Raise UserError where a profile asks for nothing, for more than a node has, or for the devices a second time."""
+    kubernetes, node, part = config.cluster.kubernetes, config.cluster.node, share(config)
+    assert kubernetes is not None
+    at = "cluster.kubernetes.resources"
+    if kubernetes.device_resource in kubernetes.resources:
+        raise UserError(
+            f"{at}.{kubernetes.device_resource}: resources.devices_per_node says how many; leave it out"
+        )
+    asked, there = resources_of(config)["limits"], {}
+    if node.cores:
+        there["cpu"] = (node.cores * part, f"{node.cores} of cluster.node.cores")
+    if node.memory_gib:
+        there["memory"] = (
+            Fraction(node.memory_gib) * 2**30 * part,
+            f"{node.memory_gib:g} GiB of cluster.node.memory_gib",
+        )
+    for name in ("cpu", "memory"):
+        if name not in asked:
+            continue
+        amount = in_bytes(asked[name])
+        if amount <= 0:
+            raise UserError(f"{at}.{name}: {asked[name]} leaves a pod without; allowed: more than 0")
+        if name in there and amount > there[name][0]:
+            of = f"{part} of " if part != 1 else ""
+            raise UserError(
+                f"{at}.{name}: a pod asks for {asked[name]}, more than {of}a node's {there[name][1]}, and would wait "
+                "for ever"
+            )
+
+
 def in_words(config: RunConfig) -> str:
     """What each pod asks for, with the arithmetic."""
     found, node, kubernetes = resources_of(config), config.cluster.node, config.cluster.kubernetes
@@ -88,11 +119,11 @@ def totals(of_a_pod: Amounts, pods: int) -> Amounts:
     return {name: _scaled(name, amount, Fraction(pods)) for name, amount in of_a_pod.items()}
 
 
-def in_bytes(amount: str) -> int:
-    """A quantity of memory."""
+def in_bytes(amount: str) -> Fraction:
+    """A quantity of memory; of cpu in cores."""
     match = _QUANTITY.fullmatch(amount)
     assert match is not None
-    return int(Fraction(match["number"]) * _BYTES[match["suffix"] or ""])
+    return Fraction(match["number"]) * _BYTES[match["suffix"] or ""]
 
 
 def _of_node(config: RunConfig) -> Amounts:
