@@ -39,7 +39,7 @@ _OTHERWISE = "look after that file system or machine, then run the same command 
 def line(error: OSError) -> str:
     """`FILE: what the system says; what to do`."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    where = " -> ".join(names) or _in_hand(error) or "the operating system"
+    where = " -> ".join(names) or in_hand(error) or "the operating system"
     return f"{where}: {reason(error)}; {ADVICE.get(error.errno or 0, _OTHERWISE)}"
 
 
@@ -57,7 +57,7 @@ def begun() -> Iterator[None]:
         raise Fault(line(error)) from error
 
 
-def _in_hand(error: OSError) -> str | None:
+def in_hand(error: BaseException) -> str | None:
     """The file that the code worked on when a call failed that names none: reading, writing, flushing, closing."""
     frames: list[FrameType] = []
     trace = error.__traceback__
