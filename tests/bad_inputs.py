@@ -32,10 +32,11 @@ def _empty_plan(folder: Path) -> None:
     (folder / "plan.json").write_text("{}")
 
 
-def _profile(text: str) -> Callable[[Path], None]:
+def _profile(text: str | bytes) -> Callable[[Path], None]:
     def prepare(folder: Path) -> None:
         (folder / "cluster").mkdir()
-        (folder / "cluster" / "mine.yaml").write_text(text)
+        content = text if isinstance(text, bytes) else text.encode()
+        (folder / "cluster" / "mine.yaml").write_bytes(content)
 
     return prepare
 
@@ -71,6 +72,52 @@ COMMAND_LINE = [
         ("mine.yaml", "line 1"),
         _profile("defaults: [a\n"),
     ),
+    BadInput(
+        "a profile in another encoding",
+        "plan --config-dir . cluster=mine",
+        ("cluster/mine.yaml", "not text in UTF-8", "0xe9"),
+        _profile(b"defaults: [slurm, _self_]\nname: \xe9\n"),
+    ),
+    BadInput(
+        "a profile that is no section",
+        "plan --config-dir . cluster=mine",
+        ("cluster/mine.yaml", "object type: int"),
+        _profile("3"),
+    ),
+    BadInput(
+        "a profile that is a list",
+        "clusters mine --config-dir .",
+        ("mine.yaml", "section"),
+        _profile("- a\n"),
+    ),
+    BadInput(
+        "a profile whose key is nothing",
+        "plan --config-dir . cluster=mine",
+        ("mine.yaml", "key type"),
+        _profile("null: 2\n"),
+    ),
+    BadInput(
+        "a profile derived from itself",
+        "plan --config-dir . cluster=mine",
+        ("names itself", "defaults"),
+        _profile("defaults: [mine]\n"),
+    ),
+    BadInput(
+        "a profile that contains itself",
+        "clusters mine --config-dir .",
+        ("names itself", "aliases"),
+        _profile("a: &a {b: *a}\n"),
+    ),
+    BadInput(
+        "a profile that says a thing twice",
+        "clusters mine --config-dir .",
+        ("duplicate key name", "line 3"),
+        _profile("defaults: [slurm, _self_]\nname: mine\nname: again\n"),
+    ),
+    BadInput("config folder of an empty variable", "plan --config-dir=", ("--config-dir", "empty")),
+    BadInput("an override of nothing", "plan =3", ("=3: has no key", "key=value")),
+    BadInput("a deletion of nothing", "plan ~", ("~: has no key",)),
+    BadInput("a group of nothing", "plan model=null", ("model=null", "model=CHOICE")),
     BadInput("image action misspelt", "image bild", ("image bild", "did you mean build?", "verify")),
     BadInput(
         "image of no variant", "image build --dry-run --variant gpu", ("--variant gpu", "cpu, cuda, rocm")
@@ -116,6 +163,14 @@ KEYS_AND_VALUES = [
     BadInput("key deleted", "plan ~training.steps", ("training.steps", "missing")),
     BadInput("no value", "plan data=files", ("data.sources.files.inputs", "missing", "give")),
     BadInput("word for a number", "plan training.steps=ten", ("training.steps", "integer", "'ten'")),
+    BadInput("a switch for a number", "plan training.steps=true", ("training.steps", "a number", "got True")),
+    BadInput(
+        "a switch for a number that may be none",
+        "plan training.stop_after_step=true",
+        ("stop_after_step", "True"),
+    ),
+    BadInput("a switch for a rate", "plan optimizer.lr=false", ("optimizer.lr", "a number", "got False")),
+    BadInput("switches for shares", "plan data.split=[true,true,true]", ("data.split", "a number", "True")),
     BadInput("zero steps", "plan training.steps=0", ("training.steps", "greater than 0", "got 0")),
     BadInput("infinite rate", "plan optimizer.lr=inf", ("optimizer.lr", "finite", "inf")),
     BadInput(

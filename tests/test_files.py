@@ -128,3 +128,14 @@ def test_a_line_is_added_on_a_line_of_its_own(tmp_path: Path, before: str) -> No
     path.write_text(before)
     files.append(path, "added")
     assert path.read_text() == before + "\n" * (before == "torn") + "added\n"
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Where a file is expected: nobody may ever write into it."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(files.Unreadable, match="a pipe or a device"):
+        files.read(tmp_path / "pipe")
+    os.symlink("/dev/zero", tmp_path / "device")
+    with pytest.raises(files.Unreadable, match="a pipe or a device"):
+        files.read(tmp_path / "device")

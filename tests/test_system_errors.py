@@ -128,3 +128,13 @@ def test_the_file_is_named_although_the_call_does_not(tmp_path: Path) -> None:
     named = FileNotFoundError(errno.ENOENT, "No such file", "one", None, "two")
     assert system_errors.line(named).startswith("one -> two: No such file; ")
     assert system_errors.is_users(named) and not system_errors.is_users(OSError(EIO, "Input/output error"))
+
+
+def test_a_removed_current_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        Path("runs").resolve(strict=True)
+    caught.value.filename = None
+    assert system_errors.line(caught.value).startswith("the current folder: ")

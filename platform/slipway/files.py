@@ -10,10 +10,11 @@ import errno
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from slipway.errors import Fault
 
@@ -69,9 +70,23 @@ def patiently(call: Callable[[], T], path: Path) -> T:
 def read(path: Path) -> bytes | None:
     """The content of a file; None where there is none. Raises Unreadable."""
     try:
-        return patiently(path.read_bytes, path)
+        return patiently(lambda: _content(path), path)
     except ABSENT:
         return None
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file, open for reading. Raises OSError, also where it is a pipe or a device: reading those may never end."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EEXIST, "it is a pipe or a device, not a file", str(path))
+
+
+def _content(path: Path) -> bytes:
+    with opened(path) as file:
+        return file.read()
 
 
 def names(folder: Path) -> list[str]:

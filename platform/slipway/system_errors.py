@@ -39,8 +39,17 @@ _OTHERWISE = "look after that file system or machine, then run the same command 
 def line(error: OSError) -> str:
     """`FILE: what the system says; what to do`."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    where = " -> ".join(names) or _in_hand(error) or "the operating system"
+    where = " -> ".join(names) or _folder_gone() or in_hand(error) or "the operating system"
     return f"{where}: {reason(error)}; {ADVICE.get(error.errno or 0, _OTHERWISE)}"
+
+
+def _folder_gone() -> str | None:
+    """The current folder, where it was removed: then the system names nothing."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "the current folder"
+    return None
 
 
 def is_users(error: OSError) -> bool:
@@ -57,7 +66,7 @@ def begun() -> Iterator[None]:
         raise Fault(line(error)) from error
 
 
-def _in_hand(error: OSError) -> str | None:
+def in_hand(error: BaseException) -> str | None:
     """The file that the code worked on when a call failed that names none: reading, writing, flushing, closing."""
     frames: list[FrameType] = []
     trace = error.__traceback__

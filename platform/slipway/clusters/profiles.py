@@ -21,7 +21,22 @@ from slipway.config.yaml_numbers import times_are_text
 from slipway.errors import UserError
 
 GROUP = "cluster"
-_Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """As OmegaConf reads YAML, and quicker: a key is given once, and a date is text."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Refuse what is given twice."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(keys) != len(set(keys)):
+            raise yaml.constructor.ConstructorError(
+                problem="found duplicate key", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
 
 
 class _Holder(Section):
@@ -65,7 +80,7 @@ class Profiles:
         if name not in files:
             raise UserError(f"clusters {name}: no such cluster{nearest(name, files)}")
         plain = self._merged(f"{GROUP}/{name}")
-        if plain is None or _missing(plain):
+        if plain is None or _unfinished(plain):
             plain = self._composed(name)
         secrets.check_plain(plain, os.environ, GROUP)
         try:
@@ -81,7 +96,7 @@ class Profiles:
         try:
             text = file.read_text(encoding="utf-8")
             own = yaml.load(text, Loader=_Loader)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
             return None
         if not isinstance(own, dict) or "${" in text or "@package" in text:
             return None
@@ -119,7 +134,8 @@ class Profiles:
             plain = OmegaConf.to_container(composed[GROUP], throw_on_missing=True)
         except CompositionErrors() as error:
             raise explain(error) from error
-        assert isinstance(plain, dict)
+        if not isinstance(plain, dict):
+            raise UserError(f"{self.files()[name]}: must be a section (key: value), got a list")
         return {str(key): value for key, value in plain.items()}
 
 
@@ -129,6 +145,14 @@ def _merge(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
         below = merged.get(key)
         merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _unfinished(plain: object) -> bool:
+    """Whether Hydra has the last word: something has no value yet, or contains itself."""
+    try:
+        return _missing(plain)
+    except RecursionError:
+        return True
 
 
 def _missing(plain: object) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from slipway.config.quotes import ambiguous, as_text, unparsed
 from slipway.errors import UserError
+from slipway.system_errors import in_hand
 
 Path = tuple[str | int, ...]
 
@@ -30,7 +31,8 @@ def CompositionErrors() -> tuple[type[Exception], ...]:  # noqa: N802  (reads as
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    return (HydraException, OmegaConfBaseException, YAMLError, ValueError)
+    # OmegaConf: OSError for a YAML file that holds no section; its files may name each other, or themselves.
+    return (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -77,10 +79,24 @@ def _inside(kind: typing.Any, key: str | int) -> typing.Any:
 
 def explain(error: Exception) -> UserError:
     """The UserError, one line, for anything that composing or validating raised."""
-    from hydra.errors import MissingConfigException, OverrideParseException
+    from hydra.errors import HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
     from pydantic import ValidationError
 
+    if isinstance(error, RecursionError):
+        return UserError(
+            "a configuration file is nested too deeply, or names itself in its defaults or its aliases"
+        )
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        if error.errno is not None:  # the system's: told as everywhere
+            raise error
+        return UserError(f"{in_hand(error) or 'a configuration file'}: is not a configuration: {error}")
+    if isinstance(error, UnicodeDecodeError):
+        return UserError(f"{in_hand(error) or 'a configuration file'}: is not text in UTF-8: {error}")
+    if str(error).startswith("Config group override"):
+        return UserError(
+            f"{_override(error)}: names no choice of a group; write {_override(error).split('=')[0]}=CHOICE"
+        )
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(error, ValidationError):
         return _validation(error)
@@ -88,7 +104,7 @@ def explain(error: Exception) -> UserError:
         return _missing_choice(error.missing_cfg_file, error.options or [], str(error))
     if isinstance(error, OverrideParseException):
         return unparsed(str(error.override), str(error.message))
-    if commas := re.match(r"Ambiguous value for argument '(.*)'$", str(error).splitlines()[0]):
+    if commas := re.match(r"Ambiguous value for argument '(.*)'$", str(error).partition("\n")[0]):
         return ambiguous(commas[1])
     again = re.match(r"Multiple values for (\S+)\.", str(error))
     if again:
@@ -104,7 +120,17 @@ def explain(error: Exception) -> UserError:
         return _unknown(tuple((cause.full_key or str(cause.key)).split(".")), "")
     if cause.full_key:
         return UserError(f"{cause.full_key}: {_one_line(str(cause))}")
-    return UserError(_one_line(str(error)))
+    return UserError(
+        _one_line(str(error)) or f"{in_hand(error) or 'a configuration file'}: {_one_line(str(cause))}"
+    )
+
+
+def _override(error: BaseException) -> str:
+    """The override that Hydra looked at when it raised an error whose message names none."""
+    trace, found = error.__traceback__, None
+    while trace is not None:
+        found, trace = trace.tb_frame.f_locals.get("override", found), trace.tb_next
+    return str(getattr(found, "input_line", None) or "the command line")
 
 
 def _one_line(text: str) -> str:

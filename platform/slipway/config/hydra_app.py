@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from slipway import secrets
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir, validate
 from slipway.config.explain import CompositionErrors, explain
+from slipway.config.quotes import check_key
 from slipway.config.yaml_numbers import times_are_text
 from slipway.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
 
@@ -94,7 +95,12 @@ def parse(words: Sequence[str]):  # noqa: ANN201
         raise UserError(message)
 
     parser.error = error  # type: ignore[method-assign]
-    return parser.parse_args(list(words))
+    parsed = parser.parse_args(list(words))
+    for word in parsed.overrides:
+        check_key(word)
+    if parsed.config_dir == "":  # Hydra would take it for none
+        raise UserError("--config-dir: is empty; name a folder, or leave the option out")
+    return parsed
 
 
 def _call_hydra(words: Sequence[str], job: Callable[["DictConfig"], None]) -> None:

@@ -6,6 +6,12 @@ import shlex
 from slipway.errors import UserError
 
 
+def check_key(word: str) -> None:
+    """Raise UserError for an override of nothing: Hydra's own words for it name no override."""
+    if re.match(r"(\+\+?|~)?(@|=|$)", word):
+        raise UserError(f"{word or repr(word)}: has no key; write key=value, +key=value or ~key")
+
+
 def unparsed(word: str, message: str) -> UserError:
     """An override that Hydra's grammar refuses. message: its own, of several lines."""
     key, equals, value = word.partition("=")

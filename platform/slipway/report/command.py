@@ -129,6 +129,8 @@ def _metrics_of(folder: Path) -> Path:
 
 def _plan_of(folder: Path) -> tuple[Plan | None, list[str]]:
     """The run's plan where it can be read, and what to say where it cannot."""
+    if (folder / PLAN).exists() and not (folder / PLAN).is_file():
+        return None, [f"{folder / PLAN} is not a file: shown without model and layout"]
     if not (folder / PLAN).exists():
         return None, [f"no {PLAN} in {folder}: shown without model and layout"]
     try:

@@ -74,7 +74,7 @@ def read(run_dir: Path) -> tuple[Holder, float] | None:
     path = run_dir / FILE
 
     def look() -> tuple[bytes, float]:
-        with path.open("rb") as file:  # opening, not stat: NFS asks the server only then
+        with files.opened(path) as file:  # opening, not stat: NFS asks the server only then
             return file.read(), os.fstat(file.fileno()).st_mtime
 
     try:

@@ -35,7 +35,7 @@ def read_progress(run_dir: Path) -> Progress:
 
 
 def _look(path: Path) -> Progress:
-    with path.open("rb") as file:
+    with files.opened(path) as file:
         size, length = os.fstat(file.fileno()).st_size, BLOCK
         while True:
             file.seek(max(0, size - length))
