@@ -115,7 +115,9 @@ COMMAND_LINE = [
         _profile("defaults: [slurm, _self_]\nname: mine\nname: again\n"),
     ),
     BadInput("config folder of an empty variable", "plan --config-dir=", ("--config-dir", "empty")),
-    BadInput("a pickled job", "plan --experimental-rerun=job.pickle", ("--experimental-rerun", "pickle", "--run")),
+    BadInput(
+        "a pickled job", "plan --experimental-rerun=job.pickle", ("--experimental-rerun", "pickle", "--run")
+    ),
     BadInput("an override of nothing", "plan =3", ("=3: has no key", "key=value")),
     BadInput("a deletion of nothing", "plan ~", ("~: has no key",)),
     BadInput("a group of nothing", "plan model=null", ("model=null", "model=CHOICE")),

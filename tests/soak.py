@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ from soak_faults import Disturbance, draw
 from training import SMALL, layout, training_lines
 
 STEPS = 120
+SLICE = 30  # steps of a start that meets a fault of the file system
 LIMIT = 300.0  # seconds for one start; what takes longer hangs
 MOST_ROUNDS = 1000  # time ends before
 EXACT = ("step", "loss", "grad_norm", "learning_rate", "consumed_samples")
@@ -147,9 +149,11 @@ class Run:
         if disturbance.rules:
             environment |= faulty(disturbance.rules, log, counts)
         good, lines = self._good(), self._lines()
+        # a fault that ends nothing is to leave steps for others
+        stop = [f"training.stop_after_step={(good or [0])[-1] + SLICE}"] if disturbance.rules else []
         with (self.folder / "output.txt").open("w") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "slipway", "train", *self.words],
+                [sys.executable, "-m", "slipway", "train", *self.words, *stop],
                 cwd=self.folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -188,6 +192,8 @@ class Run:
             command = psutil.Process(process.pid)
             processes = [command, *sorted(command.children(), key=lambda p: p.pid)]
         except psutil.NoSuchProcess:
+            return False
+        if len(processes) == 1:  # its ranks have just ended
             return False
         if disturbance.act is not None:
             disturbance.act(processes)
@@ -340,7 +346,11 @@ def soak(
             return
         label = f"{number:03}-{name.split(',')[0].replace(' ', '-')}-{'beside' if asynchronous else 'waits'}"
         run = Run(label, name, asynchronous, corpus, folder, 1000 * seed + number)
-        tally = run.disturb(times, until, wholes[name])
+        try:
+            tally = run.disturb(times, until, wholes[name])
+        except Exception as error:  # the table is printed all the same
+            tally = run.tally
+            tally.failures.append(f"the soak itself: {traceback.format_exception_only(error)[-1].strip()}")
         with lock:
             tallies.append(tally)
             print(f"{label}: {tally.starts} starts, {sum(tally.kinds.values())} disturbances, "
