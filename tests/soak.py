@@ -150,7 +150,8 @@ class Run:
             environment |= faulty(disturbance.rules, log, counts)
         good, lines = self._good(), self._lines()
         # a fault that ends nothing is to leave steps for others
-        stop = [f"training.stop_after_step={(good or [0])[-1] + SLICE}"] if disturbance.rules else []
+        until = min(STEPS, (good or [0])[-1] + SLICE)
+        stop = [f"training.stop_after_step={until}"] if disturbance.rules else []
         with (self.folder / "output.txt").open("w") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "slipway", "train", *self.words, *stop],
