@@ -43,7 +43,7 @@ def test_the_queues_own_limit_is_checked_too() -> None:
     queue = "cluster.slurm.queues.default.max_hours=0.1"
     with pytest.raises(UserError, match="^queue default: 6 min"):
         checked("cluster=slurm", queue)
-    assert checked("cluster=slurm", "cluster.slurm.signal_seconds=100000") == []  # no limit is known
+    assert checked("cluster=slurm", "cluster.slurm.signal_seconds=65000") == []  # no limit is known
 
 
 def test_a_step_longer_than_a_segment_is_refused() -> None:
