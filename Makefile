@@ -90,7 +90,7 @@ test-all: setup
 test-py312: .venv312/.installed
 	.venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py tests/train/test_parity_experts.py \
 		tests/train/test_fully_sharded.py tests/train/test_documents.py tests/train/test_fake_gpu.py \
-		tests/train/test_cpu_adapter.py -n "$(WORKERS)" --dist loadfile --durations 5 $(OPTIONS)
+		tests/engine/megatron/test_cpu_adapter.py -n "$(WORKERS)" --dist loadfile --durations 5 $(OPTIONS)
 
 check: setup
 	.venv/bin/ruff format --check .

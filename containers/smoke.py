@@ -119,8 +119,8 @@ def data_helper() -> str:
 
 def collective() -> str:
     """A sum and a gather over ranks in processes of their own."""
-    from slipway.train.environment import Place
-    from slipway.train.ranks import run_local
+    from slipway.ranks.environment import Place
+    from slipway.ranks.local import run_local
 
     backend = "nccl" if gpus() >= RANKS else "gloo"
 

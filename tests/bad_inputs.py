@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checkpoints import an_index
+from slipway.checkpoint import manifest as checkpoint_manifest
 from slipway.config.compose import compose
 from slipway.data.ledger import DataLedger
-from slipway.train import checkpoint_manifest
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from slipway.checkpoint import store
 from slipway.config.compose import compose
 from slipway.data.ledger import DataLedger
-from slipway.train import checkpoint_store as store
 
 
 def make_checkpoint(run_dir: Path, step: int, shards: int = 2, size: int = 300) -> Path:

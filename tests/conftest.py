@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from container_fixtures import clone, image, sif, work
-from slipway.train.runtime import wait_without_spinning
+from slipway.engine.runtime import wait_without_spinning
 from training import SMALL, slipway, train_in_one_process
 
 __all__ = ["clone", "image", "sif", "work"]

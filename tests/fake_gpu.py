@@ -24,13 +24,13 @@ import torch  # noqa: E402
 from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
 from slipway.config.compose import compose  # noqa: E402
-from slipway.data.dataset import Dataset  # noqa: E402
+from slipway.data.text.dataset import Dataset  # noqa: E402
+from slipway.engine.runtime import CONNECTIONS, load_torch  # noqa: E402
 from slipway.kernels.choice import resolved  # noqa: E402
 from slipway.kernels.spans import spans_of_samples  # noqa: E402
 from slipway.models import part  # noqa: E402
 from slipway.plan import make_plan  # noqa: E402
-from slipway.train.environment import Place  # noqa: E402
-from slipway.train.runtime import CONNECTIONS, load_torch  # noqa: E402
+from slipway.ranks.environment import Place  # noqa: E402
 
 
 class Samples(Dataset):
@@ -56,12 +56,13 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     from megatron.core.distributed import FullyShardedDataParallel
     from torch.distributed.device_mesh import DeviceMesh
 
+    from slipway.checkpoint.snapshot import Camera
+    from slipway.engine.megatron import groups as distributed
     from slipway.kernels import attention
-    from slipway.train import distributed, setup, step
-    from slipway.train.checkpoint_snapshot import Camera
+    from slipway.train import setup, step
     from slipway.train.stopping import Stopping
 
-    assert "slipway.train.cpu_adapter" not in sys.modules
+    assert "slipway.engine.megatron.cpu_adapter" not in sys.modules
 
     distributed._join = _join
     torch.distributed.all_gather_object = _say_the_same
@@ -101,8 +102,8 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
 
 def _held(session: Any) -> dict[str, list[str]]:
     """Devices and dtypes of what the rank holds after a step."""
-    from slipway.train.fully_sharded import is_fully_sharded
-    from slipway.train.optimizer import shards
+    from slipway.engine.megatron.fully_sharded import is_fully_sharded
+    from slipway.engine.megatron.optimizer import shards
 
     held: dict[str, set[str]] = defaultdict(set)
     for chunk in session.chunks:

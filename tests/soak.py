@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import power
 from faulty_files import faulty, struck
-from slipway.train import checkpoint_store as store
+from slipway.checkpoint import store
 from soak_faults import Disturbance, draw
 from training import SMALL, layout, training_lines
 

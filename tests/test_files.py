@@ -78,9 +78,9 @@ from checkpoints import make_checkpoint
 from slipway import files
 from slipway.launch import record
 from slipway.runs import bad_nodes, ledger
-from slipway.runs.facts import Facts
-from slipway.runs.holder import Holder
-from slipway.train.metrics import drop_after
+from slipway.plan.facts import Facts
+from slipway.runs.lock.holder import Holder
+from slipway.metrics.log import drop_after
 run = Path(sys.argv[1])
 files.write_whole(run / "plan.json", "{}")
 log = files.Appended(run / "metrics.jsonl")

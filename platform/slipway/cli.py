@@ -21,7 +21,7 @@ from slipway.errors import (
     in_one_line,
 )
 from slipway.quiet import hush_libraries
-from slipway.train import signals
+from slipway.ranks import signals
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
 from slipway.doctor.here import Here
-from slipway.train.environment import Place
+from slipway.ranks.environment import Place
 
 
 def looking(

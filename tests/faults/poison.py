@@ -13,7 +13,7 @@ import torch
 
 def poison(rank: int | None, numbers: list[int], what: str) -> None:
     """From now on; ranks are forked from this process."""
-    from slipway.data import dataset
+    from slipway.data.text import dataset
 
     clean = dataset.Dataset.__getitem__
 

@@ -10,7 +10,7 @@ from typing import Any
 
 def record(folder: Path) -> None:
     """From now on; ranks are forked from this process."""
-    from slipway.data import dataset
+    from slipway.data.text import dataset
 
     read = dataset.Dataset.__getitem__
 

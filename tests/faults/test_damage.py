@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.train import checkpoint_manifest
+from slipway.checkpoint import manifest as checkpoint_manifest
 from training import SMALL, layout, slipway, told, training_lines
 
 STEPS = 9

@@ -83,7 +83,7 @@ LOOK = """
 import json, sys
 from pathlib import Path
 from slipway.errors import Fault
-from slipway.train import checkpoint_store
+from slipway.checkpoint import store as checkpoint_store
 for name in sys.argv[2:]:
     try:
         found = checkpoint_store.newest_good(Path(sys.argv[1]) / name)

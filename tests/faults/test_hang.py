@@ -88,7 +88,7 @@ def test_a_slow_rank_is_reported(corpus: list[str], tmp_path: Path) -> None:
 IMPATIENT = f"""
 import sys
 from slipway import cli
-from slipway.train import rendezvous
+from slipway.ranks import rendezvous
 rendezvous.LIMIT_SECONDS = {2 * LIMIT}
 sys.exit(cli.main())
 """

@@ -7,7 +7,7 @@ import pytest
 
 import power
 from processes import ranks_of, started, steps_done, wait_until
-from slipway.train import checkpoint_store as store
+from slipway.checkpoint import store
 from soak import curve, records
 from training import SMALL, layout, slipway
 

@@ -15,8 +15,8 @@ import torch
 
 from reference import plain, stored
 from slipway.config.compose import compose
-from slipway.data.dataset import open_dataset
 from slipway.data.ledger import DataLedger
+from slipway.data.text.dataset import open_dataset
 from training import layout, train_in_one_process, training_lines
 
 STEPS = 6

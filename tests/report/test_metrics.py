@@ -3,8 +3,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.metrics.file import parse
 from slipway.report.metrics import by_step
-from slipway.runs.metrics_file import parse
 
 
 def line(kind, step, **values):

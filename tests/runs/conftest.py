@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from slipway.plan.facts import Facts
 from slipway.runs import ledger
-from slipway.runs.facts import Facts
-from slipway.runs.holder import Holder
+from slipway.runs.lock.holder import Holder
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from slipway.cli import main
 from slipway.completion import own_choices
-from slipway.runs import lock
+from slipway.runs.lock import lock
 from slipway.runs.overview import find
 from slipway.runs.tables import duration, hours
 

@@ -19,8 +19,8 @@ from slipway.cli import main
 from slipway.launch import record
 from slipway.launch.record import Submission
 from slipway.launch.schedulers import asking, kubernetes
+from slipway.plan.facts import Facts
 from slipway.runs import logs, overview
-from slipway.runs.facts import Facts
 
 pytestmark = pytest.mark.skipif(bool(kubernetes_server.lacking()), reason="lacking: kubectl")
 

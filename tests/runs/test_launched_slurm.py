@@ -13,7 +13,7 @@ import slurm_testbed
 from slipway.cli import main
 from slipway.launch import record
 from slipway.launch.record import Submission
-from slipway.runs.facts import Facts
+from slipway.plan.facts import Facts
 from slurm_testbed import Slurm, running
 
 pytestmark = [

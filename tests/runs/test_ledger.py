@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from slipway.config.compose import compose
 from slipway.plan import make_plan
+from slipway.plan.facts import Facts, facts_of
 from slipway.report.summary import layout
 from slipway.runs import ledger
-from slipway.runs.facts import Facts, facts_of
-from slipway.runs.holder import Holder, job_id
 from slipway.runs.ledger import read_segments, why_ended
+from slipway.runs.lock.holder import Holder, job_id
 from slipway.runs.progress import BLOCK, Progress, progress_of, read_progress
 
 FACTS = Facts(name="a", model="demo", steps=10, nodes=1, world_size=2, layout={"DP": 2})

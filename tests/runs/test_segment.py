@@ -13,10 +13,10 @@ import pytest
 from slipway.config.compose import compose
 from slipway.errors import Fault, UserError
 from slipway.plan import Plan, make_plan
-from slipway.runs import holder as holder_file
-from slipway.runs.holder import Holder
 from slipway.runs.ledger import read_segments
-from slipway.runs.lock import holder_of
+from slipway.runs.lock import holder as holder_file
+from slipway.runs.lock.holder import Holder
+from slipway.runs.lock.lock import holder_of
 from slipway.runs.segment import check_free, run_segment
 
 
@@ -125,7 +125,7 @@ def test_a_trainer_that_was_taken_over_ends(plan: Plan, tmp_path: Path) -> None:
 
 FORKS = """
 import os, signal, time
-from slipway.runs.heartbeat import Heartbeat
+from slipway.runs.lock.heartbeat import Heartbeat
 beats, busy = [], [False]
 def beat():
     busy[0] = True

@@ -12,11 +12,11 @@ import pytest
 
 from slipway.config.compose import compose
 from slipway.errors import UserError
+from slipway.metrics import wandb_data
+from slipway.metrics.wandb_mirror import WandbMirror, identity
 from slipway.plan import make_plan
-from slipway.runs import wandb_data
 from slipway.runs.command import main
-from slipway.runs.lock import take
-from slipway.train.wandb_mirror import WandbMirror, identity
+from slipway.runs.lock.lock import take
 from training import slipway
 from wandb_server import KEY, Server, wandb_server
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from faulty_files import Rule, faulty, struck
 from slipway.launch import record
+from slipway.plan.facts import Facts
 from slipway.runs import bad_nodes, ledger
-from slipway.runs import holder as holder_file
-from slipway.runs.facts import Facts
-from slipway.runs.holder import Holder
+from slipway.runs.lock import holder as holder_file
+from slipway.runs.lock.holder import Holder
 
 FACTS = Facts(name="a", model="b", steps=9, nodes=1, world_size=1, layout={})
 ELSEWHERE = Holder(host="node7", machine="another", pid=4711, job="99", since=1000.0)
@@ -23,7 +23,7 @@ from pathlib import Path
 from slipway.errors import Fault, UserError
 from slipway.launch import record
 from slipway.runs import bad_nodes, facts, holder, ledger, lock, metrics_file, overview, progress
-from slipway.train.metrics import drop_after
+from slipway.metrics.log import drop_after
 run, me = Path(sys.argv[1]), holder.Holder.here()
 tries = {
     "number": lambda: ledger.newest_number(run),

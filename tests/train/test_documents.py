@@ -71,14 +71,14 @@ import torch
 from slipway.config.compose import compose
 from slipway.kernels.choice import resolved
 from slipway.plan import make_plan
-from slipway.train.environment import Place, listening_socket
-from slipway.train.runtime import load_torch
+from slipway.ranks.environment import Place, listening_socket
+from slipway.engine.runtime import load_torch
 
 config = compose(json.loads(sys.argv[1]))
 config = resolved(config, load_torch(config, ranks_here=1))
-from slipway.data.dataset import Dataset
+from slipway.data.text.dataset import Dataset
 from slipway.train.batches import collate
-from slipway.train.distributed import connect
+from slipway.engine.megatron.groups import connect
 from slipway.train.setup import build_session
 
 listener = listening_socket()

@@ -106,11 +106,11 @@ from pathlib import Path
 from slipway.config.compose import compose
 from slipway.kernels.choice import resolved
 from slipway.plan import make_plan
-from slipway.train.ranks import run_local
-from slipway.train.runtime import load_torch
+from slipway.ranks.local import run_local
+from slipway.engine.runtime import load_torch
 
 def body(place):
-    from slipway.train.distributed import connect
+    from slipway.engine.megatron.groups import connect
     from slipway.train.setup import build_session
     session = build_session(plan, connect(plan, place))
     groups = session.chunks[0].param_and_grad_buffer.parameter_groups

@@ -8,7 +8,7 @@ import pytest
 
 from slipway.config.compose import compose
 from slipway.errors import UserError
-from slipway.train import signals
+from slipway.ranks import signals
 from slipway.train.stopping import (
     Durations,
     Pace,

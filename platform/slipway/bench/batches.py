@@ -12,7 +12,7 @@ def random_batch(config: RunConfig, device: Any = "cpu") -> dict[str, Any]:
     """A microbatch of random tokens, with the fields of the GPT family's batches, on the device."""
     import torch
 
-    from slipway.data.dataset import Dataset
+    from slipway.data.text.dataset import Dataset
     from slipway.train.batches import collate
 
     training = config.training

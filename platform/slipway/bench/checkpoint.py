@@ -61,8 +61,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(overrides: list[str], folder: Path, rounds: int) -> dict[str, Any]:
-    from slipway.train.ranks import run_local
-    from slipway.train.runtime import load_torch
+    from slipway.engine.runtime import load_torch
+    from slipway.ranks.local import run_local
 
     config = compose([*overrides, f"run.dir={folder}", "checkpoint.keep_last=1"])
     plan = make_plan(config)
@@ -76,10 +76,10 @@ def _measure(overrides: list[str], folder: Path, rounds: int) -> dict[str, Any]:
 def _rank(plan: Plan, place: Any, rounds: int, found: Path) -> int:
     import torch
 
+    from slipway.checkpoint.position import Position
+    from slipway.checkpoint.save import Saver
     from slipway.data.ledger import DataLedger
-    from slipway.train.checkpoint_save import Saver
-    from slipway.train.distributed import connect
-    from slipway.train.position import Position
+    from slipway.engine.megatron.groups import connect
     from slipway.train.setup import build_session
     from slipway.train.step import compute, update_weights
     from slipway.train.stopping import Stopping

@@ -21,7 +21,7 @@ from statistics import median
 
 from slipway.bench.record import publish
 from slipway.config.schema import Source, Tokenizer
-from slipway.data.inputs import find_inputs
+from slipway.data.text.inputs import find_inputs
 from slipway.errors import EXIT_DONE
 
 END_OF_DOCUMENT = "<|endoftext|>"
@@ -70,8 +70,8 @@ def main(argv: Sequence[str]) -> int:
 
 def write_lines(source: Source, path: Path, most: int) -> int:
     """Write a source's documents as JSON lines, up to `most` bytes of text; returns the bytes of text."""
-    from slipway.data.blocks import block_size, cut_into_blocks
-    from slipway.data.documents import read_documents
+    from slipway.data.text.blocks import block_size, cut_into_blocks
+    from slipway.data.text.documents import read_documents
 
     written = 0
     with open(path, "w", encoding="utf-8") as out:
@@ -86,7 +86,7 @@ def write_lines(source: Source, path: Path, most: int) -> int:
 
 def train_tokenizer(folder: Path, vocab_size: int) -> None:
     """Write folder/tokenizer.json: BPE, trained on folder/text.jsonl."""
-    from slipway.data.tokenizer import make_tokenizer
+    from slipway.data.text.tokenizer import make_tokenizer
 
     source = Source(inputs=[str(folder / "text.jsonl")])
     asked = Tokenizer(vocab_size=vocab_size, end_of_document=END_OF_DOCUMENT)
@@ -122,9 +122,9 @@ def slipway(folder: Path, prefix: Path) -> int:
     """What `slipway data` does with one worker, from text to .bin and .idx; returns the tokens written."""
     from tokenizers import Tokenizer as Loaded
 
-    from slipway.data.blocks import block_size, cut_into_blocks
-    from slipway.data.indexed import merge_shards
-    from slipway.data.workers import encode_block
+    from slipway.data.text.blocks import block_size, cut_into_blocks
+    from slipway.data.text.indexed import merge_shards
+    from slipway.data.text.workers import encode_block
 
     path = folder / "tokenizer.json"
     tokenizer = Loaded.from_file(str(path))
@@ -148,7 +148,7 @@ def _measure(folder: Path, rounds: int) -> tuple[dict[str, list[float]], int]:
     """Seconds of processor time of each turn, and the tokens in the text."""
     import torch
 
-    import slipway.data.indexed  # noqa: F401  with Megatron-core, once and before the turns
+    import slipway.data.text.indexed  # noqa: F401  with Megatron-core, once and before the turns
 
     torch.set_num_threads(1)
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}

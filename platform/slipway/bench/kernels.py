@@ -89,10 +89,10 @@ def chosen_operators(words: str | None) -> list[str]:
 
 
 def _measure(plan: Plan, operators: list[str], repeat: int, folder: Path) -> dict[str, Any]:
+    from slipway.engine.runtime import load_torch
     from slipway.kernels.choice import resolved
     from slipway.kernels.probe import machine
-    from slipway.train.ranks import run_local
-    from slipway.train.runtime import load_torch
+    from slipway.ranks.local import run_local
 
     chosen = load_torch(plan.config, ranks_here=1)
     here, config = machine(plan.config.cluster.device.kind), resolved(plan.config, chosen)
@@ -116,7 +116,7 @@ def _rank(plan: Plan, place: Any, cases: list[Case], repeat: int, found: Path) -
     import torch
 
     from slipway.bench.ceilings import copy_bytes_per_second, matmul_flops
-    from slipway.train.distributed import connect
+    from slipway.engine.megatron.groups import connect
 
     config, device = plan.config, connect(plan, place)
     dtype = torch.bfloat16 if config.training.precision == "bf16" else torch.float32

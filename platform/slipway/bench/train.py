@@ -116,8 +116,8 @@ def summarize(plan: Plan, measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measure(plan: Plan, folder: Path, steps: int, warmup: int) -> dict[str, Any]:
-    from slipway.train.ranks import run_local
-    from slipway.train.runtime import load_torch
+    from slipway.engine.runtime import load_torch
+    from slipway.ranks.local import run_local
 
     chosen = load_torch(plan.config, ranks_here=plan.world_size)
     here = plan.model_copy(update={"config": resolved(plan.config, chosen)})
@@ -130,7 +130,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     import torch
 
     from slipway.bench.ceilings import matmul_flops, synchronize
-    from slipway.train.distributed import connect
+    from slipway.engine.megatron.groups import connect
     from slipway.train.setup import build_session
     from slipway.train.step import compute, update_weights
     from slipway.train.stopping import Stopping

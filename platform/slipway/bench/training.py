@@ -140,15 +140,15 @@ def _worker(pipe: Connection, build: Callable, config: RunConfig, threads: int |
 
 def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -> Callable[[], object]:
     """The trainer's own step on one rank, on random tokens."""
-    from slipway.train.runtime import load_torch
+    from slipway.engine.runtime import load_torch
 
     config = resolved(config, load_torch(config, ranks_here=1))
     import torch
 
     if threads:
         torch.set_num_threads(threads)
-    from slipway.train.distributed import connect
-    from slipway.train.environment import Place, listening_socket
+    from slipway.engine.megatron.groups import connect
+    from slipway.ranks.environment import Place, listening_socket
     from slipway.train.setup import build_session
     from slipway.train.step import compute, update_weights
     from slipway.train.stopping import Stopping
@@ -171,7 +171,7 @@ def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -
 
 
 def _plain_step(config: RunConfig, threads: int | None, eager: bool = False) -> Callable[[], object]:
-    from slipway.train.runtime import wait_without_spinning
+    from slipway.engine.runtime import wait_without_spinning
 
     wait_without_spinning()  # the same for both
     import torch

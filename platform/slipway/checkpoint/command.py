@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from slipway.checkpoint import manifest as checkpoint_manifest
+from slipway.checkpoint import store
+from slipway.checkpoint.manifest import Damaged
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError, in_one_line
 from slipway.files import Unreadable
-from slipway.train import checkpoint_manifest
-from slipway.train import checkpoint_store as store
-from slipway.train.checkpoint_manifest import Damaged
 
 ACTIONS = ("list", "verify", "show")
 _LAYOUT = {

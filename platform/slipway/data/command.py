@@ -3,8 +3,8 @@
 import argparse
 
 from slipway.config.schema import Data, RunConfig
-from slipway.data.manifest import Manifest
-from slipway.data.preparation import prepare
+from slipway.data.text.manifest import Manifest
+from slipway.data.text.preparation import prepare
 from slipway.errors import EXIT_DONE
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from slipway.data.shards import Counts
+    from slipway.data.text.shards import Counts
 
 _LINE_EVERY = 15.0  # seconds, where there is no terminal
 _DRAW_EVERY = 0.1

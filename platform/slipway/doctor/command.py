@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from slipway.config.schema import RunConfig
-from slipway.doctor import exchange, node, report, storage, together
+from slipway.doctor import node, report
+from slipway.doctor.checks import storage
 from slipway.doctor.finding import CHECKS, Finding
 from slipway.doctor.here import Here, host_name
-from slipway.doctor.lead import lead
-from slipway.doctor.pod import alone, start_ranks
+from slipway.doctor.job import exchange, together
+from slipway.doctor.job.lead import lead
+from slipway.doctor.job.pod import alone, start_ranks
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
+from slipway.ranks.environment import Node, launched
 from slipway.runs import bad_nodes
-from slipway.train.environment import Node, launched
 
 COLLECTIVE = ("answers", "transport", "links", "all-reduce", "node-all-reduce")
 OF_SEVERAL = ("versions", "run-dir-shared", "device-binding", "cpu-binding", "clock")
@@ -79,7 +81,7 @@ def watch(here: Here, seconds: float) -> None:
 
 def follow(here: Here, seconds: float) -> int:
     """Another rank than rank 0: report, take part, hear the verdict."""
-    from slipway.doctor import collectives
+    from slipway.doctor.job import collectives
 
     place = here.place
     assert place is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.config.schema import RunConfig
-from slipway.train.environment import Place, node_name
+from slipway.ranks.environment import Place, node_name
 
 PREPARES = "SLIPWAY_DOCTOR_PREPARES"  # set by pod.py for the ranks of a machine alone
 IN_JOB = "runs on a compute node: start it in a job, with srun, torchrun or in a pod"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from slipway.doctor import binds, cores, devices, hygiene, network, slurm, storage, versions
+from slipway.doctor.checks import binds, cores, devices, hygiene, network, slurm, storage, versions
 from slipway.doctor.finding import Finding
 from slipway.doctor.here import Here, cores_online
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from slipway.doctor.finding import BY_NAME, CHECKS, Finding
-from slipway.doctor.together import summed
+from slipway.doctor.job.together import summed
 
 STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red", "skipped": "dim"}
 LOG_WIDTH = 160
@@ -36,7 +36,7 @@ def print_table(nodes: Sequence[str], findings: Sequence[Finding], left_out: Seq
     from rich.markup import escape
     from rich.table import Table
 
-    from slipway.doctor.hosts import fold
+    from slipway.doctor.job.hosts import fold
 
     title = f"{len(nodes)} nodes: {fold(nodes)}" if len(nodes) > 1 else f"Node {nodes[0]}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)

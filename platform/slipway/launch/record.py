@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slipway import files
 from slipway.errors import UserError
-from slipway.runs.facts import Facts
+from slipway.plan.facts import Facts
 
 if TYPE_CHECKING:
     from slipway.config.schema import RunConfig
@@ -55,7 +55,7 @@ class Submission(BaseModel):
     chain: int | None = None
     """Segments at most (launch.chain)."""
     facts: Facts | None = None
-    """What is to be trained (slipway.runs.facts.facts_of a plan), for the time before it starts."""
+    """What is to be trained (slipway.plan.facts.facts_of a plan), for the time before it starts."""
     run_dir: str | None = None
     """Kubernetes: the run's directory as its pods see it, relative to their current folder."""
 

@@ -17,8 +17,8 @@ from slipway.launch.record import Submission
 from slipway.launch.schedulers import slurm
 from slipway.launch.slurm import job_name
 from slipway.plan import Plan
+from slipway.plan.facts import facts_of
 from slipway.runs.access import hand_to_pods
-from slipway.runs.facts import facts_of
 
 SCRIPT = "job.sh"
 SECONDS = 120.0

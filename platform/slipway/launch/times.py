@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from slipway.config.schema import RunConfig
-from slipway.doctor.hosts import expand
+from slipway.doctor.job.hosts import expand
 from slipway.errors import UserError
 from slipway.launch.placement import Placement
 from slipway.plan import Plan

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.runs import metrics_file
-from slipway.runs.metrics_file import Record, number
+from slipway.metrics import file as metrics_file
+from slipway.metrics.file import Record, number
 
 
 @dataclass(frozen=True)

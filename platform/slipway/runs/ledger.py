@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway import __version__, files
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_USER_ERROR, UserError
-from slipway.runs.facts import Facts
-from slipway.runs.holder import Holder
+from slipway.plan.facts import Facts
+from slipway.runs.lock.holder import Holder
 from slipway.runs.progress import Progress, read_progress
 
 FOLDER = "segments"

@@ -13,7 +13,7 @@ from slipway.launch.schedulers import kubernetes
 from slipway.launch.schedulers.asking import Silent, ask
 from slipway.launch.schedulers.states import Job, jobs_of
 from slipway.runs import launched
-from slipway.runs.holder import STALE_SECONDS
+from slipway.runs.lock.holder import STALE_SECONDS
 from slipway.runs.overview import Overview, look
 
 FOLDER = "logs"

@@ -9,11 +9,11 @@ from typing import Any, Literal, TypeVar
 from slipway.errors import UserError
 from slipway.files import Unreadable
 from slipway.launch import record
+from slipway.plan.facts import PLAN, Facts, read_facts
 from slipway.runs import ledger
-from slipway.runs.facts import PLAN, Facts, read_facts
-from slipway.runs.holder import Holder
 from slipway.runs.ledger import Segment
-from slipway.runs.lock import holder_of
+from slipway.runs.lock.holder import Holder
+from slipway.runs.lock.lock import holder_of
 from slipway.runs.progress import FILE, Progress, read_progress
 
 State = Literal["submitted", "running", "finished", "stopped", "failed", "lost"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway import files
-from slipway.runs.metrics_file import FILE, number, record_of
+from slipway.metrics.file import FILE, number, record_of
 
 BLOCK = 1 << 16
 

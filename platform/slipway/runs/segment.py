@@ -10,11 +10,12 @@ from pathlib import Path
 from slipway import files
 from slipway.errors import EXIT_CONTINUE, EXIT_FAULT, EXIT_USER_ERROR, Fault, Stopped, UserError, in_one_line
 from slipway.plan import Plan
-from slipway.runs import earlier as earlier_start
-from slipway.runs import ledger, lock
-from slipway.runs.facts import facts_of
-from slipway.runs.heartbeat import Heartbeat
+from slipway.plan.facts import facts_of
+from slipway.runs import ledger
 from slipway.runs.ledger import EXIT_INTERRUPTED
+from slipway.runs.lock import earlier as earlier_start
+from slipway.runs.lock import lock
+from slipway.runs.lock.heartbeat import Heartbeat
 
 BEAT_SECONDS = 5.0
 BEATS_PER_RECORD = 6

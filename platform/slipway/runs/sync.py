@@ -8,10 +8,10 @@ import tempfile
 import time
 
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
-from slipway.runs import wandb_data
+from slipway.metrics import wandb_data
+from slipway.metrics.wandb_access import HOW_TO_MEND, installed, key_problem
+from slipway.metrics.wandb_data import Content, Stored
 from slipway.runs.overview import Overview
-from slipway.runs.wandb_access import HOW_TO_MEND, installed, key_problem
-from slipway.runs.wandb_data import Content, Stored
 from slipway.secrets import redacted
 
 # wandb's own patience is hours; a user's with a network that is not there is not. The user's settings win.

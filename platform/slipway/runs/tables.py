@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from slipway.runs import wandb_data
+from slipway.metrics import wandb_data
 from slipway.runs.launched import Launched
 from slipway.runs.launched import text as job_text
 from slipway.runs.ledger import Segment

@@ -4,23 +4,25 @@ import os
 from pathlib import Path
 from typing import Any
 
-from slipway import system_errors
+from slipway import run_dir, system_errors
+from slipway.checkpoint import store as checkpoint_store
+from slipway.checkpoint.store import Newest
 from slipway.config.schema import RunConfig
 from slipway.data.ledger import DataLedger
+from slipway.engine.runtime import load_torch
 from slipway.errors import EXIT_DONE, UserError
 from slipway.files import reason
 from slipway.kernels.choice import in_words, resolved
+from slipway.metrics import mirrors
 from slipway.models import part
 from slipway.plan import Plan, elastic, make_plan
 from slipway.plan.change import describe_change
+from slipway.plan.facts import read_facts
 from slipway.plan.plan import replan
-from slipway.runs.facts import read_facts
+from slipway.ranks import signals
+from slipway.ranks.environment import Node, Place, launched, left_over
+from slipway.ranks.local import run_local
 from slipway.runs.segment import check_free, run_segment
-from slipway.train import checkpoint_store, mirrors, run_dir, signals
-from slipway.train.checkpoint_store import Newest
-from slipway.train.environment import Node, Place, launched, left_over
-from slipway.train.ranks import run_local
-from slipway.train.runtime import load_torch
 from slipway.train.stopping import check_slice, end_time, measured_pace, not_counted, note_refusal, started_at
 
 

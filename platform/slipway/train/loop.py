@@ -2,24 +2,24 @@
 
 import time
 
+from slipway.checkpoint.position import Position
+from slipway.checkpoint.save import Saved, Saver
+from slipway.checkpoint.store import Newest
 from slipway.data.ledger import DataLedger
+from slipway.engine.megatron.groups import connect, disconnect
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE
+from slipway.metrics.file import FILE
+from slipway.metrics.log import Log, Metrics, NoMetrics
 from slipway.plan import Plan
-from slipway.runs.metrics_file import FILE
+from slipway.ranks.environment import Place
 from slipway.train import recovery
-from slipway.train.checkpoint_save import Saved, Saver
-from slipway.train.checkpoint_store import Newest
-from slipway.train.distributed import connect, disconnect
-from slipway.train.environment import Place
 from slipway.train.guard import Guard
-from slipway.train.metrics import Log, Metrics, NoMetrics
-from slipway.train.position import Position
 from slipway.train.schedule import learning_rate
 from slipway.train.setup import Session, set_up
 from slipway.train.step import compute, read, update_weights, validate, whole_parameters
 from slipway.train.stopping import Durations, Stopping, measured_pace, not_counted
 from slipway.train.throughput import memory_gib, peak_tflops, rates
-from slipway.train.watch import Watch, report_stragglers
+from slipway.train.watch.hangs import Watch, report_stragglers
 
 
 def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, data: DataLedger) -> int:

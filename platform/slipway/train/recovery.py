@@ -7,16 +7,17 @@ from typing import Any, Never
 import torch
 from torch.distributed.checkpoint.api import CheckpointException
 
+from slipway.checkpoint import load as checkpoint
+from slipway.checkpoint import store as checkpoint_store
+from slipway.checkpoint.position import Position
+from slipway.checkpoint.store import Newest
 from slipway.config.schema import RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import Fault, in_one_line
+from slipway.metrics.log import Log
 from slipway.plan import Plan
 from slipway.plan.change import describe_change
-from slipway.train import checkpoint, checkpoint_store
-from slipway.train.checkpoint_store import Newest
 from slipway.train.guard import Verdict
-from slipway.train.metrics import Log
-from slipway.train.position import Position
 from slipway.train.setup import Session
 from slipway.train.step import Outcome, whole_parameters
 from slipway.train.stopping import start_seconds

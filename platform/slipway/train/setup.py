@@ -18,13 +18,13 @@ from megatron.core.parallel_state import (
 from megatron.core.transformer.module import Float16Module
 
 from slipway.data.ledger import DataLedger
+from slipway.engine.megatron import fully_sharded
+from slipway.engine.megatron.optimizer import build_optimizer
+from slipway.engine.megatron.weights import initialize, mark_tensor_parallel
 from slipway.models import part
 from slipway.plan import Plan
-from slipway.train import fully_sharded
 from slipway.train.batches import Reader, sample_positions
-from slipway.train.optimizer import build_optimizer
-from slipway.train.stragglers import ForwardTimes
-from slipway.train.weights import initialize, mark_tensor_parallel
+from slipway.train.watch.stragglers import ForwardTimes
 
 
 @dataclass

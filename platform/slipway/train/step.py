@@ -10,12 +10,12 @@ from megatron.core.parallel_state import get_tensor_model_parallel_rank
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from slipway.data.ledger import DataLedger
-from slipway.train import generators
+from slipway.engine.megatron import generators
+from slipway.engine.megatron.optimizer import prepare_gradients, update
 from slipway.train.batches import Batch, per_stage
-from slipway.train.optimizer import prepare_gradients, update
 from slipway.train.setup import Session
 from slipway.train.stopping import Stopping, reasons
-from slipway.train.watch import Watch
+from slipway.train.watch.hangs import Watch
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import psutil
 from slipway import files
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.runs import metrics_file
-from slipway.train import awake, signals
+from slipway.metrics import file as metrics_file
+from slipway.ranks import awake, signals
 
 WALL_TIME = "wall time"
 REFUSED = "slice refused"

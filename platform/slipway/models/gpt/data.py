@@ -8,12 +8,12 @@ from slipway.data.ledger import DataLedger
 from slipway.errors import UserError
 
 if TYPE_CHECKING:
-    from slipway.data.manifest import Manifest
+    from slipway.data.text.manifest import Manifest
 
 
 def make_ready(config: RunConfig, prepare: bool) -> None:
     """Check that the data is prepared and fits the model; prepare: do what is missing. Raises UserError."""
-    from slipway.data.split import check_split
+    from slipway.data.text.split import check_split
 
     found = _prepared(config, prepare)
     if found.vocab_size > config.model.vocab_size:
@@ -28,9 +28,9 @@ def make_ready(config: RunConfig, prepare: bool) -> None:
 
 
 def _prepared(config: RunConfig, prepare: bool) -> "Manifest":
-    from slipway.data import manifest
     from slipway.data import prepare as prepare_data
-    from slipway.data.checks import changed_inputs
+    from slipway.data.text import manifest
+    from slipway.data.text.checks import changed_inputs
 
     if prepare and manifest.read(config.data.dir) is None:
         return prepare_data(config.data, progress=True)
@@ -51,7 +51,7 @@ def ledger(config: RunConfig, earlier: DataLedger | None, verify: bool) -> DataL
     verify: read files whose size or time is another than when the checkpoint was written, and compare their
     checksums. Raises UserError where the samples would not be those that the run began with.
     """
-    from slipway.data import manifest
+    from slipway.data.text import manifest
 
     found = manifest.load(config.data)
     drawn = weights(config)
@@ -78,7 +78,7 @@ def _facts(config: RunConfig, found: Any, name: str) -> dict[str, Any]:
 
 
 def _files(config: RunConfig, name: str) -> list[Path]:
-    from slipway.data import manifest
+    from slipway.data.text import manifest
 
     return [Path(f"{manifest.prefix(config.data, name)}{suffix}") for suffix in (".bin", ".idx")]
 
@@ -113,9 +113,9 @@ def _verify(config: RunConfig, record: Any, name: str, before: Any, now: Any) ->
 
 def _check_length(config: RunConfig, name: str, record: Any, wants_validation: bool) -> None:
     """Each split that is read needs at least one sample of every source."""
-    from slipway.data.manifest import prefix
-    from slipway.data.split import samples_per_epoch
-    from slipway.data.tokens import find_split
+    from slipway.data.text.manifest import prefix
+    from slipway.data.text.split import samples_per_epoch
+    from slipway.data.text.tokens import find_split
 
     length = config.training.sequence_length
     for split in ("training", "validation") if wants_validation else ("training",):

@@ -20,7 +20,7 @@ from megatron.core.transformer.transformer_layer import TransformerLayer, Transf
 from torch import Tensor
 
 from slipway.config.schema import Kernels, Parallelism, RunConfig
-from slipway.data.dataset import open_dataset as open_dataset  # what this family trains on
+from slipway.data.text.dataset import open_dataset as open_dataset  # what this family trains on
 from slipway.kernels import rotary
 from slipway.kernels.provider import SpecProvider
 from slipway.kernels.spans import local_positions, spans_of_samples
@@ -78,7 +78,7 @@ def transformer_config(config: RunConfig) -> TransformerConfig:
         params_dtype=dtype,
         pipeline_dtype=dtype,
         bf16=training.precision == "bf16",
-        # weights come from slipway.train.weights: the same for every layout
+        # weights come from slipway.engine.megatron.weights: the same for every layout
         perform_initialization=False,
         use_cpu_initialization=True,
         # the gradient is the sum over tokens divided once by their number: the same for every layout

@@ -1,0 +1,265 @@
+"""Writing checkpoints, beside training or while it waits.
+
+With checkpoint.async_save the loop waits only while its state is copied to host memory; without, until the checkpoint
+is complete. A thread brings the pieces of the optimizer's state together, writes, hashes and commits. It talks to the
+other ranks' threads through a process group of its own. Megatron-core's forked writers are not used: a save hangs when
+one of them dies.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from megatron.core.dist_checkpointing.core import CheckpointingConfig, save_config
+from megatron.core.dist_checkpointing.mapping import apply_factories
+from megatron.core.dist_checkpointing.strategies import torch as torch_strategy
+from torch.distributed.checkpoint.api import CheckpointException
+
+from slipway import files
+from slipway.checkpoint import manifest as checkpoint_manifest
+from slipway.checkpoint import retention, store
+from slipway.checkpoint.pickles import COMMON
+from slipway.checkpoint.position import Position
+from slipway.checkpoint.snapshot import Camera, Snapshot
+from slipway.checkpoint.store import CheckpointInfo
+from slipway.engine.megatron.groups import TIMEOUT
+from slipway.errors import Fault, in_one_line
+from slipway.plan import Plan
+from slipway.ranks import awake
+
+WAITING = "waiting for the other ranks"
+SUSPECT_FIRST_SECONDS = 5.0  # who waits for others complains later than those others
+
+
+class SaveError(Fault):
+    """A checkpoint could not be written; earlier ones are as they were."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that is complete. Seconds: from begin to commit, and of that, in which training stood still."""
+
+    step: int
+    path: Path
+    seconds: float
+    stall_seconds: float
+    consumed: dict[str, int]
+    """Samples behind it, by source."""
+    warnings: list[str]
+    """What went wrong around it and harms no checkpoint, told for the first time."""
+
+
+@dataclass
+class _Save:
+    info: CheckpointInfo
+    began: float
+    began_awake: float = field(default_factory=awake.now)
+    stall_seconds: float = 0.0
+    doing: str = "copying"
+    done: float | None = None
+    path: Path | None = None
+    error: BaseException | None = None
+    warnings: list[str] = field(default_factory=list)
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+    @property
+    def seconds(self) -> float:
+        return (self.done or time.monotonic()) - self.began
+
+
+class Saver:
+    """Saves one checkpoint at a time; all ranks make one together and call its methods at the same steps."""
+
+    def __init__(
+        self, plan: Plan, chunks: list[Any], optimizer: Any, before_commit: Callable[[], None] | None = None
+    ) -> None:
+        """before_commit: brings to disk what a checkpoint counts on; called on rank 0, beside training."""
+        self.plan, self.before_commit = plan, before_commit
+        self.told: set[str] = set()
+        self.settings = plan.config.checkpoint
+        self.rank = torch.distributed.get_rank()
+        self.group: Any = torch.distributed.new_group(backend="gloo", timeout=TIMEOUT)
+        self.camera = Camera(chunks, optimizer, beside=self.settings.async_save)
+        self.save: _Save | None = None
+
+    def start(self, position: Position, validation_loss: float | None) -> None:
+        """Begin to save what is now; returns as soon as training may change it. No other save is under way.
+
+        Without checkpoint.async_save that is when the checkpoint is complete: the thread writes the tensors that
+        training trains. validation_loss: where it was measured at this step.
+        """
+        assert self.save is None, "wait for the last save first"
+        save = self.save = _Save(self._info(position, validation_loss), time.monotonic())
+        snapshot = self.camera.take()
+        save.thread = threading.Thread(
+            target=self._run, args=(save, snapshot), name="checkpoint", daemon=True
+        )
+        save.thread.start()
+        if not self.settings.async_save:
+            self._join(save)
+        save.stall_seconds = save.seconds
+
+    def poll(self) -> Saved | None:
+        """The save that has become complete since the last call, on rank 0 with its path, if any has.
+
+        Raises SaveError where it failed, or takes longer than checkpoint.timeout_minutes.
+        """
+        save = self.save
+        if save is None:
+            return None
+        if save.done is None:
+            self._check_time(save)
+            return None
+        self.save = None
+        if save.error is not None:
+            raise self._failed(save, save.error)
+        consumed = save.info.data.consumed
+        return Saved(
+            save.info.step, save.path or Path(), save.seconds, save.stall_seconds, consumed, save.warnings
+        )
+
+    def wait(self) -> Saved | None:
+        """Like poll, but stand still until the save under way is complete."""
+        save = self.save
+        if save is None or save.thread is None:
+            return None
+        started = time.monotonic()
+        self._join(save)
+        save.stall_seconds += time.monotonic() - started
+        return self.poll()
+
+    def _join(self, save: _Save) -> None:
+        assert save.thread is not None
+        while save.thread.is_alive():
+            save.thread.join(0.2)
+            self._check_time(save)
+
+    # what the thread does
+
+    def _run(self, save: _Save, snapshot: Snapshot) -> None:
+        try:
+            with torch.no_grad():
+                save.path = self._write(save, snapshot)
+        except (Exception, CheckpointException) as error:
+            save.error = error
+        save.done = time.monotonic()
+
+    def _write(self, save: _Save, snapshot: Snapshot) -> Path | None:
+        save.doing = WAITING if self.rank else f"making a folder in {store.folder(self.plan.config.run.dir)}"
+        folder = self._agree(lambda: self._begin(save))
+        save.doing = WAITING
+        state = snapshot.gathered(self.rank, self.group)
+        apply_factories(state)
+        tensors, _, _ = torch_strategy._replace_state_dict_keys_with_sharded_keys(state, True)
+        save.doing = f"writing into {folder}"
+        dcp.save(
+            torch_strategy.mcore_to_pyt_state_dict(tensors, False),
+            storage_writer=_Files(folder, save),
+            planner=torch_strategy.MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
+            process_group=self.group,
+        )
+        sums = [checkpoint_manifest.entries(folder.glob(f"__{self.rank}_*"))]
+        save.doing = WAITING
+        of_all: list[Any] | None = [None] * self.plan.world_size if self.rank == 0 else None
+        torch.distributed.gather_object(sums[0], of_all, dst=0, group=self.group)
+        if of_all is None:
+            return None
+        save.doing = f"committing {folder}"
+        # what Megatron-core looks for when it loads; nothing but tensors is in a checkpoint
+        torch.save({}, folder / COMMON)
+        save_config(CheckpointingConfig("torch_dist", 1), str(folder))
+        if self.before_commit:
+            self.before_commit()
+        known = {name: entry for of_rank in of_all for name, entry in of_rank.items()}
+        path = store.commit(folder, save.info, self._warn, known)
+        try:
+            retention.retain(path, self.settings, self._warn)
+        except Exception as error:  # the checkpoint is there: nothing that is tidied up after it ends the run
+            self._warn(f"older checkpoints were not removed: {in_one_line(error)}")
+        return path
+
+    def _begin(self, save: _Save) -> Path:
+        retention.tidy(self.plan.config.run.dir, self._warn)
+        return store.begin(self.plan.config.run.dir, save.info.step)
+
+    def _warn(self, line: str) -> None:
+        """Keep a warning for the loop to tell, once."""
+        if self.save and line not in self.told:
+            self.told.add(line)
+            self.save.warnings.append(line)
+
+    def _agree(self, begin: Callable[[], Path]) -> Path:
+        """Rank 0's folder, on every rank; its error, on every rank, where there is none."""
+        told: list[Any] = [None]
+        if self.rank == 0:
+            try:
+                told = [begin()]
+            except OSError as error:
+                told = [OSError(error.errno, error.strerror, error.filename)]
+        torch.distributed.broadcast_object_list(told, src=0, group=self.group)
+        if isinstance(told[0], OSError):
+            raise told[0]
+        return told[0]
+
+    def _info(self, position: Position, validation_loss: float | None) -> CheckpointInfo:
+        config = self.plan.config
+        return CheckpointInfo(
+            step=position.step,
+            updates=position.updates,
+            data=position.data,
+            world_size=self.plan.world_size,
+            parallelism=config.parallelism,
+            precision=config.training.precision,
+            model=config.model.model_dump(mode="json"),
+            versions={name: version(name) for name in ("torch", "megatron-core")},
+            validation_loss=validation_loss,
+            recent_losses=position.recent_losses,
+        )
+
+    def _check_time(self, save: _Save) -> None:
+        limit = 60 * self.settings.timeout_minutes
+        late = SUSPECT_FIRST_SECONDS if save.doing == WAITING else 0.0
+        if save.done is None and awake.now() - save.began_awake > limit + late:
+            raise self._failed(
+                save,
+                TimeoutError(
+                    f"after {save.seconds:.0f} s rank {self.rank} is still {save.doing}; allowed: "
+                    f"checkpoint.timeout_minutes {self.settings.timeout_minutes:g}"
+                ),
+            )
+
+    def _failed(self, save: _Save, error: BaseException) -> SaveError:
+        cause = store.system_error(error)
+        reason = files.reason(cause) if cause else in_one_line(error)
+        where = cause and cause.filename or store.folder(self.plan.config.run.dir)
+        failed = SaveError(
+            f"step {save.info.step}: the checkpoint cannot be written: {where}: {reason}; earlier checkpoints are "
+            "as they were"
+        )
+        failed.__cause__ = error
+        return failed
+
+
+class _Files(dcp.FileSystemWriter):
+    """Says when it waits for others; lets the system's error through, which torch's own would hide from them."""
+
+    def __init__(self, folder: Path, save: _Save) -> None:
+        super().__init__(folder, sync_files=True, thread_count=1)
+        self.save = save
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        try:
+            written = super().write_data(plan, planner)
+            self.save.doing = WAITING
+            return written
+        except Exception as error:
+            cause = store.system_error(error)
+            if cause is None or cause is error:
+                raise
+            raise OSError(cause.errno, cause.strerror, cause.filename or str(self.path)) from error

@@ -1,0 +1,152 @@
+"""A copy of a rank's share of the model and the optimizer, taken at once; brought together for writing later."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from megatron.core.dist_checkpointing.mapping import ShardedBase, is_main_replica
+from torch import Tensor
+
+from slipway.checkpoint import content
+from slipway.engine.megatron.optimizer import shards
+
+
+@dataclass
+class Pieces:
+    """One parameter's optimizer state as this rank holds it: copies of elements start:end, and who gets them."""
+
+    like: Any
+    names: tuple[str, ...]
+    shape: torch.Size
+    held: dict[str, Tensor]
+    owner: int | None
+    """Rank that writes the whole; None: this rank holds and writes it alone."""
+    spans: list[tuple[int, int, int]]
+    """(rank, start, end) of all that hold elements of it."""
+    cut: bool = False
+    """The parameter itself is made from its fp32 copy."""
+
+
+@dataclass
+class Snapshot:
+    """Copies of all that a rank writes, or sends to the rank that writes it."""
+
+    model: dict[str, Any]
+    optimizer: list[Pieces]
+    rng: dict[str, Any]
+
+    def gathered(self, rank: int, group: Any) -> dict[str, Any]:
+        """The state dict that this rank is to write, with whole (model-parallel) optimizer tensors.
+
+        Under the distributed optimizer a parameter's state is cut anywhere over the data-parallel ranks. The rank
+        that holds most of it receives the rest, so that nobody holds more than about its own share. group: a gloo
+        group of all ranks, all of which call this.
+        """
+        state: dict[str, Any] = {}
+        for index, piece in enumerate(self.optimizer):
+            if piece.owner is None:
+                whole = {name: tensor.view(piece.shape) for name, tensor in piece.held.items()}
+                state[str(index)] = content.sharded(piece.like, whole)
+                continue
+            received: dict[str, Any] = {name: _whole(piece, name, rank, group) for name in piece.names}
+            if rank == piece.owner:
+                replica = (*piece.like.replica_id[:-1], 0)
+                state[str(index)] = content.sharded(piece.like, received, replica)
+                if piece.cut and piece.like.data.dtype != torch.float32:
+                    weights = received[content.FP32].to(piece.like.data.dtype)
+                    state[str(index)]["parameter"] = replace(piece.like, data=weights, replica_id=replica)
+        return {"model": self.model, "optimizer": state, "rng": self.rng}
+
+
+class Camera:
+    """Takes snapshots of one model and optimizer; made by all ranks together.
+
+    beside: training goes on while a snapshot is used, so everything is copied; else only what is on a GPU.
+    """
+
+    def __init__(self, chunks: list[Any], optimizer: Any, beside: bool) -> None:
+        self.chunks, self.optimizer, self.beside = chunks, optimizer, beside
+        self.spans = _spans(list(shards(optimizer)))
+        self.copies: dict[Any, Tensor] = {}
+
+    @torch.no_grad()
+    def take(self) -> Snapshot:
+        """What is now; training may go on when this returns."""
+        model = content.model_state(self.chunks)
+        of_parameter = content.by_parameter(model)
+        pieces, cut = [], set()
+        for index, (shard, (owner, spans)) in enumerate(zip(shards(self.optimizer), self.spans, strict=True)):
+            like: Any = of_parameter[shard.parameter]
+            if shard.cut:
+                cut.add(id(like))
+            held = {}
+            if owner is not None and not is_main_replica((*like.replica_id[:-1], 0)):
+                continue  # another tensor-parallel rank's group writes the same
+            if shard.end > shard.start and (owner is not None or is_main_replica(like.replica_id)):
+                held = {n: self._copy((index, n), t.view(-1)) for n, t in content.tensors(shard).items()}
+            if held or owner is not None:
+                shape = shard.parameter.shape
+                pieces.append(Pieces(like, content.names(shard), shape, held, owner, spans, shard.cut))
+        written: dict[str, Any] = {}
+        for chunk, entries in model.items():
+            for name, entry in entries.items():
+                if id(entry) in cut:
+                    continue  # written with its optimizer state
+                if isinstance(entry, ShardedBase) and is_main_replica(entry.replica_id):
+                    tensor: Any = entry.data
+                    like: Any = entry
+                    written[f"{chunk}.{name}"] = replace(like, data=self._copy((chunk, name), tensor))
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return Snapshot(written, pieces, content.rng_state())
+
+    def _copy(self, key: Any, tensor: Tensor) -> Tensor:
+        """In host memory that the next save uses again; the tensor itself where training waits for the save."""
+        if not self.beside and tensor.device.type == "cpu":
+            return tensor
+        if key not in self.copies:
+            self.copies[key] = torch.empty(
+                tensor.shape, dtype=tensor.dtype, pin_memory=tensor.device.type == "cuda"
+            )
+        return self.copies[key].copy_(tensor, non_blocking=True)
+
+
+def _whole(piece: Pieces, name: str, own: int, group: Any) -> Tensor | None:
+    """The owner's whole tensor; None elsewhere, where this rank's elements are sent to the owner."""
+    if own != piece.owner:
+        for rank, _, _ in piece.spans:
+            if rank == own:
+                torch.distributed.send(piece.held[name], dst=piece.owner, group=group)  # type: ignore[arg-type]
+        return None
+    whole = torch.empty(piece.shape, dtype=torch.float32)
+    flat = whole.view(-1)
+    for rank, start, end in piece.spans:
+        if rank == own:
+            flat[start:end].copy_(piece.held[name])
+        else:
+            torch.distributed.recv(flat[start:end], src=rank, group=group)
+    return whole
+
+
+def _spans(held: list[Any]) -> list[tuple[int | None, list[tuple[int, int, int]]]]:
+    """For each shard: the rank that holds most of the parameter's state, and (rank, start, end) of all holders."""
+    plans: list[tuple[int | None, list[tuple[int, int, int]]]] = [(None, [])] * len(held)
+    for expert in (False, True):
+        indices = [i for i, s in enumerate(held) if not s.replicated and content.is_expert(s) is expert]
+        if not indices:
+            continue
+        group = content.data_parallel_group(held[indices[0]])
+        members = torch.distributed.get_process_group_ranks(group)
+        ranges: list[Any] = [None] * len(members)
+        torch.distributed.all_gather_object(
+            ranges, [(held[i].start, held[i].end) for i in indices], group=group
+        )
+        for position, index in enumerate(indices):
+            spans = [
+                (rank, *of_rank[position])
+                for rank, of_rank in zip(members, ranges, strict=True)
+                if of_rank[position][1] > of_rank[position][0]
+            ]
+            owner = max(spans, key=lambda span: span[2] - span[1])[0]
+            plans[index] = (owner, spans)
+    return plans

@@ -1,0 +1,233 @@
+"""The folder of a run's checkpoints: names, verification, choice, commit. Imports no torch.
+
+checkpoints/step-00000010/       complete: it got this name by a rename, after everything was on disk
+checkpoints/.step-00000020.tmp/  being written or removed, or left by an interrupted save: never read
+checkpoints/step-00000010.aside/ was found damaged, or stood where another was committed: never read, never removed
+checkpoints/latest               the name of the checkpoint committed last
+"""
+
+import itertools
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from slipway import files
+from slipway.checkpoint import manifest as checkpoint_manifest
+from slipway.checkpoint.index import INDEX, check_index, check_listed
+from slipway.checkpoint.manifest import Damaged, Entry
+from slipway.checkpoint.pickles import COMMON, check_tensors
+from slipway.config.schema import Parallelism, RunConfig
+from slipway.data.ledger import DataLedger
+from slipway.errors import UserError
+
+INFO = "slipway.json"
+FORMAT = "metadata.json"
+"""Megatron-core's word for how the tensors are stored."""
+POINTER = "latest"
+_NAME = re.compile(r"step-(\d{8,})")
+
+Warn = Callable[[str], None]
+"""Takes a line about something that went wrong and harms no checkpoint."""
+
+
+class CheckpointInfo(BaseModel):
+    """What a checkpoint says of itself (slipway.json)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int
+    updates: int
+    """Optimizer updates so far: fewer than steps where batches were left out."""
+    data: DataLedger
+    """The position in the data: samples consumed of each source."""
+    world_size: int
+    parallelism: Parallelism
+    precision: str
+    model: dict[str, Any]
+    versions: dict[str, str]
+    validation_loss: float | None = None
+    """Measured at this step."""
+    recent_losses: list[float] = []
+    """For the guard: see slipway.train.guard."""
+
+    @property
+    def consumed_samples(self) -> int:
+        """Samples behind the run."""
+        return self.data.total
+
+
+class Newest(NamedTuple):
+    """The newest good checkpoint, and the newer ones that are not: (path, what is wrong), newest first."""
+
+    path: Path | None
+    skipped: list[tuple[Path, str]]
+
+
+def folder(run_dir: Path) -> Path:
+    """Where the checkpoints of a run are."""
+    return run_dir / "checkpoints"
+
+
+def step_of(path: Path) -> int:
+    """The step in the name of a complete checkpoint."""
+    match = _NAME.fullmatch(path.name)
+    assert match, path
+    return int(match[1])
+
+
+def complete(run_dir: Path) -> list[Path]:
+    """The complete checkpoints, oldest first. Raises Unreadable where the folder cannot be listed."""
+    root = folder(run_dir)
+    return sorted((root / name for name in files.names(root) if _NAME.fullmatch(name)), key=step_of)
+
+
+def latest(run_dir: Path) -> Path | None:
+    """The checkpoint committed last: what the pointer names, else the newest complete one. Not verified."""
+    try:
+        name = (folder(run_dir) / POINTER).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        name = ""
+    if _NAME.fullmatch(name) and (folder(run_dir) / name).is_dir():
+        return folder(run_dir) / name
+    return next(reversed(complete(run_dir)), None)
+
+
+def newest_good(run_dir: Path, content: bool = True) -> Newest:
+    """The newest checkpoint that passes verify (with content=False, verify's checks but for the contents).
+
+    Raises Unreadable where one that is newer than it can now not be read: it may be the better one.
+    """
+    skipped = []
+    for path in reversed(complete(run_dir)):
+        try:
+            verify(path, content)
+        except Damaged as error:
+            skipped.append((path, str(error)))
+        else:
+            return Newest(path, skipped)
+    return Newest(None, skipped)
+
+
+def verify(path: Path, content: bool = True) -> None:
+    """Raise Damaged where the checkpoint is not what was committed, or anything in it is foreign; Unreadable.
+
+    content: read all files, compare their checksums, look into the tensors' pickles; else only names, sizes, index.
+    """
+    _check_link(path)
+    manifest = checkpoint_manifest.read(path)
+    checkpoint_manifest.check_sizes(path, manifest)
+    if content:
+        checkpoint_manifest.check_content(path, manifest)
+    pieces = check_index(path)
+    check_listed(pieces, set(manifest.files), set(files.names(path)), {INDEX, INFO, COMMON, FORMAT})
+    if content:
+        check_tensors(path, pieces)
+    if read_info(path).step != step_of(path):
+        raise Damaged(f"{INFO}: of step {read_info(path).step}")
+
+
+def _check_link(path: Path) -> None:
+    """Raise Unreadable where the checkpoint is a link that leads nowhere: an archive may not be mounted now."""
+    try:
+        files.patiently(path.stat, path)
+    except files.ABSENT:
+        if path.is_symlink():
+            raise files.Unreadable(path, f"nothing is at {os.readlink(path)}, where the link leads") from None
+
+
+def read_info(path: Path) -> CheckpointInfo:
+    """Raises Damaged where the file is missing or not what this version writes; Unreadable."""
+    content = checkpoint_manifest.look(path / INFO, (path / INFO).read_bytes)
+    try:
+        return CheckpointInfo.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Damaged(f"{INFO}: {where + ': ' if where else ''}{first['msg']}") from None
+
+
+def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
+    """Any layout may continue any checkpoint; model and precision must be the same. Raises UserError."""
+    now = config.model.model_dump(mode="json")
+    for name in sorted(now.keys() | info.model.keys()):
+        if name != "name" and now.get(name) != info.model.get(name):
+            raise UserError(
+                f"model.{name}: {now.get(name)} differs from {info.model.get(name)} in checkpoint {path}; "
+                "set it back, or choose another run.dir"
+            )
+    if info.precision != config.training.precision:
+        raise UserError(
+            f"training.precision: {config.training.precision} differs from {info.precision} in checkpoint "
+            f"{path}; set it back, or choose another run.dir"
+        )
+    if info.step > config.training.steps:
+        raise UserError(
+            f"training.steps: {config.training.steps} is below step {info.step} of checkpoint {path}; "
+            f"allowed: at least {info.step}"
+        )
+
+
+def begin(run_dir: Path, step: int) -> Path:
+    """A fresh temporary folder for the checkpoint of `step`."""
+    root = folder(run_dir)
+    files.make_folder(root)
+    for attempt in itertools.count():
+        path = root / f".step-{step:08d}{f'.{attempt}' if attempt else ''}.tmp"
+        files.remove(path)
+        if not os.path.lexists(path):  # else something stands there that cannot be removed
+            path.mkdir()
+            return path
+    raise AssertionError
+
+
+def commit(
+    temporary: Path, info: CheckpointInfo, warn: Warn, known: Mapping[str, Entry] | None = None
+) -> Path:
+    """Describe the checkpoint, list its files, flush everything, give the folder its name, move the pointer.
+
+    known: manifest entries of files that need not be read again. warn: told what is wrong with the pointer, without
+    which the checkpoint is as good.
+    """
+    (temporary / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=2) + "\n")
+    manifest = checkpoint_manifest.make(temporary, known)
+    (temporary / checkpoint_manifest.FILE).write_text(manifest.text())
+    for path in [*temporary.iterdir(), temporary]:
+        files.flush(path)
+    final = temporary.with_name(f"step-{info.step:08d}")
+    if os.path.lexists(final):  # the same step again, after a continuation from an older checkpoint
+        set_aside(final)
+    temporary.rename(final)
+    files.flush(final.parent)
+    try:
+        files.write_whole(final.with_name(POINTER), final.name + "\n")
+    except OSError as error:
+        warn(f"{final.with_name(POINTER)} still names an older checkpoint: {files.reason(error)}")
+    return final
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a checkpoint that is not to be used again, so that nothing takes it for one; nothing is removed."""
+    number, aside = 1, path.with_name(f"{path.name}.aside")
+    while os.path.lexists(aside):
+        number, aside = number + 1, path.with_name(f"{path.name}.aside-{number + 1}")
+    path.rename(aside)
+    return aside
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """The operating system's error behind a failed save: itself, a cause of it, or what a rank reported."""
+    seen: list[BaseException] = [error]
+    for found in seen:  # grows while it is read
+        if isinstance(found, OSError) and found.errno:
+            return found
+        of_ranks = [
+            pair[0] for pair in getattr(found, "failures", {}).values()
+        ]  # torch's CheckpointException
+        more = [found.__cause__, found.__context__, *of_ranks]
+        seen += [e for e in more if isinstance(e, BaseException) and not any(e is s for s in seen)]
+    return None

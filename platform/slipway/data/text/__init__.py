@@ -1,0 +1,1 @@
+"""Text: documents, a tokenizer, Megatron-core's indexed data."""

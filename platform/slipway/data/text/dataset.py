@@ -1,0 +1,107 @@
+"""Samples of prepared data as tensors. Imports torch; no sample depends on how many are read, or by whom.
+
+The tokens of a source's split, one document after the other, are cut into samples of sequence_length + 1 that
+overlap by one token: sample k is tokens [kL, kL + L + 1). Each epoch has an order of its own.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slipway.config.schema import Data, RunConfig
+from slipway.data.ledger import Draw
+from slipway.data.permutation import permuted
+from slipway.data.text import manifest
+from slipway.data.text.split import samples_per_epoch
+from slipway.data.text.tokens import Split, Stretch, TokenFile, find_split
+
+
+class TokenSource:
+    """One split of one source."""
+
+    def __init__(self, file: TokenFile, stretch: Stretch, length: int, key: str) -> None:
+        """length: tokens that a sample trains on. key: what names the order of each epoch."""
+        self.file, self.stretch, self.length, self.key = file, stretch, length, key
+        self.size = samples_per_epoch(stretch.count, length)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Sample `number` of the run, in the order of its epoch: [length + 1] tokens. Raises DataChanged."""
+        epoch, place = divmod(number, self.size)
+        k = permuted(place, self.size, f"{self.key}/{epoch}")
+        return self.file.read(self.stretch.first + k * self.length, self.length + 1)
+
+
+class Dataset:
+    """The samples of one split of all sources."""
+
+    on_host = frozenset({"document_starts"})  # fields that no GPU reads
+
+    def __init__(self, sources: dict[str, TokenSource], length: int, settings: Data, end: int) -> None:
+        """settings: what is done where documents meet. end: the token that ends a document."""
+        self.sources, self.settings, self.end = sources, settings, end
+        self.loss_mask = torch.ones(length)
+        self.position_ids = torch.arange(length)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Samples of an epoch, by source."""
+        return {name: source.size for name, source in self.sources.items()}
+
+    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+        """Tokens, labels, position_ids (int64) and loss_mask (fp32), each [sequence_length]. Raises DataChanged.
+
+        With data.reset_attention_mask also document_starts (int64): where each token's document begins.
+        """
+        return self.sample(torch.from_numpy(self.sources[draw.source][draw.number].astype(np.int64)))
+
+    def sample(self, text: Tensor) -> dict[str, Tensor]:
+        """The sample of these tokens, [sequence_length + 1] int64."""
+        tokens, asked = text[:-1], self.settings
+        sample = {
+            "tokens": tokens,
+            "labels": text[1:],
+            "loss_mask": self.loss_mask,
+            "position_ids": self.position_ids,
+        }
+        if asked.reset_attention_mask or asked.reset_position_ids:
+            starts = document_starts(tokens, self.end)
+            if asked.reset_attention_mask:
+                sample["document_starts"] = starts
+            if asked.reset_position_ids:
+                sample["position_ids"] = self.position_ids - starts
+        if asked.eod_mask_loss:
+            sample["loss_mask"] = (tokens != self.end).float()
+        return sample
+
+    def close(self) -> None:
+        """Close the files."""
+        for source in self.sources.values():
+            source.file.close()
+
+
+def document_starts(tokens: Tensor, end: int) -> Tensor:
+    """For every token the position of its document's first token, [s] int64; the sample's first begins one."""
+    ends = torch.nonzero(tokens[:-1] == end)[:, 0]
+    starts = torch.zeros_like(tokens)
+    starts[ends + 1] = ends + 1
+    return starts.cummax(0).values
+
+
+def open_dataset(config: RunConfig, split: Split) -> Dataset:
+    """Open a split of all the sources that are drawn.
+
+    Raises UserError where the data is not prepared, and DataChanged where it has changed since it was checked.
+    """
+    found = manifest.load(config.data)
+    sources, length = {}, config.training.sequence_length
+    for name, source in config.data.sources.items():
+        if not source.weight:
+            continue
+        prefix, record = manifest.prefix(config.data, name), found.sources[name]
+        stretch = find_split(prefix, record, config.data.split, split)
+        file = TokenFile(Path(f"{prefix}.bin"), stretch.dtype, record.bin.bytes)
+        key = f"{config.training.seed}/{split}/{name}"
+        sources[name] = TokenSource(file, stretch, length, key)
+    return Dataset(sources, length, config.data, found.end_of_document_id)

@@ -1,0 +1,118 @@
+"""The documents of a part of a file, as UTF-8. What cannot be read is named by file and line or byte."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from slipway.data.text.blocks import Part
+from slipway.data.text.parquet import open_parquet
+from slipway.data.text.streams import open_input
+from slipway.errors import UserError
+
+NO_TEXT = b""
+"""In place of a document that has no text: an empty string, or null."""
+
+
+def read_documents(part: Part, text_key: str) -> Iterator[bytes]:
+    """Documents of a part in their order, NO_TEXT for those without text."""
+    if part.kind == "parquet":
+        yield from _rows(part, text_key)
+    elif part.kind == "text":
+        data = _bytes_of(part)
+        _decode(data, part.path, part.start)
+        yield data
+    else:
+        yield from _lines(part, text_key)
+
+
+def _bytes_of(part: Part) -> bytes:
+    if part.data is not None:
+        return part.data
+    with open_input(part.path) as file:
+        file.seek(part.start)
+        data = file.read(part.stop - part.start)
+    if len(data) < part.stop - part.start:
+        raise UserError(
+            f"{part.path} was changed while it was read: it ends at byte {part.start + len(data)}, before it had "
+            f"{part.stop} at least; start again when nothing writes to it"
+        )
+    return data
+
+
+def _decode(data: bytes, path: str, start: int) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: invalid UTF-8 at byte {start + error.start}: {error.reason}") from error
+
+
+def _lines(part: Part, text_key: str) -> Iterator[bytes]:
+    start = part.start
+    for i, line in enumerate(_bytes_of(part).split(b"\n")):
+        if line and not line.isspace():
+            text = _decode(line, part.path, start)
+            try:
+                value = _text_of(json.loads(text), text_key)
+            except (ValueError, RecursionError) as error:
+                # json's message ends with where in the line it is
+                raise UserError(f"{part.path}: line {_line_number(part, i)}: {_reason(error)}") from error
+            yield value
+        start += len(line) + 1
+
+
+def _text_of(row: Any, text_key: str) -> bytes:
+    if not isinstance(row, dict):
+        raise UserError(
+            f"a JSON object is needed, got {type(row).__name__} (JSON lines: a document per line)"
+        )
+    if text_key not in row:
+        raise UserError(
+            f"no text_key {text_key!r}; found: {', '.join(map(repr, list(row)[:20])) or 'no keys'}"
+        )
+    value = row[text_key]
+    if value is None:
+        return NO_TEXT
+    if not isinstance(value, str):
+        raise UserError(f"{text_key!r} is {type(value).__name__}, not a string")
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{text_key!r} holds half a surrogate pair, \\u{ord(value[error.start]):x}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, json.JSONDecodeError):
+        return f"invalid JSON: {error.msg} at column {error.colno} (JSON lines: a document per line)"
+    return f"invalid JSON: {error}"
+
+
+def _line_number(part: Part, within: int) -> int:
+    if part.data is not None:
+        return part.first_line + within
+    line, left = 1 + within, part.start
+    with open_input(part.path) as file:
+        while left and (data := file.read(min(left, 1 << 20))):
+            line += data.count(b"\n")
+            left -= len(data)
+    return line
+
+
+def _rows(part: Part, text_key: str) -> Iterator[bytes]:
+    import pyarrow
+
+    with open_parquet(part.path, text_key) as table:
+        groups = list(range(part.start, part.stop))
+        try:
+            for rows in table.iter_batches(256, row_groups=groups, columns=[text_key], use_threads=False):
+                for value in rows.column(0).to_pylist():
+                    yield value.encode() if value else NO_TEXT
+        except (pyarrow.ArrowException, OSError) as error:
+            raise UserError(f"{part.path} cannot be read as Parquet: {error}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{part.path}: column {text_key!r} holds invalid UTF-8: {error.reason}"
+            ) from error

@@ -1,0 +1,1 @@
+"""Byte-level BPE for many documents at a time."""

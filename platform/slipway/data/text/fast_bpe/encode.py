@@ -1,0 +1,114 @@
+"""Documents to tokens, many at a time. What a document becomes does not depend on the others."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from slipway.data.text.end_mark import without_mark
+from slipway.data.text.fast_bpe.word_memory import WordEncoder
+from slipway.data.text.fast_bpe.words import END
+from slipway.data.text.long_documents import LONGEST_PIECE, can_be_cut, cut_long
+from slipway.data.text.tokenizer import byte_tokenizer, count_entries
+
+
+class Encoder(Protocol):
+    """Encodes batches of documents with one tokenizer."""
+
+    cuttable: bool
+    """Whether a long document may be encoded in pieces."""
+
+    def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of all documents [tokens] and of each [documents], its end mark included.
+
+        documents: valid UTF-8, not empty.
+        """
+        ...
+
+
+def token_type(entries: int) -> type[np.unsignedinteger] | type[np.signedinteger]:
+    """What a token is stored as: as Megatron-core's DType.optimal_dtype chooses for a vocabulary."""
+    return np.uint16 if entries < 65500 else np.int32
+
+
+def make_encoder(tokenizer: Any, end_of_document: int) -> Encoder:
+    """The fastest encoder that gives what `tokenizer.encode(text, add_special_tokens=False)` gives.
+
+    tokenizer: a tokenizers.Tokenizer. Special tokens and the end mark that occur in the text are text.
+    """
+    from tokenizers import Tokenizer as Loaded
+
+    if is_byte_level(tokenizer, end_of_document):
+        return ByteEncoder()
+    dtype = token_type(count_entries(tokenizer))
+    mark = tokenizer.get_added_tokens_decoder()[end_of_document].content
+    parts = without_mark(json.loads(tokenizer.to_str()), mark)
+    tokenizer = Loaded.from_str(json.dumps(parts))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
+    if cuts_gpt2_words(parts):
+        return WordEncoder(tokenizer, end_of_document, dtype)
+    return PlainEncoder(tokenizer, end_of_document, dtype, can_be_cut(parts))
+
+
+def cuts_gpt2_words(parts: dict[str, Any]) -> bool:
+    """Whether each word of GPT-2's pattern is encoded alone, so that it always gives the same tokens."""
+    cut = parts["pre_tokenizer"] or {}
+    return (
+        parts["normalizer"] is None
+        and cut.get("type") == "ByteLevel"
+        and not cut["add_prefix_space"]
+        and cut.get("use_regex", True)
+        and all(token["special"] for token in parts["added_tokens"])
+    )
+
+
+def is_byte_level(tokenizer: Any, end_of_document: int) -> bool:
+    """Whether tokens 0 to 255 are the bytes, and 256 the end mark."""
+    end = tokenizer.id_to_token(end_of_document)
+    return tokenizer.get_vocab_size() == 257 and tokenizer.to_str() == byte_tokenizer(end).to_str()
+
+
+class ByteEncoder:
+    """Bytes as tokens 0 to 255, and 256 after each document."""
+
+    cuttable = True
+
+    def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """See Encoder."""
+        batch = np.frombuffer(b"\xff".join([*documents, b""]), np.uint8)
+        tokens = batch.astype(np.uint16)
+        tokens[batch == END] = 256
+        return tokens, np.array([len(document) + 1 for document in documents], np.int32)
+
+
+class PlainEncoder:
+    """Any tokenizer of the tokenizers library, by its own batch call."""
+
+    def __init__(self, tokenizer: Any, end_of_document: int, dtype: type, cuttable: bool = False) -> None:
+        self.cuttable = cuttable
+        self.tokenizer = tokenizer
+        self.end = end_of_document
+        self.dtype = dtype
+
+    def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """See Encoder."""
+        texts = [document.decode() for document in documents]
+        encoded = [e.ids for e in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        tokens: list[int] = []
+        for ids in encoded:
+            tokens += ids
+            tokens.append(self.end)
+        return np.array(tokens, self.dtype), np.array([len(ids) + 1 for ids in encoded], np.int32)
+
+
+def encode_long(
+    encoder: Encoder, document: bytes, longest: int = LONGEST_PIECE
+) -> tuple[np.ndarray, np.ndarray]:
+    """As encoder.encode([document]); piece by piece, where it may be, so that memory does not grow with it."""
+    pieces = cut_long(document, longest) if encoder.cuttable else [document]
+    encoded = [encoder.encode([piece])[0] for piece in pieces]
+    tokens = np.concatenate([of_piece[:-1] for of_piece in encoded[:-1]] + encoded[-1:])
+    return tokens, np.array([len(tokens)], np.int32)

@@ -1,0 +1,235 @@
+"""From text to Megatron's indexed data: the steps of `slipway data`, in order."""
+
+import errno
+import os
+import platform
+import sys
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway import __version__, cores
+from slipway.config.schema import Data
+from slipway.data.progress import Progress, show_progress
+from slipway.data.text import inputs, manifest, workspace
+from slipway.data.text.blocks import block_size, cut_into_blocks
+from slipway.data.text.checks import changed_inputs, check_folder, check_space
+from slipway.data.text.inputs import InputFile, LeftOut
+from slipway.data.text.manifest import FileRecord, Manifest, SourceRecord, TokenizerRecord
+from slipway.data.text.tokenizer import check_asked
+from slipway.data.text.workers import build_tokenizer, encode_block, worker_pool, write_datasets
+from slipway.errors import UserError
+from slipway.files import write_whole
+
+if TYPE_CHECKING:
+    from slipway.data.text.shards import Counts
+
+
+def prepare(data: Data, progress: bool) -> Manifest:
+    """Prepare data.dir as `data` asks, continuing an interrupted preparation; at once where it is done.
+
+    The files do not depend on data.workers. Raises UserError.
+    """
+    if manifest.read(data.dir) is not None:
+        found = manifest.load(data)
+        for change in changed_inputs(data, found):
+            raise UserError(f"{change}; choose another data.dir or remove {data.dir}")
+        workspace.remove(data.dir / workspace.NAME)  # of a call that was killed right at its end
+        return found
+    check_asked(data.tokenizer)
+    surveys = {name: inputs.survey(name, source) for name, source in data.sources.items()}
+    files = {name: found for name, (found, _) in surveys.items()}
+    left_out = {name: others for name, (_, others) in surveys.items()}
+    check_folder(data)
+    total = sum(file.size for of_source in files.values() for file in of_source)
+    check_space(data, files)
+    workers = data.workers or cores.usable()
+    for name, others in left_out.items():
+        if others:
+            print(
+                f"data: data.sources.{name}: left out: {inputs.describe(others)}", file=sys.stderr, flush=True
+            )
+    try:
+        with (
+            worker_pool(workers) as pool,
+            workspace.workspace(data.dir, _job(data, files)) as work,
+            show_progress(progress, total) as shown,
+        ):
+            done = _Preparation(data, files, left_out, workers, pool, work, shown).run()
+            workspace.remove(work)
+            return done
+    except workspace.Busy as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"data.dir: {data.dir}: {error.strerror}; what is done is kept: make room and run it again"
+        ) from error
+
+
+class _Preparation:
+    def __init__(
+        self,
+        data: Data,
+        files: dict[str, list[InputFile]],
+        left_out: dict[str, list[LeftOut]],
+        workers: int,
+        pool: ProcessPoolExecutor,
+        work: Path,
+        progress: Progress,
+    ) -> None:
+        self.data = data
+        self.files = files
+        self.left_out = left_out
+        self.workers = workers
+        self.pool = pool
+        self.work = work
+        self.progress = progress
+        self.block_size = block_size(sum(file.size for of_source in files.values() for file in of_source))
+
+    def run(self) -> Manifest:
+        self.tokenizer = self._tokenizer()
+        self.progress.phase("tokens")
+        shards, counts = self._encode()
+        self.progress.phase("writing")
+        return self._commit(shards, counts)
+
+    def _tokenizer(self) -> TokenizerRecord:
+        asked = self.data.tokenizer
+        self.progress.phase("training the tokenizer" if asked.kind == "bpe" else "tokenizer")
+        path = self.work / manifest.TOKENIZER_NAME
+        if path.exists():
+            asked = asked.model_copy(update={"kind": "file", "path": path})
+        text, entries, end = self.pool.submit(
+            build_tokenizer, asked, self.files, self.data.sources, self.workers
+        ).result()
+        write_whole(path, text)
+        record = FileRecord(bytes=len(text.encode()), sha256=sha256(text.encode()).hexdigest())
+        return TokenizerRecord(
+            **manifest.asked_tokenizer(self.data.tokenizer),  # type: ignore[arg-type]
+            end_of_document_id=end,
+            entries=entries,
+            file=record,
+        )
+
+    def _encode(self) -> tuple[dict[str, list[Path]], "dict[str, Counts]"]:
+        """Shards of each source, in order, and what they amount to."""
+        from slipway.data.text.fast_bpe.encode import token_type
+        from slipway.data.text.shards import Counts, read_counts
+
+        dtype = token_type(self.tokenizer.entries)
+        shards: dict[str, list[Path]] = {name: [] for name in self.files}
+        counts = {name: Counts() for name in self.files}
+        waiting: deque[tuple[str, int, Future[Counts]]] = deque()
+
+        def collect() -> None:
+            # In the blocks' order, so that of several errors the first one in the text is told.
+            name, disk_bytes, future = waiting.popleft()
+            found = future.result()
+            counts[name] += found
+            self.progress.advance(disk_bytes, found, fresh=True)
+
+        for name, files in self.files.items():
+            folder = self.work / name
+            folder.mkdir(exist_ok=True)
+            text_key = self.data.sources[name].text_key
+            for block in cut_into_blocks(files, text_key, self.block_size):
+                shard = folder / f"{block.index:06d}.shard"
+                shards[name].append(shard)
+                if found := read_counts(shard, dtype):
+                    counts[name] += found
+                    self.progress.advance(block.disk_bytes, found, fresh=False)
+                    continue
+                if len(waiting) > self.workers:
+                    collect()
+                future = self.pool.submit(
+                    encode_block,
+                    block,
+                    text_key,
+                    str(self.work / manifest.TOKENIZER_NAME),
+                    self.tokenizer.entries,
+                    self.tokenizer.end_of_document_id,
+                    shard,
+                )
+                waiting.append((name, block.disk_bytes, future))
+        while waiting:
+            collect()
+        for of_source in self.files.values():
+            for file in of_source:
+                inputs.check_unchanged(file)
+        for name, found in counts.items():
+            if not found.documents:
+                raise UserError(
+                    f"data.sources.{name}: no documents: all {found.without_text} in "
+                    f"{len(self.files[name])} files are without text"
+                )
+        return shards, counts
+
+    def _commit(self, shards: dict[str, list[Path]], counts: "dict[str, Counts]") -> Manifest:
+        """Write the files aside, move them into data.dir, and the manifest last."""
+        from importlib.metadata import version
+
+        from slipway.data.text.fast_bpe.encode import token_type
+
+        sources = {}
+        written = self.pool.submit(write_datasets, shards, self.work, self.tokenizer.entries).result()
+        for name, source in self.data.sources.items():
+            bin_record, idx_record = written[name]
+            sources[name] = SourceRecord(
+                inputs=source.inputs,
+                places=inputs.places(source.inputs),
+                text_key=source.text_key,
+                files=len(self.files[name]),
+                left_out=len(self.left_out[name]),
+                input_bytes=sum(file.size for file in self.files[name]),
+                input_sha256=inputs.fingerprint(self.files[name]),
+                text_bytes=counts[name].text_bytes,
+                documents=counts[name].documents,
+                without_text=counts[name].without_text,
+                tokens=counts[name].tokens,
+                bin=bin_record,
+                idx=idx_record,
+            )
+        done = Manifest(
+            tokenizer=self.tokenizer,
+            token_type=token_type(self.tokenizer.entries).__name__,  # type: ignore[arg-type]
+            sources=sources,
+            versions={
+                "slipway": __version__,
+                "python": platform.python_version(),
+                "megatron-core": version("megatron-core"),
+                "tokenizers": version("tokenizers"),
+            },
+        )
+        write_whole(self.work / manifest.FILE_NAME, manifest.to_text(done))
+        names = [f"{name}{suffix}" for name in sources for suffix in (".bin", ".idx")]
+        for name in (*names, manifest.TOKENIZER_NAME):
+            os.replace(self.work / name, self.data.dir / name)
+        workspace.sync_folder(self.data.dir)
+        os.replace(self.work / manifest.FILE_NAME, self.data.dir / manifest.FILE_NAME)
+        workspace.sync_folder(self.data.dir)
+        return done
+
+
+def _job(data: Data, files: dict[str, list[InputFile]]) -> dict[str, object]:
+    """All that decides what the work holds."""
+    from importlib.metadata import version
+
+    digest = sha256()
+    for name, of_source in files.items():
+        digest.update(f"{name}\0{data.sources[name].text_key}\n".encode())
+        for file in of_source:
+            place = replace(file, path=os.path.realpath(file.path))  # whatever its spelling
+            digest.update(repr(place).encode())
+    path = data.tokenizer.path
+    return {
+        "slipway": __version__,
+        "tokenizers": version("tokenizers"),
+        "tokenizer": manifest.asked_tokenizer(data.tokenizer),
+        "tokenizer_file": sha256(path.read_bytes()).hexdigest() if path else None,
+        "files": digest.hexdigest(),
+    }

@@ -1,0 +1,76 @@
+"""How many documents of a source each split gets: Megatron-core's arithmetic, before torch is there."""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+from slipway.config.schema import Data
+from slipway.data.text.manifest import Manifest
+from slipway.errors import UserError
+
+SPLITS = ("training", "validation", "test")
+
+
+def document_counts(documents: int, split: tuple[float, float, float]) -> tuple[int, int, int]:
+    """Documents for training, validation and test: consecutive stretches between rounded borders.
+
+    As BlendedMegatronDatasetBuilder._build_megatron_dataset_splits and parse_and_normalize_split.
+    """
+    total = sum(split)
+    shares = [share / total for share in split]
+    borders = [0.0, *accumulate(shares)]
+    first = [int(round(border * float(documents))) for border in borders]
+    counts = [stop - start for start, stop in pairwise(first)]
+    return counts[0], counts[1], counts[2]
+
+
+def samples_per_epoch(tokens: int, length: int) -> int:
+    """Samples of `length` tokens and one to predict, each beginning where the one before ends, in that many tokens."""
+    return max(0, (tokens - 1) // length)
+
+
+def check_split(data: Data, manifest: Manifest, wanted: tuple[bool, bool, bool]) -> None:
+    """Raise UserError unless every source has documents in each of the wanted splits."""
+    if sum(data.split) == 0:
+        raise UserError(f"data.split: {list(data.split)} sums to 0: the share of training must be above 0")
+    for name in data.sources:
+        documents = manifest.sources[name].documents
+        counts = document_counts(documents, data.split)
+        empty = _empty(counts, wanted)
+        if empty:
+            better = better_split(
+                [manifest.sources[name].documents for name in data.sources], data.split, wanted
+            )
+            raise UserError(
+                f"data.split: {list(data.split)} of the {documents} documents of data.sources.{name} gives "
+                f"{counts[0]} for training, {counts[1]} for validation, {counts[2]} for test: none for "
+                f"{' and '.join(empty)}; give it a larger share"
+                + (f", for example data.split={_in_words(better)}" if better else ", of more documents")
+                + (", or validation.steps=0" if "validation" in empty else "")
+            )
+
+
+def better_split(
+    documents: Sequence[int], split: tuple[float, float, float], wanted: tuple[bool, bool, bool]
+) -> tuple[float, float, float] | None:
+    """Round shares that give each source documents in each wanted split, most for training; None where none do."""
+    for share in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3):
+        others = [
+            share if part or is_wanted else 0.0 for part, is_wanted in zip(split[1:], wanted[1:], strict=True)
+        ]
+        found = (round(1 - sum(others), 2), others[0], others[1])
+        if not any(_empty(document_counts(count, found), wanted) for count in documents):
+            return found
+    return None
+
+
+def _empty(counts: tuple[int, int, int], wanted: tuple[bool, bool, bool]) -> list[str]:
+    """The wanted splits without documents."""
+    return [
+        split
+        for split, count, is_wanted in zip(SPLITS, counts, wanted, strict=True)
+        if is_wanted and not count
+    ]
+
+
+def _in_words(split: tuple[float, float, float]) -> str:
+    return f"[{','.join(f'{share:g}' for share in split)}]"

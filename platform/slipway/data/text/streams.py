@@ -1,0 +1,126 @@
+"""Files as text with a position, plain or compressed: looked into ahead, taken piece by piece."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Protocol
+
+from slipway.data.text.inputs import InputFile
+from slipway.errors import UserError
+
+_READ_BYTES = 1 << 16  # compressed bytes per read
+_ZSTD_WINDOW = (
+    1 << 31
+)  # bytes: the most that the format's own program makes; memory is taken as frames need it
+
+
+class Stream(Protocol):
+    """Uncompressed bytes from the current position on."""
+
+    position: int
+
+    @property
+    def disk_position(self) -> int:
+        """Bytes of the file on disk that the position stands for, about."""
+        ...
+
+    def window(self, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset` after the position on; fewer at the end of the file."""
+        ...
+
+    def take(self, size: int) -> bytes | None:
+        """Move on by `size` bytes; gives them where only the stream has them (None: read the file)."""
+        ...
+
+
+@contextmanager
+def open_stream(file: InputFile) -> Iterator[Stream]:
+    """A file's stream, after the byte order mark if there is one. Raises UserError where it cannot be read."""
+    with open_input(file.path) as raw:
+        stream = _Compressed(raw, file) if file.compression else _Plain(raw)
+        if stream.window(0, 3) == b"\xef\xbb\xbf":
+            stream.take(3)
+        yield stream
+
+
+@contextmanager
+def open_input(path: str) -> Iterator[BinaryIO]:
+    """A file to read from. What the operating system says of it is a UserError."""
+    try:
+        with open(path, "rb") as raw:
+            yield raw
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+class _Plain:
+    def __init__(self, raw: BinaryIO) -> None:
+        self.raw = raw
+        self.position = 0
+
+    @property
+    def disk_position(self) -> int:
+        return self.position
+
+    def window(self, offset: int, size: int) -> bytes:
+        self.raw.seek(self.position + offset)
+        return self.raw.read(size)
+
+    def take(self, size: int) -> bytes | None:
+        self.position += size
+        return None
+
+
+class _Compressed:
+    def __init__(self, raw: BinaryIO, file: InputFile) -> None:
+        self.raw = raw
+        self.chunks = (_gunzip if file.compression == "gz" else _unzstd)(raw, file.path)
+        self.buffer = bytearray()
+        self.position = 0
+
+    @property
+    def disk_position(self) -> int:
+        return self.raw.tell()
+
+    def window(self, offset: int, size: int) -> bytes:
+        while len(self.buffer) < offset + size:
+            chunk = next(self.chunks, None)
+            if chunk is None:
+                break
+            self.buffer += chunk
+        return bytes(self.buffer[offset : offset + size])
+
+    def take(self, size: int) -> bytes | None:
+        taken = bytes(self.buffer[:size])
+        del self.buffer[:size]
+        self.position += size
+        return taken
+
+
+def _gunzip(raw: BinaryIO, path: str) -> Iterator[bytes]:
+    import gzip
+    import zlib
+
+    try:
+        with gzip.GzipFile(fileobj=raw) as unzipped:
+            while chunk := unzipped.read(4 * _READ_BYTES):
+                yield chunk
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be decompressed (gzip): {error}") from error
+
+
+def _unzstd(raw: BinaryIO, path: str) -> Iterator[bytes]:
+    import zstandard
+
+    # decompressobj, since stream_reader takes a truncated file for a whole one.
+    frame = None
+    try:
+        while data := raw.read(_READ_BYTES):
+            while data:
+                frame = frame or zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+                yield frame.decompress(data)
+                data = frame.unused_data if frame.eof else b""
+                frame = None if frame.eof else frame
+    except zstandard.ZstdError as error:
+        raise UserError(f"{path} cannot be decompressed (zstd): {error}") from error
+    if frame is not None:
+        raise UserError(f"{path} cannot be decompressed (zstd): the file ends within a frame")

@@ -1,0 +1,133 @@
+"""A source's training, validation and test tokens: where they lie in its .bin, and reading them. No torch.
+
+Tokens are read with pread, never mapped into memory: of a file that is truncated meanwhile, a mapping ends the
+process with SIGBUS.
+"""
+
+import os
+import struct
+import time
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from slipway.data.text.manifest import SourceRecord
+from slipway.data.text.split import SPLITS, document_counts
+from slipway.errors import Fault, UserError
+
+Split = Literal["training", "validation", "test"]
+
+_MAGIC = b"MMIDIDX\x00\x00"
+_HEADER = struct.Struct("<9sQBQQ")  # magic, version, type of the tokens, sequences, documents + 1
+_TYPES = {8: np.dtype("<u2"), 4: np.dtype("<i4")}  # megatron.core.datasets.indexed_dataset.DType
+
+
+class DataChanged(Fault):
+    """A file is no longer what it was when it was opened."""
+
+
+class Stretch(NamedTuple):
+    """Tokens of one split: `count` from token `first` of the .bin on."""
+
+    first: int
+    count: int
+    dtype: np.dtype
+
+
+def find_split(prefix: str, record: SourceRecord, split: tuple[float, float, float], which: Split) -> Stretch:
+    """Where the tokens of a split are, by the source's .idx. Raises UserError where it is not as its record says."""
+    path = Path(f"{prefix}.idx")
+    counts = document_counts(record.documents, split)
+    position = SPLITS.index(which)
+    begin = sum(counts[:position])
+    try:
+        with open(path, "rb") as file:
+            dtype, sequences = _read_header(file.read(_HEADER.size), path, record)
+
+            def first_token(document: int) -> int:
+                """.idx: int32 lengths and int64 byte offsets of sequences, int64 first sequences of documents."""
+                if document == record.documents:
+                    return record.tokens
+                [sequence] = _integers(file.fileno(), _HEADER.size + 12 * sequences + 8 * document)
+                [offset] = _integers(file.fileno(), _HEADER.size + 4 * sequences + 8 * sequence)
+                return offset // dtype.itemsize
+
+            first, end = first_token(begin), first_token(begin + counts[position])
+    except (OSError, struct.error) as error:
+        raise UserError(f"data.dir: {path} cannot be read: {error}") from None
+    if not 0 <= first <= end <= record.tokens:
+        raise _wrong(path, f"documents end at tokens {first} and {end} of {record.tokens}")
+    return Stretch(first, end - first, dtype)
+
+
+def _read_header(header: bytes, path: Path, record: SourceRecord) -> tuple[np.dtype, int]:
+    """Type of the tokens, and sequences."""
+    magic, version, code, sequences, documents = _HEADER.unpack(header)
+    if magic != _MAGIC or version != 1 or code not in _TYPES:
+        raise _wrong(path, "it does not begin as an index of uint16 or int32 tokens")
+    dtype = _TYPES[code]
+    if documents != record.documents + 1 or record.tokens * dtype.itemsize != record.bin.bytes:
+        raise _wrong(
+            path,
+            f"{documents - 1} documents in tokens of {dtype.itemsize} bytes, where the manifest has "
+            f"{record.documents} documents and {record.tokens} tokens in {record.bin.bytes} bytes",
+        )
+    return dtype, sequences
+
+
+def _integers(descriptor: int, offset: int) -> tuple[int, ...]:
+    return struct.unpack("<q", os.pread(descriptor, 8, offset))
+
+
+def _wrong(path: Path, what: str) -> UserError:
+    return UserError(
+        f"data.dir: {path} is not the index of its source: {what}; remove {path.parent} and run `slipway data`"
+    )
+
+
+class TokenFile:
+    """An open .bin. Threads may share it."""
+
+    def __init__(self, path: Path, dtype: np.dtype, size: int) -> None:
+        """size: bytes that it must have. Raises DataChanged where it has not, OSError where it cannot be opened."""
+        self.path, self.dtype = path, dtype
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        found = os.fstat(self.descriptor)
+        self.opened = size, found.st_mtime_ns
+        self._check()
+
+    def read(self, first: int, count: int) -> np.ndarray:
+        """`count` tokens from token `first` on. Raises DataChanged where the file has changed since it was opened."""
+        size = self.dtype.itemsize
+        data = bytearray()
+        try:
+            while missing := count * size - len(data):
+                piece = os.pread(self.descriptor, missing, first * size + len(data))
+                if not piece:
+                    break  # the file has become shorter
+                data += piece
+            self._check()  # after the read: what was read is from before a change
+        except OSError as error:
+            raise DataChanged(f"{self.path}: cannot be read any more: {error.strerror}; {_ADVICE}") from error
+        assert len(data) == count * size, (self.path, first, count)
+        return np.frombuffer(data, self.dtype)
+
+    def _check(self) -> None:
+        found = os.fstat(self.descriptor)
+        if (now := (found.st_size, found.st_mtime_ns)) != self.opened:
+            raise DataChanged(
+                f"{self.path}: changed during training: {_describe(*now)}, was {_describe(*self.opened)}; {_ADVICE}"
+            )
+
+    def close(self) -> None:
+        """No more reads."""
+        os.close(self.descriptor)
+
+
+_ADVICE = "the last checkpoint is good: put the file back and start the same command again"
+
+
+def _describe(size: int, modified_ns: int) -> str:
+    seconds, nanoseconds = divmod(modified_ns, 10**9)
+    return f"{size} bytes of {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09} UTC"

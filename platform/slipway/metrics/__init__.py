@@ -1,0 +1,1 @@
+"""metrics.jsonl, the truth about the course of a run, and its mirrors."""

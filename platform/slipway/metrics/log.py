@@ -1,0 +1,170 @@
+"""Where a run's numbers go: metrics.jsonl first, then the console and the mirrors. Rank 0 only."""
+
+import json
+import sys
+import time
+from collections import deque
+from math import isfinite
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from slipway import files
+from slipway.errors import Fault
+from slipway.metrics.file import FILE, FOREIGN, MISSING, Course, lines_of, missing_steps, parse
+from slipway.metrics.mirrors import Mirrors
+from slipway.plan import Plan
+
+RECENT = 20  # steps from whose median the time that is left is reckoned
+
+
+class Metrics:
+    """Writes one JSON object a line, and mirrors it to the console, TensorBoard and wandb."""
+
+    def __init__(self, plan: Plan, start_step: int) -> None:
+        """start_step: the last step done; lines of later steps (an undone end of the run) are dropped."""
+        config = plan.config
+        run_dir = config.run.dir
+        self.plan = plan
+        self.console_interval = config.logging.interval
+        self.path = run_dir / FILE
+        course = self._open(start_step)
+        self.step = start_step
+        self.recent: deque[float] = deque(maxlen=RECENT)
+        self.mirrors = Mirrors(plan, start_step, self._mirror_event)
+        self._name_faults(course)
+
+    def write(self, kind: str, **values: Any) -> None:
+        """One line of the given kind (train, validation, event)."""
+        values = {
+            name: None if isinstance(v, float) and not isfinite(v) else v for name, v in values.items()
+        }  # JSON knows no NaN
+        record = {"kind": kind, "time": time.time(), **values}
+        try:
+            self.file.write(json.dumps(record))
+        except OSError as error:
+            raise self._failed(error) from error
+        numbers = {f"{kind}/{k}": v for k, v in values.items() if isinstance(v, int | float) and k != "step"}
+        self.step = values["step"]
+        self.mirrors.log(numbers, self.step)
+
+    def _mirror_event(self, event: str, reason: str | None) -> None:
+        self.write("event", step=self.step, event=event, reason=reason)
+
+    def train(self, **values: Any) -> None:
+        """A training step's line, and every logging.interval steps a line for people."""
+        self.write("train", **values)
+        self.recent.append(values["step_seconds"])
+        step, steps = values["step"], self.plan.config.training.steps
+        if step % self.console_interval == 0 or step == steps:
+            left = (steps - step) * median(self.recent)
+            self.say(
+                f"step {step:>{len(str(steps))}}/{steps}  loss {values['loss']:.4f}"
+                f"  lr {values['learning_rate']:.2e}  grad norm {values['grad_norm']:.3f}"
+                f"  {values['tokens_per_second']:,.0f} tokens/s"
+                f"  {values['tflops_per_device']:.3g} TFLOP/s/device (MFU {values['mfu']:.1%})"
+                f"  {values['step_seconds']:.2f} s/step  {_duration(left)} left"
+            )
+
+    def back_to(self, step: int) -> None:
+        """The run goes on after `step` once more: lines of later steps are dropped."""
+        self.file.close()
+        self._open(step)
+
+    def flush(self) -> None:
+        """Bring all lines to disk: before a checkpoint that counts on them is committed, by the thread that does it."""
+        self.file.flush()
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        print(text, file=sys.stdout, flush=True)
+
+    def close(self) -> None:
+        """Flush everything; what the mirrors say at their end is written, too."""
+        self._flush_last()
+        self.mirrors.close()
+        self._flush_last()
+        self.file.close()
+
+    def _open(self, step: int) -> Course:
+        try:
+            course = drop_after(self.path, step)
+            self.file = files.Appended(self.path)
+        except OSError as error:
+            raise self._failed(error) from error
+        return course
+
+    def _flush_last(self) -> None:
+        """What was to be done is done, and checkpoints have flushed what they count on: a warning is enough."""
+        try:
+            self.flush()
+        except OSError as error:
+            self.say(f"warning: {self.path}: the last lines may not be on disk: {files.reason(error)}")
+
+    def _name_faults(self, course: Course) -> None:
+        """Say once what is wrong with the file."""
+        if missing := missing_steps(course.records, self.step):
+            which = ", ".join(f"{a} to {b}" if a < b else str(a) for a, b in missing[:8])
+            more = f" and {len(missing) - 8} more stretches" if len(missing) > 8 else ""
+            self.write("event", step=self.step, event=MISSING, steps=missing)
+            self.say(
+                f"warning: {self.path} has no line of steps {which}{more}, though the checkpoint has them"
+            )
+        named = [record.get("count") for record in course.records if record.get("event") == FOREIGN]
+        if course.foreign and named[-1:] != [len(course.foreign)]:
+            self.write("event", step=self.step, event=FOREIGN, count=len(course.foreign))
+            self.say(
+                f"warning: {self.path}: {len(course.foreign)} lines are no records, the first is line "
+                f"{course.foreign[0]}; they are left as they are"
+            )
+
+    def _failed(self, error: OSError) -> Fault:
+        return Fault(
+            f"{self.path}: cannot be written: {files.reason(error)}; the checkpoints are as they were"
+        )
+
+
+class NoMetrics:
+    """What ranks other than 0 write: nothing."""
+
+    def write(self, kind: str, **values: Any) -> None:
+        """See Metrics; so the others."""
+
+    def train(self, **values: Any) -> None: ...  # noqa: D102
+
+    def back_to(self, step: int) -> None: ...  # noqa: D102
+
+    def flush(self) -> None: ...  # noqa: D102
+
+    def say(self, text: str) -> None: ...  # noqa: D102
+
+    def close(self) -> None: ...  # noqa: D102
+
+
+Log = Metrics | NoMetrics
+
+
+def drop_after(path: Path, step: int) -> Course:
+    """Remove a torn last line and the lines of steps after `step`, but for events, whole or not at all.
+
+    Returns what is left. Foreign lines stay. Raises OSError; Unreadable.
+    """
+    content, kept = files.read(path), []
+    if content is None:
+        return Course([], [])
+    for line, record in lines_of(content):
+        if record is None and (line.isspace() or not line.endswith(b"\n")):
+            continue
+        if record is None or record["step"] <= step or record["kind"] == "event":  # what happened, happened
+            kept.append(line.removesuffix(b"\n") + b"\n")
+    left = b"".join(kept)
+    if left != content:
+        with files.whole(path) as beside:
+            beside.write_bytes(left)
+    return parse(left)
+
+
+def _duration(seconds: float) -> str:
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -1,0 +1,42 @@
+"""Which of the devices that a rank sees it takes. Pure; imports no torch."""
+
+from slipway.errors import UserError
+from slipway.ranks.environment import Place
+
+
+def number(local_rank: int, visible: int) -> int:
+    """Device LOCAL_RANK of those that a rank sees, counted anew where it sees fewer: its launcher shows it a share.
+
+    Raises UserError where nothing is visible.
+    """
+    if visible < 1:
+        raise UserError(
+            f"local rank {local_rank} sees no GPU: show each rank all GPUs of the job (srun --gpu-bind=none, or "
+            "CUDA_VISIBLE_DEVICES; AMD: ROCR_VISIBLE_DEVICES), and give the container --nv or --rocm"
+        )
+    return local_rank % visible
+
+
+def of_rank(place: Place, ranks_here: int, visible: int) -> tuple[int, str | None]:
+    """A rank's device, and what is to be said about it.
+
+    Args:
+        place: The rank's.
+        ranks_here: Ranks on this node.
+        visible: Devices that this rank sees.
+
+    Raises UserError where ranks would share a device, because one process started them all and they see the same.
+    """
+    chosen = number(place.local_rank, visible)
+    if visible >= ranks_here:
+        return chosen, None
+    if place.own_store:
+        raise UserError(
+            f"resources.devices_per_node: {ranks_here} ranks on this machine, but only {visible} GPUs are visible; "
+            f"allowed: up to {visible}, or show more (CUDA_VISIBLE_DEVICES; AMD: ROCR_VISIBLE_DEVICES)"
+        )
+    return chosen, (
+        f"devices: rank {place.rank} sees {visible} of its node's {ranks_here} GPUs and takes number {chosen}. Where "
+        "ranks cannot open each other's GPUs, NCCL has no peer-to-peer access within the node and is slower: show all "
+        "of them to each rank (srun --gpu-bind=none, not --gpus-per-task; cluster.slurm.show_all_devices=true)"
+    )

@@ -1,0 +1,103 @@
+"""How the nodes of a run find each other before any rank exists. Imports no torch.
+
+Pods start in any order: the name of node 0 may not resolve yet, and nobody may listen there yet. That is normal for
+seconds, or for as long as a queue takes, so it is waited for, said, and given up after a limit.
+"""
+
+import socket
+import time
+from dataclasses import dataclass
+
+from slipway.errors import Fault
+from slipway.ranks import signals
+from slipway.ranks.environment import Node, listening_socket
+
+LIMIT_SECONDS = 1800.0  # for nodes to find node 0, then for ranks to join their groups
+PAUSE_SECONDS = 1.0
+WORD_SECONDS = 15.0  # between two lines for people
+CONNECT_SECONDS = 10.0
+BACKLOG = 4096  # connections that wait until rank 0 serves its store; the kernel may allow fewer
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where the ranks' store is. listener: its socket, on node 0 alone."""
+
+    host: str
+    port: int
+    listener: socket.socket | None
+
+
+def meet(node: Node | None, limit: float = LIMIT_SECONDS) -> Meeting:
+    """Find node 0, or be it. Raises Fault where it cannot be reached within `limit` seconds, Stopped after a signal.
+
+    A run on one machine meets on a loopback port that no other process can take.
+    """
+    if node is None or node.nodes == 1:
+        listener = listening_socket()
+        return Meeting("127.0.0.1", listener.getsockname()[1], listener)
+    listener = _listen(node) if node.leads else None
+    try:
+        wait_for(node, limit)
+    except BaseException:
+        if listener:
+            listener.close()
+        raise
+    return Meeting(node.master_addr, node.master_port, listener)
+
+
+def wait_for(node: Node, limit: float) -> None:
+    """Return when node 0's name resolves and its port answers. Raises Fault after `limit` seconds."""
+    started = said = time.monotonic()
+    where = f"{node.master_addr}:{node.master_port}"
+    while True:
+        why = _unreachable(node.master_addr, node.master_port)
+        waited = time.monotonic() - started
+        if why is None:
+            if said > started:
+                print(f"node {node.node_rank}: reached node 0 at {where} after {waited:.0f} s", flush=True)
+            return
+        signals.check()  # there is nothing to save yet
+        if waited >= limit:
+            raise Fault(
+                f"node {node.node_rank} of {node.nodes} found no node 0 at {where} within {limit:.0f} s: {why}; look "
+                "whether node 0 runs, and whether the name (a headless Service) and the port are right"
+            )
+        if time.monotonic() - said >= WORD_SECONDS or said == started:
+            print(f"node {node.node_rank}: waiting for node 0 at {where} ({waited:.0f} s): {why}", flush=True)
+            said = time.monotonic()
+        time.sleep(min(PAUSE_SECONDS, max(0.0, limit - waited)))
+
+
+def _listen(node: Node) -> socket.socket:
+    """Node 0's socket, from now on: whoever comes early waits in its queue until rank 0 serves."""
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    try:
+        sock = socket.create_server(
+            ("", node.master_port), family=family, backlog=BACKLOG, dualstack_ipv6=both
+        )
+    except OSError as error:
+        raise Fault(
+            f"MASTER_PORT: node 0 cannot listen on port {node.master_port}: {error.strerror}"
+        ) from None
+    sock.set_inheritable(True)
+    return sock
+
+
+def _unreachable(host: str, port: int) -> str | None:
+    """Why nobody can be reached there now; None: somebody listens."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return f"the name does not resolve ({error.strerror or error})"
+    why = ""
+    for family, kind, protocol, _, address in found:
+        try:
+            with socket.socket(family, kind, protocol) as sock:
+                sock.settimeout(CONNECT_SECONDS)
+                sock.connect(address)
+                return None
+        except OSError as error:
+            why = f"{address[0]} does not answer ({error.strerror or error})"
+    return why

@@ -1,0 +1,1 @@
+"""One run, one trainer: the lock of a run directory."""

@@ -1,0 +1,137 @@
+"""One run, one trainer: the lock of a run directory.
+
+First witness: a POSIX lock on run.dir/.lock, held by the process that starts the run for as long as it lives.
+Second witness, for file systems that do not share locks between nodes: run.dir/.lock.holder names the holder,
+and its time is renewed every few seconds. A name whose time stands still for STALE_SECONDS is taken over.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from slipway import files
+from slipway.errors import Fault, UserError
+from slipway.runs.lock import holder as holder_file
+from slipway.runs.lock import posix as posix_lock
+from slipway.runs.lock.earlier import is_own
+from slipway.runs.lock.holder import STALE_SECONDS, Holder
+
+LOCK = ".lock"
+OWNED = ("plan.json", "metrics.jsonl", holder_file.FILE)
+"""What only the holder writes, besides the segments' records."""
+LOOK_SECONDS = 0.5  # between two looks at another machine's heartbeat
+
+
+class LostLock(RuntimeError):
+    """Another process has taken the run over: this one did not renew its heartbeat for too long."""
+
+
+class RunLock:
+    """A run held by this process, until `release` or its end."""
+
+    def __init__(self, run_dir: Path, descriptor: int, me: Holder) -> None:
+        self.run_dir, self.me, self._descriptor = run_dir, me, descriptor
+
+    def beat(self) -> None:
+        """Say that the holder is alive. Raises LostLock where the run has another holder now; OSError; Unreadable."""
+        found = holder_file.read(self.run_dir)
+        if found is None or found[0].machine == "?":  # removed, or overwritten by no trainer
+            holder_file.write(self.run_dir, self.me)
+        elif found[0] != self.me:
+            raise LostLock(f"{self.run_dir} was taken over by {found[0]}")
+        else:
+            os.utime(self.run_dir / holder_file.FILE)
+
+    def release(self) -> None:
+        """Let others train the run; nothing in a forked child, which holds nothing."""
+        if os.getpid() != self.me.pid:
+            return
+        try:
+            found = holder_file.read(self.run_dir)
+            if found is not None and found[0] == self.me:
+                files.remove(self.run_dir / holder_file.FILE)
+        except files.Unreadable:
+            pass  # nobody beats it any more: it is stale in a minute
+        finally:
+            posix_lock.release(self._descriptor)
+
+
+def check_free(run_dir: Path) -> None:
+    """Raises UserError where a process is known to train the run, Fault where it is of this job. Waits for nothing."""
+    if posix_lock.is_held(run_dir / LOCK):
+        _refuse(run_dir)
+
+
+def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
+    """Take the run. Raises UserError, with the holder, where another process trains it.
+
+    Where another machine's name is fresh and its lock is not to be seen, this waits until the heartbeat moves
+    (refused) or is stale_seconds old (taken over).
+    """
+    try:
+        files.make_folder(run_dir)
+        descriptor, outcome = posix_lock.take(run_dir / LOCK)
+    except OSError as error:
+        raise UserError(f"run.dir: cannot write into {run_dir} ({files.reason(error)})") from None
+    if outcome == "held":
+        _refuse(run_dir)
+    me = Holder.here(locked=outcome == "taken")
+    try:
+        _outlast_other(run_dir, me, stale_seconds)
+        holder_file.write(run_dir, me)
+    except BaseException as error:
+        posix_lock.release(descriptor)
+        if isinstance(error, OSError):
+            raise UserError(f"run.dir: cannot write into {run_dir} ({files.reason(error)})") from None
+        raise
+    _sweep(run_dir)
+    return RunLock(run_dir, descriptor, me)
+
+
+def holder_of(run_dir: Path, now: float) -> Holder | None:
+    """Who trains the run now (Unix seconds), for readers. Holder unknown to us: a nameless one."""
+    found = holder_file.read(run_dir)
+    if posix_lock.is_held(run_dir / LOCK):
+        return found[0] if found else Holder.nameless(now)
+    if found is None or (found[0].locked and found[0].machine == Holder.here().machine):
+        return None  # one of this machine would hold the lock
+    # a beat from far ahead says as little as an old one: the clock that made it is wrong
+    return found[0] if abs(now - found[1]) <= STALE_SECONDS else None
+
+
+def _outlast_other(run_dir: Path, me: Holder, stale_seconds: float) -> None:
+    """Return when the named holder is gone."""
+    found = holder_file.read(run_dir)
+    if found is None or (me.locked and found[0].machine == me.machine):
+        return  # one of this machine would still hold the lock
+    other, beat = found
+    left = stale_seconds - max(0.0, holder_file.file_system_time(run_dir) - beat)
+    if left > 0:
+        print(f"{run_dir} was held by {other}: waiting up to {left:.0f} s for a sign of life", flush=True)
+    deadline = time.monotonic() + left
+    while time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+        found = holder_file.read(run_dir)
+        if found is None:
+            return  # it ended well
+        if found != (other, beat):
+            _refuse(run_dir)
+    print(f"{run_dir} taken over from {other}, silent for more than {stale_seconds:.0f} s", flush=True)
+
+
+def _sweep(run_dir: Path) -> None:
+    """Remove what writes that were interrupted by a kill have left."""
+    files.sweep(run_dir, lambda name: name in OWNED)
+    files.sweep(run_dir / "segments", lambda name: True)
+
+
+def _refuse(run_dir: Path) -> NoReturn:
+    found = holder_file.read(run_dir)
+    who = str(found[0]) if found else "another process, which is just starting"
+    if found and is_own(found[0], os.environ):
+        raise Fault(f"{run_dir} is still held by {who}, an earlier pod of this run")
+    raise UserError(
+        f"run.dir: {run_dir} is being trained by {who}; allowed: one at a time; wait for it, end it, or choose "
+        "another run.dir"
+    )
