@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkpoints import a_tensor, an_index, make_checkpoint
+from slipway import system_errors
 from slipway.checkpoint import manifest as checkpoint_manifest
 from slipway.checkpoint import store
 from slipway.checkpoint.manifest import Damaged
@@ -300,7 +301,7 @@ def test_the_systems_error_is_found_behind_others() -> None:
             raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904 as torch's C++ does
     except RuntimeError as error:
         wrapped = error
-    assert store.system_error(full) is full
-    assert store.system_error(wrapped) is full
-    assert store.system_error(RanksFailed({3: (wrapped, None)})) is full
-    assert store.system_error(ValueError("no system involved")) is None
+    assert system_errors.behind(full) is full
+    assert system_errors.behind(wrapped) is full
+    assert system_errors.behind(RanksFailed({3: (wrapped, None)})) is full
+    assert system_errors.behind(ValueError("no system involved")) is None

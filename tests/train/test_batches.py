@@ -48,15 +48,16 @@ class Numbers:
         self.read.append(draw)
         self.threads.add(threading.current_thread().name)
         tokens = torch.tensor([draw.number, ord(draw.source)])
-        return {"tokens": tokens, "lengths": torch.tensor(len(tokens))}
+        return {"tokens": tokens, "lengths": torch.tensor(len(tokens)), "not asked for": tokens}
 
 
 START = DataLedger.begin(1, {"a": 1, "b": 1}, {})
 BATCH = 4
+FIELDS = frozenset({"tokens", "lengths"})
 
 
 def reader(dataset: Any, device: str = "cpu") -> Reader:
-    return Reader(dataset, BATCH, [[0, 1], [2, 3]], torch.device(device))
+    return Reader(dataset, BATCH, [[0, 1], [2, 3]], torch.device(device), FIELDS)
 
 
 def numbers(read: list[dict[str, torch.Tensor]]) -> list[list[list[int]]]:

@@ -57,9 +57,12 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
             elif _CONNECTIONS_BEFORE is None:
                 os.environ.pop(CONNECTIONS, None)  # as an earlier run in this process wanted it
             chosen = choose(config, here, family(config))  # hides what is broken from Megatron-core
-        from slipway.models import network
+        # what every rank needs is imported once, before there are any
+        from slipway.engine import engine_of
+        from slipway.models import network_of
+        from slipway.optimizers import builder
 
-        network(config)
+        engine_of(config), network_of(config), builder(config)
     return chosen
 
 

@@ -1,7 +1,7 @@
 """Which samples a rank reads, and reading them ahead of the step."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,8 +39,15 @@ class Reader:
     """
 
     def __init__(
-        self, dataset: Any, batch_size: int, positions: list[list[int]], device: torch.device
+        self,
+        dataset: Any,
+        batch_size: int,
+        positions: list[list[int]],
+        device: torch.device,
+        fields: frozenset[str],
     ) -> None:
+        """fields: of a sample that are used here; the others are dropped."""
+        self.fields = fields
         self.dataset, self.batch_size, self.positions, self.device = dataset, batch_size, positions, device
         self.ahead: _Ahead | None = None
 
@@ -62,7 +69,7 @@ class Reader:
 
     def _read(self, data: DataLedger) -> list[Batch]:
         drawn = data.draw(self.batch_size)
-        return [collate([self.dataset[drawn[i]] for i in of_one]) for of_one in self.positions]
+        return [collate([self.dataset[drawn[i]] for i in of_one], self.fields) for of_one in self.positions]
 
     def close(self) -> None:
         """Let go of what is being read ahead; a read that does not return is not waited for."""
@@ -94,15 +101,7 @@ class _Ahead(threading.Thread):
         return self.batches
 
 
-def collate(samples: Sequence[dict[str, Any]]) -> Batch:
-    """Stack samples, field by field."""
-    return {
-        name: torch.stack([torch.as_tensor(s[name]) for s in samples])
-        for name in samples[0]
-        if isinstance(samples[0][name], torch.Tensor) or hasattr(samples[0][name], "__array__")
-    }
-
-
-def per_stage(batches: list[Batch], chunks: int) -> list[Iterator[Batch]]:
-    """One iterator over the same microbatches for each model chunk of an interleaved schedule."""
-    return [iter(batches) for _ in range(chunks)]
+def collate(samples: Sequence[Mapping[str, Any]], fields: frozenset[str] | None = None) -> Batch:
+    """Stack samples, field by field; fields: those that are wanted, of those that there are. None: all."""
+    wanted = [name for name in samples[0] if fields is None or name in fields]
+    return {name: torch.stack([torch.as_tensor(sample[name]) for sample in samples]) for name in wanted}
