@@ -4,6 +4,7 @@ from slipway.config.schema import RunConfig
 from slipway.data import kind_of
 from slipway.errors import UserError
 from slipway.models import family
+from slipway.optimizers import algorithm
 
 
 def check(config: RunConfig) -> None:
@@ -24,6 +25,7 @@ def check_layout(config: RunConfig) -> None:
     _check_batch(config)
     _check_pipeline(config)
     _check_sharing(config)
+    _check_states(config)
     family(config).check(config)
 
 
@@ -129,6 +131,25 @@ def _check_sharing(config: RunConfig) -> None:
             f"parallelism.data_parallel_sharding_strategy: {strategy} needs two ranks or more to share, got context "
             f"{cp} x data {dp}{whose} = 1 ({_world(config)}); allowed: null, or more devices"
         )
+
+
+def _check_states(config: RunConfig) -> None:
+    """A number that an optimizer keeps of a whole parameter needs the whole parameter."""
+    numbers = [state.name for state in algorithm(config).states if state.shape == "scalar"]
+    layout = config.parallelism
+    cutting = {
+        "tensor_model_parallel_size": (layout.tensor_model_parallel_size > 1, "1"),
+        "expert_model_parallel_size": (layout.expert_model_parallel_size > 1, "1"),
+        "data_parallel_sharding_strategy": (layout.data_parallel_sharding_strategy is not None, "null"),
+        "use_distributed_optimizer": (layout.use_distributed_optimizer, "false"),
+    }
+    for name, (cuts, allowed) in cutting.items():
+        if numbers and cuts:
+            raise UserError(
+                f"parallelism.{name}: {str(getattr(layout, name)).lower()} does not go with optimizer.name="
+                f"{config.optimizer.name}: it cuts parameters, of each of which the optimizer keeps one number "
+                f"({', '.join(numbers)}); allowed: {allowed}"
+            )
 
 
 def _check_overlap(config: RunConfig) -> None:
