@@ -133,23 +133,12 @@ def _dispatch(words: list[str]) -> int:
         print(usage.of_verb(verb))
         return EXIT_DONE
     options, overrides = _verb_options(verb, rest)
-    if verb == "train" and options.plan is not None and options.run is not None:
-        raise UserError("train: --plan and --run are two ways to say the same; give one")
     if verb == "train" and options.plan is not None:
-        if overrides:
-            raise UserError(f"train --plan: a plan takes no overrides, got {' '.join(overrides)}")
-        if options.dry_run:
-            return _command("plan").run_file(options.plan)
-        return _command("train").run_file(options.plan)
+        return _command("plan" if options.dry_run else "train").run_file(options.plan, overrides)
+    if verb == "doctor" and options.plan is not None:
+        from slipway.plan import plan_file
 
-    if verb == "train" and options.run is not None:
-        from slipway.config import run_file
-
-        return _command("plan" if options.dry_run else "train").run(run_file.read(options.run, overrides))
-    if verb == "doctor" and options.run is not None:
-        from slipway.config import run_file
-
-        return _command("doctor").run(run_file.read(options.run, overrides), options)
+        return _command("doctor").run(plan_file.read_config(options.plan, overrides), options)
 
     if verb == "launch":
         return _command("launch").run_words(overrides, options)
@@ -196,7 +185,7 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
     if verb == "kernels":
         add("--json", action="store_true")
     if verb == "doctor":
-        add("--run", type=Path)
+        add("--plan", type=Path)
         add("--collectives", action="store_true")
         add("--json", action="store_true")
         add("--bad-nodes", action="store_true")
@@ -208,7 +197,6 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
         add("--json", action="store_true")
     if verb == "train":
         add("--plan", type=Path)
-        add("--run", type=Path)
         add("--dry-run", action="store_true")
     if verb == "launch":
         add("--submit", action="store_true")

@@ -103,7 +103,7 @@ def parse(words: Sequence[str]):  # noqa: ANN201
     if parsed.experimental_rerun is not None:
         raise UserError(
             "--experimental-rerun: would load a pickle, which can run anything; give the overrides, or `slipway "
-            "train --run run.json`"
+            "train --plan plan.json`"
         )
     return parsed
 
