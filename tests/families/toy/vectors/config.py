@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from slipway.config.schema import RunConfig
 from slipway.config.section import DataSection, SourceName, SourceSection
@@ -17,6 +17,7 @@ class Config(DataSection):
     kind: Literal["vectors"] = "vectors"
     samples: PositiveInt
     noise: PositiveFloat
+    broken: NonNegativeInt | None = None  # a number of each source's samples that is not finite
     sources: Mapping[SourceName, Source]
 
 

@@ -28,8 +28,12 @@ class Drawn:
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
         place = f"{self.seed}:{self.split}:{draw.source}:{draw.number % self.data.samples}"
-        own = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(place.encode()).digest()[:6], "big"))
+        own = torch.Generator().manual_seed(
+            int.from_bytes(hashlib.sha256(place.encode()).digest()[:6], "big")
+        )
         inputs = torch.randn(self.model.inputs, generator=own) + self.data.sources[draw.source].shift
+        if draw.number == self.data.broken:
+            inputs += torch.inf
         noise = self.data.noise * torch.randn(self.model.outputs, generator=own)
         return {"inputs": inputs, "targets": torch.sin(inputs[: self.model.outputs]) + noise}
 
