@@ -17,7 +17,7 @@ from slipway.cli import main
 from slipway.config import run_file
 from slipway.config.compose import compose, conf_dir, validate_plain
 from slipway.config.schema import RunConfig
-from slipway.errors import UserError, in_one_line
+from slipway.errors import UserError
 from slipway.plan import Plan, make_plan
 
 CANARY = "5cr3t-canary-0123456789abcdef"
@@ -337,7 +337,7 @@ def test_labels_of_an_image(monkeypatch, capsys) -> None:
 
 def test_errors_are_cleaned(monkeypatch) -> None:
     monkeypatch.setenv("MY_PASSWORD", "a/b+c-1234567")
-    line = in_one_line(RuntimeError("no answer from https://x/?q=a%2Fb%2Bc-1234567,\n a/b+c-1234567"))
+    line = secrets.in_one_line(RuntimeError("no answer from https://x/?q=a%2Fb%2Bc-1234567,\n a/b+c-1234567"))
     assert "1234567" not in line and line.startswith("no answer from https://x/?q=")
 
 

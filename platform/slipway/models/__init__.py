@@ -21,5 +21,5 @@ FAMILIES = {"gpt": "slipway.models.gpt"}
 def part(family: str, name: str) -> ModuleType:
     """The module `name` (see above) of a family."""
     if family not in FAMILIES:
-        raise UserError(f"model.family: {family!r} is not known; families: {', '.join(sorted(FAMILIES))}")
+        raise UserError("model.family", "is unknown", value=family, use=", ".join(sorted(FAMILIES)))
     return import_module(f"{FAMILIES[family]}.{name}")

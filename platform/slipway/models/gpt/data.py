@@ -18,8 +18,10 @@ def make_ready(config: RunConfig, prepare: bool) -> None:
     found = _prepared(config, prepare)
     if found.vocab_size > config.model.vocab_size:
         raise UserError(
-            f"model.vocab_size: {config.model.vocab_size} is below the tokenizer's {found.vocab_size} entries "
-            f"({config.data.dir}); allowed: at least {found.vocab_size}"
+            "model.vocab_size",
+            f"is below the tokenizer's {found.vocab_size} entries ({config.data.dir})",
+            value=config.model.vocab_size,
+            use=f"at least {found.vocab_size}",
         )
     wants_validation = config.validation.steps > 0
     check_split(config.data, found, (True, wants_validation, False))
@@ -105,9 +107,11 @@ def _verify(config: RunConfig, record: Any, name: str, before: Any, now: Any) ->
             digest = file_digest(file, "sha256").hexdigest()
         if digest != expected.sha256:
             raise UserError(
-                f"data.sources.{name}: {path} has changed since it was prepared: its SHA-256 is {digest[:12]}..., "
-                f"its manifest says {expected.sha256[:12]}...; put the file back, or remove {path.parent} and run "
-                "`slipway data`"
+                f"data.sources.{name}",
+                f"has changed since it was prepared: its SHA-256 is {digest[:12]}..., but {expected.sha256[:12]}... "
+                "in its manifest",
+                value=path,
+                do=f"put the file back, or remove {path.parent} and run `slipway data`",
             )
 
 
@@ -122,7 +126,9 @@ def _check_length(config: RunConfig, name: str, record: Any, wants_validation: b
         tokens = find_split(prefix(config.data, name), record, config.data.split, split).count
         if not samples_per_epoch(tokens, length):
             raise UserError(
-                f"data.sources.{name}: {tokens} of its {record.tokens} tokens are for {split} (data.split "
-                f"{list(config.data.split)}), below training.sequence_length {length} + 1; allowed: a longer text, "
-                f"a larger share, a shorter sequence{', validation.steps=0' if split == 'validation' else ''}"
+                f"data.sources.{name}",
+                f"{tokens} of its {record.tokens} tokens are for {split} (data.split {list(config.data.split)}), "
+                f"below training.sequence_length {length} + 1",
+                use="a longer text, a larger share, a shorter "
+                f"sequence{', validation.steps=0' if split == 'validation' else ''}",
             )
