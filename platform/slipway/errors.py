@@ -30,7 +30,7 @@ class Problem(Exception):
         vars(changed).update(parts)
         return changed
 
-    def parts(self) -> dict[str, str | None]:
+    def parts(self) -> dict[str, Any]:
         """Return the arguments that make this error again, as text that JSON can carry."""
         value = None if self.value is None else _shown(self.value)
         return {"path": self.path, "problem": self.problem, "value": value, "use": self.use, "do": self.do}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refusals import refused
-from slipway.config.schema import Source
+from slipway.data.text.config import Source
 from slipway.data.text.folders import ELSEWHERE, list_folder
 from slipway.data.text.inputs import describe, find_inputs, survey
 from slipway.errors import UserError

@@ -3,8 +3,8 @@ import sys
 from pathlib import Path
 
 from refusals import refused
-from slipway.config.schema import Source
 from slipway.data.text import inputs
+from slipway.data.text.config import Source
 from slipway.data.text.inputs import find_inputs, fingerprint
 
 

@@ -1,7 +1,9 @@
 """What a GPT demands of the sections around it; each broken rule is one line with its arithmetic."""
 
-from slipway.config.schema import RunConfig
+from slipway.config.schema import Parallelism, RunConfig
+from slipway.data.text.config import text_of
 from slipway.errors import UserError
+from slipway.models.gpt.config import gpt_of
 
 BYTE_VOCAB = 257  # 256 bytes and the end mark
 
@@ -12,7 +14,6 @@ def check(config: RunConfig) -> None:
     _check_tensor_parallel(config)
     _check_sequence(config)
     _check_vocabulary(config)
-    _check_blend(config)
     _check_documents(config)
 
 
@@ -25,7 +26,7 @@ def _divides(config_path: str, value: int, meaning: str, by_path: str, by: int) 
 
 
 def _check_model(config: RunConfig) -> None:
-    model = config.model
+    model = gpt_of(config)
     if model.kv_channels is None:
         _divides(
             "model.hidden_size",
@@ -68,7 +69,7 @@ def _check_model(config: RunConfig) -> None:
 
 
 def _check_tensor_parallel(config: RunConfig) -> None:
-    model, layout = config.model, config.parallelism
+    model, layout = gpt_of(config), config.parallelism
     tp, ep = layout.tensor_model_parallel_size, layout.expert_model_parallel_size
     by = "parallelism.tensor_model_parallel_size"
     _divides("model.num_attention_heads", model.num_attention_heads, "attention heads", by, tp)
@@ -99,17 +100,17 @@ def _check_tensor_parallel(config: RunConfig) -> None:
 
 
 def _check_sequence(config: RunConfig) -> None:
-    model, layout, length = config.model, config.parallelism, config.training.sequence_length
+    model, layout, length = gpt_of(config), config.parallelism, text_of(config).sequence_length
     tp, cp = layout.tensor_model_parallel_size, layout.context_parallel_size
     if length > model.max_position_embeddings:
         raise UserError(
-            "training.sequence_length",
+            "data.sequence_length",
             f"is more than model.max_position_embeddings {model.max_position_embeddings}",
             value=length,
         )
     if cp > 1 and length % (2 * cp):
         raise UserError(
-            "training.sequence_length",
+            "data.sequence_length",
             f"is not divisible by 2 x parallelism.context_parallel_size {cp} = {2 * cp} (each rank takes two "
             "chunks)",
             value=length,
@@ -117,7 +118,7 @@ def _check_sequence(config: RunConfig) -> None:
     if layout.sequence_parallel and (length // cp) % tp:
         share = f"{length} / context_parallel_size {cp} = {length // cp}" if cp > 1 else f"{length}"
         raise UserError(
-            "training.sequence_length",
+            "data.sequence_length",
             f"is not divisible by parallelism.tensor_model_parallel_size {tp}, as sequence_parallel needs "
             f"({length // cp} = {length // cp // tp} x {tp} + {length // cp % tp})",
             value=share,
@@ -125,7 +126,7 @@ def _check_sequence(config: RunConfig) -> None:
 
 
 def _check_documents(config: RunConfig) -> None:
-    if config.data.reset_position_ids and config.model.position_embedding_type == "rope":
+    if text_of(config).reset_position_ids and gpt_of(config).position_embedding_type == "rope":
         raise UserError(
             "data.reset_position_ids",
             "has no effect with model.position_embedding_type=rope, which only knows distances, and those stay "
@@ -135,17 +136,8 @@ def _check_documents(config: RunConfig) -> None:
         )
 
 
-def _check_blend(config: RunConfig) -> None:
-    if not any(source.weight for source in config.data.sources.values()):
-        raise UserError(
-            "data.sources",
-            f"the weight of {', '.join(config.data.sources)} is 0, so there is nothing to train on",
-            use="at least one weight above 0",
-        )
-
-
 def _check_vocabulary(config: RunConfig) -> None:
-    tokenizer, entries = config.data.tokenizer, config.model.vocab_size
+    tokenizer, entries = text_of(config).tokenizer, gpt_of(config).vocab_size
     if tokenizer.kind == "bpe" and tokenizer.vocab_size > entries:
         raise UserError(
             "data.tokenizer.vocab_size",
@@ -157,4 +149,24 @@ def _check_vocabulary(config: RunConfig) -> None:
             "model.vocab_size",
             f"is less than the {BYTE_VOCAB} tokens of data.tokenizer.kind=byte (256 bytes and the end mark)",
             value=entries,
+        )
+
+
+def check_stages(config: RunConfig, layout: Parallelism) -> None:
+    """Raise UserError where Megatron-core cannot give each model chunk as many transformer layers."""
+    layers, pp, vp = gpt_of(config).num_layers, layout.pipeline_model_parallel_size, layout.virtual_stages
+    if layers % (pp * vp):
+        chunks = f"pipeline {pp} x virtual {vp} = {pp * vp}" if vp > 1 else f"pipeline {pp}"
+        raise UserError("model.num_layers", f"layers are not divisible by {chunks} stages", value=layers)
+
+
+def check_tokens(config: RunConfig, entries: int) -> None:
+    """Raise UserError where the tokenizer of the prepared data has more entries than the model."""
+    model, folder = gpt_of(config), text_of(config).dir
+    if entries > model.vocab_size:
+        raise UserError(
+            "model.vocab_size",
+            f"is below the tokenizer's {entries} entries ({folder})",
+            value=model.vocab_size,
+            use=f"at least {entries}",
         )
