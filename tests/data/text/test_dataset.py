@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from slipway.models.gpt.data import ledger, make_ready
 
 from refusals import refused
-from slipway.models.gpt.data import ledger, make_ready
 from slipway.data import prepare
 from slipway.data.ledger import DataLedger, Draw
 from slipway.data.text import manifest
