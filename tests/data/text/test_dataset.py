@@ -13,6 +13,7 @@ import pytest
 
 from refusals import refused
 from slipway.data import find_position
+from slipway.data.files import DataChanged
 from slipway.data.ledger import DataLedger, Draw
 from slipway.data.text import manifest
 from slipway.data.text.config import Config as Data
@@ -20,7 +21,7 @@ from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.kind import KIND
 from slipway.data.text.preparation import prepare
 from slipway.data.text.split import document_counts
-from slipway.data.text.tokens import DataChanged, TokenFile, find_split
+from slipway.data.text.tokens import TokenFile, find_split
 from slipway.errors import UserError
 
 LENGTH = 16
@@ -188,7 +189,8 @@ def test_a_truncated_file_is_no_crash(tmp_path: Path) -> None:
     """In a process of its own, which SIGBUS would end."""
     config = prepared(tmp_path, names="a")
     program = (
-        "import os, sys, numpy\nfrom pathlib import Path\nfrom slipway.data.text.tokens import DataChanged, TokenFile\n"
+        "import os, sys, numpy\nfrom pathlib import Path\nfrom slipway.data.files import DataChanged\n"
+        "from slipway.data.text.tokens import TokenFile\n"
         "path = Path(sys.argv[1])\nfile = TokenFile(path, numpy.dtype('<u2'), path.stat().st_size)\n"
         "os.truncate(path, 0)\ntry:\n    file.read(5000, 100)\nexcept DataChanged:\n    print('found')\n"
     )

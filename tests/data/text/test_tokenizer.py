@@ -41,7 +41,7 @@ def train(path: Path, vocab_size: int, threads: int) -> str:
     command = [sys.executable, "-c", code, str(path), str(vocab_size), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     if done.returncode:
-        raise UserError(done.stderr.splitlines()[-1])
+        raise UserError("data", done.stderr.splitlines()[-1])
     return done.stdout
 
 
