@@ -12,7 +12,6 @@ import pytest
 from slipway.cli import main
 from slipway.runs.lock import lock
 from slipway.runs.overview import find
-from slipway.runs.tables import duration, hours
 
 
 @pytest.fixture
@@ -193,22 +192,3 @@ def test_fifty_runs_without_torch_below_a_second(tmp_path: Path, add_segment) ->
     *_, heavy, seconds = done.stdout.splitlines()
     assert heavy == "HEAVY []" and "run-49" in done.stdout
     assert float(seconds) < 1  # of processor time: what others do on the machine does not count
-
-
-def test_words_for_numbers() -> None:
-    seconds = [0.2, 59.6, 423, 7500, 273600, -5]
-    assert [duration(value) for value in seconds] == [
-        "0 s",
-        "1 min 00 s",
-        "7 min 03 s",
-        "2 h 05 min",
-        "3 d 04 h",
-        "0 s",
-    ]
-    assert [hours(value) for value in (0, 0.01234, 12.34, 123.4, 1234567)] == [
-        "0",
-        "0.0123",
-        "12.3",
-        "123",
-        "1,234,567",
-    ]
