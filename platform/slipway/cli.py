@@ -113,7 +113,7 @@ def _dispatch(words: list[str]) -> int:
         return _ask(words)
     if verb not in VERBS:
         raise _unknown_verb(verb)
-    if "--help" in rest or "-h" in rest or (not rest and VERBS[verb].actions and not VERBS[verb].alone):
+    if "--help" in rest or "-h" in rest or (not rest and verb in ("bench", "image")):
         return _help(verb, rest)
     parsed = parse(verb, rest)
     if parsed.acts:
