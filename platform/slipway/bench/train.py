@@ -87,7 +87,7 @@ def summarize(plan: Plan, measured: dict[str, Any]) -> dict[str, Any]:
     from slipway.train.throughput import rates
 
     device, ceiling = plan.config.cluster.device, measured["matmul ceiling"] / 1e12
-    known = device.peak_tflops_bf16 if plan.config.training.precision == "bf16" else device.peak_tflops_fp32
+    known = device.peak_tflops(plan.config.training.precision)
     seconds = median(measured["seconds"])
     found = rates(plan, seconds, known or ceiling)
     profiled = median(sum(of_one.values()) for of_one in measured["breakdowns"]) / measured["steps profiled"]
