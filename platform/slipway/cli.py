@@ -16,10 +16,10 @@ from slipway.errors import (
     Fault,
     Stopped,
     UserError,
-    in_one_line,
 )
 from slipway.quiet import hush_libraries
 from slipway.ranks import signals
+from slipway.secrets import in_one_line
 from slipway.verbs import help
 from slipway.verbs.configured import GENERAL, HYDRA
 from slipway.verbs.parse import check_options, names, parse, plain_words
@@ -74,10 +74,10 @@ def _run(words: list[str]) -> int:
         if isinstance(error, BrokenPipeError) and error.filename in (None, console.OUTPUT):
             return EXIT_FAULT  # who reads has had enough
         return _report(
-            system_errors.line(error), EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
+            system_errors.explained(error), EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
         )
     except ImportError as error:  # what cannot be read is for Python not there
-        return _report(f"{error}: this installation is not whole, or cannot be read", EXIT_FAULT)
+        return _report(f"{error}: this installation is incomplete, or cannot be read", EXIT_FAULT)
     except MemoryError:
         return _report("no memory left on this machine, or in this job's share of it", EXIT_FAULT)
 
@@ -94,8 +94,9 @@ def _check_text(words: Sequence[str]) -> None:
             word.encode()
         except UnicodeEncodeError:
             raise UserError(
-                f"{repr(os.fsencode(word))[2:-1]}: is not text in UTF-8, as names in scripts and records must be; "
-                "rename it, or set LC_ALL=C.UTF-8 where it is"
+                repr(os.fsencode(word))[2:-1],
+                "is not valid UTF-8, which names in scripts and records must be",
+                do="rename it, or set LC_ALL=C.UTF-8 if it is UTF-8",
             ) from None
 
 
@@ -135,10 +136,15 @@ def _configured(verb: str, options: argparse.Namespace, overrides: list[str]) ->
     command = "plan" if getattr(options, "dry_run", False) else verb
     plan, run_json = getattr(options, "plan", None), getattr(options, "run", None)
     if plan is not None and run_json is not None:
-        raise UserError(f"{verb}: --plan and --run are two ways to say the same; give one")
+        raise UserError(verb, "--plan and --run exclude each other", use="one of them")
     if plan is not None:
         if overrides:
-            raise UserError(f"{verb} --plan: a plan takes no overrides, got {' '.join(overrides)}")
+            raise UserError(
+                f"{verb} --plan",
+                "cannot be combined with a plan, which takes no overrides",
+                value=" ".join(overrides),
+                use=f"`slipway {verb}` with overrides and no --plan",
+            )
         return _command(command).run_file(plan)
     if run_json is not None:
         from slipway.config import run_file
@@ -175,5 +181,7 @@ def _unknown_verb(word: str) -> UserError:
     from slipway.config.explain import nearest
 
     if "=" in word or word.startswith(("-", "+", "~")):
-        return UserError(f"{word}: a verb comes first: slipway VERB {word} (verbs: {', '.join(VERBS)})")
-    return UserError(f"{word}: no such verb{nearest(word, VERBS)}")
+        return UserError(
+            word, f"a verb comes first (verbs: {', '.join(VERBS)})", use=f"`slipway VERB {word}`"
+        )
+    return UserError(word, "no such verb", do=nearest(word, VERBS))

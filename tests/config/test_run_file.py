@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from refusals import refused
 from slipway.config import compose, run_file
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -62,5 +63,5 @@ def test_mistakes_are_one_line(text: str | None, changed: list[str], told: str, 
 
 
 def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(UserError, match="cannot read the run: No such file"):
+    with refused("nowhere.json"):
         run_file.read(Path("nowhere.json"))

@@ -1,6 +1,6 @@
 import pytest
 
-from slipway.errors import UserError
+from refusals import refused
 from slipway.models import FAMILIES, part
 
 
@@ -18,5 +18,5 @@ def test_pure_parts_of_each_family(family: str) -> None:
 
 
 def test_unknown_family() -> None:
-    with pytest.raises(UserError, match="'vit' is not known; families: gpt"):
+    with refused("model.family", value="vit"):
         part("vit", "counts")

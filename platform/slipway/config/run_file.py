@@ -36,11 +36,11 @@ def read(path: Path, changed: Sequence[str] = ()) -> "RunConfig":
     try:
         plain = json.loads(Path(path).read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: cannot read the run: {error.strerror}") from error
+        raise UserError(path, f"the run cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"{path}: is not JSON: {error}") from error
+        raise UserError(path, f"is not JSON: {error}") from error
     if not isinstance(plain, dict):
-        raise UserError(f"{path}: is not a run.json: it holds no sections")
+        raise UserError(path, "is not a run.json: it contains no sections")
     for word in changed:
         _change(plain, word)
     secrets.check_plain(plain, os.environ)
@@ -67,11 +67,11 @@ def _change(plain: dict[str, Any], word: str) -> None:
     except ValueError:
         equals = ""
     if not equals:
-        raise UserError(f"{word}: is not KEY=JSON, as in optimizer.lr=0.001 or 'run.name=\"b\"'")
+        raise UserError(word, "is not KEY=JSON", do="write it like optimizer.lr=0.001 or 'run.name=\"b\"'")
     *path, last = dotted.split(".")
     section: Any = plain
     for key in path:
         section = section.get(key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or last not in section:
-        raise UserError(f"{dotted}: no such key in the run")
+        raise UserError(dotted, "no such key in the run")
     section[last] = value

@@ -117,11 +117,11 @@ class Plan(Frozen):
         try:
             plan = cls.model_validate_json(Path(path).read_bytes())
         except OSError as error:
-            raise UserError(f"{path}: cannot read the plan: {error.strerror}") from error
+            raise UserError(path, f"the plan cannot be read: {error.strerror}") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "file"
-            raise UserError(f"{path}: is not a plan of this version: {where}: {first['msg']}") from error
+            raise UserError(path, f"is not a plan of this version: {where}: {first['msg']}") from error
         secrets.check_plain(plan.config.model_dump(mode="json"), os.environ, "config")
         return plan
 
