@@ -100,7 +100,7 @@ def test_hydras_options_are_those_of_the_table(capsys) -> None:
 
 
 def test_an_option_of_another_action_names_that_action() -> None:
-    with refused("image sign --gzip", use="image sif"):
+    with refused("image sign --gzip", use="`image sif`"):
         parse("image", ["sign", "a.sif", "--gzip"])
 
 
