@@ -73,7 +73,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     device = distributed.connect(plan, Place(rank, rank, plan.world_size, "127.0.0.1", 0))
     try:
         with fake_device.fake_tensors() as numbers:
-            Text.open = lambda kind, config, split: Samples(config)  # type: ignore[method-assign]
+            Text.open = lambda kind, config, split, fields=None: Samples(config)  # type: ignore[method-assign]
             network.spans_of_samples = _two_documents
             attention._lower_right = _mask
             session = setup.set_up(plan, device)

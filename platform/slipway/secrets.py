@@ -62,6 +62,12 @@ def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
     return text
 
 
+def in_one_line(error: BaseException | str) -> str:
+    """What an error says, in one line without a secret, and without anything that a terminal would obey."""
+    words = redacted(" ".join(str(error).split()))
+    return "".join(repr(char)[1:-1] if ord(char) < 32 or 127 <= ord(char) < 160 else char for char in words)
+
+
 def held_in(environment: Mapping[str, str]) -> dict[str, str]:
     """Variable by value, of what an environment holds under a secret's name; in URLs a value may be quoted."""
     from urllib.parse import quote
@@ -127,9 +133,10 @@ def _refusal(path: str, reason: str, held: Mapping[str, str]) -> UserError:
     name = next((name for name in held.values() if reason.endswith(f" {name}")), "NAME")
     where = redacted(path, {name: value for value, name in held.items()}) or "configuration"
     return UserError(
-        f"{where}: {reason}; what stands here is copied to where others read it: leave the secret out; Slurm: export "
-        f"{name} in the shell that calls `slipway launch --submit`; Kubernetes: keep it in a Secret "
-        "(cluster.kubernetes.wandb_secret)"
+        where,
+        f"{reason}, and this is copied to where others read it",
+        do=f"leave the secret out; Slurm: export {name} in the shell that calls `slipway launch --submit`; "
+        "Kubernetes: keep it in a Secret (cluster.kubernetes.wandb_secret)",
     )
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from refusals import refused
 from slipway.clusters.marks import has
 from slipway.config.compose import compose, conf_dir
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
-from slipway.errors import UserError
 from slipway.models.gpt.config import gpt_of
 
 GROUPS = {
@@ -103,7 +103,7 @@ def test_additional_folder_comes_first(tmp_path: Path) -> None:
         "defaults: [demo, _self_]\nname: tiny\nnum_layers: 2\n", encoding="utf-8"
     )
     assert gpt_of(compose(["model=tiny"], config_dir=tmp_path)).num_layers == 2
-    with pytest.raises(UserError, match=r"model=tiny: no such choice.*valid: .*demo"):
+    with refused("model=tiny", "choice", use="demo"):
         compose(["model=tiny"])
 
 
@@ -117,7 +117,7 @@ def test_installed_conf_is_found_before_the_checkouts(tmp_path: Path, monkeypatc
     package = tmp_path / "slipway"
     (package / "config").mkdir(parents=True)
     monkeypatch.setattr(module, "__file__", str(package / "config" / "compose.py"))
-    with pytest.raises(UserError, match="incomplete installation"):
+    with refused("conf/config.yaml"):
         conf_dir()
     (package / "conf").mkdir()
     (package / "conf" / "config.yaml").write_text("{}")

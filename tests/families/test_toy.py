@@ -273,16 +273,17 @@ def test_stages_share_uneven_layers_out_by_their_parameters() -> None:
 @pytest.mark.parametrize(
     ("words", "path"),
     [
-        ([NOVOGRAD, *DP2, "parallelism.use_distributed_optimizer=true"], "use_distributed_optimizer"),
-        ([NOVOGRAD, *DP2, "parallelism=zero2"], "data_parallel_sharding_strategy"),
-        ([ADAMW, *layout(ranks=2, tp=2)], "tensor_model_parallel_size"),
-        ([NOVOGRAD, *layout(ranks=8, pp=8)], "hidden"),
+        ([NOVOGRAD, *DP2, "parallelism.use_distributed_optimizer=true"], "parallelism.use_distributed_optimizer"),
+        ([NOVOGRAD, *DP2, "parallelism=zero2"], "parallelism.data_parallel_sharding_strategy"),
+        ([ADAMW, *layout(ranks=2, tp=2)], "parallelism.tensor_model_parallel_size"),
+        ([NOVOGRAD, *layout(ranks=8, pp=8)], "model.hidden"),
         ([NOVOGRAD, "data=bytes", "data.sequence_length=16"], "data.kind"),
     ],
 )
 def test_what_it_cannot_do_is_refused(words: list[str], path: str) -> None:
-    with pytest.raises(UserError, match=path):
+    with pytest.raises(UserError) as refused:
         make_plan(config_of(*words))
+    assert refused.value.path == path
 
 
 def test_the_command_line_plans_and_renders_it(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from slipway import secrets
 from slipway.config.compose import compose
 from slipway.config.explain import explain
 from slipway.config.schema import RunConfig
-from slipway.errors import UserError, in_one_line
+from slipway.errors import UserError
 from slipway.launch import kubernetes, local, share, slurm
 from slipway.launch.command import workdir_of
 from slipway.launch.placement import Placement, place
@@ -299,7 +299,7 @@ def test_one_text_everywhere(shell: Path, text: str) -> None:
 
 def assert_one_line(error: UserError) -> None:
     """As the command line prints it: something that a terminal shows and does not obey."""
-    shown = in_one_line(error)
+    shown = secrets.in_one_line(error)
     assert shown and not re.search(r"[\x00-\x1f\x7f-\x9f]", shown)
 
 

@@ -77,7 +77,7 @@ from slipway.engine.runtime import load_torch
 config = compose(json.loads(sys.argv[1]))
 plan = make_plan(config).with_kernels(backends(load_torch(config, ranks_here=1)))
 from slipway.data.text.dataset import Dataset
-from slipway.train.batches import collate
+from slipway.data.collate import collate
 from slipway.engine import engine_of
 from slipway.train.setup import build_session
 

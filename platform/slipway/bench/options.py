@@ -1,32 +1,19 @@
 """What the benchmarks' command lines have in common."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.errors import UserError
 
-FOLDER = Path("outputs/bench")
 RANDOM_TOKENS = (
     "data.tokenizer.vocab_size=${model.vocab_size}"  # nothing is read: no tokenizer limits the model
 )
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """--out and --json."""
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=FOLDER,
-        help=f"folder for the JSON and the picture (default: {FOLDER} in the current folder)",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
 def at_least(option: str, value: int, least: int) -> None:
     """Refuse a smaller value."""
     if value < least:
-        raise UserError(f"{option}: must be at least {least}, got {value}")
+        raise UserError(option, f"is below {least}", value=value, use=f"at least {least}")
 
 
 def make_folder(option: str, folder: Path) -> None:
@@ -34,7 +21,7 @@ def make_folder(option: str, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{option}: cannot create {folder}: {error.strerror}") from error
+        raise UserError(option, f"cannot be created: {error.strerror}", value=folder) from error
 
 
 def with_defaults(defaults: Sequence[str], overrides: Sequence[str]) -> list[str]:

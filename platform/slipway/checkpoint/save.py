@@ -22,10 +22,11 @@ from slipway.checkpoint import retention, store
 from slipway.checkpoint.position import Position
 from slipway.checkpoint.store import CheckpointInfo
 from slipway.engine.engine import Rank, Snapshot
-from slipway.errors import Fault, in_one_line
+from slipway.errors import Fault
 from slipway.plan import Plan
 from slipway.ranks import awake
 from slipway.ranks.rendezvous import COLLECTIVE_TIMEOUT
+from slipway.secrets import in_one_line
 
 WAITING = "waiting for the other ranks"
 SUSPECT_FIRST_SECONDS = 5.0  # who waits for others complains later than those others
@@ -225,8 +226,8 @@ class Saver:
         reason = files.reason(cause) if cause else in_one_line(error)
         where = cause and cause.filename or store.folder(self.plan.config.run.dir)
         failed = SaveError(
-            f"step {save.info.step}: the checkpoint cannot be written: {where}: {reason}; earlier checkpoints are "
-            "as they were"
+            f"step {save.info.step}",
+            f"the checkpoint cannot be written: {where}: {reason}; earlier checkpoints are intact",
         )
         failed.__cause__ = error
         return failed

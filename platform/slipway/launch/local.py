@@ -21,8 +21,10 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         checks.check_paths(config, workdir)
         if config.resources.nodes > 1:
             raise UserError(
-                f"resources.nodes: {config.resources.nodes}, but cluster {config.cluster.name} has no scheduler that "
-                "could start ranks on other machines; allowed: 1"
+                "resources.nodes",
+                f"needs a scheduler that starts ranks on other machines, and cluster {config.cluster.name} has none",
+                value=config.resources.nodes,
+                use="1",
             )
     checks.check_no_secrets(first)
     checks.check_environment(first, variables(TEMPLATE))

@@ -140,8 +140,10 @@ def _check_devices(config: RunConfig) -> None:
     for option in _slurm(config).sbatch_options if value else ():
         if re.search(rf"(?:^|\s)--{name}(?:[=\s]|$)", option):
             raise UserError(
-                f"cluster.slurm.sbatch_options: {option} would beat the job's own --{name}={value}; leave it out, or "
-                "ask for the devices in another way (cluster.slurm.gpu_request)"
+                "cluster.slurm.sbatch_options",
+                f"would override the job's own --{name}={value}",
+                value=option,
+                do="omit it, or request the devices another way (cluster.slurm.gpu_request)",
             )
 
 
@@ -223,19 +225,21 @@ def _check_one_shape(configs: Sequence[RunConfig]) -> None:
             there, here = getattr(first.resources, name), getattr(config.resources, name)
             if there != here:
                 raise UserError(
-                    f"resources.{name}: {there} and {here} in one sweep; jobs of an array have one shape: "
-                    "launch a sweep for each"
+                    f"resources.{name}",
+                    f"is {there} and {here} in one sweep, but the jobs of an array have one shape",
+                    do="launch a sweep for each",
                 )
         for section in ("cluster", "launch"):
             if getattr(first, section) != getattr(config, section):
-                raise UserError(f"{section}: differs within one sweep; launch a sweep for each")
+                raise UserError(section, "differs within one sweep", do="launch a sweep for each")
     limit = _slurm(first).max_array_size
     if limit and len(configs) > limit:
         raise UserError(
-            f"sweep: {len(configs)} jobs, but arrays of {first.cluster.name} have {limit} at most "
-            "(cluster.slurm.max_array_size)"
+            "sweep",
+            f"{len(configs)} jobs are more than an array may have on {first.cluster.name}",
+            use=f"at most {limit} (cluster.slurm.max_array_size)",
         )
     folders: dict[Path, int] = {}
     for number, config in enumerate(configs):
         if folders.setdefault(config.run.dir, number) != number:
-            raise UserError(f"run.dir: {config.run.dir} is the directory of two jobs")
+            raise UserError("run.dir", "is the directory of two jobs", value=config.run.dir)

@@ -48,7 +48,7 @@ def read(path: Path, changed: Sequence[str] = ()) -> Plan:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
-        raise UserError(f"{path}: is not a plan of this version: {where}: {first['msg']}") from error
+        raise UserError(path, f"is not a plan of this version: {where}: {first['msg']}") from error
     _check_follows(plan, path)
     return plan
 
@@ -62,12 +62,12 @@ def _load(path: Path, changed: Sequence[str]) -> dict[str, Any]:
     try:
         plain = json.loads(Path(path).read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: cannot read the plan: {error.strerror}") from error
+        raise UserError(path, f"the plan cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"{path}: is not JSON: {error}") from error
+        raise UserError(path, f"is not JSON: {error}") from error
     if not isinstance(plain, dict) or not isinstance(plain.get("config"), dict):
         raise UserError(
-            f"{path}: is not a plan: it has no section `config`; `slipway plan --json` prints one"
+            path, "is not a plan: it has no section `config`", use="what `slipway plan --json` prints"
         )
     for word in changed:
         _change(plain, word)
@@ -79,7 +79,8 @@ def _config(plain: dict[str, Any], path: Path) -> RunConfig:
     try:
         return RunConfig.model_validate(plain["config"])
     except ValidationError as error:
-        raise UserError(f"{path}: config.{explain(error, plain['config'])}") from error
+        wrong = explain(error, plain["config"])
+        raise wrong.replaced(path=f"{path}: config.{wrong.path}") from error
 
 
 def _check_follows(plan: Plan, path: Path) -> None:
@@ -96,8 +97,10 @@ def _check_follows(plan: Plan, path: Path) -> None:
         found, right = getattr(plan, name), getattr(anew, name)
         if found != right:
             raise UserError(
-                f"{path}: {name} is {_short(found)}, but {_short(right)} follows from its configuration: it was "
-                "changed, or is another version's; make a new one with `slipway plan --json`"
+                path,
+                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was changed, or is "
+                "another version's",
+                do="make a new one with `slipway plan --json`",
             )
 
 
@@ -123,13 +126,11 @@ def _change(plain: dict[str, Any], word: str) -> None:
     except ValueError:
         equals = ""
     if not equals:
-        raise UserError(
-            f"{word}: is not KEY=JSON, as in config.optimizer.lr=0.001 or 'config.run.name=\"b\"'"
-        )
+        raise UserError(word, "is not KEY=JSON", use="config.optimizer.lr=0.001, or 'config.run.name=\"b\"'")
     *path, last = dotted.split(".")
     section: Any = plain
     for key in path:
         section = section.get(key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or last not in section:
-        raise UserError(f"{dotted}: no such key in the plan")
+        raise UserError(dotted, "is no key of the plan")
     section[last] = value

@@ -8,6 +8,7 @@ from slipway.errors import EXIT_DONE, UserError
 from slipway.plan import Plan, plan_file
 from slipway.report import metrics as metrics_file
 from slipway.report.summary import Summary, layout, summarize
+from slipway.words import duration, quantity, size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +25,7 @@ def report(folder: Path) -> int:
     """Print the table and write loss.png into the run's folder. Returns the exit code."""
     metrics = metrics_file.read(_metrics_of(folder))
     if not metrics.train:
-        raise UserError(f"run.dir: {folder / METRICS} has no training line yet: no step was finished")
+        raise UserError("run.dir", "contains no training step yet: none was finished", value=folder / METRICS)
     plan, notes = _plan_of(folder)
     if metrics.foreign:
         lines = f"{len(metrics.foreign)} lines are no records, the first is line {metrics.foreign[0]}"
@@ -36,7 +37,7 @@ def report(folder: Path) -> int:
     try:
         draw(metrics, plan, plan.config.run.name if plan else folder.resolve().name, picture)
     except OSError as error:
-        raise UserError(f"run.dir: cannot write {picture}: {error.strerror}") from error
+        raise UserError("run.dir", f"cannot be written: {error.strerror}", value=picture) from error
 
     from rich.console import Console
 
@@ -84,28 +85,15 @@ def rows(summary: Summary, plan: Plan | None) -> list[tuple[str, str]]:
             s.best_validation and f"{s.best_validation[1]:.4f} at step {s.best_validation[0]:,}",
         ),
         ("tokens per second", s.units_per_second and f"{s.units_per_second:,.0f} (median)"),
-        ("step", s.step_seconds and f"{s.step_seconds:.3g} s (median)"),
-        ("per device", s.tflops_per_device and f"{_flops(s.tflops_per_device)} (median)"),
+        ("step", s.step_seconds and f"{duration(s.step_seconds)} (median)"),
+        ("per device", s.tflops_per_device and f"{quantity(s.tflops_per_device * 1e12, 'FLOP/s')} (median)"),
         ("MFU", s.mfu and f"{s.mfu:.1%} (median)"),
-        ("memory", s.memory_gib and f"{s.memory_gib:.3g} GiB per device (largest)"),
+        ("memory", s.memory_gib and f"{size(s.memory_gib * 2**30)} per device (largest)"),
         ("data wait", None if s.data_wait is None else f"{s.data_wait:.1%} of the steps' time"),
         ("time in steps", duration(s.seconds_in_steps)),
         ("first to last line", s.wall_seconds and duration(s.wall_seconds)),
     ]
     return [(name, text) for name, text in found if text]
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes, seconds."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    if minutes == 0:
-        return f"{seconds:.3g} s"
-    return f"{hours} h {minute:02} min" if hours else f"{minute} min {second:02} s"
-
-
-def _flops(tera: float) -> str:
-    return f"{tera:.3g} TFLOP/s" if tera >= 0.1 else f"{tera * 1000:.3g} GFLOP/s"
 
 
 def _from_to(first: float | None, last: float | None) -> str | None:
@@ -123,7 +111,10 @@ def _metrics_of(folder: Path) -> Path:
     runs = sorted(str(found.parent) for found in beside.glob(f"*/{METRICS}"))
     shown = ", ".join(runs[:10]) + (f" and {len(runs) - 10} more" if len(runs) > 10 else "")
     raise UserError(
-        f"run.dir: {folder} {what}; " + (f"runs beside it: {shown}" if runs else f"no run in {beside}")
+        "run.dir",
+        what if runs else f"{what}, and {beside} contains no run",
+        value=folder,
+        use=f"one of the runs beside it: {shown}" if runs else "",
     )
 
 

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import torch
 
-from slipway.data import kind_of
-from slipway.data.kind import Split
 from slipway.data.ledger import DataLedger
+from slipway.data.reader import Reader
 from slipway.engine import engine_of
 from slipway.engine.engine import Rank
 from slipway.plan import Plan
-from slipway.train.batches import Reader, sample_positions
+from slipway.train.batches import open_reader, sample_positions
 from slipway.train.watch.stragglers import ForwardTimes
 
 
@@ -66,10 +65,6 @@ def _open_data(session: Session) -> None:
         training.micro_batch_size, plan.num_microbatches, replica, plan.data_parallel_size
     )
 
-    def reader(split: Split) -> Reader:
-        dataset = kind_of(config).open(config, split)
-        return Reader(dataset, training.global_batch_size, positions, session.device, fields)
-
-    session.train_data = reader("training")
+    session.train_data = open_reader(config, "training", positions, session.device, fields)
     if validation.steps:
-        session.validation_data = reader("validation")
+        session.validation_data = open_reader(config, "validation", positions, session.device, fields)

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from slipway.data.ledger import DataLedger
+from slipway.data.reader import Reader
 from slipway.models import family
 from slipway.models.network import Batch, Sums
-from slipway.train.batches import Reader
 from slipway.train.setup import Session
 from slipway.train.stopping import Stopping, reasons
 from slipway.train.watch.hangs import Watch

@@ -6,9 +6,9 @@ same at the same step boundary, however few got the signal.
 
 import json
 import time
-from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf, isfinite
 from pathlib import Path
@@ -106,7 +106,7 @@ def _seconds(name: str, text: str) -> float:
             return float(text)
     except ValueError:
         pass
-    raise UserError(f"environment variable {name}: {text!r} is not a time")
+    raise UserError(f"environment variable {name}", "is not a time", value=text)
 
 
 def started_at() -> float:
@@ -117,24 +117,6 @@ def started_at() -> float:
 def _forked_from() -> list[psutil.Process]:
     parent = psutil.Process().parent()
     return [parent] if parent and parent.cmdline() == psutil.Process().cmdline() else []
-
-
-_not_counted: dict[float, float] = defaultdict(float)  # by the command's beginning: a sweep has many
-
-
-@contextmanager
-def not_counted() -> Iterator[None]:
-    """What is done within is not part of every start: preparing data, waiting for other nodes."""
-    begun = time.monotonic()
-    try:
-        yield
-    finally:
-        _not_counted[signals.began] += time.monotonic() - begun
-
-
-def start_seconds() -> float:
-    """What it took from the command to now, without what was left out."""
-    return time.monotonic() - signals.began - _not_counted[signals.began]
 
 
 @dataclass(frozen=True)
@@ -182,16 +164,17 @@ def check_slice(end: float | None, pace: Pace) -> str | None:
     needed = start + step + 2 * save
     if left > needed:
         return None
-    text = (
-        f"run.time_limit_minutes or the job's end: {max(left, 0.0):.1f} s are left, but start {start:.1f} s "
-        f"+ step {step:.1f} s + save 2 x {save:.1f} s = {needed:.1f} s (the least that this run has measured): "
+    refusal = UserError(
+        "run.time_limit_minutes or the job's end",
+        f"too little time for one step and a checkpoint: {max(left, 0.0):.1f} s are left, but start {start:.1f} s "
+        f"+ step {step:.1f} s + save 2 x {save:.1f} s = {needed:.1f} s (the least that this run has measured)",
+        use=f"at least {needed / 60:.2f} minutes",
+        do="run the same command again to try anyway",
     )
     if pace.is_sure and not pace.refused:
-        raise UserError(
-            f"{text}no progress is possible; allowed: at least {needed / 60:.2f} minutes; once more to try all the same"
-        )
-    why = "it was refused before" if pace.refused else "each was not measured twice yet"
-    return f"{text}tried all the same, as {why}"
+        raise refusal
+    why = "an earlier start was refused" if pace.refused else "none of these was measured twice yet"
+    return f"{refusal.path}: {refusal.problem}; trying anyway, because {why}"
 
 
 def note_refusal(metrics: Path, step: int) -> None:

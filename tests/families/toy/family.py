@@ -39,11 +39,11 @@ class Toy:
         for name in ALONE:
             size = getattr(config.parallelism, name)
             if size > 1:
-                raise UserError(f"parallelism.{name}: {size} is not for model.family=toy; allowed: 1")
+                raise UserError(f"parallelism.{name}", "is not for model.family=toy", value=size, use="1")
 
     def check_data(self, config: RunConfig, traits: Mapping[str, Any]) -> None:
         if traits["numbers"] != (toy_of(config).inputs, toy_of(config).outputs):
-            raise UserError("model.inputs: the vectors have others")
+            raise UserError("model.inputs", "differs from the vectors'")
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
         model, batch = toy_of(config), config.training.micro_batch_size
@@ -56,7 +56,7 @@ class Toy:
         chunks = layout.pipeline_model_parallel_size * layout.virtual_stages
         found = balanced(self.layers(config, layout), chunks)
         if found is None:
-            raise UserError(f"model.hidden: fewer blocks than the {chunks} stages")
+            raise UserError("model.hidden", f"has fewer blocks than the {chunks} stages")
         return found
 
     def sample(self, config: RunConfig) -> Sample:

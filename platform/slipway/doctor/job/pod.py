@@ -18,8 +18,10 @@ def alone(config: RunConfig) -> Node:
     """This machine as the only node. Raises UserError where the run has several."""
     if config.resources.nodes > 1:
         raise UserError(
-            f"doctor --collectives: resources.nodes {config.resources.nodes} need a launcher on every node (srun, "
-            "torchrun or pods), one process per device; this process was started by none"
+            "doctor --collectives",
+            f"resources.nodes={config.resources.nodes} needs a launcher on every node (srun, torchrun or pods) "
+            "with one process per device; no launcher was detected",
+            do="start it with a launcher, or use resources.nodes=1",
         )
     with listening_socket() as sock:
         port = sock.getsockname()[1]

@@ -52,11 +52,12 @@ def wrap(
 def _refuse_buffers(config: RunConfig, chunk: torch.nn.Module) -> None:
     """Raise UserError where checkpoints would lose a buffer."""
     for name in persistent(chunk):
-        strategy = config.parallelism.data_parallel_sharding_strategy
         raise UserError(
-            f"parallelism.data_parallel_sharding_strategy: {strategy} does not go with model.family="
-            f"{config.model.family}, which keeps the buffer {name} (Megatron-core's FSDP holds parameters only); "
-            "allowed: null"
+            "parallelism.data_parallel_sharding_strategy",
+            f"does not go with model.family={config.model.family}, which keeps the buffer {name}: Megatron-core's "
+            "FSDP stores parameters only",
+            value=config.parallelism.data_parallel_sharding_strategy,
+            use="null",
         )
 
 

@@ -179,9 +179,10 @@ def _patch(work: Workload, template: dict[str, Any]) -> dict[str, Any]:
         or "hostNetwork" in spec
     ):
         raise UserError(
-            "cluster.kubernetes.runtime_ref: a TrainJob cannot give the pods of the cluster's runtime another "
-            "scheduler (volcano), a priority class, the node's network or launch.preflight; allowed: null, or none of "
-            "these"
+            "cluster.kubernetes.runtime_ref",
+            "a TrainJob cannot give the pods of the cluster's runtime another scheduler (volcano), a priority "
+            "class, the node's network or launch.preflight",
+            use="null, or none of these",
         )
     container = spec["containers"][0]
     kept = {

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.config.schema import RunConfig
+from slipway.data.files import FileRecord
 from slipway.data.kind import Dataset, Split
 from toy.config import toy_of
 from toy.vectors.config import vectors_of
@@ -27,13 +28,10 @@ class Vectors:
         data = vectors_of(config)
         return {"data.samples": data.samples, "shift": data.sources[source].shift}
 
-    def signature(self, config: RunConfig, source: str) -> Any:
-        return None
+    def files(self, config: RunConfig, source: str) -> Mapping[Path, FileRecord]:
+        return {}
 
-    def verify(self, config: RunConfig, source: str, before: Any, now: Any) -> None:
-        pass
-
-    def open(self, config: RunConfig, split: Split) -> Dataset:
+    def open(self, config: RunConfig, split: Split, fields: frozenset[str] | None = None) -> Dataset:
         from toy.vectors.dataset import Drawn
 
         return Drawn(config, split)
