@@ -7,7 +7,6 @@ import pytest
 from refusals import refused
 from slipway.config import compose, run_file
 from slipway.config.schema import RunConfig
-from slipway.errors import UserError
 
 
 def compose_(*overrides: str) -> RunConfig:
@@ -44,22 +43,22 @@ def test_names_with_dots_do_not_become_paths(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "changed", "told"),
+    ("text", "changed", "path"),
     [
-        ("{", [], "is not JSON"),
-        ("[]", [], "holds no sections"),
-        ("{}", ["a.b=1"], "a.b: no such key"),
-        (None, ["run.name=b"], "is not KEY=JSON"),
-        (None, ["run"], "is not KEY=JSON"),
-        (None, ["optimizer.rl=1"], "optimizer.rl: no such key"),
-        (None, ["optimizer.lr=-1"], "optimizer.lr: must be greater than 0"),
+        ("{", [], "run.json"),
+        ("[]", [], "run.json"),
+        ("{}", ["a.b=1"], "a.b"),
+        (None, ["run.name=b"], "run.name=b"),
+        (None, ["run"], "run"),
+        (None, ["optimizer.rl=1"], "optimizer.rl"),
+        (None, ["optimizer.lr=-1"], "optimizer.lr"),
     ],
 )
-def test_mistakes_are_one_line(text: str | None, changed: list[str], told: str, tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    path.write_text(run_file.to_text(compose_()) if text is None else text)
-    with pytest.raises(UserError, match=told):
-        run_file.read(path, changed)
+def test_mistakes_are_one_line(text: str | None, changed: list[str], path: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    file.write_text(run_file.to_text(compose_()) if text is None else text)
+    with refused(file if path == file.name else path):
+        run_file.read(file, changed)
 
 
 def test_a_file_that_is_not_there() -> None:

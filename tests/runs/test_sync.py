@@ -123,7 +123,7 @@ def test_what_is_asked_for_wrongly(run_dir: Callable[..., Path]) -> None:
         main(["sync", "alpa"])
     with refused("runs sync", use=["NAME", "DIR"]):
         main(["sync"])
-    with refused("runs --dry-run", "runs sync"):
+    with refused("runs --dry-run", "`runs sync`"):
         main(["show", "alpha", "--dry-run"])
     run_dir((3, 4))
     done = sync("alpha", url=None, key=None)
