@@ -81,6 +81,9 @@ def checkpoint_bytes(here: Here) -> int:
 def data(here: Here) -> Finding:
     """Whether the data is prepared and readable. It is never written here: read-only is fine."""
     files = kind_of(here.config).written(here.config)
+    if not files:
+        kind = here.config.data.kind
+        return Finding("data", "ok", f"data.kind={kind} prepares nothing", "nothing")
     folder = files[0].parent
     expected = f"{files[0]} and the files of {', '.join(here.config.data.sources)}"
     status = "fault" if here.place and not here.prepares else "warning"  # else training itself prepares it
@@ -97,8 +100,9 @@ def data(here: Here) -> Finding:
 
 def data_digest(here: Here) -> str | None:
     """Digest of the file that vouches for the prepared data, to be compared between nodes; None where it is missing."""
+    files = kind_of(here.config).written(here.config)
     try:
-        return hashlib.sha256(kind_of(here.config).written(here.config)[0].read_bytes()).hexdigest()[:16]
+        return hashlib.sha256(files[0].read_bytes()).hexdigest()[:16] if files else None
     except OSError:
         return None
 
