@@ -51,7 +51,7 @@ def test_two_jobs_never_share_a_folder(capsys) -> None:
 def test_a_failed_job_stops_no_other(capsys) -> None:
     def code_of(config) -> int:
         if config.training.seed == 1:
-            raise UserError("seed 1 is\nbad")
+            raise UserError("training.seed", "1 is\nbad")
         if config.training.seed == 2:
             raise RuntimeError("a fault")
         return 0
