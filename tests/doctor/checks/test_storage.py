@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from doctor.looking import looking, plant
+from slipway.data.text.kind import KIND
 from slipway.doctor.checks import storage
 
 
@@ -61,6 +62,12 @@ def test_data(tmp_path: Path) -> None:
     first = storage.data_digest(here)
     plant(tmp_path / "manifest.json", "other")
     assert first and storage.data_digest(here) != first
+
+
+def test_a_kind_of_data_that_prepares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(KIND), "written", lambda self, config: [])
+    here = looking(Path("/"))
+    assert storage.data(here).status == "ok" and storage.data_digest(here) is None
 
 
 def test_shm(tmp_path: Path) -> None:
