@@ -98,8 +98,8 @@ def _check_follows(plan: Plan, path: Path) -> None:
         if found != right:
             raise UserError(
                 path,
-                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: the file was changed, or "
-                "is another version's",
+                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was changed, or is "
+                "another version's",
                 do="make a new one with `slipway plan --json`",
             )
 
