@@ -273,7 +273,10 @@ def test_stages_share_uneven_layers_out_by_their_parameters() -> None:
 @pytest.mark.parametrize(
     ("words", "path"),
     [
-        ([NOVOGRAD, *DP2, "parallelism.use_distributed_optimizer=true"], "parallelism.use_distributed_optimizer"),
+        (
+            [NOVOGRAD, *DP2, "parallelism.use_distributed_optimizer=true"],
+            "parallelism.use_distributed_optimizer",
+        ),
         ([NOVOGRAD, *DP2, "parallelism=zero2"], "parallelism.data_parallel_sharding_strategy"),
         ([ADAMW, *layout(ranks=2, tp=2)], "parallelism.tensor_model_parallel_size"),
         ([NOVOGRAD, *layout(ranks=8, pp=8)], "model.hidden"),

@@ -55,4 +55,6 @@ class Buffers:
             torch.distributed.all_reduce(least, op=torch.distributed.ReduceOp.MIN, group=group)
             torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX, group=group)
             if not torch.equal(least, most):
-                raise Fault(f"buffer {name}", "differs between replicas, and integers have no mean to agree on")
+                raise Fault(
+                    f"buffer {name}", "differs between replicas, and integers have no mean to agree on"
+                )

@@ -37,7 +37,9 @@ def build_chunks(plan: Plan, device: torch.device) -> list[Any]:
         first, layers = plan.stages[stage.index].spans[stage.chunk]
         built = family.build(config, range(first, first + layers), stage, settings(config))
         own = isinstance(built, MegatronModule)
-        chunk: Any = built if own else PlainStage(plain_transformer(config, family.boundary(config)[1]), built)
+        chunk: Any = (
+            built if own else PlainStage(plain_transformer(config, family.boundary(config)[1]), built)
+        )
         chunk.model_type = ModelType.encoder_or_decoder
         mark_tensor_parallel(chunk)
         initialize(config, family, chunk.sharded_state_dict(prefix=""))

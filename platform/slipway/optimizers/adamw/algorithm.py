@@ -1,6 +1,6 @@
 """AdamW: two moments of each parameter."""
 
-from slipway.optimizers.kind import State
+from slipway.optimizers.kind import Algorithm, State
 
 
 class AdamW:
@@ -10,4 +10,4 @@ class AdamW:
     backends = frozenset({"te", "apex", "torch"})
 
 
-ALGORITHM = AdamW()
+ALGORITHM: Algorithm = AdamW()
