@@ -19,6 +19,7 @@ from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
 from slipway.kernels.choice import backends
 from slipway.plan import Plan, make_plan
+from slipway.run_dir import RunDir
 
 SHAPE = [
     "model.num_layers=8",
@@ -69,7 +70,7 @@ def _measure(overrides: list[str], folder: Path, rounds: int) -> dict[str, Any]:
     chosen = load_torch(config, ranks_here=plan.world_size)
     plan = plan.with_kernels(backends(chosen))
     found = folder / "measured.json"
-    run_local(plan.world_size, folder / "logs", lambda place: _rank(plan, place, rounds, found))
+    run_local(plan.world_size, RunDir(folder).logs, lambda place: _rank(plan, place, rounds, found))
     return json.loads(found.read_text())
 
 
@@ -118,7 +119,7 @@ def _rank(plan: Plan, place: Any, rounds: int, found: Path) -> int:
                 results[name].append(result)
             step()
     if place.rank == 0:
-        size = sum(path.stat().st_size for path in (plan.config.run.dir / "checkpoints").glob("step-*/*"))
+        size = sum(path.stat().st_size for path in RunDir(plan.config.run.dir).checkpoints.glob("step-*/*"))
         rows = {
             name: {
                 "median stall (s)": median(stall for stall, _, _ in of_one),

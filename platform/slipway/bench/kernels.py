@@ -25,6 +25,7 @@ from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, UserError
 from slipway.plan import Plan, make_plan
 from slipway.plan.rules import world_size
+from slipway.run_dir import RunDir
 
 DEFAULTS = [
     "model.hidden_size=512",
@@ -106,7 +107,7 @@ def _measure(plan: Plan, operators: list[str], repeat: int, folder: Path) -> dic
                 not_here.setdefault(why, []).append(f"{case.operator} {case.backend}")
     found = folder / "measured.json"
     plan = plan.model_copy(update={"config": config})
-    run_local(1, folder / "logs", lambda place: _rank(plan, place, cases, repeat, found))
+    run_local(1, RunDir(folder).logs, lambda place: _rank(plan, place, cases, repeat, found))
     measured = json.loads(found.read_text())
     measured["summary"] |= {f"not measured ({why})": ", ".join(names) for why, names in not_here.items()}
     return measured

@@ -1,7 +1,6 @@
 """`slipway bench startup`: how long people wait for an answer, and the demo's ranks for their first step."""
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,8 @@ from statistics import median
 
 from slipway.bench.record import publish
 from slipway.errors import EXIT_DONE, UserError
+from slipway.metrics import file as metrics_file
+from slipway.run_dir import RunDir
 
 ANSWERS = {
     "slipway --help": ["--help"],
@@ -52,8 +53,8 @@ def first_step(overrides: Sequence[str]) -> dict[str, float]:
         run_dir = Path(folder) / "run"
         started = time.time()
         slipway(["train", *overrides, f"run.dir={run_dir}", "training.stop_after_step=1"])
-        lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    step = next(line for line in lines if line["kind"] == "train")
+        records = metrics_file.read(RunDir(run_dir).metrics).records
+    step = next(record for record in records if record["kind"] == "train")
     finished = step["time"] - started
     return {
         "first training step begun": finished - step["step_seconds"],

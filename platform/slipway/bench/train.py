@@ -24,6 +24,7 @@ from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
 from slipway.kernels.choice import backends
 from slipway.plan import Plan, make_plan
+from slipway.run_dir import RunDir
 
 DEFAULTS = [
     "model.num_layers=4",
@@ -123,7 +124,7 @@ def _measure(plan: Plan, folder: Path, steps: int, warmup: int) -> dict[str, Any
     chosen = load_torch(plan.config, ranks_here=plan.world_size)
     here = plan.with_kernels(backends(chosen))
     found = folder / "measured.json"
-    run_local(plan.world_size, folder / "logs", lambda place: _rank(here, place, steps, warmup, found))
+    run_local(plan.world_size, RunDir(folder).logs, lambda place: _rank(here, place, steps, warmup, found))
     return json.loads(found.read_text()) | {"kernels": {line.operator: line.backend for line in chosen}}
 
 

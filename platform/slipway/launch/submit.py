@@ -18,9 +18,9 @@ from slipway.launch.schedulers import slurm
 from slipway.launch.slurm import job_name
 from slipway.plan import Plan
 from slipway.plan.facts import facts_of
+from slipway.run_dir import RunDir
 from slipway.runs.access import hand_to_pods
 
-SCRIPT = "job.sh"
 SECONDS = 120.0
 _NUMBER = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?")
 
@@ -76,11 +76,11 @@ def _write(text: str, folders: Sequence[Path]) -> Path:
     """The script in the first run's folder, and a place for the logs of each. Raises UserError."""
     try:
         for folder in folders:
-            (folder / "logs").mkdir(parents=True, exist_ok=True)
-        write_whole(folders[0] / SCRIPT, text)
+            RunDir(folder).logs.mkdir(parents=True, exist_ok=True)
+        write_whole(RunDir(folders[0]).script, text)
     except OSError as error:
         raise UserError(f"run.dir: cannot write into {folders[0]} ({error.strerror})") from None
-    return folders[0] / SCRIPT
+    return RunDir(folders[0]).script
 
 
 def _slurm(script: Path, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 
 from slipway import files
 from slipway.errors import Fault
-from slipway.metrics.file import FILE, FOREIGN, MISSING, Course, lines_of, missing_steps, parse
+from slipway.metrics.file import FOREIGN, MISSING, Course, lines_of, missing_steps, parse
 from slipway.metrics.mirrors import Mirrors
 from slipway.plan import Plan
+from slipway.run_dir import RunDir
 
 RECENT = 20  # steps from whose median the time that is left is reckoned
 
@@ -27,7 +28,7 @@ class Metrics:
         run_dir = config.run.dir
         self.plan = plan
         self.console_interval = config.logging.interval
-        self.path = run_dir / FILE
+        self.path = RunDir(run_dir).metrics
         course = self._open(start_step)
         self.step = start_step
         self.recent: deque[float] = deque(maxlen=RECENT)

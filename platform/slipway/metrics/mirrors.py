@@ -9,6 +9,7 @@ from slipway.metrics.wandb_access import HOW_TO_MEND, installed, key_problem, on
 from slipway.metrics.wandb_data import how_to_upload
 from slipway.metrics.wandb_mirror import WandbMirror
 from slipway.plan import Plan
+from slipway.run_dir import RunDir
 
 
 def check(config: RunConfig) -> None:
@@ -58,7 +59,7 @@ class Mirrors:
     def _start_tensorboard(self, config: RunConfig, start_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._tensorboard = SummaryWriter(str(config.run.dir / "tensorboard"), purge_step=start_step + 1)
+        self._tensorboard = SummaryWriter(str(RunDir(config.run.dir).tensorboard), purge_step=start_step + 1)
 
     def _write_tensorboard(self, numbers: dict[str, Any], step: int) -> None:
         for name, value in numbers.items():

@@ -8,11 +8,10 @@ from slipway.errors import EXIT_DONE, UserError
 from slipway.plan import Plan
 from slipway.report import metrics as metrics_file
 from slipway.report.summary import Summary, layout, summarize
+from slipway.run_dir import RunDir
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-METRICS, PLAN, PICTURE = "metrics.jsonl", "plan.json", "loss.png"
 
 
 def run(config: RunConfig, options: Any = None) -> int:
@@ -22,21 +21,21 @@ def run(config: RunConfig, options: Any = None) -> int:
 
 def report(folder: Path) -> int:
     """Print the table and write loss.png into the run's folder. Returns the exit code."""
-    metrics = metrics_file.read(_metrics_of(folder))
+    run = RunDir(folder)
+    metrics = metrics_file.read(_metrics_of(run))
     if not metrics.train:
-        raise UserError(f"run.dir: {folder / METRICS} has no training line yet: no step was finished")
-    plan, notes = _plan_of(folder)
+        raise UserError(f"run.dir: {run.metrics} has no training line yet: no step was finished")
+    plan, notes = _plan_of(run)
     if metrics.foreign:
         lines = f"{len(metrics.foreign)} lines are no records, the first is line {metrics.foreign[0]}"
-        notes.append(f"{folder / METRICS}: {lines}; left out")
+        notes.append(f"{run.metrics}: {lines}; left out")
 
     from slipway.report.curve import draw
 
-    picture = folder / PICTURE
     try:
-        draw(metrics, plan, plan.config.run.name if plan else folder.resolve().name, picture)
+        draw(metrics, plan, plan.config.run.name if plan else folder.resolve().name, run.picture)
     except OSError as error:
-        raise UserError(f"run.dir: cannot write {picture}: {error.strerror}") from error
+        raise UserError(f"run.dir: cannot write {run.picture}: {error.strerror}") from error
 
     from rich.console import Console
 
@@ -44,7 +43,7 @@ def report(folder: Path) -> int:
     console.print(table(summarize(metrics, plan), plan, folder))
     for note in notes:
         console.print(note, markup=False)
-    console.print(f"loss curve  {picture}\nmetrics     {folder / METRICS}", markup=False)
+    console.print(f"loss curve  {run.picture}\nmetrics     {run.metrics}", markup=False)
     return EXIT_DONE
 
 
@@ -114,26 +113,25 @@ def _from_to(first: float | None, last: float | None) -> str | None:
     return f"{first:.4f} → {last:.4f}  ({last - first:+.4f})"
 
 
-def _metrics_of(folder: Path) -> Path:
-    path = folder / METRICS
-    if path.is_file():
-        return path
-    what = f"has no {METRICS}" if folder.is_dir() else "does not exist"
-    beside = folder.parent
-    runs = sorted(str(found.parent) for found in beside.glob(f"*/{METRICS}"))
+def _metrics_of(run: RunDir) -> Path:
+    if run.metrics.is_file():
+        return run.metrics
+    name, beside = run.metrics.name, run.path.parent
+    what = f"has no {name}" if run.path.is_dir() else "does not exist"
+    runs = sorted(str(found.parent) for found in beside.glob(f"*/{name}"))
     shown = ", ".join(runs[:10]) + (f" and {len(runs) - 10} more" if len(runs) > 10 else "")
     raise UserError(
-        f"run.dir: {folder} {what}; " + (f"runs beside it: {shown}" if runs else f"no run in {beside}")
+        f"run.dir: {run.path} {what}; " + (f"runs beside it: {shown}" if runs else f"no run in {beside}")
     )
 
 
-def _plan_of(folder: Path) -> tuple[Plan | None, list[str]]:
+def _plan_of(run: RunDir) -> tuple[Plan | None, list[str]]:
     """The run's plan where it can be read, and what to say where it cannot."""
-    if (folder / PLAN).exists() and not (folder / PLAN).is_file():
-        return None, [f"{folder / PLAN} is not a file: shown without model and layout"]
-    if not (folder / PLAN).exists():
-        return None, [f"no {PLAN} in {folder}: shown without model and layout"]
+    if run.plan.exists() and not run.plan.is_file():
+        return None, [f"{run.plan} is not a file: shown without model and layout"]
+    if not run.plan.exists():
+        return None, [f"no {run.plan.name} in {run.path}: shown without model and layout"]
     try:
-        return Plan.read(folder / PLAN), []
+        return Plan.read(run.plan), []
     except UserError as error:  # the metrics of an older version's run are as good
         return None, [f"{error}; shown without model and layout"]

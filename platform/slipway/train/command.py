@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from slipway import run_dir, system_errors
+from slipway import system_errors
 from slipway.checkpoint import store as checkpoint_store
 from slipway.checkpoint.store import Newest
 from slipway.config.schema import RunConfig
@@ -23,6 +23,7 @@ from slipway.plan.plan import replan
 from slipway.ranks import signals
 from slipway.ranks.environment import Node, Place, launched, left_over
 from slipway.ranks.local import run_local
+from slipway.run_dir import RunDir
 from slipway.runs.segment import check_free, run_segment
 from slipway.train.stopping import check_slice, end_time, measured_pace, not_counted, note_refusal, started_at
 
@@ -52,7 +53,7 @@ def run_plan(plan: Plan) -> int:
     config = plan.config
     place = launched(os.environ)
     _check_place(plan, place)
-    run_dir.check(config.run.dir)
+    RunDir(config.run.dir).check()
     leads = place is None or place.leads
     if leads and (ignored := left_over(os.environ)):
         print(ignored, flush=True)
@@ -92,7 +93,7 @@ def run_plan(plan: Plan) -> int:
         if isinstance(place, Place):
             signals.note()
             return train(plan, place, end, continued, data)
-        logs = config.run.dir / "logs"
+        logs = RunDir(config.run.dir).logs
         return run_local(plan.world_size, logs, lambda rank: train(plan, rank, end, continued, data), place)
 
     if not leads:
@@ -101,7 +102,7 @@ def run_plan(plan: Plan) -> int:
 
 
 def _check_slice(config: RunConfig, end: float | None, step: int) -> None:
-    metrics = config.run.dir / "metrics.jsonl"
+    metrics = RunDir(config.run.dir).metrics
     try:
         warning = check_slice(end, measured_pace(metrics))
     except UserError:
@@ -202,6 +203,6 @@ def _write_plan(plan: Plan) -> None:
     folder = plan.config.run.dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        plan.write(folder / "plan.json")
+        plan.write(RunDir(folder).plan)
     except OSError as error:
         raise UserError(f"run.dir: cannot write into {folder} ({reason(error)})") from None

@@ -25,6 +25,7 @@ from slipway.metrics.log import Log
 from slipway.ranks import awake, rendezvous
 from slipway.ranks import local as ranks
 from slipway.ranks.environment import Place, node_name
+from slipway.run_dir import RunDir
 from slipway.runs.ledger import newest_number
 from slipway.train.setup import Session
 from slipway.train.watch import hang_report
@@ -86,7 +87,7 @@ class Watch:
         peers: list[_Peer] = [me] * self.place.world_size
         torch.distributed.all_gather_object(peers, me)
         self.me = me
-        self.folder = self.run_dir / hang_report.FOLDER / f"segment-{peers[0].segment:04d}"
+        self.folder = RunDir(self.run_dir).hangs / f"segment-{peers[0].segment:04d}"
         self.peers = peers
         self.at(0, "building the model", BUILDING_SECONDS)
 
