@@ -96,6 +96,14 @@ def test_wherever_a_file_is_cut_all_readers_agree(tmp_path_factory, length: int,
     assert drop_after(path, 9) == read(path)
 
 
+def test_the_newest_records_are_the_same_wherever_a_block_begins(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(WRITTEN)
+    for block in range(1, len(WRITTEN) + 2):
+        with patch.object(metrics_file, "BLOCK", block):
+            assert newest(path, lambda record: record["step"] == 1)[::-1] == read(path).records[1:]
+
+
 @pytest.mark.parametrize("line", FOREIGN)
 def test_what_is_no_record_is_counted(line: bytes) -> None:
     course = parse(encoded(GOOD[0]) + line + b"\n" + encoded(GOOD[1]))
