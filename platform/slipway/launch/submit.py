@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from slipway.access import hand_to_pods
 from slipway.errors import Fault, UserError
 from slipway.files import write_whole
 from slipway.launch import leftovers, record
@@ -19,7 +20,6 @@ from slipway.launch.slurm import job_name
 from slipway.plan import Plan
 from slipway.plan.facts import facts_of
 from slipway.run_dir import RunDir
-from slipway.runs.access import hand_to_pods
 
 SECONDS = 120.0
 _NUMBER = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?")

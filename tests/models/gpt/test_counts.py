@@ -1,10 +1,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slipway.models.counts import Shard
 
 from slipway.config.compose import compose
 from slipway.config.schema import Training
-from slipway.models.counts import Shard
 from slipway.models.gpt import counts
 from slipway.models.gpt.config import GPTConfig
 

@@ -15,8 +15,7 @@ from slipway.errors import Fault, UserError
 from slipway.run_dir import RunDir
 from slipway.runs.lock import holder as holder_file
 from slipway.runs.lock import posix as posix_lock
-from slipway.runs.lock.earlier import is_own
-from slipway.runs.lock.holder import STALE_SECONDS, Holder
+from slipway.runs.lock.holder import STALE_SECONDS, Holder, is_own
 
 LOOK_SECONDS = 0.5  # between two looks at another machine's heartbeat
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from slipway.access import hand_to_pods
 from slipway.config.compose import compose
 from slipway.run_dir import cannot_write
-from slipway.runs.access import hand_to_pods
 
 CLOUD = ["cluster=gke", "data.dir=data/prepared"]
 
