@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.bench.kernel_cases import CASES, OPERATORS, of_operator, trouble
+from slipway.bench.kernel_table import CASES, OPERATORS, of_operator, trouble
 from slipway.bench.kernels import chosen_operators, take_turns
 from slipway.config.compose import compose
 from slipway.kernels.choice import TABLE

@@ -17,8 +17,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from slipway.bench.kernel_cases import CASES, OPERATORS, Case, Scene, of_operator, trouble
+from slipway.bench.kernel_cases import Scene
 from slipway.bench.kernel_counts import least_seconds
+from slipway.bench.kernel_table import CASES, OPERATORS, Case, of_operator, trouble
 from slipway.bench.options import RANDOM_TOKENS, at_least, make_folder, with_defaults
 from slipway.bench.record import named, publish
 from slipway.config.compose import compose
