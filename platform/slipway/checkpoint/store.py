@@ -24,6 +24,7 @@ from slipway.checkpoint.pickles import COMMON, check_tensors
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import UserError
+from slipway.run_dir import RunDir
 
 INFO = "slipway.json"
 FORMAT = "metadata.json"
@@ -70,7 +71,7 @@ class Newest(NamedTuple):
 
 def folder(run_dir: Path) -> Path:
     """Where the checkpoints of a run are."""
-    return run_dir / "checkpoints"
+    return RunDir(run_dir).checkpoints
 
 
 def step_of(path: Path) -> int:
