@@ -22,6 +22,7 @@ IMAGE_ACTIONS = ("build", "sif", "test", "sbom", "sign", "verify", "inspect")
 IMAGE_OPTIONS = ("--dry-run", "--engine", "--context", "--dir", "--variant")
 CLUSTERS_OPTIONS = ("--config-dir", "--json")
 HYDRA_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--config-dir", "--help")
+ANY_DATA = "data=stdlib"
 
 
 def complete(words: Sequence[str]) -> int:
@@ -35,7 +36,7 @@ def complete(words: Sequence[str]) -> int:
         if choices is not None:
             print(("\n" if query == "query=fish" else " ").join(choices))
             return EXIT_DONE
-        os.environ["COMP_LINE"] = without_verb(line)
+        os.environ["COMP_LINE"] = with_data(without_verb(line))
     return run(words, lambda config: EXIT_DONE)
 
 
@@ -64,6 +65,12 @@ def own_choices(line: str) -> list[str] | None:
         options = (*OPTIONS.get(before[0], ()), *HYDRA_OPTIONS)
         return [option for option in options if option.startswith(word)]
     return None
+
+
+def with_data(line: str) -> str:
+    """The line with a choice of data, where it has none: Hydra completes the keys of a whole configuration only."""
+    program, *words = line.split(" ")
+    return line if any(word.startswith("data=") for word in words) else " ".join([program, ANY_DATA, *words])
 
 
 def without_verb(line: str) -> str:

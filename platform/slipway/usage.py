@@ -94,7 +94,7 @@ _EXAMPLES = {
   slipway data data=files data.sources.files.inputs=[corpus/,more.jsonl.zst]
   slipway data data=bytes""",
     "plan": """\
-  slipway plan experiment=gpt3_175b
+  slipway plan model=gpt3_175b
   slipway plan model=llama3_8b cluster=juwels_booster resources.nodes=8 resources.devices_per_node=4 \\
       parallelism=tp4_pp2 training.precision=bf16
   slipway plan experiment=demo --json""",

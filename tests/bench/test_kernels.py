@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from presets import preset
 from slipway.bench.kernel_cases import CASES, OPERATORS, of_operator, trouble
 from slipway.bench.kernels import chosen_operators, take_turns
 from slipway.config.compose import compose
@@ -72,7 +73,7 @@ def test_no_backend_of_the_table_is_left_out() -> None:
 
 
 def test_an_operator_has_the_models_fields_that_it_needs() -> None:
-    config = compose(["model=mixtral_8x7b"])
+    config = compose(preset("mixtral_8x7b"))
     model = of_operator(config, "mlp_gelu").model
     assert (model.activation, model.add_bias_linear, model.num_moe_experts) == ("gelu", True, None)
 

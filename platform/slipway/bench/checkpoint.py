@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from slipway.bench.batches import random_batch
+from slipway.bench.options import random_tokens
 from slipway.bench.record import publish
 from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
@@ -49,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
     if options.dir is not None and not options.dir.is_dir():
         raise UserError(f"bench checkpoint --dir: {options.dir} is not a folder")
     with tempfile.TemporaryDirectory(prefix="slipway-bench-", dir=options.dir) as folder:
-        measured = _measure([*SHAPE, *options.overrides], Path(folder), options.rounds)
+        measured = _measure(
+            [*SHAPE, *options.overrides, *random_tokens(options.overrides)], Path(folder), options.rounds
+        )
     rows = [{"save": name, **values} for name, values in measured["rows"].items()]
     sync, beside = (median(measured["stalls"][name]) for name in ("waited for", "beside training"))
     summary = {

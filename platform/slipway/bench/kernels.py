@@ -18,7 +18,7 @@ from typing import Any
 from slipway.arguments import Parser
 from slipway.bench.kernel_cases import CASES, OPERATORS, Case, Scene, of_operator, trouble
 from slipway.bench.kernel_counts import least_seconds
-from slipway.bench.options import RANDOM_TOKENS, add_output, at_least, make_folder, with_defaults
+from slipway.bench.options import add_output, at_least, make_folder, random_tokens, with_defaults
 from slipway.bench.record import publish
 from slipway.config.compose import compose
 from slipway.config.explain import nearest
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
             [
                 *with_defaults(DEFAULTS, asked),
                 "training.global_batch_size=${training.micro_batch_size}",  # of no meaning here
-                RANDOM_TOKENS,
+                *random_tokens(asked),
                 f"run.dir={folder}",
             ]
         )

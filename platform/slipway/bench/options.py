@@ -7,9 +7,6 @@ from pathlib import Path
 from slipway.errors import UserError
 
 FOLDER = Path("outputs/bench")
-RANDOM_TOKENS = (
-    "data.tokenizer.vocab_size=${model.vocab_size}"  # nothing is read: no tokenizer limits the model
-)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +32,12 @@ def make_folder(option: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{option}: cannot create {folder}: {error.strerror}") from error
+
+
+def random_tokens(overrides: Sequence[str]) -> list[str]:
+    """Overrides for models that are given random tokens: no text is read, so none limits the model."""
+    chosen = [] if any(word.lstrip("+").startswith("data=") for word in overrides) else ["data=stdlib"]
+    return [*chosen, "data.tokenizer.vocab_size=${model.vocab_size}", "data.allow_large_models=true"]
 
 
 def with_defaults(defaults: Sequence[str], overrides: Sequence[str]) -> list[str]:

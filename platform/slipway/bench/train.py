@@ -17,7 +17,7 @@ from typing import Any
 
 from slipway.arguments import Parser
 from slipway.bench.batches import random_batch
-from slipway.bench.options import RANDOM_TOKENS, add_output, at_least, make_folder, with_defaults
+from slipway.bench.options import add_output, at_least, make_folder, random_tokens, with_defaults
 from slipway.bench.record import publish
 from slipway.bench.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
 from slipway.config.compose import compose
@@ -48,7 +48,13 @@ def main(argv: Sequence[str]) -> int:
     at_least("bench train --steps", options.steps, 1)
     at_least("bench train --warmup", options.warmup, 1)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        config = compose([*with_defaults(DEFAULTS, options.overrides), RANDOM_TOKENS, f"run.dir={folder}"])
+        config = compose(
+            [
+                *with_defaults(DEFAULTS, options.overrides),
+                *random_tokens(options.overrides),
+                f"run.dir={folder}",
+            ]
+        )
         if config.resources.nodes > 1:
             raise UserError(
                 f"bench train: resources.nodes={config.resources.nodes}, but it measures the ranks of one node"

@@ -17,7 +17,7 @@ from typing import Any
 
 from slipway.arguments import Parser
 from slipway.bench.batches import random_batch
-from slipway.bench.options import RANDOM_TOKENS, at_least, with_defaults
+from slipway.bench.options import at_least, random_tokens, with_defaults
 from slipway.bench.record import publish
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
@@ -27,6 +27,7 @@ from slipway.plan import make_plan
 
 SHAPE = [
     "model=gpt3_125m",
+    "parallelism=single",
     "model.num_layers=6",
     "model.hidden_size=384",
     "model.num_attention_heads=6",
@@ -36,6 +37,7 @@ SHAPE = [
     "training.sequence_length=256",
     "training.global_batch_size=4",
     "training.micro_batch_size=4",
+    "training.precision=fp32",
     "cluster=local",
     "validation.steps=0",
 ]
@@ -58,7 +60,13 @@ def main(argv: Sequence[str]) -> int:
     at_least("bench training --rounds", options.rounds, 1)
     at_least("bench training --steps", options.steps, 1)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        config = compose([*with_defaults(SHAPE, options.overrides), RANDOM_TOKENS, f"run.dir={folder}/run"])
+        config = compose(
+            [
+                *with_defaults(SHAPE, options.overrides),
+                *random_tokens(options.overrides),
+                f"run.dir={folder}/run",
+            ]
+        )
         plan = make_plan(config)
         model, data = config.model, config.data
         joined = not (data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss)

@@ -97,6 +97,10 @@ def explain(error: Exception) -> UserError:
         return UserError(
             f"{_override(error)}: names no choice of a group; write {_override(error).split('=')[0]}=CHOICE"
         )
+    if open_group := re.match(r"You must specify '(\S+)'", str(error)):
+        choices = [line.strip() for line in str(error).splitlines()[2:]]
+        words = " or ".join(f"{open_group[1]}={choice}" for choice in choices)
+        return UserError(f"{open_group[1]}: is to be chosen; give {words}")
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(error, ValidationError):
         return _validation(error)

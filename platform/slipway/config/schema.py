@@ -315,6 +315,14 @@ class Data(Section):
         default=False, description="The loss leaves out what follows the end of a document."
     )
     workers: PositiveInt | None = Field(default=None, description="Processes; null: one per core.")
+    demo_tokens: PositiveInt | None = Field(
+        default=None,
+        description="Tokens, about, of text that is there to try things: too few for a model with more than 10 "
+        "parameters for each of them. null: of text to train on.",
+    )
+    allow_large_models: bool = Field(
+        default=False, description="Take text that is there to try things for large models too."
+    )
 
 
 class Wandb(Section):

@@ -4,9 +4,14 @@ from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.models import part
 
+# A model that has learned something has 20 tokens for each parameter (arXiv 2203.15556); the demo's has two. This
+# many parameters for each token, the other way round, is no training, whatever the number of steps.
+PARAMETERS_PER_DEMO_TOKEN = 10
+
 
 def check(config: RunConfig) -> None:
     """Raise UserError for the first rule a configuration breaks."""
+    _check_demo_data(config)
     check_resources(config)
     check_layout(config)
     _check_overlap(config)
@@ -212,4 +217,18 @@ def _check_data(config: RunConfig) -> None:
         raise UserError(
             f"data.tokenizer.path: {tokenizer.path} has no effect with data.tokenizer.kind={tokenizer.kind}; "
             "use kind=file or set it to null"
+        )
+
+
+def _check_demo_data(config: RunConfig) -> None:
+    """Text that is there to try things is not what a large model is trained on by mistake."""
+    data = config.data
+    if data.demo_tokens is None or data.allow_large_models:
+        return
+    parameters = part(config.model.family, "counts").parameters(config.model).total
+    if parameters > PARAMETERS_PER_DEMO_TOKEN * data.demo_tokens:
+        raise UserError(
+            f"data: {data.name} is there to try things: about {data.demo_tokens:,} tokens for the {parameters:,} "
+            f"parameters of {config.model.name}, {parameters / data.demo_tokens:,.0f} for each token, above "
+            f"{PARAMETERS_PER_DEMO_TOKEN}; use data=files, or data.allow_large_models=true to train on it all the same"
         )
