@@ -43,7 +43,7 @@ def composed(*words: str) -> RunConfig:
 def test_gpt3_recipes_are_the_papers(name: str, tokens: float, rate: float) -> None:
     config = composed(f"model={name}", *ON_DEMO_DATA)
     training, optimizer = config.training, config.optimizer
-    batch = training.global_batch_size * training.sequence_length
+    batch = training.global_batch_size * config.data.sequence_length
     assert batch == pytest.approx(tokens, rel=0.05)
     assert training.steps * batch == pytest.approx(300e9, rel=0.001)
     assert optimizer.lr_warmup_steps * batch == pytest.approx(375e6, rel=0.01)
@@ -61,7 +61,10 @@ def test_llama_recipes_are_the_papers(name: str, rate: float) -> None:
     training, optimizer = config.training, config.optimizer
     assert (training.steps, optimizer.lr_warmup_steps) == (1_200_000, 8000)
     assert (optimizer.lr, optimizer.min_lr) == (rate, pytest.approx(rate / 100))
-    assert (training.sequence_length, training.global_batch_size * training.sequence_length) == (8192, 2**23)
+    assert (config.data.sequence_length, training.global_batch_size * config.data.sequence_length) == (
+        8192,
+        2**23,
+    )
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -122,7 +125,7 @@ def test_how_large_is_large_follows_from_numbers() -> None:
     config = composed()
     parameters = make_plan(config).parameters
     for tokens, refused in ((-(-parameters // 10), False), (parameters // 10 - 1, True)):
-        data = config.data.model_copy(update={"demo_tokens": tokens})
+        data = config.data.model_copy(update={"demo_units": tokens})
         changed = config.model_copy(update={"data": data})
         if refused:
             with pytest.raises(UserError, match=f"{parameters:,} parameters"):

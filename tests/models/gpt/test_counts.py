@@ -1,11 +1,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slipway.models.counts import Shard
 
 from presets import preset
 from slipway.config.compose import compose
 from slipway.config.schema import Training
-from slipway.models.counts import Shard
 from slipway.models.gpt import counts
 from slipway.models.gpt.config import GPTConfig
 
@@ -163,7 +163,7 @@ def test_flops_of_the_megatron_paper(layers: int, hidden: int, heads: int) -> No
 
 def test_flops_per_token_are_about_six_per_parameter() -> None:
     config = compose(preset("llama3_8b"))
-    per_token = counts.flops_per_sample(config.model, config.training) / config.training.sequence_length
+    per_token = counts.flops_per_sample(config.model, config.training) / config.data.sequence_length
     embedding = 128256 * 4096
     attention = 12 * 32 * 4096 * 8192
     norms = 65 * 4096
