@@ -310,13 +310,15 @@ LAYOUT = [
     ),
     BadInput(
         "experts by expert parallel",
-        "plan model=mixtral_8x7b resources.devices_per_node=3 parallelism.expert_model_parallel_size=3 "
+        "plan model.num_moe_experts=8 model.add_bias_linear=false resources.devices_per_node=3 "
+        "parallelism.expert_model_parallel_size=3 "
         "training.global_batch_size=12",
         ("model.num_moe_experts", "experts 8", "expert_model_parallel_size 3"),
     ),
     BadInput(
         "expert parallel by replicas",
-        "plan model=mixtral_8x7b resources.devices_per_node=2 parallelism.expert_model_parallel_size=4",
+        "plan model.num_moe_experts=8 model.add_bias_linear=false resources.devices_per_node=2 "
+        "parallelism.expert_model_parallel_size=4",
         ("expert_model_parallel_size", "context x data ranks 2", "expert 4"),
     ),
     BadInput(
@@ -356,7 +358,7 @@ LAYOUT = [
     ),
     BadInput(
         "sharded gradients of experts that have one replica",
-        "plan model=mixtral_8x7b parallelism=zero2 resources.devices_per_node=4 "
+        "plan model.num_moe_experts=8 model.add_bias_linear=false parallelism=zero2 resources.devices_per_node=4 "
         "parallelism.expert_model_parallel_size=4",
         ("parallelism.data_parallel_sharding_strategy", "context 1 x data 4 / expert 4 = 1"),
     ),

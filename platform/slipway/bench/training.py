@@ -41,6 +41,7 @@ SHAPE = [
     "training.global_batch_size=4",
     "training.micro_batch_size=4",
     "training.precision=fp32",
+    "training.recompute=none",
     "cluster=local",
     "validation.steps=0",
 ]

@@ -124,22 +124,26 @@ cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
   "moe_aux_loss_coeff": 0.01
  },
  "data": {
+  "kind": "text",
   "name": "stdlib",
+  "sources": {
+   "stdlib": {
+    "weight": 1.0,
+    "inputs": [
+     "stdlib"
+    ],
+    "text_key": "text"
+   }
+  },
+  "demo_units": 3000000,
+  "allow_large_models": true,
   "dir": "data/stdlib",
+  "sequence_length": 2048,
   "tokenizer": {
    "kind": "bpe",
    "vocab_size": 8192,
    "path": null,
    "end_of_document": "<|endoftext|>"
-  },
-  "sources": {
-   "stdlib": {
-    "inputs": [
-     "stdlib"
-    ],
-    "text_key": "text",
-    "weight": 1.0
-   }
   },
   "split": [
    0.98,
@@ -152,23 +156,22 @@ cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
   "workers": null
  },
  "training": {
-  "steps": 200,
+  "steps": 286102,
   "stop_after_step": null,
   "global_batch_size": 32,
   "micro_batch_size": 2,
-  "sequence_length": 2048,
   "seed": 1234,
-  "precision": "fp32",
+  "precision": "bf16",
   "fp8": null,
   "fp8_recipe": "delayed",
   "recompute": "none"
  },
  "validation": {
-  "interval": 100,
-  "steps": 4
+  "interval": 1000,
+  "steps": 8
  },
  "checkpoint": {
-  "interval": 100,
+  "interval": 1000,
   "keep_last": 3,
   "keep_every": null,
   "keep_best": 0,
@@ -206,23 +209,23 @@ cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
   "context_parallel_size": 1,
   "expert_model_parallel_size": 1,
   "sequence_parallel": false,
-  "use_distributed_optimizer": false,
+  "use_distributed_optimizer": true,
   "data_parallel_sharding_strategy": null,
-  "overlap_grad_reduce": false,
-  "overlap_param_gather": false
+  "overlap_grad_reduce": true,
+  "overlap_param_gather": true
  },
  "optimizer": {
   "name": "adamw",
-  "lr": 0.001,
-  "min_lr": 0.0001,
-  "lr_warmup_steps": 0,
+  "lr": 0.0002,
+  "min_lr": 2e-05,
+  "lr_warmup_steps": 358,
   "lr_decay_style": "cosine",
   "lr_wsd_decay_steps": null,
   "weight_decay": 0.1,
+  "clip_grad": 1.0,
   "beta1": 0.9,
   "beta2": 0.95,
-  "eps": 1e-08,
-  "clip_grad": 1.0
+  "eps": 1e-08
  },
  "logging": {
   "interval": 1,
