@@ -116,7 +116,7 @@ COMMAND_LINE = [
     ),
     BadInput("config folder of an empty variable", "plan --config-dir=", ("--config-dir", "empty")),
     BadInput(
-        "a pickled job", "plan --experimental-rerun=job.pickle", ("--experimental-rerun", "pickle", "--run")
+        "a pickled job", "plan --experimental-rerun=job.pickle", ("--experimental-rerun", "no such option")
     ),
     BadInput("an override of nothing", "plan =3", ("=3: has no key", "key=value")),
     BadInput("a deletion of nothing", "plan ~", ("~: has no key",)),
@@ -133,7 +133,7 @@ COMMAND_LINE = [
     ),
     BadInput("SIF by tag", "image sif --dry-run docker://a/b:latest", ("docker://a/b:latest", "@sha256")),
     BadInput("SIF of no archive", "image sif gone.tar", ("gone.tar", "slipway image build")),
-    BadInput("nothing to verify", "image verify", ("name what to verify",)),
+    BadInput("nothing to verify", "image verify", ("image verify", "give one SIF")),
     BadInput("half a digest", "image verify a.sif --digest sha256:12", ("--digest", "64 hexadecimal")),
     BadInput("an option of another action", "image sign a.sif --gzip", ("--gzip",)),
     BadInput(

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from slipway.access import cannot_write
 from slipway.errors import UserError
-from slipway.runs.access import cannot_write
 
 FOLDERS = ("checkpoints", "hangs", "logs", "segments", "tensorboard", "wandb")
 FILES = ("metrics.jsonl", "plan.json", "bad_nodes", ".lock", ".lock.holder")

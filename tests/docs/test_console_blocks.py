@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 import pytest
-
 from console_blocks import DOCUMENTS, ROOT, Block, Command, blocks, split
+
 from slipway import cli
 from slipway.verbs.help import of_action, of_verb
 from slipway.verbs.parse import parse

@@ -1,23 +1,9 @@
 """What the benchmarks' command lines have in common."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.errors import UserError
-
-FOLDER = Path("outputs/bench")
-
-
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """--out and --json."""
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=FOLDER,
-        help=f"folder for the JSON and the picture (default: {FOLDER} in the current folder)",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def at_least(option: str, value: int, least: int) -> None:

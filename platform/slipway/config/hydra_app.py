@@ -100,11 +100,6 @@ def parse(words: Sequence[str]):  # noqa: ANN201
         check_key(word)
     if parsed.config_dir == "":  # Hydra would take it for none
         raise UserError("--config-dir: is empty; name a folder, or leave the option out")
-    if parsed.experimental_rerun is not None:
-        raise UserError(
-            "--experimental-rerun: would load a pickle, which can run anything; give the overrides, or `slipway "
-            "train --run run.json`"
-        )
     return parsed
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from slipway.words import quantity, size
+
 if TYPE_CHECKING:
     from slipway.data.text.shards import Counts
 
@@ -49,7 +51,7 @@ class _Measured(Progress):
     def numbers(self) -> str:
         rate = f", {self.rate():,.0f} tokens/s" if self.rate() else ""
         return (
-            f"{_count(self.done)}B of {_count(self.total)}B, {self.documents:,} documents, "
+            f"{size(self.done)} of {size(self.total)}, {self.documents:,} documents, "
             f"{self.tokens:,} tokens{rate}"
         )
 
@@ -103,7 +105,7 @@ class _Bar(_Measured):
         super().phase(name)
 
     def short(self) -> str:
-        return f"{_count(self.done)}B {_count(self.documents)}documents {_count(self.rate())}tokens/s"
+        return f"{size(self.done)} {quantity(self.documents)} documents {quantity(self.rate())} tokens/s"
 
     def show(self) -> None:
         if time.monotonic() - self.drawn >= _DRAW_EVERY or self.done >= self.total:
@@ -126,11 +128,3 @@ def show_progress(wanted: bool, total_bytes: int) -> Iterator[Progress]:
         shown = _Bar(total_bytes)
         with shown.bar:
             yield shown
-
-
-def _count(number: float) -> str:
-    """1234567 as 1.23 M."""
-    for factor, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= factor:
-            return f"{number / factor:.3g} {letter}"
-    return f"{number:.0f} "

@@ -16,6 +16,7 @@ from slipway.runs.ledger import EXIT_INTERRUPTED
 from slipway.runs.lock import earlier as earlier_start
 from slipway.runs.lock import lock
 from slipway.runs.lock.heartbeat import Heartbeat
+from slipway.runs.lock.holder import WORKLOAD
 
 BEAT_SECONDS = 5.0
 BEATS_PER_RECORD = 6
@@ -49,7 +50,7 @@ def run_segment(
     held = lock.take(run_dir)
     try:
         if ledger.newest_number(run_dir) != earlier:
-            kind = Fault if os.environ.get(earlier_start.POD) else UserError  # a pod's successor continues
+            kind = Fault if os.environ.get(WORKLOAD) else UserError  # a pod's successor continues
             raise kind(
                 f"run.dir: {run_dir} was trained by another start meanwhile; start again to continue it"
             )

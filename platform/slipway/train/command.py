@@ -23,8 +23,9 @@ from slipway.plan.plan import replan
 from slipway.ranks import signals
 from slipway.ranks.environment import Node, Place, launched, left_over
 from slipway.ranks.local import run_local
+from slipway.ranks.starting import not_counted
 from slipway.runs.segment import check_free, run_segment
-from slipway.train.stopping import check_slice, end_time, measured_pace, not_counted, note_refusal, started_at
+from slipway.train.stopping import check_slice, end_time, measured_pace, note_refusal, started_at
 
 
 def run(config: RunConfig, options: Any = None) -> int:

@@ -17,10 +17,10 @@ from slipway.errors import Fault, in_one_line
 from slipway.metrics.log import Log
 from slipway.plan import Plan
 from slipway.plan.change import describe_change
+from slipway.ranks.starting import start_seconds
 from slipway.train.guard import Verdict
 from slipway.train.setup import Session
 from slipway.train.step import Outcome, whole_parameters
-from slipway.train.stopping import start_seconds
 
 
 @dataclass

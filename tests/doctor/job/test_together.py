@@ -4,7 +4,7 @@ from pathlib import Path
 from doctor.looking import looking
 from slipway.doctor.finding import Finding
 from slipway.doctor.job import together
-from slipway.doctor.job.hosts import of_ranks
+from slipway.host_lists import of_ranks
 
 CONFIG = looking(Path("/"), "resources.nodes=3").config
 VERSIONS = {"torch": "2.13.0", "slipway": "0.1.0"}

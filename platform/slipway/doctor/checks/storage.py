@@ -14,6 +14,7 @@ from slipway.doctor.here import IN_JOB, Here
 from slipway.models import family
 from slipway.optimizers import algorithm
 from slipway.optimizers.kind import bytes_per_parameter
+from slipway.words import size
 
 GIB = 2**30
 MARK = ".doctor-"
@@ -36,7 +37,7 @@ def caches(here: Here) -> Finding:
     if trouble:
         return Finding("caches", "fault", f"{folder}: {trouble}", expected, advice)
     free = _free(folder)
-    saw = f"{folder}, {_size(free)} free"
+    saw = f"{folder}, {size(free)} free"
     if free < CACHE_BYTES:
         return Finding("caches", "warning", saw, expected, advice)
     in_home = (
@@ -65,10 +66,10 @@ def space(here: Here) -> Finding:
         free = _free(folder)
     except OSError as error:
         return Finding("space", "fault", f"{folder}: {error.strerror}", "free space can be asked")
-    expected = f"{_size(count * one)}: {count} checkpoints of {_size(one)}"
+    expected = f"{size(count * one)}: {count} checkpoints of {size(one)}"
     advice = "free space in run.dir, or choose another; or lower checkpoint.keep_last"
     status = "fault" if free < one else "warning"
-    return judged(free >= count * one, "space", f"{_size(free)} free", expected, advice, status)
+    return judged(free >= count * one, "space", f"{size(free)} free", expected, advice, status)
 
 
 def checkpoint_bytes(here: Here) -> int:
@@ -114,15 +115,15 @@ def shm(here: Here) -> Finding:
         wanted = cluster.kubernetes.shm_gib * GIB * count / (cluster.devices_per_node or count) - 2**20
     if cluster.device.kind == "cpu":
         wanted = 2 * SHM_TOO_SMALL
-    expected = f"{_size(wanted)}, more than {_size(SHM_TOO_SMALL)} at least"
+    expected = f"{size(wanted)}, more than {size(SHM_TOO_SMALL)} at least"
     advice = "give the container the host's /dev/shm, or --shm-size; in a pod a memory-backed emptyDir"
     try:
         held = os.statvfs(here.path("/dev/shm"))
     except OSError as error:
         return Finding("shm", "fault", f"/dev/shm: {error.strerror}", expected, advice)
-    size = held.f_frsize * held.f_blocks
-    status = "fault" if size <= SHM_TOO_SMALL else "warning"
-    return judged(size >= wanted, "shm", _size(size), expected, advice, status)
+    whole = held.f_frsize * held.f_blocks
+    status = "fault" if whole <= SHM_TOO_SMALL else "warning"
+    return judged(whole >= wanted, "shm", size(whole), expected, advice, status)
 
 
 def file_clock(here: Here) -> Finding:
@@ -189,11 +190,3 @@ def nearest(folder: Path) -> Path:
 def _free(folder: Path) -> int:
     held = os.statvfs(nearest(folder))
     return held.f_frsize * held.f_bavail
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"

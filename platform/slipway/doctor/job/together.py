@@ -8,7 +8,7 @@ from typing import Any
 from slipway.config.schema import RunConfig
 from slipway.doctor.checks import cores, devices
 from slipway.doctor.finding import BY_NAME, Finding
-from slipway.doctor.job.hosts import fold, ranges
+from slipway.host_lists import fold, ranges
 
 CLOCK_SECONDS = 1.0
 CLOCK_FAULT_SECONDS = 30.0
