@@ -9,7 +9,9 @@ import yaml
 from presets import ON_DEMO_DATA, large, preset
 from slipway.config.compose import compose, conf_dir
 from slipway.config.schema import RunConfig
+from slipway.data.text.config import text_of
 from slipway.errors import UserError
+from slipway.optimizers.adamw.config import Config as AdamW
 from slipway.plan import elastic, make_plan
 
 MODELS = sorted(file.stem for file in (conf_dir() / "model").glob("*.yaml"))
@@ -43,11 +45,12 @@ def composed(*words: str) -> RunConfig:
 def test_gpt3_recipes_are_the_papers(name: str, tokens: float, rate: float) -> None:
     config = composed(f"model={name}", *ON_DEMO_DATA)
     training, optimizer = config.training, config.optimizer
-    batch = training.global_batch_size * config.data.sequence_length
+    batch = training.global_batch_size * text_of(config).sequence_length
     assert batch == pytest.approx(tokens, rel=0.05)
     assert training.steps * batch == pytest.approx(300e9, rel=0.001)
     assert optimizer.lr_warmup_steps * batch == pytest.approx(375e6, rel=0.01)
     assert (optimizer.lr, optimizer.min_lr) == (rate, pytest.approx(rate / 10))
+    assert isinstance(optimizer, AdamW)
     assert (optimizer.beta1, optimizer.beta2, optimizer.weight_decay) == (0.9, 0.95, 0.1)
     assert (optimizer.clip_grad, optimizer.lr_decay_style) == (1.0, "cosine")
 
@@ -61,7 +64,10 @@ def test_llama_recipes_are_the_papers(name: str, rate: float) -> None:
     training, optimizer = config.training, config.optimizer
     assert (training.steps, optimizer.lr_warmup_steps) == (1_200_000, 8000)
     assert (optimizer.lr, optimizer.min_lr) == (rate, pytest.approx(rate / 100))
-    assert (config.data.sequence_length, training.global_batch_size * config.data.sequence_length) == (
+    assert (
+        text_of(config).sequence_length,
+        training.global_batch_size * text_of(config).sequence_length,
+    ) == (
         8192,
         2**23,
     )
@@ -147,8 +153,8 @@ def test_what_is_said_wins_over_the_recipe(tmp_path: Path) -> None:
 
 def test_text_of_ones_own_has_a_tokenizer_of_the_models_size() -> None:
     words = ["model=gpt3_1_3b", "data=files", "data.sources.files.inputs=[a]"]
-    assert compose(words).data.tokenizer.vocab_size == 50257
-    assert compose([*words, "data.tokenizer.vocab_size=1000"]).data.tokenizer.vocab_size == 1000
+    assert text_of(compose(words)).tokenizer.vocab_size == 50257
+    assert text_of(compose([*words, "data.tokenizer.vocab_size=1000"])).tokenizer.vocab_size == 1000
 
 
 @pytest.mark.parametrize("missing", ["training.steps", "optimizer.lr"])

@@ -5,19 +5,25 @@ options read by its parser; targets of make and files of the repository exist.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from console_blocks import DOCUMENTS, ROOT, Block, Command, blocks, split
 
+from console_blocks import DOCUMENTS, ROOT, Block, Command, blocks, split
 from slipway import cli
+from slipway.config.compose import compose
+from slipway.config.hydra_app import parse as parse_hydra
+from slipway.config.sweep_compose import compose_sweep
+from slipway.errors import UserError
+from slipway.plan import make_plan
 from slipway.verbs.help import of_action, of_verb
 from slipway.verbs.parse import parse
 from slipway.verbs.table import VERBS
 
 BLOCKS = {block.where: block for document in DOCUMENTS for block in blocks(document)}
 # What a reader has, or is told to make, and this repository has not.
-READERS_OWN = {"private.pem", "public.pem", "run.json", "texts/", "my-texts/"}
+READERS_OWN = {"slipway-cpu.sif", "private.pem", "public.pem", "run.json", "texts/", "my-texts/"}
 # Programs of others; of their words the paths are looked at, and `slipway` among them.
 OTHERS = {
     *("apptainer", "docker", "podman", "srun", "sbatch", "kubectl"),
@@ -26,7 +32,6 @@ OTHERS = {
 MADE = {  # by commands that take minutes
     "slipway image build": ["dist/image/slipway-cpu.tar", "dist/image/slipway-cpu.json"],
     "slipway image sif": ["dist/image/slipway-cpu.sif"],
-    "make sif": ["slipway-cpu.sif"],
 }
 
 
@@ -51,8 +56,9 @@ def test_block(where: str, capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_examples_of_the_help(verb: str, capfd: pytest.CaptureFixture[str]) -> None:
     texts = [of_verb(verb), *(of_action(verb, action) for action in VERBS[verb].actions)]
-    shown = "\n".join(text.partition("examples:\n")[2] for text in texts).replace("\\\n", " ")
-    lines = [re.split(r"\s{3,}(?!\S*=)", line.strip())[0] for line in shown.splitlines()]
+    shown = "\n".join(text.partition("examples:\n")[2] for text in texts)
+    shown = re.sub(r"\\\n\s*", "", shown)
+    lines = [re.split(r"\s{3,}", line.strip())[0] for line in shown.splitlines()]
     commands = [
         command for line in lines if "slipway" in line for command in split(f"slipway {verb} --help", line)
     ]
@@ -97,7 +103,8 @@ def _in_full(words: list[str], said: dict[str, list[str]]) -> list[str]:
     verb, rest = words[0], words[1:]
     if "..." in rest:
         at = rest.index("...")
-        rest[at : at + 1] = said.get(verb, [])
+        given = {word.partition("=")[0] for word in rest}
+        rest[at : at + 1] = [word for word in said.get(verb, []) if word.partition("=")[0] not in given]
     said[verb] = rest
     return [verb, *rest]
 
@@ -112,11 +119,12 @@ def _check_make(command: Command, words: list[str]) -> None:
 
 def _check_paths(command: Command, words: list[str], made: set[str]) -> None:
     for word in words:
-        is_path = re.fullmatch(r"[\w.-]+(/[\w.-]+)+|[\w-]+\.(txt|yaml|json|sh|pem|sif)", word)
-        if is_path and "." not in word.partition("/")[0] and word not in made:
-            assert (ROOT / word).exists() or (ROOT / command.where).parent.joinpath(word).exists(), (
-                f"{command.where}: there is no {word}"
-            )
+        if "=" in word or word.startswith(("/", "$")):
+            continue  # of the machine, or a container's
+        of_repository = "/" in word and (ROOT / word.partition("/")[0]).is_dir()
+        if (of_repository or re.search(r"\.(txt|yaml|json|sh|pem|sif)$", word)) and word not in made:
+            beside = (ROOT / command.where).parent / word
+            assert (ROOT / word).exists() or beside.exists(), f"{command.where}: there is no {word}"
 
 
 def _check_slipway(command: Command, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
@@ -125,30 +133,49 @@ def _check_slipway(command: Command, words: list[str], capfd: pytest.CaptureFixt
     assert verb in VERBS, f"{command.where}: slipway has no verb {verb}"
     parsed = parse(verb, rest)
     refused = next((line for line in command.shown if line.startswith("slipway: ")), None)
-    if verb == "clusters":
-        run = (verb, *rest)
-    elif VERBS[verb].takes != "configuration" or parsed.options.action == "help":
-        return
+    if verb in ("launch", "clusters"):  # they print; nothing is submitted
+        dry = [verb, *(word for word in rest if word != "--submit")]
+        error = _once(tuple(dry), lambda: _printed(dry, capfd))
     elif getattr(parsed.options, "run", None) or getattr(parsed.options, "plan", None):
-        return  # overrides of a file that another command leaves
-    elif verb == "launch":
-        run = (verb, *(word for word in rest if word != "--submit"))
-    elif verb in ("plan", "train"):
-        run = ("plan", *parsed.overrides)
-    else:  # needs no layout: a machine's doctor, data alone
-        run = ("plan", "--cfg", "job", "--resolve", *parsed.overrides)
-    code, error = _run(run, capfd)
-    assert (code, error) == ((2, f"{refused}\n") if refused else (0, error)), f"{command.where}: {error}"
+        error = None  # overrides of a file that another command leaves
+    elif VERBS[verb].takes == "configuration":
+        planned = verb in ("plan", "train")
+        error = _once((planned, *parsed.overrides), lambda: _composed(parsed.overrides, planned))
+    else:
+        error = None
+    assert error == refused, f"{command.where}: {error}"
 
 
-_RUNS: dict[tuple[str, ...], tuple[int, str]] = {}
+def _printed(words: list[str], capfd: pytest.CaptureFixture[str]) -> str | None:
+    """Run a command; the line in which it refuses."""
+    capfd.readouterr()
+    code = cli.main(words)
+    error = capfd.readouterr().err.rstrip("\n")
+    return error if code else None
 
 
-def _run(words: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Exit code and errors of a command, once for all places that show it."""
-    key = tuple(word.replace(str(Path.home()), "~") for word in words)
-    if key not in _RUNS:
-        capfd.readouterr()
-        code = cli.main(list(words))
-        _RUNS[key] = code, capfd.readouterr().err
-    return _RUNS[key]
+def _composed(words: list[str], planned: bool) -> str | None:
+    """Compose and plan, as `slipway plan` does; the line in which it refuses."""
+    asked = parse_hydra(words)
+    folder = asked.config_dir
+    try:
+        if asked.multirun:
+            every = compose_sweep(asked.overrides, folder)
+        else:
+            every = [compose(asked.overrides, Path(folder) if folder else None)]
+        for config in every if planned else ():  # a doctor or a preparation needs no layout
+            make_plan(config)
+    except UserError as error:
+        return f"slipway: {error}"
+    return None
+
+
+_ERRORS: dict[tuple[object, ...], str | None] = {}
+
+
+def _once(words: tuple[object, ...], run: Callable[[], str | None]) -> str | None:
+    """What was refused, once for all places that show a command."""
+    key = tuple(str(word).replace(str(Path.home()), "~") for word in words)
+    if key not in _ERRORS:
+        _ERRORS[key] = run()
+    return _ERRORS[key]

@@ -126,7 +126,7 @@ CONFIGURED = {
   slipway launch cluster=juwels_booster launch.account=PROJECT resources.nodes=8 model=gpt3_1_3b \\
       data=files data.sources.files.inputs=[texts/]              print the script
   slipway launch cluster=juwels_booster launch.account=PROJECT ... --submit --chain 20 --preflight
-  slipway launch cluster=gke resources.nodes=4 launch.image=REGISTRY/slipway@sha256:... launch.kind=jobset
+  slipway launch cluster=gke resources.nodes=4 launch.image=registry.example/slipway:cuda launch.kind=jobset
   slipway launch -m optimizer.lr=1e-4,3e-4 cluster=lumi_g launch.account=PROJECT     one array for the sweep""",
     ),
     "checkpoint": Verb(
