@@ -141,7 +141,7 @@ COMMAND_LINE = [
     ),
     BadInput("doctor in no time", "doctor --timeout never", ("--timeout", "never", "seconds")),
     BadInput("doctor of no tree", "doctor --root nowhere", ("--root", "nowhere")),
-    BadInput("doctor of no run", "doctor --run run.json", ("run.json", "No such file")),
+    BadInput("doctor of no run", "doctor --plan plan.json", ("plan.json", "No such file")),
     BadInput("sweep without -m", "plan training.steps=1,2", ("training.steps", "--multirun")),
     BadInput("config folder missing", "plan --config-dir nowhere", ("nowhere", "not found")),
     BadInput("plan file missing", "train --plan plan.json", ("plan.json", "No such file")),

@@ -134,22 +134,8 @@ def _configured(verb: str, options: argparse.Namespace, overrides: list[str]) ->
     """Run a verb on the configuration that a file holds or that the overrides compose. Returns the exit code."""
     # What would be trained is the plan, and showing it writes nothing.
     command = "plan" if getattr(options, "dry_run", False) else verb
-    plan, run_json = getattr(options, "plan", None), getattr(options, "run", None)
-    if plan is not None and run_json is not None:
-        raise UserError(verb, "--plan and --run exclude each other", use="one of them")
-    if plan is not None:
-        if overrides:
-            raise UserError(
-                f"{verb} --plan",
-                "cannot be combined with a plan, which takes no overrides",
-                value=" ".join(overrides),
-                use=f"`slipway {verb}` with overrides and no --plan",
-            )
-        return _command(command).run_file(plan)
-    if run_json is not None:
-        from slipway.config import run_file
-
-        return _command(command).run(run_file.read(run_json, overrides), options)
+    if getattr(options, "plan", None) is not None:
+        return _command(command).run_file(options.plan, overrides, options)
     if verb == "launch":  # it composes a sweep itself, all jobs at once
         return _command(verb).run_words(overrides, options)
 
