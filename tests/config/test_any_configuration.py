@@ -64,6 +64,13 @@ def refusal(configuration: dict[str, Any]) -> str | None:
     return None
 
 
+def names(line: str, path: Path_) -> bool:
+    """Whether a line begins with a field's path, an entry's of it, or its section's whose rule names the field."""
+    where, dotted = line.partition(": ")[0], ".".join(path)
+    of_its_section = where == ".".join(path[:-1]) and path[-1] in line
+    return where == dotted or where.startswith(f"{dotted}.") or of_its_section
+
+
 @settings(max_examples=400)
 @given(st.sampled_from(FIELDS), WRONG)
 def test_a_wrong_value_is_told_by_its_path(field: tuple[str, Path_], value: Any) -> None:
@@ -74,9 +81,7 @@ def test_a_wrong_value_is_told_by_its_path(field: tuple[str, Path_], value: Any)
     if type(now) in (int, float) and not (type(value) in (int, float) or value is None):
         assert line is not None, "a number is no switch, text or list"
     if line is not None:
-        where = line.partition(": ")[0]
-        dotted = ".".join(path)
-        assert where == dotted or where.startswith(f"{dotted}."), line
+        assert names(line, path), line
         assert "\n" not in line and len(line) < 1000
 
 
@@ -94,8 +99,7 @@ def test_a_misspelt_name_is_told_with_the_right_one(field: tuple[str, Path_], da
     name, (*parents, last) = field
     left_out = data.draw(st.integers(1, len(last) - 1))
     misspelt = last[:left_out] + last[left_out + 1 :]
-    names = valid_names(tuple(parents))
-    if misspelt in names or misspelt == last:
+    if misspelt in valid_names(tuple(parents)) or misspelt == last:
         return
     configuration = changed(name, (*parents, misspelt), 1)
     functools.reduce(lambda section, key: section[key], parents, configuration).pop(last)
@@ -112,23 +116,21 @@ def test_what_has_no_default_is_missed_by_its_path(name: str) -> None:
         functools.reduce(lambda section, key: section[key], path[:-1], configuration).pop(path[-1])
         line = refusal(configuration)
         if line is not None:
-            where = line.partition(": ")[0]
-            of_its_section = where == ".".join(path[:-1]) and path[-1] in line
-            assert where == ".".join(path) or of_its_section, line
+            assert names(line, path), line
             missed += 1
     assert missed > 20
 
 
-names = st.sampled_from(["a", "a.b", "b", "b.c-d", "2_e"])
+own_names = st.sampled_from(["a", "a.b", "b", "b.c-d", "2_e"])
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 sources = st.dictionaries(
-    names,
+    own_names,
     st.fixed_dictionaries({"inputs": st.lists(texts, min_size=1, max_size=3), "weight": st.floats(0.1, 5)}),
     min_size=1,
     max_size=3,
 )
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "run.name": names,
+    "run.name": own_names,
     "run.dir": texts,
     "training.steps": st.integers(1, 10**9),
     "training.precision": st.sampled_from(["fp32", "bf16"]),

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from slipway.models.gpt.model import transformer_config
 
 from presets import preset
 from slipway.config.compose import compose
+from slipway.models.gpt.network import transformer_config
 
 
 @pytest.mark.parametrize("linear", ["te", "torch", "unfused"])
