@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.config import run_file
 from slipway.config.compose import compose, validate_plain
 from slipway.config.explain import valid_names
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
+from slipway.plan import Plan, make_plan, plan_file
 
 BASES = {
     "a demo": ["experiment=demo"],
@@ -158,12 +158,18 @@ def _with(name: str, values: dict[str, Any]) -> RunConfig:
 @settings(max_examples=100)
 @given(configurations, configurations)
 def test_changes_make_one_configuration_into_any_other(one: RunConfig, other: RunConfig) -> None:
-    path = Path("run.json")
-    words = run_file.changes(one, other)
-    path.write_text(run_file.to_text(one), encoding="utf-8")
-    assert run_file.read(path) == one
-    assert run_file.read(path, words) == other
+    path = Path("plan.json")
+    before, after = (_planned().model_copy(update={"config": config}) for config in (one, other))
+    words = plan_file.changes(before, after)
+    path.write_text(plan_file.to_text(before), encoding="utf-8")
+    assert plan_file.read_config(path) == one
+    assert plan_file.read_config(path, words) == other
     assert (words == []) == (one == other)
+
+
+@functools.cache
+def _planned() -> Plan:
+    return make_plan(base("a demo"))
 
 
 @pytest.fixture(autouse=True)
