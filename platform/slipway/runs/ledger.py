@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from slipway import __version__, files
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_USER_ERROR, UserError
 from slipway.plan.facts import Facts
+from slipway.records import first_problem
 from slipway.run_dir import RunDir
 from slipway.runs.lock.holder import Holder
 from slipway.runs.progress import Progress, read_progress
@@ -202,9 +203,7 @@ def _read(path: Path) -> Segment:
     try:
         return Segment.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise UserError(path, f"is not a segment's record: {where}: {first['msg']}") from error
+        raise UserError(path, f"is not a segment's record: {first_problem(error)}") from error
 
 
 def _version(distribution: str) -> str | None:
