@@ -47,9 +47,7 @@ class Popen(subprocess.Popen):
         assert args[0] == sys.executable and not (executable or preexec_fn or pass_fds)
         server = _connection()
         verdict, theirs = os.pipe()
-        streams = [
-            own if given == -1 else given for own, given in enumerate((p2cread, c2pwrite, errwrite))
-        ]
+        streams = [own if given == -1 else given for own, given in enumerate((p2cread, c2pwrite, errwrite))]
         request = {
             "words": [os.fspath(word) for word in args[1:]],
             "cwd": os.path.abspath(cwd or "."),

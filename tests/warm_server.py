@@ -24,7 +24,11 @@ from typing import Any, NoReturn
 
 SLOW = [
     *("numpy", "psutil", "yaml", "hydra", "hydra._internal.hydra", "pydantic", "jinja2", "tokenizers"),
-    *("megatron.core.datasets.indexed_dataset", "megatron.core.dist_checkpointing", "megatron.core.optimizer"),
+    *(
+        "megatron.core.datasets.indexed_dataset",
+        "megatron.core.dist_checkpointing",
+        "megatron.core.optimizer",
+    ),
     *("megatron.core.distributed", "megatron.core.models.gpt", "megatron.core.pipeline_parallel"),
 ]
 WAITING, RUNNING = b"warm-server-waits", b"warm-server-child"  # the last word of the command line

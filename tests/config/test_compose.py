@@ -1,12 +1,13 @@
 import hashlib
 import importlib
+from functools import cache
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
 from slipway.clusters.marks import has
-from slipway.config.compose import compose, conf_dir
+from slipway.config.compose import compose, conf_dir, validate
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 
@@ -57,15 +58,21 @@ def test_defaults() -> None:
 )
 def test_every_choice_validates_and_states_every_field(choice: str) -> None:
     """A key that a file leaves out could not be overridden without `+`."""
+    validated, plain = composed(choice)
+    assert _missing(validated, plain) == []
+
+
+@cache
+def composed(choice: str) -> tuple[RunConfig, object]:
+    """Validated, and as Hydra composes it; once for all tests."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from omegaconf import OmegaConf
 
     inputs = ["data.sources.files.inputs=[a.txt]"] if choice == "data=files" else []
-    validated = compose([choice, *inputs])
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        plain = OmegaConf.to_container(hydra_compose("config", [choice, *inputs]), resolve=True)
-    assert _missing(validated, plain) == []
+        found = hydra_compose("config", [choice, *inputs])
+    return validate(found), OmegaConf.to_container(found, resolve=True)
 
 
 def _missing(section: object, plain: object, path: str = "") -> list[str]:
@@ -85,13 +92,12 @@ def _missing(section: object, plain: object, path: str = "") -> list[str]:
 def test_names_in_files_are_the_files_names() -> None:
     for group in ("model", "cluster", "data"):
         for choice in GROUPS[group]:
-            words = [f"{group}={choice}"] + (["data.sources.files.inputs=[a]"] if choice == "files" else [])
-            assert getattr(compose(words), group).name == choice
+            assert getattr(composed(f"{group}={choice}")[0], group).name == choice
 
 
 def test_unverified_fields_exist() -> None:
     for choice in GROUPS["cluster"]:
-        cluster = compose([f"cluster={choice}"]).cluster
+        cluster = composed(f"cluster={choice}")[0].cluster
         assert [path for path in cluster.unverified if not has(cluster, path)] == [], choice
 
 

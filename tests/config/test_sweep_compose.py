@@ -12,17 +12,17 @@ from slipway.errors import UserError
 MIXED = {
     "choices, values, lists, one key twice": [
         "cluster=juwels_booster,lumi_g",
-        "optimizer=adamw,adamw_wsd",
+        "optimizer=adamw_wsd",
         "optimizer.lr_wsd_decay_steps=1",
         "training.steps=range(20,22)",
-        "data.split=[1,0,0],[0.5,0.25,0.25]",
+        "data.split=[0.5,0.25,0.25]",
         "training.seed=5",
         "training.seed=6",
         "run.name=base",
     ],
     "experiments, interpolations, quotes": [
         "experiment=demo,gpt3_125m",
-        "model.max_position_embeddings=choice(256,512)",
+        "model.max_position_embeddings=choice(512)",
         "training.sequence_length=${model.max_position_embeddings}",
         "training.global_batch_size=64",
         "training.micro_batch_size=1",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from breadth import some
 from training import layout, training_lines
 
 STEPS = 10
@@ -34,6 +35,14 @@ LAYOUTS = {
     "tp2_pp2_interleaved_dp2_sp_distopt": layout(ranks=8, tp=2, pp=2, vpp=2, sp=True, distopt=True),
     "tp2_cp2_dp2_distopt_full": layout(ranks=8, tp=2, cp=2, sp=True, distopt=True, recompute="full"),
 }
+# each dimension alone, and each switch, is in one of these, too
+LAYOUTS = some(
+    LAYOUTS,
+    [
+        *("tp2_pp2_interleaved_dp2_sp_distopt", "tp2_cp2_dp2_distopt_full", "cp4", "pp4_mbs2"),
+        *("recompute_selective_interleaved", "dp2_distopt_overlapped"),
+    ],
+)
 
 
 @pytest.fixture(scope="module")
