@@ -29,7 +29,7 @@ NODES = {
 
 RUN_JSON = re.compile(r"(?<=<<'SLIPWAY_RUN_JSON' \|\| exit 1\n).*?\n(?=SLIPWAY_RUN_JSON\n)", re.DOTALL)
 # a line of a wrapped list of variables' names
-LIST = re.compile(r'^ +(?:(?:"\$\{!\w+@\}"|[A-Z][A-Z0-9_]+|\\)(?: |$)){3,}', re.MULTILINE)
+LIST = re.compile(r'^ +(?:(?:"\$\{!\w+@\}";?|[A-Z][A-Z0-9_]+|do|\\)(?: |$))+$', re.MULTILINE)
 
 
 def profiles() -> list[str]:
