@@ -238,18 +238,18 @@ LAYOUT = [
     ),
     BadInput(
         "sequence by tensor parallel",
-        "plan training.sequence_length=255 resources.devices_per_node=2 parallelism=tp2",
-        ("training.sequence_length", "255", "255 = 127 x 2 + 1", "sequence_parallel"),
+        "plan data.sequence_length=255 resources.devices_per_node=2 parallelism=tp2",
+        ("data.sequence_length", "255", "255 = 127 x 2 + 1", "sequence_parallel"),
     ),
     BadInput(
         "sequence by context parallel",
-        "plan training.sequence_length=254 resources.devices_per_node=2 parallelism.context_parallel_size=2",
-        ("training.sequence_length", "254", "2 x parallelism.context_parallel_size 2 = 4"),
+        "plan data.sequence_length=254 resources.devices_per_node=2 parallelism.context_parallel_size=2",
+        ("data.sequence_length", "254", "2 x parallelism.context_parallel_size 2 = 4"),
     ),
     BadInput(
         "sequence longer than positions",
-        "plan training.sequence_length=257",
-        ("training.sequence_length", "257", "model.max_position_embeddings 256"),
+        "plan data.sequence_length=257",
+        ("data.sequence_length", "257", "model.max_position_embeddings 256"),
     ),
     BadInput(
         "sequence parallel alone",

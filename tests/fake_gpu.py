@@ -37,7 +37,7 @@ class Samples(Dataset):
     """A data set that gives the same sample always."""
 
     def __init__(self, config: Any) -> None:
-        self.length = config.training.sequence_length
+        self.length = config.data.sequence_length
         with fake_device.real_tensors():
             super().__init__({}, self.length, config.data, end=0)
 

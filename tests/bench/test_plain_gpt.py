@@ -19,7 +19,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_as_many_parameters_as_planned_and_a_loss_that_learns(kind: str) -> None:
-    config = compose([*KINDS[kind], *SMALL, "training.sequence_length=32"])
+    config = compose([*KINDS[kind], *SMALL, "data.sequence_length=32"])
     torch.manual_seed(0)
     model = PlainGPT(config.model)
     assert sum(p.numel() for p in model.parameters()) == make_plan(config).parameters
@@ -35,7 +35,7 @@ def test_as_many_parameters_as_planned_and_a_loss_that_learns(kind: str) -> None
 
 
 def test_no_token_sees_the_future() -> None:
-    config = compose([*KINDS["llama"], *SMALL, "training.sequence_length=32"])
+    config = compose([*KINDS["llama"], *SMALL, "data.sequence_length=32"])
     model = PlainGPT(config.model)
     tokens = torch.randint(257, (1, 8), generator=torch.Generator().manual_seed(1))
     changed = tokens.clone()

@@ -34,7 +34,7 @@ def test_the_contract_names_compose() -> None:
             "training.steps=20",
             "training.global_batch_size=8",
             "training.micro_batch_size=1",
-            "training.sequence_length=64",
+            "data.sequence_length=64",
             "training.seed=7",
             "run.name=mine",
             "run.dir=DIR",
@@ -47,7 +47,7 @@ def test_the_contract_names_compose() -> None:
 def test_defaults() -> None:
     config = compose()
     assert (config.run.name, config.run.dir) == ("demo", Path("runs/demo"))
-    assert config.training.sequence_length == config.model.max_position_embeddings
+    assert config.data.sequence_length == config.model.max_position_embeddings
     assert list(config.data.sources) == ["stdlib"]
     assert compose(["run.name=other"]).run.dir == Path("runs/other")
 

@@ -23,7 +23,7 @@ MIXED = {
     "experiments, interpolations, quotes": [
         "experiment=demo,gpt3_125m",
         "model.max_position_embeddings=choice(512)",
-        "training.sequence_length=${model.max_position_embeddings}",
+        "data.sequence_length=${model.max_position_embeddings}",
         "training.global_batch_size=64",
         "training.micro_batch_size=1",
         "data.name='a b',\"c,d\"",

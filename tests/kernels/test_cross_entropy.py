@@ -164,7 +164,7 @@ def peak_memory(folder: Path, cross_entropy: str) -> int:
         "model=demo",
         "model.vocab_size=32768",
         "model.max_position_embeddings=1024",
-        "training.sequence_length=1024",
+        "data.sequence_length=1024",
         "training.global_batch_size=4",
         "training.micro_batch_size=4",
         "cluster=local",

@@ -19,7 +19,7 @@ GOLDENS = {
     "mixtral_8x7b": "model=mixtral_8x7b cluster=jupiter_booster resources.nodes=4 "
     "resources.devices_per_node=4 parallelism=tp2 parallelism.pipeline_model_parallel_size=2 "
     "parallelism.virtual_pipeline_model_parallel_size=2 parallelism.expert_model_parallel_size=4 "
-    "training.precision=bf16 training.sequence_length=4096",
+    "training.precision=bf16 data.sequence_length=4096",
 }
 
 
@@ -48,7 +48,7 @@ def test_every_experiment_has_a_plan_that_fits(experiment: str) -> None:
 def test_gpt3_batches_and_length(experiment: str, tokens: float) -> None:
     plan = make_plan(compose([f"experiment={experiment}"]))
     training = plan.config.training
-    assert training.global_batch_size * training.sequence_length == pytest.approx(tokens, rel=0.05)
+    assert training.global_batch_size * data.sequence_length == pytest.approx(tokens, rel=0.05)
     assert plan.tokens == pytest.approx(300e9, rel=0.001)
 
 
@@ -86,9 +86,9 @@ def test_counts_of_the_run() -> None:
         == training.global_batch_size
     )
     assert plan.samples == 30 * training.global_batch_size
-    assert plan.tokens == plan.samples * plan.tokens_per_sample
+    assert plan.tokens == plan.samples * plan.units_per_sample
     assert plan.flops_per_step == training.global_batch_size * plan.flops_per_sample
-    assert plan.flops_per_token * plan.tokens_per_sample == plan.flops_per_sample
+    assert plan.flops_per_token * plan.units_per_sample == plan.flops_per_sample
 
 
 def test_written_and_read_it_is_the_same(tmp_path: Path) -> None:

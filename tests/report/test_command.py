@@ -21,7 +21,7 @@ def write_run(folder, steps=200, plan=True, **values):
         rates = {
             "learning_rate": 1e-3,
             "grad_norm": 1 / step,
-            "tokens_per_second": 5000.0,
+            "units_per_second": 5000.0,
             "step_seconds": 0.5,
         }
         lines.append({"kind": "train", "step": step, "loss": loss, **rates, **values})
@@ -75,7 +75,7 @@ def pixels_after(run):
         {"steps": 1},
         {"loss": float("nan")},
         {"learning_rate": 0.0},
-        {"plan": False, "tokens_per_second": None},
+        {"plan": False, "units_per_second": None},
     ],
 )
 def test_unusual_runs_are_drawn_too(tmp_path, values, capsys):

@@ -10,7 +10,7 @@ from slipway.report.metrics import Metrics
 from slipway.report.summary import layout, smooth, summarize
 
 TRAIN = [
-    {"step": step, "loss": loss, "tokens_per_second": rate, "consumed_samples": 8 * step}
+    {"step": step, "loss": loss, "units_per_second": rate, "consumed_samples": 8 * step}
     | {"step_seconds": 2.0, "time": 100.0 * step}
     for step, loss, rate in ((1, 9.0, 10.0), (2, 7.0, 1000.0), (3, 8.0, 20.0))
 ]
@@ -21,7 +21,7 @@ def test_rates_are_medians_and_losses_first_last_and_best():
     found = summarize(Metrics(TRAIN, VALIDATION), None)
     assert (found.step, found.first_loss, found.last_loss) == (3, 9.0, 8.0)
     assert (found.first_validation, found.last_validation, found.best_validation) == (9.1, 6.75, (2, 6.5))
-    assert found.tokens_per_second == 20.0
+    assert found.units_per_second == 20.0
     assert found.tokens == 2 * (10 + 1000 + 20)
     assert found.seconds_in_steps == 6.0
     assert found.wall_seconds == 250.0

@@ -42,7 +42,7 @@ def test_a_run_directory(job: list[str], tmp_path: Path) -> None:
     train = training_lines(run_dir)
     assert [line["step"] for line in train] == [1, 2, 3]
     expected = {
-        *("step", "loss", "learning_rate", "grad_norm", "tokens_per_second", "step_seconds"),
+        *("step", "loss", "learning_rate", "grad_norm", "units_per_second", "step_seconds"),
         *("tflops_per_device", "mfu", "memory_gib", "data_wait_seconds", "consumed_samples"),
     }
     assert expected <= train[0].keys()

@@ -32,7 +32,7 @@ def folder(train_many: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         job(8, *layout(ranks=4, tp=2), sixteen, "data.sources.more.weight=0"),
         job(10, *layout(ranks=1)),
         job(12, "training.seed=5"),
-        job(12, "training.sequence_length=16"),
+        job(12, "data.sequence_length=16"),
         job(12, "data.split=[0.7,0.2,0.1]"),
     ]
     assert train_many(jobs) == [0, 0, 0, 0, 2, 2, 2]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.config.schema import Optimizer
+from slipway.optimizers.adamw.config import Config as Optimizer
 from slipway.train.schedule import learning_rate
 
 

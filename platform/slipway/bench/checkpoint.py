@@ -17,14 +17,14 @@ from slipway.bench.batches import random_batch
 from slipway.bench.record import publish
 from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
-from slipway.kernels.choice import resolved
+from slipway.kernels.choice import backends
 from slipway.plan import Plan, make_plan
 
 SHAPE = [
     "model.num_layers=8",
     "model.hidden_size=512",
     "model.num_attention_heads=8",
-    "training.sequence_length=128",
+    "data.sequence_length=128",
     "training.global_batch_size=4",
     "training.micro_batch_size=1",
     "cluster=local",
@@ -67,7 +67,7 @@ def _measure(overrides: list[str], folder: Path, rounds: int) -> dict[str, Any]:
     config = compose([*overrides, f"run.dir={folder}", "checkpoint.keep_last=1"])
     plan = make_plan(config)
     chosen = load_torch(config, ranks_here=plan.world_size)
-    plan = plan.model_copy(update={"config": resolved(config, chosen)})
+    plan = plan.with_kernels(backends(chosen))
     found = folder / "measured.json"
     run_local(plan.world_size, folder / "logs", lambda place: _rank(plan, place, rounds, found))
     return json.loads(found.read_text())

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from slipway.bench.record import publish
-from slipway.config.schema import Source, Tokenizer
+from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.inputs import find_inputs
 from slipway.errors import EXIT_DONE
 

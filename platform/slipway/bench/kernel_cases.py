@@ -13,8 +13,10 @@ from slipway.bench import kernel_counts as counts
 from slipway.bench.batches import DOCUMENTS
 from slipway.bench.kernel_counts import Cost
 from slipway.config.schema import RunConfig
+from slipway.data.text.config import text_of
 from slipway.kernels.choice import TABLE
 from slipway.kernels.probe import Machine
+from slipway.models.gpt.config import gpt_of
 
 EXPERTS = 8  # where the model is dense
 PACKAGES = {"te": "transformer_engine.pytorch.optimizers", "apex": "apex.optimizers"}
@@ -85,9 +87,9 @@ OPERATORS: dict[str, Operator] = {
 
 def of_operator(config: RunConfig, operator: str) -> RunConfig:
     """The configuration with the model's fields as the operator needs them; dense, but for a mixture's experts."""
-    experts = config.model.num_moe_experts or EXPERTS
+    experts = gpt_of(config).num_moe_experts or EXPERTS
     fields = OPERATORS[operator].fields | {"num_moe_experts": experts if operator == "experts" else None}
-    return config.model_copy(update={"model": config.model.model_copy(update=fields)})
+    return config.model_copy(update={"model": gpt_of(config).model_copy(update=fields)})
 
 
 def trouble(case: Case, machine: Machine, config: RunConfig) -> str | None:
@@ -105,7 +107,7 @@ def _gradients(output: Any, inputs: Sequence[Any], upstream: Any) -> object:
 
 
 def _transformer(config: RunConfig) -> Any:
-    from slipway.models.gpt.model import transformer_config
+    from slipway.models.gpt.network import transformer_config
 
     return transformer_config(config)
 
@@ -125,7 +127,7 @@ def _norm(scene: Scene, backend: str) -> Callable[[], object]:
     from slipway.kernels.provider import SpecProvider
 
     config = scene.with_backend(norm=backend)
-    model, transformer = config.model, _transformer(config)
+    model, transformer = gpt_of(config), _transformer(config)
     kind = SpecProvider(config.kernels).layer_norm(rms_norm=model.normalization == "RMSNorm")
     module = _ready(kind(config=transformer, hidden_size=model.hidden_size, eps=model.norm_epsilon), scene)
     return _forward_and_backward(scene, module, list(module.parameters()))
@@ -134,7 +136,7 @@ def _norm(scene: Scene, backend: str) -> Callable[[], object]:
 def _plain_norm(scene: Scene, backend: str) -> Callable[[], object]:
     import torch
 
-    model = scene.config.model
+    model = gpt_of(scene.config)
     weight, bias = scene.random(model.hidden_size), scene.random(model.hidden_size)
     centred = model.normalization == "LayerNorm"
 
@@ -149,8 +151,8 @@ def _plain_norm(scene: Scene, backend: str) -> Callable[[], object]:
 
 def _forward_and_backward(scene: Scene, module: Any, parameters: Sequence[Any]) -> Callable[[], object]:
     """Of a module that maps [s, b, h] to the same shape."""
-    training, hidden = scene.config.training, scene.config.model.hidden_size
-    x = scene.random(training.sequence_length, training.micro_batch_size, hidden)
+    training, hidden = scene.config.training, gpt_of(scene.config).hidden_size
+    x = scene.random(text_of(scene.config).sequence_length, training.micro_batch_size, hidden)
     upstream = scene.random(*x.shape).detach()
 
     def run() -> object:
@@ -231,7 +233,7 @@ def _experts(scene: Scene, backend: str) -> Callable[[], object]:
     from slipway.kernels.provider import SpecProvider
 
     config = scene.with_backend(moe=backend)
-    count, shape = config.model.num_moe_experts or 1, counts.shape_of(config)
+    count, shape = gpt_of(config).num_moe_experts or 1, counts.shape_of(config)
     layer: Any = get_mlp_module_spec_for_backend(
         SpecProvider(config.kernels), num_experts=count, moe_grouped_gemm=backend == "te"
     )
@@ -239,7 +241,7 @@ def _experts(scene: Scene, backend: str) -> Callable[[], object]:
     build: Any = parts.experts if callable(parts.experts) else partial(build_module, parts.experts)
     groups = ProcessGroupCollection.use_mpu_process_groups()
     module = _ready(build(count, _transformer(config), pg_collection=groups), scene)
-    rows = shape.tokens * config.model.moe_router_topk
+    rows = shape.tokens * gpt_of(config).moe_router_topk
     x, probabilities = scene.random(rows, shape.hidden), torch.rand(rows, device=scene.device)
     upstream = scene.random(*x.shape).detach()
     drawn = torch.randint(count, (rows,), generator=torch.Generator().manual_seed(1))

@@ -9,6 +9,8 @@ d: head size, f: MLP size, V: padded vocabulary, e: bytes of an element.
 from typing import NamedTuple
 
 from slipway.config.schema import RunConfig
+from slipway.data.text.config import text_of
+from slipway.models.gpt.config import gpt_of
 
 NORM_OPERATIONS = {
     "layer_norm": 7,
@@ -46,9 +48,9 @@ class Shape(NamedTuple):
 
 def shape_of(config: RunConfig) -> Shape:
     """The shape of a configuration."""
-    model, training = config.model, config.training
+    model, training = gpt_of(config), config.training
     return Shape(
-        sequence=training.sequence_length,
+        sequence=text_of(config).sequence_length,
         batch=training.micro_batch_size,
         hidden=model.hidden_size,
         heads=model.num_attention_heads,
@@ -97,7 +99,7 @@ def mlp(shape: Shape, *, gated: bool) -> Cost:
 
 def experts(config: RunConfig) -> Cost:
     """As a gated mlp with the tokens that all experts see together, topk T, and the weights of all of them."""
-    model, shape = config.model, shape_of(config)
+    model, shape = gpt_of(config), shape_of(config)
     count, tokens = model.num_moe_experts or 1, model.moe_router_topk * shape.tokens
     weights = 3 * shape.hidden * shape.mlp
     moved = 3 * count * weights + 5 * tokens * shape.hidden + 17 * tokens * shape.mlp
@@ -127,7 +129,7 @@ def adamw(config: RunConfig) -> Cost:
 
 def layer_weights(config: RunConfig) -> list[tuple[int, int]]:
     """Shapes of one dense layer's weights and vectors (of one column), as an optimizer gets them."""
-    model, shape = config.model, shape_of(config)
+    model, shape = gpt_of(config), shape_of(config)
     width, first = shape.heads * shape.head, shape.mlp * (2 if model.activation == "swiglu" else 1)
     outputs = width + 2 * shape.groups * shape.head
     shapes = [

@@ -90,12 +90,12 @@ def chosen_operators(words: str | None) -> list[str]:
 
 def _measure(plan: Plan, operators: list[str], repeat: int, folder: Path) -> dict[str, Any]:
     from slipway.engine.runtime import load_torch
-    from slipway.kernels.choice import resolved
+    from slipway.kernels.choice import backends
     from slipway.kernels.probe import machine
     from slipway.ranks.local import run_local
 
     chosen = load_torch(plan.config, ranks_here=1)
-    here, config = machine(plan.config.cluster.device.kind), resolved(plan.config, chosen)
+    here, config = machine(plan.config.cluster.device.kind), plan.with_kernels(backends(chosen)).trained
     cases, not_here = [], {}
     for case in CASES:
         if case.operator in operators:

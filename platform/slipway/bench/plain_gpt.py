@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slipway.models.gpt.config import GPTConfig
+from slipway.models.gpt.config import Config as GPTConfig
 
 
 def _norm(model: GPTConfig) -> nn.Module:

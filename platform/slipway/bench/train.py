@@ -22,7 +22,7 @@ from slipway.bench.record import publish
 from slipway.bench.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
 from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
-from slipway.kernels.choice import resolved
+from slipway.kernels.choice import backends
 from slipway.plan import Plan, make_plan
 
 DEFAULTS = [
@@ -73,8 +73,9 @@ def table(plan: Plan, measured: dict[str, Any]) -> list[dict[str, Any]]:
     pipeline = plan.config.parallelism.pipeline_model_parallel_size
     many = len(of_rank) > RANKS_SHOWN
     groups: dict[str, list[int]] = {}
-    for rank, of_one in enumerate(plan.ranks):
-        name = f"mean of {len(of_rank) // pipeline}" + (f" in stage {of_one.pp}" if pipeline > 1 else "")
+    for rank in range(plan.world_size):
+        stage = plan.grid.coordinates(rank).pp
+        name = f"mean of {len(of_rank) // pipeline}" + (f" in stage {stage}" if pipeline > 1 else "")
         groups.setdefault(name if many else str(rank), []).append(rank)
     rows = []
     for name, ranks in groups.items():
@@ -82,7 +83,7 @@ def table(plan: Plan, measured: dict[str, Any]) -> list[dict[str, Any]]:
         whole = sum(seconds.values())
         row: dict[str, Any] = {"rank": name}
         if pipeline > 1:
-            row["stage"] = plan.ranks[ranks[0]].pp
+            row["stage"] = plan.grid.coordinates(ranks[0]).pp
         rows.append(row | {kind: value / whole for kind, value in seconds.items()})
     return rows
 
@@ -101,7 +102,7 @@ def summarize(plan: Plan, measured: dict[str, Any]) -> dict[str, Any]:
         "step, median (s)": seconds,
         "step, least (s)": min(measured["seconds"]),
         "step, most (s)": max(measured["seconds"]),
-        "tokens/s": found["tokens_per_second"],
+        "tokens/s": found["units_per_second"],
         "TFLOP/s per device": found["tflops_per_device"],
         "measured matmul ceiling per device (TFLOP/s)": ceiling,
         "share of the measured ceiling": found["tflops_per_device"] / ceiling,
@@ -120,7 +121,7 @@ def _measure(plan: Plan, folder: Path, steps: int, warmup: int) -> dict[str, Any
     from slipway.ranks.local import run_local
 
     chosen = load_torch(plan.config, ranks_here=plan.world_size)
-    here = plan.model_copy(update={"config": resolved(plan.config, chosen)})
+    here = plan.with_kernels(backends(chosen))
     found = folder / "measured.json"
     run_local(plan.world_size, folder / "logs", lambda place: _rank(here, place, steps, warmup, found))
     return json.loads(found.read_text()) | {"kernels": {line.operator: line.backend for line in chosen}}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from slipway.arguments import Parser
 from slipway.bench.batches import random_batch
@@ -21,8 +21,11 @@ from slipway.bench.options import RANDOM_TOKENS, at_least, with_defaults
 from slipway.bench.record import publish
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
+from slipway.data.text.config import text_of
 from slipway.errors import EXIT_DONE, UserError
-from slipway.kernels.choice import resolved
+from slipway.kernels.choice import backends
+from slipway.models.gpt.config import gpt_of
+from slipway.optimizers.adamw.config import Config as AdamW
 from slipway.plan import make_plan
 
 SHAPE = [
@@ -33,7 +36,7 @@ SHAPE = [
     "model.kv_channels=64",
     "model.vocab_size=8192",
     "model.max_position_embeddings=256",
-    "training.sequence_length=256",
+    "data.sequence_length=256",
     "training.global_batch_size=4",
     "training.micro_batch_size=4",
     "cluster=local",
@@ -60,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         config = compose([*with_defaults(SHAPE, options.overrides), RANDOM_TOKENS, f"run.dir={folder}/run"])
         plan = make_plan(config)
-        model, data = config.model, config.data
+        model, data = gpt_of(config), text_of(config)
         joined = not (data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss)
         if plan.world_size > 1 or model.num_moe_experts or model.rope_scaling_factor or not joined:
             raise UserError(
@@ -68,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
                 "without rope_scaling_factor on one, which does not tell documents apart"
             )
         seconds, ceiling = _measure(config, options)
-    tokens = config.training.global_batch_size * plan.tokens_per_sample
+    tokens = config.training.global_batch_size * plan.units_per_sample
     rows = [
         _row(name, [taken for taken, _ in of_one], tokens, plan.flops_per_step, ceiling * 1e12)
         for name, of_one in seconds.items()
@@ -142,7 +145,8 @@ def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -
     """The trainer's own step on one rank, on random tokens."""
     from slipway.engine.runtime import load_torch
 
-    config = resolved(config, load_torch(config, ranks_here=1))
+    plan = make_plan(config)
+    plan = plan.with_kernels(backends(load_torch(config, ranks_here=1)))
     import torch
 
     if threads:
@@ -153,7 +157,6 @@ def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -
     from slipway.train.step import compute, update_weights
     from slipway.train.stopping import Stopping
 
-    plan = make_plan(config)
     Path(config.run.dir).mkdir(parents=True, exist_ok=True)
     listener = listening_socket()
     port = listener.getsockname()[1]
@@ -180,8 +183,11 @@ def _plain_step(config: RunConfig, threads: int | None, eager: bool = False) -> 
 
     if threads:
         torch.set_num_threads(threads)
-    settings, device = config.optimizer, torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model: Any = PlainGPT(config.model).to(device)
+    settings, device = (
+        cast(AdamW, config.optimizer),
+        torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+    )
+    model: Any = PlainGPT(gpt_of(config)).to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=settings.lr,

@@ -84,4 +84,4 @@ def validate_plain(plain: dict[str, Any]) -> "RunConfig":
     try:
         return RunConfig.model_validate(plain)
     except ValidationError as error:
-        raise explain(error) from error
+        raise explain(error, plain) from error

@@ -5,10 +5,12 @@ import re
 import shlex
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from slipway.config.quotes import ambiguous, as_text, unparsed
 from slipway.errors import UserError
+from slipway.registry import BY_SECTION, Registry
 from slipway.system_errors import in_hand
 
 Path = tuple[str | int, ...]
@@ -43,19 +45,31 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"{hint} (valid: {', '.join(names)})" if names else hint
 
 
-def valid_names(path: Path) -> list[str]:
-    """Names of the fields of the section at `path` in RunConfig; empty where names are free."""
+def valid_names(path: Path, plain: Mapping[str, typing.Any] = MappingProxyType({})) -> list[str]:
+    """Names of the fields of the section at `path` in RunConfig; empty where names are free.
+
+    plain: the configuration, or what of it is known; its tags say which fields a tagged section has.
+    """
     from pydantic import BaseModel
 
     from slipway.config.schema import RunConfig
 
-    found: typing.Any = RunConfig
-    for key in path:
-        found = _inside(found, key)
-    sections = [
-        kind for kind in _alternatives(found) if isinstance(kind, type) and issubclass(kind, BaseModel)
-    ]
+    found: list[typing.Any] = [RunConfig]
+    for number, key in enumerate(path):
+        registry = BY_SECTION.get(str(key)) if number == 0 else None
+        if registry is not None:
+            found = _tagged(registry, plain.get(registry.section))
+        else:
+            found = [inside for one in found for inside in _inside(one, key)]
+    sections = [kind for kind in found if isinstance(kind, type) and issubclass(kind, BaseModel)]
     return sorted({name for section in sections for name in section.model_fields})
+
+
+def _tagged(registry: Registry, section: typing.Any) -> list[typing.Any]:
+    """The class that the section's tag names; all of them where it names none."""
+    tag = section.get(registry.tag) if isinstance(section, Mapping) else None
+    names = registry.names()
+    return [registry.section_class(name) for name in ([tag] if tag in names else names)]
 
 
 def _alternatives(kind: typing.Any) -> list[typing.Any]:
@@ -66,19 +80,22 @@ def _alternatives(kind: typing.Any) -> list[typing.Any]:
     return [kind]
 
 
-def _inside(kind: typing.Any, key: str | int) -> typing.Any:
+def _inside(kind: typing.Any, key: str | int) -> list[typing.Any]:
     from pydantic import BaseModel
 
     for section in _alternatives(kind):
-        if typing.get_origin(section) is dict:
-            return typing.get_args(section)[1]
+        if typing.get_origin(section) in (dict, Mapping):
+            return _alternatives(typing.get_args(section)[1])
         if isinstance(section, type) and issubclass(section, BaseModel) and key in section.model_fields:
-            return section.model_fields[str(key)].annotation
-    return None
+            return _alternatives(section.model_fields[str(key)].annotation)
+    return []
 
 
-def explain(error: Exception) -> UserError:
-    """The UserError, one line, for anything that composing or validating raised."""
+def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType({})) -> UserError:
+    """The UserError, one line, for anything that composing or validating raised.
+
+    plain: the configuration that was validated; its tags say which fields a tagged section has.
+    """
     from hydra.errors import HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
     from pydantic import ValidationError
@@ -99,7 +116,7 @@ def explain(error: Exception) -> UserError:
         )
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(error, ValidationError):
-        return _validation(error)
+        return _validation(error, plain)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_choice(error.missing_cfg_file, error.options or [], str(error))
     if isinstance(error, OverrideParseException):
@@ -117,7 +134,7 @@ def explain(error: Exception) -> UserError:
         path = cause.full_key or ""
         return UserError(f"{path}: is missing and has no default; give {path}=...")
     if "not in struct" in str(cause):
-        return _unknown(tuple((cause.full_key or str(cause.key)).split(".")), "")
+        return _unknown(tuple((cause.full_key or str(cause.key)).split(".")), "", _around(cause))
     if cause.full_key:
         return UserError(f"{cause.full_key}: {_one_line(str(cause))}")
     return UserError(
@@ -150,22 +167,36 @@ def _missing_choice(file: str, options: Iterable[str], text: str) -> UserError:
     return UserError(f"{group}={choice}: no such choice{nearest(choice, options)}")
 
 
-def _unknown(path: Path, value: str) -> UserError:
+def _around(cause: typing.Any) -> Mapping[str, typing.Any]:
+    """What is known of the configuration in which OmegaConf misses a key: the section around it."""
+    from omegaconf import DictConfig
+
+    node, name = cause.parent_node, str(cause.full_key or "").partition(".")[0]
+    registry = BY_SECTION.get(name)
+    above = node and node._get_parent()
+    while above and above._get_parent():
+        node, above = above, above._get_parent()
+    if registry is None or not isinstance(node, DictConfig):
+        return {}
+    return {name: {registry.tag: node.get(registry.tag)}}
+
+
+def _unknown(path: Path, value: str, plain: Mapping[str, typing.Any]) -> UserError:
     dotted = ".".join(map(str, path))
-    names = valid_names(path[:-1])
+    names = valid_names(path[:-1], plain)
     if len(path) == 1:
         names = [*names, "experiment"]
     return UserError(f"{dotted}: no such key{value}{nearest(str(path[-1]), names)}")
 
 
-def _validation(error: typing.Any) -> UserError:
+def _validation(error: typing.Any, plain: Mapping[str, typing.Any]) -> UserError:
     # A misspelt key also leaves the right one missing: the misspelling is the news.
     first, *more = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     path = tuple(first["loc"])
     dotted = ".".join(map(str, path))
     rest = f" (and {len(more)} more)" if more else ""
     if first["type"] == "extra_forbidden":
-        return UserError(f"{_unknown(path, _got(first['input']))}{rest}")
+        return UserError(f"{_unknown(path, _got(first['input']), plain)}{rest}")
     if first["type"] == "missing" and isinstance(path[-1], int):
         return UserError(
             f"{'.'.join(map(str, path[:-1]))}: value {path[-1] + 1} of the list is missing{rest}"

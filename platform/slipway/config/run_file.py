@@ -47,7 +47,7 @@ def read(path: Path, changed: Sequence[str] = ()) -> "RunConfig":
     try:
         return RunConfig.model_validate(plain)
     except ValidationError as error:
-        raise explain(error) from error
+        raise explain(error, plain) from error
 
 
 def _differences(base: Any, other: Any, at: str) -> list[str]:

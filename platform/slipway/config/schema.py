@@ -4,35 +4,28 @@ Only what can be said of one field alone, or of one section, is checked here; wh
 sections (layout against world, heads against TP) is checked by slipway.plan.
 """
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BeforeValidator,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
+    PlainValidator,
     PositiveFloat,
     PositiveInt,
+    SerializeAsAny,
     model_validator,
 )
 
 from slipway.config.cluster import Cluster
 from slipway.config.derived import fill
 from slipway.config.launch import Launch
-from slipway.config.section import Section
-from slipway.models.gpt.config import GPTConfig
+from slipway.config.section import DataSection, Folder, ModelSection, OptimizerSection, Section
+from slipway.registry import DATA_KINDS, FAMILIES, OPTIMIZERS, validator
 
-Model = GPTConfig  # a union by `family` once there is a second one
-
-
-def _not_empty(value: object) -> object:
-    if value == "":
-        raise ValueError("must name a folder")
-    return value
-
-
-Folder = Annotated[Path, BeforeValidator(_not_empty)]
+# Unions by a tag: the package that the tag names brings the section's fields.
+Model = SerializeAsAny[Annotated[ModelSection, PlainValidator(validator(FAMILIES))]]
+Data = SerializeAsAny[Annotated[DataSection, PlainValidator(validator(DATA_KINDS))]]
+Optimizer = SerializeAsAny[Annotated[OptimizerSection, PlainValidator(validator(OPTIMIZERS))]]
 
 
 class Run(Section):
@@ -76,7 +69,6 @@ class Training(Section):
         description="Samples per optimizer step, over all ranks; null: 16, or a microbatch per replica if more."
     )
     micro_batch_size: PositiveInt = Field(description="Samples per forward pass of one model replica.")
-    sequence_length: PositiveInt = Field(description="Tokens per sample.")
     seed: NonNegativeInt = Field(
         default=1234, description="Of the initial weights, the data order and dropout."
     )
@@ -239,82 +231,6 @@ class Parallelism(Section):
     def virtual_stages(self) -> int:
         """Model chunks per pipeline rank, 1 where not interleaved."""
         return self.virtual_pipeline_model_parallel_size or 1
-
-
-class Optimizer(Section):
-    """AdamW and its schedule. Biases and norms are not decayed."""
-
-    name: Literal["adamw"] = Field(default="adamw", description="The algorithm.")
-    lr: PositiveFloat = Field(description="Peak learning rate.")
-    min_lr: NonNegativeFloat = Field(default=0.0, description="Learning rate at the end of the decay.")
-    lr_warmup_steps: NonNegativeInt = Field(default=0, description="Steps of linear warm-up from zero.")
-    lr_decay_style: Literal["constant", "linear", "cosine", "WSD"] = Field(
-        default="cosine", description="Shape of the decay; WSD: warm-up, stable, decay."
-    )
-    lr_wsd_decay_steps: PositiveInt | None = Field(
-        default=None, description="Last steps, in which WSD decays."
-    )
-    weight_decay: NonNegativeFloat = Field(default=0.1, description="Decoupled, times the learning rate.")
-    beta1: float = Field(default=0.9, ge=0.0, lt=1.0, description="Decay of the first moment.")
-    beta2: float = Field(default=0.95, ge=0.0, lt=1.0, description="Decay of the second moment.")
-    eps: PositiveFloat = Field(default=1e-8, description="Added to the root of the second moment.")
-    clip_grad: NonNegativeFloat = Field(
-        default=1.0, description="Largest global gradient norm; 0: no clipping."
-    )
-
-
-class Tokenizer(Section):
-    """How text becomes tokens."""
-
-    kind: Literal["bpe", "byte", "file"] = Field(
-        default="bpe",
-        description="bpe: trained on the sources; byte: UTF-8 bytes and an end mark; file: a tokenizer.json.",
-    )
-    vocab_size: PositiveInt = Field(default=8192, description="Entries to train (bpe).")
-    path: Path | None = Field(default=None, description="tokenizer.json to use (file).")
-    end_of_document: str = Field(
-        default="<|endoftext|>", description="Token put after each document (file, bpe)."
-    )
-
-
-class Source(Section):
-    """One source of documents."""
-
-    inputs: list[str] = Field(
-        min_length=1,
-        description="Files or folders; `stdlib` is the source code of Python's standard library.",
-    )
-    text_key: str = Field(
-        default="text", description="Field (JSON lines) or column (Parquet) that holds the text."
-    )
-    weight: NonNegativeFloat = Field(
-        default=1.0, description="Share of the samples drawn from this source, relative; 0: none for now."
-    )
-
-
-SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-
-
-class Data(Section):
-    """Text sources, prepared by `slipway data` into dir, read by training."""
-
-    name: str
-    dir: Folder = Field(description="Holds tokenizer.json, manifest.json and SOURCE.bin/.idx of each source.")
-    tokenizer: Tokenizer = Tokenizer()
-    sources: dict[SourceName, Source] = Field(min_length=1, description="By name; the name is their files'.")
-    split: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
-        default=(0.98, 0.01, 0.01), description="Shares of the documents for training, validation and test."
-    )
-    reset_attention_mask: bool = Field(
-        default=False, description="Tokens see only their own document, not those before it in their sample."
-    )
-    reset_position_ids: bool = Field(
-        default=False, description="Learned positions begin anew with each document."
-    )
-    eod_mask_loss: bool = Field(
-        default=False, description="The loss leaves out what follows the end of a document."
-    )
-    workers: PositiveInt | None = Field(default=None, description="Processes; null: one per core.")
 
 
 class Wandb(Section):

@@ -1,14 +1,35 @@
-"""Text to Megatron's indexed data, and reading it in training."""
+"""Samples: which are drawn in which order, by the whole run, and what kinds of data they come from.
 
-from typing import TYPE_CHECKING
+A kind is a package with two modules and a line in slipway.registry (or an entry point of slipway.data_kinds):
 
-if TYPE_CHECKING:
-    from slipway.config.schema import Data
-    from slipway.data.text.manifest import Manifest
+config  the pydantic section `Config` of conf/data/*.yaml, with the literal field `kind`
+kind    KIND (see slipway.data.kind)
+"""
+
+from slipway.config.schema import RunConfig
+from slipway.data.kind import DataKind
+from slipway.data.ledger import DataLedger
+from slipway.registry import DATA_KINDS
 
 
-def prepare(data: "Data", progress: bool) -> "Manifest":
-    """Prepare data.dir as `data` asks, continuing an interrupted preparation; at once where it is done."""
-    from slipway.data.text.preparation import prepare as run
+def kind_of(config: RunConfig) -> DataKind:
+    """The kind of data that is configured."""
+    return DATA_KINDS.part(config.data.kind, "kind").KIND
 
-    return run(data, progress)
+
+def find_position(config: RunConfig, earlier: DataLedger | None, verify: bool) -> DataLedger:
+    """The position from which the run goes on: a checkpoint's, with the blend of now, or the beginning.
+
+    verify: read files whose size or time is another than when the checkpoint was written, and compare their
+    checksums. Raises UserError where the samples would not be those that the run began with.
+    """
+    kind, weights, seed = kind_of(config), config.data.weights, config.training.seed
+    facts = {name: kind.facts(config, name) for name in weights}
+    signatures = {name: kind.signature(config, name) for name in weights}
+    if earlier is None:
+        return DataLedger.begin(seed, weights, facts, signatures)
+    data = earlier.resume(seed, weights, facts, signatures)
+    if verify:
+        for name in weights:
+            kind.verify(config, name, earlier.signatures.get(name), signatures[name])
+    return data

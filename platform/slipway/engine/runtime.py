@@ -9,6 +9,7 @@ from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
 from slipway.kernels.choice import Choice, choose
 from slipway.kernels.probe import machine
+from slipway.models import family
 
 CONNECTIONS = "CUDA_DEVICE_MAX_CONNECTIONS"
 _CONNECTIONS_BEFORE = os.environ.get(CONNECTIONS)  # what the user has set, before any run of this process
@@ -20,7 +21,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
     Returns which backend computes what; raises UserError where one that was asked for cannot be used.
     """
     kind = config.cluster.device.kind
-    chosen = choose(config, machine(kind)) if kind == "cpu" else []  # before anything slow
+    chosen = choose(config, machine(kind), family(config)) if kind == "cpu" else []  # before anything slow
     if kind == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported: CPU ranks touch no GPU
         wait_without_spinning()
@@ -55,10 +56,10 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
                 os.environ[CONNECTIONS] = connections  # read when a rank first uses its GPU
             elif _CONNECTIONS_BEFORE is None:
                 os.environ.pop(CONNECTIONS, None)  # as an earlier run in this process wanted it
-            chosen = choose(config, here)  # hides what is broken from Megatron-core
-        from slipway.models import part
+            chosen = choose(config, here, family(config))  # hides what is broken from Megatron-core
+        from slipway.models import network
 
-        part(config.model.family, "model")
+        network(config)
     return chosen
 
 

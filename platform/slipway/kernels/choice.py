@@ -1,7 +1,7 @@
 """Which backend computes each operator here, and why: one table, one pure function. Imports no torch."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from slipway.config.schema import Kernels, RunConfig
 from slipway.errors import UserError
@@ -9,6 +9,19 @@ from slipway.kernels.probe import Machine
 
 # how scales are found -> compute capability from which on Transformer Engine does it
 FP8_CAPABILITY = {"delayed": (8, 9), "tensorwise": (8, 9), "blockwise": (9, 0), "mxfp8": (10, 0)}
+
+
+class Model(Protocol):
+    """What the choice asks of a model family (see slipway.models.family.Family)."""
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """The operators that it uses."""
+        ...
+
+    def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
+        """Why it cannot use a backend for an operator; None where it can."""
+        ...
 
 
 class Choice(NamedTuple):
@@ -38,15 +51,7 @@ def _apex(machine: Machine, config: RunConfig) -> str | None:
     return machine.apex.trouble
 
 
-def _apex_norm(machine: Machine, config: RunConfig) -> str | None:
-    if config.model.normalization != "LayerNorm":
-        return f"Megatron-core takes only LayerNorm from apex, not {config.model.normalization}"
-    return machine.apex.trouble
-
-
 def _te_attention(machine: Machine, config: RunConfig) -> str | None:
-    if config.data.reset_attention_mask:
-        return "it is not told where documents begin (data.reset_attention_mask)"
     if machine.te.usable and config.training.precision == "fp32":
         return "fused in bf16 only: in fp32 it holds all scores, and refuses context parallelism"
     return machine.te.trouble
@@ -72,7 +77,7 @@ _TE, _TORCH, _UNFUSED = _Backend("te", _te), _Backend("torch", _always), _Backen
 
 # operator -> its backends, best first
 TABLE: dict[str, list[_Backend]] = {
-    "norm": [_TE, _Backend("apex", _apex_norm), _TORCH],
+    "norm": [_TE, _Backend("apex", _apex), _TORCH],
     "attention": [_Backend("te", _te_attention), _TORCH],
     "linear": [_TE, _TORCH, _UNFUSED],
     "rotary": [_TE, _Backend("torch", _compiled), _UNFUSED],
@@ -83,18 +88,21 @@ TABLE: dict[str, list[_Backend]] = {
 }
 
 
-def choose(config: RunConfig, machine: Machine) -> list[Choice]:
-    """One backend for each operator. Raises UserError where one that was asked for cannot be used here."""
+OPERATORS = tuple(TABLE)
+
+
+def choose(config: RunConfig, machine: Machine, model: Model) -> list[Choice]:
+    """One backend for each operator of the model. Raises UserError where one that was asked for cannot be used here."""
     _check_backend(config.kernels, machine)
-    chosen = [_choose(operator, config, machine) for operator in TABLE]
+    _check_operators(config, model)
+    chosen = [_choose(operator, config, machine, model) for operator in TABLE if operator in model.operators]
     _check_fp8(config, machine, {choice.operator: choice.backend for choice in chosen})
     return chosen
 
 
-def resolved(config: RunConfig, chosen: list[Choice]) -> RunConfig:
-    """The configuration with every operator's backend named."""
-    kernels = config.kernels.model_copy(update={choice.operator: choice.backend for choice in chosen})
-    return config.model_copy(update={"kernels": kernels})
+def backends(chosen: list[Choice]) -> dict[str, str]:
+    """Operator -> the backend that was chosen for it."""
+    return {choice.operator: choice.backend for choice in chosen}
 
 
 def in_words(chosen: list[Choice]) -> list[str]:
@@ -105,10 +113,9 @@ def in_words(chosen: list[Choice]) -> list[str]:
     return [f"{', '.join(operators)}: {backend} ({why})" for (backend, why), operators in groups.items()]
 
 
-def _choose(operator: str, config: RunConfig, machine: Machine) -> Choice:
-    backends = TABLE[operator]
+def _choose(operator: str, config: RunConfig, machine: Machine, model: Model) -> Choice:
     forced = getattr(config.kernels, operator)
-    troubles = {backend.name: backend.trouble(machine, config) for backend in backends}
+    troubles = backend_troubles(operator, config, machine, model)
     usable = [name for name, trouble in troubles.items() if trouble is None]
     if forced is not None:
         if troubles[forced] is not None:
@@ -129,6 +136,16 @@ def _choose(operator: str, config: RunConfig, machine: Machine) -> Choice:
     return Choice(operator, usable[0], f"the best here; {skipped}" if skipped else "the best there is")
 
 
+def backend_troubles(
+    operator: str, config: RunConfig, machine: Machine, model: Model
+) -> dict[str, str | None]:
+    """Why each backend cannot be used for an operator here, best backend first; None where it can."""
+    return {
+        name: model.backend_trouble(operator, name, config) or trouble(machine, config)
+        for name, trouble in TABLE[operator]
+    }
+
+
 def _check_backend(kernels: Kernels, machine: Machine) -> None:
     packages = {"te": machine.te, "apex": machine.apex}
     package = packages.get(kernels.backend)
@@ -139,12 +156,22 @@ def _check_backend(kernels: Kernels, machine: Machine) -> None:
         )
 
 
+def _check_operators(config: RunConfig, model: Model) -> None:
+    for operator in TABLE:
+        forced = getattr(config.kernels, operator)
+        if forced is not None and operator not in model.operators:
+            raise UserError(
+                f"kernels.{operator}: {forced} has no effect: model.family={config.model.family} has no such operator; "
+                "allowed: null"
+            )
+
+
 def _check_fp8(config: RunConfig, machine: Machine, backends: dict[str, str]) -> None:
     fp8, found = config.training.fp8, machine.compute_capability
     if fp8 is None:
         return
-    if backends["linear"] != "te":
-        trouble = machine.te.trouble or f"kernels.linear is {backends['linear']}"
+    if backends.get("linear") != "te":
+        trouble = machine.te.trouble or f"kernels.linear is {backends.get('linear', 'not used')}"
         raise UserError(
             f"training.fp8: {fp8} needs Transformer Engine's linear layers: {trouble}; allowed: null"
         )

@@ -5,15 +5,16 @@ import json
 
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE
-from slipway.kernels.choice import TABLE, Choice, choose
+from slipway.kernels.choice import Choice, Model, backend_troubles, choose
 from slipway.kernels.probe import Machine, machine
+from slipway.registry import FAMILIES
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
     """Print the table. Options: `json`. Raises UserError where what is asked for cannot be used here."""
     here = machine(config.cluster.device.kind)
-    chosen = choose(config, here)
-    rows = [_row(choice, config, here) for choice in chosen]
+    model = FAMILIES.part(config.model.family, "family").FAMILY
+    rows = [_row(choice, config, here, model) for choice in choose(config, here, model)]
     if getattr(options, "json", False):
         print(json.dumps({"kernels": rows}, indent=1))
         return EXIT_DONE
@@ -35,8 +36,8 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _row(choice: Choice, config: RunConfig, here: Machine) -> dict:
-    troubles = {backend.name: backend.trouble(here, config) for backend in TABLE[choice.operator]}
+def _row(choice: Choice, config: RunConfig, here: Machine, model: Model) -> dict:
+    troubles = backend_troubles(choice.operator, config, here, model)
     return {
         **choice._asdict(),
         "usable": [name for name, trouble in troubles.items() if trouble is None],

@@ -1,11 +1,13 @@
 """What a rendered script could not hold: refused here, in one line, before anything is rendered."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from slipway import secrets
 from slipway.config.schema import RunConfig
+from slipway.config.section import Section
+from slipway.data import kind_of
 from slipway.errors import UserError
 from slipway.launch import leftovers
 
@@ -25,7 +27,8 @@ def check_paths(config: RunConfig, workdir: Path) -> None:
     """Paths that scripts name can be named there. Raises UserError."""
     if not workdir.is_absolute():
         raise UserError(f"launch.workdir: {workdir} is relative; allowed: a folder from / on")
-    named = {"run.dir": config.run.dir, "data.dir": config.data.dir, "launch.workdir": workdir}
+    folders = kind_of(config).folders(config)
+    named = {"run.dir": config.run.dir, **folders, "launch.workdir": workdir}
     for name, path in named.items():
         found = _NOT_IN_PATHS.search(str(path))
         if (
@@ -65,16 +68,20 @@ def check_offline(config: RunConfig, image: str, scheduler: str) -> None:
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
         if own.get(name, "1").lower() in ("0", "false", "no", "off"):
             raise UserError(f"cluster.environment.{name}: {own[name]}, but {where}; leave it out")
-    tokenizer = config.data.tokenizer.path
-    for field, text in (
-        ("data.dir", config.data.dir),
-        ("data.tokenizer.path", tokenizer),
-        ("run.dir", config.run.dir),
-    ):
-        if text is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(text)):
+    for field, text in (*_paths(config.data, "data"), ("run.dir", config.run.dir)):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(text)):
             raise UserError(
                 f"{field}: {text} is an address, but {where}; allowed: a folder or file of this machine"
             )
+
+
+def _paths(section: Section, at: str) -> Iterator[tuple[str, Path]]:
+    """The paths that a section names, and the dotted path of each's field."""
+    for name, value in section:
+        if isinstance(value, Path):
+            yield f"{at}.{name}", value
+        elif isinstance(value, Section):
+            yield from _paths(value, f"{at}.{name}")
 
 
 def check_environment(config: RunConfig, taken: Collection[str]) -> None:

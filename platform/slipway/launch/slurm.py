@@ -8,6 +8,7 @@ from typing import Any
 
 from slipway.config import run_file
 from slipway.config.schema import RunConfig
+from slipway.data import kind_of
 from slipway.errors import UserError
 from slipway.launch import checks, fabric, leftovers, share, times
 from slipway.launch.placement import Placement
@@ -184,7 +185,9 @@ def job_of(first: RunConfig, config: RunConfig) -> dict[str, Any]:
 
 def _outside(configs: Sequence[RunConfig], workdir: Path) -> list[str]:
     """Folders that the runs name and that are not below workdir."""
-    named = [folder for config in configs for folder in (config.data.dir, config.run.dir)]
+    named = [
+        folder for config in configs for folder in (*kind_of(config).folders(config).values(), config.run.dir)
+    ]
     return [str(folder) for folder in named if folder.is_absolute() and not folder.is_relative_to(workdir)]
 
 

@@ -61,7 +61,7 @@ class Metrics:
             self.say(
                 f"step {step:>{len(str(steps))}}/{steps}  loss {values['loss']:.4f}"
                 f"  lr {values['learning_rate']:.2e}  grad norm {values['grad_norm']:.3f}"
-                f"  {values['tokens_per_second']:,.0f} tokens/s"
+                f"  {values['units_per_second']:,.0f} tokens/s"
                 f"  {values['tflops_per_device']:.3g} TFLOP/s/device (MFU {values['mfu']:.1%})"
                 f"  {values['step_seconds']:.2f} s/step  {_duration(left)} left"
             )

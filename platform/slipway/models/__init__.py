@@ -1,25 +1,26 @@
-"""Model families. A family is one package here and one line in FAMILIES.
+"""Model families.
 
-Its parts, each imported only where it is needed:
+A family is a package with three modules, each imported only where it is needed:
 
-config       the pydantic model of conf/model/*.yaml, with the literal field `family`
-counts       pure Python: num_layers, tokens_per_sample, parameters, stage_parameters, flops_per_sample
-activations  pure Python: layer_bytes, first_stage_bytes, last_stage_bytes
-rules        pure Python: check(config) raises UserError for what this family cannot do
-data         pure Python: make_ready(config, prepare) sees to it that what it trains on is there
-model        torch: how stages are built, which of them read samples, what a batch is, its loss
+config   the pydantic section `Config` of conf/model/*.yaml, with the literal field `family`
+family   the pure half, FAMILY (see slipway.models.family): rules, layers, samples; imports no torch
+network  the torch half, NETWORK (see slipway.models.network): stages, losses, initial values
+
+and a line that names it: in slipway.registry, or an entry point of the group `slipway.families`.
 """
 
-from importlib import import_module
-from types import ModuleType
+from typing import Any
 
-from slipway.errors import UserError
+from slipway.config.schema import RunConfig
+from slipway.models.family import Family
+from slipway.registry import FAMILIES
 
-FAMILIES = {"gpt": "slipway.models.gpt"}
+
+def network(config: RunConfig) -> Any:
+    """The torch half of the configured model's family."""
+    return FAMILIES.part(config.model.family, "network")
 
 
-def part(family: str, name: str) -> ModuleType:
-    """The module `name` (see above) of a family."""
-    if family not in FAMILIES:
-        raise UserError(f"model.family: {family!r} is not known; families: {', '.join(sorted(FAMILIES))}")
-    return import_module(f"{FAMILIES[family]}.{name}")
+def family(config: RunConfig) -> Family:
+    """The pure half of the configured model's family."""
+    return FAMILIES.part(config.model.family, "family").FAMILY

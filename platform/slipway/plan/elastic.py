@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.models import part
+from slipway.models import family
 from slipway.plan import rules
 from slipway.plan.layout import Grid
-from slipway.plan.memory import GIB, device_bytes, stage_memory
+from slipway.plan.memory import GIB, Share, device_bytes, stage_memory
 
 SWITCHES = (
     "sequence_parallel",
@@ -98,22 +98,34 @@ def _distance(wish: Layout, layout: Layout) -> list[tuple[float, int]]:
 def _candidates(config: RunConfig) -> Iterator[Layout]:
     wish, world = Layout.of(config), rules.world_size(config)
     node, batch = config.resources.devices_per_node, config.training.global_batch_size
-    layers = part(config.model.family, "counts").num_layers(config.model)
+    shares = partial(_can_share, config)
     for tensor in _divisors(world):
         whole_groups_on_a_node = node % tensor == 0
         within_a_wide_wish = tensor <= wish.tensor and tensor % node == 0
         if not (tensor == wish.tensor or whole_groups_on_a_node or within_a_wide_wish):
             continue
-        for pipeline in _common_divisors(world // tensor, layers):
+        for pipeline in _divisors(world // tensor):
+            virtuals = [n for n in range(1, wish.virtual + 1 if pipeline > 1 else 2) if shares(pipeline, n)]
+            if not virtuals:
+                continue
             for context in _common_divisors(world // tensor // pipeline, wish.context):
                 data = world // (tensor * pipeline * context)
                 if batch % data:
                     continue
                 for expert in _common_divisors(context * data, wish.expert):
                     for micro_batch in _common_divisors(batch // data, wish.micro_batch):
-                        for virtual in range(1, wish.virtual + 1 if pipeline > 1 else 2):
-                            if layers % (pipeline * virtual) == 0:
-                                yield Layout(expert, context, tensor, pipeline, virtual, micro_batch)
+                        for virtual in virtuals:
+                            yield Layout(expert, context, tensor, pipeline, virtual, micro_batch)
+
+
+def _can_share(config: RunConfig, pipeline: int, virtual: int) -> bool:
+    """Whether the model's layers can be shared out over so many stages."""
+    sizes = {"pipeline_model_parallel_size": pipeline, "virtual_pipeline_model_parallel_size": virtual}
+    try:
+        family(config).spans(config, config.parallelism.model_copy(update=sizes))
+    except UserError:
+        return False
+    return True
 
 
 def _divisors(number: int) -> list[int]:
@@ -158,9 +170,9 @@ def _lacks_memory(config: RunConfig) -> str | None:
     if device is None:
         return None
     grid = Grid.of(config.parallelism, rules.world_size(config))
-    # The stages between hold fewer parameters and fewer microbatches than the first.
-    for stage in sorted({0, grid.pp - 1}):
-        needed = stage_memory(config, grid, stage, rules.num_microbatches(config)).total
+    share, microbatches = Share.of(config), rules.num_microbatches(config)
+    for stage in range(grid.pp):
+        needed = stage_memory(config, share, grid, stage, microbatches).total
         if needed > device:
             return f"pipeline stage {stage} needs {needed / GIB:.1f} GiB of a device's {device / GIB:.1f} GiB"
     return None
@@ -205,12 +217,12 @@ def _changes(config: RunConfig, wish: Layout, layout: Layout) -> list[str]:
 def _no_layout(config: RunConfig) -> str:
     world, batch = rules.world_size(config), config.training.global_batch_size
     resources = config.resources
-    layers = part(config.model.family, "counts").num_layers(config.model)
+    blocks = sum(layer.block for layer in family(config).layers(config, config.parallelism))
     replicas = _common_divisors(world, batch)
     data = " or ".join(map(str, replicas))
     rest = " or ".join(str(world // n) for n in reversed(replicas))
     nearest = ranked(config)
-    why = _breaks_a_rule(_with_layout(config, nearest[0])) if nearest else f"the model has {layers} layers"
+    why = _breaks_a_rule(_with_layout(config, nearest[0])) if nearest else f"the model has {blocks} layers"
     near = [str(n) for n in (_next_fitting(config, step) for step in (-1, 1)) if n]
     other = f"{' and '.join(near)} devices would work" if near else "no number of devices near it would work"
     return (

@@ -63,18 +63,6 @@ class Grid:
         return tp + self.tp * (cp + self.cp * (dp + self.dp * pp))
 
 
-def chunk_layers(num_layers: int, stages: int, virtual_stages: int, stage: int, chunk: int) -> range:
-    """Layers, counted from 0, of one model chunk of one pipeline stage.
-
-    Chunk v of stage p starts at v (L / V) + p (L / (P V)), as in Megatron-core's
-    `get_transformer_layer_offset`; each has L / (P V) layers.
-    """
-    size, rest = divmod(num_layers, stages * virtual_stages)
-    assert not rest, "make_plan has refused this layout"
-    start = chunk * (num_layers // virtual_stages) + stage * size
-    return range(start, start + size)
-
-
 def chunks_in_flight(stages: int, virtual_stages: int, microbatches: int, stage: int) -> int:
     """Forward passes of one model chunk whose activations a stage holds at its fullest.
 

@@ -1,10 +1,15 @@
 """First-order memory of one rank of each pipeline stage, by part, in bytes."""
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from pydantic import BaseModel, ConfigDict
 
 from slipway.config.schema import RunConfig
-from slipway.models import part
-from slipway.models.counts import Shard
+from slipway.models import family as family_of
+from slipway.models.family import Layer, Shard
+from slipway.optimizers import algorithm
+from slipway.optimizers.kind import bytes_per_parameter
 from slipway.plan.layout import Grid, chunks_in_flight
 
 GIB = 2**30
@@ -37,80 +42,82 @@ def device_bytes(config: RunConfig) -> int | None:
     return None if gib is None else int(gib * GIB)
 
 
-def chunk_shards(config: RunConfig, grid: Grid, stage: int) -> list[Shard]:
-    """Parameters a rank of a stage holds, for each of its model chunks."""
-    counts, virtual = part(config.model.family, "counts"), config.parallelism.virtual_stages
-    layers = counts.num_layers(config.model) // (grid.pp * virtual)
-    return [
-        counts.stage_parameters(
-            config.model,
-            layers,
-            first=stage == 0 and chunk == 0,
-            last=stage == grid.pp - 1 and chunk == virtual - 1,
-            tp=grid.tp,
-            ep=grid.ep,
-        )
-        for chunk in range(virtual)
-    ]
+class Share(NamedTuple):
+    """How a model is shared out in a layout: its layers as one rank holds them, and those of each model chunk."""
+
+    layers: list[Layer]
+    spans: list[range]
+    """In pipeline order: chunk v x stages + p is virtual stage v of stage p."""
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "Share":
+        """The share of the configured layout. Raises UserError where the layers cannot be shared out."""
+        family, layout = family_of(config), config.parallelism
+        return cls(family.layers(config, layout), family.spans(config, layout))
+
+    def chunks(self, grid: Grid, stage: int) -> list[range]:
+        """Layers of each model chunk of a pipeline stage."""
+        return self.spans[stage :: grid.pp]
+
+    def parameters(self, grid: Grid, stage: int) -> Shard:
+        """Parameters that a rank of a stage holds."""
+        return _sum(self.layers[number] for span in self.chunks(grid, stage) for number in span)
 
 
-def stage_memory(config: RunConfig, grid: Grid, stage: int, microbatches: int) -> StageMemory:
+def _sum(layers: Iterable[Layer]) -> Shard:
+    return sum((layer.parameters for layer in layers), Shard(0, 0))
+
+
+def stage_memory(config: RunConfig, share: Share, grid: Grid, stage: int, microbatches: int) -> StageMemory:
     """Memory of one rank of a stage.
 
-    Parameters in the training precision; gradients accumulated in fp32. AdamW keeps two fp32 moments, in bf16
-    also an fp32 copy of the parameters: 8 or 12 bytes per parameter, divided over the replicas by the
-    distributed optimizer. FSDP also divides gradients (ZeRO-2) and parameters (ZeRO-3), arXiv 1910.02054, sections
-    3.1 and 5; it keeps the fp32 copy in fp32 too, and holds some of it whole for a while. Not counted:
-    communication buffers, workspaces, the allocator's fragmentation.
+    Parameters in the training precision; gradients accumulated in fp32. The optimizer keeps its state in fp32 (AdamW:
+    two moments), in bf16 also an fp32 copy of the parameters: with AdamW 8 or 12 bytes per parameter, divided over
+    the replicas by the distributed optimizer. FSDP also divides gradients (ZeRO-2) and parameters (ZeRO-3), arXiv
+    1910.02054, sections 3.1 and 5; it keeps the fp32 copy in fp32 too, and holds some of it whole for a while.
+    Not counted: communication buffers, workspaces, the allocator's fragmentation.
     """
-    shards = chunk_shards(config, grid, stage)
-    dense, expert = sum(shard.dense for shard in shards), sum(shard.expert for shard in shards)
+    dense, expert = share.parameters(grid, stage)
     bf16 = config.training.precision == "bf16"
-    layout = config.parallelism
+    layout, state = config.parallelism, bytes_per_parameter(algorithm(config))
     strategy = layout.data_parallel_sharding_strategy
-    whole, share = dense + expert, -(-dense // (grid.dp * grid.cp)) + -(-expert // grid.expert_dp)
+    whole, cut = dense + expert, -(-dense // (grid.dp * grid.cp)) + -(-expert // grid.expert_dp)
     return StageMemory(
         stage=stage,
-        parameters=(2 if bf16 else 4) * (share if strategy == "optim_grads_params" else whole),
-        gradients=4 * (share if strategy else whole),
-        optimizer_states=(12 if bf16 or strategy else 8)
-        * (share if layout.use_distributed_optimizer else whole),
-        activations=_activations(config, grid, stage, microbatches),
-        gathered=_gathered(config, grid),
+        parameters=(2 if bf16 else 4) * (cut if strategy == "optim_grads_params" else whole),
+        gradients=4 * (cut if strategy else whole),
+        optimizer_states=(state + (4 if bf16 or strategy else 0))
+        * (cut if layout.use_distributed_optimizer else whole),
+        activations=_activations(config, share, grid, stage, microbatches),
+        gathered=_gathered(config, share),
     )
 
 
-def _gathered(config: RunConfig, grid: Grid) -> int:
-    """What FSDP holds whole at most: gradients until they are reduced; what is outside layers, and layers ahead."""
+def _gathered(config: RunConfig, share: Share) -> int:
+    """What FSDP holds whole at most: gradients until they are reduced; what is outside of blocks, and blocks ahead."""
     strategy = config.parallelism.data_parallel_sharding_strategy
     if strategy is None:
         return 0
-    counts, model = part(config.model.family, "counts"), config.model
-    whole, outside = (
-        counts.stage_parameters(model, layers, first=True, last=True, tp=grid.tp, ep=grid.ep).total
-        for layers in (counts.num_layers(model), 0)
-    )
-    layer = (whole - outside) // counts.num_layers(model)
+    whole = _sum(share.layers).total
+    outside = _sum(layer for layer in share.layers if not layer.block).total
+    largest = max((layer.parameters.total for layer in share.layers if layer.block), default=0)
     gradients = 4 * min(whole, WAITING_GRADIENTS)
     if strategy == "optim_grads":
         return gradients
     bytes_each = 2 if config.training.precision == "bf16" else 4
-    return gradients + bytes_each * min(whole, outside + layer + GATHERED_AHEAD)
+    return gradients + bytes_each * min(whole, outside + largest + GATHERED_AHEAD)
 
 
-def _activations(config: RunConfig, grid: Grid, stage: int, microbatches: int) -> int:
-    model, training, layout = config.model, config.training, config.parallelism
-    counts, activations = part(model.family, "counts"), part(model.family, "activations")
-    virtual = layout.virtual_stages
-    layers = counts.num_layers(model) // (grid.pp * virtual)
+def _activations(config: RunConfig, share: Share, grid: Grid, stage: int, microbatches: int) -> int:
+    """Activations of the microbatches in flight: each chunk's passes are as many as the others', or one more."""
+    virtual = config.parallelism.virtual_stages
     passes = chunks_in_flight(grid.pp, virtual, microbatches, stage)
-    kept = passes * layers * activations.layer_bytes(model, training, layout)
-    if training.recompute == "full":
-        # While one layer runs backward its inside exists once.
-        inside = training.model_copy(update={"recompute": "none"})
-        kept += activations.layer_bytes(model, inside, layout)
-    if stage == 0:
-        kept += -(-passes // virtual) * activations.first_stage_bytes(model, training, layout)
-    if stage == grid.pp - 1:
-        kept += activations.last_stage_bytes(config)
-    return kept
+    kept, here = 0, []
+    for chunk, span in enumerate(share.chunks(grid, stage)):
+        layers = share.layers[span.start : span.stop]
+        in_flight = passes // virtual + (chunk < passes % virtual)
+        kept += in_flight * sum(layer.kept_bytes for layer in layers)
+        here += layers
+    # While a block that is computed again runs backward, its inside exists once.
+    inside = max(layer.inside_bytes for layer in here)
+    return kept + inside + sum(layer.held_bytes for layer in here)

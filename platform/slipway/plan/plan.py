@@ -1,6 +1,7 @@
 """The Plan, how it is made from a configuration, and how it is kept."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -9,11 +10,11 @@ from slipway import secrets
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
 from slipway.files import write_whole
-from slipway.models import part
+from slipway.models import family as family_of
 from slipway.plan import elastic, rules
 from slipway.plan.cost import TimeEstimate, estimate
-from slipway.plan.layout import Grid, chunk_layers
-from slipway.plan.memory import StageMemory, chunk_shards, device_bytes, stage_memory
+from slipway.plan.layout import Grid
+from slipway.plan.memory import Share, StageMemory, device_bytes, stage_memory
 
 
 class Frozen(BaseModel):
@@ -22,20 +23,16 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class RankPlan(Frozen):
-    """One rank: its machine, its coordinates, its share of the model."""
+class StagePlan(Frozen):
+    """One pipeline stage: all of its ranks hold as many parameters of the same layers."""
 
-    rank: int
-    node: int
-    local_rank: int
-    tp: int
-    cp: int
-    ep: int
-    dp: int
-    pp: int
-    layers: list[tuple[int, int]]
-    """First layer (from 0) and number of layers of each model chunk."""
+    stage: int
+    spans: list[tuple[int, int]]
+    """First layer (from 0) and number of layers of each model chunk, embeddings and heads counted."""
+    blocks: list[tuple[int, int]]
+    """The same for the blocks alone (see slipway.models.family.Layer)."""
     parameters: int
+    """Of one rank."""
 
 
 class Memory(Frozen):
@@ -70,20 +67,43 @@ class Plan(Frozen):
     """tensor x pipeline x context."""
     data_parallel_size: int
     num_microbatches: int
-    tokens_per_sample: int
+    unit: str
+    """What throughput is counted in, in the singular: token, patch, image."""
+    units_per_sample: int
     samples: int
     """Samples of the whole run, repeated ones counted again."""
-    tokens: int
-    """Tokens of the whole run."""
+    units: int
+    """Units of the whole run."""
+    loss_unit: str
+    """Unit of the loss: nats per token."""
+    chance_loss: float | None
+    """The loss of a model that has learnt nothing; None: not known."""
     parameters: int
     active_parameters: int
-    """Parameters one token meets: all, without experts."""
-    flops_per_token: float
+    """Parameters one unit meets: all, without experts."""
     flops_per_sample: int
     flops_per_step: int
     memory: Memory
     time: TimeEstimate
-    ranks: list[RankPlan]
+    stages: list[StagePlan]
+    """Ranks of a stage are told apart by `grid.coordinates(rank)`."""
+    kernels: dict[str, str] = {}
+    """Operator -> the backend that computes it; empty until the machine is known that trains."""
+
+    @property
+    def grid(self) -> Grid:
+        """Sizes of the grid of ranks, and the coordinates of each."""
+        return Grid.of(self.config.parallelism, self.world_size)
+
+    def with_kernels(self, backends: Mapping[str, str]) -> "Plan":
+        """The plan as it is trained on a machine that computes each operator with this backend."""
+        return self.model_copy(update={"kernels": dict(backends)})
+
+    @property
+    def trained(self) -> RunConfig:
+        """The configuration with every operator's backend named, for what builds the model."""
+        kernels = self.config.kernels.model_copy(update=self.kernels)
+        return self.config.model_copy(update={"kernels": kernels})
 
     def write(self, path: Path) -> None:
         """Write plan.json, whole or not at all."""
@@ -113,11 +133,9 @@ def make_plan(config: RunConfig) -> Plan:
         config, changes = elastic.fit(config)
     rules.check(config)
     world, microbatches = rules.world_size(config), rules.num_microbatches(config)
-    grid = Grid.of(config.parallelism, world)
-    counts = part(config.model.family, "counts")
-    tokens = counts.tokens_per_sample(config.model, config.training)
-    flops = counts.flops_per_sample(config.model, config.training)
-    parameters = counts.parameters(config.model)
+    grid, share, family = Grid.of(config.parallelism, world), Share.of(config), family_of(config)
+    sample = family.sample(config)
+    whole = sum((layer.parameters.total for layer in family.layers(config, Parallelism())), 0)
     batch, steps = config.training.global_batch_size, config.training.steps
     return Plan(
         config=config,
@@ -127,17 +145,19 @@ def make_plan(config: RunConfig) -> Plan:
         model_parallel_size=grid.tp * grid.cp * grid.pp,
         data_parallel_size=grid.dp,
         num_microbatches=microbatches,
-        tokens_per_sample=tokens,
+        unit=family.unit,
+        units_per_sample=sample.units,
         samples=steps * batch,
-        tokens=steps * batch * tokens,
-        parameters=parameters.total,
-        active_parameters=parameters.active,
-        flops_per_token=flops / tokens,
-        flops_per_sample=flops,
-        flops_per_step=flops * batch,
-        memory=_memory(config, grid, microbatches),
-        time=estimate(config, world, microbatches, flops * batch),
-        ranks=_ranks(config, grid),
+        units=steps * batch * sample.units,
+        loss_unit=family.loss.unit,
+        chance_loss=family.chance(config),
+        parameters=whole,
+        active_parameters=sample.active_parameters,
+        flops_per_sample=sample.flops,
+        flops_per_step=sample.flops * batch,
+        memory=_memory(config, share, grid, microbatches),
+        time=estimate(config, world, microbatches, sample.flops * batch),
+        stages=[_stage(share, grid, stage) for stage in range(grid.pp)],
     )
 
 
@@ -155,8 +175,8 @@ def _wish(config: RunConfig) -> Wish:
     return Wish(parallelism=config.parallelism, micro_batch_size=config.training.micro_batch_size)
 
 
-def _memory(config: RunConfig, grid: Grid, microbatches: int) -> Memory:
-    stages = [stage_memory(config, grid, stage, microbatches) for stage in range(grid.pp)]
+def _memory(config: RunConfig, share: Share, grid: Grid, microbatches: int) -> Memory:
+    stages = [stage_memory(config, share, grid, stage, microbatches) for stage in range(grid.pp)]
     largest = max(stage.total for stage in stages)
     device = device_bytes(config)
     return Memory(
@@ -164,33 +184,14 @@ def _memory(config: RunConfig, grid: Grid, microbatches: int) -> Memory:
     )
 
 
-def _ranks(config: RunConfig, grid: Grid) -> list[RankPlan]:
-    virtual = config.parallelism.virtual_stages
-    num_layers = part(config.model.family, "counts").num_layers(config.model)
-    layers = [
-        [
-            (span.start, len(span))
-            for span in (chunk_layers(num_layers, grid.pp, virtual, stage, chunk) for chunk in range(virtual))
-        ]
-        for stage in range(grid.pp)
-    ]
-    shards = [sum(shard.total for shard in chunk_shards(config, grid, stage)) for stage in range(grid.pp)]
-    ranks = []
-    for rank in range(grid.world_size):
-        node, local = divmod(rank, config.resources.devices_per_node)
-        at = grid.coordinates(rank)
-        ranks.append(
-            RankPlan(
-                rank=rank,
-                node=node,
-                local_rank=local,
-                tp=at.tp,
-                cp=at.cp,
-                ep=at.ep,
-                dp=at.dp,
-                pp=at.pp,
-                layers=layers[at.pp],
-                parameters=shards[at.pp],
-            )
-        )
-    return ranks
+def _stage(share: Share, grid: Grid, stage: int) -> StagePlan:
+    before = [0]  # blocks in front of each layer
+    for layer in share.layers:
+        before.append(before[-1] + layer.block)
+    chunks = share.chunks(grid, stage)
+    return StagePlan(
+        stage=stage,
+        spans=[(span.start, len(span)) for span in chunks],
+        blocks=[(before[span.start], before[span.stop] - before[span.start]) for span in chunks],
+        parameters=share.parameters(grid, stage).total,
+    )

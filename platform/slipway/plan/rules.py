@@ -1,13 +1,15 @@
 """What several sections must agree on; each broken rule is one line with its arithmetic."""
 
 from slipway.config.schema import RunConfig
+from slipway.data import kind_of
 from slipway.errors import UserError
-from slipway.models import part
+from slipway.models import family
 
 
 def check(config: RunConfig) -> None:
     """Raise UserError for the first rule a configuration breaks."""
     check_resources(config)
+    _check_kind(config)
     check_layout(config)
     _check_overlap(config)
     _check_schedule(config)
@@ -22,7 +24,7 @@ def check_layout(config: RunConfig) -> None:
     _check_batch(config)
     _check_pipeline(config)
     _check_sharing(config)
-    part(config.model.family, "rules").check(config)
+    family(config).check(config)
 
 
 def world_size(config: RunConfig) -> int:
@@ -94,15 +96,12 @@ def _check_batch(config: RunConfig) -> None:
 def _check_pipeline(config: RunConfig) -> None:
     layout = config.parallelism
     pp, vp = layout.pipeline_model_parallel_size, layout.virtual_stages
-    layers = part(config.model.family, "counts").num_layers(config.model)
     if vp > 1 and pp == 1:
         raise UserError(
             f"parallelism.virtual_pipeline_model_parallel_size: {vp} needs pipeline_model_parallel_size > 1, "
             f"got {pp}"
         )
-    if layers % (pp * vp):
-        chunks = f"pipeline {pp} x virtual {vp} = {pp * vp}" if vp > 1 else f"pipeline {pp}"
-        raise UserError(f"model.num_layers: {layers} layers are not divisible by {chunks} stages")
+    family(config).spans(config, layout)
     if vp > 1 and num_microbatches(config) % pp:
         raise UserError(
             "parallelism.virtual_pipeline_model_parallel_size: the interleaved schedule needs microbatches "
@@ -196,20 +195,20 @@ def _check_best(config: RunConfig) -> None:
         )
 
 
+def _check_kind(config: RunConfig) -> None:
+    """The family can read the kind of data: its own rules rely on it."""
+    kinds = family(config).data_kinds
+    if config.data.kind not in kinds:
+        raise UserError(
+            f"data.kind: {config.data.kind} cannot be read by model.family={config.model.family}; allowed: "
+            f"{' or '.join(sorted(kinds))}"
+        )
+
+
 def _check_data(config: RunConfig) -> None:
-    data = config.data
-    if not data.split[0]:
-        raise UserError(f"data.split: the training share is 0 in {list(data.split)}")
-    if config.validation.steps and not data.split[1]:
+    if not config.data.weights:
         raise UserError(
-            f"data.split: the validation share is 0 in {list(data.split)}, but validation.steps is "
-            f"{config.validation.steps}; set validation.steps=0 or give it a share"
+            f"data.sources: the weight of {', '.join(config.data.sources)} is 0, so there is nothing to train on; "
+            "allowed: at least one weight above 0"
         )
-    tokenizer = data.tokenizer
-    if tokenizer.kind == "file" and tokenizer.path is None:
-        raise UserError("data.tokenizer.path: kind=file needs the path of a tokenizer.json")
-    if tokenizer.kind != "file" and tokenizer.path is not None:
-        raise UserError(
-            f"data.tokenizer.path: {tokenizer.path} has no effect with data.tokenizer.kind={tokenizer.kind}; "
-            "use kind=file or set it to null"
-        )
+    kind_of(config).check(config)

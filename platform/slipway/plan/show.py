@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slipway.plan.memory import GIB, StageMemory
-from slipway.plan.plan import Plan, RankPlan
+from slipway.plan.plan import Plan
 
 T = TypeVar("T")
 
@@ -92,7 +92,10 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         if on
     ]
     replicas, microbatches = plan.data_parallel_size, plan.num_microbatches
-    per_token, per_step = quantity(plan.flops_per_token, "FLOP"), quantity(plan.flops_per_step, "FLOP")
+    per_unit = quantity(plan.flops_per_sample / plan.units_per_sample, "FLOP")
+    per_step = quantity(plan.flops_per_step, "FLOP")
+    units = "" if plan.units_per_sample == 1 else f"; {plan.units_per_sample} {plan.unit}s each"
+    all_units = "" if plan.units_per_sample == 1 else f", {quantity(plan.units)} {plan.unit}s"
     memory = plan.memory
     fits = ""
     if memory.device is not None:
@@ -109,10 +112,10 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         (
             "batch",
             f"{training.global_batch_size} samples = {replicas} replicas x {microbatches} microbatches x "
-            f"{training.micro_batch_size}; {plan.tokens_per_sample} tokens each",
+            f"{training.micro_batch_size}{units}",
         ),
-        ("run", f"{training.steps:,} steps, {plan.samples:,} samples, {quantity(plan.tokens)} tokens"),
-        ("work", f"{per_token} per token, {per_step} per step"),
+        ("run", f"{training.steps:,} steps, {plan.samples:,} samples{all_units}"),
+        ("work", f"{per_unit} per {plan.unit}, {per_step} per step"),
         ("memory", f"{size(memory.largest)} on the fullest device{fits}"),
         *_time_rows(plan),
         ("directory", str(config.run.dir)),
@@ -154,15 +157,18 @@ def _ranks(plan: Plan, limit: int | None) -> Table:
     names = ("rank", "node", "local", "tp", "cp", "ep", "dp", "pp", "layers", "parameters")
     for name in names:
         table.add_column(name, justify="right")
-    for rank in _elided(plan.ranks, limit):
-        table.add_row(*_rank_cells(rank) if rank else ["⋮"] * len(names))
+    for rank in _elided(range(plan.world_size), limit):
+        table.add_row(*(["⋮"] * len(names) if rank is None else _rank_cells(plan, rank)))
     return table
 
 
-def _rank_cells(rank: RankPlan) -> list[str]:
-    layers = " ".join(f"{first}-{first + count - 1}" for first, count in rank.layers)
-    places = (rank.rank, rank.node, rank.local_rank, rank.tp, rank.cp, rank.ep, rank.dp, rank.pp)
-    return [*map(str, places), layers, f"{rank.parameters:,}"]
+def _rank_cells(plan: Plan, rank: int) -> list[str]:
+    node, local_rank = divmod(rank, plan.config.resources.devices_per_node)
+    at = plan.grid.coordinates(rank)
+    stage = plan.stages[at.pp]
+    layers = " ".join(f"{first}-{first + count - 1}" for first, count in stage.blocks)
+    places = (rank, node, local_rank, at.tp, at.cp, at.ep, at.dp, at.pp)
+    return [*map(str, places), layers, f"{stage.parameters:,}"]
 
 
 def _elided(items: Sequence[T], limit: int | None) -> list[T | None]:

@@ -83,7 +83,7 @@ def rows(summary: Summary, plan: Plan | None) -> list[tuple[str, str]]:
             "best validation",
             s.best_validation and f"{s.best_validation[1]:.4f} at step {s.best_validation[0]:,}",
         ),
-        ("tokens per second", s.tokens_per_second and f"{s.tokens_per_second:,.0f} (median)"),
+        ("tokens per second", s.units_per_second and f"{s.units_per_second:,.0f} (median)"),
         ("step", s.step_seconds and f"{s.step_seconds:.3g} s (median)"),
         ("per device", s.tflops_per_device and f"{_flops(s.tflops_per_device)} (median)"),
         ("MFU", s.mfu and f"{s.mfu:.1%} (median)"),

@@ -54,7 +54,7 @@ def heading(plan: Plan) -> str:
     parts = [
         f"{short(plan.parameters)} parameters",
         layout(plan) + (f" = {ranks} ranks" if ranks > 1 else ""),
-        f"{training.global_batch_size} × {plan.tokens_per_sample:,} tokens per step",
+        f"{training.global_batch_size} × {plan.units_per_sample:,} tokens per step",
         training.precision,
     ]
     return "   ·   ".join(parts)
@@ -85,7 +85,7 @@ def _figure(metrics: Metrics, plan: Plan | None, name: str) -> "Figure":
     if norms and min(norms) > 0 and max(norms) > 30 * min(norms):
         norm.set_yscale("log")
     _panel(norm, "Gradient norm", steps, norms)
-    steps, rates = metrics.column("tokens_per_second")
+    steps, rates = metrics.column("units_per_second")
     title = f"Tokens per second (median {short(median(rates))})" if rates else "Tokens per second"
     _panel(figure.add_subplot(lower[0, 2]), title, steps, rates)
     return figure
@@ -106,7 +106,7 @@ def _loss(axes: "Axes", metrics: Metrics, plan: Plan | None) -> None:
     axes.legend(loc="upper right", bbox_to_anchor=(1.0, 0.84))
     if plan:
         _uniform_guess(axes, plan)
-        _tokens_above(axes, plan.config.training.global_batch_size * plan.tokens_per_sample)
+        _tokens_above(axes, plan.config.training.global_batch_size * plan.units_per_sample)
 
 
 def _validation(axes: "Axes", steps: list[int], losses: list[float]) -> None:

@@ -20,7 +20,7 @@ class Summary:
     """(step, loss)."""
     tokens: float | None
     """Trained on, of the steps that count."""
-    tokens_per_second: float | None
+    units_per_second: float | None
     """Median over the steps, as all rates here."""
     step_seconds: float | None
     tflops_per_device: float | None
@@ -51,7 +51,7 @@ def summarize(metrics: Metrics, plan: Plan | None) -> Summary:
         last_validation=validation[-1][1] if len(validation) > 1 else None,
         best_validation=min(validation, key=lambda point: point[1]) if len(validation) > 1 else None,
         tokens=_tokens(metrics, plan),
-        tokens_per_second=_median(metrics, "tokens_per_second"),
+        units_per_second=_median(metrics, "units_per_second"),
         step_seconds=_median(metrics, "step_seconds"),
         tflops_per_device=_median(metrics, "tflops_per_device"),
         mfu=_median(metrics, "mfu"),
@@ -92,8 +92,8 @@ def _median(metrics: Metrics, name: str) -> float | None:
 def _tokens(metrics: Metrics, plan: Plan | None) -> float | None:
     samples = metrics.column("consumed_samples")[1]
     if plan and samples:
-        return samples[-1] * plan.tokens_per_sample
+        return samples[-1] * plan.units_per_sample
     rates, seconds = (
-        dict(zip(*metrics.column(name), strict=True)) for name in ("tokens_per_second", "step_seconds")
+        dict(zip(*metrics.column(name), strict=True)) for name in ("units_per_second", "step_seconds")
     )
     return sum(rate * seconds.get(step, 0.0) for step, rate in rates.items()) or None

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from slipway.config.schema import RunConfig
+from slipway.data import kind_of
 
 
 def cannot_write(folder: Path) -> str:
@@ -31,7 +32,8 @@ def hand_to_pods(folder: Path, config: RunConfig) -> str | None:
     That this is the volume is taken from the run's data, which is prepared on it.
     """
     kubernetes = config.cluster.kubernetes
-    if kubernetes is None or config.data.dir.is_absolute() or not config.data.dir.is_dir():
+    folders = kind_of(config).folders(config).values()
+    if kubernetes is None or not any(data.is_dir() and not data.is_absolute() for data in folders):
         return None
     user = kubernetes.run_as_user
     if folder.stat().st_uid == user:

@@ -8,13 +8,14 @@ from slipway import run_dir, system_errors
 from slipway.checkpoint import store as checkpoint_store
 from slipway.checkpoint.store import Newest
 from slipway.config.schema import RunConfig
+from slipway.data import find_position, kind_of
 from slipway.data.ledger import DataLedger
 from slipway.engine.runtime import load_torch
 from slipway.errors import EXIT_DONE, UserError
 from slipway.files import reason
-from slipway.kernels.choice import in_words, resolved
+from slipway.kernels.choice import backends, in_words
 from slipway.metrics import mirrors
-from slipway.models import part
+from slipway.models import family
 from slipway.plan import Plan, elastic, make_plan
 from slipway.plan.change import describe_change
 from slipway.plan.facts import read_facts
@@ -69,13 +70,14 @@ def run_plan(plan: Plan) -> int:
         mirrors.check(config)
     chosen = load_torch(config, ranks_here=config.resources.devices_per_node)
     with not_counted():
-        part(config.model.family, "data").make_ready(config, prepare=_alone(place))
+        kind_of(config).make_ready(config, prepare=_alone(place))
+        family(config).check_data(config, kind_of(config).traits(config))
     data = _find_position(config, continued, decides=leads)
     if leads:
         _say_layout(plan, continued)
         for line in in_words(chosen):
             print(f"kernels {line}", flush=True)
-    here = plan.model_copy(update={"config": resolved(config, chosen)})  # plan.json holds what was asked for
+    plan = plan.with_kernels(backends(chosen))
 
     def train_here() -> int:
         if leads:
@@ -89,14 +91,13 @@ def run_plan(plan: Plan) -> int:
 
         if isinstance(place, Place):
             signals.note()
-            return train(here, place, end, continued, data)
+            return train(plan, place, end, continued, data)
         logs = config.run.dir / "logs"
-        return run_local(plan.world_size, logs, lambda rank: train(here, rank, end, continued, data), place)
+        return run_local(plan.world_size, logs, lambda rank: train(plan, rank, end, continued, data), place)
 
     if not leads:
         return train_here()
-    kernels = {choice.operator: choice.backend for choice in chosen}
-    return run_segment(plan, earlier, step + 1, started_at(), train_here, kernels)
+    return run_segment(plan, earlier, step + 1, started_at(), train_here, plan.kernels)
 
 
 def _check_slice(config: RunConfig, end: float | None, step: int) -> None:
@@ -160,7 +161,7 @@ def _set_aside(continued: Newest) -> None:
 def _find_position(config: RunConfig, continued: Newest, decides: bool) -> DataLedger:
     """Where the run goes on in the data. Raises UserError where the data is not what it was. decides: see above."""
     earlier = checkpoint_store.read_info(continued.path).data if continued.path else None
-    data = part(config.model.family, "data").ledger(config, earlier, verify=decides)
+    data = find_position(config, earlier, verify=decides)
     if decides and data.change:
         print(f"blend: {data.change} from sample {data.total} on", flush=True)
     return data

@@ -2,10 +2,10 @@
 
 import math
 
-from slipway.config.schema import Optimizer
+from slipway.config.section import OptimizerSection
 
 
-def learning_rate(optimizer: Optimizer, step: int, steps: int) -> float:
+def learning_rate(optimizer: OptimizerSection, step: int, steps: int) -> float:
     """Learning rate of update `step` (1-based) of `steps`.
 
     Linear warm-up to lr at step lr_warmup_steps, then constant, linear, cosine (SGDR without restarts,

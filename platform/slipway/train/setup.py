@@ -17,11 +17,13 @@ from megatron.core.parallel_state import (
 )
 from megatron.core.transformer.module import Float16Module
 
+from slipway.data import kind_of
+from slipway.data.kind import Split
 from slipway.data.ledger import DataLedger
 from slipway.engine.megatron import fully_sharded
 from slipway.engine.megatron.optimizer import build_optimizer
 from slipway.engine.megatron.weights import initialize, mark_tensor_parallel
-from slipway.models import part
+from slipway.models import network
 from slipway.plan import Plan
 from slipway.train.batches import Reader, sample_positions
 from slipway.train.watch.stragglers import ForwardTimes
@@ -64,8 +66,8 @@ def set_up(plan: Plan, device: torch.device) -> Session:
 
 def build_session(plan: Plan, device: torch.device) -> Session:
     """This rank's model and optimizer, without data."""
-    config = plan.config
-    family = part(config.model.family, "model")
+    config = plan.trained
+    family = network(config)
     transformer = family.transformer_config(config)
     chunks = build_chunks(plan, family, transformer, device)
     optimizer = build_optimizer(config, chunks)
@@ -74,21 +76,20 @@ def build_session(plan: Plan, device: torch.device) -> Session:
     if config.parallelism.overlap_grad_reduce:
         no_sync = [chunk.no_sync for chunk in chunks]
         transformer.no_sync_func = no_sync if len(no_sync) > 1 else no_sync[0]
-    blend = part(config.model.family, "data").weights(config)
-    start = DataLedger.begin(config.training.seed, blend, {})
+    start = DataLedger.begin(config.training.seed, config.data.weights, {})
     return Session(plan, family, device, transformer, chunks, optimizer, ForwardTimes(device), start)
 
 
 def _check_parameters(plan: Plan, chunks: list[Any]) -> None:
     """The plan counts parameters without torch: here it is held against what Megatron-core has built."""
     built = sum(parameter.numel() for chunk in chunks for parameter in chunk.parameters())
-    planned = plan.ranks[torch.distributed.get_rank()].parameters
+    planned = plan.stages[plan.grid.coordinates(torch.distributed.get_rank()).pp].parameters
     assert built == planned, f"{built} parameters were built, the plan says {planned}"
 
 
 def build_chunks(plan: Plan, family: Any, transformer: Any, device: torch.device) -> list[Any]:
     """This rank's model chunks with their initial weights, each wrapped for data parallelism."""
-    config = plan.config
+    config = plan.trained
     layout = config.parallelism
     virtual = layout.virtual_stages
     chunks = [family.build_stage(config, transformer, i if virtual > 1 else None) for i in range(virtual)]
@@ -125,8 +126,8 @@ def _open_data(session: Session) -> None:
         training.micro_batch_size, plan.num_microbatches, get_data_parallel_rank(), plan.data_parallel_size
     )
 
-    def reader(split: str) -> Reader:
-        dataset = session.family.open_dataset(config, split)
+    def reader(split: Split) -> Reader:
+        dataset = kind_of(config).open(config, split)
         return Reader(dataset, training.global_batch_size, positions, session.device)
 
     session.train_data = reader("training")

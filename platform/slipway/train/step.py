@@ -102,6 +102,7 @@ def whole_parameters(session: Session) -> Any:
 
 def _run_schedule(session: Session, batches: list[Batch], forward_only: bool) -> list[torch.Tensor]:
     training = session.plan.config.training
+    length, _ = session.family.boundary(session.plan.config)
     chunks = session.chunks
     iterators = per_stage(batches, len(chunks))
     forward_step = session.family.forward_step
@@ -110,7 +111,7 @@ def _run_schedule(session: Session, batches: list[Batch], forward_only: bool) ->
         data_iterator=iterators if len(chunks) > 1 else iterators[0],
         model=chunks if len(chunks) > 1 else chunks[0],
         num_microbatches=session.plan.num_microbatches,
-        seq_length=training.sequence_length,
+        seq_length=length,
         micro_batch_size=training.micro_batch_size,
         forward_only=forward_only,
     )

@@ -63,7 +63,7 @@ def rates(plan: Plan, seconds: float, peak: float) -> dict[str, float]:
     return {
         "step_seconds": seconds,
         "samples_per_second": batch_size / seconds,
-        "tokens_per_second": batch_size * plan.tokens_per_sample / seconds,
+        "units_per_second": batch_size * plan.units_per_sample / seconds,
         "tflops_per_device": achieved,
         "mfu": achieved / peak,
     }

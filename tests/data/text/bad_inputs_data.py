@@ -63,8 +63,9 @@ def _tokenizer(name: str, end: str) -> Callable[[Path], None]:
 @cache
 def _prepared_files() -> dict[str, bytes]:
     """What preparing a.jsonl in d leaves; once, since it imports torch."""
-    from slipway.config.schema import Data, Source, Tokenizer
     from slipway.data import prepare
+    from slipway.data.text.config import Config as Data
+    from slipway.data.text.config import Source, Tokenizer
 
     with TemporaryDirectory() as folder, chdir(folder):  # so that the paths are those of the command
         _write_good(Path())

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from slipway.config.schema import Data, Source, Tokenizer
+from slipway.data.text.config import Config as Data
+from slipway.data.text.config import Source, Tokenizer
 
 WORDS = [
     "the",

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from slipway.models.gpt.data import ledger, make_ready
 
-from slipway.config.schema import Data, Source, Tokenizer
 from slipway.data import prepare
 from slipway.data.ledger import DataLedger, Draw
 from slipway.data.text import manifest
+from slipway.data.text.config import Config as Data
+from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.split import document_counts
 from slipway.data.text.tokens import DataChanged, TokenFile, find_split
 from slipway.errors import UserError
-from slipway.models.gpt.data import ledger, make_ready
 
 LENGTH = 16
 SPLIT = (0.8, 0.15, 0.05)
@@ -269,7 +270,7 @@ class TestBetweenSegments:
     @pytest.mark.parametrize(
         ("length", "split", "message"),
         [
-            (8, SPLIT, "data.sources.a: training.sequence_length is 8 and was 16"),
+            (8, SPLIT, "data.sources.a: data.sequence_length is 8 and was 16"),
             (LENGTH, (0.7, 0.2, 0.1), r"data.sources.a: data.split is \[0.7, 0.2, 0.1\] and was"),
         ],
     )
@@ -287,7 +288,7 @@ class TestBetweenSegments:
 @pytest.mark.parametrize(
     ("length", "split", "message"),
     [
-        (10**6, (1, 0, 0), r"tokens are for training .*below training.sequence_length 1000000 \+ 1"),
+        (10**6, (1, 0, 0), r"tokens are for training .*below data.sequence_length 1000000 \+ 1"),
         (
             100,
             (0.98, 0.02, 0),

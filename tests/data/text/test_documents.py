@@ -7,9 +7,9 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from slipway.config.schema import Source
 from slipway.data.text import blocks, streams
 from slipway.data.text.blocks import cut_into_blocks
+from slipway.data.text.config import Source
 from slipway.data.text.documents import read_documents
 from slipway.data.text.inputs import find_inputs
 from slipway.errors import UserError

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Loaded
 
-from slipway.config.schema import Tokenizer
+from slipway.data.text.config import Tokenizer
 from slipway.data.text.end_mark import end_of_document_id
 from slipway.data.text.fast_bpe.encode import encode_long, make_encoder
 from slipway.data.text.long_documents import can_be_cut

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.config.schema import Source
+from slipway.data.text.config import Source
 from slipway.data.text.folders import ELSEWHERE, list_folder
 from slipway.data.text.inputs import describe, find_inputs, survey
 from slipway.errors import UserError

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.config.schema import Source
 from slipway.data.text import inputs
+from slipway.data.text.config import Source
 from slipway.data.text.inputs import find_inputs, fingerprint
 from slipway.errors import UserError
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slipway.config.schema import Data, Source, Tokenizer
 from slipway.data import prepare
 from slipway.data.command import summary
 from slipway.data.text import manifest, preparation
+from slipway.data.text.config import Config as Data
+from slipway.data.text.config import Source, Tokenizer
 from slipway.errors import UserError
 
 FILES = ("some.bin", "some.idx", "tokenizer.json")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer as Loaded
 
-from slipway.config.schema import Source, Tokenizer
+from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.end_mark import end_of_document_id
 from slipway.data.text.inputs import InputFile, find_inputs
 from slipway.data.text.sample import sample_documents
@@ -31,7 +31,7 @@ def inputs_of(*paths: Path) -> tuple[dict[str, list[InputFile]], dict[str, Sourc
 def train(path: Path, vocab_size: int, threads: int) -> str:
     """In a process of its own, as always: children of one that has the library's threads cannot train."""
     code = (
-        "import sys; from slipway.config.schema import Source, Tokenizer; "
+        "import sys; from slipway.data.text.config import Source, Tokenizer; "
         "from slipway.data.text.inputs import find_inputs; from slipway.data.text.tokenizer import make_tokenizer; "
         "sources = {'some': Source(inputs=[sys.argv[1]])}; "
         "files = {'some': find_inputs('some', sources['some'])}; "

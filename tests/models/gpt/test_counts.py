@@ -162,7 +162,7 @@ def test_flops_of_the_megatron_paper(layers: int, hidden: int, heads: int) -> No
 
 def test_flops_per_token_are_about_six_per_parameter() -> None:
     config = compose(["model=llama3_8b"])
-    per_token = counts.flops_per_sample(config.model, config.training) / config.training.sequence_length
+    per_token = counts.flops_per_sample(config.model, config.training) / config.data.sequence_length
     embedding = 128256 * 4096
     attention = 12 * 32 * 4096 * 8192
     norms = 65 * 4096

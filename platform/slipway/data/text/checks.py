@@ -4,8 +4,8 @@ import glob
 import os
 import shutil
 
-from slipway.config.schema import Data
 from slipway.data.text import inputs, workspace
+from slipway.data.text.config import Config as Data
 from slipway.data.text.inputs import InputFile
 from slipway.data.text.manifest import Manifest
 from slipway.errors import UserError

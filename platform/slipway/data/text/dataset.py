@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slipway.config.schema import Data, RunConfig
+from slipway.config.schema import RunConfig
+from slipway.data.kind import Split
 from slipway.data.ledger import Draw
 from slipway.data.permutation import permuted
 from slipway.data.text import manifest
+from slipway.data.text.config import Config as Data
+from slipway.data.text.config import text_of
 from slipway.data.text.split import samples_per_epoch
-from slipway.data.text.tokens import Split, Stretch, TokenFile, find_split
+from slipway.data.text.tokens import Stretch, TokenFile, find_split
 
 
 class TokenSource:
@@ -94,14 +97,15 @@ def open_dataset(config: RunConfig, split: Split) -> Dataset:
 
     Raises UserError where the data is not prepared, and DataChanged where it has changed since it was checked.
     """
-    found = manifest.load(config.data)
-    sources, length = {}, config.training.sequence_length
-    for name, source in config.data.sources.items():
+    data = text_of(config)
+    found = manifest.load(data)
+    sources, length = {}, data.sequence_length
+    for name, source in data.sources.items():
         if not source.weight:
             continue
-        prefix, record = manifest.prefix(config.data, name), found.sources[name]
-        stretch = find_split(prefix, record, config.data.split, split)
+        prefix, record = manifest.prefix(data, name), found.sources[name]
+        stretch = find_split(prefix, record, data.split, split)
         file = TokenFile(Path(f"{prefix}.bin"), stretch.dtype, record.bin.bytes)
         key = f"{config.training.seed}/{split}/{name}"
         sources[name] = TokenSource(file, stretch, length, key)
-    return Dataset(sources, length, config.data, found.end_of_document_id)
+    return Dataset(sources, length, data, found.end_of_document_id)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from slipway.config.schema import Tokenizer
+from slipway.data.text.config import Tokenizer
 from slipway.errors import UserError
 
 _NO_TEXT = "\ufffe\uffff<end of document>\uffff\ufffe"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from slipway.config.schema import Source
+from slipway.data.text.config import Source
 from slipway.data.text.file_types import Compression, Kind, compression, holds_text, packed, readable, suffix
 from slipway.data.text.folders import ELSEWHERE, list_folder, match, state_of
 from slipway.errors import UserError

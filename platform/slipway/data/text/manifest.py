@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway.config.schema import Data, Source, Tokenizer
+from slipway.data.text.config import Config as Data
+from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.inputs import places
 from slipway.errors import UserError
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway import __version__, cores
-from slipway.config.schema import Data
 from slipway.data.progress import Progress, show_progress
 from slipway.data.text import inputs, manifest, workspace
 from slipway.data.text.blocks import block_size, cut_into_blocks
 from slipway.data.text.checks import changed_inputs, check_folder, check_space
+from slipway.data.text.config import Config as Data
 from slipway.data.text.inputs import InputFile, LeftOut
 from slipway.data.text.manifest import FileRecord, Manifest, SourceRecord, TokenizerRecord
 from slipway.data.text.tokenizer import check_asked

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
-from slipway.config.schema import Source
 from slipway.data.text.blocks import LONGEST_LINE, SEARCHED, Part, cut_into_blocks
+from slipway.data.text.config import Source
 from slipway.data.text.documents import read_documents
 from slipway.data.text.inputs import InputFile
 from slipway.data.text.streams import open_input

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from slipway.config.schema import Data
+from slipway.data.text.config import Config as Data
 from slipway.data.text.manifest import Manifest
 from slipway.errors import UserError
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from slipway.config.schema import Source, Tokenizer
+from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.end_mark import check_new_mark
 from slipway.data.text.inputs import InputFile
 from slipway.data.text.sample import sample_documents, sample_size

@@ -8,15 +8,14 @@ import os
 import struct
 import time
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from slipway.data.kind import Split
 from slipway.data.text.manifest import SourceRecord
 from slipway.data.text.split import SPLITS, document_counts
 from slipway.errors import Fault, UserError
-
-Split = Literal["training", "validation", "test"]
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQQ")  # magic, version, type of the tokens, sequences, documents + 1

@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slipway.config.schema import Source, Tokenizer
 from slipway.data.text.blocks import Block
+from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.inputs import InputFile
 from slipway.errors import UserError
 

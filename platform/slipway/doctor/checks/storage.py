@@ -7,9 +7,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from slipway.config.schema import Parallelism
+from slipway.data import kind_of
 from slipway.doctor.finding import Finding, judged, skipped
 from slipway.doctor.here import IN_JOB, Here
-from slipway.models import part
+from slipway.models import family
+from slipway.optimizers import algorithm
+from slipway.optimizers.kind import bytes_per_parameter
 
 GIB = 2**30
 MARK = ".doctor-"
@@ -68,28 +72,25 @@ def space(here: Here) -> Finding:
 
 
 def checkpoint_bytes(here: Here) -> int:
-    """Of one checkpoint: parameters and two moments of AdamW in fp32; in bf16 the model's 2 bytes besides."""
+    """Of one checkpoint: parameters and the optimizer's state in fp32; in bf16 the model's 2 bytes besides."""
     config = here.config
-    each = 14 if config.training.precision == "bf16" else 12
-    return part(config.model.family, "counts").parameters(config.model).total * each
+    each = 4 + bytes_per_parameter(algorithm(config)) + (2 if config.training.precision == "bf16" else 0)
+    return each * sum(layer.parameters.total for layer in family(config).layers(config, Parallelism()))
 
 
 def data_dir(here: Here) -> Finding:
     """data.dir: prepared and readable. It is never written here: read-only is fine."""
-    folder = here.config.data.dir
-    expected = f"{folder}/manifest.json and the token files of {', '.join(here.config.data.sources)}"
+    files = kind_of(here.config).written(here.config)
+    folder = files[0].parent
+    expected = f"{files[0]} and the files of {', '.join(here.config.data.sources)}"
     status = "fault" if here.place and not here.prepares else "warning"  # else training itself prepares it
     advice = "prepare it with `slipway data` and the same words, on a file system that all nodes see"
-    names = [
-        "manifest.json",
-        *(f"{name}{end}" for name in here.config.data.sources for end in (".bin", ".idx")),
-    ]
-    for name in names:
+    for path in files:
         try:
-            with (folder / name).open("rb") as file:
+            with path.open("rb") as file:
                 file.read(1)
         except OSError as error:
-            saw = f"{folder.absolute() / name}: {error.strerror}"
+            saw = f"{path.absolute()}: {error.strerror}"
             return Finding("data-dir", status, saw, expected, advice)
     return Finding("data-dir", "ok", f"{folder.absolute()} is prepared", expected)
 
@@ -97,7 +98,7 @@ def data_dir(here: Here) -> Finding:
 def data_digest(here: Here) -> str | None:
     """Of the manifest, to be compared between nodes; None where there is none."""
     try:
-        return hashlib.sha256((here.config.data.dir / "manifest.json").read_bytes()).hexdigest()[:16]
+        return hashlib.sha256(kind_of(here.config).written(here.config)[0].read_bytes()).hexdigest()[:16]
     except OSError:
         return None
 

@@ -19,8 +19,10 @@ from megatron.core.optimizer.optimizer import Float16OptimizerWithFloat16Params,
 from megatron.core.utils import local_multi_tensor_l2_norm, to_local_if_dtensor
 from torch import Tensor
 
-from slipway.config.schema import Optimizer, RunConfig
+from slipway.config.schema import RunConfig
+from slipway.config.section import OptimizerSection
 from slipway.engine.megatron import fully_sharded
+from slipway.optimizers.adamw.config import Config as AdamW
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -28,6 +30,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 def build_optimizer(config: RunConfig, chunks: list[Any]) -> MegatronOptimizer:
     """AdamW over the model's chunks; biases and norms are not decayed."""
     settings = config.optimizer
+    assert isinstance(settings, AdamW)
     _choose_adam(config.kernels.optimizer)
     _leave_gradients_on_device()
     options = OptimizerConfig(
@@ -94,7 +97,9 @@ def prepare_gradients(optimizer: MegatronOptimizer) -> float:
 
 
 @torch.no_grad()
-def update(optimizer: MegatronOptimizer, settings: Optimizer, learning_rate: float, grad_norm: float) -> None:
+def update(
+    optimizer: MegatronOptimizer, settings: OptimizerSection, learning_rate: float, grad_norm: float
+) -> None:
     """Clip the prepared gradients to the norm settings.clip_grad (0: do not), and step."""
     _set_groups(optimizer, learning_rate, settings.weight_decay)
     for inner in _inner(optimizer) if settings.clip_grad > 0 else []:

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from slipway.config.cluster import Kubernetes
 from slipway.config.schema import RunConfig
+from slipway.data import kind_of
 from slipway.errors import UserError
 from slipway.launch.kubernetes import mounts, names
 from slipway.launch.kubernetes.resources import check_fits_node, check_shm
@@ -67,7 +68,8 @@ def check(config: RunConfig, image: str) -> None:
     check_fits_node(config)
     check_shm(config)
     _on_volume("run.dir", config.run.dir, kubernetes.mount_path)
-    _on_volume("data.dir", config.data.dir, kubernetes.mount_path)
+    for field, folder in kind_of(config).folders(config).items():
+        _on_volume(field, folder, kubernetes.mount_path)
 
 
 def _volumes(kubernetes: Kubernetes) -> None:

@@ -36,9 +36,11 @@ def _limit(what: str, size: int, limit: int, config: RunConfig) -> None:
 
 def _largest(config: RunConfig) -> str:
     """Of a run that is ordinary otherwise, only lists of inputs get so long."""
-    count = {name: len(source.inputs) for name, source in config.data.sources.items()}
-    name = max(count, key=lambda name: len("".join(config.data.sources[name].inputs)))
-    size = len(json.dumps(config.data.sources[name].inputs))
+    sources = config.data.model_dump(mode="json")["sources"]
+    inputs = {name: source.get("inputs", []) for name, source in sources.items()}
+    count = {name: len(of_source) for name, of_source in inputs.items()}
+    name = max(inputs, key=lambda name: len(json.dumps(inputs[name])))
+    size = len(json.dumps(inputs[name]))
     if size < 10_000:
         return ""
     return (

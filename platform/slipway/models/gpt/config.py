@@ -2,13 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from slipway.config.schema import RunConfig
+from slipway.config.section import ModelSection
 
 
-class GPTConfig(BaseModel):
+class Config(ModelSection):
     """Decoder-only transformer. Sizes left out (null) follow from the others as in Megatron-core."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     family: Literal["gpt"] = "gpt"
     name: str = Field(description="Name of the preset, used in default run names.")
@@ -74,3 +75,9 @@ class GPTConfig(BaseModel):
         """Rows of the embedding table: the same for every layout, so that checkpoints fit all."""
         multiple = self.make_vocab_size_divisible_by
         return -(-self.vocab_size // multiple) * multiple
+
+
+def gpt_of(config: RunConfig) -> Config:
+    """The section `model` of a run that trains a GPT."""
+    assert isinstance(config.model, Config), f"model.family is {config.model.family}"
+    return config.model

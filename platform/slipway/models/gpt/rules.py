@@ -1,7 +1,9 @@
 """What a GPT demands of the sections around it; each broken rule is one line with its arithmetic."""
 
-from slipway.config.schema import RunConfig
+from slipway.config.schema import Parallelism, RunConfig
+from slipway.data.text.config import text_of
 from slipway.errors import UserError
+from slipway.models.gpt.config import gpt_of
 
 BYTE_VOCAB = 257  # 256 bytes and the end mark
 
@@ -12,7 +14,6 @@ def check(config: RunConfig) -> None:
     _check_tensor_parallel(config)
     _check_sequence(config)
     _check_vocabulary(config)
-    _check_blend(config)
     _check_documents(config)
 
 
@@ -25,7 +26,7 @@ def _divides(config_path: str, value: int, meaning: str, by_path: str, by: int) 
 
 
 def _check_model(config: RunConfig) -> None:
-    model = config.model
+    model = gpt_of(config)
     if model.kv_channels is None:
         _divides(
             "model.hidden_size",
@@ -61,7 +62,7 @@ def _check_model(config: RunConfig) -> None:
 
 
 def _check_tensor_parallel(config: RunConfig) -> None:
-    model, layout = config.model, config.parallelism
+    model, layout = gpt_of(config), config.parallelism
     tp, ep = layout.tensor_model_parallel_size, layout.expert_model_parallel_size
     by = "parallelism.tensor_model_parallel_size"
     _divides("model.num_attention_heads", model.num_attention_heads, "attention heads", by, tp)
@@ -88,45 +89,37 @@ def _check_tensor_parallel(config: RunConfig) -> None:
 
 
 def _check_sequence(config: RunConfig) -> None:
-    model, layout, length = config.model, config.parallelism, config.training.sequence_length
+    model, layout, length = gpt_of(config), config.parallelism, text_of(config).sequence_length
     tp, cp = layout.tensor_model_parallel_size, layout.context_parallel_size
     if length > model.max_position_embeddings:
         raise UserError(
-            f"training.sequence_length: {length} is more than model.max_position_embeddings "
+            f"data.sequence_length: {length} is more than model.max_position_embeddings "
             f"{model.max_position_embeddings}"
         )
     if cp > 1 and length % (2 * cp):
         raise UserError(
-            f"training.sequence_length: {length} is not divisible by 2 x parallelism.context_parallel_size "
+            f"data.sequence_length: {length} is not divisible by 2 x parallelism.context_parallel_size "
             f"{cp} = {2 * cp} (each rank takes two chunks)"
         )
     if layout.sequence_parallel and (length // cp) % tp:
         share = f"{length} / context_parallel_size {cp} = {length // cp}" if cp > 1 else f"{length}"
         raise UserError(
-            f"training.sequence_length: {share} is not divisible by parallelism.tensor_model_parallel_size "
+            f"data.sequence_length: {share} is not divisible by parallelism.tensor_model_parallel_size "
             f"{tp}, as sequence_parallel needs "
             f"({length // cp} = {length // cp // tp} x {tp} + {length // cp % tp})"
         )
 
 
 def _check_documents(config: RunConfig) -> None:
-    if config.data.reset_position_ids and config.model.position_embedding_type == "rope":
+    if text_of(config).reset_position_ids and gpt_of(config).position_embedding_type == "rope":
         raise UserError(
             "data.reset_position_ids: true, but model.position_embedding_type=rope knows distances only, which are "
             "the same; allowed: false (data.reset_attention_mask=true keeps documents apart)"
         )
 
 
-def _check_blend(config: RunConfig) -> None:
-    if not any(source.weight for source in config.data.sources.values()):
-        raise UserError(
-            f"data.sources: the weight of {', '.join(config.data.sources)} is 0, so there is nothing to train on; "
-            "allowed: at least one weight above 0"
-        )
-
-
 def _check_vocabulary(config: RunConfig) -> None:
-    tokenizer, entries = config.data.tokenizer, config.model.vocab_size
+    tokenizer, entries = text_of(config).tokenizer, gpt_of(config).vocab_size
     if tokenizer.kind == "bpe" and tokenizer.vocab_size > entries:
         raise UserError(
             f"data.tokenizer.vocab_size: {tokenizer.vocab_size} is more than model.vocab_size {entries}: "
@@ -136,4 +129,22 @@ def _check_vocabulary(config: RunConfig) -> None:
         raise UserError(
             f"model.vocab_size: {entries} is less than the {BYTE_VOCAB} tokens of data.tokenizer.kind=byte "
             "(256 bytes and the end mark)"
+        )
+
+
+def check_stages(config: RunConfig, layout: Parallelism) -> None:
+    """Raise UserError where Megatron-core cannot give each model chunk as many transformer layers."""
+    layers, pp, vp = gpt_of(config).num_layers, layout.pipeline_model_parallel_size, layout.virtual_stages
+    if layers % (pp * vp):
+        chunks = f"pipeline {pp} x virtual {vp} = {pp * vp}" if vp > 1 else f"pipeline {pp}"
+        raise UserError(f"model.num_layers: {layers} layers are not divisible by {chunks} stages")
+
+
+def check_tokens(config: RunConfig, entries: int) -> None:
+    """Raise UserError where the tokenizer of the prepared data has more entries than the model."""
+    model, folder = gpt_of(config), text_of(config).dir
+    if entries > model.vocab_size:
+        raise UserError(
+            f"model.vocab_size: {model.vocab_size} is below the tokenizer's {entries} entries ({folder}); allowed: at "
+            f"least {entries}"
         )

@@ -216,14 +216,16 @@ def _dumped(process: psutil.Process, descriptor: int, seconds: float) -> str:
 
 def report_stragglers(session: Session, watch: Watch, log: Log, step: int) -> None:
     """Compare the ranks' own times since the last report; all ranks call it."""
-    settings, ranks_of = session.plan.config.watch, session.plan.ranks
+    settings, grid = session.plan.config.watch, session.plan.grid
     watch.at(step, "comparing times")
     own = torch.tensor([session.times.take()], device=session.device)
-    everyone = torch.empty(len(ranks_of), dtype=own.dtype, device=own.device)
+    everyone = torch.empty(grid.world_size, dtype=own.dtype, device=own.device)
     torch.distributed.all_gather_into_tensor(everyone, own)
     seconds = everyone.tolist()
     log.write("ranks", step=step, forward_seconds=[round(value, 6) for value in seconds])
-    for slow in stragglers(seconds, [rank.pp for rank in ranks_of], settings.straggler_ratio):
+    for slow in stragglers(
+        seconds, [grid.coordinates(rank).pp for rank in range(grid.world_size)], settings.straggler_ratio
+    ):
         host = watch.peers[slow.rank].node
         reason = (
             f"a forward pass takes {slow.seconds:.4f} s, its peers' {slow.peers:.4f} s "

@@ -20,10 +20,11 @@ from megatron.core.transformer.transformer_layer import TransformerLayer, Transf
 from torch import Tensor
 
 from slipway.config.schema import Kernels, Parallelism, RunConfig
-from slipway.data.text.dataset import open_dataset as open_dataset  # what this family trains on
+from slipway.data.text.config import text_of
 from slipway.kernels import rotary
 from slipway.kernels.provider import SpecProvider
 from slipway.kernels.spans import local_positions, spans_of_samples
+from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.fused_loss import FusedLossGPT
 
 Batch = dict[str, Tensor]
@@ -31,7 +32,7 @@ Batch = dict[str, Tensor]
 
 def transformer_config(config: RunConfig) -> TransformerConfig:
     """Megatron-core's configuration of the model and its layout."""
-    model, layout, training, kernels = config.model, config.parallelism, config.training, config.kernels
+    model, layout, training, kernels = gpt_of(config), config.parallelism, config.training, config.kernels
     dtype = torch.bfloat16 if training.precision == "bf16" else torch.float32
     moe: dict[str, Any] = {}
     if model.num_moe_experts:
@@ -146,7 +147,7 @@ def layer_spec(transformer: TransformerConfig, kernels: Kernels) -> tuple[Module
 
 def build_stage(config: RunConfig, transformer: TransformerConfig, chunk: int | None) -> GPTModel:
     """This rank's stage of the model (chunk: its virtual stage, None where not interleaved), on CPU."""
-    model, layout = config.model, config.parallelism
+    model, layout = gpt_of(config), config.parallelism
     virtual = layout.virtual_stages > 1
     first = parallel_state.is_pipeline_first_stage(ignore_virtual=not virtual, vp_stage=chunk)
     last = parallel_state.is_pipeline_last_stage(ignore_virtual=not virtual, vp_stage=chunk)
@@ -170,9 +171,14 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, chunk: int | 
     )
 
 
+def boundary(config: RunConfig) -> tuple[int, int]:
+    """Length and width of what one stage hands to the next, for each sample of a microbatch."""
+    return text_of(config).sequence_length, gpt_of(config).hidden_size
+
+
 def every_stage_reads(config: RunConfig) -> bool:
     """Whether stages without embedding and loss need samples, too: where documents begin."""
-    return config.data.reset_attention_mask
+    return text_of(config).reset_attention_mask
 
 
 def forward_step(batches: Iterator[Batch], stage: torch.nn.Module) -> tuple[Tensor, Callable]:
@@ -222,9 +228,10 @@ def initial_std(config: RunConfig, key: str, shape: tuple[int, ...]) -> float | 
     """
     if len(shape) < 2:
         return None
-    std = config.model.init_method_std
+    model = gpt_of(config)
+    std = model.init_method_std
     if key.endswith(("linear_proj.weight", "linear_fc2.weight")):
-        return std / (2 * config.model.num_layers) ** 0.5
+        return std / (2 * model.num_layers) ** 0.5
     return std
 
 

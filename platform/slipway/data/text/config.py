@@ -1,0 +1,64 @@
+"""What text is: the fields of conf/data/*.yaml for the kind `text`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from slipway.config.schema import RunConfig
+from slipway.config.section import DataSection, Folder, Section, SourceName, SourceSection
+
+
+class Tokenizer(Section):
+    """How text becomes tokens."""
+
+    kind: Literal["bpe", "byte", "file"] = Field(
+        default="bpe",
+        description="bpe: trained on the sources; byte: UTF-8 bytes and an end mark; file: a tokenizer.json.",
+    )
+    vocab_size: PositiveInt = Field(default=8192, description="Entries to train (bpe).")
+    path: Path | None = Field(default=None, description="tokenizer.json to use (file).")
+    end_of_document: str = Field(
+        default="<|endoftext|>", description="Token put after each document (file, bpe)."
+    )
+
+
+class Source(SourceSection):
+    """One source of documents."""
+
+    inputs: list[str] = Field(
+        min_length=1,
+        description="Files or folders; `stdlib` is the source code of Python's standard library.",
+    )
+    text_key: str = Field(
+        default="text", description="Field (JSON lines) or column (Parquet) that holds the text."
+    )
+
+
+class Config(DataSection):
+    """Text sources, prepared by `slipway data` into dir, read by training."""
+
+    kind: Literal["text"] = Field(default="text", description="Text.")
+    dir: Folder = Field(description="Holds tokenizer.json, manifest.json and SOURCE.bin/.idx of each source.")
+    sequence_length: PositiveInt = Field(description="Tokens per sample.")
+    tokenizer: Tokenizer = Tokenizer()
+    sources: dict[SourceName, Source] = Field(min_length=1, description="By name; the name is their files'.")
+    split: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
+        default=(0.98, 0.01, 0.01), description="Shares of the documents for training, validation and test."
+    )
+    reset_attention_mask: bool = Field(
+        default=False, description="Tokens see only their own document, not those before it in their sample."
+    )
+    reset_position_ids: bool = Field(
+        default=False, description="Learned positions begin anew with each document."
+    )
+    eod_mask_loss: bool = Field(
+        default=False, description="The loss leaves out what follows the end of a document."
+    )
+    workers: PositiveInt | None = Field(default=None, description="Processes; null: one per core.")
+
+
+def text_of(config: RunConfig) -> Config:
+    """The section `data` of a run that reads text."""
+    assert isinstance(config.data, Config), f"data.kind is {config.data.kind}"
+    return config.data

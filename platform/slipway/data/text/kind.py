@@ -1,0 +1,167 @@
+"""Text without torch: prepared or not, what its samples are, where its files lie."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipway.config.schema import RunConfig
+from slipway.data.kind import Dataset, Split
+from slipway.data.text.config import text_of
+from slipway.errors import UserError
+
+if TYPE_CHECKING:
+    from slipway.data.text.manifest import Manifest
+
+
+class Text:
+    """See slipway.data.kind.DataKind."""
+
+    def check(self, config: RunConfig) -> None:
+        """Raise UserError where splits and tokenizer do not fit together."""
+        data = text_of(config)
+        if not data.split[0]:
+            raise UserError(f"data.split: the training share is 0 in {list(data.split)}")
+        if config.validation.steps and not data.split[1]:
+            raise UserError(
+                f"data.split: the validation share is 0 in {list(data.split)}, but validation.steps is "
+                f"{config.validation.steps}; set validation.steps=0 or give it a share"
+            )
+        tokenizer = data.tokenizer
+        if tokenizer.kind == "file" and tokenizer.path is None:
+            raise UserError("data.tokenizer.path: kind=file needs the path of a tokenizer.json")
+        if tokenizer.kind != "file" and tokenizer.path is not None:
+            raise UserError(
+                f"data.tokenizer.path: {tokenizer.path} has no effect with data.tokenizer.kind={tokenizer.kind}; "
+                "use kind=file or set it to null"
+            )
+
+    def prepare(self, config: RunConfig, progress: bool) -> str:
+        """Tokenize the sources into data.dir, continuing an interrupted preparation."""
+        from slipway.data.text.preparation import prepare
+        from slipway.data.text.summary import summary
+
+        data = text_of(config)
+        return summary(data, prepare(data, progress))
+
+    def make_ready(self, config: RunConfig, prepare: bool) -> None:
+        """Check that the data is prepared and long enough; prepare: do what is missing. Raises UserError."""
+        from slipway.data.text.split import check_split
+
+        found = _prepared(config, prepare)
+        wants_validation = config.validation.steps > 0
+        check_split(text_of(config), found, (True, wants_validation, False))
+        for name in config.data.weights:
+            _check_length(config, name, found.sources[name], wants_validation)
+
+    def traits(self, config: RunConfig) -> Mapping[str, Any]:
+        """vocab_size: entries of the tokenizer."""
+        from slipway.data.text import manifest
+
+        return {"vocab_size": manifest.load(text_of(config)).vocab_size}
+
+    def facts(self, config: RunConfig, source: str) -> dict[str, Any]:
+        """All that the meaning of a source's sample number depends on, besides seed and name."""
+        from slipway.data.text import manifest
+
+        data = text_of(config)
+        found = manifest.load(data)
+        return {
+            "data.sequence_length": data.sequence_length,
+            "data.split": list(data.split),
+            "the checksum of its tokens": found.sources[source].bin.sha256,
+            "the checksum of its index": found.sources[source].idx.sha256,
+            "the checksum of tokenizer.json": found.tokenizer.file.sha256,
+        }
+
+    def signature(self, config: RunConfig, source: str) -> list[list[int]]:
+        """Size in bytes and time of the last change in ns, of .bin and .idx."""
+        return [
+            [status.st_size, status.st_mtime_ns]
+            for status in (path.stat() for path in _files(config, source))
+        ]
+
+    def verify(self, config: RunConfig, source: str, before: Any, now: Any) -> None:
+        """Compare the files whose signature has changed with their checksums; before: None where they are new."""
+        from slipway.data.text import manifest
+
+        _verify(config, manifest.load(text_of(config)).sources[source], source, before, now)
+
+    def open(self, config: RunConfig, split: Split) -> Dataset:
+        """Open a split of the sources that are drawn. Imports torch."""
+        from slipway.data.text.dataset import open_dataset
+
+        return open_dataset(config, split)
+
+    def folders(self, config: RunConfig) -> dict[str, Path]:
+        """The prepared data."""
+        return {"data.dir": text_of(config).dir}
+
+    def written(self, config: RunConfig) -> list[Path]:
+        """manifest.json, and the tokens of each source."""
+        data = text_of(config)
+        names = (f"{name}{end}" for name in data.sources for end in (".bin", ".idx"))
+        return [data.dir / name for name in ("manifest.json", *names)]
+
+
+KIND = Text()
+
+
+def _prepared(config: RunConfig, prepare: bool) -> "Manifest":
+    from slipway.data.text import manifest
+    from slipway.data.text.checks import changed_inputs
+    from slipway.data.text.preparation import prepare as prepare_data
+
+    data = text_of(config)
+    if prepare and manifest.read(data.dir) is None:
+        return prepare_data(data, progress=True)
+    found = manifest.load(data)
+    for change in changed_inputs(data, found) if prepare else ():
+        print(f"{change}; training reads what was prepared", flush=True)
+    return found
+
+
+def _files(config: RunConfig, name: str) -> list[Path]:
+    from slipway.data.text import manifest
+
+    return [Path(f"{manifest.prefix(text_of(config), name)}{suffix}") for suffix in (".bin", ".idx")]
+
+
+def _verify(config: RunConfig, record: Any, name: str, before: Any, now: Any) -> None:
+    """Compare the files whose signature has changed with their checksums; before: None where they are new."""
+    from hashlib import file_digest
+
+    files = zip(_files(config, name), (record.bin, record.idx), before or now, now, strict=True)
+    for path, expected, old, new in files:
+        if old == new:
+            continue
+        print(
+            f"data.sources.{name}: {path} was written or copied since the last checkpoint; comparing its "
+            f"{expected.bytes} bytes with their checksum",
+            flush=True,
+        )
+        with open(path, "rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+        if digest != expected.sha256:
+            raise UserError(
+                f"data.sources.{name}: {path} has changed since it was prepared: its SHA-256 is {digest[:12]}..., "
+                f"its manifest says {expected.sha256[:12]}...; put the file back, or remove {path.parent} and run "
+                "`slipway data`"
+            )
+
+
+def _check_length(config: RunConfig, name: str, record: Any, wants_validation: bool) -> None:
+    """Each split that is read needs at least one sample of every source."""
+    from slipway.data.text.manifest import prefix
+    from slipway.data.text.split import samples_per_epoch
+    from slipway.data.text.tokens import find_split
+
+    data = text_of(config)
+    length = data.sequence_length
+    for split in ("training", "validation") if wants_validation else ("training",):
+        tokens = find_split(prefix(data, name), record, data.split, split).count
+        if not samples_per_epoch(tokens, length):
+            raise UserError(
+                f"data.sources.{name}: {tokens} of its {record.tokens} tokens are for {split} (data.split "
+                f"{list(data.split)}), below data.sequence_length {length} + 1; allowed: a longer text, "
+                f"a larger share, a shorter sequence{', validation.steps=0' if split == 'validation' else ''}"
+            )

@@ -1,0 +1,134 @@
+"""What a model family says of itself without torch: the pure half of its package, in `family.FAMILY`.
+
+Rules, plan, elastic layouts, launch and report know a model only by this: layers in pipeline order with their
+parameters and bytes, and samples with their units and FLOP. Nothing here knows tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from slipway.config.schema import Parallelism, RunConfig
+
+
+class Shard(NamedTuple):
+    """Parameters that one rank holds of some layers.
+
+    `dense` are replicated over data-parallel x context-parallel ranks, `expert` over expert-data-parallel ones.
+    """
+
+    dense: int
+    expert: int = 0
+
+    @property
+    def total(self) -> int:
+        """Parameters in the rank's memory."""
+        return self.dense + self.expert
+
+    def __add__(self, other: "Shard") -> "Shard":  # type: ignore[override]
+        return Shard(self.dense + other.dense, self.expert + other.expert)
+
+
+class Layer(NamedTuple):
+    """One layer, as one rank of its pipeline stage holds it. Bytes are activations of one microbatch.
+
+    A `block` is what the model repeats: pipeline stages begin with one, recomputation and FSDP take one at a time.
+    Other layers (embeddings, heads) stay with the block beside them.
+    """
+
+    name: str
+    parameters: Shard
+    kept_bytes: int = 0
+    """From a microbatch's forward pass to its backward pass; counted for every microbatch in flight."""
+    held_bytes: int = 0
+    """Needed once, however many microbatches are in flight: logits, for example."""
+    inside_bytes: int = 0
+    """Of a layer that is computed again: what it keeps while it runs backward; one layer of a stage at a time."""
+    block: bool = True
+
+
+class Sample(NamedTuple):
+    """What one sample is. Where samples differ in size, the expected values."""
+
+    units: int
+    """Units (see Family.unit) of one sample; 1 where the sample is the unit."""
+    flops: int
+    """Floating-point operations of forward and backward pass; recomputation is not counted."""
+    active_parameters: int
+    """Parameters that one unit meets: all, but for experts it is not sent to."""
+
+
+class Measure(NamedTuple):
+    """A number that steps and validations report: a mean over samples or units."""
+
+    name: str
+    unit: str = ""
+    lower_is_better: bool = True
+
+
+class Family(Protocol):
+    """The pure half of a model family."""
+
+    @property
+    def engine(self) -> str:
+        """The engine that trains it: a name of slipway.engine.ENGINES."""
+        ...
+
+    @property
+    def data_kinds(self) -> frozenset[str]:
+        """The kinds of data that it can read (data.kind)."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What throughput is counted in, in the singular: token, patch, image."""
+        ...
+
+    @property
+    def loss(self) -> Measure:
+        """What it minimizes."""
+        ...
+
+    @property
+    def measures(self) -> Sequence[Measure]:
+        """What its steps and validations report besides the loss."""
+        ...
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """The operators of `kernels` that it uses; the others are not chosen, reported or checked."""
+        ...
+
+    def check(self, config: RunConfig) -> None:
+        """Raise UserError for the first thing that the family cannot do."""
+        ...
+
+    def check_data(self, config: RunConfig, traits: Mapping[str, Any]) -> None:
+        """Raise UserError where prepared samples do not fit the model. traits: of DataKind.traits."""
+        ...
+
+    def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
+        """All layers in pipeline order, as ranks of a layout hold them. `Parallelism()` gives the whole model."""
+        ...
+
+    def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
+        """Layers of each model chunk, in pipeline order: pipeline x virtual stages of them.
+
+        Chunk v x P + p is virtual stage v of pipeline stage p. Raises UserError where the layers cannot be shared out.
+        """
+        ...
+
+    def sample(self, config: RunConfig) -> Sample:
+        """What one sample is."""
+        ...
+
+    def chance(self, config: RunConfig) -> float | None:
+        """The loss of a model that has learnt nothing, for pictures; None: not known."""
+        ...
+
+    def shape(self, config: RunConfig) -> Mapping[str, Any]:
+        """The fields of `model` that weights in a checkpoint depend on: a continued run must have the same."""
+        ...
+
+    def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
+        """Why this configuration of the family cannot use a backend for an operator; None where it can."""
+        ...

@@ -1,0 +1,90 @@
+"""GPT without torch: what it says of its layers, its samples and its loss."""
+
+from collections.abc import Mapping
+from math import log
+from typing import Any
+
+from slipway.config.schema import Parallelism, RunConfig
+from slipway.data.text.config import text_of
+from slipway.kernels.choice import OPERATORS
+from slipway.models import spans
+from slipway.models.family import Layer, Measure, Sample
+from slipway.models.gpt import activations, counts, rules
+from slipway.models.gpt.config import gpt_of
+
+
+class GPT:
+    """See slipway.models.family.Family."""
+
+    engine = "megatron"
+    data_kinds = frozenset({"text"})
+    unit = "token"
+    loss = Measure("loss", "nats per token")
+    measures = ()
+    operators = frozenset(OPERATORS)
+
+    def check(self, config: RunConfig) -> None:
+        """Raise UserError for the first rule that the configuration breaks."""
+        rules.check(config)
+
+    def check_data(self, config: RunConfig, traits: Mapping[str, Any]) -> None:
+        """Raise UserError where tokens would have no embedding."""
+        rules.check_tokens(config, traits["vocab_size"])
+
+    def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
+        """Embedding, transformer layers, and the head: final norm, output layer and loss."""
+        model, recompute = gpt_of(config), config.training.recompute
+        tp, ep = layout.tensor_model_parallel_size, layout.expert_model_parallel_size
+        block = Layer(
+            "",
+            counts.block(model, tp, ep),
+            kept_bytes=activations.layer_bytes(config, layout, recompute),
+            inside_bytes=activations.layer_bytes(config, layout, "none") if recompute == "full" else 0,
+        )
+        return [
+            Layer(
+                "embedding",
+                counts.embedding(model, tp),
+                kept_bytes=activations.embedding_bytes(config, layout),
+                block=False,
+            ),
+            *(block._replace(name=f"layer {number}") for number in range(model.num_layers)),
+            Layer(
+                "head",
+                counts.head(model, tp, copies_embedding=layout.pipeline_model_parallel_size > 1),
+                held_bytes=activations.head_bytes(config, layout),
+                block=False,
+            ),
+        ]
+
+    def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
+        """As many transformer layers in each chunk, as Megatron-core shares them out. Raises UserError."""
+        rules.check_stages(config, layout)
+        pipeline, virtual = layout.pipeline_model_parallel_size, layout.virtual_stages
+        return spans.even(self.layers(config, layout), pipeline, virtual)
+
+    def sample(self, config: RunConfig) -> Sample:
+        """A sequence of tokens."""
+        model, tokens = gpt_of(config), text_of(config).sequence_length
+        flops = counts.flops_per_sample(model, tokens)
+        return Sample(units=tokens, flops=flops, active_parameters=counts.active_parameters(model))
+
+    def chance(self, config: RunConfig) -> float | None:
+        """Ln V: the loss of a model for which all tokens are equally likely."""
+        return log(gpt_of(config).vocab_size)
+
+    def shape(self, config: RunConfig) -> Mapping[str, Any]:
+        """All but the name of the preset."""
+        return config.model.model_dump(mode="json", exclude={"name"})
+
+    def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
+        """Apex has LayerNorm only; Transformer Engine's attention is not told where documents begin."""
+        normalization = gpt_of(config).normalization
+        if (operator, backend) == ("norm", "apex") and normalization != "LayerNorm":
+            return f"Megatron-core takes only LayerNorm from apex, not {normalization}"
+        if (operator, backend) == ("attention", "te") and text_of(config).reset_attention_mask:
+            return "it is not told where documents begin (data.reset_attention_mask)"
+        return None
+
+
+FAMILY = GPT()

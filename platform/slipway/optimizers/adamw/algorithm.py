@@ -1,0 +1,12 @@
+"""AdamW: two moments of each parameter."""
+
+from slipway.optimizers.kind import State
+
+
+class AdamW:
+    """See slipway.optimizers.kind.Algorithm."""
+
+    states = (State("exp_avg"), State("exp_avg_sq"))
+
+
+ALGORITHM = AdamW()

@@ -1,0 +1,94 @@
+"""Names that a configuration chooses a package by: model families, data kinds, optimizers.
+
+Slipway's own packages stand in the tables below, one line each. Any other installed package adds its own by an
+entry point of the table's group, so that a family can live outside of this repository. Imports nothing heavy.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from slipway.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Registry:
+    """The packages that `SECTION.TAG` of a configuration may name."""
+
+    section: str
+    tag: str
+    what: str
+    """What one of them is called, for people."""
+    group: str
+    """The group of entry points (PEP 621: project.entry-points) by which other packages add theirs."""
+    packages: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        """The dotted path of the field that names one."""
+        return f"{self.section}.{self.tag}"
+
+    def names(self) -> list[str]:
+        """All names that can be chosen here, sorted."""
+        return sorted({*self.packages, *_entry_points(self.group)})
+
+    def package(self, name: str) -> str:
+        """The package of a name. Raises UserError where there is none."""
+        package = self.packages.get(name) or _entry_points(self.group).get(name)
+        if package is None:
+            raise UserError(
+                f"{self.path}: {name!r} is not a known {self.what}; use one of: {', '.join(self.names())}"
+            )
+        return package
+
+    def part(self, name: str, module: str) -> Any:
+        """The module `module` of a name's package. Raises UserError where the name is unknown."""
+        return import_module(f"{self.package(name)}.{module}")
+
+    def section_class(self, name: str) -> type:
+        """The pydantic section that describes what was named: `Config` in the package's module `config`."""
+        return self.part(name, "config").Config
+
+
+@cache
+def _entry_points(group: str) -> dict[str, str]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point.value for point in entry_points(group=group)}
+
+
+FAMILIES = Registry("model", "family", "model family", "slipway.families", {"gpt": "slipway.models.gpt"})
+DATA_KINDS = Registry("data", "kind", "kind of data", "slipway.data_kinds", {"text": "slipway.data.text"})
+OPTIMIZERS = Registry(
+    "optimizer", "name", "optimizer", "slipway.optimizers", {"adamw": "slipway.optimizers.adamw"}
+)
+BY_SECTION = {registry.section: registry for registry in (FAMILIES, DATA_KINDS, OPTIMIZERS)}
+
+
+def validator(registry: Registry) -> Callable[[Any], Any]:
+    """Validates a section as what its tag names, so that errors keep the section's own paths."""
+
+    def validate(value: Any) -> Any:
+        from pydantic import BaseModel, ValidationError
+        from pydantic_core import PydanticCustomError
+
+        if isinstance(value, BaseModel):
+            return value
+        if not isinstance(value, dict):
+            raise PydanticCustomError("dict_type", "must be a section (key: value)")
+        name = value.get(registry.tag)
+        if name is None:
+            raise ValidationError.from_exception_data(
+                registry.section, [{"type": "missing", "loc": (registry.tag,), "input": value}]
+            )
+        if name not in registry.names():
+            choices = " or ".join(repr(one) for one in registry.names())
+            wrong = PydanticCustomError("literal_error", "must be {expected}", {"expected": choices})
+            raise ValidationError.from_exception_data(
+                registry.section, [{"type": wrong, "loc": (registry.tag,), "input": name}]
+            )
+        return registry.section_class(name).model_validate(value)
+
+    return validate
