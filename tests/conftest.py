@@ -22,7 +22,15 @@ settings.register_profile(
 settings.load_profile("slipway")
 
 # What takes longest comes first, so that no worker is left with it at the end; files of one test may take minutes.
-LONGEST = ("faults/test_kill", "faults/test_soak", "faults", "train", "reference", "launch/test_quoting", "kernels")
+LONGEST = (
+    "faults/test_kill",
+    "faults/test_soak",
+    "faults",
+    "train",
+    "reference",
+    "launch/test_quoting",
+    "kernels",
+)
 
 
 @pytest.hookimpl(trylast=True)
