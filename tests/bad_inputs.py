@@ -116,7 +116,7 @@ COMMAND_LINE = [
     ),
     BadInput("config folder of an empty variable", "plan --config-dir=", ("--config-dir", "empty")),
     BadInput(
-        "a pickled job", "plan --experimental-rerun=job.pickle", ("--experimental-rerun", "pickle", "--run")
+        "a pickled job", "plan --experimental-rerun=job.pickle", ("--experimental-rerun", "pickle", "--plan")
     ),
     BadInput("an override of nothing", "plan =3", ("=3: has no key", "key=value")),
     BadInput("a deletion of nothing", "plan ~", ("~: has no key",)),
@@ -141,7 +141,7 @@ COMMAND_LINE = [
     ),
     BadInput("doctor in no time", "doctor --timeout never", ("--timeout", "never", "seconds")),
     BadInput("doctor of no tree", "doctor --root nowhere", ("--root", "nowhere")),
-    BadInput("doctor of no run", "doctor --run run.json", ("run.json", "No such file")),
+    BadInput("doctor of no run", "doctor --plan plan.json", ("plan.json", "No such file")),
     BadInput("sweep without -m", "plan training.steps=1,2", ("training.steps", "--multirun")),
     BadInput("config folder missing", "plan --config-dir nowhere", ("nowhere", "not found")),
     BadInput("plan file missing", "train --plan plan.json", ("plan.json", "No such file")),

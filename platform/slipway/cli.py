@@ -18,10 +18,10 @@ from slipway.errors import (
     Fault,
     Stopped,
     UserError,
-    in_one_line,
 )
 from slipway.quiet import hush_libraries
 from slipway.ranks import signals
+from slipway.secrets import in_one_line
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -72,10 +72,10 @@ def _run(words: list[str]) -> int:
         if isinstance(error, BrokenPipeError) and error.filename in (None, console.OUTPUT):
             return EXIT_FAULT  # who reads has had enough
         return _tell(
-            system_errors.line(error), EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
+            system_errors.explained(error), EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
         )
     except ImportError as error:  # what cannot be read is for Python not there
-        return _tell(f"{error}: this installation is not whole, or cannot be read", EXIT_FAULT)
+        return _tell(f"{error}: this installation is incomplete, or cannot be read", EXIT_FAULT)
     except MemoryError:
         return _tell("no memory left on this machine, or in this job's share of it", EXIT_FAULT)
 
@@ -92,8 +92,9 @@ def _check_text(words: Sequence[str]) -> None:
             word.encode()
         except UnicodeEncodeError:
             raise UserError(
-                f"{repr(os.fsencode(word))[2:-1]}: is not text in UTF-8, as names in scripts and records must be; "
-                "rename it, or set LC_ALL=C.UTF-8 where it is"
+                repr(os.fsencode(word))[2:-1],
+                "is not valid UTF-8, which names in scripts and records must be",
+                do="rename it, or set LC_ALL=C.UTF-8 if it is UTF-8",
             ) from None
 
 
@@ -133,23 +134,12 @@ def _dispatch(words: list[str]) -> int:
         print(usage.of_verb(verb))
         return EXIT_DONE
     options, overrides = _verb_options(verb, rest)
-    if verb == "train" and options.plan is not None and options.run is not None:
-        raise UserError("train: --plan and --run are two ways to say the same; give one")
     if verb == "train" and options.plan is not None:
-        if overrides:
-            raise UserError(f"train --plan: a plan takes no overrides, got {' '.join(overrides)}")
-        if options.dry_run:
-            return _command("plan").run_file(options.plan)
-        return _command("train").run_file(options.plan)
+        return _command("plan" if options.dry_run else "train").run_file(options.plan, overrides)
+    if verb == "doctor" and options.plan is not None:
+        from slipway.plan import plan_file
 
-    if verb == "train" and options.run is not None:
-        from slipway.config import run_file
-
-        return _command("plan" if options.dry_run else "train").run(run_file.read(options.run, overrides))
-    if verb == "doctor" and options.run is not None:
-        from slipway.config import run_file
-
-        return _command("doctor").run(run_file.read(options.run, overrides), options)
+        return _command("doctor").run(plan_file.read_config(options.plan, overrides), options)
 
     if verb == "launch":
         return _command("launch").run_words(overrides, options)
@@ -182,8 +172,10 @@ def _unknown_verb(word: str) -> UserError:
     from slipway.config.explain import nearest
 
     if "=" in word or word.startswith(("-", "+", "~")):
-        return UserError(f"{word}: a verb comes first: slipway VERB {word} (verbs: {', '.join(usage.VERBS)})")
-    return UserError(f"{word}: no such verb{nearest(word, usage.VERBS)}")
+        return UserError(
+            word, f"a verb comes first (verbs: {', '.join(usage.VERBS)})", use=f"`slipway VERB {word}`"
+        )
+    return UserError(word, "no such verb", do=nearest(word, usage.VERBS))
 
 
 def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -196,7 +188,7 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
     if verb == "kernels":
         add("--json", action="store_true")
     if verb == "doctor":
-        add("--run", type=Path)
+        add("--plan", type=Path)
         add("--collectives", action="store_true")
         add("--json", action="store_true")
         add("--bad-nodes", action="store_true")
@@ -208,7 +200,6 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
         add("--json", action="store_true")
     if verb == "train":
         add("--plan", type=Path)
-        add("--run", type=Path)
         add("--dry-run", action="store_true")
     if verb == "launch":
         add("--submit", action="store_true")

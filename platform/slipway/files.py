@@ -40,8 +40,9 @@ class Unreadable(Fault):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(
-            f"{path}: cannot be read: {why}; nothing was changed: make it readable, or start again when the file "
-            "system is well"
+            path,
+            f"cannot be read: {why}; nothing was changed",
+            do="make it readable, or start again once the file system is well",
         )
 
 

@@ -15,11 +15,11 @@ def check(run_dir: Path) -> None:
     """Raises UserError where the directory cannot be made, written to, or holds one thing in the place of another."""
     nearest = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
     if not nearest.is_dir():
-        raise UserError(f"run.dir: {run_dir} cannot be made, {nearest} is not a folder")
+        raise UserError("run.dir", f"cannot be created: {nearest} is not a directory", value=run_dir)
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"run.dir: {cannot_write(nearest)}")
+        raise UserError("run.dir", cannot_write(nearest))
     for name in FOLDERS:
-        _check(run_dir / name, "a folder", Path.is_dir, os.W_OK | os.X_OK)
+        _check(run_dir / name, "a directory", Path.is_dir, os.W_OK | os.X_OK)
     for name in FILES:
         _check(run_dir / name, "a file", Path.is_file, os.R_OK | os.W_OK)
 
@@ -29,9 +29,15 @@ def _check(path: Path, what: str, is_right: Callable[[Path], bool], rights: int)
         return
     if not is_right(path):
         raise UserError(
-            f"run.dir: {path} is not {what}, which the run needs there; move it away, or choose another run.dir"
+            "run.dir",
+            f"is not {what}, which the run needs there",
+            value=path,
+            do="move it away, or choose another run.dir",
         )
     if not os.access(path, rights):
         raise UserError(
-            f"run.dir: cannot write {path}; ask its owner for the right to it, or choose another run.dir"
+            "run.dir",
+            "cannot be written",
+            value=path,
+            do="ask its owner for permission, or choose another run.dir",
         )

@@ -4,9 +4,9 @@ import types
 
 import pytest
 
+from refusals import refused
 from slipway import bench
 from slipway.bench import command
-from slipway.errors import UserError
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
@@ -18,9 +18,7 @@ def test_benchmarks_are_listed(words, capsys):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(
-        UserError, match=r"bench starup: no such benchmark; did you mean startup\?.*valid: checkpoint"
-    ):
+    with refused("bench starup", use=["startup", "checkpoint"]):
         command.main(["starup"])
 
 

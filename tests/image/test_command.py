@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.errors import UserError
+from refusals import refused
 from slipway.image import command, shell
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,9 +84,7 @@ def test_syft_is_found_beside_python_and_missed_in_one_line(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
-    with pytest.raises(
-        UserError, match=r"syft is not on this machine: pip install 'slipway\[image\]' brings it"
-    ):
+    with refused("image sbom", use="'slipway[image]'"):
         shell.of_python("syft", "sbom")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "syft").touch()

@@ -27,7 +27,7 @@ NODES = {
     "aris_gpu": 3,
 }  # else 16, so that the queues of many nodes are seen
 
-RUN_JSON = re.compile(r"(?<=<<'SLIPWAY_RUN_JSON' \|\| exit 1\n).*?\n(?=SLIPWAY_RUN_JSON\n)", re.DOTALL)
+PLAN_JSON = re.compile(r"(?<=<<'SLIPWAY_PLAN_JSON' \|\| exit 1\n).*?\n(?=SLIPWAY_PLAN_JSON\n)", re.DOTALL)
 # a line of a wrapped list of variables' names
 LIST = re.compile(r'^ +(?:(?:"\$\{!\w+@\}";?|[A-Z][A-Z0-9_]+|do|\\)(?: |$))+$', re.MULTILINE)
 
@@ -54,9 +54,9 @@ def rendered(configs: list[RunConfig]) -> str:
     return slurm.render([make_plan(config) for config in configs], place(configs[0]), WORKDIR)
 
 
-def without_run_json(script: str) -> str:
-    """The script without the body of its heredoc, the run itself, which slurm_whole.sh has."""
-    shorter, count = RUN_JSON.subn("{...}\n", script)
+def without_plan_json(script: str) -> str:
+    """The script without the body of its heredoc, the plan itself, which slurm_whole.sh has."""
+    shorter, count = PLAN_JSON.subn("{...}\n", script)
     assert count == 1
     return shorter
 
@@ -69,7 +69,7 @@ def whole() -> str:
 
 def differences(script: str) -> str:
     """The lines that are not those of the whole script, between two that are; where they stand is left out."""
-    lines = (LIST.sub(_one_a_line, without_run_json(text)).splitlines() for text in (whole(), script))
+    lines = (LIST.sub(_one_a_line, without_plan_json(text)).splitlines() for text in (whole(), script))
     found = list(difflib.unified_diff(*lines, n=2, lineterm=""))[2:]
     return "".join(f"{'@@' if line.startswith('@@') else line}\n" for line in found)
 

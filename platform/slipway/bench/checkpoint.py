@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("overrides", nargs="*", help="Hydra overrides of model and layout")
     options = parser.parse_args(argv)
     if options.dir is not None and not options.dir.is_dir():
-        raise UserError(f"bench checkpoint --dir: {options.dir} is not a folder")
+        raise UserError("bench checkpoint --dir", "is not a directory", value=options.dir)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-", dir=options.dir) as folder:
         measured = _measure([*SHAPE, *options.overrides], Path(folder), options.rounds)
     rows = [{"save": name, **values} for name, values in measured["rows"].items()]

@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
         print(usage())
         return EXIT_DONE
     if name not in BENCHMARKS:
-        raise UserError(f"bench {name}: no such benchmark{nearest(name, BENCHMARKS)}")
+        raise UserError(f"bench {name}", "no such benchmark", do=nearest(name, BENCHMARKS))
     return import_module(f"slipway.bench.{name}").main(options)
 
 

@@ -51,7 +51,9 @@ def main(argv: Sequence[str]) -> int:
         config = compose([*with_defaults(DEFAULTS, options.overrides), RANDOM_TOKENS, f"run.dir={folder}"])
         if config.resources.nodes > 1:
             raise UserError(
-                f"bench train: resources.nodes={config.resources.nodes}, but it measures the ranks of one node"
+                "bench train",
+                f"measures the ranks of one node, but resources.nodes is {config.resources.nodes}",
+                use="resources.nodes=1",
             )
         plan = make_plan(config)
         make_folder("bench train --out", options.out)

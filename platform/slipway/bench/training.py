@@ -67,8 +67,9 @@ def main(argv: Sequence[str]) -> int:
         joined = not (data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss)
         if plan.world_size > 1 or model.num_moe_experts or model.rope_scaling_factor or not joined:
             raise UserError(
-                f"bench training: {model.name} on {plan.world_size} ranks: the reference is a dense model "
-                "without rope_scaling_factor on one, which does not tell documents apart"
+                "bench training",
+                f"{model.name} on {plan.world_size} ranks cannot be compared: the reference is a dense model without "
+                "rope_scaling_factor on one rank, which does not separate documents",
             )
         seconds, ceiling = _measure(config, options)
     tokens = config.training.global_batch_size * plan.units_per_sample

@@ -33,7 +33,9 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_intermixed_args(list(argv))
     names: list[str] = options.names
     if len(names) > 1:
-        raise UserError(f"clusters: got {len(names)} names; allowed: one NAME, or none for all")
+        raise UserError(
+            "clusters", f"takes one name at most, got {len(names)}", use="one NAME, or none to list all"
+        )
 
     from slipway.clusters.profiles import Profiles
 

@@ -58,7 +58,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
 
 def _root(given: Path | None) -> Path:
     if given is not None and not given.is_dir():
-        raise UserError(f"doctor --root: {given} is not a folder")
+        raise UserError("doctor --root", "is not a directory", value=given)
     return given or Path("/")
 
 

@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
         return EXIT_DONE
     action = argv[0]
     if action not in ACTIONS:
-        raise UserError(f"image {action}: no such action{nearest(action, ACTIONS)}")
+        raise UserError(f"image {action}", "no such action", do=nearest(action, ACTIONS))
     options = _options(action, argv[1:])
     runs: dict[str, Callable[[argparse.Namespace], int]] = {
         "build": _build,
@@ -118,9 +118,13 @@ def _options(action: str, words: Sequence[str]) -> argparse.Namespace:
         add("--gpu", choices=("nvidia", "amd"))
     options = parser.parse_args(list(words))
     if action == "build" and options.target:
-        raise UserError(f"image build: takes no {options.target}; allowed: options (slipway image --help)")
+        raise UserError(
+            "image build",
+            "is an argument, and build takes only options (slipway image --help)",
+            value=options.target,
+        )
     if action in ("test", "sign", "verify", "inspect") and not options.target:
-        raise UserError(f"image {action}: name what to {action}: slipway image {action} FILE")
+        raise UserError(f"image {action}", "needs a file", use=f"`slipway image {action} FILE`")
     return options
 
 
@@ -166,9 +170,9 @@ def _asked(options: argparse.Namespace, root: Path, variant: pins.Variant, engin
     if folder is None and variant.name == "cpu" and not options.torch_index:
         folder = wheels.of_pip(root)
     if options.offline and folder is None:
-        raise UserError("image build --offline: needs --wheels DIR with every locked package")
+        raise UserError("image build --offline", "needs --wheels DIR with every locked package")
     if options.apex_source and not (options.apex_source / "setup.py").is_file():
-        raise UserError(f"image build --apex-source {options.apex_source}: no setup.py in there")
+        raise UserError("image build --apex-source", "contains no setup.py", value=options.apex_source)
     labels = {
         "VERSION": pins.slipway_version(root),
         "REVISION": source.revision(root),
@@ -222,7 +226,9 @@ def _origin(options: argparse.Namespace, asked: str, folder: Path) -> tuple[sif.
         if options.dry_run and not path.exists():
             return sif.Origin("docker-archive", asked, "sha256:..."), path.with_suffix(".sif")
         if not path.exists():
-            raise UserError(f"image sif {asked}: no such archive; `slipway image build` makes one")
+            raise UserError(
+                "image sif", "does not exist", value=asked, do="create one with `slipway image build`"
+            )
         return sif.Origin("docker-archive", asked, archives.read(path).digest), path.with_suffix(".sif")
     engine = engines.choose(options.engine, options.dry_run)
     place = folder / f"{asked.replace('/', '-').replace(':', '-')}.sif"
@@ -281,7 +287,7 @@ def _sign(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     target = Path(options.target)
     if options.digest and options.record:
-        raise UserError("image verify: --digest and --record name the image twice; allowed: one of them")
+        raise UserError("image verify", "--digest and --record both name the image", use="one of them")
     digest = record.check_digest(options.digest, "--digest") if options.digest else None
     if options.record:
         digest = record.read(options.record)["digest"]
@@ -326,4 +332,4 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _existing(name: str, what: str) -> None:
     if not Path(name).is_file():
-        raise UserError(f"image {what}: {name} is no file")
+        raise UserError(f"image {what}", "is not a file", value=name)

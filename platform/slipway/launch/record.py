@@ -118,4 +118,4 @@ def read(folder: Path) -> Record | None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
-        raise UserError(f"{path}: is not a record of submissions: {where}: {first['msg']}") from error
+        raise UserError(path, f"is not a record of submissions: {where}: {first['msg']}") from error

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
-from slipway.plan import Plan
+from slipway.plan import Plan, plan_file
 from slipway.report import metrics as metrics_file
 from slipway.report.summary import Summary, layout, summarize
 
@@ -24,7 +24,7 @@ def report(folder: Path) -> int:
     """Print the table and write loss.png into the run's folder. Returns the exit code."""
     metrics = metrics_file.read(_metrics_of(folder))
     if not metrics.train:
-        raise UserError(f"run.dir: {folder / METRICS} has no training line yet: no step was finished")
+        raise UserError("run.dir", "contains no training step yet: none was finished", value=folder / METRICS)
     plan, notes = _plan_of(folder)
     if metrics.foreign:
         lines = f"{len(metrics.foreign)} lines are no records, the first is line {metrics.foreign[0]}"
@@ -36,7 +36,7 @@ def report(folder: Path) -> int:
     try:
         draw(metrics, plan, plan.config.run.name if plan else folder.resolve().name, picture)
     except OSError as error:
-        raise UserError(f"run.dir: cannot write {picture}: {error.strerror}") from error
+        raise UserError("run.dir", f"cannot be written: {error.strerror}", value=picture) from error
 
     from rich.console import Console
 
@@ -123,7 +123,10 @@ def _metrics_of(folder: Path) -> Path:
     runs = sorted(str(found.parent) for found in beside.glob(f"*/{METRICS}"))
     shown = ", ".join(runs[:10]) + (f" and {len(runs) - 10} more" if len(runs) > 10 else "")
     raise UserError(
-        f"run.dir: {folder} {what}; " + (f"runs beside it: {shown}" if runs else f"no run in {beside}")
+        "run.dir",
+        what if runs else f"{what}, and {beside} contains no run",
+        value=folder,
+        use=f"one of the runs beside it: {shown}" if runs else "",
     )
 
 
@@ -134,6 +137,6 @@ def _plan_of(folder: Path) -> tuple[Plan | None, list[str]]:
     if not (folder / PLAN).exists():
         return None, [f"no {PLAN} in {folder}: shown without model and layout"]
     try:
-        return Plan.read(folder / PLAN), []
+        return plan_file.read(folder / PLAN), []
     except UserError as error:  # the metrics of an older version's run are as good
         return None, [f"{error}; shown without model and layout"]

@@ -64,18 +64,18 @@ def main(argv: Sequence[str]) -> int:
     words: list[str] = options.words
     action = words[0] if words else "list"
     if words and action not in ACTIONS:
-        raise UserError(f"runs {action}: no such action{nearest(action, ACTIONS)}")
+        raise UserError(f"runs {action}", "no such action", do=nearest(action, ACTIONS))
     for name, actions in OWN.items():
         if getattr(options, name) is not None and action not in actions:
             takers = " and ".join(f"`runs {one}`" for one in actions)
             verb = "takes" if len(actions) == 1 else "take"
-            raise UserError(f"runs --{name.replace('_', '-')}: only {takers} {verb} it")
+            raise UserError(f"runs --{name.replace('_', '-')}", f"only {takers} {verb} it")
     if options.json and action in NO_JSON:
-        raise UserError(f"runs {action}: takes no --json")
+        raise UserError(f"runs {action}", "takes no --json")
     if not words:
         return _list(options.dir, options.json)
     if len(words) != 2:
-        raise UserError(f"runs {action}: got {len(words) - 1} names; allowed: one NAME or DIR")
+        raise UserError(f"runs {action}", f"takes one name, got {len(words) - 1}", use="one NAME or DIR")
     path = _find_one(words[1], options.dir, action)
     if action == "show":
         return _show(path, options.json)
@@ -97,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _list(folder: Path, as_json: bool) -> int:
     if not folder.is_dir():
-        raise UserError(f"runs --dir: {folder} is not a folder; allowed: one with runs in it")
+        raise UserError("runs --dir", "is not a directory", value=folder, use="one that contains runs")
     now = time.time()
     runs = [look(path, now) for path in find(folder)]
     notes = [note for run in runs for note in run.problems]
@@ -150,12 +150,14 @@ def _find_one(name: str, folder: Path, action: str) -> Path:
         return named[0]
     if named:
         raise UserError(
-            f"runs {action} {name}: {len(named)} runs have this name: {', '.join(map(str, named))}"
+            f"runs {action} {name}",
+            f"{len(named)} runs have this name: {', '.join(map(str, named))}",
+            use="the directory of one of them",
         )
     if not found:
-        raise UserError(f"runs {action} {name}: no run in {folder}; allowed: a run's directory, or --dir DIR")
+        raise UserError(f"runs {action} {name}", f"no run in {folder}", use="a run's directory, or --dir DIR")
     names = {path.name for path in found} | {text for text in own.values() if text}
-    raise UserError(f"runs {action} {name}: no such run in {folder}{nearest(name, names)}")
+    raise UserError(f"runs {action} {name}", f"no such run in {folder}", do=nearest(name, names))
 
 
 def _own_name(path: Path) -> str:

@@ -197,13 +197,13 @@ def _last_step(segment: Segment, progress: Progress) -> int | None:
 def _read(path: Path) -> Segment:
     content = files.read(path)
     if content is None:
-        raise UserError(f"{path}: is gone")
+        raise UserError(path, "no longer exists")
     try:
         return Segment.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
-        raise UserError(f"{path}: is not a segment's record: {where}: {first['msg']}") from error
+        raise UserError(path, f"is not a segment's record: {where}: {first['msg']}") from error
 
 
 def _version(distribution: str) -> str | None:

@@ -6,8 +6,9 @@ Where documents begin and end does not depend on the blocks.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from slipway.data.inputs import check_unchanged
 from slipway.data.text.file_types import Kind
-from slipway.data.text.inputs import InputFile, check_unchanged
+from slipway.data.text.inputs import InputFile
 from slipway.data.text.parquet import open_parquet
 from slipway.data.text.streams import Stream, open_stream
 from slipway.errors import UserError
@@ -115,8 +116,9 @@ def _lines_length(stream: Stream, size: int, path: str) -> int:
         length += len(window)
         if length > size + LONGEST_LINE:
             raise UserError(
-                f"{path}: a line near byte {stream.position + size} is longer than {LONGEST_LINE >> 20} MiB, "
-                f"the most that a document in JSON lines may have"
+                path,
+                f"a line near byte {stream.position + size} is longer than {LONGEST_LINE >> 20} MiB, the limit for a "
+                "document in JSON lines",
             )
     return length if length > size else len(stream.window(0, size))
 

@@ -1,6 +1,5 @@
 """Which files a source consists of, in the order of their documents."""
 
-import glob
 import os
 import stat
 import sysconfig
@@ -9,9 +8,10 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+from slipway.data.folders import ELSEWHERE, list_folder, state_of
+from slipway.data.inputs import FoundFile, LeftOut, expand
 from slipway.data.text.config import Source
 from slipway.data.text.file_types import Compression, Kind, compression, holds_text, packed, readable, suffix
-from slipway.data.text.folders import ELSEWHERE, list_folder, match, state_of
 from slipway.errors import UserError
 
 STDLIB = "stdlib"
@@ -20,23 +20,11 @@ _EMPTY = "empty"
 
 
 @dataclass(frozen=True)
-class InputFile:
-    """One file of a source."""
+class InputFile(FoundFile):
+    """One file of a source, and how its documents are read. Files of the standard library have no time."""
 
-    path: str
-    name: str  # as in the manifest's checksum of the inputs: does not depend on where the folder lies
     kind: Kind
     compression: Compression
-    size: int  # bytes on disk
-    mtime_ns: int  # 0: of the standard library, which nobody edits and every image dates anew
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file that was found and gives no document."""
-
-    path: str
-    reason: str
 
 
 def find_inputs(source_name: str, source: Source) -> list[InputFile]:
@@ -65,18 +53,11 @@ def survey(source_name: str, source: Source) -> tuple[list[InputFile], list[Left
                 found.append(_named(path, where))
                 seen.add(os.path.realpath(path))
     if sum(file.size for file in found) == 0:
-        raise UserError(f"data.sources.{source_name}.inputs: all {len(found)} files are empty: no documents")
+        raise UserError(
+            f"data.sources.{source_name}.inputs",
+            f"all {len(found)} files are empty, so there are no documents",
+        )
     return found, left_out + [LeftOut(file.path, _EMPTY) for file in found if not file.size]
-
-
-def expand(entry: str, where: str) -> list[str]:
-    """The files and folders that an entry of `inputs` stands for. Raises UserError where nothing matches a pattern."""
-    path = os.path.expanduser(entry)
-    if os.path.lexists(path) or not glob.has_magic(path):
-        return [path]
-    if not (matches := match(path, where)):
-        raise UserError(f"{where}: {entry}: nothing matches this pattern (from {Path.cwd()})")
-    return matches
 
 
 def places(entries: list[str]) -> list[str]:
@@ -84,48 +65,16 @@ def places(entries: list[str]) -> list[str]:
     return [entry if entry == STDLIB else os.path.realpath(os.path.expanduser(entry)) for entry in entries]
 
 
-def fingerprint(files: list[InputFile]) -> str:
-    """Checksum of the files' names, sizes and times of change, in their order."""
-    digest = sha256()
-    for file in files:
-        digest.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def check_unchanged(file: InputFile) -> None:
-    """Raise UserError where a file is no longer what it was when it was found."""
-    try:
-        state = os.stat(file.path)
-    except OSError as error:
-        raise UserError(f"{file.path} cannot be read any more: {error.strerror}; start again") from error
-    if state.st_size != file.size or file.mtime_ns not in (0, state.st_mtime_ns):
-        raise UserError(
-            f"{file.path} was changed while it was read: {file.size} bytes before, {state.st_size} now; start again "
-            "when nothing writes to it"
-        )
-
-
-def describe(left_out: list[LeftOut], most: int = 3) -> str:
-    """What is left out and why: how many of each kind, and some of their paths."""
-    by_reason: dict[str, list[str]] = {}
-    for one in left_out:
-        by_reason.setdefault(one.reason, []).append(one.path)
-    return "; ".join(
-        f"{len(paths):,} {reason} ({', '.join(paths[:most])}{', ...' if len(paths) > most else ''})"
-        for reason, paths in by_reason.items()
-    )
-
-
 def _named(path: str, where: str) -> InputFile:
     name = os.path.basename(path)
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{where}: {path}: no such file or folder (from {Path.cwd()})") from None
+        raise UserError(where, f"does not exist (relative to {Path.cwd()})", value=path) from None
     except OSError:
         pass  # state_of says what it is
     if not stat.S_ISREG(state_of(path, where).st_mode):
-        raise UserError(f"{where}: {path} is neither a file nor a folder")
+        raise UserError(where, "is neither a file nor a directory", value=path)
     if ending := packed(name):
         raise _cannot_unpack(path, ending, where)
     kind, packing = readable(name) or ("text", compression(name))
@@ -139,13 +88,15 @@ def _folder(folder: str, where: str, seen: set[str]) -> tuple[list[InputFile], l
         if holds_text(name):
             raise _cannot_unpack(os.path.join(folder, name), packed(name), where)
     if not found.files and not found.left_out:
-        raise UserError(f"{where}: {folder} holds no files")
+        raise UserError(where, "contains no files", value=folder)
     if not found.files:
         types = sorted({suffix(name) or "(none)" for name in found.left_out})
         raise UserError(
-            f"{where}: {folder} holds {len(found.left_out)} files and none of a readable type (found {_some(types)}; "
-            "readable: text such as .txt .md .py, .jsonl, .parquet, also .gz and .zst; name a file itself to "
-            "read it as text)"
+            where,
+            f"contains {len(found.left_out)} files and none of a readable type (found {_some(types)}; readable: "
+            "text such as .txt .md .py, .jsonl, .parquet, also .gz and .zst)",
+            value=folder,
+            do="name a file itself to read it as text",
         )
     files = []
     for name in found.files:
@@ -171,7 +122,9 @@ def _stdlib(where: str) -> list[InputFile]:
         if name.endswith(".py") and not os.path.basename(name).startswith("_sysconfigdata")
     ]
     if not names:
-        raise UserError(f"{where}: {folder} holds no .py files: this Python lacks its library's source")
+        raise UserError(
+            where, "contains no .py files: this Python comes without the source of its library", value=folder
+        )
     names.sort(key=lambda name: sha256(name.encode()).digest())
     files = [_file(os.path.join(folder, name), name, "text", "", where) for name in names]
     return [replace(file, mtime_ns=0) for file in files]
@@ -189,17 +142,24 @@ def _walk(folder: str) -> Iterator[str]:
 
 def _file(path: str, name: str, kind: Kind, packing: Compression, where: str) -> InputFile:
     if not os.access(path, os.R_OK):
-        raise UserError(f"{where}: {path} is not readable")
+        raise UserError(where, "is not readable", value=path)
     state = state_of(path, where)
     if not state.st_size and (packing or kind == "parquet"):
-        raise UserError(f"{where}: {path} is empty, which no {suffix(name)} file is: was it copied whole?")
-    return InputFile(os.path.abspath(path), name, kind, packing, state.st_size, state.st_mtime_ns)
+        raise UserError(
+            where,
+            f"is empty, which no {suffix(name)} file can be",
+            value=path,
+            do="check whether it was copied completely",
+        )
+    return InputFile(os.path.abspath(path), name, state.st_size, state.st_mtime_ns, kind, packing)
 
 
 def _cannot_unpack(path: str, ending: str, where: str) -> UserError:
     return UserError(
-        f"{where}: {path}: {ending} cannot be unpacked here; allowed: text, .jsonl, each also as .gz or .zst, and "
-        ".parquet"
+        where,
+        f"ends in {ending}, which cannot be unpacked here",
+        value=path,
+        use="text, .jsonl (each also as .gz or .zst) or .parquet",
     )
 
 

@@ -6,26 +6,32 @@ import platform
 import sys
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway import __version__, cores
+from slipway.data import workspace
+from slipway.data.files import FileRecord
+from slipway.data.inputs import LeftOut, check_unchanged, describe, fingerprint
+from slipway.data.pool import worker_pool
 from slipway.data.progress import Progress, show_progress
-from slipway.data.text import inputs, manifest, workspace
+from slipway.data.text import inputs, manifest
 from slipway.data.text.blocks import block_size, cut_into_blocks
 from slipway.data.text.checks import changed_inputs, check_folder, check_space
 from slipway.data.text.config import Config as Data
-from slipway.data.text.inputs import InputFile, LeftOut
-from slipway.data.text.manifest import FileRecord, Manifest, SourceRecord, TokenizerRecord
+from slipway.data.text.inputs import InputFile
+from slipway.data.text.manifest import Manifest, SourceRecord, TokenizerRecord
 from slipway.data.text.tokenizer import check_asked
-from slipway.data.text.workers import build_tokenizer, encode_block, worker_pool, write_datasets
+from slipway.data.text.workers import ENVIRONMENT, build_tokenizer, encode_block, write_datasets
 from slipway.errors import UserError
 from slipway.files import write_whole
 
 if TYPE_CHECKING:
     from slipway.data.text.shards import Counts
+
+COUNTED = ("documents", "tokens")
 
 
 def prepare(data: Data, progress: bool) -> Manifest:
@@ -36,7 +42,7 @@ def prepare(data: Data, progress: bool) -> Manifest:
     if manifest.read(data.dir) is not None:
         found = manifest.load(data)
         for change in changed_inputs(data, found):
-            raise UserError(f"{change}; choose another data.dir or remove {data.dir}")
+            raise change.replaced(do=f"choose another data.dir, or remove {data.dir}")
         workspace.remove(data.dir / workspace.NAME)  # of a call that was killed right at its end
         return found
     check_asked(data.tokenizer)
@@ -49,25 +55,31 @@ def prepare(data: Data, progress: bool) -> Manifest:
     workers = data.workers or cores.usable()
     for name, others in left_out.items():
         if others:
-            print(
-                f"data: data.sources.{name}: left out: {inputs.describe(others)}", file=sys.stderr, flush=True
-            )
+            print(f"data: data.sources.{name}: left out: {describe(others)}", file=sys.stderr, flush=True)
     try:
         with (
-            worker_pool(workers) as pool,
+            worker_pool(workers, ENVIRONMENT) as pool,
             workspace.workspace(data.dir, _job(data, files)) as work,
-            show_progress(progress, total) as shown,
+            show_progress(progress, total, COUNTED) as shown,
         ):
             done = _Preparation(data, files, left_out, workers, pool, work, shown).run()
             workspace.remove(work)
             return done
     except workspace.Busy as error:
-        raise UserError(str(error)) from error
+        raise UserError(
+            "data.dir",
+            "is being prepared by another process",
+            value=data.dir,
+            do="wait for it, or choose another data.dir",
+        ) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(
-            f"data.dir: {data.dir}: {error.strerror}; what is done is kept: make room and run it again"
+            "data.dir",
+            f"cannot be written: {error.strerror}; what is done is kept",
+            value=data.dir,
+            do="free some space and run the same command again",
         ) from error
 
 
@@ -131,7 +143,7 @@ class _Preparation:
             name, disk_bytes, future = waiting.popleft()
             found = future.result()
             counts[name] += found
-            self.progress.advance(disk_bytes, found, fresh=True)
+            self.progress.advance(disk_bytes, asdict(found), fresh=True)
 
         for name, files in self.files.items():
             folder = self.work / name
@@ -142,7 +154,7 @@ class _Preparation:
                 shards[name].append(shard)
                 if found := read_counts(shard, dtype):
                     counts[name] += found
-                    self.progress.advance(block.disk_bytes, found, fresh=False)
+                    self.progress.advance(block.disk_bytes, asdict(found), fresh=False)
                     continue
                 if len(waiting) > self.workers:
                     collect()
@@ -160,12 +172,12 @@ class _Preparation:
             collect()
         for of_source in self.files.values():
             for file in of_source:
-                inputs.check_unchanged(file)
+                check_unchanged(file)
         for name, found in counts.items():
             if not found.documents:
                 raise UserError(
-                    f"data.sources.{name}: no documents: all {found.without_text} in "
-                    f"{len(self.files[name])} files are without text"
+                    f"data.sources.{name}",
+                    f"no documents: all {found.without_text} in {len(self.files[name])} files are without text",
                 )
         return shards, counts
 
@@ -186,7 +198,7 @@ class _Preparation:
                 files=len(self.files[name]),
                 left_out=len(self.left_out[name]),
                 input_bytes=sum(file.size for file in self.files[name]),
-                input_sha256=inputs.fingerprint(self.files[name]),
+                input_sha256=fingerprint(self.files[name]),
                 text_bytes=counts[name].text_bytes,
                 documents=counts[name].documents,
                 without_text=counts[name].without_text,

@@ -6,24 +6,20 @@ process with SIGBUS.
 
 import os
 import struct
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from slipway.data.files import ADVICE, DataChanged, describe
 from slipway.data.kind import Split
 from slipway.data.text.manifest import SourceRecord
 from slipway.data.text.split import SPLITS, document_counts
-from slipway.errors import Fault, UserError
+from slipway.errors import UserError
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQQ")  # magic, version, type of the tokens, sequences, documents + 1
 _TYPES = {8: np.dtype("<u2"), 4: np.dtype("<i4")}  # megatron.core.datasets.indexed_dataset.DType
-
-
-class DataChanged(Fault):
-    """A file is no longer what it was when it was opened."""
 
 
 class Stretch(NamedTuple):
@@ -54,7 +50,7 @@ def find_split(prefix: str, record: SourceRecord, split: tuple[float, float, flo
 
             first, end = first_token(begin), first_token(begin + counts[position])
     except (OSError, struct.error) as error:
-        raise UserError(f"data.dir: {path} cannot be read: {error}") from None
+        raise UserError("data.dir", f"cannot be read: {error}", value=path) from None
     if not 0 <= first <= end <= record.tokens:
         raise _wrong(path, f"documents end at tokens {first} and {end} of {record.tokens}")
     return Stretch(first, end - first, dtype)
@@ -81,7 +77,10 @@ def _integers(descriptor: int, offset: int) -> tuple[int, ...]:
 
 def _wrong(path: Path, what: str) -> UserError:
     return UserError(
-        f"data.dir: {path} is not the index of its source: {what}; remove {path.parent} and run `slipway data`"
+        "data.dir",
+        f"is not the index of its source: {what}",
+        value=path,
+        do=f"remove {path.parent} and run `slipway data`",
     )
 
 
@@ -108,7 +107,7 @@ class TokenFile:
                 data += piece
             self._check()  # after the read: what was read is from before a change
         except OSError as error:
-            raise DataChanged(f"{self.path}: cannot be read any more: {error.strerror}; {_ADVICE}") from error
+            raise DataChanged(self.path, f"can no longer be read: {error.strerror}", do=ADVICE) from error
         assert len(data) == count * size, (self.path, first, count)
         return np.frombuffer(data, self.dtype)
 
@@ -116,17 +115,11 @@ class TokenFile:
         found = os.fstat(self.descriptor)
         if (now := (found.st_size, found.st_mtime_ns)) != self.opened:
             raise DataChanged(
-                f"{self.path}: changed during training: {_describe(*now)}, was {_describe(*self.opened)}; {_ADVICE}"
+                self.path,
+                f"changed during training: {describe(*now)}, was {describe(*self.opened)}",
+                do=ADVICE,
             )
 
     def close(self) -> None:
         """No more reads."""
         os.close(self.descriptor)
-
-
-_ADVICE = "the last checkpoint is good: put the file back and start the same command again"
-
-
-def _describe(size: int, modified_ns: int) -> str:
-    seconds, nanoseconds = divmod(modified_ns, 10**9)
-    return f"{size} bytes of {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09} UTC"
