@@ -15,7 +15,8 @@ Cases = Mapping[str, tuple[Callable, tuple]]
 def run_cases(cases: Cases, size: int, store: Path, timeout: float = 120) -> dict[str, str]:
     """Run every case on `size` new processes, forked from one that has imported torch; what went wrong on any of them, by case. store: a file not there yet."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "slipway.kernels.linear", "slipway.kernels.cross_entropy"])
+    modules = ["torch", "slipway.kernels.linear", "slipway.kernels.cross_entropy"]
+    context.set_forkserver_preload(modules)
     ours, theirs = context.Pipe(duplex=False)
     ranks = [context.Process(target=_rank, args=(i, size, str(store), theirs, cases)) for i in range(size)]
     for process in ranks:

@@ -46,10 +46,16 @@ LAYOUTS = some(
 
 
 @pytest.fixture(scope="module")
-def runs(train_many, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict]]:
-    """Training lines of one rank and of every layout."""
+def runs(
+    train_many, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> dict[str, list[dict]]:
+    """Training lines of one rank and of every layout that a selected test asks for."""
+    selected = {item.name for item in request.session.items if item.path == request.path}
     folder = tmp_path_factory.mktemp("parity")
-    jobs = {"one": layout(ranks=1), **LAYOUTS}
+    jobs = {"one": layout(ranks=1)}
+    jobs |= {
+        name: settings for name, settings in LAYOUTS.items() if any(f"[{name}]" in test for test in selected)
+    }
     schedule = f"training.steps={LONG}"
     stop = f"training.stop_after_step={STEPS}"
     codes = train_many(
