@@ -13,7 +13,10 @@ Cases = Mapping[str, tuple[Callable, tuple]]
 
 
 def run_cases(cases: Cases, size: int, store: Path, timeout: float = 120) -> dict[str, str]:
-    """Run every case on `size` new processes, forked from one that has imported torch; what went wrong on any of them, by case. store: a file not there yet."""
+    """Run every case on `size` new processes, forked from one that has imported torch.
+
+    Returns what went wrong on any of them, by case. store: a file that does not exist yet.
+    """
     context = multiprocessing.get_context("forkserver")
     modules = ["torch", "slipway.kernels.linear", "slipway.kernels.cross_entropy"]
     context.set_forkserver_preload(modules)

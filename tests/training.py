@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import warm
 
@@ -56,9 +57,7 @@ def told(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.startswith("slipway: ")]
 
 
-def slipway(
-    *words: str, cwd: Path, timeout: float = 180, **options: object
-) -> subprocess.CompletedProcess[str]:
+def slipway(*words: str, cwd: Path, timeout: float = 180, **options: Any) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, which starts warm (see warm.py)."""
     return warm.run(
         [sys.executable, "-m", "slipway", *words], cwd=cwd, capture_output=True, timeout=timeout, **options

@@ -124,8 +124,8 @@ def become(request: dict[str, Any], streams: list[int]) -> NoReturn:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
         if isinstance(leaving.code, str):
             print(leaving.code, file=sys.stderr)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
         code = 1
     # as an interpreter ends, without taking torch apart piece by piece
     threading._shutdown()  # type: ignore[attr-defined]

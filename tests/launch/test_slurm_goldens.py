@@ -69,8 +69,8 @@ def whole() -> str:
 
 def differences(script: str) -> str:
     """The lines that are not those of the whole script, between two that are; where they stand is left out."""
-    lines = (LIST.sub(_one_a_line, without_plan_json(text)).splitlines() for text in (whole(), script))
-    found = list(difflib.unified_diff(*lines, n=2, lineterm=""))[2:]
+    ours, theirs = (LIST.sub(_one_a_line, without_plan_json(text)).splitlines() for text in (whole(), script))
+    found = list(difflib.unified_diff(ours, theirs, n=2, lineterm=""))[2:]
     return "".join(f"{'@@' if line.startswith('@@') else line}\n" for line in found)
 
 
