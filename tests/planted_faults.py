@@ -59,7 +59,7 @@ FAULTS = [
         f"{SLIPWAY}/plan/layout.py",
         "warm = 2 * (stages - stage - 1) + (virtual_stages - 1) * stages + 1",
         "warm = 2 * (stages - stage - 1) + (virtual_stages - 1) * stages",
-        "tests/plan",
+        "tests/plan/test_layout.py tests/plan/test_memory.py",
     ),
     Fault(
         "layout: context-parallel ranks take the tokens of others",
@@ -266,13 +266,15 @@ def main() -> int:
             return caught
 
         with ThreadPoolExecutor(options.workers) as pool:
+            broken = []
             for words, code, output in pool.map(sound, dict.fromkeys(fault.tests for fault in faults)):
-                if code != 0:
-                    print(f"fails without any fault: {words}\n{output[-2000:]}")
-                    return 1
-            caught = list(pool.map(one, faults))
-    print(f"{sum(caught)} of {len(caught)} planted faults are caught")
-    return 0 if all(caught) else 1
+                if code != 0:  # then a failure shows nothing
+                    print(f"fails without any fault: {words}\n{output[-1000:]}", flush=True)
+                    broken.append(words)
+            judged = [fault for fault in faults if fault.tests not in broken]
+            caught = list(pool.map(one, judged))
+    print(f"{sum(caught)} of {len(faults)} planted faults are caught")
+    return 0 if sum(caught) == len(faults) else 1
 
 
 if __name__ == "__main__":
