@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import breadth
+import warm
 from presets import preset
 from slipway.config.compose import compose
 from slipway.config.sweep_compose import compose_sweep
@@ -29,12 +31,11 @@ def launch(
     for name, text in (programs or {}).items():
         (folder / name).write_text(f"#!/bin/sh\n{text}\n")
         (folder / name).chmod(0o755)
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-m", "slipway", "launch", *words],
         cwd=cwd,
         env={**os.environ, "PATH": f"{folder}:/usr/bin:/bin", **environment},
         capture_output=True,
-        text=True,
         timeout=120,
     )
 
@@ -216,7 +217,7 @@ def test_wandb_is_offline_where_there_is_no_internet() -> None:
     assert offline(compose([*words, "cluster.internet=null"])).logging.wandb.mode == "online"
 
 
-def test_the_whole_of_jupiter_below_a_second_and_a_thousand_jobs_below_five() -> None:
+def test_the_whole_of_jupiter_below_a_second_and_two_hundred_jobs_a_second() -> None:
     """Of this process's own time: other processes on the machine do not count."""
     words = ["cluster=jupiter_booster", "launch.account=a", "training.micro_batch_size=1"]
     config = compose([*words, "resources.nodes=5884", "training.global_batch_size=23536"])
@@ -226,8 +227,9 @@ def test_the_whole_of_jupiter_below_a_second_and_a_thousand_jobs_below_five() ->
     largest = time.process_time() - started
     assert "#SBATCH --nodes=5884" in script and largest < 1, largest
     started = time.process_time()
-    configs = compose_sweep([*words, "training.seed=range(0,1000)"])
+    jobs = 1000 if breadth.ALL else 300
+    configs = compose_sweep([*words, f"training.seed=range(0,{jobs})"])
     script = slurm.render([make_plan(one) for one in configs], place(configs[0]), Path("/work"))
     sweep = time.process_time() - started
-    assert "#SBATCH --array=0-999" in script and sweep < 5, sweep
-    print(f"5,884 nodes: {largest:.2f} s, 1,000 jobs: {sweep:.2f} s")
+    assert f"#SBATCH --array=0-{jobs - 1}" in script and sweep < jobs / 200, sweep
+    print(f"5,884 nodes: {largest:.2f} s, {jobs} jobs: {sweep:.2f} s")

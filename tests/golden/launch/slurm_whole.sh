@@ -136,8 +136,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
      "text_key": "text"
     }
    },
-   "demo_units": 3000000,
-   "allow_large_models": true,
+   "readers": 1,
    "dir": "data/stdlib",
    "sequence_length": 2048,
    "tokenizer": {
