@@ -9,18 +9,22 @@ VARIANT   ?= cpu
 OPTIONS   ?=
 MINUTES   ?= 30
 PYTEST    := .venv/bin/python -m pytest --strict-config
+DAILY     := -m "not slow and not faults and not image and not cluster"
+# Files run side by side in the order that tests/conftest.py gives them: the longest first.
+BESIDE     = -n "$(WORKERS)" --dist loadfile --no-loadscope-reorder
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo image sif test test-faults test-image test-clusters test-real test-all soak test-py312 test-wheel check format lock wheel clean
+.PHONY: help setup demo image sif test coverage test-faults test-image test-clusters test-real test-all test-nightly \
+	test-planted soak test-py312 test-wheel check lint types format lock wheel clean
 
 help:
 	@echo "Slipway: one run description for training foundation models."
 	@echo
 	@echo "Start here"
 	@echo "  make demo        train a small GPT on 8 ranks (TP2 x PP2 x DP2) on this machine: 3 minutes"
-	@echo "  make test        the tests of every day: below 15 minutes on 2 cores"
-	@echo "  make test-faults kill, hang, damage and starve real trainings: below 15 minutes on 2 cores"
+	@echo "  make test        the tests of every day: below 6 minutes on 2 cores"
+	@echo "  make test-faults kill, hang, damage and starve real trainings: below 10 minutes on 2 cores"
 	@echo "  make image       the container image (podman or docker); make sif: also as SIF (Apptainer)"
 	@echo
 	@echo "Then, by hand"
@@ -30,7 +34,10 @@ help:
 	@echo
 	@echo "For changes"
 	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
-	@echo "  make test-all    the long tests too                 make test-py312  parity on Python 3.12"
+	@echo "  make test-all    the long tests too                 make test-py312  every layout, on Python 3.12"
+	@echo "  make coverage    the tests of every day, and which lines and branches they run: 8 minutes"
+	@echo "  make test-planted  spoil the code in many places: does a test notice each?"
+	@echo "  make test-nightly  all layouts, all rows, more kills, larger inputs, planted faults, a soak"
 	@echo "  make test-image  build, run, sign and spoil real containers: below 8 minutes on 2 cores"
 	@echo "  make soak MINUTES=30  kill and disturb runs at random, compare their curves with undisturbed ones"
 	@echo "  make test-clusters  launch on a real Slurm and real pods: below 9 minutes on 2 cores"
@@ -66,11 +73,24 @@ demo: setup
 	.venv/bin/slipway report experiment=demo run.dir="$(DEMO)"
 
 test: setup
-	$(PYTEST) -m "not slow and not faults and not image and not cluster" \
-		-n "$(WORKERS)" --dist loadfile --durations 10 $(OPTIONS)
+	$(PYTEST) $(DAILY) $(BESIDE) --durations 10 $(OPTIONS)
+
+# The report is printed in any case; below the floor in pyproject.toml it is a failure.
+coverage: setup
+	rm -f .coverage .coverage.*
+	@code=0; \
+	.venv/bin/python -m coverage run -m pytest --strict-config $(DAILY) $(BESIDE) --durations 10 $(OPTIONS) || code=$$?; \
+	.venv/bin/python -m coverage combine --quiet && .venv/bin/python -m coverage report || code=1; \
+	exit $$code
 
 test-faults: setup
-	$(PYTEST) -m faults -n "$(WORKERS)" --dist loadfile --durations 10 $(OPTIONS)
+	$(PYTEST) -m faults $(BESIDE) --durations 10 $(OPTIONS)
+
+test-planted: setup
+	.venv/bin/python tests/planted_faults.py
+
+test-nightly: setup test-planted soak
+	SLIPWAY_TESTS=all $(PYTEST) -m "not image and not cluster" $(BESIDE) --durations 25 $(OPTIONS)
 
 soak: setup
 	.venv/bin/python tests/soak.py --minutes "$(MINUTES)" --workers "$(WORKERS)"
@@ -88,16 +108,20 @@ test-all: setup
 	$(PYTEST) -m "not image and not cluster" $(OPTIONS)
 
 test-py312: .venv312/.installed
-	.venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py tests/train/test_parity_experts.py \
-		tests/train/test_fully_sharded.py tests/train/test_documents.py tests/train/test_fake_gpu.py \
-		tests/engine/megatron/test_cpu_adapter.py -n "$(WORKERS)" --dist loadfile --durations 5 $(OPTIONS)
+	SLIPWAY_TESTS=all .venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py \
+		tests/train/test_parity_experts.py tests/train/test_fully_sharded.py tests/train/test_documents.py \
+		tests/train/test_fake_gpu.py tests/engine/megatron/test_cpu_adapter.py $(BESIDE) --durations 5 $(OPTIONS)
 
-check: setup
+check: lint types
+
+lint: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/ruff check --preview --select PLW1514 platform containers # text has an encoding, whatever the locale
-	.venv/bin/pyright --pythonpath .venv/bin/python
 	.venv/bin/python containers/lock.py --check
+
+types: setup
+	.venv/bin/pyright --pythonpath .venv/bin/python
 
 format: setup
 	.venv/bin/ruff format .

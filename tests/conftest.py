@@ -21,6 +21,28 @@ settings.register_profile(
 )
 settings.load_profile("slipway")
 
+# What takes longest comes first, so that no worker is left with it at the end; files of one test may take minutes.
+LONGEST = (
+    "faults/test_kill",
+    "faults/test_soak",
+    "faults",
+    "train",
+    "reference",
+    "launch/test_quoting",
+    "kernels",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files; within one, tests stay as they are."""
+
+    def rank(item: pytest.Item) -> int:
+        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((i for i, start in enumerate(LONGEST) if name.startswith(start)), len(LONGEST))
+
+    items.sort(key=rank)
+
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[str]:

@@ -13,8 +13,13 @@ Cases = Mapping[str, tuple[Callable, tuple]]
 
 
 def run_cases(cases: Cases, size: int, store: Path, timeout: float = 120) -> dict[str, str]:
-    """Run every case on `size` new processes; what went wrong on any of them, by case. store: a file not there yet."""
-    context = multiprocessing.get_context("spawn")
+    """Run every case on `size` new processes, forked from one that has imported torch.
+
+    Returns what went wrong on any of them, by case. store: a file that does not exist yet.
+    """
+    context = multiprocessing.get_context("forkserver")
+    modules = ["torch", "slipway.kernels.linear", "slipway.kernels.cross_entropy"]
+    context.set_forkserver_preload(modules)
     ours, theirs = context.Pipe(duplex=False)
     ranks = [context.Process(target=_rank, args=(i, size, str(store), theirs, cases)) for i in range(size)]
     for process in ranks:

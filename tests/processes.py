@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+import warm
 from training import training_lines
 
 OUTPUT = "output.txt"
@@ -19,11 +20,14 @@ TRAIN = (sys.executable, "-m", "slipway", "train")
 
 @contextmanager
 def started(
-    words: list[str], folder: Path, command: Sequence[str] = TRAIN, **options: Any
+    words: list[str], folder: Path, command: Sequence[str] = TRAIN, cold: bool = False, **options: Any
 ) -> Iterator[subprocess.Popen[str]]:
-    """`slipway train` (or another command) with these words; what is left of it is killed at the end. See output_of."""
+    """`slipway train` (or another command) with these words; what is left of it is killed at the end. See output_of.
+
+    cold: in a new interpreter, for tests of the start itself; else see warm.py.
+    """
     with (folder / OUTPUT).open("w") as output:  # no pipe: a rank that cannot die would hold it open
-        process = subprocess.Popen(
+        process = (subprocess.Popen if cold else warm.start)(
             [*command, *words],
             cwd=folder,
             stdout=output,

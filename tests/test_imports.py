@@ -9,15 +9,15 @@ from imports import Import, files, reaching, read, within
 
 # From the lowest to the highest. A part imports parts of lower layers only, none of its own.
 LAYERS = [
-    {"", "console", "cores", "errors", "host_lists", "quiet", "secret_forms", "words"},
-    {"arguments", "files", "registry", "secrets"},
+    {"", "console", "cores", "errors", "host_lists", "quiet", "records", "secret_forms", "words"},
+    {"files", "registry", "run_dir", "secrets"},
     {"system_errors"},
     {"config"},
     {"data", "kernels", "optimizers", "ranks"},
     {"models"},
     {"plan"},
     {"access", "engine", "metrics"},
-    {"checkpoint", "image", "launch", "report", "run_dir"},
+    {"checkpoint", "image", "launch", "report"},
     {"clusters", "runs"},
     {"doctor", "train"},
     {"bench", "verbs"},

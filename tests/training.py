@@ -5,6 +5,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import warm
 
 RUNNER = Path(__file__).with_name("runner.py")
 LIMIT_SECONDS = 600
@@ -54,28 +57,20 @@ def told(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.startswith("slipway: ")]
 
 
-def slipway(
-    *words: str, cwd: Path, timeout: float = 180, **options: object
-) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "slipway", *words],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        **options,  # type: ignore[call-overload]
+def slipway(*words: str, cwd: Path, timeout: float = 180, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, which starts warm (see warm.py)."""
+    return warm.run(
+        [sys.executable, "-m", "slipway", *words], cwd=cwd, capture_output=True, timeout=timeout, **options
     )
 
 
 def train_in_one_process(jobs: Sequence[Sequence[str]], codes: Path) -> list[int]:
     """Run several trainings, given as override lists; returns their exit codes, which are written to `codes`."""
     codes.unlink(missing_ok=True)
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, str(RUNNER), str(codes)],
         input=json.dumps(jobs),
         capture_output=True,
-        text=True,
         timeout=LIMIT_SECONDS,
     )
     assert done.returncode == 0, done.stderr

@@ -12,16 +12,19 @@ from slipway.config.sweep_compose import compose_sweep
 MIXED = {
     "choices, values, lists, one key twice": [
         "cluster=juwels_booster,lumi_g",
-        "optimizer=adamw,adamw_wsd",
+        "optimizer=adamw_wsd",
         "optimizer.lr_wsd_decay_steps=1",
         "training.steps=range(20,22)",
-        "data.split=[1,0,0],[0.5,0.25,0.25]",
+        "data.split=[0.5,0.25,0.25]",
         "training.seed=5",
         "training.seed=6",
         "run.name=base",
     ],
     "experiments, interpolations, quotes": [
-        "experiment=demo,gpt3_125m",
+        "experiment=null,demo",
+        "model=demo,gpt3_125m",
+        "data=stdlib",
+        "data.allow_large_models=true",
         "model.max_position_embeddings=choice(256,512)",
         "data.sequence_length=${model.max_position_embeddings}",
         "training.global_batch_size=64",

@@ -59,7 +59,7 @@ def test_a_signal_to_one_rank_of_eight_stops_all_at_the_same_step(
 
 def test_a_warning_while_the_ranks_start_is_kept_for_them(job: list[str], tmp_path: Path) -> None:
     """Slurm's, of a job whose time is nearly over when it begins: a step and a checkpoint, not an end by SIGUSR1."""
-    with started(job, tmp_path) as process:
+    with started(job, tmp_path, cold=True) as process:
         wait_until(lambda: handles(process, signal.SIGUSR1), process)
         assert not ranks_of(process), "too late to show anything"
         process.send_signal(signal.SIGUSR1)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import breadth
 import kubernetes_schemas
 from refusals import ANY, refused
 from slipway.config.compose import compose, conf_dir
@@ -87,10 +88,15 @@ def pod_template(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def variants() -> list[Any]:
-    found = []
-    for profile, kind, queueing in itertools.product(PROFILES, KINDS, QUEUES):
-        found.append(pytest.param(profile, kind, queueing, id=f"{profile}-{kind}-{queueing or 'none'}"))
-    return found
+    """Each kind and queue once, each profile once: profiles differ in values, kinds and queues in shape."""
+    shapes = list(itertools.product(KINDS, QUEUES))
+    some = [("kubernetes", *shape) for shape in shapes]
+    some += [(profile, *shapes[i % len(shapes)]) for i, profile in enumerate(PROFILES, 4)]
+    every = itertools.product(PROFILES, KINDS, QUEUES)
+    return [
+        pytest.param(profile, kind, queueing, id=f"{profile}-{kind}-{queueing or 'none'}")
+        for profile, kind, queueing in (every if breadth.ALL else dict.fromkeys(some))
+    ]
 
 
 @needs_crds

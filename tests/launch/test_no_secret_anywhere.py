@@ -32,7 +32,8 @@ def variants(profile: str) -> list[list[str]]:
     cluster = compose([f"cluster={profile}"]).cluster
     words = [f"cluster={profile}", "model=demo", "logging=wandb"]
     if cluster.kubernetes:
-        return [[*words, f"launch.kind={kind}"] for kind in ("job", "jobset", "trainjob")]
+        kinds = ("job", "jobset", "trainjob") if profile == "kubernetes" else ("trainjob",)
+        return [[*words, f"launch.kind={kind}"] for kind in kinds]
     if cluster.slurm:
         words += (
             ["launch.account=project1", "launch.qos=own"]

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import breadth
 import shell_standins
 from free_text import KEY, NASTY, TEXT, named, places, put
 from slipway import secrets
@@ -285,16 +286,20 @@ def test_one_text_everywhere(shell: Path, text: str) -> None:
                 content, taken = tried, taken + 1
         check(shell, content)
         assert taken
-    for kind in ("job", "jobset", "trainjob"):
+    kinds = ("job", "jobset", "trainjob")
+    turn = NASTY.index(text) % len(kinds)
+    for kind in kinds if breadth.ALL else kinds[turn : turn + 1]:
         content = plain(CLOUD)
         for place_ in PLACES:
             tried = put(content, place_, within(place_, text, Path("/workspace")))
             try:
-                check_cloud(tried, kind)
+                config, plan, placement = planned(put(tried, ("launch", "kind"), kind))
+                kubernetes.manifests([plan], placement)
             except UserError as error:
                 assert_one_line(error)
             else:
                 content = tried
+        check_cloud(content, kind)
 
 
 def assert_one_line(error: UserError) -> None:
@@ -306,7 +311,7 @@ def assert_one_line(error: UserError) -> None:
 COMMON = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
-@settings(COMMON, max_examples=80)
+@settings(COMMON, max_examples=80 if breadth.ALL else 40)
 @given(place_=st.sampled_from(PLACES), text=TEXT)
 @example(("run", "dir"), "$(canary)")
 @example(("cluster", "name"), "x\n#SBATCH --partition=evil")
@@ -323,7 +328,7 @@ def test_any_text_in_slurm_scripts(shell: Path, place_: tuple, text: str) -> Non
         assert_one_line(error)
 
 
-@settings(COMMON, max_examples=400)
+@settings(COMMON, max_examples=400 if breadth.ALL else 150)
 @given(place_=st.sampled_from(PLACES), text=TEXT, kind=st.sampled_from(["job", "jobset", "trainjob"]))
 def test_any_text_in_manifests(place_: tuple, text: str, kind: str) -> None:
     try:

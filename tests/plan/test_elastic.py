@@ -2,11 +2,13 @@
 
 import time
 from contextlib import suppress
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from presets import large
 from refusals import missing, refused
 from slipway.config.compose import compose
 from slipway.config.schema import Parallelism, RunConfig
@@ -25,21 +27,29 @@ SHORT = {
     "distopt": "use_distributed_optimizer",
 }
 BASES = {
-    name: compose([*words.split(), "resources.elastic=true"])
-    for name, words in {
-        "demo": "model=demo",
-        "moe": "model=demo model.num_moe_experts=8 model.moe_router_topk=2 model.add_bias_linear=false",
-        "13b": "experiment=gpt3_13b",
-        "175b": "experiment=gpt3_175b",
-    }.items()
+    "demo": ["model=demo"],
+    "moe": [
+        "model=demo",
+        "model.num_moe_experts=8",
+        "model.moe_router_topk=2",
+        "model.add_bias_linear=false",
+    ],
+    "13b": large("gpt3_13b", nodes=32),
+    "175b": large("gpt3_175b", nodes=128),
 }
+
+
+@cache
+def base_of(name: str) -> RunConfig:
+    """A base model, composed once, and not while tests are collected."""
+    return compose([*BASES[name], "resources.elastic=true"])
 
 
 def config(
     base: str, machines: tuple[int, int], batch: int = 16, micro: int = 1, **sizes: int | bool
 ) -> RunConfig:
     """A base model on other machines; sizes by their short names, all others 1."""
-    it = BASES[base]
+    it = base_of(base)
     return elastic.on_machines(it, *machines).model_copy(
         update={
             "training": it.training.model_copy(

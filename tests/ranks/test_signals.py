@@ -22,7 +22,7 @@ ONE = ["model.num_layers=1", *layout(ranks=1)]
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
 def test_before_anything_is_begun_it_ends_the_command(number: signal.Signals, tmp_path: Path) -> None:
-    with started([*SMALL, *ONE, f"run.dir={tmp_path / 'run'}"], tmp_path) as process:
+    with started([*SMALL, *ONE, f"run.dir={tmp_path / 'run'}"], tmp_path, cold=True) as process:
         wait_until(lambda: handles(process, number), process)
         process.send_signal(number)
         output = output_of(process, tmp_path)
@@ -97,7 +97,7 @@ def test_one_that_comes_again_and_again_until_the_end(
     }
     environment = {**os.environ, **(place if launched else {})}
     words = [*SMALL, *corpus, *ONE, f"run.dir={tmp_path / 'run'}", "training.steps=100000"]
-    with started(words, tmp_path, env=environment) as process:
+    with started(words, tmp_path, cold=True, env=environment) as process:
         wait_until(lambda: handles(process, signal.SIGUSR1), process)
         while process.poll() is None:
             process.send_signal(signal.SIGUSR1)

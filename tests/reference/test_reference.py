@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from breadth import some
 from reference import plain, stored
 from slipway.config.compose import compose
 from slipway.data.ledger import DataLedger
@@ -81,6 +82,14 @@ RUNS = {
     "mixture, CP": layout(ranks=2, cp=2),
     "mixture, bf16": layout(ranks=1, precision="bf16"),
 }
+# the others differ from these in one thing that tests/train compares with these layouts, too
+RUNS = some(
+    RUNS,
+    [
+        *("gpt, one rank", "gpt, 3D", "llama, one rank", "llama, 3D", "llama, ZeRO-3", "llama, bf16 3D"),
+        *("mixture, one rank", "mixture, 3D"),
+    ],
+)
 STOPPED = ["llama, one rank", "llama, ZeRO-3"]  # half-way, and continued from the checkpoint
 
 LOSS, GRADIENT_NORM = 1e-6, 1e-6  # relative

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from breadth import some
 from training import SMALL, layout
 
 DRIVE = Path(__file__).parents[1] / "fake_gpu.py"
@@ -67,6 +68,14 @@ RUNS: dict[str, tuple[int, list[str]]] = {
     "experts": (FIRST, EXPERTS),
     "experts_tp2": (LAST, [*EXPERTS, *layout(tp=2, sp=True, distopt=True)]),
 }
+RUNS = some(
+    RUNS,
+    [
+        *("gpt_fp32", "gpt_interleaved_last", "gpt_overlaps", "gpt_zero2", "gpt_documents_pp2"),
+        *("llama_unfused", "llama_documents_cp2", "llama_tp2_pp2_cp2", "llama_recompute_selective"),
+        *("llama_zero3", "experts_tp2"),
+    ],
+)
 
 # where a step may wait for the GPU: one loss, a norm for each optimizer, the number of tokens, who goes to an expert
 STEP = "slipway/train/step.py"

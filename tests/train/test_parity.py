@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import breadth
+from breadth import some
 from training import layout, training_lines
 
-STEPS = 10
+STEPS = 10 if breadth.ALL else 6
 LONG = 20  # of one rank: enough to see that it learns
 LOSS = 1e-5  # relative, fp32
 GRADIENT_NORM = 1e-4  # relative: fp32 sums of a million squares
@@ -34,13 +36,27 @@ LAYOUTS = {
     "tp2_pp2_interleaved_dp2_sp_distopt": layout(ranks=8, tp=2, pp=2, vpp=2, sp=True, distopt=True),
     "tp2_cp2_dp2_distopt_full": layout(ranks=8, tp=2, cp=2, sp=True, distopt=True, recompute="full"),
 }
+# each dimension alone, and each switch, is in one of these, too
+LAYOUTS = some(
+    LAYOUTS,
+    [
+        *("tp2_pp2_interleaved_dp2_sp_distopt", "tp2_cp2_dp2_distopt_full", "cp4", "pp4_mbs2"),
+        *("recompute_selective_interleaved", "dp2_distopt_overlapped"),
+    ],
+)
 
 
 @pytest.fixture(scope="module")
-def runs(train_many, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict]]:
-    """Training lines of one rank and of every layout."""
+def runs(
+    train_many, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> dict[str, list[dict]]:
+    """Training lines of one rank and of every layout that a selected test asks for."""
+    selected = {item.name for item in request.session.items if item.path == request.path}
     folder = tmp_path_factory.mktemp("parity")
-    jobs = {"one": layout(ranks=1), **LAYOUTS}
+    jobs = {"one": layout(ranks=1)}
+    jobs |= {
+        name: settings for name, settings in LAYOUTS.items() if any(f"[{name}]" in test for test in selected)
+    }
     schedule = f"training.steps={LONG}"
     stop = f"training.stop_after_step={STEPS}"
     codes = train_many(

@@ -24,6 +24,8 @@ from slipway.checkpoint.pickles import COMMON, check_tensors
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import UserError
+from slipway.records import first_problem
+from slipway.run_dir import RunDir
 
 INFO = "slipway.json"
 FORMAT = "metadata.json"
@@ -71,7 +73,7 @@ class Newest(NamedTuple):
 
 def folder(run_dir: Path) -> Path:
     """Where the checkpoints of a run are."""
-    return run_dir / "checkpoints"
+    return RunDir(run_dir).checkpoints
 
 
 def step_of(path: Path) -> int:
@@ -147,9 +149,7 @@ def read_info(path: Path) -> CheckpointInfo:
     try:
         return CheckpointInfo.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Damaged(f"{INFO}: {where + ': ' if where else ''}{first['msg']}") from None
+        raise Damaged(f"{INFO}: {first_problem(error)}") from None
 
 
 def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:

@@ -19,8 +19,8 @@ from slipway.launch.schedulers import slurm
 from slipway.launch.slurm import job_name
 from slipway.plan import Plan
 from slipway.plan.facts import facts_of
+from slipway.run_dir import RunDir
 
-SCRIPT = "job.sh"
 SECONDS = 120.0
 _NUMBER = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?")
 
@@ -79,11 +79,11 @@ def _write(text: str, folders: Sequence[Path]) -> Path:
     """The script in the first run's folder, and a place for the logs of each. Raises UserError."""
     try:
         for folder in folders:
-            (folder / "logs").mkdir(parents=True, exist_ok=True)
-        write_whole(folders[0] / SCRIPT, text)
+            RunDir(folder).logs.mkdir(parents=True, exist_ok=True)
+        write_whole(RunDir(folders[0]).script, text)
     except OSError as error:
         raise UserError("run.dir", f"cannot be written ({error.strerror})", value=folders[0]) from None
-    return folders[0] / SCRIPT
+    return RunDir(folders[0]).script
 
 
 def _slurm(script: Path, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:

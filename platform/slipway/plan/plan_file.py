@@ -16,6 +16,7 @@ from slipway.config.explain import explain
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.plan.plan import Plan, make_plan
+from slipway.records import first_problem
 
 
 def to_text(plan: Plan) -> str:
@@ -46,9 +47,7 @@ def read(path: Path, changed: Sequence[str] = ()) -> Plan:
     try:
         plan = Plan.model_validate(plain)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise UserError(path, f"is not a plan of this version: {where}: {first['msg']}") from error
+        raise UserError(path, f"is not a plan of this version: {first_problem(error)}") from error
     _check_follows(plan, path)
     return plan
 
@@ -98,8 +97,8 @@ def _check_follows(plan: Plan, path: Path) -> None:
         if found != right:
             raise UserError(
                 path,
-                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was changed, or is "
-                "another version's",
+                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was changed, or "
+                "another version wrote it",
                 do="make a new one with `slipway plan --json`",
             )
 
@@ -132,5 +131,5 @@ def _change(plain: dict[str, Any], word: str) -> None:
     for key in path:
         section = section.get(key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or last not in section:
-        raise UserError(dotted, "is no key of the plan")
+        raise UserError(dotted, "no such key in the plan")
     section[last] = value

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+import breadth
+
 
 def write_lines(path: Path, text_maker: Callable[[int, int], str], megabytes: int) -> None:
     texts = [text_maker(seed, 400) for seed in range(100)]
@@ -56,11 +58,12 @@ def test_does_not_grow_with_the_input(
 ) -> None:
     bpe.save(str(tmp_path / "tokenizer.json"))
     found = []
-    for megabytes in (20, 80):
+    for megabytes in (20, 80) if breadth.ALL else (6, 24):
         lines = tmp_path / f"{megabytes}.jsonl"
         write_lines(lines, text_maker, megabytes)
         found.append(peaks(tmp_path / str(megabytes), lines, tmp_path / "tokenizer.json"))
     (parent, worker), (parent_of_more, worker_of_more) = found
-    assert parent_of_more < parent + 20, found
-    assert worker_of_more < worker + 30, found
+    more = 20 if breadth.ALL else 6  # MB, of 60 or 18 that are read besides
+    assert parent_of_more < parent + more, found
+    assert worker_of_more < worker + 1.5 * more, found
     assert worker_of_more < 250, found

@@ -3,8 +3,6 @@
 import torch
 from torch.nn import Parameter
 
-from slipway.engine.megatron.weights import mark_tensor_parallel
-
 
 class TERowParallelGroupedLinear(torch.nn.Module):
     """Named like Megatron-core's experts on Transformer Engine, with the same parameters."""
@@ -15,6 +13,10 @@ class TERowParallelGroupedLinear(torch.nn.Module):
 
 
 def test_weights_of_grouped_experts_are_marked_once() -> None:
+    from slipway.engine.megatron.weights import (
+        mark_tensor_parallel,
+    )  # seconds, which collecting tests need not wait
+
     experts = torch.nn.Sequential(TERowParallelGroupedLinear(), torch.nn.Linear(2, 2))
     mark_tensor_parallel(experts)
     mark_tensor_parallel(experts)

@@ -11,6 +11,7 @@ from slipway.data.text.config import Config as Data
 from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.inputs import places
 from slipway.errors import UserError
+from slipway.records import first_problem
 
 FILE_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
@@ -100,10 +101,8 @@ def read(folder: Path) -> Manifest | None:
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(
-            "data.dir", f"is not a manifest of this version: {where}: {first['msg']}", value=path
+            "data.dir", f"is not a manifest of this version: {first_problem(error)}", value=path
         ) from error
 
 
