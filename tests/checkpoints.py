@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from slipway import models
 from slipway.checkpoint import store
 from slipway.config.compose import compose
 from slipway.data.ledger import DataLedger
@@ -28,7 +29,7 @@ def make_checkpoint(run_dir: Path, step: int, shards: int = 2, size: int = 300) 
         world_size=1,
         parallelism=config.parallelism,
         precision=config.training.precision,
-        model=config.model.model_dump(mode="json"),
+        shape=models.shape(config),
         versions={"torch": "0"},
     )
     return store.commit(temporary, info, warn=not_expected)

@@ -25,10 +25,10 @@ from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
 from slipway.config.compose import compose  # noqa: E402
 from slipway.data.text.dataset import Dataset  # noqa: E402
+from slipway.data.text.kind import Text  # noqa: E402
 from slipway.engine.runtime import CONNECTIONS, load_torch  # noqa: E402
-from slipway.kernels.choice import resolved  # noqa: E402
+from slipway.kernels.choice import backends  # noqa: E402
 from slipway.kernels.spans import spans_of_samples  # noqa: E402
-from slipway.models import part  # noqa: E402
 from slipway.plan import make_plan  # noqa: E402
 from slipway.ranks.environment import Place  # noqa: E402
 
@@ -51,14 +51,14 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     config = compose(overrides)
     os.environ.pop(CONNECTIONS, None)  # as the run before this one in the same process has set it
     chosen = load_torch(config, 8)
-    plan = make_plan(resolved(config, chosen))
+    plan = make_plan(config).with_kernels(backends(chosen))
 
     from megatron.core.distributed import FullyShardedDataParallel
     from torch.distributed.device_mesh import DeviceMesh
 
-    from slipway.checkpoint.snapshot import Camera
     from slipway.engine.megatron import groups as distributed
     from slipway.kernels import attention
+    from slipway.models.gpt import network
     from slipway.train import setup, step
     from slipway.train.stopping import Stopping
 
@@ -73,9 +73,8 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     device = distributed.connect(plan, Place(rank, rank, plan.world_size, "127.0.0.1", 0))
     try:
         with fake_device.fake_tensors() as numbers:
-            family: Any = part(config.model.family, "model")
-            family.open_dataset = lambda config, split: Samples(config)
-            family.spans_of_samples = _two_documents
+            Text.open = lambda kind, config, split, fields=None: Samples(config)  # type: ignore[method-assign]
+            network.spans_of_samples = _two_documents
             attention._lower_right = _mask
             session = setup.set_up(plan, device)
             numbers.waits.clear()
@@ -87,8 +86,10 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
             held = _held(session)
             step.validate(session, 1, MagicMock(), 0)
             if plan.data_parallel_size == 1 or not config.parallelism.use_distributed_optimizer:
-                camera = Camera(session.chunks, session.optimizer, beside=True)
-                held["snapshot"] = _copied(camera.take())  # of what other ranks hold they would have to tell
+                snapshotter = session.model.snapshotter(beside=True)
+                held["snapshot"] = _copied(
+                    snapshotter.take()
+                )  # of what other ranks hold they would have to tell
             session.close()
     finally:
         distributed.disconnect()
@@ -103,10 +104,10 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
 def _held(session: Any) -> dict[str, list[str]]:
     """Devices and dtypes of what the rank holds after a step."""
     from slipway.engine.megatron.fully_sharded import is_fully_sharded
-    from slipway.engine.megatron.optimizer import shards
+    from slipway.engine.megatron.shards import shards
 
     held: dict[str, set[str]] = defaultdict(set)
-    for chunk in session.chunks:
+    for chunk in session.model.chunks:
         buffer = chunk.param_and_grad_buffer if is_fully_sharded(chunk) else None
         for parameter in chunk.parameters():
             held["parameter"].add(_kind(parameter))
@@ -116,9 +117,9 @@ def _held(session: Any) -> dict[str, list[str]]:
             held["main_grad"].add(_kind(group.main_grad_buffer.data))
         for each in chunk.module.buffers():
             held["buffer"].add(_kind(each))
-    for shard in shards(session.optimizer):
+    for shard in shards(session.model.optimizer, session.plan.trained):
         if shard.end > shard.start:
-            for name, tensor in [*shard.moments().items(), ("main", shard.kept())]:
+            for name, tensor in [*shard.states().items(), ("main", shard.kept())]:
                 held[name].add(_kind(tensor))
     return {name: sorted(kinds) for name, kinds in held.items()}
 

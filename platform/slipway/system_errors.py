@@ -66,6 +66,20 @@ def begun() -> Iterator[None]:
         raise explained(error) from error
 
 
+def behind(error: BaseException) -> OSError | None:
+    """The operating system's error behind a failed save: itself, a cause of it, or what a rank reported."""
+    seen: list[BaseException] = [error]
+    for found in seen:  # grows while it is read
+        if isinstance(found, OSError) and found.errno:
+            return found
+        of_ranks = [
+            pair[0] for pair in getattr(found, "failures", {}).values()
+        ]  # torch's CheckpointException
+        more = [found.__cause__, found.__context__, *of_ranks]
+        seen += [e for e in more if isinstance(e, BaseException) and not any(e is s for s in seen)]
+    return None
+
+
 def in_hand(error: BaseException) -> str | None:
     """The file that the code worked on when a call failed that names none: reading, writing, flushing, closing."""
     frames: list[FrameType] = []

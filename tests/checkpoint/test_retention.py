@@ -94,6 +94,7 @@ def test_the_best_are_kept() -> None:
     losses = {2: 5.0, 4: 3.0, 6: 4.0, 8: 3.5}
     settings = Checkpoint(interval=2, keep_last=1, keep_best=2)
     assert retention.to_keep([2, 4, 6, 8, 10], settings, losses) == {4, 8, 10}
+    assert retention.to_keep([2, 4, 6, 8, 10], settings, losses, best_is_lowest=False) == {2, 6, 10}
 
 
 def test_a_half_removed_checkpoint_is_never_taken_for_one(run_dir: Path, monkeypatch) -> None:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from checkpoints import a_tensor, an_index, make_checkpoint
 from refusals import refused
+from slipway import system_errors
 from slipway.checkpoint import manifest as checkpoint_manifest
 from slipway.checkpoint import store
 from slipway.checkpoint.manifest import Damaged
+from slipway.config.compose import compose
 from slipway.files import Unreadable
 
 
@@ -301,7 +303,20 @@ def test_the_systems_error_is_found_behind_others() -> None:
             raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904 as torch's C++ does
     except RuntimeError as error:
         wrapped = error
-    assert store.system_error(full) is full
-    assert store.system_error(wrapped) is full
-    assert store.system_error(RanksFailed({3: (wrapped, None)})) is full
-    assert store.system_error(ValueError("no system involved")) is None
+    assert system_errors.behind(full) is full
+    assert system_errors.behind(wrapped) is full
+    assert system_errors.behind(RanksFailed({3: (wrapped, None)})) is full
+    assert system_errors.behind(ValueError("no system involved")) is None
+
+
+@pytest.mark.parametrize("free", ["hidden_dropout=0.1", "init_method_std=0.01", "name=other"])
+def test_what_no_weight_depends_on_may_change(tmp_path: Path, free: str) -> None:
+    path = make_checkpoint(tmp_path, 10)
+    store.check_fits(store.read_info(path), compose(["model=demo", f"model.{free}"]), path)
+
+
+@pytest.mark.parametrize("shaped", ["num_layers=8", "norm_epsilon=1e-6", "rotary_base=500000"])
+def test_what_weights_depend_on_may_not(tmp_path: Path, shaped: str) -> None:
+    path = make_checkpoint(tmp_path, 10)
+    with refused(f"model.{shaped.split('=')[0]}"):
+        store.check_fits(store.read_info(path), compose(["model=demo", f"model.{shaped}"]), path)

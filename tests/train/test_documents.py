@@ -69,23 +69,22 @@ PROGRAM = """
 import json, os, sys
 import torch
 from slipway.config.compose import compose
-from slipway.kernels.choice import resolved
+from slipway.kernels.choice import backends
 from slipway.plan import make_plan
 from slipway.ranks.environment import Place, listening_socket
 from slipway.engine.runtime import load_torch
 
 config = compose(json.loads(sys.argv[1]))
-config = resolved(config, load_torch(config, ranks_here=1))
+plan = make_plan(config).with_kernels(backends(load_torch(config, ranks_here=1)))
 from slipway.data.text.dataset import Dataset
 from slipway.data.collate import collate
-from slipway.engine.megatron.groups import connect
+from slipway.engine import engine_of
 from slipway.train.setup import build_session
 
 listener = listening_socket()
 port = listener.getsockname()[1]
 place = Place(0, 0, 1, "127.0.0.1", port, own_store=True, store_fd=listener.detach())
-plan = make_plan(config)
-session = build_session(plan, connect(plan, place))
+session = build_session(plan, engine_of(config).connect(plan, place))
 END = 256
 dataset = Dataset({}, 32, config.data, END)
 
@@ -95,8 +94,8 @@ def loss(first_word):
     text[12] = END
     sample = dataset.sample(text)
     sample["loss_mask"] = (torch.arange(32) > 12).float()
-    output, loss_of = session.family.forward_step(iter([collate([sample])]), session.chunks[0])
-    return loss_of(output)[0].item()
+    sums = session.model.forward([collate([sample])] * plan.num_microbatches)
+    return sums[0]["loss"][0].item()
 
 print(json.dumps([loss(5), loss(77)]))
 """

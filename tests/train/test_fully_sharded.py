@@ -104,16 +104,16 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from slipway.config.compose import compose
-from slipway.kernels.choice import resolved
+from slipway.kernels.choice import backends
 from slipway.plan import make_plan
 from slipway.ranks.local import run_local
 from slipway.engine.runtime import load_torch
 
 def body(place):
-    from slipway.engine.megatron.groups import connect
+    from slipway.engine import engine_of
     from slipway.train.setup import build_session
-    session = build_session(plan, connect(plan, place))
-    groups = session.chunks[0].param_and_grad_buffer.parameter_groups
+    session = build_session(plan, engine_of(plan.config).connect(plan, place))
+    groups = session.model.chunks[0].param_and_grad_buffer.parameter_groups
     names = ("model_weight_buffer", "main_grad_buffer", "main_weight_buffer")
     held = [sum(getattr(group, name).data.nbytes for group in groups) for name in names]
     folder.mkdir(exist_ok=True)
@@ -122,7 +122,7 @@ def body(place):
 
 for preset in ("zero2", "zero3"):
     config, folder = compose([*sys.argv[2:], f"parallelism={preset}"]), Path(sys.argv[1], preset)
-    plan = make_plan(resolved(config, load_torch(config, 2)))
+    plan = make_plan(config).with_kernels(backends(load_torch(config, 2)))
     assert run_local(2, folder / "logs", body) == 0
 """
 

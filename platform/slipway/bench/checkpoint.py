@@ -91,12 +91,12 @@ def _rank(plan: Plan, place: Any, rounds: int, found: Path) -> int:
     from slipway.checkpoint.position import Position
     from slipway.checkpoint.save import Saver
     from slipway.data.ledger import DataLedger
-    from slipway.engine.megatron.groups import connect
+    from slipway.engine import engine_of
     from slipway.train.setup import build_session
     from slipway.train.step import compute, update_weights
     from slipway.train.stopping import Stopping
 
-    device = connect(plan, place)
+    device = engine_of(plan.config).connect(plan, place)
     session = build_session(plan, device)
     batches = [random_batch(plan.config, device) for _ in range(plan.num_microbatches)]
     stopping = Stopping()
@@ -110,7 +110,7 @@ def _rank(plan: Plan, place: Any, rounds: int, found: Path) -> int:
     def saver(beside: bool) -> Saver:
         checkpoint = plan.config.checkpoint.model_copy(update={"async_save": beside})
         config = plan.config.model_copy(update={"checkpoint": checkpoint})
-        return Saver(plan.model_copy(update={"config": config}), session.chunks, session.optimizer)
+        return Saver(plan.model_copy(update={"config": config}), session.model)
 
     kinds: dict[str, Callable[[Saver, Position], tuple]] = {
         "waited for": _waited_for,

@@ -171,7 +171,7 @@ def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -
 
     if threads:
         torch.set_num_threads(threads)
-    from slipway.engine.megatron.groups import connect
+    from slipway.engine import engine_of
     from slipway.ranks.environment import Place, listening_socket
     from slipway.train.setup import build_session
     from slipway.train.step import compute, update_weights
@@ -180,7 +180,8 @@ def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -
     Path(config.run.dir).mkdir(parents=True, exist_ok=True)
     listener = listening_socket()
     port = listener.getsockname()[1]
-    device = connect(plan, Place(0, 0, 1, "127.0.0.1", port, own_store=True, store_fd=listener.detach()))
+    place = Place(0, 0, 1, "127.0.0.1", port, own_store=True, store_fd=listener.detach())
+    device = engine_of(config).connect(plan, place)
     session = build_session(plan, device)
     batch = random_batch(config, device)
     batches = [batch] * plan.num_microbatches

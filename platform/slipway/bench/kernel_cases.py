@@ -44,9 +44,12 @@ def _gradients(output: Any, inputs: Sequence[Any], upstream: Any) -> object:
 
 
 def _transformer(config: RunConfig) -> Any:
-    from slipway.models.gpt.network import transformer_config
+    from slipway.engine.megatron.settings import settings
+    from slipway.kernels import rotary
+    from slipway.models.gpt.transformer import transformer_config
 
-    return transformer_config(config)
+    rotary.use(config.kernels.rotary or "torch")
+    return transformer_config(config, settings(config))
 
 
 def _ready(module: Any, scene: Scene) -> Any:

@@ -140,9 +140,9 @@ def _rank(plan: Plan, place: Any, cases: list[Case], repeat: int, found: Path) -
     import torch
 
     from slipway.bench.ceilings import copy_bytes_per_second, matmul_flops
-    from slipway.engine.megatron.groups import connect
+    from slipway.engine import engine_of
 
-    config, device = plan.config, connect(plan, place)
+    config, device = plan.config, engine_of(plan.config).connect(plan, place)
     dtype = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
     matmul, copy = matmul_flops(dtype, device), copy_bytes_per_second(device)
     rows = []

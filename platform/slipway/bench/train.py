@@ -170,15 +170,15 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     import torch
 
     from slipway.bench.ceilings import matmul_flops, synchronize
-    from slipway.engine.megatron.groups import connect
+    from slipway.engine import engine_of
     from slipway.train.setup import build_session
     from slipway.train.step import compute, update_weights
     from slipway.train.stopping import Stopping
     from slipway.train.throughput import memory_gib
 
-    device = connect(plan, place)
+    device = engine_of(plan.config).connect(plan, place)
     session = build_session(plan, device)
-    _mark_optimizer(session.optimizer)
+    _mark_optimizer(session.model)
     batch = random_batch(plan.config, device)
     batches = [batch] * plan.num_microbatches
     stopping = Stopping()
@@ -226,7 +226,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     return EXIT_DONE
 
 
-def _mark_optimizer(optimizer: Any) -> None:
+def _mark_optimizer(model: Any) -> None:
     """Its work within a step's computation, the gradient norm above all, shows in the profile as the optimizer's."""
     from torch.autograd.profiler import record_function
 
@@ -237,8 +237,8 @@ def _mark_optimizer(optimizer: Any) -> None:
 
         return run
 
-    for name in ("zero_grad", "prepare_grads", "get_grad_norm"):
-        setattr(optimizer, name, marked(getattr(optimizer, name)))
+    for name in ("zero_grad", "grad_norm"):
+        setattr(model, name, marked(getattr(model, name)))
 
 
 def _profiled(step: Callable[[], None], steps: int, device: Any, path: Path) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
         print(json.dumps({**info.model_dump(mode="json"), **manifest.model_dump()}, indent=1))
         return EXIT_DONE
 
-    model = ", ".join(f"{name} {value}" for name, value in info.model.items() if value is not None)
+    model = ", ".join(f"{name} {value}" for name, value in info.shape.items() if value is not None)
     switches = [name for name, value in info.parallelism.model_dump().items() if value is True]
     rows = [
         ("step", f"{info.step:,}"),

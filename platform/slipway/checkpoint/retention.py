@@ -27,11 +27,11 @@ def tidy(run_dir: Path, warn: Warn) -> None:
             warn(f"{root / name} cannot be removed ({problem})")
 
 
-def retain(newest: Path, settings: Checkpoint, warn: Warn) -> list[Path]:
+def retain(newest: Path, settings: Checkpoint, warn: Warn, best_is_lowest: bool = True) -> list[Path]:
     """Remove what is not to be kept now that `newest` is committed; returns what was removed.
 
     Only good checkpoints up to `newest` count, and only they are removed: one that is damaged, cannot be read, or is
-    of a later step is left as it is.
+    of a later step is left as it is. best_is_lowest: of validation losses.
     """
     if settings.keep_last is None:
         return []
@@ -50,7 +50,7 @@ def retain(newest: Path, settings: Checkpoint, warn: Warn) -> list[Path]:
         good.append(path)
         if loss is not None:
             losses[store.step_of(path)] = loss
-    kept = to_keep([store.step_of(path) for path in good], settings, losses)
+    kept = to_keep([store.step_of(path) for path in good], settings, losses, best_is_lowest)
     removed = []
     for path in good:
         if store.step_of(path) in kept:
@@ -62,12 +62,15 @@ def retain(newest: Path, settings: Checkpoint, warn: Warn) -> list[Path]:
     return removed
 
 
-def to_keep(steps: list[int], settings: Checkpoint, losses: Mapping[int, float]) -> set[int]:
+def to_keep(
+    steps: list[int], settings: Checkpoint, losses: Mapping[int, float], best_is_lowest: bool = True
+) -> set[int]:
     """Those of the steps that keep_last, keep_every and keep_best keep; losses: validation losses by step."""
     if settings.keep_last is None:
         return set(steps)
     always = {s for s in steps if settings.keep_every and s % settings.keep_every == 0}
-    ranked = sorted((s for s in steps if s in losses), key=lambda s: (losses[s], s))
+    sign = 1 if best_is_lowest else -1
+    ranked = sorted((s for s in steps if s in losses), key=lambda s: (sign * losses[s], s))
     return always | set(ranked[: settings.keep_best]) | set(sorted(steps)[-settings.keep_last :])
 
 

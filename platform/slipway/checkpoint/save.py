@@ -2,8 +2,7 @@
 
 With checkpoint.async_save the loop waits only while its state is copied to host memory; without, until the checkpoint
 is complete. A thread brings the pieces of the optimizer's state together, writes, hashes and commits. It talks to the
-other ranks' threads through a process group of its own. Megatron-core's forked writers are not used: a save hangs when
-one of them dies.
+other ranks' threads through a process group of its own.
 """
 
 import threading
@@ -15,23 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
-from megatron.core.dist_checkpointing.core import CheckpointingConfig, save_config
-from megatron.core.dist_checkpointing.mapping import apply_factories
-from megatron.core.dist_checkpointing.strategies import torch as torch_strategy
 from torch.distributed.checkpoint.api import CheckpointException
 
-from slipway import files
+from slipway import files, models, system_errors
 from slipway.checkpoint import manifest as checkpoint_manifest
 from slipway.checkpoint import retention, store
-from slipway.checkpoint.pickles import COMMON
 from slipway.checkpoint.position import Position
-from slipway.checkpoint.snapshot import Camera, Snapshot
 from slipway.checkpoint.store import CheckpointInfo
-from slipway.engine.megatron.groups import TIMEOUT
+from slipway.engine.engine import Rank, Snapshot
 from slipway.errors import Fault
 from slipway.plan import Plan
 from slipway.ranks import awake
+from slipway.ranks.rendezvous import COLLECTIVE_TIMEOUT
 from slipway.secrets import in_one_line
 
 WAITING = "waiting for the other ranks"
@@ -77,16 +71,14 @@ class _Save:
 class Saver:
     """Saves one checkpoint at a time; all ranks make one together and call its methods at the same steps."""
 
-    def __init__(
-        self, plan: Plan, chunks: list[Any], optimizer: Any, before_commit: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, model: Rank, before_commit: Callable[[], None] | None = None) -> None:
         """before_commit: brings to disk what a checkpoint counts on; called on rank 0, beside training."""
         self.plan, self.before_commit = plan, before_commit
         self.told: set[str] = set()
         self.settings = plan.config.checkpoint
         self.rank = torch.distributed.get_rank()
-        self.group: Any = torch.distributed.new_group(backend="gloo", timeout=TIMEOUT)
-        self.camera = Camera(chunks, optimizer, beside=self.settings.async_save)
+        self.group: Any = torch.distributed.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+        self.snapshotter = model.snapshotter(beside=self.settings.async_save)
         self.save: _Save | None = None
 
     def start(self, position: Position, validation_loss: float | None) -> None:
@@ -97,7 +89,7 @@ class Saver:
         """
         assert self.save is None, "wait for the last save first"
         save = self.save = _Save(self._info(position, validation_loss), time.monotonic())
-        snapshot = self.camera.take()
+        snapshot = self.snapshotter.take()
         save.thread = threading.Thread(
             target=self._run, args=(save, snapshot), name="checkpoint", daemon=True
         )
@@ -155,16 +147,11 @@ class Saver:
         save.doing = WAITING if self.rank else f"making a folder in {store.folder(self.plan.config.run.dir)}"
         folder = self._agree(lambda: self._begin(save))
         save.doing = WAITING
-        state = snapshot.gathered(self.rank, self.group)
-        apply_factories(state)
-        tensors, _, _ = torch_strategy._replace_state_dict_keys_with_sharded_keys(state, True)
-        save.doing = f"writing into {folder}"
-        dcp.save(
-            torch_strategy.mcore_to_pyt_state_dict(tensors, False),
-            storage_writer=_Files(folder, save),
-            planner=torch_strategy.MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
-            process_group=self.group,
-        )
+
+        def waits(so: bool) -> None:
+            save.doing = WAITING if so else f"writing into {folder}"
+
+        snapshot.write(folder, self.group, waits)
         sums = [checkpoint_manifest.entries(folder.glob(f"__{self.rank}_*"))]
         save.doing = WAITING
         of_all: list[Any] | None = [None] * self.plan.world_size if self.rank == 0 else None
@@ -172,15 +159,14 @@ class Saver:
         if of_all is None:
             return None
         save.doing = f"committing {folder}"
-        # what Megatron-core looks for when it loads; nothing but tensors is in a checkpoint
-        torch.save({}, folder / COMMON)
-        save_config(CheckpointingConfig("torch_dist", 1), str(folder))
+        snapshot.finish(folder)
         if self.before_commit:
             self.before_commit()
         known = {name: entry for of_rank in of_all for name, entry in of_rank.items()}
         path = store.commit(folder, save.info, self._warn, known)
         try:
-            retention.retain(path, self.settings, self._warn)
+            lowest = models.family(self.plan.config).loss.lower_is_better
+            retention.retain(path, self.settings, self._warn, best_is_lowest=lowest)
         except Exception as error:  # the checkpoint is there: nothing that is tidied up after it ends the run
             self._warn(f"older checkpoints were not removed: {in_one_line(error)}")
         return path
@@ -217,7 +203,7 @@ class Saver:
             world_size=self.plan.world_size,
             parallelism=config.parallelism,
             precision=config.training.precision,
-            model=config.model.model_dump(mode="json"),
+            shape=models.shape(config),
             versions={name: version(name) for name in ("torch", "megatron-core")},
             validation_loss=validation_loss,
             recent_losses=position.recent_losses,
@@ -236,7 +222,7 @@ class Saver:
             )
 
     def _failed(self, save: _Save, error: BaseException) -> SaveError:
-        cause = store.system_error(error)
+        cause = system_errors.behind(error)
         reason = files.reason(cause) if cause else in_one_line(error)
         where = cause and cause.filename or store.folder(self.plan.config.run.dir)
         failed = SaveError(
@@ -245,22 +231,3 @@ class Saver:
         )
         failed.__cause__ = error
         return failed
-
-
-class _Files(dcp.FileSystemWriter):
-    """Says when it waits for others; lets the system's error through, which torch's own would hide from them."""
-
-    def __init__(self, folder: Path, save: _Save) -> None:
-        super().__init__(folder, sync_files=True, thread_count=1)
-        self.save = save
-
-    def write_data(self, plan: Any, planner: Any) -> Any:
-        try:
-            written = super().write_data(plan, planner)
-            self.save.doing = WAITING
-            return written
-        except Exception as error:
-            cause = store.system_error(error)
-            if cause is None or cause is error:
-                raise
-            raise OSError(cause.errno, cause.strerror, cause.filename or str(self.path)) from error

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway import files
+from slipway import files, models
 from slipway.checkpoint import manifest as checkpoint_manifest
 from slipway.checkpoint.index import INDEX, check_index, check_listed
 from slipway.checkpoint.manifest import Damaged, Entry
@@ -50,7 +50,8 @@ class CheckpointInfo(BaseModel):
     world_size: int
     parallelism: Parallelism
     precision: str
-    model: dict[str, Any]
+    shape: dict[str, Any]
+    """What the weights depend on: see slipway.models.shape."""
     versions: dict[str, str]
     validation_loss: float | None = None
     """Measured at this step."""
@@ -152,13 +153,13 @@ def read_info(path: Path) -> CheckpointInfo:
 
 
 def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
-    """Any layout may continue any checkpoint; model and precision must be the same. Raises UserError."""
-    now = config.model.model_dump(mode="json")
-    for name in sorted(now.keys() | info.model.keys()):
-        if name != "name" and now.get(name) != info.model.get(name):
+    """Any layout may continue any checkpoint; the model's shape and precision must be the same. Raises UserError."""
+    now = models.shape(config)
+    for name in sorted(now.keys() | info.shape.keys()):
+        if now.get(name) != info.shape.get(name):
             raise UserError(
                 f"model.{name}",
-                f"differs from {info.model.get(name)} in checkpoint {path}",
+                f"differs from {info.shape.get(name)} in checkpoint {path}",
                 value=now.get(name),
                 do="set it back, or choose another run.dir",
             )
@@ -223,17 +224,3 @@ def set_aside(path: Path) -> Path:
         number, aside = number + 1, path.with_name(f"{path.name}.aside-{number + 1}")
     path.rename(aside)
     return aside
-
-
-def system_error(error: BaseException) -> OSError | None:
-    """The operating system's error behind a failed save: itself, a cause of it, or what a rank reported."""
-    seen: list[BaseException] = [error]
-    for found in seen:  # grows while it is read
-        if isinstance(found, OSError) and found.errno:
-            return found
-        of_ranks = [
-            pair[0] for pair in getattr(found, "failures", {}).values()
-        ]  # torch's CheckpointException
-        more = [found.__cause__, found.__context__, *of_ranks]
-        seen += [e for e in more if isinstance(e, BaseException) and not any(e is s for s in seen)]
-    return None

@@ -1,11 +1,11 @@
-"""Loading torch and Megatron-core for the device that the plan names, once, before any rank exists."""
+"""Loading torch and the engine for the device that the plan names, once, before any rank exists."""
 
-import logging
 import os
 import warnings
 
 from slipway import cores
 from slipway.config.schema import Parallelism, RunConfig
+from slipway.engine import engine_of, preparation_of
 from slipway.errors import UserError
 from slipway.kernels.choice import Choice, choose
 from slipway.kernels.probe import machine
@@ -16,34 +16,26 @@ _CONNECTIONS_BEFORE = os.environ.get(CONNECTIONS)  # what the user has set, befo
 
 
 def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
-    """Import what ranks need; on CPU make Megatron-core run there and share the cores between the ranks.
+    """Import what ranks need; on CPU share the cores between the ranks.
 
     Returns which backend computes what; raises UserError where one that was asked for cannot be used.
     """
     kind = config.cluster.device.kind
+    prepare = preparation_of(config)
     chosen = choose(config, machine(kind), family(config)) if kind == "cpu" else []  # before anything slow
     if kind == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported: CPU ranks touch no GPU
         wait_without_spinning()
     else:  # ask the driver's library, not CUDA, whether there are GPUs: ranks are forked after this
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    # what Megatron-core does with torch's older names is not for people to read at every start
-    warnings.filterwarnings("ignore", module=r"megatron\.")
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
-    warnings.filterwarnings("ignore", category=FutureWarning, message="Please use DTensor instead")
-    warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
-    logging.getLogger("megatron.core.dist_checkpointing.strategies.common").setLevel(logging.ERROR)
+    prepare.quiet()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each optional package that is not installed
         import torch
 
-        if config.parallelism.data_parallel_sharding_strategy:
-            import torch._dynamo  # distributed tensors do, for their shapes: here once, not in every forked rank
+        prepare.adapt(config)
         if kind == "cpu":
-            from slipway.engine.megatron import cpu_adapter
-
             torch.set_num_threads(max(1, cores.usable() // ranks_here))
-            cpu_adapter.install()
         elif not torch.cuda.is_available():
             raise UserError(
                 "cluster.device.kind",
@@ -58,9 +50,12 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
             elif _CONNECTIONS_BEFORE is None:
                 os.environ.pop(CONNECTIONS, None)  # as an earlier run in this process wanted it
             chosen = choose(config, here, family(config))  # hides what is broken from Megatron-core
-        from slipway.models import network
+        # what every rank needs is imported once, before there are any
+        from slipway.models import network_of
+        from slipway.optimizers import builder
 
-        network(config)
+        for part in (engine_of, network_of, builder):
+            part(config)
     return chosen
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from slipway.config.schema import Kernels, RunConfig
 from slipway.errors import UserError
 from slipway.kernels.probe import Machine
+from slipway.optimizers import algorithm
 
 # how scales are found -> compute capability from which on Transformer Engine does it
 FP8_CAPABILITY = {"delayed": (8, 9), "tensorwise": (8, 9), "blockwise": (9, 0), "mxfp8": (10, 0)}
@@ -94,8 +95,9 @@ OPERATORS = tuple(TABLE)
 def choose(config: RunConfig, machine: Machine, model: Model) -> list[Choice]:
     """One backend for each operator of the model. Raises UserError where one that was asked for cannot be used here."""
     _check_backend(config.kernels, machine)
-    _check_operators(config, model)
-    chosen = [_choose(operator, config, machine, model) for operator in TABLE if operator in model.operators]
+    used = _used(config, model)
+    _check_operators(config, used)
+    chosen = [_choose(operator, config, machine, model) for operator in TABLE if operator in used]
     _check_fp8(config, machine, {choice.operator: choice.backend for choice in chosen})
     return chosen
 
@@ -161,13 +163,19 @@ def _check_backend(kernels: Kernels, machine: Machine) -> None:
         )
 
 
-def _check_operators(config: RunConfig, model: Model) -> None:
+def _used(config: RunConfig, model: Model) -> frozenset[str]:
+    """The operators of the model, and the optimizer where it has backends."""
+    return model.operators | ({"optimizer"} if algorithm(config).backends else set())
+
+
+def _check_operators(config: RunConfig, used: frozenset[str]) -> None:
     for operator in TABLE:
         forced = getattr(config.kernels, operator)
-        if forced is not None and operator not in model.operators:
+        if forced is not None and operator not in used:
+            whose = f"optimizer.name={config.optimizer.name}" if operator == "optimizer" else ""
             raise UserError(
                 f"kernels.{operator}",
-                f"has no effect: model.family={config.model.family} has no such operator",
+                f"has no effect: {whose or f'model.family={config.model.family}'} has no such operator",
                 value=forced,
                 use="null",
             )

@@ -9,18 +9,26 @@ network  the torch half, NETWORK (see slipway.models.network): stages, losses, i
 and a line that names it: in slipway.registry, or an entry point of the group `slipway.families`.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import RunConfig
 from slipway.models.family import Family
 from slipway.registry import FAMILIES
 
+if TYPE_CHECKING:
+    from slipway.models.network import Network
 
-def network(config: RunConfig) -> Any:
-    """The torch half of the configured model's family."""
-    return FAMILIES.part(config.model.family, "network")
+
+def network_of(config: RunConfig) -> "Network":
+    """The torch half of the configured model's family. Imports torch."""
+    return FAMILIES.part(config.model.family, "network").NETWORK
 
 
 def family(config: RunConfig) -> Family:
     """The pure half of the configured model's family."""
     return FAMILIES.part(config.model.family, "family").FAMILY
+
+
+def shape(config: RunConfig) -> dict[str, Any]:
+    """What weights in a checkpoint depend on, as JSON: a run continues only with the same."""
+    return {"family": config.model.family, **family(config).shape(config)}

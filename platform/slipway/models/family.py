@@ -95,7 +95,7 @@ class Family(Protocol):
 
     @property
     def operators(self) -> frozenset[str]:
-        """The operators of `kernels` that it uses; the others are not chosen, reported or checked."""
+        """The operators of `kernels` that it uses, besides the optimizer; the others are not chosen or reported."""
         ...
 
     def check(self, config: RunConfig) -> None:

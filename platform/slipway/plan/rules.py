@@ -4,6 +4,7 @@ from slipway.config.schema import Parallelism, RunConfig
 from slipway.data import kind_of
 from slipway.errors import UserError
 from slipway.models import family
+from slipway.optimizers import algorithm
 
 # A language model is trained well on 20 tokens for each parameter (arXiv 2203.15556), the demo on two. Ten parameters
 # for each token, the other way round, are no training, however many steps it has.
@@ -29,6 +30,7 @@ def check_layout(config: RunConfig) -> None:
     _check_batch(config)
     _check_pipeline(config)
     _check_sharing(config)
+    _check_states(config)
     family(config).check(config)
 
 
@@ -148,6 +150,27 @@ def _check_sharing(config: RunConfig) -> None:
             value=strategy,
             use="null, or more devices",
         )
+
+
+def _check_states(config: RunConfig) -> None:
+    """A number that an optimizer keeps of a whole parameter needs the whole parameter."""
+    numbers = [state.name for state in algorithm(config).states if state.shape == "scalar"]
+    layout = config.parallelism
+    cutting = {
+        "tensor_model_parallel_size": (layout.tensor_model_parallel_size > 1, "1"),
+        "expert_model_parallel_size": (layout.expert_model_parallel_size > 1, "1"),
+        "data_parallel_sharding_strategy": (layout.data_parallel_sharding_strategy is not None, "null"),
+        "use_distributed_optimizer": (layout.use_distributed_optimizer, "false"),
+    }
+    for name, (cuts, allowed) in cutting.items():
+        if numbers and cuts:
+            raise UserError(
+                f"parallelism.{name}",
+                f"cuts parameters, and optimizer.name={config.optimizer.name} keeps one number of each whole parameter "
+                f"({', '.join(numbers)})",
+                value=getattr(layout, name),
+                use=allowed,
+            )
 
 
 def _check_overlap(config: RunConfig) -> None:

@@ -7,6 +7,7 @@ seconds, or for as long as a queue takes, so it is waited for, said, and given u
 import socket
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 
 from slipway.errors import Fault
 from slipway.ranks import signals
@@ -16,6 +17,8 @@ LIMIT_SECONDS = 1800.0  # for nodes to find node 0, then for ranks to join their
 PAUSE_SECONDS = 1.0
 WORD_SECONDS = 15.0  # between two lines for people
 CONNECT_SECONDS = 10.0
+COLLECTIVE_TIMEOUT = timedelta(days=7)
+"""For a collective, once all have met. The watch ends a run that hangs, and knows when all were only suspended."""
 BACKLOG = 4096  # connections that wait until rank 0 serves its store; the kernel may allow fewer
 
 

@@ -1,12 +1,11 @@
 """Which samples of a step a rank reads, and its readers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from slipway.config.schema import RunConfig
 from slipway.data import kind_of
-from slipway.data.collate import Batch
 from slipway.data.kind import Split
 from slipway.data.randomness import sample_seed
 from slipway.data.reader import Reader
@@ -51,8 +50,3 @@ def open_reader(
         lambda draw: sample_seed(config.training.seed, split, draw),
         config.data.readers,
     )
-
-
-def per_stage(batches: list[Batch], chunks: int) -> list[Iterator[Batch]]:
-    """One iterator over the same microbatches for each model chunk of an interleaved schedule."""
-    return [iter(batches) for _ in range(chunks)]

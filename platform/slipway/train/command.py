@@ -7,7 +7,7 @@ from typing import Any
 
 from slipway import system_errors
 from slipway.checkpoint import store as checkpoint_store
-from slipway.checkpoint.store import Newest
+from slipway.checkpoint.store import CheckpointInfo, Newest
 from slipway.config.schema import RunConfig
 from slipway.data import find_position, kind_of
 from slipway.data.ledger import DataLedger
@@ -27,7 +27,8 @@ from slipway.ranks.local import run_local
 from slipway.ranks.starting import not_counted
 from slipway.run_dir import RunDir
 from slipway.runs.segment import check_free, run_segment
-from slipway.train.stopping import check_slice, end_time, measured_pace, note_refusal, started_at
+from slipway.train.start import Start
+from slipway.train.stopping import Pace, check_slice, end_time, measured_pace, note_refusal, started_at
 
 
 def run(config: RunConfig, options: Any = None) -> int:
@@ -63,21 +64,23 @@ def run_plan(plan: Plan) -> int:
     if leads:
         _check_name(config)
     continued = _find_checkpoint(config, leads)
-    step = checkpoint_store.step_of(continued.path) if continued.path else 0
+    info = checkpoint_store.read_info(continued.path) if continued.path else None
+    step = info.step if info else 0
     if step >= config.last_step:
         print(f"{config.run.dir} is at step {step} of {config.training.steps}: nothing left to do")
         return EXIT_DONE
     end = end_time(config, os.environ) if leads else None
-    _check_slice(config, end, step)
+    pace = _check_slice(config, end, step) if leads else Pace()
     if leads:
         mirrors.check(config)
     chosen = load_torch(config, ranks_here=config.resources.devices_per_node)
     with not_counted():
         kind_of(config).make_ready(config, prepare=_alone(place))
         family(config).check_data(config, kind_of(config).traits(config))
-    data = _find_position(config, continued, decides=leads)
+    data = _find_position(config, info, decides=leads)
+    start = Start(data, continued.path, info, continued.skipped, pace)
     if leads:
-        _say_layout(plan, continued)
+        _say_layout(plan, info)
         for line in in_words(chosen):
             print(f"kernels {line}", flush=True)
     plan = plan.with_kernels(backends(chosen))
@@ -94,24 +97,27 @@ def run_plan(plan: Plan) -> int:
 
         if isinstance(place, Place):
             signals.note()
-            return train(plan, place, end, continued, data)
+            return train(plan, place, end, start)
         logs = RunDir(config.run.dir).logs
-        return run_local(plan.world_size, logs, lambda rank: train(plan, rank, end, continued, data), place)
+        return run_local(plan.world_size, logs, lambda rank: train(plan, rank, end, start), place)
 
     if not leads:
         return train_here()
     return run_segment(plan, earlier, step + 1, started_at(), train_here, plan.kernels)
 
 
-def _check_slice(config: RunConfig, end: float | None, step: int) -> None:
+def _check_slice(config: RunConfig, end: float | None, step: int) -> Pace:
+    """The pace of earlier segments. Raises UserError where the time is too short for any progress."""
     metrics = RunDir(config.run.dir).metrics
+    pace = measured_pace(metrics)
     try:
-        warning = check_slice(end, measured_pace(metrics))
+        warning = check_slice(end, pace)
     except UserError:
         note_refusal(metrics, step)
         raise
     if warning:
         print(warning, flush=True)
+    return pace
 
 
 def _alone(place: Place | Node | None) -> bool:
@@ -165,24 +171,20 @@ def _set_aside(continued: Newest) -> None:
             print(f"warning: {path} is damaged and cannot be renamed: {reason(error)}", flush=True)
 
 
-def _find_position(config: RunConfig, continued: Newest, decides: bool) -> DataLedger:
+def _find_position(config: RunConfig, info: CheckpointInfo | None, decides: bool) -> DataLedger:
     """Where the run goes on in the data. Raises UserError where the data is not what it was. decides: see above."""
-    earlier = checkpoint_store.read_info(continued.path).data if continued.path else None
-    data = find_position(config, earlier, verify=decides)
+    data = find_position(config, info.data if info else None, verify=decides)
     if decides and data.change:
         print(f"blend: {data.change} from sample {data.total} on", flush=True)
     return data
 
 
-def _say_layout(plan: Plan, continued: Newest) -> None:
+def _say_layout(plan: Plan, info: CheckpointInfo | None) -> None:
     """What was fitted to the devices, and what differs from the checkpoint's layout."""
     for change in plan.changes:
         print(f"elastic: {change}", flush=True)
-    if continued.path:
-        info = checkpoint_store.read_info(continued.path)
-        change = describe_change(info.world_size, info.parallelism, plan)
-        if change:
-            print(change, flush=True)
+    if info and (change := describe_change(info.world_size, info.parallelism, plan)):
+        print(change, flush=True)
 
 
 def _check_place(plan: Plan, place: Place | Node | None) -> None:

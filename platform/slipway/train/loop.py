@@ -1,59 +1,59 @@
 """train(plan): the main loop of one rank."""
 
 import time
+from math import isfinite
+from typing import Any
 
 from slipway.checkpoint.position import Position
 from slipway.checkpoint.save import Saved, Saver
-from slipway.checkpoint.store import Newest
-from slipway.data.ledger import DataLedger
-from slipway.engine.megatron.groups import connect, disconnect
+from slipway.engine import engine_of
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE
 from slipway.metrics.log import Log, Metrics, NoMetrics
 from slipway.plan import Plan
 from slipway.ranks.environment import Place
 from slipway.ranks.starting import not_counted
-from slipway.run_dir import RunDir
 from slipway.train import recovery
 from slipway.train.guard import Guard
 from slipway.train.schedule import learning_rate
 from slipway.train.setup import Session, set_up
 from slipway.train.slow_ranks import report_stragglers
-from slipway.train.step import compute, read, update_weights, validate, whole_parameters
-from slipway.train.stopping import Durations, Stopping, measured_pace
+from slipway.train.start import Start
+from slipway.train.step import Means, compute, read, update_weights, validate
+from slipway.train.stopping import Durations, Stopping
 from slipway.train.throughput import memory_gib, peak_tflops, rates
 from slipway.train.watch.hangs import Watch
 
 
-def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, data: DataLedger) -> int:
+def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int:
     """Train from a verified checkpoint, or from the start, to the plan's last step; returns the exit code.
 
-    end_time: when this process must have ended, by time.monotonic; None: no limit. continued: rank 0's counts.
-    data: where the run stands in the data. Raises Fault where the run cannot go on.
+    end_time: when this process must have ended, by time.monotonic; None: no limit. start: rank 0's counts. Raises
+    Fault where the run cannot go on.
     """
-    config = plan.config
+    config, engine = plan.config, engine_of(plan.config)
     watch = Watch(config, place)
     with not_counted():
-        device = connect(plan, place)
+        device = engine.connect(plan, place)
     watch.meet()
+    start = recovery.agreed(start)
     session = set_up(plan, device)
     peak = peak_tflops(config, device)
     watch.at(0, "loading the checkpoint", 60 * config.checkpoint.timeout_minutes)
-    at = recovery.resume(session, continued.path, data)
+    at = recovery.resume(session, start)
     guard = Guard(config.guard, at.recent_losses)
     log = Metrics(plan, at.step) if place.rank == 0 else NoMetrics()
-    saver = Saver(plan, session.chunks, session.optimizer, before_commit=log.flush)
-    pace = measured_pace(RunDir(config.run.dir).metrics)
-    stopping = Stopping(end_time if place.rank == 0 else None, Durations(pace.saves))
+    saver = Saver(plan, session.model, before_commit=log.flush)
+    stopping = Stopping(end_time if place.rank == 0 else None, Durations(start.pace.saves))
     batch_size = config.training.global_batch_size
     steps, last = config.training.steps, config.last_step
     left_out = recovery.LeftOut()
     stop: list[str] = []
 
     if at.step == 0:
-        loss = _validate(session, log, watch, at)
-        if guard.goes_back and continued.path is None:
-            _save(session, saver, at, loss)
-    recovery.note_start(log, plan, continued, at)
+        found = _validate(session, log, watch, at)
+        if guard.goes_back and start.checkpoint is None:
+            _save(session, saver, at, found)
+    recovery.note_start(log, plan, start, at)
     while at.step < last and not stop:
         step, started = at.step + 1, time.perf_counter()
         stopping.step_begins()
@@ -75,6 +75,7 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, d
         if verdict.action == "update":
             update_weights(session, rate, outcome.grad_norm)
         else:
+            session.model.leave_out()
             recovery.note_skip(log, at, outcome, verdict)
         updates = at.updates + (verdict.action == "update")
         at = Position(following, step, updates, list(guard.losses))
@@ -89,15 +90,16 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, d
             data_wait_seconds=waited,
             memory_gib=memory_gib(device),
             **rates(plan, seconds, peak),
+            **_measures(outcome),
         )
         stop = outcome.stop if step < last else []
-        loss = None
+        found = None
         if not stop and (_due(step, config.validation.interval) or step == steps):
-            loss = _validate(session, log, watch, at)
+            found = _validate(session, log, watch, at)
         if stop or step == last or _due(step, config.checkpoint.interval):
             watch.at(step, "saving a checkpoint", 120 * config.checkpoint.timeout_minutes)
             _note(saver.wait(), log, stopping)  # one at a time
-            _save(session, saver, at, loss)
+            _save(session, saver, at, found)
         _note(saver.wait() if stop or step == last else saver.poll(), log, stopping)
         if _due(step, config.watch.straggler_interval):
             report_stragglers(session, watch, log, step)
@@ -109,7 +111,7 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, d
     watch.stop()
     session.close()
     log.close()
-    disconnect()
+    engine.disconnect()
     return EXIT_CONTINUE if stop else EXIT_DONE
 
 
@@ -117,20 +119,28 @@ def _due(step: int, interval: int) -> bool:
     return interval > 0 and step % interval == 0
 
 
-def _validate(session: Session, log: Log, watch: Watch, at: Position) -> float | None:
-    """The validation loss, where there is validation; written down."""
+def _validate(session: Session, log: Log, watch: Watch, at: Position) -> Means | None:
+    """What validation finds, where there is one; written down."""
     steps = session.plan.config.validation.steps
     if not steps:
         return None
-    loss = validate(session, steps, watch, at.step)
-    log.write("validation", step=at.step, loss=loss)
-    log.say(f"step {at.step}  validation loss {loss:.4f}")
-    return loss
+    found = validate(session, steps, watch, at.step)
+    log.write("validation", step=at.step, loss=found.loss, **_measures(found))
+    more = "".join(f"  {name} {value:.4f}" for name, value in found.measures.items())
+    log.say(f"step {at.step}  validation loss {found.loss:.4f}{more}")
+    return found
 
 
-def _save(session: Session, saver: Saver, at: Position, validation_loss: float | None) -> None:
-    with whole_parameters(session):
-        saver.start(at, validation_loss)
+def _measures(means: Means) -> dict[str, Any]:
+    """The field `measures` of a line, where the family has any; JSON knows no NaN."""
+    if not means.measures:
+        return {}
+    return {"measures": {n: value if isfinite(value) else None for n, value in means.measures.items()}}
+
+
+def _save(session: Session, saver: Saver, at: Position, validation: Means | None) -> None:
+    with session.model.whole_parameters():
+        saver.start(at, validation.loss if validation else None)
 
 
 def _note(saved: Saved | None, log: Log, stopping: Stopping) -> None:

@@ -1,16 +1,15 @@
 """Continuing from a checkpoint: at the start of a segment, and when the guard asks for it."""
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Never
 
 import torch
 from torch.distributed.checkpoint.api import CheckpointException
 
+from slipway import system_errors
 from slipway.checkpoint import load as checkpoint
 from slipway.checkpoint import store as checkpoint_store
 from slipway.checkpoint.position import Position
-from slipway.checkpoint.store import Newest
 from slipway.config.schema import RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import Fault
@@ -22,7 +21,8 @@ from slipway.ranks.starting import start_seconds
 from slipway.secrets import in_one_line
 from slipway.train.guard import Verdict
 from slipway.train.setup import Session
-from slipway.train.step import Outcome, whole_parameters
+from slipway.train.start import Start
+from slipway.train.step import Outcome
 
 
 @dataclass
@@ -38,29 +38,32 @@ class LeftOut:
         return data
 
 
-def resume(session: Session, found: Path | None, data: DataLedger) -> Position:
-    """Load the checkpoint that rank 0 found, if any; all ranks call it. data: the run's position in the data."""
-    agreed: list[Any] = [found, data]
-    torch.distributed.broadcast_object_list(agreed, src=0)
-    path, data = agreed
-    if path is None:
-        return Position(data)
-    info = _load(session, path)
+def agreed(start: Start) -> Start:
+    """What rank 0 starts from, on every rank; all ranks call it."""
+    told: list[Any] = [start]
+    torch.distributed.broadcast_object_list(told, src=0)
+    return told[0]
+
+
+def resume(session: Session, start: Start) -> Position:
+    """Load the checkpoint of the start, if any; all ranks call it."""
+    info = start.info
+    if info is None:
+        return Position(start.data)
+    _load(session, start)
     if torch.distributed.get_rank() == 0:
-        print(f"continuing from {path} (step {info.step})", flush=True)
-    return Position(data, info.step, info.updates, info.recent_losses)
+        print(f"continuing from {start.checkpoint} (step {info.step})", flush=True)
+    return Position(start.data, info.step, info.updates, info.recent_losses)
 
 
-def note_start(log: Log, plan: Plan, continued: Newest, at: Position) -> None:
+def note_start(log: Log, plan: Plan, start: Start, at: Position) -> None:
     """Write down what this segment starts with, and that its first step comes now."""
-    for path, reason in continued.skipped:
+    for path, reason in start.skipped:
         log.write("event", step=at.step, event="checkpoint skipped", path=str(path), reason=reason)
     if at.data.change:
         log.write("event", step=at.step, event="blend changed", change=at.data.change, sample=at.data.total)
-    if continued.path:
-        info = checkpoint_store.read_info(continued.path)
-        if change := describe_change(info.world_size, info.parallelism, plan):
-            log.write("event", step=at.step, event="layout changed", change=change)
+    if start.info and (change := describe_change(start.info.world_size, start.info.parallelism, plan)):
+        log.write("event", step=at.step, event="layout changed", change=change)
     log.write("event", step=at.step, event="start", seconds=start_seconds(), **asdict(Units.of(plan)))
 
 
@@ -75,12 +78,11 @@ def recover(
     config = session.plan.config
     if verdict.action == "stop":
         _give_up(config, log, at.step + 1, outcome, verdict)
-    rank = torch.distributed.get_rank()
-    found = [checkpoint_store.newest_good(config.run.dir).path if rank == 0 else None]
-    torch.distributed.broadcast_object_list(found, src=0)
-    if found[0] is None:
+    again = agreed(_newest(config, at.data) if torch.distributed.get_rank() == 0 else Start(at.data))
+    info = again.info
+    if info is None:
         raise Fault(f"step {at.step + 1}", f"{verdict.reason}, and there is no good checkpoint to return to")
-    info = _load(session, found[0])
+    _load(session, again)
     batch = config.training.global_batch_size
     start = max(info.data.total, at.data.total - (config.guard.rollback_batches - 1) * batch)
     end = at.data.total + batch
@@ -111,15 +113,23 @@ def _give_up(config: RunConfig, log: Log, step: int, outcome: Outcome, verdict: 
     raise stop
 
 
-def _load(session: Session, path: Path) -> checkpoint_store.CheckpointInfo:
+def _newest(config: RunConfig, data: DataLedger) -> Start:
+    path = checkpoint_store.newest_good(config.run.dir).path
+    return Start(data, path, checkpoint_store.read_info(path) if path else None)
+
+
+def _load(session: Session, start: Start) -> None:
+    """Load a checkpoint that is there. Raises Fault."""
+    assert start.checkpoint and start.info
     try:
-        with whole_parameters(session):
-            return checkpoint.load(session.plan, session.chunks, session.optimizer, path)
+        with session.model.whole_parameters():
+            checkpoint.load(session.plan, session.model, start.checkpoint, start.info)
     except (OSError, CheckpointException) as error:
-        cause: BaseException | None = checkpoint_store.system_error(error)
+        cause: BaseException | None = system_errors.behind(error)
         first = next(iter(getattr(error, "failures", {}).values()), (error,))[0]
         raise Fault(
-            f"checkpoint {path}", f"cannot be loaded: {in_one_line(cause or first)}; nothing was changed"
+            f"checkpoint {start.checkpoint}",
+            f"cannot be loaded: {in_one_line(cause or first)}; nothing was changed",
         ) from error
 
 

@@ -1,28 +1,13 @@
-"""Everything a rank holds while it trains, built in a stated order: stages, weights, DDP, optimizer, data."""
+"""Everything a rank holds while it trains, built in a stated order: model, weights, optimizer, data."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from megatron.core.distributed import (
-    DistributedDataParallel,
-    DistributedDataParallelConfig,
-    finalize_model_grads,
-)
-from megatron.core.enums import ModelType
-from megatron.core.parallel_state import (
-    get_data_parallel_rank,
-    is_pipeline_first_stage,
-    is_pipeline_last_stage,
-)
-from megatron.core.transformer.module import Float16Module
 
 from slipway.data.ledger import DataLedger
 from slipway.data.reader import Reader
-from slipway.engine.megatron import fully_sharded
-from slipway.engine.megatron.optimizer import build_optimizer
-from slipway.engine.megatron.weights import initialize, mark_tensor_parallel
-from slipway.models import network
+from slipway.engine import engine_of
+from slipway.engine.engine import Rank
 from slipway.plan import Plan
 from slipway.train.batches import open_reader, sample_positions
 from slipway.train.watch.stragglers import ForwardTimes
@@ -33,21 +18,17 @@ class Session:
     """One rank's part of a run."""
 
     plan: Plan
-    family: Any  # the torch side of the model's family, e.g. slipway.models.gpt.model
     device: torch.device
-    transformer: Any  # Megatron-core's TransformerConfig
-    chunks: list[Any]  # this rank's model chunks, in DistributedDataParallel
-    optimizer: Any
+    model: Rank
     times: ForwardTimes
-    validation_start: DataLedger  # each validation draws the same samples
-    train_data: Reader | None = None  # None on stages that read no samples
+    train_data: Reader | None = None  # None on ranks whose stages need nothing of the samples
     validation_data: Reader | None = None
 
     @property
-    def reads_data(self) -> bool:
-        """Whether this rank's stages take samples (first), labels (last), or what all stages need."""
-        ends = is_pipeline_first_stage() or is_pipeline_last_stage()
-        return ends or self.family.every_stage_reads(self.plan.config)
+    def validation_start(self) -> DataLedger:
+        """Where validation begins: each draws the same samples."""
+        config = self.plan.config
+        return DataLedger.begin(config.training.seed, config.data.weights, {})
 
     def close(self) -> None:
         """End the reading threads."""
@@ -65,66 +46,25 @@ def set_up(plan: Plan, device: torch.device) -> Session:
 
 def build_session(plan: Plan, device: torch.device) -> Session:
     """This rank's model and optimizer, without data."""
-    config = plan.trained
-    family = network(config)
-    transformer = family.transformer_config(config)
-    chunks = build_chunks(plan, family, transformer, device)
-    optimizer = build_optimizer(config, chunks)
-    transformer.grad_scale_func = optimizer.scale_loss
-    transformer.finalize_model_grads_func = finalize_model_grads
-    if config.parallelism.overlap_grad_reduce:
-        no_sync = [chunk.no_sync for chunk in chunks]
-        transformer.no_sync_func = no_sync if len(no_sync) > 1 else no_sync[0]
-    start = DataLedger.begin(config.training.seed, config.data.weights, {})
-    return Session(plan, family, device, transformer, chunks, optimizer, ForwardTimes(device), start)
+    return Session(plan, device, engine_of(plan.config).build(plan, device), ForwardTimes(device))
 
 
-def _check_parameters(plan: Plan, chunks: list[Any]) -> None:
-    """The plan counts parameters without torch: here it is held against what Megatron-core has built."""
-    built = sum(parameter.numel() for chunk in chunks for parameter in chunk.parameters())
-    planned = plan.stages[plan.grid.coordinates(torch.distributed.get_rank()).pp].parameters
-    assert built == planned, f"{built} parameters were built, the plan says {planned}"
-
-
-def build_chunks(plan: Plan, family: Any, transformer: Any, device: torch.device) -> list[Any]:
-    """This rank's model chunks with their initial weights, each wrapped for data parallelism."""
-    config = plan.trained
-    layout = config.parallelism
-    virtual = layout.virtual_stages
-    chunks = [family.build_stage(config, transformer, i if virtual > 1 else None) for i in range(virtual)]
-    for chunk in chunks:
-        chunk.model_type = ModelType.encoder_or_decoder
-        mark_tensor_parallel(chunk)
-        initialize(config, family, chunk.sharded_state_dict(prefix=""))
-        chunk.to(device)
-    _check_parameters(plan, chunks)
-    bf16 = config.training.precision == "bf16"
-    if bf16:
-        chunks = [Float16Module(transformer, chunk) for chunk in chunks]
-    options = DistributedDataParallelConfig(
-        grad_reduce_in_fp32=bf16,
-        overlap_grad_reduce=layout.overlap_grad_reduce,
-        overlap_param_gather=layout.overlap_param_gather,
-        use_distributed_optimizer=layout.use_distributed_optimizer,
-    )
-    if layout.data_parallel_sharding_strategy:
-        return [fully_sharded.wrap(config, transformer, options, chunk, device) for chunk in chunks]
-    return [
-        DistributedDataParallel(transformer, options, chunk, disable_bucketing=i > 0)
-        for i, chunk in enumerate(chunks)
-    ]
+def build_model(plan: Plan, device: torch.device) -> Rank:
+    """This rank's model alone, for evaluation and export: no gradients, no optimizer."""
+    return engine_of(plan.config).build(plan, device, optimize=False)
 
 
 def _open_data(session: Session) -> None:
-    plan = session.plan
+    plan, fields = session.plan, session.model.reads
     config = plan.config
     training, validation = config.training, config.validation
-    if not session.reads_data:
+    if not fields:
         return
+    replica = plan.grid.coordinates(torch.distributed.get_rank()).dp
     positions = sample_positions(
-        training.micro_batch_size, plan.num_microbatches, get_data_parallel_rank(), plan.data_parallel_size
+        training.micro_batch_size, plan.num_microbatches, replica, plan.data_parallel_size
     )
 
-    session.train_data = open_reader(config, "training", positions, session.device)
+    session.train_data = open_reader(config, "training", positions, session.device, fields)
     if validation.steps:
-        session.validation_data = open_reader(config, "validation", positions, session.device)
+        session.validation_data = open_reader(config, "validation", positions, session.device, fields)

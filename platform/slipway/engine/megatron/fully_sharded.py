@@ -16,6 +16,8 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 
 from slipway.config.schema import RunConfig
 from slipway.engine.megatron import generators
+from slipway.engine.megatron.buffers import persistent
+from slipway.errors import UserError
 
 
 def wrap(
@@ -39,13 +41,24 @@ def wrap(
         options.megatron_fsdp_main_grads_dtype = options.megatron_fsdp_grad_comm_dtype = torch.float32
     state = chunk.sharded_state_dict(prefix="")  # while parameters are whole
     state = {name: entry for name, entry in state.items() if not isinstance(entry, ShardedObject)}
-    parameters = {id(parameter) for parameter in chunk.parameters()}
-    assert all(id(entry.data) in parameters for entry in state.values()), "checkpoints would lose a buffer"
+    _refuse_buffers(config, chunk)
     wrapped: Any = FullyShardedDataParallel(transformer, options, chunk, device=device)
     # it has made random states the same on all tensor-parallel ranks, for an initialization that is not ours
     generators.seed(config.training.seed)
     wrapped.state_of_whole_parameters = state
     return wrapped
+
+
+def _refuse_buffers(config: RunConfig, chunk: torch.nn.Module) -> None:
+    """Raise UserError where checkpoints would lose a buffer."""
+    for name in persistent(chunk):
+        raise UserError(
+            "parallelism.data_parallel_sharding_strategy",
+            f"does not go with model.family={config.model.family}, which keeps the buffer {name}: Megatron-core's "
+            "FSDP stores parameters only",
+            value=config.parallelism.data_parallel_sharding_strategy,
+            use="null",
+        )
 
 
 def is_fully_sharded(chunk: Any) -> bool:

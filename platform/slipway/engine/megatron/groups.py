@@ -14,9 +14,6 @@ from slipway.ranks import local as ranks
 from slipway.ranks import rendezvous, signals
 from slipway.ranks.environment import Place
 
-TIMEOUT = timedelta(days=7)
-"""For a collective, once all have met. The watch ends a run that hangs, and knows when all were only suspended."""
-
 
 def connect(plan: Plan, place: Place) -> torch.device:
     """Join the process groups of the plan's layout; returns this rank's device. A signal meanwhile ends the rank."""
@@ -40,7 +37,7 @@ def connect(plan: Plan, place: Place) -> torch.device:
 
 
 def _make_groups(plan: Plan) -> None:
-    _set_pg_timeout(TIMEOUT)
+    _set_pg_timeout(rendezvous.COLLECTIVE_TIMEOUT)
     layout = plan.config.parallelism
     parallel_state.initialize_model_parallel(
         tensor_model_parallel_size=layout.tensor_model_parallel_size,
@@ -49,7 +46,7 @@ def _make_groups(plan: Plan) -> None:
         context_parallel_size=layout.context_parallel_size,
         expert_model_parallel_size=layout.expert_model_parallel_size,
         create_gloo_process_groups=False,
-        distributed_timeout_minutes=int(TIMEOUT.total_seconds() // 60),
+        distributed_timeout_minutes=int(rendezvous.COLLECTIVE_TIMEOUT.total_seconds() // 60),
     )
 
 

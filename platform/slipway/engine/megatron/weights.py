@@ -15,6 +15,7 @@ from megatron.core.tensor_parallel import (
 )
 
 from slipway.config.schema import RunConfig
+from slipway.models.network import Network
 
 # by name: the classes exist only where Transformer Engine does; axis of a weight that is cut
 GROUPED = {"TEColumnParallelGroupedLinear": 0, "TERowParallelGroupedLinear": 1}
@@ -30,23 +31,22 @@ def sharded_tensors(state: dict[str, Any]) -> Iterable[ShardedTensor]:
 
 
 @torch.no_grad()
-def initialize(config: RunConfig, family: Any, model_state: dict[str, Any]) -> None:
+def initialize(config: RunConfig, network: Network, model_state: dict[str, Any]) -> None:
     """Fill this rank's parameters in place. At most one whole parameter exists at a time, on the CPU.
 
     The key and the offsets are those under which checkpoints store a tensor, so that tied and replicated
-    parameters start equal, and tensor-, pipeline- and expert-parallel shards are cuts of one whole.
+    parameters start equal, and tensor-, pipeline- and expert-parallel shards are cuts of one whole. Buffers stay as
+    they were built.
     """
     for tensor in sharded_tensors(model_state):
         assert isinstance(tensor.data, torch.Tensor)
-        axes = tensor.prepend_axis_num  # layer or expert index, prepended to the parameter's own shape
-        shape = tuple(tensor.global_shape[axes:])
-        std = family.initial_std(config, tensor.key, shape)
-        if std is None:
-            tensor.data.fill_(family.initial_constant(tensor.key))
+        if not tensor.data.requires_grad:
             continue
+        axes = tensor.prepend_axis_num  # layer or expert index, prepended to the parameter's own shape
         place = f"{config.training.seed}:{tensor.key}:{tuple(tensor.global_offset[:axes])}"
         seed = int.from_bytes(hashlib.sha256(place.encode()).digest()[:8], "big") >> 1
-        whole = torch.empty(shape).normal_(0.0, std, generator=torch.Generator().manual_seed(seed))
+        whole = torch.empty(tuple(tensor.global_shape[axes:]))
+        network.fill(config, tensor.key, whole, torch.Generator().manual_seed(seed))
         for axis, (offset, length) in enumerate(
             zip(tensor.global_offset[axes:], tensor.local_shape, strict=True)
         ):

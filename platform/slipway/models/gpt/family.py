@@ -21,7 +21,7 @@ class GPT:
     unit = "token"
     loss = Measure("loss", "nats per token")
     measures = ()
-    operators = frozenset(OPERATORS)
+    operators = frozenset(OPERATORS) - {"optimizer"}
 
     def check(self, config: RunConfig) -> None:
         """Raise UserError for the first rule that the configuration breaks."""
@@ -74,8 +74,11 @@ class GPT:
         return log(gpt_of(config).vocab_size)
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
-        """All but the name of the preset."""
-        return config.model.model_dump(mode="json", exclude={"name"})
+        """All but the preset's name, what is dropped, and what only initial values and auxiliary losses depend on."""
+        free = {"name", "hidden_dropout", "attention_dropout", "init_method_std", "moe_aux_loss_coeff"}
+        if gpt_of(config).position_embedding_type == "rope":
+            free.add("max_position_embeddings")  # a limit; learned positions are as many weights
+        return config.model.model_dump(mode="json", exclude={"family", *free})
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
         """Apex has LayerNorm only; Transformer Engine's attention is not told where documents begin."""

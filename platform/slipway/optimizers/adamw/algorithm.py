@@ -7,6 +7,7 @@ class AdamW:
     """See slipway.optimizers.kind.Algorithm."""
 
     states = (State("exp_avg"), State("exp_avg_sq"))
+    backends = frozenset({"te", "apex", "torch"})
 
 
 ALGORITHM: Algorithm = AdamW()

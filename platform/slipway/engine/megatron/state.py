@@ -1,8 +1,8 @@
-"""What is in a checkpoint: weights, optimizer state and RNG, as tensors in model space.
+"""What is in a checkpoint: weights, buffers, optimizer state and generators, as tensors in model space.
 
-Optimizer state is stored per model parameter, under the parameter's own key and shape, whichever optimizer
-class and sharding holds it (Megatron-core's formats do not continue Adam exactly after re-sharding without
-Transformer Engine or apex).
+Optimizer state is stored per model parameter, under the parameter's own key and shape (or as one number), whichever
+optimizer class and sharding holds it. Megatron-core's formats do not continue Adam exactly after re-sharding without
+Transformer Engine or apex.
 """
 
 from dataclasses import replace
@@ -12,11 +12,13 @@ import torch
 from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedBase, ShardedObject, ShardedTensor
+from megatron.core.distributed import DistributedDataParallel
 from torch import Tensor
 
 from slipway.engine.megatron import generators
 from slipway.engine.megatron.fully_sharded import is_fully_sharded
-from slipway.engine.megatron.optimizer import MOMENTS, Shard
+from slipway.engine.megatron.shards import Shard
+from slipway.engine.megatron.weights import sharded_tensors
 
 FP32 = "fp32_parameter"
 
@@ -28,9 +30,14 @@ def model_state(chunks: list[Any]) -> dict[str, Any]:
         if is_fully_sharded(chunk):
             states[f"chunk{index}"] = chunk.state_of_whole_parameters
             continue
-        state = chunk.module.sharded_state_dict(prefix="")
+        state = unwrapped(chunk).sharded_state_dict(prefix="")
         states[f"chunk{index}"] = {k: v for k, v in state.items() if not isinstance(v, ShardedObject)}
     return states
+
+
+def unwrapped(chunk: Any) -> Any:
+    """The module that a chunk's gradients are reduced for; the chunk itself where it is not trained."""
+    return chunk.module if isinstance(chunk, DistributedDataParallel) else chunk
 
 
 def by_parameter(model: dict[str, Any]) -> dict[Any, ShardedBase]:
@@ -39,34 +46,48 @@ def by_parameter(model: dict[str, Any]) -> dict[Any, ShardedBase]:
 
 
 def sharded(like: Any, whole: dict[str, Tensor], replica: Any = None) -> dict[str, Any]:
-    """`like`, the model's entry for a parameter, for each tensor of its optimizer state (parameter's shape).
+    """`like`, the model's entry for a parameter, for each tensor of its optimizer state: as the parameter, or [1].
 
     The fp32 copy of an fp32 parameter is the parameter.
     """
     entries, dtype = {}, like.data.dtype
     for name, tensor in whole.items():
         same = name == FP32 and dtype == torch.float32
-        changes: dict[str, Any] = {
-            "key": like.key if same else f"optimizer.{name}.{like.key}",
-            "data": tensor,
-        }
-        if isinstance(like, ShardedTensor):
+        key = like.key if same else f"optimizer.{name}.{like.key}"
+        entry = like if tensor.shape == like.data.shape else _number(like)
+        changes: dict[str, Any] = {"key": key, "data": tensor}
+        if isinstance(entry, ShardedTensor):
             changes["dtype"] = tensor.dtype
         if replica is not None:
             changes["replica_id"] = replica
-        entries[name] = replace(like, **changes)
+        entries[name] = replace(entry, **changes)
     return entries
 
 
-def names(shard: Shard) -> tuple[str, ...]:
-    """Of the tensors that a parameter's optimizer state consists of."""
-    return (*MOMENTS, FP32) if shard.has_main_copy or shard.cut else MOMENTS
+def _number(like: Any) -> ShardedTensor:
+    """An entry for one number of the parameter, in its place among layers or experts that share a key."""
+    part = next(iter(sharded_tensors({"": like})))  # of a factory's parts any: all are in the same place
+    axes = part.prepend_axis_num
+    return replace(
+        part,
+        data=None,
+        local_shape=(1,),
+        global_shape=(*part.global_shape[:axes], 1),
+        global_offset=(*part.global_offset[:axes], 0),
+        axis_fragmentations=(*(part.axis_fragmentations or ())[:axes], 1),
+        replica_id=like.replica_id,
+    )
+
+
+def names(shard: Shard, states: tuple[str, ...]) -> tuple[str, ...]:
+    """Of the tensors that a parameter's optimizer state consists of; states: the optimizer's own."""
+    return (*states, FP32) if shard.has_main_copy or shard.cut else states
 
 
 def tensors(shard: Shard) -> dict[str, Tensor]:
     """This rank's part of them; for a shard that is not empty."""
-    held = shard.moments()
-    return held | {FP32: shard.kept()} if FP32 in names(shard) else held
+    held = shard.states()
+    return held | {FP32: shard.kept()} if shard.has_main_copy or shard.cut else held
 
 
 def is_expert(shard: Shard) -> bool:

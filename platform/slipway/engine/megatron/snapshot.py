@@ -1,14 +1,19 @@
 """A copy of a rank's share of the model and the optimizer, taken at once; brought together for writing later."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from megatron.core.dist_checkpointing.mapping import ShardedBase, is_main_replica
 from torch import Tensor
 
-from slipway.checkpoint import content
-from slipway.engine.megatron.optimizer import shards
+from slipway.config.schema import RunConfig
+from slipway.engine.megatron import state as content
+from slipway.engine.megatron import tensor_files
+from slipway.engine.megatron.shards import Shard, shards
+from slipway.optimizers import algorithm
 
 
 @dataclass
@@ -35,6 +40,15 @@ class Snapshot:
     optimizer: list[Pieces]
     rng: dict[str, Any]
 
+    def write(self, folder: Path, group: Any, waits: Callable[[bool], None]) -> None:
+        """Bring the pieces of the optimizer's state together, then write; see slipway.engine.engine.Snapshot."""
+        state = self.gathered(torch.distributed.get_rank(), group)
+        tensor_files.write(state, folder, group, waits)
+
+    def finish(self, folder: Path) -> None:
+        """See slipway.engine.engine.Snapshot."""
+        tensor_files.finish(folder)
+
     def gathered(self, rank: int, group: Any) -> dict[str, Any]:
         """The state dict that this rank is to write, with whole (model-parallel) optimizer tensors.
 
@@ -45,7 +59,8 @@ class Snapshot:
         state: dict[str, Any] = {}
         for index, piece in enumerate(self.optimizer):
             if piece.owner is None:
-                whole = {name: tensor.view(piece.shape) for name, tensor in piece.held.items()}
+                size = piece.shape.numel()
+                whole = {n: t.view(piece.shape) if t.numel() == size else t for n, t in piece.held.items()}
                 state[str(index)] = content.sharded(piece.like, whole)
                 continue
             received: dict[str, Any] = {name: _whole(piece, name, rank, group) for name in piece.names}
@@ -58,15 +73,16 @@ class Snapshot:
         return {"model": self.model, "optimizer": state, "rng": self.rng}
 
 
-class Camera:
+class Snapshotter:
     """Takes snapshots of one model and optimizer; made by all ranks together.
 
     beside: training goes on while a snapshot is used, so everything is copied; else only what is on a GPU.
     """
 
-    def __init__(self, chunks: list[Any], optimizer: Any, beside: bool) -> None:
-        self.chunks, self.optimizer, self.beside = chunks, optimizer, beside
-        self.spans = _spans(list(shards(optimizer)))
+    def __init__(self, config: RunConfig, chunks: list[Any], optimizer: Any, beside: bool) -> None:
+        self.config, self.chunks, self.optimizer, self.beside = config, chunks, optimizer, beside
+        self.states = tuple(state.name for state in algorithm(config).states)
+        self.spans = _spans(list(shards(optimizer, config)))
         self.copies: dict[Any, Tensor] = {}
 
     @torch.no_grad()
@@ -75,7 +91,8 @@ class Camera:
         model = content.model_state(self.chunks)
         of_parameter = content.by_parameter(model)
         pieces, cut = [], set()
-        for index, (shard, (owner, spans)) in enumerate(zip(shards(self.optimizer), self.spans, strict=True)):
+        held_here = shards(self.optimizer, self.config)
+        for index, (shard, (owner, spans)) in enumerate(zip(held_here, self.spans, strict=True)):
             like: Any = of_parameter[shard.parameter]
             if shard.cut:
                 cut.add(id(like))
@@ -86,7 +103,9 @@ class Camera:
                 held = {n: self._copy((index, n), t.view(-1)) for n, t in content.tensors(shard).items()}
             if held or owner is not None:
                 shape = shard.parameter.shape
-                pieces.append(Pieces(like, content.names(shard), shape, held, owner, spans, shard.cut))
+                pieces.append(
+                    Pieces(like, content.names(shard, self.states), shape, held, owner, spans, shard.cut)
+                )
         written: dict[str, Any] = {}
         for chunk, entries in model.items():
             for name, entry in entries.items():
@@ -128,7 +147,7 @@ def _whole(piece: Pieces, name: str, own: int, group: Any) -> Tensor | None:
     return whole
 
 
-def _spans(held: list[Any]) -> list[tuple[int | None, list[tuple[int, int, int]]]]:
+def _spans(held: list[Shard]) -> list[tuple[int | None, list[tuple[int, int, int]]]]:
     """For each shard: the rank that holds most of the parameter's state, and (rank, start, end) of all holders."""
     plans: list[tuple[int | None, list[tuple[int, int, int]]]] = [(None, [])] * len(held)
     for expert in (False, True):

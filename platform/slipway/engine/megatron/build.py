@@ -1,0 +1,85 @@
+"""This rank's model chunks: built by the family, filled, and wrapped for data parallelism."""
+
+from typing import Any
+
+import torch
+from megatron.core.distributed import (
+    DistributedDataParallel,
+    DistributedDataParallelConfig,
+    finalize_model_grads,
+)
+from megatron.core.enums import ModelType
+from megatron.core.transformer.module import Float16Module, MegatronModule
+
+from slipway.engine.megatron import fully_sharded
+from slipway.engine.megatron.plain_stage import PlainStage
+from slipway.engine.megatron.settings import plain_transformer, settings
+from slipway.engine.megatron.weights import initialize, mark_tensor_parallel
+from slipway.models import network_of
+from slipway.models.network import Stage
+from slipway.plan import Plan
+
+
+def stages_here(plan: Plan) -> list[Stage]:
+    """The places of this rank's model chunks in the pipeline."""
+    layout = plan.config.parallelism
+    count, chunks = layout.pipeline_model_parallel_size, layout.virtual_stages
+    index = plan.grid.coordinates(torch.distributed.get_rank()).pp
+    return [Stage(index, count, chunk, chunks) for chunk in range(chunks)]
+
+
+def build_chunks(plan: Plan, device: torch.device) -> list[Any]:
+    """This rank's model chunks on its device, with their initial weights and buffers, in the training precision."""
+    config = plan.trained
+    family = network_of(config)
+    chunks: list[Any] = []
+    for stage in stages_here(plan):
+        first, layers = plan.stages[stage.index].spans[stage.chunk]
+        built = family.build(config, range(first, first + layers), stage, settings(config))
+        own = isinstance(built, MegatronModule)
+        chunk: Any = (
+            built if own else PlainStage(plain_transformer(config, family.boundary(config)[1]), built)
+        )
+        chunk.model_type = ModelType.encoder_or_decoder
+        mark_tensor_parallel(chunk)
+        initialize(config, family, chunk.sharded_state_dict(prefix=""))
+        chunks.append(chunk.to(device))
+    _check_parameters(plan, chunks)
+    if config.training.precision == "bf16":
+        return [Float16Module(chunk.config, chunk) for chunk in chunks]
+    return chunks
+
+
+def _check_parameters(plan: Plan, chunks: list[Any]) -> None:
+    """The plan counts parameters without torch: here it is held against what was built."""
+    built = sum(parameter.numel() for chunk in chunks for parameter in chunk.parameters())
+    planned = plan.stages[plan.grid.coordinates(torch.distributed.get_rank()).pp].parameters
+    assert built == planned, f"{built} parameters were built, the plan says {planned}"
+
+
+def wrap_chunks(plan: Plan, chunks: list[Any], device: torch.device) -> list[Any]:
+    """The chunks in what reduces their gradients over the replicas."""
+    config = plan.trained
+    layout = config.parallelism
+    options = DistributedDataParallelConfig(
+        grad_reduce_in_fp32=config.training.precision == "bf16",
+        overlap_grad_reduce=layout.overlap_grad_reduce,
+        overlap_param_gather=layout.overlap_param_gather,
+        use_distributed_optimizer=layout.use_distributed_optimizer,
+    )
+    if layout.data_parallel_sharding_strategy:
+        return [fully_sharded.wrap(config, chunk.config, options, chunk, device) for chunk in chunks]
+    return [
+        DistributedDataParallel(chunk.config, options, chunk, disable_bucketing=i > 0)
+        for i, chunk in enumerate(chunks)
+    ]
+
+
+def tell_schedule(plan: Plan, chunks: list[Any], optimizer: Any) -> None:
+    """Give Megatron-core's schedule what it calls on the way; it asks the chunks' configurations."""
+    no_sync = [chunk.no_sync for chunk in chunks]
+    for chunk in chunks:
+        chunk.config.grad_scale_func = optimizer.scale_loss
+        chunk.config.finalize_model_grads_func = finalize_model_grads
+        if plan.config.parallelism.overlap_grad_reduce:
+            chunk.config.no_sync_func = no_sync if len(no_sync) > 1 else no_sync[0]

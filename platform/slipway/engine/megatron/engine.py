@@ -1,0 +1,27 @@
+"""Megatron-core as an engine: see slipway.engine.engine.Engine."""
+
+import torch
+
+from slipway.engine.megatron import groups
+from slipway.engine.megatron.rank import MegatronRank
+from slipway.plan import Plan
+from slipway.ranks.environment import Place
+
+
+class Megatron:
+    """Tensor, pipeline, context, expert and data parallelism, interleaved schedules, ZeRO-1 to 3."""
+
+    def connect(self, plan: Plan, place: Place) -> torch.device:
+        """Join the process groups of the plan's layout."""
+        return groups.connect(plan, place)
+
+    def disconnect(self) -> None:
+        """Leave them."""
+        groups.disconnect()
+
+    def build(self, plan: Plan, device: torch.device, optimize: bool = True) -> MegatronRank:
+        """This rank's model chunks, and their optimizer."""
+        return MegatronRank(plan, device, optimize)
+
+
+ENGINE = Megatron()

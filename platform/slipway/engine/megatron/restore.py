@@ -1,0 +1,78 @@
+"""Filling a model and its optimizer from a checkpoint of any layout."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slipway.config.schema import RunConfig
+from slipway.engine.megatron import generators, tensor_files
+from slipway.engine.megatron import state as content
+from slipway.engine.megatron.fully_sharded import is_fully_sharded, take_over
+from slipway.engine.megatron.shards import Shard, shards
+from slipway.optimizers import algorithm
+
+
+@torch.no_grad()
+def load(
+    config: RunConfig,
+    chunks: list[Any],
+    optimizer: Any,
+    path: Path,
+    step: int,
+    updates: int,
+    with_generators: bool,
+) -> None:
+    """See slipway.engine.engine.Rank.load; optimizer: None where there is none."""
+    model = content.model_state(chunks)
+    whole_chunks = {f"chunk{i}": chunk for i, chunk in enumerate(chunks) if not is_fully_sharded(chunk)}
+    held = dict(enumerate(shards(optimizer, config))) if optimizer is not None else {}
+    held = {index: shard for index, shard in held.items() if shard.end > shard.start}
+    wanted: dict[str, Any] = {
+        "model": {name: model[name] for name in whole_chunks},
+        "optimizer": _wanted(config, model, held),
+    }
+    if with_generators:
+        wanted["rng"] = content.rng_state()
+    loaded = tensor_files.read(wanted, path)
+
+    for name, chunk in whole_chunks.items():
+        _fill(chunk, loaded["model"][name])
+    for index, shard in held.items():
+        found = loaded["optimizer"][str(index)]
+        for name, target in content.tensors(shard).items():
+            one = found[name].numel() == 1
+            target.view(-1).copy_(found[name].reshape(-1)[... if one else slice(shard.start, shard.end)])
+        shard.set_updates(updates)
+    for chunk in chunks:
+        if is_fully_sharded(chunk):
+            take_over(chunk)
+    if with_generators:
+        content.set_rng_state(loaded["rng"])
+    else:  # else the run would draw once more what it drew in its first steps
+        generators.seed(config.training.seed, step)
+
+
+def _wanted(config: RunConfig, model: dict[str, Any], held: dict[int, Shard]) -> dict[str, Any]:
+    """The whole tensors of each shard's optimizer state."""
+    by_parameter, states = content.by_parameter(model), algorithm(config).states
+    numbers = {state.name for state in states if state.shape == "scalar"}
+    wanted = {}
+    for index, shard in held.items():
+        whole = {
+            name: torch.empty(
+                1 if name in numbers else shard.parameter.shape,
+                dtype=torch.float32,
+                device=shard.parameter.device,
+            )
+            for name in content.names(shard, tuple(state.name for state in states))
+        }
+        wanted[str(index)] = content.sharded(by_parameter[shard.parameter], whole)
+    return wanted
+
+
+def _fill(chunk: Any, loaded: dict[str, Tensor]) -> None:
+    for name, tensor in content.unwrapped(chunk).state_dict(keep_vars=True).items():
+        if isinstance(tensor, Tensor) and name in loaded and tensor is not loaded[name]:
+            tensor.data.copy_(loaded[name])

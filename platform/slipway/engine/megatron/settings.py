@@ -1,0 +1,41 @@
+"""What Megatron-core's modules are told of layout and precision, whatever the family."""
+
+from typing import Any
+
+import torch
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from slipway.config.schema import RunConfig
+
+
+def settings(config: RunConfig) -> dict[str, Any]:
+    """Fields of TransformerConfig."""
+    layout, bf16 = config.parallelism, config.training.precision == "bf16"
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    return dict(
+        tensor_model_parallel_size=layout.tensor_model_parallel_size,
+        pipeline_model_parallel_size=layout.pipeline_model_parallel_size,
+        virtual_pipeline_model_parallel_size=layout.virtual_stages if layout.virtual_stages > 1 else None,
+        context_parallel_size=layout.context_parallel_size,
+        expert_model_parallel_size=layout.expert_model_parallel_size,
+        sequence_parallel=layout.sequence_parallel,
+        params_dtype=dtype,
+        pipeline_dtype=dtype,
+        bf16=bf16,
+        # weights come from slipway.engine.megatron.weights: the same for every layout
+        perform_initialization=False,
+        use_cpu_initialization=True,
+        # the gradient is the sum over what counts divided once by its number: the same for every layout
+        calculate_per_token_loss=True,
+        # batched P2P with interleaved stages gives silently wrong gradients
+        batch_p2p_comm=False,
+        deallocate_pipeline_outputs=True,  # what has been sent to the next stage
+        gradient_accumulation_fusion=config.kernels.grad_accumulation == "apex",
+    )
+
+
+def plain_transformer(config: RunConfig, width: int) -> TransformerConfig:
+    """For modules that are not Megatron-core's: layout, precision, and the width of what stages hand over."""
+    layout = config.parallelism
+    stages = layout.pipeline_model_parallel_size * layout.virtual_stages
+    return TransformerConfig(num_layers=stages, hidden_size=width, num_attention_heads=1, **settings(config))

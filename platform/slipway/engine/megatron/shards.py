@@ -1,0 +1,124 @@
+"""The optimizer's state parameter by parameter, whatever Megatron-core's class and sharding."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+from megatron.core.optimizer.optimizer import Float16OptimizerWithFloat16Params, MegatronOptimizer
+from megatron.core.utils import to_local_if_dtensor
+from torch import Tensor
+
+from slipway.config.schema import RunConfig
+from slipway.engine.megatron import fully_sharded
+from slipway.optimizers import algorithm, builder
+from slipway.optimizers.kind import Algorithm, Builder
+
+
+class Keeper(NamedTuple):
+    """Who keeps the state: torch's optimizer, and what is known of its kind."""
+
+    optimizer: torch.optim.Optimizer
+    algorithm: Algorithm
+    builder: Builder
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of one model parameter whose optimizer state this rank holds.
+
+    start, end: elements of the flattened parameter; equal where another data-parallel rank holds all of it,
+    and then main, keeper and group are None. main: the fp32 copy that is updated, end - start elements in any
+    shape; where the model is fp32 it is the parameter itself. replicated: every data-parallel rank holds the
+    same. cut: the parameter itself is cut like its state, and whole only while it is used; main is what is kept.
+    """
+
+    parameter: Tensor
+    start: int = 0
+    end: int = 0
+    main: Any = None
+    keeper: Any = None
+    group: Any = None
+    replicated: bool = False
+    cut: bool = False
+
+    @property
+    def has_main_copy(self) -> bool:
+        """Whether main is an fp32 copy that a checkpoint must hold."""
+        return self.parameter.dtype != torch.float32
+
+    def states(self) -> dict[str, Tensor]:
+        """What the optimizer keeps, made as zeros before the first update; for a shard that is not empty.
+
+        This rank's elements where a state is like the parameter, else the one number, [].
+        """
+        kept = self.keeper.optimizer.state[self.main]
+        for state in self.keeper.algorithm.states:
+            if kept.get(state.name) is None:
+                like = state.shape == "like"
+                kept[state.name] = torch.zeros_like(self.main) if like else self._number()
+        self.keeper.builder.begin(self.keeper.optimizer, self.main)
+        return {s.name: to_local_if_dtensor(kept[s.name]) for s in self.keeper.algorithm.states}
+
+    def _number(self) -> Tensor:
+        return torch.zeros((), dtype=torch.float32, device=self.main.device)
+
+    def kept(self) -> Tensor:
+        """This rank's elements of main."""
+        return to_local_if_dtensor(self.main).detach()
+
+    def set_updates(self, updates: int) -> None:
+        """Number of updates so far, where the optimizer counts them."""
+        self.keeper.builder.set_updates(self.keeper.optimizer, self.group, self.main, updates)
+
+
+def shards(optimizer: MegatronOptimizer, config: RunConfig) -> Iterator[Shard]:
+    """Every shard of this rank, in the same order on all data-parallel ranks."""
+    for inner in inner_optimizers(optimizer):
+        keeper = Keeper(inner.optimizer, algorithm(config), builder(config))
+        if isinstance(inner, DistributedOptimizer):
+            sharded = fully_sharded.is_fully_sharded(inner.model_chunks[0])
+            yield from _fully_sharded_shards(inner, keeper) if sharded else _distributed_shards(inner, keeper)
+        elif isinstance(inner, Float16OptimizerWithFloat16Params):
+            for group, models, mains, fp32 in zip(
+                keeper.optimizer.param_groups,
+                inner.float16_groups,
+                inner.fp32_from_float16_groups,
+                inner.fp32_from_fp32_groups,
+                strict=True,
+            ):
+                for model, main in [*zip(models, mains, strict=True), *((p, p) for p in fp32)]:
+                    yield Shard(model, 0, model.numel(), main, keeper, group, True)
+        else:
+            for group in keeper.optimizer.param_groups:
+                for parameter in group["params"]:
+                    yield Shard(parameter, 0, parameter.numel(), parameter, keeper, group, True)
+
+
+def _distributed_shards(inner: DistributedOptimizer, keeper: Keeper) -> Iterator[Shard]:
+    for buffer in inner.buffers:
+        for parameter in buffer.param_index_map:
+            if parameter not in inner.model_param_gbuf_map:
+                yield Shard(parameter)
+                continue
+            span = inner._get_model_param_range_map(parameter)["param"]
+            index, order = inner.model_param_group_index_map[parameter]
+            group = keeper.optimizer.param_groups[index]
+            yield Shard(parameter, span.start, span.end, group["params"][order], keeper, group)
+
+
+def _fully_sharded_shards(inner: Any, keeper: Keeper) -> Iterator[Shard]:
+    groups = {main: group for group in keeper.optimizer.param_groups for main in group["params"]}
+    for chunk in inner.model_chunks:
+        for parameter, start, end, main in fully_sharded.stretches(chunk):
+            if start == end:
+                yield Shard(parameter, cut=True)
+            else:
+                yield Shard(parameter, start, end, main, keeper, groups[main], cut=True)
+
+
+def inner_optimizers(optimizer: MegatronOptimizer) -> list[Any]:
+    """The optimizers inside: one for dense and one for expert parameters, those without parameters left out."""
+    chained = getattr(optimizer, "chained_optimizers", [optimizer])
+    return [o for o in chained if o.optimizer is not None and not getattr(o, "is_stub_optimizer", False)]

@@ -1,0 +1,116 @@
+"""What Megatron-core is told of a GPT: its TransformerConfig, and the modules of its layers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core import package_info
+from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
+from megatron.core.models.gpt.gpt_layer_specs import get_mlp_module_spec_for_backend
+from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
+from megatron.core.transformer.enums import AttnMaskType
+from megatron.core.transformer.identity_op import IdentityOp
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_config import TransformerConfig
+from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
+
+from slipway.config.schema import Kernels, Parallelism, RunConfig
+from slipway.kernels.provider import SpecProvider
+from slipway.models.gpt.config import gpt_of
+
+
+def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> TransformerConfig:
+    """Megatron-core's configuration of the model; settings: what the engine says of layout and precision."""
+    model, layout, training, kernels = gpt_of(config), config.parallelism, config.training, config.kernels
+    moe: dict[str, Any] = {}
+    if model.num_moe_experts:
+        moe = dict(
+            num_moe_experts=model.num_moe_experts,
+            moe_router_topk=model.moe_router_topk,
+            moe_router_load_balancing_type="aux_loss",
+            moe_aux_loss_coeff=model.moe_aux_loss_coeff * _parts_of_balance(layout),
+            moe_token_dispatcher_type="allgather",
+            moe_grouped_gemm=config.kernels.moe == "te",
+        )
+    recompute: dict[str, Any] = {}
+    if training.recompute == "full":
+        recompute = dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)
+    elif training.recompute == "selective":
+        recompute = dict(recompute_granularity="selective", recompute_modules=["core_attn"])
+    fp8: dict[str, Any] = {}
+    if training.fp8:
+        fp8 = dict(fp8=training.fp8, fp8_recipe=training.fp8_recipe)
+    # Megatron-core's small functions are compiled by torch; on a CPU the compiler's start costs more than it gains
+    compiled = kernels.linear != "unfused" and torch.cuda.is_available()
+    return TransformerConfig(
+        num_layers=model.num_layers,
+        hidden_size=model.hidden_size,
+        num_attention_heads=model.num_attention_heads,
+        num_query_groups=model.query_groups,
+        kv_channels=model.head_size,
+        ffn_hidden_size=model.mlp_size,
+        normalization=model.normalization,
+        layernorm_epsilon=model.norm_epsilon,
+        activation_func=F.silu if model.activation == "swiglu" else F.gelu,
+        gated_linear_unit=model.activation == "swiglu",
+        add_bias_linear=model.add_bias_linear,
+        hidden_dropout=model.hidden_dropout,
+        attention_dropout=model.attention_dropout,
+        init_method_std=model.init_method_std,
+        masked_softmax_fusion=False,
+        # Megatron-core's fused GELU is the approximation by tanh: the same model must not depend on the kernels
+        bias_activation_fusion=compiled and model.activation == "swiglu",
+        bias_dropout_fusion=compiled,
+        apply_rope_fusion=kernels.rotary in ("te", "torch"),
+        cross_entropy_loss_fusion=kernels.cross_entropy == "te",
+        cross_entropy_fusion_impl="te",
+        persist_layer_norm=False,
+        **settings,
+        **recompute,
+        **moe,
+        **fp8,
+    )
+
+
+def _parts_of_balance(layout: Parallelism) -> int:
+    """By how much Megatron-core's load-balancing loss is too small on this layout.
+
+    Each of the tensor- and context-parallel ranks that share a sequence adds its part of the loss's gradient,
+    multiplied by the number of tokens, by which finalize_model_grads divides. 0.16 takes the tokens of one rank for
+    those of all; 0.19 is right.
+    """
+    if package_info.MAJOR > 0 or package_info.MINOR >= 19:
+        return 1
+    return layout.tensor_model_parallel_size * layout.context_parallel_size
+
+
+def layer_spec(transformer: TransformerConfig, kernels: Kernels) -> tuple[ModuleSpec, type]:
+    """The transformer layer, and the final norm, from the chosen kernels."""
+    provider = SpecProvider(kernels)
+    bias_dropout_add: Any = get_bias_dropout_add  # a function, where the annotation asks for a type
+    norm = provider.layer_norm(rms_norm=transformer.normalization == "RMSNorm")
+    layer = ModuleSpec(
+        module=TransformerLayer,
+        submodules=TransformerLayerSubmodules(
+            input_layernorm=norm,
+            self_attention=ModuleSpec(
+                module=SelfAttention,
+                params={"attn_mask_type": AttnMaskType.causal},
+                submodules=SelfAttentionSubmodules(
+                    linear_qkv=provider.column_parallel_linear(),
+                    core_attention=provider.core_attention(),
+                    linear_proj=provider.row_parallel_linear(),
+                    q_layernorm=IdentityOp,
+                    k_layernorm=IdentityOp,
+                ),
+            ),
+            self_attn_bda=bias_dropout_add,
+            pre_mlp_layernorm=norm,
+            mlp=get_mlp_module_spec_for_backend(
+                provider, num_experts=transformer.num_moe_experts, moe_grouped_gemm=kernels.moe == "te"
+            ),
+            mlp_bda=bias_dropout_add,
+        ),
+    )
+    return layer, norm

@@ -1,0 +1,84 @@
+"""What a model family does with torch: the second half of its package, in `network.NETWORK`.
+
+An engine builds, wraps and runs the stages of a model through this alone. Imports torch.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from slipway.config.schema import RunConfig
+
+Batch = Mapping[str, Tensor]
+"""The fields of one microbatch; on each rank only those that its stages read."""
+Sums = dict[str, Tensor]
+"""For the loss and each measure of the family, by name: [sum, count], detached. The mean is reported."""
+LossFunction = Callable[[Tensor], tuple[Tensor, Tensor, Sums]]
+"""From the last stage's output: the loss's sum, which is differentiated, its count, and what is reported.
+
+The gradient is that of the sum over the global batch divided once by the count over the global batch.
+"""
+
+
+class Stage(NamedTuple):
+    """One model chunk's place in the pipeline."""
+
+    index: int = 0
+    """Of the pipeline stage, from 0."""
+    count: int = 1
+    """Of pipeline stages."""
+    chunk: int = 0
+    """Of the virtual stage, from 0; chunk v of stage p is followed by chunk v of stage p + 1."""
+    chunks: int = 1
+    """Virtual stages of each pipeline stage; 1: the schedule is not interleaved."""
+
+    @property
+    def first(self) -> bool:
+        """Whether it takes samples, and nothing from another stage."""
+        return self.index == 0 and self.chunk == 0
+
+    @property
+    def last(self) -> bool:
+        """Whether its output is what the loss is computed from."""
+        return self.index == self.count - 1 and self.chunk == self.chunks - 1
+
+
+class Network(Protocol):
+    """The torch half of a model family."""
+
+    def build(
+        self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]
+    ) -> torch.nn.Module:
+        """The layers `span` of Family.layers, on the CPU, with any values.
+
+        A parameter has the same name in every layout: checkpoints and initial values go by it. settings: what the
+        engine tells the modules that are its own (Megatron-core: fields of TransformerConfig).
+        """
+        ...
+
+    def boundary(self, config: RunConfig) -> tuple[int, int]:
+        """(length, width) of what one stage hands to the next: [length, samples, width], for each microbatch."""
+        ...
+
+    def reads(self, config: RunConfig, stage: Stage) -> frozenset[str]:
+        """The fields of a sample that a stage needs. Where it is empty, no data is opened."""
+        ...
+
+    def forward(
+        self, config: RunConfig, batch: Batch, module: torch.nn.Module, received: Tensor | None
+    ) -> tuple[Tensor, LossFunction]:
+        """Run one microbatch through one stage.
+
+        module: what `build` made, or its wrapper, to be called. received: what the stage before has handed over;
+        None on the first stage, and for modules that the engine hands it to (Megatron-core's own).
+        """
+        ...
+
+    def fill(self, config: RunConfig, key: str, whole: Tensor, generator: torch.Generator) -> None:
+        """Set the initial values of a whole parameter, in place; the only randomness is the generator's.
+
+        key: the parameter's name; layers that repeat share one, each with a generator of its own.
+        """
+        ...

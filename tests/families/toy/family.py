@@ -1,0 +1,76 @@
+"""The pure half: an inlet, blocks of uneven width, an outlet."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from slipway.config.schema import Parallelism, RunConfig
+from slipway.errors import UserError
+from slipway.models.family import Layer, Measure, Sample, Shard
+from slipway.models.spans import balanced
+from toy.config import Config, toy_of
+
+ALONE = ("tensor_model_parallel_size", "context_parallel_size", "expert_model_parallel_size")
+
+
+def _linear(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs
+
+
+def _weights(model: Config) -> dict[str, int]:
+    return {
+        "inlet": _linear(model.inputs, model.width),
+        **{
+            f"block {number}": _linear(model.width, hidden) + _linear(hidden, model.width)
+            for number, hidden in enumerate(model.hidden)
+        },
+        "outlet": _linear(model.width, model.outputs),
+    }
+
+
+class Toy:
+    engine = "megatron"
+    data_kinds = frozenset({"vectors"})
+    unit = "vector"
+    loss = Measure("squared_error", "squared error per number")
+    measures = (Measure("largest_error"),)
+    operators = frozenset[str]()
+
+    def check(self, config: RunConfig) -> None:
+        for name in ALONE:
+            size = getattr(config.parallelism, name)
+            if size > 1:
+                raise UserError(f"parallelism.{name}", "is not for model.family=toy", value=size, use="1")
+
+    def check_data(self, config: RunConfig, traits: Mapping[str, Any]) -> None:
+        if traits["numbers"] != (toy_of(config).inputs, toy_of(config).outputs):
+            raise UserError("model.inputs", "differs from the vectors'")
+
+    def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
+        model, batch = toy_of(config), config.training.micro_batch_size
+        return [
+            Layer(name, Shard(count), kept_bytes=4 * batch * model.width, block=name.startswith("block"))
+            for name, count in _weights(model).items()
+        ]
+
+    def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
+        chunks = layout.pipeline_model_parallel_size * layout.virtual_stages
+        found = balanced(self.layers(config, layout), chunks)
+        if found is None:
+            raise UserError("model.hidden", f"has fewer blocks than the {chunks} stages")
+        return found
+
+    def sample(self, config: RunConfig) -> Sample:
+        weights = sum(_weights(toy_of(config)).values())
+        return Sample(units=1, flops=6 * weights, active_parameters=weights)
+
+    def chance(self, config: RunConfig) -> float | None:
+        return None
+
+    def shape(self, config: RunConfig) -> Mapping[str, Any]:
+        return toy_of(config).model_dump(mode="json", exclude={"family", "name"})
+
+    def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
+        return None
+
+
+FAMILY = Toy()

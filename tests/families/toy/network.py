@@ -1,0 +1,100 @@
+"""The torch half: plain modules, none of them an engine's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Linear, Module, ModuleDict
+
+from slipway.config.schema import RunConfig
+from slipway.models.network import Batch, LossFunction, Stage
+from toy.config import toy_of
+
+
+class Inlet(Linear):
+    """Also keeps the running mean of what comes in: a buffer that every replica changes by its own samples."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__(inputs, width)
+        self.mean: Tensor
+        self.batches: Tensor
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            with torch.no_grad():
+                self.mean.lerp_(x.mean((0, 1)), 0.1)
+                self.batches += 1
+        return super().forward(x)
+
+
+class Block(Module):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.wide, self.back = Linear(width, hidden), Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.back(torch.tanh(self.wide(x)))
+
+
+class Layers(Module):
+    """Those of a stage, under the names that they have in the whole model."""
+
+    def __init__(self, layers: dict[str, Module]) -> None:
+        super().__init__()
+        self.layers = ModuleDict(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers.values():
+            x = layer(x)
+        return x
+
+
+class Toy:
+    def build(self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]) -> Layers:
+        model = toy_of(config)
+        makers = [
+            ("inlet", lambda: Inlet(model.inputs, model.width)),
+            *(
+                (f"block{number}", lambda hidden=hidden: Block(model.width, hidden))
+                for number, hidden in enumerate(model.hidden)
+            ),
+            ("outlet", lambda: Linear(model.width, model.outputs)),
+        ]
+        return Layers({name: make() for name, make in makers[span.start : span.stop]})
+
+    def boundary(self, config: RunConfig) -> tuple[int, int]:
+        return 1, toy_of(config).width
+
+    def reads(self, config: RunConfig, stage: Stage) -> frozenset[str]:
+        fields = {"inputs": stage.first, "targets": stage.last}
+        return frozenset(name for name, read in fields.items() if read)
+
+    def forward(
+        self, config: RunConfig, batch: Batch, module: Module, received: Tensor | None
+    ) -> tuple[Tensor, LossFunction]:
+        output = module(batch["inputs"][None] if received is None else received)  # [1, samples, width]
+
+        def loss(output: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+            errors = output[0] - batch["targets"]
+            total, count = errors.square().sum(), torch.tensor(errors.numel(), device=errors.device)
+            largest = errors.detach().abs().amax(1)
+            samples = torch.tensor(len(largest), device=errors.device)
+            sums = {
+                "squared_error": torch.stack([total.detach().clone(), count]),
+                "largest_error": torch.stack([largest.sum(), samples]),
+            }
+            return total, count, sums
+
+        return output, loss
+
+    def fill(self, config: RunConfig, key: str, whole: Tensor, generator: torch.Generator) -> None:
+        if whole.dim() == 1:
+            whole.zero_()
+        else:
+            torch.nn.init.xavier_uniform_(whole, generator=generator)
+
+
+NETWORK = Toy()

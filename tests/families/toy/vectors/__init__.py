@@ -1,0 +1,1 @@
+"""A kind of data that is drawn from a generator: nothing is prepared, no file is read."""
