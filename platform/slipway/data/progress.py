@@ -104,8 +104,8 @@ class _Bar(_Measured):
         super().phase(name)
 
     def short(self) -> str:
-        counts = [quantity(count, name) for name, count in self.counts.items() if name != self.measured]
-        return " ".join([size(self.done), *counts, quantity(self.rate(), f"{self.measured}/s")])
+        counts = [f"{quantity(self.counts[name])} {name}" for name in self.counts if name != self.measured]
+        return " ".join([size(self.done), *counts, f"{quantity(self.rate())} {self.measured}/s"])
 
     def show(self) -> None:
         if time.monotonic() - self.drawn >= _DRAW_EVERY or self.done >= self.total:
