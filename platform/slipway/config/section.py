@@ -85,6 +85,9 @@ class DataSection(Section):
     allow_large_models: bool = Field(
         default=False, description="Take data that is there to try things for large models, too."
     )
+    readers: PositiveInt = Field(
+        default=1, description="Threads of each rank that read samples; more where samples must be decoded."
+    )
 
     @property
     def weights(self) -> dict[str, float]:
