@@ -12,7 +12,7 @@ import pytest
 import kubernetes_server
 from kubernetes_server import Cluster, running
 from slipway.cli import main
-from slipway.launch import kubernetes_submission
+from slipway.launch.submission import kubernetes as kubernetes_submission
 from slipway.runs import ending
 
 pytestmark = pytest.mark.skipif(bool(kubernetes_server.lacking()), reason="lacking: kubectl")

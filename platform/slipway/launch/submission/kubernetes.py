@@ -7,16 +7,23 @@ where one is refused. The record of the submission is there before a run can be,
 
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from slipway.access import hand_to_pods
 from slipway.errors import Fault, UserError
+from slipway.launch import record
 from slipway.launch.kubernetes.names import LABEL_RUN, LABEL_SWEEP
 from slipway.launch.kubernetes.render import workloads
 from slipway.launch.kubernetes.text import to_text
+from slipway.launch.placement import Placement
 from slipway.launch.record import Submission
 from slipway.launch.schedulers import kubernetes as states
+from slipway.launch.submission.recording import submission_of
+from slipway.plan import Plan
 
 SECONDS = 120.0
 APPLY = ("apply", "--server-side", "--filename=-", "--output=name")
@@ -109,7 +116,7 @@ def submit(
         ) from None
 
 
-def submission_of(run: Manifest, manifests: Sequence[Manifest], cluster: Cluster) -> dict[str, Any]:
+def identity_of(run: Manifest, manifests: Sequence[Manifest], cluster: Cluster) -> dict[str, Any]:
     """What the record of a submission says of one run: where it is, and what was made for it."""
     metadata = run["metadata"]
     others = [one for one in manifests if one["kind"] not in states.RESOURCES]
@@ -178,3 +185,33 @@ def _named(manifest: Manifest) -> str:
     """KIND[.VERSION.GROUP]/NAME, as kubectl takes it."""
     group, _, version = manifest["apiVersion"].rpartition("/")
     return f"{manifest['kind']}{f'.{version}.{group}' if group else ''}/{manifest['metadata']['name']}"
+
+
+def submit_runs(text: str, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
+    """Make the objects of all runs, with a record beside each; what was made, in words. Raises UserError and Fault."""
+    import yaml
+
+    every = [one for one in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if one]
+    cluster, command = Cluster.current(), ["kubectl", *CREATE]
+    made = []
+    for plan, folder, run in zip(plans, folders, workloads(every), strict=True):
+        where = identity_of(run, every, cluster) | {"run_dir": str(plan.config.run.dir)}
+        made.append((folder, submission_of(plan, placement, command, **where)))
+
+    def remember() -> None:
+        for plan, (folder, one) in zip(plans, made, strict=True):
+            new = not folder.exists()
+            try:
+                record.add(folder, one)
+                warning = hand_to_pods(folder, plan.config) if new else None
+            except OSError as error:
+                forget()
+                raise UserError("run.dir", f"cannot be written ({error.strerror})", value=folder) from None
+            if warning:
+                print(f"slipway: {warning}", file=sys.stderr)
+
+    def forget() -> None:
+        for folder, one in made:
+            record.take_back(folder, one)
+
+    return "\n".join(submit(every, cluster, remember, forget))
