@@ -2,12 +2,12 @@
 
 import os
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from slipway.commands import Missing, NoAnswer, call
 from slipway.errors import EXIT_DONE, Fault, UserError
 from slipway.launch.leftovers import for_slurms_programs
 from slipway.launch.record import Submission
@@ -134,21 +134,13 @@ def _renewed(asked: dict[Job, int], job: Job, state: JobState) -> bool:
 
 def _run(command: Sequence[str]) -> None:
     try:
-        done = subprocess.run(
-            command,
-            env=for_slurms_programs(os.environ),
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-        )
-    except FileNotFoundError:
+        done = call(command, seconds=60, environment=for_slurms_programs(os.environ))
+    except Missing:
         raise Fault("runs cancel", f"{command[0]} is not installed on this machine") from None
-    except subprocess.TimeoutExpired:
+    except NoAnswer:
         raise Fault("runs cancel", f"`{shlex.join(command)}` did not answer within 60 s") from None
-    if done.returncode:
-        last = (done.stderr.strip() or "no output").splitlines()[-1]
-        raise Fault("runs cancel", f"`{shlex.join(command)}` exited with code {done.returncode}: {last}")
+    if done.code:
+        raise Fault("runs cancel", f"`{shlex.join(command)}` exited with code {done.code}: {done.last}")
 
 
 def _named(job: Job) -> str:

@@ -6,13 +6,13 @@ where one is refused. The record of the submission is there before a run can be,
 """
 
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slipway import commands
 from slipway.access import hand_to_pods
 from slipway.errors import Fault, UserError
 from slipway.launch import record
@@ -49,35 +49,26 @@ class Cluster:
         """Of the caller's configuration; no context inside a pod."""
         words = ["kubectl", "config", "current-context"]
         try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS)
-        except (OSError, subprocess.TimeoutExpired):
+            return cls(commands.call(words, seconds=SECONDS).output.strip() or None)
+        except commands.NotRun:
             return cls(None)
-        return cls(done.stdout.strip() or None)
 
     def kubectl(self, *words: str, given: Sequence[Manifest] = ()) -> list[str]:
         """The lines that kubectl prints. UserError where it is missing, Refused where it fails, Fault on silence."""
         command = ["kubectl", *([f"--context={self.context}"] if self.context else []), *words]
         try:
-            done = subprocess.run(
-                command,
-                input=to_text(given),
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                errors="replace",
-            )
-        except FileNotFoundError:
+            done = commands.call(command, given=to_text(given), seconds=SECONDS)
+        except commands.Missing:
             raise UserError(
                 "kubectl",
                 "is not installed on this machine",
                 do="launch where it is, or omit --submit and apply the manifests there",
             ) from None
-        except subprocess.TimeoutExpired:
+        except commands.NoAnswer:
             raise Fault(shlex.join(command), f"no answer within {SECONDS:.0f} s") from None
-        lines = done.stdout.split("\n")[:-1]
-        if done.returncode:
-            said = "; ".join(line.strip() for line in done.stderr.splitlines() if line.strip())[-500:]
-            refused = Refused(shlex.join(command), said or f"exit code {done.returncode}")
+        lines = done.output.split("\n")[:-1]
+        if done.code:
+            refused = Refused(shlex.join(command), done.why)
             refused.made = lines
             raise refused
         return lines

@@ -3,11 +3,11 @@
 import os
 import re
 import shlex
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from slipway import commands
 from slipway.errors import Fault, UserError
 from slipway.launch import leftovers
 from slipway.launch.placement import Placement
@@ -29,7 +29,7 @@ def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
     command, name = ["sbatch", "--parsable", str(script)], job_name(plans)
     began, why = time.time(), None
     try:
-        said = _call(command, "", leftovers.submission(os.environ))
+        said = _call(command, leftovers.submission(os.environ))
     except Unanswered as unanswered:
         said, why = "", unanswered
     except KeyboardInterrupt:
@@ -40,7 +40,9 @@ def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
         number = f"{job}_{index}" if job and index is not None else job
         remember(folder, plan, placement, command, id=number, name=name)
     if job is None:
-        why = why or Fault(shlex.join(command), f"printed no job number: {_last_words(said) or 'nothing'}")
+        why = why or Fault(
+            shlex.join(command), f"printed no job number: {' '.join(said.split())[-500:] or 'nothing'}"
+        )
         raise why.replaced(
             problem=f"{why.problem}; the run counts as submitted while a job of its name is in the queue",
             do=f"look for the job with `squeue --me --name={shlex.quote(name)}`",
@@ -54,25 +56,19 @@ def job_number(said: str) -> str | None:
     return next((one[1] for one in reversed(found) if one), None)
 
 
-def _call(command: Sequence[str], text: str, environment: dict[str, str]) -> str:
+def _call(command: Sequence[str], environment: dict[str, str]) -> str:
     try:
-        done = subprocess.run(
-            command, input=text, env=environment, capture_output=True, text=True, timeout=SECONDS
-        )
-    except FileNotFoundError:
+        done = commands.call(command, seconds=SECONDS, environment=environment)
+    except commands.Missing:
         raise UserError(
             command[0],
             "is not installed on this machine",
             do="launch where it is, or omit --submit and take the script there",
         ) from None
-    except subprocess.TimeoutExpired:
+    except commands.NoAnswer:
         raise Unanswered(
             shlex.join(command), f"no answer within {SECONDS:.0f} s", do="check whether it was submitted"
         ) from None
-    if done.returncode:
-        raise Fault(shlex.join(command), _last_words(done.stderr) or f"exit code {done.returncode}")
-    return done.stdout
-
-
-def _last_words(text: str) -> str:
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip())[-500:]
+    if done.code:
+        raise Fault(shlex.join(command), done.why)
+    return done.output
