@@ -1,5 +1,7 @@
 """Assertions on errors' parts: where, what was found, what to use; never on sentences (tests/golden/messages.txt)."""
 
+import errno
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -44,10 +46,18 @@ def check(error: Problem, path: str | Path, *facts: object, value: Any = ANY, us
         assert holds(f"{error.use}; {error.do}", fact), f"{fact} is not what to use in: {error}"
 
 
+def check_line(printed: str, path: str | Path, *facts: object) -> None:
+    """Assert that what a command printed is one line, of an error with this path, that holds the facts."""
+    (line,) = printed.splitlines()
+    assert line.startswith(f"slipway: {path}: "), line
+    assert not missing(line, facts), f"{missing(line, facts)} not in: {line}"
+
+
 def holds(line: str, fact: object) -> bool:
     """Whether a line has a fact as a word of its own. Raises AssertionError for prose, which is no test's business."""
     text = str(fact).lower() if isinstance(fact, bool) else str(fact)
-    assert not re.fullmatch(r"[A-Za-z,;' ]* [A-Za-z,;' ]*", text), f"prose, not a fact: {text}"
+    of_system = text in {os.strerror(number) for number in errno.errorcode}
+    assert of_system or not re.fullmatch(r"[A-Za-z,;' ]* [A-Za-z,;' ]*", text), f"prose, not a fact: {text}"
     return re.search(rf"(?<![\w]){re.escape(text)}(?![\w])", line) is not None
 
 

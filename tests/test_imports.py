@@ -38,6 +38,8 @@ MAY_BE_HEAVY = [
     "checkpoint.load",
     "checkpoint.save",
     "checkpoint.snapshot",
+    "data.collate",
+    "data.reader",
     "data.text.dataset",
     "data.text.indexed",
     "engine.megatron",

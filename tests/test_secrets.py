@@ -74,8 +74,9 @@ def test_in_every_string_of_the_configuration(kind: str, plain: dict[str, Any], 
 @pytest.mark.parametrize("kind", sorted(set(SECRETS) - {"held"}))
 def test_by_its_form_alone(kind: str) -> None:
     """Where no variable of the shell holds it."""
-    with pytest.raises(UserError, match=r"^a\.b\.0: ") as error:
+    with pytest.raises(UserError) as error:
         secrets.check_plain({"a": {"b": [SECRETS[kind]]}}, {})
+    assert error.value.path == "a.b.0"
     assert quoted(SECRETS[kind]) not in str(error.value)
 
 
@@ -85,8 +86,9 @@ def test_in_files_that_jobs_read(read: Callable[[Path], object], tmp_path: Path)
     plan["config"]["logging"]["wandb"]["entity"] = HEX
     file = tmp_path / "plan.json"
     file.write_text(json.dumps(plan))
-    with pytest.raises(UserError, match=r"logging\.wandb\.entity: .*wandb key") as error:
+    with pytest.raises(UserError) as error:
         read(file)
+    assert error.value.path.endswith("logging.wandb.entity")
     assert HEX not in str(error.value)
 
 
@@ -158,7 +160,7 @@ def test_in_a_profile_of_the_users_own(
     "name", ["HF_TOKEN", "hf_token", "TOKEN_2", "GITHUB_PAT", "AWS_SECRET_ACCESS_KEY", "PAT"]
 )
 def test_names_of_secrets(name: str) -> None:
-    with pytest.raises(UserError, match=rf"cluster\.environment\.{name}: has the name of a secret"):
+    with refused(f"cluster.environment.{name}", name):
         secrets.check_plain({"cluster": {"environment": {name: "abc"}}}, {})
 
 
@@ -314,10 +316,15 @@ def test_what_is_printed_holds_none(seed: int, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--docker-password", "hunter22abc"], {"token": {"value": "abc"}}, [{"creds": ["abc"]}]]
+    ("words", "path", "name"),
+    [
+        (["--docker-password", "hunter22abc"], "a.b.1", "docker-password"),
+        ({"token": {"value": "abc"}}, "a.b.token.value", "token"),
+        ([{"creds": ["abc"]}], "a.b.0.creds.0", "creds"),
+    ],
 )
-def test_names_in_lists_and_sections(words: object) -> None:
-    with pytest.raises(UserError, match=r"^a\.b\..*: has the name of a secret"):
+def test_names_in_lists_and_sections(words: object, path: str, name: str) -> None:
+    with refused(path, name):
         secrets.check_plain({"a": {"b": words}}, {})
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from refusals import check_line
 from slipway.cli import main
 
 
@@ -26,4 +27,4 @@ def test_parts_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "launch", "--jobs", "0"]) == 2
-    assert capsys.readouterr().err == "slipway: bench launch --jobs: must be at least 1, got 0\n"
+    check_line(capsys.readouterr().err, "bench launch --jobs", 0, 1)

@@ -8,5 +8,5 @@ def test_answers_come_from_real_commands():
 
 
 def test_a_failing_command_is_named_with_its_last_word():
-    with refused("bench startup", "slipway nonsense", 2):
+    with refused("bench startup", "`slipway nonsense`", 2):
         startup.slipway(["nonsense"])

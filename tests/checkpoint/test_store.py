@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkpoints import a_tensor, an_index, make_checkpoint
+from refusals import refused
 from slipway.checkpoint import manifest as checkpoint_manifest
 from slipway.checkpoint import store
 from slipway.checkpoint.manifest import Damaged
@@ -239,7 +240,7 @@ def test_a_checkpoint_in_an_archive_that_is_not_there_now(run_dir: Path, tmp_pat
     newest.symlink_to(archive)
     assert store.newest_good(run_dir).path == newest
     archive.rename(tmp_path / "unmounted")
-    with pytest.raises(Unreadable, match="where the link leads"):
+    with refused(newest, archive, kind=Unreadable):
         store.newest_good(run_dir)
     assert newest.is_symlink()
 

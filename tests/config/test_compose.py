@@ -103,7 +103,7 @@ def test_additional_folder_comes_first(tmp_path: Path) -> None:
         "defaults: [demo, _self_]\nname: tiny\nnum_layers: 2\n", encoding="utf-8"
     )
     assert gpt_of(compose(["model=tiny"], config_dir=tmp_path)).num_layers == 2
-    with refused("model=tiny", "choice", use="demo"):
+    with refused("model=tiny", use="demo"):
         compose(["model=tiny"])
 
 

@@ -13,6 +13,6 @@ def test_names_inside_free_names() -> None:
 
 
 def test_nearest_lists_all_and_names_one() -> None:
-    assert nearest("lern", ["learn", "run"]) == "; did you mean learn? (valid: learn, run)"
-    assert nearest("xyz", ["learn", "run"]) == " (valid: learn, run)"
+    assert nearest("lern", ["learn", "run"]) == "did you mean learn? (valid: learn, run)"
+    assert nearest("xyz", ["learn", "run"]) == "use one of learn, run"
     assert nearest("xyz", []) == ""

@@ -34,7 +34,7 @@ def test_what_is_proposed_is_what_was_meant(value: str) -> None:
         assume(False)
     except OverrideParseException as error:
         message = str(unparsed(word, str(error.message)))
-    assert message.startswith(f"{word}: Hydra cannot read the value: ")
+    assert message.startswith(f"{word}: ")
     if value[0] in "[{":  # no text but a list, whose items are proposed in quotes, or nothing
         return
     if value[0] == value[-1] and value[0] in "\"'" and len(value) > 1:
@@ -61,7 +61,7 @@ def test_everywhere(call) -> None:
     for name in ("runs/lr=1", "runs/demo,lr=1,seed=2"):
         with pytest.raises(UserError) as error:
             call([f"run.dir={name}"])
-        assert "mismatched input '='" in str(error.value)
+        assert error.value.path == f"run.dir={name}"
         assert proposed(str(error.value)) == f'run.dir="{name}"'
     assert str(compose(['run.dir="runs/demo,lr=1"']).run.dir) == "runs/demo,lr=1"
     assert [str(one.run.dir) for one in compose_sweep(['run.dir="a=1","b,2"'])] == ["a=1", "b,2"]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refusals import refused
 from slipway.data.ledger import DataLedger, Draw
-from slipway.errors import UserError
 
 blends = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0.01, 100), min_size=1)
 sizes = st.lists(st.integers(0, 40), max_size=12)
@@ -101,17 +101,16 @@ def test_signatures_are_taken_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "path", "expected"),
     [
-        (dict(seed=6), ("training.seed: 6 differs from 5", "run.dir")),
-        (dict(length=32), ("data.sources.a: length is 32 and was 16", "another source", "run.dir")),
-        (dict(checksum="f" * 64), ("data.sources.a: checksum is ffffffffffff... and was 000000000000...",)),
-        (dict(more=[1, 2]), ("data.sources.a: more is [1, 2] and was null",)),
+        (dict(seed=6), "training.seed", (6, 5)),
+        (dict(length=32), "data.sources.a", ("length", 32, 16)),
+        (dict(checksum="f" * 64), "data.sources.a", ("checksum", "f" * 12, "0" * 12)),
+        (dict(more=[1, 2]), "data.sources.a", ("more", "[1, 2]", "null")),
     ],
 )
-def test_what_must_not_change(changed: dict[str, Any], words: tuple[str, ...]) -> None:
+def test_what_must_not_change(changed: dict[str, Any], path: str, expected: tuple[object, ...]) -> None:
     data = begin({"a": 1, "b": 1}).advance(10).resume(5, {"b": 1}, facts("b")).advance(10)
     seed = changed.pop("seed", 5)
-    with pytest.raises(UserError) as found:
+    with refused(path, *expected, use="run.dir"):
         data.resume(seed, {"b": 1, "a": 1}, {**facts("a", **changed), **facts("b")})
-    assert all(word in str(found.value) for word in words) and "\n" not in str(found.value)

@@ -164,7 +164,7 @@ def test_what_kubectl_is_given_is_what_was_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sbatch", "code", "line"),
     [
-        (None, 2, "sbatch is not on this machine"),
+        (None, 2, "slipway: sbatch: "),
         ("echo 'sbatch: error: invalid account' >&2; exit 1", 1, "sbatch: error: invalid account"),
     ],
 )

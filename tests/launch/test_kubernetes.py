@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import kubernetes_schemas
-from refusals import refused
+from refusals import ANY, refused
 from slipway.config.compose import compose, conf_dir
 from slipway.config.kubernetes import Toleration
 from slipway.config.schema import RunConfig
-from slipway.errors import UserError
 from slipway.launch.kubernetes import gang, manifests, names, to_text, workloads
 from slipway.launch.placement import place
 from slipway.plan import Plan, make_plan, plan_file
@@ -341,49 +340,63 @@ def test_a_queue_is_kueues_where_nothing_else_is_said() -> None:
 BAD = [
     (
         {"launch": {"queue": "research"}, "cluster": {"kubernetes": {"queueing": None}}},
-        "launch.queue: research has no effect where cluster.kubernetes.queueing is null",
+        "launch.queue",
+        "research",
     ),
     (
         {"cluster": {"kubernetes": {"namespace": "My_Space"}}},
-        "cluster.kubernetes.namespace: My_Space is no name",
+        "cluster.kubernetes.namespace",
+        "My_Space",
     ),
-    ({"cluster": {"kubernetes": {"volume_claim": "A"}}}, "cluster.kubernetes.volume_claim: A is no name"),
-    ({"cluster": {"kubernetes": {"resources": {"cpu": "many"}}}}, "resources.cpu: 'many' is no amount"),
-    ({"cluster": {"kubernetes": {"node_selector": {"a": "x y"}}}}, "node_selector.a: 'x y' is no value"),
-    ({"cluster": {"kubernetes": {"annotations": {"a/b/c": "x"}}}}, "annotations: a/b/c is no key"),
+    ({"cluster": {"kubernetes": {"volume_claim": "A"}}}, "cluster.kubernetes.volume_claim", "A"),
+    ({"cluster": {"kubernetes": {"resources": {"cpu": "many"}}}}, "cluster.kubernetes.resources.cpu", "many"),
+    (
+        {"cluster": {"kubernetes": {"node_selector": {"a": "x y"}}}},
+        "cluster.kubernetes.node_selector.a",
+        "x y",
+    ),
+    ({"cluster": {"kubernetes": {"annotations": {"a/b/c": "x"}}}}, "cluster.kubernetes.annotations", "a/b/c"),
     *(
-        ({"launch": {"image": image}}, f"launch.image: '{image}' is no reference")
+        ({"launch": {"image": image}}, "launch.image", image)
         for image in ("a b", "docker://a/b:1", "host/Slipway:1", "a/slipway.sif", "a:b:c", "a@sha256:12")
     ),
     *(
-        ({"cluster": {"kubernetes": {"mount_path": path}}}, f"mount_path: {path} would hide")
+        ({"cluster": {"kubernetes": {"mount_path": path}}}, "cluster.kubernetes.mount_path", path)
         for path in ("/", "/tmp", "/dev/shm", "/usr/lib", "/a/../etc")
     ),
-    ({"cluster": {"kubernetes": {"capabilities": ["CAP_KILL"]}}}, "capabilities: CAP_KILL is no name"),
-    ({"cluster": {"kubernetes": {"resources": {"cpu": "0"}}}}, "resources.cpu: 0 leaves a pod without"),
+    (
+        {"cluster": {"kubernetes": {"capabilities": ["CAP_KILL"]}}},
+        "cluster.kubernetes.capabilities",
+        "CAP_KILL",
+    ),
+    ({"cluster": {"kubernetes": {"resources": {"cpu": "0"}}}}, "cluster.kubernetes.resources.cpu", 0),
     (
         {"cluster": {"node": {"cores": 96}} | {"kubernetes": {"resources": {"cpu": "500"}}}},
-        "resources.cpu: .* for 500, more than a node's",
+        "cluster.kubernetes.resources.cpu",
+        ANY,
     ),
     (
         {"cluster": {"node": {"memory_gib": 960}} | {"kubernetes": {"resources": {"memory": "9Ti"}}}},
-        "resources.memory: .* more than a node's",
+        "cluster.kubernetes.resources.memory",
+        ANY,
     ),
     (
         {"cluster": {"kubernetes": {"resources": {"nvidia.com/gpu": "4"}}}},
-        "resources.nvidia.com/gpu: resources.dev",
+        "cluster.kubernetes.resources.nvidia.com/gpu",
+        None,
     ),
     (
         {"run": {"dir": "/scratch/x"}},
-        "run.dir: /scratch/x is not on the volume, which is mounted at /workspace",
+        "run.dir",
+        "/scratch/x",
     ),
-    ({"data": {"dir": "../x"}}, r"data.dir: \.\./x is not on the volume"),
+    ({"data": {"dir": "../x"}}, "data.dir", "../x"),
 ]
 
 
-@pytest.mark.parametrize(("sections", "message"), BAD)
-def test_what_kubernetes_would_not_take(sections: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
+@pytest.mark.parametrize(("sections", "path", "value"), BAD)
+def test_what_kubernetes_would_not_take(sections: dict[str, Any], path: str, value: object) -> None:
+    with refused(path, value=value):
         render(changed(base(), **sections))
 
 

@@ -10,7 +10,6 @@ import kubernetes_schemas
 from launch.test_kubernetes import KINDS, PROFILES, base, changed, needs_crds, pod_template, render
 from refusals import refused
 from slipway.config.compose import compose
-from slipway.errors import UserError
 from slipway.launch.kubernetes.volume import claim
 
 # Facts of Google's (container-engine-accelerators, gpudirect-rdma/nccl-test.yaml), Azure's (aks-rdma-infiniband,
@@ -168,46 +167,46 @@ def test_pods_keep_away_from_nodes_that_are_named(kind: str) -> None:
 REFUSED = [
     (
         {"volumes": {"shm": {"claim": "a", "mount_path": "/a"}}},
-        r"volumes\.shm: a pod has a volume of this name",
+        "volumes.shm",
+        None,
     ),
-    ({"volumes": {"A": {"claim": "a", "mount_path": "/a"}}}, r"volumes\.A: A is no name"),
-    ({"volumes": {"a": {"claim": "A", "mount_path": "/a"}}}, r"volumes\.a\.claim: A is no name"),
+    ({"volumes": {"A": {"claim": "a", "mount_path": "/a"}}}, "volumes.A", "A"),
+    ({"volumes": {"a": {"claim": "A", "mount_path": "/a"}}}, "volumes.a.claim", "A"),
     (
         {"volumes": {"a": {"claim": "a", "mount_path": "/tmp/"}}},
-        r"volumes\.a\.mount_path: /tmp is the place of volume",
+        "volumes.a.mount_path",
+        "/tmp",
     ),
     (
         {"volumes": {"a": {"host_path": "/a/../b", "mount_path": "/a"}}},
-        r"volumes\.a\.host_path: /a/\.\./b has \.\.",
+        "volumes.a.host_path",
+        "/a/../b",
     ),
     (
         {"volumes": {n: {"claim": n, "mount_path": "/a"} for n in "ab"}},
-        r"volumes\.b\.mount_path: /a is the place of volume a",
+        "volumes.b.mount_path",
+        "/a",
     ),
-    ({"storage_class": "A_b"}, r"storage_class: A_b is no name"),
+    ({"storage_class": "A_b"}, "storage_class", "A_b"),
 ]
 
 
-@pytest.mark.parametrize(("more", "message"), REFUSED, ids=[message for _, message in REFUSED])
-def test_volumes_that_no_pod_could_have(more: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=rf"cluster\.kubernetes\.{message}"):
+@pytest.mark.parametrize(("more", "field", "value"), REFUSED)
+def test_volumes_that_no_pod_could_have(more: dict[str, Any], field: str, value: str | None) -> None:
+    with refused(f"cluster.kubernetes.{field}", value=value):
         render(changed(base(), cluster={"kubernetes": more}))
 
 
-@pytest.mark.parametrize(
-    ("source", "got"), [("", "none of them"), ("claim: a, host_path: /a, ", "host_path, claim")]
-)
-def test_a_volume_has_one_source(source: str, got: str) -> None:
+@pytest.mark.parametrize("source", ["", "claim: a, host_path: /a, "])
+def test_a_volume_has_one_source(source: str) -> None:
     words = f"+cluster.kubernetes.volumes.x={{{source}mount_path: /b}}"
-    with pytest.raises(
-        UserError, match=rf"volumes\.x.*needs one of host_path, config_map and claim, got {got}"
-    ):
+    with refused("cluster.kubernetes.volumes.x", "host_path", "config_map", "claim"):
         compose(["cluster=kubernetes", words])
 
 
 @pytest.mark.parametrize("name", ["MASTER_ADDR", "SLIPWAY_NODE_RANK", "WANDB_API_KEY", "RANK", "PET_NNODES"])
 def test_what_the_launch_says_is_not_said_by_a_profile_too(name: str) -> None:
-    with pytest.raises(UserError, match=rf"cluster\.environment\.{name}: pods get {name} from the launch"):
+    with refused(f"cluster.environment.{name}"):
         render(changed(base(), cluster={"environment": {name: "x"}}))
 
 

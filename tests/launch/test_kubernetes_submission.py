@@ -11,6 +11,7 @@ import pytest
 
 import kubernetes_server
 from kubernetes_server import Cluster, running
+from refusals import check_line
 from slipway.cli import main
 from slipway.launch.submission import kubernetes as kubernetes_submission
 from slipway.runs import ending
@@ -110,7 +111,7 @@ def test_what_was_there_before_stays(cluster: Cluster, capsys) -> None:
     """Another's run of this name is neither changed nor removed; nor is what a failed submission did not make."""
     cluster.add("jobsets", "demo", spec={"mine": True})
     assert main(WORDS) == 2
-    assert "jobset.jobset.x-k8s.io/demo is in the cluster already" in capsys.readouterr().err
+    check_line(capsys.readouterr().err, "run.name", "jobset.jobset.x-k8s.io/demo")
     assert (
         cluster.objects["jobsets", "default", "demo"]["spec"] == {"mine": True} and len(cluster.objects) == 1
     )
@@ -185,7 +186,7 @@ def test_pods_that_do_not_go_are_a_fault_after_their_time(cluster: Cluster, caps
     cluster.pod_of("jobsets", "demo", "demo-node-0-0", **{"jobset.sigs.k8s.io/jobset-name": "demo"})
     assert main(["runs", "cancel", "demo"]) == 1
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "not gone after 1 s" in line and "demo-node-0-0" in line
+    check_line(line, "runs cancel demo", "1 s", "demo-node-0-0")
     assert main(["runs", "cancel", "demo"]) == 1  # the second one waits for what the first one left
     for key in list(cluster.objects):
         del cluster.objects[key]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from refusals import refused
 from slipway.config.compose import compose
-from slipway.errors import UserError
 from slipway.launch import record
 from slipway.launch.record import Submission
 
@@ -35,9 +35,9 @@ def test_newest_last_and_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"submissions": []}', '{"submissions": [{"id": "1"}]}'])
 def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / record.FILE).write_text(text)
-    with pytest.raises(UserError, match="launch.json: is not a record of submissions"):
+    with refused(tmp_path / record.FILE):
         record.read(tmp_path)
-    with pytest.raises(UserError):
+    with refused(tmp_path / record.FILE):
         record.add(tmp_path, submission(1))
     assert (tmp_path / record.FILE).read_text() == text
 

@@ -16,7 +16,6 @@ import pytest
 
 from refusals import refused
 from slipway.config.compose import compose
-from slipway.errors import UserError
 from slipway.launch import local, slurm
 from slipway.launch.placement import place
 from slipway.plan import make_plan
@@ -115,21 +114,20 @@ def test_what_is_outside_of_the_workdir_is_bound_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "fragments"),
+    ("path", "value"),
     [
-        (["run.dir='a\nb'"], ["run.dir", "control characters"]),
-        (["run.dir='a%j'"], ["run.dir", "%"]),
-        (["data.dir=/a:b"], ["data.dir", "colon"]),
-        (["run.dir='/a,b'"], ["run.dir", "comma"]),
-        (["launch.workdir=relative"], ["launch.workdir", "relative"]),
+        ("run.dir", "a\nb"),
+        ("run.dir", "a%j"),
+        ("data.dir", "/a:b"),
+        ("run.dir", "/a,b"),
+        ("launch.workdir", "relative"),
     ],
 )
-def test_paths_that_no_script_can_name_are_refused(words: list[str], fragments: list[str]) -> None:
-    with pytest.raises(UserError) as refused:
-        config = compose(["cluster=slurm", *words])
+def test_paths_that_no_script_can_name_are_refused(path: str, value: str) -> None:
+    with refused(path, value=value):
+        config = compose(["cluster=slurm", f"{path}='{value}'"])
         workdir = Path(config.launch.workdir or "/work")
         slurm.render([make_plan(config)], place(config), workdir)
-    assert all(fragment in str(refused.value) for fragment in fragments)
 
 
 def test_a_sweep_of_several_shapes_is_refused() -> None:
@@ -437,7 +435,7 @@ def test_a_profile_exports_nothing_that_the_script_says(cluster: str, name: str)
     if cluster == "local" and name in ("task", "SLURM_JOB_ID"):
         local.render([make_plan(config)], place(config), Path("/work"))  # it has none of these
         return
-    with pytest.raises(UserError, match=rf"^cluster\.environment\.{name}: "):
+    with refused(f"cluster.environment.{name}"):
         module = slurm if cluster == "slurm" else local
         module.render([make_plan(config)], place(config), Path("/work"))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import slurm_sites
+from refusals import refused
 from slipway.config.cluster import Queue
 from slipway.config.compose import compose, conf_dir
 from slipway.config.schema import RunConfig
-from slipway.errors import UserError
 from slipway.launch import slurm as renderer
 from slipway.launch.placement import place
 from slipway.plan import Plan, make_plan
@@ -117,7 +117,7 @@ def test_the_site_takes_what_we_render_and_we_refuse_what_it_would(
         assert f"using {nodes} nodes" in said or "to start at" in said
 
     beyond = sized(config, largest + 1)
-    with pytest.raises(UserError, match=rf"^resources\.nodes: {largest + 1} "):
+    with refused("resources.nodes", value=largest + 1):
         place(beyond)
     knows_limits = slurm_sites.with_accounting() or not SITES[site].qos
     if knows_limits:
@@ -133,7 +133,7 @@ def test_the_site_takes_what_we_render_and_we_refuse_what_it_would(
         if minutes is None or not knows_limits:
             continue
         late = sized(config, queue.min_nodes, partition=name, time_limit=minutes + 1)
-        with pytest.raises(UserError, match=r"^launch\.time_limit: "):
+        with refused("launch.time_limit", value=f"{minutes + 1} min"):
             place(late)
         text = script(sized(config, queue.min_nodes, partition=name), tmp_path)
         text = re.sub(r"--time=\S+", f"--time={minutes + 1}", text)

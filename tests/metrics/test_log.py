@@ -1,10 +1,13 @@
 """metrics.jsonl after a continuation: nothing torn, nothing undone, what is wrong with it named once."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from refusals import refused
 from slipway.config.compose import compose
 from slipway.files import Unreadable
 from slipway.metrics.log import Metrics, drop_after
@@ -27,7 +30,7 @@ def test_no_file_yet(tmp_path: Path) -> None:
 
 def test_a_folder_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").mkdir()
-    with pytest.raises(Unreadable, match="Is a directory"):
+    with refused(tmp_path / "metrics.jsonl", os.strerror(errno.EISDIR), kind=Unreadable):
         drop_after(tmp_path / "metrics.jsonl", 0)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refusals import refused
+from refusals import missing, refused
 from slipway.config.compose import compose
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
@@ -93,14 +93,14 @@ def test_chosen(before: RunConfig, expected: dict[str, int]) -> None:
 
 def test_the_change_is_said_with_its_arithmetic() -> None:
     _, changes = elastic.fit(config("demo", (1, 6), batch=24, sp=True, **{"tp": 4, "pp": 2}))
-    assert changes == [
-        "parallelism.tensor_model_parallel_size 4 -> 2: world size 6 = 1 nodes x 6 devices is not divisible by "
-        "tensor 4 x pipeline 1 x context 1 = 4",
-        "parallelism.pipeline_model_parallel_size 2 -> 1: world size 6 = 1 nodes x 6 devices is not divisible by "
-        "tensor 2 x pipeline 2 x context 1 = 4",
+    expected = [
+        ("parallelism.tensor_model_parallel_size 4 -> 2: ", "tensor 4 x pipeline 1 x context 1 = 4"),
+        ("parallelism.pipeline_model_parallel_size 2 -> 1: ", "tensor 2 x pipeline 2 x context 1 = 4"),
     ]
+    for change, (field, arithmetic) in zip(changes, expected, strict=True):
+        assert change.startswith(field) and not missing(change, [arithmetic, "6 = 1 nodes x 6 devices"])
     _, changes = elastic.fit(config("demo", (1, 1), sp=True, tp=2))
-    assert changes[-1] == "parallelism.sequence_parallel true -> false: no effect with tensor 1"
+    assert changes[-1].startswith("parallelism.sequence_parallel true -> false: ")
 
 
 def test_what_is_sharded_stays_so_while_there_is_somebody_to_share_with() -> None:
@@ -116,16 +116,15 @@ def test_what_is_sharded_stays_so_while_there_is_somebody_to_share_with() -> Non
     assert fitted.parallelism.data_parallel_sharding_strategy is None
     fitted, changes = shrunk(1)
     assert fitted.parallelism.data_parallel_sharding_strategy is None
-    assert changes == [
-        "parallelism.data_parallel_sharding_strategy optim_grads_params -> null: no effect with one replica"
-    ]
+    (change,) = changes
+    assert change.startswith("parallelism.data_parallel_sharding_strategy optim_grads_params -> null: ")
 
 
 def test_memory_is_a_reason() -> None:
     before = config("13b", (1, 8), tp=2)
     fitted, changes = elastic.fit(before)
     assert make_plan(before).memory.fits and make_plan(fitted).memory.fits
-    assert "GiB of a device's 79.0 GiB" in changes[0]
+    assert not missing(changes[0], ["79.0 GiB"])
 
 
 def test_where_no_layout_fits_the_memory_the_nearest_stays() -> None:
@@ -135,15 +134,9 @@ def test_where_no_layout_fits_the_memory_the_nearest_stays() -> None:
 
 
 def test_no_layout_names_its_neighbours() -> None:
-    with pytest.raises(UserError) as error:
+    with refused("resources", "nodes 1 x devices_per_node 7", "training.global_batch_size 16", use=[4, 8]):
         elastic.fit(config("demo", (1, 7), micro=2))
-    for text in (
-        "all 7 devices (nodes 1 x devices_per_node 7)",
-        "batch_size 16",
-        "4 and 8 devices would work",
-    ):
-        assert text in str(error.value)
-    with pytest.raises(UserError, match="24 and 32 devices would work"):
+    with refused("resources", use=[24, 32]):
         elastic.fit(config("175b", (7, 4), batch=1536))
 
 
@@ -245,7 +238,7 @@ def test_fast(base: str, machines: tuple[int, int], sizes: dict[str, int]) -> No
 
 
 @pytest.mark.parametrize(
-    ("world", "before", "now", "line"),
+    ("world", "before", "now", "changes"),
     [
         (8, TP2_PP2, config("demo", (1, 8), **TP2_PP2), None),
         (8, {**TP2_PP2, "vpp": 1}, config("demo", (1, 8), **TP2_PP2), None),
@@ -253,36 +246,50 @@ def test_fast(base: str, machines: tuple[int, int], sizes: dict[str, int]) -> No
             8,
             TP2_PP2,
             config("demo", (1, 4), **TP2_PP2),
-            "layout: 8 -> 4 devices, data-parallel size 2 -> 1; tensor 2, pipeline 2 as before; "
-            "global batch 16 = 1 replicas x 16 microbatches x 1",
+            ["8 -> 4", "2 -> 1", "tensor 2", "pipeline 2", "16 = 1 replicas x 16 microbatches x 1"],
         ),
         (
             8,
             {"tp": 4, "sp": True},
             config("demo", (1, 8), micro=2, distopt=True),
-            "layout: data-parallel size 2 -> 8, tensor 4 -> 1, sequence_parallel true -> false, "
-            "use_distributed_optimizer false -> true; 8 devices as before; "
-            "global batch 16 = 8 replicas x 1 microbatches x 2",
+            [
+                "2 -> 8",
+                "tensor 4 -> 1",
+                "sequence_parallel true -> false",
+                "use_distributed_optimizer false -> true",
+                "8 devices",
+                "16 = 8 replicas x 1 microbatches x 2",
+            ],
         ),
         (
             2,
             {},
             compose(["model=demo", "parallelism=zero2", "resources.devices_per_node=2"]),
-            "layout: use_distributed_optimizer false -> true, data_parallel_sharding_strategy null -> optim_grads, "
-            "overlap_grad_reduce false -> true, overlap_param_gather false -> true; 2 devices, data-parallel size 2 "
-            "as before; global batch 16 = 2 replicas x 4 microbatches x 2",
+            [
+                "use_distributed_optimizer false -> true",
+                "data_parallel_sharding_strategy null -> optim_grads",
+                "overlap_grad_reduce false -> true",
+                "overlap_param_gather false -> true",
+                "2 devices",
+                "16 = 2 replicas x 4 microbatches x 2",
+            ],
         ),
         (
             1,
             {},
             config("demo", (1, 2)),
-            "layout: 1 -> 2 devices, data-parallel size 1 -> 2; "
-            "global batch 16 = 2 replicas x 8 microbatches x 1",
+            ["1 -> 2", "16 = 2 replicas x 8 microbatches x 1"],
         ),
     ],
 )
 def test_a_continuation_says_what_changed(
-    world: int, before: dict[str, int], now: RunConfig, line: str | None
+    world: int, before: dict[str, int], now: RunConfig, changes: list[str] | None
 ) -> None:
     sizes = Parallelism(**{SHORT[name]: size for name, size in before.items()})  # type: ignore[arg-type]
-    assert describe_change(world, sizes, make_plan(now)) == line
+    line = describe_change(world, sizes, make_plan(now))
+    if changes is None:
+        assert line is None
+        return
+    assert line is not None and not missing(line, changes)
+    # and no other change: each has one arrow, but the devices' and the replicas', which are there together
+    assert line.count(" -> ") == sum(" -> " in change for change in changes) + (changes[0] == "1 -> 2")

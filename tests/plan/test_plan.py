@@ -1,12 +1,13 @@
+import errno
 import json
 import os
 from pathlib import Path
 
 import pytest
 
+from refusals import refused
 from slipway.cli import main
 from slipway.config.compose import compose, conf_dir
-from slipway.errors import UserError
 from slipway.plan import make_plan, plan_file
 
 EXPERIMENTS = sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml"))
@@ -122,13 +123,13 @@ def test_a_write_that_fails_leaves_the_old_plan(tmp_path: Path, monkeypatch) -> 
 
 def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
-    with pytest.raises(UserError, match="No such file"):
+    with refused(path, os.strerror(errno.ENOENT)):
         plan_file.read(path)
     path.write_text("{")
-    with pytest.raises(UserError, match="not a plan of this version"):
+    with refused(path):
         plan_file.read(path)
     plain = json.loads(make_plan(compose(["experiment=demo"])).model_dump_json())
     plain["config"]["training"]["stepz"] = 1
     path.write_text(json.dumps(plain))
-    with pytest.raises(UserError, match=r"config\.training\.stepz"):
+    with refused(f"{path}: config.training.stepz", use="steps"):
         plan_file.read(path)

@@ -59,7 +59,7 @@ def test_one_rank_raises_the_others_wait_for_ever(tmp_path: Path) -> None:
         tmp_path, "time.sleep(0.3)\n    if place.rank == 2: raise RuntimeError('boom')\n    time.sleep(600)"
     )
     assert code == 1
-    assert "rank 2 failed first" in errors
+    assert "slipway: rank 2: " in errors
     assert "RuntimeError: boom" in errors
     assert seconds < 30
     assert not any(psutil.pid_exists(pid) for pid in pids(tmp_path))
@@ -80,14 +80,15 @@ def test_a_killed_rank_is_named(tmp_path: Path) -> None:
         tmp_path, "if place.rank == 1: os.kill(os.getpid(), signal.SIGKILL)\n    time.sleep(600)"
     )
     assert code == 1
-    assert "rank 1 was ended by SIGKILL" in errors
+    assert "slipway: rank 1: " in errors and "SIGKILL" in errors
 
 
 def test_a_users_error_is_one_line(tmp_path: Path) -> None:
     code, errors, _ = run(
-        tmp_path, "if place.rank == 1: raise UserError('no such thing')\n    time.sleep(600)"
+        tmp_path,
+        "if place.rank == 1: raise UserError('a.b', 'is wrong', value=3, use='4')\n    time.sleep(600)",
     )
-    assert (code, errors) == (2, "slipway: no such thing\n")
+    assert (code, errors) == (2, "slipway: a.b: 3 is wrong; use 4\n")
 
 
 def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:

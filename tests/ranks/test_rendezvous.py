@@ -69,7 +69,7 @@ def test_a_name_that_resolves_late(
 
 
 def test_the_limit() -> None:
-    with refused("node 1 of 2", "nowhere.invalid:29500", use=["0", "name"], kind=Fault):
+    with refused("node 1 of 2", "nowhere.invalid:29500", "0 s", kind=Fault):
         rendezvous.meet(Node(1, 2, "nowhere.invalid", 29500), limit=0)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from refusals import refused
 from slipway.config.compose import compose
-from slipway.errors import Fault, UserError
+from slipway.errors import Fault, Problem, UserError
 from slipway.plan import Plan, make_plan, plan_file
 from slipway.runs.ledger import read_segments
 from slipway.runs.lock import holder as holder_file
@@ -44,7 +44,7 @@ def trainer(
                 )
         if isinstance(outcome, int):
             return outcome
-        raise outcome("no more")
+        raise outcome("step 3", "no more") if issubclass(outcome, Problem) else outcome("no more")
 
     return body
 
@@ -58,8 +58,8 @@ def trainer(
         (3, 75, "wall time", ("wall time", None, 75)),
         (3, 1, "", ("failed", None, 1)),
         (3, 2, "", ("user error", None, 2)),
-        (0, UserError, "", ("user error", "no more", 2)),
-        (3, Fault, "", ("failed", "no more", 1)),
+        (0, UserError, "", ("user error", "step 3: no more", 2)),
+        (3, Fault, "", ("failed", "step 3: no more", 1)),
         (3, KeyboardInterrupt, "", ("interrupted", None, 130)),
         (3, RuntimeError, "", ("failed", None, 1)),
     ],
@@ -84,7 +84,7 @@ def test_a_start_that_was_overtaken_is_refused(plan: Plan) -> None:
     run_dir = plan.config.run.dir
     seen = check_free(run_dir)
     assert run_segment(plan, seen, 1, time.time(), trainer(run_dir, 3, 0)) == 0
-    with refused("run.dir"):
+    with refused("run.dir", value=run_dir):
         run_segment(plan, seen, 1, time.time(), trainer(run_dir, 3, 0))
     assert check_free(run_dir) == 1
     assert holder_of(run_dir, time.time()) is None

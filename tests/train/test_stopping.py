@@ -33,7 +33,7 @@ def test_the_earliest_end_counts() -> None:
 
 @pytest.mark.parametrize("text", ["soon", "nan"])
 def test_an_end_that_is_no_time(text: str) -> None:
-    with pytest.raises(UserError, match=f"SLURM_JOB_END_TIME: '{text}' is not a time"):
+    with refused("environment variable SLURM_JOB_END_TIME", value=text):
         end_time(compose([]), {"SLURM_JOB_END_TIME": text})
 
 
@@ -91,7 +91,9 @@ def test_the_least_that_was_measured_refuses_a_slice(tmp_path: Path) -> None:
     assert [list(found) for found in (pace.starts, pace.steps, pace.saves)] == [[5, 500], [2, 4], [3, 40]]
     assert check_slice(time.monotonic() + 20, pace) is None
     assert check_slice(None, pace) is None
-    with refused("run.time_limit_minutes or the job's end", "5.0", "2.0", 2, "3.0", "13.0"):
+    with refused(
+        "run.time_limit_minutes or the job's end", "start 5.0 s + step 2.0 s + save 2 x 3.0 s = 13.0 s"
+    ):
         check_slice(time.monotonic() + 12, pace)
 
 

@@ -230,7 +230,7 @@ class Saver:
             raise self._failed(
                 save,
                 TimeoutError(
-                    f"after {save.seconds:.0f} s rank {self.rank} is still {save.doing}; allowed: "
+                    f"after {save.seconds:.0f} s rank {self.rank} is still {save.doing}, longer than "
                     f"checkpoint.timeout_minutes {self.settings.timeout_minutes:g}"
                 ),
             )

@@ -108,9 +108,9 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         if error.errno is not None:  # the system's: told as everywhere
             raise error
-        return UserError(in_hand(error) or "configuration", f"is not valid: {error}")
+        return UserError(_file(error), f"is not valid: {error}")
     if isinstance(error, UnicodeDecodeError):
-        return UserError(in_hand(error) or "configuration", f"is not text in UTF-8: {error}")
+        return UserError(_file(error), f"is not text in UTF-8: {error}")
     if str(error).startswith("Config group override"):
         return UserError(
             _override(error),
@@ -134,7 +134,7 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
             do=f"write {again[1]}=CHOICE once",
         )
     if not isinstance(cause, OmegaConfBaseException):
-        return UserError("configuration", _one_line(str(error)))
+        return UserError(_file(error), _one_line(str(error)))
     if isinstance(cause, MissingMandatoryValue):
         path = cause.full_key or ""
         return UserError(path, "is missing and has no default", do=f"set {path}=...")
@@ -142,7 +142,13 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
         return _unknown(tuple((cause.full_key or str(cause.key)).split(".")), "", _around(cause))
     if cause.full_key:
         return UserError(cause.full_key, _one_line(str(cause)))
-    return UserError(in_hand(error) or "configuration", _one_line(str(error)) or _one_line(str(cause)))
+    return UserError(_file(error), _one_line(str(error)) or _one_line(str(cause)))
+
+
+def _file(error: BaseException) -> str:
+    """The file that an error is about."""
+    mark = getattr(error, "problem_mark", None)  # of YAML
+    return getattr(mark, "name", None) or in_hand(error) or "configuration"
 
 
 def _override(error: BaseException) -> str:
@@ -224,5 +230,6 @@ def _quotes(problem: typing.Any) -> str:
 
 
 def _got(value: object) -> str:
-    shown = repr(value)
+    switch = value is None or isinstance(value, bool)
+    shown = {None: "null", True: "true", False: "false"}[value] if switch else repr(value)  # type: ignore[index]
     return shown if len(shown) <= 80 else shown[:77] + "..."

@@ -30,6 +30,11 @@ OF_SEVERAL = ("versions", "run-dir-shared", "device-binding", "cpu-binding", "cl
 GRACE_SECONDS = 10.0
 
 
+def run_file(path: Path, changed: Sequence[str], options: argparse.Namespace) -> int:
+    """Examine for the run of a plan.json, changed by KEY=JSON words. Returns the exit code."""
+    return run(plan_file.read_config(path, changed), options)
+
+
 def run(config: RunConfig, options: argparse.Namespace) -> int:
     """Examine, print, name faults on standard error. Returns the exit code: 1 where there is a fault.
 
@@ -55,11 +60,6 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
 
         return asyncio.run(lead(here, options.collectives, options.timeout, say))
     return follow(here, options.timeout)
-
-
-def run_file(path: Path, changed: Sequence[str], options: argparse.Namespace) -> int:
-    """Examine for the run in a plan.json, changed by KEY=JSON words. Returns the exit code."""
-    return run(plan_file.read_config(path, changed), options)
 
 
 def _root(given: Path | None) -> Path:

@@ -35,6 +35,6 @@ def check_digest(text: str, where: str) -> str:
     """The text, where it is a whole digest. Raises UserError."""
     if not DIGEST.fullmatch(text):
         raise UserError(
-            f"image: {where}", "is not a digest", value=text, use="sha256: and 64 hexadecimal digits"
+            f"image {where}", "is not a digest", value=text, use="sha256: and 64 hexadecimal digits"
         )
     return text

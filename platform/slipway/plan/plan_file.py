@@ -66,7 +66,7 @@ def _load(path: Path, changed: Sequence[str]) -> dict[str, Any]:
         raise UserError(path, f"is not JSON: {error}") from error
     if not isinstance(plain, dict) or not isinstance(plain.get("config"), dict):
         raise UserError(
-            path, "is not a plan: it has no section `config`", use="`slipway plan --json`, which prints one"
+            path, "is not a plan: it has no section `config`", use="what `slipway plan --json` prints"
         )
     for word in changed:
         _change(plain, word)
@@ -78,8 +78,8 @@ def _config(plain: dict[str, Any], path: Path) -> RunConfig:
     try:
         return RunConfig.model_validate(plain["config"])
     except ValidationError as error:
-        problem = explain(error, plain["config"])
-        raise problem.replaced(path=f"{path}: config.{problem.path}") from error
+        wrong = explain(error, plain["config"])
+        raise wrong.replaced(path=f"{path}: config.{wrong.path}") from error
 
 
 def _check_follows(plan: Plan, path: Path) -> None:
@@ -97,8 +97,8 @@ def _check_follows(plan: Plan, path: Path) -> None:
         if found != right:
             raise UserError(
                 path,
-                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was changed, or "
-                "another version wrote it",
+                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was changed, or is "
+                "another version's",
                 do="make a new one with `slipway plan --json`",
             )
 
@@ -125,13 +125,11 @@ def _change(plain: dict[str, Any], word: str) -> None:
     except ValueError:
         equals = ""
     if not equals:
-        raise UserError(
-            word, "is not KEY=JSON", use="config.optimizer.lr=0.001 or 'config.run.name=\"b\"', for example"
-        )
+        raise UserError(word, "is not KEY=JSON", use="config.optimizer.lr=0.001, or 'config.run.name=\"b\"'")
     *path, last = dotted.split(".")
     section: Any = plain
     for key in path:
         section = section.get(key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or last not in section:
-        raise UserError(dotted, "no such key in the plan")
+        raise UserError(dotted, "is no key of the plan")
     section[last] = value

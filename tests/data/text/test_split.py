@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refusals import refused
 from slipway.data.text.split import better_split, check_split, document_counts
 from slipway.errors import UserError
 
@@ -67,9 +68,9 @@ def test_the_message_offers_it() -> None:
     manifest: Any = SimpleNamespace(sources={"stdlib": SimpleNamespace(documents=24)})
     with pytest.raises(UserError) as error:
         check_split(data, manifest, (True, True, False))
-    [offered] = re.findall(r"for example data.split=(\[\S+\]),", str(error.value))
+    [offered] = re.findall(r"\[\S+\]", error.value.use)
     data.split = tuple(json.loads(offered))
     check_split(data, manifest, (True, True, False))
     manifest.sources["stdlib"].documents = 1
-    with pytest.raises(UserError, match="more documents, or validation.steps=0"):
+    with refused("data.split", 1, value=list(data.split), use="validation.steps=0"):
         check_split(data, manifest, (True, True, False))

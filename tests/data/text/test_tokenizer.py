@@ -41,7 +41,8 @@ def train(path: Path, vocab_size: int, threads: int) -> str:
     command = [sys.executable, "-c", code, str(path), str(vocab_size), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     if done.returncode:
-        raise UserError(done.stderr.splitlines()[-1])
+        _, where, problem = done.stderr.splitlines()[-1].split(": ", 2)
+        raise UserError(where, problem)
     return done.stdout
 
 
@@ -72,16 +73,14 @@ def test_what_cannot_be(corpus: Path, tmp_path: Path) -> None:
     with refused("data.tokenizer.vocab_size", value=256, use="257"):
         check_asked(Tokenizer(vocab_size=256))
     check_asked(Tokenizer(vocab_size=257))
-    with pytest.raises(UserError, match=r"100000 is too large for the text: .* allowed: 257 to \d+"):
+    with refused("data.tokenizer.vocab_size", 100000, 257):
         train(corpus, 100000, 1)
-    with pytest.raises(UserError, match="data.tokenizer.path: .*no such file"):
+    with refused("data.tokenizer.path", value=tmp_path / "nowhere"):
         check_asked(Tokenizer(kind="file", path=tmp_path / "nowhere"))
-    with pytest.raises(UserError, match="a.jsonl is not a tokenizer.json"):
+    with refused("data.tokenizer.path", corpus):
         make_tokenizer(Tokenizer(kind="file", path=corpus), *inputs_of(corpus), threads=1)
     asked = Tokenizer(kind="file", path=tmp_path / "t.json", end_of_document="</s>")
-    with pytest.raises(
-        UserError, match=r"data.tokenizer.end_of_document: </s> is not in the vocabulary .*<\|end\|>"
-    ):
+    with refused("data.tokenizer.end_of_document", "<|end|>", value="</s>"):
         end_of_document_id(byte_tokenizer("<|end|>"), asked)
 
 
@@ -97,21 +96,21 @@ def drop(entry: str) -> Callable[[dict[str, Any]], object]:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "facts"),
     [
-        (lambda parts: parts["model"].update(dropout=0.1), "at random .model.dropout 0.1"),
-        (drop("\u0120"), "no model.unk_token and lacks 1 of the bytes, the first 0x20"),
-        (lambda parts: parts.update(pre_tokenizer=None), "no model.unk_token and no bytes to fall back on"),
-        (lambda parts: parts["model"].update(byte_fallback=True), "lacks 243 of the bytes"),
-        (lambda parts: parts["model"].update(type="Nothing"), "is not a tokenizer.json: "),
+        (lambda parts: parts["model"].update(dropout=0.1), ["model.dropout", 0.1]),
+        (drop("\u0120"), ["model.unk_token", 1, "0x20"]),
+        (lambda parts: parts.update(pre_tokenizer=None), ["model.unk_token", "bytes"]),
+        (lambda parts: parts["model"].update(byte_fallback=True), [243]),
+        (lambda parts: parts["model"].update(type="Nothing"), ["tokenizer.json"]),
     ],
 )
 def test_a_file_that_keeps_no_promise(
-    corpus: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+    corpus: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], facts: list[object]
 ) -> None:
     path = tmp_path / "t.json"
     path.write_text(with_parts(change))
-    with pytest.raises(UserError, match=f"data.tokenizer.path: .*t.json .*{message}"):
+    with refused("data.tokenizer.path", path, *facts):
         make_tokenizer(Tokenizer(kind="file", path=path), *inputs_of(corpus), threads=1)
 
 
@@ -126,18 +125,14 @@ def merged(parts: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "mark", "message"),
-    [
-        (lambda parts: None, "a", "a, which .* ordinary entry .*allowed: one of its special tokens .<.end.>"),
-        (unknown, "<|end|>", "stands for what is not in the vocabulary"),
-        (merged, "<>", "merged from other tokens"),
-    ],
+    ("change", "mark", "use"),
+    [(lambda parts: None, "a", "<|end|>"), (unknown, "<|end|>", ()), (merged, "<>", ())],
 )
 def test_a_mark_that_text_can_hold(
-    change: Callable[[dict[str, Any]], object], mark: str, message: str
+    change: Callable[[dict[str, Any]], object], mark: str, use: object
 ) -> None:
     tokenizer = Loaded.from_str(with_parts(change))
-    with pytest.raises(UserError, match=f"data.tokenizer.end_of_document: .*{message}"):
+    with refused("data.tokenizer.end_of_document", value=mark, use=use):
         end_of_document_id(tokenizer, Tokenizer(kind="file", end_of_document=mark))
 
 

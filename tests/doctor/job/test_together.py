@@ -33,7 +33,7 @@ def test_the_node_that_differs_is_named() -> None:
     ]
     assert faults(*three) == {("versions", "n3"): "slipway 0.1.0, torch 2.9"}
     three[2] = report("n3", 2, node={"data": "xyz"})
-    assert faults(*three) == {("data-dir", "n3"): "manifest xyz"}
+    assert faults(*three) == {("data", "n3"): "digest xyz"}
     three[2] = report("n3", 2, sees=False)
     assert faults(*three) == {("run-dir-shared", "n3"): "rank 0's file is not in runs/demo"}
 

@@ -64,7 +64,7 @@ def test_after_its_time_it_is_a_fault_and_no_mistake(tmp_path: Path, monkeypatch
     monkeypatch.setattr(earlier, "OWN_SECONDS", 0.5)
     with held(tmp_path):
         for call in (segment.check_free, lock.take):
-            with refused("run.dir", kind=Fault):
+            with refused("run.dir", value=tmp_path, kind=Fault):
                 call(tmp_path)
 
 
@@ -73,7 +73,7 @@ def test_another_job_is_refused_at_once(job: str, tmp_path: Path, monkeypatch) -
     with held(tmp_path):
         monkeypatch.setenv("SLIPWAY_JOB_ID", job)
         began = time.monotonic()
-        with refused("run.dir"):
+        with refused("run.dir", value=tmp_path):
             segment.check_free(tmp_path)
         assert time.monotonic() - began < 30
 

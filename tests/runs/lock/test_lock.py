@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from refusals import refused
-from slipway.errors import UserError
 from slipway.runs.lock import holder as holder_file
 from slipway.runs.lock import lock
 from slipway.runs.lock import posix as posix_lock
@@ -66,7 +65,7 @@ def test_the_second_is_refused_and_told_by_whom(tmp_path: Path, monkeypatch) -> 
         answer = said(second)
         assert second.wait(20) == 2
         assert f"pid {first.pid}, job 12345) since 20" in answer and os.uname().nodename in answer
-        with pytest.raises(UserError, match=f"pid {first.pid}"):
+        with refused("run.dir", f"pid {first.pid}", value=tmp_path):
             lock.check_free(tmp_path)
         holder = lock.holder_of(tmp_path, time.time())
         assert holder is not None and holder.pid == first.pid
@@ -118,9 +117,9 @@ def test_looking_does_not_drop_the_lock(tmp_path: Path) -> None:
     held = lock.take(tmp_path)
     try:
         assert lock.holder_of(tmp_path, time.time()) == held.me
-        with refused("run.dir"):
+        with refused("run.dir", f"pid {os.getpid()}", value=tmp_path):
             lock.check_free(tmp_path)
-        with refused("run.dir"):
+        with refused("run.dir", f"pid {os.getpid()}", value=tmp_path):
             lock.take(tmp_path)
         other = start(tmp_path)
         assert said(other).startswith("refused")
@@ -187,7 +186,7 @@ def test_without_locks_the_heartbeat_decides(tmp_path: Path, monkeypatch) -> Non
     assert lock.holder_of(tmp_path, time.time()) == held.me
     timer = threading.Timer(1.0, held.beat)
     timer.start()
-    with pytest.raises(UserError, match=f"pid {os.getpid()}"):
+    with refused("run.dir", f"pid {os.getpid()}", value=tmp_path):
         lock.take(tmp_path, stale_seconds=30)
     timer.join()
     held.release()
@@ -212,7 +211,7 @@ def test_a_beat_renews_the_name_and_notices_its_loss(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with refused("run.dir"):
+    with refused("run.dir", os.strerror(errno.EEXIST), value=tmp_path / "file" / "run"):
         lock.take(tmp_path / "file" / "run")
 
 

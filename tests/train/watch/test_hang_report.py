@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from refusals import check
 from slipway.runs import bad_nodes
 from slipway.train.watch.hang_report import Finding, conclude, has_word, innermost, suspect, write
 
@@ -55,10 +56,10 @@ def test_one_conclusion_with_an_event_and_a_line(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for finding in CASES["stopped"][0]:
         write(folder, finding)
-    line = conclude(tmp_path, folder, HOSTS, 7, now=5.0)
-    assert line == (
-        "no progress for 61 s in step 7: first suspect rank 2 on node1, pid 102: its process is stopped, at "
-        f"{WAITS}; every rank's stack is in {folder}; if steps take so long, raise watch.hang_timeout_minutes"
+    fault = conclude(tmp_path, folder, HOSTS, 7, now=5.0)
+    assert fault is not None
+    check(
+        fault, "step 7", "61 s", "rank 2 on node1", "pid 102", WAITS, folder, use="watch.hang_timeout_minutes"
     )
     assert conclude(tmp_path, folder, HOSTS, 7, now=6.0) is None
     assert json.loads((folder / "verdict.json").read_text())["ranks"] == [2]
@@ -69,7 +70,7 @@ def test_one_conclusion_with_an_event_and_a_line(tmp_path: Path) -> None:
         "step": 7,
         "event": "hang",
         "ranks": [2],
-        "reason": line,
+        "reason": str(fault),
     }
 
 

@@ -57,7 +57,7 @@ def _lines(part: Part, text_key: str) -> Iterator[bytes]:
                 value = _text_of(json.loads(text), text_key)
             except (ValueError, RecursionError) as error:
                 # json's message ends with where in the line it is
-                raise UserError(f"{part.path}: line {_line_number(part, i)}", _reason(error)) from error
+                raise UserError(f"{part.path}, line {_line_number(part, i)}", _reason(error)) from error
             yield value
         start += len(line) + 1
 

@@ -80,9 +80,12 @@ def checkpoint_bytes(here: Here) -> int:
     return each * sum(layer.parameters.total for layer in family(config).layers(config, Parallelism()))
 
 
-def data_dir(here: Here) -> Finding:
-    """data.dir: prepared and readable. It is never written here: read-only is fine."""
+def data(here: Here) -> Finding:
+    """Whether the data is prepared and readable. It is never written here: read-only is fine."""
     files = kind_of(here.config).written(here.config)
+    if not files:
+        kind = here.config.data.kind
+        return Finding("data", "ok", f"data.kind={kind} prepares nothing", "nothing")
     folder = files[0].parent
     expected = f"{files[0]} and the files of {', '.join(here.config.data.sources)}"
     status = "fault" if here.place and not here.prepares else "warning"  # else training itself prepares it
@@ -93,14 +96,15 @@ def data_dir(here: Here) -> Finding:
                 file.read(1)
         except OSError as error:
             saw = f"{path.absolute()}: {error.strerror}"
-            return Finding("data-dir", status, saw, expected, advice)
-    return Finding("data-dir", "ok", f"{folder.absolute()} is prepared", expected)
+            return Finding("data", status, saw, expected, advice)
+    return Finding("data", "ok", f"{folder.absolute()} is prepared", expected)
 
 
 def data_digest(here: Here) -> str | None:
-    """Of the manifest, to be compared between nodes; None where there is none."""
+    """Digest of the file that vouches for the prepared data, to be compared between nodes; None where it is missing."""
+    files = kind_of(here.config).written(here.config)
     try:
-        return hashlib.sha256(kind_of(here.config).written(here.config)[0].read_bytes()).hexdigest()[:16]
+        return hashlib.sha256(files[0].read_bytes()).hexdigest()[:16] if files else None
     except OSError:
         return None
 
