@@ -129,7 +129,9 @@ COMMAND_LINE = [
     BadInput("image action misspelt", "image bild", "image bild", ("build", "verify")),
     BadInput("image of no variant", "image build --dry-run --variant gpu", "image --variant gpu", ()),
     BadInput("image inspection to rehearse", "image inspect a.sif --dry-run", "image inspect --dry-run", ()),
-    BadInput("image of no engine", "image build --engine dokcer", "image build --engine", ("dokcer", "podman")),
+    BadInput(
+        "image of no engine", "image build --engine dokcer", "image build --engine", ("dokcer", "podman")
+    ),
     BadInput(
         "image from nowhere", "image build --context .", "image", ("--context", "Dockerfile", "checkout")
     ),

@@ -111,13 +111,15 @@ def follow(here: Here, seconds: float) -> int:
             return rank0.hear(seconds + GRACE_SECONDS)["exit_code"]
         finally:
             rank0.close()
-    except exchange.Silence as silence:
-        word = exchange.leave_word(here.config.run.dir, mine | {"unreachable": str(silence)})
+    except exchange.PeerLost as lost:
+        report_file = exchange.write_report(here.config.run.dir, mine | {"unreachable": str(lost)})
         for finding in _faults(mine):
             print(together.line(finding), file=sys.stderr)
-        print(f"slipway doctor: {here.host}: answers: rank {place.rank}: {silence}", file=sys.stderr)
-        if word:  # rank 0 takes it away once it has told; srun might end rank 0 before, were this rank to end
-            exchange.wait_until_read(word, 3 * GRACE_SECONDS)
+        print(f"slipway doctor: {here.host}: answers: rank {place.rank}: {lost}", file=sys.stderr)
+        if (
+            report_file
+        ):  # rank 0 takes it away once it has told; srun might end rank 0 before, were this rank to end
+            exchange.wait_until_read(report_file, 3 * GRACE_SECONDS)
         return EXIT_FAULT
 
 

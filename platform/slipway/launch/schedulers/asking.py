@@ -9,12 +9,12 @@ from slipway.launch.leftovers import for_slurms_programs
 SECONDS = 10.0
 
 
-class Silent(Exception):
+class SchedulerUnavailable(Exception):
     """The scheduler did not answer; the text says why, as `squeue not found`."""
 
 
 def ask(command: Sequence[str], variables: Mapping[str, str] | None = None, seconds: float = SECONDS) -> str:
-    """Standard output of a command; Silent where it is missing, takes too long, or fails."""
+    """Standard output of a command; SchedulerUnavailable where it is missing, takes too long, or fails."""
     variables = {
         **for_slurms_programs(os.environ),
         **(variables or {}),
@@ -22,8 +22,8 @@ def ask(command: Sequence[str], variables: Mapping[str, str] | None = None, seco
     try:
         done = commands.call(command, seconds=seconds, environment=variables)
     except commands.NotRun as error:
-        raise Silent(str(error)) from None
+        raise SchedulerUnavailable(str(error)) from None
     if done.code:
         program = command[0]
-        raise Silent(done.last if done.last.startswith(program) else f"{program}: {done.last}")
+        raise SchedulerUnavailable(done.last if done.last.startswith(program) else f"{program}: {done.last}")
     return done.output

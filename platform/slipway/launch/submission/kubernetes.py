@@ -143,7 +143,7 @@ def _check_free(runs: Sequence[Manifest], cluster: Cluster) -> None:
     )
     try:
         left = states.ending_pods(asked, LABEL_RUN, [run["metadata"]["name"] for run in runs])
-    except states.Silent as silent:
+    except states.SchedulerUnavailable as silent:
         raise Fault("launch --submit", str(silent)) from None
     if left:
         raise UserError(
