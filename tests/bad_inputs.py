@@ -46,7 +46,7 @@ def _profile(text: str | bytes) -> Callable[[Path], None]:
 COMMAND_LINE = [
     BadInput("verb misspelt", "trian model=demo", "trian", ("train", "bench", "report")),
     BadInput("verb forgotten", "model=demo", "model=demo", ("plan",)),
-    BadInput("option unknown", "plan --jsn", "--jsn", ()),
+    BadInput("option unknown", "plan --jsn", "plan --jsn", ()),
     BadInput("rows of ranks", "plan --ranks few", "plan --ranks", ("few", "all")),
     BadInput("not an override", "plan training.steps", "training.steps", ("key=value",)),
     BadInput("bracket left open", "plan data.split=[1,0", "data.split=[1,0", ("0", "[1,0")),
@@ -122,16 +122,16 @@ COMMAND_LINE = [
         _profile("defaults: [slurm, _self_]\nname: mine\nname: again\n"),
     ),
     BadInput("config folder of an empty variable", "plan --config-dir=", "--config-dir", ()),
-    BadInput(
-        "a pickled job", "plan --experimental-rerun=job.pickle", "--experimental-rerun", ("pickle", "--run")
-    ),
+    BadInput("a pickled job", "plan --experimental-rerun=job.pickle", "plan --experimental-rerun", ()),
     BadInput("an override of nothing", "plan =3", "=3", ("key=value",)),
     BadInput("a deletion of nothing", "plan ~", "~", ()),
     BadInput("a group of nothing", "plan model=null", "model=null", ("model=CHOICE",)),
     BadInput("image action misspelt", "image bild", "image bild", ("build", "verify")),
     BadInput("image of no variant", "image build --dry-run --variant gpu", "image --variant gpu", ()),
-    BadInput("image inspection to rehearse", "image inspect a.sif --dry-run", "image --dry-run", ()),
-    BadInput("image of no engine", "image build --engine dokcer", "image --engine", ("dokcer", "podman")),
+    BadInput("image inspection to rehearse", "image inspect a.sif --dry-run", "image inspect --dry-run", ()),
+    BadInput(
+        "image of no engine", "image build --engine dokcer", "image build --engine", ("dokcer", "podman")
+    ),
     BadInput(
         "image from nowhere", "image build --context .", "image", ("--context", "Dockerfile", "checkout")
     ),
@@ -150,7 +150,7 @@ COMMAND_LINE = [
     BadInput("SIF of no archive", "image sif gone.tar", "image sif", ("gone.tar",)),
     BadInput("nothing to verify", "image verify", "image verify", ()),
     BadInput("half a digest", "image verify a.sif --digest sha256:12", "image --digest", ("sha256:12", "64")),
-    BadInput("an option of another action", "image sign a.sif --gzip", "image --gzip", ()),
+    BadInput("an option of another action", "image sign a.sif --gzip", "image sign --gzip", ()),
     BadInput(
         "doctor of no job", "doctor --collectives resources.nodes=2", "doctor --collectives", ("2", "srun")
     ),
@@ -459,7 +459,7 @@ LAYOUT = [
 ]
 
 LAUNCH = [
-    BadInput("option of launch", "launch --sumbit cluster=slurm", "--sumbit", ()),
+    BadInput("option of launch", "launch --sumbit cluster=slurm", "launch --sumbit", ()),
     BadInput("a chain of words", "launch --chain many cluster=slurm", "launch --chain", ("many",)),
     BadInput("a chain of none", "launch --chain 0 cluster=slurm", "launch.chain", ("0",)),
     BadInput("no image to submit", "launch --submit cluster=slurm", "launch.image", ("slipway.sif",)),

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from slipway import commands
 from slipway.bench.record import publish
 from slipway.errors import EXIT_DONE, UserError
 
@@ -69,9 +69,8 @@ def seconds_of(words: Sequence[str]) -> float:
 def slipway(words: Sequence[str]) -> None:
     """Run a slipway command as the shell would; UserError with its last words where it fails."""
     command = [sys.executable, "-m", "slipway", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+    done = commands.call(command, seconds=LIMIT_SECONDS)
+    if done.code:
         raise UserError(
-            "bench startup", f"`slipway {' '.join(words)}` exited with code {done.returncode}: {last}"
+            "bench startup", f"`slipway {' '.join(words)}` exited with code {done.code}: {done.last}"
         )
