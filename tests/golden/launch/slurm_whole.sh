@@ -138,6 +138,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    },
    "demo_units": 3000000,
    "allow_large_models": true,
+   "readers": 1,
    "dir": "data/stdlib",
    "sequence_length": 2048,
    "tokenizer": {
