@@ -9,7 +9,7 @@ from imports import Import, files, reaching, read, within
 
 # From the lowest to the highest. A part imports parts of lower layers only, none of its own.
 LAYERS = [
-    {"", "console", "cores", "errors", "host_lists", "quiet", "records", "secret_forms", "words"},
+    {"", "commands", "console", "cores", "errors", "host_lists", "quiet", "records", "secret_forms", "words"},
     {"files", "registry", "run_dir", "secrets"},
     {"system_errors"},
     {"config"},
