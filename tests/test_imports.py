@@ -10,7 +10,7 @@ from imports import Import, files, reaching, read, within
 # From the lowest to the highest. A part imports parts of lower layers only, none of its own.
 LAYERS = [
     {"", "commands", "console", "cores", "errors", "host_lists", "quiet", "records", "secret_forms", "words"},
-    {"arguments", "files", "registry", "secrets"},
+    {"arguments", "files", "registry", "secrets", "shipped"},
     {"system_errors"},
     {"config"},
     {"data", "kernels", "optimizers", "ranks"},
