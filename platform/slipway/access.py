@@ -1,29 +1,10 @@
-"""Who may write a run's folder: what is said where a process may not, and whose a folder made for pods should be."""
+"""Whose a run's folder is that is made here for pods, which run as another user."""
 
 import os
 from pathlib import Path
 
 from slipway.config.schema import RunConfig
 from slipway.data import kind_of
-
-
-def cannot_write(folder: Path) -> str:
-    """Why a folder cannot be written: whose it is, who asks, and what mends it."""
-    me = f"{os.geteuid()}:{os.getegid()}"
-    mend = f"chown -R {me} {folder}, or another run.dir"
-    try:
-        state = folder.stat()
-    except OSError:
-        return f"cannot write into {folder} as uid:gid {me}"
-    owner = f"{state.st_uid}:{state.st_gid}"
-    if "KUBERNETES_SERVICE_HOST" in os.environ:
-        mend = f"chown -R {me} {folder} as root, as deploy/kubernetes/owner.yaml does"
-        if state.st_uid:
-            mend += f"; or launch with cluster.kubernetes.run_as_user={state.st_uid}"
-    return (
-        f"cannot write into {folder}: it belongs to uid:gid {owner}, mode {state.st_mode & 0o777:03o}, and this "
-        f"process is {me}; mend it: {mend}"
-    )
 
 
 def hand_to_pods(folder: Path, config: RunConfig) -> str | None:

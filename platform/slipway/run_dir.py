@@ -1,28 +1,88 @@
-"""Whether a run can live in its directory: looked at before anything is written."""
+"""A run's directory: the place of everything in it, and whether a run can live there.
+
+No other module spells these names. docs/runs.md says of each file when it is on disk and who removes it.
+"""
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.access import cannot_write
 from slipway.errors import UserError
 from slipway.files import nearest_existing
 
-FOLDERS = ("checkpoints", "hangs", "logs", "segments", "tensorboard", "wandb")
-FILES = ("metrics.jsonl", "plan.json", "bad_nodes", ".lock", ".lock.holder")
+
+class _Place:
+    """A path below a run's directory."""
+
+    def __init__(self, *parts: str) -> None:
+        self.parts = parts
+
+    def __get__(self, run: "RunDir", owner: type) -> Path:
+        return run.path.joinpath(*self.parts)
 
 
-def check(run_dir: Path) -> None:
-    """Raises UserError where the directory cannot be made, written to, or holds one thing in the place of another."""
-    nearest = nearest_existing(run_dir)
-    if not nearest.is_dir():
-        raise UserError("run.dir", f"cannot be created: {nearest} is not a directory", value=run_dir)
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError("run.dir", cannot_write(nearest))
-    for name in FOLDERS:
-        _check(run_dir / name, "a directory", Path.is_dir, os.W_OK | os.X_OK)
-    for name in FILES:
-        _check(run_dir / name, "a file", Path.is_file, os.R_OK | os.W_OK)
+@dataclass(frozen=True)
+class RunDir:
+    """The directory of one run (run.dir)."""
+
+    path: Path
+
+    metrics = _Place("metrics.jsonl")
+    """What happened in every step; see slipway.metrics.file."""
+    plan = _Place("plan.json")
+    """The Plan of the newest segment."""
+    bad_nodes = _Place("bad_nodes")
+    """Nodes that the next segment must do without; see slipway.runs.bad_nodes."""
+    lock = _Place(".lock")
+    """An empty file; the process that trains the run has locked it."""
+    holder = _Place(".lock.holder")
+    """Names that process."""
+    submissions = _Place("launch.json")
+    """What `slipway launch --submit` submitted; see slipway.launch.record."""
+    continuations = _Place("launch.continuations")
+    """Numbers of Slurm jobs that jobs of the run submitted to continue it."""
+    script = _Place("job.sh")
+    """The script of the last `slipway launch`."""
+    job_plan = _Place("job_plan.json")
+    """The plan as that script carries it."""
+    picture = _Place("loss.png")
+    """Drawn by `slipway report`."""
+    checkpoints = _Place("checkpoints")
+    """A folder for each checkpoint; see slipway.checkpoint.store."""
+    segments = _Place("segments")
+    """A record for each segment; see slipway.runs.ledger."""
+    hangs = _Place("hangs")
+    """A folder for each segment that hung; see slipway.train.watch.hang_report."""
+    logs = _Place("logs")
+    """What jobs, ranks and wandb's process print."""
+    wandb_log = _Place("logs", "wandb.log")
+    """What wandb's process prints."""
+    tensorboard = _Place("tensorboard")
+    """TensorBoard's events."""
+    wandb = _Place("wandb")
+    """wandb's data, in a folder that wandb names; see slipway.metrics.wandb_data."""
+
+    def check(self) -> None:
+        """Raise UserError where a training could not make the directory, write to it, or finds one thing for another.
+
+        Writes nothing.
+        """
+        run_dir = self.path
+        nearest = nearest_existing(run_dir)
+        if not nearest.is_dir():
+            raise UserError("run.dir", f"cannot be created: {nearest} is not a directory", value=run_dir)
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise UserError("run.dir", cannot_write(nearest))
+        for path in (self.checkpoints, self.hangs, self.logs, self.segments, self.tensorboard, self.wandb):
+            _check(path, "a directory", Path.is_dir, os.W_OK | os.X_OK)
+        for path in (self.metrics, self.plan, self.bad_nodes, self.lock, self.holder):
+            _check(path, "a file", Path.is_file, os.R_OK | os.W_OK)
+
+
+def rank_log(logs: Path, rank: int) -> Path:
+    """Return the file in `logs` into which a rank prints that shares its terminal with others."""
+    return logs / f"rank-{rank:05d}.log"
 
 
 def _check(path: Path, what: str, is_right: Callable[[Path], bool], rights: int) -> None:
@@ -42,3 +102,22 @@ def _check(path: Path, what: str, is_right: Callable[[Path], bool], rights: int)
             value=path,
             do="ask its owner for permission, or choose another run.dir",
         )
+
+
+def cannot_write(folder: Path) -> str:
+    """Why a folder cannot be written: whose it is, who asks, and what mends it."""
+    me = f"{os.geteuid()}:{os.getegid()}"
+    mend = f"chown -R {me} {folder}, or another run.dir"
+    try:
+        state = folder.stat()
+    except OSError:
+        return f"cannot write into {folder} as uid:gid {me}"
+    owner = f"{state.st_uid}:{state.st_gid}"
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        mend = f"chown -R {me} {folder} as root, as deploy/kubernetes/owner.yaml does"
+        if state.st_uid:
+            mend += f"; or launch with cluster.kubernetes.run_as_user={state.st_uid}"
+    return (
+        f"cannot write into {folder}: it belongs to uid:gid {owner}, mode {state.st_mode & 0o777:03o}, and this "
+        f"process is {me}; mend it: {mend}"
+    )

@@ -1,17 +1,32 @@
 import json
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from slipway import __version__
-from slipway.bench.record import publish, shown
+from slipway.bench.record import named, publish, shown
 
-ROWS = [
-    {"layout": "TP1", "tokens/s": 12345.6, "steps": 20},
-    {"layout": "[tp2]", "tokens/s": 0.98765, "steps": 1000},
-]
+
+@dataclass(frozen=True)
+class Row:
+    layout: str
+    stage: int | None
+    units_per_second: float = named("{units}/s")
+    shares: dict[str, float] = named("{key} (%)")
+    steps: int = 20
+
+
+@dataclass(frozen=True)
+class Summary:
+    ratio: float
+    left_out: dict[str, str] = named("left out ({key})")
+
+
+ROWS = [Row("TP1", None, 12345.6, {"matmul": 0.5}), Row("[tp2]", None, 0.98765, {"matmul": 0.25}, 1000)]
+SUMMARY = Summary(0.95, {"no GPU": "adamw"})
 
 
 def test_for_programs(capsys):
-    publish("compare", ["--json", "two words"], ROWS, {"ratio": 0.95}, as_json=True)
+    publish("compare", ["--json", "two words"], ROWS, SUMMARY, units="images", as_json=True)
     record = json.loads(capsys.readouterr().out)
     assert record["benchmark"] == "compare"
     assert record["command"] == "slipway bench compare --json 'two words'"
@@ -20,11 +35,12 @@ def test_for_programs(capsys):
     assert record["machine"]["processor"]
     assert record["versions"]["slipway"] == __version__
     assert {"python", "torch", "megatron-core"} <= set(record["versions"])
-    assert (record["rows"], record["summary"]) == (ROWS, {"ratio": 0.95})
+    assert (record["rows"], record["summary"]) == ([asdict(row) for row in ROWS], asdict(SUMMARY))
+    assert record["units"] == "images"
 
 
 def test_for_people(capsys):
-    publish("compare", [], ROWS, {"ratio": 0.95})
+    publish("compare", [], ROWS, SUMMARY, units="images")
     out = capsys.readouterr().out
     for text in (
         "slipway bench compare",
@@ -34,8 +50,12 @@ def test_for_people(capsys):
         "0.9877",
         "[tp2]",
         "ratio: 0.95",
+        "images/s",
+        "matmul (%)",
+        "left out (no GPU): adamw",
     ):
         assert text in out
+    assert "stage" not in out  # nothing is recorded there
 
 
 def test_numbers_keep_four_digits():

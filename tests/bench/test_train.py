@@ -28,14 +28,14 @@ def test_two_ranks_are_measured(tmp_path: Path) -> None:
     assert "profiler_start" not in done.stderr
     assert [row["rank"] for row in record["rows"]] == ["0", "1"]
     for row in record["rows"]:
-        assert sum(row[kind] for kind in KINDS) == pytest.approx(1)
-        assert all(row[kind] > 0 for kind in KINDS), row
+        assert sum(row["shares"].values()) == pytest.approx(1)
+        assert all(row["shares"][kind] > 0 for kind in KINDS), row
     summary = record["summary"]
     assert summary["ranks"] == 2
-    assert summary["step, least (s)"] <= summary["step, median (s)"] <= summary["step, most (s)"]
-    assert summary["tokens/s"] == pytest.approx(4 * 32 / summary["step, median (s)"])
-    share = summary["TFLOP/s per device"] / summary["measured matmul ceiling per device (TFLOP/s)"]
-    assert 0 < summary["share of the measured ceiling"] == pytest.approx(share)
+    assert summary["least_step_s"] <= summary["step_s"] <= summary["most_step_s"]
+    assert summary["units_per_second"] == pytest.approx(4 * 32 / summary["step_s"])
+    assert record["units"] == "tokens"
+    assert 0 < summary["share"] == pytest.approx(summary["tflops_per_device"] / summary["ceiling_tflops"])
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,8 @@ def test_mistakes_end_with_2_and_one_line(
 def test_many_ranks_are_shown_by_stage() -> None:
     layout = ["parallelism.pipeline_model_parallel_size=2", "resources.devices_per_node=32"]
     plan = make_plan(compose([*train.DEFAULTS, *layout, "training.global_batch_size=32"]))
-    seconds = [
-        dict.fromkeys(KINDS, 1.0) | {"waiting": 5.0 * plan.grid.coordinates(rank).pp}
-        for rank in range(plan.world_size)
-    ]
+    stages = [plan.grid.coordinates(rank).pp for rank in range(plan.world_size)]
+    seconds = [dict.fromkeys(KINDS, 1.0) | {"waiting": 5.0 * stage} for stage in stages]
     first, second = train.table(plan, {"breakdowns": seconds})
-    assert (first["rank"], first["stage"]) == ("mean of 16 in stage 0", 0)
-    assert (first["waiting"], second["waiting"]) == (0.0, 0.5)
+    assert (first.rank, first.stage) == ("mean of 16 in stage 0", 0)
+    assert (first.shares["waiting"], second.shares["waiting"]) == (0.0, 0.5)

@@ -11,6 +11,7 @@ import pytest
 
 from doctor.cluster import OTHER_SUBNET, SUBNET, Cluster, cluster, missing, slow_network
 from slipway.config.compose import compose
+from slipway.run_dir import RunDir
 from slipway.runs import bad_nodes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
@@ -56,7 +57,7 @@ class Seen:
 def examine(site: Cluster, words: list[str], run: list[str], **options) -> Seen:
     config = compose([*BASE, *run])
     (site.folder / "plan.json").write_text(json.dumps({"config": config.model_dump(mode="json")}))
-    (site.folder / "run" / bad_nodes.FILE).unlink(missing_ok=True)
+    RunDir(site.folder / "run").bad_nodes.unlink(missing_ok=True)
     done = site.doctor(["--plan", "plan.json", "--json", *words], SLIPWAY_CACHE=str(site.folder), **options)
     return Seen(done)
 
@@ -69,7 +70,7 @@ def test_a_healthy_cluster_has_no_fault(site: Cluster) -> None:
     said = {check["name"]: check for check in seen.told["checks"] if check["status"] == "ok"}
     assert "gloo by eth0 10.213.87." in said["transport"]["saw"]
     assert {"all-reduce", "node-all-reduce", "links", "clock", "run-dir-shared", "versions"} <= said.keys()
-    assert not (site.folder / "run" / bad_nodes.FILE).exists()
+    assert not RunDir(site.folder / "run").bad_nodes.exists()
     assert list((site.folder / "run").iterdir()) == []
 
 

@@ -8,6 +8,7 @@ from refusals import refused
 from slipway.config.compose import compose
 from slipway.launch import record
 from slipway.launch.record import Submission
+from slipway.run_dir import RunDir
 
 
 def submission(number: int) -> Submission:
@@ -29,17 +30,17 @@ def test_newest_last_and_bounded(tmp_path: Path) -> None:
     found = record.read(folder)
     assert found is not None
     assert [one.id for one in found.submissions] == [str(n) for n in range(4, record.KEPT + 4)]
-    assert [path.name for path in folder.iterdir()] == [record.FILE]
+    assert [path.name for path in folder.iterdir()] == [RunDir(folder).submissions.name]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"submissions": []}', '{"submissions": [{"id": "1"}]}'])
 def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / record.FILE).write_text(text)
-    with refused(tmp_path / record.FILE):
+    RunDir(tmp_path).submissions.write_text(text)
+    with refused(RunDir(tmp_path).submissions):
         record.read(tmp_path)
-    with refused(tmp_path / record.FILE):
+    with refused(RunDir(tmp_path).submissions):
         record.add(tmp_path, submission(1))
-    assert (tmp_path / record.FILE).read_text() == text
+    assert RunDir(tmp_path).submissions.read_text() == text
 
 
 @pytest.mark.parametrize("bad", ["12;rm", "", "-1", "12_", "x"])

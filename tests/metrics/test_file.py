@@ -2,16 +2,19 @@
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.metrics.file import MISSING, lines_of, missing_steps, number, parse
+from slipway.metrics import file as metrics_file
+from slipway.metrics.file import MISSING, lines_of, missing_steps, newest, number, parse, read, record_of
 from slipway.metrics.log import drop_after
+from slipway.report import metrics as report_metrics
 from slipway.report.metrics import by_step
 from slipway.report.summary import summarize
-from slipway.runs.progress import progress_of
+from slipway.runs.progress import read_progress
 from slipway.train.stopping import measured_pace
 
 GOOD = [{"kind": "train", "step": step, "loss": 1.0, "step_seconds": 0.5} for step in (1, 2, 3)]
@@ -44,9 +47,9 @@ def test_nothing_in_the_file_stops_a_reader(tmp_path_factory, lines: list[bytes]
     course = parse(content)
     by_record = [record for record in course.records if record in GOOD]
     assert by_record == GOOD
-    summarize(by_step(course), None)
+    summarize(by_step(course), by_step(course).units)
     measured_pace(path)
-    progress_of(content.split(b"\n"))
+    read_progress(path.parent)
     missing_steps(course.records, 5)
     foreign = [
         line for line, record in lines_of(content) if record is None and line.strip() and line[-1:] == b"\n"
@@ -58,6 +61,47 @@ def test_nothing_in_the_file_stops_a_reader(tmp_path_factory, lines: list[bytes]
     assert [record for record in parse(left).records if record in GOOD] == GOOD[:2]
     drop_after(path, 2)
     assert path.read_bytes() == left
+
+
+WRITTEN = b"".join(
+    [
+        encoded({"kind": "event", "event": "start", "step": 0, "seconds": 2.0}),
+        *map(encoded, GOOD[:2]),
+        FOREIGN[-1] + b"\n",  # its end alone would be a record
+        encoded({"kind": "event", "event": "stop", "step": 2, "reason": "SIGTERM"}),
+        encoded(GOOD[2]),
+    ]
+)
+
+
+@given(st.integers(0, len(WRITTEN)), st.integers(1, 300))
+def test_wherever_a_file_is_cut_all_readers_agree(tmp_path_factory, length: int, block: int) -> None:
+    """Report, progress, pace and the continuation: each knows the whole lines, and none knows the torn one."""
+    path = tmp_path_factory.mktemp("run") / "metrics.jsonl"
+    path.write_bytes(WRITTEN[:length])
+    lines = [record_of(line) for line in WRITTEN[:length].splitlines(keepends=True) if line.endswith(b"\n")]
+    records = [record for record in lines if record]
+    trained = [record["step"] for record in records if record["kind"] == "train"]
+    assert read(path).records == records
+    with patch.object(metrics_file, "BLOCK", block):
+        assert newest(path, lambda record: False)[::-1] == records
+        found = newest(path, lambda record: record["kind"] == "train")
+        assert read_progress(path.parent).step == (trained[-1] if trained else None)
+    first = max((at for at, record in enumerate(records) if record["kind"] == "train"), default=0)
+    assert found[::-1] == records[first:]
+    assert [record["step"] for record in report_metrics.read(path).train] == trained
+    assert list(measured_pace(path).steps) == [0.5] * len(trained)
+    assert drop_after(path, 9).records == records
+    assert path.read_bytes() == WRITTEN[:length].rpartition(b"\n")[0] + b"\n" * bool(lines)
+    assert drop_after(path, 9) == read(path)
+
+
+def test_the_newest_records_are_the_same_wherever_a_block_begins(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(WRITTEN)
+    for block in range(1, len(WRITTEN) + 2):
+        with patch.object(metrics_file, "BLOCK", block):
+            assert newest(path, lambda record: record["step"] == 1)[::-1] == read(path).records[1:]
 
 
 @pytest.mark.parametrize("line", FOREIGN)

@@ -18,9 +18,10 @@ import pytest
 from refusals import missing, refused
 from slipway.config.compose import compose
 from slipway.metrics import mirrors, wandb_access, wandb_data, wandb_mirror
-from slipway.metrics.log import FILE, Metrics
+from slipway.metrics.log import Metrics
 from slipway.metrics.wandb_mirror import CLOSE_SECONDS, WandbMirror, identity
 from slipway.plan import make_plan, plan_file
+from slipway.run_dir import RunDir
 from slipway.runs.sync import command
 from training import SMALL, slipway, told, training_lines
 from wandb_server import KEY, wandb_server
@@ -67,7 +68,7 @@ ONLINE = "logging.wandb.mode=online"
 
 
 def events(run_dir: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (run_dir / FILE).read_text().splitlines()]
+    lines = [json.loads(line) for line in RunDir(run_dir).metrics.read_text().splitlines()]
     return [line for line in lines if line["kind"] == "event"]
 
 
@@ -121,9 +122,10 @@ def test_training_goes_on_without_a_server(
         (line,) = [line for line in said.splitlines() if "wandb" in line]
         assert line.startswith("wandb offline: ") and f"`slipway runs sync {name}` uploads it later" in line
         # the attempt to go online may have left a folder, too, with nothing in it
+        run = RunDir(run_dir)
         data = [wandb_data.read(one.file) for one in wandb_data.pending(run_dir)]
         assert any(set(one.steps) >= {1, 2} and one.ended for one in data)
-        for file in (run_dir / FILE, run_dir / "plan.json", *(run_dir / "segments").iterdir()):
+        for file in (run.metrics, run.plan, *run.segments.iterdir()):
             assert KEY not in file.read_text()
         assert KEY not in said
         assert time_of(events(run_dir)[-1]) - time_of(training_lines(run_dir)[-1]) < CLOSE_SECONDS + 5

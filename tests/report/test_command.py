@@ -2,6 +2,7 @@ import json
 import math
 import subprocess
 import sys
+from typing import Any
 
 import numpy
 import pytest
@@ -13,7 +14,7 @@ from slipway.plan import make_plan, plan_file
 from slipway.report import command, curve
 
 
-def write_run(folder, steps=200, plan=True, **values):
+def write_run(folder, steps=200, plan: Any = True, **values):
     folder.mkdir(parents=True)
     lines = [{"kind": "validation", "step": 0, "loss": 9.0}]
     for step in range(1, steps + 1):
@@ -28,7 +29,8 @@ def write_run(folder, steps=200, plan=True, **values):
     lines.append({"kind": "validation", "step": steps, "loss": 3.25})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     if plan:
-        plan_file.write(make_plan(compose(["experiment=demo"])), folder / "plan.json")
+        made = make_plan(compose(["experiment=demo"]))
+        plan_file.write(made if plan is True else plan(made), folder / "plan.json")
     return folder
 
 
@@ -52,6 +54,84 @@ def test_table_and_picture(tmp_path, capsys):
     for color in (curve.TRAIN, curve.RAW, curve.VALIDATION):
         assert coloured(image, color) > 100
     assert {path.name for path in run.iterdir()} == {"loss.png", "metrics.jsonl", "plan.json"}
+
+
+def vision(plan):
+    """A plan of images, with a loss that has no unit."""
+    return plan.model_copy(
+        update={
+            "unit": "image",
+            "units_per_sample": 1,
+            "units": plan.samples,
+            "loss_unit": "",
+            "chance_loss": None,
+        }
+    )
+
+
+def json_of(run, capsys):
+    assert command.report(run, as_json=True) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_numbers_have_the_units_of_the_plan(tmp_path, capsys):
+    """Where the sample is the unit, it is shown once."""
+    texts = {}
+    for name, change in (("text", lambda plan: plan), ("vision", vision)):
+        run = write_run(tmp_path / name, plan=change, samples_per_second=40.0, consumed_samples=1600)
+        assert command.report(run) == 0
+        texts[name] = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {"samples 1,600", "tokens 204,800", "samples per second 40 (median)"} <= set(texts["text"])
+    assert {"tokens per second 5,000 (median)", "best validation 3.2500 at step 200"} <= set(texts["text"])
+    assert any("→ 3.2500" in line and line.endswith("nats per token") for line in texts["text"])
+    assert {"images 1,600", "images per second 5,000 (median)"} <= set(texts["vision"])
+    assert not any("sample" in line or "token" in line for line in texts["vision"])
+
+
+def test_the_picture_has_the_units_of_the_plan(tmp_path, monkeypatch):
+    shown = []
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    def save(figure, path, **more):
+        saved(figure, path, **more)
+        axes = [one for above in figure.axes for one in (above, *above.child_axes)]
+        texts = [text for one in axes for text in one.findobj(Text)]
+        shown.append("\n".join(text.get_text() for text in (*figure.texts, *texts)))
+
+    saved = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", save)
+    for name, change in (("text", lambda plan: plan), ("vision", vision)):
+        assert command.report(write_run(tmp_path / name, plan=change)) == 0
+    text, images = shown
+    for found in ("16 × 128 tokens per step", "Tokens per second", "loss (nats per token)", "9.01: a model"):
+        assert found in text
+    for found in ("16 images per step", "Images per second", "0 images"):
+        assert found in images
+    assert "token" not in images.lower() and "nats" not in images and "learnt" not in images
+
+
+def test_measures_of_the_family_are_in_the_table_and_the_json(tmp_path, capsys):
+    run = write_run(tmp_path / "run", steps=2, measures={"f1": 0.5})
+    with (run / "metrics.jsonl").open("a") as file:
+        for step, value in ((1, 0.25), (2, 0.75)):
+            line = {"kind": "validation", "step": step, "loss": 3.0, "measures": {"f1": value}}
+            file.write(json.dumps(line) + "\n")
+    found = json_of(run, capsys)
+    assert (found["measures"], found["validation_measures"]) == ({"f1": [0.5, 0.5]}, {"f1": [0.25, 0.75]})
+    assert (found["unit"], found["units_per_sample"], found["loss_unit"]) == ("token", 128, "nats per token")
+    assert (found["name"], found["dir"], found["step"]) == ("demo", str(run), 2)
+    assert command.report(run) == 0
+    assert "validation f1" in (out := capsys.readouterr().out) and "0.2500 → 0.7500" in out
+
+
+def test_without_a_plan_the_file_speaks_for_itself(tmp_path, capsys):
+    run = write_run(tmp_path / "run", plan=False)
+    start = {"kind": "event", "event": "start", "step": 0, "unit": "patch", "units_per_sample": 196}
+    (run / "metrics.jsonl").write_text(json.dumps(start) + "\n" + (run / "metrics.jsonl").read_text())
+    assert json_of(run, capsys)["unit"] == "patch"
+    assert command.report(run) == 0
+    assert "patches per second" in capsys.readouterr().out
 
 
 def test_the_curve_falls_in_the_picture(tmp_path):

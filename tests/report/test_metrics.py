@@ -14,15 +14,6 @@ def line(kind, step, **values):
 LINES = [line("validation", 0, loss=9.0)] + [line("train", step, loss=9.0 - step) for step in range(1, 5)]
 
 
-@given(st.integers(0, len(b"".join(LINES))))
-def test_an_interruption_at_any_byte_leaves_the_lines_before_it(length):
-    text = b"".join(LINES)[:length]
-    whole = text.count(b"\n")
-    found = by_step(parse(text))
-    assert [record["step"] for record in found.train] == list(range(1, whole))
-    assert len(found.validation) == min(whole, 1)
-
-
 @given(st.lists(st.tuples(st.integers(1, 6), st.floats(0, 20)), max_size=30))
 def test_of_a_step_done_again_the_later_line_counts(written):
     found = by_step(parse(b"".join(line("train", step, loss=loss) for step, loss in written)))

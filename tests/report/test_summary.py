@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from slipway.config.compose import compose
 from slipway.plan import make_plan
+from slipway.plan.units import Units
 from slipway.report.metrics import Metrics
 from slipway.report.summary import layout, smooth, summarize
 
@@ -18,25 +19,32 @@ VALIDATION = [{"step": 0, "loss": 9.1, "time": 50.0}, {"step": 2, "loss": 6.5}, 
 
 
 def test_rates_are_medians_and_losses_first_last_and_best():
-    found = summarize(Metrics(TRAIN, VALIDATION), None)
-    assert (found.step, found.first_loss, found.last_loss) == (3, 9.0, 8.0)
-    assert (found.first_validation, found.last_validation, found.best_validation) == (9.1, 6.75, (2, 6.5))
-    assert found.units_per_second == 20.0
-    assert found.tokens == 2 * (10 + 1000 + 20)
+    found = summarize(Metrics(TRAIN, VALIDATION), Units())
+    assert (found.step, found.loss) == (3, (9.0, 8.0))
+    assert (found.validation_loss, found.best_validation) == ((9.1, 6.75), (2, 6.5))
+    assert (found.units_per_second, found.samples_per_second) == (20.0, None)
+    assert (found.samples, found.units) == (24, 2 * (10 + 1000 + 20))
     assert found.seconds_in_steps == 6.0
     assert found.wall_seconds == 250.0
     assert found.mfu is None and found.data_wait is None
 
 
 def test_one_validation_is_neither_last_nor_best():
-    found = summarize(Metrics(TRAIN[:1], VALIDATION[:1]), None)
-    assert (found.first_loss, found.last_loss) == (9.0, None)
-    assert (found.first_validation, found.last_validation, found.best_validation) == (9.1, None, None)
+    found = summarize(Metrics(TRAIN[:1], VALIDATION[:1]), Units())
+    assert (found.loss, found.validation_loss, found.best_validation) == ((9.0, None), (9.1, None), None)
 
 
-def test_with_the_plan_tokens_are_counted_not_estimated():
+def test_where_a_samples_size_is_known_units_are_counted_not_estimated():
     plan = make_plan(compose(["experiment=demo"]))
-    assert summarize(Metrics(TRAIN, []), plan).tokens == 24 * 128
+    assert summarize(Metrics(TRAIN, []), Units.of(plan)).units == 24 * 128
+
+
+def test_measures_are_those_of_the_lines_that_have_them():
+    train = [{"step": 1, "loss": 2.0}, {"step": 2, "measures": {"f1": 0.25, "balance": None}}]
+    validation = [{"step": 1, "measures": {"f1": 0.5}}, {"step": 2, "measures": {"f1": 0.75}}]
+    found = summarize(Metrics(train, validation), Units("image", 1))
+    assert found.measures == {"f1": (0.25, None), "balance": (None, None)}
+    assert found.validation_measures == {"f1": (0.5, 0.75)}
 
 
 @pytest.mark.parametrize(

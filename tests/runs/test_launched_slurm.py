@@ -14,6 +14,7 @@ from slipway.cli import main
 from slipway.launch import record
 from slipway.launch.record import Submission
 from slipway.plan.facts import Facts
+from slipway.run_dir import RunDir
 from slurm_testbed import Slurm, running
 
 pytestmark = [
@@ -263,7 +264,7 @@ def test_jobs_that_the_queue_has_forgotten(slurm: Slurm, run: Path, submit, caps
     slurm.wait(job, "COMPLETED")
     record.add(run, record.read(run).submissions[-1].model_copy(update={"id": "987654"}))  # type: ignore[union-attr]
     assert [one["state"] for one in shown(capsys, "show", "alpha")["jobs"]] == ["finished", "ended"]
-    (run / record.FILE).unlink()
+    RunDir(run).submissions.unlink()
     record.add(run, Submission(scheduler="slurm", cluster="slurm", submitted=1.0, id="987654", name="alpha"))
     (only,) = shown(capsys, "show", "alpha")["jobs"]
     assert only["state"] == "ended" and "Slurm accounting storage is disabled" in only["detail"]

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.config.compose import compose
+from slipway.metrics.file import BLOCK, parse
 from slipway.plan import make_plan
 from slipway.plan.facts import Facts, facts_of
 from slipway.report.summary import layout
 from slipway.runs import ledger
 from slipway.runs.ledger import read_segments, why_ended
 from slipway.runs.lock.holder import Holder, job_id
-from slipway.runs.progress import BLOCK, Progress, progress_of, read_progress
+from slipway.runs.progress import Progress, progress_of, read_progress
 
 FACTS = Facts(name="a", model="demo", steps=10, nodes=1, world_size=2, layout={"DP": 2})
 
@@ -149,7 +150,7 @@ def _line(kind: str, step: int) -> bytes:
 def test_progress_is_the_last_training_line_and_the_last_stop_after_it(
     records: list[tuple[str, int]],
 ) -> None:
-    found = progress_of(_line(*record) for record in records)
+    found = progress_of(parse(b"\n".join([*(_line(*record) for record in records), b""])).records[::-1])
     trained = [at for at, (kind, _) in enumerate(records) if kind == "train"]
     if not trained:
         assert found == Progress()

@@ -9,16 +9,18 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from slipway.bench.batches import random_batch
-from slipway.bench.record import publish
+from slipway.bench.record import named, publish
 from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
 from slipway.kernels.choice import backends
 from slipway.plan import Plan, make_plan
+from slipway.run_dir import RunDir
 
 SHAPE = [
     "model.num_layers=8",
@@ -34,18 +36,35 @@ SHAPE = [
 ]
 
 
+@dataclass(frozen=True)
+class Row:
+    """One kind of save; times in seconds."""
+
+    save: str
+    stall_s: float = named("median stall (s)")
+    least_stall_s: float = named("least")
+    most_stall_s: float = named("most")
+    complete_s: float = named("median until complete (s)")
+    step_ratio: float = named("step beside it / step alone")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How much less training waits for a save that is written beside it."""
+
+    mib: float = named("checkpoint size (MiB)")
+    stall_ratio: float = named("stall beside training / stall of a save that is waited for")
+
+
 def run(options: argparse.Namespace) -> int:
     """Measure, and print both stalls and their ratio."""
     if options.dir is not None and not options.dir.is_dir():
         raise UserError("bench checkpoint --dir", "is not a directory", value=options.dir)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-", dir=options.dir) as folder:
         measured = _measure([*SHAPE, *options.overrides], Path(folder), options.rounds)
-    rows = [{"save": name, **values} for name, values in measured["rows"].items()]
+    rows = [Row(**values) for values in measured["rows"]]
     sync, beside = (median(measured["stalls"][name]) for name in ("waited for", "beside training"))
-    summary = {
-        "checkpoint size (MiB)": measured["bytes"] / 2**20,
-        "stall beside training / stall of a save that is waited for": beside / sync,
-    }
+    summary = Summary(mib=measured["bytes"] / 2**20, stall_ratio=beside / sync)
     publish("checkpoint", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
@@ -59,7 +78,7 @@ def _measure(overrides: list[str], folder: Path, rounds: int) -> dict[str, Any]:
     chosen = load_torch(config, ranks_here=plan.world_size)
     plan = plan.with_kernels(backends(chosen))
     found = folder / "measured.json"
-    run_local(plan.world_size, folder / "logs", lambda place: _rank(plan, place, rounds, found))
+    run_local(plan.world_size, RunDir(folder).logs, lambda place: _rank(plan, place, rounds, found))
     return json.loads(found.read_text())
 
 
@@ -108,21 +127,23 @@ def _rank(plan: Plan, place: Any, rounds: int, found: Path) -> int:
                 results[name].append(result)
             step()
     if place.rank == 0:
-        size = sum(path.stat().st_size for path in (plan.config.run.dir / "checkpoints").glob("step-*/*"))
-        rows = {
-            name: {
-                "median stall (s)": median(stall for stall, _, _ in of_one),
-                "least": min(stall for stall, _, _ in of_one),
-                "most": max(stall for stall, _, _ in of_one),
-                "median until complete (s)": median(total for _, total, _ in of_one),
-                "step beside it / step alone": median(beside for _, _, beside in of_one) / quiet
-                if name != "waited for"
-                else 1.0,
-            }
+        size = sum(path.stat().st_size for path in RunDir(plan.config.run.dir).checkpoints.glob("step-*/*"))
+        rows = [
+            Row(
+                save=name,
+                stall_s=median(stall for stall, _, _ in of_one),
+                least_stall_s=min(stall for stall, _, _ in of_one),
+                most_stall_s=max(stall for stall, _, _ in of_one),
+                complete_s=median(total for _, total, _ in of_one),
+                step_ratio=median(beside for _, _, beside in of_one) / quiet if name != "waited for" else 1.0,
+            )
             for name, of_one in results.items()
-        }
+        ]
         stalls = {name: [stall for stall, _, _ in of_one] for name, of_one in results.items()}
-        found.write_text(json.dumps({"rows": rows, "stalls": stalls, "bytes": size}), encoding="utf-8")
+        found.write_text(
+            json.dumps({"rows": [asdict(row) for row in rows], "stalls": stalls, "bytes": size}),
+            encoding="utf-8",
+        )
     torch.distributed.barrier()
     return EXIT_DONE
 

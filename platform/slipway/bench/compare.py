@@ -10,6 +10,7 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -17,7 +18,7 @@ from typing import Any, cast
 
 from slipway.bench.batches import random_batch
 from slipway.bench.options import RANDOM_TOKENS, at_least, with_defaults
-from slipway.bench.record import publish
+from slipway.bench.record import named, publish
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
@@ -26,6 +27,7 @@ from slipway.kernels.choice import backends
 from slipway.models.gpt.config import gpt_of
 from slipway.optimizers.adamw.config import Config as AdamW
 from slipway.plan import make_plan
+from slipway.plan.units import plural
 
 SHAPE = [
     "model=gpt3_125m",
@@ -41,6 +43,27 @@ SHAPE = [
     "cluster=local",
     "validation.steps=0",
 ]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trainer."""
+
+    trainer: str
+    units_per_second: float = named("median {units}/s")
+    least_units_per_second: float = named("least")
+    most_units_per_second: float = named("most")
+    tflops: float = named("TFLOP/s")
+    share: float = named("share of the matmul ceiling")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The ratios, each the median of the turns."""
+
+    ratio: float = named("slipway / plain PyTorch (median of turns)")
+    processor_ratio: float = named("the same by processor time")
+    ceiling_tflops: float = named("measured matmul ceiling (TFLOP/s)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -59,31 +82,31 @@ def run(options: argparse.Namespace) -> int:
                 "rope_scaling_factor on one rank, which does not separate documents",
             )
         seconds, ceiling = _measure(config, options)
-    tokens = config.training.global_batch_size * plan.units_per_sample
+    units = config.training.global_batch_size * plan.units_per_sample
     rows = [
-        _row(name, [taken for taken, _ in of_one], tokens, plan.flops_per_step, ceiling * 1e12)
+        _row(name, [taken for taken, _ in of_one], units, plan.flops_per_step, ceiling * 1e12)
         for name, of_one in seconds.items()
     ]
     turns = list(zip(seconds["slipway"], seconds["plain PyTorch"], strict=True))
-    summary = {
-        "slipway / plain PyTorch (median of turns)": median(plain[0] / ours[0] for ours, plain in turns),
-        "the same by processor time": median(plain[1] / ours[1] for ours, plain in turns),
-        "measured matmul ceiling (TFLOP/s)": ceiling,
-    }
-    publish("compare", options.argv, rows, summary, as_json=options.json)
+    summary = Summary(
+        ratio=median(plain[0] / ours[0] for ours, plain in turns),
+        processor_ratio=median(plain[1] / ours[1] for ours, plain in turns),
+        ceiling_tflops=ceiling,
+    )
+    publish("compare", options.argv, rows, summary, units=plural(plan.unit), as_json=options.json)
     return EXIT_DONE
 
 
-def _row(name: str, seconds: list[float], tokens: int, flops: float, ceiling: float) -> dict[str, Any]:
-    """Of the table; seconds: per step, tokens and flops: of a step, ceiling: FLOP/s."""
-    return {
-        "trainer": name,
-        "median tokens/s": tokens / median(seconds),
-        "least": tokens / max(seconds),
-        "most": tokens / min(seconds),
-        "TFLOP/s": flops / median(seconds) / 1e12,
-        "share of the matmul ceiling": flops / median(seconds) / ceiling,
-    }
+def _row(name: str, seconds: list[float], units: int, flops: float, ceiling: float) -> Row:
+    """Return a trainer's row; seconds: per step, units and flops: of a step, ceiling: FLOP/s."""
+    return Row(
+        trainer=name,
+        units_per_second=units / median(seconds),
+        least_units_per_second=units / max(seconds),
+        most_units_per_second=units / min(seconds),
+        tflops=flops / median(seconds) / 1e12,
+        share=flops / median(seconds) / ceiling,
+    )
 
 
 def _measure(

@@ -15,16 +15,37 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
-from slipway.bench.record import publish
+from slipway.bench.record import named, publish
 from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.inputs import find_inputs
 from slipway.errors import EXIT_DONE
 
 END_OF_DOCUMENT = "<|endoftext|>"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of preparation; rates of one core."""
+
+    preparation: str
+    tokens_per_second: float = named("tokens/s/core")
+    least_tokens_per_second: float = named("least")
+    most_tokens_per_second: float = named("most")
+    megabytes_per_second: float = named("MB/s/core")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was read, and how much faster `slipway data` is."""
+
+    text_bytes: int = named("text, bytes")
+    tokens: int = named("tokens")
+    ratio: float = named("slipway / one document at a time (median of turns)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,21 +58,17 @@ def run(options: argparse.Namespace) -> int:
         seconds, tokens = _measure(folder, options.rounds)
     rates = {name: [tokens / s for s in of_one] for name, of_one in seconds.items()}
     rows = [
-        {
-            "preparation": name,
-            "tokens/s/core": median(of_one),
-            "least": min(of_one),
-            "most": max(of_one),
-            "MB/s/core": median(of_one) / tokens * text_bytes / 1e6,
-        }
+        Row(
+            preparation=name,
+            tokens_per_second=median(of_one),
+            least_tokens_per_second=min(of_one),
+            most_tokens_per_second=max(of_one),
+            megabytes_per_second=median(of_one) / tokens * text_bytes / 1e6,
+        )
         for name, of_one in rates.items()
     ]
     ratio = median(a / b for a, b in zip(rates["slipway"], rates["one at a time"], strict=True))
-    summary = {
-        "text, bytes": text_bytes,
-        "tokens": tokens,
-        "slipway / one document at a time (median of turns)": ratio,
-    }
+    summary = Summary(text_bytes, tokens, ratio)
     publish("data", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 

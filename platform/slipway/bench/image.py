@@ -8,11 +8,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from slipway.bench.options import at_least
-from slipway.bench.record import publish
+from slipway.bench.record import named, publish
 from slipway.errors import EXIT_DONE, UserError
 from slipway.image import build as builds
 from slipway.image import engine as engines
@@ -20,6 +21,25 @@ from slipway.image import pins, shell, wheels
 
 CONTEXT = ("platform", "conf", "deploy", "containers")
 SIZE_GB, REBUILD_SECONDS, HELP_SECONDS = 1.6, 15.0, 1.0  # targets for the variant cpu
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement, in the unit that `what` names."""
+
+    what: str
+    median: float
+    least: float
+    most: float
+    target: str = named("target, below")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How busy the machine was."""
+
+    load: float = named("load of the machine at the end (1 minute)")
+    cores: int = named("cores")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -45,19 +65,19 @@ def run(options: argparse.Namespace) -> int:
         _row("cached rebuild after a change of the source, s", rebuilds, REBUILD_SECONDS),
         _row("apptainer exec ... slipway --help, s", helps, HELP_SECONDS),
     ]
-    summary = {"load of the machine at the end (1 minute)": os.getloadavg()[0], "cores": os.cpu_count() or 1}
+    summary = Summary(load=os.getloadavg()[0], cores=os.cpu_count() or 1)
     publish("image", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
 
-def _row(what: str, measured: list[float], target: float | None) -> dict[str, str | float]:
-    return {
-        "what": what,
-        "median": median(measured),
-        "least": min(measured),
-        "most": max(measured),
-        "target, below": "" if target is None else f"{target:g}",
-    }
+def _row(what: str, measured: list[float], target: float | None) -> Row:
+    return Row(
+        what=what,
+        median=median(measured),
+        least=min(measured),
+        most=max(measured),
+        target="" if target is None else f"{target:g}",
+    )
 
 
 def image_bytes(engine: str, tag: str) -> int:

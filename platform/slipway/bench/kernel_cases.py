@@ -1,7 +1,7 @@
-"""The table of operators and backends that `slipway bench kernels` measures: a line for each.
+"""How each operator is built for `slipway bench kernels`: as the trainer builds it, with a backend forced.
 
-A case is built as the trainer builds it, from the same spec provider, with that backend forced; `unfused` is plain
-torch or Megatron-core, for comparison. Imports torch and Megatron-core only while it builds.
+The operators and shapes are those of the GPT family. `unfused` is plain torch or Megatron-core, for comparison. Imports
+torch and Megatron-core only while it builds. A function `build_*` gives what is called; its caller times it.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,33 +10,12 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from slipway.bench import kernel_counts as counts
-from slipway.bench.batches import DOCUMENTS
-from slipway.bench.kernel_counts import Cost
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
-from slipway.kernels.choice import TABLE
-from slipway.kernels.probe import Machine
 from slipway.models.gpt.config import gpt_of
 
-EXPERTS = 8  # where the model is dense
 PACKAGES = {"te": "transformer_engine.pytorch.optimizers", "apex": "apex.optimizers"}
 Build = Callable[["Scene", str], Callable[[], object]]
-
-
-class Operator(NamedTuple):
-    """part: its name in the table of kernels. fields: of the model, as the operator needs them."""
-
-    part: str
-    cost: Callable[[RunConfig], Cost]
-    fields: dict[str, Any] = {}
-
-
-class Case(NamedTuple):
-    """build(scene, backend) gives what is called; the caller times it."""
-
-    operator: str
-    backend: str
-    build: Build
 
 
 class Scene(NamedTuple):
@@ -56,48 +35,6 @@ class Scene(NamedTuple):
         import torch
 
         return torch.randn(shape, device=self.device, dtype=self.dtype).requires_grad_()
-
-
-def _gelu(config: RunConfig) -> Cost:
-    return counts.mlp(counts.shape_of(config), gated=False)
-
-
-def _swiglu(config: RunConfig) -> Cost:
-    return counts.mlp(counts.shape_of(config), gated=True)
-
-
-OPERATORS: dict[str, Operator] = {
-    "layer_norm": Operator(
-        "norm", lambda c: counts.norm(counts.shape_of(c), "layer_norm"), {"normalization": "LayerNorm"}
-    ),
-    "rms_norm": Operator(
-        "norm", lambda c: counts.norm(counts.shape_of(c), "rms_norm"), {"normalization": "RMSNorm"}
-    ),
-    "attention_forward": Operator("attention", lambda c: counts.attention_forward(counts.shape_of(c))),
-    "attention": Operator("attention", lambda c: counts.attention(counts.shape_of(c))),
-    "attention_documents": Operator("attention", lambda c: counts.attention(counts.shape_of(c), DOCUMENTS)),
-    "mlp_gelu": Operator("linear", _gelu, {"activation": "gelu", "add_bias_linear": True}),
-    "mlp_swiglu": Operator("linear", _swiglu, {"activation": "swiglu", "add_bias_linear": False}),
-    "experts": Operator("moe", counts.experts, {"activation": "swiglu", "add_bias_linear": False}),
-    "rotary": Operator("rotary", lambda c: counts.rotary(counts.shape_of(c))),
-    "cross_entropy": Operator("cross_entropy", lambda c: counts.cross_entropy(counts.shape_of(c))),
-    "adamw": Operator("optimizer", counts.adamw),
-}
-
-
-def of_operator(config: RunConfig, operator: str) -> RunConfig:
-    """The configuration with the model's fields as the operator needs them; dense, but for a mixture's experts."""
-    experts = gpt_of(config).num_moe_experts or EXPERTS
-    fields = OPERATORS[operator].fields | {"num_moe_experts": experts if operator == "experts" else None}
-    return config.model_copy(update={"model": gpt_of(config).model_copy(update=fields)})
-
-
-def trouble(case: Case, machine: Machine, config: RunConfig) -> str | None:
-    """Why a case cannot be measured here; None where it can."""
-    for backend in TABLE[OPERATORS[case.operator].part]:
-        if backend.name == case.backend:
-            return backend.trouble(machine, of_operator(config, case.operator))
-    return None  # for comparison only: torch does it everywhere
 
 
 def _gradients(output: Any, inputs: Sequence[Any], upstream: Any) -> object:
@@ -123,7 +60,8 @@ def _ready(module: Any, scene: Scene) -> Any:
     return module
 
 
-def _norm(scene: Scene, backend: str) -> Callable[[], object]:
+def build_norm(scene: Scene, backend: str) -> Callable[[], object]:
+    """Build the trainer's norm, forward and backward."""
     from slipway.kernels.provider import SpecProvider
 
     config = scene.with_backend(norm=backend)
@@ -133,7 +71,8 @@ def _norm(scene: Scene, backend: str) -> Callable[[], object]:
     return _forward_and_backward(scene, module, list(module.parameters()))
 
 
-def _plain_norm(scene: Scene, backend: str) -> Callable[[], object]:
+def build_plain_norm(scene: Scene, backend: str) -> Callable[[], object]:
+    """Build a norm of plain operations, for comparison."""
     import torch
 
     model = gpt_of(scene.config)
@@ -162,8 +101,8 @@ def _forward_and_backward(scene: Scene, module: Any, parameters: Sequence[Any]) 
     return run
 
 
-def _attention(*, backward: bool, documents: int = 1) -> Build:
-    """documents: of each sample, kept apart."""
+def build_attention(*, backward: bool, documents: int = 1) -> Build:
+    """Return what builds attention; documents: of each sample, kept apart."""
 
     def build(scene: Scene, backend: str) -> Callable[[], object]:
         import torch
@@ -208,7 +147,8 @@ def _attention(*, backward: bool, documents: int = 1) -> Build:
     return build
 
 
-def _mlp(scene: Scene, backend: str) -> Callable[[], object]:
+def build_mlp(scene: Scene, backend: str) -> Callable[[], object]:
+    """Build a dense MLP, forward and backward."""
     from megatron.core.parallel_state import get_tensor_model_parallel_group
     from megatron.core.transformer.mlp import MLP, MLPSubmodules
 
@@ -224,7 +164,8 @@ def _mlp(scene: Scene, backend: str) -> Callable[[], object]:
     return _forward_and_backward(scene, module, list(module.parameters()))
 
 
-def _experts(scene: Scene, backend: str) -> Callable[[], object]:
+def build_experts(scene: Scene, backend: str) -> Callable[[], object]:
+    """Build a mixture's experts, without its router."""
     import torch
     from megatron.core.models.gpt.gpt_layer_specs import get_mlp_module_spec_for_backend
     from megatron.core.process_groups_config import ProcessGroupCollection
@@ -253,7 +194,8 @@ def _experts(scene: Scene, backend: str) -> Callable[[], object]:
     return run
 
 
-def _rotary(scene: Scene, backend: str) -> Callable[[], object]:
+def build_rotary(scene: Scene, backend: str) -> Callable[[], object]:
+    """Build the rotary embedding of queries and keys."""
     from megatron.core.models.common.embeddings.rope_utils import apply_rotary_pos_emb
     from megatron.core.models.common.embeddings.rotary_pos_embedding import RotaryEmbedding
 
@@ -282,7 +224,8 @@ def _output_layer(scene: Scene) -> tuple[Any, Any, Any]:
     return scene.random(shape.sequence, shape.batch, shape.hidden), weight, labels
 
 
-def _cross_entropy(scene: Scene, backend: str) -> Callable[[], object]:
+def build_cross_entropy(scene: Scene, backend: str) -> Callable[[], object]:
+    """Build the output layer and its loss."""
     import torch
     from megatron.core.parallel_state import get_tensor_model_parallel_group
     from megatron.core.tensor_parallel import vocab_parallel_cross_entropy
@@ -312,7 +255,8 @@ def _cross_entropy(scene: Scene, backend: str) -> Callable[[], object]:
     return lambda: _gradients(losses().sum(), [x, weight], None)
 
 
-def _adamw(scene: Scene, backend: str) -> Callable[[], object]:
+def build_adamw(scene: Scene, backend: str) -> Callable[[], object]:
+    """Build a step of AdamW over one layer's weights."""
     import torch
 
     kind: Any = torch.optim.AdamW
@@ -325,41 +269,3 @@ def _adamw(scene: Scene, backend: str) -> Callable[[], object]:
     for weight in weights:
         weight.requires_grad_().grad = torch.randn_like(weight)
     return kind(weights, lr=1e-6, weight_decay=0.1, **options).step
-
-
-CASES = [
-    Case("layer_norm", "te", _norm),
-    Case("layer_norm", "apex", _norm),
-    Case("layer_norm", "torch", _norm),
-    Case("layer_norm", "unfused", _plain_norm),
-    Case("rms_norm", "te", _norm),
-    Case("rms_norm", "torch", _norm),
-    Case("rms_norm", "unfused", _plain_norm),
-    Case("attention_forward", "te", _attention(backward=False)),
-    Case("attention_forward", "torch", _attention(backward=False)),
-    Case("attention_forward", "unfused", _attention(backward=False)),
-    Case("attention", "te", _attention(backward=True)),
-    Case("attention", "torch", _attention(backward=True)),
-    Case("attention", "unfused", _attention(backward=True)),
-    Case("attention_documents", "torch", _attention(backward=True, documents=DOCUMENTS)),
-    Case("attention_documents", "unfused", _attention(backward=True, documents=DOCUMENTS)),
-    Case("mlp_gelu", "te", _mlp),
-    Case("mlp_gelu", "torch", _mlp),
-    Case("mlp_gelu", "unfused", _mlp),
-    Case("mlp_swiglu", "te", _mlp),
-    Case("mlp_swiglu", "torch", _mlp),
-    Case("mlp_swiglu", "unfused", _mlp),
-    Case("experts", "te", _experts),
-    Case("experts", "torch", _experts),
-    Case("experts", "unfused", _experts),
-    Case("rotary", "te", _rotary),
-    Case("rotary", "torch", _rotary),
-    Case("rotary", "unfused", _rotary),
-    Case("cross_entropy", "te", _cross_entropy),
-    Case("cross_entropy", "torch", _cross_entropy),
-    Case("cross_entropy", "unfused", _cross_entropy),
-    Case("adamw", "te", _adamw),
-    Case("adamw", "apex", _adamw),
-    Case("adamw", "torch", _adamw),
-    Case("adamw", "unfused", _adamw),
-]

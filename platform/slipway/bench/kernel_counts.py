@@ -1,4 +1,4 @@
-"""Bytes that an operator has to move and operations it has to do, by formulas. Imports no torch.
+"""Bytes that an operator of the GPT family has to move and operations it has to do, by formulas. Imports no torch.
 
 Bytes are the least: what a perfectly fused operator reads and writes in the device's memory. FLOP are those of the
 mathematics: nothing that is computed again counts. Both are the same for every backend, so that backends compare.

@@ -12,19 +12,22 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from slipway.bench.kernel_cases import CASES, OPERATORS, Case, Scene, of_operator, trouble
+from slipway.bench.kernel_cases import Scene
 from slipway.bench.kernel_counts import least_seconds
+from slipway.bench.kernel_table import CASES, OPERATORS, Case, of_operator, trouble
 from slipway.bench.options import RANDOM_TOKENS, at_least, make_folder, with_defaults
-from slipway.bench.record import publish
+from slipway.bench.record import named, publish
 from slipway.config.compose import compose
 from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, UserError
 from slipway.plan import Plan, make_plan
 from slipway.plan.rules import world_size
+from slipway.run_dir import RunDir
 
 DEFAULTS = [
     "model.hidden_size=512",
@@ -34,6 +37,32 @@ DEFAULTS = [
     "training.micro_batch_size=1",
 ]
 SAMPLE_SECONDS = 0.02  # shorter calls are timed several together
+
+
+@dataclass(frozen=True)
+class Row:
+    """One backend of an operator."""
+
+    operator: str
+    backend: str
+    median_ms: float = named("median (ms)")
+    least_ms: float = named("least (ms)")
+    most_ms: float = named("most (ms)")
+    megabytes: float = named("MB")
+    gflop: float = named("GFLOP")
+    gigabytes_per_second: float = named("GB/s")
+    tflops: float = named("TFLOP/s")
+    ceiling: str = named("ceiling")
+    share: float = named("share")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The device's measured ceilings, and what could not be measured: operators and backends, by the reason."""
+
+    matmul_tflops: float = named("matmul ceiling (TFLOP/s)")
+    memory_gigabytes_per_second: float = named("memory ceiling (GB/s)")
+    not_measured: dict[str, str] = named("not measured ({key})")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,19 +87,12 @@ def run(options: argparse.Namespace) -> int:
             )
         plan = make_plan(config)
         make_folder("bench kernels --out", options.out)
-        measured = _measure(plan, operators, options.repeat, Path(folder))
-    record = publish(
-        "kernels",
-        options.argv,
-        measured["rows"],
-        measured["summary"],
-        as_json=options.json,
-        folder=options.out,
-    )
+        rows, summary = _measure(plan, operators, options.repeat, Path(folder))
+    record = publish("kernels", options.argv, rows, summary, as_json=options.json, folder=options.out)
     picture = options.out / "bench-kernels.png"
     from slipway.bench.pictures import draw_kernels
 
-    draw_kernels(config, record, picture)
+    draw_kernels(config, rows, summary, record, picture)
     if not options.json:
         print(f"written   {options.out / 'bench-kernels.json'}, {picture}")
     return EXIT_DONE
@@ -89,7 +111,7 @@ def chosen_operators(words: str | None) -> list[str]:
     return [name for name in OPERATORS if name in names]
 
 
-def _measure(plan: Plan, operators: list[str], repeat: int, folder: Path) -> dict[str, Any]:
+def _measure(plan: Plan, operators: list[str], repeat: int, folder: Path) -> tuple[list[Row], Summary]:
     from slipway.engine.runtime import load_torch
     from slipway.kernels.choice import backends
     from slipway.kernels.probe import machine
@@ -107,10 +129,11 @@ def _measure(plan: Plan, operators: list[str], repeat: int, folder: Path) -> dic
                 not_here.setdefault(why, []).append(f"{case.operator} {case.backend}")
     found = folder / "measured.json"
     plan = plan.model_copy(update={"config": config})
-    run_local(1, folder / "logs", lambda place: _rank(plan, place, cases, repeat, found))
+    run_local(1, RunDir(folder).logs, lambda place: _rank(plan, place, cases, repeat, found))
     measured = json.loads(found.read_text())
-    measured["summary"] |= {f"not measured ({why})": ", ".join(names) for why, names in not_here.items()}
-    return measured
+    left_out = {why: ", ".join(names) for why, names in not_here.items()}
+    matmul, copy = measured["ceilings"]
+    return [Row(**row) for row in measured["rows"]], Summary(matmul, copy, left_out)
 
 
 def _rank(plan: Plan, place: Any, cases: list[Case], repeat: int, found: Path) -> int:
@@ -133,22 +156,22 @@ def _rank(plan: Plan, place: Any, cases: list[Case], repeat: int, found: Path) -
         for backend, seconds in take_turns(built, repeat, device).items():
             middle = median(seconds)
             rows.append(
-                {
-                    "operator": operator,
-                    "backend": backend,
-                    "median (ms)": 1e3 * middle,
-                    "least (ms)": 1e3 * min(seconds),
-                    "most (ms)": 1e3 * max(seconds),
-                    "MB": cost.bytes / 1e6,
-                    "GFLOP": cost.flops / 1e9,
-                    "GB/s": cost.bytes / middle / 1e9,
-                    "TFLOP/s": cost.flops / middle / 1e12,
-                    "ceiling": bound,
-                    "share": allowed / middle,
-                }
+                Row(
+                    operator=operator,
+                    backend=backend,
+                    median_ms=1e3 * middle,
+                    least_ms=1e3 * min(seconds),
+                    most_ms=1e3 * max(seconds),
+                    megabytes=cost.bytes / 1e6,
+                    gflop=cost.flops / 1e9,
+                    gigabytes_per_second=cost.bytes / middle / 1e9,
+                    tflops=cost.flops / middle / 1e12,
+                    ceiling=bound,
+                    share=allowed / middle,
+                )
             )
-    summary = {"matmul ceiling (TFLOP/s)": matmul / 1e12, "memory ceiling (GB/s)": copy / 1e9}
-    found.write_text(json.dumps({"rows": rows, "summary": summary}), encoding="utf-8")
+    result = {"rows": [asdict(row) for row in rows], "ceilings": [matmul / 1e12, copy / 1e9]}
+    found.write_text(json.dumps(result), encoding="utf-8")
     return EXIT_DONE
 
 

@@ -5,12 +5,14 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from slipway import commands
 from slipway.bench.options import at_least
-from slipway.bench.record import publish
+from slipway.bench.record import named, publish
 from slipway.errors import EXIT_DONE, UserError
 
 NODES = 5884  # of JUPITER Booster
@@ -31,7 +33,33 @@ CLOUD = [
 SWEEP = ["-m", "cluster=slurm", "model=demo", "launch.account=bench"]
 LIMIT_SECONDS = 300
 
-Parts = dict[str, float]
+
+class Parts(NamedTuple):
+    """Seconds of each part, and the size of the text."""
+
+    compose_s: float
+    plan_s: float
+    render_s: float
+    text_kb: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """Medians of one launch: the parts, and the whole command in a process of its own."""
+
+    launch: str
+    compose_s: float = named("compose, s")
+    plan_s: float = named("plan, s")
+    render_s: float = named("render, s")
+    text_kb: float = named("text, KB")
+    command_s: float = named("whole command, s")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Seconds of all parts, by launch."""
+
+    parts_s: dict[str, float] = named("{key}: all parts, s")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -47,10 +75,10 @@ def run(options: argparse.Namespace) -> int:
     }
     rows = []
     for name, (words, measure) in cases.items():
-        measured = [{**measure(), "whole command, s": command_seconds(words)} for _ in range(options.repeat)]
-        rows.append({"launch": name, **{part: median(one[part] for one in measured) for part in measured[0]}})
-    parts = ("compose, s", "plan, s", "render, s")
-    summary = {f"{row['launch']}: all parts, s": sum(float(row[part]) for part in parts) for row in rows}
+        measured = [(measure(), command_seconds(words)) for _ in range(options.repeat)]
+        parts = Parts(*(median(of_part) for of_part in zip(*(found for found, _ in measured), strict=True)))
+        rows.append(Row(name, *parts, median(seconds for _, seconds in measured)))
+    summary = Summary({row.launch: row.compose_s + row.plan_s + row.render_s for row in rows})
     publish("launch", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
@@ -92,9 +120,4 @@ def _parts(compose_all: Callable[[], list]) -> Parts:
     text = render(plans, place(configs[0]), Path("/project"))
     rendered = time.perf_counter()
     assert json.dumps(configs[-1].run.name)[1:-1] in text
-    return {
-        "compose, s": composed - begun,
-        "plan, s": planned - composed,
-        "render, s": rendered - planned,
-        "text, KB": len(text) / 1e3,
-    }
+    return Parts(composed - begun, planned - composed, rendered - planned, len(text) / 1e3)

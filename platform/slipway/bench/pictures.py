@@ -12,11 +12,18 @@ from slipway.bench.step_time import KINDS
 from slipway.config.schema import RunConfig
 from slipway.files import whole
 from slipway.plan import Plan
+from slipway.plan.units import Units
 from slipway.report.curve import INK, MUTED, STYLE, heading
+from slipway.words import figure as figure_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from slipway.bench.kernels import Row as KernelRow
+    from slipway.bench.kernels import Summary as KernelSummary
+    from slipway.bench.train import Row as StepRow
+    from slipway.bench.train import Summary as StepSummary
 
 COLORS = {
     "matmul": "#1f5fa8",
@@ -31,19 +38,20 @@ DARK = ("matmul", "communication", "optimizer")
 BARS: Any = {**STYLE, "axes.spines.left": False, "axes.grid.axis": "x"}
 
 
-def draw_step(plan: Plan, record: Mapping[str, Any], path: Path) -> None:
-    """Write the picture (PNG) of where the step's time goes: a bar per row of the record's table."""
-    rows, summary = record["rows"], record["summary"]
+def draw_step(
+    plan: Plan, rows: Sequence["StepRow"], summary: "StepSummary", record: Mapping[str, Any], path: Path
+) -> None:
+    """Write the picture (PNG) of where the step's time goes: a bar per row. record: of machine and versions."""
     with matplotlib.rc_context(BARS):
         figure, axes = _figure(len(rows), "Where a step's time goes", [
             heading(plan),
-            f"step {summary['step, median (s)']:.3g} s   ·   {summary['tokens/s']:,.0f} tokens/s   ·   "
-            f"{summary['share of the measured ceiling']:.0%} of the measured matmul ceiling",
+            f"step {summary.step_s:.3g} s   ·   {figure_of(summary.units_per_second)} {Units.of(plan).name}/s   ·   "
+            f"{summary.share:.0%} of the measured matmul ceiling",
         ], record, legend=True)  # fmt: skip
         for y, row in enumerate(rows):
             left = 0.0
             for kind in KINDS:
-                share = 100 * row[kind]
+                share = 100 * row.shares[kind]
                 axes.barh(
                     y, share, left=left, height=0.66, color=COLORS[kind], edgecolor="white", linewidth=0.8
                 )
@@ -71,27 +79,32 @@ def draw_step(plan: Plan, record: Mapping[str, Any], path: Path) -> None:
         _save(figure, path)
 
 
-def draw_kernels(config: RunConfig, record: Mapping[str, Any], path: Path) -> None:
+def draw_kernels(
+    config: RunConfig,
+    rows: Sequence["KernelRow"],
+    summary: "KernelSummary",
+    record: Mapping[str, Any],
+    path: Path,
+) -> None:
     """Write the picture (PNG) of every operator's share of the ceiling: a bar per backend."""
-    rows, summary = record["rows"], record["summary"]
     shape = shape_of(config)
     lines = [
         f"micro batch {shape.batch} × {shape.sequence:,} tokens   ·   hidden {shape.hidden:,}   ·   "
         f"{shape.heads} heads of {shape.head}   ·   vocabulary {shape.vocabulary:,}   ·   {config.training.precision}",
-        f"ceilings: {summary['matmul ceiling (TFLOP/s)']:.3g} TFLOP/s, {summary['memory ceiling (GB/s)']:.3g} GB/s",
+        f"ceilings: {summary.matmul_tflops:.3g} TFLOP/s, {summary.memory_gigabytes_per_second:.3g} GB/s",
     ]
     places, names, y = [], [], -1.0
     for i, row in enumerate(rows):
-        first = i == 0 or rows[i - 1]["operator"] != row["operator"]
+        first = i == 0 or rows[i - 1].operator != row.operator
         y += 1.45 if first else 1.0
         places.append(y)
-        names.append(f"{row['operator']}   {row['backend']}" if first else row["backend"])
+        names.append(f"{row.operator}   {row.backend}" if first else row.backend)
     with matplotlib.rc_context(BARS):
         figure, axes = _figure(round(y), "Kernels, one by one", lines, record)
         for y, row in zip(places, rows, strict=True):
-            share, text = 100 * row["share"], f"{100 * row['share']:.0f}% of {row['ceiling']}"
+            share, text = 100 * row.share, f"{100 * row.share:.0f}% of {row.ceiling}"
             beyond = share > 100  # cut: the number says how far it goes
-            axes.barh(y, min(share, 104), height=0.78, color=BACKENDS[row["backend"]])
+            axes.barh(y, min(share, 104), height=0.78, color=BACKENDS[row.backend])
             axes.annotate(
                 text,
                 (min(share, 104), y),
@@ -102,7 +115,7 @@ def draw_kernels(config: RunConfig, record: Mapping[str, Any], path: Path) -> No
                 color="white" if beyond else MUTED,
                 fontsize=9.5,
             )
-            axes.text(137, y, f"{row['median (ms)']:.3g} ms", ha="right", va="center", fontsize=10)
+            axes.text(137, y, f"{row.median_ms:.3g} ms", ha="right", va="center", fontsize=10)
         axes.set_yticks(places, names)
         axes.set_ylim(places[-1] + 0.7, places[0] - 0.7)
         axes.set_xlim(0, 138)
@@ -111,10 +124,10 @@ def draw_kernels(config: RunConfig, record: Mapping[str, Any], path: Path) -> No
         _save(figure, path)
 
 
-def _rank_name(row: Mapping[str, Any]) -> str:
-    if not row["rank"].isdigit():  # the mean of several
-        return row["rank"]
-    return f"rank {row['rank']}" + (f", stage {row['stage']}" if "stage" in row else "")
+def _rank_name(row: "StepRow") -> str:
+    if not row.rank.isdigit():  # the mean of several
+        return row.rank
+    return f"rank {row.rank}" + ("" if row.stage is None else f", stage {row.stage}")
 
 
 def _figure(

@@ -6,6 +6,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,25 +15,34 @@ from typing import Any
 from slipway import __version__
 from slipway.files import write_whole
 
-Row = Mapping[str, str | float | int]
+
+def named(label: str) -> Any:
+    """Return a field of a row's or a summary's dataclass with a label for people; without one its name is the label.
+
+    In a label {units} stands for the plural of the plan's unit. A field that holds a mapping is a column, or a line,
+    for each key: {key} stands for it.
+    """
+    return field(metadata={"label": label})
 
 
 def publish(
     benchmark: str,
     options: Sequence[str],
-    rows: Sequence[Row],
-    summary: Row,
+    rows: Sequence[Any],
+    summary: Any,
     *,
+    units: str = "",
     as_json: bool = False,
     folder: Path | None = None,
 ) -> dict[str, Any]:
-    """Print a measurement: for people, or as one JSON object. Returns what was printed.
+    """Print a measurement: for people, or as one JSON object. Returns that object, with the fields' names.
 
     Args:
         benchmark: Its name after `slipway bench`.
         options: The words that came after the name.
-        rows: Lines of the table, with the same columns in each; a column's name carries its unit.
-        summary: The numbers that it was measured for.
+        rows: Lines of the table: instances of one dataclass.
+        summary: An instance of another: the numbers that it was measured for.
+        units: What rates are counted in, in the plural (Units.name).
         as_json: One JSON object instead of text.
         folder: Where the JSON object is written as bench-BENCHMARK.json as well; None: nowhere.
     """
@@ -42,16 +52,32 @@ def publish(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": versions(),
-        "rows": [dict(row) for row in rows],
-        "summary": dict(summary),
+        "units": units,
+        "rows": [asdict(row) for row in rows],
+        "summary": asdict(summary),
     }
     if folder:
         write_whole(folder / f"bench-{benchmark}.json", json.dumps(record, indent=1) + "\n")
     if as_json:
         print(json.dumps(record))
     else:
-        _print_table(record)
+        _print(record, [labelled(row, units) for row in rows], labelled(summary, units))
     return record
+
+
+def labelled(row: Any, units: str) -> dict[str, Any]:
+    """Return the values of a row or a summary by label; those that are None are left out."""
+    found: dict[str, Any] = {}
+    for one in fields(row):
+        value = getattr(row, one.name)
+        label = one.metadata.get(
+            "label", "{key}" if isinstance(value, Mapping) else one.name.replace("_", " ")
+        )
+        if isinstance(value, Mapping):
+            found |= {label.format(key=key, units=units): item for key, item in value.items()}
+        elif value is not None:
+            found[label.format(units=units)] = value
+    return found
 
 
 def machine() -> dict[str, Any]:
@@ -90,7 +116,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _print_table(record: dict[str, Any]) -> None:
+def _print(record: dict[str, Any], rows: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
@@ -102,16 +128,16 @@ def _print_table(record: dict[str, Any]) -> None:
     console.print(f"date      {record['date']}", markup=False)
     console.print(f"device    {describe_machine(record)}", markup=False)
     console.print(f"versions  {describe_versions(record)}", markup=False)
-    if record["rows"]:
+    if rows:
         table = Table(header_style="dim", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for name, value in record["rows"][0].items():
-            table.add_column(name, justify="left" if isinstance(value, str) else "right")
-        for row in record["rows"]:
+        for name, value in rows[0].items():
+            table.add_column(escape(name), justify="left" if isinstance(value, str) else "right")
+        for row in rows:
             table.add_row(*(escape(shown(value)) for value in row.values()))
         whole = Measurement.get(console, console.options.update(max_width=1000), table).maximum
         wide = Console(highlight=False, width=max(console.width, whole))
         wide.print(table)  # a long line is better than half a number
-    for name, value in record["summary"].items():
+    for name, value in summary.items():
         console.print(f"{name}: {shown(value)}", markup=False)
 
 

@@ -1,24 +1,44 @@
 """`slipway bench startup`: how long people wait for an answer, and the demo's ranks for their first step."""
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from slipway import commands
-from slipway.bench.record import publish
+from slipway.bench.record import named, publish
 from slipway.errors import EXIT_DONE, UserError
+from slipway.metrics import file as metrics_file
+from slipway.run_dir import RunDir
 
 ANSWERS = {
     "slipway --help": ["--help"],
     "slipway train --cfg job": ["train", "--cfg", "job"],
     "slipway plan experiment=gpt3_175b": ["plan", "experiment=gpt3_175b", "--json"],
 }
+FINISHED = "first training step finished"
 LIMIT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Row:
+    """One wait, in seconds."""
+
+    until: str = named("from the command to")
+    median_s: float = named("median s")
+    least_s: float = named("least s")
+    most_s: float = named("most s")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The wait that people feel most."""
+
+    first_step_s: float = named("seconds to the first training step (median)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,11 +52,8 @@ def run(options: argparse.Namespace) -> int:
             waits.setdefault(name, []).append(seconds_of(words))
         for name, seconds in first_step(overrides).items():
             waits.setdefault(name, []).append(seconds)
-    rows = [
-        {"from the command to": name, "median s": median(times), "least s": min(times), "most s": max(times)}
-        for name, times in waits.items()
-    ]
-    summary = {"seconds to the first training step (median)": median(waits["first training step finished"])}
+    rows = [Row(name, median(times), min(times), max(times)) for name, times in waits.items()]
+    summary = Summary(median(waits[FINISHED]))
     publish("startup", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
@@ -47,12 +64,12 @@ def first_step(overrides: Sequence[str]) -> dict[str, float]:
         run_dir = Path(folder) / "run"
         started = time.time()
         slipway(["train", *overrides, f"run.dir={run_dir}", "training.stop_after_step=1"])
-        lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    step = next(line for line in lines if line["kind"] == "train")
+        records = metrics_file.read(RunDir(run_dir).metrics).records
+    step = next(record for record in records if record["kind"] == "train")
     finished = step["time"] - started
     return {
         "first training step begun": finished - step["step_seconds"],
-        "first training step finished": finished,
+        FINISHED: finished,
     }
 
 

@@ -12,18 +12,21 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from slipway.bench.batches import random_batch
 from slipway.bench.options import RANDOM_TOKENS, at_least, make_folder, with_defaults
-from slipway.bench.record import publish
+from slipway.bench.record import named, publish
 from slipway.bench.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
 from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
 from slipway.kernels.choice import backends
 from slipway.plan import Plan, make_plan
+from slipway.plan.units import plural
+from slipway.run_dir import RunDir
 
 DEFAULTS = [
     "model.num_layers=4",
@@ -35,6 +38,39 @@ DEFAULTS = [
     "parallelism.use_distributed_optimizer=true",
 ]
 RANKS_SHOWN = 16
+
+
+@dataclass(frozen=True)
+class Row:
+    """Where the step of a rank, or of several, goes."""
+
+    rank: str
+    """Its number, or `mean of N`."""
+    stage: int | None
+    """None: there is one."""
+    shares: dict[str, float]
+    """Of the step, by KINDS."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the median step amounts to."""
+
+    ranks: int
+    step_s: float = named("step, median (s)")
+    least_step_s: float = named("step, least (s)")
+    most_step_s: float = named("step, most (s)")
+    units_per_second: float = named("{units}/s")
+    tflops_per_device: float = named("TFLOP/s per device")
+    ceiling_tflops: float = named("measured matmul ceiling per device (TFLOP/s)")
+    share: float = named("share of the measured ceiling")
+    peak_tflops: float = named("peak per device for the MFU (TFLOP/s)")
+    peak: str = named("that peak is")
+    mfu: float = named("MFU")
+    memory_gib: float = named("largest memory of a rank (GiB)")
+    profiled_step_s: float = named("step under the profiler (s)")
+    profiled_ratio: float = named("step under the profiler / step")
+    kernels: str = named("kernels")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,18 +89,21 @@ def run(options: argparse.Namespace) -> int:
         make_folder("bench train --out", options.out)
         measured = _measure(plan, Path(folder), options.steps, options.warmup)
     rows, summary = table(plan, measured), summarize(plan, measured)
-    record = publish("train", options.argv, rows, summary, as_json=options.json, folder=options.out)
+    units = plural(plan.unit)
+    record = publish(
+        "train", options.argv, rows, summary, units=units, as_json=options.json, folder=options.out
+    )
     picture = options.out / "bench-train.png"
     from slipway.bench.pictures import draw_step
 
-    draw_step(plan, record, picture)
+    draw_step(plan, rows, summary, record, picture)
     if not options.json:
         print(f"written   {options.out / 'bench-train.json'}, {picture}")
     return EXIT_DONE
 
 
-def table(plan: Plan, measured: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row per rank, or, where there are many, the mean of each pipeline stage's ranks; shares of the step."""
+def table(plan: Plan, measured: dict[str, Any]) -> list[Row]:
+    """A row per rank, or, where there are many, the mean of each pipeline stage's ranks."""
     of_rank = measured["breakdowns"]
     pipeline = plan.config.parallelism.pipeline_model_parallel_size
     many = len(of_rank) > RANKS_SHOWN
@@ -77,15 +116,13 @@ def table(plan: Plan, measured: dict[str, Any]) -> list[dict[str, Any]]:
     for name, ranks in groups.items():
         seconds = {kind: sum(of_rank[r][kind] for r in ranks) for kind in KINDS}
         whole = sum(seconds.values())
-        row: dict[str, Any] = {"rank": name}
-        if pipeline > 1:
-            row["stage"] = plan.grid.coordinates(ranks[0]).pp
-        rows.append(row | {kind: value / whole for kind, value in seconds.items()})
+        stage = plan.grid.coordinates(ranks[0]).pp if pipeline > 1 else None
+        rows.append(Row(name, stage, {kind: value / whole for kind, value in seconds.items()}))
     return rows
 
 
-def summarize(plan: Plan, measured: dict[str, Any]) -> dict[str, Any]:
-    """The rates of the median step; mfu as the trainer tells it, where the profile has a peak."""
+def summarize(plan: Plan, measured: dict[str, Any]) -> Summary:
+    """The rates of the median step; mfu as the trainer reports it, where the profile has a peak."""
     from slipway.train.throughput import rates
 
     device, ceiling = plan.config.cluster.device, measured["matmul ceiling"] / 1e12
@@ -93,23 +130,23 @@ def summarize(plan: Plan, measured: dict[str, Any]) -> dict[str, Any]:
     seconds = median(measured["seconds"])
     found = rates(plan, seconds, known or ceiling)
     profiled = median(sum(of_one.values()) for of_one in measured["breakdowns"]) / measured["steps profiled"]
-    return {
-        "ranks": plan.world_size,
-        "step, median (s)": seconds,
-        "step, least (s)": min(measured["seconds"]),
-        "step, most (s)": max(measured["seconds"]),
-        "tokens/s": found["units_per_second"],
-        "TFLOP/s per device": found["tflops_per_device"],
-        "measured matmul ceiling per device (TFLOP/s)": ceiling,
-        "share of the measured ceiling": found["tflops_per_device"] / ceiling,
-        f"MFU (peak {'of the profile' if known else 'measured'}: {known or ceiling:.4g} TFLOP/s)": found[
-            "mfu"
-        ],
-        "largest memory of a rank (GiB)": measured["memory"],
-        "step under the profiler (s)": profiled,
-        "step under the profiler / step": profiled / seconds,
-        "kernels": ", ".join(f"{operator} {backend}" for operator, backend in measured["kernels"].items()),
-    }
+    return Summary(
+        ranks=plan.world_size,
+        step_s=seconds,
+        least_step_s=min(measured["seconds"]),
+        most_step_s=max(measured["seconds"]),
+        units_per_second=found["units_per_second"],
+        tflops_per_device=found["tflops_per_device"],
+        ceiling_tflops=ceiling,
+        share=found["tflops_per_device"] / ceiling,
+        peak_tflops=known or ceiling,
+        peak="of the profile" if known else "measured",
+        mfu=found["mfu"],
+        memory_gib=measured["memory"],
+        profiled_step_s=profiled,
+        profiled_ratio=profiled / seconds,
+        kernels=", ".join(f"{operator} {backend}" for operator, backend in measured["kernels"].items()),
+    )
 
 
 def _measure(plan: Plan, folder: Path, steps: int, warmup: int) -> dict[str, Any]:
@@ -119,7 +156,7 @@ def _measure(plan: Plan, folder: Path, steps: int, warmup: int) -> dict[str, Any
     chosen = load_torch(plan.config, ranks_here=plan.world_size)
     here = plan.with_kernels(backends(chosen))
     found = folder / "measured.json"
-    run_local(plan.world_size, folder / "logs", lambda place: _rank(here, place, steps, warmup, found))
+    run_local(plan.world_size, RunDir(folder).logs, lambda place: _rank(here, place, steps, warmup, found))
     return json.loads(found.read_text()) | {"kernels": {line.operator: line.backend for line in chosen}}
 
 

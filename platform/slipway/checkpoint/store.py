@@ -25,6 +25,7 @@ from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import UserError
 from slipway.records import first_problem
+from slipway.run_dir import RunDir
 
 INFO = "slipway.json"
 FORMAT = "metadata.json"
@@ -71,7 +72,7 @@ class Newest(NamedTuple):
 
 def folder(run_dir: Path) -> Path:
     """Where the checkpoints of a run are."""
-    return run_dir / "checkpoints"
+    return RunDir(run_dir).checkpoints
 
 
 def step_of(path: Path) -> int:

@@ -11,13 +11,11 @@ from slipway import files
 from slipway.errors import UserError
 from slipway.plan.facts import Facts
 from slipway.records import first_problem
+from slipway.run_dir import RunDir
 
 if TYPE_CHECKING:
     from slipway.config.schema import RunConfig
 
-FILE = "launch.json"
-CONTINUATIONS = "launch.continuations"
-"""Slurm: a job's number a line, appended by the job that submits it to continue the run."""
 KEPT = 100  # newest submissions of a run
 
 _ID = re.compile(r"[0-9]+(_[0-9]+)?")
@@ -36,7 +34,7 @@ class Submission(BaseModel):
     submitted: float
     """Unix seconds."""
     id: str | None = Field(default=None, pattern=f"^{_ID.pattern}$")
-    """Slurm: the job's number, or ARRAY_INDEX; jobs that continue it are in CONTINUATIONS."""
+    """Slurm: the job's number, or ARRAY_INDEX; jobs that continue it are in RunDir.continuations."""
     kind: Literal["Job", "JobSet", "TrainJob"] | None = None
     """Kubernetes: kind of the resource."""
     name: str | None = None
@@ -87,7 +85,9 @@ def add(folder: Path, submission: Submission) -> None:
     earlier = read(folder)
     every = [*(earlier.submissions if earlier else []), submission]
     files.make_folder(folder)
-    files.write_whole(folder / FILE, Record(submissions=every[-KEPT:]).model_dump_json(indent=1) + "\n")
+    files.write_whole(
+        RunDir(folder).submissions, Record(submissions=every[-KEPT:]).model_dump_json(indent=1) + "\n"
+    )
 
 
 def take_back(folder: Path, submission: Submission) -> None:
@@ -95,22 +95,27 @@ def take_back(folder: Path, submission: Submission) -> None:
     found = read(folder)
     left = [one for one in found.submissions if one != submission] if found else []
     if left:
-        files.write_whole(folder / FILE, Record(submissions=left).model_dump_json(indent=1) + "\n")
+        files.write_whole(
+            RunDir(folder).submissions, Record(submissions=left).model_dump_json(indent=1) + "\n"
+        )
         return
     with contextlib.suppress(OSError):
-        (folder / FILE).unlink(missing_ok=True)
+        RunDir(folder).submissions.unlink(missing_ok=True)
         folder.rmdir()  # where it holds nothing else
 
 
 def continuations(folder: Path) -> list[str]:
-    """Numbers of the Slurm jobs that jobs of this run submitted to continue it, oldest first. Raises Unreadable."""
-    words = (files.read(folder / CONTINUATIONS) or b"").decode(errors="replace").split()
+    """Numbers of the Slurm jobs that jobs of this run submitted to continue it, oldest first. Raises Unreadable.
+
+    Each such job appends the number of the one it submits, on a line.
+    """
+    words = (files.read(RunDir(folder).continuations) or b"").decode(errors="replace").split()
     return [word for word in words if _ID.fullmatch(word)]
 
 
 def read(folder: Path) -> Record | None:
     """A run's record; None where it was never submitted. UserError where the file is not a record; Unreadable."""
-    path = folder / FILE
+    path = RunDir(folder).submissions
     content = files.read(path)
     if content is None:
         return None

@@ -8,17 +8,19 @@ interruption left it.
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slipway import files
 
-FILE = "metrics.jsonl"
 MISSING = "steps missing"
 FOREIGN = "foreign lines"
 """Events about the file itself."""
+
+BLOCK = 1 << 16  # bytes at the end of a file that are looked at first
 
 Record = dict[str, Any]
 
@@ -35,6 +37,34 @@ class Course:
 def read(path: Path) -> Course:
     """What is in a file; nothing where there is none. Raises Unreadable."""
     return parse(files.read(path) or b"")
+
+
+def newest(path: Path, until: Callable[[Record], bool]) -> list[Record]:
+    """Return the newest records of a file, the last first, down to the first for which until() is true.
+
+    Reads only as much of the file's end as that takes. Empty where there is no file. Raises Unreadable.
+    """
+    try:
+        return files.patiently(lambda: _newest(path, until), path)
+    except files.ABSENT:
+        return []
+
+
+def _newest(path: Path, until: Callable[[Record], bool]) -> list[Record]:
+    with files.opened(path) as file:
+        size, length = os.fstat(file.fileno()).st_size, BLOCK
+        while True:
+            file.seek(start := max(0, size - length))
+            content = file.read(length)
+            if start:
+                content = content.partition(b"\n")[2]  # the rest of a line that begins before
+            records = parse(content).records[::-1]
+            wanted = next((number for number, record in enumerate(records) if until(record)), None)
+            if wanted is not None:
+                return records[: wanted + 1]
+            if not start:
+                return records
+            length *= 8
 
 
 def parse(content: bytes) -> Course:

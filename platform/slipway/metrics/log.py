@@ -1,4 +1,4 @@
-"""Where a run's numbers go: metrics.jsonl first, then the console and the mirrors. Rank 0 only."""
+"""Writing a run's numbers: into metrics.jsonl first, then to the console and the mirrors. Rank 0 only."""
 
 import json
 import sys
@@ -11,10 +11,12 @@ from typing import Any
 
 from slipway import files
 from slipway.errors import Fault
-from slipway.metrics.file import FILE, FOREIGN, MISSING, Course, lines_of, missing_steps, parse
-from slipway.metrics.mirrors import Mirrors
+from slipway.metrics.console import missing_line, train_line
+from slipway.metrics.file import FOREIGN, MISSING, Course, lines_of, missing_steps, parse
+from slipway.metrics.mirrors import Mirrors, mirrored
 from slipway.plan import Plan
-from slipway.words import duration
+from slipway.plan.units import Units
+from slipway.run_dir import RunDir
 
 RECENT = 20  # steps from whose median the time that is left is reckoned
 
@@ -26,9 +28,9 @@ class Metrics:
         """start_step: the last step done; lines of later steps (an undone end of the run) are dropped."""
         config = plan.config
         run_dir = config.run.dir
-        self.plan = plan
+        self.plan, self.units = plan, Units.of(plan)
         self.console_interval = config.logging.interval
-        self.path = run_dir / FILE
+        self.path = RunDir(run_dir).metrics
         course = self._open(start_step)
         self.step = start_step
         self.recent: deque[float] = deque(maxlen=RECENT)
@@ -37,17 +39,14 @@ class Metrics:
 
     def write(self, kind: str, **values: Any) -> None:
         """One line of the given kind (train, validation, event)."""
-        values = {
-            name: None if isinstance(v, float) and not isfinite(v) else v for name, v in values.items()
-        }  # JSON knows no NaN
+        values = {name: _finite(value) for name, value in values.items()}
         record = {"kind": kind, "time": time.time(), **values}
         try:
             self.file.write(json.dumps(record))
         except OSError as error:
             raise self._failed(error) from error
-        numbers = {f"{kind}/{k}": v for k, v in values.items() if isinstance(v, int | float) and k != "step"}
         self.step = values["step"]
-        self.mirrors.log(numbers, self.step)
+        self.mirrors.log(mirrored(kind, values, self.units), self.step)
 
     def _mirror_event(self, event: str, reason: str | None) -> None:
         self.write("event", step=self.step, event=event, reason=reason)
@@ -58,14 +57,7 @@ class Metrics:
         self.recent.append(values["step_seconds"])
         step, steps = values["step"], self.plan.config.training.steps
         if step % self.console_interval == 0 or step == steps:
-            left = (steps - step) * median(self.recent)
-            self.say(
-                f"step {step:>{len(str(steps))}}/{steps}  loss {values['loss']:.4f}"
-                f"  lr {values['learning_rate']:.2e}  grad norm {values['grad_norm']:.3f}"
-                f"  {values['units_per_second']:,.0f} tokens/s"
-                f"  {values['tflops_per_device']:.3g} TFLOP/s/device (MFU {values['mfu']:.1%})"
-                f"  {values['step_seconds']:.2f} s/step  {duration(left)} left"
-            )
+            self.say(train_line(values, steps, (steps - step) * median(self.recent), self.units))
 
     def back_to(self, step: int) -> None:
         """The run goes on after `step` once more: lines of later steps are dropped."""
@@ -105,12 +97,9 @@ class Metrics:
     def _name_faults(self, course: Course) -> None:
         """Say once what is wrong with the file."""
         if missing := missing_steps(course.records, self.step):
-            which = ", ".join(f"{a} to {b}" if a < b else str(a) for a, b in missing[:8])
-            more = f" and {len(missing) - 8} more stretches" if len(missing) > 8 else ""
             self.write("event", step=self.step, event=MISSING, steps=missing)
-            self.say(
-                f"warning: {self.path} has no line of steps {which}{more}, though the checkpoint has them"
-            )
+            which = missing_line(missing)
+            self.say(f"warning: {self.path} has no line of steps {which}, though the checkpoint has them")
         named = [record.get("count") for record in course.records if record.get("event") == FOREIGN]
         if course.foreign and named[-1:] != [len(course.foreign)]:
             self.write("event", step=self.step, event=FOREIGN, count=len(course.foreign))
@@ -141,6 +130,13 @@ class NoMetrics:
 
 
 Log = Metrics | NoMetrics
+
+
+def _finite(value: Any) -> Any:
+    """The value, in a mapping too, as JSON can hold it: it knows no NaN and no infinity."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def drop_after(path: Path, step: int) -> Course:

@@ -1,6 +1,6 @@
 """The mirrors of metrics.jsonl: TensorBoard and wandb. What goes wrong in one ends that mirror, not the training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from slipway.config.schema import RunConfig
@@ -9,6 +9,10 @@ from slipway.metrics.wandb_access import HOW_TO_MEND, installed, key_problem, on
 from slipway.metrics.wandb_data import how_to_upload
 from slipway.metrics.wandb_mirror import WandbMirror
 from slipway.plan import Plan
+from slipway.plan.units import Units
+from slipway.run_dir import RunDir
+
+RATES = ("samples_per_second", "units_per_second")
 
 
 def check(config: RunConfig) -> None:
@@ -29,6 +33,21 @@ def check(config: RunConfig) -> None:
             value="online",
             do=f"{HOW_TO_MEND}, or choose offline",
         )
+
+
+def mirrored(kind: str, values: Mapping[str, Any], units: Units) -> dict[str, Any]:
+    """Return the numbers of a line as mirrors name them: `train/loss`, `train/tokens_per_second`, `validation/f1`.
+
+    A rate is named by the run's unit; where the sample is the unit there is one of them.
+    """
+    numbers = {name: value for name, value in values.items() if name != "step" and name not in RATES}
+    rates = {
+        f"{name}_per_second": values[field]
+        for field, name in zip(RATES, ("samples", units.name.replace(" ", "_")), strict=True)
+        if field in values and not (units.is_sample and field == RATES[0])
+    }
+    named = {**numbers, **values.get("measures", {}), **rates}
+    return {f"{kind}/{name}": value for name, value in named.items() if isinstance(value, int | float)}
 
 
 class Mirrors:
@@ -63,7 +82,7 @@ class Mirrors:
     def _start_tensorboard(self, config: RunConfig, start_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._tensorboard = SummaryWriter(str(config.run.dir / "tensorboard"), purge_step=start_step + 1)
+        self._tensorboard = SummaryWriter(str(RunDir(config.run.dir).tensorboard), purge_step=start_step + 1)
 
     def _write_tensorboard(self, numbers: dict[str, Any], step: int) -> None:
         for name, value in numbers.items():

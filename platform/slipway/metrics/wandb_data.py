@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = "wandb"
+from slipway.run_dir import RunDir
+
 MARK = ".synced"
 BLOCK = 32768
 HEADER = 7  # bytes: of the file, and of every chunk
@@ -54,7 +55,7 @@ class Content:
 
 def stored(run_dir: Path) -> list[Stored]:
     """A run's wandb files in the order of their segments; quick, opens none."""
-    files = (run_dir / FOLDER).glob("*run-*/run-*.wandb")
+    files = RunDir(run_dir).wandb.glob("*run-*/run-*.wandb")
     return sorted((Stored(file) for file in files if file.stat().st_size > HEADER), key=_date)
 
 

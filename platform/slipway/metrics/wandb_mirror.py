@@ -18,6 +18,7 @@ from typing import Any
 from slipway import files
 from slipway.metrics.wandb_access import one_line
 from slipway.plan import Plan
+from slipway.run_dir import RunDir
 
 INIT_SECONDS = 15.0  # for the server's first answer
 START_SECONDS = 25.0  # for that, and for the process to begin
@@ -25,7 +26,6 @@ LAST_START_SECONDS = 10.0  # the same, once training is over
 UPLOAD_SECONDS = 20.0  # at the end, for what is not uploaded by then
 CLOSE_SECONDS = 30.0  # from the end of training on; what is not uploaded then is on disk
 BACKLOG = 100_000  # lines that wait for a slow start; later ones are lost to the mirror
-LOG = "logs/wandb.log"
 
 
 class WandbMirror:
@@ -123,7 +123,7 @@ class WandbMirror:
             self._kill()
 
     def _start(self, mode: str) -> "queue.SimpleQueue[dict[str, Any]]":
-        log = self._run_dir / LOG
+        log = RunDir(self._run_dir).wandb_log
         log.parent.mkdir(exist_ok=True)
         self._folder = tempfile.mkdtemp(prefix="slipway-wandb-")
         with log.open("a") as output:

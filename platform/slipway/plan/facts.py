@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway import files, words
+from slipway.run_dir import RunDir
 
 if TYPE_CHECKING:
     from slipway.config.schema import Parallelism
-
-PLAN = "plan.json"
 
 SIZES = {
     "TP": "tensor_model_parallel_size",
@@ -66,6 +65,6 @@ def facts_of(plan: Mapping[str, Any]) -> Facts:
 def read_facts(run_dir: Path) -> Facts | None:
     """Of the plan in a run's directory; None where there is none, or it is none. Raises Unreadable."""
     try:
-        return facts_of(json.loads(files.read(run_dir / PLAN) or b""))
+        return facts_of(json.loads(files.read(RunDir(run_dir).plan) or b""))
     except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
         return None

@@ -11,6 +11,7 @@ from slipway import words
 from slipway.plan.facts import sizes_of
 from slipway.plan.memory import StageMemory
 from slipway.plan.plan import Plan
+from slipway.plan.units import plural
 from slipway.words import duration, figure, quantity, size
 
 T = TypeVar("T")
@@ -62,8 +63,8 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
     replicas, microbatches = plan.data_parallel_size, plan.num_microbatches
     per_unit = quantity(plan.flops_per_sample / plan.units_per_sample, "FLOP")
     per_step = quantity(plan.flops_per_step, "FLOP")
-    units = "" if plan.units_per_sample == 1 else f"; {plan.units_per_sample} {plan.unit}s each"
-    all_units = "" if plan.units_per_sample == 1 else f", {quantity(plan.units)} {plan.unit}s"
+    units = "" if plan.units_per_sample == 1 else f"; {plan.units_per_sample} {plural(plan.unit)} each"
+    all_units = "" if plan.units_per_sample == 1 else f", {quantity(plan.units)} {plural(plan.unit)}"
     memory = plan.memory
     fits = ""
     if memory.device is not None:

@@ -24,6 +24,7 @@ from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR
 from slipway.ranks import rendezvous, signals
 from slipway.ranks.environment import Node, Place
 from slipway.ranks.starting import not_counted
+from slipway.run_dir import rank_log
 
 GRACE_SECONDS = 3.0  # for the other ranks to say what they saw
 PIPE_BYTES = 1 << 16  # what a pipe holds on Linux: more than any report
@@ -99,9 +100,8 @@ def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable
         _die_with(parent)
         signals.note()
         if place.local_rank != 0:
-            log = os.open(
-                log_dir / f"rank-{place.rank:05d}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
-            )
+            path = rank_log(log_dir, place.rank)
+            log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(log, 1)
             os.dup2(log, 2)
         code = body(place)

@@ -1,55 +1,69 @@
 """`slipway report run.dir=DIR`: the run's numbers as a table, its loss as a picture."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
 from slipway.plan import Plan, plan_file
+from slipway.plan.units import Units
 from slipway.report import metrics as metrics_file
-from slipway.report.summary import Summary, layout, summarize
-from slipway.words import duration, quantity, size
+from slipway.report.summary import Ends, Summary, layout, summarize
+from slipway.run_dir import RunDir
+from slipway.words import duration, figure, quantity, size
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-METRICS, PLAN, PICTURE = "metrics.jsonl", "plan.json", "loss.png"
-
 
 def run(config: RunConfig, options: Any = None) -> int:
     """Report on the run in run.dir; of the configuration nothing else is read."""
-    return report(config.run.dir)
+    return report(config.run.dir, as_json=bool(options and options.json))
 
 
-def report(folder: Path) -> int:
-    """Print the table and write loss.png into the run's folder. Returns the exit code."""
-    metrics = metrics_file.read(_metrics_of(folder))
+def report(folder: Path, as_json: bool = False) -> int:
+    """Print the table, or one JSON object, and write loss.png into the run's folder. Returns the exit code."""
+    run = RunDir(folder)
+    metrics = metrics_file.read(_metrics_of(run))
     if not metrics.train:
-        raise UserError("run.dir", "contains no training step yet: none was finished", value=folder / METRICS)
-    plan, notes = _plan_of(folder)
+        raise UserError("run.dir", "contains no training step yet: none was finished", value=run.metrics)
+    plan, notes = _plan_of(run)
     if metrics.foreign:
         lines = f"{len(metrics.foreign)} lines are no records, the first is line {metrics.foreign[0]}"
-        notes.append(f"{folder / METRICS}: {lines}; left out")
+        notes.append(f"{run.metrics}: {lines}; left out")
+    units, name = (
+        Units.of(plan) if plan else metrics.units,
+        plan.config.run.name if plan else folder.resolve().name,
+    )
 
     from slipway.report.curve import draw
 
-    picture = folder / PICTURE
     try:
-        draw(metrics, plan, plan.config.run.name if plan else folder.resolve().name, picture)
+        draw(metrics, units, plan, name, run.picture)
     except OSError as error:
-        raise UserError("run.dir", f"cannot be written: {error.strerror}", value=picture) from error
+        raise UserError("run.dir", f"cannot be written: {error.strerror}", value=run.picture) from error
+
+    summary = summarize(metrics, units)
+    if as_json:
+        print(
+            json.dumps({"name": name, "dir": str(folder), **asdict(units), **asdict(summary), "notes": notes})
+        )
+        return EXIT_DONE
 
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    console.print(table(summarize(metrics, plan), plan, folder))
+    console.print(table(summary, units, plan, folder))
     for note in notes:
         console.print(note, markup=False)
-    console.print(f"loss curve  {picture}\nmetrics     {folder / METRICS}", markup=False)
+    console.print(f"loss curve  {run.picture}\nmetrics     {run.metrics}", markup=False)
     return EXIT_DONE
 
 
-def table(summary: Summary, plan: Plan | None, folder: Path) -> "Table":
+def table(summary: Summary, units: Units, plan: Plan | None, folder: Path) -> "Table":
     """The summary for people."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
@@ -60,12 +74,12 @@ def table(summary: Summary, plan: Plan | None, folder: Path) -> "Table":
     result.show_header = False
     result.add_column(style="dim")
     result.add_column()
-    for label, text in rows(summary, plan):
+    for label, text in rows(summary, units, plan):
         result.add_row(label, text)
     return result
 
 
-def rows(summary: Summary, plan: Plan | None) -> list[tuple[str, str]]:
+def rows(summary: Summary, units: Units, plan: Plan | None) -> list[tuple[str, str]]:
     """(name, value with its unit) of all that the run recorded."""
     s = summary
     found: list[tuple[str, str | None]] = []
@@ -77,14 +91,16 @@ def rows(summary: Summary, plan: Plan | None) -> list[tuple[str, str]]:
         ]
     found += [
         ("steps", f"{s.step:,}" + (f" of {plan.config.training.steps:,}" if plan else "")),
-        ("tokens", s.tokens and f"{s.tokens:,.0f}"),
-        ("training loss", _from_to(s.first_loss, s.last_loss)),
-        ("validation loss", _from_to(s.first_validation, s.last_validation)),
+        *([] if units.is_sample else [("samples", s.samples and f"{s.samples:,.0f}")]),
+        (units.name, s.units and f"{s.units:,.0f}"),
+        *_losses("training", units, s.loss, s.measures),
+        *_losses("validation", units, s.validation_loss, s.validation_measures),
         (
             "best validation",
-            s.best_validation and f"{s.best_validation[1]:.4f} at step {s.best_validation[0]:,}",
+            s.best_validation and f"{_number(s.best_validation[1])} at step {s.best_validation[0]:,}",
         ),
-        ("tokens per second", s.units_per_second and f"{s.units_per_second:,.0f} (median)"),
+        *([] if units.is_sample else [("samples per second", _rate(s.samples_per_second))]),
+        (f"{units.name} per second", _rate(s.units_per_second)),
         ("step", s.step_seconds and f"{duration(s.step_seconds)} (median)"),
         ("per device", s.tflops_per_device and f"{quantity(s.tflops_per_device * 1e12, 'FLOP/s')} (median)"),
         ("MFU", s.mfu and f"{s.mfu:.1%} (median)"),
@@ -96,35 +112,53 @@ def rows(summary: Summary, plan: Plan | None) -> list[tuple[str, str]]:
     return [(name, text) for name, text in found if text]
 
 
-def _from_to(first: float | None, last: float | None) -> str | None:
+def _losses(
+    kind: str, units: Units, loss: Ends, measures: Mapping[str, Ends]
+) -> list[tuple[str, str | None]]:
+    unit = f"  {units.loss_unit}" if units.loss_unit else ""
+    text = _from_to(loss)
+    of_measures = [(f"{kind} {name}", _from_to(ends)) for name, ends in measures.items()]
+    return [(f"{kind} loss", text and text + unit), *of_measures]
+
+
+def _rate(value: float | None) -> str | None:
+    return f"{figure(value)} (median)" if value else None
+
+
+def _from_to(ends: Ends) -> str | None:
+    first, last = ends
     if first is None or last is None:
-        return None if first is None else f"{first:.4f}"
-    return f"{first:.4f} → {last:.4f}  ({last - first:+.4f})"
+        return None if first is None else _number(first)
+    change = last - first
+    return f"{_number(first)} → {_number(last)}  ({'+' if change >= 0 else ''}{_number(change)})"
 
 
-def _metrics_of(folder: Path) -> Path:
-    path = folder / METRICS
-    if path.is_file():
-        return path
-    what = f"has no {METRICS}" if folder.is_dir() else "does not exist"
-    beside = folder.parent
-    runs = sorted(str(found.parent) for found in beside.glob(f"*/{METRICS}"))
+def _number(value: float) -> str:
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
+
+
+def _metrics_of(run: RunDir) -> Path:
+    if run.metrics.is_file():
+        return run.metrics
+    name, beside = run.metrics.name, run.path.parent
+    what = f"has no {name}" if run.path.is_dir() else "does not exist"
+    runs = sorted(str(found.parent) for found in beside.glob(f"*/{name}"))
     shown = ", ".join(runs[:10]) + (f" and {len(runs) - 10} more" if len(runs) > 10 else "")
     raise UserError(
         "run.dir",
         what if runs else f"{what}, and {beside} contains no run",
-        value=folder,
+        value=run.path,
         use=f"one of the runs beside it: {shown}" if runs else "",
     )
 
 
-def _plan_of(folder: Path) -> tuple[Plan | None, list[str]]:
+def _plan_of(run: RunDir) -> tuple[Plan | None, list[str]]:
     """The run's plan where it can be read, and what to say where it cannot."""
-    if (folder / PLAN).exists() and not (folder / PLAN).is_file():
-        return None, [f"{folder / PLAN} is not a file: shown without model and layout"]
-    if not (folder / PLAN).exists():
-        return None, [f"no {PLAN} in {folder}: shown without model and layout"]
+    if run.plan.exists() and not run.plan.is_file():
+        return None, [f"{run.plan} is not a file: shown without model and layout"]
+    if not run.plan.exists():
+        return None, [f"no {run.plan.name} in {run.path}: shown without model and layout"]
     try:
-        return plan_file.read(folder / PLAN), []
+        return plan_file.read(run.plan), []
     except UserError as error:  # the metrics of an older version's run are as good
         return None, [f"{error}; shown without model and layout"]

@@ -1,12 +1,12 @@
 """The picture of a run: loss over steps, and below it what explains it."""
 
-import math
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from slipway.files import whole
 from slipway.plan import Plan
+from slipway.plan.units import Units
 from slipway.report.metrics import Metrics, numbers
 from slipway.report.summary import layout, smooth
 from slipway.words import quantity
@@ -39,29 +39,30 @@ STYLE: Any = {
 }
 
 
-def draw(metrics: Metrics, plan: Plan | None, name: str, path: Path) -> None:
+def draw(metrics: Metrics, units: Units, plan: Plan | None, name: str, path: Path) -> None:
     """Write the picture (PNG, 1600 x 1200) of metrics with at least one training line."""
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
-        figure = _figure(metrics, plan, name)
+        figure = _figure(metrics, units, plan, name)
         with whole(path) as beside:
             figure.savefig(beside, format="png", dpi=160)
 
 
 def heading(plan: Plan) -> str:
     """What was trained and how, in one line."""
-    training, ranks = plan.config.training, plan.world_size
+    training, ranks, units = plan.config.training, plan.world_size, Units.of(plan)
+    samples = f"{training.global_batch_size}" + ("" if units.is_sample else f" × {plan.units_per_sample:,}")
     parts = [
         f"{quantity(plan.parameters)} parameters",
         layout(plan) + (f" = {ranks} ranks" if ranks > 1 else ""),
-        f"{training.global_batch_size} × {plan.units_per_sample:,} tokens per step",
+        f"{samples} {units.name} per step",
         training.precision,
     ]
     return "   ·   ".join(parts)
 
 
-def _figure(metrics: Metrics, plan: Plan | None, name: str) -> "Figure":
+def _figure(metrics: Metrics, units: Units, plan: Plan | None, name: str) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 7.5))
@@ -71,7 +72,7 @@ def _figure(metrics: Metrics, plan: Plan | None, name: str) -> "Figure":
         figure.text(LEFT, 0.906, heading(plan), fontsize=11, color=MUTED, va="center")
     upper = figure.add_gridspec(1, 1, left=LEFT, right=RIGHT, top=0.82, bottom=0.355)
     lower = figure.add_gridspec(1, 3, left=LEFT, right=RIGHT, top=0.225, bottom=0.075, wspace=0.28)
-    _loss(figure.add_subplot(upper[0, 0]), metrics, plan)
+    _loss(figure.add_subplot(upper[0, 0]), metrics, units, plan)
     _panel(figure.add_subplot(lower[0, 0]), "Learning rate", *metrics.column("learning_rate"))
     norm = figure.add_subplot(lower[0, 1])
     steps, norms = metrics.column("grad_norm")
@@ -79,12 +80,13 @@ def _figure(metrics: Metrics, plan: Plan | None, name: str) -> "Figure":
         norm.set_yscale("log")
     _panel(norm, "Gradient norm", steps, norms)
     steps, rates = metrics.column("units_per_second")
-    title = f"Tokens per second (median {quantity(median(rates))})" if rates else "Tokens per second"
+    title = f"{units.name.capitalize()} per second"
+    title += f" (median {quantity(median(rates))})" if rates else ""
     _panel(figure.add_subplot(lower[0, 2]), title, steps, rates)
     return figure
 
 
-def _loss(axes: "Axes", metrics: Metrics, plan: Plan | None) -> None:
+def _loss(axes: "Axes", metrics: Metrics, units: Units, plan: Plan | None) -> None:
     steps, losses = metrics.column("loss")
     window = max(1, len(losses) // 40) | 1
     if window > 1:
@@ -93,13 +95,14 @@ def _loss(axes: "Axes", metrics: Metrics, plan: Plan | None) -> None:
     axes.plot(steps, smooth(losses, window), _dots(steps), color=TRAIN, linewidth=2.2, label=label)
     _validation(axes, *numbers(metrics.validation, "loss"))
     axes.set_xlabel("step")
-    axes.set_ylabel("loss (nats per token)", labelpad=8)
+    axes.set_ylabel(units.loss, labelpad=8)
     axes.margins(x=0.03)
     axes.locator_params(axis="x", integer=True)
     axes.legend(loc="upper right", bbox_to_anchor=(1.0, 0.84))
     if plan:
-        _uniform_guess(axes, plan)
-        _tokens_above(axes, plan.config.training.global_batch_size * plan.units_per_sample)
+        if plan.chance_loss is not None:
+            _chance(axes, plan.chance_loss)
+        _units_above(axes, plan.config.training.global_batch_size * plan.units_per_sample, units)
 
 
 def _validation(axes: "Axes", steps: list[int], losses: list[float]) -> None:
@@ -113,7 +116,7 @@ def _validation(axes: "Axes", steps: list[int], losses: list[float]) -> None:
     for step, (side, offset) in ends.items():
         loss = losses[steps.index(step)]
         axes.annotate(
-            f"{loss:.2f}",
+            _short(loss),
             (step, loss),
             xytext=offset,
             textcoords="offset points",
@@ -125,15 +128,11 @@ def _validation(axes: "Axes", steps: list[int], losses: list[float]) -> None:
         )
 
 
-def _uniform_guess(axes: "Axes", plan: Plan) -> None:
-    vocabulary = getattr(plan.config.model, "vocab_size", None)
-    if not vocabulary:
-        return
-    guess = math.log(vocabulary)
-    axes.axhline(guess, color=MUTED, linewidth=1.0, linestyle=(0, (5, 4)), zorder=1)
+def _chance(axes: "Axes", loss: float) -> None:
+    axes.axhline(loss, color=MUTED, linewidth=1.0, linestyle=(0, (5, 4)), zorder=1)
     axes.annotate(
-        f"ln({vocabulary:,}) = {guess:.2f}: all tokens equally likely",
-        (1.0, guess),
+        f"{_short(loss)}: a model that has learnt nothing",
+        (1.0, loss),
         xycoords=("axes fraction", "data"),
         xytext=(0, 5),
         textcoords="offset points",
@@ -143,15 +142,15 @@ def _uniform_guess(axes: "Axes", plan: Plan) -> None:
     )
 
 
-def _tokens_above(axes: "Axes", tokens_per_step: int) -> None:
-    """A second scale of the steps, in tokens."""
+def _units_above(axes: "Axes", per_step: int, units: Units) -> None:
+    """A second scale of the steps, in the run's unit."""
     import numpy
 
     top = axes.secondary_xaxis(
         "top",
-        functions=(lambda x: numpy.multiply(x, tokens_per_step), lambda x: numpy.divide(x, tokens_per_step)),
+        functions=(lambda x: numpy.multiply(x, per_step), lambda x: numpy.divide(x, per_step)),
     )
-    top.xaxis.set_major_formatter(lambda value, _: quantity(value) if value > 0 else "0 tokens")
+    top.xaxis.set_major_formatter(lambda value, _: quantity(value) if value > 0 else f"0 {units.name}")
     top.tick_params(labelsize=9.5)
     top.spines["top"].set_visible(False)
 
@@ -170,6 +169,10 @@ def _panel(axes: "Axes", title: str, steps: list[int], values: list[float]) -> N
         axes.set_ylim(0, max(values) * 1.12 or 1.0)
         axes.yaxis.set_major_formatter(lambda value, _: _tick(value))
         axes.locator_params(axis="y", nbins=4)
+
+
+def _short(loss: float) -> str:
+    return f"{loss:.2f}" if abs(loss) >= 1 else f"{loss:.3g}"
 
 
 def _dots(steps: list[int]) -> str:

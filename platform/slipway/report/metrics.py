@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slipway.metrics import file as metrics_file
 from slipway.metrics.file import Record, number
+from slipway.plan.units import Units
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,26 @@ class Metrics:
     validation: list[Record]
     foreign: Sequence[int] = ()
     """Numbers of the lines that are no records."""
+    units: Units = Units()
+    """As the newest segment recorded them."""
 
     def column(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of one field of the training lines, where it is a finite number."""
         return numbers(self.train, name)
+
+
+def measures(records: Sequence[Record]) -> dict[str, tuple[list[int], list[float]]]:
+    """Return steps and values of each further measure of a family, in the order in which they appear."""
+    held = [
+        record | {"measures": found}
+        for record in records
+        if isinstance(found := record.get("measures"), dict)
+    ]
+    names = dict.fromkeys(name for record in held for name in record["measures"])
+    return {
+        name: numbers([{"step": r["step"], name: r["measures"].get(name)} for r in held], name)
+        for name in names
+    }
 
 
 def numbers(records: Iterable[Record], name: str) -> tuple[list[int], list[float]]:
@@ -36,7 +53,10 @@ def read(path: Path) -> Metrics:
 def by_step(course: metrics_file.Course) -> Metrics:
     """The metrics of a run's course."""
     kinds: dict[str, dict[int, Record]] = {"train": {}, "validation": {}}
+    units = Units()
     for record in course.records:
         kinds.get(record["kind"], {})[record["step"]] = record
+        if record.get("event") == "start":
+            units = Units.read(record)
     train, validation = ([of_kind[step] for step in sorted(of_kind)] for of_kind in kinds.values())
-    return Metrics(train, validation, course.foreign)
+    return Metrics(train, validation, course.foreign, units)

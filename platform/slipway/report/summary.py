@@ -1,29 +1,38 @@
 """The numbers of a run that are worth a table: pure functions of its metrics and its plan."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
 from slipway import words
 from slipway.plan import Plan
 from slipway.plan.facts import sizes_of
-from slipway.report.metrics import Metrics, numbers
+from slipway.plan.units import Units
+from slipway.report.metrics import Metrics, measures, numbers
+
+Ends = tuple[float | None, float | None]
+"""The first and the last of several values; a last one needs a second to differ from."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """None: the run did not record it. A last or best value needs a second one to differ from."""
+    """What a run recorded; None: it did not. The field's names are those of metrics.jsonl."""
 
     step: int
-    first_loss: float | None
-    last_loss: float | None
-    first_validation: float | None
-    last_validation: float | None
+    loss: Ends
+    measures: dict[str, Ends]
+    """Of training: what the family reports besides the loss."""
+    validation_loss: Ends
     best_validation: tuple[int, float] | None
-    """(step, loss)."""
-    tokens: float | None
+    """(step, loss), where there is more than one."""
+    validation_measures: dict[str, Ends]
+    samples: float | None
     """Trained on, of the steps that count."""
-    units_per_second: float | None
+    units: float | None
+    """The same in the run's unit."""
+    samples_per_second: float | None
     """Median over the steps, as all rates here."""
+    units_per_second: float | None
     step_seconds: float | None
     tflops_per_device: float | None
     mfu: float | None
@@ -36,23 +45,25 @@ class Summary:
     """From the first line to the last, pauses between segments included."""
 
 
-def summarize(metrics: Metrics, plan: Plan | None) -> Summary:
-    """The summary; at least one training line is there."""
-    losses, validation = (
-        metrics.column("loss")[1],
-        list(zip(*numbers(metrics.validation, "loss"), strict=True)),
-    )
+def summarize(metrics: Metrics, units: Units) -> Summary:
+    """Return the summary of metrics with at least one training line."""
+    steps, losses = numbers(metrics.validation, "loss")
+    best = min(zip(losses, steps, strict=True), default=None)
     seconds = sum(metrics.column("step_seconds")[1])
     times = numbers(metrics.train + metrics.validation, "time")[1]
     waited = metrics.column("data_wait_seconds")[1]
+    samples = _amount(metrics, "samples")
+    size = units.units_per_sample
     return Summary(
         step=metrics.train[-1]["step"],
-        first_loss=losses[0] if losses else None,
-        last_loss=losses[-1] if len(losses) > 1 else None,
-        first_validation=validation[0][1] if validation else None,
-        last_validation=validation[-1][1] if len(validation) > 1 else None,
-        best_validation=min(validation, key=lambda point: point[1]) if len(validation) > 1 else None,
-        tokens=_tokens(metrics, plan),
+        loss=_ends(metrics.column("loss")[1]),
+        measures={name: _ends(values) for name, (_, values) in measures(metrics.train).items()},
+        validation_loss=_ends(losses),
+        best_validation=(best[1], best[0]) if best and len(losses) > 1 else None,
+        validation_measures={name: _ends(found) for name, (_, found) in measures(metrics.validation).items()},
+        samples=samples,
+        units=samples * size if samples is not None and size else _amount(metrics, "units"),
+        samples_per_second=_median(metrics, "samples_per_second"),
         units_per_second=_median(metrics, "units_per_second"),
         step_seconds=_median(metrics, "step_seconds"),
         tflops_per_device=_median(metrics, "tflops_per_device"),
@@ -82,11 +93,16 @@ def _median(metrics: Metrics, name: str) -> float | None:
     return median(values) if values else None
 
 
-def _tokens(metrics: Metrics, plan: Plan | None) -> float | None:
-    samples = metrics.column("consumed_samples")[1]
-    if plan and samples:
-        return samples[-1] * plan.units_per_sample
+def _ends(values: Sequence[float]) -> Ends:
+    return (values[0] if values else None, values[-1] if len(values) > 1 else None)
+
+
+def _amount(metrics: Metrics, what: str) -> float | None:
+    """Samples or units trained on: counted where they are, else what the rates add up to."""
+    consumed = metrics.column(f"consumed_{what}")[1]
+    if consumed:
+        return consumed[-1]
     rates, seconds = (
-        dict(zip(*metrics.column(name), strict=True)) for name in ("units_per_second", "step_seconds")
+        dict(zip(*metrics.column(name), strict=True)) for name in (f"{what}_per_second", "step_seconds")
     )
     return sum(rate * seconds.get(step, 0.0) for step, rate in rates.items()) or None

@@ -9,8 +9,7 @@ import re
 from pathlib import Path
 
 from slipway import files
-
-FILE = "bad_nodes"
+from slipway.run_dir import RunDir
 
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -28,12 +27,14 @@ def add(run_dir: Path, node: str, reason: str) -> None:
             return
     files.make_folder(Path(run_dir))
     words = " ".join(reason.split()).encode(errors="replace").decode()
-    files.append(Path(run_dir) / FILE, f"{node} {words}")  # in one piece: several nodes may write at once
+    files.append(
+        RunDir(Path(run_dir)).bad_nodes, f"{node} {words}"
+    )  # in one piece: several nodes may write at once
 
 
 def read(run_dir: Path) -> dict[str, str]:
     """Reasons by host; empty where none is named. Raises Unreadable."""
-    lines = (files.read(Path(run_dir) / FILE) or b"").decode(errors="replace").splitlines()
+    lines = (files.read(RunDir(Path(run_dir)).bad_nodes) or b"").decode(errors="replace").splitlines()
     found: dict[str, str] = {}
     for line in lines:
         host, _, reason = line.partition(" ")

@@ -12,10 +12,10 @@ from slipway import __version__, files
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_USER_ERROR, UserError
 from slipway.plan.facts import Facts
 from slipway.records import first_problem
+from slipway.run_dir import RunDir
 from slipway.runs.lock.holder import Holder
 from slipway.runs.progress import Progress, read_progress
 
-FOLDER = "segments"
 EXIT_INTERRUPTED = 130
 
 Reason = Literal[
@@ -158,13 +158,14 @@ def newest_number(run_dir: Path) -> int:
 
 def write(run_dir: Path, segment: Segment) -> None:
     """Write a record, whole or not at all."""
-    folder = run_dir / FOLDER
+    folder = RunDir(run_dir).segments
     files.make_folder(folder)
     files.write_whole(folder / f"{segment.number:04d}.json", segment.model_dump_json(indent=1) + "\n")
 
 
 def _files(run_dir: Path) -> list[Path]:
-    found = [run_dir / FOLDER / name for name in files.names(run_dir / FOLDER) if name.endswith(".json")]
+    folder = RunDir(run_dir).segments
+    found = [folder / name for name in files.names(folder) if name.endswith(".json")]
     return sorted((path for path in found if path.stem.isdecimal()), key=lambda path: int(path.stem))
 
 

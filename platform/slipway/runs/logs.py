@@ -12,11 +12,11 @@ from slipway.errors import EXIT_DONE, Fault, UserError
 from slipway.launch.schedulers import kubernetes
 from slipway.launch.schedulers.asking import SchedulerUnavailable, ask
 from slipway.launch.schedulers.states import Job, jobs_of
+from slipway.run_dir import RunDir, rank_log
 from slipway.runs import jobs as run_jobs
 from slipway.runs.lock.holder import STALE_SECONDS
 from slipway.runs.overview import Overview, look
 
-FOLDER = "logs"
 JOBS = "slurm-*.out"
 """Output files of Slurm jobs; the newest is the one that was changed last."""
 POLL_SECONDS = 0.5
@@ -48,12 +48,11 @@ def _of_files(run: Overview, lines: int, rank: int | None, follow: bool) -> int:
 
 def log_of(run_dir: Path, rank: int | None) -> Path | None:
     """The file to show: a rank's own, else the newest output of a job; None: there is none."""
-    folder = run_dir / FOLDER
     if rank is not None:
-        path = folder / f"rank-{rank:05d}.log"
+        path = rank_log(RunDir(run_dir).logs, rank)
         return path if path.is_file() else None
     with contextlib.suppress(OSError):
-        found = [(path.stat().st_mtime, path) for path in folder.glob(JOBS)]
+        found = [(path.stat().st_mtime, path) for path in RunDir(run_dir).logs.glob(JOBS)]
         return max(found)[1] if found else None
     return None
 
@@ -140,9 +139,10 @@ def _pod_of(run: Overview, command: list[str]) -> str:
     except SchedulerUnavailable as silent:
         raise Fault(f"runs logs {run.name}", str(silent)) from None
     if not found:
+        logs = RunDir(run.dir).logs.name
         raise UserError(
             f"runs logs {run.name}",
-            f"this rank prints into {FOLDER}/ of its run.dir on the pods' volume, and its pod, which could read "
+            f"this rank prints into {logs}/ of its run.dir on the pods' volume, and its pod, which could read "
             "it, is not running",
             use="a pod's first rank, or run this command where the volume is mounted",
         )
@@ -152,8 +152,7 @@ def _pod_of(run: Overview, command: list[str]) -> str:
 def file_command(run: Overview, job: Job, lines: int, rank: int, follow: bool, pod: str) -> list[str]:
     """Kubectl's own command for a rank that prints into a file on the volume: read in its pod."""
     words = [word for word in kubernetes.kubectl(job.submission) if not word.startswith("--request-timeout")]
-    folder = job.submission.run_dir or str(run.dir)
-    file = f"{folder}/{FOLDER}/rank-{rank:05d}.log"
+    file = rank_log(RunDir(Path(job.submission.run_dir or run.dir)).logs, rank)
     return [
         *words,
         "exec",
@@ -162,7 +161,7 @@ def file_command(run: Overview, job: Job, lines: int, rank: int, follow: bool, p
         "tail",
         f"--lines={lines}",
         *(["--follow=name"] if follow else []),
-        file,
+        str(file),
     ]
 
 
@@ -194,7 +193,7 @@ def _alive(run_dir: Path) -> bool:
 
 def _why_none(run_dir: Path, rank: int | None) -> str:
     """What is missing, and what there is instead."""
-    folder = run_dir / FOLDER
+    folder = RunDir(run_dir).logs
     ranks = sorted(int(path.stem[5:]) for path in folder.glob("rank-[0-9]*.log"))
     there = f"; --rank {ranks[0]} to {ranks[-1]} are there" if ranks else ""
     if rank is None:

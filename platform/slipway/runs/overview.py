@@ -9,12 +9,13 @@ from typing import Any, Literal, TypeVar
 from slipway.errors import UserError
 from slipway.files import Unreadable
 from slipway.launch import record
-from slipway.plan.facts import PLAN, Facts, read_facts
+from slipway.plan.facts import Facts, read_facts
+from slipway.run_dir import RunDir
 from slipway.runs import ledger
 from slipway.runs.ledger import Segment
 from slipway.runs.lock.holder import Holder
 from slipway.runs.lock.lock import holder_of
-from slipway.runs.progress import FILE, Progress, read_progress
+from slipway.runs.progress import Progress, read_progress
 
 State = Literal["submitted", "running", "finished", "stopped", "failed", "lost"]
 T = TypeVar("T")
@@ -153,14 +154,15 @@ def find(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run's directory, or that of one that was submitted and has not started."""
-    if (folder / ledger.FOLDER).is_dir() or (folder / record.FILE).is_file():
+    run = RunDir(folder)
+    if run.segments.is_dir() or run.submissions.is_file():
         return True
-    return (folder / PLAN).is_file() and (folder / FILE).is_file()
+    return run.plan.is_file() and run.metrics.is_file()
 
 
 def _changed(run_dir: Path) -> float:
     """When the metrics or, before the first step, the folder changed."""
-    for path in (run_dir / FILE, run_dir):
+    for path in (RunDir(run_dir).metrics, run_dir):
         try:
             return path.stat().st_mtime
         except OSError:

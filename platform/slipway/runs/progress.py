@@ -1,14 +1,11 @@
 """How far a run is, from the end of its metrics.jsonl: as quick for a long run as for a short one."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway import files
-from slipway.metrics.file import FILE, number, record_of
-
-BLOCK = 1 << 16
+from slipway.metrics.file import Record, newest, number
+from slipway.run_dir import RunDir
 
 
 @dataclass(frozen=True)
@@ -27,33 +24,13 @@ class Progress:
 
 def read_progress(run_dir: Path) -> Progress:
     """The progress of a run; an empty one where it has no metrics yet. Raises Unreadable."""
-    path = run_dir / FILE
-    try:
-        return files.patiently(lambda: _look(path), path)
-    except files.ABSENT:
-        return Progress()
+    return progress_of(newest(RunDir(run_dir).metrics, until=lambda record: record["kind"] == "train"))
 
 
-def _look(path: Path) -> Progress:
-    with files.opened(path) as file:
-        size, length = os.fstat(file.fileno()).st_size, BLOCK
-        while True:
-            file.seek(max(0, size - length))
-            lines = file.read(length).split(b"\n")
-            whole = lines[:-1] if length >= size else lines[1:-1]
-            found = progress_of(whole)
-            if found.step is not None or length >= size:
-                return found
-            length *= 8
-
-
-def progress_of(lines: Iterable[bytes]) -> Progress:
-    """The progress that whole lines tell of; lines that are no records are passed over."""
+def progress_of(records: Iterable[Record]) -> Progress:
+    """The progress that records tell of, the newest first."""
     stop = None
-    for line in reversed(list(lines)):
-        record = record_of(line)
-        if record is None:
-            continue
+    for record in records:
         if record.get("event") == "stop" and stop is None:
             stop = str(record.get("reason"))
         if record["kind"] == "train":

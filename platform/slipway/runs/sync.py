@@ -11,6 +11,7 @@ from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
 from slipway.metrics import wandb_data
 from slipway.metrics.wandb_access import HOW_TO_MEND, installed, key_problem
 from slipway.metrics.wandb_data import Content, Stored
+from slipway.run_dir import RunDir
 from slipway.runs.overview import Overview
 from slipway.secrets import redacted
 
@@ -34,7 +35,7 @@ def sync(run: Overview, dry_run: bool) -> int:
     if not every:
         raise UserError(
             f"runs sync {run.name}",
-            f"no wandb data in {run.dir / wandb_data.FOLDER}; it is kept if logging.wandb.mode is online or "
+            f"no wandb data in {RunDir(run.dir).wandb}; it is kept if logging.wandb.mode is online or "
             "offline (logging=wandb, logging=wandb_offline), and the default is disabled",
         )
     left = [(one, wandb_data.read(one.file)) for one in wandb_data.pending(run.dir)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slipway import run_dir, system_errors
+from slipway import system_errors
 from slipway.checkpoint import store as checkpoint_store
 from slipway.checkpoint.store import Newest
 from slipway.config.schema import RunConfig
@@ -25,6 +25,7 @@ from slipway.ranks import signals
 from slipway.ranks.environment import Node, Place, launched, left_over
 from slipway.ranks.local import run_local
 from slipway.ranks.starting import not_counted
+from slipway.run_dir import RunDir
 from slipway.runs.segment import check_free, run_segment
 from slipway.train.stopping import check_slice, end_time, measured_pace, note_refusal, started_at
 
@@ -54,7 +55,7 @@ def run_plan(plan: Plan) -> int:
     config = plan.config
     place = launched(os.environ)
     _check_place(plan, place)
-    run_dir.check(config.run.dir)
+    RunDir(config.run.dir).check()
     leads = place is None or place.leads
     if leads and (ignored := left_over(os.environ)):
         print(ignored, flush=True)
@@ -94,7 +95,7 @@ def run_plan(plan: Plan) -> int:
         if isinstance(place, Place):
             signals.note()
             return train(plan, place, end, continued, data)
-        logs = config.run.dir / "logs"
+        logs = RunDir(config.run.dir).logs
         return run_local(plan.world_size, logs, lambda rank: train(plan, rank, end, continued, data), place)
 
     if not leads:
@@ -103,7 +104,7 @@ def run_plan(plan: Plan) -> int:
 
 
 def _check_slice(config: RunConfig, end: float | None, step: int) -> None:
-    metrics = config.run.dir / "metrics.jsonl"
+    metrics = RunDir(config.run.dir).metrics
     try:
         warning = check_slice(end, measured_pace(metrics))
     except UserError:
@@ -213,6 +214,6 @@ def _write_plan(plan: Plan) -> None:
     folder = plan.config.run.dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        plan_file.write(plan, folder / "plan.json")
+        plan_file.write(plan, RunDir(folder).plan)
     except OSError as error:
         raise UserError("run.dir", f"cannot be written ({reason(error)})", value=folder) from None

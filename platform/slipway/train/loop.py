@@ -8,11 +8,11 @@ from slipway.checkpoint.store import Newest
 from slipway.data.ledger import DataLedger
 from slipway.engine.megatron.groups import connect, disconnect
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE
-from slipway.metrics.file import FILE
 from slipway.metrics.log import Log, Metrics, NoMetrics
 from slipway.plan import Plan
 from slipway.ranks.environment import Place
 from slipway.ranks.starting import not_counted
+from slipway.run_dir import RunDir
 from slipway.train import recovery
 from slipway.train.guard import Guard
 from slipway.train.schedule import learning_rate
@@ -42,7 +42,7 @@ def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, d
     guard = Guard(config.guard, at.recent_losses)
     log = Metrics(plan, at.step) if place.rank == 0 else NoMetrics()
     saver = Saver(plan, session.chunks, session.optimizer, before_commit=log.flush)
-    pace = measured_pace(config.run.dir / FILE)
+    pace = measured_pace(RunDir(config.run.dir).metrics)
     stopping = Stopping(end_time if place.rank == 0 else None, Durations(pace.saves))
     batch_size = config.training.global_batch_size
     steps, last = config.training.steps, config.last_step

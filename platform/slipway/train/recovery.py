@@ -1,6 +1,6 @@
 """Continuing from a checkpoint: at the start of a segment, and when the guard asks for it."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Never
 
@@ -17,6 +17,7 @@ from slipway.errors import Fault
 from slipway.metrics.log import Log
 from slipway.plan import Plan
 from slipway.plan.change import describe_change
+from slipway.plan.units import Units
 from slipway.ranks.starting import start_seconds
 from slipway.secrets import in_one_line
 from slipway.train.guard import Verdict
@@ -60,7 +61,7 @@ def note_start(log: Log, plan: Plan, continued: Newest, at: Position) -> None:
         info = checkpoint_store.read_info(continued.path)
         if change := describe_change(info.world_size, info.parallelism, plan):
             log.write("event", step=at.step, event="layout changed", change=change)
-    log.write("event", step=at.step, event="start", seconds=start_seconds())
+    log.write("event", step=at.step, event="start", seconds=start_seconds(), **asdict(Units.of(plan)))
 
 
 def recover(

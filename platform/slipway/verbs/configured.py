@@ -147,6 +147,7 @@ CONFIGURED = {
     ),
     "report": Verb(
         "show the loss curve and the figures of a run",
+        (JSON,),
         takes="configuration",
         examples="  slipway report run.dir=runs/demo",
     ),

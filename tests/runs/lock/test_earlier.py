@@ -13,6 +13,7 @@ import pytest
 
 from refusals import refused
 from slipway.errors import Fault
+from slipway.run_dir import RunDir
 from slipway.runs import segment
 from slipway.runs.lock import earlier, lock
 from slipway.runs.lock import holder as holder_file
@@ -85,13 +86,13 @@ def test_on_another_machine_whose_lock_is_not_seen(tmp_path: Path) -> None:
     def live() -> None:
         for _ in range(4):
             time.sleep(0.4)
-            os.utime(tmp_path / holder_file.FILE)
-        (tmp_path / holder_file.FILE).unlink()
+            os.utime(RunDir(tmp_path).holder)
+        RunDir(tmp_path).holder.unlink()
 
     thread = threading.Thread(target=live)
     thread.start()
     segment.check_free(tmp_path)
-    assert not thread.is_alive() or not (tmp_path / holder_file.FILE).exists()
+    assert not thread.is_alive() or not RunDir(tmp_path).holder.exists()
     thread.join(10)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from refusals import refused
+from slipway.run_dir import RunDir
 from slipway.runs.lock import holder as holder_file
 from slipway.runs.lock import lock
 from slipway.runs.lock import posix as posix_lock
@@ -137,7 +138,7 @@ def test_checking_writes_nothing(tmp_path: Path) -> None:
 
 def test_another_machine_that_beats_refuses(tmp_path: Path) -> None:
     holder_file.write(tmp_path, ELSEWHERE)
-    timer = threading.Timer(1.0, os.utime, [tmp_path / holder_file.FILE])
+    timer = threading.Timer(1.0, os.utime, [RunDir(tmp_path).holder])
     timer.start()
     with refused("run.dir", "node7", 4711, 99):
         lock.take(tmp_path, stale_seconds=30)
@@ -159,7 +160,7 @@ def test_another_machine_that_is_silent_is_waited_for_and_followed(tmp_path: Pat
 
 def test_another_machine_silent_for_long_is_followed_at_once(tmp_path: Path, capsys) -> None:
     holder_file.write(tmp_path, ELSEWHERE)
-    os.utime(tmp_path / holder_file.FILE, (0, time.time() - 61))
+    os.utime(RunDir(tmp_path).holder, (0, time.time() - 61))
     assert lock.holder_of(tmp_path, time.time()) is None
     started = time.monotonic()
     lock.take(tmp_path).release()
@@ -169,7 +170,7 @@ def test_another_machine_silent_for_long_is_followed_at_once(tmp_path: Path, cap
 
 def test_another_machine_that_ends_well_is_followed_at_once(tmp_path: Path) -> None:
     holder_file.write(tmp_path, ELSEWHERE)
-    timer = threading.Timer(0.7, (tmp_path / holder_file.FILE).unlink)
+    timer = threading.Timer(0.7, RunDir(tmp_path).holder.unlink)
     timer.start()
     started = time.monotonic()
     lock.take(tmp_path, stale_seconds=30).release()
@@ -195,7 +196,7 @@ def test_without_locks_the_heartbeat_decides(tmp_path: Path, monkeypatch) -> Non
 
 def test_a_beat_renews_the_name_and_notices_its_loss(tmp_path: Path) -> None:
     held = lock.take(tmp_path)
-    path = tmp_path / holder_file.FILE
+    path = RunDir(tmp_path).holder
     os.utime(path, (0, 0))
     held.beat()
     assert path.stat().st_mtime == pytest.approx(time.time(), abs=30)
@@ -218,7 +219,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_time_far_ahead_is_no_sign_of_life(tmp_path: Path, capsys) -> None:
     """The holder's clock was a day ahead, and it is gone."""
     holder_file.write(tmp_path, ELSEWHERE)
-    os.utime(tmp_path / holder_file.FILE, (0, time.time() + 86400))
+    os.utime(RunDir(tmp_path).holder, (0, time.time() + 86400))
     assert lock.holder_of(tmp_path, time.time()) is None
     held = lock.take(tmp_path, stale_seconds=1.5)
     assert "taken over" in capsys.readouterr().out
@@ -244,9 +245,9 @@ def test_the_next_holder_removes_what_killed_writers_left(tmp_path: Path) -> Non
 
 def test_a_holder_whose_name_was_overwritten_writes_it_again(tmp_path: Path) -> None:
     held = lock.take(tmp_path)
-    (tmp_path / holder_file.FILE).write_bytes(b"\xff no holder")
+    RunDir(tmp_path).holder.write_bytes(b"\xff no holder")
     assert lock.holder_of(tmp_path, time.time()) is not None
     held.beat()
     assert lock.holder_of(tmp_path, time.time()) == held.me
     held.release()
-    assert not (tmp_path / holder_file.FILE).exists()
+    assert not RunDir(tmp_path).holder.exists()

@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway import files
+from slipway.run_dir import RunDir
 
-FILE = ".lock.holder"
 STALE_SECONDS = 60.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 WORKLOAD = "SLIPWAY_JOB_ID"
@@ -65,7 +65,7 @@ def job_id(environment: Mapping[str, str]) -> str | None:
 
 def write(run_dir: Path, holder: Holder) -> None:
     """Say who holds the run; whole or not at all."""
-    files.write_whole(run_dir / FILE, holder.model_dump_json() + "\n")
+    files.write_whole(RunDir(run_dir).holder, holder.model_dump_json() + "\n")
 
 
 def read(run_dir: Path) -> tuple[Holder, float] | None:
@@ -73,7 +73,7 @@ def read(run_dir: Path) -> tuple[Holder, float] | None:
 
     A file that names nobody in a way that can be understood is a nameless holder's. Raises Unreadable.
     """
-    path = run_dir / FILE
+    path = RunDir(run_dir).holder
 
     def look() -> tuple[bytes, float]:
         with files.opened(path) as file:  # opening, not stat: NFS asks the server only then

@@ -12,13 +12,11 @@ from typing import NoReturn
 
 from slipway import files
 from slipway.errors import Fault, UserError
+from slipway.run_dir import RunDir
 from slipway.runs.lock import holder as holder_file
 from slipway.runs.lock import posix as posix_lock
 from slipway.runs.lock.holder import STALE_SECONDS, Holder, is_own
 
-LOCK = ".lock"
-OWNED = ("plan.json", "metrics.jsonl", holder_file.FILE)
-"""What only the holder writes, besides the segments' records."""
 LOOK_SECONDS = 0.5  # between two looks at another machine's heartbeat
 
 
@@ -40,7 +38,7 @@ class RunLock:
         elif found[0] != self.me:
             raise LostLock(f"{self.run_dir} was taken over by {found[0]}")
         else:
-            os.utime(self.run_dir / holder_file.FILE)
+            os.utime(RunDir(self.run_dir).holder)
 
     def release(self) -> None:
         """Let others train the run; nothing in a forked child, which holds nothing."""
@@ -49,7 +47,7 @@ class RunLock:
         try:
             found = holder_file.read(self.run_dir)
             if found is not None and found[0] == self.me:
-                files.remove(self.run_dir / holder_file.FILE)
+                files.remove(RunDir(self.run_dir).holder)
         except files.Unreadable:
             pass  # nobody beats it any more: it is stale in a minute
         finally:
@@ -58,7 +56,7 @@ class RunLock:
 
 def check_free(run_dir: Path) -> None:
     """Raises UserError where a process is known to train the run, Fault where it is of this job. Waits for nothing."""
-    if posix_lock.is_held(run_dir / LOCK):
+    if posix_lock.is_held(RunDir(run_dir).lock):
         _refuse(run_dir)
 
 
@@ -70,7 +68,7 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
     """
     try:
         files.make_folder(run_dir)
-        descriptor, outcome = posix_lock.take(run_dir / LOCK)
+        descriptor, outcome = posix_lock.take(RunDir(run_dir).lock)
     except OSError as error:
         raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None
     if outcome == "held":
@@ -91,7 +89,7 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
 def holder_of(run_dir: Path, now: float) -> Holder | None:
     """Who trains the run now (Unix seconds), for readers. Holder unknown to us: a nameless one."""
     found = holder_file.read(run_dir)
-    if posix_lock.is_held(run_dir / LOCK):
+    if posix_lock.is_held(RunDir(run_dir).lock):
         return found[0] if found else Holder.nameless(now)
     if found is None or (found[0].locked and found[0].machine == Holder.here().machine):
         return None  # one of this machine would hold the lock
@@ -121,8 +119,10 @@ def _outlast_other(run_dir: Path, me: Holder, stale_seconds: float) -> None:
 
 def _sweep(run_dir: Path) -> None:
     """Remove what writes that were interrupted by a kill have left."""
-    files.sweep(run_dir, lambda name: name in OWNED)
-    files.sweep(run_dir / "segments", lambda name: True)
+    run = RunDir(run_dir)
+    owned = {path.name for path in (run.plan, run.metrics, run.holder)}  # only the holder writes them
+    files.sweep(run_dir, lambda name: name in owned)
+    files.sweep(run.segments, lambda name: True)
 
 
 def _refuse(run_dir: Path) -> NoReturn:

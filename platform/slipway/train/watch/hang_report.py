@@ -18,10 +18,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway import files
 from slipway.errors import Fault
-from slipway.metrics.file import FILE
+from slipway.run_dir import RunDir
 from slipway.runs import bad_nodes
 
-FOLDER = "hangs"
 # where a rank that waits for another one is, in Python's eyes
 _WAITING_IN = ("/torch/distributed/", "/megatron/core/pipeline_parallel/", "/torch/autograd/")
 _FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
@@ -113,7 +112,7 @@ def conclude(run_dir: Path, folder: Path, hosts: Mapping[int, str], step: int, n
     fault = _fault(verdict, {f.rank: f for f in findings}, hosts, folder)
     event = {"kind": "event", "time": now, "step": step, "event": "hang", "ranks": verdict.ranks}
     with contextlib.suppress(OSError):  # the line for people must not be lost with it
-        files.append(run_dir / FILE, json.dumps(event | {"reason": str(fault)}))
+        files.append(RunDir(run_dir).metrics, json.dumps(event | {"reason": str(fault)}))
     if verdict.ranks:  # whoever launched the run can start it again without that node
         with contextlib.suppress(OSError):
             bad_nodes.add(run_dir, hosts[verdict.ranks[0]], f"hang in step {step}: {verdict.why}")

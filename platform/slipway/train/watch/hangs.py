@@ -24,6 +24,7 @@ from slipway.errors import EXIT_FAULT, Fault
 from slipway.ranks import awake, rendezvous
 from slipway.ranks import local as ranks
 from slipway.ranks.environment import Place, node_name
+from slipway.run_dir import RunDir
 from slipway.runs.ledger import newest_number
 from slipway.train.watch import hang_report
 from slipway.train.watch.hang_report import Finding
@@ -83,7 +84,7 @@ class Watch:
         peers: list[_Peer] = [me] * self.place.world_size
         torch.distributed.all_gather_object(peers, me)
         self.me = me
-        self.folder = self.run_dir / hang_report.FOLDER / f"segment-{peers[0].segment:04d}"
+        self.folder = RunDir(self.run_dir).hangs / f"segment-{peers[0].segment:04d}"
         self.peers = peers
         self.at(0, "building the model", BUILDING_SECONDS)
 
