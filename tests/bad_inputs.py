@@ -355,14 +355,16 @@ LAYOUT = [
     ),
     BadInput(
         "experts by expert parallel",
-        "plan model=mixtral_8x7b resources.devices_per_node=3 parallelism.expert_model_parallel_size=3 "
+        "plan model.num_moe_experts=8 model.add_bias_linear=false resources.devices_per_node=3 "
+        "parallelism.expert_model_parallel_size=3 "
         "training.global_batch_size=12",
         "model.num_moe_experts",
         ("8", "expert_model_parallel_size", "3"),
     ),
     BadInput(
         "expert parallel by replicas",
-        "plan model=mixtral_8x7b resources.devices_per_node=2 parallelism.expert_model_parallel_size=4",
+        "plan model.num_moe_experts=8 model.add_bias_linear=false resources.devices_per_node=2 "
+        "parallelism.expert_model_parallel_size=4",
         "parallelism.expert_model_parallel_size",
         ("4", "2"),
     ),
@@ -410,7 +412,7 @@ LAYOUT = [
     ),
     BadInput(
         "sharded gradients of experts that have one replica",
-        "plan model=mixtral_8x7b parallelism=zero2 resources.devices_per_node=4 "
+        "plan model.num_moe_experts=8 model.add_bias_linear=false parallelism=zero2 resources.devices_per_node=4 "
         "parallelism.expert_model_parallel_size=4",
         "parallelism.data_parallel_sharding_strategy",
         ("optim_grads", "context 1 x data 4 / expert 4 = 1"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from presets import large
 from slipway import __version__, cli
 from slipway.plan import Plan
 from slipway.verbs import help
@@ -134,7 +135,7 @@ def test_faults_are_not_dressed_up_as_mistakes(monkeypatch) -> None:
 
 
 def test_broken_pipe_is_quiet(tmp_path: Path) -> None:
-    for words in (["plan", "--ranks", "all", "experiment=gpt3_175b"], ["plan", "--json"], ["--help"]):
+    for words in (["plan", "--ranks", "all", *large("gpt3_175b", 128)], ["plan", "--json"], ["--help"]):
         reader, writer = os.pipe()
         os.close(reader)
         with os.fdopen(writer, "w") as out:

@@ -134,9 +134,8 @@ def _configured(verb: str, options: argparse.Namespace, overrides: list[str]) ->
     """Run a verb on the configuration that a file holds or that the overrides compose. Returns the exit code."""
     # What would be trained is the plan, and showing it writes nothing.
     command = "plan" if getattr(options, "dry_run", False) else verb
-    plan = getattr(options, "plan", None)
-    if plan is not None:
-        return _command(command).run_file(plan, overrides, options)
+    if getattr(options, "plan", None) is not None:
+        return _command(command).run_file(options.plan, overrides, options)
     if verb == "launch":  # it composes a sweep itself, all jobs at once
         return _command(verb).run_words(overrides, options)
 

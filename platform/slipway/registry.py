@@ -4,6 +4,7 @@ Slipway's own packages stand in the tables below, one line each. Any other insta
 entry point of the table's group, so that a family can live outside of this repository. Imports nothing heavy.
 """
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -80,8 +81,13 @@ def validator(registry: Registry) -> Callable[[Any], Any]:
             raise PydanticCustomError("dict_type", "must be a section (key: value)")
         name = value.get(registry.tag)
         if name is None:
+            misspelt = difflib.get_close_matches(registry.tag, map(str, value), n=1)
             raise ValidationError.from_exception_data(
-                registry.section, [{"type": "missing", "loc": (registry.tag,), "input": value}]
+                registry.section,
+                [
+                    {"type": "missing", "loc": (registry.tag,), "input": value},
+                    *({"type": "extra_forbidden", "loc": (key,), "input": value[key]} for key in misspelt),
+                ],
             )
         if name not in registry.names():
             choices = " or ".join(repr(one) for one in registry.names())

@@ -2,6 +2,7 @@
 
 import pytest
 
+from presets import preset
 from slipway.bench import kernel_counts as counts
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
@@ -45,9 +46,9 @@ def test_by_hand() -> None:
     assert counts.cross_entropy(SHAPE) == (3 * (16 + 128) * 16 * 4, 6 * 16 * 16 * 128)
 
 
-@pytest.mark.parametrize("preset", ["demo", "llama3_8b", "gpt3_1_3b"])
-def test_adamw_has_every_parameter_of_a_layer(preset: str) -> None:
-    config = compose([f"model={preset}"])
+@pytest.mark.parametrize("name", ["demo", "llama3_8b", "gpt3_1_3b"])
+def test_adamw_has_every_parameter_of_a_layer(name: str) -> None:
+    config = compose(preset(name))
     layer = block(gpt_of(config)).total
     assert counts.adamw(config) == (28 * layer, 15 * layer)
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from presets import preset
 from refusals import check_line
 from slipway.bench.kernel_table import CASES, OPERATORS, of_operator, trouble
 from slipway.bench.kernels import chosen_operators, take_turns
@@ -71,7 +72,7 @@ def test_no_backend_of_the_table_is_left_out() -> None:
 
 
 def test_an_operator_has_the_models_fields_that_it_needs() -> None:
-    config = compose(["model=mixtral_8x7b"])
+    config = compose(preset("mixtral_8x7b"))
     model = gpt_of(of_operator(config, "mlp_gelu"))
     assert (model.activation, model.add_bias_linear, model.num_moe_experts) == ("gelu", True, None)
 

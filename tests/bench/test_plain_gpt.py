@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from presets import preset
 from slipway.bench.plain_gpt import PlainGPT
 from slipway.config.compose import compose
 from slipway.models.gpt.config import gpt_of
@@ -11,8 +12,13 @@ from slipway.plan import make_plan
 SMALL = ["model.num_layers=2", "model.hidden_size=48", "model.num_attention_heads=4", "model.vocab_size=257"]
 SMALL += ["data.tokenizer.vocab_size=257"]
 KINDS = {
-    "gpt": ["model=gpt3_125m", "model.kv_channels=12"],
-    "llama": ["model=llama3_8b", "model.num_query_groups=2", "model.ffn_hidden_size=100"]
+    "gpt": [*preset("gpt3_125m"), "model.kv_channels=12"],
+    "llama": [
+        *preset("llama3_8b"),
+        "parallelism=single",
+        "model.num_query_groups=2",
+        "model.ffn_hidden_size=100",
+    ]
     + ["model.kv_channels=null", "model.rope_scaling_factor=null"],
     "demo": ["model=demo"],
 }

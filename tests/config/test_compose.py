@@ -1,13 +1,16 @@
+import functools
 import hashlib
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
+from presets import preset
 from refusals import refused
 from slipway.clusters.marks import has
-from slipway.config.compose import compose, conf_dir
+from slipway.config.compose import compose, conf_dir, resolve, validate_plain
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
 from slipway.models.gpt.config import gpt_of
@@ -53,21 +56,29 @@ def test_defaults() -> None:
     assert compose(["run.name=other"]).run.dir == Path("runs/other")
 
 
-@pytest.mark.parametrize(
-    "choice",
-    [f"{group}={choice}" for group, choices in GROUPS.items() for choice in choices if group != "experiment"],
-)
-def test_every_choice_validates_and_states_every_field(choice: str) -> None:
-    """A key that a file leaves out could not be overridden without `+`."""
+CHOICES = [(group, choice) for group in GROUPS if group != "experiment" for choice in GROUPS[group]]
+
+
+@functools.cache
+def composed(group: str, choice: str) -> tuple[RunConfig, dict[str, Any]]:
+    """The configuration with a choice, and the values of the files that it is made of."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
-    from omegaconf import OmegaConf
 
-    inputs = ["data.sources.files.inputs=[a.txt]"] if choice == "data=files" else []
-    validated = compose([choice, *inputs])
+    words = [f"{group}={choice}"]
+    if group == "model" and choice != "demo":
+        words = preset(choice)
+    if (group, choice) == ("data", "files"):
+        words.append("data.sources.files.inputs=[a.txt]")
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        plain = OmegaConf.to_container(hydra_compose("config", [choice, *inputs]), resolve=True)
-    assert _missing(validated, plain) == []
+        plain = resolve(hydra_compose("config", words))
+    return validate_plain(plain), plain
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_validates_and_states_every_field(group: str, choice: str) -> None:
+    """A key that a file leaves out could not be overridden without `+`."""
+    assert _missing(*composed(group, choice)) == []
 
 
 def _missing(section: object, plain: object, path: str = "") -> list[str]:
@@ -84,16 +95,15 @@ def _missing(section: object, plain: object, path: str = "") -> list[str]:
     ]
 
 
-def test_names_in_files_are_the_files_names() -> None:
-    for group in ("model", "cluster", "data"):
-        for choice in GROUPS[group]:
-            words = [f"{group}={choice}"] + (["data.sources.files.inputs=[a]"] if choice == "files" else [])
-            assert getattr(compose(words), group).name == choice
+@pytest.mark.parametrize("group", ["model", "cluster", "data"])
+def test_names_in_files_are_the_files_names(group: str) -> None:
+    for choice in GROUPS[group]:
+        assert getattr(composed(group, choice)[0], group).name == choice
 
 
 def test_unverified_fields_exist() -> None:
     for choice in GROUPS["cluster"]:
-        cluster = compose([f"cluster={choice}"]).cluster
+        cluster = composed("cluster", choice)[0].cluster
         assert [path for path in cluster.unverified if not has(cluster, path)] == [], choice
 
 

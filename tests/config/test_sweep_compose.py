@@ -21,7 +21,10 @@ MIXED = {
         "run.name=base",
     ],
     "experiments, interpolations, quotes": [
-        "experiment=demo,gpt3_125m",
+        "experiment=null,demo",
+        "model=demo,gpt3_125m",
+        "data=stdlib",
+        "data.allow_large_models=true",
         "model.max_position_embeddings=choice(256,512)",
         "data.sequence_length=${model.max_position_embeddings}",
         "training.global_batch_size=64",

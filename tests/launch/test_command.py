@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from presets import preset
 from slipway.config.compose import compose
 from slipway.config.sweep_compose import compose_sweep
 from slipway.launch import slurm
@@ -187,7 +188,7 @@ def test_here_without_a_scheduler_the_script_is_run(tmp_path: Path) -> None:
 
 def test_the_summary_says_what_it_takes_and_what_nobody_has_checked() -> None:
     words = ["cluster=lumi_g", "launch.account=a", "training.precision=bf16", "launch.time_limit=60"]
-    config = compose(["model=gpt3_125m", "training.steps=100000", *words])
+    config = compose([*preset("gpt3_125m"), "training.steps=100000", *words])
     plan, placement = make_plan(config), place(config)
     found = dict(rows([plan], placement, Path("/work")))
     assert found["segments"] == "10 at most, 1 h 00 min each"

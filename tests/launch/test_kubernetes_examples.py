@@ -19,7 +19,7 @@ EXAMPLES = ROOT / "deploy" / "kubernetes"
 GOLDEN = ROOT / "tests" / "golden" / "launch"
 UPDATE = os.environ.get("SLIPWAY_UPDATE_GOLDENS") == "1"
 
-RUN = "model=llama3_8b parallelism=tp4_pp2 training.precision=bf16 training.global_batch_size=1024"
+RUN = "model=llama3_8b data=files data.sources.files.inputs=[texts/]"
 NODES = "resources.nodes=2 resources.devices_per_node=8"
 IMAGE = "launch.image=registry.example.com/slipway:cuda"
 QUEUE = "launch.queue=research"

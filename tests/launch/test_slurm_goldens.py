@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from presets import large
 from slipway.config.compose import compose, conf_dir
 from slipway.config.schema import RunConfig
 from slipway.launch import slurm
@@ -34,8 +35,8 @@ def profiles() -> list[str]:
 def configuration(profile: str, *more: str) -> RunConfig:
     """A run that the profile takes."""
     nodes = NODES.get(profile, 16)
-    words = [f"cluster={profile}", "model=gpt3_1_3b", f"resources.nodes={nodes}", "launch.account=project1"]
-    cluster = compose(words[:1]).cluster
+    words = [*large("gpt3_1_3b", nodes, profile), "launch.account=project1", "training.micro_batch_size=2"]
+    cluster = compose([f"cluster={profile}"]).cluster
     assert cluster.slurm is not None
     if cluster.slurm.qos_required:
         words.append("launch.qos=project1-qos")

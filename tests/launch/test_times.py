@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from presets import large
 from refusals import refused
 from slipway.config.compose import compose
 from slipway.launch import times
@@ -11,7 +12,7 @@ from slipway.launch.placement import place
 from slipway.plan import make_plan
 
 # A run of a known pace on 8 GPUs: 0.1 s a step at the peak, 0.29 s as expected.
-PACED = ["cluster=juwels_booster", "launch.account=a", "model=gpt3_1_3b", "resources.nodes=2"]
+PACED = [*large("gpt3_1_3b", 2, "juwels_booster"), "launch.account=a"]
 
 
 def checked(*words: str) -> list[str]:

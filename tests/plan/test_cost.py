@@ -1,5 +1,6 @@
 import pytest
 
+from presets import large
 from slipway.config.compose import compose
 from slipway.plan.cost import estimate, pipeline_bubble, recompute_factor
 from slipway.plan.plan import make_plan
@@ -18,11 +19,8 @@ def test_recomputation() -> None:
 
 def test_published_step_time() -> None:
     """arXiv 2205.05198, table 5: 175B on 64 A100, batch 64: 13.75 s, 51.4 % of the peak with the bubble."""
-    words = (
-        "experiment=gpt3_175b cluster=juwels_booster resources.nodes=16 resources.devices_per_node=4 "
-        "training.global_batch_size=64 model.vocab_size=51200"
-    )
-    config = compose(words.split())
+    words = ["training.global_batch_size=64", "model.vocab_size=51200"]
+    config = compose([*large("gpt3_175b", 16, "juwels_booster"), *words])
     bubble = pipeline_bubble(8, 3, 64)
     busy = config.cluster.model_copy(update={"expected_mfu": 0.514 * (1 + bubble)})
     plan = make_plan(config.model_copy(update={"cluster": busy}))
@@ -30,7 +28,7 @@ def test_published_step_time() -> None:
 
 
 def test_hours_and_device_hours() -> None:
-    plan = make_plan(compose(["experiment=gpt3_1_3b"]))
+    plan = make_plan(compose(large("gpt3_1_3b", nodes=4)))
     time = plan.time
     assert time.seconds_per_step is not None and time.hours is not None
     assert time.hours == pytest.approx(time.seconds_per_step * 286102 / 3600)

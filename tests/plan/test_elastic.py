@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from presets import large
 from refusals import missing, refused
 from slipway.config.compose import compose
 from slipway.config.schema import Parallelism, RunConfig
@@ -25,12 +26,17 @@ SHORT = {
     "distopt": "use_distributed_optimizer",
 }
 BASES = {
-    name: compose([*words.split(), "resources.elastic=true"])
+    name: compose([*words, "resources.elastic=true"])
     for name, words in {
-        "demo": "model=demo",
-        "moe": "model=demo model.num_moe_experts=8 model.moe_router_topk=2 model.add_bias_linear=false",
-        "13b": "experiment=gpt3_13b",
-        "175b": "experiment=gpt3_175b",
+        "demo": ["model=demo"],
+        "moe": [
+            "model=demo",
+            "model.num_moe_experts=8",
+            "model.moe_router_topk=2",
+            "model.add_bias_linear=false",
+        ],
+        "13b": large("gpt3_13b", nodes=32),
+        "175b": large("gpt3_175b", nodes=128),
     }.items()
 }
 

@@ -1,5 +1,6 @@
 import pytest
 
+from presets import large
 from slipway.config.compose import compose
 from slipway.models.gpt import activations
 from slipway.plan.layout import Grid
@@ -56,11 +57,11 @@ def test_what_is_whole_for_a_while() -> None:
     assert stage.gathered == 4 * parameters
     stage, parameters = memory("parallelism=zero3")
     assert stage.gathered == (4 + 4) * parameters
-    plan = make_plan(compose(["experiment=llama3_8b", "parallelism=zero3"]))
+    plan = make_plan(compose([*large("llama3_8b", 16), "parallelism=zero3"]))
     tables, layer = 2 * 128_256 * 4096, 218_112_000
     assert plan.memory.stages[0].gathered == 4 * 10**9 + 2 * (tables + 4096 + layer + 5 * 10**8)
     assert plan.memory.largest == plan.memory.stages[0].total
-    plan = make_plan(compose(["experiment=llama3_8b", "parallelism=dp"]))
+    plan = make_plan(compose([*large("llama3_8b", 16), "parallelism=dp"]))
     assert plan.memory.stages[0].gathered == 0
 
 
@@ -78,10 +79,8 @@ def test_context_parallel_ranks_share_too() -> None:
 def test_experts_have_fewer_replicas_than_the_rest() -> None:
     config = compose(
         [
-            "model=mixtral_8x7b",
-            "resources.devices_per_node=16",
+            *large("mixtral_8x7b", nodes=2),
             "parallelism=tp2",
-            "training.precision=bf16",
             "parallelism.expert_model_parallel_size=4",
         ]
     )
@@ -112,9 +111,9 @@ def test_a_step_of_one_microbatch_keeps_one(recompute: str) -> None:
 
 
 def test_what_does_not_fit_is_said() -> None:
-    plan = make_plan(compose(["experiment=gpt3_13b", "parallelism=dp"]))
+    plan = make_plan(compose([*large("gpt3_13b", 32), "parallelism=dp"]))
     assert plan.memory.fits is False
     assert plan.memory.device == 79 * 2**30
     assert plan.memory.largest > plan.memory.device
-    assert make_plan(compose(["experiment=gpt3_13b"])).memory.fits is True
+    assert make_plan(compose(large("gpt3_13b", 32))).memory.fits is True
     assert make_plan(compose(DEMO)).memory.fits is None

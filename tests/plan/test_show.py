@@ -3,6 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
+from presets import large
 from slipway.cli import main
 from slipway.config.compose import compose
 from slipway.plan import make_plan, show
@@ -15,7 +16,7 @@ def shown(*overrides: str, ranks: int | None = 32) -> str:
 
 
 def test_all_that_matters_is_there() -> None:
-    text = shown("experiment=gpt3_175b")
+    text = shown(*large("gpt3_175b", nodes=128))
     for fact in (
         "174,604,836,864",
         "1,024 x NVIDIA-H100",
@@ -29,9 +30,9 @@ def test_all_that_matters_is_there() -> None:
 
 
 def test_what_is_sharded_is_there() -> None:
-    text = shown("experiment=llama3_8b", "parallelism=zero3")
+    text = shown(*large("llama3_8b", nodes=16), "parallelism=zero3")
     assert "sharded gradients and parameters (ZeRO-3)" in text and "gathered" in text
-    assert "gathered" not in shown("experiment=llama3_8b")
+    assert "gathered" not in shown(*large("llama3_8b", nodes=16))
 
 
 def test_no_time_without_a_peak() -> None:
@@ -39,7 +40,7 @@ def test_no_time_without_a_peak() -> None:
 
 
 def test_too_large_is_said() -> None:
-    assert "DOES NOT FIT" in shown("experiment=gpt3_13b", "parallelism=dp")
+    assert "DOES NOT FIT" in shown(*large("gpt3_13b", 32), "parallelism=dp")
 
 
 def rank_rows(text: str) -> list[str]:
@@ -49,11 +50,11 @@ def rank_rows(text: str) -> list[str]:
 
 @pytest.mark.parametrize(("limit", "rows"), [(4, ["0", "1", "⋮", "126", "127"]), (3, ["0", "1", "⋮", "127"])])
 def test_the_middle_is_left_out(limit: int, rows: list[str]) -> None:
-    assert rank_rows(shown("experiment=llama3_8b", ranks=limit)) == rows
+    assert rank_rows(shown(*large("llama3_8b", 16), ranks=limit)) == rows
 
 
 def test_all_ranks(capsys) -> None:
-    assert main(["plan", "experiment=llama3_8b", "--ranks", "all"]) == 0
+    assert main(["plan", *large("llama3_8b", 16), "--ranks", "all"]) == 0
     assert rank_rows(capsys.readouterr().out) == [str(rank) for rank in range(128)]
-    assert main(["plan", "experiment=llama3_8b"]) == 0
+    assert main(["plan", *large("llama3_8b", 16)]) == 0
     assert len(rank_rows(capsys.readouterr().out)) == 33

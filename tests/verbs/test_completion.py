@@ -68,7 +68,7 @@ def test_bash_completes(program: Path) -> None:
             echo "${COMPREPLY[*]}"
         }
         ask "slipway tr" 1
-        ask "slipway train experiment=gpt3_1" 2
+        ask "slipway train model=gpt3_1" 2
         complete -p slipway
     """
     done = subprocess.run(
@@ -80,7 +80,7 @@ def test_bash_completes(program: Path) -> None:
     )
     verb, experiments, rule = done.stdout.splitlines()
     assert verb == "train"
-    assert experiments.split() == [f"experiment=gpt3_{size}" for size in ("125m", "13b", "175b", "1_3b")]
+    assert experiments.split() == [f"model=gpt3_{size}" for size in ("125m", "13b", "175b", "1_3b")]
     assert "hydra_bash_completion slipway" in rule
 
 

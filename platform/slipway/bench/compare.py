@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any, cast
 
 from slipway.bench.batches import random_batch
-from slipway.bench.options import RANDOM_TOKENS, at_least, with_defaults
+from slipway.bench.options import at_least, random_tokens, with_defaults
 from slipway.bench.record import named, publish
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
@@ -31,6 +31,7 @@ from slipway.plan.units import plural
 
 SHAPE = [
     "model=gpt3_125m",
+    "parallelism=single",
     "model.num_layers=6",
     "model.hidden_size=384",
     "model.num_attention_heads=6",
@@ -40,6 +41,8 @@ SHAPE = [
     "data.sequence_length=256",
     "training.global_batch_size=4",
     "training.micro_batch_size=4",
+    "training.precision=fp32",
+    "training.recompute=none",
     "cluster=local",
     "validation.steps=0",
 ]
@@ -71,7 +74,13 @@ def run(options: argparse.Namespace) -> int:
     at_least("bench compare --rounds", options.rounds, 1)
     at_least("bench compare --steps", options.steps, 1)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        config = compose([*with_defaults(SHAPE, options.overrides), RANDOM_TOKENS, f"run.dir={folder}/run"])
+        config = compose(
+            [
+                *with_defaults(SHAPE, options.overrides),
+                *random_tokens(options.overrides),
+                f"run.dir={folder}/run",
+            ]
+        )
         plan = make_plan(config)
         model, data = gpt_of(config), text_of(config)
         joined = not (data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss)

@@ -20,7 +20,7 @@ from typing import Any
 from slipway.bench.kernel_cases import Scene
 from slipway.bench.kernel_counts import least_seconds
 from slipway.bench.kernel_table import CASES, OPERATORS, Case, of_operator, trouble
-from slipway.bench.options import RANDOM_TOKENS, at_least, make_folder, with_defaults
+from slipway.bench.options import at_least, make_folder, random_tokens, with_defaults
 from slipway.bench.record import named, publish
 from slipway.config.compose import compose
 from slipway.config.explain import nearest
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
             [
                 *with_defaults(DEFAULTS, asked),
                 "training.global_batch_size=${training.micro_batch_size}",  # of no meaning here
-                RANDOM_TOKENS,
+                *random_tokens(asked),
                 f"run.dir={folder}",
             ]
         )

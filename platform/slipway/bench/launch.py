@@ -15,9 +15,10 @@ from slipway.bench.options import at_least
 from slipway.bench.record import named, publish
 from slipway.errors import EXIT_DONE, UserError
 
+TRIED = ("data=stdlib", "data.allow_large_models=true")
 NODES = 5884  # of JUPITER Booster
 LARGEST = [
-    *("cluster=jupiter_booster", "model=gpt3_175b", "parallelism=tp4_pp2", "training.precision=bf16"),
+    *("cluster=jupiter_booster", "model=gpt3_175b", "parallelism=tp4_pp2", *TRIED),
     *("launch.account=bench", f"resources.nodes={NODES}", f"training.global_batch_size={NODES * 2}"),
 ]
 CLOUD = [
@@ -25,7 +26,7 @@ CLOUD = [
         "cluster=gke",
         "model=gpt3_175b",
         "parallelism=tp4_pp2",
-        "training.precision=bf16",
+        *TRIED,
         "resources.nodes=1000",
     ),
     "training.global_batch_size=4000",

@@ -5,10 +5,6 @@ from pathlib import Path
 
 from slipway.errors import UserError
 
-RANDOM_TOKENS = (
-    "data.tokenizer.vocab_size=${model.vocab_size}"  # nothing is read: no tokenizer limits the model
-)
-
 
 def at_least(option: str, value: int, least: int) -> None:
     """Refuse a smaller value."""
@@ -22,6 +18,12 @@ def make_folder(option: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(option, f"cannot be created: {error.strerror}", value=folder) from error
+
+
+def random_tokens(overrides: Sequence[str]) -> list[str]:
+    """Overrides for models that are given random tokens: no text is read, so none limits the model."""
+    chosen = [] if any(word.lstrip("+").startswith("data=") for word in overrides) else ["data=stdlib"]
+    return [*chosen, "data.tokenizer.vocab_size=${model.vocab_size}", "data.allow_large_models=true"]
 
 
 def with_defaults(defaults: Sequence[str], overrides: Sequence[str]) -> list[str]:

@@ -18,7 +18,10 @@ from slipway.run_dir import RunDir
 ANSWERS = {
     "slipway --help": ["--help"],
     "slipway train --cfg job": ["train", "--cfg", "job"],
-    "slipway plan experiment=gpt3_175b": ["plan", "experiment=gpt3_175b", "--json"],
+    "slipway plan of GPT-3 175B on 1,024 devices": [
+        *("plan", "--json", "model=gpt3_175b", "cluster=h100_cloud", "resources.nodes=128"),
+        *("data=files", "data.sources.files.inputs=[texts/]"),
+    ],
 }
 FINISHED = "first training step finished"
 LIMIT_SECONDS = 300

@@ -117,6 +117,10 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
             "names no choice of a group",
             do=f"write {_override(error).split('=')[0]}=CHOICE",
         )
+    if open_group := re.match(r"You must specify '(\S+)'", str(error)):
+        choices = [line.strip() for line in str(error).splitlines()[2:]]
+        words = " or ".join(f"{open_group[1]}={choice}" for choice in choices)
+        return UserError(open_group[1], "must be chosen", use=words)
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(error, ValidationError):
         return _validation(error, plain)

@@ -80,6 +80,14 @@ class DataSection(Section):
     readers: PositiveInt = Field(
         default=1, description="Threads of each rank that read samples; more where samples must be decoded."
     )
+    demo_units: PositiveInt | None = Field(
+        default=None,
+        description="Units (tokens, patches...), about, of data that is there to try things; models with more than 10 "
+        "parameters for each of them are refused. null: of data to train on.",
+    )
+    allow_large_models: bool = Field(
+        default=False, description="Take data that is there to try things for large models, too."
+    )
 
     @property
     def weights(self) -> dict[str, float]:

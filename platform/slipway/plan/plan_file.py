@@ -97,8 +97,8 @@ def _check_follows(plan: Plan, path: Path) -> None:
         if found != right:
             raise UserError(
                 path,
-                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was changed, or is "
-                "another version's",
+                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was changed, or "
+                "another version wrote it",
                 do="make a new one with `slipway plan --json`",
             )
 
@@ -131,5 +131,5 @@ def _change(plain: dict[str, Any], word: str) -> None:
     for key in path:
         section = section.get(key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or last not in section:
-        raise UserError(dotted, "is no key of the plan")
+        raise UserError(dotted, "no such key in the plan")
     section[last] = value

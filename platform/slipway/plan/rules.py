@@ -1,13 +1,18 @@
 """What several sections must agree on; each broken rule is one line with its arithmetic."""
 
-from slipway.config.schema import RunConfig
+from slipway.config.schema import Parallelism, RunConfig
 from slipway.data import kind_of
 from slipway.errors import UserError
 from slipway.models import family
 
+# A language model is trained well on 20 tokens for each parameter (arXiv 2203.15556), the demo on two. Ten parameters
+# for each token, the other way round, are no training, however many steps it has.
+PARAMETERS_PER_DEMO_UNIT = 10
+
 
 def check(config: RunConfig) -> None:
     """Raise UserError for the first rule a configuration breaks."""
+    _check_demo_data(config)
     check_resources(config)
     _check_kind(config)
     check_layout(config)
@@ -245,3 +250,21 @@ def _check_data(config: RunConfig) -> None:
             use="at least one weight above 0",
         )
     kind_of(config).check(config)
+
+
+def _check_demo_data(config: RunConfig) -> None:
+    """Samples that are there to try things are not what a large model is trained on by mistake."""
+    data, kind = config.data, family(config)
+    if data.demo_units is None or data.allow_large_models:
+        return
+    parameters = sum(layer.parameters.total for layer in kind.layers(config, Parallelism()))
+    if parameters > PARAMETERS_PER_DEMO_UNIT * data.demo_units:
+        raise UserError(
+            "data",
+            f"has about {data.demo_units:,} {kind.unit}s, too few for the {parameters:,} parameters of "
+            f"{config.model.name}: {parameters / data.demo_units:,.0f} for each {kind.unit}, more than "
+            f"{PARAMETERS_PER_DEMO_UNIT}",
+            value=data.name,
+            use="data=files",
+            do="set data.allow_large_models=true to train on it all the same",
+        )

@@ -11,6 +11,8 @@ from slipway.verbs.help import groups_of
 from slipway.verbs.parse import names, plain_words
 from slipway.verbs.table import VERBS
 
+ANY_DATA = "data=stdlib"
+
 
 def complete(words: Sequence[str], ask_hydra: Callable[[Sequence[str]], int]) -> int:
     """Answer `slipway -sc install|uninstall|query=SHELL`; the line to complete is in COMP_LINE. Returns the exit code.
@@ -26,7 +28,7 @@ def complete(words: Sequence[str], ask_hydra: Callable[[Sequence[str]], int]) ->
         if choices is not None:
             print(("\n" if query == "query=fish" else " ").join(choices))
             return EXIT_DONE
-        os.environ["COMP_LINE"] = without_verb(line)
+        os.environ["COMP_LINE"] = with_data(without_verb(line))
     return ask_hydra(words)
 
 
@@ -68,6 +70,12 @@ def _action(verb: Verb, words: Sequence[str]) -> tuple[Verb, bool]:
             return verb.actions[word], True
         break
     return verb, not verb.actions
+
+
+def with_data(line: str) -> str:
+    """The line with a choice of data, where it has none: Hydra completes the keys of a whole configuration only."""
+    program, *words = line.split(" ")
+    return line if any(word.startswith("data=") for word in words) else " ".join([program, ANY_DATA, *words])
 
 
 def without_verb(line: str) -> str:

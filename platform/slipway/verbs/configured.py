@@ -75,9 +75,9 @@ CONFIGURED = {
         ),
         takes="configuration",
         examples="""\
-  slipway plan experiment=gpt3_175b
-  slipway plan model=llama3_8b cluster=juwels_booster resources.nodes=8 resources.devices_per_node=4 \\
-      parallelism=tp4_pp2 training.precision=bf16
+  slipway plan model=gpt3_175b cluster=h100_cloud resources.nodes=128 data=files data.sources.files.inputs=[texts/]
+  slipway plan model=llama3_8b cluster=juwels_booster resources.nodes=8 data=files data.sources.files.inputs=[texts/] \\
+      parallelism=tp4_pp2
   slipway plan experiment=demo --json""",
     ),
     "kernels": Verb(
@@ -85,7 +85,7 @@ CONFIGURED = {
         (JSON,),
         takes="configuration",
         examples="""\
-  slipway kernels cluster=juwels_booster model=llama3_8b    on a node with its GPUs
+  slipway kernels cluster=juwels_booster model=llama3_8b data=stdlib    on a node with its GPUs
   slipway kernels kernels.attention=torch --json""",
     ),
     "train": Verb(
@@ -122,10 +122,10 @@ CONFIGURED = {
         ),
         takes="configuration",
         examples="""\
-  slipway launch cluster=juwels_booster launch.account=PROJECT resources.nodes=8 model=llama3_8b \\
-      parallelism=tp4_pp2 training.precision=bf16                        print the script
+  slipway launch cluster=juwels_booster launch.account=PROJECT resources.nodes=8 model=gpt3_1_3b \\
+      data=files data.sources.files.inputs=[texts/]              print the script
   slipway launch cluster=juwels_booster launch.account=PROJECT ... --submit --chain 20 --preflight
-  slipway launch cluster=gke resources.nodes=4 launch.image=REGISTRY/slipway@sha256:... launch.kind=jobset
+  slipway launch cluster=gke resources.nodes=4 launch.image=registry.example/slipway:cuda launch.kind=jobset
   slipway launch -m optimizer.lr=1e-4,3e-4 cluster=lumi_g launch.account=PROJECT     one array for the sweep""",
     ),
     "checkpoint": Verb(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from doctor.looking import looking, plant
+from presets import large
 from slipway.data.text.kind import KIND
 from slipway.doctor.checks import storage
 
@@ -44,7 +45,7 @@ def test_room_for_checkpoints(
 
 
 def test_a_large_model_needs_more_room(tmp_path: Path) -> None:
-    big = looking(Path("/"), "experiment=gpt3_175b", f"run.dir={tmp_path}")
+    big = looking(Path("/"), *large("gpt3_175b", 128), f"run.dir={tmp_path}")
     assert 2.4e12 < storage.checkpoint_bytes(big) < 2.5e12  # 175 billion parameters x 14 bytes
 
 

@@ -136,6 +136,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
      "text_key": "text"
     }
    },
+   "demo_units": 3000000,
+   "allow_large_models": true,
    "dir": "data/stdlib",
    "sequence_length": 2048,
    "tokenizer": {
@@ -155,22 +157,22 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "workers": null
   },
   "training": {
-   "steps": 200,
+   "steps": 286102,
    "stop_after_step": null,
    "global_batch_size": 32,
    "micro_batch_size": 2,
    "seed": 1234,
-   "precision": "fp32",
+   "precision": "bf16",
    "fp8": null,
    "fp8_recipe": "delayed",
    "recompute": "none"
   },
   "validation": {
-   "interval": 100,
-   "steps": 4
+   "interval": 1000,
+   "steps": 8
   },
   "checkpoint": {
-   "interval": 100,
+   "interval": 1000,
    "keep_last": 3,
    "keep_every": null,
    "keep_best": 0,
@@ -208,16 +210,16 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "context_parallel_size": 1,
    "expert_model_parallel_size": 1,
    "sequence_parallel": false,
-   "use_distributed_optimizer": false,
+   "use_distributed_optimizer": true,
    "data_parallel_sharding_strategy": null,
-   "overlap_grad_reduce": false,
-   "overlap_param_gather": false
+   "overlap_grad_reduce": true,
+   "overlap_param_gather": true
   },
   "optimizer": {
    "name": "adamw",
-   "lr": 0.001,
-   "min_lr": 0.0001,
-   "lr_warmup_steps": 0,
+   "lr": 0.0002,
+   "min_lr": 2e-05,
+   "lr_warmup_steps": 358,
    "lr_decay_style": "cosine",
    "lr_wsd_decay_steps": null,
    "weight_decay": 0.1,
@@ -333,8 +335,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
  "num_microbatches": 1,
  "unit": "token",
  "units_per_sample": 2048,
- "samples": 6400,
- "units": 13107200,
+ "samples": 9155264,
+ "units": 18749980672,
  "loss_unit": "nats per token",
  "chance_loss": 10.82490511970208,
  "parameters": 1315819520,
@@ -345,14 +347,14 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
   "stages": [
    {
     "stage": 0,
-    "parameters": 5263278080,
+    "parameters": 2631639040,
     "gradients": 5263278080,
-    "optimizer_states": 10526556160,
-    "activations": 13782482944,
+    "optimizer_states": 986864640,
+    "activations": 7512522752,
     "gathered": 0
    }
   ],
-  "largest": 34835595264,
+  "largest": 16394304512,
   "device": null,
   "fits": null
  },
@@ -364,7 +366,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
   "seconds_per_step": null,
   "hours": null,
   "device_hours": null,
-  "assumption": "a busy device reaches 35% of its fp32 peak (cluster.expected_mfu); the pipeline bubble and recomputation come on top"
+  "assumption": "a busy device reaches 35% of its bf16 peak (cluster.expected_mfu); the pipeline bubble and recomputation come on top"
  },
  "stages": [
   {

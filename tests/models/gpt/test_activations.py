@@ -4,6 +4,7 @@ from functools import cache
 
 import pytest
 
+from presets import large
 from slipway.config.compose import compose
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.gpt import activations
@@ -74,9 +75,8 @@ def test_grouped_queries_and_gated_mlp() -> None:
 
 
 LLAMA = [
-    "model=llama3_8b",
-    "cluster=juwels_booster",
-    "training.precision=bf16",
+    *large("llama3_8b", 1, "juwels_booster"),
+    "training.recompute=none",
     "data.sequence_length=8192",
     "training.micro_batch_size=1",
     "parallelism.tensor_model_parallel_size=4",

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from presets import preset
 from slipway.config.compose import compose
 from slipway.models.family import Shard
 from slipway.models.gpt import counts
@@ -36,7 +37,7 @@ def parameters(gpt: Config) -> int:
 
 
 @pytest.mark.parametrize(
-    ("preset", "total"),
+    ("name", "total"),
     [
         # Meta's and Mistral's published checkpoints, to the parameter.
         ("llama3_8b", 8_030_261_248),
@@ -45,12 +46,12 @@ def parameters(gpt: Config) -> int:
         ("mixtral_8x7b", 46_702_792_704),
     ],
 )
-def test_published_totals(preset: str, total: int) -> None:
-    assert make_plan(compose([f"model={preset}"])).parameters == total
+def test_published_totals(name: str, total: int) -> None:
+    assert make_plan(compose(preset(name))).parameters == total
 
 
 @pytest.mark.parametrize(
-    ("preset", "millions", "unit"),
+    ("name", "millions", "unit"),
     [
         ("gpt3_125m", 125, 1),
         ("gpt3_350m", 356, 1),  # the paper rounds down
@@ -62,13 +63,13 @@ def test_published_totals(preset: str, total: int) -> None:
         ("gpt3_175b", 175_000, 1_000),
     ],
 )
-def test_gpt3_has_the_size_of_its_name(preset: str, millions: int, unit: int) -> None:
-    total = make_plan(compose([f"model={preset}"])).parameters
+def test_gpt3_has_the_size_of_its_name(name: str, millions: int, unit: int) -> None:
+    total = make_plan(compose(preset(name))).parameters
     assert round(total / 1e6 / unit) * unit == millions
 
 
 def test_mixtral_activates_two_experts_of_eight() -> None:
-    assert round(make_plan(compose(["model=mixtral_8x7b"])).active_parameters / 1e9, 1) == 12.9
+    assert round(make_plan(compose(preset("mixtral_8x7b"))).active_parameters / 1e9, 1) == 12.9
 
 
 def test_by_hand() -> None:
@@ -168,7 +169,7 @@ def test_flops_of_the_megatron_paper(layers: int, hidden: int, heads: int) -> No
 
 
 def test_flops_per_token_are_about_six_per_parameter() -> None:
-    config = compose(["model=llama3_8b"])
+    config = compose(preset("llama3_8b"))
     per_token = counts.flops_per_sample(gpt_of(config), 8192) / 8192
     embedding = 128256 * 4096
     attention = 12 * 32 * 4096 * 8192

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from presets import preset
 from slipway.config.compose import compose
 from slipway.models.gpt.network import transformer_config
 
@@ -11,6 +12,6 @@ from slipway.models.gpt.network import transformer_config
 def test_gelu_is_the_same_function_whatever_computes_it(linear: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fused with its bias, Megatron-core's is the approximation by tanh, which is up to 5e-4 away."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    settings = transformer_config(compose(["model=gpt3_125m", f"kernels.linear={linear}"]))
+    settings = transformer_config(compose([*preset("gpt3_125m"), f"kernels.linear={linear}"]))
     assert settings.activation_func is torch.nn.functional.gelu
     assert not settings.bias_activation_fusion

@@ -1,0 +1,19 @@
+"""Presets of large models with all that they leave to be chosen, for tests that plan and start nothing."""
+
+ON_DEMO_DATA = ["data=stdlib", "data.allow_large_models=true"]
+NOT_PUBLISHED = {
+    "mixtral_8x7b": [
+        *("training.steps=200", "training.global_batch_size=16"),
+        *("optimizer.lr=1e-3", "optimizer.min_lr=1e-4"),
+    ]
+}
+
+
+def preset(model: str) -> list[str]:
+    """Overrides that choose a model's preset, and what it leaves open."""
+    return [f"model={model}", *ON_DEMO_DATA, *NOT_PUBLISHED.get(model, [])]
+
+
+def large(model: str, nodes: int = 1, cluster: str = "h100_cloud") -> list[str]:
+    """The same on whole nodes of a cluster."""
+    return [*preset(model), f"cluster={cluster}", f"resources.nodes={nodes}"]
