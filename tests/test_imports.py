@@ -10,8 +10,8 @@ from imports import Import, files, reaching, read, within
 # From the lowest to the highest. A part imports parts of lower layers only, none of its own.
 LAYERS = [
     {"", "commands", "console", "cores", "errors", "host_lists", "quiet", "records", "secret_forms", "words"},
-    {"files", "registry", "run_dir", "secrets"},
-    {"system_errors"},
+    {"arguments", "files", "registry", "secrets", "shipped"},
+    {"run_dir", "system_errors"},
     {"config"},
     {"data", "kernels", "optimizers", "ranks"},
     {"models"},

@@ -14,8 +14,7 @@ from slipway.launch.placement import Placement
 from slipway.launch.submission import slurm
 from slipway.launch.submission.recording import remember
 from slipway.plan import Plan
-
-SCRIPT = "job.sh"
+from slipway.run_dir import RunDir
 
 
 def check(plans: Sequence[Plan], placement: Placement, workdir: Path) -> None:
@@ -70,11 +69,11 @@ def _write(text: str, folders: Sequence[Path]) -> Path:
     """The script in the first run's folder, and a place for the logs of each. Raises UserError."""
     try:
         for folder in folders:
-            (folder / "logs").mkdir(parents=True, exist_ok=True)
-        write_whole(folders[0] / SCRIPT, text)
+            RunDir(folder).logs.mkdir(parents=True, exist_ok=True)
+        write_whole(RunDir(folders[0]).script, text)
     except OSError as error:
         raise UserError("run.dir", f"cannot be written ({error.strerror})", value=folders[0]) from None
-    return folders[0] / SCRIPT
+    return RunDir(folders[0]).script
 
 
 def _check_free(plans: Sequence[Plan], folders: Sequence[Path]) -> None:
