@@ -123,7 +123,7 @@ COMMAND_LINE = [
     ),
     BadInput("config folder of an empty variable", "plan --config-dir=", "--config-dir", ()),
     BadInput(
-        "a pickled job", "plan --experimental-rerun=job.pickle", "--experimental-rerun", ("pickle", "--run")
+        "a pickled job", "plan --experimental-rerun=job.pickle", "--experimental-rerun", ("pickle", "--plan")
     ),
     BadInput("an override of nothing", "plan =3", "=3", ("key=value",)),
     BadInput("a deletion of nothing", "plan ~", "~", ()),
@@ -156,7 +156,7 @@ COMMAND_LINE = [
     ),
     BadInput("doctor in no time", "doctor --timeout never", "doctor --timeout", ("never", "seconds")),
     BadInput("doctor of no tree", "doctor --root nowhere", "doctor --root", ("nowhere",)),
-    BadInput("doctor of no run", "doctor --run run.json", "run.json", ()),
+    BadInput("doctor of no run", "doctor --plan plan.json", "plan.json", ()),
     BadInput(
         "sweep without -m", "plan training.steps=1,2", "training.steps=1,2", ("training.steps", "--multirun")
     ),

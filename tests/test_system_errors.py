@@ -14,7 +14,7 @@ import pytest
 from faulty_files import Rule, faulty, struck
 from slipway import system_errors
 from slipway.config.compose import compose
-from slipway.plan import make_plan
+from slipway.plan import make_plan, plan_file
 from training import SMALL
 
 pytestmark = pytest.mark.faults
@@ -68,7 +68,7 @@ def place(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "a"
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "metrics.jsonl").write_text('{"kind": "train", "step": 1, "loss": 3.0, "step_seconds": 1.0}\n')
-    make_plan(compose(["run.name=a", *RUN])).write(folder / "plan.json")
+    plan_file.write(make_plan(compose(["run.name=a", *RUN])), folder / "plan.json")
     return tmp_path
 
 

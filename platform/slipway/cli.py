@@ -134,28 +134,12 @@ def _dispatch(words: list[str]) -> int:
         print(usage.of_verb(verb))
         return EXIT_DONE
     options, overrides = _verb_options(verb, rest)
-    if verb == "train" and options.plan is not None and options.run is not None:
-        raise UserError("train", "--plan and --run exclude each other", use="one of them")
     if verb == "train" and options.plan is not None:
-        if overrides:
-            raise UserError(
-                "train --plan",
-                "cannot be combined with a plan, which takes no overrides",
-                value=" ".join(overrides),
-                use="`slipway train` with overrides and no --plan",
-            )
-        if options.dry_run:
-            return _command("plan").run_file(options.plan)
-        return _command("train").run_file(options.plan)
+        return _command("plan" if options.dry_run else "train").run_file(options.plan, overrides)
+    if verb == "doctor" and options.plan is not None:
+        from slipway.plan import plan_file
 
-    if verb == "train" and options.run is not None:
-        from slipway.config import run_file
-
-        return _command("plan" if options.dry_run else "train").run(run_file.read(options.run, overrides))
-    if verb == "doctor" and options.run is not None:
-        from slipway.config import run_file
-
-        return _command("doctor").run(run_file.read(options.run, overrides), options)
+        return _command("doctor").run(plan_file.read_config(options.plan, overrides), options)
 
     if verb == "launch":
         return _command("launch").run_words(overrides, options)
@@ -204,7 +188,7 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
     if verb == "kernels":
         add("--json", action="store_true")
     if verb == "doctor":
-        add("--run", type=Path)
+        add("--plan", type=Path)
         add("--collectives", action="store_true")
         add("--json", action="store_true")
         add("--bad-nodes", action="store_true")
@@ -216,7 +200,6 @@ def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list
         add("--json", action="store_true")
     if verb == "train":
         add("--plan", type=Path)
-        add("--run", type=Path)
         add("--dry-run", action="store_true")
     if verb == "launch":
         add("--submit", action="store_true")

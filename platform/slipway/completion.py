@@ -13,7 +13,7 @@ OPTIONS = {
     "train": ("--plan", "--dry-run"),
     "launch": ("--submit", "--chain", "--preflight"),
     "checkpoint": ("--step", "--json"),
-    "doctor": ("--run", "--collectives", "--json", "--bad-nodes", "--timeout", "--root"),
+    "doctor": ("--plan", "--collectives", "--json", "--bad-nodes", "--timeout", "--root"),
 }
 ACTIONS = {"checkpoint": ("list", "verify", "show")}
 RUNS_ACTIONS = ("show", "logs", "cancel", "sync")

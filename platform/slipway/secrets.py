@@ -1,6 +1,6 @@
 """One check for secrets, at every door through which words come in, and the same eyes for what goes out.
 
-A configuration is copied into plan.json, run.json, scripts, manifests, checkpoints and wandb, which others read. What
+A configuration is copied into plan.json, scripts, manifests, checkpoints and wandb, which others read. What
 looks like a secret (secret_forms.py) is refused, in a line that names the place and not the value.
 """
 

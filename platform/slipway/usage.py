@@ -56,8 +56,7 @@ _OPTIONS = {
 """,
     "train": """\
   --dry-run         check and show the plan; train nothing, write nothing
-  --plan FILE       train what a plan.json says; no configuration is composed
-  --run FILE        train what a run.json says, as `slipway launch` writes it, changed by KEY=JSON words
+  --plan FILE       train the plan in a plan.json, as jobs carry it, changed by KEY=JSON words; nothing is composed
 """,
     "launch": """\
   --submit          call sbatch or kubectl, once; without it: print what it would be given (a dry run)
@@ -73,7 +72,7 @@ _OPTIONS = {
 """,
     "report": "",
     "doctor": """\
-  --run FILE        the run of a run.json, as jobs carry it, changed by KEY=JSON words
+  --plan FILE       the run of a plan.json, as jobs carry it, changed by KEY=JSON words
   --collectives     in a job: also which way collectives take and how fast they are (imports torch)
   --json            print JSON: node, nodes, checks (name, status, saw, expected, advice, node), left_out
   --bad-nodes       print only the names of the nodes to leave out, one per line
@@ -120,7 +119,7 @@ _EXAMPLES = {
   slipway report run.dir=runs/demo""",
     "doctor": """\
   slipway doctor cluster=juwels_booster                  on the login node: below a second, no torch
-  srun slipway doctor --run run.json --collectives       in a job, one task per device: all of its nodes""",
+  srun slipway doctor --plan plan.json --collectives       in a job, one task per device: all of its nodes""",
 }
 
 

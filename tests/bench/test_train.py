@@ -64,7 +64,10 @@ def test_mistakes_end_with_2_and_one_line(
 def test_many_ranks_are_shown_by_stage() -> None:
     layout = ["parallelism.pipeline_model_parallel_size=2", "resources.devices_per_node=32"]
     plan = make_plan(compose([*train.DEFAULTS, *layout, "training.global_batch_size=32"]))
-    seconds = [dict.fromkeys(KINDS, 1.0) | {"waiting": 5.0 * of_one.pp} for of_one in plan.ranks]
+    seconds = [
+        dict.fromkeys(KINDS, 1.0) | {"waiting": 5.0 * plan.grid.coordinates(rank).pp}
+        for rank in range(plan.world_size)
+    ]
     first, second = train.table(plan, {"breakdowns": seconds})
     assert (first["rank"], first["stage"]) == ("mean of 16 in stage 0", 0)
     assert (first["waiting"], second["waiting"]) == (0.0, 0.5)

@@ -4,8 +4,13 @@ import pytest
 
 from refusals import refused
 from slipway.config.compose import compose
-from slipway.kernels.choice import TABLE, choose, in_words, resolved
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.kernels import choice
+from slipway.kernels.choice import TABLE, Choice, in_words
 from slipway.kernels.probe import Machine, Package
+from slipway.models import family
+from slipway.plan import make_plan
 
 MISSING = Package("x", trouble="not installed")
 HERE = Package("x", "1.0")
@@ -16,8 +21,12 @@ BF16 = "training.precision=bf16"
 CPU = Machine(False, None, *[Package("", trouble="needs a GPU")] * 3)
 
 
+def choose(config: RunConfig, machine: Machine) -> list[Choice]:
+    return choice.choose(config, machine, family(config))
+
+
 def backends(machine: Machine, *overrides: str) -> dict[str, str]:
-    return {choice.operator: choice.backend for choice in choose(compose(list(overrides)), machine)}
+    return choice.backends(choose(compose(list(overrides)), machine))
 
 
 def test_auto_takes_the_best_of_each_machine() -> None:
@@ -70,10 +79,10 @@ def test_a_backend_for_all_and_one_for_an_operator() -> None:
 
 
 def test_why() -> None:
-    why = {choice.operator: choice.why for choice in choose(compose(["kernels=apex"]), APEX)}
+    why = {one.operator: one.why for one in choose(compose(["kernels=apex"]), APEX)}
     assert why["norm"] == "kernels=apex"
     assert why["attention"] == "kernels=apex, but apex has none"
-    why = {choice.operator: choice.why for choice in choose(compose([]), PLAIN)}
+    why = {one.operator: one.why for one in choose(compose([]), PLAIN)}
     assert why["norm"] == "the best here; te: not installed; apex: not installed"
     assert why["cross_entropy"] == "the best there is"
     lines = in_words(choose(compose([]), PLAIN))
@@ -122,5 +131,18 @@ def test_what_cannot_be_used_is_refused(
 
 def test_every_operator_is_named_in_what_is_trained() -> None:
     config = compose([])
-    kernels = resolved(config, choose(config, CPU)).kernels
+    plan = make_plan(config).with_kernels(choice.backends(choose(config, CPU)))
+    kernels = plan.trained.kernels
     assert {name: getattr(kernels, name) for name in TABLE} == backends(CPU)
+
+
+def test_a_model_that_does_not_use_an_operator_is_not_asked_for_it() -> None:
+    class NormsOnly:
+        operators = frozenset({"norm"})
+
+        def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
+            return "not for this model" if backend == "te" else None
+
+    assert choice.backends(choice.choose(compose([]), NGC, NormsOnly())) == {"norm": "apex"}
+    with pytest.raises(UserError, match="kernels.moe"):
+        choice.choose(compose(["kernels.moe=torch"]), NGC, NormsOnly())

@@ -21,17 +21,17 @@ def with_inputs(count: int, length: int = 60, base_plan: Plan | None = None) -> 
 
 def test_thousands_of_inputs_fit() -> None:
     """More than the annotation that `kubectl apply` makes on the client's side could hold."""
-    data = one(render(with_inputs(4500)), "ConfigMap")["data"]["run.json"]
+    data = one(render(with_inputs(4500)), "ConfigMap")["data"]["plan.json"]
     assert len(json.loads(data)["data"]["sources"]["stdlib"]["inputs"]) == 4500
     assert 262_144 < len(data.encode()) < CONFIG_MAP
 
 
 def test_the_limit_of_a_config_map_is_exact() -> None:
     """One byte more than 1 MiB is refused with the arithmetic and what to do; as many are taken."""
-    size = len(one(render(with_inputs(10)), "ConfigMap")["data"]["run.json"].encode())
+    size = len(one(render(with_inputs(10)), "ConfigMap")["data"]["plan.json"].encode())
     left = CONFIG_MAP - size
     fitting = with_inputs(10, 60 + left // 10)
-    room = CONFIG_MAP - len(one(render(fitting), "ConfigMap")["data"]["run.json"].encode())
+    room = CONFIG_MAP - len(one(render(fitting), "ConfigMap")["data"]["plan.json"].encode())
     assert 0 <= room < 10
     with refused("run.json in a ConfigMap", "1,048,576"):
         render(with_inputs(10, 60 + left // 10 + 1))

@@ -244,7 +244,7 @@ def requeueing(tmp_path: Path) -> Job:
 
 
 NEXT = "sbatch --parsable --dependency=afternotok:7 --kill-on-invalid-dep=yes 2 0"
-TRAIN = "slipway train --run run/run.json"
+TRAIN = "slipway train --plan run/job_plan.json"
 A_STEP = """echo '{"kind": "train", "time": 1.5, "step": 4}' >>run/metrics.jsonl; exit 1"""
 
 
@@ -259,7 +259,7 @@ def test_done_drops_the_job_that_waits(chain: Job) -> None:
     code, calls, said = chain.run()
     assert (code, calls) == (0, [NEXT, TRAIN, "scancel 101"])
     assert "slipway: done" in said
-    assert json.loads((chain.folder / "run" / "run.json").read_text())["run"]["name"] == "demo"
+    assert json.loads((chain.folder / "run" / "job_plan.json").read_text())["config"]["run"]["name"] == "demo"
     assert (chain.folder / "run" / "job.sh").read_text() == (chain.folder / "script.sh").read_text()
     assert (chain.folder / "run" / "launch.continuations").read_text() == "101\n"
 
@@ -315,7 +315,7 @@ def test_a_bad_node_is_left_out_of_a_new_job(mode: str, request: pytest.FixtureR
 
 def test_the_preflight_comes_first_and_may_name_nodes(chain: Job) -> None:
     chain.words.append("launch.preflight=true")
-    doctor = "slipway doctor --run run/run.json --collectives"
+    doctor = "slipway doctor --plan run/job_plan.json --collectives"
     assert chain.run()[:2] == (0, [NEXT, doctor, TRAIN, "scancel 101"])
     code, calls, said = chain.run(DOCTOR="exit 1")
     assert (code, calls) == (1, [NEXT, doctor, "scancel 101"]) and "named no node" in said

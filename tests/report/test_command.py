@@ -9,7 +9,7 @@ from PIL import Image
 
 from refusals import refused
 from slipway.config.compose import compose
-from slipway.plan import make_plan
+from slipway.plan import make_plan, plan_file
 from slipway.report import command, curve
 
 
@@ -28,7 +28,7 @@ def write_run(folder, steps=200, plan=True, **values):
     lines.append({"kind": "validation", "step": steps, "loss": 3.25})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     if plan:
-        make_plan(compose(["experiment=demo"])).write(folder / "plan.json")
+        plan_file.write(make_plan(compose(["experiment=demo"])), folder / "plan.json")
     return folder
 
 

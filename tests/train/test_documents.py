@@ -77,7 +77,7 @@ from slipway.engine.runtime import load_torch
 config = compose(json.loads(sys.argv[1]))
 config = resolved(config, load_torch(config, ranks_here=1))
 from slipway.data.text.dataset import Dataset
-from slipway.train.batches import collate
+from slipway.data.collate import collate
 from slipway.engine.megatron.groups import connect
 from slipway.train.setup import build_session
 

@@ -12,10 +12,10 @@ def random_batch(config: RunConfig, device: Any = "cpu") -> dict[str, Any]:
     """A microbatch of random tokens, with the fields of the GPT family's batches, on the device."""
     import torch
 
+    from slipway.data.collate import collate
     from slipway.data.text.config import text_of
     from slipway.data.text.dataset import Dataset
     from slipway.models.gpt.config import gpt_of
-    from slipway.train.batches import collate
 
     training, data = config.training, text_of(config)
     length = data.sequence_length

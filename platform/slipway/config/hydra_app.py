@@ -105,7 +105,7 @@ def parse(words: Sequence[str]):  # noqa: ANN201
         raise UserError(
             "--experimental-rerun",
             "would load a pickle, which can run any code",
-            do="give the overrides instead, or use `slipway train --run run.json`",
+            do="give the overrides instead, or use `slipway train --plan plan.json`",
         )
     return parsed
 

@@ -77,6 +77,9 @@ class DataSection(Section):
     sources: Mapping[SourceName, SourceSection] = Field(
         min_length=1, description="By name; the name is their files'."
     )
+    readers: PositiveInt = Field(
+        default=1, description="Threads of each rank that read samples; more where samples must be decoded."
+    )
 
     @property
     def weights(self) -> dict[str, float]:

@@ -7,6 +7,7 @@ kind    KIND (see slipway.data.kind)
 """
 
 from slipway.config.schema import RunConfig
+from slipway.data import files
 from slipway.data.kind import DataKind
 from slipway.data.ledger import DataLedger
 from slipway.registry import DATA_KINDS
@@ -24,12 +25,13 @@ def find_position(config: RunConfig, earlier: DataLedger | None, verify: bool) -
     checksums. Raises UserError where the samples would not be those that the run began with.
     """
     kind, weights, seed = kind_of(config), config.data.weights, config.training.seed
-    facts = {name: kind.facts(config, name) for name in weights}
-    signatures = {name: kind.signature(config, name) for name in weights}
+    facts = {name: dict(kind.facts(config, name)) for name in weights}
+    prepared = {name: kind.files(config, name) for name in weights}
+    signatures = {name: files.signature(prepared[name]) for name in weights}
     if earlier is None:
         return DataLedger.begin(seed, weights, facts, signatures)
     data = earlier.resume(seed, weights, facts, signatures)
     if verify:
         for name in weights:
-            kind.verify(config, name, earlier.signatures.get(name), signatures[name])
+            files.verify(name, prepared[name], earlier.signatures.get(name), signatures[name])
     return data

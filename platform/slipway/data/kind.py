@@ -1,21 +1,22 @@
-"""What a kind of data says of itself without torch: in `kind.KIND` of its package.
+"""What a kind of data says of itself without torch: `KIND` in the module `kind` of its package.
 
-The ledger of samples, their order, reading ahead and each sample's random state belong to all kinds; a kind knows
-how its sources are prepared, what their samples are, and how one is read.
+The ledger of samples, their order, reading ahead, checksums and each sample's random numbers belong to all kinds. A
+kind knows how its sources are prepared, what their samples are, and how to read one.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from slipway.config.schema import RunConfig
+from slipway.data.files import FileRecord
 from slipway.data.ledger import Draw
 
 Split = Literal["training", "validation", "test"]
 
 
 class Dataset(Protocol):
-    """The samples of one split of all sources that are drawn."""
+    """The samples of one split of all sources that are drawn. Threads share it (see DataSection.readers)."""
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -28,7 +29,12 @@ class Dataset(Protocol):
         ...
 
     def __getitem__(self, draw: Draw) -> Mapping[str, Any]:
-        """A sample's fields, tensors by name; the same for the same draw, whoever reads it."""
+        """Return a sample's fields: tensors, arrays or numbers by name, in every sample the same names and shapes.
+
+        The same draw gives the same sample on any rank, in any order, in any process. What is random in it (crops,
+        masks, augmentation) comes from slipway.data.randomness.generator(config.training.seed, split, draw) alone.
+        Raises slipway.data.files.DataChanged where what is read is no longer what was opened.
+        """
         ...
 
     def close(self) -> None:
@@ -36,48 +42,63 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
 class DataKind(Protocol):
     """A kind of data, by its package's pure half."""
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError for what is wrong with the section `data`, before anything is read."""
-        ...
+        """Raise UserError for what is wrong with the section `data`, before anything is read.
 
-    def prepare(self, config: RunConfig, progress: bool) -> str:
-        """Prepare the sources, at once where that is done; returns what is there, a line for each source."""
-        ...
-
-    def make_ready(self, config: RunConfig, prepare: bool) -> None:
-        """Check that every split that the run reads has samples; prepare: do what is missing. Raises UserError."""
-        ...
-
-    def traits(self, config: RunConfig) -> Mapping[str, Any]:
-        """What a family may ask of the prepared samples, such as the entries of the vocabulary. Raises UserError."""
-        ...
-
-    def facts(self, config: RunConfig, source: str) -> dict[str, Any]:
-        """All that the meaning of a source's sample number depends on, besides seed and name."""
-        ...
-
-    def signature(self, config: RunConfig, source: str) -> Any:
-        """What a source's files look like from outside (sizes, times), as JSON."""
-        ...
-
-    def verify(self, config: RunConfig, source: str, before: Any, now: Any) -> None:
-        """Compare the files whose signature has changed with what was prepared; before: None where they are new.
-
-        Raises UserError where they are not the same.
+        This includes splits: the run reads validation samples where validation.steps is above 0.
         """
         ...
 
-    def open(self, config: RunConfig, split: Split) -> Dataset:
-        """Open a split of the sources that are drawn. Imports torch; makes no collective calls."""
+    def prepare(self, config: RunConfig, progress: bool) -> str:
+        """Prepare the sources, or do nothing where that is done; return what there is, a line for each source.
+
+        An interrupted preparation continues. progress: report it on stderr (slipway.data.progress).
+        """
         ...
 
-    def folders(self, config: RunConfig) -> dict[str, Path]:
-        """Folders that training reads, which every node must see, by the dotted path of the field that names each."""
+    def make_ready(self, config: RunConfig, prepare: bool) -> None:
+        """Check that every split that the run reads has samples of every source. Raises UserError where one has none.
+
+        prepare: prepare what is missing first.
+        """
+        ...
+
+    def traits(self, config: RunConfig) -> Mapping[str, Any]:
+        """Return what a family may ask of the prepared samples, such as vocab_size. Raises UserError."""
+        ...
+
+    def facts(self, config: RunConfig, source: str) -> Mapping[str, Any]:
+        """Return all that the meaning of a source's sample numbers depends on besides seed and name, as JSON.
+
+        Keys are for people: they name what differs where a run is continued with other data.
+        """
+        ...
+
+    def files(self, config: RunConfig, source: str) -> Mapping[Path, FileRecord]:
+        """Return a source's prepared files that training reads, with their records, in a fixed order.
+
+        Those whose size or time has changed since the last start are compared with their checksums.
+        """
+        ...
+
+    def open(self, config: RunConfig, split: Split, fields: frozenset[str] | None = None) -> Dataset:
+        """Open a split of the sources that are drawn. May import torch; makes no collective calls.
+
+        fields: those that this rank uses; others may be left out of the samples, and not be read. None: all.
+        """
+        ...
+
+    def folders(self, config: RunConfig) -> Mapping[str, Path]:
+        """Return the folders that training reads, which every node must see, by the dotted path of each one's field."""
         ...
 
     def written(self, config: RunConfig) -> list[Path]:
-        """Files that preparation leaves behind, in the order in which to look for them."""
+        """Return the files that preparation leaves behind; the first vouches for the others, as a manifest does.
+
+        Nothing is read: they need not be there.
+        """
         ...

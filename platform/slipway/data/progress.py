@@ -2,12 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from slipway.data.text.shards import Counts
 
 _LINE_EVERY = 15.0  # seconds, where there is no terminal
 _DRAW_EVERY = 0.1
@@ -19,14 +15,19 @@ class Progress:
     def phase(self, name: str) -> None:
         """A new phase begins."""
 
-    def advance(self, disk_bytes: int, counts: "Counts", fresh: bool) -> None:
-        """A block is done; fresh: now, not by an earlier, interrupted call."""
+    def advance(self, disk_bytes: int, counts: Mapping[str, int], fresh: bool) -> None:
+        """A block is done; fresh: now, not by an earlier, interrupted call.
+
+        disk_bytes: of the inputs. counts: what it holds of each thing that is counted.
+        """
 
 
 class _Measured(Progress):
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(self, total_bytes: int, counted: Sequence[str]) -> None:
         self.total = total_bytes
-        self.done = self.documents = self.tokens = self.fresh_tokens = 0
+        self.done = self.fresh = 0
+        self.counts = dict.fromkeys(counted, 0)
+        self.measured = counted[-1]
         self.phases: list[tuple[str, float]] = []
         self.seconds = 0.0  # from the phase's beginning to the latest block
 
@@ -34,24 +35,22 @@ class _Measured(Progress):
         self.phases.append((name, time.monotonic()))
         self.show()
 
-    def advance(self, disk_bytes: int, counts: "Counts", fresh: bool) -> None:
+    def advance(self, disk_bytes: int, counts: Mapping[str, int], fresh: bool) -> None:
         self.seconds = time.monotonic() - self.phases[-1][1]
         self.done += disk_bytes
-        self.documents += counts.documents
-        self.tokens += counts.tokens
-        self.fresh_tokens += counts.tokens if fresh else 0
+        for name in self.counts:
+            self.counts[name] += counts[name]
+        self.fresh += counts[self.measured] if fresh else 0
         self.show()
 
     def rate(self) -> float:
-        """Tokens per second, those of earlier calls left out."""
-        return self.fresh_tokens / self.seconds if self.seconds else 0.0
+        """What is measured, per second, that of earlier calls left out."""
+        return self.fresh / self.seconds if self.seconds else 0.0
 
     def numbers(self) -> str:
-        rate = f", {self.rate():,.0f} tokens/s" if self.rate() else ""
-        return (
-            f"{_count(self.done)}B of {_count(self.total)}B, {self.documents:,} documents, "
-            f"{self.tokens:,} tokens{rate}"
-        )
+        rate = [f"{self.rate():,.0f} {self.measured}/s"] if self.rate() else []
+        counts = [f"{count:,} {name}" for name, count in self.counts.items()]
+        return ", ".join([f"{_count(self.done)}B of {_count(self.total)}B", *counts, *rate])
 
     def show(self) -> None:
         raise NotImplementedError
@@ -60,8 +59,8 @@ class _Measured(Progress):
 class _Lines(_Measured):
     """A line every 15 s and one at the end, so that what is wrong with the inputs is mostly the only line."""
 
-    def __init__(self, total_bytes: int) -> None:
-        super().__init__(total_bytes)
+    def __init__(self, total_bytes: int, counted: Sequence[str]) -> None:
+        super().__init__(total_bytes, counted)
         self.shown = time.monotonic()
 
     def show(self) -> None:
@@ -80,12 +79,12 @@ class _Lines(_Measured):
 
 
 class _Bar(_Measured):
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(self, total_bytes: int, counted: Sequence[str]) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
-        super().__init__(total_bytes)
+        super().__init__(total_bytes, counted)
         # No refreshing thread: this process forks workers.
         self.bar = RichProgress(
             TextColumn("data: {task.description}"),
@@ -103,7 +102,8 @@ class _Bar(_Measured):
         super().phase(name)
 
     def short(self) -> str:
-        return f"{_count(self.done)}B {_count(self.documents)}documents {_count(self.rate())}tokens/s"
+        counts = [f"{_count(self.counts[name])}{name}" for name in self.counts if name != self.measured]
+        return " ".join([f"{_count(self.done)}B", *counts, f"{_count(self.rate())}{self.measured}/s"])
 
     def show(self) -> None:
         if time.monotonic() - self.drawn >= _DRAW_EVERY or self.done >= self.total:
@@ -114,16 +114,19 @@ class _Bar(_Measured):
 
 
 @contextmanager
-def show_progress(wanted: bool, total_bytes: int) -> Iterator[Progress]:
-    """Progress over inputs of `total_bytes` on disk, on stderr."""
+def show_progress(wanted: bool, total_bytes: int, counted: Sequence[str]) -> Iterator[Progress]:
+    """Progress over inputs of `total_bytes` on disk, on stderr.
+
+    counted: plural names of what the inputs become, such as documents and tokens; the rate is of the last one.
+    """
     if not wanted:
         yield Progress()
     elif not sys.stderr.isatty():
-        shown = _Lines(total_bytes)
+        shown = _Lines(total_bytes, counted)
         yield shown
         shown.finish()
     else:
-        shown = _Bar(total_bytes)
+        shown = _Bar(total_bytes, counted)
         with shown.bar:
             yield shown
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slipway.config import run_file
 from slipway.config.schema import RunConfig
 from slipway.data import kind_of
 from slipway.errors import UserError
 from slipway.launch import checks, fabric, leftovers, share, times
 from slipway.launch.placement import Placement
 from slipway.launch.templates import template, variables
-from slipway.plan import Plan
+from slipway.plan import Plan, plan_file
 
 END_MARGIN_SECONDS = 30
 TEMPLATE = "slurm/job.sh.j2"
@@ -47,8 +46,8 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         options=options,
         leftovers=_leftovers(options),
         workdir=str(workdir),
-        jobs=[job_of(first, plan.config) for plan in plans],
-        run_json=run_file.to_text(first).rstrip("\n"),
+        jobs=[job_of(plans[0], plan) for plan in plans],
+        plan_json=plan_file.to_text(plans[0]).rstrip("\n"),
         chain=first.launch.chain,
         requeue=_slurm(first).requeue,
         exclude=first.launch.exclude,
@@ -180,9 +179,9 @@ def _leftovers(options: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
-def job_of(first: RunConfig, config: RunConfig) -> dict[str, Any]:
+def job_of(first: Plan, plan: Plan) -> dict[str, Any]:
     """What tells a run from the first one of its sweep: run_dir and KEY=JSON changes."""
-    return {"run_dir": str(config.run.dir), "changes": run_file.changes(first, config)}
+    return {"run_dir": str(plan.config.run.dir), "changes": plan_file.changes(first, plan)}
 
 
 def _outside(configs: Sequence[RunConfig], workdir: Path) -> list[str]:

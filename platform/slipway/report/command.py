@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
-from slipway.plan import Plan
+from slipway.plan import Plan, plan_file
 from slipway.report import metrics as metrics_file
 from slipway.report.summary import Summary, layout, summarize
 
@@ -137,6 +137,6 @@ def _plan_of(folder: Path) -> tuple[Plan | None, list[str]]:
     if not (folder / PLAN).exists():
         return None, [f"no {PLAN} in {folder}: shown without model and layout"]
     try:
-        return Plan.read(folder / PLAN), []
+        return plan_file.read(folder / PLAN), []
     except UserError as error:  # the metrics of an older version's run are as good
         return None, [f"{error}; shown without model and layout"]

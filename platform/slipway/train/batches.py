@@ -1,15 +1,15 @@
-"""Which samples a rank reads, and reading them ahead of the step."""
+"""Which samples of a step a rank reads, and its readers."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
 
-from slipway.data.ledger import DataLedger
-
-Batch = dict[str, torch.Tensor]
-CLOSE_SECONDS = 5.0
+from slipway.config.schema import RunConfig
+from slipway.data import kind_of
+from slipway.data.collate import Batch
+from slipway.data.kind import Split
+from slipway.data.randomness import sample_seed
+from slipway.data.reader import Reader
 
 
 def sample_positions(
@@ -31,76 +31,26 @@ def sample_positions(
     ]
 
 
-class Reader:
-    """Reads a step's microbatches; the next step's are read in a thread while this one computes.
+def open_reader(
+    config: RunConfig,
+    split: Split,
+    positions: Sequence[Sequence[int]],
+    device: torch.device,
+    fields: frozenset[str] | None = None,
+) -> Reader:
+    """Open a split and return what reads this rank's microbatches of it.
 
-    dataset: gives a sample for each draw, and names in on_host the fields that stay on the CPU.
-    positions: of sample_positions.
+    positions: of sample_positions. fields: those that this rank's stages need, see Network.reads; None: all.
     """
-
-    def __init__(
-        self, dataset: Any, batch_size: int, positions: list[list[int]], device: torch.device
-    ) -> None:
-        self.dataset, self.batch_size, self.positions, self.device = dataset, batch_size, positions, device
-        self.ahead: _Ahead | None = None
-
-    def read(self, data: DataLedger, following: DataLedger | None) -> list[Batch]:
-        """Microbatches of the global batch that comes after `data`; starts reading the one after `following`.
-
-        Raises what reading them raised, also where that was in the thread.
-        """
-        ahead, self.ahead = self.ahead, None
-        batches = ahead.result() if ahead and ahead.data == data else self._read(data)
-        if following is not None:
-            self.ahead = _Ahead(self._read, following)
-            self.ahead.start()
-        return [{name: self._moved(name, value) for name, value in b.items()} for b in batches]
-
-    def _moved(self, name: str, value: torch.Tensor) -> torch.Tensor:
-        on_host = name in self.dataset.on_host
-        return value if on_host else value.to(self.device, non_blocking=True)
-
-    def _read(self, data: DataLedger) -> list[Batch]:
-        drawn = data.draw(self.batch_size)
-        return [collate([self.dataset[drawn[i]] for i in of_one]) for of_one in self.positions]
-
-    def close(self) -> None:
-        """Let go of what is being read ahead; a read that does not return is not waited for."""
-        ahead, self.ahead = self.ahead, None
-        if ahead:
-            ahead.join(CLOSE_SECONDS)
-
-
-class _Ahead(threading.Thread):
-    """One batch being read; a daemon, so that a file system that hangs does not keep the process."""
-
-    def __init__(self, read: Callable[[DataLedger], list[Batch]], data: DataLedger) -> None:
-        super().__init__(name="reader", daemon=True)
-        self.read, self.data = read, data
-        self.batches: list[Batch] = []
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self.batches = self.read(self.data)
-        except BaseException as error:
-            self.error = error
-
-    def result(self) -> list[Batch]:
-        """Wait for it."""
-        self.join()
-        if self.error is not None:
-            raise self.error
-        return self.batches
-
-
-def collate(samples: Sequence[dict[str, Any]]) -> Batch:
-    """Stack samples, field by field."""
-    return {
-        name: torch.stack([torch.as_tensor(s[name]) for s in samples])
-        for name in samples[0]
-        if isinstance(samples[0][name], torch.Tensor) or hasattr(samples[0][name], "__array__")
-    }
+    return Reader(
+        kind_of(config).open(config, split, fields),
+        config.training.global_batch_size,
+        positions,
+        device,
+        fields,
+        lambda draw: sample_seed(config.training.seed, split, draw),
+        config.data.readers,
+    )
 
 
 def per_stage(batches: list[Batch], chunks: int) -> list[Iterator[Batch]]:

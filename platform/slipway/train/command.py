@@ -1,6 +1,7 @@
 """`slipway train`: checks everything that needs no torch, then starts the ranks or becomes one."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from slipway.files import reason
 from slipway.kernels.choice import backends, in_words
 from slipway.metrics import mirrors
 from slipway.models import family
-from slipway.plan import Plan, elastic, make_plan
+from slipway.plan import Plan, elastic, make_plan, plan_file
 from slipway.plan.change import describe_change
 from slipway.plan.facts import read_facts
 from slipway.plan.plan import replan
@@ -35,9 +36,9 @@ def run(config: RunConfig, options: Any = None) -> int:
     return run_plan(make_plan(config))
 
 
-def run_file(path: Path) -> int:
-    """Train the plan in a plan.json, as rendered jobs do: ranks read it and compose nothing."""
-    plan, place = Plan.read(path), launched(os.environ)
+def run_file(path: Path, changed: Sequence[str]) -> int:
+    """Train the plan in a plan.json, changed by KEY=JSON words, as jobs do: ranks read it, and plan nothing."""
+    plan, place = plan_file.read(path, changed), launched(os.environ)
     resources = plan.config.resources
     if place is not None and resources.elastic:
         machines = place.machines(resources.devices_per_node)
@@ -211,6 +212,6 @@ def _write_plan(plan: Plan) -> None:
     folder = plan.config.run.dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        plan.write(folder / "plan.json")
+        plan_file.write(plan, folder / "plan.json")
     except OSError as error:
         raise UserError("run.dir", f"cannot be written ({reason(error)})", value=folder) from None

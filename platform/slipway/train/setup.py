@@ -17,15 +17,14 @@ from megatron.core.parallel_state import (
 )
 from megatron.core.transformer.module import Float16Module
 
-from slipway.data import kind_of
-from slipway.data.kind import Split
 from slipway.data.ledger import DataLedger
+from slipway.data.reader import Reader
 from slipway.engine.megatron import fully_sharded
 from slipway.engine.megatron.optimizer import build_optimizer
 from slipway.engine.megatron.weights import initialize, mark_tensor_parallel
 from slipway.models import network
 from slipway.plan import Plan
-from slipway.train.batches import Reader, sample_positions
+from slipway.train.batches import open_reader, sample_positions
 from slipway.train.watch.stragglers import ForwardTimes
 
 
@@ -126,10 +125,6 @@ def _open_data(session: Session) -> None:
         training.micro_batch_size, plan.num_microbatches, get_data_parallel_rank(), plan.data_parallel_size
     )
 
-    def reader(split: Split) -> Reader:
-        dataset = kind_of(config).open(config, split)
-        return Reader(dataset, training.global_batch_size, positions, session.device)
-
-    session.train_data = reader("training")
+    session.train_data = open_reader(config, "training", positions, session.device)
     if validation.steps:
-        session.validation_data = reader("validation")
+        session.validation_data = open_reader(config, "validation", positions, session.device)

@@ -9,10 +9,11 @@ import torch
 from megatron.core.parallel_state import get_tensor_model_parallel_rank
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
+from slipway.data.collate import Batch
 from slipway.data.ledger import DataLedger
 from slipway.engine.megatron import generators
 from slipway.engine.megatron.optimizer import prepare_gradients, update
-from slipway.train.batches import Batch, per_stage
+from slipway.train.batches import per_stage
 from slipway.train.setup import Session
 from slipway.train.stopping import Stopping, reasons
 from slipway.train.watch.hangs import Watch

@@ -63,14 +63,21 @@ def _tokenizer(name: str, end: str) -> Callable[[Path], None]:
 @cache
 def _prepared_files() -> dict[str, bytes]:
     """What preparing a.jsonl in d leaves; once, since it imports torch."""
-    from slipway.data import prepare
     from slipway.data.text.config import Config as Data
     from slipway.data.text.config import Source, Tokenizer
+    from slipway.data.text.preparation import prepare
 
     with TemporaryDirectory() as folder, chdir(folder):  # so that the paths are those of the command
         _write_good(Path())
         sources = {"files": Source(inputs=["a.jsonl"])}
-        data = Data(name="files", dir=Path("d"), tokenizer=Tokenizer(kind="byte"), sources=sources, workers=1)
+        data = Data(
+            name="files",
+            dir=Path("d"),
+            sequence_length=16,
+            tokenizer=Tokenizer(kind="byte"),
+            sources=sources,
+            workers=1,
+        )
         prepare(data, progress=False)
         return {str(path): path.read_bytes() for path in data.dir.iterdir()}
 

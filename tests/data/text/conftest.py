@@ -82,7 +82,7 @@ def data_of(tmp_path: Path) -> Callable[..., Data]:
     """Makes the section `data` for inputs, with bytes as tokens unless a tokenizer is given."""
 
     def make(*inputs: Path | str, folder: str = "prepared", **changes: Any) -> Data:
-        settings = {"tokenizer": Tokenizer(kind="byte"), "workers": 1} | changes
+        settings = {"tokenizer": Tokenizer(kind="byte"), "sequence_length": 16, "workers": 1} | changes
         source = Source(inputs=[str(path) for path in inputs], text_key=settings.pop("text_key", "text"))
         return Data(name="test", dir=tmp_path / folder, sources={"some": source}, **settings)
 

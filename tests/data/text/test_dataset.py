@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from slipway.models.gpt.data import ledger, make_ready
 
 from refusals import check, refused
-from slipway.data import prepare
+from slipway.data import find_position
+from slipway.data.files import DataChanged
 from slipway.data.ledger import DataLedger, Draw
 from slipway.data.text import manifest
 from slipway.data.text.config import Config as Data
 from slipway.data.text.config import Source, Tokenizer
+from slipway.data.text.kind import KIND
+from slipway.data.text.preparation import prepare
 from slipway.data.text.split import document_counts
-from slipway.data.text.tokens import DataChanged, TokenFile, find_split
+from slipway.data.text.tokens import TokenFile, find_split
 from slipway.errors import UserError
 
 LENGTH = 16
@@ -35,6 +37,7 @@ def prepared(folder: Path, documents: int = 60, names: str = "ab", **changes: An
     data = Data(
         name="test",
         dir=folder / "d",
+        sequence_length=LENGTH,
         sources={
             name: Source(inputs=[str(folder / f"{name}.jsonl")], weight=weight)
             for name, weight in zip(names, (3.0, 1.0), strict=False)
@@ -46,9 +49,8 @@ def prepared(folder: Path, documents: int = 60, names: str = "ab", **changes: An
     prepare(data, progress=False)
     return SimpleNamespace(
         data=data,
-        training=SimpleNamespace(seed=5, sequence_length=LENGTH, **changes),
+        training=SimpleNamespace(seed=5, **changes),
         validation=SimpleNamespace(steps=1),
-        model=SimpleNamespace(vocab_size=257),
         run=SimpleNamespace(dir=folder / "run"),
     )
 
@@ -124,7 +126,7 @@ def test_where_documents_meet(config: Any) -> None:
 def test_the_order_depends_on_seed_source_and_split_only(config: Any) -> None:
     first = [read(open_dataset(config), Draw("a", i)) for i in range(5)]
     other = SimpleNamespace(**vars(config))
-    other.training = SimpleNamespace(seed=6, sequence_length=LENGTH)
+    other.training = SimpleNamespace(seed=6)
     assert [read(open_dataset(config), Draw("a", i)) for i in range(5)] == first
     assert [read(open_dataset(other), Draw("a", i)) for i in range(5)] != first
 
@@ -185,7 +187,8 @@ def test_a_truncated_file_is_no_crash(tmp_path: Path) -> None:
     """In a process of its own, which SIGBUS would end."""
     config = prepared(tmp_path, names="a")
     program = (
-        "import os, sys, numpy\nfrom pathlib import Path\nfrom slipway.data.text.tokens import DataChanged, TokenFile\n"
+        "import os, sys, numpy\nfrom pathlib import Path\nfrom slipway.data.files import DataChanged\n"
+        "from slipway.data.text.tokens import TokenFile\n"
         "path = Path(sys.argv[1])\nfile = TokenFile(path, numpy.dtype('<u2'), path.stat().st_size)\n"
         "os.truncate(path, 0)\ntry:\n    file.read(5000, 100)\nexcept DataChanged:\n    print('found')\n"
     )
@@ -207,7 +210,7 @@ def test_training_reads_what_was_prepared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
     config = prepared(tmp_path, names="a")
-    saved = ledger(config, None, verify=True)
+    saved = find_position(config, None, verify=True)
     path = tmp_path / "a.jsonl"
     path.unlink()
     if change == "changed":
@@ -218,53 +221,53 @@ def test_training_reads_what_was_prepared(
     elif change == "leads nowhere":
         path.symlink_to("nowhere")
     capsys.readouterr()
-    make_ready(config, prepare=True)
+    KIND.make_ready(config, prepare=True)
     said = capsys.readouterr().out.splitlines()
     quiet = change in ("gone", "leads nowhere")  # as where they were never copied to
     assert len(said) == (0 if quiet else 1) and all(
         "training reads what was prepared" in line for line in said
     )
-    make_ready(config, prepare=False)
+    KIND.make_ready(config, prepare=False)
     assert capsys.readouterr().out == ""
-    assert ledger(config, saved, verify=True) == saved
+    assert find_position(config, saved, verify=True) == saved
 
 
 class TestBetweenSegments:
     """What a checkpoint says of the data is compared before a run goes on."""
 
     def test_nothing_changed(self, config: Any, capsys: pytest.CaptureFixture[str]) -> None:
-        begun = ledger(config, None, verify=True)
+        begun = find_position(config, None, verify=True)
         assert begun.weights == {"a": 0.75, "b": 0.25} and begun.facts.keys() == begun.signatures.keys()
         saved = DataLedger.model_validate_json(begun.advance(30).model_dump_json())
-        assert ledger(config, saved, verify=True) == saved
+        assert find_position(config, saved, verify=True) == saved
         assert capsys.readouterr().out == ""
 
     def test_modified_with_the_same_size(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         config = prepared(tmp_path)
-        saved = ledger(config, None, verify=True).advance(30)
+        saved = find_position(config, None, verify=True).advance(30)
         modify(config.data.dir / "b.bin")
         with pytest.raises(UserError, match=r"data.sources.b: .*b.bin has changed since it was prepared"):
-            ledger(config, saved, verify=True)
+            find_position(config, saved, verify=True)
         said = capsys.readouterr().out.splitlines()
         assert len(said) == 1 and "b.bin was written or copied" in said[0]
 
     def test_a_copy_is_accepted(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         config = prepared(tmp_path)
-        saved = ledger(config, None, verify=True).advance(30)
+        saved = find_position(config, None, verify=True).advance(30)
         os.utime(config.data.dir / "a.bin", ns=(1, 1))
-        resumed = ledger(config, saved, verify=True)
+        resumed = find_position(config, saved, verify=True)
         assert "a.bin was written or copied" in capsys.readouterr().out
         assert resumed.signatures["a"] != saved.signatures["a"]
         assert resumed.model_copy(update={"signatures": saved.signatures}) == saved
-        assert ledger(config, resumed, verify=True) == resumed
+        assert find_position(config, resumed, verify=True) == resumed
         assert capsys.readouterr().out == ""
 
     def test_other_text_of_the_same_name(self, tmp_path: Path) -> None:
         (tmp_path / "1").mkdir()
         (tmp_path / "2").mkdir()
-        saved = ledger(prepared(tmp_path / "1"), None, verify=True).advance(30)
+        saved = find_position(prepared(tmp_path / "1"), None, verify=True).advance(30)
         with pytest.raises(UserError, match="data.sources.a: the checksum of its index is .* and was"):
-            ledger(prepared(tmp_path / "2", documents=61), saved, verify=True)
+            find_position(prepared(tmp_path / "2", documents=61), saved, verify=True)
 
     @pytest.mark.parametrize(
         ("length", "split", "message"),
@@ -276,12 +279,11 @@ class TestBetweenSegments:
     def test_other_samples(
         self, config: Any, length: int, split: tuple[float, float, float], message: str
     ) -> None:
-        saved = ledger(config, None, verify=True).advance(30)
+        saved = find_position(config, None, verify=True).advance(30)
         now: Any = SimpleNamespace(**vars(config))
-        now.training = SimpleNamespace(seed=5, sequence_length=length)
-        now.data = config.data.model_copy(update={"split": split})
+        now.data = config.data.model_copy(update={"sequence_length": length, "split": split})
         with pytest.raises(UserError, match=message):
-            ledger(now, saved, verify=True)
+            find_position(now, saved, verify=True)
 
 
 @pytest.mark.parametrize(
@@ -298,8 +300,7 @@ class TestBetweenSegments:
 )
 def test_too_little_text(config: Any, length: int, split: tuple[float, float, float], message: str) -> None:
     now: Any = SimpleNamespace(**vars(config))
-    now.training = SimpleNamespace(seed=5, sequence_length=length)
-    now.data = config.data.model_copy(update={"split": split})
+    now.data = config.data.model_copy(update={"sequence_length": length, "split": split})
     now.validation = SimpleNamespace(steps=0 if length == 10**6 else 1)
     with pytest.raises(UserError, match=message):
-        make_ready(now, prepare=False)
+        KIND.make_ready(now, prepare=False)

@@ -3,9 +3,10 @@ import sys
 from pathlib import Path
 
 from refusals import refused
+from slipway.data.inputs import fingerprint
 from slipway.data.text import inputs
 from slipway.data.text.config import Source
-from slipway.data.text.inputs import find_inputs, fingerprint
+from slipway.data.text.inputs import find_inputs
 
 
 def found(*entries: object) -> list[inputs.InputFile]:

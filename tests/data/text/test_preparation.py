@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from refusals import refused
-from slipway.data import prepare
-from slipway.data.command import summary
 from slipway.data.text import manifest, preparation
 from slipway.data.text.config import Config as Data
 from slipway.data.text.config import Source, Tokenizer
+from slipway.data.text.preparation import prepare
+from slipway.data.text.summary import summary
 
 FILES = ("some.bin", "some.idx", "tokenizer.json")
 

@@ -6,8 +6,9 @@ Where documents begin and end does not depend on the blocks.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from slipway.data.inputs import check_unchanged
 from slipway.data.text.file_types import Kind
-from slipway.data.text.inputs import InputFile, check_unchanged
+from slipway.data.text.inputs import InputFile
 from slipway.data.text.parquet import open_parquet
 from slipway.data.text.streams import Stream, open_stream
 from slipway.errors import UserError

@@ -4,7 +4,9 @@ import glob
 import os
 import shutil
 
-from slipway.data.text import inputs, workspace
+from slipway.data import workspace
+from slipway.data.inputs import expand, fingerprint
+from slipway.data.text import inputs
 from slipway.data.text.config import Config as Data
 from slipway.data.text.inputs import InputFile
 from slipway.data.text.manifest import Manifest
@@ -24,7 +26,7 @@ def _changed(data: Data, found: Manifest, name: str) -> UserError | None:
         files = inputs.find_inputs(name, source)
     except UserError as error:
         return error
-    if inputs.fingerprint(files) == record.input_sha256:
+    if fingerprint(files) == record.input_sha256:
         return None
     return UserError(
         f"data.sources.{name}.inputs",
@@ -65,7 +67,7 @@ def _check_apart(data: Data) -> None:
     for name, source in data.sources.items():
         for i, entry in enumerate(source.inputs):
             where = f"data.sources.{name}.inputs[{i}]"
-            for path in [] if entry == inputs.STDLIB else inputs.expand(entry, where):
+            for path in [] if entry == inputs.STDLIB else expand(entry, where):
                 if folder.is_relative_to(os.path.realpath(path)):
                     raise UserError(
                         "data.dir",

@@ -55,7 +55,9 @@ class Config(DataSection):
     eod_mask_loss: bool = Field(
         default=False, description="The loss leaves out what follows the end of a document."
     )
-    workers: PositiveInt | None = Field(default=None, description="Processes; null: one per core.")
+    workers: PositiveInt | None = Field(
+        default=None, description="Processes that prepare; null: one per core."
+    )
 
 
 def text_of(config: RunConfig) -> Config:

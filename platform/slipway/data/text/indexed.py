@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slipway.data.text.manifest import FileRecord
+from slipway.data.files import FileRecord, record_of
 from slipway.data.text.shards import Counts, read_counts, read_lengths, read_tokens
 
 with warnings.catch_warnings():
@@ -69,9 +69,5 @@ def merge_shards(shards: Sequence[Path], prefix: str, entries: int) -> tuple[Fil
     for shard in shards:
         builder.add_shard(shard)
     builder.finalize(f"{prefix}.idx")
-    with open(f"{prefix}.idx", "rb") as file:
-        idx_digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return (
-        FileRecord(bytes=os.path.getsize(f"{prefix}.bin"), sha256=builder.digest.hexdigest()),
-        FileRecord(bytes=os.path.getsize(f"{prefix}.idx"), sha256=idx_digest),
-    )
+    bin_record = FileRecord(bytes=os.path.getsize(f"{prefix}.bin"), sha256=builder.digest.hexdigest())
+    return bin_record, record_of(Path(f"{prefix}.idx"))

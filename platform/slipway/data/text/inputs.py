@@ -1,6 +1,5 @@
 """Which files a source consists of, in the order of their documents."""
 
-import glob
 import os
 import stat
 import sysconfig
@@ -9,9 +8,10 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+from slipway.data.folders import ELSEWHERE, list_folder, state_of
+from slipway.data.inputs import FoundFile, LeftOut, expand
 from slipway.data.text.config import Source
 from slipway.data.text.file_types import Compression, Kind, compression, holds_text, packed, readable, suffix
-from slipway.data.text.folders import ELSEWHERE, list_folder, match, state_of
 from slipway.errors import UserError
 
 STDLIB = "stdlib"
@@ -20,23 +20,11 @@ _EMPTY = "empty"
 
 
 @dataclass(frozen=True)
-class InputFile:
-    """One file of a source."""
+class InputFile(FoundFile):
+    """One file of a source, and how its documents are read. Files of the standard library have no time."""
 
-    path: str
-    name: str  # as in the manifest's checksum of the inputs: does not depend on where the folder lies
     kind: Kind
     compression: Compression
-    size: int  # bytes on disk
-    mtime_ns: int  # 0: of the standard library, which nobody edits and every image dates anew
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file that was found and gives no document."""
-
-    path: str
-    reason: str
 
 
 def find_inputs(source_name: str, source: Source) -> list[InputFile]:
@@ -72,52 +60,9 @@ def survey(source_name: str, source: Source) -> tuple[list[InputFile], list[Left
     return found, left_out + [LeftOut(file.path, _EMPTY) for file in found if not file.size]
 
 
-def expand(entry: str, where: str) -> list[str]:
-    """The files and folders that an entry of `inputs` stands for. Raises UserError where nothing matches a pattern."""
-    path = os.path.expanduser(entry)
-    if os.path.lexists(path) or not glob.has_magic(path):
-        return [path]
-    if not (matches := match(path, where)):
-        raise UserError(where, f"matches nothing (relative to {Path.cwd()})", value=entry)
-    return matches
-
-
 def places(entries: list[str]) -> list[str]:
     """Where the entries of `inputs` lie, the same for each spelling of the same file. They need not be there."""
     return [entry if entry == STDLIB else os.path.realpath(os.path.expanduser(entry)) for entry in entries]
-
-
-def fingerprint(files: list[InputFile]) -> str:
-    """Checksum of the files' names, sizes and times of change, in their order."""
-    digest = sha256()
-    for file in files:
-        digest.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def check_unchanged(file: InputFile) -> None:
-    """Raise UserError where a file is no longer what it was when it was found."""
-    try:
-        state = os.stat(file.path)
-    except OSError as error:
-        raise UserError(file.path, f"can no longer be read: {error.strerror}", do="start again") from error
-    if state.st_size != file.size or file.mtime_ns not in (0, state.st_mtime_ns):
-        raise UserError(
-            file.path,
-            f"was changed while it was being read: it had {file.size} bytes and now has {state.st_size}",
-            do="start again once nothing writes to it",
-        )
-
-
-def describe(left_out: list[LeftOut], most: int = 3) -> str:
-    """What is left out and why: how many of each kind, and some of their paths."""
-    by_reason: dict[str, list[str]] = {}
-    for one in left_out:
-        by_reason.setdefault(one.reason, []).append(one.path)
-    return "; ".join(
-        f"{len(paths):,} {reason} ({', '.join(paths[:most])}{', ...' if len(paths) > most else ''})"
-        for reason, paths in by_reason.items()
-    )
 
 
 def _named(path: str, where: str) -> InputFile:
@@ -206,7 +151,7 @@ def _file(path: str, name: str, kind: Kind, packing: Compression, where: str) ->
             value=path,
             do="check whether it was copied completely",
         )
-    return InputFile(os.path.abspath(path), name, kind, packing, state.st_size, state.st_mtime_ns)
+    return InputFile(os.path.abspath(path), name, state.st_size, state.st_mtime_ns, kind, packing)
 
 
 def _cannot_unpack(path: str, ending: str, where: str) -> UserError:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import RunConfig
-from slipway.data.kind import Dataset, Split
+from slipway.data.files import FileRecord
+from slipway.data.kind import DataKind, Dataset, Split
 from slipway.data.text.config import text_of
 from slipway.errors import UserError
 
@@ -79,21 +80,19 @@ class Text:
             "the checksum of tokenizer.json": found.tokenizer.file.sha256,
         }
 
-    def signature(self, config: RunConfig, source: str) -> list[list[int]]:
-        """Size in bytes and time of the last change in ns, of .bin and .idx."""
-        return [
-            [status.st_size, status.st_mtime_ns]
-            for status in (path.stat() for path in _files(config, source))
-        ]
-
-    def verify(self, config: RunConfig, source: str, before: Any, now: Any) -> None:
-        """Compare the files whose signature has changed with their checksums; before: None where they are new."""
+    def files(self, config: RunConfig, source: str) -> dict[Path, FileRecord]:
+        """Return .bin and .idx."""
         from slipway.data.text import manifest
 
-        _verify(config, manifest.load(text_of(config)).sources[source], source, before, now)
+        data = text_of(config)
+        record, prefix = manifest.load(data).sources[source], manifest.prefix(data, source)
+        return {Path(f"{prefix}.bin"): record.bin, Path(f"{prefix}.idx"): record.idx}
 
-    def open(self, config: RunConfig, split: Split) -> Dataset:
-        """Open a split of the sources that are drawn. Imports torch."""
+    def open(self, config: RunConfig, split: Split, fields: frozenset[str] | None = None) -> Dataset:
+        """Open a split of the sources that are drawn. Imports torch.
+
+        All fields are made of the same tokens: nothing would be saved by leaving out those that are not needed.
+        """
         from slipway.data.text.dataset import open_dataset
 
         return open_dataset(config, split)
@@ -109,7 +108,7 @@ class Text:
         return [data.dir / name for name in ("manifest.json", *names)]
 
 
-KIND = Text()
+KIND: DataKind = Text()
 
 
 def _prepared(config: RunConfig, prepare: bool) -> "Manifest":
@@ -124,37 +123,6 @@ def _prepared(config: RunConfig, prepare: bool) -> "Manifest":
     for change in changed_inputs(data, found) if prepare else ():
         print(f"{change}; training reads what was prepared", flush=True)
     return found
-
-
-def _files(config: RunConfig, name: str) -> list[Path]:
-    from slipway.data.text import manifest
-
-    return [Path(f"{manifest.prefix(text_of(config), name)}{suffix}") for suffix in (".bin", ".idx")]
-
-
-def _verify(config: RunConfig, record: Any, name: str, before: Any, now: Any) -> None:
-    """Compare the files whose signature has changed with their checksums; before: None where they are new."""
-    from hashlib import file_digest
-
-    files = zip(_files(config, name), (record.bin, record.idx), before or now, now, strict=True)
-    for path, expected, old, new in files:
-        if old == new:
-            continue
-        print(
-            f"data.sources.{name}: {path} was written or copied since the last checkpoint; comparing its "
-            f"{expected.bytes} bytes with their checksum",
-            flush=True,
-        )
-        with open(path, "rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
-        if digest != expected.sha256:
-            raise UserError(
-                f"data.sources.{name}",
-                f"has changed since it was prepared: its SHA-256 is {digest[:12]}..., but {expected.sha256[:12]}... "
-                "in its manifest",
-                value=path,
-                do=f"put the file back, or remove {path.parent} and run `slipway data`",
-            )
 
 
 def _check_length(config: RunConfig, name: str, record: Any, wants_validation: bool) -> None:

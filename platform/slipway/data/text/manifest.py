@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from slipway.data.files import FileRecord, checksum
 from slipway.data.text.config import Config as Data
 from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.inputs import places
@@ -17,13 +18,6 @@ TOKENIZER_NAME = "tokenizer.json"
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileRecord(_Record):
-    """A file of data.dir."""
-
-    bytes: int
-    sha256: str
 
 
 class SourceRecord(_Record):
@@ -148,7 +142,7 @@ def _check_asked(found: Manifest, data: Data) -> None:
         data.tokenizer.kind == "file"
         and path
         and path.is_file()
-        and _sha256(path) != found.tokenizer.file.sha256
+        and checksum(path) != found.tokenizer.file.sha256
     ):
         raise UserError(
             "data.tokenizer.path",
@@ -200,10 +194,3 @@ def _check_sizes(found: Manifest, folder: Path) -> None:
                 value=path,
                 do=f"remove {folder} and run `slipway data`",
             )
-
-
-def _sha256(path: Path) -> str:
-    from hashlib import file_digest
-
-    with open(path, "rb") as file:
-        return file_digest(file, "sha256").hexdigest()

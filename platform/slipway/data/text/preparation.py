@@ -6,26 +6,32 @@ import platform
 import sys
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway import __version__, cores
+from slipway.data import workspace
+from slipway.data.files import FileRecord
+from slipway.data.inputs import LeftOut, check_unchanged, describe, fingerprint
+from slipway.data.pool import worker_pool
 from slipway.data.progress import Progress, show_progress
-from slipway.data.text import inputs, manifest, workspace
+from slipway.data.text import inputs, manifest
 from slipway.data.text.blocks import block_size, cut_into_blocks
 from slipway.data.text.checks import changed_inputs, check_folder, check_space
 from slipway.data.text.config import Config as Data
-from slipway.data.text.inputs import InputFile, LeftOut
-from slipway.data.text.manifest import FileRecord, Manifest, SourceRecord, TokenizerRecord
+from slipway.data.text.inputs import InputFile
+from slipway.data.text.manifest import Manifest, SourceRecord, TokenizerRecord
 from slipway.data.text.tokenizer import check_asked
-from slipway.data.text.workers import build_tokenizer, encode_block, worker_pool, write_datasets
+from slipway.data.text.workers import ENVIRONMENT, build_tokenizer, encode_block, write_datasets
 from slipway.errors import UserError
 from slipway.files import write_whole
 
 if TYPE_CHECKING:
     from slipway.data.text.shards import Counts
+
+COUNTED = ("documents", "tokens")
 
 
 def prepare(data: Data, progress: bool) -> Manifest:
@@ -49,14 +55,12 @@ def prepare(data: Data, progress: bool) -> Manifest:
     workers = data.workers or cores.usable()
     for name, others in left_out.items():
         if others:
-            print(
-                f"data: data.sources.{name}: left out: {inputs.describe(others)}", file=sys.stderr, flush=True
-            )
+            print(f"data: data.sources.{name}: left out: {describe(others)}", file=sys.stderr, flush=True)
     try:
         with (
-            worker_pool(workers) as pool,
+            worker_pool(workers, ENVIRONMENT) as pool,
             workspace.workspace(data.dir, _job(data, files)) as work,
-            show_progress(progress, total) as shown,
+            show_progress(progress, total, COUNTED) as shown,
         ):
             done = _Preparation(data, files, left_out, workers, pool, work, shown).run()
             workspace.remove(work)
@@ -139,7 +143,7 @@ class _Preparation:
             name, disk_bytes, future = waiting.popleft()
             found = future.result()
             counts[name] += found
-            self.progress.advance(disk_bytes, found, fresh=True)
+            self.progress.advance(disk_bytes, asdict(found), fresh=True)
 
         for name, files in self.files.items():
             folder = self.work / name
@@ -150,7 +154,7 @@ class _Preparation:
                 shards[name].append(shard)
                 if found := read_counts(shard, dtype):
                     counts[name] += found
-                    self.progress.advance(block.disk_bytes, found, fresh=False)
+                    self.progress.advance(block.disk_bytes, asdict(found), fresh=False)
                     continue
                 if len(waiting) > self.workers:
                     collect()
@@ -168,7 +172,7 @@ class _Preparation:
             collect()
         for of_source in self.files.values():
             for file in of_source:
-                inputs.check_unchanged(file)
+                check_unchanged(file)
         for name, found in counts.items():
             if not found.documents:
                 raise UserError(
@@ -194,7 +198,7 @@ class _Preparation:
                 files=len(self.files[name]),
                 left_out=len(self.left_out[name]),
                 input_bytes=sum(file.size for file in self.files[name]),
-                input_sha256=inputs.fingerprint(self.files[name]),
+                input_sha256=fingerprint(self.files[name]),
                 text_bytes=counts[name].text_bytes,
                 documents=counts[name].documents,
                 without_text=counts[name].without_text,

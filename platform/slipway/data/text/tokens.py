@@ -6,24 +6,20 @@ process with SIGBUS.
 
 import os
 import struct
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from slipway.data.files import ADVICE, DataChanged, describe
 from slipway.data.kind import Split
 from slipway.data.text.manifest import SourceRecord
 from slipway.data.text.split import SPLITS, document_counts
-from slipway.errors import Fault, UserError
+from slipway.errors import UserError
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQQ")  # magic, version, type of the tokens, sequences, documents + 1
 _TYPES = {8: np.dtype("<u2"), 4: np.dtype("<i4")}  # megatron.core.datasets.indexed_dataset.DType
-
-
-class DataChanged(Fault):
-    """A file is no longer what it was when it was opened."""
 
 
 class Stretch(NamedTuple):
@@ -111,7 +107,7 @@ class TokenFile:
                 data += piece
             self._check()  # after the read: what was read is from before a change
         except OSError as error:
-            raise DataChanged(self.path, f"can no longer be read: {error.strerror}", do=_ADVICE) from error
+            raise DataChanged(self.path, f"can no longer be read: {error.strerror}", do=ADVICE) from error
         assert len(data) == count * size, (self.path, first, count)
         return np.frombuffer(data, self.dtype)
 
@@ -120,18 +116,10 @@ class TokenFile:
         if (now := (found.st_size, found.st_mtime_ns)) != self.opened:
             raise DataChanged(
                 self.path,
-                f"changed during training: {_describe(*now)}, was {_describe(*self.opened)}",
-                do=_ADVICE,
+                f"changed during training: {describe(*now)}, was {describe(*self.opened)}",
+                do=ADVICE,
             )
 
     def close(self) -> None:
         """No more reads."""
         os.close(self.descriptor)
-
-
-_ADVICE = "the last checkpoint is good: put the file back and start the same command again"
-
-
-def _describe(size: int, modified_ns: int) -> str:
-    seconds, nanoseconds = divmod(modified_ns, 10**9)
-    return f"{size} bytes of {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09} UTC"

@@ -1,12 +1,6 @@
-"""The processes that read and encode, and what they are asked to do."""
+"""What the processes that prepare text are asked to do."""
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,42 +11,13 @@ from slipway.data.text.inputs import InputFile
 from slipway.errors import UserError
 
 if TYPE_CHECKING:
-    from slipway.data.text.manifest import FileRecord
+    from slipway.data.files import FileRecord
     from slipway.data.text.shards import Counts
 
+ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false"}
+"""Variables of these processes: the library's threads would compete with them."""
 BATCH_BYTES = 1 << 20
 """Text that is encoded at once."""
-
-
-@contextmanager
-def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end with this one, whatever ends it.
-
-    Enter it before anything heavy is imported: the processes are copies of this one.
-    """
-    # fork: needs no importable main module; workers share what is loaded
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _begin, (os.getpid(),))
-    try:
-        pool.submit(os.getpid).result()
-        yield pool
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            "a worker was ended from outside (out of memory?); blocks that are done are kept: run it again"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin(parent: int) -> None:
-    import ctypes
-
-    # A parent that is killed tells nobody, and workers would wait for ever.
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the pool
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def build_tokenizer(

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refusals import refused
+from slipway.data.folders import ELSEWHERE, list_folder
+from slipway.data.inputs import describe
 from slipway.data.text.config import Source
-from slipway.data.text.folders import ELSEWHERE, list_folder
-from slipway.data.text.inputs import describe, find_inputs, survey
+from slipway.data.text.inputs import find_inputs, survey
 
 
 def names(*entries: object) -> list[str]:

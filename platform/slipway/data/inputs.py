@@ -1,0 +1,72 @@
+"""Files that are found for a source: which, whether they are still the same, and what is left out."""
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from slipway.data.folders import match
+from slipway.errors import UserError
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file as it was when it was found."""
+
+    path: str
+    name: str  # as in the fingerprint: does not depend on where the folder lies
+    size: int  # bytes on disk
+    mtime_ns: int  # 0: the time says nothing, as of files that nobody edits and every image dates anew
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that was found and is not read."""
+
+    path: str
+    reason: str
+
+
+def expand(entry: str, where: str) -> list[str]:
+    """The files and folders that an entry of `inputs` stands for. Raises UserError where nothing matches a pattern."""
+    path = os.path.expanduser(entry)
+    if os.path.lexists(path) or not glob.has_magic(path):
+        return [path]
+    if not (matches := match(path, where)):
+        raise UserError(where, f"matches nothing (relative to {Path.cwd()})", value=entry)
+    return matches
+
+
+def fingerprint(files: Iterable[FoundFile]) -> str:
+    """Checksum of the files' names, sizes and times of change, in their order."""
+    digest = sha256()
+    for file in files:
+        digest.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def check_unchanged(file: FoundFile) -> None:
+    """Raise UserError where a file is no longer what it was when it was found."""
+    try:
+        state = os.stat(file.path)
+    except OSError as error:
+        raise UserError(file.path, f"can no longer be read: {error.strerror}", do="start again") from error
+    if state.st_size != file.size or file.mtime_ns not in (0, state.st_mtime_ns):
+        raise UserError(
+            file.path,
+            f"was changed while it was being read: it had {file.size} bytes and now has {state.st_size}",
+            do="start again once nothing writes to it",
+        )
+
+
+def describe(left_out: Sequence[LeftOut], most: int = 3) -> str:
+    """What is left out and why: how many of each kind, and some of their paths."""
+    by_reason: dict[str, list[str]] = {}
+    for one in left_out:
+        by_reason.setdefault(one.reason, []).append(one.path)
+    return "; ".join(
+        f"{len(paths):,} {reason} ({', '.join(paths[:most])}{', ...' if len(paths) > most else ''})"
+        for reason, paths in by_reason.items()
+    )

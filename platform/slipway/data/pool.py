@@ -1,0 +1,42 @@
+"""Processes that prepare data side by side."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+
+@contextmanager
+def worker_pool(processes: int, environment: Mapping[str, str]) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with this one, whatever ends it.
+
+    environment: variables that they set for themselves. Enter it before anything heavy is imported: the processes are
+    copies of this one.
+    """
+    # fork: needs no importable main module; workers share what is loaded
+    context, start = multiprocessing.get_context("fork"), (os.getpid(), environment)
+    pool = ProcessPoolExecutor(processes, context, _begin, start)
+    try:
+        pool.submit(os.getpid).result()
+        yield pool
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a worker was ended from outside (out of memory?); blocks that are done are kept: run it again"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(parent: int, environment: Mapping[str, str]) -> None:
+    import ctypes
+
+    # A parent that is killed tells nobody, and workers would wait for ever.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the pool
+    os.environ.update(environment)
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"

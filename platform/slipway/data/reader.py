@@ -1,0 +1,134 @@
+"""Reads a step's microbatches ahead of the step, in the order of the draws, with as many threads as asked for.
+
+Threads and not processes: a process that holds process groups and a GPU must not be forked, and what takes the time in
+a sample (reading, and decompressing in zarr's, TIFF's and JPEG's libraries) lets other threads run meanwhile.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from slipway.data.collate import Batch, collate
+from slipway.data.kind import Dataset
+from slipway.data.ledger import DataLedger, Draw
+from slipway.data.randomness import SEED_FIELD
+
+CLOSE_SECONDS = 5.0
+
+
+class Reader:
+    """Reads microbatches of a dataset; the next step's are read while this one computes."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        positions: Sequence[Sequence[int]],
+        device: torch.device,
+        fields: frozenset[str] | None = None,
+        seed_of: Callable[[Draw], int] | None = None,
+        threads: int = 1,
+    ) -> None:
+        """batch_size: samples of a step, over all ranks. positions: places in it of this rank's microbatches.
+
+        fields: those that batches have; None: all that samples have. seed_of: gives SEED_FIELD, where that is asked
+        for. threads: read samples side by side.
+        """
+        self.dataset, self.batch_size, self.positions, self.device = dataset, batch_size, positions, device
+        self.fields, self.seed_of, self.threads = fields, seed_of, threads
+        self.ahead: _Ahead | None = None
+
+    def read(self, data: DataLedger, following: DataLedger | None) -> list[Batch]:
+        """Return the microbatches of the batch that comes after `data`; start reading the one after `following`.
+
+        Raises what reading them raised, also where that was in a thread.
+        """
+        ahead, self.ahead = self.ahead, None
+        batches = ahead.result() if ahead and ahead.data == data else self._read(data)
+        if following is not None:
+            self.ahead = _Ahead(self._read, following)
+            self.ahead.start()
+        return [{name: self._moved(name, value) for name, value in b.items()} for b in batches]
+
+    def _moved(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        on_host = name in self.dataset.on_host
+        return value if on_host else value.to(self.device, non_blocking=True)
+
+    def _read(self, data: DataLedger) -> list[Batch]:
+        drawn = data.draw(self.batch_size)
+        draws = [drawn[i] for of_one in self.positions for i in of_one]
+        samples = iter(side_by_side(self._sample, draws, self.threads))
+        return [collate([next(samples) for _ in of_one], self.fields) for of_one in self.positions]
+
+    def _sample(self, draw: Draw) -> Mapping[str, Any]:
+        sample = self.dataset[draw]
+        if self.seed_of is None or self.fields is None or SEED_FIELD not in self.fields:
+            return sample
+        return {**sample, SEED_FIELD: self.seed_of(draw)}
+
+    def close(self) -> None:
+        """Let go of what is being read ahead; a read that does not return is not waited for."""
+        ahead, self.ahead = self.ahead, None
+        if ahead:
+            ahead.join(CLOSE_SECONDS)
+
+
+class _Ahead(threading.Thread):
+    """One step's batches being read; a daemon, so that a file system that hangs does not keep the process."""
+
+    def __init__(self, read: Callable[[DataLedger], list[Batch]], data: DataLedger) -> None:
+        super().__init__(name="reader", daemon=True)
+        self.read, self.data = read, data
+        self.batches: list[Batch] = []
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.batches = self.read(self.data)
+        except BaseException as error:
+            self.error = error
+
+    def result(self) -> list[Batch]:
+        """Wait for the batches and return them. Raises what reading them raised."""
+        self.join()
+        if self.error is not None:
+            raise self.error
+        return self.batches
+
+
+def side_by_side(call: Callable[[Draw], Any], draws: Sequence[Draw], threads: int) -> list[Any]:
+    """Return the results for all draws, in their order, by this thread and `threads` - 1 others.
+
+    Raises the error of the first draw that has one, whichever thread met it; draws after it may not be called.
+    """
+    if threads == 1 or len(draws) < 2:
+        return [call(draw) for draw in draws]
+    results: list[Any] = [None] * len(draws)
+    errors: dict[int, BaseException] = {}
+    left, lock = iter(range(len(draws))), threading.Lock()
+
+    def work() -> None:
+        while not errors:
+            with lock:
+                index = next(left, None)
+            if index is None:
+                return
+            try:
+                results[index] = call(draws[index])
+            except BaseException as error:
+                errors[index] = error
+
+    helpers = [
+        threading.Thread(target=work, name=f"reader-{number}", daemon=True)
+        for number in range(1, min(threads, len(draws)))
+    ]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
+    if errors:
+        raise errors[min(errors)]
+    return results
