@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway import __version__, cli, usage
+from slipway import __version__, cli
 from slipway.plan import Plan
+from slipway.verbs import help
+from slipway.verbs.table import VERBS
 
 
 def slipway(*words: str, cwd: Path, **more) -> subprocess.CompletedProcess[str]:
@@ -56,7 +58,7 @@ def test_light_verbs_import_nothing_heavy(words: list[str], absent: set[str], tm
 def test_help_teaches(capsys) -> None:
     assert cli.main([]) == 0
     text = capsys.readouterr().out
-    assert all(f"  {verb} " in text for verb in usage.VERBS)
+    assert all(f"  {verb} " in text for verb in VERBS)
     assert cli.main(["plan", "--help"]) == 0
     text = capsys.readouterr().out
     for choice in ("gpt3_175b", "mixtral_8x7b", "juwels_booster", "adamw_wsd", "wandb_offline", "--json"):
@@ -67,7 +69,7 @@ def test_help_teaches(capsys) -> None:
 def test_commands_in_the_help_work(capsys, tmp_path, monkeypatch) -> None:
     """Every `slipway plan` line that help shows is a plan."""
     monkeypatch.chdir(tmp_path)
-    text = usage.general() + usage.of_verb("plan").replace(" \\\n      ", " ")
+    text = help.general() + help.of_verb("plan").replace(" \\\n      ", " ")
     lines = [line.split("   ")[0].split() for line in text.splitlines() if line.startswith("  slipway plan ")]
     assert len(lines) >= 3 and any("parallelism=tp4_pp2" in words for words in lines)
     for words in lines:

@@ -5,11 +5,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import NoReturn
 
-from slipway import __version__, console, secrets, system_errors, usage
-from slipway.arguments import Parser
+from slipway import __version__, console, secrets, system_errors
 from slipway.errors import (
     EXIT_CONTINUE,
     EXIT_DONE,
@@ -22,17 +20,23 @@ from slipway.errors import (
 from slipway.quiet import hush_libraries
 from slipway.ranks import signals
 from slipway.secrets import in_one_line
+from slipway.verbs import help
+from slipway.verbs.configured import GENERAL, HYDRA
+from slipway.verbs.parse import check_options, names, parse, plain_words
+from slipway.verbs.table import VERBS
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-# Hydra's options that ask about the configuration and need no verb.
-_ASKING = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
+# Options that ask about the configuration, or Hydra, and need no verb.
+_ASKING = tuple(
+    spelling for option in (*HYDRA, *GENERAL) if option.effect == "answers" for spelling in names(option)
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code. argv: None where this is the whole program.
 
-    0: done; 1: fault; 2: the user's mistake, told in one line on stderr, nothing written; 75: stopped, the same
+    0: done; 1: fault; 2: the user's mistake, reported in one line on stderr, nothing written; 75: stopped, the same
     command continues; 130: Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
@@ -53,34 +57,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     try:
         _check_text(words)
-        if _acts(words):
-            console.for_people()
         code = _dispatch(words)
         sys.stdout.flush()
         return code
     except UserError as error:
-        return _tell(error, EXIT_USER_ERROR)
+        return _report(error, EXIT_USER_ERROR)
     except Fault as error:
-        return _tell(error, EXIT_FAULT)
+        return _report(error, EXIT_FAULT)
     except Stopped as error:
-        return _tell(error, EXIT_CONTINUE)
+        return _report(error, EXIT_CONTINUE)
     except SystemExit as leaving:  # argparse and Hydra leave so, having said why
         return leaving.code if isinstance(leaving.code, int) else EXIT_DONE
     except KeyboardInterrupt:
-        return _tell("interrupted", EXIT_INTERRUPTED)
+        return _report("interrupted", EXIT_INTERRUPTED)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and error.filename in (None, console.OUTPUT):
             return EXIT_FAULT  # who reads has had enough
-        return _tell(
+        return _report(
             system_errors.explained(error), EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
         )
     except ImportError as error:  # what cannot be read is for Python not there
-        return _tell(f"{error}: this installation is incomplete, or cannot be read", EXIT_FAULT)
+        return _report(f"{error}: this installation is incomplete, or cannot be read", EXIT_FAULT)
     except MemoryError:
-        return _tell("no memory left on this machine, or in this job's share of it", EXIT_FAULT)
+        return _report("no memory left on this machine, or in this job's share of it", EXIT_FAULT)
 
 
-def _tell(error: BaseException | str, code: int) -> int:
+def _report(error: BaseException | str, code: int) -> int:
     print(f"slipway: {in_one_line(error)}", file=sys.stderr)
     return code
 
@@ -98,25 +100,9 @@ def _check_text(words: Sequence[str]) -> None:
             ) from None
 
 
-def _acts(words: Sequence[str]) -> bool:
-    """Whether the command does something, and what it prints is for people; else the output is what was asked for."""
-    verb, rest = (words[0], words[1:]) if words else ("", words)
-    if any(word.split("=")[0] in (*_ASKING, "--help", "-h", "--dry-run", "--json") for word in rest):
-        return False
-    if verb == "doctor":
-        return "--bad-nodes" not in rest
-    if verb == "launch":
-        return "--submit" in rest
-    if verb == "runs":
-        return rest[:1] in (["cancel"], ["sync"])
-    if verb == "image":
-        return rest[:1] in (["build"], ["sif"], ["test"], ["sbom"], ["sign"])
-    return verb in ("train", "data", "bench")
-
-
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("--help", "-h", "help"):
-        print(usage.general())
+        print(help.general())
         return EXIT_DONE
     if "--version" in words:
         print(f"slipway {__version__}")
@@ -126,28 +112,36 @@ def _dispatch(words: list[str]) -> int:
     verb, rest = words[0], words[1:]
     if verb.startswith("-") and any(word.split("=")[0] in _ASKING for word in words):
         return _ask(words)
-    if verb not in usage.VERBS:
+    if verb not in VERBS:
         raise _unknown_verb(verb)
-    if verb in ("bench", "clusters", "image", "runs"):  # they take no configuration
-        return _command(verb).main(rest)
-    if "--help" in rest or "-h" in rest:
-        print(usage.of_verb(verb))
-        return EXIT_DONE
-    options, overrides = _verb_options(verb, rest)
-    if verb == "train" and options.plan is not None:
-        return _command("plan" if options.dry_run else "train").run_file(options.plan, overrides)
-    if verb == "doctor" and options.plan is not None:
-        from slipway.plan import plan_file
+    if "--help" in rest or "-h" in rest or (not rest and verb in ("bench", "image")):
+        return _help(verb, rest)
+    parsed = parse(verb, rest)
+    if parsed.acts:
+        console.for_people()
+    if VERBS[verb].takes == "configuration":
+        return _configured(verb, parsed.options, parsed.overrides)
+    return _command(verb).run(parsed.options)
 
-        return _command("doctor").run(plan_file.read_config(options.plan, overrides), options)
 
-    if verb == "launch":
-        return _command("launch").run_words(overrides, options)
+def _help(verb: str, words: list[str]) -> int:
+    action = next((word for _, word in plain_words(words, VERBS[verb])), None)
+    print(help.of_action(verb, action) if action and action in VERBS[verb].actions else help.of_verb(verb))
+    return EXIT_DONE
+
+
+def _configured(verb: str, options: argparse.Namespace, overrides: list[str]) -> int:
+    """Run a verb on the configuration that a file holds or that the overrides compose. Returns the exit code."""
+    # What would be trained is the plan, and showing it writes nothing.
+    command = "plan" if getattr(options, "dry_run", False) else verb
+    plan = getattr(options, "plan", None)
+    if plan is not None:
+        return _command(command).run_file(plan, overrides, options)
+    if verb == "launch":  # it composes a sweep itself, all jobs at once
+        return _command(verb).run_words(overrides, options)
 
     from slipway.config.hydra_app import run
 
-    # What would be trained is the plan, and showing it writes nothing.
-    command = "plan" if getattr(options, "dry_run", False) else verb
     return run(overrides, lambda config: _command(command).run(config, options))
 
 
@@ -156,15 +150,17 @@ def _command(verb: str):  # noqa: ANN202
 
 
 def _ask(words: list[str]) -> int:
-    if "-sc" in words or "--shell-completion" in words:
-        from slipway.completion import complete
-
-        return complete(words)
     from slipway.config.hydra_app import run
+
+    if "-sc" in words or "--shell-completion" in words:
+        from slipway.verbs.completion import complete
+
+        return complete(words, lambda rest: run(rest, lambda config: EXIT_DONE))
 
     def no_verb(config: object) -> NoReturn:
         raise _unknown_verb(words[0])
 
+    check_options("slipway", words, (*GENERAL, *HYDRA))
     return run(words, no_verb)
 
 
@@ -173,53 +169,6 @@ def _unknown_verb(word: str) -> UserError:
 
     if "=" in word or word.startswith(("-", "+", "~")):
         return UserError(
-            word, f"a verb comes first (verbs: {', '.join(usage.VERBS)})", use=f"`slipway VERB {word}`"
+            word, f"a verb comes first (verbs: {', '.join(VERBS)})", use=f"`slipway VERB {word}`"
         )
-    return UserError(word, "no such verb", do=nearest(word, usage.VERBS))
-
-
-def _verb_options(verb: str, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The verb's own options, and what is left for Hydra."""
-    parser = Parser(prog=verb, add_help=False, allow_abbrev=False)
-    add = parser.add_argument
-    if verb == "plan":
-        add("--json", action="store_true")
-        add("--ranks", type=_rank_count, default=32)
-    if verb == "kernels":
-        add("--json", action="store_true")
-    if verb == "doctor":
-        add("--plan", type=Path)
-        add("--collectives", action="store_true")
-        add("--json", action="store_true")
-        add("--bad-nodes", action="store_true")
-        add("--timeout", type=_seconds, default=180.0)
-        add("--root", type=Path)
-    if verb == "checkpoint":
-        add("action", choices=("list", "verify", "show"))
-        add("--step", type=int)
-        add("--json", action="store_true")
-    if verb == "train":
-        add("--plan", type=Path)
-        add("--dry-run", action="store_true")
-    if verb == "launch":
-        add("--submit", action="store_true")
-        add("--chain", type=int)
-        add("--preflight", action="store_true")
-    return parser.parse_known_args(words)
-
-
-def _seconds(text: str) -> float:
-    try:
-        if 0 < float(text) < 86400:
-            return float(text)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-
-
-def _rank_count(text: str) -> int | None:
-    if text == "all":
-        return None
-    if text.isdecimal() and int(text) >= 2:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is neither `all` nor a number from 2")
+    return UserError(word, "no such verb", do=nearest(word, VERBS))

@@ -133,6 +133,11 @@ def make_folder(path: Path) -> None:
     flush(path.parent)
 
 
+def nearest_existing(path: Path) -> Path:
+    """Return the path, or the closest folder above it, that exists."""
+    return next(one for one in (path, *path.absolute().parents) if one.exists())
+
+
 def flush(path: Path) -> None:
     """Bring a file's content, or a folder's names, to the disk."""
     try:

@@ -4,8 +4,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from slipway.access import cannot_write
 from slipway.errors import UserError
-from slipway.runs.access import cannot_write
+from slipway.files import nearest_existing
 
 FOLDERS = ("checkpoints", "hangs", "logs", "segments", "tensorboard", "wandb")
 FILES = ("metrics.jsonl", "plan.json", "bad_nodes", ".lock", ".lock.holder")
@@ -13,7 +14,7 @@ FILES = ("metrics.jsonl", "plan.json", "bad_nodes", ".lock", ".lock.holder")
 
 def check(run_dir: Path) -> None:
     """Raises UserError where the directory cannot be made, written to, or holds one thing in the place of another."""
-    nearest = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
+    nearest = nearest_existing(run_dir)
     if not nearest.is_dir():
         raise UserError("run.dir", f"cannot be created: {nearest} is not a directory", value=run_dir)
     if not os.access(nearest, os.W_OK | os.X_OK):

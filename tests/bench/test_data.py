@@ -3,12 +3,15 @@ import json
 import pytest
 
 from slipway.bench import data
+from slipway.cli import main
 
 
 @pytest.mark.timeout(240)
 def test_prints_both_rates_and_their_ratio(capfd: pytest.CaptureFixture[str]) -> None:
     """In a real run; that both wrote the same bytes is asserted in the benchmark."""
-    assert data.main(["--megabytes", "0.4", "--rounds", "1", "--vocab-size", "600", "--json"]) == 0
+    assert (
+        main(["bench", "data", "--megabytes", "0.4", "--rounds", "1", "--vocab-size", "600", "--json"]) == 0
+    )
     record = json.loads(capfd.readouterr().out)
     rates = {row["preparation"]: row["tokens/s/core"] for row in record["rows"]}
     summary = record["summary"]
@@ -28,4 +31,4 @@ def test_refuses_different_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path) -> N
 
     monkeypatch.setitem(data.CONTENDERS, "slipway", one_token_more)
     with pytest.raises(AssertionError, match="slipway wrote another .bin"):
-        data.main(["--megabytes", "0.1", "--rounds", "1", "--vocab-size", "300"])
+        main(["bench", "data", "--megabytes", "0.1", "--rounds", "1", "--vocab-size", "300"])

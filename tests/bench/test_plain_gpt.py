@@ -1,4 +1,4 @@
-"""The reference of `slipway bench training` is the configured model."""
+"""The reference of `slipway bench compare` is the configured model."""
 
 import pytest
 import torch

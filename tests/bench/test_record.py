@@ -11,10 +11,10 @@ ROWS = [
 
 
 def test_for_programs(capsys):
-    publish("training", ["--json", "two words"], ROWS, {"ratio": 0.95}, as_json=True)
+    publish("compare", ["--json", "two words"], ROWS, {"ratio": 0.95}, as_json=True)
     record = json.loads(capsys.readouterr().out)
-    assert record["benchmark"] == "training"
-    assert record["command"] == "slipway bench training --json 'two words'"
+    assert record["benchmark"] == "compare"
+    assert record["command"] == "slipway bench compare --json 'two words'"
     assert datetime.fromisoformat(record["date"]).tzinfo is not None
     assert record["machine"]["cores"] >= 1 and record["machine"]["memory_gib"] > 0
     assert record["machine"]["processor"]
@@ -24,10 +24,10 @@ def test_for_programs(capsys):
 
 
 def test_for_people(capsys):
-    publish("training", [], ROWS, {"ratio": 0.95})
+    publish("compare", [], ROWS, {"ratio": 0.95})
     out = capsys.readouterr().out
     for text in (
-        "slipway bench training",
+        "slipway bench compare",
         "megatron-core",
         "cores",
         "12,346",

@@ -55,6 +55,7 @@ def test_streams_of_neighbours_are_independent() -> None:
     """Of 4,000 draws in a row: uniform, uncorrelated within a stream, between streams and with the seeds."""
     count, length = 4000, 64
     found = np.array([generator(1, "training", Draw("a", i)).random(length) for i in range(count)])
+    assert len(np.unique(found)) == found.size  # no stream is another's, begun elsewhere
     limit = 5 / (count * length) ** 0.5
     assert abs(found.mean() - 0.5) < limit * 12**-0.5
     centred = found - 0.5

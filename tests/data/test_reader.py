@@ -144,14 +144,8 @@ def test_each_sample_has_its_seed_where_that_is_asked_for() -> None:
 def test_side_by_side(count: int, threads: int, failing: set[int]) -> None:
     """Results in the order of the draws; of several errors the first draw's."""
     draws = [Draw("a", i) for i in range(count)]
-    barrier = threading.Barrier(min(threads, count)) if threads > 1 and count > 1 else None
-    met: set[int] = set()
 
     def call(draw: Draw) -> int:
-        ident = threading.get_ident()
-        if barrier and ident not in met:
-            met.add(ident)
-            barrier.wait(10)  # as many threads as asked for are at work at once
         if draw.number in failing:
             raise ValueError(draw.number)
         return draw.number
@@ -163,3 +157,13 @@ def test_side_by_side(count: int, threads: int, failing: set[int]) -> None:
     with pytest.raises(ValueError) as found:
         side_by_side(call, draws, threads)
     assert found.value.args == (wrong[0],)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_as_many_threads_as_asked_for(threads: int) -> None:
+    """They meet within a sample: with fewer, nobody would come."""
+    barrier = threading.Barrier(threads, timeout=5)
+    draws = [Draw("a", i) for i in range(threads)]
+    assert side_by_side(lambda draw: barrier.wait() >= 0, draws, threads) == [True] * threads
+    found = side_by_side(lambda draw: threading.get_ident(), [Draw("a", i) for i in range(100)], threads)
+    assert len(set(found)) <= threads

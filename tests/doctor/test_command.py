@@ -50,7 +50,7 @@ def test_a_file_system_that_hangs(tmp_path: Path) -> None:
     begin = time.monotonic()
     done = slipway("doctor", "--timeout", "2", "data.dir=data", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.endswith("answers: no end after 2 s, in the check data-dir\n")
+    assert done.stderr.endswith("answers: no end after 2 s, in the check data\n")
     assert time.monotonic() - begin < 30
 
 
@@ -93,8 +93,8 @@ def test_all_ranks_end_alike_where_one_node_has_a_fault(prepared: Path) -> None:
     (prepared / "data" / "stdlib" / "stdlib.idx").unlink()
     first, second = ranks(prepared, 2)
     assert (first.returncode, second.returncode) == (1, 1)
-    assert re.search(r"data-dir\s+fault", first.stdout)
-    assert "data-dir: saw" in first.stderr
+    assert re.search(r"data\s+fault", first.stdout)
+    assert "data: saw" in first.stderr
 
 
 def test_a_rank_that_never_comes(prepared: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_machine_alone_starts_its_ranks(prepared: Path) -> None:
     done = slipway("doctor", *words, cwd=prepared)
     statuses = {check["name"]: check["status"] for check in json.loads(done.stdout)["checks"]}
     assert (done.returncode, statuses["node-all-reduce"]) == (0, "ok"), done.stderr
-    assert statuses["answers"] == "ok" and statuses.keys() >= {"cpu-binding", "data-dir"}
+    assert statuses["answers"] == "ok" and statuses.keys() >= {"cpu-binding", "data"}
     assert "transport" not in statuses  # there is no way between nodes
     assert set(os.listdir(prepared)) == {"data", "runs"}
 
@@ -143,7 +143,7 @@ def test_pods_start_their_ranks(prepared: Path) -> None:
     told = json.loads(said[0][0])
     assert [name.partition("/")[0] for name in told["nodes"]] == ["machine0", "machine1"]
     faults = {(c["name"], c["node"].partition("/")[0]) for c in told["checks"] if c["status"] == "fault"}
-    assert ("data-dir", "machine1") in faults and ("data-dir", "machine0") not in faults
+    assert ("data", "machine1") in faults and ("data", "machine0") not in faults
     assert "answers" in {c["name"] for c in told["checks"] if c["status"] == "ok"}
     assert [pod.returncode for pod in pods] == [1, 1]
 

@@ -150,7 +150,7 @@ def test_on_ranks(failures: dict[str, str], case: str) -> None:
 
 STEP = """
 import sys
-from slipway.bench.training import _slipway_step
+from slipway.bench.compare import _slipway_step
 from slipway.config.compose import compose
 _slipway_step(compose(sys.argv[1:]), 2)()
 # not ru_maxrss, which begins with the parent's

@@ -190,7 +190,7 @@ def test_the_summary_says_what_it_takes_and_what_nobody_has_checked() -> None:
     config = compose(["model=gpt3_125m", "training.steps=100000", *words])
     plan, placement = make_plan(config), place(config)
     found = dict(rows([plan], placement, Path("/work")))
-    assert found["segments"] == "10 at most, 1:00 h each"
+    assert found["segments"] == "10 at most, 1 h 00 min each"
     assert "GPU-hours" in found["expected"] and "segments" in found["expected"]
     assert found["queue"].endswith("account a")
     said = [text for name, text in rows([plan], placement, Path("/work")) if name == "warning"]

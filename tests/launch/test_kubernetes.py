@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 import kubernetes_schemas
 from refusals import ANY, refused
-from slipway.config.cluster import Toleration
 from slipway.config.compose import compose, conf_dir
+from slipway.config.kubernetes import Toleration
 from slipway.config.schema import RunConfig
 from slipway.launch.kubernetes import gang, manifests, names, to_text, workloads
 from slipway.launch.placement import place

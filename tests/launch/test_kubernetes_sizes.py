@@ -33,9 +33,9 @@ def test_the_limit_of_a_config_map_is_exact() -> None:
     fitting = with_inputs(10, 60 + left // 10)
     room = CONFIG_MAP - len(one(render(fitting), "ConfigMap")["data"]["plan.json"].encode())
     assert 0 <= room < 10
-    with refused("run.json in a ConfigMap", "1,048,576"):
+    with refused("plan.json in a ConfigMap", "1,048,576"):
         render(with_inputs(10, 60 + left // 10 + 1))
-    with refused("run.json in a ConfigMap", use=["30,000", "data.sources.stdlib"]):
+    with refused("plan.json in a ConfigMap", use=["30,000", "data.sources.stdlib"]):
         render(with_inputs(30_000))
 
 

@@ -131,5 +131,5 @@ def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
     plain = json.loads(make_plan(compose(["experiment=demo"])).model_dump_json())
     plain["config"]["training"]["stepz"] = 1
     path.write_text(json.dumps(plain))
-    with refused(f"{path}: config.training.stepz"):
+    with refused(f"{path}: config.training.stepz", use="steps"):
         plan_file.read(path)

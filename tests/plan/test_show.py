@@ -19,7 +19,7 @@ def test_all_that_matters_is_there() -> None:
     for fact in (
         "174,604,836,864",
         "1,024 x NVIDIA-H100",
-        "virtual 3",
+        "TP8 × PP8 × VP3 × DP16, sequence parallel",
         "96 microbatches",
         "fits",
         "device-hours",
@@ -57,23 +57,3 @@ def test_all_ranks(capsys) -> None:
     assert rank_rows(capsys.readouterr().out) == [str(rank) for rank in range(128)]
     assert main(["plan", "experiment=llama3_8b"]) == 0
     assert len(rank_rows(capsys.readouterr().out)) == 33
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0 FLOP"),
-        (1, "1 FLOP"),
-        (999.6, "1 kFLOP"),
-        (1e3, "1 kFLOP"),
-        (3.39e18, "3.39 EFLOP"),
-        (2e28, "2e+04 YFLOP"),
-    ],
-)
-def test_quantities(value: float, text: str) -> None:
-    assert show.quantity(value, "FLOP") == text
-
-
-def test_sizes_and_durations() -> None:
-    assert (show.size(2**29), show.size(3 * 2**29)) == ("512.0 MiB", "1.50 GiB")
-    assert (show.duration(8.56), show.duration(7200)) == ("8.56 s", "2.0 h")

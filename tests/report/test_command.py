@@ -124,11 +124,3 @@ def test_no_torch_and_no_display_is_needed(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (run / "loss.png").exists()
-
-
-@pytest.mark.parametrize(
-    "seconds, expected",
-    [(3.04, "3.04 s"), (125.4, "2 min 05 s"), (3599.6, "1 h 00 min"), (90000, "25 h 00 min")],
-)
-def test_durations(seconds, expected):
-    assert command.duration(seconds) == expected

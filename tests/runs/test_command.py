@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from slipway.cli import main
-from slipway.completion import own_choices
 from slipway.runs.lock import lock
 from slipway.runs.overview import find
-from slipway.runs.tables import duration, hours
 
 
 @pytest.fixture
@@ -119,7 +117,7 @@ def test_a_run_from_before_the_ledger(tmp_path: Path, monkeypatch, capsys) -> No
         (["--dir", "nowhere"], "nowhere is not a folder"),
         (["show", "done", "--dir", "runs/sweep"], "no such run in runs/sweep"),
         (["show", "x", "--dir", "."], "no such run in ."),
-        (["--jsn"], "unrecognized arguments: --jsn"),
+        (["--jsn"], "runs --jsn: no such option; did you mean --json?"),
         (["--dir"], "argument --dir: expected one argument"),
     ],
 )
@@ -163,12 +161,9 @@ def test_no_runs(tmp_path: Path, capsys) -> None:
     assert "no run in" in capsys.readouterr().err
 
 
-def test_help_and_completion(capsys) -> None:
+def test_help(capsys) -> None:
     assert main(["runs", "--help"]) == 0
     assert "slipway runs show NAME|DIR" in capsys.readouterr().out
-    assert own_choices("slipway ru") == ["runs"]
-    assert (own_choices("slipway runs ") or [])[:5] == ["show", "logs", "cancel", "sync", "--dir"]
-    assert own_choices("slipway runs show --j") == ["--json"]
 
 
 def test_fifty_runs_without_torch_below_a_second(tmp_path: Path, add_segment) -> None:
@@ -197,22 +192,3 @@ def test_fifty_runs_without_torch_below_a_second(tmp_path: Path, add_segment) ->
     *_, heavy, seconds = done.stdout.splitlines()
     assert heavy == "HEAVY []" and "run-49" in done.stdout
     assert float(seconds) < 1  # of processor time: what others do on the machine does not count
-
-
-def test_words_for_numbers() -> None:
-    seconds = [0.2, 59.6, 423, 7500, 273600, -5]
-    assert [duration(value) for value in seconds] == [
-        "0 s",
-        "1 min 00 s",
-        "7 min 03 s",
-        "2 h 05 min",
-        "3 d 04 h",
-        "0 s",
-    ]
-    assert [hours(value) for value in (0, 0.01234, 12.34, 123.4, 1234567)] == [
-        "0",
-        "0.0123",
-        "12.3",
-        "123",
-        "1,234,567",
-    ]

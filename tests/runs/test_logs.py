@@ -73,10 +73,16 @@ def test_the_newest_job_is_followed_into_the_next(run: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["logs", "alpha", "--json"], "runs logs: takes no --json"),
-        (["show", "alpha", "--follow"], "runs --follow: only `runs logs` takes it"),
-        (["cancel", "alpha", "--lines", "3"], "runs --lines: only `runs logs` takes it"),
-        (["logs", "alpha", "--dry-run"], "runs --dry-run: only `runs sync` and `runs cancel` take it"),
+        (["logs", "alpha", "--json"], "runs logs --json: no such option here; use it with `runs show`"),
+        (["show", "alpha", "--follow"], "runs show --follow: no such option here; use it with `runs logs`"),
+        (
+            ["cancel", "alpha", "--lines", "3"],
+            "runs cancel --lines: no such option here; use it with `runs logs`",
+        ),
+        (
+            ["logs", "alpha", "--dry-run"],
+            "use it with `runs cancel` or `runs sync`",
+        ),
         (["logs", "alpha", "--lines", "-1"], "'-1' is not a number from 0"),
         (["logs", "alpha", "--rank", "x"], "'x' is not a number from 0"),
         (["logs", "alpah"], "did you mean alpha?"),

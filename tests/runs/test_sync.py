@@ -15,12 +15,18 @@ from slipway.config.compose import compose
 from slipway.metrics import wandb_data
 from slipway.metrics.wandb_mirror import WandbMirror, identity
 from slipway.plan import make_plan
-from slipway.runs.command import main
+from slipway.runs import command
 from slipway.runs.lock.lock import take
+from slipway.verbs.parse import parse
 from training import slipway
 from wandb_server import KEY, Server, wandb_server
 
 ONE_AND_A_HALF_MINUTES = 90
+
+
+def main(words: list[str]) -> int:
+    """`slipway runs` in this process, raising what the program would report."""
+    return command.run(parse("runs", words).options)
 
 
 @pytest.fixture
@@ -123,7 +129,7 @@ def test_what_is_asked_for_wrongly(run_dir: Callable[..., Path]) -> None:
         main(["sync", "alpa"])
     with refused("runs sync", use=["NAME", "DIR"]):
         main(["sync"])
-    with refused("runs --dry-run", "`runs sync`"):
+    with refused("runs show --dry-run", use="`runs sync`"):
         main(["show", "alpha", "--dry-run"])
     run_dir((3, 4))
     done = sync("alpha", url=None, key=None)

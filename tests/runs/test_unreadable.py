@@ -22,7 +22,10 @@ import json, sys, time
 from pathlib import Path
 from slipway.errors import Fault, UserError
 from slipway.launch import record
-from slipway.runs import bad_nodes, facts, holder, ledger, lock, metrics_file, overview, progress
+from slipway.runs import bad_nodes, ledger, overview, progress
+from slipway.runs.lock import holder, lock
+from slipway.plan import facts
+from slipway.metrics import file as metrics_file
 from slipway.metrics.log import drop_after
 run, me = Path(sys.argv[1]), holder.Holder.here()
 tries = {

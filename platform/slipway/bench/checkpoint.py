@@ -8,7 +8,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,18 +34,8 @@ SHAPE = [
 ]
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Measure, and print both stalls and their ratio."""
-    parser = argparse.ArgumentParser(prog="slipway bench checkpoint", description=__doc__)
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="saves of each kind (default 5, after a warm-up)"
-    )
-    parser.add_argument(
-        "--dir", type=Path, default=None, help="where to write (default: the temporary folder)"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides of model and layout")
-    options = parser.parse_args(argv)
     if options.dir is not None and not options.dir.is_dir():
         raise UserError("bench checkpoint --dir", "is not a directory", value=options.dir)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-", dir=options.dir) as folder:
@@ -56,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
         "checkpoint size (MiB)": measured["bytes"] / 2**20,
         "stall beside training / stall of a save that is waited for": beside / sync,
     }
-    publish("checkpoint", argv, rows, summary, as_json=options.json)
+    publish("checkpoint", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
 

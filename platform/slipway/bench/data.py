@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -27,20 +27,8 @@ from slipway.errors import EXIT_DONE
 END_OF_DOCUMENT = "<|endoftext|>"
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Measure, and print both rates and their ratio."""
-    parser = argparse.ArgumentParser(prog="slipway bench data", description=__doc__)
-    parser.add_argument(
-        "--input", default="stdlib", help="file or folder (default: the standard library's source)"
-    )
-    parser.add_argument("--text-key", default="text", help="of JSON lines or Parquet (default text)")
-    parser.add_argument("--megabytes", type=float, default=16, help="most text that is read (default 16)")
-    parser.add_argument(
-        "--vocab-size", type=int, default=8192, help="entries of the BPE tokenizer (default 8192)"
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default 3)")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as name:
         folder = Path(name)
         source = Source(inputs=[options.input], text_key=options.text_key)
@@ -64,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         "tokens": tokens,
         "slipway / one document at a time (median of turns)": ratio,
     }
-    publish("data", argv, rows, summary, as_json=options.json)
+    publish("data", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
 

@@ -1,5 +1,6 @@
 """`slipway bench image`: the image's size, a rebuild after a change of the source, and the start in Apptainer."""
 
+import argparse
 import json
 import os
 import shutil
@@ -10,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from slipway.arguments import Parser
 from slipway.bench.options import at_least
 from slipway.bench.record import publish
 from slipway.errors import EXIT_DONE, UserError
@@ -22,17 +22,8 @@ CONTEXT = ("platform", "conf", "deploy", "containers")
 SIZE_GB, REBUILD_SECONDS, HELP_SECONDS = 1.6, 15.0, 1.0  # targets for the variant cpu
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Measure and print; commands are printed as they run."""
-    parser = Parser(prog="slipway bench image", description=__doc__)
-    parser.add_argument("--variant", default="cpu", help="cpu (default), cuda or rocm")
-    parser.add_argument("--tag", help="an image that is built (default: slipway:VARIANT)")
-    parser.add_argument("--sif", type=Path, help="its SIF (default: dist/image/slipway-VARIANT.sif)")
-    parser.add_argument("--engine", choices=engines.ENGINES, help="default: what is here")
-    parser.add_argument("--context", type=Path, help="the checkout (default: this folder)")
-    parser.add_argument("--repeat", type=int, default=3, help="times each is measured (default 3)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args(argv)
     at_least("bench image --repeat", options.repeat, 1)
     root = pins.checkout(options.context)
     variant = pins.variant(root, options.variant).name
@@ -55,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
         _row("apptainer exec ... slipway --help, s", helps, HELP_SECONDS),
     ]
     summary = {"load of the machine at the end (1 minute)": os.getloadavg()[0], "cores": os.cpu_count() or 1}
-    publish("image", argv, rows, summary, as_json=options.json)
+    publish("image", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
 

@@ -6,19 +6,19 @@ a matrix product, most bytes/s of a large copy, both measured in the same run) o
 fits a CPU's cache may pass the ceiling of memory.
 """
 
+import argparse
 import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from slipway.arguments import Parser
 from slipway.bench.kernel_cases import CASES, OPERATORS, Case, Scene, of_operator, trouble
 from slipway.bench.kernel_counts import least_seconds
-from slipway.bench.options import RANDOM_TOKENS, add_output, at_least, make_folder, with_defaults
+from slipway.bench.options import RANDOM_TOKENS, at_least, make_folder, with_defaults
 from slipway.bench.record import publish
 from slipway.config.compose import compose
 from slipway.config.explain import nearest
@@ -36,15 +36,8 @@ DEFAULTS = [
 SAMPLE_SECONDS = 0.02  # shorter calls are timed several together
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write the JSON and the picture."""
-    parser = Parser(prog="slipway bench kernels", description=__doc__)
-    parser.add_argument("--model", help="a preset, as model=PRESET (default: a small shape)")
-    parser.add_argument("--operators", help=f"a comma between them (default: all): {', '.join(OPERATORS)}")
-    parser.add_argument("--repeat", type=int, default=10, help="samples of each (default 10)")
-    add_output(parser)
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides of model, training and cluster")
-    options = parser.parse_intermixed_args(argv)
     at_least("bench kernels --repeat", options.repeat, 1)
     operators = chosen_operators(options.operators)
     asked = [*([f"model={options.model}"] if options.model else []), *options.overrides]
@@ -67,7 +60,12 @@ def main(argv: Sequence[str]) -> int:
         make_folder("bench kernels --out", options.out)
         measured = _measure(plan, operators, options.repeat, Path(folder))
     record = publish(
-        "kernels", argv, measured["rows"], measured["summary"], as_json=options.json, folder=options.out
+        "kernels",
+        options.argv,
+        measured["rows"],
+        measured["summary"],
+        as_json=options.json,
+        folder=options.out,
     )
     picture = options.out / "bench-kernels.png"
     from slipway.bench.pictures import draw_kernels

@@ -1,5 +1,6 @@
 """`slipway bench launch`: how long `slipway launch` takes for the largest runs and sweeps: parts, and as a command."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -8,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from slipway.arguments import Parser
 from slipway.bench.options import at_least
 from slipway.bench.record import publish
 from slipway.errors import EXIT_DONE, UserError
@@ -34,13 +34,8 @@ LIMIT_SECONDS = 300
 Parts = dict[str, float]
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Measure each several times and print the medians."""
-    parser = Parser(prog="slipway bench launch", description=__doc__)
-    parser.add_argument("--repeat", type=int, default=3, help="times each is measured (default 3)")
-    parser.add_argument("--jobs", type=int, default=1000, help="jobs of the sweep (default 1,000)")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    options = parser.parse_args(argv)
     at_least("bench launch --repeat", options.repeat, 1)
     at_least("bench launch --jobs", options.jobs, 1)
 
@@ -56,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
         rows.append({"launch": name, **{part: median(one[part] for one in measured) for part in measured[0]}})
     parts = ("compose, s", "plan, s", "render, s")
     summary = {f"{row['launch']}: all parts, s": sum(float(row[part]) for part in parts) for row in rows}
-    publish("launch", argv, rows, summary, as_json=options.json)
+    publish("launch", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
 

@@ -1,26 +1,13 @@
 """What the benchmarks' command lines have in common."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.errors import UserError
 
-FOLDER = Path("outputs/bench")
 RANDOM_TOKENS = (
     "data.tokenizer.vocab_size=${model.vocab_size}"  # nothing is read: no tokenizer limits the model
 )
-
-
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """--out and --json."""
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=FOLDER,
-        help=f"folder for the JSON and the picture (default: {FOLDER} in the current folder)",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def at_least(option: str, value: int, least: int) -> None:

@@ -1,4 +1,4 @@
-"""The reference of `slipway bench training`: the configured model in plain PyTorch, as one would write it."""
+"""The reference of `slipway bench compare`: the configured model in plain PyTorch, as one would write it."""
 
 import torch
 import torch.nn.functional as F

@@ -21,13 +21,8 @@ ANSWERS = {
 LIMIT_SECONDS = 300
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Measure each several times and print the medians; every run is a process of its own."""
-    parser = argparse.ArgumentParser(prog="slipway bench startup", description=__doc__)
-    parser.add_argument("--repeat", type=int, default=3, help="times each is measured (default 3)")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("overrides", nargs="*", default=[], help="Hydra overrides of experiment=demo")
-    options = parser.parse_args(argv)
     overrides = ["experiment=demo", *options.overrides]
     slipway(["data", *overrides])
 
@@ -42,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
         for name, times in waits.items()
     ]
     summary = {"seconds to the first training step (median)": median(waits["first training step finished"])}
-    publish("startup", argv, rows, summary, as_json=options.json)
+    publish("startup", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
 

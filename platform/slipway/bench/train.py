@@ -5,19 +5,19 @@ for the shares. What the profiler itself costs is told as a ratio; on a CPU most
 between the operators. Overrides are those of `slipway train`; without any, a small model on two CPU ranks.
 """
 
+import argparse
 import contextlib
 import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from slipway.arguments import Parser
 from slipway.bench.batches import random_batch
-from slipway.bench.options import RANDOM_TOKENS, add_output, at_least, make_folder, with_defaults
+from slipway.bench.options import RANDOM_TOKENS, at_least, make_folder, with_defaults
 from slipway.bench.record import publish
 from slipway.bench.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
 from slipway.config.compose import compose
@@ -37,14 +37,8 @@ DEFAULTS = [
 RANKS_SHOWN = 16
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write the JSON and the picture."""
-    parser = Parser(prog="slipway bench train", description=__doc__)
-    parser.add_argument("--steps", type=int, default=5, help="steps measured, and steps profiled (default 5)")
-    parser.add_argument("--warmup", type=int, default=2, help="steps before (default 2)")
-    add_output(parser)
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides, as of `slipway train`")
-    options = parser.parse_intermixed_args(argv)
     at_least("bench train --steps", options.steps, 1)
     at_least("bench train --warmup", options.warmup, 1)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
@@ -59,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
         make_folder("bench train --out", options.out)
         measured = _measure(plan, Path(folder), options.steps, options.warmup)
     rows, summary = table(plan, measured), summarize(plan, measured)
-    record = publish("train", argv, rows, summary, as_json=options.json, folder=options.out)
+    record = publish("train", options.argv, rows, summary, as_json=options.json, folder=options.out)
     picture = options.out / "bench-train.png"
     from slipway.bench.pictures import draw_step
 
@@ -95,7 +89,7 @@ def summarize(plan: Plan, measured: dict[str, Any]) -> dict[str, Any]:
     from slipway.train.throughput import rates
 
     device, ceiling = plan.config.cluster.device, measured["matmul ceiling"] / 1e12
-    known = device.peak_tflops_bf16 if plan.config.training.precision == "bf16" else device.peak_tflops_fp32
+    known = device.peak_tflops(plan.config.training.precision)
     seconds = median(measured["seconds"])
     found = rates(plan, seconds, known or ceiling)
     profiled = median(sum(of_one.values()) for of_one in measured["breakdowns"]) / measured["steps profiled"]

@@ -2,26 +2,20 @@
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
+from slipway import words
 from slipway.checkpoint import manifest as checkpoint_manifest
 from slipway.checkpoint import store
 from slipway.checkpoint.manifest import Damaged
-from slipway.config.schema import Parallelism, RunConfig
+from slipway.checkpoint.store import CheckpointInfo
+from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
 from slipway.files import Unreadable
+from slipway.plan.facts import sizes_of
 from slipway.secrets import in_one_line
-
-ACTIONS = ("list", "verify", "show")
-_LAYOUT = {
-    "TP": "tensor_model_parallel_size",
-    "CP": "context_parallel_size",
-    "EP": "expert_model_parallel_size",
-    "PP": "pipeline_model_parallel_size",
-    "VP": "virtual_pipeline_model_parallel_size",
-}
+from slipway.words import clock, size
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
@@ -46,17 +40,20 @@ def describe(path: Path) -> dict[str, Any]:
     return record | {
         "consumed_samples": info.consumed_samples,
         "world_size": info.world_size,
-        "layout": layout(info.parallelism),
+        "layout": _layout(info),
         "files": len(manifest.files),
         "bytes": manifest.size,
         "written": written,
     }
 
 
-def layout(sizes: Parallelism) -> str:
-    """`TP2 x PP2`: the dimensions larger than one; `-` where there are none."""
-    values = {name: getattr(sizes, field) or 1 for name, field in _LAYOUT.items()}
-    return " x ".join(f"{name}{value}" for name, value in values.items() if value > 1) or "-"
+def _layout(info: CheckpointInfo) -> str:
+    """`TP2 × PP2 × DP2`: the dimensions larger than one of the ranks that wrote a checkpoint."""
+    sizes = info.parallelism
+    replicas = info.world_size // (
+        sizes.tensor_model_parallel_size * sizes.context_parallel_size * sizes.pipeline_model_parallel_size
+    )
+    return words.layout(sizes_of(sizes, replicas))
 
 
 def _chosen(run_dir: Path, step: int | None) -> list[Path]:
@@ -81,8 +78,6 @@ def _list(found: list[Path], as_json: bool, run_dir: Path) -> int:
     elif not records:
         print(f"no checkpoint in {store.folder(run_dir)}")
     else:
-        from slipway.plan.show import size
-
         rows = [
             (f"{r['step']:,}", "", "", "", "", "", _state(r))
             if r["problem"]
@@ -92,7 +87,7 @@ def _list(found: list[Path], as_json: bool, run_dir: Path) -> int:
                 f"{r['world_size']:,}",
                 r["layout"],
                 size(r["bytes"]),
-                _date(r["written"]),
+                clock(r["written"]),
                 "complete",
             )
             for r in records
@@ -132,19 +127,17 @@ def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
         print(json.dumps({**info.model_dump(mode="json"), **manifest.model_dump()}, indent=1))
         return EXIT_DONE
 
-    from slipway.plan.show import size
-
     model = ", ".join(f"{name} {value}" for name, value in info.model.items() if value is not None)
     switches = [name for name, value in info.parallelism.model_dump().items() if value is True]
     rows = [
         ("step", f"{info.step:,}"),
         ("samples consumed", f"{info.consumed_samples:,}"),
         ("ranks", f"{info.world_size:,}"),
-        ("layout", ", ".join([layout(info.parallelism), *switches])),
+        ("layout", ", ".join([_layout(info), *switches])),
         ("precision", info.precision),
         ("model", model),
         ("written by", ", ".join(f"{name} {value}" for name, value in info.versions.items())),
-        ("written", _date((path / checkpoint_manifest.FILE).stat().st_mtime)),
+        ("written", clock((path / checkpoint_manifest.FILE).stat().st_mtime)),
         ("size", f"{size(manifest.size)} in {len(manifest.files)} files"),
         *((name, f"{entry.size:,} bytes") for name, entry in manifest.files.items()),
     ]
@@ -161,10 +154,6 @@ def _state(record: dict[str, Any]) -> str:
     if not record["problem"]:
         return "good"
     return f"damaged: {record['problem']}" if record["damaged"] else record["problem"]
-
-
-def _date(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _print_table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -1,46 +1,20 @@
 """`slipway clusters`: the machines that `cluster=NAME` can name; with a NAME: everything its profile says."""
 
+import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-from slipway.arguments import Parser
 from slipway.errors import EXIT_DONE, UserError
 
-USAGE = """\
-slipway clusters: the machines that cluster=NAME can name; needs no torch, asks no scheduler
 
-usage: slipway clusters [--config-dir DIR] [--json]        all: site, scheduler, nodes, devices, queues
-       slipway clusters NAME [--config-dir DIR] [--json]   one: its limits, its rules, its notes; what is unverified
-
-  --config-dir DIR   search DIR/cluster before the shipped profiles: your own (docs/clusters.md)
-  --json             for programs
-
-examples:
-  slipway clusters juwels_booster
-  slipway clusters --config-dir ~/sites"""
-
-
-def main(argv: Sequence[str]) -> int:
-    """List the profiles or show one. Returns the exit code."""
-    if "--help" in argv or "-h" in argv:
-        print(USAGE)
-        return EXIT_DONE
-    parser = Parser(prog="slipway clusters", add_help=False, allow_abbrev=False)
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--config-dir", "-cd", type=Path)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_intermixed_args(list(argv))
-    names: list[str] = options.names
-    if len(names) > 1:
-        raise UserError(
-            "clusters", f"takes one name at most, got {len(names)}", use="one NAME, or none to list all"
-        )
-
+def run(options: argparse.Namespace) -> int:
+    """List the profiles, or show the one called `name`. Returns the exit code."""
     from slipway.clusters.profiles import Profiles
 
     profiles = Profiles(options.config_dir)
-    return _show(profiles, names[0], options.json) if names else _list(profiles, options.json)
+    if options.name is not None:
+        return _show(profiles, options.name, options.json)
+    return _list(profiles, options.json)
 
 
 def _list(profiles, as_json: bool) -> int:  # noqa: ANN001

@@ -101,12 +101,6 @@ def parse(words: Sequence[str]):  # noqa: ANN201
         check_key(word)
     if parsed.config_dir == "":  # Hydra would take it for none
         raise UserError("--config-dir", "is empty", do="name a directory, or omit the option")
-    if parsed.experimental_rerun is not None:
-        raise UserError(
-            "--experimental-rerun",
-            "would load a pickle, which can run any code",
-            do="give the overrides instead, or use `slipway train --plan plan.json`",
-        )
     return parsed
 
 

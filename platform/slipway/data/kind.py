@@ -99,6 +99,6 @@ class DataKind(Protocol):
     def written(self, config: RunConfig) -> list[Path]:
         """Return the files that preparation leaves behind; the first vouches for the others, as a manifest does.
 
-        Nothing is read: they need not be there.
+        None where nothing is prepared. Nothing is read: they need not be there.
         """
         ...

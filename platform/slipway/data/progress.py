@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from slipway.words import quantity, size
+
 _LINE_EVERY = 15.0  # seconds, where there is no terminal
 _DRAW_EVERY = 0.1
 
@@ -50,7 +52,7 @@ class _Measured(Progress):
     def numbers(self) -> str:
         rate = [f"{self.rate():,.0f} {self.measured}/s"] if self.rate() else []
         counts = [f"{count:,} {name}" for name, count in self.counts.items()]
-        return ", ".join([f"{_count(self.done)}B of {_count(self.total)}B", *counts, *rate])
+        return ", ".join([f"{size(self.done)} of {size(self.total)}", *counts, *rate])
 
     def show(self) -> None:
         raise NotImplementedError
@@ -102,8 +104,8 @@ class _Bar(_Measured):
         super().phase(name)
 
     def short(self) -> str:
-        counts = [f"{_count(self.counts[name])}{name}" for name in self.counts if name != self.measured]
-        return " ".join([f"{_count(self.done)}B", *counts, f"{_count(self.rate())}{self.measured}/s"])
+        counts = [f"{quantity(self.counts[name])} {name}" for name in self.counts if name != self.measured]
+        return " ".join([size(self.done), *counts, f"{quantity(self.rate())} {self.measured}/s"])
 
     def show(self) -> None:
         if time.monotonic() - self.drawn >= _DRAW_EVERY or self.done >= self.total:
@@ -129,11 +131,3 @@ def show_progress(wanted: bool, total_bytes: int, counted: Sequence[str]) -> Ite
         shown = _Bar(total_bytes, counted)
         with shown.bar:
             yield shown
-
-
-def _count(number: float) -> str:
-    """1234567 as 1.23 M."""
-    for factor, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= factor:
-            return f"{number / factor:.3g} {letter}"
-    return f"{number:.0f} "

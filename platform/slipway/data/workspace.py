@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,15 +38,6 @@ def workspace(folder: Path, job: dict[str, object]) -> Iterator[Path]:
 def remove(work: Path) -> None:
     """Remove the work: all is done."""
     shutil.rmtree(work, ignore_errors=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames within a folder last."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _make(work: Path) -> list[Path]:

@@ -57,7 +57,7 @@ CHECKS = (
     Check("run-dir", "files", "run.dir can be written", True),
     Check("run-dir-shared", "files", "a file that rank 0 writes into run.dir is seen on every node", True),
     Check("space", "files", "run.dir has room for the checkpoints of this model", False),
-    Check("data-dir", "files", "data.dir is prepared, readable and the same on all nodes", True),
+    Check("data", "files", "what training reads is prepared, readable and the same on all nodes", True),
     Check("shm", "files", "/dev/shm is large enough", True),
     Check("devices", "devices", "as many GPUs as resources.devices_per_node", True),
     Check("device-binding", "devices", "every rank of a node gets a GPU of its own", False),

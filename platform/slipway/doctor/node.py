@@ -19,7 +19,7 @@ NODE_CHECKS: dict[str, Callable[[Here], Finding]] = {
     "caches": storage.caches,
     "run-dir": storage.run_dir,
     "space": storage.space,
-    "data-dir": storage.data_dir,
+    "data": storage.data,
     "shm": storage.shm,
     "devices": devices.devices,
     "memlock": cores.memlock,

@@ -36,7 +36,7 @@ def print_table(nodes: Sequence[str], findings: Sequence[Finding], left_out: Seq
     from rich.markup import escape
     from rich.table import Table
 
-    from slipway.doctor.job.hosts import fold
+    from slipway.host_lists import fold
 
     title = f"{len(nodes)} nodes: {fold(nodes)}" if len(nodes) > 1 else f"Node {nodes[0]}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)

@@ -3,12 +3,10 @@
 import argparse
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from slipway import secrets
-from slipway.arguments import Parser
-from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
 from slipway.files import whole
 from slipway.image import archive as archives
@@ -16,73 +14,12 @@ from slipway.image import build as builds
 from slipway.image import engine as engines
 from slipway.image import pins, record, sbom, shell, sif, smoke, source, verify, wheels
 
-USAGE = """\
-slipway image: one image for Docker, podman and Apptainer; needs no torch
-
-usage: slipway image build [options]          build the image, save it as an archive, record its digest
-       slipway image sif [SOURCE] [options]   a SIF from an archive, a local image, or docker://NAME@sha256:...
-       slipway image test TARGET              the smoke test inside: a SIF, or an image's name
-       slipway image sbom [ARCHIVE]           list what is in it (CycloneDX and SPDX), by syft
-       slipway image sign SIF                 sign all of a SIF
-       slipway image verify SIF               its signature, and the image that it was made from
-       slipway image inspect TARGET [--json]  labels, digest and versions of a SIF, an archive or a record
-
-all:     --dry-run           print the commands, run none (not inspect, which changes nothing)
-         --engine NAME       podman or docker (default: what is here)
-         --context DIR       the checkout to build from (default: this folder)
-         --dir DIR           for archives, records and SIFs (default: dist/image)
-         --variant NAME      cpu (default), cuda or rocm
-build:   --tag NAME          default: slipway:VARIANT
-         --base NAME         another base image, best by digest: NAME@sha256:...
-         --wheels DIR        packages from here first (default: pip's find-links, if torch for CPU is there)
-         --offline           no network: everything from --wheels
-         --torch-index URL   the package index with torch for CPU
-         --apex-source DIR   apex's source tree, instead of fetching the pinned commit
-         --platform OS/ARCH  linux/amd64, linux/arm64
-         --no-cache          build every layer anew
-         --no-archive        build only, save nothing
-sif:     --out FILE          default: beside the archive
-         --gzip              for Apptainers that read no zstd; three times slower
-test:    --gpu nvidia|amd    lend it the machine's GPUs
-sign, verify:  --key FILE    a PEM key, private to sign and public to verify (default: Apptainer's keyring)
-verify:  --digest DIGEST     the image it must be made from; or --record FILE, an image's record
-
-Exit code 0: done, verified; 1: fault, not verified; 2: a mistake, or a program is missing, in one line."""
-
-ACTIONS = ("build", "sif", "test", "sbom", "sign", "verify", "inspect")
 FOLDER = Path("dist/image")
 
-# options that only some actions take
-_OWN = {
-    "build": [
-        "tag",
-        "base",
-        "wheels",
-        "offline",
-        "torch_index",
-        "apex_source",
-        "platform",
-        "no_cache",
-        "no_archive",
-    ],
-    "sif": ["out", "gzip"],
-    "test": ["gpu"],
-    "sign": ["key"],
-    "verify": ["key", "digest", "record"],
-    "inspect": ["json"],
-}
 
-
-def main(argv: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Run one action. Returns the exit code."""
-    if not argv or "--help" in argv or "-h" in argv:
-        print(USAGE)
-        return EXIT_DONE
-    action = argv[0]
-    if action not in ACTIONS:
-        raise UserError(f"image {action}", "no such action", do=nearest(action, ACTIONS))
-    options = _options(action, argv[1:])
-    runs: dict[str, Callable[[argparse.Namespace], int]] = {
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {
         "build": _build,
         "sif": _sif,
         "test": _test,
@@ -91,41 +28,7 @@ def main(argv: Sequence[str]) -> int:
         "verify": _verify,
         "inspect": _inspect,
     }
-    return runs[action](options)
-
-
-def _options(action: str, words: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(prog="slipway image", add_help=False, allow_abbrev=False)
-    add = parser.add_argument
-    add("target", nargs="?")
-    if action != "inspect":
-        add("--dry-run", action="store_true")
-    add("--engine", choices=engines.ENGINES)
-    add("--context", type=Path)
-    add("--dir", type=Path)
-    add("--variant", default="cpu")
-    own = _OWN.get(action, ())
-    for flag in ("offline", "no_cache", "no_archive", "gzip", "json"):
-        if flag in own:
-            add(f"--{flag.replace('_', '-')}", action="store_true")
-    for path in ("wheels", "apex_source", "out", "key", "record"):
-        if path in own:
-            add(f"--{path.replace('_', '-')}", type=Path)
-    for word in ("tag", "base", "torch_index", "platform", "digest"):
-        if word in own:
-            add(f"--{word.replace('_', '-')}")
-    if "gpu" in own:
-        add("--gpu", choices=("nvidia", "amd"))
-    options = parser.parse_args(list(words))
-    if action == "build" and options.target:
-        raise UserError(
-            "image build",
-            "is an argument, and build takes only options (slipway image --help)",
-            value=options.target,
-        )
-    if action in ("test", "sign", "verify", "inspect") and not options.target:
-        raise UserError(f"image {action}", "needs a file", use=f"`slipway image {action} FILE`")
-    return options
+    return actions[options.action](options)
 
 
 def _folder(options: argparse.Namespace, root: Path) -> Path:

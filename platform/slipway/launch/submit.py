@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from slipway.access import hand_to_pods
 from slipway.errors import Fault, UserError
 from slipway.files import write_whole
 from slipway.launch import leftovers, record
@@ -18,7 +19,6 @@ from slipway.launch.schedulers import slurm
 from slipway.launch.slurm import job_name
 from slipway.plan import Plan
 from slipway.plan.facts import facts_of
-from slipway.runs.access import hand_to_pods
 
 SCRIPT = "job.sh"
 SECONDS = 120.0

@@ -16,7 +16,7 @@ from slipway.launch import leftovers
 from slipway.launch.placement import Placement
 from slipway.launch.times import remarks
 from slipway.plan import Plan
-from slipway.plan.show import duration, quantity
+from slipway.words import duration, figure
 
 PIPE_WIDTH = 120
 
@@ -130,7 +130,7 @@ def _queue(placement: Placement) -> list[tuple[str, str]]:
 def _limit(minutes: int | None) -> str:
     if minutes is None:
         return "as long as the site allows"
-    return f"{minutes // 60}:{minutes % 60:02d} h each" if minutes >= 60 else f"{minutes} min each"
+    return f"{duration(60 * minutes)} each"
 
 
 def _expected(plans: Sequence[Plan], minutes: int | None) -> str:
@@ -139,7 +139,8 @@ def _expected(plans: Sequence[Plan], minutes: int | None) -> str:
     if any(one is None for one in (*hours, *costs)):
         return "not known: the profile states no peak of its devices"
     longest, cost = max(one or 0.0 for one in hours), sum(one or 0.0 for one in costs)
-    segments = f", {math.ceil(longest * 60 / minutes)} segments" if minutes else ""
+    count = math.ceil(longest * 60 / minutes) if minutes else 0
+    segments = f", {count} segment{'s' if count > 1 else ''}" if count else ""
     longest_of = "the longest " if len(plans) > 1 else ""
     share = plans[0].time.expected_mfu
-    return f"{longest_of}{duration(longest * 3600)}{segments}, {quantity(cost)} GPU-hours, at {share:.0%} of the peak"
+    return f"{longest_of}{duration(longest * 3600)}{segments}, {figure(cost)} GPU-hours, at {share:.0%} of the peak"

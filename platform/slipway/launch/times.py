@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 
 from slipway.config.schema import RunConfig
-from slipway.doctor.job.hosts import expand
 from slipway.errors import UserError
+from slipway.host_lists import expand
 from slipway.launch.placement import Placement
 from slipway.plan import Plan
-from slipway.plan.show import duration
+from slipway.words import duration
 
 EARLY_SECONDS = 60  # by which Slurm may send the signal before its time (sbatch(1), --signal)
 START_SECONDS = 60  # that ranks take to start at least
@@ -32,13 +32,13 @@ def remarks(plan: Plan, placement: Placement) -> list[str]:
     if hang is not None and 60 * hang >= segment:
         found.append(
             f"a rank that hangs is not named before the wall time ends: watch.hang_timeout_minutes {hang:g}, "
-            f"of a segment's {minutes} min {_share(segment)} for training"
+            f"of a segment's {minutes} min {duration(segment)} for training"
         )
     if step and config.checkpoint.interval * step > segment:
         found.append(
             f"only the end of a segment saves: checkpoint.interval {config.checkpoint.interval} steps x "
-            f"{duration(step)} are {duration(config.checkpoint.interval * step)}, more than {_share(segment)}; a crash "
-            "loses all of it"
+            f"{duration(step)} are {duration(config.checkpoint.interval * step)}, more than {duration(segment)}; "
+            "a crash loses all of it"
         )
     if step and (needed := math.ceil(config.training.steps * step / max(segment, 1))) > config.launch.chain:
         found.append(
@@ -90,7 +90,3 @@ def _overhead(config: RunConfig, placement: Placement) -> int:
 def _shortest_step(plan: Plan) -> float:
     """Seconds of a step on devices that reach their peak; 0: not known."""
     return (plan.time.seconds_per_step or 0.0) * plan.time.expected_mfu
-
-
-def _share(seconds: float) -> str:
-    return f"{max(seconds, 0) / 60:.3g} min"

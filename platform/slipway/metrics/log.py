@@ -14,6 +14,7 @@ from slipway.errors import Fault
 from slipway.metrics.file import FILE, FOREIGN, MISSING, Course, lines_of, missing_steps, parse
 from slipway.metrics.mirrors import Mirrors
 from slipway.plan import Plan
+from slipway.words import duration
 
 RECENT = 20  # steps from whose median the time that is left is reckoned
 
@@ -63,7 +64,7 @@ class Metrics:
                 f"  lr {values['learning_rate']:.2e}  grad norm {values['grad_norm']:.3f}"
                 f"  {values['units_per_second']:,.0f} tokens/s"
                 f"  {values['tflops_per_device']:.3g} TFLOP/s/device (MFU {values['mfu']:.1%})"
-                f"  {values['step_seconds']:.2f} s/step  {_duration(left)} left"
+                f"  {values['step_seconds']:.2f} s/step  {duration(left)} left"
             )
 
     def back_to(self, step: int) -> None:
@@ -160,9 +161,3 @@ def drop_after(path: Path, step: int) -> Course:
         with files.whole(path) as beside:
             beside.write_bytes(left)
     return parse(left)
-
-
-def _duration(seconds: float) -> str:
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

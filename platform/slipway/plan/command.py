@@ -16,9 +16,9 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
     return _print(make_plan(config), options)
 
 
-def run_file(path: Path, changed: Sequence[str]) -> int:
+def run_file(path: Path, changed: Sequence[str], options: argparse.Namespace) -> int:
     """Print the plan in a plan.json, changed by KEY=JSON words."""
-    return _print(plan_file.read(path, changed), argparse.Namespace())
+    return _print(plan_file.read(path, changed), options)
 
 
 def _print(plan: Plan, options: argparse.Namespace) -> int:

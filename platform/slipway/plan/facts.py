@@ -3,11 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway import files
+from slipway import files, words
+
+if TYPE_CHECKING:
+    from slipway.config.schema import Parallelism
 
 PLAN = "plan.json"
 
@@ -37,7 +40,13 @@ class Facts(BaseModel):
     @property
     def layout_text(self) -> str:
         """`TP2 × PP2 × DP2`: the dimensions larger than one; `one rank` where there are none."""
-        return " × ".join(f"{name}{size}" for name, size in self.layout.items() if size > 1) or "one rank"
+        return words.layout(self.layout)
+
+
+def sizes_of(parallelism: "Parallelism", data_parallel_size: int) -> dict[str, int]:
+    """Return the size of each parallel dimension by its short name: TP, CP, EP, PP, VP, DP."""
+    sizes = {name: getattr(parallelism, field) or 1 for name, field in SIZES.items()}
+    return {**sizes, "DP": data_parallel_size}
 
 
 def facts_of(plan: Mapping[str, Any]) -> Facts:

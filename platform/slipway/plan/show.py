@@ -1,6 +1,5 @@
 """The Plan for people."""
 
-import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -8,8 +7,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from slipway.plan.memory import GIB, StageMemory
+from slipway import words
+from slipway.plan.facts import sizes_of
+from slipway.plan.memory import StageMemory
 from slipway.plan.plan import Plan
+from slipway.words import duration, figure, quantity, size
 
 T = TypeVar("T")
 
@@ -23,27 +25,6 @@ def show(plan: Plan, ranks: int | None = 32, console: Console | None = None) -> 
     console.print(_summary(plan))
     console.print(_memory(plan))
     console.print(_ranks(plan, ranks))
-
-
-def quantity(value: float, unit: str = "") -> str:
-    """A number with three significant digits and an SI prefix: 1.25 G."""
-    if value == 0:
-        return f"0 {unit}".strip()
-    power = min(max(int(math.floor(math.log10(abs(value)) / 3)), 0), 8)
-    if float(f"{value / 1000**power:.3g}") >= 1000 and power < 8:
-        power += 1
-    prefix = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"][power]
-    return f"{value / 1000**power:.3g} {prefix}{unit}".strip()
-
-
-def size(value: int) -> str:
-    """Bytes as GiB, or as MiB below one."""
-    return f"{value / GIB:.2f} GiB" if value >= GIB else f"{value / 2**20:.1f} MiB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, or hours from one on."""
-    return f"{seconds:.3g} s" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
 
 
 def _table(title: str) -> Table:
@@ -66,19 +47,6 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
     active = (
         f" ({quantity(plan.active_parameters)} active)" if plan.active_parameters < plan.parameters else ""
     )
-    # Sizes of one say nothing.
-    sizes = [
-        f"{name} {value}"
-        for name, value in (
-            ("tensor", layout.tensor_model_parallel_size),
-            ("pipeline", layout.pipeline_model_parallel_size),
-            ("virtual", layout.virtual_stages),
-            ("context", layout.context_parallel_size),
-            ("expert", layout.expert_model_parallel_size),
-            ("data", plan.data_parallel_size),
-        )
-        if value > 1
-    ]
     strategy = layout.data_parallel_sharding_strategy
     switches = [
         name
@@ -107,7 +75,7 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
             f"{plan.world_size:,} x {config.cluster.device.name} (nodes {resources.nodes} x devices "
             f"{resources.devices_per_node}), cluster {config.cluster.name}",
         ),
-        ("layout", ", ".join(sizes + switches) or "one rank"),
+        ("layout", ", ".join([words.layout(sizes_of(layout, plan.data_parallel_size)), *switches])),
         *([("changed", "\n".join(plan.changes))] if plan.changes else []),
         (
             "batch",
@@ -131,7 +99,7 @@ def _time_rows(plan: Plan) -> list[tuple[str, str]]:
         (
             "time",
             f"{duration(time.seconds_per_step)} per step, {duration(time.hours * 3600)} in all, "
-            f"{quantity(time.device_hours)} device-hours, pipeline bubble {time.pipeline_bubble:.1%}",
+            f"{figure(time.device_hours)} device-hours, pipeline bubble {time.pipeline_bubble:.1%}",
         ),
         ("assuming", time.assumption),
     ]

@@ -23,7 +23,7 @@ from slipway import system_errors
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, Fault, Stopped, UserError
 from slipway.ranks import rendezvous, signals
 from slipway.ranks.environment import Node, Place
-from slipway.train.stopping import not_counted
+from slipway.ranks.starting import not_counted
 
 GRACE_SECONDS = 3.0  # for the other ranks to say what they saw
 PIPE_BYTES = 1 << 16  # what a pipe holds on Linux: more than any report

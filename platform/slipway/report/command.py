@@ -8,6 +8,7 @@ from slipway.errors import EXIT_DONE, UserError
 from slipway.plan import Plan, plan_file
 from slipway.report import metrics as metrics_file
 from slipway.report.summary import Summary, layout, summarize
+from slipway.words import duration, quantity, size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -84,28 +85,15 @@ def rows(summary: Summary, plan: Plan | None) -> list[tuple[str, str]]:
             s.best_validation and f"{s.best_validation[1]:.4f} at step {s.best_validation[0]:,}",
         ),
         ("tokens per second", s.units_per_second and f"{s.units_per_second:,.0f} (median)"),
-        ("step", s.step_seconds and f"{s.step_seconds:.3g} s (median)"),
-        ("per device", s.tflops_per_device and f"{_flops(s.tflops_per_device)} (median)"),
+        ("step", s.step_seconds and f"{duration(s.step_seconds)} (median)"),
+        ("per device", s.tflops_per_device and f"{quantity(s.tflops_per_device * 1e12, 'FLOP/s')} (median)"),
         ("MFU", s.mfu and f"{s.mfu:.1%} (median)"),
-        ("memory", s.memory_gib and f"{s.memory_gib:.3g} GiB per device (largest)"),
+        ("memory", s.memory_gib and f"{size(s.memory_gib * 2**30)} per device (largest)"),
         ("data wait", None if s.data_wait is None else f"{s.data_wait:.1%} of the steps' time"),
         ("time in steps", duration(s.seconds_in_steps)),
         ("first to last line", s.wall_seconds and duration(s.wall_seconds)),
     ]
     return [(name, text) for name, text in found if text]
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes, seconds."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    if minutes == 0:
-        return f"{seconds:.3g} s"
-    return f"{hours} h {minute:02} min" if hours else f"{minute} min {second:02} s"
-
-
-def _flops(tera: float) -> str:
-    return f"{tera:.3g} TFLOP/s" if tera >= 0.1 else f"{tera * 1000:.3g} GFLOP/s"
 
 
 def _from_to(first: float | None, last: float | None) -> str | None:

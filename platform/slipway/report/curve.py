@@ -9,6 +9,7 @@ from slipway.files import whole
 from slipway.plan import Plan
 from slipway.report.metrics import Metrics, numbers
 from slipway.report.summary import layout, smooth
+from slipway.words import quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,20 +53,12 @@ def heading(plan: Plan) -> str:
     """What was trained and how, in one line."""
     training, ranks = plan.config.training, plan.world_size
     parts = [
-        f"{short(plan.parameters)} parameters",
+        f"{quantity(plan.parameters)} parameters",
         layout(plan) + (f" = {ranks} ranks" if ranks > 1 else ""),
         f"{training.global_batch_size} × {plan.units_per_sample:,} tokens per step",
         training.precision,
     ]
     return "   ·   ".join(parts)
-
-
-def short(number: float) -> str:
-    """1234567 as `1.23M`."""
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return f"{number:.3g}"
 
 
 def _figure(metrics: Metrics, plan: Plan | None, name: str) -> "Figure":
@@ -86,7 +79,7 @@ def _figure(metrics: Metrics, plan: Plan | None, name: str) -> "Figure":
         norm.set_yscale("log")
     _panel(norm, "Gradient norm", steps, norms)
     steps, rates = metrics.column("units_per_second")
-    title = f"Tokens per second (median {short(median(rates))})" if rates else "Tokens per second"
+    title = f"Tokens per second (median {quantity(median(rates))})" if rates else "Tokens per second"
     _panel(figure.add_subplot(lower[0, 2]), title, steps, rates)
     return figure
 
@@ -158,7 +151,7 @@ def _tokens_above(axes: "Axes", tokens_per_step: int) -> None:
         "top",
         functions=(lambda x: numpy.multiply(x, tokens_per_step), lambda x: numpy.divide(x, tokens_per_step)),
     )
-    top.xaxis.set_major_formatter(lambda value, _: short(value) if value > 0 else "0 tokens")
+    top.xaxis.set_major_formatter(lambda value, _: quantity(value) if value > 0 else "0 tokens")
     top.tick_params(labelsize=9.5)
     top.spines["top"].set_visible(False)
 
@@ -187,4 +180,4 @@ def _tick(value: float) -> str:
     """0.003 as `3e-3`, 7500 as `7.5k`."""
     if 0 < value < 1e-2:
         return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
-    return short(value)
+    return quantity(value)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from statistics import fmean, median
 
+from slipway import words
 from slipway.plan import Plan
+from slipway.plan.facts import sizes_of
 from slipway.report.metrics import Metrics, numbers
 
 
@@ -63,17 +65,8 @@ def summarize(metrics: Metrics, plan: Plan | None) -> Summary:
 
 
 def layout(plan: Plan) -> str:
-    """`TP2 × PP2 × DP2`: the dimensions larger than one; `one rank` where there are none."""
-    sizes = plan.config.parallelism
-    named = {
-        "TP": sizes.tensor_model_parallel_size,
-        "CP": sizes.context_parallel_size,
-        "EP": sizes.expert_model_parallel_size,
-        "PP": sizes.pipeline_model_parallel_size,
-        "VP": sizes.virtual_stages,
-        "DP": plan.data_parallel_size,
-    }
-    return " × ".join(f"{name}{size}" for name, size in named.items() if size > 1) or "one rank"
+    """Return `TP2 × PP2 × DP2`: the dimensions larger than one; `one rank` where there are none."""
+    return words.layout(sizes_of(plan.config.parallelism, plan.data_parallel_size))
 
 
 def smooth(values: list[float], window: int) -> list[float]:

@@ -10,6 +10,7 @@ from slipway.errors import UserError
 from slipway.files import Unreadable
 from slipway.launch.schedulers.job_state import JobState
 from slipway.launch.schedulers.states import Job, ask, jobs_of
+from slipway.words import duration
 
 LISTED = 3  # newest jobs of a run that the list asks for: one that runs, the next one, and one to spare
 
@@ -66,8 +67,6 @@ def of_run(folder: Path) -> Launched:
 
 def text(state: JobState, now: float) -> str:
     """`running on n[1-2], 3 h 05 min left`, `pending (Resources), expected 2026-01-31 12:00`..."""
-    from slipway.runs.tables import duration
-
     words: str = state.word
     if state.nodes and state.word == "running":
         words += f" on {state.nodes}"

@@ -16,6 +16,7 @@ from slipway.runs.ledger import EXIT_INTERRUPTED
 from slipway.runs.lock import earlier as earlier_start
 from slipway.runs.lock import lock
 from slipway.runs.lock.heartbeat import Heartbeat
+from slipway.runs.lock.holder import WORKLOAD
 from slipway.secrets import in_one_line
 
 BEAT_SECONDS = 5.0
@@ -57,7 +58,7 @@ def run_segment(
                 do="start again to continue it",
             )
             # a pod's successor starts again by itself
-            raise Fault(**continued.parts()) if os.environ.get(earlier_start.POD) else continued
+            raise Fault(**continued.parts()) if os.environ.get(WORKLOAD) else continued
         try:
             segment = ledger.begin_segment(
                 run_dir,

@@ -1,7 +1,6 @@
 """Runs and segments as tables for people."""
 
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from slipway.runs.launched import Launched
 from slipway.runs.launched import text as job_text
 from slipway.runs.ledger import Segment
 from slipway.runs.overview import Overview, reason_text
+from slipway.words import clock, duration, figure
 
 COLOURS = {
     "submitted": "magenta",
@@ -54,7 +54,7 @@ def print_runs(
             steps_text(run),
             "-" if run.progress.loss is None else f"{run.progress.loss:.4f}",
             str(len(run.segments)),
-            hours(run.device_hours),
+            figure(run.device_hours),
             f"[{COLOURS[run.state]}]{escape(state_text(run))}",
             *([escape(f"{job[0].id} {job_text(job[1], now)}") if job else "-"] if current else []),
             f"{duration(now - run.changed)} ago",
@@ -91,7 +91,7 @@ def print_run(run: Overview, now: float, jobs: Launched | None = None) -> None:
     model = f"model       {run.facts.model}\n" if run.facts else ""
     console.print(
         f"{model}{chain}progress    step {steps_text(run)}{loss}\nstate       {state_text(run)}, last change "
-        f"{duration(now - run.changed)} ago\ndevice-hours  {hours(run.device_hours)}\nfolder      {run.dir}"
+        f"{duration(now - run.changed)} ago\ndevice-hours  {figure(run.device_hours)}\nfolder      {run.dir}"
         f"{_wandb(run)}",
         markup=False,
     )
@@ -132,29 +132,6 @@ def steps_text(run: Overview) -> str:
     """`120/200`; `-` for what is not known."""
     step = "-" if run.progress.step is None else f"{run.progress.step}"
     return f"{step}/{run.facts.steps}" if run.facts else step
-
-
-def duration(seconds: float) -> str:
-    """The two largest units: `3 d 04 h`, `2 h 05 min`, `7 min 03 s`, `12 s`."""
-    whole = max(0, round(seconds))
-    minutes, second = divmod(whole, 60)
-    hour, minute = divmod(minutes, 60)
-    day, rest = divmod(hour, 24)
-    if day:
-        return f"{day} d {rest:02} h"
-    if hour:
-        return f"{hour} h {minute:02} min"
-    return f"{minute} min {second:02} s" if minute else f"{second} s"
-
-
-def hours(value: float) -> str:
-    """Three figures, plain up to the millions."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def clock(seconds: float) -> str:
-    """Unix seconds as local time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _steps_of(segment: Segment, run: Overview) -> str:

@@ -24,8 +24,9 @@ from slipway.plan.plan import replan
 from slipway.ranks import signals
 from slipway.ranks.environment import Node, Place, launched, left_over
 from slipway.ranks.local import run_local
+from slipway.ranks.starting import not_counted
 from slipway.runs.segment import check_free, run_segment
-from slipway.train.stopping import check_slice, end_time, measured_pace, not_counted, note_refusal, started_at
+from slipway.train.stopping import check_slice, end_time, measured_pace, note_refusal, started_at
 
 
 def run(config: RunConfig, options: Any = None) -> int:
@@ -36,7 +37,7 @@ def run(config: RunConfig, options: Any = None) -> int:
     return run_plan(make_plan(config))
 
 
-def run_file(path: Path, changed: Sequence[str]) -> int:
+def run_file(path: Path, changed: Sequence[str], options: Any = None) -> int:
     """Train the plan in a plan.json, changed by KEY=JSON words, as jobs do: ranks read it, and plan nothing."""
     plan, place = plan_file.read(path, changed), launched(os.environ)
     resources = plan.config.resources

@@ -12,14 +12,16 @@ from slipway.metrics.file import FILE
 from slipway.metrics.log import Log, Metrics, NoMetrics
 from slipway.plan import Plan
 from slipway.ranks.environment import Place
+from slipway.ranks.starting import not_counted
 from slipway.train import recovery
 from slipway.train.guard import Guard
 from slipway.train.schedule import learning_rate
 from slipway.train.setup import Session, set_up
+from slipway.train.slow_ranks import report_stragglers
 from slipway.train.step import compute, read, update_weights, validate, whole_parameters
-from slipway.train.stopping import Durations, Stopping, measured_pace, not_counted
+from slipway.train.stopping import Durations, Stopping, measured_pace
 from slipway.train.throughput import memory_gib, peak_tflops, rates
-from slipway.train.watch.hangs import Watch, report_stragglers
+from slipway.train.watch.hangs import Watch
 
 
 def train(plan: Plan, place: Place, end_time: float | None, continued: Newest, data: DataLedger) -> int:

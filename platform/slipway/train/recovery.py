@@ -17,11 +17,11 @@ from slipway.errors import Fault
 from slipway.metrics.log import Log
 from slipway.plan import Plan
 from slipway.plan.change import describe_change
+from slipway.ranks.starting import start_seconds
 from slipway.secrets import in_one_line
 from slipway.train.guard import Verdict
 from slipway.train.setup import Session
 from slipway.train.step import Outcome, whole_parameters
-from slipway.train.stopping import start_seconds
 
 
 @dataclass

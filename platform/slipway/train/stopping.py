@@ -6,9 +6,9 @@ same at the same step boundary, however few got the signal.
 
 import json
 import time
-from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf, isfinite
 from pathlib import Path
@@ -117,24 +117,6 @@ def started_at() -> float:
 def _forked_from() -> list[psutil.Process]:
     parent = psutil.Process().parent()
     return [parent] if parent and parent.cmdline() == psutil.Process().cmdline() else []
-
-
-_not_counted: dict[float, float] = defaultdict(float)  # by the command's beginning: a sweep has many
-
-
-@contextmanager
-def not_counted() -> Iterator[None]:
-    """What is done within is not part of every start: preparing data, waiting for other nodes."""
-    begun = time.monotonic()
-    try:
-        yield
-    finally:
-        _not_counted[signals.began] += time.monotonic() - begun
-
-
-def start_seconds() -> float:
-    """What it took from the command to now, without what was left out."""
-    return time.monotonic() - signals.began - _not_counted[signals.began]
 
 
 @dataclass(frozen=True)

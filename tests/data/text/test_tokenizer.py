@@ -41,8 +41,8 @@ def train(path: Path, vocab_size: int, threads: int) -> str:
     command = [sys.executable, "-c", code, str(path), str(vocab_size), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     if done.returncode:
-        _, path, problem = done.stderr.splitlines()[-1].split(": ", 2)
-        raise UserError(path, problem)
+        _, where, problem = done.stderr.splitlines()[-1].split(": ", 2)
+        raise UserError(where, problem)
     return done.stdout
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from doctor.looking import looking, plant
+from slipway.data.text.kind import KIND
 from slipway.doctor.checks import storage
 
 
@@ -47,20 +48,26 @@ def test_a_large_model_needs_more_room(tmp_path: Path) -> None:
     assert 2.4e12 < storage.checkpoint_bytes(big) < 2.5e12  # 175 billion parameters x 14 bytes
 
 
-def test_data_dir(tmp_path: Path) -> None:
+def test_data(tmp_path: Path) -> None:
     here = looking(Path("/"), f"data.dir={tmp_path}")
-    found = storage.data_dir(here)
+    found = storage.data(here)
     assert (found.status, found.saw) == ("fault", f"{tmp_path}/manifest.json: No such file or directory")
-    assert storage.data_dir(looking(Path("/"), f"data.dir={tmp_path}", job=False)).status == "warning"
+    assert storage.data(looking(Path("/"), f"data.dir={tmp_path}", job=False)).status == "warning"
     alone = looking(Path("/"), f"data.dir={tmp_path}", environment={"SLIPWAY_DOCTOR_PREPARES": "1"})
-    assert storage.data_dir(alone).status == "warning"
+    assert storage.data(alone).status == "warning"
     assert storage.data_digest(here) is None
     for name in ("manifest.json", "stdlib.bin", "stdlib.idx"):
         plant(tmp_path / name, name)
-    assert storage.data_dir(here).status == "ok"
+    assert storage.data(here).status == "ok"
     first = storage.data_digest(here)
     plant(tmp_path / "manifest.json", "other")
     assert first and storage.data_digest(here) != first
+
+
+def test_a_kind_of_data_that_prepares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(KIND), "written", lambda self, config: [])
+    here = looking(Path("/"))
+    assert storage.data(here).status == "ok" and storage.data_digest(here) is None
 
 
 def test_shm(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from doctor.looking import looking
 from slipway.doctor.finding import Finding
 from slipway.doctor.job import together
-from slipway.doctor.job.hosts import of_ranks
+from slipway.host_lists import of_ranks
 
 CONFIG = looking(Path("/"), "resources.nodes=3").config
 VERSIONS = {"torch": "2.13.0", "slipway": "0.1.0"}
@@ -33,7 +33,7 @@ def test_the_node_that_differs_is_named() -> None:
     ]
     assert faults(*three) == {("versions", "n3"): "slipway 0.1.0, torch 2.9"}
     three[2] = report("n3", 2, node={"data": "xyz"})
-    assert faults(*three) == {("data-dir", "n3"): "manifest xyz"}
+    assert faults(*three) == {("data", "n3"): "digest xyz"}
     three[2] = report("n3", 2, sees=False)
     assert faults(*three) == {("run-dir-shared", "n3"): "rank 0's file is not in runs/demo"}
 

@@ -11,6 +11,7 @@ from slipway.data.text.config import Config as Data
 from slipway.data.text.inputs import InputFile
 from slipway.data.text.manifest import Manifest
 from slipway.errors import UserError
+from slipway.files import nearest_existing
 
 
 def changed_inputs(data: Data, found: Manifest) -> list[UserError]:
@@ -53,7 +54,7 @@ def check_folder(data: Data) -> None:
                     value=folder / file,
                     do="choose another data.dir, or remove it",
                 )
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    nearest = nearest_existing(folder)
     if not nearest.is_dir():
         raise UserError("data.dir", "is not a directory", value=nearest)
     _check_apart(data)
@@ -81,7 +82,7 @@ def check_space(data: Data, files: dict[str, list[InputFile]]) -> None:
     """Raise UserError where the disk is certainly too small."""
     total = sum(file.size for of_source in files.values() for file in of_source)
     needed = least_space(data, total)
-    nearest = next(path for path in (data.dir, *data.dir.absolute().parents) if path.exists())
+    nearest = nearest_existing(data.dir)
     free = shutil.disk_usage(nearest).free
     if needed > free:
         raise UserError(

@@ -26,7 +26,7 @@ from slipway.data.text.manifest import Manifest, SourceRecord, TokenizerRecord
 from slipway.data.text.tokenizer import check_asked
 from slipway.data.text.workers import ENVIRONMENT, build_tokenizer, encode_block, write_datasets
 from slipway.errors import UserError
-from slipway.files import write_whole
+from slipway.files import flush, write_whole
 
 if TYPE_CHECKING:
     from slipway.data.text.shards import Counts
@@ -221,9 +221,9 @@ class _Preparation:
         names = [f"{name}{suffix}" for name in sources for suffix in (".bin", ".idx")]
         for name in (*names, manifest.TOKENIZER_NAME):
             os.replace(self.work / name, self.data.dir / name)
-        workspace.sync_folder(self.data.dir)
+        flush(self.data.dir)
         os.replace(self.work / manifest.FILE_NAME, self.data.dir / manifest.FILE_NAME)
-        workspace.sync_folder(self.data.dir)
+        flush(self.data.dir)
         return done
 
 

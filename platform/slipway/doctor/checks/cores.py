@@ -7,7 +7,7 @@ from typing import Any
 from slipway.config.schema import RunConfig
 from slipway.doctor.finding import Finding, judged, skipped
 from slipway.doctor.here import IN_JOB, Here
-from slipway.doctor.job.hosts import ranges
+from slipway.host_lists import ranges
 
 OPEN_FILES = 4096
 RDMA = ("infiniband", "roce", "efa", "slingshot")

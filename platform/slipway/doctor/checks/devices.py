@@ -8,7 +8,7 @@ from typing import Any
 
 from slipway.doctor.finding import Finding, judged, skipped
 from slipway.doctor.here import IN_JOB, Here
-from slipway.doctor.job.hosts import ranges
+from slipway.host_lists import ranges
 from slipway.ranks import device
 
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")

@@ -11,9 +11,11 @@ from slipway.config.schema import Parallelism
 from slipway.data import kind_of
 from slipway.doctor.finding import Finding, judged, skipped
 from slipway.doctor.here import IN_JOB, Here
+from slipway.files import nearest_existing
 from slipway.models import family
 from slipway.optimizers import algorithm
 from slipway.optimizers.kind import bytes_per_parameter
+from slipway.words import size
 
 GIB = 2**30
 MARK = ".doctor-"
@@ -36,7 +38,7 @@ def caches(here: Here) -> Finding:
     if trouble:
         return Finding("caches", "fault", f"{folder}: {trouble}", expected, advice)
     free = _free(folder)
-    saw = f"{folder}, {_size(free)} free"
+    saw = f"{folder}, {size(free)} free"
     if free < CACHE_BYTES:
         return Finding("caches", "warning", saw, expected, advice)
     in_home = (
@@ -58,17 +60,17 @@ def run_dir(here: Here) -> Finding:
 
 def space(here: Here) -> Finding:
     """Free space in run.dir against the checkpoints that stay, and one that is being written."""
-    config, folder = here.config, nearest(here.config.run.dir)
+    config, folder = here.config, nearest_existing(here.config.run.dir)
     one = checkpoint_bytes(here)
     count = (config.checkpoint.keep_last or 1) + 1
     try:
         free = _free(folder)
     except OSError as error:
         return Finding("space", "fault", f"{folder}: {error.strerror}", "free space can be asked")
-    expected = f"{_size(count * one)}: {count} checkpoints of {_size(one)}"
+    expected = f"{size(count * one)}: {count} checkpoints of {size(one)}"
     advice = "free space in run.dir, or choose another; or lower checkpoint.keep_last"
     status = "fault" if free < one else "warning"
-    return judged(free >= count * one, "space", f"{_size(free)} free", expected, advice, status)
+    return judged(free >= count * one, "space", f"{size(free)} free", expected, advice, status)
 
 
 def checkpoint_bytes(here: Here) -> int:
@@ -78,9 +80,12 @@ def checkpoint_bytes(here: Here) -> int:
     return each * sum(layer.parameters.total for layer in family(config).layers(config, Parallelism()))
 
 
-def data_dir(here: Here) -> Finding:
-    """data.dir: prepared and readable. It is never written here: read-only is fine."""
+def data(here: Here) -> Finding:
+    """Whether the data is prepared and readable. It is never written here: read-only is fine."""
     files = kind_of(here.config).written(here.config)
+    if not files:
+        kind = here.config.data.kind
+        return Finding("data", "ok", f"data.kind={kind} prepares nothing", "nothing")
     folder = files[0].parent
     expected = f"{files[0]} and the files of {', '.join(here.config.data.sources)}"
     status = "fault" if here.place and not here.prepares else "warning"  # else training itself prepares it
@@ -91,14 +96,15 @@ def data_dir(here: Here) -> Finding:
                 file.read(1)
         except OSError as error:
             saw = f"{path.absolute()}: {error.strerror}"
-            return Finding("data-dir", status, saw, expected, advice)
-    return Finding("data-dir", "ok", f"{folder.absolute()} is prepared", expected)
+            return Finding("data", status, saw, expected, advice)
+    return Finding("data", "ok", f"{folder.absolute()} is prepared", expected)
 
 
 def data_digest(here: Here) -> str | None:
-    """Of the manifest, to be compared between nodes; None where there is none."""
+    """Digest of the file that vouches for the prepared data, to be compared between nodes; None where it is missing."""
+    files = kind_of(here.config).written(here.config)
     try:
-        return hashlib.sha256(kind_of(here.config).written(here.config)[0].read_bytes()).hexdigest()[:16]
+        return hashlib.sha256(files[0].read_bytes()).hexdigest()[:16] if files else None
     except OSError:
         return None
 
@@ -114,15 +120,15 @@ def shm(here: Here) -> Finding:
         wanted = cluster.kubernetes.shm_gib * GIB * count / (cluster.devices_per_node or count) - 2**20
     if cluster.device.kind == "cpu":
         wanted = 2 * SHM_TOO_SMALL
-    expected = f"{_size(wanted)}, more than {_size(SHM_TOO_SMALL)} at least"
+    expected = f"{size(wanted)}, more than {size(SHM_TOO_SMALL)} at least"
     advice = "give the container the host's /dev/shm, or --shm-size; in a pod a memory-backed emptyDir"
     try:
         held = os.statvfs(here.path("/dev/shm"))
     except OSError as error:
         return Finding("shm", "fault", f"/dev/shm: {error.strerror}", expected, advice)
-    size = held.f_frsize * held.f_blocks
-    status = "fault" if size <= SHM_TOO_SMALL else "warning"
-    return judged(size >= wanted, "shm", _size(size), expected, advice, status)
+    whole = held.f_frsize * held.f_blocks
+    status = "fault" if whole <= SHM_TOO_SMALL else "warning"
+    return judged(whole >= wanted, "shm", size(whole), expected, advice, status)
 
 
 def file_clock(here: Here) -> Finding:
@@ -168,7 +174,7 @@ def try_write(folder: Path) -> tuple[str | None, float]:
 
     Returns (what went wrong, or None; seconds by which the file system's clock is ahead).
     """
-    place = nearest(folder)
+    place = nearest_existing(folder)
     if not place.is_dir():
         return f"{place} is not a folder", 0.0
     try:
@@ -181,19 +187,6 @@ def try_write(folder: Path) -> tuple[str | None, float]:
         return f"{error.strerror} in {place}", 0.0
 
 
-def nearest(folder: Path) -> Path:
-    """The folder itself or the nearest one above that exists."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
-
-
 def _free(folder: Path) -> int:
-    held = os.statvfs(nearest(folder))
+    held = os.statvfs(nearest_existing(folder))
     return held.f_frsize * held.f_bavail
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from slipway import host_lists
 from slipway.doctor import node
 from slipway.doctor.checks import storage
 from slipway.doctor.finding import Finding
 from slipway.doctor.here import Here
-from slipway.doctor.job import collectives, exchange, hosts, together
+from slipway.doctor.job import collectives, exchange, together
 from slipway.errors import EXIT_FAULT
 from slipway.ranks.environment import Place
 
@@ -69,7 +70,7 @@ def _names(here: Here, place: Place) -> list[str]:
     """The node of each rank, as Slurm says."""
     environment = here.environment
     nodes = environment.get("SLURM_STEP_NODELIST", "")
-    names = hosts.of_ranks(nodes, environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
+    names = host_lists.of_ranks(nodes, environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
     return names if len(names) == place.world_size else []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from slipway.config.schema import RunConfig
 from slipway.doctor.checks import cores, devices
 from slipway.doctor.finding import BY_NAME, Finding
-from slipway.doctor.job.hosts import fold, ranges
+from slipway.host_lists import fold, ranges
 
 CLOCK_SECONDS = 1.0
 CLOCK_FAULT_SECONDS = 30.0
@@ -54,14 +54,14 @@ def _versions(of: Mapping[str, Mapping[str, str]]) -> list[Finding]:
 
 
 def _data(of: Mapping[str, str | None], config: RunConfig) -> list[Finding]:
-    """The nodes that have another data.dir than most; where none has one, the check data-dir says so."""
+    """The nodes that have other prepared data than most; where none has any, the check `data` says so."""
     there = [digest for digest in of.values() if digest]
     if not there:
         return []
     usual = Counter(there).most_common(1)[0][0]
-    advice = "data.dir must be on a file system that all nodes share, or be the same copy"
+    advice = "keep prepared data on a file system that all nodes share, or the same copy on each node"
     return [
-        Finding("data-dir", "fault", f"manifest {digest}", f"as on most nodes: {usual}", advice, host)
+        Finding("data", "fault", f"digest {digest}", f"as on most nodes: {usual}", advice, host)
         for host, digest in of.items()
         if digest and digest != usual
     ]

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path, PurePosixPath
 
-from slipway.config.cluster import Kubernetes
+from slipway.config.kubernetes import Kubernetes
 from slipway.config.schema import RunConfig
 from slipway.data import kind_of
 from slipway.errors import UserError

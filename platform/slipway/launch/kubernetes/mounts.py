@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from slipway.config.cluster import Kubernetes, Volume
+from slipway.config.kubernetes import Kubernetes, Volume
 from slipway.config.schema import RunConfig
 from slipway.launch.kubernetes.resources import shm_bytes
 

@@ -35,18 +35,27 @@ def _limit(what: str, size: int, limit: int, config: RunConfig) -> None:
 
 
 def _largest(config: RunConfig) -> str:
-    """Of a run that is ordinary otherwise, only lists of inputs get so long."""
-    sources = config.data.model_dump(mode="json")["sources"]
-    inputs = {name: source.get("inputs", []) for name, source in sources.items()}
-    count = {name: len(of_source) for name, of_source in inputs.items()}
-    name = max(inputs, key=lambda name: len(json.dumps(inputs[name])))
-    size = len(json.dumps(inputs[name]))
+    """What to do about it: of a run that is ordinary otherwise, only a list of the data's inputs gets so long."""
+    path, found = max(
+        _lists(config.data.model_dump(mode="json"), "data"), key=lambda one: len(json.dumps(one[1]))
+    )
+    size = len(json.dumps(found))
     if size < 10_000:
         return ""
     return (
-        f"name one directory instead of the {count[name]:,} inputs of data.sources.{name}, which take about {size:,} "
-        "bytes: all files in it are read"
+        f"name one directory instead of the {len(found):,} entries of {path}, which take about {size:,} bytes: all "
+        "files in it are read"
     )
+
+
+def _lists(found: Any, path: str) -> Iterator[tuple[str, list[Any]]]:
+    """All lists of a section, with their dotted paths; at least an empty one."""
+    yield path, []
+    if isinstance(found, list):
+        yield path, found
+    elif isinstance(found, dict):
+        for name, value in found.items():
+            yield from _lists(value, f"{path}.{name}")
 
 
 def _words(found: Any) -> Iterator[str]:

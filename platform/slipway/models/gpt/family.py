@@ -8,7 +8,7 @@ from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.text.config import text_of
 from slipway.kernels.choice import OPERATORS
 from slipway.models import spans
-from slipway.models.family import Layer, Measure, Sample
+from slipway.models.family import Family, Layer, Measure, Sample
 from slipway.models.gpt import activations, counts, rules
 from slipway.models.gpt.config import gpt_of
 
@@ -87,4 +87,4 @@ class GPT:
         return None
 
 
-FAMILY = GPT()
+FAMILY: Family = GPT()

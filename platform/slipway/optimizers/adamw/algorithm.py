@@ -1,6 +1,6 @@
 """AdamW: two moments of each parameter."""
 
-from slipway.optimizers.kind import State
+from slipway.optimizers.kind import Algorithm, State
 
 
 class AdamW:
@@ -9,4 +9,4 @@ class AdamW:
     states = (State("exp_avg"), State("exp_avg_sq"))
 
 
-ALGORITHM = AdamW()
+ALGORITHM: Algorithm = AdamW()

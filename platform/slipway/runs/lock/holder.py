@@ -14,7 +14,9 @@ from slipway import files
 FILE = ".lock.holder"
 STALE_SECONDS = 60.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SLIPWAY_JOB_ID")
+WORKLOAD = "SLIPWAY_JOB_ID"
+"""Set in pods: the workload's name, which is the same whenever the run is launched."""
+JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", WORKLOAD)
 
 
 class Holder(BaseModel):
@@ -91,3 +93,12 @@ def file_system_time(folder: Path) -> float:
     """Now, by the clock that stamps files in a folder: it may be another machine's."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime
+
+
+def is_own(holder: Holder | None, environment: Mapping[str, str]) -> bool:
+    """Whether a holder is a pod of the run that this pod belongs to: nobody's mistake, and soon over.
+
+    Slurm starts a job again only when its processes are gone: there two starts in one job are a user's.
+    """
+    job = environment.get(WORKLOAD)
+    return holder is not None and bool(job) and holder.job == job

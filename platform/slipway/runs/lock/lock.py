@@ -14,8 +14,7 @@ from slipway import files
 from slipway.errors import Fault, UserError
 from slipway.runs.lock import holder as holder_file
 from slipway.runs.lock import posix as posix_lock
-from slipway.runs.lock.earlier import is_own
-from slipway.runs.lock.holder import STALE_SECONDS, Holder
+from slipway.runs.lock.holder import STALE_SECONDS, Holder, is_own
 
 LOCK = ".lock"
 OWNED = ("plan.json", "metrics.jsonl", holder_file.FILE)

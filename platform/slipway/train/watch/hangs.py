@@ -21,15 +21,12 @@ import torch
 
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_FAULT, Fault
-from slipway.metrics.log import Log
 from slipway.ranks import awake, rendezvous
 from slipway.ranks import local as ranks
 from slipway.ranks.environment import Place, node_name
 from slipway.runs.ledger import newest_number
-from slipway.train.setup import Session
 from slipway.train.watch import hang_report
 from slipway.train.watch.hang_report import Finding
-from slipway.train.watch.stragglers import stragglers
 
 STACK_SIGNAL = signal.SIGUSR2
 ANSWER_SECONDS = 1.0  # for a rank to dump its stack when asked
@@ -216,24 +213,3 @@ def _dumped(process: psutil.Process, descriptor: int, seconds: float) -> str:
                 break
             text += more
     return text
-
-
-def report_stragglers(session: Session, watch: Watch, log: Log, step: int) -> None:
-    """Compare the ranks' own times since the last report; all ranks call it."""
-    settings, grid = session.plan.config.watch, session.plan.grid
-    watch.at(step, "comparing times")
-    own = torch.tensor([session.times.take()], device=session.device)
-    everyone = torch.empty(grid.world_size, dtype=own.dtype, device=own.device)
-    torch.distributed.all_gather_into_tensor(everyone, own)
-    seconds = everyone.tolist()
-    log.write("ranks", step=step, forward_seconds=[round(value, 6) for value in seconds])
-    for slow in stragglers(
-        seconds, [grid.coordinates(rank).pp for rank in range(grid.world_size)], settings.straggler_ratio
-    ):
-        host = watch.peers[slow.rank].node
-        reason = (
-            f"a forward pass takes {slow.seconds:.4f} s, its peers' {slow.peers:.4f} s "
-            f"({slow.seconds / slow.peers:.1f} x)"
-        )
-        log.write("event", step=step, event="straggler", rank=slow.rank, host=host, reason=reason)
-        log.say(f"step {step}  slow: rank {slow.rank} on {host}: {reason}")

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.completion import HYDRA_OPTIONS, own_choices, without_verb
+from slipway.verbs.completion import own_choices, without_verb
+from slipway.verbs.configured import HELP, HYDRA
+
+HYDRA_OPTIONS = [option.name for option in (*HYDRA, HELP)]
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +92,20 @@ def test_verbs_and_options_are_ours() -> None:
     assert own_choices("slipway checkpoint verify --") == ["--step", "--json", *HYDRA_OPTIONS]
     assert own_choices("slipway checkpoint list run.d") is None
     assert (own_choices("slipway doctor --c") or [])[:1] == ["--collectives"]
-    assert own_choices("slipway bench something") == []
+    assert own_choices("slipway train --p") == ["--plan", "--package"]
+    assert own_choices("slipway train --plan ") == []
+    assert own_choices("slipway bench c") == ["compare", "checkpoint"]
+    assert own_choices("slipway bench compare --r") == ["--rounds"]
+    assert own_choices("slipway bench compare mod") is None
     assert own_choices("slipway clusters j") == ["jupiter_booster", "jureca_dc", "juwels_booster"]
-    assert own_choices("slipway clusters --") == ["--config-dir", "--json"]
+    assert own_choices("slipway clusters --") == ["--config-dir", "--json", "--help"]
     assert own_choices("slipway image s") == ["sif", "sbom", "sign"]
     assert own_choices("slipway image build --d") == ["--dry-run", "--dir"]
+    assert own_choices("slipway image test --gpu ") == ["nvidia", "amd"]
+    assert own_choices("slipway runs show --j") == ["--json"]
+    assert (own_choices("slipway runs ") or [])[:5] == ["show", "logs", "cancel", "sync", "--dir"]
+    assert own_choices("slipway --v") == ["--version"]
+    assert own_choices("slipway nothing ") == []
     assert own_choices("slipway train mod") is None
 
 
@@ -102,3 +114,5 @@ def test_hydra_sees_no_verb() -> None:
     assert without_verb("slipway checkpoint list run.d") == "slipway run.d"
     assert without_verb("slipway train --dry-run model=demo ") == "slipway model=demo "
     assert without_verb("slipway train ") == "slipway "
+    assert without_verb("slipway checkpoint list --step 3 run.d") == "slipway run.d"
+    assert without_verb("slipway bench train --out there model=de") == "slipway model=de"

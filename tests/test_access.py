@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from slipway.access import cannot_write, hand_to_pods
 from slipway.config.compose import compose
-from slipway.runs.access import cannot_write, hand_to_pods
 
 CLOUD = ["cluster=gke", "data.dir=data/prepared"]
 
@@ -30,7 +30,7 @@ def test_the_message_names_both_and_the_mend(pod: bool, tmp_path: Path, monkeypa
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 def test_as_another_user_on_a_volume_of_roots() -> None:
     code = (
-        "import os, sys; from slipway.runs.access import cannot_write; from pathlib import Path\n"
+        "import os, sys; from slipway.access import cannot_write; from pathlib import Path\n"
         "os.setgroups([]); os.setgid(1000); os.setuid(1000)\n"
         "folder = Path(sys.argv[1]); print(os.access(folder, os.W_OK), cannot_write(folder))"
     )

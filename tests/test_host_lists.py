@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.doctor.job.hosts import expand, fold, of_ranks, ranges
+from slipway.host_lists import expand, fold, of_ranks, ranges
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`slipway bench training`: one rank's token rate against the same model in plain PyTorch.
+"""`slipway bench compare`: one rank's token rate against the same model in plain PyTorch.
 
 The two take turns in processes of their own, so that a noisy machine disturbs both alike. The reference uses
 scaled_dot_product_attention, fused AdamW and gradient clipping, on GPUs also torch.compile and autocast, and nothing
@@ -9,13 +9,12 @@ import argparse
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
 
-from slipway.arguments import Parser
 from slipway.bench.batches import random_batch
 from slipway.bench.options import RANDOM_TOKENS, at_least, with_defaults
 from slipway.bench.record import publish
@@ -44,22 +43,10 @@ SHAPE = [
 ]
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Measure, and print both rates and their ratio."""
-    parser = Parser(prog="slipway bench training", description=__doc__)
-    parser.add_argument(
-        "--rounds", type=int, default=7, help="turns of each (default 7; the first is warm-up)"
-    )
-    parser.add_argument("--steps", type=int, default=4, help="optimizer steps in a turn (default 4)")
-    parser.add_argument("--threads", type=int, default=None, help="torch threads (default: all cores)")
-    parser.add_argument(
-        "--eager", action="store_true", help="the reference without torch.compile on a GPU, too"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides of the shape")
-    options = parser.parse_intermixed_args(argv)
-    at_least("bench training --rounds", options.rounds, 1)
-    at_least("bench training --steps", options.steps, 1)
+    at_least("bench compare --rounds", options.rounds, 1)
+    at_least("bench compare --steps", options.steps, 1)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         config = compose([*with_defaults(SHAPE, options.overrides), RANDOM_TOKENS, f"run.dir={folder}/run"])
         plan = make_plan(config)
@@ -67,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         joined = not (data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss)
         if plan.world_size > 1 or model.num_moe_experts or model.rope_scaling_factor or not joined:
             raise UserError(
-                "bench training",
+                "bench compare",
                 f"{model.name} on {plan.world_size} ranks cannot be compared: the reference is a dense model without "
                 "rope_scaling_factor on one rank, which does not separate documents",
             )
@@ -83,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
         "the same by processor time": median(plain[1] / ours[1] for ours, plain in turns),
         "measured matmul ceiling (TFLOP/s)": ceiling,
     }
-    publish("training", argv, rows, summary, as_json=options.json)
+    publish("compare", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
 

@@ -1,0 +1,25 @@
+"""How long a command has taken to start: the time that a later segment must expect to lose again."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from slipway.ranks import signals
+
+_not_counted: dict[float, float] = defaultdict(float)  # by the command's beginning: a sweep has many
+
+
+@contextmanager
+def not_counted() -> Iterator[None]:
+    """Leave out what is done within, as no part of every start: preparing data, waiting for other nodes."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        _not_counted[signals.began] += time.monotonic() - begun
+
+
+def start_seconds() -> float:
+    """Return the seconds from the command to now, without what was left out."""
+    return time.monotonic() - signals.began - _not_counted[signals.began]

@@ -1,0 +1,113 @@
+"""The benchmarks: `slipway bench NAME`."""
+
+from pathlib import Path
+
+from slipway.verbs.declare import Argument, Option, Verb
+from slipway.verbs.unconfigured import CONTEXT, ENGINE, VARIANT
+
+FOLDER = Path("outputs/bench")
+
+_JSON = Option("--json", "print one JSON object", effect="answers")
+_OUT = Option(
+    "--out",
+    f"folder for the JSON and the picture (default: {FOLDER} in the current folder)",
+    "DIR",
+    Path,
+    FOLDER,
+)
+_REPEAT = Option("--repeat", "times each is measured (default 3)", "N", int, 3)
+_OVERRIDES = Argument("overrides", "override", least=0, most=None)
+
+BENCH = Verb(
+    "measure this machine against references",
+    actions={
+        "train": Verb(
+            "tokens/s and MFU of a configuration on all its ranks, and where a step's time goes",
+            (
+                Option("--steps", "steps measured, and steps profiled (default 5)", "N", int, 5),
+                Option("--warmup", "steps before (default 2)", "N", int, 2),
+                _OUT,
+                _JSON,
+            ),
+            _OVERRIDES,
+            acts=True,
+        ),
+        "kernels": Verb(
+            "each fused operator and backend at a model's shapes, against the device's ceiling",
+            (
+                Option("--model", "a preset, as model=PRESET (default: a small shape)", "PRESET"),
+                Option("--operators", "which to measure, separated by commas (default: all)", "NAMES"),
+                Option("--repeat", "samples of each (default 10)", "N", int, 10),
+                _OUT,
+                _JSON,
+            ),
+            _OVERRIDES,
+            acts=True,
+        ),
+        "compare": Verb(
+            "one rank's token rate against a plain PyTorch GPT of the same shape",
+            (
+                Option("--rounds", "turns of each (default 7; the first is warm-up)", "N", int, 7),
+                Option("--steps", "optimizer steps in a turn (default 4)", "N", int, 4),
+                Option("--threads", "torch threads (default: all cores)", "N", int),
+                Option("--eager", "also on a GPU: the reference without torch.compile"),
+                _JSON,
+            ),
+            _OVERRIDES,
+            acts=True,
+        ),
+        "data": Verb(
+            "tokens per second per core of `slipway data` against one document at a time",
+            (
+                Option(
+                    "--input",
+                    "file or folder (default: the standard library's source)",
+                    "PATH",
+                    str,
+                    "stdlib",
+                ),
+                Option("--text-key", "of JSON lines or Parquet (default: text)", "KEY", str, "text"),
+                Option("--megabytes", "most text that is read (default 16)", "MB", float, 16.0),
+                Option("--vocab-size", "entries of the BPE tokenizer (default 8192)", "N", int, 8192),
+                Option("--rounds", "turns of each (default 3)", "N", int, 3),
+                _JSON,
+            ),
+            acts=True,
+        ),
+        "checkpoint": Verb(
+            "how long a checkpoint blocks training, written in the background or waited for",
+            (
+                Option("--rounds", "saves of each kind (default 5, after a warm-up)", "N", int, 5),
+                Option("--dir", "where to write (default: the temporary folder)", "DIR", Path),
+                _JSON,
+            ),
+            _OVERRIDES,
+            acts=True,
+        ),
+        "image": Verb(
+            "size of the container image, a cached rebuild, the start of a command in Apptainer",
+            (
+                VARIANT,
+                Option("--tag", "an image that is built (default: slipway:VARIANT)", "NAME"),
+                Option("--sif", "its SIF (default: dist/image/slipway-VARIANT.sif)", "FILE", Path),
+                ENGINE,
+                CONTEXT,
+                _REPEAT,
+                _JSON,
+            ),
+            acts=True,
+        ),
+        "launch": Verb(
+            "seconds to plan and render the largest runs, and a sweep of a thousand jobs",
+            (_REPEAT, Option("--jobs", "jobs of the sweep (default 1,000)", "N", int, 1000), _JSON),
+            acts=True,
+        ),
+        "startup": Verb(
+            "seconds from a command to its answer, and to the first training step of the demo",
+            (_REPEAT, _JSON),
+            _OVERRIDES,
+            acts=True,
+        ),
+    },
+    examples="  slipway bench train model=gpt3_125m\n  slipway bench compare --json",
+)

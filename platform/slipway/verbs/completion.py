@@ -1,0 +1,80 @@
+"""Shell completion: verbs, actions and options from the table, then Hydra's groups and keys."""
+
+import os
+from collections.abc import Callable, Sequence
+
+from slipway.config.compose import conf_dir
+from slipway.errors import EXIT_DONE
+from slipway.verbs.configured import GENERAL, HELP, HYDRA
+from slipway.verbs.declare import Verb
+from slipway.verbs.help import groups_of
+from slipway.verbs.parse import names, plain_words
+from slipway.verbs.table import VERBS
+
+
+def complete(words: Sequence[str], ask_hydra: Callable[[Sequence[str]], int]) -> int:
+    """Answer `slipway -sc install|uninstall|query=SHELL`; the line to complete is in COMP_LINE. Returns the exit code.
+
+    Args:
+        words: The command line.
+        ask_hydra: Passes it on to Hydra, which knows groups and keys.
+    """
+    query = next((word for word in words if word.startswith("query=")), None)
+    if query is not None:
+        line = os.environ.get("COMP_LINE", "")
+        choices = own_choices(line)
+        if choices is not None:
+            print(("\n" if query == "query=fish" else " ").join(choices))
+            return EXIT_DONE
+        os.environ["COMP_LINE"] = without_verb(line)
+    return ask_hydra(words)
+
+
+def own_choices(line: str) -> list[str] | None:
+    """Completions of verbs, actions, options and their values for a command line; None where Hydra knows better."""
+    words = line.split()
+    word = "" if line.endswith(" ") or not words else words[-1]
+    before = words[1:] if not word else words[1:-1]
+    found = _candidates(before, dash=word.startswith("-"))
+    return None if found is None else [choice for choice in found if choice.startswith(word)]
+
+
+def _candidates(before: Sequence[str], dash: bool) -> list[str] | None:
+    """What may follow the words `before`, where the next word begins with a dash, or does not."""
+    if not before:
+        return [option.name for option in GENERAL] if dash else list(VERBS)
+    verb = VERBS.get(before[0])
+    if verb is None:
+        return []
+    chosen, at = _action(verb, before[1:])
+    options = [*chosen.options, *(HYDRA if verb.takes == "configuration" else ()), HELP]
+    for option in options:
+        if option.value and before[-1] in names(option):
+            return list(option.choices)
+    own = [option.name for option in options]
+    if dash:
+        return own
+    if verb.actions and not at:
+        return [*verb.actions, *(own if verb.alone else [])]
+    if chosen.argument and chosen.argument.group:
+        return [*groups_of(conf_dir())[chosen.argument.group], *own]
+    return None if verb.takes or chosen.takes or (chosen.argument and chosen.argument.most is None) else own
+
+
+def _action(verb: Verb, words: Sequence[str]) -> tuple[Verb, bool]:
+    """The action that the words name, and whether they name one; else the verb itself."""
+    for _, word in plain_words(words, verb):
+        if word in verb.actions:
+            return verb.actions[word], True
+        break
+    return verb, not verb.actions
+
+
+def without_verb(line: str) -> str:
+    """The line as Hydra's completion understands it: no verb, no action, no options."""
+    program, verb, *words = line.split()
+    described = VERBS[verb]
+    plain = [word for _, word in plain_words(words, described._replace(options=(*described.options, *HYDRA)))]
+    kept = plain[1:] if described.actions and plain and plain[0] in described.actions else plain
+    tail = " " if line.endswith(" ") else ""
+    return " ".join([program, *kept]) + (tail or ("" if kept else " "))

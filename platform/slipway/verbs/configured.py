@@ -1,0 +1,189 @@
+"""The verbs that take a configuration, and the options that all of them share."""
+
+from pathlib import Path
+
+from slipway.verbs import values
+from slipway.verbs.declare import Option, Verb
+
+JSON = Option("--json", "print JSON", effect="answers")
+HELP = Option("--help", "print this text", short="-h", effect="answers")
+
+# Read by Hydra, not by the verb.
+HYDRA = (
+    Option(
+        "--cfg", "print the composed configuration and stop", "job|hydra|all", short="-c", effect="answers"
+    ),
+    Option("--resolve", "with --cfg: with every ${...} replaced by its value"),
+    Option("--package", "with --cfg: only this section", "GROUP", short="-p"),
+    Option("--info", "print how the configuration was composed and stop", short="-i", effect="answers"),
+    Option(
+        "--multirun",
+        "run a sweep: comma-separated values, choice(), range(); each job is a run of its own",
+        short="-m",
+    ),
+    Option(
+        "--config-dir",
+        "look for groups in DIR first: your own models, clusters, experiments",
+        "DIR",
+        short="-cd",
+    ),
+)
+
+# Asked without a verb.
+GENERAL = (
+    HELP,
+    Option("--version", "print the version", effect="answers"),
+    Option("--hydra-help", "print Hydra's own help", effect="answers"),
+    Option(
+        "--shell-completion",
+        "install=SHELL prints the script for bash or fish",
+        short="-sc",
+        effect="answers",
+    ),
+)
+
+
+def _doctor_checks() -> str:
+    from slipway.doctor.finding import CHECKS
+
+    return "checks:\n" + "\n".join(f"  {check.name:<17} {check.line}" for check in CHECKS)
+
+
+_CHECKPOINT = (Option("--step", "only the checkpoint of this step", "N", int), JSON)
+
+CONFIGURED = {
+    "data": Verb(
+        "turn text into token files that training reads",
+        takes="configuration",
+        acts=True,
+        examples="""\
+  slipway data                                         the default: Python's standard library
+  slipway data data=files data.sources.files.inputs=[corpus/,more.jsonl.zst]
+  slipway data data=bytes""",
+    ),
+    "plan": Verb(
+        "show what follows from a configuration: ranks, memory, FLOP, time; needs no GPU",
+        (
+            Option("--json", "print the plan as JSON, as plan.json holds it", effect="answers"),
+            Option(
+                "--ranks",
+                "rows of the table of ranks (default 32, with the middle omitted)",
+                "N|all",
+                values.rank_count,
+                32,
+            ),
+        ),
+        takes="configuration",
+        examples="""\
+  slipway plan experiment=gpt3_175b
+  slipway plan model=llama3_8b cluster=juwels_booster resources.nodes=8 resources.devices_per_node=4 \\
+      parallelism=tp4_pp2 training.precision=bf16
+  slipway plan experiment=demo --json""",
+    ),
+    "kernels": Verb(
+        "show which backend computes each operator on this machine, and why",
+        (JSON,),
+        takes="configuration",
+        examples="""\
+  slipway kernels cluster=juwels_booster model=llama3_8b    on a node with its GPUs
+  slipway kernels kernels.attention=torch --json""",
+    ),
+    "train": Verb(
+        "train, validate, write checkpoints and metrics; run again, it continues",
+        (
+            Option("--dry-run", "check and show the plan; train nothing, write nothing", effect="answers"),
+            Option(
+                "--plan",
+                "train the plan in a plan.json, as jobs carry it, changed by KEY=JSON words; nothing is composed",
+                "FILE",
+                Path,
+            ),
+        ),
+        takes="configuration",
+        acts=True,
+        examples="""\
+  slipway train experiment=demo
+  slipway train model=demo resources.devices_per_node=4 parallelism.tensor_model_parallel_size=2 \\
+      parallelism.pipeline_model_parallel_size=2 training.steps=20 run.dir=runs/first
+  slipway train -m optimizer.lr=1e-3,3e-3 training.steps=50""",
+    ),
+    "launch": Verb(
+        "render the Slurm script or Kubernetes manifests of a run or sweep; --submit submits them",
+        (
+            Option(
+                "--submit",
+                "call sbatch or kubectl, once; without it: print what it would get (a dry run)",
+                effect="acts",
+            ),
+            Option("--chain", "segments at most: jobs that continue the run (launch.chain=N)", "N", int),
+            Option(
+                "--preflight", "run `slipway doctor` on all nodes before training (launch.preflight=true)"
+            ),
+        ),
+        takes="configuration",
+        examples="""\
+  slipway launch cluster=juwels_booster launch.account=PROJECT resources.nodes=8 model=llama3_8b \\
+      parallelism=tp4_pp2 training.precision=bf16                        print the script
+  slipway launch cluster=juwels_booster launch.account=PROJECT ... --submit --chain 20 --preflight
+  slipway launch cluster=gke resources.nodes=4 launch.image=REGISTRY/slipway@sha256:... launch.kind=jobset
+  slipway launch -m optimizer.lr=1e-4,3e-4 cluster=lumi_g launch.account=PROJECT     one array for the sweep""",
+    ),
+    "checkpoint": Verb(
+        "list, verify or show the checkpoints of a run",
+        actions={
+            "list": Verb(
+                "steps, sizes, layouts, and any damage that sizes and the index reveal", _CHECKPOINT
+            ),
+            "verify": Verb(
+                "compare every file with its checksum; exit code 1 if one is damaged", _CHECKPOINT
+            ),
+            "show": Verb("what the newest one (or --step N) records about itself", _CHECKPOINT),
+        },
+        takes="configuration",
+        examples="""\
+  slipway checkpoint list run.dir=runs/demo
+  slipway checkpoint verify run.dir=runs/demo --step 80
+  slipway checkpoint show run.dir=runs/demo --json""",
+    ),
+    "report": Verb(
+        "show the loss curve and the figures of a run",
+        takes="configuration",
+        examples="  slipway report run.dir=runs/demo",
+    ),
+    "doctor": Verb(
+        "check this machine, or every node of a job, and suggest fixes",
+        (
+            Option(
+                "--plan", "the run of a plan.json, as jobs carry it, changed by KEY=JSON words", "FILE", Path
+            ),
+            Option(
+                "--collectives",
+                "in a job: also which transport collectives use and how fast they are (imports torch)",
+            ),
+            Option(
+                "--json",
+                "print JSON: node, nodes, checks (name, status, saw, expected, advice, node), left_out",
+                effect="answers",
+            ),
+            Option(
+                "--bad-nodes", "print only the names of the nodes to exclude, one per line", effect="answers"
+            ),
+            Option(
+                "--timeout",
+                "seconds for all ranks to answer, and again for the collectives (default 180)",
+                "S",
+                values.seconds,
+                180.0,
+            ),
+            Option(
+                "--root", "read /proc, /sys and /dev below DIR: a copied tree of another node", "DIR", Path
+            ),
+        ),
+        takes="configuration",
+        acts=True,
+        notes=_doctor_checks,
+        examples="""\
+  slipway doctor cluster=juwels_booster                  on the login node: below a second, no torch
+  srun slipway doctor --plan plan.json --collectives       in a job, one task per device: all of its nodes""",
+    ),
+}

@@ -1,0 +1,63 @@
+"""What a verb, an option and an argument are. Plain data: importing the table costs next to nothing."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+
+class Option(NamedTuple):
+    """An option of a verb or of one of its actions."""
+
+    name: str
+    """As it is typed: `--dry-run`."""
+    help: str
+    """What it does; states the default."""
+    value: str = ""
+    """What stands for its value in the help; empty for a switch."""
+    read: Callable[[str], Any] = str
+    """Turns the typed text into the value; raises argparse.ArgumentTypeError or ValueError."""
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    short: str = ""
+    """A second spelling: `-f`."""
+    effect: Literal["", "acts", "answers"] = ""
+    """What its presence makes of the command: one that acts, or one whose output is an answer, perhaps for a program.
+
+    While a command acts, output that nobody can take is no reason to stop; the output of an answer is all there is.
+    """
+
+    @property
+    def key(self) -> str:
+        """The attribute of the parsed options that holds its value."""
+        return self.name.lstrip("-").replace("-", "_")
+
+
+class Argument(NamedTuple):
+    """The words after the options that are not overrides of a configuration."""
+
+    key: str
+    """The attribute of the parsed options: one word (or None) where `most` is 1, else a list."""
+    shown: str
+    """What stands for it in the help: `NAME|DIR`."""
+    least: int = 1
+    most: int | None = 1
+    """None: any number."""
+    group: str = ""
+    """The group of the configuration whose choices are its values; empty where there is none."""
+
+
+class Verb(NamedTuple):
+    """A verb, or one of a verb's actions: `build` of `slipway image build`."""
+
+    summary: str
+    options: tuple[Option, ...] = ()
+    argument: Argument | None = None
+    actions: Mapping[str, "Verb"] = {}
+    alone: str = ""
+    """What the verb does without any of its actions; empty where one must be named."""
+    takes: Literal["", "configuration", "overrides"] = ""
+    """`configuration`: Hydra's overrides and options, composed before the verb runs; `overrides`: it composes them."""
+    acts: bool = False
+    """Whether it does something, rather than answer a question."""
+    notes: Callable[[], str] | None = None
+    """More text for its help."""
+    examples: str = ""

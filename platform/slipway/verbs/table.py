@@ -1,0 +1,8 @@
+"""All verbs, in the order in which help and completion show them."""
+
+from slipway.verbs.benchmarks import BENCH
+from slipway.verbs.configured import CONFIGURED
+from slipway.verbs.declare import Verb
+from slipway.verbs.unconfigured import CLUSTERS, IMAGE, RUNS
+
+VERBS: dict[str, Verb] = {**CONFIGURED, "runs": RUNS, "clusters": CLUSTERS, "image": IMAGE, "bench": BENCH}

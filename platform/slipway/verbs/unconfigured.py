@@ -1,0 +1,167 @@
+"""The verbs that take no configuration, apart from the benchmarks."""
+
+from pathlib import Path
+
+from slipway.verbs import values
+from slipway.verbs.configured import JSON
+from slipway.verbs.declare import Argument, Option, Verb
+
+_DIR = Option("--dir", "where to look for runs (default: runs)", "DIR", Path, Path("runs"))
+_RUNS_JSON = Option("--json", "print JSON, with times in Unix seconds", effect="answers")
+_NAME = Argument("name", "NAME|DIR")
+
+RUNS = Verb(
+    "show each run's state, progress, segments and device-hours; follow, end or upload one",
+    (_DIR, _RUNS_JSON),
+    alone="the runs below DIR",
+    actions={
+        "show": Verb("one run: its segments, its progress, why each ended", (_DIR, _RUNS_JSON), _NAME),
+        "logs": Verb(
+            "the last lines that it printed",
+            (
+                _DIR,
+                Option("--follow", "go on printing until the run ends", short="-f"),
+                Option("--lines", "how many lines (default 100)", "N", values.natural, 100, short="-n"),
+                Option("--rank", "what this rank printed", "R", values.natural),
+            ),
+            _NAME,
+        ),
+        "cancel": Verb(
+            "end its jobs, running and waiting",
+            (
+                _DIR,
+                Option("--dry-run", "print the commands that would end jobs; run none", effect="answers"),
+                Option(
+                    "--no-wait",
+                    "do not wait until its jobs and pods are gone; until then it cannot be launched again",
+                ),
+            ),
+            _NAME,
+            acts=True,
+        ),
+        "sync": Verb(
+            "upload what wandb kept offline; needs a network and a key",
+            (
+                _DIR,
+                Option("--dry-run", "print the commands that would upload; run none", effect="answers"),
+            ),
+            _NAME,
+            acts=True,
+        ),
+    },
+    notes=lambda: (
+        "For runs that `slipway launch --submit` started, the state comes from Slurm or Kubernetes (squeue, sacct,\n"
+        "kubectl). Needs no torch."
+    ),
+    examples="  slipway runs show demo\n  slipway runs logs runs/demo --follow",
+)
+
+CLUSTERS = Verb(
+    "list the machines that cluster=NAME can name: queues, limits, rules, what is unverified",
+    (
+        Option(
+            "--config-dir",
+            "look in DIR/cluster before the shipped profiles: your own (docs/clusters.md)",
+            "DIR",
+            Path,
+            short="-cd",
+        ),
+        JSON,
+    ),
+    Argument("name", "NAME", least=0, group="cluster"),
+    notes=lambda: "Asks no scheduler; needs no torch. With a NAME: its limits, its rules, its notes in full.",
+    examples="  slipway clusters juwels_booster\n  slipway clusters --config-dir ~/sites",
+)
+
+ENGINE = Option(
+    "--engine", "podman or docker (default: whichever is installed)", "NAME", choices=("podman", "docker")
+)
+CONTEXT = Option("--context", "the checkout to build from (default: this folder)", "DIR", Path)
+VARIANT = Option("--variant", "cpu (default), cuda or rocm", "NAME", default="cpu")
+_PLACE = (
+    ENGINE,
+    CONTEXT,
+    Option("--dir", "for archives, records and SIFs (default: dist/image)", "DIR", Path),
+    VARIANT,
+)
+_COMMON = (Option("--dry-run", "print the commands, run none", effect="answers"), *_PLACE)
+_KEY = Option(
+    "--key", "a PEM key, private to sign and public to verify (default: Apptainer's keyring)", "FILE", Path
+)
+_TARGET = Argument("target", "TARGET")
+_SIF = Argument("target", "SIF")
+
+IMAGE = Verb(
+    "build, test, sign and verify the container image, for Docker, podman and Apptainer",
+    actions={
+        "build": Verb(
+            "build the image, save it as an archive, record its digest",
+            (
+                *_COMMON,
+                Option("--tag", "the image's name (default: slipway:VARIANT)", "NAME"),
+                Option("--base", "another base image, best by digest: NAME@sha256:...", "NAME"),
+                Option(
+                    "--wheels",
+                    "packages from here first (default: pip's find-links, if torch for CPU is there)",
+                    "DIR",
+                    Path,
+                ),
+                Option("--offline", "no network: everything from --wheels"),
+                Option("--torch-index", "the package index with torch for CPU", "URL"),
+                Option(
+                    "--apex-source", "apex's source tree, instead of fetching the pinned commit", "DIR", Path
+                ),
+                Option("--platform", "linux/amd64 or linux/arm64", "OS/ARCH"),
+                Option("--no-cache", "build every layer anew"),
+                Option("--no-archive", "build only, save nothing"),
+            ),
+            acts=True,
+        ),
+        "sif": Verb(
+            "make a SIF from an archive, a local image, or docker://NAME@sha256:...",
+            (
+                *_COMMON,
+                Option("--out", "the SIF (default: beside the archive)", "FILE", Path),
+                Option("--gzip", "for Apptainers that read no zstd; three times slower"),
+            ),
+            Argument("target", "SOURCE", least=0),
+            acts=True,
+        ),
+        "test": Verb(
+            "run the smoke test inside a SIF, or inside an image of this name",
+            (
+                *_COMMON,
+                Option("--gpu", "lend it the machine's GPUs", "nvidia|amd", choices=("nvidia", "amd")),
+            ),
+            _TARGET,
+            acts=True,
+        ),
+        "sbom": Verb(
+            "list what is in an archive (CycloneDX and SPDX), by syft",
+            _COMMON,
+            Argument("target", "ARCHIVE", least=0),
+            acts=True,
+        ),
+        "sign": Verb("sign all of a SIF", (*_COMMON, _KEY), _SIF, acts=True),
+        "verify": Verb(
+            "check a SIF's signature, and the image that it was made from",
+            (
+                *_COMMON,
+                _KEY,
+                Option("--digest", "the image that it must be made from", "DIGEST"),
+                Option("--record", "the record of the image that it must be made from", "FILE", Path),
+            ),
+            _SIF,
+        ),
+        "inspect": Verb(
+            "print labels, digest and versions of a SIF, an archive or a record",
+            (*_PLACE, JSON),
+            _TARGET,
+        ),
+    },
+    notes=lambda: (
+        "Needs no torch.\n"
+        "Exit code 0: done, verified; 1: fault, not verified; 2: a mistake, or a program is missing, in one line."
+    ),
+    examples="  slipway image build --variant cuda\n  slipway image sif",
+)

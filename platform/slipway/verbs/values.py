@@ -1,0 +1,29 @@
+"""Readers of options' values that argparse has no type for."""
+
+import argparse
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, above 0 and below a day. Raises ArgumentTypeError."""
+    try:
+        if 0 < float(text) < 86400:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+
+
+def rank_count(text: str) -> int | None:
+    """A number of table rows from 2; None for `all`. Raises ArgumentTypeError."""
+    if text == "all":
+        return None
+    if text.isdecimal() and int(text) >= 2:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither `all` nor a number from 2")
+
+
+def natural(text: str) -> int:
+    """A whole number from 0. Raises ArgumentTypeError."""
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")

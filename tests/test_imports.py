@@ -1,0 +1,150 @@
+"""Which part of Slipway may import which: downwards, in no circle, and torch in few places only."""
+
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from imports import Import, files, reaching, read, within
+
+# From the lowest to the highest. A part imports parts of lower layers only, none of its own.
+LAYERS = [
+    {"", "console", "cores", "errors", "host_lists", "quiet", "secret_forms", "words"},
+    {"arguments", "files", "registry", "secrets"},
+    {"system_errors"},
+    {"config"},
+    {"data", "kernels", "optimizers", "ranks"},
+    {"models"},
+    {"plan"},
+    {"access", "engine", "metrics"},
+    {"checkpoint", "image", "launch", "report", "run_dir"},
+    {"clusters", "runs"},
+    {"doctor", "train"},
+    {"bench", "verbs"},
+    {"cli"},
+    {"__main__"},
+]
+LAYER = {part: number for number, layer in enumerate(LAYERS) for part in layer}
+
+# Imports that go up or in a circle, and are known.
+EXCEPTIONS: set[tuple[str, str]] = set()
+
+HEAVY = {"torch", "megatron", "transformer_engine", "apex", "triton"}
+# The packages and modules that may import these when they are imported themselves.
+MAY_BE_HEAVY = [
+    "bench.ceilings",
+    "bench.plain_gpt",
+    "checkpoint.content",
+    "checkpoint.load",
+    "checkpoint.save",
+    "checkpoint.snapshot",
+    "data.text.dataset",
+    "data.text.indexed",
+    "engine.megatron",
+    "kernels.attention",
+    "kernels.cross_entropy",
+    "kernels.experts",
+    "kernels.linear",
+    "kernels.norms",
+    "kernels.provider",
+    "kernels.rotary",
+    "kernels.spans",
+    "models.gpt.fused_loss",
+    "models.gpt.network",
+    "train.batches",
+    "train.loop",
+    "train.recovery",
+    "train.setup",
+    "train.slow_ranks",
+    "train.step",
+    "train.throughput",
+    "train.watch.hangs",
+    "train.watch.stragglers",
+]
+
+MODULES = files()
+IMPORTS = read(MODULES)
+PACKAGES = sorted(name for name, path in MODULES.items() if path.name == "__init__.py")
+
+
+def wrong_ways(found: dict[tuple[str, str], Import]) -> list[str]:
+    """The imports between parts of Slipway that do not go down."""
+    return [
+        f"{one}: {importer} (layer {LAYER[importer]}) may not import {imported} (layer {LAYER[imported]})"
+        for (importer, imported), one in found.items()
+        if LAYER[importer] <= LAYER[imported] and (importer, imported) not in EXCEPTIONS
+    ]
+
+
+def circle(found: dict[tuple[str, str], Import]) -> list[str]:
+    """The imports that make a circle; empty where there is none."""
+    graph: dict[str, set[str]] = {}
+    for importer, imported in found:
+        if (importer, imported) not in EXCEPTIONS:
+            graph.setdefault(importer, set()).add(imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        round_trip = error.args[1]  # each imported by the next
+        return [str(found[after, before]) for before, after in zip(round_trip, round_trip[1:], strict=False)]
+    return []
+
+
+def is_allowed(module: str, allowed: str) -> bool:
+    return module == allowed or module.startswith(f"{allowed}.")
+
+
+def test_imports_go_down() -> None:
+    found = within("", IMPORTS)
+    parts = {name.partition(".")[0] for name in MODULES}
+    assert parts == set(LAYER), "LAYERS names each part once"
+    assert sum(map(len, LAYERS)) == len(LAYER)
+    assert wrong_ways(found) == []
+    assert set(found) >= EXCEPTIONS, "what is no exception any more is not listed as one"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_circle(package: str) -> None:
+    """Neither between packages, nor within one: imports within functions count."""
+    assert circle(within(package, IMPORTS)) == []
+
+
+def test_no_circle_of_modules() -> None:
+    found = {(one.module, one.imported): one for one in IMPORTS if one.ours and one.module != one.imported}
+    assert circle(found) == []
+
+
+def test_torch_is_imported_where_it_may_be() -> None:
+    heavy = reaching(HEAVY, IMPORTS)
+    elsewhere = {
+        module: str(one)
+        for module, one in heavy.items()
+        if not any(is_allowed(module, a) for a in MAY_BE_HEAVY)
+    }
+    assert elsewhere == {}
+    unused = [allowed for allowed in MAY_BE_HEAVY if not any(is_allowed(module, allowed) for module in heavy)]
+    assert unused == [], "what imports no torch any more is not listed"
+
+
+def test_what_is_wrong_is_found(tmp_path: Path) -> None:
+    """The reading itself: imports within functions, for type checkers, of modules by name, through others."""
+    source = {
+        "__init__": "",
+        "config/__init__": "",
+        "config/a": "from slipway.config import b\n",
+        "config/b": "def f():\n    from slipway.config.a import g\n    import torch\n",
+        "cli": "from slipway import config, train\nif TYPE_CHECKING:\n    import torch\n",
+        "train/__init__": "import torch.nn\nif __debug__:\n    from slipway.cli import main\n",
+    }
+    for name, text in source.items():
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    imports = read(files(tmp_path))
+    (wrong,) = wrong_ways(within("", imports))
+    assert wrong.startswith("platform/slipway/train.py:3 imports slipway.cli: train")
+    assert sorted(circle(within("config", imports))) == [
+        "platform/slipway/config/a.py:1 imports slipway.config.b",
+        "platform/slipway/config/b.py:2 imports slipway.config.a",
+    ]
+    assert set(reaching({"torch"}, imports)) == {"cli", "train"}
