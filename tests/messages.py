@@ -19,6 +19,7 @@ def messages() -> list[str]:
         module = str(path.relative_to(PACKAGE).with_suffix(""))
         constants = _constants(tree)
         found += [f"{module}: {_line(call, constants)}" for call in calls(tree, kinds)]
+        found += [f"{module}: {line}" for line in _advice(tree, constants)]
     return found
 
 
@@ -42,7 +43,8 @@ def calls(tree: ast.Module, kinds: set[str]) -> Iterator[ast.Call]:
 
 def _kinds(trees) -> set[str]:
     """UserError, Fault and every class derived from them, by name."""
-    kinds, before = set(KINDS), 0
+    kinds: set[str] = set(KINDS)
+    before = 0
     classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     while len(kinds) > before:
         before = len(kinds)
@@ -70,6 +72,19 @@ def _constants(tree: ast.Module) -> dict[str, ast.expr]:
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     }
+
+
+def _advice(tree: ast.Module, constants: dict[str, ast.expr]) -> list[str]:
+    """What to do by case, where a module has a table ADVICE of it."""
+    return [
+        f"ADVICE[{ast.unparse(key)}] | {_template(value, constants)}"
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and _name(node.targets[0]) == "ADVICE"
+        and isinstance(node.value, ast.Dict)
+        for key, value in zip(node.value.keys, node.value.values, strict=True)
+        if key is not None
+    ]
 
 
 def _line(call: ast.Call, constants: dict[str, ast.expr]) -> str:
