@@ -46,7 +46,7 @@ def _profile(text: str | bytes) -> Callable[[Path], None]:
 COMMAND_LINE = [
     BadInput("verb misspelt", "trian model=demo", "trian", ("train", "bench", "report")),
     BadInput("verb forgotten", "model=demo", "model=demo", ("plan",)),
-    BadInput("option unknown", "plan --jsn", "--jsn", ()),
+    BadInput("option unknown", "plan --jsn", "plan --jsn", ("--json",)),
     BadInput("rows of ranks", "plan --ranks few", "plan --ranks", ("few", "all")),
     BadInput("not an override", "plan training.steps", "training.steps", ("key=value",)),
     BadInput("bracket left open", "plan data.split=[1,0", "data.split=[1,0", ("0", "[1,0")),
@@ -122,9 +122,7 @@ COMMAND_LINE = [
         _profile("defaults: [slurm, _self_]\nname: mine\nname: again\n"),
     ),
     BadInput("config folder of an empty variable", "plan --config-dir=", "--config-dir", ()),
-    BadInput(
-        "a pickled job", "plan --experimental-rerun=job.pickle", "--experimental-rerun", ("pickle", "--plan")
-    ),
+    BadInput("a pickled job", "plan --experimental-rerun=job.pickle", "plan --experimental-rerun", ()),
     BadInput("an override of nothing", "plan =3", "=3", ("key=value",)),
     BadInput("a deletion of nothing", "plan ~", "~", ()),
     BadInput("a group of nothing", "plan model=null", "model=null", ("model=CHOICE",)),
