@@ -46,7 +46,7 @@ def _profile(text: str | bytes) -> Callable[[Path], None]:
 COMMAND_LINE = [
     BadInput("verb misspelt", "trian model=demo", "trian", ("train", "bench", "report")),
     BadInput("verb forgotten", "model=demo", "model=demo", ("plan",)),
-    BadInput("option unknown", "plan --jsn", "plan --jsn", ()),
+    BadInput("option unknown", "plan --jsn", "plan --jsn", ("--json",)),
     BadInput("rows of ranks", "plan --ranks few", "plan --ranks", ("few", "all")),
     BadInput("not an override", "plan training.steps", "training.steps", ("key=value",)),
     BadInput("bracket left open", "plan data.split=[1,0", "data.split=[1,0", ("0", "[1,0")),

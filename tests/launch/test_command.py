@@ -12,6 +12,7 @@ import pytest
 import breadth
 import warm
 from presets import preset
+from refusals import check_line
 from slipway.config.compose import compose
 from slipway.config.sweep_compose import compose_sweep
 from slipway.launch import slurm
@@ -117,7 +118,8 @@ def test_a_job_whose_number_nobody_knows_is_not_submitted_twice(tmp_path: Path) 
     text = "".join(row.get(name, "").ljust(width) for name, width in states.COLUMNS.items())
     (tmp_path / "rows").write_text(f"A banner of the site's\n{text}\n")
     done = launch(*words, cwd=tmp_path, programs={})
-    assert done.returncode == 2 and "demo is already pending as job of unknown number" in done.stderr
+    assert done.returncode == 2
+    check_line(done.stderr, "run.dir", "demo", "pending", "`slipway runs cancel demo`")
     words_of_cancel = [sys.executable, "-m", "slipway", "runs", "cancel", "demo"]
     path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
     cancel = subprocess.run(
