@@ -58,7 +58,7 @@ COMMAND_LINE = [
     BadInput(
         "cluster misspelt", "clusters lumi", ("clusters lumi", "did you mean lumi_g?", "juwels_booster")
     ),
-    BadInput("two clusters", "clusters lumi_g juwels_booster", ("got 2 names", "one NAME")),
+    BadInput("two clusters", "clusters lumi_g juwels_booster", ("got 2", "one NAME")),
     BadInput("no folder of profiles", "clusters --config-dir nowhere", ("--config-dir", "nowhere")),
     BadInput(
         "a profile with a typo",
@@ -133,7 +133,7 @@ COMMAND_LINE = [
     ),
     BadInput("SIF by tag", "image sif --dry-run docker://a/b:latest", ("docker://a/b:latest", "@sha256")),
     BadInput("SIF of no archive", "image sif gone.tar", ("gone.tar", "slipway image build")),
-    BadInput("nothing to verify", "image verify", ("image verify", "give one SIF")),
+    BadInput("nothing to verify", "image verify", ("image verify", "one SIF")),
     BadInput("half a digest", "image verify a.sif --digest sha256:12", ("--digest", "64 hexadecimal")),
     BadInput("an option of another action", "image sign a.sif --gzip", ("--gzip",)),
     BadInput(
@@ -141,7 +141,7 @@ COMMAND_LINE = [
     ),
     BadInput("doctor in no time", "doctor --timeout never", ("--timeout", "never", "seconds")),
     BadInput("doctor of no tree", "doctor --root nowhere", ("--root", "nowhere")),
-    BadInput("doctor of no run", "doctor --run run.json", ("run.json", "No such file")),
+    BadInput("doctor of no run", "doctor --plan plan.json", ("plan.json", "No such file")),
     BadInput("sweep without -m", "plan training.steps=1,2", ("training.steps", "--multirun")),
     BadInput("config folder missing", "plan --config-dir nowhere", ("nowhere", "not found")),
     BadInput("plan file missing", "train --plan plan.json", ("plan.json", "No such file")),

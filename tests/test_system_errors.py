@@ -14,7 +14,7 @@ import pytest
 from faulty_files import Rule, faulty, struck
 from slipway import system_errors
 from slipway.config.compose import compose
-from slipway.plan import make_plan
+from slipway.plan import make_plan, plan_file
 from training import SMALL
 
 pytestmark = pytest.mark.faults
@@ -68,7 +68,7 @@ def place(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "a"
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "metrics.jsonl").write_text('{"kind": "train", "step": 1, "loss": 3.0, "step_seconds": 1.0}\n')
-    make_plan(compose(["run.name=a", *RUN])).write(folder / "plan.json")
+    plan_file.write(make_plan(compose(["run.name=a", *RUN])), folder / "plan.json")
     return tmp_path
 
 
@@ -124,9 +124,9 @@ def test_the_file_is_named_although_the_call_does_not(tmp_path: Path) -> None:
     with pytest.raises(OSError) as raised, (tmp_path / "full").open("wb", buffering=0) as file:
         os.close(file.fileno())
         file.write(b"text")
-    assert str(tmp_path / "full") in system_errors.line(raised.value)
+    assert str(tmp_path / "full") in str(system_errors.explained(raised.value))
     named = FileNotFoundError(errno.ENOENT, "No such file", "one", None, "two")
-    assert system_errors.line(named).startswith("one -> two: No such file; ")
+    assert str(system_errors.explained(named)).startswith("one -> two: No such file; ")
     assert system_errors.is_users(named) and not system_errors.is_users(OSError(EIO, "Input/output error"))
 
 
@@ -137,4 +137,4 @@ def test_a_removed_current_folder_is_named(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(FileNotFoundError) as caught:
         Path("runs").resolve(strict=True)
     caught.value.filename = None
-    assert system_errors.line(caught.value).startswith("the current folder: ")
+    assert str(system_errors.explained(caught.value)).startswith("the current folder: ")

@@ -16,10 +16,10 @@ from slipway.errors import (
     Fault,
     Stopped,
     UserError,
-    in_one_line,
 )
 from slipway.quiet import hush_libraries
 from slipway.ranks import signals
+from slipway.secrets import in_one_line
 from slipway.verbs import help
 from slipway.verbs.configured import GENERAL, HYDRA
 from slipway.verbs.parse import check_options, names, parse, plain_words
@@ -74,10 +74,10 @@ def _run(words: list[str]) -> int:
         if isinstance(error, BrokenPipeError) and error.filename in (None, console.OUTPUT):
             return EXIT_FAULT  # who reads has had enough
         return _report(
-            system_errors.line(error), EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
+            system_errors.explained(error), EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
         )
     except ImportError as error:  # what cannot be read is for Python not there
-        return _report(f"{error}: this installation is not whole, or cannot be read", EXIT_FAULT)
+        return _report(f"{error}: this installation is incomplete, or cannot be read", EXIT_FAULT)
     except MemoryError:
         return _report("no memory left on this machine, or in this job's share of it", EXIT_FAULT)
 
@@ -94,8 +94,9 @@ def _check_text(words: Sequence[str]) -> None:
             word.encode()
         except UnicodeEncodeError:
             raise UserError(
-                f"{repr(os.fsencode(word))[2:-1]}: is not text in UTF-8, as names in scripts and records must be; "
-                "rename it, or set LC_ALL=C.UTF-8 where it is"
+                repr(os.fsencode(word))[2:-1],
+                "is not valid UTF-8, which names in scripts and records must be",
+                do="rename it, or set LC_ALL=C.UTF-8 if it is UTF-8",
             ) from None
 
 
@@ -133,17 +134,8 @@ def _configured(verb: str, options: argparse.Namespace, overrides: list[str]) ->
     """Run a verb on the configuration that a file holds or that the overrides compose. Returns the exit code."""
     # What would be trained is the plan, and showing it writes nothing.
     command = "plan" if getattr(options, "dry_run", False) else verb
-    plan, run_json = getattr(options, "plan", None), getattr(options, "run", None)
-    if plan is not None and run_json is not None:
-        raise UserError(f"{verb}: --plan and --run are two ways to say the same; give one")
-    if plan is not None:
-        if overrides:
-            raise UserError(f"{verb} --plan: a plan takes no overrides, got {' '.join(overrides)}")
-        return _command(command).run_file(plan)
-    if run_json is not None:
-        from slipway.config import run_file
-
-        return _command(command).run(run_file.read(run_json, overrides), options)
+    if getattr(options, "plan", None) is not None:
+        return _command(command).run_file(options.plan, overrides, options)
     if verb == "launch":  # it composes a sweep itself, all jobs at once
         return _command(verb).run_words(overrides, options)
 
@@ -175,5 +167,7 @@ def _unknown_verb(word: str) -> UserError:
     from slipway.config.explain import nearest
 
     if "=" in word or word.startswith(("-", "+", "~")):
-        return UserError(f"{word}: a verb comes first: slipway VERB {word} (verbs: {', '.join(VERBS)})")
-    return UserError(f"{word}: no such verb{nearest(word, VERBS)}")
+        return UserError(
+            word, f"a verb comes first (verbs: {', '.join(VERBS)})", use=f"`slipway VERB {word}`"
+        )
+    return UserError(word, "no such verb", do=nearest(word, VERBS))

@@ -1,27 +1,66 @@
-"""Errors that are printed as one line, and the exit codes."""
+"""Errors that end a command with one line, composed of parts that are data, and the exit codes."""
+
+import copy
+import os
+from typing import Any, Self
 
 
-class UserError(ValueError):
-    """A user's to mend: what is wrong, where, what is allowed. Raised before anything is written. Exit code 2."""
+class Problem(Exception):
+    """What is wrong, in parts that programs and tests read; `str` composes `path: value problem; use X, or do Y`.
+
+    path: where: the dotted path of a field, an option, a file, an environment variable, a command. problem: what is
+    wrong there, a phrase that follows the value where there is one. value: what was found there. use: the values that
+    are valid instead. do: what else to do, as a sentence's verb and object. Pickles whole.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], problem: str, *, value: Any = None, use: str = "", do: str = ""
+    ) -> None:
+        super().__init__(str(path), problem)
+        self.path, self.problem, self.value, self.use, self.do = str(path), problem, value, use, do
+
+    def __str__(self) -> str:
+        value = [] if self.value is None else [_shown(self.value)]
+        remedy = ", or ".join(filter(None, (self.use and f"use {self.use}", self.do)))
+        return f"{self.path}: {' '.join([*value, self.problem])}" + (f"; {remedy}" if remedy else "")
+
+    def replaced(self, **parts: Any) -> Self:
+        """Return the same error with other parts."""
+        changed = copy.copy(self)
+        vars(changed).update(parts)
+        return changed
+
+    def parts(self) -> dict[str, Any]:
+        """Return the arguments that make this error again, as text that JSON can carry."""
+        value = None if self.value is None else _shown(self.value)
+        return {"path": self.path, "problem": self.problem, "value": value, "use": self.use, "do": self.do}
 
 
-class Fault(RuntimeError):
-    """What ended a run that had begun, in words that need no traceback. Exit code 1."""
+class UserError(Problem, ValueError):
+    """A mistake that the user can correct; raised before anything is written. Exit code 2."""
+
+
+class Fault(Problem, RuntimeError):
+    """What ended a run that had begun, where a traceback would not help. Exit code 1."""
 
 
 class Stopped(BaseException):
-    """A signal, by its name, asked a training to end before it had begun. Exit code 75; not to be caught by the way."""
+    """A signal, by its name, asked a training to end before its first step. Exit code 75; no Exception, to pass by."""
 
     def __str__(self) -> str:
-        return f"stopped by {self.args[0]} before the first step; the same command continues"
+        return f"stopped by {self.args[0]} before the first step; run the same command to resume"
 
 
-def in_one_line(error: BaseException | str) -> str:
-    """What an error says, in one line without a secret, and without anything that a terminal would obey."""
-    from slipway.secrets import redacted
-
-    words = redacted(" ".join(str(error).split()))
-    return "".join(repr(char)[1:-1] if ord(char) < 32 or 127 <= ord(char) < 160 else char for char in words)
+def _shown(value: Any) -> str:
+    """Return a value as a line shows it: switches as YAML writes them, quotes around text that has no visible edges."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    return (
+        text
+        if not isinstance(value, str) or (text and text.isprintable() and text == text.strip())
+        else repr(text)
+    )
 
 
 EXIT_DONE = 0

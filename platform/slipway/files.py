@@ -40,8 +40,9 @@ class Unreadable(Fault):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(
-            f"{path}: cannot be read: {why}; nothing was changed: make it readable, or start again when the file "
-            "system is well"
+            path,
+            f"cannot be read: {why}; nothing was changed",
+            do="make it readable, or start again once the file system is well",
         )
 
 
@@ -130,6 +131,11 @@ def make_folder(path: Path) -> None:
     make_folder(path.parent)
     path.mkdir(exist_ok=True)
     flush(path.parent)
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return the path, or the closest folder above it, that exists."""
+    return next(one for one in (path, *path.absolute().parents) if one.exists())
 
 
 def flush(path: Path) -> None:

@@ -39,7 +39,7 @@ class Registry:
         package = self.packages.get(name) or _entry_points(self.group).get(name)
         if package is None:
             raise UserError(
-                f"{self.path}: {name!r} is not a known {self.what}; use one of: {', '.join(self.names())}"
+                self.path, f"is not a known {self.what}", value=name, use=f"one of: {', '.join(self.names())}"
             )
         return package
 

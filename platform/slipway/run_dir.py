@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.errors import UserError
+from slipway.files import nearest_existing
 
 
 class _Place:
@@ -43,8 +44,8 @@ class RunDir:
     """Numbers of Slurm jobs that jobs of the run submitted to continue it."""
     script = _Place("job.sh")
     """The script of the last `slipway launch`."""
-    job_run = _Place("run.json")
-    """The run as that script carries it."""
+    job_plan = _Place("job_plan.json")
+    """The Plan as that script carries it."""
     picture = _Place("loss.png")
     """Drawn by `slipway report`."""
     checkpoints = _Place("checkpoints")
@@ -68,13 +69,13 @@ class RunDir:
         Writes nothing.
         """
         run_dir = self.path
-        nearest = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
+        nearest = nearest_existing(run_dir)
         if not nearest.is_dir():
-            raise UserError(f"run.dir: {run_dir} cannot be made, {nearest} is not a folder")
+            raise UserError("run.dir", f"cannot be created: {nearest} is not a directory", value=run_dir)
         if not os.access(nearest, os.W_OK | os.X_OK):
-            raise UserError(f"run.dir: {cannot_write(nearest)}")
+            raise UserError("run.dir", cannot_write(nearest))
         for path in (self.checkpoints, self.hangs, self.logs, self.segments, self.tensorboard, self.wandb):
-            _check(path, "a folder", Path.is_dir, os.W_OK | os.X_OK)
+            _check(path, "a directory", Path.is_dir, os.W_OK | os.X_OK)
         for path in (self.metrics, self.plan, self.bad_nodes, self.lock, self.holder):
             _check(path, "a file", Path.is_file, os.R_OK | os.W_OK)
 
@@ -89,11 +90,17 @@ def _check(path: Path, what: str, is_right: Callable[[Path], bool], rights: int)
         return
     if not is_right(path):
         raise UserError(
-            f"run.dir: {path} is not {what}, which the run needs there; move it away, or choose another run.dir"
+            "run.dir",
+            f"is not {what}, which the run needs there",
+            value=path,
+            do="move it away, or choose another run.dir",
         )
     if not os.access(path, rights):
         raise UserError(
-            f"run.dir: cannot write {path}; ask its owner for the right to it, or choose another run.dir"
+            "run.dir",
+            "cannot be written",
+            value=path,
+            do="ask its owner for permission, or choose another run.dir",
         )
 
 

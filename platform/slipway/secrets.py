@@ -1,6 +1,6 @@
 """One check for secrets, at every door through which words come in, and the same eyes for what goes out.
 
-A configuration is copied into plan.json, run.json, scripts, manifests, checkpoints and wandb, which others read. What
+A configuration is copied into plan.json, scripts, manifests, checkpoints and wandb, which others read. What
 looks like a secret (secret_forms.py) is refused, in a line that names the place and not the value.
 """
 
@@ -60,6 +60,12 @@ def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
             text = text[:start] + HIDDEN + text[min(end, before) :]
             before = start
     return text
+
+
+def in_one_line(error: BaseException | str) -> str:
+    """What an error says, in one line without a secret, and without anything that a terminal would obey."""
+    words = redacted(" ".join(str(error).split()))
+    return "".join(repr(char)[1:-1] if ord(char) < 32 or 127 <= ord(char) < 160 else char for char in words)
 
 
 def held_in(environment: Mapping[str, str]) -> dict[str, str]:
@@ -127,9 +133,10 @@ def _refusal(path: str, reason: str, held: Mapping[str, str]) -> UserError:
     name = next((name for name in held.values() if reason.endswith(f" {name}")), "NAME")
     where = redacted(path, {name: value for value, name in held.items()}) or "configuration"
     return UserError(
-        f"{where}: {reason}; what stands here is copied to where others read it: leave the secret out; Slurm: export "
-        f"{name} in the shell that calls `slipway launch --submit`; Kubernetes: keep it in a Secret "
-        "(cluster.kubernetes.wandb_secret)"
+        where,
+        f"{reason}, and this is copied to where others read it",
+        do=f"leave the secret out; Slurm: export {name} in the shell that calls `slipway launch --submit`; "
+        "Kubernetes: keep it in a Secret (cluster.kubernetes.wandb_secret)",
     )
 
 

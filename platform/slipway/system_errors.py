@@ -12,8 +12,8 @@ from typing import Any
 from slipway.errors import Fault
 from slipway.files import reason
 
-_ROOM = "make room there, then run the same command again"
-_RIGHTS = "ask its owner for the right to it, or choose another place"
+_ROOM = "free some space there, then run the same command again"
+_RIGHTS = "ask its owner for permission, or choose another place"
 _KIND = "move it out of the way, or choose another place"
 # What the user can mend, and how.
 ADVICE = {
@@ -22,25 +22,25 @@ ADVICE = {
     errno.EFBIG: "raise the limit of a file's size (ulimit -f), or choose another file system",
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
-    errno.EROFS: "choose a place that can be written to",
-    errno.ENOENT: "look whether its folder is there, and mounted",
+    errno.EROFS: "choose a place you can write to",
+    errno.ENOENT: "check that its directory exists and is mounted",
     errno.ENOTDIR: _KIND,
     errno.EISDIR: _KIND,
     errno.EEXIST: _KIND,
     errno.ENOTEMPTY: _KIND,
-    errno.ELOOP: "look where its symbolic links lead",
+    errno.ELOOP: "check where its symbolic links lead",
     errno.ENAMETOOLONG: "choose shorter names: mostly 255 bytes each, 4,095 for a whole path",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.EBADF: "leave it open, or send it to a file",
 }
-_OTHERWISE = "look after that file system or machine, then run the same command again"
+_OTHERWISE = "check that file system or machine, then run the same command again"
 
 
-def line(error: OSError) -> str:
-    """`FILE: what the system says; what to do`."""
+def explained(error: OSError) -> Fault:
+    """Return a Fault that names the file, what the system says, and what to do."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     where = " -> ".join(names) or _folder_gone() or in_hand(error) or "the operating system"
-    return f"{where}: {reason(error)}; {ADVICE.get(error.errno or 0, _OTHERWISE)}"
+    return Fault(where, reason(error), do=ADVICE.get(error.errno or 0, _OTHERWISE))
 
 
 def _folder_gone() -> str | None:
@@ -63,7 +63,7 @@ def begun() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Fault(line(error)) from error
+        raise explained(error) from error
 
 
 def in_hand(error: BaseException) -> str | None:

@@ -5,7 +5,8 @@ import pytest
 from slipway.bench import kernel_counts as counts
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
-from slipway.models.gpt.counts import stage_parameters
+from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.counts import block
 
 SHAPE = counts.Shape(
     sequence=8, batch=2, hidden=16, heads=4, groups=2, head=4, mlp=64, vocabulary=128, element=4
@@ -47,7 +48,7 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("preset", ["demo", "llama3_8b", "gpt3_1_3b"])
 def test_adamw_has_every_parameter_of_a_layer(preset: str) -> None:
     config = compose([f"model={preset}"])
-    layer = stage_parameters(config.model, 1, first=False, last=False).total
+    layer = block(gpt_of(config)).total
     assert counts.adamw(config) == (28 * layer, 15 * layer)
 
 

@@ -8,6 +8,7 @@ from slipway.bench.kernels import chosen_operators, take_turns
 from slipway.config.compose import compose
 from slipway.kernels.choice import TABLE
 from slipway.kernels.probe import machine
+from slipway.models.gpt.config import gpt_of
 from training import slipway
 
 TINY = [
@@ -71,7 +72,7 @@ def test_no_backend_of_the_table_is_left_out() -> None:
 
 def test_an_operator_has_the_models_fields_that_it_needs() -> None:
     config = compose(["model=mixtral_8x7b"])
-    model = of_operator(config, "mlp_gelu").model
+    model = gpt_of(of_operator(config, "mlp_gelu"))
     assert (model.activation, model.add_bias_linear, model.num_moe_experts) == ("gelu", True, None)
 
 

@@ -5,6 +5,7 @@ import torch
 
 from slipway.bench.plain_gpt import PlainGPT
 from slipway.config.compose import compose
+from slipway.models.gpt.config import gpt_of
 from slipway.plan import make_plan
 
 SMALL = ["model.num_layers=2", "model.hidden_size=48", "model.num_attention_heads=4", "model.vocab_size=257"]
@@ -21,7 +22,7 @@ KINDS = {
 def test_as_many_parameters_as_planned_and_a_loss_that_learns(kind: str) -> None:
     config = compose([*KINDS[kind], *SMALL, "data.sequence_length=32"])
     torch.manual_seed(0)
-    model = PlainGPT(config.model)
+    model = PlainGPT(gpt_of(config))
     assert sum(p.numel() for p in model.parameters()) == make_plan(config).parameters
     tokens = torch.randint(257, (2, 33), generator=torch.Generator().manual_seed(1))
     loss = model(tokens[:, :-1], tokens[:, 1:])
@@ -36,7 +37,7 @@ def test_as_many_parameters_as_planned_and_a_loss_that_learns(kind: str) -> None
 
 def test_no_token_sees_the_future() -> None:
     config = compose([*KINDS["llama"], *SMALL, "data.sequence_length=32"])
-    model = PlainGPT(config.model)
+    model = PlainGPT(gpt_of(config))
     tokens = torch.randint(257, (1, 8), generator=torch.Generator().manual_seed(1))
     changed = tokens.clone()
     changed[0, -1] = (changed[0, -1] + 1) % 257

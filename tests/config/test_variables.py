@@ -1,8 +1,8 @@
 import pytest
 
+from refusals import refused
 from slipway.config.compose import compose
 from slipway.config.variables import trouble
-from slipway.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,5 @@ def test_values_that_cannot_be_meant(environment: dict, network: dict, said: str
 
 
 def test_a_profile_with_one_is_refused_in_one_line() -> None:
-    with pytest.raises(
-        UserError, match=r"^cluster\.environment: .*NCCL_IB_TIMEOUT: 120 is outside of 1 to 22"
-    ):
+    with refused("cluster.environment", "NCCL_IB_TIMEOUT", 120, 1, 22, value="{'NCCL_IB_TIMEOUT': '120'}"):
         compose(["cluster=slurm", "+cluster.environment.NCCL_IB_TIMEOUT='120'"])

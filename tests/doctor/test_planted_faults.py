@@ -11,7 +11,6 @@ import pytest
 
 from doctor.cluster import OTHER_SUBNET, SUBNET, Cluster, cluster, missing, slow_network
 from slipway.config.compose import compose
-from slipway.config.run_file import to_text
 from slipway.run_dir import RunDir
 from slipway.runs import bad_nodes
 
@@ -57,9 +56,9 @@ class Seen:
 
 def examine(site: Cluster, words: list[str], run: list[str], **options) -> Seen:
     config = compose([*BASE, *run])
-    (site.folder / "run.json").write_text(to_text(config))
+    (site.folder / "plan.json").write_text(json.dumps({"config": config.model_dump(mode="json")}))
     RunDir(site.folder / "run").bad_nodes.unlink(missing_ok=True)
-    done = site.doctor(["--run", "run.json", "--json", *words], SLIPWAY_CACHE=str(site.folder), **options)
+    done = site.doctor(["--plan", "plan.json", "--json", *words], SLIPWAY_CACHE=str(site.folder), **options)
     return Seen(done)
 
 

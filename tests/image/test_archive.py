@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.errors import UserError
+from refusals import refused
 from slipway.image import archive, record
 
 CONFIG = json.dumps({"architecture": "arm64", "config": {"Labels": {"a": "b"}}}).encode()
@@ -36,14 +36,14 @@ def test_the_digest_is_that_of_the_configuration(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("files", [{}, {"manifest.json": b"[]"}, {"manifest.json": b'[{"Config": "gone"}]'}])
 def test_another_archive_is_refused_in_one_line(files: dict[str, bytes], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not an image archive"):
+    with refused("image"):
         archive.read(write(tmp_path / "a.tar", files))
 
 
 def test_no_archive_at_all(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_text("text")
     for name in ("a.tar", "missing.tar"):
-        with pytest.raises(UserError, match="is not an image archive"):
+        with refused("image"):
             archive.read(tmp_path / name)
 
 
@@ -54,8 +54,8 @@ def test_records(tmp_path: Path) -> None:
     assert record.read(path) == {"digest": DIGEST}
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     record.write(path, {"digest": "sha256:12"})
-    with pytest.raises(UserError, match="64 hexadecimal digits"):
+    with refused("image", 64):
         record.read(path)
     path.write_text("{}")
-    with pytest.raises(UserError, match="not a record"):
+    with refused("image"):
         record.read(path)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from refusals import refused
 from slipway.cli import main
-from slipway.errors import UserError
 from slipway.image import shell
 from slipway.verbs.unconfigured import IMAGE
 
@@ -86,9 +86,7 @@ def test_syft_is_found_beside_python_and_missed_in_one_line(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
-    with pytest.raises(
-        UserError, match=r"syft is not on this machine: pip install 'slipway\[image\]' brings it"
-    ):
+    with refused("image sbom", use="'slipway[image]'"):
         shell.of_python("syft", "sbom")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "syft").touch()

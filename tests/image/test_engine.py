@@ -1,8 +1,6 @@
 """Which engine is taken, and the one line where there is none."""
 
-import pytest
-
-from slipway.errors import UserError
+from refusals import refused
 from slipway.image.engine import choose
 
 
@@ -22,9 +20,9 @@ def test_a_dry_run_needs_none() -> None:
 
 
 def test_what_is_missing_is_said() -> None:
-    with pytest.raises(UserError, match="neither podman nor docker is on this machine"):
+    with refused("image"):
         choose(None, False, machine())
-    with pytest.raises(UserError, match="docker: it is not on this machine; allowed here: podman"):
+    with refused("image --engine", value="docker", use="podman"):
         choose("docker", False, machine("podman"))
-    with pytest.raises(UserError, match="install podman or Docker"):
+    with refused("image --engine", value="docker", use="podman"):
         choose("docker", False, machine())

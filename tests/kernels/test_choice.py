@@ -2,10 +2,15 @@
 
 import pytest
 
+from refusals import refused
 from slipway.config.compose import compose
+from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.kernels.choice import TABLE, choose, in_words, resolved
+from slipway.kernels import choice
+from slipway.kernels.choice import TABLE, Choice, in_words
 from slipway.kernels.probe import Machine, Package
+from slipway.models import family
+from slipway.plan import make_plan
 
 MISSING = Package("x", trouble="not installed")
 HERE = Package("x", "1.0")
@@ -16,8 +21,12 @@ BF16 = "training.precision=bf16"
 CPU = Machine(False, None, *[Package("", trouble="needs a GPU")] * 3)
 
 
+def choose(config: RunConfig, machine: Machine) -> list[Choice]:
+    return choice.choose(config, machine, family(config))
+
+
 def backends(machine: Machine, *overrides: str) -> dict[str, str]:
-    return {choice.operator: choice.backend for choice in choose(compose(list(overrides)), machine)}
+    return choice.backends(choose(compose(list(overrides)), machine))
 
 
 def test_auto_takes_the_best_of_each_machine() -> None:
@@ -35,14 +44,14 @@ def test_auto_takes_the_best_of_each_machine() -> None:
 
 def test_transformer_engine_groups_experts_in_bf16_only() -> None:
     assert backends(NGC)["moe"] == "torch"
-    with pytest.raises(UserError, match="kernels.moe: te cannot be used: grouped in bf16 only"):
+    with refused("kernels.moe", "bf16", value="te"):
         backends(NGC, "kernels.moe=te")
 
 
 def test_sharded_gradients_are_not_added_to_by_apex() -> None:
     zero2 = ["parallelism=zero2", "resources.devices_per_node=2"]
     assert backends(NGC, *zero2)["grad_accumulation"] == "torch"
-    with pytest.raises(UserError, match="kernels.grad_accumulation: apex cannot be used: sharded gradients"):
+    with refused("kernels.grad_accumulation", value="apex"):
         backends(NGC, *zero2, "kernels.grad_accumulation=apex")
 
 
@@ -53,13 +62,13 @@ def test_apex_has_no_rms_norm_here() -> None:
 def test_documents_are_kept_apart_by_torch() -> None:
     apart = "data.reset_attention_mask=true"
     assert backends(NGC, apart)["attention"] == "torch"
-    with pytest.raises(UserError, match=r"kernels.attention: te cannot be used: .*where documents begin"):
+    with refused("kernels.attention", value="te"):
         backends(NGC, apart, "kernels.attention=te")
 
 
 def test_attention_in_fp32_is_torchs() -> None:
     assert backends(NGC)["attention"] == "torch"
-    with pytest.raises(UserError, match=r"kernels.attention: te cannot be used: fused in bf16 only"):
+    with refused("kernels.attention", "bf16", value="te"):
         backends(NGC, "kernels.attention=te")
 
 
@@ -70,10 +79,10 @@ def test_a_backend_for_all_and_one_for_an_operator() -> None:
 
 
 def test_why() -> None:
-    why = {choice.operator: choice.why for choice in choose(compose(["kernels=apex"]), APEX)}
+    why = {one.operator: one.why for one in choose(compose(["kernels=apex"]), APEX)}
     assert why["norm"] == "kernels=apex"
     assert why["attention"] == "kernels=apex, but apex has none"
-    why = {choice.operator: choice.why for choice in choose(compose([]), PLAIN)}
+    why = {one.operator: one.why for one in choose(compose([]), PLAIN)}
     assert why["norm"] == "the best here; te: not installed; apex: not installed"
     assert why["cross_entropy"] == "the best there is"
     lines = in_words(choose(compose([]), PLAIN))
@@ -116,5 +125,18 @@ def test_what_cannot_be_used_is_refused(machine: Machine, overrides: list[str], 
 
 def test_every_operator_is_named_in_what_is_trained() -> None:
     config = compose([])
-    kernels = resolved(config, choose(config, CPU)).kernels
+    plan = make_plan(config).with_kernels(choice.backends(choose(config, CPU)))
+    kernels = plan.trained.kernels
     assert {name: getattr(kernels, name) for name in TABLE} == backends(CPU)
+
+
+def test_a_model_that_does_not_use_an_operator_is_not_asked_for_it() -> None:
+    class NormsOnly:
+        operators = frozenset({"norm"})
+
+        def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
+            return "not for this model" if backend == "te" else None
+
+    assert choice.backends(choice.choose(compose([]), NGC, NormsOnly())) == {"norm": "apex"}
+    with pytest.raises(UserError, match="kernels.moe"):
+        choice.choose(compose(["kernels.moe=torch"]), NGC, NormsOnly())

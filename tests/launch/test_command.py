@@ -181,8 +181,8 @@ def test_sbatchs_words_are_one_line(sbatch: str | None, code: int, line: str, tm
 def test_here_without_a_scheduler_the_script_is_run(tmp_path: Path) -> None:
     trainer = {"slipway": 'echo "trains $*"; exit 75'}
     done = launch("run.dir='runs/a b'", "--submit", cwd=tmp_path, programs=trainer)
-    assert (done.returncode, done.stdout) == (75, "trains train --run runs/a b/run.json\n"), done.stderr
-    assert json.loads((tmp_path / "runs/a b/run.json").read_text())["run"]["name"] == "demo"
+    assert (done.returncode, done.stdout) == (75, "trains train --plan runs/a b/job_plan.json\n"), done.stderr
+    assert json.loads((tmp_path / "runs/a b/job_plan.json").read_text())["config"]["run"]["name"] == "demo"
 
 
 def test_the_summary_says_what_it_takes_and_what_nobody_has_checked() -> None:

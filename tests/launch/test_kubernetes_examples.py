@@ -88,8 +88,8 @@ def test_nothing_else_is_there_and_no_secret() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_golden(profile: str) -> None:
-    """What the profile's default kind is given; run.json is left out, as other tests compare it."""
+    """What the profile's default kind is given; plan.json is left out, as other tests compare it."""
     found = rendered(f"cluster={profile} {RUN} {NODES} cluster.kubernetes.wandb_secret=wandb run.name=golden")
-    assert found[0]["data"].keys() == {"run.json"}
-    found[0]["data"]["run.json"] = "..."
+    assert found[0]["data"].keys() == {"plan.json"}
+    found[0]["data"]["plan.json"] = "..."
     same(GOLDEN / f"{profile}.yaml", to_text(found))

@@ -134,7 +134,7 @@ def test_nothing_has_a_deadline_that_would_end_the_run() -> None:
     )[1]["spec"]
     assert "activeDeadlineSeconds" not in job and "activeDeadlineSeconds" not in train_job
     for words in (job["template"]["spec"]["containers"][0]["args"], train_job["trainer"]["args"]):
-        assert words[-1] == "run.time_limit_minutes=90"  # trainers stop by themselves all the same
+        assert words[-1] == "config.run.time_limit_minutes=90"  # trainers stop by themselves all the same
     assert "activeDeadlineSeconds" not in job_and_policy("jobset")[0]
 
 

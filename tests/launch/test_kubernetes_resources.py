@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launch.test_kubernetes import KINDS, PROFILES, base, changed, one, pod_template, render
-from slipway.errors import UserError
+from refusals import refused
 from slipway.launch.placement import place
 from slipway.launch.summary import rows
 
@@ -114,7 +114,7 @@ def test_half_the_devices_get_half_the_node_and_half_of_what_is_in_its_memory() 
 
 def test_shared_memory_that_would_use_up_the_pods_memory_is_refused() -> None:
     node = {"node": {"cores": 8, "memory_gib": 256}, "kubernetes": {"shm_gib": 250}}
-    with pytest.raises(UserError, match=r"shm_gib: /dev/shm of 250 GiB is not less than .* 230Gi"):
+    with refused("cluster.kubernetes.shm_gib", "shm_gib", "/dev/shm", 250, "230Gi"):
         render(changed(base(), cluster=node))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from launch.test_kubernetes import base, changed, one, pod_template, render
-from slipway.errors import UserError
+from refusals import refused
 from slipway.launch.kubernetes import names
 from slipway.plan import Plan
 
@@ -21,23 +21,21 @@ def with_inputs(count: int, length: int = 60, base_plan: Plan | None = None) -> 
 
 def test_thousands_of_inputs_fit() -> None:
     """More than the annotation that `kubectl apply` makes on the client's side could hold."""
-    data = one(render(with_inputs(4500)), "ConfigMap")["data"]["run.json"]
+    data = one(render(with_inputs(4500)), "ConfigMap")["data"]["plan.json"]
     assert len(json.loads(data)["data"]["sources"]["stdlib"]["inputs"]) == 4500
     assert 262_144 < len(data.encode()) < CONFIG_MAP
 
 
 def test_the_limit_of_a_config_map_is_exact() -> None:
     """One byte more than 1 MiB is refused with the arithmetic and what to do; as many are taken."""
-    size = len(one(render(with_inputs(10)), "ConfigMap")["data"]["run.json"].encode())
+    size = len(one(render(with_inputs(10)), "ConfigMap")["data"]["plan.json"].encode())
     left = CONFIG_MAP - size
     fitting = with_inputs(10, 60 + left // 10)
-    room = CONFIG_MAP - len(one(render(fitting), "ConfigMap")["data"]["run.json"].encode())
+    room = CONFIG_MAP - len(one(render(fitting), "ConfigMap")["data"]["plan.json"].encode())
     assert 0 <= room < 10
-    with pytest.raises(
-        UserError, match=r"run\.json in a ConfigMap has 1,048,58\d bytes, the limit is 1,048,576"
-    ):
+    with refused("plan.json in a ConfigMap", "1,048,576"):
         render(with_inputs(10, 60 + left // 10 + 1))
-    with pytest.raises(UserError, match=r"30,000 inputs of data\.sources\.stdlib .* name their folder"):
+    with refused("plan.json in a ConfigMap", use=["30,000", "data.sources.stdlib"]):
         render(with_inputs(30_000))
 
 
@@ -46,7 +44,7 @@ def test_a_word_that_no_process_could_be_given_is_refused() -> None:
     few, many = with_inputs(1000, base_plan=base()), with_inputs(2500, base_plan=base())
     words = pod_template(render(base(), few)[1:][1:])["spec"]["containers"][0]["args"]
     assert 60_000 < max(len(word) for word in words) < WORD
-    with pytest.raises(UserError, match=r"the word data\.sources.* bytes, the limit is 131,072"):
+    with refused('the word data.sources.stdlib.inputs=["000000-xxxx...', "data.sources", "131,072"):
         render(base(), many)
     assert render(many, many)  # what all jobs have is in the ConfigMap
 

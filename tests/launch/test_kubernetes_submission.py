@@ -33,12 +33,12 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
 
 
 def given(cluster: Cluster, resource: str, name: str) -> dict:
-    """The run.json that a workload's pods are given."""
+    """The plan.json that a workload's pods are given."""
     text = json.dumps(
         [one for key, one in cluster.objects.items() if key[0] != "configmaps" and key[2] == name]
     )
     (map_,) = [one for one in cluster.names("configmaps") if f'"{one}"' in text]
-    return json.loads(cluster.objects["configmaps", "default", map_]["data"]["run.json"])
+    return json.loads(cluster.objects["configmaps", "default", map_]["data"]["plan.json"])
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_is_refused_leaves_nothing(words: list[str], refused: tuple, cluste
 
 
 def test_a_kind_that_the_cluster_does_not_know(cluster: Cluster, capsys) -> None:
-    """Nothing of it is made, and another kind starts with its own run.json."""
+    """Nothing of it is made, and another kind starts with its own plan.json."""
     cluster.apis = {name: one for name, one in cluster.apis.items() if "trainer" not in name}
     assert main([*WORDS, "launch.kind=trainjob", "training.steps=10"]) == 1
     assert "TrainJob" in capsys.readouterr().err and cluster.objects == {}

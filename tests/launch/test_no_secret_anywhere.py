@@ -50,7 +50,7 @@ def test_rendered_for(profile: str, capsys, monkeypatch, tmp_path: Path) -> None
     for words in variants(profile):
         assert main(["launch", "training.global_batch_size=64", *words]) == 0, capsys.readouterr().err
         out, err = capsys.readouterr()
-        assert "run.json" in out and profile in err  # it was rendered, and summed up
+        assert "plan.json" in out and profile in err  # it was rendered, and summed up
         assert CANARY not in out + err
     assert list(tmp_path.iterdir()) == []  # a dry run leaves nothing
 
@@ -130,7 +130,7 @@ def test_submitted_trained_and_left_behind(tmp_path: Path, corpus: list[str]) ->
         scripts = [path.read_bytes() for path in (tmp_path / "slurm/state").rglob("script")]
     assert CANARY not in "".join(said)
     files = [path for path in work.rglob("*") if path.is_file()]
-    assert {"launch.json", "run.json", "job.sh", "plan.json", "metrics.jsonl"} <= {
+    assert {"launch.json", "job_plan.json", "job.sh", "plan.json", "metrics.jsonl"} <= {
         path.name for path in files
     }
     assert any("offline-run-" in str(path) for path in files)  # wandb has written, too

@@ -36,7 +36,7 @@ def test_on_this_machine(tmp_path: Path, preflight: str, doctor: str, verbs: lis
     assert [words[0] for words in calls] == verbs
     assert done.returncode == (1 if verbs == ["doctor"] else 0)
     if preflight == "true":
-        assert calls[0] == ["doctor", "--run", "run/run.json", "--collectives"]
+        assert calls[0] == ["doctor", "--plan", "run/job_plan.json", "--collectives"]
 
 
 def test_in_pods() -> None:

@@ -17,15 +17,14 @@ from pydantic import ValidationError
 import shell_standins
 from free_text import KEY, NASTY, TEXT, named, places, put
 from slipway import secrets
-from slipway.config import run_file
 from slipway.config.compose import compose
 from slipway.config.explain import explain
 from slipway.config.schema import RunConfig
-from slipway.errors import UserError, in_one_line
+from slipway.errors import UserError
 from slipway.launch import kubernetes, local, share, slurm
 from slipway.launch.command import workdir_of
 from slipway.launch.placement import Placement, place
-from slipway.plan import Plan, make_plan
+from slipway.plan import Plan, make_plan, plan_file
 
 PLACES = places()
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
@@ -113,15 +112,15 @@ def check_slurm(shell: Path, content: dict[str, Any]) -> None:
         *container,
         "slipway",
         "train",
-        "--run",
-        f"{config.run.dir}/run.json",
+        "--plan",
+        f"{config.run.dir}/job_plan.json",
     ]
     for name, value in slurm.environment(config).items():
         assert told.environment[name] == value
     own = [word for option in config.cluster.container.options for word in slurm.option_words(option)]
     for word in (placement.image, *config.cluster.container.binds, *own):
         assert word in told.words
-    check_run_json(workdir / config.run.dir / "run.json", config)
+    check_plan_json(workdir / config.run.dir / "job_plan.json", plan)
     if config.cluster.container.modules:
         module = ran.told("module")
         assert module is not None and module.words == ["load", config.cluster.container.modules[-1]]
@@ -170,9 +169,9 @@ def _partitions(config: RunConfig) -> list[str]:
     return [queue.partition for queue in config.cluster.slurm.queues.values() if queue.partition]
 
 
-def check_run_json(path: Path, config: RunConfig) -> None:
-    assert path.read_text(encoding="utf-8") == run_file.to_text(config)
-    assert run_file.read(path) == config
+def check_plan_json(path: Path, plan: Plan) -> None:
+    assert path.read_text(encoding="utf-8") == plan_file.to_text(plan)
+    assert plan_file.read(path) == plan
 
 
 def check_local(shell: Path, content: dict[str, Any]) -> None:
@@ -185,14 +184,14 @@ def check_local(shell: Path, content: dict[str, Any]) -> None:
     assert ran.code == 0 and "command not found" not in ran.output, ran.output
     program = config.cluster.container.runtime if config.launch.image else "slipway"
     told = ran.told(program)
-    assert told is not None and told.words[-3:] == ["train", "--run", f"{config.run.dir}/run.json"]
+    assert told is not None and told.words[-3:] == ["train", "--plan", f"{config.run.dir}/job_plan.json"]
     for name, value in config.cluster.environment.items():
         assert told.environment[name] == value
-    check_run_json(workdir / config.run.dir / "run.json", config)
+    check_plan_json(workdir / config.run.dir / "job_plan.json", plan)
 
 
 def check_sweep(shell: Path, base: dict[str, Any], content: dict[str, Any]) -> None:
-    """The second job of an array: run.json is the first one's, and its words make it the second's."""
+    """The second job of an array: job_plan.json is the first one's, and its words make it the second's."""
     first, second = planned(base), planned(put(content, ("run", "dir"), content["run"]["dir"] + "-2"))
     workdir = workdir_of(first[0])
     script = slurm.render([first[1], second[1]], first[2], workdir)
@@ -201,9 +200,9 @@ def check_sweep(shell: Path, base: dict[str, Any], content: dict[str, Any]) -> N
     assert not ran.canary, script
     told = ran.told("srun")
     assert told is not None, (workdir / second[0].run.dir, ran.output)
-    changes = told.words[told.words.index("--run") + 2 :]
-    path = workdir / second[0].run.dir / "run.json"
-    assert run_file.read(path, changes) == second[0]
+    changes = told.words[told.words.index("--plan") + 2 :]
+    path = workdir / second[0].run.dir / "job_plan.json"
+    assert plan_file.read(path, changes) == second[1]
 
 
 def check_cloud(content: dict[str, Any], kind: str) -> None:
@@ -214,7 +213,7 @@ def check_cloud(content: dict[str, Any], kind: str) -> None:
     assert list(yaml.load_all(text, LOADER)) == data
     assert text.isascii()
     (map_,) = [one for one in data if one["kind"] == "ConfigMap"]
-    assert map_["data"]["run.json"] == run_file.to_text(config)
+    assert map_["data"]["plan.json"] == plan_file.to_text(plan)
     containers = list(_containers(data))
     assert containers
     for container in containers:
@@ -300,7 +299,7 @@ def test_one_text_everywhere(shell: Path, text: str) -> None:
 
 def assert_one_line(error: UserError) -> None:
     """As the command line prints it: something that a terminal shows and does not obey."""
-    shown = in_one_line(error)
+    shown = secrets.in_one_line(error)
     assert shown and not re.search(r"[\x00-\x1f\x7f-\x9f]", shown)
 
 
@@ -339,12 +338,12 @@ def plain_slurm(shell: Path) -> dict[str, Any]:
     return content
 
 
-def test_run_json_is_what_jobs_read(shell: Path) -> None:
+def test_plan_json_is_what_jobs_read(shell: Path) -> None:
     """Heredoc and all: the script's copy, byte for byte, of a run with every nasty text in its notes and sources."""
     content = plain_slurm(shell)
     texts = [text for text in NASTY if "\ud800" not in text and "\0" not in text]
     content["cluster"]["notes"] = texts
     content["data"]["sources"]["stdlib"]["inputs"] = [text for text in texts if text]
     check_slurm(shell, content)
-    path = shell / "work" / content["run"]["dir"] / "run.json"
-    assert json.loads(path.read_text())["cluster"]["notes"] == texts
+    path = shell / "work" / content["run"]["dir"] / "job_plan.json"
+    assert json.loads(path.read_text())["config"]["cluster"]["notes"] == texts

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import shell_standins
+from refusals import refused
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -47,7 +48,7 @@ def test_masks_are_of_whole_nodes() -> None:
 
 
 def test_showing_all_devices_of_a_shared_node_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^cluster\.slurm\.show_all_devices: .*needs exclusive=true"):
+    with refused("cluster.slurm.show_all_devices", "exclusive=true", value="True"):
         job("cluster=juwels_booster", "cluster.slurm.exclusive=false")
 
 

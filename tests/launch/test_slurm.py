@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from refusals import refused
 from slipway.config.compose import compose
 from slipway.errors import UserError
 from slipway.launch import local, slurm
@@ -135,12 +136,12 @@ def test_a_sweep_of_several_shapes_is_refused() -> None:
     configs = [
         compose(["cluster=slurm", f"resources.devices_per_node={n}", f"run.name=r{n}"]) for n in (1, 2)
     ]
-    with pytest.raises(UserError, match=r"resources.devices_per_node: 1 and 2 in one sweep"):
+    with refused("resources.devices_per_node", 1, 2):
         slurm.render([make_plan(config) for config in configs], place(configs[0]), Path("/work"))
     configs = [
         compose(["cluster=slurm", f"run.name=r{n}", "cluster.slurm.max_array_size=2"]) for n in range(3)
     ]
-    with pytest.raises(UserError, match=r"3 jobs, but arrays of slurm have 2 at most"):
+    with refused("sweep", 3, use="2"):
         slurm.render([make_plan(config) for config in configs], place(configs[0]), Path("/work"))
 
 
@@ -245,7 +246,7 @@ def requeueing(tmp_path: Path) -> Job:
 
 
 NEXT = "sbatch --parsable --dependency=afternotok:7 --kill-on-invalid-dep=yes 2 0"
-TRAIN = "slipway train --run run/run.json"
+TRAIN = "slipway train --plan run/job_plan.json"
 A_STEP = """echo '{"kind": "train", "time": 1.5, "step": 4}' >>run/metrics.jsonl; exit 1"""
 
 
@@ -260,7 +261,7 @@ def test_done_drops_the_job_that_waits(chain: Job) -> None:
     code, calls, said = chain.run()
     assert (code, calls) == (0, [NEXT, TRAIN, "scancel 101"])
     assert "slipway: done" in said
-    assert json.loads((chain.folder / "run" / "run.json").read_text())["run"]["name"] == "demo"
+    assert json.loads((chain.folder / "run" / "job_plan.json").read_text())["config"]["run"]["name"] == "demo"
     assert (chain.folder / "run" / "job.sh").read_text() == (chain.folder / "script.sh").read_text()
     assert (chain.folder / "run" / "launch.continuations").read_text() == "101\n"
 
@@ -316,7 +317,7 @@ def test_a_bad_node_is_left_out_of_a_new_job(mode: str, request: pytest.FixtureR
 
 def test_the_preflight_comes_first_and_may_name_nodes(chain: Job) -> None:
     chain.words.append("launch.preflight=true")
-    doctor = "slipway doctor --run run/run.json --collectives"
+    doctor = "slipway doctor --plan run/job_plan.json --collectives"
     assert chain.run()[:2] == (0, [NEXT, doctor, TRAIN, "scancel 101"])
     code, calls, said = chain.run(DOCTOR="exit 1")
     assert (code, calls) == (1, [NEXT, doctor, "scancel 101"]) and "named no node" in said
@@ -444,7 +445,7 @@ def test_a_profile_exports_nothing_that_the_script_says(cluster: str, name: str)
 def test_an_option_does_not_take_the_devices_place() -> None:
     words = ["cluster=leonardo_booster", "launch.account=p", "cluster.slurm.gpu_request=gres"]
     more = 'cluster.slurm.sbatch_options=["--gres=tmpfs:1T"]'
-    with pytest.raises(UserError, match=r"--gres=gpu:.*gpu_request"):
+    with refused("cluster.slurm.sbatch_options", "--gres=gpu", value="--gres=tmpfs:1T", use="gpu_request"):
         rendered(*words, more)
     options = options_of(rendered(*words[:2], "cluster.slurm.gpu_request=gpus-per-node", more))
     assert "--gres=tmpfs:1T" in options and any(one.startswith("--gpus-per-node=") for one in options)

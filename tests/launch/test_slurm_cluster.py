@@ -97,7 +97,7 @@ class Site:
 
     def ranks(self, name: str) -> list[psutil.Process]:
         """The Python processes of its ranks."""
-        word = f"runs/{name}/run.json"
+        word = f"runs/{name}/job_plan.json"
         found = [one for one in psutil.process_iter(["cmdline"]) if word in (one.info["cmdline"] or [])]
         return [one for one in found if "python" in one.info["cmdline"][0]]
 

@@ -22,7 +22,7 @@ NODES = {
     "aris_gpu": 3,
 }  # else 16, so that the queues of many nodes are seen
 
-RUN_JSON = re.compile(r"(?<=<<'SLIPWAY_RUN_JSON' \|\| exit 1\n).*?\n(?=SLIPWAY_RUN_JSON\n)", re.DOTALL)
+PLAN_JSON = re.compile(r"(?<=<<'SLIPWAY_PLAN_JSON' \|\| exit 1\n).*?\n(?=SLIPWAY_PLAN_JSON\n)", re.DOTALL)
 
 
 def profiles() -> list[str]:
@@ -47,9 +47,9 @@ def rendered(configs: list[RunConfig]) -> str:
     return slurm.render([make_plan(config) for config in configs], place(configs[0]), WORKDIR)
 
 
-def without_run_json(script: str) -> str:
+def without_plan_json(script: str) -> str:
     """The script without the body of its heredoc, which is the same 200 lines in each; slurm_whole.sh has it."""
-    shorter, count = RUN_JSON.subn("{...}\n", script)
+    shorter, count = PLAN_JSON.subn("{...}\n", script)
     assert count == 1
     return shorter
 
@@ -64,7 +64,7 @@ def check(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("profile", profiles())
 def test_script_of(profile: str) -> None:
-    check(profile, without_run_json(rendered([configuration(profile)])))
+    check(profile, without_plan_json(rendered([configuration(profile)])))
 
 
 def test_a_whole_script() -> None:
@@ -74,12 +74,12 @@ def test_a_whole_script() -> None:
 def test_a_sweep_is_an_array() -> None:
     changes = [(f"run.name='try,lr={lr}'", f"optimizer.lr={lr}") for lr in (0.001, 0.002, 0.003)]
     check(
-        "slurm_sweep", without_run_json(rendered([configuration("slurm", name, lr) for name, lr in changes]))
+        "slurm_sweep", without_plan_json(rendered([configuration("slurm", name, lr) for name, lr in changes]))
     )
 
 
 def test_preflight() -> None:
-    check("slurm_preflight", without_run_json(rendered([configuration("slurm", "launch.preflight=true")])))
+    check("slurm_preflight", without_plan_json(rendered([configuration("slurm", "launch.preflight=true")])))
 
 
 def test_every_golden_is_somebodys() -> None:

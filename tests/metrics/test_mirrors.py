@@ -20,7 +20,7 @@ from slipway.errors import UserError
 from slipway.metrics import mirrors, wandb_access, wandb_data, wandb_mirror
 from slipway.metrics.log import Metrics
 from slipway.metrics.wandb_mirror import CLOSE_SECONDS, WandbMirror, identity
-from slipway.plan import make_plan
+from slipway.plan import make_plan, plan_file
 from slipway.run_dir import RunDir
 from slipway.runs.sync import command
 from training import SMALL, slipway, told, training_lines
@@ -204,14 +204,14 @@ def test_wandb_s_process_dies(tmp_path: Path) -> None:
 @pytest.mark.timeout(60)
 def test_nothing_outlives_a_killed_trainer(tmp_path: Path) -> None:
     program = (
-        "import sys, time, pathlib; from slipway.plan import Plan\n"
+        "import sys, time, pathlib; from slipway.plan import plan_file\n"
         "from slipway.metrics.wandb_mirror import WandbMirror\n"
-        "mirror = WandbMirror(Plan.read(pathlib.Path(sys.argv[1])))\n"
+        "mirror = WandbMirror(plan_file.read(pathlib.Path(sys.argv[1])))\n"
         "mirror.log({'train/loss': 1.0, 'step': 1})\n"
         "while not mirror._lines.empty(): time.sleep(0.05)\n"
         "time.sleep(0.3); print('handed over', flush=True); time.sleep(60)"
     )
-    plan_of(tmp_path / "run", "logging.wandb.mode=offline").write(tmp_path / "plan.json")
+    plan_file.write(plan_of(tmp_path / "run", "logging.wandb.mode=offline"), tmp_path / "plan.json")
     trainer = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / "plan.json")], stdout=subprocess.PIPE, text=True
     )

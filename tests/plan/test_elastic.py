@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refusals import refused
 from slipway.config.compose import compose
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
@@ -149,15 +150,15 @@ def test_no_layout_names_its_neighbours() -> None:
 def test_what_no_layout_mends_is_said_as_it_is() -> None:
     it = config("demo", (1, 8), tp=3)
     late = it.optimizer.model_copy(update={"lr_warmup_steps": it.training.steps})
-    with pytest.raises(UserError, match=r"^optimizer\.lr_warmup_steps"):
+    with refused("optimizer.lr_warmup_steps", value=200):
         elastic.fit(it.model_copy(update={"optimizer": late}))
     juwels = compose(["cluster=juwels_booster", "resources.nodes=1000", "resources.elastic=true"])
-    with pytest.raises(UserError, match=r"^resources\.nodes: 1000 is more than the 936"):
+    with refused("resources.nodes", 936, value=1000):
         elastic.fit(juwels)
 
 
 def test_without_elastic_nothing_is_fitted() -> None:
-    with pytest.raises(UserError, match="not divisible by tensor 2"):
+    with refused("parallelism", 2):
         make_plan(compose(["parallelism.tensor_model_parallel_size=2"]))
 
 

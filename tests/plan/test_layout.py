@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.plan.layout import Grid, chunk_layers, chunks_in_flight
+from slipway.plan.layout import Grid, chunks_in_flight
 
 sizes = st.integers(1, 5)
 
@@ -37,17 +37,6 @@ def test_tensor_parallel_ranks_are_neighbours(grid: Grid) -> None:
     for rank in range(grid.world_size):
         assert grid.coordinates(rank).tp == rank % grid.tp
         assert grid.coordinates(rank).pp == rank // (grid.world_size // grid.pp)
-
-
-@given(sizes, sizes, sizes)
-def test_every_layer_is_in_one_chunk_and_in_order(stages: int, virtual: int, each: int) -> None:
-    layers = stages * virtual * each
-    chunks = [
-        [chunk_layers(layers, stages, virtual, stage, chunk) for stage in range(stages)]
-        for chunk in range(virtual)
-    ]
-    # The forward pass goes through all stages of the first chunk, then of the second.
-    assert [layer for row in chunks for span in row for layer in span] == list(range(layers))
 
 
 @given(sizes, st.integers(1, 20))

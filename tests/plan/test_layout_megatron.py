@@ -2,7 +2,9 @@
 
 import pytest
 
-from slipway.plan.layout import Grid, chunk_layers, chunks_in_flight
+from slipway.models.family import Layer, Shard
+from slipway.models.spans import even
+from slipway.plan.layout import Grid, chunks_in_flight
 
 ORDER = "tp-cp-ep-dp-pp"
 GRIDS = [
@@ -55,10 +57,11 @@ def test_layers_of_chunks(layers: int, stages: int, virtual: int) -> None:
         virtual_pipeline_model_parallel_size=virtual if virtual > 1 else None,
         pipeline_dtype=torch.float32,
     )
+    blocks = even([Layer(str(n), Shard(1)) for n in range(layers)], stages, virtual)
     for stage in range(stages):
         for chunk in range(virtual):
             vp_stage = chunk if virtual > 1 else None
-            span = chunk_layers(layers, stages, virtual, stage, chunk)
+            span = blocks[chunk * stages + stage]
             assert span.start == get_transformer_layer_offset(config, vp_stage=vp_stage, pp_rank=stage)
             assert len(span) == get_num_layers_to_build(config, vp_stage=vp_stage, pp_rank=stage)
 

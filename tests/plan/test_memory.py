@@ -3,7 +3,7 @@ import pytest
 from slipway.config.compose import compose
 from slipway.models.gpt import activations
 from slipway.plan.layout import Grid
-from slipway.plan.memory import chunk_shards, stage_memory
+from slipway.plan.memory import Share, stage_memory
 from slipway.plan.plan import make_plan
 
 DEMO = ["experiment=demo", "training.micro_batch_size=2"]  # batch 16: four microbatches on 8 ranks
@@ -11,7 +11,7 @@ DEMO = ["experiment=demo", "training.micro_batch_size=2"]  # batch 16: four micr
 
 def memory(*overrides: str, stage: int = 0):
     plan = make_plan(compose([*DEMO, *overrides]))
-    return plan.memory.stages[stage], plan.ranks[0 if stage == 0 else -1].parameters
+    return plan.memory.stages[stage], plan.stages[stage].parameters
 
 
 def test_bytes_per_parameter_fp32() -> None:
@@ -86,15 +86,18 @@ def test_experts_have_fewer_replicas_than_the_rest() -> None:
         ]
     )
     grid = Grid.of(config.parallelism, 16)
-    (shard,) = chunk_shards(config, grid, 0)
+    share = Share.of(config)
+    shard = share.parameters(grid, 0)
     # 8 replicas of what is dense, 2 of each expert
-    assert stage_memory(config, grid, 0, 1).optimizer_states == 12 * (shard.dense // 8 + shard.expert // 2)
+    assert stage_memory(config, share, grid, 0, 1).optimizer_states == 12 * (
+        shard.dense // 8 + shard.expert // 2
+    )
     assert shard.expert == 32 * (8 // 4) * 3 * 4096 * 14336 // 2
 
 
 def test_earlier_stages_hold_more_microbatches() -> None:
     config = compose([*DEMO, "resources.devices_per_node=16", "parallelism.pipeline_model_parallel_size=4"])
-    per_layer = activations.layer_bytes(config.model, config.training, config.parallelism)
+    per_layer = activations.layer_bytes(config, config.parallelism, config.training.recompute)
     stages = make_plan(config).memory.stages
     assert [stage.activations // per_layer for stage in stages[:3]] == [4, 3, 2]
 
@@ -102,10 +105,9 @@ def test_earlier_stages_hold_more_microbatches() -> None:
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 def test_a_step_of_one_microbatch_keeps_one(recompute: str) -> None:
     config = compose([*DEMO, "training.global_batch_size=4", f"training.recompute={recompute}"])
-    per_layer = activations.layer_bytes(config.model, config.training, config.parallelism)
+    per_layer = activations.layer_bytes(config, config.parallelism, config.training.recompute)
     stage = make_plan(config).memory.stages[0]
-    none = config.training.model_copy(update={"recompute": "none"})
-    inside = activations.layer_bytes(config.model, none, config.parallelism) if recompute == "full" else 0
+    inside = activations.layer_bytes(config, config.parallelism, "none") if recompute == "full" else 0
     assert stage.activations == 2 * per_layer + inside
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slipway.errors import UserError
+from refusals import refused
 from slipway.ranks import device
 from slipway.ranks.environment import Place
 
@@ -22,11 +22,11 @@ def test_the_device_of_each_rank(visible: int, taken: list[int]) -> None:
 
 
 def test_no_device_is_a_mistake_to_mend() -> None:
-    with pytest.raises(UserError, match="sees no GPU.*CUDA_VISIBLE_DEVICES.*ROCR_VISIBLE_DEVICES"):
+    with refused("local rank 0", "GPU", use=["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"]):
         device.of_rank(place(0), 4, 0)
 
 
 def test_ranks_of_one_parent_see_the_same_and_would_share() -> None:
-    with pytest.raises(UserError, match="devices_per_node: 4 ranks on this machine, but only 2 GPUs"):
+    with refused("resources.devices_per_node", "devices_per_node", value=4, use="2"):
         device.of_rank(place(1, own_store=True), 4, 2)
     assert device.of_rank(place(1, own_store=True), 4, 4) == (1, None)

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from refusals import refused
 from slipway.doctor.here import host_name
 from slipway.errors import UserError
 from slipway.ranks.environment import Node, Place, launched, left_over, node_name, started_rank
@@ -48,12 +49,12 @@ def test_srun_with_an_address_of_its_own() -> None:
 
 
 def test_address_missing() -> None:
-    with pytest.raises(UserError, match="MASTER_ADDR: not set, but RANK=5"):
+    with refused("MASTER_ADDR", "RANK=5"):
         started_rank({k: v for k, v in TORCHRUN.items() if k != "MASTER_ADDR"})
 
 
 def test_not_a_number() -> None:
-    with pytest.raises(UserError, match="WORLD_SIZE: 'eight' is not a whole number"):
+    with refused("environment variable WORLD_SIZE", "WORLD_SIZE", value="eight"):
         started_rank(TORCHRUN | {"WORLD_SIZE": "eight"})
 
 

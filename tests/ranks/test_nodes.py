@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from processes import steps_done
-from slipway.config import run_file
 from slipway.config.compose import compose
+from slipway.plan import elastic, make_plan, plan_file
 from slipway.ranks.environment import listening_socket
 from training import SMALL, layout, slipway, training_lines
 
@@ -23,17 +23,17 @@ LAYOUT = layout(ranks=2, tp=2, pp=2)
 
 
 @pytest.fixture(scope="module")
-def run_json(corpus: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("nodes") / "run.json"
+def plan_json(corpus: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("nodes") / "plan.json"
     words = [*SMALL, *corpus, *LAYOUT, "resources.nodes=2", f"training.steps={STEPS}", "run.name=nodes"]
-    path.write_text(run_file.to_text(compose(words)))
+    plan_file.write(make_plan(compose(words)), path)
     return path
 
 
 class Nodes:
     """Processes that are the nodes of one run, in one run folder; killed at the end."""
 
-    def __init__(self, stack: ExitStack, run_json: Path, folder: Path, *words: str) -> None:
+    def __init__(self, stack: ExitStack, plan_json: Path, folder: Path, *words: str) -> None:
         with listening_socket() as sock:
             port = sock.getsockname()[1]
         self.processes, self.outputs = [], [folder / f"node-{number}.txt" for number in range(2)]
@@ -41,7 +41,7 @@ class Nodes:
             own = {"SLIPWAY_NODE_RANK": str(number), "SLIPWAY_NNODES": "2", "MASTER_ADDR": "localhost"}
             with self.outputs[number].open("w") as output:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "slipway", "train", "--run", str(run_json), *words],
+                    [sys.executable, "-m", "slipway", "train", "--plan", str(plan_json), *words],
                     cwd=folder,
                     env={**os.environ, **own, "MASTER_PORT": str(port)},
                     stdout=output,
@@ -67,9 +67,9 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes_in(run_json: Path, tmp_path: Path):  # noqa: ANN201
+def nodes_in(plan_json: Path, tmp_path: Path):  # noqa: ANN201
     with ExitStack() as stack:
-        yield lambda *words: Nodes(stack, run_json, tmp_path, *words)
+        yield lambda *words: Nodes(stack, plan_json, tmp_path, *words)
 
 
 def losses(run_dir: Path) -> list[tuple[int, float, float]]:
@@ -119,19 +119,21 @@ def test_a_node_that_is_killed_ends_the_other_and_both_go_on(
     nodes_in, undisturbed: Sequence[tuple[int, float, float]], tmp_path: Path
 ) -> None:
     run_dir = tmp_path / "runs" / "nodes"
-    nodes = nodes_in("checkpoint.interval=2")
+    nodes = nodes_in("config.checkpoint.interval=2")
     nodes.until_step(run_dir, 4)
     nodes.processes[1].kill()
     assert nodes.wait() == [1, -signal.SIGKILL], nodes.said(0)
-    again = nodes_in("checkpoint.interval=2")
+    again = nodes_in("config.checkpoint.interval=2")
     assert again.wait() == [0, 0], again.said(0) + again.said(1)
     assert "continuing from" in again.said(0)
     assert losses(run_dir) == undisturbed
     assert [segment["exit_code"] for segment in segments(run_dir)] == [1, 0]
 
 
-def test_a_user_error_is_2_on_every_node(nodes_in, tmp_path: Path) -> None:
-    nodes = nodes_in("resources.nodes=4")
+def test_a_user_error_is_2_on_every_node(nodes_in, plan_json: Path, tmp_path: Path) -> None:
+    plan = plan_file.read(plan_json)
+    four = make_plan(elastic.on_machines(plan.config, 4, plan.config.resources.devices_per_node))
+    nodes = nodes_in(*plan_file.changes(plan, four))
     assert nodes.wait() == [2, 2]
     for number in (0, 1):
         assert "resources.nodes: 4, but the launcher started 2 nodes" in nodes.said(number)

@@ -73,15 +73,15 @@ def test_the_newest_job_is_followed_into_the_next(run: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["logs", "alpha", "--json"], "runs logs --json: no such option here; `runs show` takes it"),
-        (["show", "alpha", "--follow"], "runs show --follow: no such option here; `runs logs` takes it"),
+        (["logs", "alpha", "--json"], "runs logs --json: no such option here; use it with `runs show`"),
+        (["show", "alpha", "--follow"], "runs show --follow: no such option here; use it with `runs logs`"),
         (
             ["cancel", "alpha", "--lines", "3"],
-            "runs cancel --lines: no such option here; `runs logs` takes it",
+            "runs cancel --lines: no such option here; use it with `runs logs`",
         ),
         (
             ["logs", "alpha", "--dry-run"],
-            "`runs cancel` and `runs sync` take it",
+            "use it with `runs cancel` or `runs sync`",
         ),
         (["logs", "alpha", "--lines", "-1"], "'-1' is not a number from 0"),
         (["logs", "alpha", "--rank", "x"], "'x' is not a number from 0"),

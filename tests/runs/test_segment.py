@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from refusals import refused
 from slipway.config.compose import compose
 from slipway.errors import Fault, UserError
-from slipway.plan import Plan, make_plan
+from slipway.plan import Plan, make_plan, plan_file
 from slipway.runs.ledger import read_segments
 from slipway.runs.lock import holder as holder_file
 from slipway.runs.lock.holder import Holder
@@ -83,7 +84,7 @@ def test_a_start_that_was_overtaken_is_refused(plan: Plan) -> None:
     run_dir = plan.config.run.dir
     seen = check_free(run_dir)
     assert run_segment(plan, seen, 1, time.time(), trainer(run_dir, 3, 0)) == 0
-    with pytest.raises(UserError, match="was trained by another start meanwhile"):
+    with refused("run.dir"):
         run_segment(plan, seen, 1, time.time(), trainer(run_dir, 3, 0))
     assert check_free(run_dir) == 1
     assert holder_of(run_dir, time.time()) is None
@@ -92,18 +93,18 @@ def test_a_start_that_was_overtaken_is_refused(plan: Plan) -> None:
 TAKEN_OVER = """
 import sys, time
 from pathlib import Path
-from slipway.plan import Plan
+from slipway.plan import plan_file
 from slipway.runs import segment
 segment.BEAT_SECONDS = 0.1
 def body():
     print("training", flush=True)
     time.sleep(60)
-segment.run_segment(Plan.read(Path(sys.argv[1])), 0, 1, time.time(), body)
+segment.run_segment(plan_file.read(Path(sys.argv[1])), 0, 1, time.time(), body)
 """
 
 
 def test_a_trainer_that_was_taken_over_ends(plan: Plan, tmp_path: Path) -> None:
-    plan.write(tmp_path / "plan.json")
+    plan_file.write(plan, tmp_path / "plan.json")
     process = subprocess.Popen(
         [sys.executable, "-c", TAKEN_OVER, str(tmp_path / "plan.json")],
         stdout=subprocess.PIPE,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from refusals import refused
 from slipway.config.compose import compose
-from slipway.errors import UserError
 from slipway.metrics import wandb_data
 from slipway.metrics.wandb_mirror import WandbMirror, identity
 from slipway.plan import make_plan
@@ -123,13 +123,13 @@ def test_no_server(run_dir: Callable[..., Path], server: Server) -> None:
 
 def test_what_is_asked_for_wrongly(run_dir: Callable[..., Path]) -> None:
     run_dir((1, 2), mode="disabled")
-    with pytest.raises(UserError, match=r"no wandb data in .*logging.wandb.mode"):
+    with refused("runs sync alpha", "logging.wandb.mode"):
         main(["sync", "alpha"])
-    with pytest.raises(UserError, match=r"runs sync alpa: no such run in runs; did you mean alpha"):
+    with refused("runs sync alpa", use="alpha"):
         main(["sync", "alpa"])
-    with pytest.raises(UserError, match=r"give one NAME\|DIR"):
+    with refused("runs sync", use=["NAME", "DIR"]):
         main(["sync"])
-    with pytest.raises(UserError, match="`runs sync` take it"):
+    with refused("runs show --dry-run", use="`runs sync`"):
         main(["show", "alpha", "--dry-run"])
     run_dir((3, 4))
     done = sync("alpha", url=None, key=None)

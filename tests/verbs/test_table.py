@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from refusals import refused
 from slipway.cli import main
 from slipway.errors import UserError
 from slipway.verbs import help
@@ -73,9 +74,8 @@ def test_nothing_else_is_accepted(words: list[str], verb: Verb, capsys) -> None:
     everything = {name for _, _, option in OPTIONS for name in names(option)} | {"--no-such", "-z"}
     hydra = {name for option in HYDRA for name in names(option)} if verb.takes == "configuration" else set()
     for name in sorted(everything - known - hydra):
-        with pytest.raises(UserError) as refused:
+        with refused(" ".join([*words, name])):
             parse(words[0], [*words[1:], *argument_of(verb), name])
-        assert name in str(refused.value) and " ".join(words) in str(refused.value)
     if verb.options:
         shortened = verb.options[0].name[:-1]
         with pytest.raises(UserError):
@@ -96,11 +96,11 @@ def test_hydras_options_are_those_of_the_table(capsys) -> None:
     for name in sorted(theirs - ours):
         assert main(["plan", name]) == main(["--cfg", "job", name]) == 2, name
         lines = capsys.readouterr().err.splitlines()
-        assert len(lines) == 2 and all(f"{name}: no such option" in line for line in lines)
+        assert len(lines) == 2 and all(f"{name}: " in line for line in lines)
 
 
 def test_an_option_of_another_action_names_that_action() -> None:
-    with pytest.raises(UserError, match="`image sif` takes it"):
+    with refused("image sign --gzip", use="`image sif`"):
         parse("image", ["sign", "a.sif", "--gzip"])
 
 

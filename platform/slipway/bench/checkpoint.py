@@ -59,7 +59,7 @@ class Summary:
 def run(options: argparse.Namespace) -> int:
     """Measure, and print both stalls and their ratio."""
     if options.dir is not None and not options.dir.is_dir():
-        raise UserError(f"bench checkpoint --dir: {options.dir} is not a folder")
+        raise UserError("bench checkpoint --dir", "is not a directory", value=options.dir)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-", dir=options.dir) as folder:
         measured = _measure([*SHAPE, *options.overrides], Path(folder), options.rounds)
     rows = [Row(**values) for values in measured["rows"]]

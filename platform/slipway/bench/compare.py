@@ -77,8 +77,9 @@ def run(options: argparse.Namespace) -> int:
         joined = not (data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss)
         if plan.world_size > 1 or model.num_moe_experts or model.rope_scaling_factor or not joined:
             raise UserError(
-                f"bench compare: {model.name} on {plan.world_size} ranks: the reference is a dense model "
-                "without rope_scaling_factor on one, which does not tell documents apart"
+                "bench compare",
+                f"{model.name} on {plan.world_size} ranks cannot be compared: the reference is a dense model without "
+                "rope_scaling_factor on one rank, which does not separate documents",
             )
         seconds, ceiling = _measure(config, options)
     units = config.training.global_batch_size * plan.units_per_sample

@@ -51,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
     tag = options.tag or f"slipway:{variant}"
     sif = options.sif or root / "dist" / "image" / f"slipway-{variant}.sif"
     if not sif.is_file():
-        raise UserError(f"bench image --sif: {sif} is no file; `slipway image sif` makes one")
+        raise UserError(
+            "bench image --sif", "is not a file", value=sif, do="create one with `slipway image sif`"
+        )
     shell.need("apptainer", "bench")
 
     size = image_bytes(engine, tag) / 1e9

@@ -81,8 +81,9 @@ def run(options: argparse.Namespace) -> int:
         )
         if (ranks := world_size(config)) > 1:
             raise UserError(
-                f"bench kernels: measures one device, but the configuration has {ranks} ranks; leave "
-                "resources.* and parallelism.* at 1"
+                "bench kernels",
+                f"measures one device, but the configuration has {ranks} ranks",
+                do="leave resources.* and parallelism.* at 1",
             )
         plan = make_plan(config)
         make_folder("bench kernels --out", options.out)
@@ -104,7 +105,9 @@ def chosen_operators(words: str | None) -> list[str]:
     names = words.split(",")
     for name in names:
         if name not in OPERATORS:
-            raise UserError(f"bench kernels --operators: {name!r} is not one{nearest(name, OPERATORS)}")
+            raise UserError(
+                "bench kernels --operators", "is not an operator", value=name, do=nearest(name, OPERATORS)
+            )
     return [name for name in OPERATORS if name in names]
 
 

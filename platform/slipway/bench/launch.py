@@ -104,7 +104,7 @@ def command_seconds(words: Sequence[str]) -> float:
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
     if done.returncode:
         last = (done.stderr.strip() or "no output").splitlines()[-1]
-        raise UserError(f"bench launch: `slipway launch` ended with {done.returncode}: {last}")
+        raise UserError("bench launch", f"`slipway launch` exited with code {done.returncode}: {last}")
     return time.perf_counter() - started
 
 

@@ -13,7 +13,7 @@ RANDOM_TOKENS = (
 def at_least(option: str, value: int, least: int) -> None:
     """Refuse a smaller value."""
     if value < least:
-        raise UserError(f"{option}: must be at least {least}, got {value}")
+        raise UserError(option, f"is below {least}", value=value, use=f"at least {least}")
 
 
 def make_folder(option: str, folder: Path) -> None:
@@ -21,7 +21,7 @@ def make_folder(option: str, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{option}: cannot create {folder}: {error.strerror}") from error
+        raise UserError(option, f"cannot be created: {error.strerror}", value=folder) from error
 
 
 def with_defaults(defaults: Sequence[str], overrides: Sequence[str]) -> list[str]:

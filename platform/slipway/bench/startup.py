@@ -86,4 +86,6 @@ def slipway(words: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
-        raise UserError(f"bench startup: `slipway {' '.join(words)}` ended with {done.returncode}: {last}")
+        raise UserError(
+            "bench startup", f"`slipway {' '.join(words)}` exited with code {done.returncode}: {last}"
+        )

@@ -81,7 +81,9 @@ def run(options: argparse.Namespace) -> int:
         config = compose([*with_defaults(DEFAULTS, options.overrides), RANDOM_TOKENS, f"run.dir={folder}"])
         if config.resources.nodes > 1:
             raise UserError(
-                f"bench train: resources.nodes={config.resources.nodes}, but it measures the ranks of one node"
+                "bench train",
+                f"measures the ranks of one node, but resources.nodes is {config.resources.nodes}",
+                use="resources.nodes=1",
             )
         plan = make_plan(config)
         make_folder("bench train --out", options.out)
@@ -124,7 +126,7 @@ def summarize(plan: Plan, measured: dict[str, Any]) -> Summary:
     from slipway.train.throughput import rates
 
     device, ceiling = plan.config.cluster.device, measured["matmul ceiling"] / 1e12
-    known = device.peak_tflops_bf16 if plan.config.training.precision == "bf16" else device.peak_tflops_fp32
+    known = device.peak_tflops(plan.config.training.precision)
     seconds = median(measured["seconds"])
     found = rates(plan, seconds, known or ceiling)
     profiled = median(sum(of_one.values()) for of_one in measured["breakdowns"]) / measured["steps profiled"]

@@ -11,9 +11,10 @@ from slipway.checkpoint import store
 from slipway.checkpoint.manifest import Damaged
 from slipway.checkpoint.store import CheckpointInfo
 from slipway.config.schema import RunConfig
-from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError, in_one_line
+from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
 from slipway.files import Unreadable
 from slipway.plan.facts import sizes_of
+from slipway.secrets import in_one_line
 from slipway.words import clock, size
 
 
@@ -57,14 +58,16 @@ def _layout(info: CheckpointInfo) -> str:
 
 def _chosen(run_dir: Path, step: int | None) -> list[Path]:
     if not run_dir.is_dir():
-        raise UserError(f"run.dir: {run_dir} does not exist")
+        raise UserError("run.dir", "does not exist", value=run_dir)
     found = store.complete(run_dir)
     if step is None:
         return found
     chosen = [path for path in found if store.step_of(path) == step]
     if not chosen:
         there = ", ".join(str(store.step_of(path)) for path in found) or "none"
-        raise UserError(f"checkpoint --step: {step} is not in {store.folder(run_dir)}; there: {there}")
+        raise UserError(
+            "checkpoint --step", f"is not in {store.folder(run_dir)}, which holds {there}", value=step
+        )
     return chosen
 
 
@@ -114,12 +117,12 @@ def _verify(found: list[Path], as_json: bool) -> int:
 
 def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
     if not found:
-        raise UserError(f"run.dir: no checkpoint in {store.folder(run_dir)}")
+        raise UserError("run.dir", f"{store.folder(run_dir)} holds no checkpoint")
     path = found[-1]
     try:
         info, manifest = store.read_info(path), checkpoint_manifest.read(path)
     except Damaged as error:
-        raise UserError(f"checkpoint {path}: {error}") from None
+        raise UserError(f"checkpoint {path}", str(error)) from None
     if as_json:
         print(json.dumps({**info.model_dump(mode="json"), **manifest.model_dump()}, indent=1))
         return EXIT_DONE

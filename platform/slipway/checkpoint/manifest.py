@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from slipway import files
+from slipway.records import first_problem
 
 FILE = "manifest.json"
 _NAME = r"^([^./\x00]|\.[^./\x00]|\.\.[^/\x00])[^/\x00]*$"  # of a file in the folder itself: neither . nor ..
@@ -76,9 +77,7 @@ def read(folder: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Damaged(f"{FILE}: {where + ': ' if where else ''}{first['msg']}") from None
+        raise Damaged(f"{FILE}: {first_problem(error)}") from None
     if manifest.text().encode() != content:
         raise Damaged(f"{FILE}: not as it was written")
     return manifest

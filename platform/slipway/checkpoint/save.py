@@ -29,9 +29,10 @@ from slipway.checkpoint.position import Position
 from slipway.checkpoint.snapshot import Camera, Snapshot
 from slipway.checkpoint.store import CheckpointInfo
 from slipway.engine.megatron.groups import TIMEOUT
-from slipway.errors import Fault, in_one_line
+from slipway.errors import Fault
 from slipway.plan import Plan
 from slipway.ranks import awake
+from slipway.secrets import in_one_line
 
 WAITING = "waiting for the other ranks"
 SUSPECT_FIRST_SECONDS = 5.0  # who waits for others complains later than those others
@@ -239,8 +240,8 @@ class Saver:
         reason = files.reason(cause) if cause else in_one_line(error)
         where = cause and cause.filename or store.folder(self.plan.config.run.dir)
         failed = SaveError(
-            f"step {save.info.step}: the checkpoint cannot be written: {where}: {reason}; earlier checkpoints are "
-            "as they were"
+            f"step {save.info.step}",
+            f"the checkpoint cannot be written: {where}: {reason}; earlier checkpoints are intact",
         )
         failed.__cause__ = error
         return failed

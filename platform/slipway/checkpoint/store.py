@@ -24,6 +24,7 @@ from slipway.checkpoint.pickles import COMMON, check_tensors
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import UserError
+from slipway.records import first_problem
 from slipway.run_dir import RunDir
 
 INFO = "slipway.json"
@@ -147,9 +148,7 @@ def read_info(path: Path) -> CheckpointInfo:
     try:
         return CheckpointInfo.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Damaged(f"{INFO}: {where + ': ' if where else ''}{first['msg']}") from None
+        raise Damaged(f"{INFO}: {first_problem(error)}") from None
 
 
 def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
@@ -158,18 +157,24 @@ def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
     for name in sorted(now.keys() | info.model.keys()):
         if name != "name" and now.get(name) != info.model.get(name):
             raise UserError(
-                f"model.{name}: {now.get(name)} differs from {info.model.get(name)} in checkpoint {path}; "
-                "set it back, or choose another run.dir"
+                f"model.{name}",
+                f"differs from {info.model.get(name)} in checkpoint {path}",
+                value=now.get(name),
+                do="set it back, or choose another run.dir",
             )
     if info.precision != config.training.precision:
         raise UserError(
-            f"training.precision: {config.training.precision} differs from {info.precision} in checkpoint "
-            f"{path}; set it back, or choose another run.dir"
+            "training.precision",
+            f"differs from {info.precision} in checkpoint {path}",
+            value=config.training.precision,
+            do="set it back, or choose another run.dir",
         )
     if info.step > config.training.steps:
         raise UserError(
-            f"training.steps: {config.training.steps} is below step {info.step} of checkpoint {path}; "
-            f"allowed: at least {info.step}"
+            "training.steps",
+            f"is below step {info.step} of checkpoint {path}",
+            value=config.training.steps,
+            use=f"at least {info.step}",
         )
 
 

@@ -56,7 +56,10 @@ class Profiles:
         times_are_text()
         if self.config_dir is not None and not self.config_dir.is_dir():
             raise UserError(
-                f"--config-dir: {self.config_dir} is not a folder; allowed: one with cluster/NAME.yaml"
+                "--config-dir",
+                "is not a directory",
+                value=self.config_dir,
+                use="one that holds cluster/NAME.yaml",
             )
 
     @property
@@ -78,7 +81,7 @@ class Profiles:
 
         files = self.files()
         if name not in files:
-            raise UserError(f"clusters {name}: no such cluster{nearest(name, files)}")
+            raise UserError(f"clusters {name}", "no such cluster", do=nearest(name, files))
         plain = self._merged(f"{GROUP}/{name}")
         if plain is None or _unfinished(plain):
             plain = self._composed(name)
@@ -86,7 +89,8 @@ class Profiles:
         try:
             return _Holder.model_validate({GROUP: plain}).cluster
         except ValidationError as error:
-            raise UserError(f"{files[name]}: {explain(error)}") from error
+            problem = explain(error)
+            raise problem.replaced(path=f"{files[name]}: {problem.path}") from error
 
     def _merged(self, path: str) -> dict[str, Any] | None:
         """A plain profile, merged with those it derives from; None where only Hydra knows how."""
@@ -135,7 +139,7 @@ class Profiles:
         except CompositionErrors() as error:
             raise explain(error) from error
         if not isinstance(plain, dict):
-            raise UserError(f"{self.files()[name]}: must be a section (key: value), got a list")
+            raise UserError(self.files()[name], "must be a section (key: value), got a list")
         return {str(key): value for key, value in plain.items()}
 
 

@@ -27,7 +27,9 @@ def conf_dir() -> Path:
         if (folder / "config.yaml").is_file():
             return folder
     raise UserError(
-        f"conf/config.yaml is neither in {package} nor in {package.parent.parent}: incomplete installation"
+        "conf/config.yaml",
+        f"found neither in {package} nor in {package.parent.parent}: the installation is incomplete",
+        do="install slipway again",
     )
 
 

@@ -38,11 +38,12 @@ def CompositionErrors() -> tuple[type[Exception], ...]:  # noqa: N802  (reads as
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean X?` and the valid names, to be put behind a complaint about `name`."""
+    """Return what to do about an unknown name: `did you mean X? (valid: X, Y)`; empty where no name is valid."""
     names = sorted(names)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{hint} (valid: {', '.join(names)})" if names else hint
+    if close:
+        return f"did you mean {close[0]}? (valid: {', '.join(names)})"
+    return f"use one of {', '.join(names)}" if names else ""
 
 
 def valid_names(path: Path, plain: Mapping[str, typing.Any] = MappingProxyType({})) -> list[str]:
@@ -102,17 +103,19 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
 
     if isinstance(error, RecursionError):
         return UserError(
-            "a configuration file is nested too deeply, or names itself in its defaults or its aliases"
+            "configuration", "a file is nested too deeply, or names itself in its defaults or aliases"
         )
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         if error.errno is not None:  # the system's: told as everywhere
             raise error
-        return UserError(f"{in_hand(error) or 'a configuration file'}: is not a configuration: {error}")
+        return UserError(in_hand(error) or "configuration", f"is not valid: {error}")
     if isinstance(error, UnicodeDecodeError):
-        return UserError(f"{in_hand(error) or 'a configuration file'}: is not text in UTF-8: {error}")
+        return UserError(in_hand(error) or "configuration", f"is not text in UTF-8: {error}")
     if str(error).startswith("Config group override"):
         return UserError(
-            f"{_override(error)}: names no choice of a group; write {_override(error).split('=')[0]}=CHOICE"
+            _override(error),
+            "names no choice of a group",
+            do=f"write {_override(error).split('=')[0]}=CHOICE",
         )
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(error, ValidationError):
@@ -126,20 +129,20 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
     again = re.match(r"Multiple values for (\S+)\.", str(error))
     if again:
         return UserError(
-            f"{again[1]}: is given twice, or with + though it has a value; write {again[1]}=CHOICE once"
+            again[1],
+            "is given twice, or with + although it has a value",
+            do=f"write {again[1]}=CHOICE once",
         )
     if not isinstance(cause, OmegaConfBaseException):
-        return UserError(_one_line(str(error)))
+        return UserError("configuration", _one_line(str(error)))
     if isinstance(cause, MissingMandatoryValue):
         path = cause.full_key or ""
-        return UserError(f"{path}: is missing and has no default; give {path}=...")
+        return UserError(path, "is missing and has no default", do=f"set {path}=...")
     if "not in struct" in str(cause):
         return _unknown(tuple((cause.full_key or str(cause.key)).split(".")), "", _around(cause))
     if cause.full_key:
-        return UserError(f"{cause.full_key}: {_one_line(str(cause))}")
-    return UserError(
-        _one_line(str(error)) or f"{in_hand(error) or 'a configuration file'}: {_one_line(str(cause))}"
-    )
+        return UserError(cause.full_key, _one_line(str(cause)))
+    return UserError(in_hand(error) or "configuration", _one_line(str(error)) or _one_line(str(cause)))
 
 
 def _override(error: BaseException) -> str:
@@ -163,8 +166,8 @@ def _one_line(text: str) -> str:
 def _missing_choice(file: str, options: Iterable[str], text: str) -> UserError:
     group, _, choice = file.removesuffix(".yaml").rpartition("/")
     if not group:
-        return UserError(_one_line(text))
-    return UserError(f"{group}={choice}: no such choice{nearest(choice, options)}")
+        return UserError("configuration", _one_line(text))
+    return UserError(f"{group}={choice}", "no such choice", do=nearest(choice, options))
 
 
 def _around(cause: typing.Any) -> Mapping[str, typing.Any]:
@@ -181,12 +184,12 @@ def _around(cause: typing.Any) -> Mapping[str, typing.Any]:
     return {name: {registry.tag: node.get(registry.tag)}}
 
 
-def _unknown(path: Path, value: str, plain: Mapping[str, typing.Any]) -> UserError:
+def _unknown(path: Path, more: str, plain: Mapping[str, typing.Any]) -> UserError:
     dotted = ".".join(map(str, path))
     names = valid_names(path[:-1], plain)
     if len(path) == 1:
         names = [*names, "experiment"]
-    return UserError(f"{dotted}: no such key{value}{nearest(str(path[-1]), names)}")
+    return UserError(dotted, f"no such key{more}", do=nearest(str(path[-1]), names))
 
 
 def _validation(error: typing.Any, plain: Mapping[str, typing.Any]) -> UserError:
@@ -196,18 +199,16 @@ def _validation(error: typing.Any, plain: Mapping[str, typing.Any]) -> UserError
     dotted = ".".join(map(str, path))
     rest = f" (and {len(more)} more)" if more else ""
     if first["type"] == "extra_forbidden":
-        return UserError(f"{_unknown(path, _got(first['input']), plain)}{rest}")
+        return _unknown(path, f", got {_got(first['input'])}{rest}", plain)
     if first["type"] == "missing" and isinstance(path[-1], int):
-        return UserError(
-            f"{'.'.join(map(str, path[:-1]))}: value {path[-1] + 1} of the list is missing{rest}"
-        )
+        return UserError(".".join(map(str, path[:-1])), f"value {path[-1] + 1} of the list is missing{rest}")
     if first["type"] == "missing":
-        return UserError(f"{dotted}: is missing and has no default; give {dotted}=...{rest}")
+        return UserError(dotted, f"is missing and has no default{rest}", do=f"set {dotted}=...")
     text = _PYDANTIC_TEXT.get(first["type"]) or re.sub("^(Input|String) should", "must", first["msg"])
     text = text.removeprefix("Value error, ")
     if not text[:2].isupper():  # a sentence, not a variable's name
         text = text[0].lower() + text[1:]
-    return UserError(f"{dotted}: {text}{_got(first['input'])}{_quotes(first)}{rest}")
+    return UserError(dotted, f"{text}{rest}", value=_got(first["input"]), do=_quotes(first))
 
 
 def _quotes(problem: typing.Any) -> str:
@@ -217,10 +218,11 @@ def _quotes(problem: typing.Any) -> str:
         return ""
     *parents, last = map(str, path)
     if isinstance(path[-1], int):
-        return f"; in quotes it is text: {shlex.quote(as_text('.'.join(parents), value).replace('=', '=[') + ',...]')}"
-    return f"; in quotes it is text: {shlex.quote(as_text('.'.join((*parents, last)), value))}"
+        listed = as_text(".".join(parents), value).replace("=", "=[") + ",...]"
+        return f"quote it to make it text: {shlex.quote(listed)}"
+    return f"quote it to make it text: {shlex.quote(as_text('.'.join((*parents, last)), value))}"
 
 
 def _got(value: object) -> str:
     shown = repr(value)
-    return f", got {shown if len(shown) <= 80 else shown[:77] + '...'}"
+    return shown if len(shown) <= 80 else shown[:77] + "..."

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from slipway import secrets
+from slipway.arguments import refusal
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir, validate
 from slipway.config.explain import CompositionErrors, explain
 from slipway.config.quotes import check_key
@@ -92,14 +93,14 @@ def parse(words: Sequence[str]):  # noqa: ANN201
     parser = get_args_parser()
 
     def error(message: str) -> NoReturn:
-        raise UserError(message)
+        raise refusal("", message)
 
     parser.error = error  # type: ignore[method-assign]
     parsed = parser.parse_args(list(words))
     for word in parsed.overrides:
         check_key(word)
     if parsed.config_dir == "":  # Hydra would take it for none
-        raise UserError("--config-dir: is empty; name a folder, or leave the option out")
+        raise UserError("--config-dir", "is empty", do="name a directory, or omit the option")
     return parsed
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, StringConstraints
 
-from slipway.config.cluster import Line, Word
+from slipway.config.notation import Line, Word
 from slipway.config.section import Section
 
 # As Slurm takes them: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].

@@ -9,25 +9,27 @@ from slipway.errors import UserError
 def check_key(word: str) -> None:
     """Raise UserError for an override of nothing: Hydra's own words for it name no override."""
     if re.match(r"(\+\+?|~)?(@|=|$)", word):
-        raise UserError(f"{word or repr(word)}: has no key; write key=value, +key=value or ~key")
+        raise UserError(word or repr(word), "has no key", do="write key=value, +key=value or ~key")
 
 
 def unparsed(word: str, message: str) -> UserError:
     """An override that Hydra's grammar refuses. message: its own, of several lines."""
     key, equals, value = word.partition("=")
     if not equals or not re.fullmatch(r"(\+\+?|~)?[^\s=]+", key):
-        return UserError(f"{word}: is not an override; write key=value, +key=value or ~key")
+        return UserError(word, "is not an override", do="write key=value, +key=value or ~key")
     better = next((one for one in _quoted(key, value) if _parses(one)), None)
-    remedy = f"; write it in quotes, {shlex.quote(better)}" if better else ""
-    return UserError(f"{word}: Hydra cannot read the value: {_reason(message)}{remedy}")
+    remedy = f"write it in quotes, {shlex.quote(better)}" if better else ""
+    return UserError(word, f"Hydra cannot read the value: {_reason(message)}", do=remedy)
 
 
 def ambiguous(word: str) -> UserError:
     """A value with commas outside of a sweep."""
     key, _, value = word.partition("=")
     return UserError(
-        f"{word}: the commas separate values of a sweep, which needs --multirun (-m); write a list as "
-        f"{shlex.quote(f'{key}=[{value}]')}, and a text with commas in quotes, {shlex.quote(as_text(key, value))}"
+        word,
+        "commas separate the values of a sweep, which needs --multirun (-m)",
+        do=f"write a list as {shlex.quote(f'{key}=[{value}]')}, and text that contains commas in quotes: "
+        f"{shlex.quote(as_text(key, value))}",
     )
 
 

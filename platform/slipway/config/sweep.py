@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from slipway import console, system_errors
 from slipway.config.compose import resolve, validate_plain
-from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError, in_one_line
+from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_USER_ERROR, UserError
+from slipway.secrets import in_one_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -48,7 +49,7 @@ class Sweep:
         except OSError as error:
             if error.filename == console.OUTPUT:  # the sweep's own
                 raise
-            print(f"slipway: job {number}: {in_one_line(system_errors.line(error))}", file=sys.stderr)
+            print(f"slipway: job {number}: {in_one_line(system_errors.explained(error))}", file=sys.stderr)
             code = EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
         except Exception:
             traceback.print_exc()
@@ -84,14 +85,15 @@ class Sweep:
         folder = str(OmegaConf.to_container(composed.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
         if swept and "run.dir" in self.fixed and "${" not in folder:
             raise UserError(
-                f"run.dir: every job of the sweep would write into {folder}; "
-                "leave it out, sweep it too, or put ${run.name} into it"
+                "run.dir",
+                f"every job of the sweep would write into {folder}",
+                do="omit it, sweep over it as well, or include ${run.name} in it",
             )
         composed.run.name = run_name(str(composed.run.name), swept, number)
         config = validate_plain(resolve(composed, known))
         used = self._folders.setdefault(str(config.run.dir), number)
         if used != number:
-            raise UserError(f"run.dir: {config.run.dir} is already the directory of job {used}")
+            raise UserError("run.dir", f"is already the directory of job {used}", value=config.run.dir)
         return config
 
 

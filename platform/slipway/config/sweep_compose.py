@@ -40,7 +40,7 @@ def compose_sweep(overrides: Sequence[str], config_dir: str | None = None) -> "l
                 composed, known = composer.compose(words)
                 found.append(sweep.configure(composed, swept, number, known))
             except UserError as error:
-                raise UserError(f"job {number} ({' '.join(swept)}): {error}") from error
+                raise error.replaced(path=f"job {number} ({' '.join(swept)}): {error.path}") from error
     return found
 
 
@@ -57,7 +57,7 @@ def _jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
             alternatives[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
             raise UserError(
-                f"{override.input_line}: has no end; allowed in a sweep: commas, choice(), range()"
+                override.input_line, "yields values without end", use="commas, choice() or range() in a sweep"
             )
     for words in itertools.product(*alternatives.values()):
         yield list(words)

@@ -79,8 +79,10 @@ class DataLedger(BaseModel):
         """
         if seed != self.seed:
             raise UserError(
-                f"training.seed: {seed} differs from {self.seed} in the checkpoint, which the order of the samples "
-                "depends on; set it back, or choose another run.dir"
+                "training.seed",
+                f"differs from {self.seed} in the checkpoint, and the order of the samples depends on it",
+                value=seed,
+                do="set it back, or choose another run.dir",
             )
         for source, now in facts.items():
             _check_facts(source, self.facts.get(source, now), now)
@@ -179,8 +181,9 @@ def _check_facts(source: str, before: Mapping[str, Any], now: Mapping[str, Any])
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             raise UserError(
-                f"data.sources.{source}: {name} is {_short(now.get(name))} and was {_short(before.get(name))} when the "
-                "run read from it; set it back, give what is new the name of another source, or choose another run.dir"
+                f"data.sources.{source}",
+                f"{name} is {_short(now.get(name))}, but was {_short(before.get(name))} when the run read from it",
+                do="set it back, give the new data another source name, or choose another run.dir",
             )
 
 

@@ -21,6 +21,7 @@ from slipway.doctor.job import exchange, together
 from slipway.doctor.job.lead import lead
 from slipway.doctor.job.pod import alone, start_ranks
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
+from slipway.plan import plan_file
 from slipway.ranks.environment import Node, launched
 from slipway.runs import bad_nodes
 
@@ -56,9 +57,14 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
     return follow(here, options.timeout)
 
 
+def run_file(path: Path, changed: Sequence[str], options: argparse.Namespace) -> int:
+    """Examine for the run in a plan.json, changed by KEY=JSON words. Returns the exit code."""
+    return run(plan_file.read_config(path, changed), options)
+
+
 def _root(given: Path | None) -> Path:
     if given is not None and not given.is_dir():
-        raise UserError(f"doctor --root: {given} is not a folder")
+        raise UserError("doctor --root", "is not a directory", value=given)
     return given or Path("/")
 
 

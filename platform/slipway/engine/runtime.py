@@ -46,8 +46,9 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
             cpu_adapter.install()
         elif not torch.cuda.is_available():
             raise UserError(
-                f"cluster.device.kind: cuda (cluster={config.cluster.name}), but torch {torch.__version__} sees "
-                "no GPU here; use cluster=local on a machine without one"
+                "cluster.device.kind",
+                f"cuda (cluster={config.cluster.name}), but torch {torch.__version__} finds no GPU here",
+                use="cluster=local on a machine without one",
             )
         else:
             here = machine(kind)
@@ -75,9 +76,11 @@ def device_connections(
     if layout.data_parallel_sharding_strategy:
         if found == "1":
             raise UserError(
-                f"{CONNECTIONS}: 1 in the environment does not go with parallelism.data_parallel_sharding_strategy="
-                f"{layout.data_parallel_sharding_strategy} (a rule of Megatron-LM: FSDP sends beside what it "
-                "computes); unset it, or choose null"
+                CONNECTIONS,
+                "is 1 in the environment, which does not work with "
+                f"parallelism.data_parallel_sharding_strategy={layout.data_parallel_sharding_strategy} (a rule of "
+                "Megatron-LM: FSDP communicates while it computes)",
+                do="unset it, or set the strategy to null",
             )
         return None
     one_queue = layout.tensor_model_parallel_size > 1 or layout.context_parallel_size > 1

@@ -34,7 +34,10 @@ def read(path: Path) -> Archive:
             config = _member(tar, manifest["Config"])
     except (OSError, tarfile.TarError, KeyError, ValueError, IndexError) as error:
         raise UserError(
-            f"image: {path} is not an image archive ({error}); `slipway image build` makes one"
+            "image",
+            f"is not an image archive ({error})",
+            value=path,
+            do="create one with `slipway image build`",
         ) from None
     digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
     return Archive(path, digest, tuple(manifest.get("RepoTags") or ()), json.loads(config))

@@ -73,9 +73,9 @@ def _asked(options: argparse.Namespace, root: Path, variant: pins.Variant, engin
     if folder is None and variant.name == "cpu" and not options.torch_index:
         folder = wheels.of_pip(root)
     if options.offline and folder is None:
-        raise UserError("image build --offline: needs --wheels DIR with every locked package")
+        raise UserError("image build --offline", "needs --wheels DIR with every locked package")
     if options.apex_source and not (options.apex_source / "setup.py").is_file():
-        raise UserError(f"image build --apex-source {options.apex_source}: no setup.py in there")
+        raise UserError("image build --apex-source", "contains no setup.py", value=options.apex_source)
     labels = {
         "VERSION": pins.slipway_version(root),
         "REVISION": source.revision(root),
@@ -129,7 +129,9 @@ def _origin(options: argparse.Namespace, asked: str, folder: Path) -> tuple[sif.
         if options.dry_run and not path.exists():
             return sif.Origin("docker-archive", asked, "sha256:..."), path.with_suffix(".sif")
         if not path.exists():
-            raise UserError(f"image sif {asked}: no such archive; `slipway image build` makes one")
+            raise UserError(
+                "image sif", "does not exist", value=asked, do="create one with `slipway image build`"
+            )
         return sif.Origin("docker-archive", asked, archives.read(path).digest), path.with_suffix(".sif")
     engine = engines.choose(options.engine, options.dry_run)
     place = folder / f"{asked.replace('/', '-').replace(':', '-')}.sif"
@@ -188,7 +190,7 @@ def _sign(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     target = Path(options.target)
     if options.digest and options.record:
-        raise UserError("image verify: --digest and --record name the image twice; allowed: one of them")
+        raise UserError("image verify", "--digest and --record both name the image", use="one of them")
     digest = record.check_digest(options.digest, "--digest") if options.digest else None
     if options.record:
         digest = record.read(options.record)["digest"]
@@ -233,4 +235,4 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _existing(name: str, what: str) -> None:
     if not Path(name).is_file():
-        raise UserError(f"image {what}: {name} is no file")
+        raise UserError(f"image {what}", "is not a file", value=name)

@@ -12,19 +12,23 @@ def choose(asked: str | None, dry_run: bool, which: Callable[[str], str | None] 
     """The engine to use. A dry run takes the one asked for, or podman, whether it is here or not."""
     if asked:
         if not dry_run and which(asked) is None:
-            raise UserError(f"image --engine {asked}: it is not on this machine; {_others(asked, which)}")
+            raise UserError(
+                "image --engine", "is not installed on this machine", value=asked, do=_others(asked, which)
+            )
         return asked
     for engine in ENGINES:
         if which(engine):
             return engine
     if dry_run:
         return ENGINES[0]
-    raise UserError("image: neither podman nor docker is on this machine: install one of them")
+    raise UserError(
+        "image", "neither podman nor docker is installed on this machine", do="install one of them"
+    )
 
 
 def _others(asked: str, which: Callable[[str], str | None]) -> str:
     here = [engine for engine in ENGINES if engine != asked and which(engine)]
-    return f"allowed here: {here[0]}" if here else "install podman or Docker"
+    return f"use {here[0]}" if here else "install podman or Docker"
 
 
 def full_name(engine: str, tag: str) -> str:

@@ -31,7 +31,7 @@ def checkout(folder: Path | None) -> Path:
             return candidate.resolve()
     where = f"--context {folder}" if folder else "here"
     raise UserError(
-        f"image: no Dockerfile and apptainer.def {where}; allowed: a checkout of Slipway (--context DIR)"
+        "image", f"no Dockerfile and apptainer.def {where}", use="a checkout of Slipway (--context DIR)"
     )
 
 
@@ -39,7 +39,7 @@ def variant(root: Path, name: str) -> Variant:
     """The pins of a variant. Raises UserError for a name that is none."""
     known = _project(root)["tool"]["slipway"]["image"]["variants"]
     if name not in known:
-        raise UserError(f"image --variant {name}: no such variant{nearest(name, known)}")
+        raise UserError(f"image --variant {name}", "no such variant", do=nearest(name, known))
     return Variant(name, known[name]["base"], known[name]["python"], _versions(root, name))
 
 

@@ -27,12 +27,14 @@ def read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         check_digest(content["digest"], str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"image: {path} is not a record of an image ({error})") from None
+        raise UserError("image", f"is not a record of an image ({error})", value=path) from None
     return content
 
 
 def check_digest(text: str, where: str) -> str:
     """The text, where it is a whole digest. Raises UserError."""
     if not DIGEST.fullmatch(text):
-        raise UserError(f"image: {where}: {text!r} is no digest; allowed: sha256: and 64 hexadecimal digits")
+        raise UserError(
+            f"image: {where}", "is not a digest", value=text, use="sha256: and 64 hexadecimal digits"
+        )
     return text

@@ -11,17 +11,19 @@ from slipway.errors import Fault, UserError
 
 ADVICE = {
     "podman": "install podman (distribution package `podman`) or Docker",
-    "docker": "install Docker or podman, or leave --engine out",
+    "docker": "install Docker or podman, or omit --engine",
     "apptainer": "install Apptainer 1.2 or newer (distribution package `apptainer`)",
     "singularity": "install Apptainer 1.2 or newer, whose package has this name for it too",
-    "syft": "pip install 'slipway[image]' brings it",
+    "syft": "install it with pip install 'slipway[image]'",
 }
 
 
 def need(program: str, purpose: str) -> None:
     """Raise UserError, in one line that says what to do, where a program is missing."""
     if shutil.which(program) is None:
-        raise UserError(f"image {purpose}: {program} is not on this machine: {ADVICE[program]}")
+        raise UserError(
+            f"image {purpose}", f"needs {program}, which is not installed on this machine", do=ADVICE[program]
+        )
 
 
 def of_python(program: str, purpose: str) -> str:
@@ -50,7 +52,9 @@ def run(command: Sequence[str], dry_run: bool = False, environment: Mapping[str,
         return
     done = subprocess.run(command, env=environment, stdout=sys.stderr)
     if done.returncode:
-        raise Fault(f"`{shlex.join(command[:3])} ...` ended with {done.returncode}; its own words are above")
+        raise Fault(
+            f"`{shlex.join(command[:3])} ...`", f"exited with code {done.returncode}; see its output above"
+        )
 
 
 def code_of(command: Sequence[str], dry_run: bool = False) -> int:
@@ -64,5 +68,5 @@ def answer(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip() or "no output").splitlines()[-1]
-        raise Fault(f"`{shlex.join(command)}` ended with {done.returncode}: {last}")
+        raise Fault(f"`{shlex.join(command)}`", f"exited with code {done.returncode}: {last}")
     return done.stdout.strip()

@@ -49,7 +49,7 @@ def build(definition: Path, sif: Path, words: Sequence[str], dry_run: bool) -> N
             force=False,
         )
         if not made or not beside.exists():
-            raise Fault("`singularity build ...` made no image; its own words are above")
+            raise Fault("`singularity build ...`", "created no image; see its output above")
 
 
 def labels(sif: Path) -> dict[str, str]:
@@ -58,7 +58,7 @@ def labels(sif: Path) -> dict[str, str]:
         found = client().inspect(str(sif), quiet=True)
         return found["attributes"]["labels"]
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"image: {sif} is no SIF that Apptainer can read") from None
+        raise UserError("image", "is not a SIF that Apptainer can read", value=sif) from None
 
 
 def client() -> Any:
@@ -69,6 +69,8 @@ def client() -> Any:
         from spython.logger import bot
         from spython.main import Client
     except ImportError:
-        raise UserError("image: spython is not installed: pip install 'slipway[image]' brings it") from None
+        raise UserError(
+            "image", "spython is not installed", do="install it with pip install 'slipway[image]'"
+        ) from None
     bot.level = 0  # its own print of the command would be the second
     return Client

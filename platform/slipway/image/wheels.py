@@ -13,7 +13,10 @@ def given(folder: Path) -> Path:
     """The folder of --wheels. Raises UserError where it holds none."""
     if not folder.is_dir() or not any(folder.glob("*.whl")):
         raise UserError(
-            f"image build --wheels {folder}: no folder with wheels; docs/image.md says how to fill one"
+            "image build --wheels",
+            "is not a directory of wheels",
+            value=folder,
+            do="see docs/image.md for how to fill one",
         )
     return folder.resolve()
 

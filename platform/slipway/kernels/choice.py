@@ -120,7 +120,10 @@ def _choose(operator: str, config: RunConfig, machine: Machine, model: Model) ->
     if forced is not None:
         if troubles[forced] is not None:
             raise UserError(
-                f"kernels.{operator}: {forced} cannot be used: {troubles[forced]}; allowed here: {', '.join(usable)}"
+                f"kernels.{operator}",
+                f"cannot be used here: {troubles[forced]}",
+                value=forced,
+                use=", ".join(usable),
             )
         return Choice(operator, forced, f"kernels.{operator}={forced}")
     wanted = config.kernels.backend
@@ -151,8 +154,10 @@ def _check_backend(kernels: Kernels, machine: Machine) -> None:
     package = packages.get(kernels.backend)
     if package is not None and package.trouble is not None:
         raise UserError(
-            f"kernels.backend: {kernels.backend} cannot be used: {package.trouble}; allowed here: "
-            + ", ".join(["auto", *(name for name, found in packages.items() if found.usable), "torch"])
+            "kernels.backend",
+            f"cannot be used here: {package.trouble}",
+            value=kernels.backend,
+            use=", ".join(["auto", *(name for name, found in packages.items() if found.usable), "torch"]),
         )
 
 
@@ -161,8 +166,10 @@ def _check_operators(config: RunConfig, model: Model) -> None:
         forced = getattr(config.kernels, operator)
         if forced is not None and operator not in model.operators:
             raise UserError(
-                f"kernels.{operator}: {forced} has no effect: model.family={config.model.family} has no such operator; "
-                "allowed: null"
+                f"kernels.{operator}",
+                f"has no effect: model.family={config.model.family} has no such operator",
+                value=forced,
+                use="null",
             )
 
 
@@ -173,15 +180,18 @@ def _check_fp8(config: RunConfig, machine: Machine, backends: dict[str, str]) ->
     if backends.get("linear") != "te":
         trouble = machine.te.trouble or f"kernels.linear is {backends.get('linear', 'not used')}"
         raise UserError(
-            f"training.fp8: {fp8} needs Transformer Engine's linear layers: {trouble}; allowed: null"
+            "training.fp8", f"needs Transformer Engine's linear layers: {trouble}", value=fp8, use="null"
         )
     recipe = config.training.fp8_recipe
     needed = FP8_CAPABILITY[recipe]
     if found is None or found < needed:
         here = "no GPU" if found is None else f"{found[0]}.{found[1]}"
         raise UserError(
-            f"training.fp8: {fp8} with training.fp8_recipe={recipe} needs a GPU of compute capability "
-            f"{needed[0]}.{needed[1]} or more, here: {here}; allowed: {_usable_recipes(found)}"
+            "training.fp8",
+            f"with training.fp8_recipe={recipe} needs a GPU of compute capability {needed[0]}.{needed[1]} or "
+            f"higher; here: {here}",
+            value=fp8,
+            use=_usable_recipes(found),
         )
 
 

@@ -26,7 +26,7 @@ def one_line(text: str) -> str:
 def check_paths(config: RunConfig, workdir: Path) -> None:
     """Paths that scripts name can be named there. Raises UserError."""
     if not workdir.is_absolute():
-        raise UserError(f"launch.workdir: {workdir} is relative; allowed: a folder from / on")
+        raise UserError("launch.workdir", "is relative", value=workdir, use="an absolute path")
     folders = kind_of(config).folders(config)
     named = {"run.dir": config.run.dir, **folders, "launch.workdir": workdir}
     for name, path in named.items():
@@ -39,8 +39,11 @@ def check_paths(config: RunConfig, workdir: Path) -> None:
             found = _NOT_IN_BINDS.search(str(path))
         if found is not None:
             raise UserError(
-                f"{name}: {str(path)!r} has {found[0]!r} in it; allowed in a launched run: all but control characters, "
-                "quotes, backslashes, % and, for a folder that is bound into the container, comma and colon"
+                name,
+                f"contains {found[0]!r}, which no path of a launched run may",
+                value=str(path),
+                use="a path without control characters, quotes, backslashes, % and, for a directory that is bound into "
+                "the container, comma and colon",
             )
 
 
@@ -56,22 +59,30 @@ def check_offline(config: RunConfig, image: str, scheduler: str) -> None:
     if scheduler != "kubernetes" and _REMOTE.match(image):
         field = "launch.image" if config.launch.image else "cluster.container.image"
         raise UserError(
-            f"{field}: {image} would be pulled by every task, but {where}; make a file of it here, `slipway image sif "
-            "docker://NAME@sha256:... --out slipway.sif`, and give launch.image=slipway.sif"
+            field,
+            f"would be pulled by every task, but {where}",
+            value=image,
+            do="convert it to a file here with `slipway image sif docker://NAME@sha256:... --out slipway.sif`, and "
+            "set launch.image=slipway.sif",
         )
     own = cluster.environment
     if own.get("WANDB_MODE") == "online" and "WANDB_BASE_URL" not in own:
         raise UserError(
-            f"cluster.environment.WANDB_MODE: online, but {where}; leave it out: `slipway runs sync` uploads later; or "
-            "give WANDB_BASE_URL of a server that the nodes reach"
+            "cluster.environment.WANDB_MODE",
+            f"cannot work: {where}",
+            value="online",
+            do="omit it and upload later with `slipway runs sync`, or set WANDB_BASE_URL to a server that the nodes "
+            "can reach",
         )
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
         if own.get(name, "1").lower() in ("0", "false", "no", "off"):
-            raise UserError(f"cluster.environment.{name}: {own[name]}, but {where}; leave it out")
+            raise UserError(
+                f"cluster.environment.{name}", f"cannot work: {where}", value=own[name], do="omit it"
+            )
     for field, text in (*_paths(config.data, "data"), ("run.dir", config.run.dir)):
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(text)):
             raise UserError(
-                f"{field}: {text} is an address, but {where}; allowed: a folder or file of this machine"
+                field, f"is an address, but {where}", value=text, use="a directory or file of this machine"
             )
 
 
@@ -88,10 +99,12 @@ def check_environment(config: RunConfig, taken: Collection[str]) -> None:
     """A profile exports nothing that the script or the launcher says: it would beat it, unseen. Raises UserError."""
     for name in config.cluster.environment:
         if name in taken or name in leftovers.NAMES:
-            raise UserError(f"cluster.environment.{name}: ranks get {name} from the launch; leave it out")
+            raise UserError(
+                f"cluster.environment.{name}", f"the launch sets {name} for the ranks", do="omit it"
+            )
         if name == "SRUN_CPUS_PER_TASK":
             raise UserError(
-                f"cluster.environment.{name}: cluster.node.cores_per_device says it; leave it out"
+                f"cluster.environment.{name}", "cluster.node.cores_per_device already sets it", do="omit it"
             )
 
 

@@ -32,7 +32,10 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
     folder = arguments.config_dir and str(Path(arguments.config_dir).resolve())
     if folder and not Path(folder).is_dir():
         raise UserError(
-            f"--config-dir: {arguments.config_dir} not found; allowed: a folder with groups in it"
+            "--config-dir",
+            "does not exist",
+            value=arguments.config_dir,
+            use="a directory that contains configuration groups",
         )
     return run(compose_sweep(arguments.overrides, folder), options)
 
@@ -47,8 +50,10 @@ def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     for plan in plans[1:]:
         if place(plan.config) != placement:
             raise UserError(
-                f"sweep: {plan.config.run.name} would go elsewhere than {plans[0].config.run.name} (queue, time or "
-                "image); launch a sweep for each"
+                "sweep",
+                f"{plan.config.run.name} would be placed differently from {plans[0].config.run.name} (queue, time or "
+                "image)",
+                do="launch a sweep for each",
             )
     if plans[0].config.logging.wandb.mode != configs[0].logging.wandb.mode:
         cluster = configs[0].cluster.name

@@ -28,9 +28,7 @@ Manifest = dict[str, Any]
 class Refused(Fault):
     """The cluster did not take an object. made: those before it, as kubectl names them."""
 
-    def __init__(self, words: str, made: Sequence[str]) -> None:
-        super().__init__(words)
-        self.made = list(made)
+    made: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -63,14 +61,18 @@ class Cluster:
             )
         except FileNotFoundError:
             raise UserError(
-                "kubectl is not on this machine: launch where it is, or leave --submit out and take the manifests there"
+                "kubectl",
+                "is not installed on this machine",
+                do="launch where it is, or omit --submit and apply the manifests there",
             ) from None
         except subprocess.TimeoutExpired:
-            raise Fault(f"{shlex.join(command)}: no answer in {SECONDS:.0f} s") from None
+            raise Fault(shlex.join(command), f"no answer within {SECONDS:.0f} s") from None
         lines = done.stdout.split("\n")[:-1]
         if done.returncode:
             said = "; ".join(line.strip() for line in done.stderr.splitlines() if line.strip())[-500:]
-            raise Refused(f"{shlex.join(command)}: {said or f'exit code {done.returncode}'}", lines)
+            refused = Refused(shlex.join(command), said or f"exit code {done.returncode}")
+            refused.made = lines
+            raise refused
         return lines
 
 
@@ -99,11 +101,11 @@ def submit(
         new = [name for name in made if name not in before]
         _take_back(new, runs[0]["metadata"].get("namespace"), cluster, error)
         forget()
-        raise _told(error, f"{error}; nothing of it was left in the cluster") from None
+        raise error.replaced(problem=f"{error.problem}; nothing of it was left in the cluster") from None
     except Fault as fault:
-        raise Fault(
-            f"{fault}; the run counts as submitted, as it may be there: `slipway runs show` looks, `slipway runs "
-            "cancel` removes it"
+        raise fault.replaced(
+            problem=f"{fault.problem}; the run counts as submitted, because it may exist",
+            do="check with `slipway runs show`, or remove it with `slipway runs cancel`",
         ) from None
 
 
@@ -128,8 +130,10 @@ def _check_free(runs: Sequence[Manifest], cluster: Cluster) -> None:
     there = cluster.kubectl("get", "--filename=-", "--ignore-not-found", "--output=name", given=runs)
     if there:
         raise UserError(
-            f"run.name: {there[0]} is in the cluster already, and not from here ({len(there)} of {len(runs)} runs); "
-            f"choose another run.name, or end it: kubectl delete {there[0]}"
+            "run.name",
+            f"already exists in the cluster, launched from elsewhere ({len(there)} of {len(runs)} runs)",
+            value=there[0],
+            do=f"choose another run.name, or delete it with kubectl delete {there[0]}",
         )
     first = runs[0]["metadata"]
     asked = Submission(
@@ -142,11 +146,13 @@ def _check_free(runs: Sequence[Manifest], cluster: Cluster) -> None:
     try:
         left = states.ending_pods(asked, LABEL_RUN, [run["metadata"]["name"] for run in runs])
     except states.Silent as silent:
-        raise Fault(f"launch --submit: {silent}") from None
+        raise Fault("launch --submit", str(silent)) from None
     if left:
         raise UserError(
-            f"run.name: {len(left)} pods of an earlier launch have not ended ({', '.join(list(left)[:3])}), and new "
-            "ones would have their names; `slipway runs cancel NAME` waits for them"
+            "run.name",
+            f"{len(left)} pods of an earlier launch have not ended ({', '.join(list(left)[:3])}), and new ones "
+            "would have their names",
+            do="wait for them with `slipway runs cancel NAME`",
         )
 
 
@@ -158,12 +164,10 @@ def _take_back(names: Sequence[str], namespace: str | None, cluster: Cluster, wh
         cluster.kubectl(*where, "delete", *reversed(names), "--ignore-not-found", "--wait=false")
     except (Fault, UserError) as error:
         raise Fault(
-            f"{why}; and {', '.join(names)} could not be removed ({error}): `slipway runs cancel` removes them"
+            why.path,
+            f"{why.problem}; {', '.join(names)} could not be removed ({error})",
+            do="remove them with `slipway runs cancel`",
         ) from None
-
-
-def _told(error: Fault | UserError, text: str) -> Fault | UserError:
-    return UserError(text) if isinstance(error, UserError) else Fault(text)
 
 
 def _label(manifest: Manifest, label: str) -> str | None:

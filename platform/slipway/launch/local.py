@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from slipway.config import run_file
 from slipway.errors import UserError
 from slipway.launch import checks, leftovers
 from slipway.launch.placement import Placement
 from slipway.launch.slurm import container, job_of
 from slipway.launch.templates import template, variables
-from slipway.plan import Plan
+from slipway.plan import Plan, plan_file
 
 TEMPLATE = "local/job.sh.j2"
 
@@ -22,8 +21,10 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         checks.check_paths(config, workdir)
         if config.resources.nodes > 1:
             raise UserError(
-                f"resources.nodes: {config.resources.nodes}, but cluster {config.cluster.name} has no scheduler that "
-                "could start ranks on other machines; allowed: 1"
+                "resources.nodes",
+                f"needs a scheduler that starts ranks on other machines, and cluster {config.cluster.name} has none",
+                value=config.resources.nodes,
+                use="1",
             )
     checks.check_no_secrets(first)
     checks.check_environment(first, variables(TEMPLATE))
@@ -35,7 +36,7 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         container=inside,
         launchers=[f'"${{!{prefix}@}}"' for prefix in (*leftovers.LAUNCHERS, "SLURM_STEP_")],
         names=list(leftovers.NAMES),
-        run_json=run_file.to_text(first).rstrip("\n"),
-        jobs=[job_of(first, config) for config in configs],
+        plan_json=plan_file.to_text(plans[0]).rstrip("\n"),
+        jobs=[job_of(plans[0], plan) for plan in plans],
         preflight=first.launch.preflight,
     )

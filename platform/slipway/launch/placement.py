@@ -48,7 +48,10 @@ def place(config: RunConfig) -> Placement:
         value = getattr(launch, name)
         if value not in (None, []):
             raise UserError(
-                f"launch.{name}: {value} has no effect on {_TITLE[scheduler]} (cluster {cluster.name}); leave it out"
+                f"launch.{name}",
+                f"has no effect on {_TITLE[scheduler]} (cluster {cluster.name})",
+                value=value,
+                do="omit it",
             )
     check_resources(config)
     image = launch.image or cluster.container.image
@@ -57,7 +60,9 @@ def place(config: RunConfig) -> Placement:
     name, queue = _choose(config, cluster.slurm)
     qos = launch.qos or queue.qos
     if cluster.slurm.qos_required and qos is None:
-        raise UserError(f"launch.qos: cluster {cluster.name} requires one; give launch.qos=NAME{_own('qos')}")
+        raise UserError(
+            "launch.qos", f"is required by cluster {cluster.name}", use=f"launch.qos=NAME{_own('qos')}"
+        )
     minutes = launch.time_limit or _minutes(queue)
     return Placement(name, queue.partition, qos, _account(config, cluster.slurm), minutes, image, scheduler)
 
@@ -66,7 +71,10 @@ def scheduler_of(cluster: Cluster) -> Scheduler:
     """Which scheduler a cluster has, by the section its profile has."""
     if cluster.slurm is not None and cluster.kubernetes is not None:
         raise UserError(
-            f"cluster: {cluster.name} has both sections, slurm and kubernetes; set one of them to null"
+            "cluster",
+            "has both sections, slurm and kubernetes",
+            value=cluster.name,
+            do="set one of them to null",
         )
     return "slurm" if cluster.slurm else "kubernetes" if cluster.kubernetes else "local"
 
@@ -76,8 +84,9 @@ def _account(config: RunConfig, slurm: Slurm) -> str | None:
     if account is None:
         if slurm.account_required:
             raise UserError(
-                f"launch.account: cluster {config.cluster.name} charges a project; give launch.account=PROJECT"
-                f"{_own('account')}"
+                "launch.account",
+                f"is required: cluster {config.cluster.name} charges a project",
+                use=f"launch.account=PROJECT{_own('account')}",
             )
         return None
     return account if account.endswith(slurm.account_suffix) else account + slurm.account_suffix
@@ -93,7 +102,7 @@ def _choose(config: RunConfig, slurm: Slurm) -> tuple[str | None, Queue]:
     for name, queue in asked.items():
         if not _objection(config, queue):
             return name or None, queue
-    raise UserError(_refusal(config, slurm, asked))
+    raise _refusal(config, slurm, asked)
 
 
 def _asked(config: RunConfig, slurm: Slurm) -> dict[str, Queue]:
@@ -110,8 +119,11 @@ def _asked(config: RunConfig, slurm: Slurm) -> dict[str, Queue]:
         if not queues:
             names = {*slurm.queues, *(queue.partition for queue in slurm.queues.values() if queue.partition)}
             raise UserError(
-                f"launch.partition: {named} is no queue of cluster {config.cluster.name}{nearest(named, names)}; "
-                f"another: +cluster.slurm.queues.{named}={{partition:{named}}}, with its limits max_nodes and max_hours"
+                "launch.partition",
+                f"is not a queue of cluster {config.cluster.name}",
+                value=named,
+                do=f"{nearest(named, names)}; add another with +cluster.slurm.queues.{named}={{partition:{named}}} and "
+                "its limits max_nodes and max_hours",
             )
     if launch.qos is None:
         return queues
@@ -138,8 +150,8 @@ def _objection(config: RunConfig, queue: Queue) -> Literal["nodes", "time"] | No
     return "time" if limit is not None and (config.launch.time_limit or 0) > limit else None
 
 
-def _refusal(config: RunConfig, slurm: Slurm, asked: Mapping[str, Queue]) -> str:
-    """Why no queue that was asked for takes the job, and which other one would."""
+def _refusal(config: RunConfig, slurm: Slurm, asked: Mapping[str, Queue]) -> UserError:
+    """Return why no queue that was asked for takes the job, and which other one would."""
     cluster, nodes, minutes = config.cluster.name, config.resources.nodes, config.launch.time_limit
     broken = {name: _objection(config, queue) for name, queue in asked.items()}
     # The queue that is nearest to taking it: one with room for the nodes, else the largest.
@@ -147,31 +159,31 @@ def _refusal(config: RunConfig, slurm: Slurm, asked: Mapping[str, Queue]) -> str
     if name is not None and minutes is not None:
         name = max((n for n, what in broken.items() if what == "time"), key=lambda n: asked[n].max_hours or 0)
         hours = asked[name].max_hours or 0
-        text = (
-            f"launch.time_limit: {minutes} min = {minutes / 60:g} h are more than the {hours:g} h of queue {name} of "
-            f"{cluster}"
-        )
-        return text + (
-            _fitting(config, slurm) or f"; allowed: up to {hours:g} h, longer runs are chains of jobs"
+        return UserError(
+            "launch.time_limit",
+            f"= {minutes / 60:g} h is more than the {hours:g} h of queue {name} of {cluster}",
+            value=f"{minutes} min",
+            use=_fitting(config, slurm) or f"up to {hours:g} h, and a chain of jobs for a longer run",
         )
     name = max(asked, key=lambda n: _most_nodes(asked[n], config.cluster) or 0)
     queue = asked[name]
     most = _most_nodes(queue, config.cluster)
     if nodes < queue.min_nodes:
-        text = f"{nodes} nodes are fewer than the {queue.min_nodes} that queue {name} of {cluster} asks for"
+        problem = f"is fewer than the {queue.min_nodes} nodes that queue {name} of {cluster} requires"
     else:
-        text = f"{nodes} nodes are more than the {most} of queue {name} of {cluster}"
-    fitting = _fitting(config, slurm) or f"; allowed: {_all_sizes(config, slurm)}"
-    return f"resources.nodes: {text}{fitting}"
+        problem = f"is more than the {most} nodes of queue {name} of {cluster}"
+    return UserError(
+        "resources.nodes", problem, value=nodes, use=_fitting(config, slurm) or _all_sizes(config, slurm)
+    )
 
 
 def _fitting(config: RunConfig, slurm: Slurm) -> str:
-    """`; queue largebooster takes ...` for the first queue that takes the job, else nothing."""
+    """Return `launch.partition=NAME (...)` of the first queue that takes the job, else nothing."""
     for name, queue in slurm.queues.items():
         if not _objection(config, queue):
             other = config.launch.qos not in (None, queue.qos)
             qos = f" launch.qos={queue.qos or 'null'}" if other else ""
-            return f"; queue {name} takes {_takes(config, queue)}: launch.partition={name}{qos}"
+            return f"launch.partition={name}{qos} ({_takes(config, queue)})"
     return ""
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from slipway import files
 from slipway.errors import UserError
 from slipway.plan.facts import Facts
+from slipway.records import first_problem
 from slipway.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -121,6 +122,4 @@ def read(folder: Path) -> Record | None:
     try:
         return Record.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise UserError(f"{path}: is not a record of submissions: {where}: {first['msg']}") from error
+        raise UserError(path, f"is not a record of submissions: {first_problem(error)}") from error

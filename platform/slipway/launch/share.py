@@ -26,13 +26,17 @@ def check(config: RunConfig) -> None:
     cores = cores_per_task(config)
     if cores and node.cores and cores * devices > 2 * node.cores:  # some sites count hardware threads
         raise UserError(
-            f"cluster.node.cores_per_device: {devices} ranks x {cores} = {cores * devices} are more than "
-            f"two threads of each of a node's {node.cores} cores (cluster.node.cores); allowed: up to "
-            f"{node.cores // devices}"
+            "cluster.node.cores_per_device",
+            f"is too many: {devices} ranks x {cores} = {cores * devices} are more than two threads on each of a "
+            f"node's {node.cores} cores (cluster.node.cores)",
+            value=cores,
+            use=f"up to {node.cores // devices}",
         )
     if asked and node.memory_gib and _mebibytes(asked) > node.memory_gib * 1024:
         raise UserError(
-            f"cluster.slurm.memory: {asked} are more than a node's {node.memory_gib:g} GiB (cluster.node.memory_gib)"
+            "cluster.slurm.memory",
+            f"is more than a node's {node.memory_gib:g} GiB (cluster.node.memory_gib)",
+            value=asked,
         )
 
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slipway.config import run_file
 from slipway.config.schema import RunConfig
 from slipway.data import kind_of
 from slipway.errors import UserError
 from slipway.launch import checks, fabric, leftovers, share, times
 from slipway.launch.placement import Placement
 from slipway.launch.templates import template, variables
-from slipway.plan import Plan
+from slipway.plan import Plan, plan_file
 
 END_MARGIN_SECONDS = 30
 TEMPLATE = "slurm/job.sh.j2"
@@ -47,8 +46,8 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         options=options,
         leftovers=_leftovers(options),
         workdir=str(workdir),
-        jobs=[job_of(first, plan.config) for plan in plans],
-        run_json=run_file.to_text(first).rstrip("\n"),
+        jobs=[job_of(plans[0], plan) for plan in plans],
+        plan_json=plan_file.to_text(plans[0]).rstrip("\n"),
         chain=first.launch.chain,
         requeue=_slurm(first).requeue,
         exclude=first.launch.exclude,
@@ -141,8 +140,10 @@ def _check_devices(config: RunConfig) -> None:
     for option in _slurm(config).sbatch_options if value else ():
         if re.search(rf"(?:^|\s)--{name}(?:[=\s]|$)", option):
             raise UserError(
-                f"cluster.slurm.sbatch_options: {option} would beat the job's own --{name}={value}; leave it out, or "
-                "ask for the devices in another way (cluster.slurm.gpu_request)"
+                "cluster.slurm.sbatch_options",
+                f"would override the job's own --{name}={value}",
+                value=option,
+                do="omit it, or request the devices another way (cluster.slurm.gpu_request)",
             )
 
 
@@ -178,9 +179,9 @@ def _leftovers(options: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
-def job_of(first: RunConfig, config: RunConfig) -> dict[str, Any]:
+def job_of(first: Plan, plan: Plan) -> dict[str, Any]:
     """What tells a run from the first one of its sweep: run_dir and KEY=JSON changes."""
-    return {"run_dir": str(config.run.dir), "changes": run_file.changes(first, config)}
+    return {"run_dir": str(plan.config.run.dir), "changes": plan_file.changes(first, plan)}
 
 
 def _outside(configs: Sequence[RunConfig], workdir: Path) -> list[str]:
@@ -224,19 +225,21 @@ def _check_one_shape(configs: Sequence[RunConfig]) -> None:
             there, here = getattr(first.resources, name), getattr(config.resources, name)
             if there != here:
                 raise UserError(
-                    f"resources.{name}: {there} and {here} in one sweep; jobs of an array have one shape: "
-                    "launch a sweep for each"
+                    f"resources.{name}",
+                    f"is {there} and {here} in one sweep, but the jobs of an array have one shape",
+                    do="launch a sweep for each",
                 )
         for section in ("cluster", "launch"):
             if getattr(first, section) != getattr(config, section):
-                raise UserError(f"{section}: differs within one sweep; launch a sweep for each")
+                raise UserError(section, "differs within one sweep", do="launch a sweep for each")
     limit = _slurm(first).max_array_size
     if limit and len(configs) > limit:
         raise UserError(
-            f"sweep: {len(configs)} jobs, but arrays of {first.cluster.name} have {limit} at most "
-            "(cluster.slurm.max_array_size)"
+            "sweep",
+            f"{len(configs)} jobs are more than an array may have on {first.cluster.name}",
+            use=f"at most {limit} (cluster.slurm.max_array_size)",
         )
     folders: dict[Path, int] = {}
     for number, config in enumerate(configs):
         if folders.setdefault(config.run.dir, number) != number:
-            raise UserError(f"run.dir: {config.run.dir} is the directory of two jobs")
+            raise UserError("run.dir", "is the directory of two jobs", value=config.run.dir)

@@ -34,7 +34,10 @@ def check(plans: Sequence[Plan], placement: Placement, workdir: Path) -> None:
     _check_free(plans, _folders(plans, placement))
     if placement.scheduler == "slurm" and workdir.is_dir() and not os.access(workdir, os.W_OK | os.X_OK):
         raise UserError(
-            f"launch.workdir: cannot write into {workdir}, where Slurm opens the job's log; allowed: a folder of yours"
+            "launch.workdir",
+            "cannot be written, and Slurm opens the job's log there",
+            value=workdir,
+            use="a directory you can write to",
         )
     image = plans[0].config.launch.image if placement.scheduler == "local" else placement.image
     if placement.scheduler != "kubernetes" and image:
@@ -79,30 +82,30 @@ def _write(text: str, folders: Sequence[Path]) -> Path:
             RunDir(folder).logs.mkdir(parents=True, exist_ok=True)
         write_whole(RunDir(folders[0]).script, text)
     except OSError as error:
-        raise UserError(f"run.dir: cannot write into {folders[0]} ({error.strerror})") from None
+        raise UserError("run.dir", f"cannot be written ({error.strerror})", value=folders[0]) from None
     return RunDir(folders[0]).script
 
 
 def _slurm(script: Path, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
     """One call of sbatch; the job's number. Fault where it refuses, and where nothing says which number it gave."""
     command, name = ["sbatch", "--parsable", str(script)], job_name(plans)
-    began, why = time.time(), ""
+    began, why = time.time(), None
     try:
         said = _call(command, "", leftovers.submission(os.environ))
     except Unanswered as unanswered:
-        said, why = "", str(unanswered)
+        said, why = "", unanswered
     except KeyboardInterrupt:
-        said, why = "", f"{shlex.join(command)} was interrupted; it may have submitted"
+        said, why = "", Fault(shlex.join(command), "was interrupted, but may have submitted the job")
     job = job_number(said) or slurm.newest(name, began)
     indices = range(len(plans)) if len(plans) > 1 else [None]
     for plan, folder, index in zip(plans, folders, indices, strict=True):
         number = f"{job}_{index}" if job and index is not None else job
         _record(folder, plan, placement, command, id=number, name=name)
     if job is None:
-        why = why or f"{shlex.join(command)} printed no job's number: {_last_words(said) or 'nothing'}"
-        raise Fault(
-            f"{why}; look for the job with `squeue --me --name={shlex.quote(name)}`; the run counts as submitted as "
-            "long as a job of that name is in the queue"
+        why = why or Fault(shlex.join(command), f"printed no job number: {_last_words(said) or 'nothing'}")
+        raise why.replaced(
+            problem=f"{why.problem}; the run counts as submitted while a job of its name is in the queue",
+            do=f"look for the job with `squeue --me --name={shlex.quote(name)}`",
         )
     return job if len(plans) == 1 else f"{job}_[0-{len(plans) - 1}]"
 
@@ -133,7 +136,7 @@ def _kubernetes(text: str, plans: Sequence[Plan], placement: Placement, folders:
                 warning = hand_to_pods(folder, plan.config) if new else None
             except OSError as error:
                 forget()
-                raise UserError(f"run.dir: cannot write into {folder} ({error.strerror})") from None
+                raise UserError("run.dir", f"cannot be written ({error.strerror})", value=folder) from None
             if warning:
                 print(f"slipway: {warning}", file=sys.stderr)
 
@@ -183,13 +186,15 @@ def _check_free(plans: Sequence[Plan], folders: Sequence[Path]) -> None:
         name = jobs[job].config.run.name
         if state.alive:
             raise UserError(
-                f"run.dir: {name} is already {state.word} as job {job.id or state.detail}; "
-                f"`slipway runs show {name}` shows it, `slipway runs cancel {name}` ends it"
+                "run.dir",
+                f"{name} is already {state.word} as job {job.id or state.detail}",
+                do=f"show it with `slipway runs show {name}`, or end it with `slipway runs cancel {name}`",
             )
         if job.submission.scheduler == "kubernetes" and state.word in ("finished", "failed", "cancelled"):
             raise UserError(
-                f"run.dir: {name} still has its {job.id}, {state.word}, in whose place another cannot be made; "
-                f"`slipway runs cancel {name}` removes it"
+                "run.dir",
+                f"{name} still has its {job.id}, {state.word}, and no second one can be created in its place",
+                do=f"remove it with `slipway runs cancel {name}`",
             )
 
 
@@ -198,8 +203,10 @@ def _check_image(image: str, workdir: Path) -> None:
         return
     if not (workdir / image).exists():
         raise UserError(
-            f"launch.image: {workdir / image} is not there; `slipway image sif` makes one; allowed: a SIF "
-            "file, from / on or below the current folder"
+            "launch.image",
+            "does not exist",
+            value=workdir / image,
+            use="a SIF file, absolute or relative to the current directory; `slipway image sif` creates one",
         )
 
 
@@ -210,14 +217,16 @@ def _call(command: Sequence[str], text: str, environment: dict[str, str]) -> str
         )
     except FileNotFoundError:
         raise UserError(
-            f"{command[0]} is not on this machine: launch where it is, or leave --submit out and take the script there"
+            command[0],
+            "is not installed on this machine",
+            do="launch where it is, or omit --submit and take the script there",
         ) from None
     except subprocess.TimeoutExpired:
         raise Unanswered(
-            f"{shlex.join(command)}: no answer in {SECONDS:.0f} s; look whether it was submitted"
+            shlex.join(command), f"no answer within {SECONDS:.0f} s", do="check whether it was submitted"
         ) from None
     if done.returncode:
-        raise Fault(f"{shlex.join(command)}: {_last_words(done.stderr) or f'exit code {done.returncode}'}")
+        raise Fault(shlex.join(command), _last_words(done.stderr) or f"exit code {done.returncode}")
     return done.stdout
 
 

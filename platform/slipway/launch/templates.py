@@ -21,7 +21,9 @@ def deploy_dir() -> Path:
         if (folder / "slurm").is_dir():
             return folder
     raise UserError(
-        f"deploy/slurm is neither in {package} nor in {package.parent.parent}: incomplete installation"
+        "deploy/slurm",
+        f"found neither in {package} nor in {package.parent.parent}: the installation is incomplete",
+        do="install slipway again",
     )
 
 

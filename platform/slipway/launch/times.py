@@ -61,9 +61,11 @@ def _check_segment(plan: Plan, placement: Placement) -> None:
         parts, needed = f"{parts} + {step:.0f} s for a step at the peak", needed + math.ceil(step)
     if 60 * minutes < needed:
         raise UserError(
-            f"{what}: {minutes} min = {60 * minutes} s leave no time to train: the ranks are told to stop before the "
-            f"end: {parts} = {needed} s; allowed: {math.ceil(needed / 60)} min or more, or a smaller "
-            "cluster.slurm.signal_seconds"
+            what,
+            f"= {60 * minutes} s leaves no time to train, because the ranks are asked to stop before the end: "
+            f"{parts} = {needed} s",
+            value=f"{minutes} min",
+            use=f"at least {math.ceil(needed / 60)} min, or a smaller cluster.slurm.signal_seconds",
         )
 
 
@@ -72,8 +74,9 @@ def _check_nodes(config: RunConfig) -> None:
     excluded = len(set(expand(",".join(config.launch.exclude))))
     if nodes is not None and excluded and nodes - excluded < wanted:
         raise UserError(
-            f"launch.exclude: {nodes} nodes of {config.cluster.name} - {excluded} = {nodes - excluded}, fewer than the "
-            f"{wanted} of resources.nodes"
+            "launch.exclude",
+            f"{nodes} nodes of {config.cluster.name} - {excluded} = {nodes - excluded}, fewer than the {wanted} "
+            "of resources.nodes",
         )
 
 

@@ -109,9 +109,7 @@ class Metrics:
             )
 
     def _failed(self, error: OSError) -> Fault:
-        return Fault(
-            f"{self.path}: cannot be written: {files.reason(error)}; the checkpoints are as they were"
-        )
+        return Fault(self.path, f"cannot be written: {files.reason(error)}; the checkpoints are intact")
 
 
 class NoMetrics:

@@ -19,15 +19,20 @@ def check(config: RunConfig) -> None:
     """Raise UserError where a mirror that was asked for cannot be had. Needs no network, imports no torch."""
     wandb = config.logging.wandb
     if config.logging.tensorboard and not installed("tensorboard"):
-        raise UserError("logging.tensorboard: tensorboard is not installed here; allowed: false")
+        raise UserError("logging.tensorboard", "needs tensorboard, which is not installed here", use="false")
     if wandb.mode == "disabled":
         return
     if not installed("wandb"):
         raise UserError(
-            f"logging.wandb.mode: {wandb.mode}, but wandb is not installed here; allowed: disabled"
+            "logging.wandb.mode", "needs wandb, which is not installed here", value=wandb.mode, use="disabled"
         )
     if wandb.mode == "online" and (problem := key_problem()):
-        raise UserError(f"logging.wandb.mode: online, but {problem}; {HOW_TO_MEND}, or choose offline")
+        raise UserError(
+            "logging.wandb.mode",
+            f"is not possible: {problem}",
+            value="online",
+            do=f"{HOW_TO_MEND}, or choose offline",
+        )
 
 
 def mirrored(kind: str, values: Mapping[str, Any], units: Units) -> dict[str, Any]:

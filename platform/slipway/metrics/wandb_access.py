@@ -10,7 +10,7 @@ import sys
 import tempfile
 from importlib.util import find_spec
 
-from slipway.errors import in_one_line
+from slipway.secrets import in_one_line
 
 CHECK_SECONDS = 60.0  # a slow file system needs its time to load wandb
 HOW_TO_MEND = "set WANDB_API_KEY, or run `wandb login` once"

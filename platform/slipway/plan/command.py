@@ -1,11 +1,13 @@
 """`slipway plan`: the plan of a configuration, as a table or as JSON."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from slipway import console
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE
+from slipway.plan import plan_file
 from slipway.plan.plan import Plan, make_plan
 
 
@@ -14,14 +16,14 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
     return _print(make_plan(config), options)
 
 
-def run_file(path: Path) -> int:
-    """Print the plan in a plan.json."""
-    return _print(Plan.read(path), argparse.Namespace())
+def run_file(path: Path, changed: Sequence[str], options: argparse.Namespace) -> int:
+    """Print the plan in a plan.json, changed by KEY=JSON words."""
+    return _print(plan_file.read(path, changed), options)
 
 
 def _print(plan: Plan, options: argparse.Namespace) -> int:
     if getattr(options, "json", False):
-        console.write(plan.model_dump_json(indent=1) + "\n")
+        console.write(plan_file.to_text(plan))
         return EXIT_DONE
     from slipway.plan.show import show
 

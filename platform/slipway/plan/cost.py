@@ -38,7 +38,7 @@ def estimate(config: RunConfig, world_size: int, microbatches: int, flops_per_st
     """Time = operations x recomputation / (devices x peak x expected_mfu) x (1 + bubble)."""
     cluster, layout = config.cluster, config.parallelism
     device = cluster.device
-    peak = device.peak_tflops_bf16 if config.training.precision == "bf16" else device.peak_tflops_fp32
+    peak = device.peak_tflops(config.training.precision)
     bubble = pipeline_bubble(layout.pipeline_model_parallel_size, layout.virtual_stages, microbatches)
     factor = recompute_factor(config.training.recompute)
     seconds = hours = None

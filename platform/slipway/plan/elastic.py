@@ -76,7 +76,7 @@ def fit(config: RunConfig) -> tuple[RunConfig, list[str]]:
             return fitted, _changes(config, wish, layout)
         larger_than_memory = larger_than_memory or layout
     if larger_than_memory is None:
-        raise UserError(_no_layout(config))
+        raise _no_layout(config)
     return _with_layout(config, larger_than_memory), _changes(config, wish, larger_than_memory)
 
 
@@ -214,7 +214,7 @@ def _changes(config: RunConfig, wish: Layout, layout: Layout) -> list[str]:
     return lines
 
 
-def _no_layout(config: RunConfig) -> str:
+def _no_layout(config: RunConfig) -> UserError:
     world, batch = rules.world_size(config), config.training.global_batch_size
     resources = config.resources
     blocks = sum(layer.block for layer in family(config).layers(config, config.parallelism))
@@ -224,12 +224,13 @@ def _no_layout(config: RunConfig) -> str:
     nearest = ranked(config)
     why = _breaks_a_rule(_with_layout(config, nearest[0])) if nearest else f"the model has {blocks} layers"
     near = [str(n) for n in (_next_fitting(config, step) for step in (-1, 1)) if n]
-    other = f"{' and '.join(near)} devices would work" if near else "no number of devices near it would work"
-    return (
-        f"resources: no layout uses all {world} devices (nodes {resources.nodes} x devices_per_node "
-        f"{resources.devices_per_node}): the data-parallel size has to divide them and training.global_batch_size "
+    return UserError(
+        "resources",
+        f"no layout uses all {world} devices (nodes {resources.nodes} x devices_per_node "
+        f"{resources.devices_per_node}): the data-parallel size must divide them and training.global_batch_size "
         f"{batch}: {data}; so tensor x pipeline x context would be {rest}, which model and nodes do not allow "
-        f"({why}); {other}"
+        f"({why})" + ("" if near else "; no number of devices near it works either"),
+        use=f"{' or '.join(near)} devices" if near else "",
     )
 
 

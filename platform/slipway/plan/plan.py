@@ -1,15 +1,10 @@
-"""The Plan, how it is made from a configuration, and how it is kept."""
+"""The Plan, and how it is made from a configuration."""
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from slipway import secrets
 from slipway.config.schema import Parallelism, RunConfig
-from slipway.errors import UserError
-from slipway.files import write_whole
 from slipway.models import family as family_of
 from slipway.plan import elastic, rules
 from slipway.plan.cost import TimeEstimate, estimate
@@ -104,26 +99,6 @@ class Plan(Frozen):
         """The configuration with every operator's backend named, for what builds the model."""
         kernels = self.config.kernels.model_copy(update=self.kernels)
         return self.config.model_copy(update={"kernels": kernels})
-
-    def write(self, path: Path) -> None:
-        """Write plan.json, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, self.model_dump_json(indent=1) + "\n")
-
-    @classmethod
-    def read(cls, path: Path) -> "Plan":
-        """Read plan.json; UserError where it is not there or not a plan."""
-        try:
-            plan = cls.model_validate_json(Path(path).read_bytes())
-        except OSError as error:
-            raise UserError(f"{path}: cannot read the plan: {error.strerror}") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "file"
-            raise UserError(f"{path}: is not a plan of this version: {where}: {first['msg']}") from error
-        secrets.check_plain(plan.config.model_dump(mode="json"), os.environ, "config")
-        return plan
 
 
 def make_plan(config: RunConfig) -> Plan:

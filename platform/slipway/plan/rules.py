@@ -43,7 +43,9 @@ def check_resources(config: RunConfig) -> None:
     for name in ("nodes", "devices_per_node"):
         wanted, there = getattr(resources, name), getattr(cluster, name)
         if there is not None and wanted > there:
-            raise UserError(f"resources.{name}: {wanted} is more than the {there} of cluster {cluster.name}")
+            raise UserError(
+                f"resources.{name}", f"is more than the {there} of cluster {cluster.name}", value=wanted
+            )
 
 
 def _check_world(config: RunConfig) -> None:
@@ -52,19 +54,22 @@ def _check_world(config: RunConfig) -> None:
     cp, ep = layout.context_parallel_size, layout.expert_model_parallel_size
     if world % (tp * pp * cp):
         raise UserError(
-            f"parallelism: {_world(config)} is not divisible by tensor {tp} x pipeline {pp} x context {cp} = "
-            f"{tp * pp * cp}"
+            "parallelism",
+            f"{_world(config)} is not divisible by tensor {tp} x pipeline {pp} x context {cp} = {tp * pp * cp}",
         )
     replicas = world // (tp * pp)
     if replicas % ep:
         raise UserError(
-            f"parallelism.expert_model_parallel_size: context x data ranks {replicas} = world {world} / "
-            f"(tensor {tp} x pipeline {pp}) is not divisible by expert {ep}"
+            "parallelism.expert_model_parallel_size",
+            f"does not divide the context x data ranks {replicas} = world {world} / (tensor {tp} x pipeline {pp})",
+            value=ep,
         )
     if layout.sequence_parallel and tp == 1:
         raise UserError(
-            "parallelism.sequence_parallel: true has no effect with tensor_model_parallel_size 1; "
-            "set it to false or use tensor parallelism"
+            "parallelism.sequence_parallel",
+            "has no effect with tensor_model_parallel_size 1",
+            value=True,
+            do="set it to false or use tensor parallelism",
         )
 
 
@@ -88,8 +93,10 @@ def _check_batch(config: RunConfig) -> None:
     samples = training.micro_batch_size * dp
     if training.global_batch_size % samples:
         raise UserError(
-            f"training.global_batch_size: {training.global_batch_size} is not divisible by micro_batch_size "
-            f"{training.micro_batch_size} x data parallel {dp} = {samples} ({_world(config)})"
+            "training.global_batch_size",
+            f"is not divisible by micro_batch_size {training.micro_batch_size} x data parallel {dp} = {samples} "
+            f"({_world(config)})",
+            value=training.global_batch_size,
         )
 
 
@@ -98,16 +105,17 @@ def _check_pipeline(config: RunConfig) -> None:
     pp, vp = layout.pipeline_model_parallel_size, layout.virtual_stages
     if vp > 1 and pp == 1:
         raise UserError(
-            f"parallelism.virtual_pipeline_model_parallel_size: {vp} needs pipeline_model_parallel_size > 1, "
-            f"got {pp}"
+            "parallelism.virtual_pipeline_model_parallel_size",
+            f"needs pipeline_model_parallel_size > 1, but it is {pp}",
+            value=vp,
         )
     family(config).spans(config, layout)
     if vp > 1 and num_microbatches(config) % pp:
         raise UserError(
-            "parallelism.virtual_pipeline_model_parallel_size: the interleaved schedule needs microbatches "
-            f"divisible by pipeline {pp}, got {num_microbatches(config)} = global_batch_size "
-            f"{config.training.global_batch_size} / (micro_batch_size {config.training.micro_batch_size} x "
-            f"data parallel {data_parallel_size(config)})"
+            "parallelism.virtual_pipeline_model_parallel_size",
+            f"the interleaved schedule needs a number of microbatches divisible by pipeline {pp}, but there are "
+            f"{num_microbatches(config)} = global_batch_size {config.training.global_batch_size} / "
+            f"(micro_batch_size {config.training.micro_batch_size} x data parallel {data_parallel_size(config)})",
         )
 
 
@@ -119,15 +127,21 @@ def _check_sharing(config: RunConfig) -> None:
         return
     if pp > 1:
         raise UserError(
-            f"parallelism.pipeline_model_parallel_size: {pp} does not go with data_parallel_sharding_strategy="
-            f"{strategy} (Megatron-core's FSDP lays ranks out by tensor, context, expert and data only); allowed: 1"
+            "parallelism.pipeline_model_parallel_size",
+            f"does not work with data_parallel_sharding_strategy={strategy} (Megatron-core's FSDP arranges ranks "
+            "by tensor, context, expert and data only)",
+            value=pp,
+            use="1",
         )
     dp, cp, ep = data_parallel_size(config), layout.context_parallel_size, layout.expert_model_parallel_size
     if dp * cp // ep == 1:  # gradients would double with every microbatch: Megatron-LM issue 6660
         whose = f" / expert {ep}" if ep > 1 else ""
         raise UserError(
-            f"parallelism.data_parallel_sharding_strategy: {strategy} needs two ranks or more to share, got context "
-            f"{cp} x data {dp}{whose} = 1 ({_world(config)}); allowed: null, or more devices"
+            "parallelism.data_parallel_sharding_strategy",
+            f"needs at least two data-parallel ranks, but this layout has context {cp} x data {dp}{whose} = 1 "
+            f"({_world(config)})",
+            value=strategy,
+            use="null, or more devices",
         )
 
 
@@ -140,46 +154,60 @@ def _check_overlap(config: RunConfig) -> None:
         for name in needs:
             if not getattr(layout, name):
                 raise UserError(
-                    f"parallelism.{name}: data_parallel_sharding_strategy={strategy} always does it; allowed: true"
+                    f"parallelism.{name}",
+                    f"does not work: data_parallel_sharding_strategy={strategy} requires it",
+                    value=False,
+                    use="true",
                 )
     if layout.overlap_param_gather and not layout.use_distributed_optimizer:
-        raise UserError("parallelism.overlap_param_gather: true needs use_distributed_optimizer=true")
+        raise UserError(
+            "parallelism.overlap_param_gather", "needs use_distributed_optimizer=true", value=True
+        )
     if layout.overlap_param_gather and not layout.overlap_grad_reduce:
-        raise UserError("parallelism.overlap_param_gather: true needs overlap_grad_reduce=true")
+        raise UserError("parallelism.overlap_param_gather", "needs overlap_grad_reduce=true", value=True)
 
 
 def _check_schedule(config: RunConfig) -> None:
     optimizer, steps = config.optimizer, config.training.steps
     if optimizer.min_lr > optimizer.lr:
-        raise UserError(f"optimizer.min_lr: {optimizer.min_lr:g} is more than optimizer.lr {optimizer.lr:g}")
+        raise UserError(
+            "optimizer.min_lr", f"is more than optimizer.lr {optimizer.lr:g}", value=f"{optimizer.min_lr:g}"
+        )
     if optimizer.lr_warmup_steps >= steps:
         raise UserError(
-            f"optimizer.lr_warmup_steps: {optimizer.lr_warmup_steps} is not below training.steps {steps}"
+            "optimizer.lr_warmup_steps",
+            f"is not below training.steps {steps}",
+            value=optimizer.lr_warmup_steps,
         )
     decay = optimizer.lr_wsd_decay_steps
     if optimizer.lr_decay_style != "WSD":
         if decay is not None:
             raise UserError(
-                f"optimizer.lr_wsd_decay_steps: {decay} has no effect with "
-                f"lr_decay_style={optimizer.lr_decay_style}; set it to null or use lr_decay_style=WSD"
+                "optimizer.lr_wsd_decay_steps",
+                f"has no effect with lr_decay_style={optimizer.lr_decay_style}",
+                value=decay,
+                do="set it to null or use lr_decay_style=WSD",
             )
         return
     if decay is None:
         raise UserError(
-            "optimizer.lr_wsd_decay_steps: lr_decay_style=WSD needs it; give the steps of the last decay"
+            "optimizer.lr_wsd_decay_steps",
+            "is required by lr_decay_style=WSD",
+            do="set it to the number of steps in the final decay",
         )
     if optimizer.lr_warmup_steps + decay > steps:
         raise UserError(
-            f"optimizer.lr_wsd_decay_steps: lr_warmup_steps {optimizer.lr_warmup_steps} + "
-            f"lr_wsd_decay_steps {decay} = {optimizer.lr_warmup_steps + decay} is more than training.steps "
-            f"{steps}"
+            "optimizer.lr_wsd_decay_steps",
+            f"is too many: lr_warmup_steps {optimizer.lr_warmup_steps} + lr_wsd_decay_steps {decay} = "
+            f"{optimizer.lr_warmup_steps + decay} is more than training.steps {steps}",
+            value=decay,
         )
 
 
 def _check_steps(config: RunConfig) -> None:
     stop, steps = config.training.stop_after_step, config.training.steps
     if stop is not None and stop > steps:
-        raise UserError(f"training.stop_after_step: {stop} is more than training.steps {steps}")
+        raise UserError("training.stop_after_step", f"is more than training.steps {steps}", value=stop)
 
 
 def _check_best(config: RunConfig) -> None:
@@ -189,9 +217,11 @@ def _check_best(config: RunConfig) -> None:
         not config.validation.steps or not validations or not saves or saves % validations
     ):
         raise UserError(
-            f"checkpoint.keep_best: {config.checkpoint.keep_best} needs a validation at each checkpoint, got "
-            f"checkpoint.interval {saves}, validation.interval {validations}, validation.steps "
-            f"{config.validation.steps}; allowed: checkpoint.interval a multiple of validation.interval"
+            "checkpoint.keep_best",
+            f"needs a validation at each checkpoint, but checkpoint.interval is {saves}, validation.interval "
+            f"{validations} and validation.steps {config.validation.steps}",
+            value=config.checkpoint.keep_best,
+            use="a checkpoint.interval that is a multiple of validation.interval",
         )
 
 
@@ -200,15 +230,18 @@ def _check_kind(config: RunConfig) -> None:
     kinds = family(config).data_kinds
     if config.data.kind not in kinds:
         raise UserError(
-            f"data.kind: {config.data.kind} cannot be read by model.family={config.model.family}; allowed: "
-            f"{' or '.join(sorted(kinds))}"
+            "data.kind",
+            f"cannot be read by model.family={config.model.family}",
+            value=config.data.kind,
+            use=f"{' or '.join(sorted(kinds))}",
         )
 
 
 def _check_data(config: RunConfig) -> None:
     if not config.data.weights:
         raise UserError(
-            f"data.sources: the weight of {', '.join(config.data.sources)} is 0, so there is nothing to train on; "
-            "allowed: at least one weight above 0"
+            "data.sources",
+            f"the weight of {', '.join(config.data.sources)} is 0, so there is nothing to train on",
+            use="at least one weight above 0",
         )
     kind_of(config).check(config)

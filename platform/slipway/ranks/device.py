@@ -11,8 +11,10 @@ def number(local_rank: int, visible: int) -> int:
     """
     if visible < 1:
         raise UserError(
-            f"local rank {local_rank} sees no GPU: show each rank all GPUs of the job (srun --gpu-bind=none, or "
-            "CUDA_VISIBLE_DEVICES; AMD: ROCR_VISIBLE_DEVICES), and give the container --nv or --rocm"
+            f"local rank {local_rank}",
+            "no GPU is visible",
+            do="show each rank all GPUs of the job (srun --gpu-bind=none, or CUDA_VISIBLE_DEVICES; AMD: "
+            "ROCR_VISIBLE_DEVICES), and start the container with --nv or --rocm",
         )
     return local_rank % visible
 
@@ -32,8 +34,10 @@ def of_rank(place: Place, ranks_here: int, visible: int) -> tuple[int, str | Non
         return chosen, None
     if place.own_store:
         raise UserError(
-            f"resources.devices_per_node: {ranks_here} ranks on this machine, but only {visible} GPUs are visible; "
-            f"allowed: up to {visible}, or show more (CUDA_VISIBLE_DEVICES; AMD: ROCR_VISIBLE_DEVICES)"
+            "resources.devices_per_node",
+            f"ranks run on this machine, but only {visible} GPUs are visible",
+            value=ranks_here,
+            use=f"up to {visible}, or show more (CUDA_VISIBLE_DEVICES; AMD: ROCR_VISIBLE_DEVICES)",
         )
     return chosen, (
         f"devices: rank {place.rank} sees {visible} of its node's {ranks_here} GPUs and takes number {chosen}. Where "

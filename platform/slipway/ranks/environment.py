@@ -88,12 +88,16 @@ def started_node(environment: Mapping[str, str]) -> Node | None:
         count, number = _integer(environment, nodes), _integer(environment, rank)
         if not 0 <= number < count:
             raise UserError(
-                f"environment variable {rank}: {number} is not below {nodes} {count}; allowed: from 0"
+                f"environment variable {rank}",
+                f"is not below {nodes} {count}",
+                value=number,
+                use="ranks that start from 0",
             )
         if count > 1 and not environment.get(host):
             raise UserError(
-                f"{host}: not set, but {nodes}={count} says that this process is one of several nodes; set {host} to "
-                "the address of node 0"
+                host,
+                f"is not set, but {nodes}={count} says that this process is one of several nodes",
+                do=f"set {host} to the address of node 0",
             )
         return Node(number, count, environment.get(host, ""), _integer(environment, port, str(DEFAULT_PORT)))
     return None
@@ -117,8 +121,10 @@ def started_rank(environment: Mapping[str, str]) -> Place | None:
         return None
     if host not in environment:
         raise UserError(
-            f"MASTER_ADDR: not set, but {names[0]}={environment[names[0]]} says that a launcher started this "
-            "process as a rank; set MASTER_ADDR to the address of rank 0's node"
+            "MASTER_ADDR",
+            f"is not set, but {names[0]}={environment[names[0]]} says that a launcher started this process as a "
+            "rank",
+            do="set MASTER_ADDR to the address of rank 0's node",
         )
     world_size = _integer(environment, names[2])
     return Place(
@@ -169,18 +175,21 @@ def _inside_a_task(environment: Mapping[str, str]) -> bool:
     if agents:
         group = environment.get("GROUP_WORLD_SIZE", "none")
         raise UserError(
-            f"environment variables {agents[0]} and SLURM_STEP_NUM_TASKS: torchrun has {group} agents "
-            f"(GROUP_WORLD_SIZE), but srun {tasks} tasks; allowed: one torchrun in each task (--nnodes={tasks}), or "
-            f"none: then unset {agents[0]} and its kind, RANK, LOCAL_RANK and WORLD_SIZE before srun"
+            f"environment variables {agents[0]} and SLURM_STEP_NUM_TASKS",
+            f"torchrun has {group} agents (GROUP_WORLD_SIZE), but srun has {tasks} tasks",
+            use=f"one torchrun in each task (--nnodes={tasks}), or none: then unset {agents[0]} and its kind, RANK, "
+            "LOCAL_RANK and WORLD_SIZE before srun",
         )
     each = world // tasks
     if each < 2 or each * tasks != world or rank < 0:
         return False
     if rank // each != task:
         raise UserError(
-            f"environment variables RANK and SLURM_PROCID: rank {rank} of {world} (WORLD_SIZE), {each} of them in each "
-            f"of {tasks} tasks of srun, is none of task {task}; allowed: {task * each} to {task * each + each - 1}; "
-            "where srun starts the ranks, unset RANK, LOCAL_RANK and WORLD_SIZE before it"
+            "environment variables RANK and SLURM_PROCID",
+            f"rank {rank} of {world} (WORLD_SIZE), {each} of them in each of {tasks} tasks of srun, cannot be in "
+            f"task {task}",
+            use=f"{task * each} to {task * each + each - 1}, or, if srun starts the ranks, unset RANK, LOCAL_RANK and "
+            "WORLD_SIZE before it",
         )
     return True
 
@@ -190,8 +199,10 @@ def _check_address(environment: Mapping[str, str]) -> None:
     host, nodes = environment.get("MASTER_ADDR", ""), _integer(environment, "SLURM_STEP_NUM_NODES", "1")
     if nodes > 1 and (host == "localhost" or host.startswith("127.") or host == "::1"):
         raise UserError(
-            f"environment variable MASTER_ADDR: {host} is another machine on each of the {nodes} nodes of this srun "
-            "step; set it to the address of rank 0's node, or unset it"
+            "environment variable MASTER_ADDR",
+            f"means another machine on each of the {nodes} nodes of this srun step",
+            value=host,
+            do="set it to the address of rank 0's node, or unset it",
         )
 
 
@@ -211,7 +222,7 @@ def _integer(environment: Mapping[str, str], name: str, default: str | None = No
     try:
         return int(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise UserError(f"environment variable {name}: {value!r} is not a whole number") from None
+        raise UserError(f"environment variable {name}", "is not a whole number", value=value) from None
 
 
 def listening_socket() -> socket.socket:

@@ -109,9 +109,9 @@ def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable
         user = isinstance(error, UserError)
         code = EXIT_USER_ERROR if user else EXIT_FAULT
         if user or isinstance(error, Fault):
-            _report("user" if user else "line", str(error))
+            _report("user" if user else "line", parts=error.parts())
         elif isinstance(error, OSError):
-            _report("line", system_errors.line(error))
+            _report("line", parts=system_errors.explained(error).parts())
         else:
             _report("traceback", traceback.format_exc()[-20_000:])
     finally:
@@ -121,12 +121,12 @@ def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable
         os._exit(code)
 
 
-def tell(line: str) -> None:
-    """Say in one line why this rank is about to end: to the parent that started it, or on standard error."""
+def tell(fault: Fault) -> None:
+    """Report why this rank is about to end: to the parent that started it, or in a line on standard error."""
     if _parent is None:
-        print(f"slipway: {line}", file=sys.stderr, flush=True)
+        print(f"slipway: {fault}", file=sys.stderr, flush=True)
     else:
-        _report("verdict", line)
+        _report("verdict", parts=fault.parts())
 
 
 def leave(name: str) -> None:
@@ -139,10 +139,12 @@ def leave(name: str) -> None:
     os._exit(EXIT_CONTINUE)
 
 
-def _report(kind: str, text: str) -> None:
+def _report(kind: str, text: str = "", parts: Mapping[str, str | None] | None = None) -> None:
+    """Write to the parent; parts: of a UserError or Fault."""
     assert _parent is not None
+    report = {"time": time.time(), "kind": kind, "text": text, "parts": parts}
     with contextlib.suppress(OSError):
-        os.write(_parent, json.dumps({"time": time.time(), "kind": kind, "text": text}).encode() + b"\n")
+        os.write(_parent, json.dumps(report).encode() + b"\n")
 
 
 def _die_with(parent: int) -> None:
@@ -222,24 +224,25 @@ def _explain(reports: Mapping[int, dict[str, Any]], failed: Mapping[int, int]) -
     """Raise what a failed rank has reported: UserError, Fault or Stopped; a traceback is printed before."""
     for report in reports.values():
         if report["kind"] == "verdict":  # who says it has looked at all ranks
-            raise Fault(report["text"])
+            raise Fault(**report["parts"])
     # a rank that a signal ended reports nothing, and is the cause of what the others report
     for rank, status in failed.items():
         if os.WIFSIGNALED(status) and rank not in reports:
             name = signal.Signals(os.WTERMSIG(status)).name
-            raise Fault(f"rank {rank} was ended by {name}; the other ranks were stopped")
+            raise Fault(f"rank {rank}", f"was ended by {name}; the other ranks were stopped")
     if not reports:
-        raise Fault(f"rank {min(failed)} failed without a word; see its log")
+        rank = min(failed)
+        raise Fault(f"rank {rank}", f"exited without an error message; see logs/rank-{rank:05d}.log")
     rank = min(reports, key=lambda r: reports[r]["time"])
-    kind, text = reports[rank]["kind"], reports[rank]["text"]
+    kind, text, parts = reports[rank]["kind"], reports[rank]["text"], reports[rank]["parts"]
     if kind == "user":
-        raise UserError(text)
+        raise UserError(**parts)
     if kind == "stopped":
         raise Stopped(text)
     if kind == "line":
-        raise Fault(text)
+        raise Fault(**parts)
     print(text, file=sys.stderr)
-    raise Fault(f"rank {rank} failed first, with the traceback above; the other ranks were stopped")
+    raise Fault(f"rank {rank}", "failed first, with the traceback above; the other ranks were stopped")
 
 
 def _end(pids: list[int]) -> None:

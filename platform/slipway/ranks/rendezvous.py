@@ -60,8 +60,9 @@ def wait_for(node: Node, limit: float) -> None:
         signals.check()  # there is nothing to save yet
         if waited >= limit:
             raise Fault(
-                f"node {node.node_rank} of {node.nodes} found no node 0 at {where} within {limit:.0f} s: {why}; look "
-                "whether node 0 runs, and whether the name (a headless Service) and the port are right"
+                f"node {node.node_rank} of {node.nodes}",
+                f"found no node 0 at {where} within {limit:.0f} s: {why}",
+                do="check that node 0 runs, and that the name (a headless Service) and the port are right",
             )
         if time.monotonic() - said >= WORD_SECONDS or said == started:
             print(f"node {node.node_rank}: waiting for node 0 at {where} ({waited:.0f} s): {why}", flush=True)
@@ -79,7 +80,7 @@ def _listen(node: Node) -> socket.socket:
         )
     except OSError as error:
         raise Fault(
-            f"MASTER_PORT: node 0 cannot listen on port {node.master_port}: {error.strerror}"
+            "MASTER_PORT", f"node 0 cannot listen on port {node.master_port}: {error.strerror}"
         ) from None
     sock.set_inheritable(True)
     return sock

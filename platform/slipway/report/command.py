@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
-from slipway.plan import Plan
+from slipway.plan import Plan, plan_file
 from slipway.plan.units import Units
 from slipway.report import metrics as metrics_file
 from slipway.report.summary import Ends, Summary, layout, summarize
@@ -29,7 +29,7 @@ def report(folder: Path, as_json: bool = False) -> int:
     run = RunDir(folder)
     metrics = metrics_file.read(_metrics_of(run))
     if not metrics.train:
-        raise UserError(f"run.dir: {run.metrics} has no training line yet: no step was finished")
+        raise UserError("run.dir", "contains no training step yet: none was finished", value=run.metrics)
     plan, notes = _plan_of(run)
     if metrics.foreign:
         lines = f"{len(metrics.foreign)} lines are no records, the first is line {metrics.foreign[0]}"
@@ -44,7 +44,7 @@ def report(folder: Path, as_json: bool = False) -> int:
     try:
         draw(metrics, units, plan, name, run.picture)
     except OSError as error:
-        raise UserError(f"run.dir: cannot write {run.picture}: {error.strerror}") from error
+        raise UserError("run.dir", f"cannot be written: {error.strerror}", value=run.picture) from error
 
     summary = summarize(metrics, units)
     if as_json:
@@ -145,7 +145,10 @@ def _metrics_of(run: RunDir) -> Path:
     runs = sorted(str(found.parent) for found in beside.glob(f"*/{name}"))
     shown = ", ".join(runs[:10]) + (f" and {len(runs) - 10} more" if len(runs) > 10 else "")
     raise UserError(
-        f"run.dir: {run.path} {what}; " + (f"runs beside it: {shown}" if runs else f"no run in {beside}")
+        "run.dir",
+        what if runs else f"{what}, and {beside} contains no run",
+        value=run.path,
+        use=f"one of the runs beside it: {shown}" if runs else "",
     )
 
 
@@ -156,6 +159,6 @@ def _plan_of(run: RunDir) -> tuple[Plan | None, list[str]]:
     if not run.plan.exists():
         return None, [f"no {run.plan.name} in {run.path}: shown without model and layout"]
     try:
-        return Plan.read(run.plan), []
+        return plan_file.read(run.plan), []
     except UserError as error:  # the metrics of an older version's run are as good
         return None, [f"{error}; shown without model and layout"]

@@ -32,11 +32,12 @@ def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
     alive = [(job, state) for job, state in found.jobs if _there(job, state)]
     every = ending.submissions(job for job, _ in found.jobs)
     if not alive and not _left(every):
-        raise UserError(f"runs cancel {name}: {_why_nothing(found)}")
+        raise UserError(f"runs cancel {name}", _why_nothing(found))
     if any(job.submission.scheduler == "slurm" and not job.id for job, _ in alive):
         raise UserError(
-            f"runs cancel {name}: sbatch named no number for its job; find it with "
-            f"`squeue --me --name={shlex.quote(name)}` and end it with scancel"
+            f"runs cancel {name}",
+            "sbatch printed no number for its job",
+            do=f"find it with `squeue --me --name={shlex.quote(name)}` and end it with scancel",
         )
     if dry_run:
         for command in [*commands([job for job, _ in alive]), *_shared(name, every)]:
@@ -54,7 +55,10 @@ def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
             break
         if alive and time.monotonic() > deadline:
             left = ", ".join(f"{job.id} is {launched.text(state, time.time())}" for job, state in alive)
-            raise Fault(f"runs cancel {name}: asked to end, not gone after {WAIT_SECONDS:.0f} s: {left}")
+            raise Fault(
+                f"runs cancel {name}",
+                f"was asked to end, but has not ended after {WAIT_SECONDS:.0f} s: {left}",
+            )
         if not alive:
             break
         time.sleep(POLL_SECONDS)
@@ -139,12 +143,12 @@ def _run(command: Sequence[str]) -> None:
             timeout=60,
         )
     except FileNotFoundError:
-        raise Fault(f"runs cancel: {command[0]} is not on this machine") from None
+        raise Fault("runs cancel", f"{command[0]} is not installed on this machine") from None
     except subprocess.TimeoutExpired:
-        raise Fault(f"runs cancel: `{shlex.join(command)}` did not answer in 60 s") from None
+        raise Fault("runs cancel", f"`{shlex.join(command)}` did not answer within 60 s") from None
     if done.returncode:
         last = (done.stderr.strip() or "no output").splitlines()[-1]
-        raise Fault(f"runs cancel: `{shlex.join(command)}` ended with {done.returncode}: {last}")
+        raise Fault("runs cancel", f"`{shlex.join(command)}` exited with code {done.returncode}: {last}")
 
 
 def _named(job: Job) -> str:

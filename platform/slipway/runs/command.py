@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _list(folder: Path, as_json: bool) -> int:
     if not folder.is_dir():
-        raise UserError(f"runs --dir: {folder} is not a folder; allowed: one with runs in it")
+        raise UserError("runs --dir", "is not a directory", value=folder, use="one that contains runs")
     now = time.time()
     runs = [look(path, now) for path in find(folder)]
     notes = [note for run in runs for note in run.problems]
@@ -89,12 +89,14 @@ def _find_one(name: str, folder: Path, action: str) -> Path:
         return named[0]
     if named:
         raise UserError(
-            f"runs {action} {name}: {len(named)} runs have this name: {', '.join(map(str, named))}"
+            f"runs {action} {name}",
+            f"{len(named)} runs have this name: {', '.join(map(str, named))}",
+            use="the directory of one of them",
         )
     if not found:
-        raise UserError(f"runs {action} {name}: no run in {folder}; allowed: a run's directory, or --dir DIR")
+        raise UserError(f"runs {action} {name}", f"no run in {folder}", use="a run's directory, or --dir DIR")
     names = {path.name for path in found} | {text for text in own.values() if text}
-    raise UserError(f"runs {action} {name}: no such run in {folder}{nearest(name, names)}")
+    raise UserError(f"runs {action} {name}", f"no such run in {folder}", do=nearest(name, names))
 
 
 def _own_name(path: Path) -> str:

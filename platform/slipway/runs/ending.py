@@ -47,7 +47,7 @@ def wait(name: str, every: Sequence[Submission]) -> None:
             left = left_of(every)
         except Silent as silent:
             raise Fault(
-                f"runs cancel {name}: asked to end; whether its pods are gone is not known: {silent}"
+                f"runs cancel {name}", f"was asked to end; whether its pods are gone is unknown: {silent}"
             ) from None
         if not left:
             return
@@ -56,8 +56,10 @@ def wait(name: str, every: Sequence[Submission]) -> None:
         if now - began > limit:
             names = ", ".join(list(left)[:5])
             raise Fault(
-                f"runs cancel {name}: asked to end, not gone after {limit:.0f} s: {names}; a node that does not answer "
-                "keeps its pods: `kubectl describe pod` says why, `kubectl delete pod --force` gives up on them"
+                f"runs cancel {name}",
+                f"was asked to end, but has not ended after {limit:.0f} s: {names}",
+                do="a node that does not respond keeps its pods: see why with `kubectl describe pod`, give up on them "
+                "with `kubectl delete pod --force`",
             )
         if len(left) != known or now - said > SAY_SECONDS:
             known, said = len(left), now

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from slipway import __version__, files
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_USER_ERROR, UserError
 from slipway.plan.facts import Facts
+from slipway.records import first_problem
 from slipway.run_dir import RunDir
 from slipway.runs.lock.holder import Holder
 from slipway.runs.progress import Progress, read_progress
@@ -198,13 +199,11 @@ def _last_step(segment: Segment, progress: Progress) -> int | None:
 def _read(path: Path) -> Segment:
     content = files.read(path)
     if content is None:
-        raise UserError(f"{path}: is gone")
+        raise UserError(path, "no longer exists")
     try:
         return Segment.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise UserError(f"{path}: is not a segment's record: {where}: {first['msg']}") from error
+        raise UserError(path, f"is not a segment's record: {first_problem(error)}") from error
 
 
 def _version(distribution: str) -> str | None:

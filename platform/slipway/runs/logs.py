@@ -35,7 +35,7 @@ def logs(run: Overview, lines: int, rank: int | None, follow: bool) -> int:
 def _of_files(run: Overview, lines: int, rank: int | None, follow: bool) -> int:
     path = log_of(run.dir, rank)
     if path is None and not (follow and _alive(run.dir)):
-        raise UserError(f"runs logs {run.name}: {_why_none(run.dir, rank)}")
+        raise UserError(f"runs logs {run.name}", _why_none(run.dir, rank))
     at = 0
     if path:
         text, at = last_lines(path, lines)
@@ -112,9 +112,11 @@ def _of_pods(run: Overview, job: Job, lines: int, rank: int | None, follow: bool
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
-        raise UserError(f"runs logs {run.name}: kubectl is not on this machine") from None
+        raise UserError(f"runs logs {run.name}", "kubectl is not installed on this machine") from None
     if done.returncode:
-        raise Fault(f"runs logs {run.name}: kubectl ended with {done.returncode}; its own words are above")
+        raise Fault(
+            f"runs logs {run.name}", f"kubectl exited with code {done.returncode}; see its output above"
+        )
     return EXIT_DONE
 
 
@@ -135,12 +137,14 @@ def _pod_of(run: Overview, command: list[str]) -> str:
     try:
         found = ask(words).split()
     except Silent as silent:
-        raise Fault(f"runs logs {run.name}: {silent}") from None
+        raise Fault(f"runs logs {run.name}", str(silent)) from None
     if not found:
         logs = RunDir(run.dir).logs.name
         raise UserError(
-            f"runs logs {run.name}: this rank prints into {logs}/ of its run.dir on the pods' volume, and its pod is "
-            "not running, to read it there; allowed: a pod's first rank, or this command where the volume is mounted"
+            f"runs logs {run.name}",
+            f"this rank prints into {logs}/ of its run.dir on the pods' volume, and its pod, which could read "
+            "it, is not running",
+            use="a pod's first rank, or run this command where the volume is mounted",
         )
     return found[-1]
 
@@ -165,7 +169,9 @@ def pods_command(run: Overview, job: Job, lines: int, rank: int | None, follow: 
     """Kubectl's own command; a pod holds a node's ranks, and prints what its first one says."""
     one, facts = job.submission, run.facts
     if rank is not None and facts and rank >= facts.world_size:
-        raise UserError(f"runs logs --rank: {rank}; allowed: 0 to {facts.world_size - 1}")
+        raise UserError(
+            "runs logs --rank", "is not a rank of this run", value=rank, use=f"0 to {facts.world_size - 1}"
+        )
     index = (rank or 0) // _ranks_per_pod(run)
     selector = f"{kubernetes.POD_LABELS[one.kind or 'Job']}={one.name},batch.kubernetes.io/job-completion-index={index}"
     words = [*kubernetes.kubectl(one), "logs", f"--selector={selector}", f"--tail={lines}"]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway import files
-from slipway.errors import EXIT_CONTINUE, EXIT_FAULT, EXIT_USER_ERROR, Fault, Stopped, UserError, in_one_line
+from slipway.errors import EXIT_CONTINUE, EXIT_FAULT, EXIT_USER_ERROR, Fault, Stopped, UserError
 from slipway.plan import Plan
 from slipway.plan.facts import facts_of
 from slipway.runs import ledger
@@ -17,6 +17,7 @@ from slipway.runs.lock import earlier as earlier_start
 from slipway.runs.lock import lock
 from slipway.runs.lock.heartbeat import Heartbeat
 from slipway.runs.lock.holder import WORKLOAD
+from slipway.secrets import in_one_line
 
 BEAT_SECONDS = 5.0
 BEATS_PER_RECORD = 6
@@ -50,10 +51,14 @@ def run_segment(
     held = lock.take(run_dir)
     try:
         if ledger.newest_number(run_dir) != earlier:
-            kind = Fault if os.environ.get(WORKLOAD) else UserError  # a pod's successor continues
-            raise kind(
-                f"run.dir: {run_dir} was trained by another start meanwhile; start again to continue it"
+            continued = UserError(
+                "run.dir",
+                "was trained by another process in the meantime",
+                value=run_dir,
+                do="start again to continue it",
             )
+            # a pod's successor starts again by itself
+            raise Fault(**continued.parts()) if os.environ.get(WORKLOAD) else continued
         try:
             segment = ledger.begin_segment(
                 run_dir,
@@ -65,7 +70,7 @@ def run_segment(
                 kernels or {},
             )
         except OSError as error:
-            raise UserError(f"run.dir: cannot write into {run_dir} ({files.reason(error)})") from None
+            raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None
         life = _Life(held, segment)
         heartbeat = Heartbeat(BEAT_SECONDS, life.beat)
         code, told = EXIT_FAULT, None

@@ -34,8 +34,9 @@ def sync(run: Overview, dry_run: bool) -> int:
     every = wandb_data.stored(run.dir)
     if not every:
         raise UserError(
-            f"runs sync {run.name}: no wandb data in {RunDir(run.dir).wandb}; it is kept where "
-            "logging.wandb.mode is online or offline (logging=wandb, logging=wandb_offline), the default is disabled"
+            f"runs sync {run.name}",
+            f"no wandb data in {RunDir(run.dir).wandb}; it is kept if logging.wandb.mode is online or "
+            "offline (logging=wandb, logging=wandb_offline), and the default is disabled",
         )
     left = [(one, wandb_data.read(one.file)) for one in wandb_data.pending(run.dir)]
     left = [(one, content) for one, content in left if content.run_id]
@@ -54,9 +55,9 @@ def sync(run: Overview, dry_run: bool) -> int:
             print(f"{shlex.join(command(one))}    # {_steps(content)}")
         return EXIT_DONE
     if not installed("wandb"):
-        raise UserError(f"runs sync {run.name}: wandb is not installed here; allowed: a machine that has it")
+        raise UserError(f"runs sync {run.name}", "wandb is not installed here", use="a machine that has it")
     if problem := key_problem():
-        raise UserError(f"runs sync {run.name}: {problem}; {HOW_TO_MEND}")
+        raise UserError(f"runs sync {run.name}", problem, do=HOW_TO_MEND)
     return _upload(run, left)
 
 

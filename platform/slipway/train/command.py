@@ -1,6 +1,7 @@
 """`slipway train`: checks everything that needs no torch, then starts the ranks or becomes one."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from slipway.files import reason
 from slipway.kernels.choice import backends, in_words
 from slipway.metrics import mirrors
 from slipway.models import family
-from slipway.plan import Plan, elastic, make_plan
+from slipway.plan import Plan, elastic, make_plan, plan_file
 from slipway.plan.change import describe_change
 from slipway.plan.facts import read_facts
 from slipway.plan.plan import replan
@@ -37,9 +38,9 @@ def run(config: RunConfig, options: Any = None) -> int:
     return run_plan(make_plan(config))
 
 
-def run_file(path: Path) -> int:
-    """Train the plan in a plan.json, as rendered jobs do: ranks read it and compose nothing."""
-    plan, place = Plan.read(path), launched(os.environ)
+def run_file(path: Path, changed: Sequence[str], options: Any = None) -> int:
+    """Train the plan in a plan.json, changed by KEY=JSON words, as jobs do: ranks read it, and plan nothing."""
+    plan, place = plan_file.read(path, changed), launched(os.environ)
     resources = plan.config.resources
     if place is not None and resources.elastic:
         machines = place.machines(resources.devices_per_node)
@@ -130,8 +131,10 @@ def _find_checkpoint(config: RunConfig, leads: bool) -> Newest:
     skipped = "; ".join(f"{path.name}: {why}" for path, why in found.skipped)
     if found.path is None and skipped:
         raise UserError(
-            f"run.dir: every checkpoint in {checkpoint_store.folder(config.run.dir)} is damaged and none was used "
-            f"({skipped}); put a good one back, or remove them to start from step 0, or choose another run.dir"
+            "run.dir",
+            f"every checkpoint in {checkpoint_store.folder(config.run.dir)} is damaged and none was used "
+            f"({skipped})",
+            do="put a good one back, remove them to start from step 0, or choose another run.dir",
         )
     if found.path:
         checkpoint_store.check_fits(checkpoint_store.read_info(found.path), config, found.path)
@@ -146,8 +149,10 @@ def _check_name(config: RunConfig) -> None:
     begun = read_facts(config.run.dir)
     if begun and begun.name != config.run.name:
         raise UserError(
-            f"run.name: {config.run.name}, but {config.run.dir} holds the run {begun.name}; allowed here: "
-            f"run.name={begun.name}; or choose another run.dir"
+            "run.name",
+            f"is not the run in {config.run.dir}, which is {begun.name}",
+            value=config.run.name,
+            use=f"{begun.name}, or choose another run.dir",
         )
 
 
@@ -184,19 +189,24 @@ def _check_place(plan: Plan, place: Place | Node | None) -> None:
     resources = plan.config.resources
     if isinstance(place, Place) and place.world_size != plan.world_size:
         raise UserError(
-            f"resources: nodes {resources.nodes} x devices_per_node {resources.devices_per_node} = "
-            f"{plan.world_size}, but the launcher started {place.world_size} ranks; make them the same, or set "
-            "resources.elastic=true to fit the layout to the ranks"
+            "resources",
+            f"nodes {resources.nodes} x devices_per_node {resources.devices_per_node} = {plan.world_size}, but "
+            f"the launcher started {place.world_size} ranks",
+            do="make them equal, or set resources.elastic=true to fit the layout to the ranks",
         )
     if isinstance(place, Node) and place.nodes != resources.nodes:
         raise UserError(
-            f"resources.nodes: {resources.nodes}, but the launcher started {place.nodes} nodes; make them the same, "
-            "or set resources.elastic=true to fit the layout to the nodes"
+            "resources.nodes",
+            f"differs from the {place.nodes} nodes that the launcher started",
+            value=resources.nodes,
+            do="make them equal, or set resources.elastic=true to fit the layout to the nodes",
         )
     if place is None and resources.nodes > 1:
         raise UserError(
-            f"resources.nodes: {resources.nodes} nodes need a launcher on every node (srun, torchrun or a pod); "
-            "this process was started by none; allowed here: 1"
+            "resources.nodes",
+            "nodes need a launcher on each (srun, torchrun or a pod), and none was detected",
+            value=resources.nodes,
+            use="1 without a launcher",
         )
 
 
@@ -204,6 +214,6 @@ def _write_plan(plan: Plan) -> None:
     folder = plan.config.run.dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        plan.write(RunDir(folder).plan)
+        plan_file.write(plan, RunDir(folder).plan)
     except OSError as error:
-        raise UserError(f"run.dir: cannot write into {folder} ({reason(error)})") from None
+        raise UserError("run.dir", f"cannot be written ({reason(error)})", value=folder) from None

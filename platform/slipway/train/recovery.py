@@ -13,12 +13,13 @@ from slipway.checkpoint.position import Position
 from slipway.checkpoint.store import Newest
 from slipway.config.schema import RunConfig
 from slipway.data.ledger import DataLedger
-from slipway.errors import Fault, in_one_line
+from slipway.errors import Fault
 from slipway.metrics.log import Log
 from slipway.plan import Plan
 from slipway.plan.change import describe_change
 from slipway.plan.units import Units
 from slipway.ranks.starting import start_seconds
+from slipway.secrets import in_one_line
 from slipway.train.guard import Verdict
 from slipway.train.setup import Session
 from slipway.train.step import Outcome, whole_parameters
@@ -78,7 +79,7 @@ def recover(
     found = [checkpoint_store.newest_good(config.run.dir).path if rank == 0 else None]
     torch.distributed.broadcast_object_list(found, src=0)
     if found[0] is None:
-        raise Fault(f"step {at.step + 1}: {verdict.reason}, and there is no good checkpoint to go back to")
+        raise Fault(f"step {at.step + 1}", f"{verdict.reason}, and there is no good checkpoint to return to")
     info = _load(session, found[0])
     batch = config.training.global_batch_size
     start = max(info.data.total, at.data.total - (config.guard.rollback_batches - 1) * batch)
@@ -98,14 +99,16 @@ def note_skip(log: Log, at: Position, outcome: Outcome, verdict: Verdict) -> Non
 def _give_up(config: RunConfig, log: Log, step: int, outcome: Outcome, verdict: Verdict) -> Never:
     """End the run before the update. Raises Fault."""
     newest = checkpoint_store.latest(config.run.dir)
-    text = (
-        f"step {step}: {verdict.reason}{_on(outcome)}; stopped before the update (guard.on_nonfinite="
+    stop = Fault(
+        f"step {step}",
+        f"{verdict.reason}{_on(outcome)}; stopped before the update (guard.on_nonfinite="
         f"{config.guard.on_nonfinite}, guard.on_spike={config.guard.on_spike}); the last checkpoint is "
-        f"{newest.name if newest else 'none'}; to go on choose skip or rollback there"
+        f"{newest.name if newest else 'none'}",
+        do="to continue past it, set guard.on_nonfinite or guard.on_spike to skip or rollback",
     )
-    log.write("event", step=step, event="guard stop", reason=text)
+    log.write("event", step=step, event="guard stop", reason=str(stop))
     log.close()
-    raise Fault(text)
+    raise stop
 
 
 def _load(session: Session, path: Path) -> checkpoint_store.CheckpointInfo:
@@ -116,7 +119,7 @@ def _load(session: Session, path: Path) -> checkpoint_store.CheckpointInfo:
         cause: BaseException | None = checkpoint_store.system_error(error)
         first = next(iter(getattr(error, "failures", {}).values()), (error,))[0]
         raise Fault(
-            f"checkpoint {path} cannot be loaded: {in_one_line(cause or first)}; nothing was changed"
+            f"checkpoint {path}", f"cannot be loaded: {in_one_line(cause or first)}; nothing was changed"
         ) from error
 
 

@@ -106,7 +106,7 @@ def _seconds(name: str, text: str) -> float:
             return float(text)
     except ValueError:
         pass
-    raise UserError(f"environment variable {name}: {text!r} is not a time")
+    raise UserError(f"environment variable {name}", "is not a time", value=text)
 
 
 def started_at() -> float:
@@ -164,16 +164,17 @@ def check_slice(end: float | None, pace: Pace) -> str | None:
     needed = start + step + 2 * save
     if left > needed:
         return None
-    text = (
-        f"run.time_limit_minutes or the job's end: {max(left, 0.0):.1f} s are left, but start {start:.1f} s "
-        f"+ step {step:.1f} s + save 2 x {save:.1f} s = {needed:.1f} s (the least that this run has measured): "
+    refusal = UserError(
+        "run.time_limit_minutes or the job's end",
+        f"too little time for one step and a checkpoint: {max(left, 0.0):.1f} s are left, but start {start:.1f} s "
+        f"+ step {step:.1f} s + save 2 x {save:.1f} s = {needed:.1f} s (the least that this run has measured)",
+        use=f"at least {needed / 60:.2f} minutes",
+        do="run the same command again to try anyway",
     )
     if pace.is_sure and not pace.refused:
-        raise UserError(
-            f"{text}no progress is possible; allowed: at least {needed / 60:.2f} minutes; once more to try all the same"
-        )
-    why = "it was refused before" if pace.refused else "each was not measured twice yet"
-    return f"{text}tried all the same, as {why}"
+        raise refusal
+    why = "an earlier start was refused" if pace.refused else "none of these was measured twice yet"
+    return f"{refusal.path}: {refusal.problem}; trying anyway, because {why}"
 
 
 def note_refusal(metrics: Path, step: int) -> None:

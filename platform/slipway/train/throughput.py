@@ -15,8 +15,7 @@ def peak_tflops(config: RunConfig, device: torch.device) -> float:
     Measured means the best of a few square matrix products, on all ranks at once: on a laptop the ranks share
     the cores, and so does the peak.
     """
-    profile = config.cluster.device
-    known = profile.peak_tflops_bf16 if config.training.precision == "bf16" else profile.peak_tflops_fp32
+    known = config.cluster.device.peak_tflops(config.training.precision)
     if known is not None:
         return known
     torch.distributed.barrier()

@@ -92,10 +92,9 @@ CONFIGURED = {
         "train, validate, write checkpoints and metrics; run again, it continues",
         (
             Option("--dry-run", "check and show the plan; train nothing, write nothing", effect="answers"),
-            Option("--plan", "train what a plan.json says; no configuration is composed", "FILE", Path),
             Option(
-                "--run",
-                "train what a run.json says, as `slipway launch` writes it, changed by KEY=JSON words",
+                "--plan",
+                "train the plan in a plan.json, as jobs carry it, changed by KEY=JSON words",
                 "FILE",
                 Path,
             ),
@@ -156,7 +155,7 @@ CONFIGURED = {
         "check this machine, or every node of a job, and suggest fixes",
         (
             Option(
-                "--run", "the run in a run.json, as jobs carry it, changed by KEY=JSON words", "FILE", Path
+                "--plan", "the run of a plan.json, as jobs carry it, changed by KEY=JSON words", "FILE", Path
             ),
             Option(
                 "--collectives",
@@ -186,6 +185,6 @@ CONFIGURED = {
         notes=_doctor_checks,
         examples="""\
   slipway doctor cluster=juwels_booster                  on the login node: below a second, no torch
-  srun slipway doctor --run run.json --collectives       in a job, one task per device: all of its nodes""",
+  srun slipway doctor --plan plan.json --collectives       in a job, one task per device: all of its nodes""",
     ),
 }

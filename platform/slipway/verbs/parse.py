@@ -2,8 +2,9 @@
 
 import argparse
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Never
+from typing import Any, NamedTuple
 
+from slipway.arguments import Parser
 from slipway.errors import UserError
 from slipway.verbs.configured import GENERAL, HELP, HYDRA
 from slipway.verbs.declare import Option, Verb
@@ -19,14 +20,6 @@ class Parsed(NamedTuple):
     """Words for Hydra, its own options among them; empty where the verb takes no configuration."""
     acts: bool
     """Whether the command does something, so that its work counts more than what it prints."""
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse's parser, raising UserError in one line where argparse would print its usage and exit."""
-
-    def error(self, message: str) -> Never:
-        """Raise UserError."""
-        raise UserError(f"{self.prog}: {message}")
 
 
 def parse(verb: str, words: Sequence[str]) -> Parsed:
@@ -57,12 +50,12 @@ def select(verb: str, words: Sequence[str]) -> tuple[str, Verb, list[str]]:
     if position is None and described.alone:
         return verb, described, rest
     if position is None:
-        raise UserError(f"{verb}: name an action: {', '.join(described.actions)} (slipway {verb} --help)")
+        raise UserError(verb, "needs an action", use=", ".join(described.actions))
     action = rest.pop(position)
     if action not in described.actions:
         from slipway.config.explain import nearest
 
-        raise UserError(f"{verb} {action}: no such action{nearest(action, described.actions)}")
+        raise UserError(f"{verb} {action}", "no such action", do=nearest(action, described.actions))
     chosen = described.actions[action]
     return f"{verb} {action}", chosen._replace(takes=described.takes or chosen.takes), rest
 
@@ -119,12 +112,11 @@ def check_options(name: str, words: Iterable[str], options: Iterable[Option], ve
             if any(option in names(one) for one in described.options)
         ]
         if takers:
-            take = "takes" if len(takers) == 1 else "take"
-            raise UserError(f"{name} {option}: no such option here; {' and '.join(takers)} {take} it")
+            raise UserError(f"{name} {option}", "no such option here", use=f"it with {' or '.join(takers)}")
         from slipway.config.explain import nearest
 
         long = [spelling for spelling in known if spelling.startswith("--")]
-        raise UserError(f"{name} {option}: no such option{nearest(option, long)}")
+        raise UserError(f"{name} {option}", "no such option", do=nearest(option, long))
 
 
 def _check_argument(name: str, verb: Verb, options: argparse.Namespace) -> None:
@@ -133,12 +125,12 @@ def _check_argument(name: str, verb: Verb, options: argparse.Namespace) -> None:
     given = getattr(options, argument.key if argument else "words")
     if argument is None:
         if given:
-            raise UserError(f"{name}: takes no {given[0]}; give options only (slipway {name} --help)")
+            raise UserError(name, "is an argument, and only options are taken", value=given[0])
         delattr(options, "words")
         return
     if len(given) < argument.least or len(given) > (argument.most or len(given)):
-        wanted = f"give one {argument.shown}" + ("" if argument.least else ", or none")
-        raise UserError(f"{name}: got {len(given)} names; {wanted}")
+        wanted = f"one {argument.shown}" + ("" if argument.least else ", or none")
+        raise UserError(name, f"takes one name, got {len(given)}", use=wanted)
     if argument.most == 1:
         setattr(options, argument.key, given[0] if given else None)
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refusals import refused
 from slipway.data.text.config import Source
 from slipway.data.text.folders import ELSEWHERE, list_folder
 from slipway.data.text.inputs import describe, find_inputs, survey
@@ -145,7 +146,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert left_out(tmp_path) == {"pipe": "of type (none)"}
     with socket.socket(socket.AF_UNIX) as opened, _inside(tmp_path):
         opened.bind("s.jsonl")
-        with pytest.raises(UserError, match=r"s.jsonl is neither a file nor a folder"):
+        with refused("data.sources.some.inputs[0]", "s.jsonl"):
             find_inputs("some", Source(inputs=[str(tmp_path)]))
 
 

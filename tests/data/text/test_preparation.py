@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from refusals import refused
 from slipway.data import prepare
 from slipway.data.command import summary
 from slipway.data.text import manifest, preparation
@@ -113,11 +114,11 @@ def test_what_is_prepared_is_not_overwritten(
                 call(asked)
     with open(lines, "a") as file:
         file.write('{"text": "more"}\n')
-    with pytest.raises(UserError, match="data.sources.some.inputs: files were changed"):
+    with refused("data.sources.some.inputs"):
         prepare(data, progress=False)
     assert contents(data.dir) == before
     (data.dir / "manifest.json").unlink()
-    with pytest.raises(UserError, match="some.bin is there without a manifest"):
+    with refused("data.dir", "some.bin"):
         prepare(data, progress=False)
 
 
@@ -225,17 +226,17 @@ def test_what_only_the_text_shows_of_a_tokenizer(
 
 def test_load_refuses_what_is_not_whole(lines: Path, data_of: Callable[..., Data]) -> None:
     data = data_of(lines)
-    with pytest.raises(UserError, match="nothing is prepared in .*; run `slipway data`"):
+    with refused("data.dir", use="slipway data"):
         manifest.load(data)
     size = prepare(data, progress=False).sources["some"].bin.bytes
     os.truncate(data.dir / "some.bin", size - 2)
     with pytest.raises(UserError, match=f"some.bin has {size - 2} bytes, its manifest says {size}"):
         manifest.load(data)
     (data.dir / "some.bin").unlink()
-    with pytest.raises(UserError, match="some.bin is missing"):
+    with refused("data.dir", "some.bin"):
         manifest.load(data)
     (data.dir / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match="manifest.json is not a manifest"):
+    with refused("data.dir", "manifest.json"):
         manifest.load(data)
 
 
@@ -251,7 +252,7 @@ def test_nothing_is_left_of_a_mistake(lines: Path, data_of: Callable[..., Data],
 def test_no_documents(data_of: Callable[..., Data], tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": ""}\n')
-    with pytest.raises(UserError, match="data.sources.some: no documents"):
+    with refused("data.sources.some"):
         prepare(data_of(path), progress=False)
 
 
@@ -311,7 +312,7 @@ def test_one_process_at_a_time(lines: Path, data_of: Callable[..., Data]) -> Non
     (data.dir / "work").mkdir(parents=True)
     with open(data.dir / "work/lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another process is preparing"):
+        with refused("data.dir"):
             prepare(data, progress=False)
     prepare(data, progress=False)
 

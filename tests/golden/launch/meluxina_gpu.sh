@@ -86,12 +86,12 @@ fi
 continuations=$run_dir/launch.continuations
 [ $# -eq 0 ] || grep -qxF "$job" "$continuations" 2>/dev/null || echo "$job" >>"$continuations"
 
-# --- what: the run as it was composed and checked, so that ranks compose nothing; and this script, for people to read
+# --- what: the plan as it was made and checked, so that ranks compose and plan nothing; and this script, for people to read
 beside=$run_dir/.launch.$SLURM_JOB_ID
-cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
+cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
 {...}
-SLIPWAY_RUN_JSON
-mv "$beside" "$run_dir/run.json" || exit 1
+SLIPWAY_PLAN_JSON
+mv "$beside" "$run_dir/job_plan.json" || exit 1
 cp "$0" "$beside" && mv "$beside" "$run_dir/job.sh"
 
 # --- what comes next
@@ -240,7 +240,7 @@ on_all() {
 }
 
 # --- the training
-on_all train --run "$run_dir/run.json" ${changes[@]+"${changes[@]}"}
+on_all train --plan "$run_dir/job_plan.json" ${changes[@]+"${changes[@]}"}
 
 case $code in
 0) end_chain "done" 0 ;;

@@ -82,12 +82,12 @@ fi
 continuations=$run_dir/launch.continuations
 [ $# -eq 0 ] || grep -qxF "$job" "$continuations" 2>/dev/null || echo "$job" >>"$continuations"
 
-# --- what: the run as it was composed and checked, so that ranks compose nothing; and this script, for people to read
+# --- what: the plan as it was made and checked, so that ranks compose and plan nothing; and this script, for people to read
 beside=$run_dir/.launch.$SLURM_JOB_ID
-cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
+cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
 {...}
-SLIPWAY_RUN_JSON
-mv "$beside" "$run_dir/run.json" || exit 1
+SLIPWAY_PLAN_JSON
+mv "$beside" "$run_dir/job_plan.json" || exit 1
 cp "$0" "$beside" && mv "$beside" "$run_dir/job.sh"
 
 # --- what comes next
@@ -228,14 +228,14 @@ on_all() {
 }
 
 # --- before: is every node fit? Those that are not are named in run_dir/bad_nodes.
-on_all doctor --run "$run_dir/run.json" --collectives ${changes[@]+"${changes[@]}"}
+on_all doctor --plan "$run_dir/job_plan.json" --collectives ${changes[@]+"${changes[@]}"}
 if [ "$code" -ne 0 ]; then
     [ "$(excluded)" = "$excluded_before" ] || continue_run "the preflight found bad nodes" 1
     end_chain "the preflight failed and named no node" "$code"
 fi
 
 # --- the training
-on_all train --run "$run_dir/run.json" ${changes[@]+"${changes[@]}"}
+on_all train --plan "$run_dir/job_plan.json" ${changes[@]+"${changes[@]}"}
 
 case $code in
 0) end_chain "done" 0 ;;

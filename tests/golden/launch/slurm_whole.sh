@@ -82,249 +82,312 @@ fi
 continuations=$run_dir/launch.continuations
 [ $# -eq 0 ] || grep -qxF "$job" "$continuations" 2>/dev/null || echo "$job" >>"$continuations"
 
-# --- what: the run as it was composed and checked, so that ranks compose nothing; and this script, for people to read
+# --- what: the plan as it was made and checked, so that ranks compose and plan nothing; and this script, for people to read
 beside=$run_dir/.launch.$SLURM_JOB_ID
-cat >"$beside" <<'SLIPWAY_RUN_JSON' || exit 1
+cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
 {
- "run": {
-  "name": "gpt3_1_3b",
-  "dir": "runs/gpt3_1_3b",
-  "time_limit_minutes": null
- },
- "resources": {
-  "nodes": 16,
-  "devices_per_node": 1,
-  "elastic": false
- },
- "model": {
-  "family": "gpt",
-  "name": "gpt3_1_3b",
-  "num_layers": 24,
-  "hidden_size": 2048,
-  "num_attention_heads": 16,
-  "num_query_groups": null,
-  "kv_channels": 128,
-  "ffn_hidden_size": null,
-  "vocab_size": 50257,
-  "make_vocab_size_divisible_by": 128,
-  "max_position_embeddings": 2048,
-  "position_embedding_type": "learned_absolute",
-  "rotary_base": 10000,
-  "rope_scaling_factor": null,
-  "normalization": "LayerNorm",
-  "norm_epsilon": 1e-05,
-  "activation": "gelu",
-  "add_bias_linear": true,
-  "untie_embeddings_and_output_weights": false,
-  "hidden_dropout": 0.0,
-  "attention_dropout": 0.0,
-  "init_method_std": 0.02,
-  "num_moe_experts": null,
-  "moe_router_topk": 2,
-  "moe_aux_loss_coeff": 0.01
- },
- "data": {
-  "name": "stdlib",
-  "dir": "data/stdlib",
-  "tokenizer": {
-   "kind": "bpe",
-   "vocab_size": 8192,
-   "path": null,
-   "end_of_document": "<|endoftext|>"
+ "config": {
+  "run": {
+   "name": "gpt3_1_3b",
+   "dir": "runs/gpt3_1_3b",
+   "time_limit_minutes": null
   },
-  "sources": {
-   "stdlib": {
-    "inputs": [
-     "stdlib"
-    ],
-    "text_key": "text",
-    "weight": 1.0
-   }
+  "resources": {
+   "nodes": 16,
+   "devices_per_node": 1,
+   "elastic": false
   },
-  "split": [
-   0.98,
-   0.01,
-   0.01
-  ],
-  "reset_attention_mask": false,
-  "reset_position_ids": false,
-  "eod_mask_loss": false,
-  "workers": null
- },
- "training": {
-  "steps": 200,
-  "stop_after_step": null,
-  "global_batch_size": 32,
-  "micro_batch_size": 2,
-  "sequence_length": 2048,
-  "seed": 1234,
-  "precision": "fp32",
-  "fp8": null,
-  "fp8_recipe": "delayed",
-  "recompute": "none"
- },
- "validation": {
-  "interval": 100,
-  "steps": 4
- },
- "checkpoint": {
-  "interval": 100,
-  "keep_last": 3,
-  "keep_every": null,
-  "keep_best": 0,
-  "async_save": true,
-  "timeout_minutes": 30.0
- },
- "watch": {
-  "hang_timeout_minutes": 10.0,
-  "straggler_interval": 100,
-  "straggler_ratio": 1.5
- },
- "guard": {
-  "on_nonfinite": "stop",
-  "on_spike": "ignore",
-  "spike_deviations": 10.0,
-  "spike_window": 64,
-  "rollback_batches": 1,
-  "limit": 10
- },
- "kernels": {
-  "backend": "auto",
-  "norm": null,
-  "attention": null,
-  "linear": null,
-  "rotary": null,
-  "cross_entropy": null,
-  "grad_accumulation": null,
-  "optimizer": null,
-  "moe": null
- },
- "parallelism": {
-  "tensor_model_parallel_size": 1,
-  "pipeline_model_parallel_size": 1,
-  "virtual_pipeline_model_parallel_size": null,
-  "context_parallel_size": 1,
-  "expert_model_parallel_size": 1,
-  "sequence_parallel": false,
-  "use_distributed_optimizer": false,
-  "data_parallel_sharding_strategy": null,
-  "overlap_grad_reduce": false,
-  "overlap_param_gather": false
- },
- "optimizer": {
-  "name": "adamw",
-  "lr": 0.001,
-  "min_lr": 0.0001,
-  "lr_warmup_steps": 0,
-  "lr_decay_style": "cosine",
-  "lr_wsd_decay_steps": null,
-  "weight_decay": 0.1,
-  "beta1": 0.9,
-  "beta2": 0.95,
-  "eps": 1e-08,
-  "clip_grad": 1.0
- },
- "logging": {
-  "interval": 1,
-  "tensorboard": false,
-  "wandb": {
-   "mode": "disabled",
-   "project": "slipway",
-   "entity": null
-  }
- },
- "cluster": {
-  "name": "slurm",
-  "description": "Any Slurm cluster",
-  "device": {
-   "kind": "cuda",
-   "name": "GPU",
-   "memory_gib": null,
-   "peak_tflops_bf16": null,
-   "peak_tflops_fp32": null
+  "model": {
+   "family": "gpt",
+   "name": "gpt3_1_3b",
+   "num_layers": 24,
+   "hidden_size": 2048,
+   "num_attention_heads": 16,
+   "num_query_groups": null,
+   "kv_channels": 128,
+   "ffn_hidden_size": null,
+   "vocab_size": 50257,
+   "make_vocab_size_divisible_by": 128,
+   "max_position_embeddings": 2048,
+   "position_embedding_type": "learned_absolute",
+   "rotary_base": 10000,
+   "rope_scaling_factor": null,
+   "normalization": "LayerNorm",
+   "norm_epsilon": 1e-05,
+   "activation": "gelu",
+   "add_bias_linear": true,
+   "untie_embeddings_and_output_weights": false,
+   "hidden_dropout": 0.0,
+   "attention_dropout": 0.0,
+   "init_method_std": 0.02,
+   "num_moe_experts": null,
+   "moe_router_topk": 2,
+   "moe_aux_loss_coeff": 0.01
   },
-  "network": {
-   "intra_node_gb_per_s": null,
-   "inter_node_gb_per_s": null,
-   "fabric": null,
-   "interfaces": [],
-   "adapters": []
-  },
-  "node": {
-   "cores": null,
-   "cores_per_device": null,
-   "memory_gib": null,
-   "architecture": "x86_64",
-   "cpu_masks": []
-  },
-  "nodes": null,
-  "devices_per_node": null,
-  "expected_mfu": 0.35,
-  "container": {
-   "runtime": "apptainer",
-   "modules": [],
-   "options": [
-    "--nv"
-   ],
-   "binds": [],
-   "image": "slipway.sif"
-  },
-  "environment": {},
-  "internet": null,
-  "file_systems": {},
-  "notes": [
-   "Give resources.devices_per_node: how many GPUs a node has is not known here.",
-   "The queue is the site's default one; launch.partition may name any other."
-  ],
-  "warnings": [],
-  "slurm": {
-   "queues": {
-    "default": {
-     "partition": null,
-     "qos": null,
-     "min_nodes": 1,
-     "max_nodes": null,
-     "max_hours": null
+  "data": {
+   "kind": "text",
+   "name": "stdlib",
+   "sources": {
+    "stdlib": {
+     "weight": 1.0,
+     "inputs": [
+      "stdlib"
+     ],
+     "text_key": "text"
     }
    },
-   "account_required": false,
-   "account_suffix": "",
-   "qos_required": false,
-   "gpu_request": "gres",
-   "gpu_type": null,
-   "exclusive": true,
-   "memory": null,
-   "cpu_bind": "cores",
-   "show_all_devices": false,
-   "constraint": null,
-   "requeue": false,
-   "host_suffix": "",
-   "resolve_address": false,
-   "sbatch_options": [],
-   "srun_options": [],
-   "signal_seconds": 300,
-   "max_array_size": null
+   "dir": "data/stdlib",
+   "sequence_length": 2048,
+   "tokenizer": {
+    "kind": "bpe",
+    "vocab_size": 8192,
+    "path": null,
+    "end_of_document": "<|endoftext|>"
+   },
+   "split": [
+    0.98,
+    0.01,
+    0.01
+   ],
+   "reset_attention_mask": false,
+   "reset_position_ids": false,
+   "eod_mask_loss": false,
+   "workers": null
   },
-  "kubernetes": null,
-  "unverified": [],
-  "sources": []
+  "training": {
+   "steps": 200,
+   "stop_after_step": null,
+   "global_batch_size": 32,
+   "micro_batch_size": 2,
+   "seed": 1234,
+   "precision": "fp32",
+   "fp8": null,
+   "fp8_recipe": "delayed",
+   "recompute": "none"
+  },
+  "validation": {
+   "interval": 100,
+   "steps": 4
+  },
+  "checkpoint": {
+   "interval": 100,
+   "keep_last": 3,
+   "keep_every": null,
+   "keep_best": 0,
+   "async_save": true,
+   "timeout_minutes": 30.0
+  },
+  "watch": {
+   "hang_timeout_minutes": 10.0,
+   "straggler_interval": 100,
+   "straggler_ratio": 1.5
+  },
+  "guard": {
+   "on_nonfinite": "stop",
+   "on_spike": "ignore",
+   "spike_deviations": 10.0,
+   "spike_window": 64,
+   "rollback_batches": 1,
+   "limit": 10
+  },
+  "kernels": {
+   "backend": "auto",
+   "norm": null,
+   "attention": null,
+   "linear": null,
+   "rotary": null,
+   "cross_entropy": null,
+   "grad_accumulation": null,
+   "optimizer": null,
+   "moe": null
+  },
+  "parallelism": {
+   "tensor_model_parallel_size": 1,
+   "pipeline_model_parallel_size": 1,
+   "virtual_pipeline_model_parallel_size": null,
+   "context_parallel_size": 1,
+   "expert_model_parallel_size": 1,
+   "sequence_parallel": false,
+   "use_distributed_optimizer": false,
+   "data_parallel_sharding_strategy": null,
+   "overlap_grad_reduce": false,
+   "overlap_param_gather": false
+  },
+  "optimizer": {
+   "name": "adamw",
+   "lr": 0.001,
+   "min_lr": 0.0001,
+   "lr_warmup_steps": 0,
+   "lr_decay_style": "cosine",
+   "lr_wsd_decay_steps": null,
+   "weight_decay": 0.1,
+   "clip_grad": 1.0,
+   "beta1": 0.9,
+   "beta2": 0.95,
+   "eps": 1e-08
+  },
+  "logging": {
+   "interval": 1,
+   "tensorboard": false,
+   "wandb": {
+    "mode": "disabled",
+    "project": "slipway",
+    "entity": null
+   }
+  },
+  "cluster": {
+   "name": "slurm",
+   "description": "Any Slurm cluster",
+   "device": {
+    "kind": "cuda",
+    "name": "GPU",
+    "memory_gib": null,
+    "peak_tflops_bf16": null,
+    "peak_tflops_fp32": null
+   },
+   "network": {
+    "intra_node_gb_per_s": null,
+    "inter_node_gb_per_s": null,
+    "fabric": null,
+    "interfaces": [],
+    "adapters": []
+   },
+   "node": {
+    "cores": null,
+    "cores_per_device": null,
+    "memory_gib": null,
+    "architecture": "x86_64",
+    "cpu_masks": []
+   },
+   "nodes": null,
+   "devices_per_node": null,
+   "expected_mfu": 0.35,
+   "container": {
+    "runtime": "apptainer",
+    "modules": [],
+    "options": [
+     "--nv"
+    ],
+    "binds": [],
+    "image": "slipway.sif"
+   },
+   "environment": {},
+   "internet": null,
+   "file_systems": {},
+   "notes": [
+    "Give resources.devices_per_node: how many GPUs a node has is not known here.",
+    "The queue is the site's default one; launch.partition may name any other."
+   ],
+   "warnings": [],
+   "slurm": {
+    "queues": {
+     "default": {
+      "partition": null,
+      "qos": null,
+      "min_nodes": 1,
+      "max_nodes": null,
+      "max_hours": null
+     }
+    },
+    "account_required": false,
+    "account_suffix": "",
+    "qos_required": false,
+    "gpu_request": "gres",
+    "gpu_type": null,
+    "exclusive": true,
+    "memory": null,
+    "cpu_bind": "cores",
+    "show_all_devices": false,
+    "constraint": null,
+    "requeue": false,
+    "host_suffix": "",
+    "resolve_address": false,
+    "sbatch_options": [],
+    "srun_options": [],
+    "signal_seconds": 300,
+    "max_array_size": null
+   },
+   "kubernetes": null,
+   "unverified": [],
+   "sources": []
+  },
+  "launch": {
+   "account": "project1",
+   "partition": null,
+   "qos": null,
+   "time_limit": null,
+   "image": null,
+   "workdir": null,
+   "chain": 10,
+   "exclude": [],
+   "preflight": false,
+   "kind": null,
+   "queue": null
+  }
  },
- "launch": {
-  "account": "project1",
-  "partition": null,
-  "qos": null,
-  "time_limit": null,
-  "image": null,
-  "workdir": null,
-  "chain": 10,
-  "exclude": [],
-  "preflight": false,
-  "kind": null,
-  "queue": null
- }
+ "changes": [],
+ "wish": null,
+ "world_size": 16,
+ "model_parallel_size": 1,
+ "data_parallel_size": 16,
+ "num_microbatches": 1,
+ "unit": "token",
+ "units_per_sample": 2048,
+ "samples": 6400,
+ "units": 13107200,
+ "loss_unit": "nats per token",
+ "chance_loss": 10.82490511970208,
+ "parameters": 1315819520,
+ "active_parameters": 1315819520,
+ "flops_per_sample": 18583249747968,
+ "flops_per_step": 594663991934976,
+ "memory": {
+  "stages": [
+   {
+    "stage": 0,
+    "parameters": 5263278080,
+    "gradients": 5263278080,
+    "optimizer_states": 10526556160,
+    "activations": 13782482944,
+    "gathered": 0
+   }
+  ],
+  "largest": 34835595264,
+  "device": null,
+  "fits": null
+ },
+ "time": {
+  "peak_tflops": null,
+  "expected_mfu": 0.35,
+  "pipeline_bubble": 0.0,
+  "recompute_factor": 1.0,
+  "seconds_per_step": null,
+  "hours": null,
+  "device_hours": null,
+  "assumption": "a busy device reaches 35% of its fp32 peak (cluster.expected_mfu); the pipeline bubble and recomputation come on top"
+ },
+ "stages": [
+  {
+   "stage": 0,
+   "spans": [
+    [
+     0,
+     26
+    ]
+   ],
+   "blocks": [
+    [
+     0,
+     24
+    ]
+   ],
+   "parameters": 1315819520
+  }
+ ],
+ "kernels": {}
 }
-SLIPWAY_RUN_JSON
-mv "$beside" "$run_dir/run.json" || exit 1
+SLIPWAY_PLAN_JSON
+mv "$beside" "$run_dir/job_plan.json" || exit 1
 cp "$0" "$beside" && mv "$beside" "$run_dir/job.sh"
 
 # --- what comes next
@@ -465,7 +528,7 @@ on_all() {
 }
 
 # --- the training
-on_all train --run "$run_dir/run.json" ${changes[@]+"${changes[@]}"}
+on_all train --plan "$run_dir/job_plan.json" ${changes[@]+"${changes[@]}"}
 
 case $code in
 0) end_chain "done" 0 ;;

@@ -1,31 +1,32 @@
 """Against arXiv 2205.05198, table 2: activations of one layer in 16 bits, with the paper's dropout."""
 
+from functools import cache
+
 import pytest
 
 from slipway.config.compose import compose
-from slipway.config.schema import Parallelism, Training
+from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.gpt import activations
-from slipway.models.gpt.config import GPTConfig
+from slipway.models.gpt.config import Config
 
 S, B, H, A, T = 2048, 4, 6144, 64, 8
 
 
-def gpt(**more) -> GPTConfig:
+def gpt(**more) -> Config:
     sizes = dict(name="22B", num_layers=48, hidden_size=H, num_attention_heads=A, vocab_size=51200)
     dropout = dict(hidden_dropout=0.1, attention_dropout=0.1)
-    return GPTConfig(**{**sizes, **dropout, "max_position_embeddings": S, **more})
+    return Config(**{**sizes, **dropout, "max_position_embeddings": S, **more})
 
 
-def layer(model: GPTConfig, recompute: str = "none", precision: str = "bf16", **layout) -> int:
-    training = Training(
-        steps=1,
-        global_batch_size=B,
-        micro_batch_size=B,
-        sequence_length=S,
-        precision=precision,  # type: ignore[arg-type]
-        recompute=recompute,  # type: ignore[arg-type]
-    )
-    return activations.layer_bytes(model, training, Parallelism(**layout))
+def layer(model: Config, recompute: str = "none", precision: str = "bf16", **layout) -> int:
+    words = [f"training.micro_batch_size={B}", f"training.precision={precision}", f"data.sequence_length={S}"]
+    config = _composed(tuple(words)).model_copy(update={"model": model})
+    return activations.layer_bytes(config, Parallelism(**layout), recompute)
+
+
+@cache
+def _composed(words: tuple[str, ...]) -> RunConfig:
+    return compose(words)
 
 
 @pytest.mark.parametrize(
@@ -89,12 +90,15 @@ def test_the_loss_fused_with_the_output_layer_keeps_gradients_and_not_logits() -
     states = 2 * tokens * hidden
     # norm's input, gradients of hidden states and (fp32: a sum of several chunks') of the weight, a chunk twice
     expected = 2 * states + 4 * vocabulary * hidden + 2048 * (2 + 4) * vocabulary
-    assert activations.last_stage_bytes(config) == expected
+    assert activations.head_bytes(config, config.parallelism) == expected
 
 
 @pytest.mark.parametrize("other", ["kernels=te", "kernels.cross_entropy=te", "kernels.cross_entropy=unfused"])
 def test_other_losses_keep_the_logits_whole(other: str) -> None:
-    fused, whole = (activations.last_stage_bytes(compose(words)) for words in (LLAMA, [*LLAMA, other]))
+    fused, whole = (
+        activations.head_bytes(config, config.parallelism)
+        for config in (compose(words) for words in (LLAMA, [*LLAMA, other]))
+    )
     tokens, hidden, vocabulary = 8192, 4096, 128_256 // 4
     assert whole == 4 * tokens * hidden + tokens * (2 + 4) * vocabulary
     assert fused < 0.65 * whole

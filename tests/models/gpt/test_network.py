@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from slipway.models.gpt.model import transformer_config
 
 from slipway.config.compose import compose
+from slipway.models.gpt.network import transformer_config
 
 
 @pytest.mark.parametrize("linear", ["te", "torch", "unfused"])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.errors import Fault, UserError
+from refusals import refused
+from slipway.errors import Fault
 from slipway.run_dir import RunDir
 from slipway.runs import segment
 from slipway.runs.lock import earlier, lock
@@ -64,7 +65,7 @@ def test_after_its_time_it_is_a_fault_and_no_mistake(tmp_path: Path, monkeypatch
     monkeypatch.setattr(earlier, "OWN_SECONDS", 0.5)
     with held(tmp_path):
         for call in (segment.check_free, lock.take):
-            with pytest.raises(Fault, match="an earlier pod of this run"):
+            with refused("run.dir", kind=Fault):
                 call(tmp_path)
 
 
@@ -73,7 +74,7 @@ def test_another_job_is_refused_at_once(job: str, tmp_path: Path, monkeypatch) -
     with held(tmp_path):
         monkeypatch.setenv("SLIPWAY_JOB_ID", job)
         began = time.monotonic()
-        with pytest.raises(UserError, match="is being trained by"):
+        with refused("run.dir"):
             segment.check_free(tmp_path)
         assert time.monotonic() - began < 30
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from refusals import refused
 from slipway.errors import UserError
 from slipway.run_dir import RunDir
 from slipway.runs.lock import holder as holder_file
@@ -118,9 +119,9 @@ def test_looking_does_not_drop_the_lock(tmp_path: Path) -> None:
     held = lock.take(tmp_path)
     try:
         assert lock.holder_of(tmp_path, time.time()) == held.me
-        with pytest.raises(UserError, match="being trained"):
+        with refused("run.dir"):
             lock.check_free(tmp_path)
-        with pytest.raises(UserError, match="being trained"):
+        with refused("run.dir"):
             lock.take(tmp_path)
         other = start(tmp_path)
         assert said(other).startswith("refused")
@@ -140,7 +141,7 @@ def test_another_machine_that_beats_refuses(tmp_path: Path) -> None:
     holder_file.write(tmp_path, ELSEWHERE)
     timer = threading.Timer(1.0, os.utime, [RunDir(tmp_path).holder])
     timer.start()
-    with pytest.raises(UserError, match=r"node7 \(pid 4711, job 99\) since"):
+    with refused("run.dir", "node7", 4711, 99):
         lock.take(tmp_path, stale_seconds=30)
     timer.join()
     assert not posix_lock.is_held(tmp_path / ".lock")
@@ -212,7 +213,7 @@ def test_a_beat_renews_the_name_and_notices_its_loss(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="run.dir: cannot write into"):
+    with refused("run.dir"):
         lock.take(tmp_path / "file" / "run")
 
 

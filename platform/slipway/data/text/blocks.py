@@ -115,8 +115,9 @@ def _lines_length(stream: Stream, size: int, path: str) -> int:
         length += len(window)
         if length > size + LONGEST_LINE:
             raise UserError(
-                f"{path}: a line near byte {stream.position + size} is longer than {LONGEST_LINE >> 20} MiB, "
-                f"the most that a document in JSON lines may have"
+                path,
+                f"a line near byte {stream.position + size} is longer than {LONGEST_LINE >> 20} MiB, the limit for a "
+                "document in JSON lines",
             )
     return length if length > size else len(stream.window(0, size))
 

@@ -9,27 +9,29 @@ from slipway.data.text.config import Config as Data
 from slipway.data.text.inputs import InputFile
 from slipway.data.text.manifest import Manifest
 from slipway.errors import UserError
+from slipway.files import nearest_existing
 
 
-def changed_inputs(data: Data, found: Manifest) -> list[str]:
-    """What of the inputs is not as it was read, a line for each source. They need not be there any more."""
-    return [line for name in data.sources if (line := _changed(data, found, name))]
+def changed_inputs(data: Data, found: Manifest) -> list[UserError]:
+    """Return what of the inputs is not as it was read, one for each source. They need not exist any more."""
+    return [change for name in data.sources if (change := _changed(data, found, name))]
 
 
-def _changed(data: Data, found: Manifest, name: str) -> str:
+def _changed(data: Data, found: Manifest, name: str) -> UserError | None:
     source, record = data.sources[name], found.sources[name]
     if not all(entry == inputs.STDLIB or _is_there(entry) for entry in source.inputs):
-        return ""
+        return None
     try:
         files = inputs.find_inputs(name, source)
     except UserError as error:
-        return str(error)
+        return error
     if inputs.fingerprint(files) == record.input_sha256:
-        return ""
-    return (
-        f"data.sources.{name}.inputs: files were changed, renamed or rewritten since {data.dir} was "
+        return None
+    return UserError(
+        f"data.sources.{name}.inputs",
+        f"files were changed, renamed or rewritten since {data.dir} was "
         f"prepared ({record.files} files of {record.input_bytes} bytes then, {len(files)} of "
-        f"{sum(file.size for file in files)} now)"
+        f"{sum(file.size for file in files)} now)",
     )
 
 
@@ -45,15 +47,17 @@ def check_folder(data: Data) -> None:
         for file in (f"{name}{suffix}" for name in data.sources for suffix in (".bin", ".idx")):
             if (folder / file).exists():
                 raise UserError(
-                    f"data.dir: {folder / file} is there without a manifest; choose another data.dir or "
-                    "remove it"
+                    "data.dir",
+                    "exists without a manifest",
+                    value=folder / file,
+                    do="choose another data.dir, or remove it",
                 )
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    nearest = nearest_existing(folder)
     if not nearest.is_dir():
-        raise UserError(f"data.dir: {nearest} is not a folder")
+        raise UserError("data.dir", "is not a directory", value=nearest)
     _check_apart(data)
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"data.dir: {folder} cannot be written: no permission to write in {nearest}")
+        raise UserError("data.dir", f"cannot be written: no permission to write in {nearest}", value=folder)
 
 
 def _check_apart(data: Data) -> None:
@@ -64,19 +68,27 @@ def _check_apart(data: Data) -> None:
             where = f"data.sources.{name}.inputs[{i}]"
             for path in [] if entry == inputs.STDLIB else inputs.expand(entry, where):
                 if folder.is_relative_to(os.path.realpath(path)):
-                    raise UserError(f"data.dir: {data.dir} lies in {where}, {path}; choose a folder outside")
+                    raise UserError(
+                        "data.dir",
+                        f"lies inside {where}, {path}",
+                        value=data.dir,
+                        do="choose a directory outside it",
+                    )
 
 
 def check_space(data: Data, files: dict[str, list[InputFile]]) -> None:
     """Raise UserError where the disk is certainly too small."""
     total = sum(file.size for of_source in files.values() for file in of_source)
     needed = least_space(data, total)
-    nearest = next(path for path in (data.dir, *data.dir.absolute().parents) if path.exists())
+    nearest = nearest_existing(data.dir)
     free = shutil.disk_usage(nearest).free
     if needed > free:
         raise UserError(
-            f"data.dir: {data.dir} has {free / 1e9:.2f} GB free; {total / 1e9:.2f} GB of input need at least "
-            f"{needed / 1e9:.2f} GB (tokens, twice while they are put together)"
+            "data.dir",
+            f"has {free / 1000000000.0:.2f} GB free, but {total / 1000000000.0:.2f} GB of input need at least "
+            f"{needed / 1000000000.0:.2f} GB (the tokens, twice while they are put together)",
+            value=data.dir,
+            do="free some space, or choose another data.dir",
         )
 
 

@@ -33,8 +33,10 @@ def _bytes_of(part: Part) -> bytes:
         data = file.read(part.stop - part.start)
     if len(data) < part.stop - part.start:
         raise UserError(
-            f"{part.path} was changed while it was read: it ends at byte {part.start + len(data)}, before it had "
-            f"{part.stop} at least; start again when nothing writes to it"
+            part.path,
+            f"was changed while it was being read: it ends at byte {part.start + len(data)}, but had at least "
+            f"{part.stop} bytes before",
+            do="start again once nothing writes to it",
         )
     return data
 
@@ -43,7 +45,7 @@ def _decode(data: bytes, path: str, start: int) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: invalid UTF-8 at byte {start + error.start}: {error.reason}") from error
+        raise UserError(path, f"invalid UTF-8 at byte {start + error.start}: {error.reason}") from error
 
 
 def _lines(part: Part, text_key: str) -> Iterator[bytes]:
@@ -55,35 +57,35 @@ def _lines(part: Part, text_key: str) -> Iterator[bytes]:
                 value = _text_of(json.loads(text), text_key)
             except (ValueError, RecursionError) as error:
                 # json's message ends with where in the line it is
-                raise UserError(f"{part.path}: line {_line_number(part, i)}: {_reason(error)}") from error
+                raise UserError(f"{part.path}: line {_line_number(part, i)}", _reason(error)) from error
             yield value
         start += len(line) + 1
 
 
+class _NoText(ValueError):
+    """A line holds no text of a document; the message follows the line's place."""
+
+
 def _text_of(row: Any, text_key: str) -> bytes:
     if not isinstance(row, dict):
-        raise UserError(
-            f"a JSON object is needed, got {type(row).__name__} (JSON lines: a document per line)"
-        )
+        raise _NoText(f"must be a JSON object, got {type(row).__name__} (JSON lines: a document per line)")
     if text_key not in row:
-        raise UserError(
-            f"no text_key {text_key!r}; found: {', '.join(map(repr, list(row)[:20])) or 'no keys'}"
-        )
+        raise _NoText(f"no text_key {text_key!r}, found {', '.join(map(repr, list(row)[:20])) or 'no keys'}")
     value = row[text_key]
     if value is None:
         return NO_TEXT
     if not isinstance(value, str):
-        raise UserError(f"{text_key!r} is {type(value).__name__}, not a string")
+        raise _NoText(f"{text_key!r} is {type(value).__name__}, not a string")
     try:
         return value.encode()
     except UnicodeEncodeError as error:
-        raise UserError(
-            f"{text_key!r} holds half a surrogate pair, \\u{ord(value[error.start]):x}"
+        raise _NoText(
+            f"{text_key!r} contains half a surrogate pair, \\u{ord(value[error.start]):x}"
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, UserError):
+    if isinstance(error, _NoText):
         return str(error)
     if isinstance(error, json.JSONDecodeError):
         return f"invalid JSON: {error.msg} at column {error.colno} (JSON lines: a document per line)"
@@ -111,8 +113,8 @@ def _rows(part: Part, text_key: str) -> Iterator[bytes]:
                 for value in rows.column(0).to_pylist():
                     yield value.encode() if value else NO_TEXT
         except (pyarrow.ArrowException, OSError) as error:
-            raise UserError(f"{part.path} cannot be read as Parquet: {error}") from error
+            raise UserError(part.path, f"cannot be read as Parquet: {error}") from error
         except UnicodeDecodeError as error:
             raise UserError(
-                f"{part.path}: column {text_key!r} holds invalid UTF-8: {error.reason}"
+                part.path, f"column {text_key!r} contains invalid UTF-8: {error.reason}"
             ) from error

@@ -18,8 +18,10 @@ def check_new_mark(mark: str) -> None:
 
     if len(ByteLevel(add_prefix_space=False).pre_tokenize_str(mark)) < 2:
         raise UserError(
-            f"data.tokenizer.end_of_document: {mark} can be a word of the text; allowed: words and signs together, "
-            f"such as <|endoftext|> or [EOS]"
+            "data.tokenizer.end_of_document",
+            "could be a word of the text",
+            value=mark,
+            use="a mark that mixes letters and signs, such as <|endoftext|> or [EOS]",
         )
 
 
@@ -32,8 +34,10 @@ def end_of_document_id(tokenizer: Any, asked: Tokenizer) -> int:
         similar = [t for t in tokenizer.get_vocab() if re.fullmatch(r"<.+>|\[.+\]", t)]
         named = list(dict.fromkeys(special + sorted(similar)))[:10]
         raise UserError(
-            f"data.tokenizer.end_of_document: {mark} is not in the vocabulary of {asked.path}; "
-            f"it has {', '.join(named) if named else 'no special tokens'}"
+            "data.tokenizer.end_of_document",
+            f"is not in the vocabulary of {asked.path}, which has "
+            f"{', '.join(named) if named else 'no special tokens'}",
+            value=mark,
         )
     if found not in added:
         raise _is_text(
@@ -90,6 +94,8 @@ def _made_by_model(model: dict[str, Any], mark: str) -> str:
 def _is_text(mark: str, path: Path | None, reason: str, special: list[str]) -> UserError:
     better = f"one of its special tokens ({', '.join(special[:10])})" if special else "an added token"
     return UserError(
-        f"data.tokenizer.end_of_document: text can hold {mark}, which would end documents within: in {path} {reason}; "
-        f"allowed: {better}"
+        "data.tokenizer.end_of_document",
+        f"can occur in text, where it would end documents early: in {path} {reason}",
+        value=mark,
+        use=better,
     )

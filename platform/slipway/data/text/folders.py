@@ -47,7 +47,7 @@ def list_folder(
             return
         elif not stat.S_ISREG(mode):
             raise UserError(
-                f"{where}: {os.path.join(folder, name)} is neither a file nor a folder; remove it"
+                where, "is neither a file nor a directory", value=os.path.join(folder, name), do="remove it"
             )
         elif real not in seen:
             found.files.append(name)
@@ -140,7 +140,7 @@ def entries(path: str, where: str) -> list[os.DirEntry[str]]:
         with os.scandir(path) as entries:
             return list(entries)
     except OSError as error:
-        raise UserError(f"{where}: the folder {path} cannot be read: {error.strerror}") from error
+        raise UserError(where, f"is a directory that cannot be read: {error.strerror}", value=path) from error
 
 
 def state_of(path: str, where: str) -> os.stat_result:
@@ -149,7 +149,10 @@ def state_of(path: str, where: str) -> os.stat_result:
         return os.stat(path)
     except OSError as error:
         if not os.path.islink(path):
-            raise UserError(f"{where}: {path} cannot be read: {error.strerror}") from error
+            raise UserError(where, f"cannot be read: {error.strerror}", value=path) from error
         raise UserError(
-            f"{where}: the link {path} leads nowhere ({os.readlink(path)}: {error.strerror}); mend or remove it"
+            where,
+            f"is a broken link ({os.readlink(path)}: {error.strerror})",
+            value=path,
+            do="repair or remove it",
         ) from error

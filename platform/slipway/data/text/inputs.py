@@ -65,7 +65,10 @@ def survey(source_name: str, source: Source) -> tuple[list[InputFile], list[Left
                 found.append(_named(path, where))
                 seen.add(os.path.realpath(path))
     if sum(file.size for file in found) == 0:
-        raise UserError(f"data.sources.{source_name}.inputs: all {len(found)} files are empty: no documents")
+        raise UserError(
+            f"data.sources.{source_name}.inputs",
+            f"all {len(found)} files are empty, so there are no documents",
+        )
     return found, left_out + [LeftOut(file.path, _EMPTY) for file in found if not file.size]
 
 
@@ -75,7 +78,7 @@ def expand(entry: str, where: str) -> list[str]:
     if os.path.lexists(path) or not glob.has_magic(path):
         return [path]
     if not (matches := match(path, where)):
-        raise UserError(f"{where}: {entry}: nothing matches this pattern (from {Path.cwd()})")
+        raise UserError(where, f"matches nothing (relative to {Path.cwd()})", value=entry)
     return matches
 
 
@@ -97,11 +100,12 @@ def check_unchanged(file: InputFile) -> None:
     try:
         state = os.stat(file.path)
     except OSError as error:
-        raise UserError(f"{file.path} cannot be read any more: {error.strerror}; start again") from error
+        raise UserError(file.path, f"can no longer be read: {error.strerror}", do="start again") from error
     if state.st_size != file.size or file.mtime_ns not in (0, state.st_mtime_ns):
         raise UserError(
-            f"{file.path} was changed while it was read: {file.size} bytes before, {state.st_size} now; start again "
-            "when nothing writes to it"
+            file.path,
+            f"was changed while it was being read: it had {file.size} bytes and now has {state.st_size}",
+            do="start again once nothing writes to it",
         )
 
 
@@ -121,11 +125,11 @@ def _named(path: str, where: str) -> InputFile:
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{where}: {path}: no such file or folder (from {Path.cwd()})") from None
+        raise UserError(where, f"does not exist (relative to {Path.cwd()})", value=path) from None
     except OSError:
         pass  # state_of says what it is
     if not stat.S_ISREG(state_of(path, where).st_mode):
-        raise UserError(f"{where}: {path} is neither a file nor a folder")
+        raise UserError(where, "is neither a file nor a directory", value=path)
     if ending := packed(name):
         raise _cannot_unpack(path, ending, where)
     kind, packing = readable(name) or ("text", compression(name))
@@ -139,13 +143,15 @@ def _folder(folder: str, where: str, seen: set[str]) -> tuple[list[InputFile], l
         if holds_text(name):
             raise _cannot_unpack(os.path.join(folder, name), packed(name), where)
     if not found.files and not found.left_out:
-        raise UserError(f"{where}: {folder} holds no files")
+        raise UserError(where, "contains no files", value=folder)
     if not found.files:
         types = sorted({suffix(name) or "(none)" for name in found.left_out})
         raise UserError(
-            f"{where}: {folder} holds {len(found.left_out)} files and none of a readable type (found {_some(types)}; "
-            "readable: text such as .txt .md .py, .jsonl, .parquet, also .gz and .zst; name a file itself to "
-            "read it as text)"
+            where,
+            f"contains {len(found.left_out)} files and none of a readable type (found {_some(types)}; readable: "
+            "text such as .txt .md .py, .jsonl, .parquet, also .gz and .zst)",
+            value=folder,
+            do="name a file itself to read it as text",
         )
     files = []
     for name in found.files:
@@ -171,7 +177,9 @@ def _stdlib(where: str) -> list[InputFile]:
         if name.endswith(".py") and not os.path.basename(name).startswith("_sysconfigdata")
     ]
     if not names:
-        raise UserError(f"{where}: {folder} holds no .py files: this Python lacks its library's source")
+        raise UserError(
+            where, "contains no .py files: this Python comes without the source of its library", value=folder
+        )
     names.sort(key=lambda name: sha256(name.encode()).digest())
     files = [_file(os.path.join(folder, name), name, "text", "", where) for name in names]
     return [replace(file, mtime_ns=0) for file in files]
@@ -189,17 +197,24 @@ def _walk(folder: str) -> Iterator[str]:
 
 def _file(path: str, name: str, kind: Kind, packing: Compression, where: str) -> InputFile:
     if not os.access(path, os.R_OK):
-        raise UserError(f"{where}: {path} is not readable")
+        raise UserError(where, "is not readable", value=path)
     state = state_of(path, where)
     if not state.st_size and (packing or kind == "parquet"):
-        raise UserError(f"{where}: {path} is empty, which no {suffix(name)} file is: was it copied whole?")
+        raise UserError(
+            where,
+            f"is empty, which no {suffix(name)} file can be",
+            value=path,
+            do="check whether it was copied completely",
+        )
     return InputFile(os.path.abspath(path), name, kind, packing, state.st_size, state.st_mtime_ns)
 
 
 def _cannot_unpack(path: str, ending: str, where: str) -> UserError:
     return UserError(
-        f"{where}: {path}: {ending} cannot be unpacked here; allowed: text, .jsonl, each also as .gz or .zst, and "
-        ".parquet"
+        where,
+        f"ends in {ending}, which cannot be unpacked here",
+        value=path,
+        use="text, .jsonl (each also as .gz or .zst) or .parquet",
     )
 
 

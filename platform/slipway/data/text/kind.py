@@ -20,19 +20,25 @@ class Text:
         """Raise UserError where splits and tokenizer do not fit together."""
         data = text_of(config)
         if not data.split[0]:
-            raise UserError(f"data.split: the training share is 0 in {list(data.split)}")
+            raise UserError("data.split", "gives training a share of 0", value=list(data.split))
         if config.validation.steps and not data.split[1]:
             raise UserError(
-                f"data.split: the validation share is 0 in {list(data.split)}, but validation.steps is "
-                f"{config.validation.steps}; set validation.steps=0 or give it a share"
+                "data.split",
+                f"gives validation a share of 0, but validation.steps is {config.validation.steps}",
+                value=list(data.split),
+                do="set validation.steps=0, or give it a share",
             )
         tokenizer = data.tokenizer
         if tokenizer.kind == "file" and tokenizer.path is None:
-            raise UserError("data.tokenizer.path: kind=file needs the path of a tokenizer.json")
+            raise UserError(
+                "data.tokenizer.path", "is missing, but kind=file needs the path of a tokenizer.json"
+            )
         if tokenizer.kind != "file" and tokenizer.path is not None:
             raise UserError(
-                f"data.tokenizer.path: {tokenizer.path} has no effect with data.tokenizer.kind={tokenizer.kind}; "
-                "use kind=file or set it to null"
+                "data.tokenizer.path",
+                f"has no effect with data.tokenizer.kind={tokenizer.kind}",
+                value=tokenizer.path,
+                use="kind=file, or set it to null",
             )
 
     def prepare(self, config: RunConfig, progress: bool) -> str:
@@ -143,9 +149,11 @@ def _verify(config: RunConfig, record: Any, name: str, before: Any, now: Any) ->
             digest = file_digest(file, "sha256").hexdigest()
         if digest != expected.sha256:
             raise UserError(
-                f"data.sources.{name}: {path} has changed since it was prepared: its SHA-256 is {digest[:12]}..., "
-                f"its manifest says {expected.sha256[:12]}...; put the file back, or remove {path.parent} and run "
-                "`slipway data`"
+                f"data.sources.{name}",
+                f"has changed since it was prepared: its SHA-256 is {digest[:12]}..., but {expected.sha256[:12]}... "
+                "in its manifest",
+                value=path,
+                do=f"put the file back, or remove {path.parent} and run `slipway data`",
             )
 
 
@@ -161,7 +169,10 @@ def _check_length(config: RunConfig, name: str, record: Any, wants_validation: b
         tokens = find_split(prefix(data, name), record, data.split, split).count
         if not samples_per_epoch(tokens, length):
             raise UserError(
-                f"data.sources.{name}: {tokens} of its {record.tokens} tokens are for {split} (data.split "
-                f"{list(data.split)}), below data.sequence_length {length} + 1; allowed: a longer text, "
-                f"a larger share, a shorter sequence{', validation.steps=0' if split == 'validation' else ''}"
+                f"data.sources.{name}",
+                f"of its {record.tokens} tokens are for {split} (data.split {list(data.split)}), below "
+                f"data.sequence_length {length} + 1",
+                value=tokens,
+                use="a longer text, a larger share, a shorter "
+                f"sequence{', validation.steps=0' if split == 'validation' else ''}",
             )

@@ -10,6 +10,7 @@ from slipway.data.text.config import Config as Data
 from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.inputs import places
 from slipway.errors import UserError
+from slipway.records import first_problem
 
 FILE_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
@@ -84,7 +85,10 @@ def load(data: Data) -> Manifest:
     found = read(data.dir)
     if found is None:
         raise UserError(
-            f"data.dir: nothing is prepared in {data.dir}; run `slipway data` with the same data.* first"
+            "data.dir",
+            "holds no prepared data",
+            value=data.dir,
+            do="run `slipway data` first, with the same data.* overrides",
         )
     _check_asked(found, data)
     _check_sizes(found, data.dir)
@@ -99,14 +103,12 @@ def read(folder: Path) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"data.dir: {path} cannot be read: {error}") from error
+        raise UserError("data.dir", f"cannot be read: {error}", value=path) from error
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(
-            f"data.dir: {path} is not a manifest of this version: {where}: {first['msg']}"
+            "data.dir", f"is not a manifest of this version: {first_problem(error)}", value=path
         ) from error
 
 
@@ -135,8 +137,10 @@ def _check_asked(found: Manifest, data: Data) -> None:
         prepared = getattr(found.tokenizer, name)
         if prepared != asked:
             raise UserError(
-                f"data.tokenizer.{name}: {asked} is asked for, {data.dir} was prepared with {prepared}; "
-                f"{remedy}"
+                f"data.tokenizer.{name}",
+                f"differs from {prepared}, with which {data.dir} was prepared",
+                value=asked,
+                do=remedy,
             )
     path = data.tokenizer.path
     if (
@@ -146,12 +150,17 @@ def _check_asked(found: Manifest, data: Data) -> None:
         and _sha256(path) != found.tokenizer.file.sha256
     ):
         raise UserError(
-            f"data.tokenizer.path: {path} is not the one that {data.dir} was prepared with; {remedy}"
+            "data.tokenizer.path",
+            f"is not the tokenizer with which {data.dir} was prepared",
+            value=path,
+            do=remedy,
         )
     if set(data.sources) != set(found.sources):
         raise UserError(
-            f"data.sources: {', '.join(data.sources)} asked for, {data.dir} holds "
-            f"{', '.join(found.sources)}; {remedy}"
+            "data.sources",
+            f"differs from the prepared sources in {data.dir}: {', '.join(found.sources)}",
+            value=", ".join(data.sources),
+            do=remedy,
         )
     for name, source in data.sources.items():
         record = found.sources[name]
@@ -160,8 +169,10 @@ def _check_asked(found: Manifest, data: Data) -> None:
             asked, prepared = getattr(source, field), getattr(record, field)
             if asked != prepared:
                 raise UserError(
-                    f"data.sources.{name}.{field}: {asked} is asked for, {data.dir} was prepared from "
-                    f"{prepared}; {remedy}"
+                    f"data.sources.{name}.{field}",
+                    f"differs from {prepared}, from which {data.dir} was prepared",
+                    value=asked,
+                    do=remedy,
                 )
 
 
@@ -177,12 +188,16 @@ def _check_sizes(found: Manifest, folder: Path) -> None:
     for name, record in files.items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"data.dir: {path} is missing; remove {folder} and run `slipway data`")
+            raise UserError(
+                "data.dir", "is missing", value=path, do=f"remove {folder} and run `slipway data`"
+            )
         size = path.stat().st_size
         if size != record.bytes:
             raise UserError(
-                f"data.dir: {path} has {size} bytes, its manifest says {record.bytes}; "
-                f"remove {folder} and run `slipway data`"
+                "data.dir",
+                f"has {size} bytes, but {record.bytes} in its manifest",
+                value=path,
+                do=f"remove {folder} and run `slipway data`",
             )
 
 

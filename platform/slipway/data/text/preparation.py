@@ -22,7 +22,7 @@ from slipway.data.text.manifest import FileRecord, Manifest, SourceRecord, Token
 from slipway.data.text.tokenizer import check_asked
 from slipway.data.text.workers import build_tokenizer, encode_block, worker_pool, write_datasets
 from slipway.errors import UserError
-from slipway.files import write_whole
+from slipway.files import flush, write_whole
 
 if TYPE_CHECKING:
     from slipway.data.text.shards import Counts
@@ -36,7 +36,7 @@ def prepare(data: Data, progress: bool) -> Manifest:
     if manifest.read(data.dir) is not None:
         found = manifest.load(data)
         for change in changed_inputs(data, found):
-            raise UserError(f"{change}; choose another data.dir or remove {data.dir}")
+            raise change.replaced(do=f"choose another data.dir, or remove {data.dir}")
         workspace.remove(data.dir / workspace.NAME)  # of a call that was killed right at its end
         return found
     check_asked(data.tokenizer)
@@ -62,12 +62,20 @@ def prepare(data: Data, progress: bool) -> Manifest:
             workspace.remove(work)
             return done
     except workspace.Busy as error:
-        raise UserError(str(error)) from error
+        raise UserError(
+            "data.dir",
+            "is being prepared by another process",
+            value=data.dir,
+            do="wait for it, or choose another data.dir",
+        ) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(
-            f"data.dir: {data.dir}: {error.strerror}; what is done is kept: make room and run it again"
+            "data.dir",
+            f"cannot be written: {error.strerror}; what is done is kept",
+            value=data.dir,
+            do="free some space and run the same command again",
         ) from error
 
 
@@ -164,8 +172,8 @@ class _Preparation:
         for name, found in counts.items():
             if not found.documents:
                 raise UserError(
-                    f"data.sources.{name}: no documents: all {found.without_text} in "
-                    f"{len(self.files[name])} files are without text"
+                    f"data.sources.{name}",
+                    f"no documents: all {found.without_text} in {len(self.files[name])} files are without text",
                 )
         return shards, counts
 
@@ -209,9 +217,9 @@ class _Preparation:
         names = [f"{name}{suffix}" for name in sources for suffix in (".bin", ".idx")]
         for name in (*names, manifest.TOKENIZER_NAME):
             os.replace(self.work / name, self.data.dir / name)
-        workspace.sync_folder(self.data.dir)
+        flush(self.data.dir)
         os.replace(self.work / manifest.FILE_NAME, self.data.dir / manifest.FILE_NAME)
-        workspace.sync_folder(self.data.dir)
+        flush(self.data.dir)
         return done
 
 

@@ -31,7 +31,7 @@ def samples_per_epoch(tokens: int, length: int) -> int:
 def check_split(data: Data, manifest: Manifest, wanted: tuple[bool, bool, bool]) -> None:
     """Raise UserError unless every source has documents in each of the wanted splits."""
     if sum(data.split) == 0:
-        raise UserError(f"data.split: {list(data.split)} sums to 0: the share of training must be above 0")
+        raise UserError("data.split", "sums to 0", value=list(data.split), use="a training share above 0")
     for name in data.sources:
         documents = manifest.sources[name].documents
         counts = document_counts(documents, data.split)
@@ -41,11 +41,12 @@ def check_split(data: Data, manifest: Manifest, wanted: tuple[bool, bool, bool])
                 [manifest.sources[name].documents for name in data.sources], data.split, wanted
             )
             raise UserError(
-                f"data.split: {list(data.split)} of the {documents} documents of data.sources.{name} gives "
-                f"{counts[0]} for training, {counts[1]} for validation, {counts[2]} for test: none for "
-                f"{' and '.join(empty)}; give it a larger share"
-                + (f", for example data.split={_in_words(better)}" if better else ", of more documents")
-                + (", or validation.steps=0" if "validation" in empty else "")
+                "data.split",
+                f"gives {counts[0]} of the {documents} documents of data.sources.{name} to training, {counts[1]} to "
+                f"validation and {counts[2]} to test: none for {' and '.join(empty)}",
+                value=list(data.split),
+                use=f"larger shares, such as {_in_words(better)}" if better else "more documents",
+                do="set validation.steps=0" if "validation" in empty else "",
             )
 
 

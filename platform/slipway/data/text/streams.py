@@ -49,7 +49,7 @@ def open_input(path: str) -> Iterator[BinaryIO]:
         with open(path, "rb") as raw:
             yield raw
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise UserError(path, f"cannot be read: {error.strerror or error}") from error
 
 
 class _Plain:
@@ -105,7 +105,7 @@ def _gunzip(raw: BinaryIO, path: str) -> Iterator[bytes]:
             while chunk := unzipped.read(4 * _READ_BYTES):
                 yield chunk
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be decompressed (gzip): {error}") from error
+        raise UserError(path, f"cannot be decompressed (gzip): {error}") from error
 
 
 def _unzstd(raw: BinaryIO, path: str) -> Iterator[bytes]:
@@ -121,6 +121,6 @@ def _unzstd(raw: BinaryIO, path: str) -> Iterator[bytes]:
                 data = frame.unused_data if frame.eof else b""
                 frame = None if frame.eof else frame
     except zstandard.ZstdError as error:
-        raise UserError(f"{path} cannot be decompressed (zstd): {error}") from error
+        raise UserError(path, f"cannot be decompressed (zstd): {error}") from error
     if frame is not None:
-        raise UserError(f"{path} cannot be decompressed (zstd): the file ends within a frame")
+        raise UserError(path, "cannot be decompressed (zstd): the file ends within a frame")

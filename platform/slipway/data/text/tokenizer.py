@@ -47,17 +47,26 @@ def count_entries(tokenizer: Any) -> int:
 def check_asked(asked: Tokenizer) -> None:
     """Raise UserError for a tokenizer that cannot be."""
     if not asked.end_of_document:
-        raise UserError("data.tokenizer.end_of_document: '' is no token; name the token that ends a document")
+        raise UserError(
+            "data.tokenizer.end_of_document",
+            "is not a token",
+            value="",
+            do="name the token that ends a document",
+        )
     if asked.kind == "bpe" and asked.vocab_size < SMALLEST_VOCABULARY:
         raise UserError(
-            f"data.tokenizer.vocab_size: {asked.vocab_size} is too small: "
-            f"256 bytes + 1 end mark = {SMALLEST_VOCABULARY} at least"
+            "data.tokenizer.vocab_size",
+            f"is too small: 256 bytes + 1 end mark = {SMALLEST_VOCABULARY}",
+            value=asked.vocab_size,
+            use=f"at least {SMALLEST_VOCABULARY}",
         )
     if asked.kind == "file":
         if asked.path is None:
-            raise UserError("data.tokenizer.path: kind=file needs the path of a tokenizer.json")
+            raise UserError(
+                "data.tokenizer.path", "is missing, but kind=file needs the path of a tokenizer.json"
+            )
         if not asked.path.is_file():
-            raise UserError(f"data.tokenizer.path: {asked.path}: no such file")
+            raise UserError("data.tokenizer.path", "does not exist", value=asked.path)
 
 
 def make_tokenizer(
@@ -75,14 +84,14 @@ def make_tokenizer(
 
 
 @contextmanager
-def library_errors(what: str) -> Iterator[None]:
-    """Let the tokenizers library's reason follow `what`, in a UserError."""
+def library_errors(path: str, problem: str) -> Iterator[None]:
+    """Raise what the tokenizers library raises as a UserError, its reason after `problem`."""
     try:
         yield
     except BaseException as error:
         # It raises a bare Exception; where it panics, a PanicException, which is none.
         if type(error) is Exception or type(error).__name__ == "PanicException":
-            raise UserError(f"{what}: {error}") from error
+            raise UserError(path, f"{problem}: {error}") from error
         raise
 
 
@@ -92,20 +101,25 @@ def _read(path: Path) -> str:
     try:
         text = path.read_bytes().decode()
     except OSError as error:
-        raise UserError(f"data.tokenizer.path: {path} cannot be read: {error.strerror}") from error
+        raise UserError("data.tokenizer.path", f"cannot be read: {error.strerror}", value=path) from error
     except UnicodeDecodeError as error:
-        raise UserError(f"data.tokenizer.path: {path} is not a tokenizer.json: {error}") from error
-    with library_errors(f"data.tokenizer.path: {path} is not a tokenizer.json"):
+        raise UserError("data.tokenizer.path", f"is not a tokenizer.json: {error}", value=path) from error
+    with library_errors("data.tokenizer.path", f"{path} is not a tokenizer.json"):
         parts = json.loads(Loaded.from_str(text).to_str())
     if parts["model"].get("dropout"):
         raise UserError(
-            f"data.tokenizer.path: {path} draws tokens at random (model.dropout {parts['model']['dropout']}): the same "
-            "text would be other tokens each time; allowed: model.dropout null"
+            "data.tokenizer.path",
+            f"draws tokens at random (model.dropout {parts['model']['dropout']}), so the same text would give "
+            "other tokens each time",
+            value=path,
+            use="a tokenizer with model.dropout null",
         )
     if lost := _left_out(parts):
         raise UserError(
-            f"data.tokenizer.path: {path} leaves out what it does not know: it has no model.unk_token and {lost}; "
-            "allowed: a tokenizer that has a token for everything"
+            "data.tokenizer.path",
+            f"drops what it does not know: it has no model.unk_token and {lost}",
+            value=path,
+            use="a tokenizer with a token for everything",
         )
     return text
 
@@ -152,7 +166,9 @@ def _train(
     entries = tokenizer.get_vocab_size()
     if entries < asked.vocab_size:
         raise UserError(
-            f"data.tokenizer.vocab_size: {asked.vocab_size} is too large for the text: "
-            f"no pair of tokens occurs twice after {entries}; allowed: {SMALLEST_VOCABULARY} to {entries}"
+            "data.tokenizer.vocab_size",
+            f"is too large for the text: no pair of tokens occurs twice after {entries}",
+            value=asked.vocab_size,
+            use=f"{SMALLEST_VOCABULARY} to {entries}",
         )
     return tokenizer.to_str()

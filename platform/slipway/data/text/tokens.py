@@ -54,7 +54,7 @@ def find_split(prefix: str, record: SourceRecord, split: tuple[float, float, flo
 
             first, end = first_token(begin), first_token(begin + counts[position])
     except (OSError, struct.error) as error:
-        raise UserError(f"data.dir: {path} cannot be read: {error}") from None
+        raise UserError("data.dir", f"cannot be read: {error}", value=path) from None
     if not 0 <= first <= end <= record.tokens:
         raise _wrong(path, f"documents end at tokens {first} and {end} of {record.tokens}")
     return Stretch(first, end - first, dtype)
@@ -81,7 +81,10 @@ def _integers(descriptor: int, offset: int) -> tuple[int, ...]:
 
 def _wrong(path: Path, what: str) -> UserError:
     return UserError(
-        f"data.dir: {path} is not the index of its source: {what}; remove {path.parent} and run `slipway data`"
+        "data.dir",
+        f"is not the index of its source: {what}",
+        value=path,
+        do=f"remove {path.parent} and run `slipway data`",
     )
 
 
@@ -108,7 +111,7 @@ class TokenFile:
                 data += piece
             self._check()  # after the read: what was read is from before a change
         except OSError as error:
-            raise DataChanged(f"{self.path}: cannot be read any more: {error.strerror}; {_ADVICE}") from error
+            raise DataChanged(self.path, f"can no longer be read: {error.strerror}", do=_ADVICE) from error
         assert len(data) == count * size, (self.path, first, count)
         return np.frombuffer(data, self.dtype)
 
@@ -116,7 +119,9 @@ class TokenFile:
         found = os.fstat(self.descriptor)
         if (now := (found.st_size, found.st_mtime_ns)) != self.opened:
             raise DataChanged(
-                f"{self.path}: changed during training: {_describe(*now)}, was {_describe(*self.opened)}; {_ADVICE}"
+                self.path,
+                f"changed during training: {_describe(*now)}, was {_describe(*self.opened)}",
+                do=_ADVICE,
             )
 
     def close(self) -> None:

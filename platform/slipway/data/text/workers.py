@@ -90,7 +90,7 @@ def encode_block(
     from slipway.data.text.shards import Counts, ShardWriter
     from slipway.data.text.tokenizer import library_errors
 
-    with library_errors("data.tokenizer.path: the tokenizer cannot be used"):
+    with library_errors("data.tokenizer.path", "the tokenizer cannot be used"):
         encoder = _encoder(tokenizer_path, end_of_document)
     with ShardWriter(shard, token_type(entries)) as writer:
         batch: list[bytes] = []
@@ -101,13 +101,14 @@ def encode_block(
             if not batch:
                 return
             place = " to ".join(dict.fromkeys((paths[0], paths[-1])))
-            with library_errors(f"{place}: the tokenizer cannot encode this text"):
+            with library_errors(place, "the tokenizer cannot encode this text"):
                 one_long = len(batch) == 1 and held > LONGEST_PIECE
                 tokens, lengths = encode_long(encoder, batch[0]) if one_long else encoder.encode(batch)
             if np.count_nonzero(tokens == end_of_document) != len(batch):
                 raise UserError(
-                    f"{place}: the tokenizer makes its end mark, token {end_of_document}, of this text; choose another "
-                    "data.tokenizer.end_of_document"
+                    place,
+                    f"the tokenizer produces its end mark, token {end_of_document}, from this text",
+                    do="choose another data.tokenizer.end_of_document",
                 )
             writer.add(tokens, lengths, Counts(len(batch), len(tokens), held))
 

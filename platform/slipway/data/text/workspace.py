@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ def workspace(folder: Path, job: dict[str, object]) -> Iterator[Path]:
     work = folder / NAME
     try:
         with open(work / "lock", "w", encoding="utf-8") as lock:
-            _lock(lock.fileno(), folder)
+            _lock(lock.fileno())
             _begin(work, job)
             yield work
     except UserError:
@@ -41,22 +40,13 @@ def remove(work: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames within a folder last."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _make(work: Path) -> list[Path]:
     """Make a folder; returns the folders that were made, outermost first."""
     missing = [path for path in reversed([work, *work.parents]) if not path.exists()]
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"data.dir: {work.parent} cannot be written: {error.strerror}") from error
+        raise UserError("data.dir", f"cannot be written: {error.strerror}", value=work.parent) from error
     return missing
 
 
@@ -70,15 +60,13 @@ def _remove_empty(folders: list[Path]) -> None:
             return  # not empty: someone else's by now
 
 
-def _lock(handle: int, folder: Path) -> None:
+def _lock(handle: int) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK):
             return  # a file system without locks
-        raise Busy(
-            f"data.dir: another process is preparing {folder}; wait for it, or choose another data.dir"
-        ) from error
+        raise Busy from error
 
 
 class Busy(Exception):

@@ -11,6 +11,7 @@ from slipway.config.schema import Parallelism
 from slipway.data import kind_of
 from slipway.doctor.finding import Finding, judged, skipped
 from slipway.doctor.here import IN_JOB, Here
+from slipway.files import nearest_existing
 from slipway.models import family
 from slipway.optimizers import algorithm
 from slipway.optimizers.kind import bytes_per_parameter
@@ -59,7 +60,7 @@ def run_dir(here: Here) -> Finding:
 
 def space(here: Here) -> Finding:
     """Free space in run.dir against the checkpoints that stay, and one that is being written."""
-    config, folder = here.config, nearest(here.config.run.dir)
+    config, folder = here.config, nearest_existing(here.config.run.dir)
     one = checkpoint_bytes(here)
     count = (config.checkpoint.keep_last or 1) + 1
     try:
@@ -169,7 +170,7 @@ def try_write(folder: Path) -> tuple[str | None, float]:
 
     Returns (what went wrong, or None; seconds by which the file system's clock is ahead).
     """
-    place = nearest(folder)
+    place = nearest_existing(folder)
     if not place.is_dir():
         return f"{place} is not a folder", 0.0
     try:
@@ -182,11 +183,6 @@ def try_write(folder: Path) -> tuple[str | None, float]:
         return f"{error.strerror} in {place}", 0.0
 
 
-def nearest(folder: Path) -> Path:
-    """The folder itself or the nearest one above that exists."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
-
-
 def _free(folder: Path) -> int:
-    held = os.statvfs(nearest(folder))
+    held = os.statvfs(nearest_existing(folder))
     return held.f_frsize * held.f_bavail

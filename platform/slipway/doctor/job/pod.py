@@ -1,12 +1,12 @@
 """A node whose only process this is, as a pod is, or a machine alone: it starts one doctor per device itself."""
 
 import argparse
+import json
 import os
 import subprocess
 import tempfile
 from pathlib import Path
 
-from slipway.config import run_file
 from slipway.config.schema import RunConfig
 from slipway.doctor.here import PREPARES
 from slipway.doctor.job.collectives import python
@@ -18,8 +18,10 @@ def alone(config: RunConfig) -> Node:
     """This machine as the only node. Raises UserError where the run has several."""
     if config.resources.nodes > 1:
         raise UserError(
-            f"doctor --collectives: resources.nodes {config.resources.nodes} need a launcher on every node (srun, "
-            "torchrun or pods), one process per device; this process was started by none"
+            "doctor --collectives",
+            f"resources.nodes={config.resources.nodes} needs a launcher on every node (srun, torchrun or pods) "
+            "with one process per device; no launcher was detected",
+            do="start it with a launcher, or use resources.nodes=1",
         )
     with listening_socket() as sock:
         port = sock.getsockname()[1]
@@ -30,11 +32,11 @@ def start_ranks(config: RunConfig, options: argparse.Namespace, here: Node) -> i
     """Run the ranks of this node to their end; the highest of their exit codes."""
     count = config.resources.devices_per_node
     with tempfile.TemporaryDirectory(prefix="slipway-doctor-") as folder:
-        run = Path(folder) / "run.json"
-        run.write_text(run_file.to_text(config))
+        plan = Path(folder) / "plan.json"
+        plan.write_text(json.dumps({"config": config.model_dump(mode="json")}), encoding="utf-8")
         ranks = [
             subprocess.Popen(
-                [*python(), "-m", "slipway", "doctor", "--run", str(run), *_words(options)],
+                [*python(), "-m", "slipway", "doctor", "--plan", str(plan), *_words(options)],
                 env={**os.environ, **rank_environment(here, local, count)},
             )
             for local in range(count)

@@ -1,6 +1,6 @@
 """What people are told of the pods before they are made."""
 
-from slipway.config.cluster import Kubernetes
+from slipway.config.kubernetes import Kubernetes
 from slipway.config.schema import RunConfig
 from slipway.launch.kubernetes import resources, security
 

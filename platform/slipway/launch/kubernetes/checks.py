@@ -3,7 +3,7 @@
 import re
 from pathlib import Path, PurePosixPath
 
-from slipway.config.cluster import Kubernetes
+from slipway.config.kubernetes import Kubernetes
 from slipway.config.schema import RunConfig
 from slipway.data import kind_of
 from slipway.errors import UserError
@@ -31,7 +31,10 @@ def check(config: RunConfig, image: str) -> None:
     at = "cluster.kubernetes"
     if launch.queue is not None and kubernetes.queueing is None:
         raise UserError(
-            f"launch.queue: {launch.queue} has no effect where {at}.queueing is null; allowed: with kueue or volcano"
+            "launch.queue",
+            f"has no effect while {at}.queueing is null",
+            value=launch.queue,
+            use="kueue or volcano",
         )
     _name(f"{at}.namespace", kubernetes.namespace, names.LABEL, 63)
     for field in ("volume_claim", "wandb_secret", "runtime_ref", "priority_class", "service_account"):
@@ -48,22 +51,29 @@ def check(config: RunConfig, image: str) -> None:
             _key(f"{at}.{field}", key)
     for key, value in kubernetes.node_selector.items():
         if not names.is_label_value(value):
-            raise UserError(f"{at}.node_selector.{key}: {value!r} is no value that a label can have")
+            raise UserError(f"{at}.node_selector.{key}", "is not a valid label value", value=value)
     for key in filter(None, [kubernetes.topology, kubernetes.device_resource]):
         _key(at, key)
     if not _IMAGE.fullmatch(image) or image.endswith(".sif"):
         raise UserError(
-            f"launch.image: {image!r} is no reference of an image; allowed: as in host/name:tag or "
-            "host/name@sha256:DIGEST, in small letters"
+            "launch.image",
+            "is not an image reference",
+            value=image,
+            use="host/name:tag or host/name@sha256:DIGEST, in lower case",
         )
     for name in kubernetes.capabilities:
         if not re.fullmatch("[A-Z][A-Z_]*", name) or name.startswith("CAP_"):
             raise UserError(
-                f"{at}.capabilities: {name} is no name of one in Kubernetes; allowed: as in IPC_LOCK"
+                f"{at}.capabilities",
+                "is not the name of a capability in Kubernetes",
+                value=name,
+                use="a name like IPC_LOCK",
             )
     for name in config.cluster.environment:
         if _TAKEN.fullmatch(name):
-            raise UserError(f"cluster.environment.{name}: pods get {name} from the launch; leave it out")
+            raise UserError(
+                f"cluster.environment.{name}", f"the launch sets {name} for the pods", do="omit it"
+            )
     _volumes(kubernetes)
     check_fits_node(config)
     check_shm(config)
@@ -79,8 +89,10 @@ def _volumes(kubernetes: Kubernetes) -> None:
     system = any(PurePosixPath(work).is_relative_to(folder) for folder in _SYSTEM)
     if ".." in PurePosixPath(work).parts or system or work in ("/", *own.values()):
         raise UserError(
-            f"cluster.kubernetes.mount_path: {kubernetes.mount_path} would hide what the pod has there; allowed: a "
-            "folder of its own, as /workspace"
+            "cluster.kubernetes.mount_path",
+            "would hide a directory of the pod",
+            value=kubernetes.mount_path,
+            use="one of its own, such as /workspace",
         )
     taken = {folder: f"volume {name}" for name, folder in own.items()} | {
         work: "volume work",
@@ -90,16 +102,23 @@ def _volumes(kubernetes: Kubernetes) -> None:
         at = f"cluster.kubernetes.volumes.{name}"
         _name(at, name, names.LABEL, 63)
         if name in mounts.folders(kubernetes):
-            raise UserError(f"{at}: a pod has a volume of this name already; give it another")
+            raise UserError(at, "the pod already has a volume of this name", do="choose another")
         for field in ("config_map", "claim"):
             if (value := getattr(volume, field)) is not None:
                 _name(f"{at}.{field}", value, names.SUBDOMAIN, 253)
         for field in ("host_path", "mount_path"):
             if ".." in PurePosixPath(getattr(volume, field) or "/").parts:
-                raise UserError(f"{at}.{field}: {getattr(volume, field)} has .. in it; give the path without")
+                raise UserError(
+                    f"{at}.{field}",
+                    "contains ..",
+                    value=getattr(volume, field),
+                    do="write the path without it",
+                )
         folder = str(PurePosixPath(volume.mount_path))
         if folder in taken:
-            raise UserError(f"{at}.mount_path: {folder} is the place of {taken[folder]}; give it another")
+            raise UserError(
+                f"{at}.mount_path", f"is already used by {taken[folder]}", value=folder, do="choose another"
+            )
         taken[folder] = f"volume {name}"
 
 
@@ -107,14 +126,16 @@ def _name(where: str, value: str, pattern: re.Pattern[str], longest: int) -> Non
     if len(value) > longest or not pattern.fullmatch(value):
         dot = " and ." if pattern is names.SUBDOMAIN else ""
         raise UserError(
-            f"{where}: {value} is no name in Kubernetes; allowed: a-z, 0-9, -{dot}, a letter or digit at both ends, at "
-            f"most {longest}"
+            where,
+            "is not a valid name in Kubernetes",
+            value=value,
+            use=f"a-z, 0-9, -{dot}, a letter or digit at both ends, and at most {longest} characters",
         )
 
 
 def _key(where: str, key: str) -> None:
     if not names.is_label_key(key):
-        raise UserError(f"{where}: {key} is no key in Kubernetes; allowed: NAME or a.domain/NAME")
+        raise UserError(where, "is not a valid key in Kubernetes", value=key, use="NAME or a.domain/NAME")
 
 
 def _on_volume(where: str, folder: Path, mount: str) -> None:
@@ -122,6 +143,8 @@ def _on_volume(where: str, folder: Path, mount: str) -> None:
     inside = PurePosixPath(mount, folder)
     if ".." in folder.parts or not inside.is_relative_to(mount):
         raise UserError(
-            f"{where}: {folder} is not on the volume, which is mounted at {mount} (cluster.kubernetes.mount_path); "
-            f"allowed: relative to it, or {mount}/..."
+            where,
+            f"is not on the volume, which is mounted at {mount} (cluster.kubernetes.mount_path)",
+            value=folder,
+            use=f"a path relative to it, or {mount}/...",
         )

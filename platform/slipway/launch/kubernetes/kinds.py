@@ -24,8 +24,8 @@ class Workload:
     """Of the pods."""
     metadata: dict[str, Any]
     args: Sequence[str]
-    run_map: str
-    """The ConfigMap that holds run.json."""
+    plan_map: str
+    """The ConfigMap that holds plan.json."""
 
     @property
     def nodes(self) -> int:
@@ -54,7 +54,7 @@ class Workload:
         env += pod.place_env(master, self.nodes) if master else []
         annotations = gang.pod_annotations(self.config, self.name)
         template = pod.pod_template(
-            self.config, self.image, self.labels, annotations, self.args, env, self.run_map
+            self.config, self.image, self.labels, annotations, self.args, env, self.plan_map
         )
         gang.place_pods(self.config, self.name, template)
         return template
@@ -179,9 +179,10 @@ def _patch(work: Workload, template: dict[str, Any]) -> dict[str, Any]:
         or "hostNetwork" in spec
     ):
         raise UserError(
-            "cluster.kubernetes.runtime_ref: a TrainJob cannot give the pods of the cluster's runtime another "
-            "scheduler (volcano), a priority class, the node's network or launch.preflight; allowed: null, or none of "
-            "these"
+            "cluster.kubernetes.runtime_ref",
+            "a TrainJob cannot give the pods of the cluster's runtime another scheduler (volcano), a priority "
+            "class, the node's network or launch.preflight",
+            use="null, or none of these",
         )
     container = spec["containers"][0]
     kept = {

@@ -1,17 +1,17 @@
-"""What a pod finds where: run.json, the volume of runs and data, shared memory, caches, and what the profile adds."""
+"""What a pod finds where: plan.json, the volume of runs and data, shared memory, caches, and what the profile adds."""
 
 from typing import Any
 
-from slipway.config.cluster import Kubernetes, Volume
+from slipway.config.kubernetes import Kubernetes, Volume
 from slipway.config.schema import RunConfig
 from slipway.launch.kubernetes.resources import shm_bytes
 
-RUN_FOLDER = "/etc/slipway"  # where the ConfigMap is mounted
+PLAN_FOLDER = "/etc/slipway"  # where the ConfigMap is mounted
 
 
 def folders(kubernetes: Kubernetes) -> dict[str, str]:
     """By volume, where the pod's own volumes are mounted."""
-    return {"run": RUN_FOLDER, "work": kubernetes.mount_path, "shm": "/dev/shm", "tmp": "/tmp"}
+    return {"run": PLAN_FOLDER, "work": kubernetes.mount_path, "shm": "/dev/shm", "tmp": "/tmp"}
 
 
 def volume_mounts(kubernetes: Kubernetes) -> list[dict[str, Any]]:
@@ -24,13 +24,13 @@ def volume_mounts(kubernetes: Kubernetes) -> list[dict[str, Any]]:
     ]
 
 
-def volumes(config: RunConfig, run_map: str) -> list[dict[str, Any]]:
-    """run.json; runs and data; shared memory, whose default of 64 MiB is too little for NCCL; caches; the profile's."""
+def volumes(config: RunConfig, plan_map: str) -> list[dict[str, Any]]:
+    """plan.json; runs, data; shared memory, as the default of 64 MiB is too little for NCCL; caches; the profile's."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     shm = {"medium": "Memory", "sizeLimit": f"{shm_bytes(config) // 2**20}Mi"}
     own: list[dict[str, Any]] = [
-        {"name": "run", "configMap": {"name": run_map}},
+        {"name": "run", "configMap": {"name": plan_map}},
         {"name": "work", "persistentVolumeClaim": {"claimName": kubernetes.volume_claim}},
         {"name": "shm", "emptyDir": shm},
         {"name": "tmp", "emptyDir": {}},

@@ -10,7 +10,7 @@ from slipway.launch.kubernetes.resources import resources_of
 
 CONTAINER = "node"  # as in Kubeflow's runtimes
 PORT = 29500
-RUN_FILE = "run.json"
+PLAN_FILE = "plan.json"
 PREFLIGHT_SECONDS = 900  # for all pods to come: one may still pull the image
 INDEX = "batch.kubernetes.io/job-completion-index"  # annotation of the pods of an Indexed Job
 
@@ -24,9 +24,9 @@ def pod_template(
     annotations: Mapping[str, str],
     args: Sequence[str],
     env: Env,
-    run_map: str,
+    plan_map: str,
 ) -> dict[str, Any]:
-    """The pods of a run. run_map: the ConfigMap with its run.json; env: what tells a pod its place."""
+    """The pods of a run. plan_map: the ConfigMap with its plan.json; env: what tells a pod its place."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     container = {
@@ -63,14 +63,14 @@ def pod_template(
         check = {key: value for key, value in container.items() if key != "ports"}
         spec["initContainers"] = [check | {"name": "preflight", "args": literal(words)}]
     spec["containers"] = [container]
-    spec["volumes"] = mounts.volumes(config, run_map)
+    spec["volumes"] = mounts.volumes(config, plan_map)
     notes = {**kubernetes.annotations, **annotations}
     return {"metadata": {"labels": dict(labels), **({"annotations": notes} if notes else {})}, "spec": spec}
 
 
 def train_args(changes: Sequence[str]) -> list[str]:
-    """The trainer's words; the image's entry script is before them. changes: KEY=JSON against run.json."""
-    return ["slipway", "train", "--run", f"{mounts.RUN_FOLDER}/{RUN_FILE}", *changes]
+    """The trainer's words; the image's entry script is before them. changes: KEY=JSON against plan.json."""
+    return ["slipway", "train", "--plan", f"{mounts.PLAN_FOLDER}/{PLAN_FILE}", *changes]
 
 
 def literal(words: Sequence[str]) -> list[str]:

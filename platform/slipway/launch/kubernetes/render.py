@@ -1,15 +1,15 @@
 """The manifests of runs: what kubectl is given."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from slipway.config import run_file
 from slipway.config.schema import RunConfig
 from slipway.launch.kubernetes import gang, names, pod, sizes
 from slipway.launch.kubernetes.checks import check
 from slipway.launch.kubernetes.kinds import Workload, job, jobset, trainjob
 from slipway.launch.placement import Placement
-from slipway.plan import Plan
+from slipway.plan import Plan, plan_file
 
 Kind = Literal["job", "jobset", "trainjob"]
 WORKLOADS = ("Job", "JobSet", "TrainJob")
@@ -18,7 +18,7 @@ Manifest = dict[str, Any]
 
 
 def manifests(plans: Sequence[Plan], placement: Placement) -> list[Manifest]:
-    """One workload for each plan, with what it needs; several plans are a sweep, under one label and one run.json.
+    """One workload for each plan, with what it needs; several plans are a sweep, under one label and one plan.json.
 
     All plans are of one cluster. Raises UserError for what Kubernetes would not take.
     """
@@ -26,16 +26,16 @@ def manifests(plans: Sequence[Plan], placement: Placement) -> list[Manifest]:
     run_names = [plan.config.run.name for plan in plans]
     own = [names.resource_name(plan.config.run.name, plan.config.resources.nodes) for plan in plans]
     sweep = names.sweep_name(run_names) if len(plans) > 1 else None
-    run_json = run_file.to_text(first)
-    run_map = names.of_content(sweep or own[0], run_json)
+    plan_json = plan_file.to_text(plans[0])
+    plan_map = names.of_content(sweep or own[0], plan_json)
     map_labels = {names.LABEL_SWEEP: sweep} if sweep else {names.LABEL_RUN: own[0]}
-    found = [_config_map(run_json, _metadata(first, run_map, map_labels))]
+    found = [_config_map(plan_json, _metadata(first, plan_map, map_labels))]
     for plan, name in zip(plans, own, strict=True):
         config = plan.config
         check(config, placement.image)
         labels = {names.LABEL_RUN: name} | ({names.LABEL_SWEEP: sweep} if sweep else {})
-        changes = [*run_file.changes(first, config), *_time_limit(config, placement)]
-        found += _of_run(config, placement, name, labels, run_map, changes)
+        changes = [*plan_file.changes(plans[0], plan), *_time_limit(config, placement)]
+        found += _of_run(config, placement, name, labels, plan_map, changes)
     sizes.check(first, found)
     return found
 
@@ -50,7 +50,7 @@ def _of_run(
     placement: Placement,
     name: str,
     labels: dict[str, str],
-    run_map: str,
+    plan_map: str,
     changes: Sequence[str],
 ) -> list[Manifest]:
     kubernetes = config.cluster.kubernetes
@@ -65,7 +65,7 @@ def _of_run(
         labels=metadata["labels"],
         metadata=metadata | {"labels": metadata["labels"] | gang.queue_labels(config)},
         args=pod.train_args(changes),
-        run_map=run_map,
+        plan_map=plan_map,
     )
     group = gang.pod_group(config, metadata)
     makers = {"job": job, "jobset": jobset, "trainjob": trainjob}
@@ -83,13 +83,13 @@ def _metadata(config: RunConfig, name: str, labels: dict[str, str]) -> dict[str,
     }
 
 
-def _config_map(run_json: str, metadata: dict[str, Any]) -> Manifest:
+def _config_map(plan_json: str, metadata: dict[str, Any]) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata,
         "immutable": True,
-        "data": {pod.RUN_FILE: run_json},
+        "data": {pod.PLAN_FILE: plan_json},
     }
 
 
@@ -98,4 +98,4 @@ def _time_limit(config: RunConfig, placement: Placement) -> list[str]:
     minutes, own = placement.minutes, config.run.time_limit_minutes
     if minutes is None or (own is not None and own <= minutes):
         return []
-    return [f"run.time_limit_minutes={minutes}"]
+    return [f"config.run.time_limit_minutes={json.dumps(minutes)}"]

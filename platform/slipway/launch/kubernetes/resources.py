@@ -58,9 +58,10 @@ def check_shm(config: RunConfig) -> None:
     if memory is None or shm_bytes(config) < in_bytes(memory):
         return
     raise UserError(
-        f"cluster.kubernetes.shm_gib: /dev/shm of {shm_bytes(config) / 2**30:g} GiB is not less than the pod's memory "
-        f"of {memory}, which it is part of; the pod would be killed. Make it smaller, or the memory larger "
-        "(cluster.node.memory_gib, cluster.kubernetes.resources.memory)"
+        "cluster.kubernetes.shm_gib",
+        f"/dev/shm of {shm_bytes(config) / 2**30:g} GiB must be smaller than the pod's memory of {memory}, "
+        "which it is part of, or the pod would be killed",
+        do="reduce it, or raise the memory (cluster.node.memory_gib, cluster.kubernetes.resources.memory)",
     )
 
 
@@ -71,7 +72,7 @@ def check_fits_node(config: RunConfig) -> None:
     at = "cluster.kubernetes.resources"
     if kubernetes.device_resource in kubernetes.resources:
         raise UserError(
-            f"{at}.{kubernetes.device_resource}: resources.devices_per_node says how many; leave it out"
+            f"{at}.{kubernetes.device_resource}", "resources.devices_per_node already sets it", do="omit it"
         )
     asked, there = resources_of(config)["limits"], {}
     if node.cores:
@@ -86,12 +87,13 @@ def check_fits_node(config: RunConfig) -> None:
             continue
         amount = in_bytes(asked[name])
         if amount <= 0:
-            raise UserError(f"{at}.{name}: {asked[name]} leaves a pod without; allowed: more than 0")
+            raise UserError(f"{at}.{name}", "leaves a pod without any", value=asked[name], use="more than 0")
         if name in there and amount > there[name][0]:
             of = f"{part} of " if part != 1 else ""
             raise UserError(
-                f"{at}.{name}: a pod asks for {asked[name]}, more than {of}a node's {there[name][1]}, and would wait "
-                "for ever"
+                f"{at}.{name}",
+                f"is more than {of}a node's {there[name][1]}, so the pod would wait forever",
+                value=asked[name],
             )
 
 
@@ -145,7 +147,10 @@ def _scaled(name: str, amount: str, share: Fraction) -> str:
     match = _QUANTITY.fullmatch(amount)
     if match is None:
         raise UserError(
-            f"cluster.kubernetes.resources.{name}: {amount!r} is no amount; allowed: as in 8, 500m, 64Gi"
+            f"cluster.kubernetes.resources.{name}",
+            "is not a quantity",
+            value=amount,
+            use="a quantity like 8, 500m or 64Gi",
         )
     if share == 1:
         return amount

@@ -6,7 +6,7 @@ The levels are those of kubernetes.io/docs/concepts/security/pod-security-standa
 
 from typing import Any, Literal
 
-from slipway.config.cluster import Kubernetes
+from slipway.config.kubernetes import Kubernetes
 
 Level = Literal["restricted", "baseline", "privileged"]
 

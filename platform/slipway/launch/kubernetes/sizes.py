@@ -31,7 +31,7 @@ def check(config: RunConfig, manifests: Sequence[dict[str, Any]]) -> None:
 
 def _limit(what: str, size: int, limit: int, config: RunConfig) -> None:
     if size > limit:
-        raise UserError(f"{what} has {size:,} bytes, the limit is {limit:,}{_largest(config)}")
+        raise UserError(what, f"has {size:,} bytes, more than the limit of {limit:,}", do=_largest(config))
 
 
 def _largest(config: RunConfig) -> str:
@@ -44,8 +44,8 @@ def _largest(config: RunConfig) -> str:
     if size < 10_000:
         return ""
     return (
-        f"; the {count[name]:,} inputs of data.sources.{name} are about {size:,} of them: name their folder instead, "
-        "of which all files are taken"
+        f"name one directory instead of the {count[name]:,} inputs of data.sources.{name}, which take about {size:,} "
+        "bytes: all files in it are read"
     )
 
 

@@ -20,8 +20,8 @@ def check(config: RunConfig) -> None:
 def _divides(config_path: str, value: int, meaning: str, by_path: str, by: int) -> None:
     if value % by:
         raise UserError(
-            f"{config_path}: {meaning} {value} is not divisible by {by_path} {by} "
-            f"({value} = {value // by} x {by} + {value % by})"
+            config_path,
+            f"{meaning} {value} is not divisible by {by_path} {by} ({value} = {value // by} x {by} + {value % by})",
         )
 
 
@@ -44,20 +44,27 @@ def _check_model(config: RunConfig) -> None:
     )
     if model.rope_scaling_factor is not None and model.position_embedding_type != "rope":
         raise UserError(
-            f"model.rope_scaling_factor: {model.rope_scaling_factor} needs position_embedding_type=rope, "
-            f"got {model.position_embedding_type}"
+            "model.rope_scaling_factor",
+            f"needs position_embedding_type=rope, but it is {model.position_embedding_type}",
+            value=model.rope_scaling_factor,
         )
     if model.position_embedding_type == "rope" and model.head_size % 2:
-        raise UserError(f"model.kv_channels: rotary embedding needs an even head size, got {model.head_size}")
+        raise UserError(
+            "model.kv_channels", f"rotary embedding needs an even head size, but it is {model.head_size}"
+        )
     if model.num_moe_experts and model.add_bias_linear:
         raise UserError(
-            f"model.add_bias_linear: true does not go with num_moe_experts {model.num_moe_experts} (Megatron-core "
-            "adds experts' biases on one rank only, and fails there); allowed: false"
+            "model.add_bias_linear",
+            f"does not work with num_moe_experts {model.num_moe_experts} (Megatron-core adds experts' biases on "
+            "one rank only, and fails there)",
+            value=True,
+            use="false",
         )
     if model.num_moe_experts and model.moe_router_topk > model.num_moe_experts:
         raise UserError(
-            f"model.moe_router_topk: {model.moe_router_topk} is more than num_moe_experts "
-            f"{model.num_moe_experts}"
+            "model.moe_router_topk",
+            f"is more than num_moe_experts {model.num_moe_experts}",
+            value=model.moe_router_topk,
         )
 
 
@@ -71,7 +78,9 @@ def _check_tensor_parallel(config: RunConfig) -> None:
     _divides("model.vocab_size", model.padded_vocab_size, "padded vocabulary", by, tp)
     if ep > 1 and not model.num_moe_experts:
         raise UserError(
-            f"parallelism.expert_model_parallel_size: {ep} needs model.num_moe_experts, and it has none"
+            "parallelism.expert_model_parallel_size",
+            "needs a model with experts, but model.num_moe_experts is null",
+            value=ep,
         )
     if model.num_moe_experts:
         _divides(
@@ -83,8 +92,10 @@ def _check_tensor_parallel(config: RunConfig) -> None:
         )
         if tp > 1 and not layout.sequence_parallel:
             raise UserError(
-                f"parallelism.sequence_parallel: experts with tensor_model_parallel_size {tp} need "
-                "sequence_parallel=true (a rule of Megatron-core)"
+                "parallelism.sequence_parallel",
+                f"does not work with experts and tensor_model_parallel_size {tp} (a rule of Megatron-core)",
+                value=False,
+                use="true",
             )
 
 
@@ -93,28 +104,35 @@ def _check_sequence(config: RunConfig) -> None:
     tp, cp = layout.tensor_model_parallel_size, layout.context_parallel_size
     if length > model.max_position_embeddings:
         raise UserError(
-            f"data.sequence_length: {length} is more than model.max_position_embeddings "
-            f"{model.max_position_embeddings}"
+            "data.sequence_length",
+            f"is more than model.max_position_embeddings {model.max_position_embeddings}",
+            value=length,
         )
     if cp > 1 and length % (2 * cp):
         raise UserError(
-            f"data.sequence_length: {length} is not divisible by 2 x parallelism.context_parallel_size "
-            f"{cp} = {2 * cp} (each rank takes two chunks)"
+            "data.sequence_length",
+            f"is not divisible by 2 x parallelism.context_parallel_size {cp} = {2 * cp} (each rank takes two "
+            "chunks)",
+            value=length,
         )
     if layout.sequence_parallel and (length // cp) % tp:
         share = f"{length} / context_parallel_size {cp} = {length // cp}" if cp > 1 else f"{length}"
         raise UserError(
-            f"data.sequence_length: {share} is not divisible by parallelism.tensor_model_parallel_size "
-            f"{tp}, as sequence_parallel needs "
-            f"({length // cp} = {length // cp // tp} x {tp} + {length // cp % tp})"
+            "data.sequence_length",
+            f"is not divisible by parallelism.tensor_model_parallel_size {tp}, as sequence_parallel needs "
+            f"({length // cp} = {length // cp // tp} x {tp} + {length // cp % tp})",
+            value=share,
         )
 
 
 def _check_documents(config: RunConfig) -> None:
     if text_of(config).reset_position_ids and gpt_of(config).position_embedding_type == "rope":
         raise UserError(
-            "data.reset_position_ids: true, but model.position_embedding_type=rope knows distances only, which are "
-            "the same; allowed: false (data.reset_attention_mask=true keeps documents apart)"
+            "data.reset_position_ids",
+            "has no effect with model.position_embedding_type=rope, which only knows distances, and those stay "
+            "the same",
+            value=True,
+            use="false (data.reset_attention_mask=true keeps documents apart)",
         )
 
 
@@ -122,13 +140,15 @@ def _check_vocabulary(config: RunConfig) -> None:
     tokenizer, entries = text_of(config).tokenizer, gpt_of(config).vocab_size
     if tokenizer.kind == "bpe" and tokenizer.vocab_size > entries:
         raise UserError(
-            f"data.tokenizer.vocab_size: {tokenizer.vocab_size} is more than model.vocab_size {entries}: "
-            "tokens would have no embedding"
+            "data.tokenizer.vocab_size",
+            f"is more than model.vocab_size {entries}: some tokens would have no embedding",
+            value=tokenizer.vocab_size,
         )
     if tokenizer.kind == "byte" and entries < BYTE_VOCAB:
         raise UserError(
-            f"model.vocab_size: {entries} is less than the {BYTE_VOCAB} tokens of data.tokenizer.kind=byte "
-            "(256 bytes and the end mark)"
+            "model.vocab_size",
+            f"is less than the {BYTE_VOCAB} tokens of data.tokenizer.kind=byte (256 bytes and the end mark)",
+            value=entries,
         )
 
 
@@ -137,7 +157,7 @@ def check_stages(config: RunConfig, layout: Parallelism) -> None:
     layers, pp, vp = gpt_of(config).num_layers, layout.pipeline_model_parallel_size, layout.virtual_stages
     if layers % (pp * vp):
         chunks = f"pipeline {pp} x virtual {vp} = {pp * vp}" if vp > 1 else f"pipeline {pp}"
-        raise UserError(f"model.num_layers: {layers} layers are not divisible by {chunks} stages")
+        raise UserError("model.num_layers", f"layers are not divisible by {chunks} stages", value=layers)
 
 
 def check_tokens(config: RunConfig, entries: int) -> None:
@@ -145,6 +165,8 @@ def check_tokens(config: RunConfig, entries: int) -> None:
     model, folder = gpt_of(config), text_of(config).dir
     if entries > model.vocab_size:
         raise UserError(
-            f"model.vocab_size: {model.vocab_size} is below the tokenizer's {entries} entries ({folder}); allowed: at "
-            f"least {entries}"
+            "model.vocab_size",
+            f"is below the tokenizer's {entries} entries ({folder})",
+            value=model.vocab_size,
+            use=f"at least {entries}",
         )

@@ -70,7 +70,7 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
         files.make_folder(run_dir)
         descriptor, outcome = posix_lock.take(RunDir(run_dir).lock)
     except OSError as error:
-        raise UserError(f"run.dir: cannot write into {run_dir} ({files.reason(error)})") from None
+        raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None
     if outcome == "held":
         _refuse(run_dir)
     me = Holder.here(locked=outcome == "taken")
@@ -80,7 +80,7 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
     except BaseException as error:
         posix_lock.release(descriptor)
         if isinstance(error, OSError):
-            raise UserError(f"run.dir: cannot write into {run_dir} ({files.reason(error)})") from None
+            raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None
         raise
     _sweep(run_dir)
     return RunLock(run_dir, descriptor, me)
@@ -129,8 +129,10 @@ def _refuse(run_dir: Path) -> NoReturn:
     found = holder_file.read(run_dir)
     who = str(found[0]) if found else "another process, which is just starting"
     if found and is_own(found[0], os.environ):
-        raise Fault(f"{run_dir} is still held by {who}, an earlier pod of this run")
+        raise Fault("run.dir", f"is still held by {who}, an earlier pod of this run", value=run_dir)
     raise UserError(
-        f"run.dir: {run_dir} is being trained by {who}; allowed: one at a time; wait for it, end it, or choose "
-        "another run.dir"
+        "run.dir",
+        f"is being trained by {who}, and only one process may train a run",
+        value=run_dir,
+        do="wait for it, end it, or choose another run.dir",
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway import files
+from slipway.errors import Fault
 from slipway.run_dir import RunDir
 from slipway.runs import bad_nodes
 
@@ -94,8 +95,8 @@ def suspect(findings: Sequence[Finding], hosts: Mapping[int, str]) -> Suspect:
     return Suspect(ranks=[], why="no rank stands out: all wait")
 
 
-def conclude(run_dir: Path, folder: Path, hosts: Mapping[int, str], step: int, now: float) -> str | None:
-    """Name the suspect: write verdict.json and an event into metrics.jsonl; returns a line for people.
+def conclude(run_dir: Path, folder: Path, hosts: Mapping[int, str], step: int, now: float) -> Fault | None:
+    """Name the suspect: write verdict.json and an event into metrics.jsonl; returns it as a Fault.
 
     None where another rank has done it.
     """
@@ -108,14 +109,14 @@ def conclude(run_dir: Path, folder: Path, hosts: Mapping[int, str], step: int, n
     verdict = suspect(findings, hosts)
     with os.fdopen(descriptor, "w") as file:
         file.write(verdict.model_dump_json(indent=1) + "\n")
-    line = _line(verdict, {f.rank: f for f in findings}, hosts, folder)
+    fault = _fault(verdict, {f.rank: f for f in findings}, hosts, folder)
     event = {"kind": "event", "time": now, "step": step, "event": "hang", "ranks": verdict.ranks}
     with contextlib.suppress(OSError):  # the line for people must not be lost with it
-        files.append(RunDir(run_dir).metrics, json.dumps(event | {"reason": line}))
+        files.append(RunDir(run_dir).metrics, json.dumps(event | {"reason": str(fault)}))
     if verdict.ranks:  # whoever launched the run can start it again without that node
         with contextlib.suppress(OSError):
             bad_nodes.add(run_dir, hosts[verdict.ranks[0]], f"hang in step {step}: {verdict.why}")
-    return line
+    return fault
 
 
 def innermost(stack: str) -> str:
@@ -125,21 +126,25 @@ def innermost(stack: str) -> str:
     return f"{match[1]}:{match[2]} in {match[3]}" if match else ""
 
 
-def _line(verdict: Suspect, findings: Mapping[int, Finding], hosts: Mapping[int, str], folder: Path) -> str:
+def _fault(
+    verdict: Suspect, findings: Mapping[int, Finding], hosts: Mapping[int, str], folder: Path
+) -> Fault:
     waited = max((f.seconds for f in findings.values() if f.seconds), default=0.0)
     steps = [f.step for f in findings.values() if f.step is not None]
-    where = f"no progress for {waited:.0f} s in step {max(steps, default=0)}"
-    advice = "if steps take so long, raise watch.hang_timeout_minutes"
+    step, stalled = f"step {max(steps, default=0)}", f"no progress for {waited:.0f} s"
+    advice = "if steps take this long, raise watch.hang_timeout_minutes"
     if not verdict.ranks:
-        return f"{where}: {verdict.why}; every rank's stack is in {folder}; {advice}"
+        return Fault(step, f"{stalled}: {verdict.why}; every rank's stack is in {folder}", do=advice)
     rank = verdict.ranks[0]
     finding = findings.get(rank)
     process = f", pid {finding.pid}" if finding else ""
     at = f", at {finding.at}" if finding and finding.at else ""
     more = f" (and ranks {', '.join(map(str, verdict.ranks[1:9]))})" if len(verdict.ranks) > 1 else ""
-    return (
-        f"{where}: first suspect rank {rank} on {hosts[rank]}{process}{more}: {verdict.why}{at}; "
-        f"every rank's stack is in {folder}; {advice}"
+    return Fault(
+        step,
+        f"{stalled}: first suspect rank {rank} on {hosts[rank]}{process}{more}: {verdict.why}{at}; "
+        f"every rank's stack is in {folder}",
+        do=advice,
     )
 
 

@@ -20,7 +20,7 @@ import psutil
 import torch
 
 from slipway.config.schema import RunConfig
-from slipway.errors import EXIT_FAULT
+from slipway.errors import EXIT_FAULT, Fault
 from slipway.ranks import awake, rendezvous
 from slipway.ranks import local as ranks
 from slipway.ranks.environment import Place, node_name
@@ -119,7 +119,11 @@ class Watch:
     def _tell(self) -> None:
         if not self.peers:
             ranks.tell(
-                f"rank {self.place.rank}: the ranks did not meet within {self.allowed:.0f} s; look at the network"
+                Fault(
+                    f"rank {self.place.rank}",
+                    f"the ranks did not find each other within {self.allowed:.0f} s",
+                    do="check the network",
+                )
             )
             return
         deadline = time.monotonic() + GATHER_SECONDS

@@ -1,0 +1,137 @@
+"""plan.json: a plan as jobs carry it and ranks read it. Composed, checked and planned once.
+
+The jobs of a sweep share one plan.json; each gives what differs as changes, KEY=JSON with dotted keys.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from slipway import files, secrets
+from slipway.config.explain import explain
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.plan.plan import Plan, make_plan
+from slipway.records import first_problem
+
+
+def to_text(plan: Plan) -> str:
+    """plan.json of a plan: ASCII, one value per line, ends in a line feed."""
+    return json.dumps(plan.model_dump(mode="json"), indent=1) + "\n"
+
+
+def write(plan: Plan, path: Path) -> None:
+    """Write plan.json, whole or not at all. Raises OSError."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(path, to_text(plan))
+
+
+def changes(base: Plan, plan: Plan) -> list[str]:
+    """What makes `base` into `plan`, as KEY=JSON words."""
+    return _differences(base.model_dump(mode="json"), plan.model_dump(mode="json"), "")
+
+
+def read(path: Path, changed: Sequence[str] = ()) -> Plan:
+    """The plan in a plan.json, changed by KEY=JSON words.
+
+    Raises UserError where it is none, and where its numbers do not follow from its configuration: it was written by
+    another version, or changed by hand.
+    """
+    plain = _load(path, changed)
+    _config(plain, path)  # its mistakes are told with their own paths
+    try:
+        plan = Plan.model_validate(plain)
+    except ValidationError as error:
+        raise UserError(path, f"is not a plan of this version: {first_problem(error)}") from error
+    _check_follows(plan, path)
+    return plan
+
+
+def read_config(path: Path, changed: Sequence[str] = ()) -> RunConfig:
+    """The configuration of a plan.json alone, changed by KEY=JSON words. Raises UserError where there is none."""
+    return _config(_load(path, changed), path)
+
+
+def _load(path: Path, changed: Sequence[str]) -> dict[str, Any]:
+    try:
+        plain = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(path, f"the plan cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(path, f"is not JSON: {error}") from error
+    if not isinstance(plain, dict) or not isinstance(plain.get("config"), dict):
+        raise UserError(
+            path, "is not a plan: it has no section `config`", use="`slipway plan --json`, which prints one"
+        )
+    for word in changed:
+        _change(plain, word)
+    secrets.check_plain(plain["config"], os.environ, "config")
+    return plain
+
+
+def _config(plain: dict[str, Any], path: Path) -> RunConfig:
+    try:
+        return RunConfig.model_validate(plain["config"])
+    except ValidationError as error:
+        problem = explain(error, plain["config"])
+        raise problem.replaced(path=f"{path}: config.{problem.path}") from error
+
+
+def _check_follows(plan: Plan, path: Path) -> None:
+    """What ranks rely on is planned again and compared; estimates may be another version's."""
+    anew = make_plan(plan.config)
+    for name in (
+        "world_size",
+        "data_parallel_size",
+        "num_microbatches",
+        "unit",
+        "units_per_sample",
+        "stages",
+    ):
+        found, right = getattr(plan, name), getattr(anew, name)
+        if found != right:
+            raise UserError(
+                path,
+                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was changed, or "
+                "another version wrote it",
+                do="make a new one with `slipway plan --json`",
+            )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _differences(base: Any, other: Any, at: str) -> list[str]:
+    if base == other and type(base) is type(other):
+        return []
+    dotted = isinstance(other, dict) and any("." in key for key in other)
+    if isinstance(base, dict) and isinstance(other, dict) and base.keys() == other.keys() and not dotted:
+        inner = f"{at}." if at else ""
+        return [word for key in other for word in _differences(base[key], other[key], f"{inner}{key}")]
+    return [f"{at}={json.dumps(other)}"]
+
+
+def _change(plain: dict[str, Any], word: str) -> None:
+    dotted, equals, text = word.partition("=")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        equals = ""
+    if not equals:
+        raise UserError(
+            word, "is not KEY=JSON", use="config.optimizer.lr=0.001 or 'config.run.name=\"b\"', for example"
+        )
+    *path, last = dotted.split(".")
+    section: Any = plain
+    for key in path:
+        section = section.get(key) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or last not in section:
+        raise UserError(dotted, "no such key in the plan")
+    section[last] = value

@@ -1,0 +1,99 @@
+"""plan.json: what jobs carry."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slipway.config.compose import compose
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.plan import Plan, make_plan, plan_file
+
+
+def planned(*overrides: str) -> Plan:
+    return make_plan(compose(overrides))
+
+
+def test_a_plan_survives(tmp_path: Path) -> None:
+    plan = planned("experiment=demo", "run.name=a", "cluster=juwels_booster", "optimizer.lr=1.5e-7")
+    path = tmp_path / "plan.json"
+    plan_file.write(plan, path)
+    assert plan_file.read(path) == plan
+    assert plan_file.read_config(path) == plan.config
+
+
+def test_changes_make_one_job_of_a_sweep_into_another(tmp_path: Path) -> None:
+    base = planned("run.name=a")
+    other = planned(
+        "run.name=b",
+        "optimizer.lr=2e-3",
+        "data=files",
+        "data.sources.files.inputs=[x y]",
+        "model.num_layers=2",
+    )
+    words = plan_file.changes(base, other)
+    assert 'config.run.name="b"' in words and "config.optimizer.lr=0.002" in words
+    assert not [word for word in words if word.startswith("config.cluster")]
+    path = tmp_path / "plan.json"
+    plan_file.write(base, path)
+    assert plan_file.read(path, words) == other
+
+
+def test_names_with_dots_do_not_become_paths(tmp_path: Path) -> None:
+    plain = planned("data=files", "data.sources.files.inputs=[x]").config.model_dump(mode="json")
+    plans = []
+    for weight in (1, 2):
+        plain["data"]["sources"] = {"a.b": {"inputs": ["x"], "weight": weight}}
+        plans.append(make_plan(RunConfig.model_validate(plain)))
+    path = tmp_path / "plan.json"
+    plan_file.write(plans[0], path)
+    assert plan_file.read(path, plan_file.changes(*plans)) == plans[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "changed", "told"),
+    [
+        ("{", [], "is not JSON"),
+        ("[]", [], "is not a plan"),
+        ("{}", [], "is not a plan"),
+        (None, ["a.b=1"], "a.b: no such key"),
+        (None, ["config.run.name=b"], "is not KEY=JSON"),
+        (None, ["config.run"], "is not KEY=JSON"),
+        (None, ["config.optimizer.rl=1"], "config.optimizer.rl: no such key"),
+        (None, ["config.optimizer.lr=-1"], "config.optimizer.lr: -1 must be greater than 0"),
+        (None, ["parameters=null"], "is not a plan of this version: parameters"),
+    ],
+)
+def test_mistakes_are_one_line(text: str | None, changed: list[str], told: str, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(plan_file.to_text(planned()) if text is None else text)
+    with pytest.raises(UserError, match=told) as error:
+        plan_file.read(path, changed)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changed", ["config.training.global_batch_size=32", "num_microbatches=1", "config.model.num_layers=2"]
+)
+def test_numbers_that_do_not_follow_from_the_configuration_are_refused(changed: str, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    plan_file.write(planned("experiment=demo"), path)
+    with pytest.raises(UserError, match="follows from its configuration"):
+        plan_file.read(path, [changed])
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(UserError, match="the plan cannot be read: No such file"):
+        plan_file.read(Path("nowhere.json"))
+
+
+def test_the_largest_plan_is_small(tmp_path: Path) -> None:
+    """23,552 ranks in 64 stages: kilobytes, as a script or a ConfigMap can carry it."""
+    words = "model=llama3_405b cluster=jupiter_booster resources.nodes=5888 parallelism=tp8_pp4"
+    sizes = "parallelism.tensor_model_parallel_size=4 parallelism.pipeline_model_parallel_size=63"
+    plan = planned(*words.split(), *sizes.split(), "resources.nodes=5859", "training.micro_batch_size=1")
+    assert plan.world_size == 23_436
+    assert len(plan.stages) == 63
+    assert len(plan_file.to_text(plan)) < 100_000
+    assert json.loads(plan_file.to_text(plan))["world_size"] == 23_436
