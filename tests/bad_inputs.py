@@ -46,7 +46,7 @@ def _profile(text: str | bytes) -> Callable[[Path], None]:
 COMMAND_LINE = [
     BadInput("verb misspelt", "trian model=demo", "trian", ("train", "bench", "report")),
     BadInput("verb forgotten", "model=demo", "model=demo", ("plan",)),
-    BadInput("option unknown", "plan --jsn", "--jsn", ()),
+    BadInput("option unknown", "plan --jsn", "plan --jsn", ("--json",)),
     BadInput("rows of ranks", "plan --ranks few", "plan --ranks", ("few", "all")),
     BadInput("not an override", "plan training.steps", "training.steps", ("key=value",)),
     BadInput("bracket left open", "plan data.split=[1,0", "data.split=[1,0", ("0", "[1,0")),
@@ -122,14 +122,16 @@ COMMAND_LINE = [
         _profile("defaults: [slurm, _self_]\nname: mine\nname: again\n"),
     ),
     BadInput("config folder of an empty variable", "plan --config-dir=", "--config-dir", ()),
-    BadInput("a pickled job", "plan --experimental-rerun=job.pickle", "--experimental-rerun", ()),
+    BadInput("a pickled job", "plan --experimental-rerun=job.pickle", "plan --experimental-rerun", ()),
     BadInput("an override of nothing", "plan =3", "=3", ("key=value",)),
     BadInput("a deletion of nothing", "plan ~", "~", ()),
     BadInput("a group of nothing", "plan model=null", "model=null", ("model=CHOICE",)),
     BadInput("image action misspelt", "image bild", "image bild", ("build", "verify")),
     BadInput("image of no variant", "image build --dry-run --variant gpu", "image --variant gpu", ()),
-    BadInput("image inspection to rehearse", "image inspect a.sif --dry-run", "image --dry-run", ()),
-    BadInput("image of no engine", "image build --engine dokcer", "image --engine", ("dokcer", "podman")),
+    BadInput("image inspection to rehearse", "image inspect a.sif --dry-run", "image inspect --dry-run", ()),
+    BadInput(
+        "image of no engine", "image build --engine dokcer", "image build --engine", ("dokcer", "podman")
+    ),
     BadInput(
         "image from nowhere", "image build --context .", "image", ("--context", "Dockerfile", "checkout")
     ),
@@ -148,7 +150,7 @@ COMMAND_LINE = [
     BadInput("SIF of no archive", "image sif gone.tar", "image sif", ("gone.tar",)),
     BadInput("nothing to verify", "image verify", "image verify", ()),
     BadInput("half a digest", "image verify a.sif --digest sha256:12", "image --digest", ("sha256:12", "64")),
-    BadInput("an option of another action", "image sign a.sif --gzip", "image --gzip", ()),
+    BadInput("an option of another action", "image sign a.sif --gzip", "image sign --gzip", ()),
     BadInput(
         "doctor of no job", "doctor --collectives resources.nodes=2", "doctor --collectives", ("2", "srun")
     ),
@@ -175,36 +177,19 @@ KEYS_AND_VALUES = [
     BadInput("group misspelt", "plan modle=demo", "modle", ("model",)),
     BadInput("group given twice", "plan +experiment=demo", "experiment", ("twice",)),
     BadInput("key misspelt", "plan training.step=3", "training.step", ("steps",)),
-    BadInput("key misspelt, added", "plan +optimizer.lrr=3", "optimizer.lrr", ("lr",)),
     BadInput("section misspelt", "plan trainin.steps=3", "trainin", ("training",)),
     BadInput("key deleted", "plan ~training.steps", "training.steps", ()),
     BadInput("no value", "plan data=files", "data.sources.files.inputs", ()),
     BadInput("word for a number", "plan training.steps=ten", "training.steps", ("ten",)),
     BadInput("a switch for a number", "plan training.steps=true", "training.steps", ("true",)),
     BadInput(
-        "a switch for a number that may be none",
-        "plan training.stop_after_step=true",
-        "training.stop_after_step",
-        ("true",),
-    ),
-    BadInput("a switch for a rate", "plan optimizer.lr=false", "optimizer.lr", ("false",)),
-    BadInput(
         "switches for shares",
         "plan data.split=[true,true,true]",
         "data.split",
         ("[True, True, True]", "True"),
     ),
-    BadInput("zero steps", "plan training.steps=0", "training.steps", ("0",)),
     BadInput("infinite rate", "plan optimizer.lr=inf", "optimizer.lr", ("inf", "finite")),
-    BadInput(
-        "choice of a value",
-        "plan training.precision=fp8",
-        "training.precision",
-        ("fp8", "fp32", "bf16"),
-    ),
-    BadInput("section replaced", "plan training=3", "training", ("3",)),
     BadInput("run name with a slash", "plan run.name=a/b", "run.name", ("a/b",)),
-    BadInput("run folder empty", "plan run.dir=", "run.dir", ()),
     BadInput(
         "source name leaves the folder",
         "plan +data.sources={../x:{inputs:[a]}}",
@@ -212,9 +197,7 @@ KEYS_AND_VALUES = [
         ("/x",),
     ),
     BadInput("two shares", "plan data.split=[0.9,0.1]", "data.split", ("3",)),
-    BadInput("one share", "plan data.split=1", "data.split", ("1",)),
     BadInput("a word that YAML knows", "plan run.dir=true", "run.dir", ("true", 'run.dir="true')),
-    BadInput("no word", "plan run.dir=null", "run.dir", ("null", 'run.dir="null')),
     BadInput("a number for text", "plan run.name=5", "run.name", ("5", 'run.name="5')),
     BadInput("unknown interpolation", "plan training.seed=${nope}", "training.seed", ("nope",)),
     BadInput("interpolation of itself", "plan run.name=${run.name}", "run.name", ()),
@@ -457,7 +440,7 @@ LAYOUT = [
 ]
 
 LAUNCH = [
-    BadInput("option of launch", "launch --sumbit cluster=slurm", "--sumbit", ()),
+    BadInput("option of launch", "launch --sumbit cluster=slurm", "launch --sumbit", ()),
     BadInput("a chain of words", "launch --chain many cluster=slurm", "launch --chain", ("many",)),
     BadInput("a chain of none", "launch --chain 0 cluster=slurm", "launch.chain", ("0",)),
     BadInput("no image to submit", "launch --submit cluster=slurm", "launch.image", ("slipway.sif",)),

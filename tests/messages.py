@@ -7,6 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "platform" / "slipway"
 GOLDEN = Path(__file__).with_name("golden") / "messages.txt"
 PARTS = ("path", "problem", "value", "use", "do")
+KINDS = ("UserError", "Fault")
 
 
 def messages() -> list[str]:
@@ -18,6 +19,7 @@ def messages() -> list[str]:
         module = str(path.relative_to(PACKAGE).with_suffix(""))
         constants = _constants(tree)
         found += [f"{module}: {_line(call, constants)}" for call in calls(tree, kinds)]
+        found += [f"{module}: {line}" for line in _advice(tree, constants)]
     return found
 
 
@@ -36,12 +38,13 @@ def calls(tree: ast.Module, kinds: set[str]) -> Iterator[ast.Call]:
         name = _name(node.func)
         if name in kinds or name == "replaced" or (name == "__init__" and id(node) in bases):
             found.append(node)
-    return (node for node in sorted(found, key=lambda node: node.lineno) if not _is_parts(node))
+    return (node for node in sorted(found, key=lambda node: node.lineno) if _has_words(node))
 
 
 def _kinds(trees) -> set[str]:
     """UserError, Fault and every class derived from them, by name."""
-    kinds, before = {"UserError", "Fault"}, 0
+    kinds: set[str] = set(KINDS)
+    before = 0
     classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     while len(kinds) > before:
         before = len(kinds)
@@ -49,9 +52,10 @@ def _kinds(trees) -> set[str]:
     return kinds
 
 
-def _is_parts(call: ast.Call) -> bool:
-    """Whether an error is made again of another's parts."""
-    return any(word.arg is None for word in call.keywords)
+def _has_words(call: ast.Call) -> bool:
+    """Whether a message is made, and not an error made again of another's parts, or put under another path."""
+    words = {word.arg for word in call.keywords}
+    return None not in words and (len(call.args) > 1 or bool(words - {"path"}))
 
 
 def _name(node: ast.AST) -> str:
@@ -70,6 +74,19 @@ def _constants(tree: ast.Module) -> dict[str, ast.expr]:
     }
 
 
+def _advice(tree: ast.Module, constants: dict[str, ast.expr]) -> list[str]:
+    """What to do by case, where a module has a table ADVICE of it."""
+    return [
+        f"ADVICE[{ast.unparse(key)}] | {_template(value, constants)}"
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and _name(node.targets[0]) == "ADVICE"
+        and isinstance(node.value, ast.Dict)
+        for key, value in zip(node.value.keys, node.value.values, strict=True)
+        if key is not None
+    ]
+
+
 def _line(call: ast.Call, constants: dict[str, ast.expr]) -> str:
     given = dict(zip(PARTS, call.args, strict=False)) | {str(word.arg): word.value for word in call.keywords}
     text = {part: _template(node, constants) for part, node in given.items()}
@@ -77,7 +94,7 @@ def _line(call: ast.Call, constants: dict[str, ast.expr]) -> str:
     remedy = ", or ".join(
         [f"use {text[part]}" if part == "use" else text[part] for part in ("use", "do") if part in text]
     )
-    return " | ".join(filter(None, (text.get("path", "(the same)"), problem, remedy)))
+    return " | ".join(filter(None, (text.get("path", "(its path)"), problem, remedy)))
 
 
 def _template(node: ast.expr, constants: dict[str, ast.expr]) -> str:

@@ -9,9 +9,9 @@ from imports import Import, files, reaching, read, within
 
 # From the lowest to the highest. A part imports parts of lower layers only, none of its own.
 LAYERS = [
-    {"", "console", "cores", "errors", "host_lists", "quiet", "records", "secret_forms", "words"},
-    {"files", "registry", "run_dir", "secrets"},
-    {"system_errors"},
+    {"", "commands", "console", "cores", "errors", "host_lists", "quiet", "records", "secret_forms", "words"},
+    {"arguments", "files", "registry", "secrets", "shipped"},
+    {"run_dir", "system_errors"},
     {"config"},
     {"data", "kernels", "optimizers", "ranks"},
     {"models"},
@@ -38,6 +38,8 @@ MAY_BE_HEAVY = [
     "checkpoint.load",
     "checkpoint.save",
     "checkpoint.snapshot",
+    "data.collate",
+    "data.reader",
     "data.text.dataset",
     "data.text.indexed",
     "engine.megatron",

@@ -54,3 +54,9 @@ def test_what_is_read_at_a_start_starts_cold() -> None:
     for name in ("LD_PRELOAD", "OMP_NUM_THREADS", "PYTHONHASHSEED"):
         with warm.start([sys.executable, "-c", ""], env={**os.environ, name: ""}) as process:
             assert type(process) is subprocess.Popen
+
+
+def test_so_does_what_a_test_sets_for_all_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "")
+    with warm.start([sys.executable, "-c", ""]) as process:
+        assert type(process) is subprocess.Popen

@@ -22,6 +22,12 @@ from warm_server import HEADER, WAITING, receive
 
 AT_START = ("LD_", "PYTHON", "OMP_", "GOMP_", "MALLOC_")  # beginnings of variables that are read only then
 
+
+def _asked(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(AT_START)}
+
+
+_OWN = _asked(os.environ)  # before a test changes it: what the server listened to
 _server: socket.socket | None = None
 
 
@@ -82,11 +88,7 @@ class Popen(subprocess.Popen):
 
 def start(command: Sequence[Any], env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen:
     """Start it warm where that makes no difference, else cold."""
-    asked, own = (
-        {name: value for name, value in known.items() if name.startswith(AT_START)}
-        for known in (os.environ if env is None else env, os.environ)
-    )
-    cold = asked != own or {"preexec_fn", "pass_fds"} & options.keys()
+    cold = _asked(os.environ if env is None else env) != _OWN or {"preexec_fn", "pass_fds"} & options.keys()
     return (subprocess.Popen if cold else Popen)(command, env=env, **options)
 
 

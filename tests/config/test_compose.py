@@ -123,10 +123,10 @@ def test_composing_twice_is_the_same() -> None:
 
 
 def test_installed_conf_is_found_before_the_checkouts(tmp_path: Path, monkeypatch) -> None:
-    module = importlib.import_module("slipway.config.compose")
+    module = importlib.import_module("slipway.shipped")
     package = tmp_path / "slipway"
-    (package / "config").mkdir(parents=True)
-    monkeypatch.setattr(module, "__file__", str(package / "config" / "compose.py"))
+    package.mkdir()
+    monkeypatch.setattr(module, "__file__", str(package / "shipped.py"))
     with refused("conf/config.yaml"):
         conf_dir()
     (package / "conf").mkdir()

@@ -22,7 +22,7 @@ def test_lines(
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert not out and len(lines) == 4 and all(line.startswith("data: ") for line in lines)
-    assert "3 kB of 3 kB, " + ", ".join(f"14 {name}" for name in counted) in lines[-1]
+    assert "2.93 KiB of 2.93 KiB, " + ", ".join(f"14 {name}" for name in counted) in lines[-1]
     assert f" {counted[-1]}/s; cutting " in lines[-1]
 
 

@@ -23,7 +23,7 @@ from slipway.verbs.table import VERBS
 
 BLOCKS = {block.where: block for document in DOCUMENTS for block in blocks(document)}
 # What a reader has, or is told to make, and this repository has not.
-READERS_OWN = {"slipway-cpu.sif", "private.pem", "public.pem", "run.json", "texts/", "my-texts/"}
+READERS_OWN = {"slipway-cpu.sif", "private.pem", "public.pem", "plan.json", "texts/", "my-texts/"}
 # Programs of others; of their words the paths are looked at, and `slipway` among them.
 OTHERS = {
     *("apptainer", "docker", "podman", "srun", "sbatch", "kubectl"),

@@ -12,6 +12,7 @@ import pytest
 import breadth
 import warm
 from presets import preset
+from refusals import check_line
 from slipway.config.compose import compose
 from slipway.config.sweep_compose import compose_sweep
 from slipway.launch import slurm
@@ -117,7 +118,8 @@ def test_a_job_whose_number_nobody_knows_is_not_submitted_twice(tmp_path: Path) 
     text = "".join(row.get(name, "").ljust(width) for name, width in states.COLUMNS.items())
     (tmp_path / "rows").write_text(f"A banner of the site's\n{text}\n")
     done = launch(*words, cwd=tmp_path, programs={})
-    assert done.returncode == 2 and "demo is already pending as job of unknown number" in done.stderr
+    assert done.returncode == 2
+    check_line(done.stderr, "run.dir", "demo", "pending", "`slipway runs cancel demo`")
     words_of_cancel = [sys.executable, "-m", "slipway", "runs", "cancel", "demo"]
     path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
     cancel = subprocess.run(
@@ -218,18 +220,19 @@ def test_wandb_is_offline_where_there_is_no_internet() -> None:
 
 
 def test_the_whole_of_jupiter_below_a_second_and_two_hundred_jobs_a_second() -> None:
-    """Of this process's own time: other processes on the machine do not count."""
+    """Of this process's own time: other processes on the machine do not count. Being measured takes as long again."""
+    slower = 3 if sys.gettrace() else 1
     words = ["cluster=jupiter_booster", "launch.account=a", "training.micro_batch_size=1"]
     config = compose([*words, "resources.nodes=5884", "training.global_batch_size=23536"])
     started = time.process_time()
     plan = make_plan(config)
     script = slurm.render([plan], place(config), Path("/work"))
     largest = time.process_time() - started
-    assert "#SBATCH --nodes=5884" in script and largest < 1, largest
+    assert "#SBATCH --nodes=5884" in script and largest < slower, largest
     started = time.process_time()
     jobs = 1000 if breadth.ALL else 300
     configs = compose_sweep([*words, f"training.seed=range(0,{jobs})"])
     script = slurm.render([make_plan(one) for one in configs], place(configs[0]), Path("/work"))
     sweep = time.process_time() - started
-    assert f"#SBATCH --array=0-{jobs - 1}" in script and sweep < jobs / 200, sweep
+    assert f"#SBATCH --array=0-{jobs - 1}" in script and sweep < slower * jobs / 200, sweep
     print(f"5,884 nodes: {largest:.2f} s, {jobs} jobs: {sweep:.2f} s")

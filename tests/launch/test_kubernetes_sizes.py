@@ -44,7 +44,7 @@ def test_a_word_that_no_process_could_be_given_is_refused() -> None:
     few, many = with_inputs(1000, base_plan=base()), with_inputs(2500, base_plan=base())
     words = pod_template(render(base(), few)[1:][1:])["spec"]["containers"][0]["args"]
     assert 60_000 < max(len(word) for word in words) < WORD
-    with refused('the word data.sources.stdlib.inputs=["000000-xxxx...', "data.sources", "131,072"):
+    with refused('config.data.sources.stdlib.inputs=["0000...', "131,072"):
         render(base(), many)
     assert render(many, many)  # what all jobs have is in the ConfigMap
 

@@ -13,7 +13,7 @@ import kubernetes_server
 from kubernetes_server import Cluster, running
 from refusals import check_line
 from slipway.cli import main
-from slipway.launch import kubernetes_submission
+from slipway.launch.submission import kubernetes as kubernetes_submission
 from slipway.runs import ending
 
 pytestmark = pytest.mark.skipif(bool(kubernetes_server.lacking()), reason="lacking: kubectl")

@@ -47,7 +47,7 @@ def test_masks_are_of_whole_nodes() -> None:
 
 
 def test_showing_all_devices_of_a_shared_node_is_refused() -> None:
-    with refused("cluster.slurm.show_all_devices", "exclusive=true", value="True"):
+    with refused("cluster.slurm.show_all_devices", "exclusive=true", value=True):
         job("cluster=juwels_booster", "cluster.slurm.exclusive=false")
 
 

@@ -124,7 +124,7 @@ def test_training_goes_on_without_a_server(
         # the attempt to go online may have left a folder, too, with nothing in it
         run = RunDir(run_dir)
         data = [wandb_data.read(one.file) for one in wandb_data.pending(run_dir)]
-        assert any(set(one.steps) >= {1, 2} and one.ended for one in data)
+        assert any(one and one.ended and (one.count, one.last) == (3, 2) for one in data)  # 0: of the start
         for file in (run.metrics, run.plan, *run.segments.iterdir()):
             assert KEY not in file.read_text()
         assert KEY not in said
@@ -143,8 +143,12 @@ def test_one_run_over_segments_offline(
     job += ["run.name=two", f"run.dir={tmp_path / 'two'}"]
     assert train_many([[*job, "training.stop_after_step=2"], job]) == [0, 0]
     every = [wandb_data.read(one.file) for one in wandb_data.stored(tmp_path / "two")]
-    assert [sorted(set(one.steps) - {0}) for one in every] == [[1, 2], [2, 3, 4]]  # 2: the event of the start
-    assert {one.run_id for one in every} == {identity("two", tmp_path / "two")}
+    assert [one and (one.first, one.last) for one in every] == [
+        (0, 2),
+        (2, 4),
+    ]  # 0 and 2: the events of starts
+    names = {one.file.name for one in wandb_data.stored(tmp_path / "two")}
+    assert names == {f"run-{identity('two', tmp_path / 'two')}.wandb"}
     assert not [one for one in events(tmp_path / "two") if "wandb" in one["event"]]
 
 
@@ -172,7 +176,7 @@ def test_a_server_that_goes_away(
     said = capsys.readouterr().out
     assert said.startswith(f"wandb online: {url}/") and "\nwandb offline: " in said
     (one,) = wandb_data.pending(tmp_path / "run")
-    assert one.online and wandb_data.read(one.file).steps == [1, 2]
+    assert one.online and wandb_data.read(one.file) == wandb_data.Content(True, 2, 1, 2)
 
     with wandb_server() as later:
         later.history = server.history  # what it had got
@@ -198,7 +202,7 @@ def test_wandb_s_process_dies(tmp_path: Path) -> None:
     (note,) = mirror.notes()
     assert note == {"event": "wandb offline", "reason": "no answer in time"}
     (one,) = wandb_data.stored(tmp_path / "run")
-    assert wandb_data.read(one.file).steps == [1, 2]
+    assert wandb_data.read(one.file) == wandb_data.Content(True, 2, 1, 2)
 
 
 @pytest.mark.timeout(60)
@@ -225,7 +229,7 @@ def test_nothing_outlives_a_killed_trainer(tmp_path: Path) -> None:
     gone, alive = psutil.wait_procs(children, timeout=15)
     assert not alive
     (one,) = wandb_data.stored(tmp_path / "run")
-    assert wandb_data.read(one.file) == wandb_data.Content(one.folder.name.split("-")[-1], [1], True)
+    assert wandb_data.read(one.file) == wandb_data.Content(True, 1, 1, 1)
 
 
 def test_what_is_missing_is_found_before_anything_starts(

@@ -19,9 +19,9 @@ def free_port() -> int:
 
 def test_one_machine_needs_no_name() -> None:
     for node in (None, Node(0, 1, "", 29500)):
-        meeting = rendezvous.meet(node)
-        assert meeting.host == "127.0.0.1" and meeting.listener
-        meeting.listener.close()
+        endpoint = rendezvous.meet(node)
+        assert endpoint.host == "127.0.0.1" and endpoint.listener
+        endpoint.listener.close()
 
 
 def test_node_0_listens_before_its_ranks_exist() -> None:
@@ -35,7 +35,7 @@ def test_node_0_listens_before_its_ranks_exist() -> None:
 
 def test_who_comes_early_waits_until_the_connection_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
-    found: list[rendezvous.Meeting] = []
+    found: list[rendezvous.Endpoint] = []
     early = threading.Thread(target=lambda: found.append(rendezvous.meet(Node(1, 2, "localhost", port), 30)))
     early.start()
     time.sleep(0.3)

@@ -11,7 +11,9 @@ from PIL import Image
 from refusals import refused
 from slipway.config.compose import compose
 from slipway.plan import make_plan, plan_file
-from slipway.report import command, curve
+from slipway.plan.units import Units
+from slipway.report import command, curve, metrics
+from slipway.report.summary import summarize
 
 
 def write_run(folder, steps=200, plan: Any = True, **values):
@@ -74,24 +76,29 @@ def json_of(run, capsys):
     return json.loads(capsys.readouterr().out)
 
 
-def test_numbers_have_the_units_of_the_plan(tmp_path, capsys):
+PLANS = {"text": lambda plan: plan, "vision": vision}
+
+
+def test_numbers_have_the_units_of_the_plan(tmp_path):
     """Where the sample is the unit, it is shown once."""
+    run = write_run(tmp_path / "run", samples_per_second=40.0, consumed_samples=1600)
     texts = {}
-    for name, change in (("text", lambda plan: plan), ("vision", vision)):
-        run = write_run(tmp_path / name, plan=change, samples_per_second=40.0, consumed_samples=1600)
-        assert command.report(run) == 0
-        texts[name] = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert {"samples 1,600", "tokens 204,800", "samples per second 40 (median)"} <= set(texts["text"])
-    assert {"tokens per second 5,000 (median)", "best validation 3.2500 at step 200"} <= set(texts["text"])
-    assert any("→ 3.2500" in line and line.endswith("nats per token") for line in texts["text"])
-    assert {"images 1,600", "images per second 5,000 (median)"} <= set(texts["vision"])
-    assert not any("sample" in line or "token" in line for line in texts["vision"])
+    for name, change in PLANS.items():
+        plan = change(make_plan(compose(["experiment=demo"])))
+        summary = summarize(metrics.read(run / "metrics.jsonl"), Units.of(plan))
+        texts[name] = {f"{label}: {text}" for label, text in command.rows(summary, Units.of(plan), plan)}
+    assert {"samples: 1,600", "tokens: 204,800", "samples per second: 40 (median)"} <= texts["text"]
+    assert {"tokens per second: 5,000 (median)", "best validation: 3.2500 at step 200"} <= texts["text"]
+    assert any("→ 3.2500" in text and text.endswith("nats per token") for text in texts["text"])
+    assert {"images: 1,600", "images per second: 5,000 (median)"} <= texts["vision"]
+    assert not any("sample" in text or "token" in text for text in texts["vision"])
 
 
 def test_the_picture_has_the_units_of_the_plan(tmp_path, monkeypatch):
-    shown = []
     from matplotlib.figure import Figure
     from matplotlib.text import Text
+
+    shown, saved = [], Figure.savefig
 
     def save(figure, path, **more):
         saved(figure, path, **more)
@@ -99,10 +106,11 @@ def test_the_picture_has_the_units_of_the_plan(tmp_path, monkeypatch):
         texts = [text for one in axes for text in one.findobj(Text)]
         shown.append("\n".join(text.get_text() for text in (*figure.texts, *texts)))
 
-    saved = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", save)
-    for name, change in (("text", lambda plan: plan), ("vision", vision)):
-        assert command.report(write_run(tmp_path / name, plan=change)) == 0
+    run = write_run(tmp_path / "run")
+    for change in PLANS.values():
+        plan = change(make_plan(compose(["experiment=demo"])))
+        curve.draw(metrics.read(run / "metrics.jsonl"), Units.of(plan), plan, "a", run / "loss.png")
     text, images = shown
     for found in ("16 × 128 tokens per step", "Tokens per second", "loss (nats per token)", "9.01: a model"):
         assert found in text
@@ -168,16 +176,17 @@ def test_a_plan_of_another_version_is_named_and_left_out(tmp_path, capsys):
     run = write_run(tmp_path / "run")
     (run / "plan.json").write_text('{"config": {}}')
     assert command.report(run) == 0
-    assert "is not a plan of this version" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "plan.json: config" in out and "model and layout" in out
 
 
 def test_no_such_run_names_the_runs_beside_it(tmp_path):
     write_run(tmp_path / "first", steps=1, plan=False)
     write_run(tmp_path / "second", steps=1, plan=False)
     (tmp_path / "empty").mkdir()
-    for name in ("third", "empty"):
-        beside = [tmp_path / "first", tmp_path / "second"]
-        with refused("run.dir", value=tmp_path / name, use=beside):
+    beside = f"{tmp_path / 'first'}, {tmp_path / 'second'}"
+    for name, *facts in (("third",), ("empty", "metrics.jsonl")):
+        with refused("run.dir", *facts, value=tmp_path / name, use=beside):
             command.report(tmp_path / name)
     with refused("run.dir", tmp_path / "empty", value=tmp_path / "empty" / "run"):
         command.report(tmp_path / "empty" / "run")

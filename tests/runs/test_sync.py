@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from refusals import refused
+from refusals import check_line, refused
 from slipway.config.compose import compose
 from slipway.metrics import wandb_data
 from slipway.metrics.wandb_mirror import WandbMirror, identity
@@ -81,8 +82,8 @@ def test_segments_are_uploaded_once_and_in_order(
     first, second = wandb_data.stored(path)
     own = identity("alpha", path)
     assert [wandb_data.read(one.file) for one in (first, second)] == [
-        wandb_data.Content(own, [1, 2, 3], True),
-        wandb_data.Content(own, [4, 5], True),
+        wandb_data.Content(True, 3, 1, 3),
+        wandb_data.Content(True, 2, 4, 5),
     ]
     assert main(["show", "alpha"]) == 0
     assert "wandb       2 segments, 2 not uploaded: slipway runs sync alpha" in capsys.readouterr().out
@@ -134,8 +135,7 @@ def test_what_is_asked_for_wrongly(run_dir: Callable[..., Path]) -> None:
     run_dir((3, 4))
     done = sync("alpha", url=None, key=None)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "finds no API key for https://" in done.stderr
-    assert "set WANDB_API_KEY, or run `wandb login` once" in done.stderr
+    check_line(done.stderr, "runs sync alpha", "WANDB_API_KEY", "`wandb login`")
     done = sync("alpha", url=None, key="too-short")
     assert done.returncode == 2
     assert "too-short" not in done.stderr and len(done.stderr.splitlines()) == 1
@@ -165,15 +165,29 @@ def test_what_is_being_written_is_left_out(
         mirror.close()
 
 
-def test_a_torn_file_is_read_up_to_the_tear(run_dir: Callable[..., Path]) -> None:
-    path = run_dir((1, 300))
-    (one,) = wandb_data.stored(path)
-    whole = one.file.read_bytes()
-    assert len(whole) > 2 * wandb_data.BLOCK
-    assert wandb_data.read(one.file).steps == list(range(1, 301))
-    one.file.write_bytes(whole[: wandb_data.BLOCK + 1000])
-    torn = wandb_data.read(one.file)
-    assert torn.steps and torn.steps == list(range(1, torn.steps[-1] + 1)) and not torn.ended
+def test_of_a_killed_writer_the_steps_are_not_known(
+    run_dir: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What its run wrote is uploaded all the same; what never became a run is not."""
+    path = run_dir((1, 2))
+    mirror = WandbMirror(plan_of(path, "offline"))
+    try:
+        mirror.log({"train/loss": 1.0, "step": 3})
+        limit = time.monotonic() + 30
+        while not (len(wandb_data.stored(path)) == 2 and wandb_data.read(wandb_data.stored(path)[1].file)):
+            assert time.monotonic() < limit
+            time.sleep(0.1)
+        assert mirror._process is not None
+        os.killpg(mirror._process.pid, signal.SIGKILL)
+    finally:
+        mirror.close()
+    first, killed = wandb_data.stored(path)[:2]
+    assert wandb_data.read(killed.file) == wandb_data.Content()
+    first.file.with_name(first.file.name + wandb_data.NOTE).unlink()
+    assert main(["sync", "alpha", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert f"{killed.folder.resolve()}    # its writer was killed" in said
+    assert str(first.folder.resolve()) not in said
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -1,4 +1,4 @@
-"""Random tokens to measure with."""
+"""Random tokens to measure with: samples of the GPT family, the one that the benchmarks know."""
 
 from typing import Any
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from slipway import commands
 from slipway.bench.options import at_least
 from slipway.bench.record import named, publish
 from slipway.errors import EXIT_DONE, UserError
@@ -102,10 +102,9 @@ def command_seconds(words: Sequence[str]) -> float:
     """Wall time of `slipway launch` in a process of its own; UserError with its last words where it fails."""
     command = [sys.executable, "-m", "slipway", "launch", *words]
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
-    if done.returncode:
-        last = (done.stderr.strip() or "no output").splitlines()[-1]
-        raise UserError("bench launch", f"`slipway launch` exited with code {done.returncode}: {last}")
+    done = commands.call(command, seconds=LIMIT_SECONDS)
+    if done.code:
+        raise UserError("bench launch", f"`slipway launch` exited with code {done.code}: {done.last}")
     return time.perf_counter() - started
 
 

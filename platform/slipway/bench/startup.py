@@ -1,7 +1,6 @@
 """`slipway bench startup`: how long people wait for an answer, and the demo's ranks for their first step."""
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from slipway import commands
 from slipway.bench.record import named, publish
 from slipway.errors import EXIT_DONE, UserError
 from slipway.metrics import file as metrics_file
@@ -86,9 +86,8 @@ def seconds_of(words: Sequence[str]) -> float:
 def slipway(words: Sequence[str]) -> None:
     """Run a slipway command as the shell would; UserError with its last words where it fails."""
     command = [sys.executable, "-m", "slipway", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+    done = commands.call(command, seconds=LIMIT_SECONDS)
+    if done.code:
         raise UserError(
-            "bench startup", f"`slipway {' '.join(words)}` exited with code {done.returncode}: {last}"
+            "bench startup", f"`slipway {' '.join(words)}` exited with code {done.code}: {done.last}"
         )

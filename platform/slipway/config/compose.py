@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slipway import secrets
 from slipway.config.explain import CompositionErrors, explain
 from slipway.config.yaml_numbers import times_are_text
-from slipway.errors import UserError
+from slipway.shipped import shipped
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -22,15 +22,7 @@ VERSION_BASE = "1.3"
 
 def conf_dir() -> Path:
     """The folder of Hydra's groups: `slipway/conf` of a wheel, else `conf` of the checkout."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "conf", package.parent.parent / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise UserError(
-        "conf/config.yaml",
-        f"found neither in {package} nor in {package.parent.parent}: the installation is incomplete",
-        do="install slipway again",
-    )
+    return shipped("conf", "config.yaml")
 
 
 def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "RunConfig":

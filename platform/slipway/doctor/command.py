@@ -21,7 +21,6 @@ from slipway.doctor.job import exchange, together
 from slipway.doctor.job.lead import lead
 from slipway.doctor.job.pod import alone, start_ranks
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
-from slipway.plan import plan_file
 from slipway.ranks.environment import Node, launched
 from slipway.runs import bad_nodes
 
@@ -55,11 +54,6 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
 
         return asyncio.run(lead(here, options.collectives, options.timeout, say))
     return follow(here, options.timeout)
-
-
-def run_file(path: Path, changed: Sequence[str], options: argparse.Namespace) -> int:
-    """Examine for the run in a plan.json, changed by KEY=JSON words. Returns the exit code."""
-    return run(plan_file.read_config(path, changed), options)
 
 
 def _root(given: Path | None) -> Path:
@@ -111,13 +105,15 @@ def follow(here: Here, seconds: float) -> int:
             return rank0.hear(seconds + GRACE_SECONDS)["exit_code"]
         finally:
             rank0.close()
-    except exchange.Silence as silence:
-        word = exchange.leave_word(here.config.run.dir, mine | {"unreachable": str(silence)})
+    except exchange.PeerLost as lost:
+        report_file = exchange.write_report(here.config.run.dir, mine | {"unreachable": str(lost)})
         for finding in _faults(mine):
             print(together.line(finding), file=sys.stderr)
-        print(f"slipway doctor: {here.host}: answers: rank {place.rank}: {silence}", file=sys.stderr)
-        if word:  # rank 0 takes it away once it has told; srun might end rank 0 before, were this rank to end
-            exchange.wait_until_read(word, 3 * GRACE_SECONDS)
+        print(f"slipway doctor: {here.host}: answers: rank {place.rank}: {lost}", file=sys.stderr)
+        if (
+            report_file
+        ):  # rank 0 takes it away once it has told; srun might end rank 0 before, were this rank to end
+            exchange.wait_until_read(report_file, 3 * GRACE_SECONDS)
         return EXIT_FAULT
 
 

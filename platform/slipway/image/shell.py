@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from slipway import commands
 from slipway.errors import Fault, UserError
 
 ADVICE = {
@@ -65,8 +66,7 @@ def code_of(command: Sequence[str], dry_run: bool = False) -> int:
 
 def answer(command: Sequence[str]) -> str:
     """What a command that changes nothing prints; Fault with its last words where it fails. Said to nobody."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip() or "no output").splitlines()[-1]
-        raise Fault(f"`{shlex.join(command)}`", f"exited with code {done.returncode}: {last}")
-    return done.stdout.strip()
+    done = commands.call(command)
+    if done.code:
+        raise Fault(f"`{shlex.join(command)}`", f"exited with code {done.code}: {done.last}")
+    return done.output.strip()

@@ -1,8 +1,9 @@
 """Where the source of an image is from: what git says of the checkout."""
 
 import re
-import subprocess
 from pathlib import Path
+
+from slipway import commands
 
 
 def revision(root: Path) -> str:
@@ -27,7 +28,7 @@ def public(remote: str) -> str:
 
 def _git(root: Path, *words: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True)
-    except OSError:
+        done = commands.call(["git", "-C", str(root), *words])
+    except commands.NotRun:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return "" if done.code else done.output.strip()

@@ -1,11 +1,11 @@
 """A folder of wheels for a build: named by the user, or the one that pip's set-up already points to."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from slipway import commands
 from slipway.errors import UserError
 
 
@@ -24,8 +24,8 @@ def given(folder: Path) -> Path:
 def of_pip(root: Path) -> Path | None:
     """A local folder among pip's find-links that has the build of torch for CPU, as `make setup` takes it."""
     asked = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "get", "global.find-links"]
-    done = subprocess.run(asked, capture_output=True, text=True)
-    return with_torch(done.stdout.split() if done.returncode == 0 else [], torch_version(root))
+    done = commands.call(asked)
+    return with_torch([] if done.code else done.output.split(), torch_version(root))
 
 
 def torch_version(root: Path) -> str:

@@ -68,7 +68,7 @@ def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
         console.write(text)
         return EXIT_DONE
 
-    from slipway.launch import submit
+    from slipway.launch.submission import submit
 
     submit.check(plans, placement, workdir)
     if placement.scheduler == "local":

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway.errors import UserError
+from slipway.shipped import shipped
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -16,15 +16,7 @@ if TYPE_CHECKING:
 
 def deploy_dir() -> Path:
     """The folder of what schedulers are given."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "deploy", package.parent.parent / "deploy"):
-        if (folder / "slurm").is_dir():
-            return folder
-    raise UserError(
-        "deploy/slurm",
-        f"found neither in {package} nor in {package.parent.parent}: the installation is incomplete",
-        do="install slipway again",
-    )
+    return shipped("deploy", "slurm")
 
 
 WIDTH = 106  # of folded lines: the first one begins with other words

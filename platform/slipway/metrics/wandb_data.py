@@ -1,22 +1,19 @@
 """What wandb left in a run's directory: a folder for each segment. Imports neither torch nor wandb.
 
-A folder holds run-ID.wandb: a LevelDB log (blocks of 32 KiB; chunks of checksum, length, type, data) of Protocol
-Buffers records. Here they are read only as far as a run's identity and its steps need, by field numbers of
-wandb_internal.proto: Record: history 2, run 17, exit 18; HistoryRecord: item 1; HistoryItem: key 1, nested_key 2,
-value_json 16; RunRecord: run_id 1.
+A folder holds run-ID.wandb, in a format of wandb's own. Beside it lie wandb's mark that it was uploaded, and the note
+that slipway.metrics.wandb_process makes when the run has begun, and again when it has ended.
 """
 
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from slipway import files
 from slipway.run_dir import RunDir
 
 MARK = ".synced"
-BLOCK = 32768
-HEADER = 7  # bytes: of the file, and of every chunk
-WHOLE, FIRST, LAST = 1, 2, 4
+NOTE = ".slipway.json"
+HEADER = 7  # bytes of an empty file
 
 
 @dataclass(frozen=True)
@@ -43,20 +40,20 @@ class Stored:
 
 @dataclass(frozen=True)
 class Content:
-    """What a wandb file says."""
+    """What slipway.metrics.wandb_process noted about the wandb file that it had written."""
 
-    run_id: str | None
-    """None: nothing to upload, it ended before it began."""
-    steps: list[int]
-    """The value of `step` in each record of numbers, in order."""
-    ended: bool
+    ended: bool = False
     """False: it is being written, or its writer was killed."""
+    count: int | None = None
+    """Steps in it; None: not known, as its writer was killed."""
+    first: int | None = None
+    last: int | None = None
 
 
 def stored(run_dir: Path) -> list[Stored]:
     """A run's wandb files in the order of their segments; quick, opens none."""
-    files = RunDir(run_dir).wandb.glob("*run-*/run-*.wandb")
-    return sorted((Stored(file) for file in files if file.stat().st_size > HEADER), key=_date)
+    found = RunDir(run_dir).wandb.glob("*run-*/run-*.wandb")
+    return sorted((Stored(file) for file in found if file.stat().st_size > HEADER), key=_date)
 
 
 def pending(run_dir: Path) -> list[Stored]:
@@ -69,76 +66,27 @@ def how_to_upload(name: str, run_dir: Path) -> str:
     return f"slipway runs sync {name if run_dir == Path('runs', name) else run_dir}"
 
 
-def read(file: Path) -> Content:
-    """Of a wandb file, up to where it is torn."""
-    run_id, steps, ended = None, [], False
-    for record in records(file.read_bytes()):
-        for number, value in fields(record):
-            if number == 17:
-                run_id = _text(value, 1) or run_id
-            elif number == 18:
-                ended = True
-            elif number == 2:
-                steps += [step for step in _steps(value)]
-    return Content(run_id, steps, ended)
+def note(file: Path, content: Content) -> None:
+    """Write down, beside a wandb file, what is in it."""
+    files.write_whole(_note_of(file), json.dumps(asdict(content)))
 
 
-def records(content: bytes) -> Iterator[bytes]:
-    """The whole records of a log."""
-    at, parts = HEADER, b""
-    while at + HEADER <= len(content):
-        if BLOCK - at % BLOCK < HEADER:  # no chunk begins in the last bytes of a block
-            at += BLOCK - at % BLOCK
-            continue
-        length, kind = struct.unpack_from("<HB", content, at + 4)
-        data = content[at + HEADER : at + HEADER + length]
-        if kind == 0 or len(data) < length:  # torn
-            return
-        parts = data if kind in (WHOLE, FIRST) else parts + data
-        at += HEADER + length
-        if kind in (WHOLE, LAST):
-            yield parts
+def read(file: Path) -> Content | None:
+    """Return what was noted about a wandb file; None: its run never began, there is nothing to upload.
+
+    Raises Unreadable.
+    """
+    content = files.read(_note_of(file))
+    if content is None:
+        return None
+    try:
+        return Content(**json.loads(content))
+    except (ValueError, TypeError):
+        return Content()
 
 
-def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """(number, content) of a Protocol Buffers message's fields that have a length; the others are passed over."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        kind = key & 7
-        if kind == 0:
-            _, at = _varint(message, at)
-        elif kind == 2:
-            length, at = _varint(message, at)
-            yield key >> 3, message[at : at + length]
-            at += length
-        elif kind in (1, 5):
-            at += 8 if kind == 1 else 4
-        else:
-            return
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(message):
-        byte = message[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            break
-    return value, at
-
-
-def _steps(history: bytes) -> Iterator[int]:
-    for number, item in fields(history):
-        if number == 1 and "step" in (_text(item, 1), _text(item, 2)):
-            value = _text(item, 16)
-            if value and value.isdecimal():
-                yield int(value)
-
-
-def _text(message: bytes, field: int) -> str:
-    return next((value.decode(errors="replace") for number, value in fields(message) if number == field), "")
+def _note_of(file: Path) -> Path:
+    return file.with_name(file.name + NOTE)
 
 
 def _date(one: Stored) -> tuple[str, str]:

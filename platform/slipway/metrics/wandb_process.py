@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from slipway.metrics.wandb_access import one_line
+from slipway.metrics.wandb_data import MARK, Content, note
 
 
 def main() -> None:
@@ -54,16 +55,21 @@ def _mirror(out: TextIO) -> None:
     )
     run.define_metric("*", step_metric="step")
     _tell(out, ready=run.url if arguments["mode"] == "online" else None)
-    code = 1
-    for line in sys.stdin:
-        numbers = json.loads(line)
-        if numbers is None:
-            code = 0
-            break
-        run.log(numbers)
-    run.finish(exit_code=code)
+    file, steps, code = Path(run.settings.sync_file), set[int](), 1
+    note(file, Content())
+    try:
+        for line in sys.stdin:
+            numbers = json.loads(line)
+            if numbers is None:
+                code = 0
+                break
+            run.log(numbers)
+            steps.add(numbers["step"])
+        run.finish(exit_code=code)
+    finally:  # uploaded or not, it is on disk
+        note(file, Content(True, len(steps), min(steps, default=None), max(steps, default=None)))
     if arguments["mode"] == "online":  # as `wandb sync` marks what it has uploaded
-        Path(run.settings.sync_file + ".synced").touch()
+        file.with_name(file.name + MARK).touch()
     _tell(out, done=True)
 
 

@@ -77,6 +77,7 @@ class Plan(Frozen):
     active_parameters: int
     """Parameters one unit meets: all, without experts."""
     flops_per_sample: int
+    """Of forward and backward pass; the expected value where samples differ in size."""
     flops_per_step: int
     memory: Memory
     time: TimeEstimate

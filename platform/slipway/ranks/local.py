@@ -49,7 +49,7 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int], node
     """
     log_dir.mkdir(parents=True, exist_ok=True)
     with not_counted():
-        meeting = rendezvous.meet(node)
+        endpoint = rendezvous.meet(node)
     gc.collect()
     gc.freeze()  # what the ranks share stays shared
     children: list[_Child] = []
@@ -57,7 +57,7 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int], node
     sys.stderr.flush()
     before = {number: signal.getsignal(number) for number in signals.heard()}
     signals.note()  # what comes while this forks is handed on below
-    for place in _places(world_size, node, meeting):
+    for place in _places(world_size, node, endpoint):
         read_end, write_end = os.pipe()
         parent = os.getpid()
         pid = os.fork()
@@ -66,8 +66,8 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int], node
             _child(place, parent, log_dir, write_end, body)
         os.close(write_end)
         children.append(_Child(place.rank, pid, read_end))
-    if meeting.listener:
-        meeting.listener.close()
+    if endpoint.listener:
+        endpoint.listener.close()
     running = {child.pid: child for child in children}
     _hand_on(running)
     try:
@@ -82,13 +82,13 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int], node
             signal.signal(number, handler)
 
 
-def _places(world_size: int, node: Node | None, meeting: rendezvous.Meeting) -> list[Place]:
+def _places(world_size: int, node: Node | None, endpoint: rendezvous.Endpoint) -> list[Place]:
     """Of the ranks to start here."""
     nodes, number = (node.nodes, node.node_rank) if node else (1, 0)
     here = world_size // nodes
-    listener = meeting.listener.fileno() if meeting.listener else None
+    listener = endpoint.listener.fileno() if endpoint.listener else None
     return [
-        Place(number * here + i, i, world_size, meeting.host, meeting.port, here, True, listener)
+        Place(number * here + i, i, world_size, endpoint.host, endpoint.port, here, True, listener)
         for i in range(here)
     ]
 

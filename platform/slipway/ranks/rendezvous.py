@@ -23,7 +23,7 @@ BACKLOG = 4096  # connections that wait until rank 0 serves its store; the kerne
 
 
 @dataclass(frozen=True)
-class Meeting:
+class Endpoint:
     """Where the ranks' store is. listener: its socket, on node 0 alone."""
 
     host: str
@@ -31,14 +31,14 @@ class Meeting:
     listener: socket.socket | None
 
 
-def meet(node: Node | None, limit: float = LIMIT_SECONDS) -> Meeting:
+def meet(node: Node | None, limit: float = LIMIT_SECONDS) -> Endpoint:
     """Find node 0, or be it. Raises Fault where it cannot be reached within `limit` seconds, Stopped after a signal.
 
     A run on one machine meets on a loopback port that no other process can take.
     """
     if node is None or node.nodes == 1:
         listener = listening_socket()
-        return Meeting("127.0.0.1", listener.getsockname()[1], listener)
+        return Endpoint("127.0.0.1", listener.getsockname()[1], listener)
     listener = _listen(node) if node.leads else None
     try:
         wait_for(node, limit)
@@ -46,7 +46,7 @@ def meet(node: Node | None, limit: float = LIMIT_SECONDS) -> Meeting:
         if listener:
             listener.close()
         raise
-    return Meeting(node.master_addr, node.master_port, listener)
+    return Endpoint(node.master_addr, node.master_port, listener)
 
 
 def wait_for(node: Node, limit: float) -> None:

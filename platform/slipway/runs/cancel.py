@@ -2,21 +2,22 @@
 
 import os
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from slipway.commands import Missing, NoAnswer, call
 from slipway.errors import EXIT_DONE, Fault, UserError
 from slipway.launch.leftovers import for_slurms_programs
 from slipway.launch.record import Submission
 from slipway.launch.schedulers import kubernetes
-from slipway.launch.schedulers.asking import Silent
+from slipway.launch.schedulers.asking import SchedulerUnavailable
 from slipway.launch.schedulers.job_state import JobState
 from slipway.launch.schedulers.slurm import ENDING
 from slipway.launch.schedulers.states import Job
-from slipway.runs import ending, launched
+from slipway.runs import ending
+from slipway.runs import jobs as run_jobs
 
 WAIT_SECONDS = 60.0  # for jobs to leave the queue: Slurm's KillWait is 30 s where nobody set it
 POLL_SECONDS = 1.0
@@ -28,7 +29,7 @@ def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
     On Kubernetes a resource that has finished or failed is removed, too: as long as it is there, the run cannot be
     launched again. wait: return when all is gone, pods that still save included: then it can be.
     """
-    found = launched.of_run(folder)
+    found = run_jobs.of_run(folder)
     alive = [(job, state) for job, state in found.jobs if _there(job, state)]
     every = ending.submissions(job for job, _ in found.jobs)
     if not alive and not _left(every):
@@ -54,7 +55,7 @@ def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
         if not wait:
             break
         if alive and time.monotonic() > deadline:
-            left = ", ".join(f"{job.id} is {launched.text(state, time.time())}" for job, state in alive)
+            left = ", ".join(f"{job.id} is {run_jobs.text(state, time.time())}" for job, state in alive)
             raise Fault(
                 f"runs cancel {name}",
                 f"was asked to end, but has not ended after {WAIT_SECONDS:.0f} s: {left}",
@@ -62,14 +63,14 @@ def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
         if not alive:
             break
         time.sleep(POLL_SECONDS)
-        alive = [(job, state) for job, state in launched.of_run(folder).jobs if _there(job, state)]
+        alive = [(job, state) for job, state in run_jobs.of_run(folder).jobs if _there(job, state)]
         ended = {**dict(alive), **ended}
     for command in [*_shared(name, every), *_leftovers(every)]:
         _run(command)
     if wait:
         ending.wait(name, every)
     for job, state in ended.items():
-        print(f"{'cancelled' if state.alive else 'removed'} {_named(job)}: was {launched.text(state, now)}")
+        print(f"{'cancelled' if state.alive else 'removed'} {_named(job)}: was {run_jobs.text(state, now)}")
     return EXIT_DONE
 
 
@@ -95,14 +96,14 @@ def commands(jobs: Sequence[Job]) -> list[list[str]]:
 def _left(every: Sequence[Submission]) -> bool:
     try:
         return bool(ending.left_of(every))
-    except Silent:
+    except SchedulerUnavailable:
         return False  # what does not answer has no state, either, and the message says so
 
 
 def _shared(name: str, every: Sequence[Submission]) -> list[list[str]]:
     try:
         return ending.shared_commands(every)
-    except (Silent, ValueError) as error:
+    except (SchedulerUnavailable, ValueError) as error:
         print(f"slipway: runs cancel {name}: what its sweep shares is left there: {error}", file=sys.stderr)
         return []
 
@@ -134,32 +135,24 @@ def _renewed(asked: dict[Job, int], job: Job, state: JobState) -> bool:
 
 def _run(command: Sequence[str]) -> None:
     try:
-        done = subprocess.run(
-            command,
-            env=for_slurms_programs(os.environ),
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-        )
-    except FileNotFoundError:
+        done = call(command, seconds=60, environment=for_slurms_programs(os.environ))
+    except Missing:
         raise Fault("runs cancel", f"{command[0]} is not installed on this machine") from None
-    except subprocess.TimeoutExpired:
+    except NoAnswer:
         raise Fault("runs cancel", f"`{shlex.join(command)}` did not answer within 60 s") from None
-    if done.returncode:
-        last = (done.stderr.strip() or "no output").splitlines()[-1]
-        raise Fault("runs cancel", f"`{shlex.join(command)}` exited with code {done.returncode}: {last}")
+    if done.code:
+        raise Fault("runs cancel", f"`{shlex.join(command)}` exited with code {done.code}: {done.last}")
 
 
 def _named(job: Job) -> str:
     return f"job {job.id}" if job.submission.scheduler == "slurm" else job.id
 
 
-def _why_nothing(found: launched.Launched) -> str:
+def _why_nothing(found: run_jobs.RunJobs) -> str:
     if not found.jobs:
         return "was not submitted to a scheduler from here; a run that was started by hand ends on Ctrl-C or SIGTERM"
     job, state = found.jobs[-1]
     unknown = next(((job, state) for job, state in found.jobs if state.word == "unknown"), None)
     if unknown:
         job, state = unknown
-    return f"nothing is queued or running: {_named(job)} is {launched.text(state, time.time())}"
+    return f"nothing is queued or running: {_named(job)} is {run_jobs.text(state, time.time())}"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, UserError
-from slipway.runs import launched, ledger
+from slipway.runs import jobs as run_jobs
+from slipway.runs import ledger
 from slipway.runs.overview import find, is_run, look
 
 
@@ -40,7 +41,7 @@ def _list(folder: Path, as_json: bool) -> int:
     now = time.time()
     runs = [look(path, now) for path in find(folder)]
     notes = [note for run in runs for note in run.problems]
-    jobs = launched.of_runs(run.dir for run in runs)
+    jobs = run_jobs.of_runs(run.dir for run in runs)
     if as_json:
         rows = [{**run.as_json(), "scheduler": jobs[run.dir].current_as_json()} for run in runs]
         print(json.dumps({"runs": rows, "unreadable": notes}))
@@ -56,7 +57,7 @@ def _list(folder: Path, as_json: bool) -> int:
 
 def _show(path: Path, as_json: bool) -> int:
     run = look(path, time.time())
-    jobs = launched.of_runs([path], whole=True)[path]
+    jobs = run_jobs.of_runs([path], whole=True)[path]
     if as_json:
         segments = [ledger.as_json(segment) for segment in run.segments]
         chain = {"segment": jobs.segment, "limit": jobs.limit} if jobs.jobs else None

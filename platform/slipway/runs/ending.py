@@ -9,7 +9,7 @@ from slipway.errors import Fault
 from slipway.launch.kubernetes.names import LABEL_SWEEP
 from slipway.launch.record import Submission
 from slipway.launch.schedulers import kubernetes
-from slipway.launch.schedulers.asking import Silent, ask
+from slipway.launch.schedulers.asking import SchedulerUnavailable, ask
 from slipway.launch.schedulers.states import Job
 
 POLL_SECONDS = 1.0
@@ -25,14 +25,14 @@ def submissions(jobs: Iterable[Job]) -> list[Submission]:
 def left_of(every: Sequence[Submission]) -> dict[str, float]:
     """Pods that have not ended, and resources that wait for theirs, with the seconds that each is given to.
 
-    Silent where nobody answers.
+    SchedulerUnavailable where nobody answers.
     """
     found: dict[str, float] = {}
     unique = {kubernetes.key(one): one for one in every}
     for key, state in kubernetes.states(unique.values(), pods=False).items():
         one = unique[key]
         if state.word == "unknown":
-            raise Silent(state.detail)
+            raise SchedulerUnavailable(state.detail)
         if state.word == "cancelled":
             found[f"{one.kind}/{one.name}"] = 0.0
         found |= kubernetes.ending_pods(one, kubernetes.POD_LABELS[one.kind or "Job"], [one.name or ""])
@@ -45,7 +45,7 @@ def wait(name: str, every: Sequence[Submission]) -> None:
     while True:
         try:
             left = left_of(every)
-        except Silent as silent:
+        except SchedulerUnavailable as silent:
             raise Fault(
                 f"runs cancel {name}", f"was asked to end; whether its pods are gone is unknown: {silent}"
             ) from None
@@ -70,7 +70,10 @@ def wait(name: str, every: Sequence[Submission]) -> None:
 
 
 def shared_commands(every: Sequence[Submission]) -> list[list[str]]:
-    """What removes that which a sweep shares, where none but these runs of it is left. Silent where nobody answers."""
+    """Return the commands that remove what a sweep shares, where none but these runs of it is left.
+
+    Raises SchedulerUnavailable where the cluster does not answer.
+    """
     words = []
     for one in {(one.sweep, *one.shared): one for one in every if one.sweep and one.shared}.values():
         resource = kubernetes.RESOURCES[one.kind or "Job"]

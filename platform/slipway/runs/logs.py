@@ -10,10 +10,10 @@ from pathlib import Path
 
 from slipway.errors import EXIT_DONE, Fault, UserError
 from slipway.launch.schedulers import kubernetes
-from slipway.launch.schedulers.asking import Silent, ask
+from slipway.launch.schedulers.asking import SchedulerUnavailable, ask
 from slipway.launch.schedulers.states import Job, jobs_of
 from slipway.run_dir import RunDir, rank_log
-from slipway.runs import launched
+from slipway.runs import jobs as run_jobs
 from slipway.runs.lock.holder import STALE_SECONDS
 from slipway.runs.overview import Overview, look
 
@@ -136,7 +136,7 @@ def _pod_of(run: Overview, command: list[str]) -> str:
     words = [*command[:at], "get", "pods", selector, "--field-selector=status.phase=Running", "--output=name"]
     try:
         found = ask(words).split()
-    except Silent as silent:
+    except SchedulerUnavailable as silent:
         raise Fault(f"runs logs {run.name}", str(silent)) from None
     if not found:
         logs = RunDir(run.dir).logs.name
@@ -185,7 +185,7 @@ def _alive(run_dir: Path) -> bool:
     run = look(run_dir, time.time())
     if run.holder is not None:
         return True
-    current = launched.of_run(run_dir).current
+    current = run_jobs.of_run(run_dir).current
     if current is None:
         return time.time() - run.changed < STALE_SECONDS and run.state == "running"
     return current[1].alive or current[1].word == "unknown"

@@ -38,8 +38,8 @@ def sync(run: Overview, dry_run: bool) -> int:
             f"no wandb data in {RunDir(run.dir).wandb}; it is kept if logging.wandb.mode is online or "
             "offline (logging=wandb, logging=wandb_offline), and the default is disabled",
         )
-    left = [(one, wandb_data.read(one.file)) for one in wandb_data.pending(run.dir)]
-    left = [(one, content) for one, content in left if content.run_id]
+    pending = [(one, wandb_data.read(one.file)) for one in wandb_data.pending(run.dir)]
+    left = [(one, content) for one, content in pending if content]
     if run.holder:  # the newest that did not end is being written; an older one's writer was killed
         writing = [pair for pair in left if not pair[1].ended][-1:]
         left = [pair for pair in left if pair not in writing]
@@ -82,7 +82,7 @@ def _upload(run: Overview, left: list[tuple[Stored, Content]]) -> int:
                 file=sys.stderr,
             )
             return EXIT_FAULT
-        done, steps = done + 1, steps + len(set(content.steps))
+        done, steps = done + 1, steps + (content.count or 0)
     print(f"{done} segments of {run.name} uploaded, {steps} steps")
     return EXIT_DONE
 
@@ -126,6 +126,6 @@ def _failure(said: str) -> str:
 
 
 def _steps(content: Content) -> str:
-    if not content.steps:
-        return "no steps"
-    return f"{len(set(content.steps))} steps, {min(content.steps)}-{max(content.steps)}"
+    if content.count is None:
+        return "its writer was killed: steps not known"
+    return f"{content.count} steps, {content.first}-{content.last}" if content.count else "no steps"

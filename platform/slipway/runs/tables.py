@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from slipway.metrics import wandb_data
-from slipway.runs.launched import Launched
-from slipway.runs.launched import text as job_text
+from slipway.runs.jobs import RunJobs
+from slipway.runs.jobs import text as job_text
 from slipway.runs.ledger import Segment
 from slipway.runs.overview import Overview, reason_text
 from slipway.words import clock, duration, figure
@@ -28,7 +28,7 @@ PIPE_WIDTH = 200  # where nobody's window limits it
 
 
 def print_runs(
-    runs: list[Overview], folder: Path, now: float, jobs: Mapping[Path, Launched] | None = None
+    runs: list[Overview], folder: Path, now: float, jobs: Mapping[Path, RunJobs] | None = None
 ) -> None:
     """The list: a line a run; jobs: of those that were launched, by folder."""
     if not runs:
@@ -62,7 +62,7 @@ def print_runs(
     _console().print(table)
 
 
-def print_run(run: Overview, now: float, jobs: Launched | None = None) -> None:
+def print_run(run: Overview, now: float, jobs: RunJobs | None = None) -> None:
     """One run: what it is, a line a segment, and a line a job where it was launched."""
     console = _console()
     table = _table(f"Run {run.name}")
@@ -97,7 +97,7 @@ def print_run(run: Overview, now: float, jobs: Launched | None = None) -> None:
     )
 
 
-def _jobs_table(jobs: Launched, now: float) -> Table:
+def _jobs_table(jobs: RunJobs, now: float) -> Table:
     table = _table("Jobs")
     for column in ("job", "cluster", "submitted", "state", "image"):
         table.add_column(column, overflow="fold")

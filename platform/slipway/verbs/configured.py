@@ -53,7 +53,7 @@ _CHECKPOINT = (Option("--step", "only the checkpoint of this step", "N", int), J
 
 CONFIGURED = {
     "data": Verb(
-        "turn text into token files that training reads",
+        "prepare the data that training reads",
         takes="configuration",
         acts=True,
         examples="""\

@@ -22,7 +22,6 @@ from slipway.data.text.kind import KIND
 from slipway.data.text.preparation import prepare
 from slipway.data.text.split import document_counts
 from slipway.data.text.tokens import TokenFile, find_split
-from slipway.errors import UserError
 
 LENGTH = 16
 SPLIT = (0.8, 0.15, 0.05)
@@ -246,7 +245,7 @@ class TestBetweenSegments:
         config = prepared(tmp_path)
         saved = find_position(config, None, verify=True).advance(30)
         modify(config.data.dir / "b.bin")
-        with pytest.raises(UserError, match=r"data.sources.b: .*b.bin has changed since it was prepared"):
+        with refused("data.sources.b", value=config.data.dir / "b.bin", use="`slipway data`"):
             find_position(config, saved, verify=True)
         said = capsys.readouterr().out.splitlines()
         assert len(said) == 1 and "b.bin was written or copied" in said[0]
@@ -266,41 +265,44 @@ class TestBetweenSegments:
         (tmp_path / "1").mkdir()
         (tmp_path / "2").mkdir()
         saved = find_position(prepared(tmp_path / "1"), None, verify=True).advance(30)
-        with pytest.raises(UserError, match="data.sources.a: the checksum of its index is .* and was"):
+        with refused("data.sources.a", "checksum"):
             find_position(prepared(tmp_path / "2", documents=61), saved, verify=True)
 
     @pytest.mark.parametrize(
-        ("length", "split", "message"),
+        ("length", "split", "facts"),
         [
-            (8, SPLIT, "data.sources.a: data.sequence_length is 8 and was 16"),
-            (LENGTH, (0.7, 0.2, 0.1), r"data.sources.a: data.split is \[0.7, 0.2, 0.1\] and was"),
+            (8, SPLIT, ["data.sequence_length", 8, LENGTH]),
+            (LENGTH, (0.7, 0.2, 0.1), ["data.split", "[0.7, 0.2, 0.1]", str([*SPLIT])]),
         ],
     )
     def test_other_samples(
-        self, config: Any, length: int, split: tuple[float, float, float], message: str
+        self, config: Any, length: int, split: tuple[float, float, float], facts: list[object]
     ) -> None:
         saved = find_position(config, None, verify=True).advance(30)
         now: Any = SimpleNamespace(**vars(config))
         now.data = config.data.model_copy(update={"sequence_length": length, "split": split})
-        with pytest.raises(UserError, match=message):
+        with refused("data.sources.a", *facts):
             find_position(now, saved, verify=True)
 
 
 @pytest.mark.parametrize(
-    ("length", "split", "message"),
+    ("length", "split", "path", "facts"),
     [
-        (10**6, (1, 0, 0), r"tokens are for training .*below data.sequence_length 1000000 \+ 1"),
+        (10**6, (1, 0, 0), "data.sources.a", ["training", "data.sequence_length 1000000 + 1"]),
         (
             100,
             (0.98, 0.02, 0),
-            r"tokens are for validation .*sequence_length 100 \+ 1; .*validation.steps=0",
+            "data.sources.a",
+            ["validation", "data.sequence_length 100 + 1", "validation.steps=0"],
         ),
-        (LENGTH, (1, 0, 0), r"60 documents of data.sources.a gives 60 .*none for validation"),
+        (LENGTH, (1, 0, 0), "data.split", ["data.sources.a", 60, 0, "validation.steps=0"]),
     ],
 )
-def test_too_little_text(config: Any, length: int, split: tuple[float, float, float], message: str) -> None:
+def test_too_little_text(
+    config: Any, length: int, split: tuple[float, float, float], path: str, facts: list[object]
+) -> None:
     now: Any = SimpleNamespace(**vars(config))
     now.data = config.data.model_copy(update={"sequence_length": length, "split": split})
     now.validation = SimpleNamespace(steps=0 if length == 10**6 else 1)
-    with pytest.raises(UserError, match=message):
+    with refused(path, *facts):
         KIND.make_ready(now, prepare=False)

@@ -109,7 +109,7 @@ def test_what_is_prepared_is_not_overwritten(
         (data.model_copy(update={"sources": {"else": Source(inputs=["x"])}}), "data.sources", "else"),
     ):
         for call in (manifest.load, lambda asked: prepare(asked, progress=False)):
-            with refused(path, data.dir, value=value, use="slipway data"):
+            with refused(path, data.dir, value=value, use="`slipway data`"):
                 call(asked)
     with open(lines, "a") as file:
         file.write('{"text": "more"}\n')
@@ -222,7 +222,7 @@ def test_what_only_the_text_shows_of_a_tokenizer(
 
 def test_load_refuses_what_is_not_whole(lines: Path, data_of: Callable[..., Data]) -> None:
     data = data_of(lines)
-    with refused("data.dir", use="slipway data"):
+    with refused("data.dir", use="`slipway data`"):
         manifest.load(data)
     size = prepare(data, progress=False).sources["some"].bin.bytes
     os.truncate(data.dir / "some.bin", size - 2)

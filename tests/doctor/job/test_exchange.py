@@ -132,21 +132,21 @@ def test_strangers_and_those_who_go_away(words: bytes) -> None:
 
 def test_nobody_answers() -> None:
     begin = time.monotonic()
-    with pytest.raises(exchange.Silence, match="Connection refused"):
+    with pytest.raises(exchange.PeerLost, match="Connection refused"):
         exchange.Member("127.0.0.1", free_port(), 0.5)
     assert time.monotonic() - begin < 5
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         member = exchange.Member("127.0.0.1", silent.getsockname()[1], 5)
-        with pytest.raises(exchange.Silence, match="says nothing for"):
+        with pytest.raises(exchange.PeerLost, match="says nothing for"):
             member.ask({"rank": 1}, 0.3)
 
 
 def test_words_left_as_files(tmp_path: Path) -> None:
-    path = exchange.leave_word(tmp_path / "run", {"rank": 3, "started": 100.0})
-    exchange.leave_word(tmp_path / "run", {"rank": 4, "started": 10.0})
-    assert path is not None and exchange.leave_word(Path("/proc/run"), {"rank": 3}) is None
+    path = exchange.write_report(tmp_path / "run", {"rank": 3, "started": 100.0})
+    exchange.write_report(tmp_path / "run", {"rank": 4, "started": 10.0})
+    assert path is not None and exchange.write_report(Path("/proc/run"), {"rank": 3}) is None
     (path.parent / "5.json").write_text("{")
     assert exchange.words_left(tmp_path / "run", since=50.0) == {3: {"rank": 3, "started": 100.0}}
     begin = time.monotonic()

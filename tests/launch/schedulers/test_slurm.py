@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slipway.launch.schedulers import asking, slurm
-from slipway.launch.schedulers.asking import Silent, ask
+from slipway.launch.schedulers.asking import SchedulerUnavailable, ask
 
 
 def queued(job: str, state: str, **more: str) -> str:
@@ -102,11 +102,11 @@ def test_a_program_that_hangs_fails_or_is_missing(tmp_path: Path, monkeypatch) -
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SQUEUE_USERS", "somebody")
-    with pytest.raises(Silent, match="hangs did not answer in 0 s"):
+    with pytest.raises(SchedulerUnavailable, match="hangs did not answer in 0 s"):
         ask(["hangs"], seconds=0.2)
-    with pytest.raises(Silent, match="^fails: two$"):
+    with pytest.raises(SchedulerUnavailable, match="^fails: two$"):
         ask(["fails"])
-    with pytest.raises(Silent, match="^not-there not found$"):
+    with pytest.raises(SchedulerUnavailable, match="^not-there not found$"):
         ask(["not-there"])
     answer = ask(["says"], {"SLURM_TIME_FORMAT": "%s"})
     assert "SLURM_TIME_FORMAT=%s" in answer and "SQUEUE_USERS" not in answer

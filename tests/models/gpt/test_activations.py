@@ -76,7 +76,7 @@ def test_grouped_queries_and_gated_mlp() -> None:
 
 LLAMA = [
     *large("llama3_8b", 1, "juwels_booster"),
-    "training.recompute=none",
+    *("training.recompute=none", "parallelism=single"),
     "data.sequence_length=8192",
     "training.micro_batch_size=1",
     "parallelism.tensor_model_parallel_size=4",

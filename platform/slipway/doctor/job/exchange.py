@@ -23,7 +23,7 @@ LINE_BYTES = 1 << 22
 WORDS = ".doctor-words"
 
 
-class Silence(Exception):
+class PeerLost(Exception):
     """Nobody answers where rank 0 should be."""
 
 
@@ -103,7 +103,7 @@ async def _say(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
 
 
 class Member:
-    """Another rank's side. Raises Silence where rank 0 is not to be reached until `seconds` have gone by."""
+    """Another rank's side. Raises PeerLost where rank 0 is not to be reached until `seconds` have gone by."""
 
     def __init__(self, address: str, port: int, seconds: float) -> None:
         limit, why = time.monotonic() + seconds, ""
@@ -114,7 +114,7 @@ class Member:
             except OSError as error:
                 why = error.strerror or str(error)
             if time.monotonic() > limit:
-                raise Silence(f"{address}:{port}: {why}")
+                raise PeerLost(f"{address}:{port}: {why}")
             time.sleep(0.2)
         self._rest = b""
 
@@ -129,7 +129,7 @@ class Member:
             self._socket.settimeout(30)
             self._socket.sendall(json.dumps(message).encode() + b"\n")
         except OSError as error:
-            raise Silence(f"rank 0 is gone: {error.strerror or error}") from None
+            raise PeerLost(f"rank 0 is gone: {error.strerror or error}") from None
 
     def hear(self, seconds: float) -> dict[str, Any]:
         """The next line."""
@@ -139,11 +139,11 @@ class Member:
             try:
                 more = self._socket.recv(1 << 16)
             except TimeoutError:
-                raise Silence(f"rank 0 says nothing for {seconds:.0f} s") from None
+                raise PeerLost(f"rank 0 says nothing for {seconds:.0f} s") from None
             except OSError as error:
-                raise Silence(f"rank 0 is gone: {error.strerror or error}") from None
+                raise PeerLost(f"rank 0 is gone: {error.strerror or error}") from None
             if not more:
-                raise Silence("rank 0 is gone")
+                raise PeerLost("rank 0 is gone")
             self._rest += more
         text, _, self._rest = self._rest.partition(b"\n")
         return json.loads(text)
@@ -157,7 +157,7 @@ class Member:
         self._socket.close()
 
 
-def leave_word(run_dir: Path, report: dict[str, Any]) -> Path | None:
+def write_report(run_dir: Path, report: dict[str, Any]) -> Path | None:
     """A report as a file, for a rank 0 that cannot be reached. None where it cannot be written either."""
     path = run_dir / WORDS / f"{report['rank']}.json"
     try:

@@ -24,7 +24,7 @@ def check(config: RunConfig, manifests: Sequence[dict[str, Any]]) -> None:
         for name, value in manifest.get("data", {}).items():
             _limit(f"{name} in a ConfigMap", len(value.encode()), CONFIG_MAP_BYTES, config)
         for word in _words(manifest):
-            _limit(f"the word {word[:40]}...", len(word.encode()) + 1, WORD_BYTES, config)
+            _limit(f"{word[:40]}...", len(word.encode()) + 1, WORD_BYTES, config)
         size = len(json.dumps(manifest, separators=(",", ":")))
         _limit(f"{manifest['kind']} {manifest['metadata']['name']}", size, OBJECT_BYTES, config)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slipway.launch.record import Submission
-from slipway.launch.schedulers.asking import SECONDS, Silent, ask
+from slipway.launch.schedulers.asking import SECONDS, SchedulerUnavailable, ask
 from slipway.launch.schedulers.job_state import JobState
 
 RESOURCES = {
@@ -62,14 +62,14 @@ def pods_command(submission: Submission, names: Iterable[str]) -> list[str]:
 def ending_pods(submission: Submission, label: str, values: Sequence[str]) -> dict[str, float]:
     """Pods with one of these values of a label that have not ended, and the seconds that each is given to.
 
-    submission: says in which cluster and namespace. Silent where nobody answers.
+    submission: says in which cluster and namespace. SchedulerUnavailable where nobody answers.
     """
     asked = f"{label} in ({','.join(values)})" if len(values) <= BY_NAME else OURS
     words = [*kubectl(submission), "get", "pods", f"--selector={asked}", "--output=json"]
     try:
         found = _items(ask(words))
     except ValueError:
-        raise Silent("kubectl printed no pods") from None
+        raise SchedulerUnavailable("kubectl printed no pods") from None
     return {
         pod["metadata"]["name"]: float((pod.get("spec") or {}).get("terminationGracePeriodSeconds") or 30)
         for pod in found
@@ -90,8 +90,8 @@ def _of_namespace(submissions: list[Submission], pods: bool) -> dict[Key, JobSta
     unique = list({key(one): one for one in submissions}.values())
     try:
         resources = {(one["kind"], one["metadata"]["name"]): one for one in _items(ask(get_command(unique)))}
-    except (Silent, ValueError, KeyError) as error:
-        why = str(error) if isinstance(error, Silent) else "kubectl printed no resources"
+    except (SchedulerUnavailable, ValueError, KeyError) as error:
+        why = str(error) if isinstance(error, SchedulerUnavailable) else "kubectl printed no resources"
         return {key(one): JobState("unknown", why) for one in unique}
     found = {}
     for one in unique:
@@ -106,7 +106,7 @@ def _of_namespace(submissions: list[Submission], pods: bool) -> dict[Key, JobSta
 def _with_pods(state: JobState, submission: Submission) -> JobState:
     try:
         pods = _items(ask(pods_command(submission, [submission.name or ""])))
-    except (Silent, ValueError):
+    except (SchedulerUnavailable, ValueError):
         return state
     return read_pods(state, pods)
 

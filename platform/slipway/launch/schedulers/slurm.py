@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from slipway.errors import EXIT_CONTINUE
-from slipway.launch.schedulers.asking import Silent, ask
+from slipway.launch.schedulers.asking import SchedulerUnavailable, ask
 from slipway.launch.schedulers.job_state import JobState, Word
 
 COLUMNS = {
@@ -79,7 +79,7 @@ def states(jobs: Mapping[str, str | None], past: bool = True) -> dict[str, JobSt
         return {}
     try:
         found = read_squeue(_queue(jobs))
-    except Silent as silent:
+    except SchedulerUnavailable as silent:
         return dict.fromkeys(jobs, JobState("unknown", str(silent)))
     gone = [job for job in jobs if job not in found]
     why = ""
@@ -88,7 +88,7 @@ def states(jobs: Mapping[str, str | None], past: bool = True) -> dict[str, JobSt
             found |= {
                 job: row for job, row in read_sacct(ask(sacct_command(gone), _EPOCH)).items() if job in gone
             }
-        except Silent as silent:
+        except SchedulerUnavailable as silent:
             why = f"; {silent}"
     left = JobState("ended", f"no longer in the queue{why}")
     return {job: _own(found[job], name) if job in found else left for job, name in jobs.items()}
@@ -98,7 +98,7 @@ def named(name: str | None) -> JobState:
     """The state of a job in the queue that has this name: of one whose number nobody knows."""
     try:
         found = read_squeue(ask(squeue_command(name=name or "?"), _EPOCH))
-    except Silent as silent:
+    except SchedulerUnavailable as silent:
         return JobState("unknown", str(silent))
     alive = [state for state, _ in found.values() if state.alive]
     if not alive:
@@ -111,7 +111,7 @@ def newest(name: str, since: float) -> str | None:
     command = ["squeue", "--noheader", "--states=all", "--me", f"--name={name}", "--format=%F %V"]
     try:
         rows = re.findall(r"^\s*(\d+) (\d+)\s*$", ask(command, _EPOCH), re.MULTILINE)
-    except Silent:
+    except SchedulerUnavailable:
         return None
     return max((job for job, time in rows if int(time) >= since - CLOCKS), key=int, default=None)
 
@@ -144,7 +144,7 @@ def read_sacct(text: str) -> dict[str, tuple[JobState, str]]:
 def _queue(ids: Collection[str]) -> str:
     try:
         return ask(squeue_command(ids), _EPOCH)
-    except Silent as silent:
+    except SchedulerUnavailable as silent:
         if "Invalid job id" in str(silent):  # so it says where it knows none of them
             return ""
         raise

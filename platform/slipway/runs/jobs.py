@@ -16,7 +16,7 @@ LISTED = 3  # newest jobs of a run that the list asks for: one that runs, the ne
 
 
 @dataclass(frozen=True)
-class Launched:
+class RunJobs:
     """The jobs of a run, oldest first, with their states. Empty for runs that no scheduler knows."""
 
     jobs: list[tuple[Job, JobState]]
@@ -49,7 +49,7 @@ class Launched:
         return _as_json(*self.current) if self.current else None
 
 
-def of_runs(folders: Iterable[Path], whole: bool = False) -> dict[Path, Launched]:
+def of_runs(folders: Iterable[Path], whole: bool = False) -> dict[Path, RunJobs]:
     """For people: the newest jobs, and what the queue knows of them; whole: all of them, and what others know, too.
 
     A run whose records cannot be read has none here: the overview says so.
@@ -59,7 +59,7 @@ def of_runs(folders: Iterable[Path], whole: bool = False) -> dict[Path, Launched
     return {folder: _launched(mine, known) for folder, mine in jobs.items()}
 
 
-def of_run(folder: Path) -> Launched:
+def of_run(folder: Path) -> RunJobs:
     """All jobs of a run, also those that have left the queue, and what pods wait for. Raises UserError; Unreadable."""
     jobs = jobs_of(folder)
     return _launched(jobs, ask(jobs))
@@ -88,8 +88,8 @@ def _readable(folder: Path) -> list[Job]:
         return []
 
 
-def _launched(jobs: list[Job], known: dict[Job, JobState]) -> Launched:
-    return Launched([(job, known[job]) for job in jobs if job in known])  # a local one has no scheduler
+def _launched(jobs: list[Job], known: dict[Job, JobState]) -> RunJobs:
+    return RunJobs([(job, known[job]) for job in jobs if job in known])  # a local one has no scheduler
 
 
 def _as_json(job: Job, state: JobState) -> dict[str, Any]:

@@ -6,17 +6,24 @@ where one is refused. The record of the submission is there before a run can be,
 """
 
 import shlex
-import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from slipway import commands
+from slipway.access import hand_to_pods
 from slipway.errors import Fault, UserError
+from slipway.launch import record
 from slipway.launch.kubernetes.names import LABEL_RUN, LABEL_SWEEP
 from slipway.launch.kubernetes.render import workloads
 from slipway.launch.kubernetes.text import to_text
+from slipway.launch.placement import Placement
 from slipway.launch.record import Submission
 from slipway.launch.schedulers import kubernetes as states
+from slipway.launch.submission.recording import submission_of
+from slipway.plan import Plan
 
 SECONDS = 120.0
 APPLY = ("apply", "--server-side", "--filename=-", "--output=name")
@@ -42,35 +49,26 @@ class Cluster:
         """Of the caller's configuration; no context inside a pod."""
         words = ["kubectl", "config", "current-context"]
         try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS)
-        except (OSError, subprocess.TimeoutExpired):
+            return cls(commands.call(words, seconds=SECONDS).output.strip() or None)
+        except commands.NotRun:
             return cls(None)
-        return cls(done.stdout.strip() or None)
 
     def kubectl(self, *words: str, given: Sequence[Manifest] = ()) -> list[str]:
         """The lines that kubectl prints. UserError where it is missing, Refused where it fails, Fault on silence."""
         command = ["kubectl", *([f"--context={self.context}"] if self.context else []), *words]
         try:
-            done = subprocess.run(
-                command,
-                input=to_text(given),
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                errors="replace",
-            )
-        except FileNotFoundError:
+            done = commands.call(command, given=to_text(given), seconds=SECONDS)
+        except commands.Missing:
             raise UserError(
                 "kubectl",
                 "is not installed on this machine",
                 do="launch where it is, or omit --submit and apply the manifests there",
             ) from None
-        except subprocess.TimeoutExpired:
+        except commands.NoAnswer:
             raise Fault(shlex.join(command), f"no answer within {SECONDS:.0f} s") from None
-        lines = done.stdout.split("\n")[:-1]
-        if done.returncode:
-            said = "; ".join(line.strip() for line in done.stderr.splitlines() if line.strip())[-500:]
-            refused = Refused(shlex.join(command), said or f"exit code {done.returncode}")
+        lines = done.output.split("\n")[:-1]
+        if done.code:
+            refused = Refused(shlex.join(command), done.why)
             refused.made = lines
             raise refused
         return lines
@@ -109,7 +107,7 @@ def submit(
         ) from None
 
 
-def submission_of(run: Manifest, manifests: Sequence[Manifest], cluster: Cluster) -> dict[str, Any]:
+def identity_of(run: Manifest, manifests: Sequence[Manifest], cluster: Cluster) -> dict[str, Any]:
     """What the record of a submission says of one run: where it is, and what was made for it."""
     metadata = run["metadata"]
     others = [one for one in manifests if one["kind"] not in states.RESOURCES]
@@ -145,7 +143,7 @@ def _check_free(runs: Sequence[Manifest], cluster: Cluster) -> None:
     )
     try:
         left = states.ending_pods(asked, LABEL_RUN, [run["metadata"]["name"] for run in runs])
-    except states.Silent as silent:
+    except states.SchedulerUnavailable as silent:
         raise Fault("launch --submit", str(silent)) from None
     if left:
         raise UserError(
@@ -178,3 +176,33 @@ def _named(manifest: Manifest) -> str:
     """KIND[.VERSION.GROUP]/NAME, as kubectl takes it."""
     group, _, version = manifest["apiVersion"].rpartition("/")
     return f"{manifest['kind']}{f'.{version}.{group}' if group else ''}/{manifest['metadata']['name']}"
+
+
+def submit_runs(text: str, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
+    """Make the objects of all runs, with a record beside each; what was made, in words. Raises UserError and Fault."""
+    import yaml
+
+    every = [one for one in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if one]
+    cluster, command = Cluster.current(), ["kubectl", *CREATE]
+    made = []
+    for plan, folder, run in zip(plans, folders, workloads(every), strict=True):
+        where = identity_of(run, every, cluster) | {"run_dir": str(plan.config.run.dir)}
+        made.append((folder, submission_of(plan, placement, command, **where)))
+
+    def remember() -> None:
+        for plan, (folder, one) in zip(plans, made, strict=True):
+            new = not folder.exists()
+            try:
+                record.add(folder, one)
+                warning = hand_to_pods(folder, plan.config) if new else None
+            except OSError as error:
+                forget()
+                raise UserError("run.dir", f"cannot be written ({error.strerror})", value=folder) from None
+            if warning:
+                print(f"slipway: {warning}", file=sys.stderr)
+
+    def forget() -> None:
+        for folder, one in made:
+            record.take_back(folder, one)
+
+    return "\n".join(submit(every, cluster, remember, forget))

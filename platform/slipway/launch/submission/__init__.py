@@ -1,0 +1,1 @@
+"""Handing what is rendered to a scheduler, and recording it beside each run."""
