@@ -35,10 +35,8 @@ HEAVY = {"torch", "megatron", "transformer_engine", "apex", "triton"}
 MAY_BE_HEAVY = [
     "bench.ceilings",
     "bench.plain_gpt",
-    "checkpoint.content",
     "checkpoint.load",
     "checkpoint.save",
-    "checkpoint.snapshot",
     "data.collate",
     "data.reader",
     "data.text.dataset",
@@ -57,6 +55,7 @@ MAY_BE_HEAVY = [
     "models.gpt.network",
     "models.gpt.transformer",
     "models.network",
+    "optimizers.adamw.optimizer",
     "train.batches",
     "train.loop",
     "train.recovery",
