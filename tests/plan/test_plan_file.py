@@ -94,9 +94,8 @@ def test_a_file_that_is_not_there() -> None:
 def test_the_largest_plan_is_small() -> None:
     """23,436 ranks in 63 stages: kilobytes, as a script or a ConfigMap can carry it."""
     sizes = "parallelism.tensor_model_parallel_size=4 parallelism.pipeline_model_parallel_size=63"
-    plan = planned(
-        *large("llama3_405b", 5859, "jupiter_booster"), *sizes.split(), "training.micro_batch_size=1"
-    )
+    batch = "training.micro_batch_size=1 training.global_batch_size=930"
+    plan = planned(*large("llama3_405b", 5859, "jupiter_booster"), *sizes.split(), *batch.split())
     assert plan.world_size == 23_436
     assert len(plan.stages) == 63
     assert len(plan_file.to_text(plan)) < 100_000
