@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import slipway
-from slipway.errors import UserError
+from refusals import refused
 from slipway.run_dir import RunDir
 
 ROOT = Path(__file__).parents[1]
@@ -75,24 +75,22 @@ def test_docs_tell_of_each() -> None:
             assert re.search(rf"`{re.escape(place.name)}[/`]", table), place.name
 
 
-@pytest.mark.parametrize(
-    ("name", "problem"), [("metrics.jsonl", "is not a file"), ("logs", "is not a directory"), (".", "")]
-)
-def test_one_thing_in_the_place_of_another(tmp_path: Path, name: str, problem: str) -> None:
+@pytest.mark.parametrize(("name", "wanted"), [("metrics.jsonl", "file"), ("logs", "folder"), (".", "")])
+def test_one_thing_in_the_place_of_another(tmp_path: Path, name: str, wanted: str) -> None:
     run = RunDir(tmp_path / "runs" / "a")
     run.check()
     assert list(tmp_path.iterdir()) == []
     run.path.mkdir(parents=True)
     run.check()
-    if not problem:
+    if not wanted:
         return
     wrong = run.path / name
-    wrong.mkdir() if "file" in problem else wrong.touch()
-    with pytest.raises(UserError, match=rf"{re.escape(str(wrong))} {problem}"):
+    wrong.mkdir() if wanted == "file" else wrong.touch()
+    with refused("run.dir", value=wrong):
         run.check()
 
 
 def test_a_file_above(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file is not a directory"):
+    with refused("run.dir", tmp_path / "file", value=tmp_path / "file" / "run"):
         RunDir(tmp_path / "file" / "run").check()

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from presets import ON_DEMO_DATA, large, preset
+from refusals import refused
 from slipway.config.compose import compose, conf_dir
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
@@ -130,11 +131,11 @@ def test_how_large_is_large_follows_from_numbers() -> None:
     """More than ten parameters for each token."""
     config = composed()
     parameters = make_plan(config).parameters
-    for tokens, refused in ((-(-parameters // 10), False), (parameters // 10 - 1, True)):
+    for tokens, is_refused in ((-(-parameters // 10), False), (parameters // 10 - 1, True)):
         data = config.data.model_copy(update={"demo_units": tokens})
         changed = config.model_copy(update={"data": data})
-        if refused:
-            with pytest.raises(UserError, match=f"{parameters:,} parameters"):
+        if is_refused:
+            with refused("data", f"{parameters:,}"):
                 make_plan(changed)
         else:
             make_plan(changed)
@@ -160,5 +161,5 @@ def test_text_of_ones_own_has_a_tokenizer_of_the_models_size() -> None:
 @pytest.mark.parametrize("missing", ["training.steps", "optimizer.lr"])
 def test_what_no_paper_gives_is_to_be_given(missing: str) -> None:
     words = [word for word in large("mixtral_8x7b") if not word.startswith(missing)]
-    with pytest.raises(UserError, match=rf"^{missing}: is missing"):
+    with refused(missing, use=f"{missing}=..."):
         compose(words)

@@ -83,7 +83,7 @@ NORM = "megatron/core/optimizer/clip_grads.py"
 TOKENS = "megatron/core/distributed/finalize_model_grads.py"
 DISPATCH = "megatron/core/transformer/moe/"
 # what the CPU does itself: samples, numbers for the device, the experts' counts
-ON_CPU = {"slipway/train/batches.py", STEP, "slipway/kernels/experts.py"}
+ON_CPU = {"slipway/data/collate.py", "slipway/data/reader.py", STEP, "slipway/kernels/experts.py"}
 
 
 @pytest.fixture(scope="module")

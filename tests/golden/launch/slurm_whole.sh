@@ -137,6 +137,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
     }
    },
    "readers": 1,
+   "demo_units": 3000000,
+   "allow_large_models": true,
    "dir": "data/stdlib",
    "sequence_length": 2048,
    "tokenizer": {
