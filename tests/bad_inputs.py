@@ -13,6 +13,8 @@ from checkpoints import an_index
 from slipway.checkpoint import manifest as checkpoint_manifest
 from slipway.config.compose import compose
 from slipway.data.ledger import DataLedger
+from slipway.models import family
+from slipway.plan import make_plan, plan_file
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class BadInput:
     """Values, numbers, names and paths that the line also holds; no prose, which may be reworded."""
     prepare: Callable[[Path], None] | None = None
     """Puts into the folder what the mistake needs: a broken file, an old checkpoint."""
+
+
+def _demo_plan(folder: Path) -> None:
+    plan_file.write(make_plan(compose([])), folder / "plan.json")
 
 
 def _empty_plan(folder: Path) -> None:
@@ -169,7 +175,13 @@ COMMAND_LINE = [
         (),
         _empty_plan,
     ),
-    BadInput("plan file and overrides", "train --plan plan.json model=demo", "train --plan", ("model=demo",)),
+    BadInput(
+        "plan file and overrides",
+        "train --plan plan.json model=demo",
+        "model=demo",
+        ("KEY=JSON",),
+        _demo_plan,
+    ),
 ]
 
 KEYS_AND_VALUES = [
@@ -591,11 +603,11 @@ STEP_10 = Path("runs/demo/checkpoints/step-00000010")
 
 
 def _checkpoint(**changes: object) -> Callable[[Path], None]:
-    """A checkpoint of the demo at step 10, with these fields of slipway.json changed (model: some fields)."""
+    """A checkpoint of the demo at step 10, with these fields of slipway.json changed (shape: some fields)."""
 
     def prepare(folder: Path) -> None:
         config = compose([])
-        model = config.model.model_dump(mode="json") | changes.pop("model", {})  # type: ignore[operator]
+        shape = {**family(config).shape(config), **changes.pop("shape", {})}  # type: ignore[dict-item]
         info = {
             "step": 10,
             "updates": 10,
@@ -606,7 +618,7 @@ def _checkpoint(**changes: object) -> Callable[[Path], None]:
             "versions": {},
         }
         (folder / STEP_10).mkdir(parents=True)
-        (folder / STEP_10 / "slipway.json").write_text(json.dumps({**info, "model": model, **changes}))
+        (folder / STEP_10 / "slipway.json").write_text(json.dumps({**info, "shape": shape, **changes}))
         (folder / STEP_10 / ".metadata").write_bytes(an_index({}))
         _list_files(folder / STEP_10)
 
@@ -677,7 +689,7 @@ TRAINING = [
         "train",
         "model.hidden_size",
         ("128", "256", "step-00000010", "run.dir"),
-        _checkpoint(model={"hidden_size": 256}),
+        _checkpoint(shape={"hidden_size": 256}),
     ),
     BadInput(
         "checkpoint in another precision",

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from slipway.config.schema import RunConfig
+from slipway.registry import BY_SECTION
 
 NEW = object()
 """Part of a path: a new item of a list, or a new key of a mapping."""
@@ -24,7 +25,7 @@ NASTY = [
     "\\'; canary #",
     "x\ncanary\n",
     "x\n#SBATCH --partition=evil\ncanary\n",
-    "x\nSLIPWAY_RUN_JSON\ncanary\n",
+    "x\nSLIPWAY_PLAN_JSON\ncanary\n",
     "x\rcanary\r",
     "x\0canary",
     "--help",
@@ -59,8 +60,14 @@ TEXT = st.one_of(
 
 def places(schema: dict[str, Any] | None = None) -> list[Path]:
     """All paths to strings that a user can choose; words from a fixed list are no such strings."""
-    root = schema or RunConfig.model_json_schema()
-    return sorted(set(_places(root, root["$defs"], ())), key=str)
+    if schema is not None:
+        return sorted(set(_places(schema, schema["$defs"], ())), key=str)
+    found = set(places(RunConfig.model_json_schema()))
+    for registry in BY_SECTION.values():  # what a tag names has the fields of its own class
+        for name in registry.packages:
+            own = registry.section_class(name).model_json_schema()
+            found |= set(_places(own, own.get("$defs", {}), (registry.section,)))
+    return sorted(found, key=str)
 
 
 def _places(node: dict[str, Any], known: dict[str, Any], at: Path) -> Iterator[Path]:

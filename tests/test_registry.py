@@ -74,7 +74,7 @@ def test_what_is_not_complete_is_found() -> None:
 
     missing = {"check", "prepare", "traits", "facts", "files", "open", "folders", "written"}
     assert set(lacking(DataKind, Half())) == missing
-    assert list(lacking(Algorithm, Half())) == ["states"]
+    assert list(lacking(Algorithm, Half())) == ["states", "backends"]
 
 
 @pytest.mark.parametrize("section", BY_SECTION)

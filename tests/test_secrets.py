@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from free_text import named, places, put
+from presets import NOT_PUBLISHED, ON_DEMO_DATA
 from refusals import refused
 from slipway import secret_forms, secrets
 from slipway.cli import main
@@ -20,6 +21,7 @@ from slipway.config.compose import compose, conf_dir, validate_plain
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.plan import make_plan, plan_file
+from slipway.registry import BY_SECTION
 
 CANARY = "5cr3t-canary-0123456789abcdef"
 HEX = "0123456789abcdef0123456789abcdef01234567"
@@ -220,8 +222,14 @@ def test_plain_names_are_not_taken_for_secrets(name: str) -> None:
 
 def test_own_fields_are_no_secrets() -> None:
     """A field of the schema whose name looks secret is known to hold none: else the default would be refused."""
-    schema = RunConfig.model_json_schema()
-    every = {name for one in [schema, *schema["$defs"].values()] for name in one.get("properties", {})}
+    tagged = [registry.section_class(name) for registry in BY_SECTION.values() for name in registry.packages]
+    schemas = [section.model_json_schema() for section in (RunConfig, *tagged)]
+    every = {
+        name
+        for schema in schemas
+        for one in [schema, *schema.get("$defs", {}).values()]
+        for name in one.get("properties", {})
+    }
     assert {name for name in every if secrets.looks_secret(name)} == {"text_key", "wandb_secret", "key"}
     words = ["data=files", "data.sources.files.inputs=[/x]", "data.sources.files.text_key=the_contents"]
     compose([*words, "cluster=gke", "cluster.kubernetes.wandb_secret=wandb-credentials-of-us"])
@@ -360,7 +368,8 @@ def test_no_profile_looks_secret(profile: str, monkeypatch) -> None:
 def test_no_preset_looks_secret(group: str) -> None:
     for path in sorted((conf_dir() / group).glob("*.yaml")):
         more = ["data.sources.files.inputs=[/x]"] if path.stem == "files" else []
-        compose([f"{group}={path.stem}", *more])
+        data = [] if group == "data" else ON_DEMO_DATA
+        compose([f"{group}={path.stem}", *data, *NOT_PUBLISHED.get(path.stem, []), *more])
 
 
 @pytest.mark.parametrize(

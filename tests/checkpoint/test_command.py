@@ -80,7 +80,7 @@ def test_show(run_dir: Path, capsys) -> None:
     ("words", "expected"),
     [
         (["list", "run.dir=nowhere"], "run.dir: nowhere does not exist"),
-        (["verify", "run.dir=run", "--step", "7"], "7 is not in run/checkpoints; there: 10, 20"),
+        (["verify", "run.dir=run", "--step", "7"], "--step: 7 is not in run/checkpoints"),
         (["erase", "run.dir=run"], "erase"),
         (["run.dir=run"], "list"),
         ([], "action"),

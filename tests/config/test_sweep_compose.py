@@ -21,8 +21,7 @@ MIXED = {
         "run.name=base",
     ],
     "experiments, interpolations, quotes": [
-        "experiment=null,demo",
-        "model=demo,gpt3_125m",
+        "experiment=demo,llama3_8b",
         "data=stdlib",
         "data.allow_large_models=true",
         "model.max_position_embeddings=choice(256,512)",

@@ -142,6 +142,9 @@ def test_a_model_that_does_not_use_an_operator_is_not_asked_for_it() -> None:
         def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
             return "not for this model" if backend == "te" else None
 
-    assert choice.backends(choice.choose(compose([]), NGC, NormsOnly())) == {"norm": "apex"}
+    assert choice.backends(choice.choose(compose([]), NGC, NormsOnly())) == {
+        "norm": "apex",
+        "optimizer": "apex",
+    }
     with refused("kernels.moe", value="torch", use="null"):
         choice.choose(compose(["kernels.moe=torch"]), NGC, NormsOnly())

@@ -56,7 +56,7 @@ def test_a_dry_run_prints_the_script_alone_and_writes_nothing(tmp_path: Path) ->
 def test_a_sweep_is_one_script(tmp_path: Path) -> None:
     done = launch("cluster=slurm", "-m", "training.seed=1,2,3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "#SBATCH --array=0-2" in done.stdout and done.stdout.count("SLIPWAY_RUN_JSON") == 2
+    assert "#SBATCH --array=0-2" in done.stdout and done.stdout.count("SLIPWAY_PLAN_JSON") == 2
     assert "3 runs, each 1 x 1" in done.stderr
 
 

@@ -247,7 +247,11 @@ def test_a_sweep_is_several_jobs_under_one_label() -> None:
     )
     assert first["containers"][0]["args"] == ["slipway", "train", "--plan", "/etc/slipway/plan.json"]
     changes = second["containers"][0]["args"][4:]
-    assert changes == ['run.name="lr=0.003"', 'run.dir="runs/lr=0.003"', "optimizer.lr=0.003"]
+    assert changes == [
+        'config.run.name="lr=0.003"',
+        'config.run.dir="runs/lr=0.003"',
+        "config.optimizer.lr=0.003",
+    ]
     assert first["volumes"][0]["configMap"] == second["volumes"][0]["configMap"] == {"name": plan_map}
     assert len({manifest["metadata"]["name"] for manifest in found}) == 3
 

@@ -22,7 +22,7 @@ def with_inputs(count: int, length: int = 60, base_plan: Plan | None = None) -> 
 def test_thousands_of_inputs_fit() -> None:
     """More than the annotation that `kubectl apply` makes on the client's side could hold."""
     data = one(render(with_inputs(4500)), "ConfigMap")["data"]["plan.json"]
-    assert len(json.loads(data)["data"]["sources"]["stdlib"]["inputs"]) == 4500
+    assert len(json.loads(data)["config"]["data"]["sources"]["stdlib"]["inputs"]) == 4500
     assert 262_144 < len(data.encode()) < CONFIG_MAP
 
 

@@ -73,7 +73,7 @@ def test_an_earlier_content_is_never_taken_for_this_one(
         del cluster.objects[RESOURCES[kind], "default", name]
     assert main([*words, "training.steps=20"]) == 0, capsys.readouterr().err
     for name in cluster.names(RESOURCES[kind]):
-        assert given(cluster, RESOURCES[kind], name)["training"]["steps"] == 20
+        assert given(cluster, RESOURCES[kind], name)["config"]["training"]["steps"] == 20
     for path in sorted(Path("runs").glob("*/launch.json")):
         assert main(["runs", "cancel", path.parent.name]) == 0
     assert cluster.objects == {}
@@ -104,7 +104,7 @@ def test_a_kind_that_the_cluster_does_not_know(cluster: Cluster, capsys) -> None
     assert main([*WORDS, "launch.kind=trainjob", "training.steps=10"]) == 1
     assert "TrainJob" in capsys.readouterr().err and cluster.objects == {}
     assert main([*WORDS, "launch.kind=job", "training.steps=20"]) == 0
-    assert given(cluster, "jobs", "demo")["training"]["steps"] == 20
+    assert given(cluster, "jobs", "demo")["config"]["training"]["steps"] == 20
 
 
 def test_what_was_there_before_stays(cluster: Cluster, capsys) -> None:

@@ -60,7 +60,7 @@ def test_fewer_nodes_than_are_asked_for_are_left() -> None:
 
 
 def test_what_is_doubtful_is_remarked() -> None:
-    words = [*PACED, "training.global_batch_size=64", "launch.time_limit=60", "training.steps=100"]
+    words = [*PACED, "training.global_batch_size=64", "launch.time_limit=60", "training.steps=1000"]
     usual = [*words, "checkpoint.interval=10", "watch.hang_timeout_minutes=10"]
     assert checked(*usual) == []
     (hang,) = checked(*usual, "watch.hang_timeout_minutes=55")

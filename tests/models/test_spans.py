@@ -19,7 +19,7 @@ def layers(weights: list[int], *, ends: bool = False) -> list[Layer]:
 @given(sizes, sizes, sizes, st.booleans())
 def test_even_chunks_hold_each_layer_once_in_order(stages: int, virtual: int, each: int, ends: bool) -> None:
     model = layers([1] * (stages * virtual * each), ends=ends)
-    spans = even(model, stages, virtual)
+    spans = even([layer.block for layer in model], stages, virtual)
     assert [number for span in spans for number in span] == list(range(len(model)))
     assert {sum(model[number].block for number in span) for span in spans} == {each}
 

@@ -111,14 +111,14 @@ def test_a_run_from_before_the_ledger(tmp_path: Path, monkeypatch, capsys) -> No
     ("words", "expected"),
     [
         (["show", "pausd"], "did you mean paused? (valid: "),
-        (["show"], "got 0 names"),
-        (["show", "a", "b"], "got 2 names"),
+        (["show"], "got 0"),
+        (["show", "a", "b"], "got 2"),
         (["shw", "done"], "did you mean show?"),
-        (["--dir", "nowhere"], "nowhere is not a folder"),
+        (["--dir", "nowhere"], "runs --dir: nowhere"),
         (["show", "done", "--dir", "runs/sweep"], "no such run in runs/sweep"),
         (["show", "x", "--dir", "."], "no such run in ."),
         (["--jsn"], "runs --jsn: no such option; did you mean --json?"),
-        (["--dir"], "argument --dir: expected one argument"),
+        (["--dir"], "runs --dir: "),
     ],
 )
 def test_mistakes_are_one_line(runs: Path, capsys, words: list[str], expected: str) -> None:

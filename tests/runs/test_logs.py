@@ -71,7 +71,7 @@ def test_the_newest_job_is_followed_into_the_next(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "path", "facts"),
+    ("words", "path", "named"),
     [
         (["logs", "alpha", "--json"], "runs logs --json", ["`runs show`"]),
         (["show", "alpha", "--follow"], "runs show --follow", ["`runs logs`"]),
@@ -83,8 +83,8 @@ def test_the_newest_job_is_followed_into_the_next(run: Path) -> None:
         (["cancel", "alpha"], "runs cancel alpha", ["SIGTERM"]),
     ],
 )
-def test_mistakes_are_one_line(run: Path, capsys, words: list[str], path: str, facts: list[object]) -> None:
+def test_mistakes_are_one_line(run: Path, capsys, words: list[str], path: str, named: list[object]) -> None:
     assert main(["runs", *words]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    check_line(err, path, *facts)
+    check_line(err, path, *named)

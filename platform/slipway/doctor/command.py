@@ -21,12 +21,18 @@ from slipway.doctor.job import exchange, together
 from slipway.doctor.job.lead import lead
 from slipway.doctor.job.pod import alone, start_ranks
 from slipway.errors import EXIT_DONE, EXIT_FAULT, UserError
+from slipway.plan import plan_file
 from slipway.ranks.environment import Node, launched
 from slipway.runs import bad_nodes
 
 COLLECTIVE = ("answers", "transport", "links", "all-reduce", "node-all-reduce")
 OF_SEVERAL = ("versions", "run-dir-shared", "device-binding", "cpu-binding", "clock")
 GRACE_SECONDS = 10.0
+
+
+def run_file(path: Path, changed: Sequence[str], options: argparse.Namespace) -> int:
+    """Examine for the run in a plan.json, changed by KEY=JSON words. Returns the exit code."""
+    return run(plan_file.read_config(path, changed), options)
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from slipway.models.family import Layer
 
 
-def even(layers: Sequence[Layer], stages: int, virtual_stages: int) -> list[range]:
-    """As many blocks in each chunk, other layers with the block beside them.
+def even(is_block: Sequence[bool], stages: int, virtual_stages: int) -> list[range]:
+    """As many blocks in each chunk, other layers with the block beside them. is_block: of each layer.
 
     Blocks of chunk v of stage p start at v (L / V) + p (L / (P V)), as in Megatron-core's
     `get_transformer_layer_offset`; the number of blocks is known to be divisible.
     """
-    blocks = [number for number, layer in enumerate(layers) if layer.block]
+    blocks = [number for number, block in enumerate(is_block) if block]
     chunks = stages * virtual_stages
     size, rest = divmod(len(blocks), chunks)
     assert size and not rest, "the family's rules have refused this layout"
-    starts = [0, *(blocks[chunk * size] for chunk in range(1, chunks)), len(layers)]
+    starts = [0, *(blocks[chunk * size] for chunk in range(1, chunks)), len(is_block)]
     return [range(starts[chunk], starts[chunk + 1]) for chunk in range(chunks)]
 
 

@@ -94,7 +94,7 @@ CONFIGURED = {
             Option("--dry-run", "check and show the plan; train nothing, write nothing", effect="answers"),
             Option(
                 "--plan",
-                "train the plan in a plan.json, as jobs carry it, changed by KEY=JSON words; nothing is composed",
+                "train the plan in a plan.json, as jobs carry it, changed by KEY=JSON words",
                 "FILE",
                 Path,
             ),

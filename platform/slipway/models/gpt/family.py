@@ -61,7 +61,7 @@ class GPT:
         """As many transformer layers in each chunk, as Megatron-core shares them out. Raises UserError."""
         rules.check_stages(config, layout)
         pipeline, virtual = layout.pipeline_model_parallel_size, layout.virtual_stages
-        return spans.even(self.layers(config, layout), pipeline, virtual)
+        return spans.even([False, *[True] * gpt_of(config).num_layers, False], pipeline, virtual)
 
     def sample(self, config: RunConfig) -> Sample:
         """A sequence of tokens."""
