@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checkpoints import an_index
+from slipway import models
 from slipway.checkpoint import manifest as checkpoint_manifest
 from slipway.config.compose import compose
 from slipway.data.ledger import DataLedger
-from slipway.models import family
 from slipway.plan import make_plan, plan_file
 
 
@@ -607,7 +607,7 @@ def _checkpoint(**changes: object) -> Callable[[Path], None]:
 
     def prepare(folder: Path) -> None:
         config = compose([])
-        shape = {**family(config).shape(config), **changes.pop("shape", {})}  # type: ignore[dict-item]
+        shape = {**models.shape(config), **changes.pop("shape", {})}  # type: ignore[dict-item]
         info = {
             "step": 10,
             "updates": 10,

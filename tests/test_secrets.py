@@ -220,7 +220,7 @@ def test_plain_names_are_not_taken_for_secrets(name: str) -> None:
     secrets.check_plain({"cluster": {"environment": {name: "x"}}}, {})
 
 
-def test_own_fields_are_no_secrets() -> None:
+def test_own_fields_are_no_secrets(tmp_path: Path) -> None:
     """A field of the schema whose name looks secret is known to hold none: else the default would be refused."""
     tagged = [registry.section_class(name) for registry in BY_SECTION.values() for name in registry.packages]
     schemas = [section.model_json_schema() for section in (RunConfig, *tagged)]
@@ -232,7 +232,10 @@ def test_own_fields_are_no_secrets() -> None:
     }
     assert {name for name in every if secrets.looks_secret(name)} == {"text_key", "wandb_secret", "key"}
     words = ["data=files", "data.sources.files.inputs=[/x]", "data.sources.files.text_key=the_contents"]
-    compose([*words, "cluster=gke", "cluster.kubernetes.wandb_secret=wandb-credentials-of-us"])
+    config = compose([*words, "cluster=gke", "cluster.kubernetes.wandb_secret=wandb-credentials-of-us"])
+    path = tmp_path / "plan.json"
+    plan_file.write(make_plan(config), path)
+    assert plan_file.read(path).config == config
     with refused("cluster.kubernetes.wandb_secret"):
         compose(["cluster=gke", f"cluster.kubernetes.wandb_secret={HEX}"])
 

@@ -12,9 +12,9 @@ from typing import Any
 from slipway import secret_forms as forms
 from slipway.errors import UserError
 
-# Fields of the schema whose names look like a secret's, and which hold none.
+# Fields of the schema, in a plan below `config`, whose names look like a secret's, and which hold none.
 _OURS = re.compile(
-    r"data\.sources\.[^.]+\.text_key|cluster\.kubernetes\.wandb_secret|cluster\.kubernetes\.tolerations\.[^.]+\.key"
+    r"(?:config\.)?(?:data\.sources\.[^.]+\.text_key|cluster\.kubernetes\.(?:wandb_secret|tolerations\.[^.]+\.key))"
 )
 _OVERRIDE = re.compile(r"(?s)[+~]{0,2}(?P<key>[A-Za-z_][^\s=:?&\"'{}\[\]]*)=(?P<value>.*)")
 _NESTED = re.compile(r"[\"']?([\w.-]+)[\"']?\s*:\s*[\"']?([^\s,{}\[\]\"']+)")

@@ -6,7 +6,7 @@ from pathlib import Path
 from slipway.errors import UserError
 from slipway.launch import checks, leftovers
 from slipway.launch.placement import Placement
-from slipway.launch.slurm import container, job_of
+from slipway.launch.slurm import container, jobs_of
 from slipway.launch.templates import template, variables
 from slipway.plan import Plan, plan_file
 
@@ -37,6 +37,6 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         launchers=[f'"${{!{prefix}@}}"' for prefix in (*leftovers.LAUNCHERS, "SLURM_STEP_")],
         names=list(leftovers.NAMES),
         plan_json=plan_file.to_text(plans[0]).rstrip("\n"),
-        jobs=[job_of(plans[0], plan) for plan in plans],
+        jobs=jobs_of(plans),
         preflight=first.launch.preflight,
     )

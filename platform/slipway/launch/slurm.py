@@ -46,7 +46,7 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         options=options,
         leftovers=_leftovers(options),
         workdir=str(workdir),
-        jobs=[job_of(plans[0], plan) for plan in plans],
+        jobs=jobs_of(plans),
         plan_json=plan_file.to_text(plans[0]).rstrip("\n"),
         chain=first.launch.chain,
         requeue=_slurm(first).requeue,
@@ -179,9 +179,13 @@ def _leftovers(options: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
-def job_of(first: Plan, plan: Plan) -> dict[str, Any]:
-    """What tells a run from the first one of its sweep: run_dir and KEY=JSON changes."""
-    return {"run_dir": str(plan.config.run.dir), "changes": plan_file.changes(first, plan)}
+def jobs_of(plans: Sequence[Plan]) -> list[dict[str, Any]]:
+    """What tells each run from the first one of its sweep: run_dir and KEY=JSON changes."""
+    changes = plan_file.changes_of_sweep(plans)
+    return [
+        {"run_dir": str(plan.config.run.dir), "changes": own}
+        for plan, own in zip(plans, changes, strict=True)
+    ]
 
 
 def _outside(configs: Sequence[RunConfig], workdir: Path) -> list[str]:

@@ -36,6 +36,12 @@ def changes(base: Plan, plan: Plan) -> list[str]:
     return _differences(base.model_dump(mode="json"), plan.model_dump(mode="json"), "")
 
 
+def changes_of_sweep(plans: Sequence[Plan]) -> list[list[str]]:
+    """What makes the first of the plans into each of them."""
+    base, *others = (plan.model_dump(mode="json") for plan in plans)
+    return [[], *(_differences(base, other, "") for other in others)]
+
+
 def read(path: Path, changed: Sequence[str] = ()) -> Plan:
     """The plan in a plan.json, changed by KEY=JSON words.
 

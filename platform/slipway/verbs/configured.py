@@ -75,9 +75,10 @@ CONFIGURED = {
         ),
         takes="configuration",
         examples="""\
-  slipway plan model=gpt3_175b cluster=h100_cloud resources.nodes=128 data=files data.sources.files.inputs=[texts/]
-  slipway plan model=llama3_8b cluster=juwels_booster resources.nodes=8 data=files data.sources.files.inputs=[texts/] \\
-      parallelism=tp4_pp2
+  slipway plan model=gpt3_175b cluster=h100_cloud resources.nodes=128 \\
+      data=files data.sources.files.inputs=[texts/]
+  slipway plan model=llama3_8b cluster=juwels_booster resources.nodes=8 parallelism=tp4_pp2 \\
+      data=files data.sources.files.inputs=[texts/]
   slipway plan experiment=demo --json""",
     ),
     "kernels": Verb(

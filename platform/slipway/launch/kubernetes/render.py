@@ -30,11 +30,11 @@ def manifests(plans: Sequence[Plan], placement: Placement) -> list[Manifest]:
     plan_map = names.of_content(sweep or own[0], plan_json)
     map_labels = {names.LABEL_SWEEP: sweep} if sweep else {names.LABEL_RUN: own[0]}
     found = [_config_map(plan_json, _metadata(first, plan_map, map_labels))]
-    for plan, name in zip(plans, own, strict=True):
+    for plan, name, changed in zip(plans, own, plan_file.changes_of_sweep(plans), strict=True):
         config = plan.config
         check(config, placement.image)
         labels = {names.LABEL_RUN: name} | ({names.LABEL_SWEEP: sweep} if sweep else {})
-        changes = [*plan_file.changes(plans[0], plan), *_time_limit(config, placement)]
+        changes = [*changed, *_time_limit(config, placement)]
         found += _of_run(config, placement, name, labels, plan_map, changes)
     sizes.check(first, found)
     return found
