@@ -89,7 +89,7 @@ test-faults: setup
 test-planted: setup
 	.venv/bin/python tests/planted_faults.py
 
-test-nightly: setup test-planted soak
+test-nightly: setup coverage test-planted soak
 	SLIPWAY_TESTS=all $(PYTEST) -m "not image and not cluster" $(BESIDE) --durations 25 $(OPTIONS)
 
 soak: setup
