@@ -118,7 +118,7 @@ def test_faults_of_single_nodes(site: Cluster) -> None:
                 site.slurm.on(node, ["umount", str(words[-1])])
     seen.names("binds", "n2", f"not there: {lent}/lib")
     seen.names("run-dir-shared", "n2", "rank 0's file is not in run")
-    seen.names("shm", "n3", "1.0 MiB")
+    seen.names("shm", "n3", "1 MiB")
     seen.names("caches", "n3", "No space left on device")
     seen.names("user-site", "n3", "gives numpy", str(user))
     seen.names("caches", "n4", "Read-only file system")
@@ -127,7 +127,7 @@ def test_faults_of_single_nodes(site: Cluster) -> None:
     assert len(seen.faults) == 8
     bad = bad_nodes.read(site.folder / "run")
     assert set(bad) == {"n2", "n3", "n4"}  # the cores are the job's own fault: another node would not help
-    assert "shm: 1.0 MiB" in bad["n3"]
+    assert "shm: 1 MiB" in bad["n3"]
 
 
 def seen_nodes() -> list[str]:

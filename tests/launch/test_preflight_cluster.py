@@ -53,10 +53,10 @@ def test_a_bad_node_is_named_and_left_out(one_bad_node: Site) -> None:
     )
     site.slurm.until(lambda: not site.alive(name), f"the end of {name}", SECONDS)
     words = site.words(name)
-    assert "slipway doctor: n1: shm: saw 1.0 MiB" in words
+    assert "slipway doctor: n1: shm: saw 1 MiB" in words
     assert "the preflight found bad nodes; job" in words and "continues, without n1" in words
     bad = (site.run_dir(name) / "bad_nodes").read_text().splitlines()
-    assert len(bad) == 1 and bad[0].startswith("n1 doctor: shm: 1.0 MiB")
+    assert len(bad) == 1 and bad[0].startswith("n1 doctor: shm: 1 MiB")
     assert site.slurm.state(job) == "FAILED"
     assert "on n[2-3]" in words and site.steps(name) == FEW, words
     assert words.count("all 2 ranks answered") == 2  # the doctor looked at both pairs of nodes

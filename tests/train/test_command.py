@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from refusals import check_line
 from training import SMALL, layout, slipway, told, training_lines
 
 STEPS = 3
@@ -189,6 +190,5 @@ def test_another_name_in_a_run_s_directory(job: list[str], tmp_path: Path) -> No
     (tmp_path / "run" / "plan.json").write_text(planned.stdout)
     done = slipway("train", *job, "run.name=second", cwd=tmp_path)
     assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert "run.name: second" in line and "holds the run first" in line and "run.name=first" in line
+    check_line(done.stderr, "run.name", "second", "first", tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["plan.json"]

@@ -66,7 +66,7 @@ class Watch:
         # the thread that gets the signal, which is the main one: to walk the others while they run may crash
         faulthandler.register(STACK_SIGNAL, file=self.stack_file, all_threads=False, chain=False)
         self.peers: list[_Peer] = []
-        self._stop = threading.Event()
+        self._stop, self._ends = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 
@@ -89,7 +89,13 @@ class Watch:
         self.at(0, "building the model", BUILDING_SECONDS)
 
     def at(self, step: int, what: str, limit: float | None = None) -> None:
-        """The main thread gets on: what it does from now on, and how long that may take (default: the limit)."""
+        """The main thread gets on: what it does from now on, and how long that may take (default: the limit).
+
+        Does not return once this rank has begun to report a hang: a rank that was woken for its stack must not train on
+        with others that are about to end.
+        """
+        if self._ends.is_set():
+            threading.Event().wait()
         self.allowed = (limit or self.limit) if self.limit else None
         self.step, self.what = step, what
         self.count += 1
@@ -111,6 +117,7 @@ class Watch:
 
     def _end(self) -> None:
         """Write down what this rank knows, wait for the others' word, name the suspect, end the process."""
+        self._ends.set()
         try:
             self._tell()
         finally:
