@@ -207,7 +207,7 @@ def test_a_full_disk_and_one_that_became_read_only(
     locked = slipway("train", *words, cwd=tmp_path)
     assert locked.returncode == 2  # seen before anything is started
     [line] = told(locked.stderr)
-    assert f"cannot write {small_disk}" in line
+    assert f"run.dir: {small_disk}" in line
 
     remount(small_disk, "rw,size=64m")
     assert train_many([words[len([*SMALL, *corpus]) :]]) == [0]
