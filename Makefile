@@ -23,19 +23,19 @@ help:
 	@echo
 	@echo "Start here"
 	@echo "  make demo        train a small GPT on 8 ranks (TP2 x PP2 x DP2) on this machine: 3 minutes"
-	@echo "  make test        the tests of every day: below 6 minutes on 2 cores"
+	@echo "  make test        the tests of every day: 6 to 9 minutes on 2 cores"
 	@echo "  make test-faults kill, hang, damage and starve real trainings: below 10 minutes on 2 cores"
 	@echo "  make image       the container image (podman or docker); make sif: also as SIF (Apptainer)"
 	@echo
 	@echo "Then, by hand"
 	@echo "  make setup       only the virtual environment .venv; afterwards: . .venv/bin/activate"
 	@echo "  slipway --help   what it can do; each verb takes Hydra overrides, for example"
-	@echo "                   slipway plan experiment=gpt3_175b"
+	@echo "                   slipway plan experiment=demo"
 	@echo
 	@echo "For changes"
 	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
 	@echo "  make test-all    the long tests too                 make test-py312  every layout, on Python 3.12"
-	@echo "  make coverage    the tests of every day, and which lines and branches they run: 8 minutes"
+	@echo "  make coverage    the tests of every day, and which lines and branches they run: twice as long"
 	@echo "  make test-planted  spoil the code in many places: does a test notice each?"
 	@echo "  make test-nightly  all layouts, all rows, more kills, larger inputs, planted faults, a soak"
 	@echo "  make test-image  build, run, sign and spoil real containers: below 8 minutes on 2 cores"
