@@ -26,7 +26,8 @@ for needed in ('conf/config.yaml', 'conf/model/demo.yaml', 'deploy/README.md'):
 "
 slipway --help >help.txt
 slipway plan --cfg job >job.yaml
-slipway plan experiment=gpt3_175b --json >plan.json
+slipway plan model=gpt3_175b cluster=h100_cloud resources.nodes=128 \
+    data=stdlib data.allow_large_models=true --json >plan.json
 slipway plan experiment=demo
 slipway launch cluster=slurm >job.sh
 slipway launch >here.sh
