@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
@@ -31,6 +32,7 @@ from slipway.train.watch.hang_report import Finding
 
 STACK_SIGNAL = signal.SIGUSR2
 ANSWER_SECONDS = 1.0  # for a rank to dump its stack when asked
+ASK_AGAIN_SECONDS = 0.3
 GATHER_SECONDS = 10.0  # for all ranks to write what they know
 BUILDING_SECONDS = 3600.0  # for a large model
 _MEMORY_FILE = "slipway-stack"
@@ -139,9 +141,7 @@ class Watch:
         time.sleep(2 * ANSWER_SECONDS)
         self._look_after_others(deadline)
         everyone = range(self.place.world_size)
-        while time.monotonic() < deadline and not all(
-            hang_report.has_word(self.folder, rank) for rank in everyone
-        ):
+        while time.monotonic() < deadline and not all(self._is_written(rank) for rank in everyone):
             time.sleep(0.1)
         nodes = {peer.rank: peer.node for peer in self.peers}
         report = hang_report.conclude(self.run_dir, self.folder, nodes, self.step, time.time())
@@ -149,6 +149,10 @@ class Watch:
             ranks.tell(report)
         else:
             time.sleep(ANSWER_SECONDS)  # the parent hears the first one first
+
+    def _is_written(self, rank: int) -> bool:
+        """Whether a rank's word and stack are there: who concludes first ends all ranks, those that are asked, too."""
+        return hang_report.has_word(self.folder, rank) and self._stack_of(rank).exists()
 
     def _write_own(self) -> None:
         frame = sys._current_frames().get(self.main)
@@ -178,13 +182,18 @@ class Watch:
                 stack = _dumped(process, peer.stack_file, max(ANSWER_SECONDS, left))
         except (psutil.Error, OSError) as error:
             self._write(peer, "gone", f"{type(error).__name__}: {error}", None)
+            with contextlib.suppress(FileExistsError), self._open_stack(peer.rank) as file:
+                file.write("no stack: the process is gone\n")
             return
         with contextlib.suppress(FileExistsError), self._open_stack(peer.rank) as file:
             file.write(stack or "no stack: it did not answer\n")
         self._write(peer, state, hang_report.innermost(stack) or "an unknown place", None)
 
     def _open_stack(self, rank: int):  # noqa: ANN202 - a text file
-        return (self.folder / f"rank-{rank:05d}.txt").open("x")
+        return self._stack_of(rank).open("x")
+
+    def _stack_of(self, rank: int) -> Path:
+        return self.folder / f"rank-{rank:05d}.txt"
 
     def _write(self, peer: _Peer, state: str, at: str, seconds: float | None) -> None:
         mine = peer is self.me
@@ -211,10 +220,14 @@ def _dumped(process: psutil.Process, descriptor: int, seconds: float) -> str:
         return ""
     with open(path, encoding="utf-8", errors="replace") as file:
         file.seek(0, os.SEEK_END)
-        process.send_signal(STACK_SIGNAL)
+        asked = float("-inf")
         limit = time.monotonic() + seconds
         text = ""
-        while time.monotonic() < limit:
+        while (now := time.monotonic()) < limit:
+            # More than once: in a process that was stopped a thread that is not Python's may take the signal.
+            if not text and now - asked >= ASK_AGAIN_SECONDS:
+                process.send_signal(STACK_SIGNAL)
+                asked = now
             time.sleep(0.05)
             more = file.read()
             if text and not more:
