@@ -67,6 +67,7 @@ cp -a /dev/fuse "$own/fuse"
 chmod 666 "$own/fuse"
 mount --bind "$own/fuse" /dev/fuse
 rm -rf "$own"
+cd / # the checkout may lie where this user cannot go
 exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
 """
 

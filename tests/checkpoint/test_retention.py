@@ -12,20 +12,6 @@ from slipway.checkpoint import retention, store
 from slipway.config.schema import Checkpoint
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with the checkpoints 10, 20 and 30."""
-    run_dir = tmp_path_factory.mktemp("run")
-    for step in (10, 20, 30):
-        make_checkpoint(run_dir, step)
-    return run_dir
-
-
-@pytest.fixture
-def run_dir(template: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(template, tmp_path / "run"))
-
-
 def names(run_dir: Path) -> list[str]:
     return sorted(path.name for path in store.folder(run_dir).iterdir())
 

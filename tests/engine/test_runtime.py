@@ -59,3 +59,29 @@ def test_what_the_user_has_said_of_queues_stays_or_is_refused() -> None:
     assert [device_connections(ZERO3, (9, 0), found) for found in (None, "8")] == [None, None]
     with refused("CUDA_DEVICE_MAX_CONNECTIONS", 1):
         device_connections(ZERO3, (9, 0), "1")
+
+
+FORK = """
+import os
+import torch
+import torch.distributed.tensor
+torch.set_num_threads(4)  # the pool's size is that of the first call
+from slipway.config.compose import compose
+from slipway.engine.runtime import load_torch
+load_torch(compose(["experiment=demo"]), 1)
+torch.get_num_threads()  # torch's own hook does nothing in the forks of a process that has asked
+torch._C._ensureCUDADeviceGuardSet()
+for _ in range(8):
+    fork = os.fork()
+    if not fork:
+        assert len(os.listdir("/proc/self/task")) == 4  # the pool's threads are there before any other
+        (torch.ones(1, requires_grad=True) * 2).sum().backward()
+        os._exit(0)
+    assert os.waitpid(fork, 0)[1] == 0
+"""
+
+
+def test_a_fork_has_threads_of_its_own_before_the_first_backward_pass() -> None:
+    """A build for CUDA aborted in most of these forks; one for CPUs alone has no threads that race."""
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -17,9 +17,8 @@ from statistics import median
 from typing import Any, cast
 
 from slipway.bench.batches import random_batch
-from slipway.bench.options import at_least, random_tokens, with_defaults
+from slipway.bench.options import at_least, configuration
 from slipway.bench.record import named, publish
-from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
 from slipway.errors import EXIT_DONE, UserError
@@ -74,13 +73,7 @@ def run(options: argparse.Namespace) -> int:
     at_least("bench compare --rounds", options.rounds, 1)
     at_least("bench compare --steps", options.steps, 1)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        config = compose(
-            [
-                *with_defaults(SHAPE, options.overrides),
-                *random_tokens(options.overrides),
-                f"run.dir={folder}/run",
-            ]
-        )
+        config = configuration(SHAPE, options.overrides, Path(folder, "run"))
         plan = make_plan(config)
         model, data = gpt_of(config), text_of(config)
         joined = not (data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss)

@@ -20,9 +20,8 @@ from typing import Any
 from slipway.bench.kernel_cases import Scene
 from slipway.bench.kernel_counts import least_seconds
 from slipway.bench.kernel_table import CASES, OPERATORS, Case, of_operator, trouble
-from slipway.bench.options import at_least, make_folder, random_tokens, with_defaults
+from slipway.bench.options import at_least, configuration, make_folder
 from slipway.bench.record import named, publish
-from slipway.config.compose import compose
 from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, UserError
 from slipway.plan import Plan, make_plan
@@ -71,14 +70,8 @@ def run(options: argparse.Namespace) -> int:
     operators = chosen_operators(options.operators)
     asked = [*([f"model={options.model}"] if options.model else []), *options.overrides]
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        config = compose(
-            [
-                *with_defaults(DEFAULTS, asked),
-                "training.global_batch_size=${training.micro_batch_size}",  # of no meaning here
-                *random_tokens(asked),
-                f"run.dir={folder}",
-            ]
-        )
+        batch = "training.global_batch_size=${training.micro_batch_size}"  # of no meaning here
+        config = configuration(DEFAULTS, [*asked, batch], Path(folder))
         if (ranks := world_size(config)) > 1:
             raise UserError(
                 "bench kernels",

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from slipway.config.compose import compose
+from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 
 
@@ -18,6 +20,11 @@ def make_folder(option: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(option, f"cannot be created: {error.strerror}", value=folder) from error
+
+
+def configuration(defaults: Sequence[str], overrides: Sequence[str], run_dir: Path) -> RunConfig:
+    """Compose the default shape and what is asked for, on random tokens. Raises UserError."""
+    return compose([*with_defaults(defaults, overrides), *random_tokens(overrides), f"run.dir={run_dir}"])
 
 
 def random_tokens(overrides: Sequence[str]) -> list[str]:

@@ -18,10 +18,9 @@ from statistics import median
 from typing import Any
 
 from slipway.bench.batches import random_batch
-from slipway.bench.options import at_least, make_folder, random_tokens, with_defaults
+from slipway.bench.options import at_least, configuration, make_folder
 from slipway.bench.record import named, publish
 from slipway.bench.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
-from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
 from slipway.kernels.choice import backends
 from slipway.plan import Plan, make_plan
@@ -78,13 +77,7 @@ def run(options: argparse.Namespace) -> int:
     at_least("bench train --steps", options.steps, 1)
     at_least("bench train --warmup", options.warmup, 1)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        config = compose(
-            [
-                *with_defaults(DEFAULTS, options.overrides),
-                *random_tokens(options.overrides),
-                f"run.dir={folder}",
-            ]
-        )
+        config = configuration(DEFAULTS, options.overrides, Path(folder))
         if config.resources.nodes > 1:
             raise UserError(
                 "bench train",

@@ -1,5 +1,6 @@
 """Loading torch and the engine for the device that the plan names, once, before any rank exists."""
 
+import functools
 import os
 import warnings
 
@@ -33,6 +34,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
         warnings.simplefilter("ignore")  # each optional package that is not installed
         import torch
 
+        _renew_threads_in_forks()
         prepare.adapt(config)
         if kind == "cpu":
             torch.set_num_threads(max(1, cores.usable() // ranks_here))
@@ -81,6 +83,19 @@ def device_connections(
     one_queue = layout.tensor_model_parallel_size > 1 or layout.context_parallel_size > 1
     old = capability is None or capability < (10, 0)
     return "1" if found is None and one_queue and old else None
+
+
+@functools.cache
+def _renew_threads_in_forks() -> None:
+    """Give every process forked from this one a new thread pool before it starts a thread.
+
+    torch replaces the pool that a fork has lost when a thread next asks for it, and does so without a lock. The first
+    backward pass starts one thread per device (a CUDA build has eight as soon as a fake GPU was made, as DTensor
+    does), and all of them ask at once: most forks then abort with "Invalid thread pool!".
+    """
+    import torch
+
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(torch.get_num_threads()))
 
 
 def wait_without_spinning() -> None:
