@@ -1,7 +1,7 @@
 # What people, CI and the README call. `make` alone explains.
 # Each target sets up what it needs; nothing of your shell's set-up is required.
 
-WORKERS   ?= 2
+WORKERS   ?= 3
 PYTHON    ?= $(shell containers/find-python.sh 3.11)
 PYTHON312 ?= $(shell containers/find-python.sh 3.12)
 DEMO      ?= runs/demo
@@ -23,7 +23,7 @@ help:
 	@echo
 	@echo "Start here"
 	@echo "  make demo        train a small GPT on 8 ranks (TP2 x PP2 x DP2) on this machine: 3 minutes"
-	@echo "  make test        the tests of every day: 6 to 9 minutes on 2 cores"
+	@echo "  make test        the tests of every day: 6 minutes on 2 cores"
 	@echo "  make test-faults kill, hang, damage and starve real trainings: below 10 minutes on 2 cores"
 	@echo "  make image       the container image (podman or docker); make sif: also as SIF (Apptainer)"
 	@echo
@@ -34,7 +34,7 @@ help:
 	@echo
 	@echo "For changes"
 	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
-	@echo "  make test-all    the long tests too                 make test-py312  every layout, on Python 3.12"
+	@echo "  make test-all    the long tests too                 make test-py312  all kinds of layouts, on Python 3.12"
 	@echo "  make coverage    the tests of every day, and which lines and branches they run: twice as long"
 	@echo "  make test-planted  spoil the code in many places: does a test notice each?"
 	@echo "  make test-nightly  all layouts, all rows, more kills, larger inputs, planted faults, a soak"
@@ -46,7 +46,7 @@ help:
 	@echo "  make lock        resolve the pins anew              make clean       remove what make installed"
 	@echo
 	@echo "Variables: PYTHON=/path/to/python3.11, DEMO=folder of the demo's run,"
-	@echo "  WORKERS=files of tests that run side by side (2),"
+	@echo "  WORKERS=files of tests that run side by side (3),"
 	@echo "  OPTIONS=more words for pytest, for example OPTIONS='-k parity -x',"
 	@echo "  VARIANT=cpu, cuda or rocm (of the image),"
 	@echo "  TORCH_INDEX_URL=index with another build of torch (see containers/README.md)"
@@ -83,6 +83,7 @@ coverage: setup
 	.venv/bin/python -m coverage combine --quiet && .venv/bin/python -m coverage report || code=1; \
 	exit $$code
 
+test-faults: WORKERS = 2 # its limits are in seconds
 test-faults: setup
 	$(PYTEST) -m faults $(BESIDE) --durations 10 $(OPTIONS)
 
@@ -90,6 +91,7 @@ test-planted: setup
 	.venv/bin/python tests/planted_faults.py
 
 test-nightly: setup coverage test-planted soak
+	SLIPWAY_TESTS=all $(MAKE) test-py312
 	SLIPWAY_TESTS=all $(PYTEST) -m "not image and not cluster" $(BESIDE) --durations 25 $(OPTIONS)
 
 soak: setup
@@ -108,7 +110,7 @@ test-all: setup
 	$(PYTEST) -m "not image and not cluster" $(OPTIONS)
 
 test-py312: .venv312/.installed
-	SLIPWAY_TESTS=all .venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py \
+	.venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py \
 		tests/train/test_parity_experts.py tests/train/test_fully_sharded.py tests/train/test_documents.py \
 		tests/train/test_fake_gpu.py tests/engine/megatron/test_cpu_adapter.py $(BESIDE) --durations 5 $(OPTIONS)
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import warm
 from reference import stored
 from slipway import registry
 from slipway.config.compose import compose
@@ -257,9 +257,7 @@ print(json.dumps([found.loss, found.measures]))
 def test_a_model_without_an_optimizer_is_evaluated(folder: Path) -> None:
     name = "pp2"
     words = [json.dumps([*TOY, *optimizer_of(name)]), str(folder / name / "checkpoints" / f"step-{LAST:08d}")]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, timeout=120
-    )
+    done = warm.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     loss, measures = json.loads(done.stdout)
     lines = [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]

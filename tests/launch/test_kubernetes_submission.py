@@ -14,6 +14,7 @@ from kubernetes_server import Cluster, running
 from refusals import check_line
 from slipway.cli import main
 from slipway.launch.submission import kubernetes as kubernetes_submission
+from slipway.runs import cancel as cancelling
 from slipway.runs import ending
 
 pytestmark = pytest.mark.skipif(bool(kubernetes_server.lacking()), reason="lacking: kubectl")
@@ -27,6 +28,8 @@ SWEEP = ["-m", "training.seed=1,2,3"]
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.chdir(tmp_path)
+    for waits in (ending, cancelling):
+        monkeypatch.setattr(waits, "POLL_SECONDS", 0.05)
     with running(tmp_path) as cluster:
         monkeypatch.setenv("KUBECONFIG", str(cluster.write_config("ours")))
         monkeypatch.setenv("HOME", str(tmp_path))  # of kubectl's cache

@@ -2,13 +2,14 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+
+import warm
 
 PROGRAM = """
 import os, signal, sys, time
@@ -35,12 +36,8 @@ except (Fault, UserError) as error:
 def run(tmp_path: Path, failure: str) -> tuple[int, str, float]:
     """Exit code, standard error and seconds of four ranks that fail as given."""
     started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.replace("FAILURE", failure), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    words = [sys.executable, "-c", PROGRAM.replace("FAILURE", failure), str(tmp_path)]
+    done = warm.run(words, capture_output=True, timeout=60)
     return done.returncode, done.stderr, time.monotonic() - started
 
 
@@ -99,9 +96,7 @@ def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 def test_ranks_die_with_their_parent(tmp_path: Path) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.replace("FAILURE", "time.sleep(600)"), str(tmp_path)]
-    )
+    parent = warm.start([sys.executable, "-c", PROGRAM.replace("FAILURE", "time.sleep(600)"), str(tmp_path)])
     limit = time.monotonic() + 30
     while len(pids(tmp_path)) < 4 and time.monotonic() < limit:
         time.sleep(0.05)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from processes import steps_done
 from refusals import check_line
 from slipway.config.compose import compose
@@ -41,7 +42,7 @@ class Nodes:
         for number in (1, 0):  # the one that has to wait first
             own = {"SLIPWAY_NODE_RANK": str(number), "SLIPWAY_NNODES": "2", "MASTER_ADDR": "localhost"}
             with self.outputs[number].open("w") as output:
-                process = subprocess.Popen(
+                process = warm.start(
                     [sys.executable, "-m", "slipway", "train", "--plan", str(plan_json), *words],
                     cwd=folder,
                     env={**os.environ, **own, "MASTER_PORT": str(port)},

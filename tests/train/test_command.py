@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from refusals import check_line
 from training import SMALL, layout, slipway, told, training_lines
 
@@ -62,6 +63,7 @@ def test_a_plan_file_is_enough(job: list[str], tmp_path: Path) -> None:
     assert len(training_lines(tmp_path / "run")) == STEPS
 
 
+@pytest.mark.slow  # the tests of faults start it, too
 def test_torchrun(job: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -83,7 +85,7 @@ def test_srun(job: list[str], tmp_path: Path) -> None:
     common = {"SLURM_STEP_NUM_TASKS": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     words = [sys.executable, "-m", "slipway", "train", *job, *layout(ranks=2, pp=2)]
     ranks = [
-        subprocess.Popen(
+        warm.start(
             words,
             env={**os.environ, **common, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
             cwd=tmp_path,

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
+import breadth
 from breadth import some
 from reference import stored
 from training import layout, training_lines
 
-STEPS, HALF = 8, 4
+STEPS, HALF = (8, 4) if breadth.ALL else (4, 2)
 LOSS = 1e-5  # relative, in another layout
 
 DROPOUT = ["model.hidden_dropout=0.1", "model.attention_dropout=0.1"]
 # the peak is measured at each start, and validations come between
-MEASURED = ["cluster.device.peak_tflops_fp32=null", "validation.interval=5", "validation.steps=1"]
+MEASURED = ["cluster.device.peak_tflops_fp32=null", f"validation.interval={HALF + 1}", "validation.steps=1"]
 MEASURED += ["data.split=[0.6,0.4,0.0]"]
 FIRST = {
     "3d": layout(ranks=8, tp=2, pp=2, sp=True, distopt=True),

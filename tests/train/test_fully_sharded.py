@@ -2,24 +2,25 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import breadth
+import warm
 from slipway.config.compose import compose
 from slipway.plan import make_plan
 from training import SMALL, layout, training_lines
 
 pytestmark = pytest.mark.timeout(600)
 
-STEPS, HALF = 8, 4
+STEPS, HALF = (8, 4) if breadth.ALL else (4, 2)
 LOSS = 1e-5  # relative, fp32
 GRADIENT_NORM = 1e-4  # relative
 
 ZERO2, ZERO3 = "parallelism=zero2", "parallelism=zero3"
-VALIDATE = ["validation.interval=4", "validation.steps=1", "data.split=[0.6,0.4,0.0]"]
+VALIDATE = [f"validation.interval={HALF}", "validation.steps=1", "data.split=[0.6,0.4,0.0]"]
 GATED = ["model.activation=swiglu", "model.normalization=RMSNorm", "model.add_bias_linear=false"]
 UNTIED = ["model.untie_embeddings_and_output_weights=true", *GATED]
 EXPERTS = ["model.num_moe_experts=4", "model.add_bias_linear=false", "model.moe_aux_loss_coeff=0"]
@@ -129,11 +130,8 @@ for preset in ("zero2", "zero3"):
 
 def test_a_rank_holds_what_the_plan_says(tmp_path: Path) -> None:
     overrides = [*SMALL, "data.tokenizer.kind=byte", "training.precision=bf16", *layout(ranks=2)]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), *overrides],
-        capture_output=True,
-        text=True,
-        timeout=120,
+    done = warm.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), *overrides], capture_output=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     for preset in ("zero2", "zero3"):

@@ -12,7 +12,7 @@ import breadth
 from breadth import some
 from training import layout, training_lines
 
-STEPS = 10 if breadth.ALL else 6
+STEPS = 10 if breadth.ALL else 4
 LONG = 20  # of one rank: enough to see that it learns
 LOSS = 1e-5  # relative, fp32
 GRADIENT_NORM = 1e-4  # relative: fp32 sums of a million squares

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from slipway import secrets
 from slipway.arguments import refusal
-from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir, validate
+from slipway.config.compose import CONFIG_NAME, VERSION_BASE, compose, conf_dir, validate
 from slipway.config.explain import CompositionErrors, explain
 from slipway.config.quotes import check_key
 from slipway.config.yaml_numbers import times_are_text
@@ -41,6 +41,8 @@ def run(words: Sequence[str], task: Task) -> int:
             _call_hydra([*words, *([] if kept else [f"hydra.sweep.dir='{folder}'"])], sweep.job)
         return sweep.finish()
 
+    if _overrides_alone(words, arguments.overrides):
+        return task(compose(words))
     if arguments.cfg or arguments.info:
         _check_shown(arguments)
     outcome: list[int | Exception | SystemExit] = []
@@ -63,9 +65,15 @@ def run(words: Sequence[str], task: Task) -> int:
     raise outcome[0]
 
 
+def _overrides_alone(words: Sequence[str], overrides: Sequence[str]) -> bool:
+    """Whether nothing is said to Hydra itself, whose application composes twice: once to see whether it is a sweep."""
+    return list(words) == list(overrides) and not any("hydra" in word for word in words)
+
+
 def _check_shown(arguments: Any) -> None:
     """Hydra prints these configurations itself, unchecked. Raises UserError where a secret is in one."""
-    from hydra import compose, initialize_config_dir
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
     from omegaconf import OmegaConf
 
     words = list(arguments.overrides)
@@ -73,7 +81,7 @@ def _check_shown(arguments: Any) -> None:
         words.append(f"hydra.searchpath=[file://{os.path.abspath(arguments.config_dir)}]")
     try:
         with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE):
-            composed = compose(CONFIG_NAME, words)
+            composed = hydra_compose(CONFIG_NAME, words)
         plain = OmegaConf.to_container(composed, resolve=arguments.resolve)
     except CompositionErrors():
         return  # Hydra says what is wrong with it

@@ -52,6 +52,7 @@ def peaks(folder: Path, lines: Path, tokenizer: Path) -> tuple[float, float]:
     return parent, min(most.values())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_does_not_grow_with_the_input(
     tmp_path: Path, bpe: Any, text_maker: Callable[[int, int], str]
