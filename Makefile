@@ -91,7 +91,7 @@ test-planted: setup
 	.venv/bin/python tests/planted_faults.py
 
 test-nightly: setup coverage test-planted soak
-	SLIPWAY_TESTS=all $(MAKE) test-py312
+	SLIPWAY_TESTS=all $(MAKE) test-py312 test-real
 	SLIPWAY_TESTS=all $(PYTEST) -m "not image and not cluster" $(BESIDE) --durations 25 $(OPTIONS)
 
 soak: setup

@@ -7,6 +7,7 @@ Reads a JSON object {name: [rank, overrides]} from standard input, and writes {n
 to the file named on the command line.
 """
 
+import functools
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ import fake_device
 
 fake_device.install()
 
+import numpy  # noqa: E402
 import torch  # noqa: E402
 from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
@@ -64,6 +66,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
 
     assert "slipway.engine.megatron.cpu_adapter" not in sys.modules
 
+    _share_tokens_out_evenly()
     distributed._join = _join
     torch.distributed.all_gather_object = _say_the_same
     if config.parallelism.data_parallel_sharding_strategy:
@@ -82,6 +85,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
             batches = step.read(session, session.train_data, session.validation_start, None)
             outcome = step.compute(session, batches, Stopping())
             step.update_weights(session, 1e-3, outcome.grad_norm)
+            switched = _switched(session.model.chunks[0])
             waits, on_cpu = dict(numbers.waits), dict(numbers.on_cpu)
             held = _held(session)
             step.validate(session, 1, MagicMock(), 0)
@@ -97,8 +101,16 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
         "held": held,
         "waits": waits,
         "on_cpu": on_cpu,
+        "switches": switched,
         "kernels": {choice.operator: choice.backend for choice in chosen},
     }
+
+
+def _switched(chunk: Any) -> dict[str, Any]:
+    """What Megatron-core was told of the switches."""
+    names = ("overlap_p2p_comm", "deallocate_pipeline_outputs", "moe_token_dispatcher_type")
+    padded = {"pad_buckets_for_high_nccl_busbw": chunk.ddp_config.pad_buckets_for_high_nccl_busbw}
+    return {name: getattr(chunk.config, name) for name in names} | padded
 
 
 def _held(session: Any) -> dict[str, list[str]]:
@@ -137,6 +149,33 @@ def _join(place: Place, backend: str) -> None:
     torch.distributed.init_process_group(
         "fake", store=FakeStore(), rank=place.rank, world_size=place.world_size
     )
+
+
+def _share_tokens_out_evenly() -> None:
+    """How many tokens go to whom are numbers, of which fake tensors have none: to each expert as many."""
+    from megatron.core.transformer.moe import token_dispatcher
+
+    def move(tensor: Any, as_numpy: bool = False, record_stream: bool = False) -> Any:
+        return tensor.to("cpu") if isinstance(tensor, torch.Tensor) else tensor
+
+    def share(self: Any, point: str, tokens_per_expert: Any = None) -> Any:
+        moved = synchronize(self, point, tokens_per_expert)
+        if point == self.cuda_dtoh_point and self.ep_size * self.tp_size > 1:
+            rows, ranks = self.num_out_tokens, self.ep_size
+            self.input_splits = self.output_splits = numpy.full(ranks, rows // ranks)
+            self.output_splits_tp = numpy.full(self.tp_size, rows)
+            local, senders = self.num_local_experts, self.tp_size * ranks
+            self.num_global_tokens_per_local_expert = numpy.full((senders, local), rows // self.num_experts)
+            chunks = numpy.arange(senders * local)
+            self.sort_input_by_local_experts = chunks.reshape(senders, local).T.ravel()
+            self.restore_output_by_local_experts = chunks.reshape(local, senders).T.ravel()
+        return moved
+
+    dispatcher: Any = token_dispatcher.MoEAlltoAllTokenDispatcher
+    synchronize = dispatcher._maybe_dtoh_and_synchronize
+    if not hasattr(synchronize, "__wrapped__"):
+        token_dispatcher.maybe_move_tensor_to_cpu = move
+        dispatcher._maybe_dtoh_and_synchronize = functools.wraps(synchronize)(share)
 
 
 def _two_documents(document_starts: torch.Tensor, rank: int, size: int) -> torch.Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import breadth
 from container_tools import ROOT, Image, good, run, slipway
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(1500)]
@@ -82,6 +83,7 @@ def wheelhouse(work: Path, clone: Path) -> Path:
     return folder
 
 
+@pytest.mark.skipif(not breadth.ALL, reason="four minutes: `make test-nightly`")
 def test_from_wheels_without_network_it_is_the_same_image(
     image: Image, clone: Path, work: Path, wheelhouse: Path
 ) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from breadth import some
+from slipway.config.compose import compose
+from slipway.plan import switches
 from training import SMALL, layout
 
 DRIVE = Path(__file__).parents[1] / "fake_gpu.py"
@@ -27,7 +29,9 @@ LLAMA = [
     "model.num_query_groups=2",
     "model.untie_embeddings_and_output_weights=true",
 ]
-EXPERTS = [*LLAMA, "model.num_moe_experts=4", "parallelism.expert_model_parallel_size=2"]
+# each token goes to all experts: where there are no numbers, none is left out
+EXPERTS = [*LLAMA, "model.num_moe_experts=4", "model.moe_router_topk=4"]
+EXPERTS += ["parallelism.expert_model_parallel_size=2"]
 BASE = [
     *SMALL,
     "cluster=local_gpu",
@@ -63,7 +67,7 @@ RUNS: dict[str, tuple[int, list[str]]] = {
     "gpt_documents_pp2": (FIRST, [*GPT, "data.reset_attention_mask=true", *layout(pp=2)]),
     "llama_tp2_pp2_cp2": (LAST, [*LLAMA, *layout(tp=2, pp=2, cp=2, sp=True)]),
     "llama_recompute_selective": (LAST, [*LLAMA, *layout(recompute="selective")]),
-    "llama_overlaps": (LAST, [*LLAMA, *layout(tp=2, **OVERLAPS)]),
+    "llama_overlaps": (FIRST, [*LLAMA, *layout(tp=2, **OVERLAPS)]),
     "llama_zero3": (FIRST, [*LLAMA, "parallelism=zero3"]),
     "experts": (FIRST, EXPERTS),
     "experts_tp2": (LAST, [*EXPERTS, *layout(tp=2, sp=True, distopt=True)]),
@@ -125,3 +129,9 @@ def test_it_waits_no_more_than_it_must(found: dict[str, Any], name: str) -> None
 @pytest.mark.parametrize("name", RUNS)
 def test_nothing_else_runs_on_the_cpu(found: dict[str, Any], name: str) -> None:
     assert {file for file in found[name]["on_cpu"] if file.startswith("slipway/")} <= ON_CPU
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_switches_are_set_as_the_rules_say(found: dict[str, Any], name: str) -> None:
+    rules = switches.values(compose([*BASE, *RUNS[name][1]]))
+    assert rules.items() <= found[name]["switches"].items()

@@ -17,6 +17,7 @@ GRADIENT_NORM = 1e-4  # relative
 
 EXPERTS = ["model.num_moe_experts=4", "model.moe_router_topk=2", "model.add_bias_linear=false"]
 EXPERTS += ["model.activation=swiglu"]  # as Mixtral: the gate and the rest are cut separately
+ALLGATHER = "parallelism.moe_token_dispatcher_type=allgather"  # the rule is alltoall
 LAYOUTS = {
     "ep2": layout(ranks=2, ep=2),
     "unfused_ep2": ["kernels.moe=unfused", *layout(ranks=2, ep=2)],
@@ -25,6 +26,8 @@ LAYOUTS = {
     "pp2_ep2": layout(ranks=4, pp=2, ep=2),
     "tp2_ep2": layout(ranks=4, tp=2, sp=True, ep=2),
     "cp2_ep2": layout(ranks=4, cp=2, ep=2),
+    "allgather_ep2_dp4": [ALLGATHER, *layout(ranks=4, ep=2)],
+    "allgather_tp2_ep2": [ALLGATHER, *layout(ranks=4, tp=2, sp=True, ep=2)],
     "tp2_pp2_ep2_distopt": layout(ranks=8, tp=2, pp=2, sp=True, ep=2, distopt=True),
 }
 

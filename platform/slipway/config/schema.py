@@ -226,6 +226,24 @@ class Parallelism(Section):
         default=False,
         description="Gather parameters while the forward pass runs (distributed optimizer only).",
     )
+    overlap_p2p_comm: bool | None = Field(
+        default=None,
+        description="Exchange what stages hand over while they compute (interleaved schedule only); null: by rule.",
+    )
+    deallocate_pipeline_outputs: bool | None = Field(
+        default=None,
+        description="Release what a stage has sent to the next one; null: by rule.",
+    )
+    pad_buckets_for_high_nccl_busbw: bool | None = Field(
+        default=None,
+        description="Pad the buckets of gradients to sizes that NCCL sends at full speed (distributed optimizer only); "
+        "null: by rule.",
+    )
+    moe_token_dispatcher_type: Literal["alltoall", "allgather"] | None = Field(
+        default=None,
+        description="How tokens reach their experts: alltoall sends each token to its experts' ranks alone, allgather "
+        "sends every token to every rank; null: by rule.",
+    )
 
     @property
     def virtual_stages(self) -> int:

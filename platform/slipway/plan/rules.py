@@ -5,6 +5,7 @@ from slipway.data import kind_of
 from slipway.errors import UserError
 from slipway.models import family
 from slipway.optimizers import algorithm
+from slipway.plan import switches
 
 # A language model is trained well on 20 tokens for each parameter (arXiv 2203.15556), the demo on two. Ten parameters
 # for each token, the other way round, are no training, however many steps it has.
@@ -18,6 +19,7 @@ def check(config: RunConfig) -> None:
     _check_kind(config)
     check_layout(config)
     _check_overlap(config)
+    _check_switches(config)
     _check_schedule(config)
     _check_steps(config)
     _check_best(config)
@@ -193,6 +195,11 @@ def _check_overlap(config: RunConfig) -> None:
         )
     if layout.overlap_param_gather and not layout.overlap_grad_reduce:
         raise UserError("parallelism.overlap_param_gather", "needs overlap_grad_reduce=true", value=True)
+
+
+def _check_switches(config: RunConfig) -> None:
+    """What is forced has an effect in this layout, and trains rightly with the Megatron-core that is here."""
+    switches.switches(config, switches.installed())
 
 
 def _check_schedule(config: RunConfig) -> None:

@@ -44,6 +44,8 @@ class Segment(BaseModel):
     versions: dict[str, str | None]
     kernels: dict[str, str] = {}
     """Backend of each operator."""
+    switches: dict[str, bool | str] = {}
+    """What decides speed and no result (see slipway.plan.switches)."""
     first_step: int
     """The step it was to begin with."""
     last_step: int | None = None
@@ -68,6 +70,7 @@ def begin_segment(
     started: float,
     environment: Mapping[str, str],
     kernels: Mapping[str, str] | None = None,
+    switches: Mapping[str, bool | str] | None = None,
 ) -> Segment:
     """Write the next segment's record, and close those that nobody closed. The run is locked by the caller."""
     for segment in read_segments(
@@ -86,6 +89,7 @@ def begin_segment(
         node_list=environment.get("SLURM_JOB_NODELIST"),
         versions={"slipway": __version__, **{name: _version(name) for name in ("torch", "megatron-core")}},
         kernels=dict(kernels or {}),
+        switches=dict(switches or {}),
         first_step=first_step,
     )
     write(run_dir, segment)

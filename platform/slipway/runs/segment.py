@@ -40,11 +40,12 @@ def run_segment(
     started: float,
     body: Callable[[], int],
     kernels: Mapping[str, str] | None = None,
+    switches: Mapping[str, bool | str] | None = None,
 ) -> int:
     """Call body() as the only trainer of plan's run, with a record in its ledger; returns body's exit code.
 
     earlier: what check_free said before the caller looked for a checkpoint; first_step: the step that comes next;
-    started: when the command began (Unix seconds); kernels: backends by operator, for the record. Raises
+    started: when the command began (Unix seconds); kernels: backends by operator, and switches, for the record. Raises
     UserError, and calls nothing, where another process trains the run, or has trained it since check_free.
     """
     run_dir = plan.config.run.dir
@@ -67,7 +68,8 @@ def run_segment(
                 first_step,
                 started,
                 os.environ,
-                kernels or {},
+                kernels,
+                switches,
             )
         except OSError as error:
             raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None

@@ -17,7 +17,7 @@ from slipway.files import reason
 from slipway.kernels.choice import backends, in_words
 from slipway.metrics import mirrors
 from slipway.models import family
-from slipway.plan import Plan, elastic, make_plan, plan_file
+from slipway.plan import Plan, elastic, make_plan, plan_file, switches
 from slipway.plan.change import describe_change
 from slipway.plan.facts import read_facts
 from slipway.plan.plan import replan
@@ -83,6 +83,8 @@ def run_plan(plan: Plan) -> int:
         _say_layout(plan, info)
         for line in in_words(chosen):
             print(f"kernels {line}", flush=True)
+        for line in switches.in_words(switches.switches(config, switches.installed())):
+            print(f"switch {line}", flush=True)
     plan = plan.with_kernels(backends(chosen))
 
     def train_here() -> int:
@@ -103,7 +105,9 @@ def run_plan(plan: Plan) -> int:
 
     if not leads:
         return train_here()
-    return run_segment(plan, earlier, step + 1, started_at(), train_here, plan.kernels)
+    return run_segment(
+        plan, earlier, step + 1, started_at(), train_here, plan.kernels, switches.values(config)
+    )
 
 
 def _check_slice(config: RunConfig, end: float | None, step: int) -> Pace:

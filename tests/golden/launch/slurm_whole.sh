@@ -214,7 +214,11 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "use_distributed_optimizer": true,
    "data_parallel_sharding_strategy": null,
    "overlap_grad_reduce": true,
-   "overlap_param_gather": true
+   "overlap_param_gather": true,
+   "overlap_p2p_comm": null,
+   "deallocate_pipeline_outputs": null,
+   "pad_buckets_for_high_nccl_busbw": null,
+   "moe_token_dispatcher_type": null
   },
   "optimizer": {
    "name": "adamw",

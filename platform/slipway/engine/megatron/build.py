@@ -17,7 +17,7 @@ from slipway.engine.megatron.settings import plain_transformer, settings
 from slipway.engine.megatron.weights import initialize, mark_tensor_parallel
 from slipway.models import network_of
 from slipway.models.network import Stage
-from slipway.plan import Plan
+from slipway.plan import Plan, switches
 
 
 def stages_here(plan: Plan) -> list[Stage]:
@@ -66,6 +66,7 @@ def wrap_chunks(plan: Plan, chunks: list[Any], device: torch.device) -> list[Any
         overlap_grad_reduce=layout.overlap_grad_reduce,
         overlap_param_gather=layout.overlap_param_gather,
         use_distributed_optimizer=layout.use_distributed_optimizer,
+        pad_buckets_for_high_nccl_busbw=switches.values(config).get("pad_buckets_for_high_nccl_busbw", False),
     )
     if layout.data_parallel_sharding_strategy:
         return [fully_sharded.wrap(config, chunk.config, options, chunk, device) for chunk in chunks]

@@ -173,11 +173,39 @@ def _complete_one_by_one() -> None:
 
 def _redirect_megatron() -> None:
     import megatron.core.tensor_parallel.random as rng
+    from megatron.core.transformer.moe import token_dispatcher
 
+    dispatcher: Any = token_dispatcher
+    dispatcher.maybe_move_tensor_to_cpu = _as_numbers
+    torch.distributed.all_gather = _all_gather_uneven(torch.distributed.all_gather)
     module: Any = rng
     module._get_cuda_rng_state = lambda *args, **kwargs: torch.get_rng_state()
     module._set_cuda_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
     module.CudaRNGStatesTracker.fork = _fork
+
+
+def _as_numbers(tensor: Any, as_numpy: bool = False, record_stream: bool = False) -> Any:
+    """What is sent to whom: Megatron-core moves tensors off a GPU for it, and leaves those of a CPU as they are."""
+    return tensor.numpy() if as_numpy and isinstance(tensor, torch.Tensor) else tensor
+
+
+def _all_gather_uneven(all_gather: Callable) -> Callable:
+    """NCCL gathers tensors of different lengths; gloo's have one: the longest, of which the rest is cut off again."""
+
+    def gather(outputs: list[torch.Tensor], own: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        longest = max(map(len, outputs)) if outputs and outputs[0].dim() else 0
+        if all(len(output) == longest for output in outputs if longest):
+            return all_gather(outputs, own, *args, **kwargs)
+        assert not kwargs.get("async_op"), "what is cut off must have come"
+        padded = own.new_zeros((longest, *own.shape[1:]))
+        padded[: len(own)] = own
+        whole = [torch.empty_like(padded) for _ in outputs]
+        work = all_gather(whole, padded, *args, **kwargs)
+        for output, full in zip(outputs, whole, strict=True):
+            output.copy_(full[: len(output)])
+        return work
+
+    return gather
 
 
 @contextlib.contextmanager

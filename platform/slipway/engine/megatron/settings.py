@@ -6,12 +6,14 @@ import torch
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from slipway.config.schema import RunConfig
+from slipway.plan import switches
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
     """Fields of TransformerConfig."""
     layout, bf16 = config.parallelism, config.training.precision == "bf16"
     dtype = torch.bfloat16 if bf16 else torch.float32
+    chosen = switches.values(config)
     return dict(
         tensor_model_parallel_size=layout.tensor_model_parallel_size,
         pipeline_model_parallel_size=layout.pipeline_model_parallel_size,
@@ -29,7 +31,9 @@ def settings(config: RunConfig) -> dict[str, Any]:
         calculate_per_token_loss=True,
         # batched P2P with interleaved stages gives silently wrong gradients
         batch_p2p_comm=False,
-        deallocate_pipeline_outputs=True,  # what has been sent to the next stage
+        overlap_p2p_comm=chosen.get("overlap_p2p_comm", False),
+        deallocate_pipeline_outputs=chosen.get("deallocate_pipeline_outputs", True),
+        moe_token_dispatcher_type=chosen.get("moe_token_dispatcher_type", "allgather"),
         gradient_accumulation_fusion=config.kernels.grad_accumulation == "apex",
     )
 

@@ -30,7 +30,6 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
             moe_router_topk=model.moe_router_topk,
             moe_router_load_balancing_type="aux_loss",
             moe_aux_loss_coeff=model.moe_aux_loss_coeff * _parts_of_balance(layout),
-            moe_token_dispatcher_type="allgather",
             moe_grouped_gemm=config.kernels.moe == "te",
         )
     recompute: dict[str, Any] = {}

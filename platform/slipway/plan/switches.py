@@ -1,0 +1,112 @@
+"""Switches of Megatron-core that decide speed or memory, never a result: each is set by a rule. Imports no torch.
+
+A field of `parallelism` that is not null forces its switch. docs/megatron.md has the rules as a table.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+from slipway.config.schema import Parallelism, RunConfig
+from slipway.errors import UserError
+from slipway.models import family
+
+BOTH_FROM = (0, 19)
+"""The version of Megatron-core from which overlapped exchange and released outputs train rightly together."""
+
+
+class Switch(NamedTuple):
+    """A line of the list that a run prints and keeps. name: Megatron-core's, and the field of `parallelism`."""
+
+    name: str
+    value: bool | str
+    why: str
+
+
+def installed() -> tuple[int, int] | None:
+    """Return the major and minor version of the Megatron-core that is installed here, None where there is none."""
+    try:
+        major, minor = version("megatron-core").split(".")[:2]
+    except PackageNotFoundError:
+        return None
+    return int(major), int(minor)
+
+
+def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch]:
+    """Set the switches that have an effect in this layout.
+
+    megatron: the version of Megatron-core that trains; None: not known, taken for the newest.
+
+    Raises UserError for one that is forced and has no effect here, or that trains wrongly.
+    """
+    layout = config.parallelism
+    interleaved, pipeline = layout.virtual_stages > 1, layout.pipeline_model_parallel_size > 1
+    chosen: list[Switch] = []
+
+    def choose(name: str, matters: bool, value: bool | str, why: str, needs: str) -> Any:
+        forced = getattr(layout, name)
+        if not matters:
+            if forced is not None:
+                raise UserError(
+                    f"parallelism.{name}", f"has no effect without {needs}", value=forced, use="null"
+                )
+            return False
+        if forced is not None:
+            value, why = forced, f"parallelism.{name}={str(forced).lower()}"
+        chosen.append(Switch(name, value, why))
+        return value
+
+    overlaps = choose(
+        "overlap_p2p_comm",
+        interleaved,
+        True,
+        "interleaved stages compute while they exchange",
+        "virtual_pipeline_model_parallel_size",
+    )
+    wrong = overlaps and megatron is not None and megatron < BOTH_FROM
+    releases = choose(
+        "deallocate_pipeline_outputs",
+        pipeline,
+        not wrong,
+        f"not beside an overlapped exchange before Megatron-core {_text(BOTH_FROM)}"
+        if wrong
+        else "what has been sent is not read again",
+        "pipeline stages",
+    )
+    if wrong and releases and megatron:
+        raise UserError(
+            "parallelism.deallocate_pipeline_outputs",
+            f"trains wrongly beside overlap_p2p_comm in Megatron-core {_text(megatron)} ({_text(BOTH_FROM)} is right)",
+            value=True,
+            use="null",
+            do="set overlap_p2p_comm=false",
+        )
+    cuda = config.cluster.device.kind == "cuda"
+    choose(
+        "pad_buckets_for_high_nccl_busbw",
+        layout.use_distributed_optimizer and not layout.data_parallel_sharding_strategy,
+        cuda,
+        "NCCL sends multiples of 64 Ki elements per rank at full speed" if cuda else "gloo has no such sizes",
+        "use_distributed_optimizer, or with data_parallel_sharding_strategy",
+    )
+    choose(
+        "moe_token_dispatcher_type",
+        any(layer.parameters.expert for layer in family(config).layers(config, Parallelism())),
+        "alltoall",
+        "each token goes to the ranks of its experts alone",
+        "experts",
+    )
+    return chosen
+
+
+def values(config: RunConfig) -> dict[str, Any]:
+    """Name -> value of the switches that have an effect, with the Megatron-core that is installed."""
+    return {switch.name: switch.value for switch in switches(config, installed())}
+
+
+def in_words(chosen: list[Switch]) -> list[str]:
+    """Lines for people."""
+    return [f"{name}: {str(value).lower()} ({why})" for name, value, why in chosen]
+
+
+def _text(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
