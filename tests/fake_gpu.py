@@ -85,7 +85,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
             batches = step.read(session, session.train_data, session.validation_start, None)
             outcome = step.compute(session, batches, Stopping())
             step.update_weights(session, 1e-3, outcome.grad_norm)
-            switched = _switched(session.model.chunks[0])
+            switched = _switched(session.model)
             waits, on_cpu = dict(numbers.waits), dict(numbers.on_cpu)
             held = _held(session)
             step.validate(session, 1, MagicMock(), 0)
@@ -106,8 +106,9 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     }
 
 
-def _switched(chunk: Any) -> dict[str, Any]:
+def _switched(model: Any) -> dict[str, Any]:
     """What Megatron-core was told of the switches."""
+    chunk = model.chunks[0]
     names = ("overlap_p2p_comm", "deallocate_pipeline_outputs", "moe_token_dispatcher_type")
     padded = {"pad_buckets_for_high_nccl_busbw": chunk.ddp_config.pad_buckets_for_high_nccl_busbw}
     return {name: getattr(chunk.config, name) for name in names} | padded

@@ -13,7 +13,10 @@ from slipway.engine.runtime import device_connections
 PROGRAM = """
 from slipway.engine.runtime import wait_without_spinning
 wait_without_spinning()
-import torch
+import ctypes, importlib.util, pathlib
+torch = pathlib.Path(importlib.util.find_spec("torch").origin).parent
+for library in torch.glob("lib/libgomp*"):  # torch takes seconds to import, and this moment to load
+    ctypes.CDLL(str(library))
 """
 
 

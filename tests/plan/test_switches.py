@@ -31,9 +31,9 @@ def chosen(config: RunConfig, megatron: tuple[int, int] | None = OLD, **fields: 
     return {one.name: one.value for one in switches(with_layout(config, **fields), megatron)}
 
 
-PIPELINE = {"pipeline_model_parallel_size": 2}
-INTERLEAVED = {**PIPELINE, "virtual_pipeline_model_parallel_size": 2}
-PLAIN = dict(pipeline_model_parallel_size=1, virtual_pipeline_model_parallel_size=None)
+PIPELINE: dict[str, Any] = {"pipeline_model_parallel_size": 2}
+INTERLEAVED: dict[str, Any] = {**PIPELINE, "virtual_pipeline_model_parallel_size": 2}
+PLAIN: dict[str, Any] = dict(pipeline_model_parallel_size=1, virtual_pipeline_model_parallel_size=None)
 
 
 @given(
@@ -71,7 +71,9 @@ def test_buckets_are_padded_for_nccl_alone() -> None:
     name = "pad_buckets_for_high_nccl_busbw"
     assert chosen(DENSE, **PLAIN, use_distributed_optimizer=True) == {name: False}
     assert chosen(MIXTURE, use_distributed_optimizer=True)[name] is True
-    sharded = dict(use_distributed_optimizer=True, data_parallel_sharding_strategy="optim_grads")
+    sharded: dict[str, Any] = dict(
+        use_distributed_optimizer=True, data_parallel_sharding_strategy="optim_grads"
+    )
     assert name not in chosen(MIXTURE, **sharded)
 
 

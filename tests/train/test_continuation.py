@@ -22,8 +22,7 @@ MEASURED += ["data.split=[0.6,0.4,0.0]"]
 FIRST = {
     "3d": layout(ranks=8, tp=2, pp=2, sp=True, distopt=True),
     "one": layout(ranks=1),
-    "bf16": layout(ranks=4, tp=2, sp=True, distopt=True, precision="bf16"),
-    "dropout": [*layout(ranks=4, tp=2, sp=True), *DROPOUT],
+    "bf16_dropout": [*layout(ranks=4, tp=2, sp=True, distopt=True, precision="bf16"), *DROPOUT],
     "dropout_one": [*layout(ranks=1), *DROPOUT, *MEASURED],
 }
 # at this rate the loss rises in the end

@@ -8,6 +8,7 @@ import pytest
 
 import breadth
 import warm
+from breadth import some
 from training import SMALL, layout, training_lines
 
 STEPS = 6 if breadth.ALL else 4
@@ -15,12 +16,15 @@ LOSS = 1e-5  # relative, fp32
 GRADIENT_NORM = 1e-4  # relative
 
 APART = ["data.reset_attention_mask=true", "data.reset_position_ids=true", "data.eod_mask_loss=true"]
-LAYOUTS = {
-    "pp4": layout(ranks=4, pp=4),  # stages in the middle read where documents begin
-    "mbs2_recompute": layout(ranks=1, mbs=2, recompute="full"),
-    "tp2_cp2_recompute": layout(ranks=4, tp=2, sp=True, cp=2, recompute="selective"),
-    "pp2_interleaved_dp2": layout(ranks=4, pp=2, vpp=2, distopt=True),
-}
+LAYOUTS = some(
+    {
+        "pp4": layout(ranks=4, pp=4),  # stages in the middle read where documents begin
+        "mbs2_recompute": layout(ranks=1, mbs=2, recompute="full"),
+        "tp2_cp2_recompute": layout(ranks=4, tp=2, sp=True, cp=2, recompute="selective"),
+        "pp2_interleaved_dp2": layout(ranks=4, pp=2, vpp=2, distopt=True),
+    },
+    ["pp4", "tp2_cp2_recompute"],
+)
 
 
 @pytest.fixture(scope="module")

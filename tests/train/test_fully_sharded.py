@@ -21,12 +21,13 @@ GRADIENT_NORM = 1e-4  # relative
 
 ZERO2, ZERO3 = "parallelism=zero2", "parallelism=zero3"
 VALIDATE = [f"validation.interval={HALF}", "validation.steps=1", "data.split=[0.6,0.4,0.0]"]
+VALIDATE += ["training.global_batch_size=4"]  # two microbatches of each of two replicas
 GATED = ["model.activation=swiglu", "model.normalization=RMSNorm", "model.add_bias_linear=false"]
 UNTIED = ["model.untie_embeddings_and_output_weights=true", *GATED]
 EXPERTS = ["model.num_moe_experts=4", "model.add_bias_linear=false", "model.moe_aux_loss_coeff=0"]
 
 LAYOUTS = {
-    "zero2_dp4": [ZERO2, *layout(ranks=4)],
+    "zero2": [ZERO2, *layout(ranks=2)],
     "zero3_tp2_sp": [ZERO3, *layout(ranks=4, tp=2, sp=True)],
 }
 # (run that stopped half-way, layout that continues it)
@@ -35,6 +36,7 @@ OTHERS = {
     ("one", "zero3"): [ZERO3, *layout(ranks=2)],
 }
 MORE = {
+    "zero2_dp4": [ZERO2, *layout(ranks=4)],
     "zero2_at_once": [ZERO2, *layout(ranks=2, param_overlap=False)],
     "zero2_tp2": [ZERO2, *layout(ranks=4, tp=2)],
     "zero3_dp4": [ZERO3, *layout(ranks=4)],
