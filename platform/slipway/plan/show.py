@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slipway import words
+from slipway.plan import switches
 from slipway.plan.facts import sizes_of
 from slipway.plan.memory import StageMemory
 from slipway.plan.plan import Plan
@@ -49,7 +50,8 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         f" ({quantity(plan.active_parameters)} active)" if plan.active_parameters < plan.parameters else ""
     )
     strategy = layout.data_parallel_sharding_strategy
-    switches = [
+    speed = switches.switches(config, switches.installed())
+    extras = [
         name
         for name, on in (
             ("sequence parallel", layout.sequence_parallel),
@@ -76,7 +78,8 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
             f"{plan.world_size:,} x {config.cluster.device.name} (nodes {resources.nodes} x devices "
             f"{resources.devices_per_node}), cluster {config.cluster.name}",
         ),
-        ("layout", ", ".join([words.layout(sizes_of(layout, plan.data_parallel_size)), *switches])),
+        ("layout", ", ".join([words.layout(sizes_of(layout, plan.data_parallel_size)), *extras])),
+        *([("switches", "\n".join(switches.in_words(speed)))] if speed else []),
         *([("changed", "\n".join(plan.changes))] if plan.changes else []),
         (
             "batch",
