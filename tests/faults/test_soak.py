@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+import breadth
 from soak import soak, table
 
-TIMES = 4
+TIMES = 4 if breadth.ALL else 2
 
 
 @pytest.mark.timeout(900)

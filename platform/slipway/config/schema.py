@@ -86,6 +86,11 @@ class Training(Section):
         default="none",
         description="Activations computed again in the backward pass: of core attention, or of whole layers.",
     )
+    manual_gc_interval: NonNegativeInt = Field(
+        default=100,
+        description="Steps between collections of Python's garbage, after the same steps on all ranks; 0: Python "
+        "collects whenever it likes, on each rank at another moment.",
+    )
 
 
 class Validation(Section):

@@ -13,6 +13,7 @@ from slipway.plan import Plan
 from slipway.ranks.environment import Place
 from slipway.ranks.starting import not_counted
 from slipway.train import recovery
+from slipway.train.garbage import Garbage
 from slipway.train.guard import Guard
 from slipway.train.schedule import learning_rate
 from slipway.train.setup import Session, set_up
@@ -46,7 +47,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
     stopping = Stopping(end_time if place.rank == 0 else None, Durations(start.pace.saves))
     batch_size = config.training.global_batch_size
     steps, last = config.training.steps, config.last_step
-    left_out = recovery.LeftOut()
+    left_out, garbage = recovery.LeftOut(), Garbage(config.training.manual_gc_interval)
     stop: list[str] = []
 
     if at.step == 0:
@@ -103,11 +104,13 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
         _note(saver.wait() if stop or step == last else saver.poll(), log, stopping)
         if _due(step, config.watch.straggler_interval):
             report_stragglers(session, watch, log, step)
+        garbage.after(step)
 
     if stop:
         why = " and ".join(stop)
         log.write("event", step=at.step, event="stop", reason=why)
         log.say(f"step {at.step}  stopped well: {why}; the same command continues")
+    garbage.close()
     watch.stop()
     session.close()
     log.close()

@@ -166,7 +166,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "precision": "bf16",
    "fp8": null,
    "fp8_recipe": "delayed",
-   "recompute": "none"
+   "recompute": "none",
+   "manual_gc_interval": 100
   },
   "validation": {
    "interval": 1000,
