@@ -33,7 +33,7 @@ def test_a_stopped_rank_is_named_with_its_stack(
     monkeypatch.setenv(
         "SLURMD_NODENAME", "queue1-dy-p5-1"
     )  # Slurm's name for this machine, which is not its own
-    with started(job, tmp_path, cold=True) as process:  # it is asked for its stack by a signal
+    with started(job, tmp_path) as process:
         wait_until(lambda: steps_done(run_dir) >= 3, process)
         ranks = ranks_of(process)
         ranks[rank].suspend()

@@ -7,6 +7,7 @@ to have all in hand names the suspect, and all end.
 """
 
 import contextlib
+import ctypes
 import faulthandler
 import os
 import signal
@@ -32,7 +33,6 @@ from slipway.train.watch.hang_report import Finding
 
 STACK_SIGNAL = signal.SIGUSR2
 ANSWER_SECONDS = 1.0  # for a rank to dump its stack when asked
-ASK_AGAIN_SECONDS = 0.3
 GATHER_SECONDS = 10.0  # for all ranks to write what they know
 BUILDING_SECONDS = 3600.0  # for a large model
 _MEMORY_FILE = "slipway-stack"
@@ -65,7 +65,7 @@ class Watch:
         self.allowed: float | None = 60 + rendezvous.LIMIT_SECONDS  # torch's own words come first
         self.main = threading.get_ident()
         self.stack_file = os.memfd_create(_MEMORY_FILE)
-        # the thread that gets the signal, which is the main one: to walk the others while they run may crash
+        # the main thread, which alone is sent the signal: to walk the others while they run may crash
         faulthandler.register(STACK_SIGNAL, file=self.stack_file, all_threads=False, chain=False)
         self.peers: list[_Peer] = []
         self._stop, self._ends = threading.Event(), threading.Event()
@@ -213,6 +213,17 @@ class Watch:
         )
 
 
+def _signal_main_thread(pid: int) -> None:
+    """Send STACK_SIGNAL to a process's main thread, whose number is the process's own. Raises OSError.
+
+    Of a process that was stopped any thread may take a signal that is sent to all of it: the watch's own, which would
+    show its own stack, or one that is not Python's, which has none.
+    """
+    if ctypes.CDLL(None, use_errno=True).tgkill(pid, pid, int(STACK_SIGNAL)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
 def _dumped(process: psutil.Process, descriptor: int, seconds: float) -> str:
     """What a rank's stack file gains when it is asked for its stack; empty where it does not answer."""
     path = f"/proc/{process.pid}/fd/{descriptor}"
@@ -220,14 +231,10 @@ def _dumped(process: psutil.Process, descriptor: int, seconds: float) -> str:
         return ""
     with open(path, encoding="utf-8", errors="replace") as file:
         file.seek(0, os.SEEK_END)
-        asked = float("-inf")
+        _signal_main_thread(process.pid)
         limit = time.monotonic() + seconds
         text = ""
-        while (now := time.monotonic()) < limit:
-            # More than once: in a process that was stopped a thread that is not Python's may take the signal.
-            if not text and now - asked >= ASK_AGAIN_SECONDS:
-                process.send_signal(STACK_SIGNAL)
-                asked = now
+        while time.monotonic() < limit:
             time.sleep(0.05)
             more = file.read()
             if text and not more:
