@@ -123,6 +123,7 @@ def test_sbom_lists_the_pinned_packages(image: Image, work: Path) -> None:
     assert {"torch", "megatron-core"} <= {part["name"] for part in listed}
 
 
+@pytest.mark.skipif(not breadth.ALL, reason="`make test-nightly`")
 def test_the_benchmark_measures(image: Image, sif: Path, work: Path) -> None:
     words = ["bench", "image", "--tag", image.tag, "--sif", str(sif), "--repeat", "1", "--json"]
     record = json.loads(good(slipway(*words, "--context", str(ROOT), cwd=work)))

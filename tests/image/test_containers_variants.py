@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
+import breadth
 from container_tools import ROOT, good, run, slipway
 
-pytestmark = [pytest.mark.image, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.image,
+    pytest.mark.timeout(1500),
+    pytest.mark.skipif(not breadth.ALL, reason="two minutes: `make test-nightly`"),
+]
 
 STUB = Path(__file__).parent / "stub"
 BASE = "docker.io/library/python:3.11-slim-bookworm"
