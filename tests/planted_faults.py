@@ -64,8 +64,8 @@ FAULTS = [
     Fault(
         "layout: context-parallel ranks take the tokens of others",
         f"{SLIPWAY}/models/gpt/network.py",
-        "positions = local_positions(tokens.shape[1] // size, rank, size, tokens.device)",
-        "positions = local_positions(tokens.shape[1] // size, size - 1 - rank, size, tokens.device)",
+        "positions = local_positions(first.shape[1] // size, rank, size, first.device)",
+        "positions = local_positions(first.shape[1] // size, size - 1 - rank, size, first.device)",
         f"{PARITY} cp4",
     ),
     Fault(
