@@ -11,7 +11,7 @@ from slipway.errors import UserError
 from slipway.models import family
 
 BOTH_FROM = (0, 19)
-"""The version of Megatron-core from which overlapped exchange and released outputs train rightly together."""
+"""The first version of Megatron-core whose gradients are right with overlapped exchange and released outputs."""
 
 
 class Switch(NamedTuple):
@@ -32,11 +32,10 @@ def installed() -> tuple[int, int] | None:
 
 
 def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch]:
-    """Set the switches that have an effect in this layout.
+    """Choose the switches that have an effect in this layout.
 
-    megatron: the version of Megatron-core that trains; None: not known, taken for the newest.
-
-    Raises UserError for one that is forced and has no effect here, or that trains wrongly.
+    megatron: the version of Megatron-core that will train; None: not known, assumed to be the newest. Raises UserError
+    for a forced switch that has no effect here, or that would give wrong gradients.
     """
     layout = config.parallelism
     interleaved, pipeline = layout.virtual_stages > 1, layout.pipeline_model_parallel_size > 1
@@ -59,7 +58,7 @@ def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch
         "overlap_p2p_comm",
         interleaved,
         True,
-        "interleaved stages compute while they exchange",
+        "interleaved stages can compute while they exchange",
         "virtual_pipeline_model_parallel_size",
     )
     wrong = overlaps and megatron is not None and megatron < BOTH_FROM
@@ -67,15 +66,16 @@ def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch
         "deallocate_pipeline_outputs",
         pipeline,
         not wrong,
-        f"not beside an overlapped exchange before Megatron-core {_text(BOTH_FROM)}"
+        f"with overlap_p2p_comm gradients are wrong before Megatron-core {_text(BOTH_FROM)}"
         if wrong
-        else "what has been sent is not read again",
+        else "a stage does not read again what it has sent",
         "pipeline stages",
     )
     if wrong and releases and megatron:
         raise UserError(
             "parallelism.deallocate_pipeline_outputs",
-            f"trains wrongly beside overlap_p2p_comm in Megatron-core {_text(megatron)} ({_text(BOTH_FROM)} is right)",
+            f"gives wrong gradients together with overlap_p2p_comm in Megatron-core {_text(megatron)} (fixed in "
+            f"{_text(BOTH_FROM)})",
             value=True,
             use="null",
             do="set overlap_p2p_comm=false",
@@ -85,7 +85,7 @@ def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch
         "pad_buckets_for_high_nccl_busbw",
         layout.use_distributed_optimizer and not layout.data_parallel_sharding_strategy,
         cuda,
-        "NCCL sends multiples of 64 Ki elements per rank at full speed" if cuda else "gloo has no such sizes",
+        "NCCL is faster with multiples of 2^16 elements" if cuda else "gloo gains nothing from it",
         "use_distributed_optimizer, or with data_parallel_sharding_strategy",
     )
     choose(
@@ -99,12 +99,12 @@ def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch
 
 
 def values(config: RunConfig) -> dict[str, Any]:
-    """Name -> value of the switches that have an effect, with the Megatron-core that is installed."""
+    """Return name -> value of the switches that have an effect with the installed Megatron-core."""
     return {switch.name: switch.value for switch in switches(config, installed())}
 
 
 def in_words(chosen: list[Switch]) -> list[str]:
-    """Lines for people."""
+    """Format one line for each switch."""
     return [f"{name}: {str(value).lower()} ({why})" for name, value, why in chosen]
 
 
