@@ -1,6 +1,7 @@
 """A small real corpus, prepared once, and ways to train on it; the image, built once."""
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from training import SMALL, slipway, train_in_one_process
 __all__ = ["clone", "image", "sif", "work"]
 
 wait_without_spinning()  # tests that import torch run beside each other, too
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup, but what they start does not
 # the same examples every time, however busy the machine is
 settings.register_profile(
     "slipway", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -162,6 +162,7 @@ def peak_memory(folder: Path, cross_entropy: str) -> int:
     """Of a process that trains the demo model with a vocabulary of 32k for a step: KiB, all it ever held."""
     overrides = [
         "model=demo",
+        "model.num_layers=1",
         "model.vocab_size=32768",
         "model.max_position_embeddings=1024",
         "data.sequence_length=1024",
