@@ -1,6 +1,5 @@
 """A family, a kind of data and an optimizer of another package: named by its entry points, with presets of its own."""
 
-import hashlib
 import json
 import math
 import shutil
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import warm
+import whole_numbers
 from reference import stored
 from slipway import registry
 from slipway.config.compose import compose
@@ -102,10 +102,8 @@ def initial(config: RunConfig) -> dict[str, Tensor]:
     weights = {}
     for name, (inputs, outputs) in sizes.items():
         place = f"{config.training.seed}:layers.{name}.weight:()"
-        seed = int.from_bytes(hashlib.sha256(place.encode()).digest()[:8], "big") >> 1
         bound = math.sqrt(6 / (inputs + outputs))
-        own = torch.Generator().manual_seed(seed)
-        weights[f"{name}.weight"] = torch.empty(outputs, inputs).uniform_(-bound, bound, generator=own)
+        weights[f"{name}.weight"] = torch.tensor(whole_numbers.uniform(place, outputs, inputs, -bound, bound))
         weights[f"{name}.bias"] = torch.zeros(outputs)
     return {name: weight.requires_grad_() for name, weight in weights.items()}
 

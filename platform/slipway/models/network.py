@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from slipway.config.schema import RunConfig
+from slipway.models.initial import Initial
 
 Batch = Mapping[str, Tensor]
 """The fields of one microbatch; on each rank only those that its stages read."""
@@ -51,7 +52,7 @@ class Network(Protocol):
     def build(
         self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]
     ) -> torch.nn.Module:
-        """The layers `span` of Family.layers, on the CPU, with any values.
+        """The layers `span` of Family.layers, on torch's default device at the call, with any values.
 
         A parameter has the same name in every layout: checkpoints and initial values go by it. settings: what the
         engine tells the modules that are its own (Megatron-core: fields of TransformerConfig).
@@ -76,9 +77,10 @@ class Network(Protocol):
         """
         ...
 
-    def fill(self, config: RunConfig, key: str, whole: Tensor, generator: torch.Generator) -> None:
-        """Set the initial values of a whole parameter, in place; the only randomness is the generator's.
+    def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
+        """What a parameter's values are before the first step; the engine draws them, each rank its own part.
 
-        key: the parameter's name; layers that repeat share one, each with a generator of its own.
+        key: the parameter's name; layers that repeat share one, each with numbers of its own. shape: of the whole
+        parameter, of one layer.
         """
         ...

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import Linear, Module, ModuleDict
 
 from slipway.config.schema import RunConfig
+from slipway.models.initial import Constant, Initial, Uniform
 from slipway.models.network import Batch, LossFunction, Stage
 from toy.config import toy_of
 
@@ -90,11 +91,11 @@ class Toy:
 
         return output, loss
 
-    def fill(self, config: RunConfig, key: str, whole: Tensor, generator: torch.Generator) -> None:
-        if whole.dim() == 1:
-            whole.zero_()
-        else:
-            torch.nn.init.xavier_uniform_(whole, generator=generator)
+    def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
+        if len(shape) == 1:
+            return Constant(0.0)
+        bound = (6 / sum(shape)) ** 0.5  # Glorot and Bengio 2010, as torch.nn.init.xavier_uniform_
+        return Uniform(-bound, bound)
 
 
 NETWORK = Toy()

@@ -1,5 +1,6 @@
 """This rank's model chunks: built by the family, filled, and wrapped for data parallelism."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -35,15 +36,18 @@ def build_chunks(plan: Plan, device: torch.device) -> list[Any]:
     chunks: list[Any] = []
     for stage in stages_here(plan):
         first, layers = plan.stages[stage.index].spans[stage.chunk]
-        built = family.build(config, range(first, first + layers), stage, settings(config))
+        # built, then filled, where it will be: a GPU's model is never on the host
+        with nullcontext() if device.type == "cpu" else device:
+            built = family.build(config, range(first, first + layers), stage, settings(config))
         own = isinstance(built, MegatronModule)
         chunk: Any = (
             built if own else PlainStage(plain_transformer(config, family.boundary(config)[1]), built)
         )
         chunk.model_type = ModelType.encoder_or_decoder
+        chunk.to(device)  # what a family has made elsewhere
         mark_tensor_parallel(chunk)
         initialize(config, family, chunk.sharded_state_dict(prefix=""))
-        chunks.append(chunk.to(device))
+        chunks.append(chunk)
     _check_parameters(plan, chunks)
     if config.training.precision == "bf16":
         return [Float16Module(chunk.config, chunk) for chunk in chunks]

@@ -26,7 +26,6 @@ def settings(config: RunConfig) -> dict[str, Any]:
         bf16=bf16,
         # weights come from slipway.engine.megatron.weights: the same for every layout
         perform_initialization=False,
-        use_cpu_initialization=True,
         # the gradient is the sum over what counts divided once by its number: the same for every layout
         calculate_per_token_loss=True,
         # batched P2P with interleaved stages gives silently wrong gradients

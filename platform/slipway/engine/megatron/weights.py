@@ -1,6 +1,5 @@
 """Initial weights: a function of the seed and of a parameter's place in the whole model, not of the layout."""
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +14,7 @@ from megatron.core.tensor_parallel import (
 )
 
 from slipway.config.schema import RunConfig
+from slipway.engine.draw import draw, key_of
 from slipway.models.network import Network
 
 # by name: the classes exist only where Transformer Engine does; axis of a weight that is cut
@@ -30,13 +30,12 @@ def sharded_tensors(state: dict[str, Any]) -> Iterable[ShardedTensor]:
             yield value
 
 
-@torch.no_grad()
 def initialize(config: RunConfig, network: Network, model_state: dict[str, Any]) -> None:
-    """Fill this rank's parameters in place. At most one whole parameter exists at a time, on the CPU.
+    """Fill this rank's parameters in place, where they are.
 
     The key and the offsets are those under which checkpoints store a tensor, so that tied and replicated
-    parameters start equal, and tensor-, pipeline- and expert-parallel shards are cuts of one whole. Buffers stay as
-    they were built.
+    parameters start equal, and tensor-, pipeline- and expert-parallel shards are cuts of one whole, of which nothing
+    else is drawn. Buffers stay as they were built.
     """
     for tensor in sharded_tensors(model_state):
         assert isinstance(tensor.data, torch.Tensor)
@@ -44,14 +43,8 @@ def initialize(config: RunConfig, network: Network, model_state: dict[str, Any])
             continue
         axes = tensor.prepend_axis_num  # layer or expert index, prepended to the parameter's own shape
         place = f"{config.training.seed}:{tensor.key}:{tuple(tensor.global_offset[:axes])}"
-        seed = int.from_bytes(hashlib.sha256(place.encode()).digest()[:8], "big") >> 1
-        whole = torch.empty(tuple(tensor.global_shape[axes:]))
-        network.fill(config, tensor.key, whole, torch.Generator().manual_seed(seed))
-        for axis, (offset, length) in enumerate(
-            zip(tensor.global_offset[axes:], tensor.local_shape, strict=True)
-        ):
-            whole = whole.narrow(axis, offset, length)
-        tensor.data.copy_(whole)
+        whole, offset = tuple(tensor.global_shape[axes:]), tuple(tensor.global_offset[axes:])
+        draw(tensor.data, network.initial(config, tensor.key, whole), key_of(place), whole, offset)
 
 
 def mark_tensor_parallel(stage: torch.nn.Module) -> None:

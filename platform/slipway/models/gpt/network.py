@@ -16,6 +16,7 @@ from slipway.kernels.spans import local_positions, spans_of_samples
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.fused_loss import FusedLossGPT
 from slipway.models.gpt.transformer import layer_spec, transformer_config
+from slipway.models.initial import Constant, Initial, Normal
 from slipway.models.network import Batch, LossFunction, Stage, Sums
 
 
@@ -76,19 +77,18 @@ class GPT:
         output = module(own.get("tokens"), own.get("position_ids"), spans, **targets)
         return output, lambda losses: loss(own["loss_mask"], losses)
 
-    def fill(self, config: RunConfig, key: str, whole: Tensor, generator: torch.Generator) -> None:
+    def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
         """Norm weights start at one, all other vectors (biases) at zero, matrices from a normal distribution.
 
         Output projections are scaled by 1/sqrt(2 x layers), as in GPT-2 (Radford et al. 2019, section 2.3).
         """
-        if whole.dim() < 2:
-            whole.fill_(1.0 if key.endswith(("layernorm.weight", "layer_norm_weight")) else 0.0)
-            return
+        if len(shape) < 2:
+            return Constant(1.0 if key.endswith(("layernorm.weight", "layer_norm_weight")) else 0.0)
         model = gpt_of(config)
         std = model.init_method_std
         if key.endswith(("linear_proj.weight", "linear_fc2.weight")):
             std /= (2 * model.num_layers) ** 0.5
-        whole.normal_(0.0, std, generator=generator)
+        return Normal(std)
 
 
 def loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Sums]:
