@@ -1,5 +1,7 @@
 """One table, one pure function: which backend computes what, and why."""
 
+from dataclasses import replace
+
 import pytest
 
 from refusals import refused
@@ -17,6 +19,7 @@ NGC = Machine(True, (9, 0), HERE, HERE, HERE)
 PLAIN = Machine(True, (9, 0), MISSING, MISSING, MISSING)
 APEX = Machine(True, (8, 0), MISSING, HERE, HERE)
 BF16 = "training.precision=bf16"
+GPU = ["cluster=local_gpu", BF16]
 CPU = Machine(False, None, *[Package("", trouble="needs a GPU")] * 3)
 
 
@@ -97,7 +100,7 @@ def test_why() -> None:
         (CPU, ["training.fp8=hybrid"], "training.fp8", "hybrid", [], ["null"]),
         (
             NGC,
-            ["training.fp8=e4m3", "kernels.linear=torch"],
+            ["training.fp8=e4m3", "kernels.linear=torch", *GPU],
             "training.fp8",
             "e4m3",
             ["kernels.linear", "torch"],
@@ -105,7 +108,7 @@ def test_why() -> None:
         ),
         (
             Machine(True, (8, 0), HERE, HERE, HERE),
-            ["training.fp8=e4m3"],
+            ["training.fp8=e4m3", *GPU],
             "training.fp8",
             "e4m3",
             ["8.9", "8.0"],
@@ -113,7 +116,7 @@ def test_why() -> None:
         ),
         (
             NGC,
-            ["training.fp8=e4m3", "training.fp8_recipe=mxfp8"],
+            ["training.fp8=e4m3", "training.fp8_recipe=mxfp8", *GPU],
             "training.fp8",
             "e4m3",
             ["10.0", "9.0"],
@@ -126,6 +129,22 @@ def test_what_cannot_be_used_is_refused(
 ) -> None:
     with refused(path, *facts, value=value, use=use):
         choose(compose(overrides), machine)
+
+
+def test_the_recipe_of_fp8_follows_from_the_gpu_that_is_there() -> None:
+    """Whatever the cluster's profile says; its sizes are checked for that recipe."""
+    fp8 = ["training.fp8=hybrid", *GPU, "cluster.device.compute_capability=9.0"]
+    blackwell = replace(NGC, compute_capability=(10, 0))
+    assert backends(NGC, *fp8)["fp8"] == "tensorwise"
+    assert backends(blackwell, *fp8)["fp8"] == "mxfp8"
+    odd = compose([*fp8, "data.sequence_length=48", "training.micro_batch_size=1"])
+    plan = make_plan(odd)
+    with refused("data.sequence_length", "48", "32", "mxfp8"):
+        choose(odd, blackwell)
+    trained = plan.with_kernels(choice.backends(choose(odd, NGC))).trained
+    assert trained.training.fp8_recipe == "tensorwise"
+    with refused("training.fp8", "nvidia-smi", value="hybrid", use="null"):
+        choose(odd, replace(NGC, compute_capability=None))
 
 
 def test_every_operator_is_named_in_what_is_trained() -> None:
@@ -141,6 +160,9 @@ def test_a_model_that_does_not_use_an_operator_is_not_asked_for_it() -> None:
 
         def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
             return "not for this model" if backend == "te" else None
+
+        def check(self, config: RunConfig) -> None:
+            """Nothing is wrong."""
 
     assert choice.backends(choice.choose(compose([]), NGC, NormsOnly())) == {
         "norm": "apex",

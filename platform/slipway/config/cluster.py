@@ -35,12 +35,24 @@ class Device(Section):
     memory_gib: PositiveFloat | None = Field(
         default=None, description="Memory of one device, GiB; null: not known."
     )
+    compute_capability: PositiveFloat | None = Field(
+        default=None,
+        description="NVIDIA's number for what a GPU can do, as 9.0; null: not known, or another vendor's.",
+    )
     peak_tflops_bf16: PositiveFloat | None = Field(
         default=None, description="Dense bf16 peak, TFLOP/s; null: measured."
     )
     peak_tflops_fp32: PositiveFloat | None = Field(
         default=None, description="fp32 peak, TFLOP/s; null: measured."
     )
+
+    @property
+    def capability(self) -> tuple[int, int] | None:
+        """The compute capability as two numbers, which compare as they should."""
+        if self.compute_capability is None:
+            return None
+        major, minor = str(self.compute_capability).split(".")
+        return int(major), int(minor)
 
     def peak_tflops(self, precision: str) -> float | None:
         """Return the peak in TFLOP/s at a training precision; None where the profile states none."""

@@ -78,9 +78,11 @@ class Training(Section):
         description="Matrix products in FP8, by Transformer Engine on GPUs from compute capability 8.9 on. e4m3: "
         "everywhere; hybrid: e5m2 for gradients.",
     )
-    fp8_recipe: Literal["delayed", "tensorwise", "blockwise", "mxfp8"] = Field(
-        default="delayed",
-        description="How FP8 scales are found. blockwise: on GPUs from compute capability 9.0 on; mxfp8: from 10.0 on.",
+    fp8_recipe: Literal["delayed", "tensorwise", "blockwise", "mxfp8"] | None = Field(
+        default=None,
+        description="How FP8 scales are found. blockwise: on GPUs from compute capability 9.0 on; mxfp8: on 10.x; "
+        "delayed: a continued run is not the uninterrupted one bit by bit. null: mxfp8 where it works, "
+        "else tensorwise.",
     )
     recompute: Literal["none", "selective", "full"] = Field(
         default="none",

@@ -5,11 +5,9 @@ from typing import NamedTuple, Protocol
 
 from slipway.config.schema import Kernels, RunConfig
 from slipway.errors import UserError
+from slipway.kernels import fp8
 from slipway.kernels.probe import Machine
 from slipway.optimizers import algorithm
-
-# how scales are found -> compute capability from which on Transformer Engine does it
-FP8_CAPABILITY = {"delayed": (8, 9), "tensorwise": (8, 9), "blockwise": (9, 0), "mxfp8": (10, 0)}
 
 
 class Model(Protocol):
@@ -22,6 +20,10 @@ class Model(Protocol):
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
         """Why it cannot use a backend for an operator; None where it can."""
+        ...
+
+    def check(self, config: RunConfig) -> None:
+        """Raise UserError for the first thing that it cannot do."""
         ...
 
 
@@ -93,13 +95,15 @@ OPERATORS = tuple(TABLE)
 
 
 def choose(config: RunConfig, machine: Machine, model: Model) -> list[Choice]:
-    """One backend for each operator of the model. Raises UserError where one that was asked for cannot be used here."""
+    """One backend for each operator of the model, and FP8's recipe under the name fp8.
+
+    Raises UserError where one that was asked for cannot be used here.
+    """
     _check_backend(config.kernels, machine)
     used = _used(config, model)
     _check_operators(config, used)
     chosen = [_choose(operator, config, machine, model) for operator in TABLE if operator in used]
-    _check_fp8(config, machine, {choice.operator: choice.backend for choice in chosen})
-    return chosen
+    return [*chosen, *_fp8(config, machine, model, backends(chosen))]
 
 
 def backends(chosen: list[Choice]) -> dict[str, str]:
@@ -181,28 +185,29 @@ def _check_operators(config: RunConfig, used: frozenset[str]) -> None:
             )
 
 
-def _check_fp8(config: RunConfig, machine: Machine, backends: dict[str, str]) -> None:
-    fp8, found = config.training.fp8, machine.compute_capability
-    if fp8 is None:
-        return
+def _fp8(config: RunConfig, machine: Machine, model: Model, backends: dict[str, str]) -> list[Choice]:
+    """The recipe, where there is FP8; by the rules that the plan has applied to the cluster's profile."""
+    asked, found = config.training.fp8, machine.compute_capability
+    if asked is None:
+        return []
     if backends.get("linear") != "te":
         trouble = machine.te.trouble or f"kernels.linear is {backends.get('linear', 'not used')}"
         raise UserError(
-            "training.fp8", f"needs Transformer Engine's linear layers: {trouble}", value=fp8, use="null"
+            "training.fp8", f"needs Transformer Engine's linear layers: {trouble}", value=asked, use="null"
         )
-    recipe = config.training.fp8_recipe
-    needed = FP8_CAPABILITY[recipe]
-    if found is None or found < needed:
-        here = "no GPU" if found is None else f"{found[0]}.{found[1]}"
+    if found is None:
         raise UserError(
-            "training.fp8",
-            f"with training.fp8_recipe={recipe} needs a GPU of compute capability {needed[0]}.{needed[1]} or "
-            f"higher; here: {here}",
-            value=fp8,
-            use=_usable_recipes(found),
+            "training.fp8", "needs a GPU whose compute capability nvidia-smi tells", value=asked, use="null"
         )
+    here = on_device(config, found)
+    fp8.check_device(here)
+    model.check(here)
+    return [Choice("fp8", fp8.recipe_of(here), fp8.why(here))]
 
 
-def _usable_recipes(found: tuple[int, int] | None) -> str:
-    recipes = [name for name, needed in FP8_CAPABILITY.items() if found is not None and found >= needed]
-    return f"training.fp8_recipe={'|'.join(recipes)}" if recipes else "training.fp8=null"
+def on_device(config: RunConfig, capability: tuple[int, int]) -> RunConfig:
+    """The configuration with the compute capability of the devices that are here."""
+    device = config.cluster.device.model_copy(
+        update={"compute_capability": float("{}.{}".format(*capability))}
+    )
+    return config.model_copy(update={"cluster": config.cluster.model_copy(update={"device": device})})

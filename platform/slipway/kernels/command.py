@@ -5,6 +5,7 @@ import json
 
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE
+from slipway.kernels import fp8
 from slipway.kernels.choice import Choice, Model, backend_troubles, choose
 from slipway.kernels.probe import Machine, machine
 from slipway.registry import FAMILIES
@@ -37,7 +38,10 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
 
 
 def _row(choice: Choice, config: RunConfig, here: Machine, model: Model) -> dict:
-    troubles = backend_troubles(choice.operator, config, here, model)
+    if choice.operator == "fp8" and here.compute_capability is not None:
+        troubles = fp8.troubles(here.compute_capability)
+    else:
+        troubles = backend_troubles(choice.operator, config, here, model)
     return {
         **choice._asdict(),
         "usable": [name for name, trouble in troubles.items() if trouble is None],

@@ -84,7 +84,7 @@ class Plan(Frozen):
     stages: list[StagePlan]
     """Ranks of a stage are told apart by `grid.coordinates(rank)`."""
     kernels: dict[str, str] = {}
-    """Operator -> the backend that computes it; empty until the machine is known that trains."""
+    """Operator -> the backend that computes it, fp8 -> its recipe; empty until the machine is known that trains."""
 
     @property
     def grid(self) -> Grid:
@@ -97,9 +97,12 @@ class Plan(Frozen):
 
     @property
     def trained(self) -> RunConfig:
-        """The configuration with every operator's backend named, for what builds the model."""
-        kernels = self.config.kernels.model_copy(update=self.kernels)
-        return self.config.model_copy(update={"kernels": kernels})
+        """The configuration with every operator's backend and FP8's recipe named, for what builds the model."""
+        chosen = dict(self.kernels)
+        recipe = chosen.pop("fp8", self.config.training.fp8_recipe)
+        kernels = self.config.kernels.model_copy(update=chosen)
+        training = self.config.training.model_copy(update={"fp8_recipe": recipe})
+        return self.config.model_copy(update={"kernels": kernels, "training": training})
 
 
 def make_plan(config: RunConfig) -> Plan:

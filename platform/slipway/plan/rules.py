@@ -3,6 +3,7 @@
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.data import kind_of
 from slipway.errors import UserError
+from slipway.kernels import fp8
 from slipway.models import family
 from slipway.optimizers import algorithm
 from slipway.plan import switches
@@ -16,6 +17,7 @@ def check(config: RunConfig) -> None:
     """Raise UserError for the first rule a configuration breaks."""
     _check_demo_data(config)
     check_resources(config)
+    fp8.check_device(config)
     _check_kind(config)
     check_layout(config)
     _check_overlap(config)

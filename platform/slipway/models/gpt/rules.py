@@ -3,7 +3,9 @@
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.text.config import text_of
 from slipway.errors import UserError
+from slipway.kernels.fp8 import check_sizes
 from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.fp8 import sizes
 
 BYTE_VOCAB = 257  # 256 bytes and the end mark
 
@@ -15,6 +17,8 @@ def check(config: RunConfig) -> None:
     _check_sequence(config)
     _check_vocabulary(config)
     _check_documents(config)
+    if config.training.fp8:
+        check_sizes(config, sizes(config))
 
 
 def _divides(config_path: str, value: int, meaning: str, by_path: str, by: int) -> None:
