@@ -78,6 +78,16 @@ def test_buckets_are_padded_for_nccl_alone() -> None:
     assert name not in chosen(MIXTURE, **sharded)
 
 
+def test_buckets_grow_with_the_replicas() -> None:
+    """Megatron-core's rule, which FSDP needs to be told; without overlap there are no buckets."""
+    assert "bucket_size" not in chosen(DENSE, **PLAIN)
+    assert chosen(DENSE, **PLAIN, overlap_grad_reduce=True)["bucket_size"] == 40_000_000
+    many = DENSE.model_copy(update={"resources": DENSE.resources.model_copy(update={"nodes": 16})})
+    assert chosen(many, **PLAIN, overlap_grad_reduce=True)["bucket_size"] == 128_000_000
+    assert chosen(many, **PIPELINE, overlap_grad_reduce=True)["bucket_size"] == 64_000_000
+    assert chosen(many, **PLAIN, overlap_grad_reduce=True, bucket_size=1000)["bucket_size"] == 1000
+
+
 def test_mixtures_send_each_token_to_its_experts_alone() -> None:
     name = "moe_token_dispatcher_type"
     assert chosen(MIXTURE)[name] == "alltoall"
@@ -91,6 +101,7 @@ def test_mixtures_send_each_token_to_its_experts_alone() -> None:
         ("overlap_p2p_comm", True, []),
         ("overlap_p2p_comm", False, ["parallelism.pipeline_model_parallel_size=2"]),
         ("deallocate_pipeline_outputs", True, []),
+        ("bucket_size", 1000, []),
         ("pad_buckets_for_high_nccl_busbw", True, []),
         ("moe_token_dispatcher_type", "allgather", []),
     ],

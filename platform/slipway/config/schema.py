@@ -241,6 +241,11 @@ class Parallelism(Section):
         default=None,
         description="Release what a stage has sent to the next one; null: by rule.",
     )
+    bucket_size: PositiveInt | None = Field(
+        default=None,
+        description="Parameters whose gradients are reduced together, about (overlap_grad_reduce only; with pipeline "
+        "stages those of the first one's first chunk); null: by rule.",
+    )
     pad_buckets_for_high_nccl_busbw: bool | None = Field(
         default=None,
         description="Pad the buckets of gradients to sizes that NCCL sends at full speed (distributed optimizer only); "

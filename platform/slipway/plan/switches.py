@@ -9,16 +9,20 @@ from typing import Any, NamedTuple
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
 from slipway.models import family
+from slipway.plan.layout import Grid
 
 BOTH_FROM = (0, 19)
 """The first version of Megatron-core whose gradients are right with overlapped exchange and released outputs."""
+
+BUCKET, BUCKET_OF_REPLICA = 40_000_000, 1_000_000
+"""Megatron-core's sizes of buckets (DistributedDataParallel): the least, and what each data-parallel rank adds."""
 
 
 class Switch(NamedTuple):
     """A line of the list that a run prints and keeps. name: Megatron-core's, and the field of `parallelism`."""
 
     name: str
-    value: bool | str
+    value: bool | int | str
     why: str
 
 
@@ -41,7 +45,7 @@ def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch
     interleaved, pipeline = layout.virtual_stages > 1, layout.pipeline_model_parallel_size > 1
     chosen: list[Switch] = []
 
-    def choose(name: str, matters: bool, value: bool | str, why: str, needs: str) -> Any:
+    def choose(name: str, matters: bool, value: bool | int | str, why: str, needs: str) -> Any:
         forced = getattr(layout, name)
         if not matters:
             if forced is not None:
@@ -80,6 +84,16 @@ def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch
             use="null",
             do="set overlap_p2p_comm=false",
         )
+    resources = config.resources
+    replicas = Grid.of(layout, resources.nodes * resources.devices_per_node).dp
+    choose(
+        "bucket_size",
+        layout.overlap_grad_reduce,
+        max(BUCKET, BUCKET_OF_REPLICA * replicas),
+        f"parameters: {BUCKET:,}, or {BUCKET_OF_REPLICA:,} for each of {replicas} replicas, so that each one's part is "
+        "worth sending",
+        "overlap_grad_reduce: all gradients are reduced at once",
+    )
     cuda = config.cluster.device.kind == "cuda"
     choose(
         "pad_buckets_for_high_nccl_busbw",

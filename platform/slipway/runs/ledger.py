@@ -44,7 +44,7 @@ class Segment(BaseModel):
     versions: dict[str, str | None]
     kernels: dict[str, str] = {}
     """Backend of each operator."""
-    switches: dict[str, bool | str] = {}
+    switches: dict[str, bool | int | str] = {}
     """What decides speed and no result (see slipway.plan.switches)."""
     first_step: int
     """The step it was to begin with."""
@@ -70,7 +70,7 @@ def begin_segment(
     started: float,
     environment: Mapping[str, str],
     kernels: Mapping[str, str] | None = None,
-    switches: Mapping[str, bool | str] | None = None,
+    switches: Mapping[str, bool | int | str] | None = None,
 ) -> Segment:
     """Write the next segment's record, and close those that nobody closed. The run is locked by the caller."""
     for segment in read_segments(

@@ -165,7 +165,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "seed": 1234,
    "precision": "bf16",
    "fp8": null,
-   "fp8_recipe": "delayed",
+   "fp8_recipe": null,
    "recompute": "none",
    "manual_gc_interval": 100
   },
@@ -218,6 +218,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "overlap_param_gather": true,
    "overlap_p2p_comm": null,
    "deallocate_pipeline_outputs": null,
+   "bucket_size": null,
    "pad_buckets_for_high_nccl_busbw": null,
    "moe_token_dispatcher_type": null
   },
@@ -250,6 +251,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
     "kind": "cuda",
     "name": "GPU",
     "memory_gib": null,
+    "compute_capability": null,
     "peak_tflops_bf16": null,
     "peak_tflops_fp32": null
    },

@@ -64,13 +64,14 @@ def _check_parameters(plan: Plan, chunks: list[Any]) -> None:
 def wrap_chunks(plan: Plan, chunks: list[Any], device: torch.device) -> list[Any]:
     """The chunks in what reduces their gradients over the replicas."""
     config = plan.trained
-    layout = config.parallelism
+    layout, chosen = config.parallelism, switches.values(config)
     options = DistributedDataParallelConfig(
         grad_reduce_in_fp32=config.training.precision == "bf16",
         overlap_grad_reduce=layout.overlap_grad_reduce,
         overlap_param_gather=layout.overlap_param_gather,
         use_distributed_optimizer=layout.use_distributed_optimizer,
-        pad_buckets_for_high_nccl_busbw=switches.values(config).get("pad_buckets_for_high_nccl_busbw", False),
+        bucket_size=chosen.get("bucket_size"),
+        pad_buckets_for_high_nccl_busbw=chosen.get("pad_buckets_for_high_nccl_busbw", False),
     )
     if layout.data_parallel_sharding_strategy:
         return [fully_sharded.wrap(config, chunk.config, options, chunk, device) for chunk in chunks]

@@ -11,7 +11,6 @@ import megatron.core.distributed.fsdp.mcore_fsdp_adapter as megatron_fsdp
 import torch
 from megatron.core.dist_checkpointing.mapping import ShardedObject
 from megatron.core.distributed import FullyShardedDataParallel
-from megatron.core.parallel_state import get_data_parallel_world_size
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from slipway.config.schema import RunConfig
@@ -29,13 +28,12 @@ def wrap(
 ) -> FullyShardedDataParallel:
     """The model chunk, cut. Its unit, gathered and released as one, is a transformer layer.
 
-    options: Megatron-core's DistributedDataParallelConfig; what FSDP needs is set in it.
+    options: Megatron-core's DistributedDataParallelConfig; what FSDP needs is set in it. It has a bucket_size: else
+    ZeRO-2 would hold all gradients whole, in one bucket, before it cuts them.
     """
     _unmock(megatron_fsdp)
     options.use_megatron_fsdp = True
     options.data_parallel_sharding_strategy = config.parallelism.data_parallel_sharding_strategy or "no_shard"
-    # as without FSDP; else ZeRO-2 holds all gradients whole, in one bucket, before it cuts them
-    options.bucket_size = max(40_000_000, 1_000_000 * get_data_parallel_world_size())
     # 0.19's words for grad_reduce_in_fp32; else gradients add up in bf16
     if options.grad_reduce_in_fp32 and hasattr(options, "megatron_fsdp_main_grads_dtype"):
         options.megatron_fsdp_main_grads_dtype = options.megatron_fsdp_grad_comm_dtype = torch.float32
