@@ -78,9 +78,16 @@ def _show_meta_to_cpp() -> None:
         each.is_cuda = property(lambda tensor: tensor.device.type == "cuda")
         each.is_meta = property(lambda tensor: tensor.device.type == "meta")
         each.type = type_name
+    kind.pin_memory = _pinned
+    kind.record_stream = lambda tensor, stream: None
     # of a step: a loss, a count, and nothing that is wrong; one transfer, whatever the length
     kind.tolist = lambda tensor: [tensor[0].item(), 1.0, *[0.0] * (len(tensor) - 2)]
     FakeTensorMode.avoid_device_init = property(lambda mode: True)  # type: ignore[assignment]
+
+
+def _pinned(tensor: Any) -> Any:
+    tensor.is_in_pinned_memory = True
+    return tensor
 
 
 def _refill_parameters() -> None:
@@ -126,12 +133,16 @@ class _OnGpu(FakeTensorMode):
 
 
 class Numbers(TorchDispatchMode):
-    """Answers wherever a number is needed, and counts where the CPU waits for the GPU or does something itself."""
+    """Answers wherever a number is needed, and counts where the CPU waits for the GPU or does something itself.
+
+    held_up: where it waits for a copy to the GPU to be made, which it need not from pinned memory.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.waits: Counter[str] = Counter()
         self.on_cpu: Counter[str] = Counter()
+        self.held_up: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
@@ -149,6 +160,9 @@ class Numbers(TorchDispatchMode):
                 return FakeWork().boxed()
         result = func(*args, **named)
         after = _devices(result)
+        free = named.get("non_blocking") and getattr(next(iter(args), None), "is_in_pinned_memory", False)
+        if before == {"cpu"} and after == {"cuda"} and not free:
+            self.held_up[_where()] += 1
         if "cuda" in before and "cpu" in after:
             self.waits[_where()] += 1
         elif "cpu" in before | after and func is not DEVICE_QUERY:

@@ -58,6 +58,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     from megatron.core.distributed import FullyShardedDataParallel
     from torch.distributed.device_mesh import DeviceMesh
 
+    from slipway.data import reader
     from slipway.engine.megatron import groups as distributed
     from slipway.kernels import attention
     from slipway.models.gpt import network
@@ -69,6 +70,8 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     _share_tokens_out_evenly()
     distributed._join = _join
     torch.distributed.all_gather_object = _say_the_same
+    ahead: Any = reader._Ahead  # in this thread: in another one tensors would not be fake
+    ahead.start, ahead.join = ahead.run, lambda *_: None
     if config.parallelism.data_parallel_sharding_strategy:
         # ranks are looked up in meshes of them
         fake_device.with_numbers(FullyShardedDataParallel, "_init_dist_index")
@@ -80,14 +83,18 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
             network.spans_of_samples = _two_documents
             attention._lower_right = _mask
             session = setup.set_up(plan, device)
-            numbers.waits.clear()
-            numbers.on_cpu.clear()
-            batches = step.read(session, session.train_data, session.validation_start, None)
+            set_up_on_cpu = dict(numbers.on_cpu)
+            for counts in (numbers.waits, numbers.on_cpu, numbers.held_up):
+                counts.clear()
+            first = session.validation_start
+            second = first.advance(config.training.global_batch_size)
+            step.read(session, session.train_data, first, second)
+            batches = step.read(session, session.train_data, second, None)
             outcome = step.compute(session, batches, Stopping())
             step.update_weights(session, 1e-3, outcome.grad_norm)
             switched = _switched(session.model)
-            waits, on_cpu = dict(numbers.waits), dict(numbers.on_cpu)
-            held = _held(session)
+            waits, on_cpu, held_up = dict(numbers.waits), dict(numbers.on_cpu), dict(numbers.held_up)
+            held, widths = _held(session), _widths(session.model)
             step.validate(session, 1, MagicMock(), 0)
             if plan.data_parallel_size == 1 or not config.parallelism.use_distributed_optimizer:
                 snapshotter = session.model.snapshotter(beside=True)
@@ -101,7 +108,10 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
         "held": held,
         "waits": waits,
         "on_cpu": on_cpu,
+        "held_up": held_up,
+        "set_up_on_cpu": set_up_on_cpu,
         "switches": switched,
+        "widths": widths,
         "kernels": {choice.operator: choice.backend for choice in chosen},
     }
 
@@ -110,8 +120,23 @@ def _switched(model: Any) -> dict[str, Any]:
     """What Megatron-core was told of the switches."""
     chunk = model.chunks[0]
     names = ("overlap_p2p_comm", "deallocate_pipeline_outputs", "moe_token_dispatcher_type")
-    padded = {"pad_buckets_for_high_nccl_busbw": chunk.ddp_config.pad_buckets_for_high_nccl_busbw}
-    return {name: getattr(chunk.config, name) for name in names} | padded
+    of_gradients = ("bucket_size", "pad_buckets_for_high_nccl_busbw")
+    return {name: getattr(chunk.config, name) for name in names} | {
+        name: getattr(chunk.ddp_config, name) for name in of_gradients
+    }
+
+
+def _widths(model: Any) -> list[int]:
+    """All sizes of the linear layers' weights within transformer layers, but for experts."""
+    return sorted(
+        {
+            size
+            for chunk in model.chunks
+            for name, weight in chunk.named_parameters()
+            if ".linear_" in name and weight.dim() == 2
+            for size in weight.shape
+        }
+    )
 
 
 def _held(session: Any) -> dict[str, list[str]]:

@@ -45,8 +45,8 @@ START = DataLedger.begin(1, {"a": 1, "b": 1}, {})
 BATCH = 4
 
 
-def reader(dataset: Any, device: str = "cpu", **options: Any) -> Reader:
-    return Reader(dataset, BATCH, [[0, 1], [2, 3]], torch.device(device), **options)
+def reader(dataset: Any, **options: Any) -> Reader:
+    return Reader(dataset, BATCH, [[0, 1], [2, 3]], torch.device("cpu"), **options)
 
 
 def numbers(read: list[dict[str, torch.Tensor]]) -> list[list[list[int]]]:
@@ -106,13 +106,6 @@ def test_closing_does_not_wait_for_a_read_that_hangs(monkeypatch: pytest.MonkeyP
     reads.close()
     assert time.monotonic() - started < 10
     dataset.gate.set()
-
-
-def test_fields_that_no_gpu_reads_stay() -> None:
-    """The device without memory stands for a GPU."""
-    [batch, _] = reader(Numbers(), "meta").read(START, None)
-    assert {name: value.device.type for name, value in batch.items()} == {"tokens": "meta", "lengths": "cpu"}
-    assert batch["lengths"].tolist() == [2, 2]
 
 
 def test_only_the_fields_that_are_asked_for() -> None:

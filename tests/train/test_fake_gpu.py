@@ -13,6 +13,8 @@ import pytest
 
 from breadth import some
 from slipway.config.compose import compose
+from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.fp8 import sizes as fp8_sizes
 from slipway.plan import switches
 from training import SMALL, layout
 
@@ -87,7 +89,7 @@ NORM = "megatron/core/optimizer/clip_grads.py"
 TOKENS = "megatron/core/distributed/finalize_model_grads.py"
 DISPATCH = "megatron/core/transformer/moe/"
 # what the CPU does itself: samples, numbers for the device, the experts' counts
-ON_CPU = {"slipway/data/collate.py", "slipway/data/reader.py", STEP, "slipway/kernels/experts.py"}
+ON_CPU = {"slipway/data/collate.py", "slipway/data/upload.py", STEP, "slipway/kernels/experts.py"}
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,32 @@ def test_it_waits_no_more_than_it_must(found: dict[str, Any], name: str) -> None
 @pytest.mark.parametrize("name", RUNS)
 def test_nothing_else_runs_on_the_cpu(found: dict[str, Any], name: str) -> None:
     assert {file for file in found[name]["on_cpu"] if file.startswith("slipway/")} <= ON_CPU
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_batches_are_copied_from_pinned_memory_beside_the_step(found: dict[str, Any], name: str) -> None:
+    assert {file for file in found[name]["held_up"] if file.startswith("slipway/data/")} == set()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_no_weight_is_ever_on_the_cpu(found: dict[str, Any], name: str) -> None:
+    weights = (
+        "slipway/engine/",
+        "slipway/models/",
+        "slipway/kernels/",
+        "megatron/core/tensor_parallel/layers",
+    )
+    assert {file for file in found[name]["set_up_on_cpu"] if file.startswith(weights)} == set()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_plan_knows_the_sizes_of_fp8_products(found: dict[str, Any], name: str) -> None:
+    """It has them without torch; these are those of the modules that were built."""
+    config = compose([*BASE, *RUNS[name][1]])
+    *widths, _ = (size.number for size in fp8_sizes(config))
+    gated = {2 * widths[-1]} if gpt_of(config).activation == "swiglu" else set()
+    assert set(found[name]["widths"]) <= {*widths, *gated}
+    assert found[name]["widths"] or config.parallelism.data_parallel_sharding_strategy
 
 
 @pytest.mark.parametrize("name", RUNS)

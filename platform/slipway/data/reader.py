@@ -1,5 +1,7 @@
 """Reads a step's microbatches ahead of the step, in the order of the draws, with as many threads as asked for.
 
+On a GPU the thread that reads also starts the copies, so that they are there when the step begins.
+
 Threads and not processes: a process that holds process groups and a GPU must not be forked, and what takes the time in
 a sample (reading, and decompressing in zarr's, TIFF's and JPEG's libraries) lets other threads run meanwhile.
 """
@@ -14,6 +16,7 @@ from slipway.data.collate import Batch, collate
 from slipway.data.kind import Dataset
 from slipway.data.ledger import DataLedger, Draw
 from slipway.data.randomness import SEED_FIELD
+from slipway.data.upload import Upload
 
 CLOSE_SECONDS = 5.0
 
@@ -38,6 +41,7 @@ class Reader:
         """
         self.dataset, self.batch_size, self.positions, self.device = dataset, batch_size, positions, device
         self.fields, self.seed_of, self.threads = fields, seed_of, threads
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.ahead: _Ahead | None = None
 
     def read(self, data: DataLedger, following: DataLedger | None) -> list[Batch]:
@@ -46,15 +50,18 @@ class Reader:
         Raises what reading them raised, also where that was in a thread.
         """
         ahead, self.ahead = self.ahead, None
-        batches = ahead.result() if ahead and ahead.data == data else self._read(data)
+        taken = ahead.result() if ahead and ahead.data == data else self._take(data)
         if following is not None:
-            self.ahead = _Ahead(self._read, following)
+            self.ahead = _Ahead(self._take, following)
             self.ahead.start()
-        return [{name: self._moved(name, value) for name, value in b.items()} for b in batches]
+        return taken.received() if isinstance(taken, Upload) else taken
 
-    def _moved(self, name: str, value: torch.Tensor) -> torch.Tensor:
-        on_host = name in self.dataset.on_host
-        return value if on_host else value.to(self.device, non_blocking=True)
+    def _take(self, data: DataLedger) -> "list[Batch] | Upload":
+        """A step's batches, on this device or on their way to it."""
+        batches = self._read(data)
+        if self.stream is None:
+            return batches
+        return Upload(batches, self.dataset.on_host, self.device, self.stream)
 
     def _read(self, data: DataLedger) -> list[Batch]:
         drawn = data.draw(self.batch_size)
@@ -78,24 +85,24 @@ class Reader:
 class _Ahead(threading.Thread):
     """One step's batches being read; a daemon, so that a file system that hangs does not keep the process."""
 
-    def __init__(self, read: Callable[[DataLedger], list[Batch]], data: DataLedger) -> None:
+    def __init__(self, take: Callable[[DataLedger], list[Batch] | Upload], data: DataLedger) -> None:
         super().__init__(name="reader", daemon=True)
-        self.read, self.data = read, data
-        self.batches: list[Batch] = []
+        self.take, self.data = take, data
+        self.taken: list[Batch] | Upload = []
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            self.batches = self.read(self.data)
+            self.taken = self.take(self.data)
         except BaseException as error:
             self.error = error
 
-    def result(self) -> list[Batch]:
+    def result(self) -> list[Batch] | Upload:
         """Wait for the batches and return them. Raises what reading them raised."""
         self.join()
         if self.error is not None:
             raise self.error
-        return self.batches
+        return self.taken
 
 
 def side_by_side(call: Callable[[Draw], Any], draws: Sequence[Draw], threads: int) -> list[Any]:

@@ -1,0 +1,40 @@
+"""Batches on their way to a GPU: from pinned memory, on a stream of their own, while the step before computes."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+
+from slipway.data.collate import Batch
+
+
+class Upload:
+    """A step's batches that are being copied to a GPU; made on any thread, received on the one that trains."""
+
+    def __init__(
+        self, batches: Sequence[Batch], on_host: Collection[str], device: torch.device, stream: Any
+    ) -> None:
+        """Start the copies. on_host: fields that stay. stream: the copies', the same for all of a reader's."""
+        with torch.cuda.stream(stream):
+            self.batches = [
+                {name: value if name in on_host else _copied(value, device) for name, value in batch.items()}
+                for batch in batches
+            ]
+            self.done = stream.record_event()
+
+    def received(self) -> list[Batch]:
+        """The batches, for this thread's stream: it waits for the copies, the CPU does not."""
+        stream = torch.cuda.current_stream()
+        stream.wait_event(self.done)
+        for batch in self.batches:
+            for value in batch.values():
+                if value.is_cuda:
+                    value.record_stream(
+                        stream
+                    )  # else its memory would be the next copy's as soon as it is let go
+        return self.batches
+
+
+def _copied(value: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy that the CPU does not wait for; torch keeps the pinned memory until it is made."""
+    return value.pin_memory().to(device, non_blocking=True)
