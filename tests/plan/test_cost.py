@@ -2,8 +2,11 @@ import pytest
 
 from presets import large
 from slipway.config.compose import compose
+from slipway.models.family import Sample
 from slipway.plan.cost import estimate, pipeline_bubble, recompute_factor
 from slipway.plan.plan import make_plan
+
+SAMPLE = Sample(units=1, flops=10**12, active_parameters=1)
 
 
 def test_bubble() -> None:
@@ -13,8 +16,23 @@ def test_bubble() -> None:
 
 
 def test_recomputation() -> None:
-    assert (recompute_factor("none"), recompute_factor("selective")) == (1, 1)
-    assert recompute_factor("full") == pytest.approx(4 / 3)
+    assert recompute_factor(6, 0) == 1
+    assert recompute_factor(6, 2) == pytest.approx(4 / 3)
+
+
+def test_a_plan_counts_what_is_done_again() -> None:
+    """Whole layers: a third of all but the head's products; norms and activations: no product."""
+
+    def factor(*words: str) -> float:
+        return make_plan(compose([*large("llama3_8b", 2), *words])).time.recompute_factor
+
+    assert factor("training.recompute=none") == factor("training.recompute=selective") == 1
+    sample = make_plan(compose(large("llama3_8b", 2)))
+    head = 6 * 4096 * 128_256 * 8192 / sample.flops_per_sample
+    assert factor("training.recompute=full") == pytest.approx(1 + (1 - head) / 3)
+    first = 2 * 2 * 4096 * 14336 * 32 * 8192 / sample.flops_per_sample
+    chosen = ["training.recompute=selective", "training.recompute_modules=[norm,mlp]"]
+    assert factor(*chosen) == pytest.approx(1 + first)
 
 
 def test_published_step_time() -> None:
@@ -38,9 +56,9 @@ def test_hours_and_device_hours() -> None:
 
 def test_precision_chooses_the_peak() -> None:
     config = compose(["cluster=juwels_booster", "training.precision=fp32"])
-    assert estimate(config, 1, 1, 10**12).peak_tflops == 19.5
+    assert estimate(config, 1, 1, SAMPLE).peak_tflops == 19.5
     config = compose(["cluster=juwels_booster", "training.precision=bf16"])
-    assert estimate(config, 1, 1, 10**12).peak_tflops == 312
+    assert estimate(config, 1, 1, SAMPLE).peak_tflops == 312
 
 
 def test_no_peak_no_time() -> None:

@@ -2,8 +2,13 @@ import pytest
 
 from presets import large
 from slipway.config.compose import compose
-from slipway.models.gpt import activations
-from slipway.plan.layout import Grid
+from slipway.config.schema import RunConfig
+from slipway.data.text.config import text_of
+from slipway.models import family
+from slipway.models.family import Layer
+from slipway.models.gpt.config import gpt_of
+from slipway.plan import switches
+from slipway.plan.layout import Grid, chunks_in_flight
 from slipway.plan.memory import Share, stage_memory
 from slipway.plan.plan import make_plan
 
@@ -94,20 +99,50 @@ def test_experts_have_fewer_replicas_than_the_rest() -> None:
     assert shard.expert == 32 * (8 // 4) * 3 * 4096 * 14336 // 2
 
 
+def layer(config: RunConfig) -> Layer:
+    return family(config).layers(config, config.parallelism)[1]
+
+
 def test_earlier_stages_hold_more_microbatches() -> None:
     config = compose([*DEMO, "resources.devices_per_node=16", "parallelism.pipeline_model_parallel_size=4"])
-    per_layer = activations.layer_bytes(config, config.parallelism, config.training.recompute)
     stages = make_plan(config).memory.stages
-    assert [stage.activations // per_layer for stage in stages[:3]] == [4, 3, 2]
+    assert [stage.activations // layer(config).kept_bytes for stage in stages[:3]] == [4, 3, 2]
 
 
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 def test_a_step_of_one_microbatch_keeps_one(recompute: str) -> None:
     config = compose([*DEMO, "training.global_batch_size=4", f"training.recompute={recompute}"])
-    per_layer = activations.layer_bytes(config, config.parallelism, config.training.recompute)
-    stage = make_plan(config).memory.stages[0]
-    inside = activations.layer_bytes(config, config.parallelism, "none") if recompute == "full" else 0
-    assert stage.activations == 2 * per_layer + inside
+    plain = compose([*DEMO, "training.global_batch_size=4", "training.recompute=none"])
+    one, whole = layer(config).kept_bytes, layer(plain).kept_bytes
+    # of two layers, and what one computes again
+    assert make_plan(config).memory.stages[0].activations == 2 * one + (whole - one)
+
+
+def test_sent_outputs_are_kept_where_they_are_not_released() -> None:
+    words = [*DEMO, "resources.devices_per_node=16", "parallelism.pipeline_model_parallel_size=4"]
+    released, kept = (
+        compose([*words, f"parallelism.deallocate_pipeline_outputs={value}"]) for value in ("true", "false")
+    )
+    sent = layer(kept).sent_bytes
+    # fp32, two samples, on two tensor-parallel ranks that share the sequence
+    assert sent == 4 * 2 * text_of(kept).sequence_length * gpt_of(kept).hidden_size // 2
+    before, after = (
+        [stage.activations for stage in make_plan(one).memory.stages] for one in (released, kept)
+    )
+    assert [b - a for a, b in zip(before, after, strict=True)] == [4 * sent, 3 * sent, 2 * sent, 0]
+
+
+@pytest.mark.parametrize(("version", "kept"), [((0, 16), True), ((0, 19), False), (None, False)])
+def test_interleaved_outputs_are_kept_before_019(
+    version: tuple[int, int] | None, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*DEMO, "resources.devices_per_node=4", "parallelism.pipeline_model_parallel_size=2"]
+    words += ["parallelism.virtual_pipeline_model_parallel_size=2"]
+    config, unlike = compose(words), compose([*words, "parallelism.overlap_p2p_comm=false"])
+    monkeypatch.setattr(switches, "installed", lambda: version)
+    overlapped, released = (make_plan(one).memory.stages[0].activations for one in (config, unlike))
+    # both chunks of the first stage send
+    assert overlapped - released == kept * chunks_in_flight(2, 2, 4, 0) * layer(config).sent_bytes
 
 
 def test_what_does_not_fit_is_said() -> None:

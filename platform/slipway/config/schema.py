@@ -86,7 +86,12 @@ class Training(Section):
     )
     recompute: Literal["none", "selective", "full"] = Field(
         default="none",
-        description="Activations computed again in the backward pass: of core attention, or of whole layers.",
+        description="Activations computed again in the backward pass: of some modules, or of whole layers.",
+    )
+    recompute_modules: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="For recompute=selective, of a GPT: norm, activation, attention, mlp, experts; null: by rule.",
     )
     manual_gc_interval: NonNegativeInt = Field(
         default=100,

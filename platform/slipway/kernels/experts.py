@@ -1,7 +1,8 @@
 """A mixture's experts as two grouped matrix products by torch, one for all experts of a rank."""
 
+from collections.abc import Collection
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,8 @@ from megatron.core.transformer.moe import moe_utils
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
+from slipway.kernels.recompute import Recomputed
+
 # 0.16's router asks for this name also where there is no Transformer Engine
 if not hasattr(moe_utils, "te_general_gemm"):
     moe_utils.te_general_gemm = None  # type: ignore[attr-defined]
@@ -23,7 +26,10 @@ class GroupedExperts(MegatronModule):
 
     Weights: fc1 [experts, out / tp, hidden] (gated: out is both halves, of this rank's channels), fc2 [experts,
     hidden, in / tp]; experts: those of this rank. The ranks' parts of the outputs are summed by the dispatcher.
+    recompute: what the backward pass computes again, the first product and what follows it, or what follows alone.
     """
+
+    recompute: Literal["experts", "activation"] | None = None
 
     def __init__(
         self, num_local_experts: int, config: TransformerConfig, *_: Any, pg_collection: Any, **__: Any
@@ -48,8 +54,20 @@ class GroupedExperts(MegatronModule):
     ) -> tuple[Tensor, None]:
         """[n, h] sorted by expert, [experts] with the sum n, [n] -> weighted outputs [n, h], and no bias."""
         ends = tokens_per_expert.to(hidden.device).cumsum(0, dtype=torch.int32)
-        wide = _product(hidden, self.fc1, ends)
-        return _product(self._activated(wide, probabilities[:, None]), self.fc2, ends), None
+
+        def active(hidden: Tensor, weights: Tensor) -> Tensor:
+            return self._activated(_product(hidden, self.fc1, ends), weights)
+
+        weights, again = probabilities[:, None], Recomputed()
+        if self.recompute == "experts":
+            input = again.checkpoint(active, hidden, weights)
+        elif self.recompute == "activation":
+            input = again.checkpoint(self._activated, _product(hidden, self.fc1, ends), weights)
+        else:
+            return _product(active(hidden, weights), self.fc2, ends), None
+        output = _product(input, self.fc2, ends)
+        again.discard_output_and_register_recompute(output)
+        return output, None
 
     def _activated(self, wide: Tensor, probabilities: Tensor) -> Tensor:
         config = self.config
@@ -87,6 +105,25 @@ class GroupedExperts(MegatronModule):
                 replica_id=(0, 0, groups.expt_dp.rank()),
             )
         return entries
+
+
+class ExpertsWithoutActivation(GroupedExperts):
+    """Keeps what the first product returns, not what follows it."""
+
+    recompute = "activation"
+
+
+class ExpertsWithoutProduct(GroupedExperts):
+    """Keeps its input alone."""
+
+    recompute = "experts"
+
+
+def grouped_experts(recomputed: Collection[str]) -> type[GroupedExperts]:
+    """The experts that compute these of a model's modules again (see slipway.models.gpt.recompute)."""
+    if "experts" in recomputed:
+        return ExpertsWithoutProduct
+    return ExpertsWithoutActivation if "activation" in recomputed else GroupedExperts
 
 
 def _product(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:

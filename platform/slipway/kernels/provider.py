@@ -1,21 +1,25 @@
 """Megatron-core's modules for a transformer layer, each from the backend that was chosen for it."""
 
+from collections.abc import Collection
 from typing import Any
 
 from megatron.core.models.backends import LocalSpecProvider
 
 from slipway.config.schema import Kernels
 from slipway.kernels.attention import TorchAttention
-from slipway.kernels.experts import GroupedExperts
+from slipway.kernels.experts import grouped_experts
 from slipway.kernels.linear import ColumnLinear, RowLinear
 from slipway.kernels.norms import LayerNorm, RMSNorm
 
 
 class SpecProvider(LocalSpecProvider):
-    """Asks the chosen backend operator by operator; kernels: with every operator's backend named."""
+    """Asks the chosen backend operator by operator; kernels: with every operator's backend named.
 
-    def __init__(self, kernels: Kernels) -> None:
-        self.kernels = kernels
+    recomputed: modules that the backward pass computes again.
+    """
+
+    def __init__(self, kernels: Kernels, recomputed: Collection[str] = ()) -> None:
+        self.kernels, self.recomputed = kernels, recomputed
 
     def column_parallel_linear(self) -> type:
         """A linear layer whose outputs are split over the tensor-parallel ranks."""
@@ -51,7 +55,8 @@ class SpecProvider(LocalSpecProvider):
         unfused = super().grouped_mlp_modules(*words, **named)
         if self.kernels.moe != "torch":
             return unfused
-        return (GroupedExperts, None) if isinstance(unfused, tuple) else GroupedExperts
+        grouped = grouped_experts(self.recomputed)
+        return (grouped, None) if isinstance(unfused, tuple) else grouped
 
 
 def _te() -> Any:

@@ -42,7 +42,9 @@ class Layer(NamedTuple):
     held_bytes: int = 0
     """Needed once, however many microbatches are in flight: logits, for example."""
     inside_bytes: int = 0
-    """Of a layer that is computed again: what it keeps while it runs backward; one layer of a stage at a time."""
+    """What is computed again for its backward pass: there besides kept_bytes, in one layer of a stage at a time."""
+    sent_bytes: int = 0
+    """What it hands to the next layer; a stage that ends with it may keep it until the backward pass."""
     block: bool = True
 
 
@@ -55,6 +57,8 @@ class Sample(NamedTuple):
     """Floating-point operations of forward and backward pass; recomputation is not counted."""
     active_parameters: int
     """Parameters that one unit meets: all, but for experts it is not sent to."""
+    recomputed_flops: int = 0
+    """Operations that the backward pass does again (see Family.recomputed)."""
 
 
 class Measure(NamedTuple):
@@ -119,6 +123,13 @@ class Family(Protocol):
 
     def sample(self, config: RunConfig) -> Sample:
         """What one sample is."""
+        ...
+
+    def recomputed(self, config: RunConfig) -> Sequence[str]:
+        """What is computed again in the backward pass, by `training.recompute`; empty where nothing is.
+
+        Raises UserError for `training.recompute_modules` that the model does not have.
+        """
         ...
 
     def chance(self, config: RunConfig) -> float | None:

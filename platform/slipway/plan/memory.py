@@ -10,6 +10,7 @@ from slipway.models import family as family_of
 from slipway.models.family import Layer, Shard
 from slipway.optimizers import algorithm
 from slipway.optimizers.kind import bytes_per_parameter
+from slipway.plan import switches
 from slipway.plan.layout import Grid, chunks_in_flight
 
 GIB = 2**30
@@ -112,12 +113,14 @@ def _activations(config: RunConfig, share: Share, grid: Grid, stage: int, microb
     """Activations of the microbatches in flight: each chunk's passes are as many as the others', or one more."""
     virtual = config.parallelism.virtual_stages
     passes = chunks_in_flight(grid.pp, virtual, microbatches, stage)
+    keeps_sent = not switches.releases_outputs(config.parallelism, switches.installed())
     kept, here = 0, []
     for chunk, span in enumerate(share.chunks(grid, stage)):
         layers = share.layers[span.start : span.stop]
         in_flight = passes // virtual + (chunk < passes % virtual)
-        kept += in_flight * sum(layer.kept_bytes for layer in layers)
+        sent = layers[-1].sent_bytes if keeps_sent and span is not share.spans[-1] else 0
+        kept += in_flight * (sum(layer.kept_bytes for layer in layers) + sent)
         here += layers
-    # While a block that is computed again runs backward, its inside exists once.
+    # What a block computes again for its backward pass exists once.
     inside = max(layer.inside_bytes for layer in here)
     return kept + inside + sum(layer.held_bytes for layer in here)

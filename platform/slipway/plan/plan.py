@@ -135,7 +135,7 @@ def make_plan(config: RunConfig) -> Plan:
         flops_per_sample=sample.flops,
         flops_per_step=sample.flops * batch,
         memory=_memory(config, share, grid, microbatches),
-        time=estimate(config, world, microbatches, sample.flops * batch),
+        time=estimate(config, world, microbatches, sample),
         stages=[_stage(share, grid, stage) for stage in range(grid.pp)],
     )
 

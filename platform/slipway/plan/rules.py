@@ -21,6 +21,7 @@ def check(config: RunConfig) -> None:
     _check_kind(config)
     check_layout(config)
     _check_overlap(config)
+    _check_recompute(config)
     _check_switches(config)
     _check_schedule(config)
     _check_steps(config)
@@ -197,6 +198,16 @@ def _check_overlap(config: RunConfig) -> None:
         )
     if layout.overlap_param_gather and not layout.overlap_grad_reduce:
         raise UserError("parallelism.overlap_param_gather", "needs overlap_grad_reduce=true", value=True)
+
+
+def _check_recompute(config: RunConfig) -> None:
+    if config.training.recompute != "none" and not family(config).recomputed(config):
+        raise UserError(
+            "training.recompute",
+            f"has no effect: model.family={config.model.family} computes nothing again",
+            value=config.training.recompute,
+            use="none",
+        )
 
 
 def _check_switches(config: RunConfig) -> None:

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from slipway import words
+from slipway.models import family
 from slipway.plan import switches
 from slipway.plan.facts import sizes_of
-from slipway.plan.memory import StageMemory
+from slipway.plan.memory import Share, StageMemory, stage_memory
 from slipway.plan.plan import Plan
 from slipway.plan.units import plural
 from slipway.words import duration, figure, quantity, size
@@ -89,8 +90,27 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         ("run", f"{training.steps:,} steps, {plan.samples:,} samples{all_units}"),
         ("work", f"{per_unit} per {plan.unit}, {per_step} per step"),
         ("memory", f"{size(memory.largest)} on the fullest device{fits}"),
+        *_recompute_rows(plan),
         *_time_rows(plan),
         ("directory", str(config.run.dir)),
+    ]
+
+
+def _recompute_rows(plan: Plan) -> list[tuple[str, str]]:
+    """What recomputation saves on the fullest device, and what it costs."""
+    config, memory = plan.config, plan.memory
+    if config.training.recompute == "none":
+        return []
+    keeping = config.training.model_copy(update={"recompute": "none", "recompute_modules": None})
+    other = config.model_copy(update={"training": keeping})
+    fullest = max(memory.stages, key=lambda stage: stage.total)
+    kept = stage_memory(other, Share.of(other), plan.grid, fullest.stage, plan.num_microbatches).activations
+    return [
+        (
+            "recompute",
+            f"{', '.join(family(config).recomputed(config))}: {size(kept - fullest.activations)} less of "
+            f"{size(kept)} activations there, {plan.time.recompute_factor - 1:.1%} more FLOP",
+        )
     ]
 
 

@@ -1,6 +1,6 @@
 """Switches of Megatron-core that decide speed or memory, never a result: each is set by a rule. Imports no torch.
 
-A field of `parallelism` that is not null forces its switch. docs/megatron.md has the rules as a table.
+A field of `parallelism` or `training` that is not null forces its switch. docs/megatron.md has the rules as a table.
 """
 
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +19,7 @@ BUCKET, BUCKET_OF_REPLICA = 40_000_000, 1_000_000
 
 
 class Switch(NamedTuple):
-    """A line of the list that a run prints and keeps. name: Megatron-core's, and the field of `parallelism`."""
+    """A line of the list that a run prints and keeps. name: Megatron-core's, and the field that forces it."""
 
     name: str
     value: bool | int | str
@@ -109,7 +109,24 @@ def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch
         "each token goes to the ranks of its experts alone",
         "experts",
     )
+    if config.training.recompute == "selective":
+        forced = config.training.recompute_modules
+        value = ", ".join(family(config).recomputed(config))
+        why = (
+            "memory without a matrix product computed again"
+            if forced is None
+            else "training.recompute_modules"
+        )
+        chosen.append(Switch("recompute_modules", value, why))
     return chosen
+
+
+def releases_outputs(layout: Parallelism, megatron: tuple[int, int] | None) -> bool:
+    """Whether a stage releases what it has sent; see switches, which refuses what is wrong."""
+    if layout.deallocate_pipeline_outputs is not None:
+        return layout.deallocate_pipeline_outputs
+    overlaps = layout.virtual_stages > 1 and layout.overlap_p2p_comm is not False
+    return not overlaps or megatron is None or megatron >= BOTH_FROM
 
 
 def values(config: RunConfig) -> dict[str, Any]:

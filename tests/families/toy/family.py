@@ -63,6 +63,9 @@ class Toy:
         weights = sum(_weights(toy_of(config)).values())
         return Sample(units=1, flops=6 * weights, active_parameters=weights)
 
+    def recomputed(self, config: RunConfig) -> tuple[str, ...]:
+        return ()
+
     def chance(self, config: RunConfig) -> float | None:
         return None
 

@@ -1,20 +1,22 @@
 """Memory of a GPT's activations, first order. Pure Python.
 
 Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models" (arXiv 2205.05198),
-section 4: a layer keeps s b h (34 + 5 a s / h) bytes in 16 bits with dropout. The same inventory is taken
-here tensor by tensor, so that it also holds for fp32, grouped queries, gated MLPs, experts, and no dropout;
-with the paper's model and dropout it gives the paper's numbers.
+section 4: a layer keeps s b h (34 + 5 a s / h) bytes in 16 bits with dropout. The same inventory is taken here tensor
+by tensor, so that it also holds for fp32, rotary embedding, grouped queries, gated MLPs, experts, no dropout, and
+modules that are computed again. Flash attention has replaced the second term by a number per row and head. What the
+kernels of a CPU keep besides is counted for CPUs. tests/models/gpt/test_kept_bytes.py has what a layer really keeps.
 
-Without attention dropout, a fused attention (scaled_dot_product_attention) is assumed, which never keeps the
-s x s terms: one fp32 number per row and head stands for them. With attention dropout the unfused one is
-assumed, which keeps them unless they are recomputed.
+Not counted: norms' statistics, the router's numbers and the order of a mixture's tokens, all below a hundredth.
 """
+
+from collections.abc import Collection
 
 from slipway.config.schema import Kernels, Parallelism, RunConfig, Training
 from slipway.data.text.config import text_of
 from slipway.kernels.sizes import LOSS_CHUNK
-from slipway.models.gpt.config import Config, gpt_of
+from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.counts import attention_width
+from slipway.models.gpt.recompute import LAYER, keeps_scores
 
 
 def element_bytes(training: Training) -> int:
@@ -27,44 +29,118 @@ def tokens_per_rank(config: RunConfig, layout: Parallelism) -> int:
     return text_of(config).sequence_length * config.training.micro_batch_size // layout.context_parallel_size
 
 
-def layer_bytes(config: RunConfig, layout: Parallelism, recompute: str) -> int:
-    """Bytes one layer keeps of one microbatch on one rank until its backward pass."""
-    model, training = gpt_of(config), config.training
-    size, tp = element_bytes(training), layout.tensor_model_parallel_size
+def state_bytes(config: RunConfig, layout: Parallelism) -> int:
+    """Bytes of what one layer hands to the next."""
+    outside = layout.tensor_model_parallel_size if layout.sequence_parallel else 1
+    return (
+        tokens_per_rank(config, layout)
+        * gpt_of(config).hidden_size
+        * element_bytes(config.training)
+        // outside
+    )
+
+
+def layer_bytes(config: RunConfig, layout: Parallelism, recomputed: Collection[str]) -> int:
+    """Bytes one layer keeps of one microbatch on one rank until its backward pass.
+
+    recomputed: what is computed again (see slipway.models.gpt.recompute).
+    """
+    if LAYER in recomputed:
+        return state_bytes(config, layout)  # the layer's input alone
+    tp, tokens = layout.tensor_model_parallel_size, tokens_per_rank(config, layout)
     outside = tp if layout.sequence_parallel else 1
-    tokens, hidden = tokens_per_rank(config, layout), model.hidden_size
-    if recompute == "full":
-        return tokens * hidden * size // outside  # the layer's input alone
-
-    # Between the tensor-parallel regions, split only by sequence parallelism: inputs of two norms, of QKV and
-    # of the MLP; one byte per element of two dropout masks.
-    between = hidden * size * 4 + (2 * hidden if model.hidden_dropout else 0)
-    # Inside, split by tensor parallelism: Q, K, V, and the projection's input.
-    width = attention_width(model)
-    inside = size * (2 * width + 2 * model.query_groups * model.head_size)
-    if recompute == "none":
-        inside += _core_attention(model, text_of(config).sequence_length, size)
-    # The MLP: its activation's input (two where gated) and output.
-    mlp = size * model.mlp_size * (3 if model.activation == "swiglu" else 2)
-    if model.num_moe_experts:
-        # Each token visits top-k experts; their gathered inputs are copies.
-        mlp = model.moe_router_topk * (mlp + hidden * size)
-    return tokens * between // outside + tokens * (inside + mlp) // tp
+    whole, split = _feed_forward(config, recomputed)
+    tables = 0
+    if gpt_of(config).position_embedding_type == "rope":
+        # sine and cosine, for Q and for K, in fp32, the same for all samples; fused: half of them
+        width = (8 if _is_fused_layer(config) else 16) * gpt_of(config).head_size
+        tables = width * tokens // config.training.micro_batch_size
+    return (
+        tables
+        + tokens * _between(config, recomputed) // outside
+        + tokens * whole
+        + tokens * (_attention(config, layout, recomputed) + split) // tp
+    )
 
 
-def _core_attention(model: Config, length: int, size: int) -> int:
-    """Bytes per token between Q K V and attention's output."""
-    if model.attention_dropout:
-        # softmax output, dropout mask (one byte), dropout output
-        return model.num_attention_heads * length * (2 * size + 1)
-    return 4 * model.num_attention_heads  # the row's log-sum-exp, fp32
+def gathered_bytes(config: RunConfig, layout: Parallelism) -> int:
+    """Bytes of the buffer into which the dispatcher `allgather` takes all tokens of a group, one for all layers."""
+    ranks = layout.tensor_model_parallel_size * layout.expert_model_parallel_size
+    gathers = gpt_of(config).num_moe_experts and layout.moe_token_dispatcher_type == "allgather"
+    return ranks * state_bytes(config, layout) if gathers and ranks > 1 else 0
+
+
+# Below: bytes per token.
+
+
+def _between(config: RunConfig, recomputed: Collection[str]) -> int:
+    """Between the tensor-parallel regions, split only by sequence parallelism."""
+    model, size, cpu = gpt_of(config), element_bytes(config.training), _on_cpu(config)
+    norm = 0
+    if "norm" not in recomputed:
+        norm = size  # what it returns, the input of a product
+        if cpu and model.normalization == "RMSNorm":
+            norm += 4 if size == 4 else 8  # in fp32: the normalized input, in bf16 also a copy of the input
+    mask = (size if cpu else 1) if model.hidden_dropout else 0
+    return 2 * model.hidden_size * (size + norm + mask)  # size: the norm's input
+
+
+def _attention(config: RunConfig, layout: Parallelism, recomputed: Collection[str]) -> int:
+    """From what the product for Q, K and V returns to the input of the projection, all ranks' heads."""
+    model, size, text = gpt_of(config), element_bytes(config.training), text_of(config)
+    width, group, cp = (
+        attention_width(model),
+        model.query_groups * model.head_size,
+        layout.context_parallel_size,
+    )
+    rotary = model.position_embedding_type == "rope"
+    # The product's result stays as a whole, as long as there is a view of it: of V, or of Q.
+    kept = width + 2 * group if cp == 1 or not rotary else 0
+    if rotary:
+        kept += width + (group if cp == 1 else 0)
+    if cp > 1:
+        kept += 2 * group * cp  # K and V of the whole sequence
+    kept += width  # the projection's input
+    if cp > 1 or text.reset_attention_mask:
+        kept += width  # joined from the results of several stretches, which stay
+    numbers = 4 * model.num_attention_heads  # a row's log-sum-exp, fp32
+    if keeps_scores(config):
+        # softmax, the dropout's noise and their product, in fp32, and scaled copies of Q and K
+        numbers = 12 * model.num_attention_heads * text.sequence_length + 2 * size * width
+        numbers *= "attention" not in recomputed
+    return size * kept + numbers
+
+
+def _feed_forward(config: RunConfig, recomputed: Collection[str]) -> tuple[int, int]:
+    """Of the MLP or of the experts that a token visits: what each tensor-parallel rank has, and what they share."""
+    model, size = gpt_of(config), element_bytes(config.training)
+    gated = model.activation == "swiglu"
+    split = 0
+    if not {"mlp", "experts"} & set(recomputed):
+        split = 2 if gated else 1  # the activation's input
+        if "activation" not in recomputed:
+            split += 1  # and what it returns
+            split += 2 if gated and not _is_fused_layer(config) else 0  # the gate, and what it multiplies
+    # each expert has its own copy of a token, from all tensor-parallel ranks
+    visited, copy = (model.moe_router_topk, model.hidden_size) if model.num_moe_experts else (1, 0)
+    return visited * size * copy, visited * size * split * model.mlp_size
+
+
+def _on_cpu(config: RunConfig) -> bool:
+    return config.cluster.device.kind == "cpu"
+
+
+def _is_fused_layer(config: RunConfig) -> bool:
+    """Whether Megatron-core's small functions are compiled (see slipway.models.gpt.transformer)."""
+    return not _on_cpu(config) and config.kernels.linear != "unfused"
 
 
 def embedding_bytes(config: RunConfig, layout: Parallelism) -> int:
     """Bytes the embedding keeps of one microbatch: its dropout mask."""
     model = gpt_of(config)
     outside = layout.tensor_model_parallel_size if layout.sequence_parallel else 1
-    mask = model.hidden_size if model.hidden_dropout else 0
+    size = element_bytes(config.training) if _on_cpu(config) else 1
+    mask = size * model.hidden_size if model.hidden_dropout else 0
     return tokens_per_rank(config, layout) * mask // outside
 
 

@@ -1,7 +1,10 @@
 """Exact parameters, and floating-point operations, of a GPT as Megatron-core builds it. Pure Python."""
 
+from collections.abc import Collection
+
 from slipway.models.family import Shard
 from slipway.models.gpt.config import Config
+from slipway.models.gpt.recompute import LAYER
 
 
 def attention_width(model: Config) -> int:
@@ -78,12 +81,23 @@ def _mlp(model: Config, tp: int) -> int:
 
 def matmul_weights(model: Config) -> int:
     """Weights that multiply each token, the logits' included; of the experts only the active ones."""
+    return model.num_layers * _layer_weights(model) + model.hidden_size * model.padded_vocab_size
+
+
+def _layer_weights(model: Config) -> int:
     hidden, width = model.hidden_size, attention_width(model)
     attention = hidden * (width + 2 * model.query_groups * model.head_size) + width * hidden
-    mlp = hidden * model.mlp_size * (3 if model.activation == "swiglu" else 2)
-    if model.num_moe_experts:
-        mlp = mlp * model.moe_router_topk + hidden * model.num_moe_experts
-    return model.num_layers * (attention + mlp) + hidden * model.padded_vocab_size
+    router = hidden * model.num_moe_experts if model.num_moe_experts else 0
+    return attention + router + _first_product(model) + hidden * model.mlp_size * _visited(model)
+
+
+def _first_product(model: Config) -> int:
+    return (2 if model.activation == "swiglu" else 1) * model.hidden_size * model.mlp_size * _visited(model)
+
+
+def _visited(model: Config) -> int:
+    """MLPs that a token meets."""
+    return model.moe_router_topk if model.num_moe_experts else 1
 
 
 def flops_per_sample(model: Config, tokens: int) -> int:
@@ -97,3 +111,17 @@ def flops_per_sample(model: Config, tokens: int) -> int:
     """
     per_token = 6 * matmul_weights(model) + 12 * model.num_layers * attention_width(model) * tokens
     return tokens * per_token
+
+
+def recomputed_flops_per_sample(model: Config, tokens: int, modules: Collection[str]) -> int:
+    """Operations that the backward pass does again, counted alike: forward only, so 2 per weight and token.
+
+    modules: of slipway.models.gpt.recompute. Of core attention, 4 x width x s per token and layer.
+    """
+    scores = 4 * attention_width(model) * tokens
+    if LAYER in modules:
+        again = 2 * _layer_weights(model) + scores
+    else:
+        again = 2 * _first_product(model) if {"mlp", "experts"} & set(modules) else 0
+        again += scores if "attention" in modules else 0
+    return tokens * model.num_layers * again

@@ -9,7 +9,7 @@ from slipway.data.text.config import text_of
 from slipway.kernels.choice import OPERATORS
 from slipway.models import spans
 from slipway.models.family import Family, Layer, Measure, Sample
-from slipway.models.gpt import activations, counts, rules
+from slipway.models.gpt import activations, counts, recompute, rules
 from slipway.models.gpt.config import gpt_of
 
 
@@ -33,13 +33,17 @@ class GPT:
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
         """Embedding, transformer layers, and the head: final norm, output layer and loss."""
-        model, recompute = gpt_of(config), config.training.recompute
+        model = gpt_of(config)
         tp, ep = layout.tensor_model_parallel_size, layout.expert_model_parallel_size
+        kept = activations.layer_bytes(config, layout, recompute.modules(config))
         block = Layer(
             "",
             counts.block(model, tp, ep),
-            kept_bytes=activations.layer_bytes(config, layout, recompute),
-            inside_bytes=activations.layer_bytes(config, layout, "none") if recompute == "full" else 0,
+            kept_bytes=kept,
+            inside_bytes=activations.layer_bytes(config, layout, ())
+            - kept
+            + activations.gathered_bytes(config, layout),
+            sent_bytes=activations.state_bytes(config, layout),
         )
         return [
             Layer(
@@ -67,7 +71,13 @@ class GPT:
         """A sequence of tokens."""
         model, tokens = gpt_of(config), text_of(config).sequence_length
         flops = counts.flops_per_sample(model, tokens)
-        return Sample(units=tokens, flops=flops, active_parameters=counts.active_parameters(model))
+        again = counts.recomputed_flops_per_sample(model, tokens, self.recomputed(config))
+        active = counts.active_parameters(model)
+        return Sample(units=tokens, flops=flops, active_parameters=active, recomputed_flops=again)
+
+    def recomputed(self, config: RunConfig) -> tuple[str, ...]:
+        """See slipway.models.gpt.recompute."""
+        return recompute.modules(config)
 
     def chance(self, config: RunConfig) -> float | None:
         """Ln V: the loss of a model for which all tokens are equally likely."""
@@ -81,12 +91,14 @@ class GPT:
         return config.model.model_dump(mode="json", exclude={"family", *free})
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
-        """Apex has LayerNorm only; Transformer Engine's attention is not told where documents begin."""
+        """Apex has LayerNorm only; Transformer Engine's attention is not told where documents begin; see recompute."""
         normalization = gpt_of(config).normalization
         if (operator, backend) == ("norm", "apex") and normalization != "LayerNorm":
             return f"Megatron-core takes only LayerNorm from apex, not {normalization}"
         if (operator, backend) == ("attention", "te") and text_of(config).reset_attention_mask:
             return "it is not told where documents begin (data.reset_attention_mask)"
+        if operator == "moe":
+            return recompute.experts_trouble(backend, config)
         return None
 
 

@@ -13,6 +13,7 @@ from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
 from slipway.kernels import rotary
 from slipway.kernels.spans import local_positions, spans_of_samples
+from slipway.models.gpt import recompute
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.fused_loss import FusedLossGPT
 from slipway.models.gpt.transformer import layer_spec, transformer_config
@@ -28,7 +29,7 @@ class GPT:
         model = gpt_of(config)
         rotary.use(config.kernels.rotary or "torch")
         transformer = transformer_config(config, settings)
-        layer, norm = layer_spec(transformer, config.kernels)
+        layer, norm = layer_spec(transformer, config.kernels, recompute.modules(config))
         layers = len(span) - stage.first - stage.last  # embedding and head are layers of the family, too
         virtual = stage.chunk if stage.chunks > 1 else None
         assert layers == get_num_layers_to_build(transformer, vp_stage=virtual), (span, stage)

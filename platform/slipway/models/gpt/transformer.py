@@ -1,6 +1,6 @@
 """What Megatron-core is told of a GPT: its TransformerConfig, and the modules of its layers."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ from megatron.core.transformer.transformer_layer import TransformerLayer, Transf
 
 from slipway.config.schema import Kernels, Parallelism, RunConfig
 from slipway.kernels.provider import SpecProvider
+from slipway.kernels.recompute import recomputed_mlp
+from slipway.models.gpt import recompute
 from slipway.models.gpt.config import gpt_of
 
 
@@ -32,11 +34,6 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
             moe_aux_loss_coeff=model.moe_aux_loss_coeff * _parts_of_balance(layout),
             moe_grouped_gemm=config.kernels.moe == "te",
         )
-    recompute: dict[str, Any] = {}
-    if training.recompute == "full":
-        recompute = dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)
-    elif training.recompute == "selective":
-        recompute = dict(recompute_granularity="selective", recompute_modules=["core_attn"])
     fp8: dict[str, Any] = {}
     if training.fp8:
         fp8 = dict(fp8=training.fp8, fp8_recipe=training.fp8_recipe)
@@ -66,7 +63,7 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
         cross_entropy_fusion_impl="te",
         persist_layer_norm=False,
         **settings,
-        **recompute,
+        **_recompute(config),
         **moe,
         **fp8,
     )
@@ -84,9 +81,26 @@ def _parts_of_balance(layout: Parallelism) -> int:
     return layout.tensor_model_parallel_size * layout.context_parallel_size
 
 
-def layer_spec(transformer: TransformerConfig, kernels: Kernels) -> tuple[ModuleSpec, type]:
-    """The transformer layer, and the final norm, from the chosen kernels."""
-    provider = SpecProvider(kernels)
+def _recompute(config: RunConfig) -> dict[str, Any]:
+    """What Megatron-core's own modules compute again; ours are told by layer_spec."""
+    modules = recompute.modules(config)
+    if recompute.LAYER in modules:
+        return dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)
+    names = {"norm": "layernorm", "attention": "core_attn"}
+    if config.kernels.moe == "te":
+        names["activation"] = "moe_act"
+    own = [name for module, name in names.items() if module in modules]
+    return dict(recompute_granularity="selective", recompute_modules=own) if own else {}
+
+
+def layer_spec(
+    transformer: TransformerConfig, kernels: Kernels, recomputed: Collection[str] = ()
+) -> tuple[ModuleSpec, type]:
+    """The transformer layer, and the final norm, from the chosen kernels.
+
+    recomputed: modules that the backward pass computes again (see slipway.models.gpt.recompute).
+    """
+    provider = SpecProvider(kernels, recomputed)
     bias_dropout_add: Any = get_bias_dropout_add  # a function, where the annotation asks for a type
     norm = provider.layer_norm(rms_norm=transformer.normalization == "RMSNorm")
     layer = ModuleSpec(
@@ -106,10 +120,19 @@ def layer_spec(transformer: TransformerConfig, kernels: Kernels) -> tuple[Module
             ),
             self_attn_bda=bias_dropout_add,
             pre_mlp_layernorm=norm,
-            mlp=get_mlp_module_spec_for_backend(
-                provider, num_experts=transformer.num_moe_experts, moe_grouped_gemm=kernels.moe == "te"
-            ),
+            mlp=_feed_forward(provider, transformer, recomputed),
             mlp_bda=bias_dropout_add,
         ),
     )
     return layer, norm
+
+
+def _feed_forward(provider: SpecProvider, transformer: TransformerConfig, recomputed: Collection[str]) -> Any:
+    """Megatron-core's MLP or mixture of experts, or the MLP that keeps less."""
+    spec: Any = get_mlp_module_spec_for_backend(
+        provider, num_experts=transformer.num_moe_experts, moe_grouped_gemm=provider.kernels.moe == "te"
+    )
+    if transformer.num_moe_experts or not {"activation", "mlp"} & set(recomputed):
+        return spec
+    parts = spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]
+    return recomputed_mlp(parts, product="mlp" in recomputed)

@@ -1,0 +1,120 @@
+"""Which of a GPT's modules are computed again in the backward pass. Imports no torch.
+
+What a module returns is released once it has been used, and computed again when the backward pass needs it: memory for
+time. `training.recompute=selective` takes what costs no matrix product, unless `training.recompute_modules` says what.
+"""
+
+from collections.abc import Callable, Mapping
+
+from slipway.config.explain import nearest
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.models.gpt.config import gpt_of
+
+LAYER = "layer"
+"""The one module of `training.recompute=full`."""
+
+
+def keeps_scores(config: RunConfig) -> bool:
+    """Whether core attention keeps its s x s terms until the backward pass.
+
+    Flash attention computes them again anyway. torch has none for CPUs with dropout.
+    """
+    return gpt_of(config).attention_dropout > 0 and config.cluster.device.kind == "cpu"
+
+
+def _never(why: str) -> Callable[[RunConfig], str | None]:
+    return lambda config: why
+
+
+def _always(config: RunConfig) -> None:
+    return None
+
+
+def _mlp(config: RunConfig) -> str | None:
+    return "the model has experts in its place" if gpt_of(config).num_moe_experts else None
+
+
+def _experts(config: RunConfig) -> str | None:
+    return None if gpt_of(config).num_moe_experts else "the model has none (model.num_moe_experts is null)"
+
+
+def _attention(config: RunConfig) -> str | None:
+    return None if keeps_scores(config) else "flash attention keeps no scores: it computes them again anyway"
+
+
+# module -> why it is not computed again here, None where it can be
+MODULES: Mapping[str, Callable[[RunConfig], str | None]] = {
+    "norm": _always,  # what both norms of a layer return
+    "activation": _always,  # what GELU or SwiGLU returns, in the MLP or in the experts
+    "attention": _attention,  # core attention: between Q, K, V and what it returns
+    "mlp": _mlp,  # the MLP's first product and its activation
+    "experts": _experts,  # the same of a mixture's experts
+    "shared_experts": _never("the model has none"),
+    "mla_up_proj": _never("the model has no latent attention"),
+}
+CHEAP = ("norm", "activation", "attention")
+"""By rule: those without a product, and core attention where its scores are much more than its products cost."""
+
+
+def modules(config: RunConfig) -> tuple[str, ...]:
+    """Return what is computed again: modules, or LAYER. Raises UserError for modules that are not there."""
+    training, asked = config.training, config.training.recompute_modules
+    if asked is not None and training.recompute != "selective":
+        raise UserError(
+            "training.recompute_modules",
+            f"has no effect with training.recompute={training.recompute}",
+            value=",".join(asked),
+            use="null",
+            do="set training.recompute=selective",
+        )
+    if training.recompute == "none":
+        return ()
+    if training.recompute == "full":
+        return (LAYER,)
+    for name in asked or ():
+        _check(name, config)
+    wanted = CHEAP if asked is None else asked
+    chosen = tuple(name for name, trouble in MODULES.items() if name in wanted and trouble(config) is None)
+    _check_fp8(chosen, config)
+    return chosen
+
+
+def _check(name: str, config: RunConfig) -> None:
+    here = [each for each, trouble in MODULES.items() if trouble(config) is None]
+    if name not in MODULES:
+        raise UserError("training.recompute_modules", "is no module", value=name, do=nearest(name, here))
+    why = MODULES[name](config)
+    if why is not None:
+        raise UserError(
+            "training.recompute_modules", f"has no effect: {why}", value=name, use=", ".join(here)
+        )
+
+
+def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
+    """Products in FP8 keep their inputs in FP8; with the delayed recipe scales follow from every pass."""
+    training = config.training
+    products = {"mlp", "experts"} & set(chosen)
+    if training.fp8 is not None and products:
+        raise UserError(
+            "training.recompute_modules",
+            f"computes products again, which is not done with training.fp8={training.fp8}",
+            value=",".join(sorted(products)),
+            use="norm, activation",
+        )
+    if training.fp8 is not None and training.fp8_recipe == "delayed":
+        raise UserError(
+            "training.recompute",
+            f"does not go with training.fp8_recipe=delayed for {', '.join(chosen)} (a rule of Megatron-core: scales "
+            "would be counted twice)",
+            value=training.recompute,
+            use="none",
+            do="set another training.fp8_recipe",
+        )
+
+
+def experts_trouble(backend: str, config: RunConfig) -> str | None:
+    """Why a backend of `kernels.moe` cannot do what is asked; None where it can."""
+    here = {"torch": {"activation", "experts"}, "te": {"activation"}, "unfused": set[str]()}[backend]
+    missing = {"activation", "experts"} & set(modules(config)) - here
+    return f"it cannot compute {', '.join(sorted(missing))} again (training.recompute)" if missing else None
