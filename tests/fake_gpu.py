@@ -121,9 +121,10 @@ def _switched(model: Any) -> dict[str, Any]:
     chunk = model.chunks[0]
     names = ("overlap_p2p_comm", "deallocate_pipeline_outputs", "moe_token_dispatcher_type")
     of_gradients = ("bucket_size", "pad_buckets_for_high_nccl_busbw")
+    again = {"recompute_modules": ", ".join(_computed_again(chunk))}
     return {name: getattr(chunk.config, name) for name in names} | {
         name: getattr(chunk.ddp_config, name) for name in of_gradients
-    }
+    } | again
 
 
 def _widths(model: Any) -> list[int]:
@@ -137,6 +138,24 @@ def _widths(model: Any) -> list[int]:
             for size in weight.shape
         }
     )
+
+
+def _computed_again(chunk: Any) -> list[str]:
+    """Modules of a transformer layer, by what was built."""
+    from megatron.core.transformer.transformer_layer import TransformerLayer
+
+    from slipway.kernels.experts import GroupedExperts
+    from slipway.kernels.recompute import RecomputedMLP
+
+    layer = next(module for module in chunk.modules() if isinstance(module, TransformerLayer))
+    found = ["norm"] if layer.recompute_input_layernorm and layer.recompute_pre_mlp_layernorm else []
+    found += ["attention"] if layer.self_attention.checkpoint_core_attention else []
+    for module in layer.modules():
+        if isinstance(module, RecomputedMLP):
+            found.append("mlp" if module.product else "activation")
+        if isinstance(module, GroupedExperts) and module.recompute:
+            found.append(module.recompute)
+    return found
 
 
 def _held(session: Any) -> dict[str, list[str]]:

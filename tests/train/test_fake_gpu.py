@@ -42,6 +42,12 @@ BASE = [
     "validation.steps=1",
     *layout(ranks=8, precision="bf16"),
 ]
+
+
+def again(modules: str) -> list[str]:
+    return [*layout(recompute="selective"), f"training.recompute_modules=[{modules}]"]
+
+
 ALONE = [*layout(ranks=1), "training.global_batch_size=2"]
 FIRST, LAST = 0, 7  # of eight ranks
 OVERLAPS = dict(distopt=True, grad_overlap=True, param_overlap=True)
@@ -69,9 +75,14 @@ RUNS: dict[str, tuple[int, list[str]]] = {
     "gpt_documents_pp2": (FIRST, [*GPT, "data.reset_attention_mask=true", *layout(pp=2)]),
     "llama_tp2_pp2_cp2": (LAST, [*LLAMA, *layout(tp=2, pp=2, cp=2, sp=True)]),
     "llama_recompute_selective": (LAST, [*LLAMA, *layout(recompute="selective")]),
+    "llama_recompute_mlp": (FIRST, [*LLAMA, *again("norm,mlp"), *layout(tp=2, pp=2, cp=2, sp=True)]),
+    "gpt_recompute_activation": (FIRST, [*GPT, *again("activation"), *layout(tp=2)]),
+    "llama_zero3_recompute": (FIRST, [*LLAMA, "parallelism=zero3", *again("norm,mlp")]),
     "llama_overlaps": (FIRST, [*LLAMA, *layout(tp=2, **OVERLAPS)]),
     "llama_zero3": (FIRST, [*LLAMA, "parallelism=zero3"]),
     "experts": (FIRST, EXPERTS),
+    "experts_recompute_selective": (FIRST, [*EXPERTS, *layout(tp=2, sp=True, recompute="selective")]),
+    "experts_recompute_experts": (LAST, [*EXPERTS, *again("norm,experts")]),
     "experts_tp2": (LAST, [*EXPERTS, *layout(tp=2, sp=True, distopt=True)]),
 }
 RUNS = some(
@@ -79,7 +90,7 @@ RUNS = some(
     [
         *("gpt_fp32", "gpt_interleaved_last", "gpt_overlaps", "gpt_zero2", "gpt_documents_pp2"),
         *("llama_unfused", "llama_documents_cp2", "llama_tp2_pp2_cp2", "llama_recompute_selective"),
-        *("llama_zero3", "experts_tp2"),
+        *("llama_zero3_recompute", "llama_recompute_mlp", "experts_recompute_experts", "experts_tp2"),
     ],
 )
 

@@ -6,6 +6,7 @@ Megatron-core's CheckpointWithoutOutput with two faults mended, and an MLP that 
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from megatron.core import tensor_parallel
 from megatron.core.tensor_parallel import random
 from megatron.core.transformer.mlp import MLP, MLPSubmodules
@@ -43,6 +44,16 @@ def recomputed_mlp(parts: MLPSubmodules, product: bool) -> type[MLP]:
     return Built
 
 
+class _Pass(torch.nn.Module):
+    """In the place of a linear layer: returns what it takes, a result and its bias."""
+
+    def forward(self, x: Any) -> tuple[Tensor, Tensor | None]:
+        return x if isinstance(x, tuple) else (x, None)
+
+
+_PASS = _Pass()
+
+
 class RecomputedMLP(MLP):
     """Megatron-core's MLP; between its products it runs Megatron-core's code, so that the numbers are the same."""
 
@@ -58,18 +69,15 @@ class RecomputedMLP(MLP):
             active = again.checkpoint(lambda x: self._active(self.linear_fc1, x), hidden_states)
         else:
             wide = self.linear_fc1(hidden_states)
-            active = again.checkpoint(lambda *wide: self._active(lambda _: wide, None), *wide)
+            active = again.checkpoint(lambda *wide: self._active(_PASS, wide), *wide)
         output, bias = self.linear_fc2(active)
         again.discard_output_and_register_recompute(output)
         # another tensor: its hooks, which bring back what a norm before has returned, come before those of this one
         return output.view_as(output), bias
 
-    def _active(self, first: Any, x: Tensor | None) -> Tensor:
+    def _active(self, first: torch.nn.Module, x: Any) -> Tensor:
         """What the second product takes, by Megatron-core's own forward pass with nothing as second product."""
         parts = SimpleNamespace(
-            config=self.config,
-            activation_func=self.activation_func,
-            linear_fc1=first,
-            linear_fc2=lambda active: (active, None),
+            config=self.config, activation_func=self.activation_func, linear_fc1=first, linear_fc2=_PASS
         )
         return MLP.forward(parts, x)[0]  # type: ignore[arg-type]

@@ -167,6 +167,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "fp8": null,
    "fp8_recipe": null,
    "recompute": "none",
+   "recompute_modules": null,
    "manual_gc_interval": 100
   },
   "validation": {

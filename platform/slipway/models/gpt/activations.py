@@ -52,8 +52,10 @@ def layer_bytes(config: RunConfig, layout: Parallelism, recomputed: Collection[s
     whole, split = _feed_forward(config, recomputed)
     tables = 0
     if gpt_of(config).position_embedding_type == "rope":
-        # sine and cosine, for Q and for K, in fp32, the same for all samples; fused: half of them
-        width = (8 if _is_fused_layer(config) else 16) * gpt_of(config).head_size
+        # sine and cosine, for Q and for K, the same for all samples; fused: half of them, in fp32
+        width = (8 if _is_fused_layer(config) else 4 * element_bytes(config.training)) * gpt_of(
+            config
+        ).head_size
         tables = width * tokens // config.training.micro_batch_size
     return (
         tables
@@ -80,7 +82,8 @@ def _between(config: RunConfig, recomputed: Collection[str]) -> int:
     if "norm" not in recomputed:
         norm = size  # what it returns, the input of a product
         if cpu and model.normalization == "RMSNorm":
-            norm += 4 if size == 4 else 8  # in fp32: the normalized input, in bf16 also a copy of the input
+            # in fp32: the normalized input; in bf16 also a copy of the input, which one of both norms has instead
+            norm += 4 if size == 4 else 7
     mask = (size if cpu else 1) if model.hidden_dropout else 0
     return 2 * model.hidden_size * (size + norm + mask)  # size: the norm's input
 
