@@ -47,7 +47,7 @@ def measure(config: RunConfig) -> int:
     try:
         with _like_a_gpu() if device.type == "cuda" else contextlib.nullcontext():
             Text.open = lambda kind, config, split, fields=None: _samples(config)  # type: ignore[method-assign]
-            session = setup.set_up(plan, device)
+            session: Any = setup.set_up(plan, device)
             modules = session.model.chunks[0].modules()
             kept = _watch([module for module in modules if isinstance(module, TransformerLayer)][LAYER])
             batches = step.read(session, session.train_data, session.validation_start, None)

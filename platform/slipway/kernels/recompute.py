@@ -40,6 +40,10 @@ def recomputed_mlp(parts: MLPSubmodules, product: bool) -> type[MLP]:
         def __init__(self, config: TransformerConfig, **_: Any) -> None:
             super().__init__(config, parts, ffn_hidden_size=config.ffn_hidden_size)
             self.product = product
+            if config.fp8:  # else the second product keeps its input in FP8, not what is released
+                from megatron.core.extensions.transformer_engine import set_save_original_input
+
+                set_save_original_input(self.linear_fc2)
 
     return Built
 
@@ -75,7 +79,7 @@ class RecomputedMLP(MLP):
         # another tensor: its hooks, which bring back what a norm before has returned, come before those of this one
         return output.view_as(output), bias
 
-    def _active(self, first: torch.nn.Module, x: Any) -> Tensor:
+    def _active(self, first: Any, x: Any) -> Tensor:
         """What the second product takes, by Megatron-core's own forward pass with nothing as second product."""
         parts = SimpleNamespace(
             config=self.config, activation_func=self.activation_func, linear_fc1=first, linear_fc2=_PASS

@@ -6,7 +6,8 @@ by tensor, so that it also holds for fp32, rotary embedding, grouped queries, ga
 modules that are computed again. Flash attention has replaced the second term by a number per row and head. What the
 kernels of a CPU keep besides is counted for CPUs. tests/models/gpt/test_kept_bytes.py has what a layer really keeps.
 
-Not counted: norms' statistics, the router's numbers and the order of a mixture's tokens, all below a hundredth.
+A mixture's tokens are taken to be shared out evenly. Not counted: norms' statistics, the router's numbers and the
+order of a mixture's tokens, together below two hundredths.
 """
 
 from collections.abc import Collection

@@ -134,5 +134,5 @@ def _feed_forward(provider: SpecProvider, transformer: TransformerConfig, recomp
     )
     if transformer.num_moe_experts or not {"activation", "mlp"} & set(recomputed):
         return spec
-    parts = spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]
+    parts: Any = spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]
     return recomputed_mlp(parts, product="mlp" in recomputed)
