@@ -76,11 +76,12 @@ OF = {
     },
 }
 if not breadth.ALL:
+    shown = {"llama", "llama_by_rule_mbs2", "llama_norm_mlp_tp2", "llama_full_tp2_sp"}
     few = {
-        *("gpt_dropout_by_rule", "llama", "llama_by_rule_mbs2", "llama_norm_mlp_tp2", "llama_full_tp2_sp"),
-        *("llama_cp2", "experts_by_rule", "experts_again", "experts_tp2_ep2_again", "experts_gathered"),
+        "cpu": {*shown, "gpt_dropout_by_rule", "experts_again"},
+        "cuda": {*shown, "llama_cp2", "experts_tp2_ep2_again"},
     }
-    OF = {kind: {name: run for name, run in runs.items() if name in few} for kind, runs in OF.items()}
+    OF = {kind: {name: run for name, run in runs.items() if name in few[kind]} for kind, runs in OF.items()}
 CASES = [(kind, name) for kind, runs in OF.items() for name in runs]
 
 
