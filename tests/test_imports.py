@@ -53,6 +53,7 @@ MAY_BE_HEAVY = [
     "kernels.linear",
     "kernels.norms",
     "kernels.provider",
+    "kernels.recompute",
     "kernels.rotary",
     "kernels.spans",
     "models.gpt.fused_loss",

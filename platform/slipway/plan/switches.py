@@ -3,6 +3,7 @@
 A field of `parallelism` or `training` that is not null forces its switch. docs/megatron.md has the rules as a table.
 """
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ class Switch(NamedTuple):
     why: str
 
 
+@cache
 def installed() -> tuple[int, int] | None:
     """Return the major and minor version of the Megatron-core that is installed here, None where there is none."""
     try:
