@@ -50,8 +50,35 @@ def _answer_for_cuda() -> None:
     cuda.stream = lambda *_: contextlib.nullcontext()
     # setting a state is put off until CUDA starts, which it never does; CUDA gives it on the CPU
     cuda.get_rng_state = cuda.random.get_rng_state = lambda *_, **__: torch.zeros(16, dtype=torch.uint8)
+    cuda.default_generators = {GPU: _Generator()}
+    cuda._lazy_init = lambda: None  # Megatron-core starts CUDA before it asks for a generator
+    # recording launches is for a GPU, all that comes before it is not
+    cuda.graph_pool_handle = lambda: (0, 1)
+    cuda.set_stream = lambda *_: None
+    if not hasattr(cuda.CUDAGraph, "register_generator_state"):  # a build of torch for CPUs
+        cuda.CUDAGraph.register_generator_state = None
     # without arguments: torch would start CUDA for a word
     torch.Tensor.cuda = lambda self, *_, **__: self.to(GPU)  # type: ignore[method-assign,assignment]
+
+
+class _Generator(torch.Generator):
+    """A GPU's, which graphs can advance: with a state, and nothing to draw."""
+
+    def clone_state(self) -> "_Generator":
+        return _Generator()
+
+    def graphsafe_get_state(self) -> "_Generator":
+        return self
+
+    def graphsafe_set_state(self, state: torch.Generator) -> "_Generator":
+        return self
+
+    def get_state(self) -> torch.Tensor:
+        return torch.zeros(16, dtype=torch.uint8)
+
+    def set_state(self, state: Any) -> "_Generator":  # type: ignore[override]
+        assert isinstance(state, torch.Tensor)
+        return self
 
 
 def _show_meta_to_cpp() -> None:

@@ -28,10 +28,12 @@ from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 from slipway.config.compose import compose  # noqa: E402
 from slipway.data.text.dataset import Dataset  # noqa: E402
 from slipway.data.text.kind import Text  # noqa: E402
-from slipway.engine.runtime import CONNECTIONS, load_torch  # noqa: E402
+from slipway.engine.runtime import load_torch, switches_of  # noqa: E402
+from slipway.errors import UserError  # noqa: E402
 from slipway.kernels.choice import backends  # noqa: E402
 from slipway.kernels.spans import spans_of_samples  # noqa: E402
 from slipway.plan import make_plan  # noqa: E402
+from slipway.plan.gpu_variables import CONNECTIONS  # noqa: E402
 from slipway.ranks.environment import Place  # noqa: E402
 
 
@@ -54,12 +56,14 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     os.environ.pop(CONNECTIONS, None)  # as the run before this one in the same process has set it
     chosen = load_torch(config, 8)
     plan = make_plan(config).with_kernels(backends(chosen))
+    plan = plan.with_switches({one.name: one.value for one in switches_of(plan)})
 
     from megatron.core.distributed import FullyShardedDataParallel
     from torch.distributed.device_mesh import DeviceMesh
 
     from slipway.data import reader
     from slipway.engine.megatron import groups as distributed
+    from slipway.engine.megatron.engine import ENGINE
     from slipway.kernels import attention
     from slipway.models.gpt import network
     from slipway.train import setup, step
@@ -68,6 +72,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     assert "slipway.engine.megatron.cpu_adapter" not in sys.modules
 
     _share_tokens_out_evenly()
+    recorded = _note_recordings()
     distributed._join = _join
     torch.distributed.all_gather_object = _say_the_same
     ahead: Any = reader._Ahead  # in this thread: in another one tensors would not be fake
@@ -76,7 +81,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
         # ranks are looked up in meshes of them
         fake_device.with_numbers(FullyShardedDataParallel, "_init_dist_index")
         fake_device.with_numbers(DeviceMesh, "mesh")
-    device = distributed.connect(plan, Place(rank, rank, plan.world_size, "127.0.0.1", 0))
+    device = ENGINE.connect(plan, Place(rank, rank, plan.world_size, "127.0.0.1", 0))
     try:
         with fake_device.fake_tensors() as numbers:
             Text.open = lambda kind, config, split, fields=None: Samples(config)  # type: ignore[method-assign]
@@ -103,15 +108,17 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
                 )  # of what other ranks hold they would have to tell
             session.close()
     finally:
-        distributed.disconnect()
+        ENGINE.disconnect()
     return {
         "held": held,
         "waits": waits,
         "on_cpu": on_cpu,
         "held_up": held_up,
         "set_up_on_cpu": set_up_on_cpu,
-        "switches": switched,
         "widths": widths,
+        "switches": switched | {CONNECTIONS: os.environ.get(CONNECTIONS, "unset")},
+        "said": plan.switches,
+        "recorded": recorded,
         "kernels": {choice.operator: choice.backend for choice in chosen},
     }
 
@@ -120,6 +127,7 @@ def _switched(model: Any) -> dict[str, Any]:
     """What Megatron-core was told of the switches."""
     chunk = model.chunks[0]
     names = ("overlap_p2p_comm", "deallocate_pipeline_outputs", "moe_token_dispatcher_type")
+    names += ("tp_comm_overlap", "cuda_graph_impl")
     of_gradients = ("bucket_size", "pad_buckets_for_high_nccl_busbw")
     again = {"recompute_modules": ", ".join(_computed_again(chunk))}
     return {name: getattr(chunk.config, name) for name in names} | {
@@ -189,6 +197,28 @@ def _copied(snapshot: Any) -> list[str]:
     return sorted({_kind(tensor) for tensor in tensors})
 
 
+def _note_recordings() -> list[str]:
+    """Which passes of layers Megatron-core would record after the first step; recording itself is for a GPU."""
+    from megatron.core.pipeline_parallel import schedules
+    from megatron.core.transformer import cuda_graphs
+
+    record: Any = cuda_graphs._CudagraphGlobalRecord
+    supported = cuda_graphs._check_supported_type
+    noted: list[str] = []
+
+    def note() -> None:
+        noted.extend(entry[1] for entry in record.cudagraph_record)
+        record.cudagraph_record = []
+
+    def check(meta: Any) -> None:
+        if not issubclass(meta.type, torch.Tensor):  # it knows the class of real ones alone
+            supported(meta)
+
+    schedules.create_cudagraphs = note  # type: ignore[assignment]
+    cuda_graphs._check_supported_type = check
+    return noted
+
+
 def _join(place: Place, backend: str) -> None:
     assert backend == "nccl"
     torch.distributed.init_process_group(
@@ -251,6 +281,8 @@ def main() -> None:
     for name, (rank, overrides) in json.load(sys.stdin).items():
         try:
             found[name] = drive(rank, overrides)
+        except UserError as error:
+            found[name] = {"refused": error.parts(), "line": str(error)}
         except Exception:  # each has its own verdict
             found[name] = {"error": traceback.format_exc()}
     Path(sys.argv[1]).write_text(json.dumps(found))

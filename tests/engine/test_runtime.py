@@ -1,14 +1,10 @@
-"""What a rank's threads do while they wait for each other, as OpenMP itself says; the queues into a GPU."""
+"""What a rank's threads do while they wait for each other, as OpenMP itself says."""
 
 import os
 import subprocess
 import sys
 
 import pytest
-
-from refusals import refused
-from slipway.config.schema import Parallelism
-from slipway.engine.runtime import device_connections
 
 PROGRAM = """
 from slipway.engine.runtime import wait_without_spinning
@@ -44,24 +40,6 @@ def test_threads_do_not_spin() -> None:
 def test_what_the_user_has_set_stays() -> None:
     assert spin_count(GOMP_SPINCOUNT="77") == "77"
     assert spin_count(OMP_WAIT_POLICY="active") != "1000"
-
-
-TP2, CP2 = Parallelism(tensor_model_parallel_size=2), Parallelism(context_parallel_size=2)
-ZERO3 = Parallelism(data_parallel_sharding_strategy="optim_grads_params", tensor_model_parallel_size=2)
-
-
-def test_tensor_and_context_parallel_ranks_have_one_queue_until_blackwell() -> None:
-    assert [device_connections(layout, (9, 0), None) for layout in (TP2, CP2)] == ["1", "1"]
-    assert device_connections(TP2, None, None) == "1"
-    assert device_connections(TP2, (10, 0), None) is None
-    assert device_connections(Parallelism(pipeline_model_parallel_size=2), (9, 0), None) is None
-
-
-def test_what_the_user_has_said_of_queues_stays_or_is_refused() -> None:
-    assert device_connections(TP2, (9, 0), "8") is None
-    assert [device_connections(ZERO3, (9, 0), found) for found in (None, "8")] == [None, None]
-    with refused("CUDA_DEVICE_MAX_CONNECTIONS", 1):
-        device_connections(ZERO3, (9, 0), "1")
 
 
 FORK = """

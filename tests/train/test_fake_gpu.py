@@ -52,6 +52,8 @@ ALONE = [*layout(ranks=1), "training.global_batch_size=2"]
 FIRST, LAST = 0, 7  # of eight ranks
 OVERLAPS = dict(distopt=True, grad_overlap=True, param_overlap=True)
 
+GRAPHS = "parallelism.cuda_graph_impl=local"
+
 # name: rank, overrides
 RUNS: dict[str, tuple[int, list[str]]] = {
     "gpt": (FIRST, [*GPT, *ALONE]),
@@ -84,6 +86,16 @@ RUNS: dict[str, tuple[int, list[str]]] = {
     "experts_recompute_selective": (FIRST, [*EXPERTS, *layout(tp=2, sp=True, recompute="selective")]),
     "experts_recompute_experts": (LAST, [*EXPERTS, *again("norm,experts")]),
     "experts_tp2": (LAST, [*EXPERTS, *layout(tp=2, sp=True, distopt=True)]),
+    "llama_graphs": (FIRST, [*LLAMA, GRAPHS, *layout(tp=2, sp=True, **OVERLAPS)]),
+    "gpt_interleaved_forced": (
+        FIRST,
+        [
+            *(*GPT, "model.num_layers=4", *layout(pp=2, vpp=2, distopt=True)),
+            *("parallelism.overlap_p2p_comm=false", "parallelism.deallocate_pipeline_outputs=false"),
+            "parallelism.pad_buckets_for_high_nccl_busbw=false",
+        ],
+    ),
+    "experts_forced": (FIRST, [*EXPERTS, "parallelism.moe_token_dispatcher_type=allgather"]),
 }
 RUNS = some(
     RUNS,
@@ -91,8 +103,75 @@ RUNS = some(
         *("gpt_fp32", "gpt_interleaved_last", "gpt_overlaps", "gpt_zero2", "gpt_documents_pp2"),
         *("llama_unfused", "llama_documents_cp2", "llama_tp2_pp2_cp2", "llama_recompute_selective"),
         *("llama_zero3_recompute", "llama_recompute_mlp", "experts_recompute_experts", "experts_tp2"),
+        *("llama_graphs", "gpt_interleaved_forced", "experts_forced"),
     ],
 )
+
+CONNECTIONS = "CUDA_DEVICE_MAX_CONNECTIONS"
+BOTH = (switches.installed() or (0,)) >= switches.BOTH_FROM  # Megatron-core is right with both
+ON_GPUS = {"cuda_graph_impl": "none", CONNECTIONS: "unset"}
+PADDED = {"pad_buckets_for_high_nccl_busbw": True}
+ONE_QUEUE = {**ON_GPUS, CONNECTIONS: "1"}
+# run: all that is told of its switches, which is what Megatron-core and CUDA were told
+SAID: dict[str, dict[str, Any]] = {
+    "gpt": ON_GPUS,
+    "gpt_fp32": ON_GPUS,
+    "gpt_overlaps": {**ON_GPUS, **PADDED},
+    "gpt_zero2": ON_GPUS,
+    "gpt_documents_pp2": {**ON_GPUS, "deallocate_pipeline_outputs": True},
+    "gpt_interleaved_last": {
+        **ON_GPUS,
+        "overlap_p2p_comm": True,
+        "deallocate_pipeline_outputs": BOTH,
+    },
+    "gpt_interleaved_forced": {
+        **ON_GPUS,
+        "overlap_p2p_comm": False,
+        "deallocate_pipeline_outputs": False,
+        "pad_buckets_for_high_nccl_busbw": False,
+    },
+    "llama_tp2_sp": ONE_QUEUE,
+    "llama_cp2_last": ONE_QUEUE,
+    "llama_tp2_pp2_cp2": {**ONE_QUEUE, "deallocate_pipeline_outputs": True},
+    "llama_zero3": ON_GPUS,
+    "llama_graphs": {**ONE_QUEUE, **PADDED, "cuda_graph_impl": "local"},
+    "experts": {**ON_GPUS, "moe_token_dispatcher_type": "alltoall"},
+    "experts_tp2": {**ONE_QUEUE, **PADDED, "moe_token_dispatcher_type": "alltoall"},
+    "experts_forced": {**ON_GPUS, "moe_token_dispatcher_type": "allgather"},
+}
+# what is refused: overrides, the field
+REFUSED: dict[str, tuple[list[str], str]] = {
+    "overlap_without_chunks": (
+        [*GPT, *layout(pp=2), "parallelism.overlap_p2p_comm=true"],
+        "parallelism.overlap_p2p_comm",
+    ),
+    "release_without_stages": (
+        [*GPT, *ALONE, "parallelism.deallocate_pipeline_outputs=true"],
+        "parallelism.deallocate_pipeline_outputs",
+    ),
+    "padding_with_fsdp": (
+        [*GPT, "parallelism=zero2", "parallelism.pad_buckets_for_high_nccl_busbw=true"],
+        "parallelism.pad_buckets_for_high_nccl_busbw",
+    ),
+    "dispatch_without_experts": (
+        [*LLAMA, *ALONE, "parallelism.moe_token_dispatcher_type=alltoall"],
+        "parallelism.moe_token_dispatcher_type",
+    ),
+    "flex_without_deep_ep": (
+        [*EXPERTS, "parallelism.moe_token_dispatcher_type=flex"],
+        "parallelism.moe_token_dispatcher_type",
+    ),
+    "user_buffers_without_te": (
+        [*LLAMA, *layout(tp=2, sp=True), "kernels=torch", "parallelism.tp_comm_overlap=true"],
+        "parallelism.tp_comm_overlap",
+    ),
+    "graphs_with_dropout": ([*GPT, *ALONE, GRAPHS], "parallelism.cuda_graph_impl"),
+    "graphs_in_fp32": (
+        [*LLAMA, *ALONE, *layout(precision="fp32"), GRAPHS],
+        "parallelism.cuda_graph_impl",
+    ),
+    "graphs_with_stages": ([*LLAMA, *layout(pp=2), GRAPHS], "parallelism.cuda_graph_impl"),
+}
 
 # where a step may wait for the GPU: one loss, a norm for each optimizer, the number of tokens, who goes to an expert
 STEP = "slipway/train/step.py"
@@ -109,7 +188,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     result = tmp_path_factory.mktemp("fake") / "found.json"
     done = subprocess.run(
         [sys.executable, DRIVE, result],
-        input=json.dumps({name: (rank, [*BASE, *overrides]) for name, (rank, overrides) in RUNS.items()}),
+        input=json.dumps(
+            {name: (rank, [*BASE, *overrides]) for name, (rank, overrides) in RUNS.items()}
+            | {name: (FIRST, [*BASE, *overrides]) for name, (overrides, _) in REFUSED.items()}
+        ),
         capture_output=True,
         text=True,
         timeout=240,
@@ -171,6 +253,21 @@ def test_the_plan_knows_the_sizes_of_fp8_products(found: dict[str, Any], name: s
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_the_switches_are_set_as_the_rules_say(found: dict[str, Any], name: str) -> None:
-    rules = switches.values(compose([*BASE, *RUNS[name][1]]))
-    assert rules.items() <= found[name]["switches"].items()
+def test_the_switches_are_set_as_is_told(found: dict[str, Any], name: str) -> None:
+    said, told = found[name]["said"], found[name]["switches"]
+    assert said.items() <= told.items()
+    assert switches.values(compose([*BASE, *RUNS[name][1]])).items() <= said.items()
+    assert found[name]["recorded"] == (["fwd", "fwd", "bwd", "bwd"] if "graphs" in name else [])
+
+
+@pytest.mark.parametrize("name", SAID.keys() & RUNS.keys())
+def test_each_layout_has_its_switches(found: dict[str, Any], name: str) -> None:
+    assert found[name]["said"] == SAID[name]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_is_refused_in_a_line(found: dict[str, Any], name: str) -> None:
+    run = found[name]
+    assert "refused" in run, run.get("error", "it trained")
+    assert run["refused"]["path"] == REFUSED[name][1]
+    assert len(run["line"].splitlines()) == 1

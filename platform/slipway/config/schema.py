@@ -256,10 +256,20 @@ class Parallelism(Section):
         description="Pad the buckets of gradients to sizes that NCCL sends at full speed (distributed optimizer only); "
         "null: by rule.",
     )
-    moe_token_dispatcher_type: Literal["alltoall", "allgather"] | None = Field(
+    moe_token_dispatcher_type: Literal["alltoall", "allgather", "flex"] | None = Field(
         default=None,
         description="How tokens reach their experts: alltoall sends each token to its experts' ranks alone, allgather "
-        "sends every token to every rank; null: by rule.",
+        "sends every token to every rank, flex is alltoall by DeepEP's kernels; null: by rule.",
+    )
+    tp_comm_overlap: bool | None = Field(
+        default=None,
+        description="Send what tensor-parallel ranks exchange while Transformer Engine's products run (sequence "
+        "parallelism only); null: by rule.",
+    )
+    cuda_graph_impl: Literal["none", "local"] | None = Field(
+        default=None,
+        description="local: the kernels of each transformer layer are recorded in the first step and launched at once "
+        "from then on; null: by rule.",
     )
 
     @property

@@ -5,14 +5,21 @@ import os
 import warnings
 
 from slipway import cores
-from slipway.config.schema import Parallelism, RunConfig
+from slipway.config.schema import RunConfig
 from slipway.engine import engine_of, preparation_of
 from slipway.errors import UserError
 from slipway.kernels.choice import Choice, choose
 from slipway.kernels.probe import machine
 from slipway.models import family
+from slipway.plan import Plan, switches
+from slipway.plan.gpu_variables import (
+    CONNECTIONS,
+    check_graph_variables,
+    connections_switch,
+    device_connections,
+)
+from slipway.plan.switches import Switch
 
-CONNECTIONS = "CUDA_DEVICE_MAX_CONNECTIONS"
 _CONNECTIONS_BEFORE = os.environ.get(CONNECTIONS)  # what the user has set, before any run of this process
 
 
@@ -46,6 +53,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
             )
         else:
             here = machine(kind)
+            check_graph_variables(config.parallelism, here.compute_capability, os.environ)
             connections = device_connections(config.parallelism, here.compute_capability, _CONNECTIONS_BEFORE)
             if connections is not None:
                 os.environ[CONNECTIONS] = connections  # read when a rank first uses its GPU
@@ -61,28 +69,15 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
     return chosen
 
 
-def device_connections(
-    layout: Parallelism, capability: tuple[int, int] | None, found: str | None
-) -> str | None:
-    """What CUDA_DEVICE_MAX_CONNECTIONS should be, the number of queues into a GPU; None: leave it as it is.
-
-    The rules of Megatron-LM's arguments. Until Blackwell, tensor- and context-parallel ranks use one queue, so that
-    what is sent gets ahead of what is computed meanwhile; FSDP needs more. capability: of the GPU, None: not known.
-    found: as it is now, which stays. Raises UserError where FSDP could not work with it.
-    """
-    if layout.data_parallel_sharding_strategy:
-        if found == "1":
-            raise UserError(
-                CONNECTIONS,
-                "is 1 in the environment, which does not work with "
-                f"parallelism.data_parallel_sharding_strategy={layout.data_parallel_sharding_strategy} (a rule of "
-                "Megatron-LM: FSDP communicates while it computes)",
-                do="unset it, or set the strategy to null",
-            )
-        return None
-    one_queue = layout.tensor_model_parallel_size > 1 or layout.context_parallel_size > 1
-    old = capability is None or capability < (10, 0)
-    return "1" if found is None and one_queue and old else None
+def switches_of(plan: Plan) -> list[Switch]:
+    """The switches of a run on this machine, after load_torch; plan: with its kernels named."""
+    config = plan.trained
+    kind = config.cluster.device.kind
+    chosen = switches.switches(config, switches.installed(), machine(kind))
+    if kind == "cuda":
+        capability = machine(kind).compute_capability
+        chosen.append(connections_switch(config.parallelism, capability, _CONNECTIONS_BEFORE))
+    return chosen
 
 
 @functools.cache

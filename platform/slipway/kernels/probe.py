@@ -4,6 +4,7 @@ A package that is there but cannot be loaded (compiled for another torch, a miss
 Megatron-core's own import. It is hidden before that, so that Megatron-core takes it for one that is missing.
 """
 
+import functools
 import importlib
 import importlib.util
 import subprocess
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-TRANSFORMER_ENGINE, APEX = "transformer_engine", "apex"
+TRANSFORMER_ENGINE, APEX, DEEP_EP = "transformer_engine", "apex", "deep_ep"
 # Megatron-core imports both; without the second, which is deprecated, its own import would end with an error
 TE_MODULES = ["transformer_engine.pytorch", "transformer_engine.pytorch.fp8"]
 GRADIENT_KERNEL = "fused_weight_gradient_mlp_cuda"  # built with NVIDIA's apex
@@ -42,22 +43,25 @@ class Machine:
     te: Package
     apex: Package
     gradient_kernel: Package
+    deep_ep: Package = Package(DEEP_EP, trouble="not looked for")
 
 
+@functools.cache
 def machine(kind: str) -> Machine:
     """What is here, for devices of a kind (cpu, cuda); to be called before Megatron-core is imported.
 
-    What cannot be used is hidden from later imports. CUDA is not touched: ranks may still be forked.
+    Looked for once: what cannot be used is hidden from later imports. CUDA is not touched: ranks may still be forked.
     """
     if kind == "cpu":  # their kernels are for GPUs: not even looked for
         away = Package("", trouble="needs a GPU")
-        return Machine(False, None, away, away, away)
+        return Machine(False, None, away, away, away, away)
     return Machine(
         cuda=True,
         compute_capability=_compute_capability(),
         te=probe(TRANSFORMER_ENGINE, TE_MODULES),
         apex=probe_apex(),
         gradient_kernel=probe(GRADIENT_KERNEL, [GRADIENT_KERNEL]),
+        deep_ep=probe(DEEP_EP, [DEEP_EP]),
     )
 
 

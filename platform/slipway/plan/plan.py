@@ -85,6 +85,8 @@ class Plan(Frozen):
     """Ranks of a stage are told apart by `grid.coordinates(rank)`."""
     kernels: dict[str, str] = {}
     """Operator -> the backend that computes it, fp8 -> its recipe; empty until the machine is known that trains."""
+    switches: dict[str, bool | str] = {}
+    """Switch -> its value (see slipway.plan.switches); empty until the machine is known that trains."""
 
     @property
     def grid(self) -> Grid:
@@ -95,14 +97,23 @@ class Plan(Frozen):
         """The plan as it is trained on a machine that computes each operator with this backend."""
         return self.model_copy(update={"kernels": dict(backends)})
 
+    def with_switches(self, values: Mapping[str, bool | str]) -> "Plan":
+        """The plan as it is trained on a machine for which the rules say this."""
+        return self.model_copy(update={"switches": dict(values)})
+
     @property
     def trained(self) -> RunConfig:
-        """The configuration with every operator's backend and FP8's recipe named, for what builds the model."""
+        """The configuration with every operator's backend, FP8's recipe and every switch named, for what builds the model."""
         chosen = dict(self.kernels)
         recipe = chosen.pop("fp8", self.config.training.fp8_recipe)
-        kernels = self.config.kernels.model_copy(update=chosen)
-        training = self.config.training.model_copy(update={"fp8_recipe": recipe})
-        return self.config.model_copy(update={"kernels": kernels, "training": training})
+        named = {name: value for name, value in self.switches.items() if name in Parallelism.model_fields}
+        return self.config.model_copy(
+            update={
+                "kernels": self.config.kernels.model_copy(update=chosen),
+                "training": self.config.training.model_copy(update={"fp8_recipe": recipe}),
+                "parallelism": self.config.parallelism.model_copy(update=named),
+            }
+        )
 
 
 def make_plan(config: RunConfig) -> Plan:

@@ -3,13 +3,16 @@
 A field of `parallelism` or `training` that is not null forces its switch. docs/megatron.md has the rules as a table.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
+from slipway.kernels.probe import Machine
 from slipway.models import family
+from slipway.plan import conflicts
 from slipway.plan.layout import Grid
 
 BOTH_FROM = (0, 19)
@@ -37,17 +40,28 @@ def installed() -> tuple[int, int] | None:
     return int(major), int(minor)
 
 
-def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch]:
+def switches(
+    config: RunConfig, megatron: tuple[int, int] | None, machine: Machine | None = None
+) -> list[Switch]:
     """Choose the switches that have an effect in this layout.
 
-    megatron: the version of Megatron-core that will train; None: not known, assumed to be the newest. Raises UserError
-    for a forced switch that has no effect here, or that would give wrong gradients.
+    megatron: the version of Megatron-core that will train; None: not known, assumed to be the newest. machine: that
+    trains; None: not known yet, so that nothing is chosen that only some have, and nothing refused that others lack.
+    Raises UserError for a forced switch that has no effect here, cannot work, or would give wrong gradients.
     """
     layout = config.parallelism
     interleaved, pipeline = layout.virtual_stages > 1, layout.pipeline_model_parallel_size > 1
     chosen: list[Switch] = []
 
-    def choose(name: str, matters: bool, value: bool | int | str, why: str, needs: str) -> Any:
+    def choose(
+        name: str,
+        matters: bool,
+        value: bool | int | str,
+        why: str,
+        needs: str,
+        troubles: Mapping[bool | int | str, str | None] = {},
+    ) -> Any:
+        """troubles: why a value could not be used; None, or left out, where it can."""
         forced = getattr(layout, name)
         if not matters:
             if forced is not None:
@@ -56,6 +70,8 @@ def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch
                 )
             return False
         if forced is not None:
+            if trouble := troubles.get(forced):
+                raise UserError(f"parallelism.{name}", trouble, value=forced, use="null")
             value, why = forced, f"parallelism.{name}={str(forced).lower()}"
         chosen.append(Switch(name, value, why))
         return value
@@ -104,12 +120,33 @@ def switches(config: RunConfig, megatron: tuple[int, int] | None) -> list[Switch
         "NCCL is faster with multiples of 2^16 elements" if cuda else "gloo gains nothing from it",
         "use_distributed_optimizer, or with data_parallel_sharding_strategy",
     )
+    flex, operators = conflicts.of_flex(config, machine), family(config).operators
     choose(
         "moe_token_dispatcher_type",
         any(layer.parameters.expert for layer in family(config).layers(config, Parallelism())),
-        "alltoall",
-        "each token goes to the ranks of its experts alone",
+        *_dispatcher(config, machine, flex),
         "experts",
+        {"flex": flex},
+    )
+    # which linear layers there are is known once the machine is, unless the run names them
+    linear = config.kernels.linear or ("te" if config.kernels.backend in ("auto", "te") else "torch")
+    sequence_parallel = layout.tensor_model_parallel_size > 1 and layout.sequence_parallel
+    named = config.kernels.linear is not None or layout.tp_comm_overlap is not None
+    choose(
+        "tp_comm_overlap",
+        cuda and sequence_parallel and "linear" in operators and linear == "te" and named,
+        False,
+        "off, as in Megatron-LM: it needs GPUs that map each other's memory",
+        "GPUs, sequence_parallel and Transformer Engine's linear layers (kernels.linear=te)",
+        {True: conflicts.of_tensor_overlap(config)},
+    )
+    choose(
+        "cuda_graph_impl",
+        cuda and "attention" in operators,
+        "none",
+        "off, as in Megatron-LM: not tried on a GPU",
+        "GPUs and transformer layers",
+        {"local": conflicts.of_graphs(config)},
     )
     if config.training.recompute == "selective":
         forced = config.training.recompute_modules
@@ -129,6 +166,16 @@ def releases_outputs(layout: Parallelism, megatron: tuple[int, int] | None) -> b
         return layout.deallocate_pipeline_outputs
     overlaps = layout.virtual_stages > 1 and layout.overlap_p2p_comm is not False
     return not overlaps or megatron is None or megatron >= BOTH_FROM
+def _dispatcher(config: RunConfig, machine: Machine | None, trouble: str | None) -> tuple[str, str]:
+    """The token dispatcher where none is asked for, and why. trouble: of DeepEP."""
+    ranks, here = conflicts.expert_ranks(config), config.resources.devices_per_node
+    known = machine is not None and trouble is None and ranks in conflicts.DEEP_EP_RANKS
+    if known and ranks > here:
+        return (
+            "flex",
+            f"experts are on several nodes (tensor x expert = {ranks}, {here} devices in a node), and DeepEP is here",
+        )
+    return "alltoall", "each token goes to the ranks of its experts alone"
 
 
 def values(config: RunConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from slipway.checkpoint.store import CheckpointInfo, Newest
 from slipway.config.schema import RunConfig
 from slipway.data import find_position, kind_of
 from slipway.data.ledger import DataLedger
-from slipway.engine.runtime import load_torch
+from slipway.engine.runtime import load_torch, switches_of
 from slipway.errors import EXIT_DONE, UserError
 from slipway.files import reason
 from slipway.kernels.choice import backends, in_words
@@ -79,13 +79,15 @@ def run_plan(plan: Plan) -> int:
         family(config).check_data(config, kind_of(config).traits(config))
     data = _find_position(config, info, decides=leads)
     start = Start(data, continued.path, info, continued.skipped, pace)
+    plan = plan.with_kernels(backends(chosen))
+    switched = switches_of(plan)
+    plan = plan.with_switches({one.name: one.value for one in switched})
     if leads:
         _say_layout(plan, info)
         for line in in_words(chosen):
             print(f"kernels {line}", flush=True)
-        for line in switches.in_words(switches.switches(config, switches.installed())):
+        for line in switches.in_words(switched):
             print(f"switch {line}", flush=True)
-    plan = plan.with_kernels(backends(chosen))
 
     def train_here() -> int:
         if leads:
@@ -105,9 +107,7 @@ def run_plan(plan: Plan) -> int:
 
     if not leads:
         return train_here()
-    return run_segment(
-        plan, earlier, step + 1, started_at(), train_here, plan.kernels, switches.values(config)
-    )
+    return run_segment(plan, earlier, step + 1, started_at(), train_here, plan.kernels, plan.switches)
 
 
 def _check_slice(config: RunConfig, end: float | None, step: int) -> Pace:

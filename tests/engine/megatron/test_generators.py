@@ -46,6 +46,18 @@ assert set(generators.states()) == {"default", "heads", "experts"}
 for seed, (name, numbers) in enumerate(drawn.items(), start=1):
     torch.manual_seed(seed)
     assert numbers == [torch.rand(1).item() for _ in numbers], name
+
+# a recorded layer goes on advancing the generators that it was recorded with: they stay the same
+held = {name: torch.Generator().manual_seed(7) for name in ("heads", "experts")}
+tracker.set_states(dict(held))
+before = generators.states()
+first = torch.rand(3, generator=held["heads"])
+with generators.undisturbed():
+    second = torch.rand(3, generator=held["heads"])
+assert torch.equal(second, torch.rand(3, generator=held["heads"])) and not torch.equal(first, second)
+generators.set_states(before)
+assert all(tracker.get_states()[name] is one for name, one in held.items())
+assert torch.equal(first, torch.rand(3, generator=held["heads"]))
 """
 
 

@@ -221,7 +221,9 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "deallocate_pipeline_outputs": null,
    "bucket_size": null,
    "pad_buckets_for_high_nccl_busbw": null,
-   "moe_token_dispatcher_type": null
+   "moe_token_dispatcher_type": null,
+   "tp_comm_overlap": null,
+   "cuda_graph_impl": null
   },
   "optimizer": {
    "name": "adamw",
@@ -395,7 +397,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "parameters": 1315819520
   }
  ],
- "kernels": {}
+ "kernels": {},
+ "switches": {}
 }
 SLIPWAY_PLAN_JSON
 mv "$beside" "$run_dir/job_plan.json" || exit 1

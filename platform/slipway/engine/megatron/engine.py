@@ -2,7 +2,7 @@
 
 import torch
 
-from slipway.engine.megatron import groups
+from slipway.engine.megatron import groups, user_buffers
 from slipway.engine.megatron.rank import MegatronRank
 from slipway.plan import Plan
 from slipway.ranks.environment import Place
@@ -13,10 +13,13 @@ class Megatron:
 
     def connect(self, plan: Plan, place: Place) -> torch.device:
         """Join the process groups of the plan's layout."""
-        return groups.connect(plan, place)
+        device = groups.connect(plan, place)
+        user_buffers.open_them(plan.trained)
+        return device
 
     def disconnect(self) -> None:
         """Leave them."""
+        user_buffers.close_them()
         groups.disconnect()
 
     def build(self, plan: Plan, device: torch.device, optimize: bool = True) -> MegatronRank:

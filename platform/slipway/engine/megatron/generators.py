@@ -7,9 +7,15 @@ from typing import Any
 
 import torch
 from megatron.core import parallel_state, tensor_parallel
+from megatron.core.tensor_parallel.random import initialize_rng_tracker
 from torch import Tensor
 
 DEFAULT = "default"
+
+
+def prepare(recorded: bool) -> None:
+    """Make this rank's generators anew. recorded: of a kind that a CUDA graph can advance (cuda_graph_impl=local)."""
+    initialize_rng_tracker(use_cudagraphable_rng=recorded, force_reset=True)
 
 
 def seed(number: int, step: int = 0) -> None:
@@ -29,14 +35,19 @@ def seed(number: int, step: int = 0) -> None:
 def states() -> dict[str, Tensor]:
     """The state of every generator of this rank, by name; copies."""
     default = torch.cuda.get_rng_state() if torch.cuda.is_available() else torch.get_rng_state()
-    return {DEFAULT: default} | {name: state.clone() for name, state in _tracker().get_states().items()}
+    return {DEFAULT: default} | {name: _copy(held) for name, held in _tracker().get_states().items()}
 
 
 def set_states(found: Mapping[str, Tensor]) -> None:
     """Set every generator to its state."""
     default = found[DEFAULT]
     torch.cuda.set_rng_state(default) if torch.cuda.is_available() else torch.set_rng_state(default)
-    _tracker().set_states({name: state.clone() for name, state in found.items() if name != DEFAULT})
+    held, named = _tracker().get_states(), {name: found[name] for name in found if name != DEFAULT}
+    if any(isinstance(one, torch.Generator) for one in held.values()):  # graphs go on advancing these
+        for name, state in named.items():
+            held[name].set_state(state)
+    else:
+        _tracker().set_states({name: state.clone() for name, state in named.items()})
 
 
 @contextmanager
@@ -45,6 +56,10 @@ def undisturbed() -> Iterator[None]:
     before = states()
     yield
     set_states(before)
+
+
+def _copy(held: Tensor | torch.Generator) -> Tensor:
+    return held.get_state() if isinstance(held, torch.Generator) else held.clone()
 
 
 def _tracker() -> Any:

@@ -32,6 +32,7 @@ def connect(plan: Plan, place: Place) -> torch.device:
     with signals.heeded(ranks.leave):
         _join(place, "nccl" if cuda else "gloo")
         _make_groups(plan)
+    generators.prepare(recorded=plan.config.parallelism.cuda_graph_impl == "local")
     generators.seed(plan.config.training.seed)
     return device
 

@@ -33,6 +33,8 @@ def settings(config: RunConfig) -> dict[str, Any]:
         overlap_p2p_comm=chosen.get("overlap_p2p_comm", False),
         deallocate_pipeline_outputs=chosen.get("deallocate_pipeline_outputs", True),
         moe_token_dispatcher_type=chosen.get("moe_token_dispatcher_type", "allgather"),
+        tp_comm_overlap=chosen.get("tp_comm_overlap", False),
+        cuda_graph_impl=chosen.get("cuda_graph_impl", "none"),
         gradient_accumulation_fusion=config.kernels.grad_accumulation == "apex",
     )
 

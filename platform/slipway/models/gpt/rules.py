@@ -4,7 +4,7 @@ from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.text.config import text_of
 from slipway.errors import UserError
 from slipway.kernels.fp8 import check_sizes
-from slipway.models.gpt import recompute
+from slipway.models.gpt import graphs, recompute
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.fp8 import sizes
 
@@ -21,6 +21,7 @@ def check(config: RunConfig) -> None:
     if config.training.fp8:
         check_sizes(config, sizes(config))
     recompute.modules(config)
+    graphs.check(config)
 
 
 def _divides(config_path: str, value: int, meaning: str, by_path: str, by: int) -> None:

@@ -1,0 +1,28 @@
+"""What of a GPT a recording of its layers (cuda_graph_impl=local) does not stand."""
+
+from slipway.config.schema import RunConfig
+from slipway.data.text.config import text_of
+from slipway.errors import UserError
+from slipway.models.gpt.config import gpt_of
+
+
+def check(config: RunConfig) -> None:
+    """Raise UserError where layers are to be recorded that do something else each time."""
+    model = gpt_of(config)
+    if config.parallelism.cuda_graph_impl != "local":
+        return
+    for path, found, why in (
+        ("model.num_moe_experts", model.num_moe_experts, "how many tokens an expert gets differs"),
+        # Megatron-core replays the recording of a training step in validation, too
+        ("model.hidden_dropout", model.hidden_dropout, "validation would drop, too"),
+        ("model.attention_dropout", model.attention_dropout, "validation would drop, too"),
+        ("data.reset_attention_mask", text_of(config).reset_attention_mask, "documents differ"),
+    ):
+        if found:
+            raise UserError(
+                "parallelism.cuda_graph_impl",
+                f"does not work with {path}={str(found).lower()}: the recording of a layer is the same for all "
+                f"batches, and {why}",
+                value="local",
+                use="null",
+            )
