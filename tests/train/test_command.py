@@ -39,6 +39,9 @@ def test_a_run_directory(job: list[str], tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     plan = json.loads((run_dir / "plan.json").read_text())
     assert plan["world_size"] == 4
+    segment = json.loads((run_dir / "segments" / "0001.json").read_text())
+    assert plan["switches"] == segment["switches"] == {"deallocate_pipeline_outputs": True}
+    assert "switch deallocate_pipeline_outputs: true" in done.stdout
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "validation"] == [0, STEPS]
     train = training_lines(run_dir)

@@ -15,8 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 TRANSFORMER_ENGINE, APEX, DEEP_EP = "transformer_engine", "apex", "deep_ep"
-# Megatron-core imports both; without the second, which is deprecated, its own import would end with an error
-TE_MODULES = ["transformer_engine.pytorch", "transformer_engine.pytorch.fp8"]
+# Its library wants NCCL's, which torch has loaded. Megatron-core imports the two others; without the last, which is
+# deprecated, its own import would end with an error
+TE_MODULES = ["torch", "transformer_engine.pytorch", "transformer_engine.pytorch.fp8"]
 GRADIENT_KERNEL = "fused_weight_gradient_mlp_cuda"  # built with NVIDIA's apex
 
 

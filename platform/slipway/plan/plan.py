@@ -85,7 +85,7 @@ class Plan(Frozen):
     """Ranks of a stage are told apart by `grid.coordinates(rank)`."""
     kernels: dict[str, str] = {}
     """Operator -> the backend that computes it, fp8 -> its recipe; empty until the machine is known that trains."""
-    switches: dict[str, bool | str] = {}
+    switches: dict[str, bool | int | str] = {}
     """Switch -> its value (see slipway.plan.switches); empty until the machine is known that trains."""
 
     @property
@@ -97,7 +97,7 @@ class Plan(Frozen):
         """The plan as it is trained on a machine that computes each operator with this backend."""
         return self.model_copy(update={"kernels": dict(backends)})
 
-    def with_switches(self, values: Mapping[str, bool | str]) -> "Plan":
+    def with_switches(self, values: Mapping[str, bool | int | str]) -> "Plan":
         """The plan as it is trained on a machine for which the rules say this."""
         return self.model_copy(update={"switches": dict(values)})
 
