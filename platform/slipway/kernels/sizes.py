@@ -4,3 +4,7 @@
 # chunk in bf16 adds a product of the weight's size to an fp32 sum, 10 bytes per weight, which should be little
 # beside its three matrix products.
 LOSS_CHUNK = {"cpu": 512, "cuda": 2048}
+
+# The widest row that the norms in Triton take. A program holds one, as a power of two of elements, in the registers of
+# at most 1,024 threads; of wider ones the compiler would put a part into memory (tests/kernels/test_triton.py).
+NORM_WIDTH = {"RMSNorm": 16384, "LayerNorm": 8192}
