@@ -163,6 +163,7 @@ class Numbers(TorchDispatchMode):
     """Answers wherever a number is needed, and counts where the CPU waits for the GPU or does something itself.
 
     held_up: where it waits for a copy to the GPU to be made, which it need not from pinned memory.
+    own: the operators of Slipway that were called.
     """
 
     def __init__(self) -> None:
@@ -170,6 +171,7 @@ class Numbers(TorchDispatchMode):
         self.waits: Counter[str] = Counter()
         self.on_cpu: Counter[str] = Counter()
         self.held_up: Counter[str] = Counter()
+        self.own: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
@@ -185,6 +187,8 @@ class Numbers(TorchDispatchMode):
             assert "cpu" not in before or "barrier" in func.name(), "NCCL takes nothing that is on the CPU"
             if "coalesced" in func.name():  # of these FakeTensorMode knows nothing
                 return FakeWork().boxed()
+        if func.namespace == "slipway":
+            self.own.add(func.name().partition("::")[2])
         result = func(*args, **named)
         after = _devices(result)
         free = named.get("non_blocking") and getattr(next(iter(args), None), "is_in_pinned_memory", False)

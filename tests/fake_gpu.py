@@ -120,6 +120,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
         "said": plan.switches,
         "recorded": recorded,
         "kernels": {choice.operator: choice.backend for choice in chosen},
+        "own": sorted(numbers.own),
     }
 
 

@@ -56,6 +56,8 @@ MAY_BE_HEAVY = [
     "kernels.recompute",
     "kernels.rotary",
     "kernels.spans",
+    "kernels.swiglu",
+    "kernels.triton",
     "models.gpt.fused_loss",
     "models.gpt.network",
     "models.gpt.transformer",

@@ -42,6 +42,7 @@ def test_by_hand() -> None:
     assert counts.attention(SHAPE) == (9216, 12288)
     assert counts.mlp(SHAPE, gated=False) == ((3 * 2048 + 5 * 256 + 11 * 1024) * 4, 6 * 16 * 2048)
     assert counts.mlp(SHAPE, gated=True) == ((3 * 3072 + 5 * 256 + 17 * 1024) * 4, 6 * 16 * 3072)
+    assert counts.swiglu(SHAPE) == (8 * 1024 * 4, 3 * 5 * 1024)
     assert counts.rotary(SHAPE) == (4 * 16 * 6 * 4 * 4, 2 * 3 * 16 * 6 * 4)
     assert counts.cross_entropy(SHAPE) == (3 * (16 + 128) * 16 * 4, 6 * 16 * 16 * 128)
 

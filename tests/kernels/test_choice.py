@@ -10,17 +10,19 @@ from slipway.config.schema import RunConfig
 from slipway.kernels import choice
 from slipway.kernels.choice import TABLE, Choice, in_words
 from slipway.kernels.probe import Machine, Package
+from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import family
 from slipway.plan import make_plan
 
 MISSING = Package("x", trouble="not installed")
 HERE = Package("x", "1.0")
-NGC = Machine(True, (9, 0), HERE, HERE, HERE)
-PLAIN = Machine(True, (9, 0), MISSING, MISSING, MISSING)
-APEX = Machine(True, (8, 0), MISSING, HERE, HERE)
-BF16 = "training.precision=bf16"
+NGC = Machine(True, (9, 0), HERE, HERE, HERE, HERE)
+PLAIN = Machine(True, (9, 0), MISSING, MISSING, MISSING, HERE)
+BARE = Machine(True, (9, 0), MISSING, MISSING, MISSING, MISSING)
+APEX = Machine(True, (8, 0), MISSING, HERE, HERE, MISSING)
+BF16, SWIGLU = "training.precision=bf16", "model.activation=swiglu"
+CPU = Machine(False, None, *[Package("", trouble="needs a GPU")] * 4)
 GPU = ["cluster=local_gpu", BF16]
-CPU = Machine(False, None, *[Package("", trouble="needs a GPU")] * 3)
 
 
 def choose(config: RunConfig, machine: Machine) -> list[Choice]:
@@ -32,14 +34,17 @@ def backends(machine: Machine, *overrides: str) -> dict[str, str]:
 
 
 def test_auto_takes_the_best_of_each_machine() -> None:
-    same = {"cross_entropy": "torch"}
-    assert backends(NGC, BF16) == {
+    same = {"cross_entropy": "torch", "activation": "triton"}
+    assert backends(NGC, BF16, SWIGLU) == {
         **dict.fromkeys(["norm", "attention", "linear", "rotary", "optimizer", "moe"], "te"),
         "grad_accumulation": "apex",
         **same,
     }
-    assert backends(PLAIN) == dict.fromkeys(TABLE, "torch")
-    assert backends(CPU) == {**dict.fromkeys(TABLE, "torch"), "rotary": "unfused"}
+    of_triton = dict.fromkeys(["norm", "activation", "rotary"], "triton")
+    assert backends(PLAIN, SWIGLU) == {**dict.fromkeys(TABLE, "torch"), **of_triton}
+    alone = {**dict.fromkeys(TABLE, "torch"), **dict.fromkeys(["activation", "rotary"], "unfused")}
+    assert backends(CPU) == backends(CPU, SWIGLU) == alone
+    assert backends(BARE, SWIGLU) == alone, "torch's compiler writes Triton"
     assert backends(APEX)["norm"] == "apex"
     assert backends(APEX)["optimizer"] == "apex"
 
@@ -55,6 +60,24 @@ def test_sharded_gradients_are_not_added_to_by_apex() -> None:
     assert backends(NGC, *zero2)["grad_accumulation"] == "torch"
     with refused("kernels.grad_accumulation", value="apex"):
         backends(NGC, *zero2, "kernels.grad_accumulation=apex")
+
+
+def test_only_swiglu_is_fused() -> None:
+    """Megatron-core's fused GELU is another function."""
+    assert backends(PLAIN, "model.activation=gelu")["activation"] == "unfused"
+    assert backends(PLAIN, "model.activation=gelu", "kernels=torch")["activation"] == "unfused"
+    with refused("kernels.activation", "swiglu", "gelu", value="triton", use="unfused"):
+        backends(PLAIN, "model.activation=gelu", "kernels.activation=triton")
+
+
+def test_triton_takes_norms_up_to_a_width() -> None:
+    for normalization, widest in NORM_WIDTH.items():
+        model = [f"model.normalization={normalization}", "model.num_attention_heads=128"]
+        assert backends(PLAIN, *model, f"model.hidden_size={widest}")["norm"] == "triton"
+        wider = f"model.hidden_size={widest + 128}"
+        assert backends(PLAIN, *model, wider)["norm"] == "torch"
+        with refused("kernels.norm", normalization, widest, widest + 128, value="triton", use="torch"):
+            backends(PLAIN, *model, wider, "kernels.norm=triton")
 
 
 def test_apex_has_no_rms_norm_here() -> None:
@@ -75,7 +98,9 @@ def test_attention_in_fp32_is_torchs() -> None:
 
 
 def test_a_backend_for_all_and_one_for_an_operator() -> None:
-    assert backends(NGC, "kernels=torch") == dict.fromkeys(TABLE, "torch")
+    assert backends(NGC, "kernels=torch", SWIGLU) == dict.fromkeys(TABLE, "torch")
+    of_triton = dict.fromkeys(["norm", "activation", "rotary"], "triton")
+    assert backends(NGC, "kernels=triton", SWIGLU) == {**dict.fromkeys(TABLE, "torch"), **of_triton}
     assert backends(NGC, BF16, "kernels=torch", "kernels.attention=te")["attention"] == "te"
     assert backends(NGC, "kernels.cross_entropy=unfused")["cross_entropy"] == "unfused"
 
@@ -85,17 +110,20 @@ def test_why() -> None:
     assert why["norm"] == "kernels=apex"
     assert why["attention"] == "kernels=apex, but apex has none"
     why = {one.operator: one.why for one in choose(compose([]), PLAIN)}
-    assert why["norm"] == "the best here; te: not installed; apex: not installed"
+    assert why["norm"] == "the best here; te: not installed"
+    assert why["optimizer"] == "the best here; te: not installed; apex: not installed"
     assert why["cross_entropy"] == "the best there is"
     lines = in_words(choose(compose([]), PLAIN))
-    assert "norm, optimizer: torch (the best here; te: not installed; apex: not installed)" in lines
+    assert "norm, rotary: triton (the best here; te: not installed)" in lines
 
 
 @pytest.mark.parametrize(
     ("machine", "overrides", "path", "value", "facts", "use"),
     [
         (PLAIN, ["kernels=te"], "kernels.backend", "te", [], ["auto", "torch"]),
-        (PLAIN, ["kernels.norm=apex"], "kernels.norm", "apex", [], ["torch"]),
+        (PLAIN, ["kernels.norm=apex"], "kernels.norm", "apex", [], ["triton", "torch"]),
+        (CPU, ["kernels.norm=triton"], "kernels.norm", "triton", ["GPU"], ["torch"]),
+        (BARE, ["kernels=triton"], "kernels.backend", "triton", [], ["auto", "torch"]),
         (CPU, ["kernels.rotary=torch"], "kernels.rotary", "torch", ["GPUs"], []),
         (CPU, ["training.fp8=hybrid"], "training.fp8", "hybrid", [], ["null"]),
         (
@@ -107,7 +135,7 @@ def test_why() -> None:
             ["null"],
         ),
         (
-            Machine(True, (8, 0), HERE, HERE, HERE),
+            Machine(True, (8, 0), HERE, HERE, HERE, HERE),
             ["training.fp8=e4m3", *GPU],
             "training.fp8",
             "e4m3",
@@ -165,7 +193,7 @@ def test_a_model_that_does_not_use_an_operator_is_not_asked_for_it() -> None:
             """Nothing is wrong."""
 
     assert choice.backends(choice.choose(compose([]), NGC, NormsOnly())) == {
-        "norm": "apex",
+        "norm": "triton",
         "optimizer": "apex",
     }
     with refused("kernels.moe", value="torch", use="null"):

@@ -1,6 +1,7 @@
 """Optional packages that are missing, broken or of another maker: each is a line, none is an error."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 PROGRAM = """
 import json, sys
 from slipway.kernels import probe
-found = probe.probe_apex() if sys.argv[1] == "apex" else probe.probe(sys.argv[1], sys.argv[2:])
+own = {"apex": probe.probe_apex, "triton": probe.probe_triton}.get(sys.argv[1])
+found = own() if own else probe.probe(sys.argv[1], sys.argv[2:])
 try:
     __import__(sys.argv[1])
     later = "imported"
@@ -28,7 +30,7 @@ PACKAGES = {
 }
 
 
-def found(tmp_path: Path, name: str, files: dict[str, str] | None, *modules: str) -> dict:
+def found(tmp_path: Path, name: str, files: dict[str, str] | None, *modules: str, **environment: str) -> dict:
     """What a fresh interpreter says of a package of these files."""
     for path, text in (files or {}).items():
         (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +38,7 @@ def found(tmp_path: Path, name: str, files: dict[str, str] | None, *modules: str
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, name, *modules],
         cwd=tmp_path,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -76,6 +79,23 @@ def test_the_registrys_apex_is_refused_and_hidden(tmp_path: Path) -> None:
 def test_an_apex_of_nvidias_shape_is_taken(tmp_path: Path) -> None:
     files = {"__init__.py": "", "normalization/__init__.py": "", "optimizers/__init__.py": ""}
     assert found(tmp_path, "apex", files)["trouble"] is None
+
+
+@pytest.mark.parametrize(
+    ("init", "environment", "trouble"),
+    [
+        ("", {"CC": "cc", "TRITON_INTERPRET": "0"}, None),
+        ("", {"CC": "cc", "TRITON_INTERPRET": "1"}, "TRITON_INTERPRET"),
+        ("", {"CC": "", "PATH": "/nonexistent"}, "C compiler"),
+        ("raise OSError('libtriton.so')", {"CC": "cc"}, "libtriton.so"),
+    ],
+)
+def test_triton_and_what_it_needs(
+    tmp_path: Path, init: str, environment: dict[str, str], trouble: str | None
+) -> None:
+    said = found(tmp_path, "triton", {"__init__.py": init}, **environment)
+    assert said["trouble"] is None if trouble is None else trouble in said["trouble"]
+    assert said["later"] == ("ImportError" if init else "imported")
 
 
 def test_megatron_takes_a_broken_package_for_a_missing_one(tmp_path: Path) -> None:

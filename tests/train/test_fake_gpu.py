@@ -13,6 +13,7 @@ import pytest
 
 from breadth import some
 from slipway.config.compose import compose
+from slipway.kernels.probe import probe_triton
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.fp8 import sizes as fp8_sizes
 from slipway.plan import switches
@@ -271,3 +272,14 @@ def test_what_cannot_be_is_refused_in_a_line(found: dict[str, Any], name: str) -
     assert "refused" in run, run.get("error", "it trained")
     assert run["refused"]["path"] == REFUSED[name][1]
     assert len(run["line"].splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["gpt_overlaps", "llama_tp2_pp2_cp2", "experts_tp2"])
+def test_tritons_kernels_are_called_where_there_is_triton(found: dict[str, Any], name: str) -> None:
+    if trouble := probe_triton().trouble:
+        pytest.skip(f"Triton: {trouble}")
+    expected = {"norm", "norm_backward"}
+    if "gpt" not in name:
+        expected |= {"swiglu", "swiglu_backward", "rotary"}
+    assert set(found[name]["own"]) == expected
+    assert found[name]["kernels"]["activation"] == ("unfused" if "gpt" in name else "triton")

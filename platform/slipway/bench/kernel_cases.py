@@ -45,10 +45,11 @@ def _gradients(output: Any, inputs: Sequence[Any], upstream: Any) -> object:
 
 def _transformer(config: RunConfig) -> Any:
     from slipway.engine.megatron.settings import settings
-    from slipway.kernels import rotary
+    from slipway.kernels import rotary, swiglu
     from slipway.models.gpt.transformer import transformer_config
 
     rotary.use(config.kernels.rotary or "torch")
+    swiglu.use(config.kernels.activation or "torch")
     return transformer_config(config, settings(config))
 
 
@@ -157,7 +158,7 @@ def build_mlp(scene: Scene, backend: str) -> Callable[[], object]:
 
     from slipway.kernels.provider import SpecProvider
 
-    config = scene.with_backend(linear=backend)
+    config = scene.with_backend(linear=backend, activation=_activation(scene, backend))
     provider = SpecProvider(config.kernels)
     parts: Any = MLPSubmodules(
         linear_fc1=provider.column_parallel_linear(), linear_fc2=provider.row_parallel_linear()
@@ -165,6 +166,32 @@ def build_mlp(scene: Scene, backend: str) -> Callable[[], object]:
     group: Any = get_tensor_model_parallel_group()
     module = _ready(MLP(config=_transformer(config), submodules=parts, tp_group=group), scene)
     return _forward_and_backward(scene, module, list(module.parameters()))
+
+
+def _activation(scene: Scene, backend: str) -> str:
+    """Which SwiGLU goes with a backend of the products: torch's compiled one, but on a CPU and unfused."""
+    return "torch" if scene.device.type == "cuda" and backend != "unfused" else "unfused"
+
+
+def build_swiglu(scene: Scene, backend: str) -> Callable[[], object]:
+    """Build SwiGLU between the linear layers of a dense MLP."""
+    import torch
+    from megatron.core.transformer import mlp
+
+    shape = counts.shape_of(scene.config)
+    _transformer(scene.with_backend(activation=backend))
+    x = scene.random(shape.sequence, shape.batch, 2 * shape.mlp)
+    upstream = scene.random(shape.sequence, shape.batch, shape.mlp).detach()
+
+    def run() -> object:
+        if backend == "unfused":
+            gate, up = x.chunk(2, dim=-1)
+            output = torch.nn.functional.silu(gate) * up
+        else:
+            output = mlp.bias_swiglu_impl(x, None)
+        return _gradients(output, [x], upstream)
+
+    return run
 
 
 def build_experts(scene: Scene, backend: str) -> Callable[[], object]:
@@ -176,7 +203,7 @@ def build_experts(scene: Scene, backend: str) -> Callable[[], object]:
 
     from slipway.kernels.provider import SpecProvider
 
-    config = scene.with_backend(moe=backend)
+    config = scene.with_backend(moe=backend, activation=_activation(scene, backend))
     count, shape = gpt_of(config).num_moe_experts or 1, counts.shape_of(config)
     layer: Any = get_mlp_module_spec_for_backend(
         SpecProvider(config.kernels), num_experts=count, moe_grouped_gemm=backend == "te"

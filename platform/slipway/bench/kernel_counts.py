@@ -17,6 +17,7 @@ NORM_OPERATIONS = {
     "rms_norm": 4,
 }  # per element: subtract, square, add...; LayerNorm shifts, too
 ROTARY_OPERATIONS = 3  # two products and a sum
+SWIGLU_OPERATIONS = 5  # exponential, sum, quotient, two products
 ADAMW_OPERATIONS = 15  # decay 1, moments 3 + 4, bias corrections 2, root, epsilon, quotient, update 2 and 1
 
 
@@ -95,6 +96,12 @@ def mlp(shape: Shape, *, gated: bool) -> Cost:
     inside = shape.tokens * shape.mlp * (6 * (products - 1) + 5)
     moved = 3 * weights + 5 * shape.tokens * shape.hidden + inside
     return Cost(moved * shape.element, 6 * shape.tokens * weights)
+
+
+def swiglu(shape: Shape) -> Cost:
+    """Forward reads both halves and writes one; backward reads three and writes two: 8 T f e bytes."""
+    elements = shape.tokens * shape.mlp
+    return Cost(8 * elements * shape.element, 3 * SWIGLU_OPERATIONS * elements)
 
 
 def experts(config: RunConfig) -> Cost:

@@ -15,6 +15,7 @@ from slipway.bench.kernel_cases import (
     build_norm,
     build_plain_norm,
     build_rotary,
+    build_swiglu,
 )
 from slipway.bench.kernel_counts import Cost
 from slipway.config.schema import RunConfig
@@ -61,6 +62,7 @@ OPERATORS: dict[str, Operator] = {
     "attention_documents": Operator("attention", lambda c: counts.attention(counts.shape_of(c), DOCUMENTS)),
     "mlp_gelu": Operator("linear", _gelu, {"activation": "gelu", "add_bias_linear": True}),
     "mlp_swiglu": Operator("linear", _swiglu, {"activation": "swiglu", "add_bias_linear": False}),
+    "swiglu": Operator("activation", lambda c: counts.swiglu(counts.shape_of(c)), {"activation": "swiglu"}),
     "experts": Operator("moe", counts.experts, {"activation": "swiglu", "add_bias_linear": False}),
     "rotary": Operator("rotary", lambda c: counts.rotary(counts.shape_of(c))),
     "cross_entropy": Operator("cross_entropy", lambda c: counts.cross_entropy(counts.shape_of(c))),
@@ -85,10 +87,12 @@ def trouble(case: Case, machine: Machine, config: RunConfig) -> str | None:
 
 CASES = [
     Case("layer_norm", "te", build_norm),
+    Case("layer_norm", "triton", build_norm),
     Case("layer_norm", "apex", build_norm),
     Case("layer_norm", "torch", build_norm),
     Case("layer_norm", "unfused", build_plain_norm),
     Case("rms_norm", "te", build_norm),
+    Case("rms_norm", "triton", build_norm),
     Case("rms_norm", "torch", build_norm),
     Case("rms_norm", "unfused", build_plain_norm),
     Case("attention_forward", "te", build_attention(backward=False)),
@@ -105,10 +109,14 @@ CASES = [
     Case("mlp_swiglu", "te", build_mlp),
     Case("mlp_swiglu", "torch", build_mlp),
     Case("mlp_swiglu", "unfused", build_mlp),
+    Case("swiglu", "triton", build_swiglu),
+    Case("swiglu", "torch", build_swiglu),
+    Case("swiglu", "unfused", build_swiglu),
     Case("experts", "te", build_experts),
     Case("experts", "torch", build_experts),
     Case("experts", "unfused", build_experts),
     Case("rotary", "te", build_rotary),
+    Case("rotary", "triton", build_rotary),
     Case("rotary", "torch", build_rotary),
     Case("rotary", "unfused", build_rotary),
     Case("cross_entropy", "te", build_cross_entropy),

@@ -178,18 +178,23 @@ class Guard(Section):
 class Kernels(Section):
     """Which backend computes what. null: the backend above, or another where it cannot."""
 
-    backend: Literal["auto", "te", "apex", "torch"] = Field(
+    backend: Literal["auto", "te", "apex", "triton", "torch"] = Field(
         default="auto", description="auto: the best that this machine has, operator by operator."
     )
-    norm: Literal["te", "apex", "torch"] | None = Field(default=None, description="LayerNorm, RMSNorm.")
+    norm: Literal["te", "triton", "apex", "torch"] | None = Field(
+        default=None, description="LayerNorm, RMSNorm."
+    )
     attention: Literal["te", "torch"] | None = Field(
         default=None, description="Core attention, with context parallelism."
     )
     linear: Literal["te", "torch", "unfused"] | None = Field(
         default=None,
-        description="Linear layers with what follows: bias, GELU or SwiGLU; bias, dropout and residual.",
+        description="Linear layers with what follows: bias, dropout and residual.",
     )
-    rotary: Literal["te", "torch", "unfused"] | None = Field(
+    activation: Literal["triton", "torch", "unfused"] | None = Field(
+        default=None, description="SwiGLU between the linear layers, of experts too; GELU is always unfused."
+    )
+    rotary: Literal["te", "triton", "torch", "unfused"] | None = Field(
         default=None, description="Rotary position embedding."
     )
     cross_entropy: Literal["te", "torch", "unfused"] | None = Field(

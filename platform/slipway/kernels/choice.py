@@ -72,18 +72,27 @@ def _gradient_kernel(machine: Machine, config: RunConfig) -> str | None:
     return machine.gradient_kernel.trouble
 
 
+def _triton(machine: Machine, config: RunConfig) -> str | None:
+    return machine.triton.trouble
+
+
 def _compiled(machine: Machine, config: RunConfig) -> str | None:
-    return None if machine.cuda else "compiled on GPUs only: on a CPU it gains nothing"
+    if not machine.cuda:
+        return "compiled on GPUs only: on a CPU it gains nothing"
+    # torch's compiler writes Triton
+    return None if machine.triton.usable else f"torch's compiler needs Triton: {machine.triton.trouble}"
 
 
 _TE, _TORCH, _UNFUSED = _Backend("te", _te), _Backend("torch", _always), _Backend("unfused", _always)
+_TRITON, _COMPILED = _Backend("triton", _triton), _Backend("torch", _compiled)
 
 # operator -> its backends, best first
 TABLE: dict[str, list[_Backend]] = {
-    "norm": [_TE, _Backend("apex", _apex), _TORCH],
+    "norm": [_TE, _TRITON, _Backend("apex", _apex), _TORCH],
     "attention": [_Backend("te", _te_attention), _TORCH],
     "linear": [_TE, _TORCH, _UNFUSED],
-    "rotary": [_TE, _Backend("torch", _compiled), _UNFUSED],
+    "activation": [_TRITON, _COMPILED, _UNFUSED],
+    "rotary": [_TE, _TRITON, _COMPILED, _UNFUSED],
     "cross_entropy": [_TORCH, _TE, _UNFUSED],
     "grad_accumulation": [_Backend("apex", _gradient_kernel), _TORCH],
     "optimizer": [_TE, _Backend("apex", _apex), _TORCH],
@@ -156,7 +165,7 @@ def backend_troubles(
 
 
 def _check_backend(kernels: Kernels, machine: Machine) -> None:
-    packages = {"te": machine.te, "apex": machine.apex}
+    packages = {"te": machine.te, "apex": machine.apex, "triton": machine.triton}
     package = packages.get(kernels.backend)
     if package is not None and package.trouble is not None:
         raise UserError(

@@ -7,14 +7,17 @@ Megatron-core's own import. It is hidden before that, so that Megatron-core take
 import functools
 import importlib
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-TRANSFORMER_ENGINE, APEX, DEEP_EP = "transformer_engine", "apex", "deep_ep"
+TRANSFORMER_ENGINE, APEX, TRITON, DEEP_EP = "transformer_engine", "apex", "triton", "deep_ep"
 # Its library wants NCCL's, which torch has loaded. Megatron-core imports the two others; without the last, which is
 # deprecated, its own import would end with an error
 TE_MODULES = ["torch", "transformer_engine.pytorch", "transformer_engine.pytorch.fp8"]
@@ -44,6 +47,7 @@ class Machine:
     te: Package
     apex: Package
     gradient_kernel: Package
+    triton: Package
     deep_ep: Package = Package(DEEP_EP, trouble="not looked for")
 
 
@@ -62,6 +66,7 @@ def machine(kind: str) -> Machine:
         te=probe(TRANSFORMER_ENGINE, TE_MODULES),
         apex=probe_apex(),
         gradient_kernel=probe(GRADIENT_KERNEL, [GRADIENT_KERNEL]),
+        triton=probe_triton(),
         deep_ep=probe(DEEP_EP, [DEEP_EP]),
     )
 
@@ -110,6 +115,29 @@ def probe_apex() -> Package:
                 "uninstall it, and build NVIDIA's from its source",
             )
     return probe(APEX, ["apex.normalization", "apex.optimizers"])
+
+
+def probe_triton() -> Package:
+    """Triton, and what it needs to start a kernel; torch's compiler uses it too. No driver is asked."""
+    found = probe(TRITON, [TRITON])
+    trouble = found.trouble or _interpreted() or _no_compiler()
+    return replace(found, trouble=trouble)
+
+
+def _interpreted() -> str | None:
+    if os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y"):
+        return "TRITON_INTERPRET is set: its kernels would run in Python; unset it"
+    return None
+
+
+def _no_compiler() -> str | None:
+    """Triton builds what talks to the driver when it first runs, and keeps it in its cache."""
+    if not os.environ.get("CC") and not any(map(shutil.which, ("gcc", "clang"))):
+        return "it needs a C compiler (CC, gcc or clang) to start its kernels, and none is here"
+    headers = Path(sysconfig.get_paths()["include"])
+    if not (headers / "Python.h").is_file():
+        return f"it needs Python's C headers to start its kernels: no Python.h in {headers}"
+    return None
 
 
 def _hidden(name: str, trouble: str) -> Package:

@@ -41,6 +41,10 @@ class SpecProvider(LocalSpecProvider):
             from megatron.core.fusions.fused_layer_norm import FusedLayerNorm
 
             return FusedLayerNorm
+        if self.kernels.norm == "triton":
+            from slipway.kernels.triton.norms import TritonLayerNorm, TritonRMSNorm
+
+            return TritonRMSNorm if rms_norm else TritonLayerNorm
         return RMSNorm if rms_norm else LayerNorm
 
     def core_attention(self) -> type:

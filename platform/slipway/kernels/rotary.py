@@ -15,6 +15,10 @@ def use(backend: str) -> None:
     module: Any = rope_utils
     if backend == "torch":
         module.fused_apply_rotary_pos_emb = rotary
+    elif backend == "triton":
+        from slipway.kernels.triton import rotary as by_triton
+
+        module.fused_apply_rotary_pos_emb = by_triton.rotary
     elif backend == "te":
         from megatron.core.extensions.transformer_engine import fused_apply_rotary_pos_emb
 

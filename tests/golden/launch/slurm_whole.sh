@@ -200,6 +200,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "norm": null,
    "attention": null,
    "linear": null,
+   "activation": null,
    "rotary": null,
    "cross_entropy": null,
    "grad_accumulation": null,

@@ -7,6 +7,7 @@ from typing import Any
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.text.config import text_of
 from slipway.kernels.choice import OPERATORS
+from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
 from slipway.models.family import Family, Layer, Measure, Sample
 from slipway.models.gpt import activations, counts, recompute, rules
@@ -91,10 +92,17 @@ class GPT:
         return config.model.model_dump(mode="json", exclude={"family", *free})
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
-        """Apex has LayerNorm only; Transformer Engine's attention is not told where documents begin; see recompute."""
-        normalization = gpt_of(config).normalization
+        """Say why a backend cannot compute an operator of this model; None where it can."""
+        normalization, activation = gpt_of(config).normalization, gpt_of(config).activation
         if (operator, backend) == ("norm", "apex") and normalization != "LayerNorm":
             return f"Megatron-core takes only LayerNorm from apex, not {normalization}"
+        if (operator, backend) == ("norm", "triton") and gpt_of(config).hidden_size > NORM_WIDTH[
+            normalization
+        ]:
+            widest = f"{normalization} of rows up to {NORM_WIDTH[normalization]}"
+            return f"it does {widest}, not of hidden_size {gpt_of(config).hidden_size}"
+        if operator == "activation" and backend != "unfused" and activation != "swiglu":
+            return f"only swiglu is fused, not {activation}"
         if (operator, backend) == ("attention", "te") and text_of(config).reset_attention_mask:
             return "it is not told where documents begin (data.reset_attention_mask)"
         if operator == "moe":

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
-from slipway.kernels import rotary
+from slipway.kernels import rotary, swiglu
 from slipway.kernels.spans import local_positions, spans_of_samples
 from slipway.models.gpt import recompute
 from slipway.models.gpt.config import gpt_of
@@ -28,6 +28,7 @@ class GPT:
         """A stage of the model: embedding, transformer layers and head, as far as they are in the span."""
         model = gpt_of(config)
         rotary.use(config.kernels.rotary or "torch")
+        swiglu.use(config.kernels.activation or "torch")
         transformer = transformer_config(config, settings)
         layer, norm = layer_spec(transformer, config.kernels, recompute.modules(config))
         layers = len(span) - stage.first - stage.last  # embedding and head are layers of the family, too

@@ -56,9 +56,9 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
         init_method_std=model.init_method_std,
         masked_softmax_fusion=False,
         # Megatron-core's fused GELU is the approximation by tanh: the same model must not depend on the kernels
-        bias_activation_fusion=compiled and model.activation == "swiglu",
+        bias_activation_fusion=kernels.activation in ("triton", "torch") and model.activation == "swiglu",
         bias_dropout_fusion=compiled,
-        apply_rope_fusion=kernels.rotary in ("te", "torch"),
+        apply_rope_fusion=kernels.rotary in ("te", "triton", "torch"),
         cross_entropy_loss_fusion=kernels.cross_entropy == "te",
         cross_entropy_fusion_impl="te",
         persist_layer_norm=False,
