@@ -46,6 +46,8 @@ def test_one_variable_moves_all_caches(after, tmp_path: Path) -> None:
     names = [name for name in found if name.endswith(("_CACHE", "_CACHE_DIR", "_HOME", "CONFIGDIR", "_DIR"))]
     assert len(names) >= 12
     assert {found[name].split("/cache")[0] for name in names} == {"/job"}
+    assert found["TRITON_CACHE_DIR"] == "/job/cache/triton"
+    assert found["TORCHINDUCTOR_CACHE_DIR"] == "/job/cache/inductor"
     assert found["HOME"] == str(tmp_path)
 
 

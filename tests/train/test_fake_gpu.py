@@ -77,7 +77,7 @@ RUNS: dict[str, tuple[int, list[str]]] = {
     "llama_documents_cp2": (LAST, [*LLAMA, "data.reset_attention_mask=true", *layout(cp=2)]),
     "gpt_documents_pp2": (FIRST, [*GPT, "data.reset_attention_mask=true", *layout(pp=2)]),
     "llama_tp2_pp2_cp2": (LAST, [*LLAMA, *layout(tp=2, pp=2, cp=2, sp=True)]),
-    "llama_recompute_selective": (LAST, [*LLAMA, *layout(recompute="selective")]),
+    "llama_recompute_selective": (LAST, [*LLAMA, "kernels=torch", *layout(recompute="selective")]),
     "llama_recompute_mlp": (FIRST, [*LLAMA, *again("norm,mlp"), *layout(tp=2, pp=2, cp=2, sp=True)]),
     "gpt_recompute_activation": (FIRST, [*GPT, *again("activation"), *layout(tp=2)]),
     "llama_zero3_recompute": (FIRST, [*LLAMA, "parallelism=zero3", *again("norm,mlp")]),
