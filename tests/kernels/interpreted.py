@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -16,7 +16,8 @@ from float64 import CONFIG, ERROR, close, gradients, random
 from slipway.kernels import norms as torchs
 from slipway.kernels.triton import norms, rotary, swiglu
 
-EXAMPLES = settings(max_examples=12, derandomize=True, deadline=None, database=None)
+# what fails is small enough: looking for smaller ones would take the interpreter minutes
+EXAMPLES = settings(max_examples=12, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
 DTYPES = st.sampled_from(list(ERROR))
 
 
