@@ -162,11 +162,11 @@ def test_rotary(
 
 def test_what_lies_far_away_in_memory_is_found() -> None:
     """Offsets beyond 2^31 elements; only the pages that are used exist."""
-    far = 2**31 + 8
-    whole = torch.empty(far + 4, dtype=torch.bfloat16)
-    x = whole.as_strided((2, 1, 1, 4), (far, 4, 4, 1))
-    x.copy_(random(2, 1, 1, 4, dtype=torch.bfloat16, seed=1).detach())
-    angles = torch.zeros(2, 1, 1, 4)
+    far = 2**30 + 8
+    whole = torch.empty(2 * far + 4, dtype=torch.bfloat16)
+    x = whole.as_strided((3, 1, 1, 4), (far, 4, 4, 1))
+    x.copy_(random(3, 1, 1, 4, dtype=torch.bfloat16, seed=1).detach())
+    angles = torch.zeros(3, 1, 1, 4)
     assert torch.equal(rotary.rotary(x, angles), x)
 
 
@@ -180,3 +180,21 @@ def test_nothing_is_no_error(kind: Any) -> None:
     got = swiglu.weighted_bias_swiglu_impl(x, None, factor)
     assert got.shape == (0, 4) and [found.numel() for found in gradients(got, [x, factor])] == [0, 0]
     assert rotary.rotary(torch.empty(0, 1, 2, 4), torch.empty(0, 1, 1, 4)).shape == (0, 1, 2, 4)
+
+
+def test_torchs_compiler_takes_them_whole() -> None:
+    """Within one graph, forward and backward: it knows them by their shapes."""
+    norm, x = norms.TritonRMSNorm(CONFIG, 24), random(3, 2, 24, dtype=torch.float32, seed=1)
+    angles = torch.ones(3, 1, 1, 12)
+
+    def layer(x: Tensor) -> Tensor:
+        active = swiglu.bias_swiglu_impl(norm(x).repeat(1, 1, 2), None)
+        return rotary.rotary(active.view(3, 2, 2, 12), angles)
+
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    for got, expected in zip(
+        (compiled(x), *gradients(compiled(x), [x, norm.weight])),
+        (layer(x), *gradients(layer(x), [x, norm.weight])),
+        strict=True,
+    ):
+        assert torch.equal(got, expected)

@@ -34,9 +34,10 @@ def operator(schema: str, outputs: Callable[..., Any]) -> Callable[[Callable[...
 
 
 def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, block: int, **constants: Any) -> None:
-    """Run a kernel on the GPU of its first argument; block: the elements that a program holds at a time."""
-    if 0 in grid:  # nothing to do, and no grid of CUDA's
-        return
+    """Run a kernel on the GPU of its first argument; block: the elements that a program holds at a time.
+
+    An empty grid is no error: Triton starts nothing.
+    """
     first: Tensor = arguments[0]
     with torch.cuda.device_of(first):
         kernel[grid](*arguments, num_warps=warps(block), **constants)
