@@ -19,9 +19,12 @@ LOCK = ROOT / "containers" / "lock"
 DOCKERFILE = ROOT / "Dockerfile"
 HEADER = "# Written by `make lock` from pyproject.toml; do not edit.\n"
 CUDA_ONLY = re.compile(r"(nvidia-|cuda-|triton\b)")
+NVML = re.compile(r"nvidia-ml-py\b")
 TORCH = re.compile(r"torch\b")
 PINNED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)")
 MACHINES = ("x86_64", "aarch64")
+INSIDE = ("container", "formats", "mirrors", "nvidia")
+"""The extras that images have; `nvidia` only the variant for CUDA."""
 
 
 def project() -> dict:
@@ -69,11 +72,20 @@ def write() -> None:
     found = resolve(pins["project"]["optional-dependencies"])
     _write("base.txt", [b for b in found if not CUDA_ONLY.match(b)])
     _write("cuda.txt", [b for b in found if CUDA_ONLY.match(b)])
-    inside = [b for b in resolve(["container"], within=found) if not (CUDA_ONLY.match(b) or TORCH.match(b))]
+    inside = resolve(INSIDE, within=found)
     for variant, image in pins["tool"]["slipway"]["image"]["variants"].items():
-        _write(f"image-{variant}.txt", [b for b in inside if serves(b, image["python"])])
+        _write(
+            f"image-{variant}.txt", [b for b in inside if _belongs(b, variant) and serves(b, image["python"])]
+        )
     _write("image-build.txt", _tools(found))
     DOCKERFILE.write_text(with_defaults(DOCKERFILE.read_text(), pins))
+
+
+def _belongs(block: str, variant: str) -> bool:
+    """Whether a variant of the image installs it: torch and its libraries are the base's, or a lock's of their own."""
+    if NVML.match(block):
+        return variant == "cuda"
+    return not (CUDA_ONLY.match(block) or TORCH.match(block))
 
 
 def _tools(found: list[str]) -> list[str]:
@@ -89,8 +101,8 @@ def _write(name: str, found: list[str]) -> None:
     LOCK.joinpath(name).write_text(HEADER + "".join(found))
 
 
-def serves(block: str, python: str) -> bool:
-    """Whether a block is installed on Linux with this Python, on any machine that images are built for."""
+def serves(block: str, python: str, machines: Iterable[str] = MACHINES) -> bool:
+    """Whether a block is installed on Linux with this Python, on any of the machines."""
     from packaging.markers import Marker
 
     _, _, marker = block.split("\\")[0].partition(";")
@@ -98,7 +110,7 @@ def serves(block: str, python: str) -> bool:
         return True
     linux = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
     version = {"python_version": python, "python_full_version": f"{python}.0"}
-    return any(Marker(marker).evaluate({**linux, **version, "platform_machine": m}) for m in MACHINES)
+    return any(Marker(marker).evaluate({**linux, **version, "platform_machine": m}) for m in machines)
 
 
 def defaults(pins: dict) -> dict[str, str]:
@@ -137,14 +149,15 @@ def check() -> None:
 def _check_image(locked: set[tuple[tuple[str, str], frozenset[str]]], asked: set[tuple[str, str]]) -> None:
     pins = project()
     inside = {pin(line) for line in pins["project"]["dependencies"]}
-    inside |= {pin(line) for line in pins["project"]["optional-dependencies"]["container"]}
+    extras = pins["project"]["optional-dependencies"]
+    inside |= {pin(line) for extra in INSIDE for line in extras[extra]}
     for path in sorted(LOCK.glob("image-*.txt")):
         found = blocks(path.read_text())
         if strange := [pin(block)[0] for block in found if (pin(block), hashes(block)) not in locked]:
             sys.exit(f"containers/lock/{path.name}: {', '.join(strange)} not as in base.txt: run `make lock`")
     for variant, image in pins["tool"]["slipway"]["image"]["variants"].items():
         found = {pin(block) for block in blocks((LOCK / f"image-{variant}.txt").read_text())}
-        here = {(n, v) for n, v in asked & inside if n not in ("torch", "megatron-core")}
+        here = {(n, v) for n, v in asked & inside if n != "megatron-core" and _belongs(n, variant)}
         megatron = [
             line
             for line in pins["project"]["dependencies"]

@@ -2,6 +2,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from refusals import refused
 from slipway.data.inputs import fingerprint
 from slipway.data.text import inputs
@@ -91,3 +93,20 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with refused("data.sources.some.inputs[0]"):
         found(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("rows.parquet", "pyarrow"), ("a.jsonl.zst", "zstandard"), ("b.txt.gz", None)]
+)
+def test_what_reads_a_format_may_not_be_installed(
+    name: str, package: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    monkeypatch.setattr(
+        inputs, "find_spec", lambda name: None
+    )  # of Slipway's extra `formats` nothing is here
+    if package is None:
+        assert found(tmp_path)
+        return
+    with refused("data.sources.some.inputs[0]", package, value=tmp_path / name):
+        found(tmp_path)

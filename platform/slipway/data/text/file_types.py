@@ -9,6 +9,8 @@ Compression = Literal["", "gz", "zst"]
 JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 COMPRESSIONS: dict[str, Compression] = {".gz": "gz", ".zst": "zst", ".zstd": "zst"}
+NEEDS: dict[str, str] = {"parquet": "pyarrow", "zst": "zstandard"}
+"""The packages that read a kind or a compression: Slipway's extra `formats`, which a machine may be without."""
 # fmt: off
 TEXT_SUFFIXES = (
     ".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex", ".csv", ".tsv", ".log",

@@ -6,12 +6,22 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 
 from slipway.data.folders import ELSEWHERE, list_folder, state_of
 from slipway.data.inputs import FoundFile, LeftOut, expand
 from slipway.data.text.config import Source
-from slipway.data.text.file_types import Compression, Kind, compression, holds_text, packed, readable, suffix
+from slipway.data.text.file_types import (
+    NEEDS,
+    Compression,
+    Kind,
+    compression,
+    holds_text,
+    packed,
+    readable,
+    suffix,
+)
 from slipway.errors import UserError
 
 STDLIB = "stdlib"
@@ -151,6 +161,14 @@ def _file(path: str, name: str, kind: Kind, packing: Compression, where: str) ->
             value=path,
             do="check whether it was copied completely",
         )
+    for package in filter(None, (NEEDS.get(kind), NEEDS.get(packing))):
+        if not find_spec(package):
+            raise UserError(
+                where,
+                f"needs {package}, which is not installed here",
+                value=path,
+                use="text or .jsonl, or .gz of either",
+            )
     return InputFile(os.path.abspath(path), name, state.st_size, state.st_mtime_ns, kind, packing)
 
 
