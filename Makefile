@@ -8,6 +8,9 @@ DEMO      ?= runs/demo
 VARIANT   ?= cpu
 OPTIONS   ?=
 MINUTES   ?= 30
+WHEELS    ?= dist/gpu
+WHEELS_PYTHON ?= 3.12
+WHEELS_MACHINE ?= x86_64
 PYTEST    := .venv/bin/python -m pytest --strict-config
 DAILY     := -m "not slow and not faults and not image and not cluster"
 # Files run side by side in the order that tests/conftest.py gives them: the longest first.
@@ -16,7 +19,7 @@ LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.t
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo image sif test coverage test-faults test-image test-clusters test-real test-all test-nightly \
-	test-planted soak test-py312 test-wheel check lint types format lock wheel clean
+	test-planted soak test-py312 test-wheel wheels-gpu test-wheels-gpu check lint types format lock wheel clean
 
 help:
 	@echo "Slipway: one run description for training foundation models."
@@ -43,12 +46,14 @@ help:
 	@echo "  make test-clusters  launch on a real Slurm and real pods: below 9 minutes on 2 cores"
 	@echo "  make test-real   both, with one image"
 	@echo "  make wheel       build dist/*.whl                   make test-wheel  use it away from here"
+	@echo "  make wheels-gpu  dist/gpu: all but torch, for a GPU machine without a network; make test-wheels-gpu  use it"
 	@echo "  make lock        resolve the pins anew              make clean       remove what make installed"
 	@echo
 	@echo "Variables: PYTHON=/path/to/python3.11, DEMO=folder of the demo's run,"
 	@echo "  WORKERS=files of tests that run side by side (3),"
 	@echo "  OPTIONS=more words for pytest, for example OPTIONS='-k parity -x',"
 	@echo "  VARIANT=cpu, cuda or rocm (of the image),"
+	@echo "  WHEELS_PYTHON=3.12 or 3.11 and WHEELS_MACHINE=x86_64 or aarch64 (of wheels-gpu), WHEELS=its folder,"
 	@echo "  TORCH_INDEX_URL=index with another build of torch (see containers/README.md)"
 
 setup: .venv/.installed
@@ -135,12 +140,19 @@ lock: setup
 	.venv/bin/python containers/lock.py
 
 wheel: setup
-	rm -rf dist
+	rm -f dist/slipway-*.whl
 	.venv/bin/python -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist/slipway-*.whl
 
 test-wheel: wheel
 	containers/test-wheel.sh dist/slipway-*.whl .venv
+
+wheels-gpu: setup
+	.venv/bin/python containers/wheels.py "$(WHEELS)" --python "$(WHEELS_PYTHON)" --machine "$(WHEELS_MACHINE)"
+
+test-wheels-gpu: .venv312/.installed
+	$(MAKE) wheels-gpu WHEELS=dist/gpu-tested
+	containers/test-wheels-gpu.sh dist/gpu-tested .venv312
 
 clean:
 	rm -rf .venv .venv312 build dist .pytest_cache .hypothesis .ruff_cache
