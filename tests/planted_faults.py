@@ -169,9 +169,23 @@ FAULTS = [
     Fault(
         "throughput: all ranks' work counts as one device's",
         f"{SLIPWAY}/train/throughput.py",
-        "plan.flops_per_step / seconds / plan.world_size / 1e12",
-        "plan.flops_per_step / seconds / 1e12",
+        "(plan.flops_per_step - left_out) / seconds / plan.world_size / 1e12",
+        "(plan.flops_per_step - left_out) / seconds / 1e12",
         "tests/train/test_throughput.py",
+    ),
+    Fault(
+        "throughput: what attention does not compute between documents counts",
+        f"{SLIPWAY}/train/throughput.py",
+        "sample.attention_flops * (1 - attended)",
+        "sample.attention_flops * 0",
+        "tests/train/test_throughput.py",
+    ),
+    Fault(
+        "peak: what others did on the machine lowers it",
+        f"{SLIPWAY}/train/peak.py",
+        "together.max().item()",
+        "together.mean().item()",
+        "tests/train/test_peak.py",
     ),
     Fault(
         "sweep: the first value of a key that is given twice counts",

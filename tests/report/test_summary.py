@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from slipway.config.compose import compose
 from slipway.plan import make_plan
 from slipway.plan.units import Units
+from slipway.report.command import rows
 from slipway.report.metrics import Metrics
 from slipway.report.summary import layout, smooth, summarize
 
@@ -27,6 +28,21 @@ def test_rates_are_medians_and_losses_first_last_and_best():
     assert found.seconds_in_steps == 6.0
     assert found.wall_seconds == 250.0
     assert found.mfu is None and found.data_wait is None
+
+
+def test_what_the_mfu_is_held_against_is_told():
+    lines = [
+        {**line, "mfu": 0.5, "mfu_palm": 0.6, "power_watts": 700.0, "clock_mhz": 1980.0} for line in TRAIN
+    ]
+    lines = [{**line, "peak_tflops": 0.01 * line["step"], "tflops_per_device": 0.1} for line in lines]
+    found = summarize(Metrics(lines, [], peak="measured"), Units())
+    assert (found.mfu, found.mfu_palm, found.power_watts, found.clock_mhz) == (0.5, 0.6, 700.0, 1980.0)
+    told = dict(rows(found, Units(), None))
+    assert "measured" in told["MFU"] and "30 GFLOP/s" in told["MFU"], "the newest"
+    assert told["MFU as PaLM counts"].startswith("60.0%")
+    assert "700 W" in told["power"] and "1,980 MHz" in told["clock"]
+    of_profile = dict(rows(summarize(Metrics(lines, [], peak="profile"), Units()), Units(), None))
+    assert "measured" not in of_profile["MFU"] and "30 GFLOP/s" in of_profile["MFU"]
 
 
 def test_one_validation_is_neither_last_nor_best():

@@ -65,6 +65,18 @@ def test_layout_trains_the_same_model(runs: dict[str, list[dict]], name: str) ->
         assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=GRADIENT_NORM), f"step {one['step']}"
 
 
+def test_every_layout_counts_what_attention_computes(runs: dict[str, list[dict]]) -> None:
+    for name, lines in runs.items():
+        if name == "joined":
+            assert all("attended" not in line for line in lines)
+            continue
+        for one, other in zip(runs["one"], lines, strict=True):
+            assert 0 < one["attended"] < 0.5, "documents are shorter than half a sample"
+            assert other["attended"] == pytest.approx(one["attended"], rel=1e-9), (
+                f"{name}, step {one['step']}"
+            )
+
+
 def test_it_is_another_training(runs: dict[str, list[dict]]) -> None:
     assert abs(runs["one"][0]["loss"] - runs["joined"][0]["loss"]) > 1e-4
 

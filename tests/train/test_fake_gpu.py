@@ -179,8 +179,9 @@ STEP = "slipway/train/step.py"
 NORM = "megatron/core/optimizer/clip_grads.py"
 TOKENS = "megatron/core/distributed/finalize_model_grads.py"
 DISPATCH = "megatron/core/transformer/moe/"
-# what the CPU does itself: samples, numbers for the device, the experts' counts
-ON_CPU = {"slipway/data/collate.py", "slipway/data/upload.py", STEP, "slipway/kernels/experts.py"}
+# what the CPU does itself: samples and their documents, numbers for the device, the experts' counts
+ON_CPU = {"slipway/data/collate.py", "slipway/data/upload.py", "slipway/data/reader.py", STEP}
+ON_CPU |= {"slipway/kernels/experts.py", "slipway/kernels/spans.py"}
 
 
 @pytest.fixture(scope="module")

@@ -122,10 +122,11 @@ def table(plan: Plan, measured: dict[str, Any]) -> list[Row]:
 
 def summarize(plan: Plan, measured: dict[str, Any]) -> Summary:
     """The rates of the median step; mfu as the trainer reports it, where the profile has a peak."""
+    from slipway.train.peak import of_profile
     from slipway.train.throughput import rates
 
-    device, ceiling = plan.config.cluster.device, measured["matmul ceiling"] / 1e12
-    known = device.peak_tflops(plan.config.training.precision)
+    ceiling = measured["matmul ceiling"] / 1e12
+    _, known = of_profile(plan.config)
     seconds = median(measured["seconds"])
     found = rates(plan, seconds, known or ceiling)
     profiled = median(sum(of_one.values()) for of_one in measured["breakdowns"]) / measured["steps profiled"]

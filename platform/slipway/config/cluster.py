@@ -43,7 +43,11 @@ class Device(Section):
         default=None, description="Dense bf16 peak, TFLOP/s; null: measured."
     )
     peak_tflops_fp32: PositiveFloat | None = Field(
-        default=None, description="fp32 peak, TFLOP/s; null: measured."
+        default=None,
+        description="fp32 peak, TFLOP/s, without TF32, which Slipway does not use; null: measured.",
+    )
+    peak_tflops_fp8: PositiveFloat | None = Field(
+        default=None, description="Dense FP8 peak, TFLOP/s; null: with training.fp8 that of bf16 counts."
     )
 
     @property
@@ -56,7 +60,11 @@ class Device(Section):
 
     def peak_tflops(self, precision: str) -> float | None:
         """Return the peak in TFLOP/s at a training precision; None where the profile states none."""
-        return self.peak_tflops_bf16 if precision == "bf16" else self.peak_tflops_fp32
+        return {
+            "bf16": self.peak_tflops_bf16,
+            "fp32": self.peak_tflops_fp32,
+            "fp8": self.peak_tflops_fp8,
+        }[precision]
 
 
 class Network(Section):

@@ -68,6 +68,18 @@ def spans_of_samples(document_starts: Tensor, rank: int, size: int) -> Tensor:
     return torch.tensor(rows)
 
 
+def attended_share(document_starts: Tensor) -> Tensor:
+    """Of a microbatch whose documents are kept apart, [sum, samples] of the share of s^2 that is computed; [2] fp64.
+
+    In each sample that is the sum of d^2 / s^2 over its documents of d tokens. document_starts: see
+    spans_of_samples. On the CPU, as its argument.
+    """
+    samples, length = document_starts.shape
+    before = torch.arange(length) - document_starts  # in a document of d tokens they add up to d (d - 1) / 2
+    squares = 2 * before.sum() + samples * length
+    return torch.stack([squares / length**2, torch.tensor(samples)]).double()
+
+
 def _stretches(length: int, rank: int, size: int) -> list[tuple[int, int, int]]:
     """(first, end, position of the first in the sequence) of a rank's tokens that are neighbours in the sequence.
 

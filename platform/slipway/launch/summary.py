@@ -88,14 +88,16 @@ def shell(environment: Mapping[str, str], placement: Placement, submitted: bool)
 def matters(config: RunConfig, placement: Placement) -> list[str]:
     """Unverified fields of the profile that this launch makes use of."""
     left_out = (*_NOT_OF[placement.scheduler], *_NEVER)
-    other = f"device.peak_tflops_{'bf16' if config.training.precision == 'fp32' else 'fp32'}"
+    peak = "device.peak_tflops_"
     kept = []
     for field in config.cluster.unverified:
         first, *rest = field.split(".")
         of_other_queue = rest[:1] == ["queues"] and len(rest) > 1 and rest[1] != placement.queue_name
         if first == "network" and rest and rest[0].endswith("gb_per_s") and not config.launch.preflight:
             continue  # only the doctor measures against it
-        if first not in left_out and field != other and not of_other_queue:
+        if field.startswith(peak) and field != peak + config.training.precision:
+            continue  # the estimate's is that of the precision
+        if first not in left_out and not of_other_queue:
             kept.append(field)
     return kept
 

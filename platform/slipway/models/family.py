@@ -59,6 +59,10 @@ class Sample(NamedTuple):
     """Parameters that one unit meets: all, but for experts it is not sent to."""
     recomputed_flops: int = 0
     """Operations that the backward pass does again (see Family.recomputed)."""
+    attention_flops: int = 0
+    """The part of `flops` that is less where documents are kept apart: times `models.network.ATTENDED`."""
+    palm_flops: int | None = None
+    """The same FLOP by PaLM's convention (arXiv 2204.02311, appendix B); None: it has no meaning for this family."""
 
 
 class Measure(NamedTuple):

@@ -103,13 +103,22 @@ def rows(summary: Summary, units: Units, plan: Plan | None) -> list[tuple[str, s
         (f"{units.name} per second", _rate(s.units_per_second)),
         ("step", s.step_seconds and f"{duration(s.step_seconds)} (median)"),
         ("per device", s.tflops_per_device and f"{quantity(s.tflops_per_device * 1e12, 'FLOP/s')} (median)"),
-        ("MFU", s.mfu and f"{s.mfu:.1%} (median)"),
+        ("MFU", s.mfu and f"{s.mfu:.1%}{_of_peak(s)} (median)"),
+        ("MFU as PaLM counts", s.mfu_palm and f"{s.mfu_palm:.1%} (median)"),
+        ("power", s.power_watts and f"{s.power_watts:,.0f} W, rank 0 (median)"),
+        ("clock", s.clock_mhz and f"{s.clock_mhz:,.0f} MHz, rank 0 (median)"),
         ("memory", s.memory_gib and f"{size(s.memory_gib * 2**30)} per device (largest)"),
         ("data wait", None if s.data_wait is None else f"{s.data_wait:.1%} of the steps' time"),
         ("time in steps", duration(s.seconds_in_steps)),
         ("first to last line", s.wall_seconds and duration(s.wall_seconds)),
     ]
     return [(name, text) for name, text in found if text]
+
+
+def _of_peak(s: Summary) -> str:
+    if not s.peak_tflops:
+        return ""
+    return f" of {'a measured ' * (s.peak == 'measured')}{quantity(s.peak_tflops * 1e12, 'FLOP/s')}"
 
 
 def _losses(

@@ -19,6 +19,8 @@ class Metrics:
     """Numbers of the lines that are no records."""
     units: Units = Units()
     """As the newest segment recorded them."""
+    peak: str = ""
+    """Where the newest segment's peak comes from: profile, measured; empty: not known."""
 
     def column(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of one field of the training lines, where it is a finite number."""
@@ -53,10 +55,10 @@ def read(path: Path) -> Metrics:
 def by_step(course: metrics_file.Course) -> Metrics:
     """The metrics of a run's course."""
     kinds: dict[str, dict[int, Record]] = {"train": {}, "validation": {}}
-    units = Units()
+    units, peak = Units(), ""
     for record in course.records:
         kinds.get(record["kind"], {})[record["step"]] = record
         if record.get("event") == "start":
-            units = Units.read(record)
+            units, peak = Units.read(record), str(record.get("peak", ""))
     train, validation = ([of_kind[step] for step in sorted(of_kind)] for of_kind in kinds.values())
-    return Metrics(train, validation, course.foreign, units)
+    return Metrics(train, validation, course.foreign, units, peak)

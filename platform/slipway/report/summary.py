@@ -36,6 +36,14 @@ class Summary:
     step_seconds: float | None
     tflops_per_device: float | None
     mfu: float | None
+    mfu_palm: float | None
+    peak_tflops: float | None
+    """The newest."""
+    peak: str
+    """Where it comes from: profile, measured."""
+    power_watts: float | None
+    """Rank 0's, as the clock."""
+    clock_mhz: float | None
     memory_gib: float | None
     """Largest."""
     data_wait: float | None
@@ -68,6 +76,11 @@ def summarize(metrics: Metrics, units: Units) -> Summary:
         step_seconds=_median(metrics, "step_seconds"),
         tflops_per_device=_median(metrics, "tflops_per_device"),
         mfu=_median(metrics, "mfu"),
+        mfu_palm=_median(metrics, "mfu_palm"),
+        peak_tflops=next(iter(metrics.column("peak_tflops")[1][-1:]), None),
+        peak=metrics.peak,
+        power_watts=_median(metrics, "power_watts"),
+        clock_mhz=_median(metrics, "clock_mhz"),
         memory_gib=max(metrics.column("memory_gib")[1], default=None),
         data_wait=sum(waited) / seconds if waited and seconds else None,
         seconds_in_steps=seconds,

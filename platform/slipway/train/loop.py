@@ -15,13 +15,15 @@ from slipway.ranks.starting import not_counted
 from slipway.train import recovery
 from slipway.train.garbage import Garbage
 from slipway.train.guard import Guard
+from slipway.train.peak import Peak
 from slipway.train.schedule import learning_rate
+from slipway.train.sensors import Sensors
 from slipway.train.setup import Session, set_up
 from slipway.train.slow_ranks import report_stragglers
 from slipway.train.start import Start
 from slipway.train.step import Means, compute, read, update_weights, validate
 from slipway.train.stopping import Durations, Stopping
-from slipway.train.throughput import memory_gib, peak_tflops, rates
+from slipway.train.throughput import memory_gib, rates
 from slipway.train.watch.hangs import Watch
 
 
@@ -38,11 +40,12 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
     watch.meet()
     start = recovery.agreed(start)
     session = set_up(plan, device)
-    peak = peak_tflops(config, device)
+    peak = Peak(config, device)
     watch.at(0, "loading the checkpoint", 60 * config.checkpoint.timeout_minutes)
     at = recovery.resume(session, start)
     guard = Guard(config.guard, at.recent_losses)
     log = Metrics(plan, at.step) if place.rank == 0 else NoMetrics()
+    sensors = Sensors(device, log.say) if place.rank == 0 else None
     saver = Saver(plan, session.model, before_commit=log.flush)
     stopping = Stopping(end_time if place.rank == 0 else None, Durations(start.pace.saves))
     batch_size = config.training.global_batch_size
@@ -54,7 +57,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
         found = _validate(session, log, watch, at)
         if guard.goes_back and start.checkpoint is None:
             _save(session, saver, at, found)
-    recovery.note_start(log, plan, start, at)
+    recovery.note_start(log, plan, start, at, peak)
     while at.step < last and not stop:
         step, started = at.step + 1, time.perf_counter()
         stopping.step_begins()
@@ -90,7 +93,8 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
             consumed_samples=at.data.total,
             data_wait_seconds=waited,
             memory_gib=memory_gib(device),
-            **rates(plan, seconds, peak),
+            **rates(plan, seconds, peak.tflops, outcome.attended),
+            **(sensors.means() if sensors else {}),
             **_measures(outcome),
         )
         stop = outcome.stop if step < last else []
@@ -105,12 +109,15 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
         if _due(step, config.watch.straggler_interval):
             report_stragglers(session, watch, log, step)
         garbage.after(step)
+        peak.after(step)
 
     if stop:
         why = " and ".join(stop)
         log.write("event", step=at.step, event="stop", reason=why)
         log.say(f"step {at.step}  stopped well: {why}; the same command continues")
     garbage.close()
+    if sensors:
+        sensors.close()
     watch.stop()
     session.close()
     log.close()

@@ -20,6 +20,7 @@ from slipway.plan.units import Units
 from slipway.ranks.starting import start_seconds
 from slipway.secrets import in_one_line
 from slipway.train.guard import Verdict
+from slipway.train.peak import Peak
 from slipway.train.setup import Session
 from slipway.train.start import Start
 from slipway.train.step import Outcome
@@ -56,7 +57,7 @@ def resume(session: Session, start: Start) -> Position:
     return Position(start.data, info.step, info.updates, info.recent_losses)
 
 
-def note_start(log: Log, plan: Plan, start: Start, at: Position) -> None:
+def note_start(log: Log, plan: Plan, start: Start, at: Position, peak: Peak) -> None:
     """Write down what this segment starts with, and that its first step comes now."""
     for path, reason in start.skipped:
         log.write("event", step=at.step, event="checkpoint skipped", path=str(path), reason=reason)
@@ -64,7 +65,8 @@ def note_start(log: Log, plan: Plan, start: Start, at: Position) -> None:
         log.write("event", step=at.step, event="blend changed", change=at.data.change, sample=at.data.total)
     if start.info and (change := describe_change(start.info.world_size, start.info.parallelism, plan)):
         log.write("event", step=at.step, event="layout changed", change=change)
-    log.write("event", step=at.step, event="start", seconds=start_seconds(), **asdict(Units.of(plan)))
+    told = {**asdict(Units.of(plan)), **peak.in_words()}
+    log.write("event", step=at.step, event="start", seconds=start_seconds(), **told)
 
 
 def recover(

@@ -10,7 +10,7 @@ import torch
 from slipway.data.ledger import DataLedger
 from slipway.data.reader import Reader
 from slipway.models import family
-from slipway.models.network import Batch, Sums
+from slipway.models.network import ATTENDED, Batch, Sums
 from slipway.train.setup import Session
 from slipway.train.stopping import Stopping, reasons
 from slipway.train.watch.hangs import Watch
@@ -31,6 +31,9 @@ class Outcome(Means):
     grad_norm: float  # L2 norm of the whole gradient, before clipping
     stop: list[str]  # why this segment should end after this step: what any rank has seen; empty: go on
     not_finite: list[int]  # ranks that computed a loss that is not finite
+    attended: (
+        float | None
+    )  # mean over the samples of models.network.ATTENDED; None: documents are not kept apart
 
 
 def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> Outcome:
@@ -40,15 +43,16 @@ def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> O
     sums = model.forward_backward(batches, session.times.timed)
     grad_norm = model.grad_norm()
     flags = _tensor(session, [float(not isfinite(grad_norm)), *stopping.flags()])
-    totals = torch.cat([_own(session, sums).flatten(), flags])
+    totals = torch.cat([_own(session, sums).flatten(), _attended(session, sums), flags])
     torch.distributed.all_reduce(totals)
     numbers = totals.tolist()
     means = _means(names, numbers[: 2 * len(names)])
-    bad_norms, *seen = numbers[2 * len(names) :]
+    shares, samples, bad_norms, *seen = numbers[2 * len(names) :]
     if bad_norms:  # on one rank is on all
         grad_norm = nan
     where = _not_finite_on(sums, names[0]) if bad_norms or not isfinite(means.loss) else []
-    return Outcome(means.loss, means.measures, grad_norm, reasons(seen), where)
+    attended = shares / samples if samples else None
+    return Outcome(means.loss, means.measures, grad_norm, reasons(seen), where, attended)
 
 
 def update_weights(session: Session, learning_rate: float, grad_norm: float) -> None:
@@ -99,6 +103,14 @@ def _own(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
     if not sums or not session.model.counts:
         return _tensor(session, [0.0, 0.0] * len(names)).view(-1, 2)
     return torch.stack([torch.stack([one[name].double() for one in sums]).sum(0) for name in names])
+
+
+def _attended(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
+    """[sum, samples] of ATTENDED over this rank's microbatches; zero where another rank reports the same samples."""
+    found = [one[ATTENDED] for one in sums if ATTENDED in one]
+    if not found or not session.model.counts:
+        return _tensor(session, [0.0, 0.0])
+    return torch.stack(found).sum(0).to(session.device)
 
 
 def _means(names: list[str], numbers: list[float]) -> Means:

@@ -1,47 +1,10 @@
-"""What a device can do and does: the peak it is held against, its memory, model FLOP utilization."""
-
-import time
+"""What a step's seconds amount to: rates, model FLOP utilization; and what memory a device needs."""
 
 import psutil
 import torch
 
-from slipway.config.schema import RunConfig
+from slipway.models import family
 from slipway.plan import Plan
-
-
-def peak_tflops(config: RunConfig, device: torch.device) -> float:
-    """Peak of one device in TFLOP/s at the training precision: from the profile, else measured.
-
-    Measured means the best of a few square matrix products, on all ranks at once: on a laptop the ranks share
-    the cores, and so does the peak.
-    """
-    known = config.cluster.device.peak_tflops(config.training.precision)
-    if known is not None:
-        return known
-    torch.distributed.barrier()
-    dtypes = [torch.float32]
-    if (
-        config.training.precision == "bf16"
-    ):  # many CPUs multiply bf16 more slowly than fp32: the faster counts
-        dtypes.append(torch.bfloat16)
-    best = torch.tensor(max(_matmul_tflops(dtype, device) for dtype in dtypes), device=device)
-    torch.distributed.all_reduce(best)
-    return best.item() / torch.distributed.get_world_size()
-
-
-def _matmul_tflops(dtype: torch.dtype, device: torch.device, seconds: float = 0.25) -> float:
-    size = 8192 if device.type == "cuda" else 512  # a GPU is not filled by less
-    own = torch.Generator(device).manual_seed(0)  # the other generators are training's
-    a = torch.randn(size, size, dtype=dtype, device=device, generator=own)
-    torch.mm(a, a)
-    start = time.perf_counter()
-    count = 0
-    while (elapsed := time.perf_counter() - start) < seconds:
-        torch.mm(a, a)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        count += 1
-    return 2 * size**3 * count / elapsed / 1e12
 
 
 def memory_gib(device: torch.device) -> float:
@@ -51,18 +14,28 @@ def memory_gib(device: torch.device) -> float:
     return psutil.Process().memory_info().rss / 2**30
 
 
-def rates(plan: Plan, seconds: float, peak: float) -> dict[str, float]:
-    """What a step of so many seconds amounts to; peak: of one device, TFLOP/s.
+def rates(plan: Plan, seconds: float, peak: float, attended: float | None = None) -> dict[str, float]:
+    """What a step of so many seconds amounts to; peak: of one device, TFLOP/s; attended: see models.network.
 
-    mfu is model FLOP utilization (PaLM, arXiv 2204.02311, appendix B): FLOP of forward and backward, nothing
-    that is computed again, over what the device could have done in that time.
+    mfu is model FLOP utilization: FLOP of forward and backward, nothing that is computed again, over what the
+    device could have done in that time. Counted as in the papers on Megatron (arXiv 2104.04473 without its
+    recomputation, which is the model FLOP of 2205.05198); for mfu_palm as in PaLM's (arXiv 2204.02311, appendix B).
+    Either counts the whole square of attention, of which a causal model needs half; of documents kept apart, the
+    square of each.
     """
     batch_size = plan.config.training.global_batch_size
-    achieved = plan.flops_per_step / seconds / plan.world_size / 1e12
-    return {
+    sample = family(plan.config).sample(plan.config)
+    left_out = 0.0 if attended is None else batch_size * sample.attention_flops * (1 - attended)
+    achieved = (plan.flops_per_step - left_out) / seconds / plan.world_size / 1e12
+    found = {
         "step_seconds": seconds,
         "samples_per_second": batch_size / seconds,
         "units_per_second": batch_size * plan.units_per_sample / seconds,
         "tflops_per_device": achieved,
         "mfu": achieved / peak,
+        "peak_tflops": peak,
     }
+    if sample.palm_flops is not None:
+        palm = batch_size * sample.palm_flops - left_out
+        found["mfu_palm"] = palm / seconds / plan.world_size / 1e12 / peak
+    return found if attended is None else {**found, "attended": attended}

@@ -257,7 +257,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
     "memory_gib": null,
     "compute_capability": null,
     "peak_tflops_bf16": null,
-    "peak_tflops_fp32": null
+    "peak_tflops_fp32": null,
+    "peak_tflops_fp8": null
    },
    "network": {
     "intra_node_gb_per_s": null,

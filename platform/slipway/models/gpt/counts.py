@@ -104,13 +104,25 @@ def flops_per_sample(model: Config, tokens: int) -> int:
     """Floating-point operations of a sample of so many tokens, forward and backward, recomputation not counted.
 
     A matrix multiplication costs 2 operations per weight and token forward and twice that backward: 6
-    (Narayanan et al. 2021, arXiv 2104.04473, appendix). Attention's two products over the whole s x s square,
-    causal or not, cost 12 x layers x width x s per token (Chowdhery et al. 2022, PaLM, arXiv 2204.02311,
-    appendix B). Norms, activations, softmax and the embedding's look-up are not counted. For h x h attention
-    and a 4h MLP this is 72 s l h^2 (1 + s/(6h) + V/(12lh)): the first paper's F without recomputation.
+    (Narayanan et al. 2021, arXiv 2104.04473, appendix). Norms, activations, softmax and the embedding's look-up are
+    not counted. For h x h attention and a 4h MLP this is 72 s l h^2 (1 + s/(6h) + V/(12lh)): that paper's F without
+    recomputation, which is the model FLOP of Korthikanti et al. 2022, arXiv 2205.05198.
     """
-    per_token = 6 * matmul_weights(model) + 12 * model.num_layers * attention_width(model) * tokens
-    return tokens * per_token
+    return 6 * matmul_weights(model) * tokens + attention_flops(model, tokens)
+
+
+def attention_flops(model: Config, tokens: int) -> int:
+    """Of these, attention's two products over the whole s x s square, causal or not: 12 x layers x width x s^2."""
+    return 12 * model.num_layers * attention_width(model) * tokens**2
+
+
+def palm_flops(model: Config, tokens: int) -> int:
+    """The same as counted by Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B): 6 N + 12 L H Q T a token.
+
+    N are all parameters, of experts those that a token is sent to: norms, biases, learned positions and the
+    embedding among them, the latter once more than it multiplies where the output layer has weights of its own.
+    """
+    return 6 * active_parameters(model) * tokens + attention_flops(model, tokens)
 
 
 def recomputed_flops_per_sample(model: Config, tokens: int, modules: Collection[str]) -> int:

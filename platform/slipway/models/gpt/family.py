@@ -71,10 +71,15 @@ class GPT:
     def sample(self, config: RunConfig) -> Sample:
         """A sequence of tokens."""
         model, tokens = gpt_of(config), text_of(config).sequence_length
-        flops = counts.flops_per_sample(model, tokens)
         again = counts.recomputed_flops_per_sample(model, tokens, self.recomputed(config))
-        active = counts.active_parameters(model)
-        return Sample(units=tokens, flops=flops, active_parameters=active, recomputed_flops=again)
+        return Sample(
+            units=tokens,
+            flops=counts.flops_per_sample(model, tokens),
+            active_parameters=counts.active_parameters(model),
+            attention_flops=counts.attention_flops(model, tokens),
+            palm_flops=counts.palm_flops(model, tokens),
+            recomputed_flops=again,
+        )
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
         """See slipway.models.gpt.recompute."""

@@ -12,13 +12,13 @@ from torch import Tensor
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
 from slipway.kernels import rotary, swiglu
-from slipway.kernels.spans import local_positions, spans_of_samples
+from slipway.kernels.spans import attended_share, local_positions, spans_of_samples
 from slipway.models.gpt import recompute
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.fused_loss import FusedLossGPT
 from slipway.models.gpt.transformer import layer_spec, transformer_config
 from slipway.models.initial import Constant, Initial, Normal
-from slipway.models.network import Batch, LossFunction, Stage, Sums
+from slipway.models.network import ATTENDED, Batch, LossFunction, Stage, Sums
 
 
 class GPT:
@@ -77,7 +77,13 @@ class GPT:
         own, spans = _of_this_rank(batch)
         targets = {name: own.get(name) for name in ("labels", "loss_mask")}
         output = module(own.get("tokens"), own.get("position_ids"), spans, **targets)
-        return output, lambda losses: loss(own["loss_mask"], losses)
+        starts = batch.get("document_starts")
+
+        def reported(losses: Tensor) -> tuple[Tensor, Tensor, Sums]:
+            total, tokens, sums = loss(own["loss_mask"], losses)
+            return total, tokens, sums if starts is None else {**sums, ATTENDED: attended_share(starts)}
+
+        return output, reported
 
     def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
         """Norm weights start at one, all other vectors (biases) at zero, matrices from a normal distribution.

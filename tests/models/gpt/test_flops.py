@@ -1,0 +1,129 @@
+"""FLOP of a sample against torch's own count of what models in plain PyTorch do, and against the papers' formulas."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from megatron.core.transformer.enums import AttnMaskType
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from float64 import CONFIG
+from reference import plain
+from slipway.bench.plain_gpt import PlainGPT
+from slipway.config.compose import compose
+from slipway.kernels.attention import TorchAttention
+from slipway.kernels.spans import attended_share, spans_of_samples
+from slipway.models import family
+from slipway.models.gpt import counts
+from slipway.models.gpt.config import Config, gpt_of
+
+SMALL = ["model=demo", "model.num_layers=2", "model.hidden_size=24", "model.num_attention_heads=4"]
+SMALL += ["model.vocab_size=61", "model.max_position_embeddings=32"]
+LLAMA = ["model.num_query_groups=2", "model.kv_channels=8", "model.ffn_hidden_size=40"]
+LLAMA += ["model.normalization=RMSNorm", "model.activation=swiglu", "model.add_bias_linear=false"]
+LLAMA += ["model.position_embedding_type=rope", "model.untie_embeddings_and_output_weights=true"]
+MIXTURE = [*LLAMA, "model.num_moe_experts=3", "model.moe_router_topk=3"]  # the reference visits all
+
+
+def counted(run: Callable[[], Tensor]) -> int:
+    """What torch counts forward and backward; it takes attention's whole square, causal or not."""
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        run().sum().backward()
+    return counter.get_total_flops()
+
+
+def plain_loss(model: Config, length: int, samples: int = 1) -> Callable[[], Tensor]:
+    network, tokens = PlainGPT(model), torch.zeros(samples, length, dtype=torch.long)
+    return lambda: network(tokens, tokens)
+
+
+@pytest.mark.parametrize("more", [[], LLAMA], ids=["gpt", "llama"])
+@pytest.mark.parametrize("length", [5, 32])
+def test_what_a_plain_model_does(more: list[str], length: int) -> None:
+    model = gpt_of(compose([*SMALL, *more]))
+    assert counted(plain_loss(model, length, samples=3)) == 3 * counts.flops_per_sample(model, length)
+
+
+def test_what_a_plain_mixture_does() -> None:
+    model = gpt_of(compose([*SMALL, *MIXTURE]))
+    hidden, width, wide, experts = 24, 32, 40, 3
+    sizes: dict[str, tuple[int, ...]] = {
+        "embedding": (model.padded_vocab_size, hidden),
+        "norm.weight": (hidden,),
+    }
+    sizes["output"] = sizes["embedding"]
+    for number in range(2):
+        layer = {"norm1.weight": (hidden,), "norm2.weight": (hidden,), "router": (experts, hidden)}
+        layer |= {"qkv.weight": (width + 2 * 2 * 8, hidden), "proj.weight": (hidden, width)}
+        layer |= {"in.experts": (experts, 2 * wide, hidden), "out.experts": (experts, hidden, wide)}
+        sizes |= {f"{number}.{name}": size for name, size in layer.items()}
+    weights = {name: torch.rand(size, dtype=torch.float64).requires_grad_() for name, size in sizes.items()}
+    shape = plain.Model(layers=2, heads=4, groups=2, norm="rms", rotary_base=500000, topk=experts)
+    batch = {name: torch.zeros(1, 16, dtype=torch.long) for name in ("tokens", "labels")}
+    batch["loss_mask"] = torch.ones(1, 16)
+    assert counted(lambda: plain.losses(shape, weights, batch)[0]) == counts.flops_per_sample(model, 16)
+
+
+@pytest.mark.parametrize("more", [[], LLAMA], ids=["gpt", "llama"])
+def test_palms_convention(more: list[str]) -> None:
+    """6 N + 12 L H Q T a token; N: the parameters of a model that somebody else's code has built."""
+    model = gpt_of(compose([*SMALL, *more]))
+    n = sum(parameter.numel() for parameter in PlainGPT(model).parameters())
+    heads, each = (4, 8) if more else (4, 6)
+    assert counts.palm_flops(model, 32) == 32 * (6 * n + 12 * 2 * heads * each * 32)
+
+
+DOCUMENTS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=1, max_size=3)
+
+
+def starts_of(samples: list[list[int]]) -> Tensor:
+    """document_starts of samples of the same length, from their documents' lengths; the last ones are filled up."""
+    length = max(map(sum, samples))
+    rows = []
+    for lengths in samples:
+        rest = [length - sum(lengths)] if sum(lengths) < length else []
+        begins = torch.tensor([0, *lengths, *rest]).cumsum(0)
+        rows.append(begins[:-1].repeat_interleave(begins.diff()))
+    return torch.stack(rows)
+
+
+@given(DOCUMENTS)
+def test_the_attended_share_is_that_of_the_documents_squares(samples: list[list[int]]) -> None:
+    starts = starts_of(samples)
+    total, number = attended_share(starts).tolist()
+    pairs = (starts[:, :, None] == starts[:, None, :]).sum().item()  # of tokens of the same document
+    assert number == len(samples)
+    assert total == pytest.approx(pairs / starts.shape[1] ** 2)
+
+
+def test_documents_apart_are_counted_as_each_by_itself() -> None:
+    model = gpt_of(compose([*SMALL, *LLAMA]))
+    documents = [7, 1, 20, 4]
+    total, number = attended_share(starts_of([documents])).tolist()
+    spared = counts.attention_flops(model, 32) * (1 - total / number)
+    each = sum(counted(plain_loss(model, length)) for length in documents)
+    assert counts.flops_per_sample(model, 32) - spared == pytest.approx(each)
+
+
+def test_documents_apart_are_counted_as_the_kernel_computes_them() -> None:
+    """torch's count of the attention that trains: 12 w times the squares, forward and backward."""
+    starts, heads, each = starts_of([[7, 1, 20, 4], [32]]), 4, 8
+    q, k, v = (torch.rand(32, 2, heads, each, requires_grad=True) for _ in range(3))
+    attention = TorchAttention(CONFIG, 1, AttnMaskType.causal, "self")
+    found = counted(lambda: attention(q, k, v, spans_of_samples(starts, 0, 1)))
+    total, _ = attended_share(starts).tolist()
+    assert found == 12 * heads * each * round(total * 32**2)
+
+
+def test_the_family_tells_all_of_it() -> None:
+    config = compose([*SMALL, *LLAMA])
+    model, sample = gpt_of(config), family(config).sample(config)
+    assert (sample.flops, sample.palm_flops, sample.attention_flops) == (
+        counts.flops_per_sample(model, 32),
+        counts.palm_flops(model, 32),
+        counts.attention_flops(model, 32),
+    )
