@@ -197,17 +197,15 @@ def build_swiglu(scene: Scene, backend: str) -> Callable[[], object]:
 def build_experts(scene: Scene, backend: str) -> Callable[[], object]:
     """Build a mixture's experts, without its router."""
     import torch
-    from megatron.core.models.gpt.gpt_layer_specs import get_mlp_module_spec_for_backend
     from megatron.core.process_groups_config import ProcessGroupCollection
     from megatron.core.transformer.spec_utils import build_module
 
     from slipway.kernels.provider import SpecProvider
+    from slipway.models.gpt.stage import mlp_spec
 
     config = scene.with_backend(moe=backend, activation=_activation(scene, backend))
     count, shape = gpt_of(config).num_moe_experts or 1, counts.shape_of(config)
-    layer: Any = get_mlp_module_spec_for_backend(
-        SpecProvider(config.kernels), num_experts=count, moe_grouped_gemm=backend == "te"
-    )
+    layer: Any = mlp_spec(SpecProvider(config.kernels), count, backend == "te")
     parts = layer.keywords["submodules"] if isinstance(layer, partial) else layer.submodules
     build: Any = parts.experts if callable(parts.experts) else partial(build_module, parts.experts)
     groups = ProcessGroupCollection.use_mpu_process_groups()

@@ -1,22 +1,19 @@
-"""The GPT family's torch half: stages of Megatron-core's GPTModel, their batches, loss and initial values."""
+"""The GPT family's torch half: stages, their batches, loss and initial values."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from megatron.core import parallel_state
-from megatron.core.models.gpt import GPTModel
-from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
 from slipway.kernels import rotary, swiglu
 from slipway.kernels.spans import attended_share, local_positions, spans_of_samples
-from slipway.models.gpt import recompute
 from slipway.models.gpt.config import gpt_of
-from slipway.models.gpt.fused_loss import FusedLossGPT
-from slipway.models.gpt.transformer import layer_spec, transformer_config
+from slipway.models.gpt.stage import build_stage
+from slipway.models.gpt.transformer import transformer_config
 from slipway.models.initial import Constant, Initial, Normal
 from slipway.models.network import ATTENDED, Batch, LossFunction, Stage, Sums
 
@@ -24,32 +21,16 @@ from slipway.models.network import ATTENDED, Batch, LossFunction, Stage, Sums
 class GPT:
     """See slipway.models.network.Network."""
 
-    def build(self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]) -> GPTModel:
+    def build(
+        self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]
+    ) -> torch.nn.Module:
         """A stage of the model: embedding, transformer layers and head, as far as they are in the span."""
         model = gpt_of(config)
         rotary.use(config.kernels.rotary or "torch")
         swiglu.use(config.kernels.activation or "torch")
         transformer = transformer_config(config, settings)
-        layer, norm = layer_spec(transformer, config.kernels, recompute.modules(config))
         layers = len(span) - stage.first - stage.last  # embedding and head are layers of the family, too
-        virtual = stage.chunk if stage.chunks > 1 else None
-        assert layers == get_num_layers_to_build(transformer, vp_stage=virtual), (span, stage)
-        # cross entropy by torch computes the output layer too, the others take whole logits
-        fused = config.kernels.cross_entropy in (None, "torch")
-        return (FusedLossGPT if fused else GPTModel)(
-            config=transformer,
-            transformer_layer_spec=TransformerBlockSubmodules(layer_specs=[layer] * layers, layer_norm=norm),  # type: ignore[arg-type]
-            vocab_size=model.padded_vocab_size,
-            max_sequence_length=model.max_position_embeddings,
-            pre_process=stage.first,
-            post_process=stage.last,
-            share_embeddings_and_output_weights=not model.untie_embeddings_and_output_weights,
-            position_embedding_type=model.position_embedding_type,
-            rotary_base=model.rotary_base,
-            rope_scaling=model.rope_scaling_factor is not None,
-            rope_scaling_factor=model.rope_scaling_factor or 1.0,
-            vp_stage=virtual,
-        )
+        return build_stage(config, transformer, layers, stage)
 
     def boundary(self, config: RunConfig) -> tuple[int, int]:
         """Tokens, and the width of their states; Megatron-core divides the tokens by context and tensor ranks."""
@@ -102,7 +83,7 @@ class GPT:
 def loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Sums]:
     """Sum of the tokens' cross entropies (nats), number of tokens, and both for the log.
 
-    losses: of the tokens, [b, s], or already their masked sum (FusedLossGPT).
+    losses: of the tokens, [b, s], or already their masked sum (slipway.models.gpt.stage).
     """
     total = torch.sum(losses.float() * loss_mask) if losses.dim() else losses
     tokens = loss_mask.sum()

@@ -1,23 +1,14 @@
-"""What Megatron-core is told of a GPT: its TransformerConfig, and the modules of its layers."""
+"""What Megatron-core is told of a GPT: its TransformerConfig."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from megatron.core import package_info
-from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
-from megatron.core.models.gpt.gpt_layer_specs import get_mlp_module_spec_for_backend
-from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
-from megatron.core.transformer.enums import AttnMaskType
-from megatron.core.transformer.identity_op import IdentityOp
-from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_config import TransformerConfig
-from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
 
-from slipway.config.schema import Kernels, Parallelism, RunConfig
-from slipway.kernels.provider import SpecProvider
-from slipway.kernels.recompute import recomputed_mlp
+from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.gpt import recompute
 from slipway.models.gpt.config import gpt_of
 
@@ -82,7 +73,7 @@ def _parts_of_balance(layout: Parallelism) -> int:
 
 
 def _recompute(config: RunConfig) -> dict[str, Any]:
-    """What Megatron-core's own modules compute again; ours are told by layer_spec."""
+    """What Megatron-core's own modules compute again; stage.layer_spec builds ours."""
     modules = recompute.modules(config)
     if recompute.LAYER in modules:
         return dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)
@@ -91,48 +82,3 @@ def _recompute(config: RunConfig) -> dict[str, Any]:
         names["activation"] = "moe_act"
     own = [name for module, name in names.items() if module in modules]
     return dict(recompute_granularity="selective", recompute_modules=own) if own else {}
-
-
-def layer_spec(
-    transformer: TransformerConfig, kernels: Kernels, recomputed: Collection[str] = ()
-) -> tuple[ModuleSpec, type]:
-    """The transformer layer, and the final norm, from the chosen kernels.
-
-    recomputed: modules that the backward pass computes again (see slipway.models.gpt.recompute).
-    """
-    provider = SpecProvider(kernels, recomputed)
-    bias_dropout_add: Any = get_bias_dropout_add  # a function, where the annotation asks for a type
-    norm = provider.layer_norm(rms_norm=transformer.normalization == "RMSNorm")
-    layer = ModuleSpec(
-        module=TransformerLayer,
-        submodules=TransformerLayerSubmodules(
-            input_layernorm=norm,
-            self_attention=ModuleSpec(
-                module=SelfAttention,
-                params={"attn_mask_type": AttnMaskType.causal},
-                submodules=SelfAttentionSubmodules(
-                    linear_qkv=provider.column_parallel_linear(),
-                    core_attention=provider.core_attention(),
-                    linear_proj=provider.row_parallel_linear(),
-                    q_layernorm=IdentityOp,
-                    k_layernorm=IdentityOp,
-                ),
-            ),
-            self_attn_bda=bias_dropout_add,
-            pre_mlp_layernorm=norm,
-            mlp=_feed_forward(provider, transformer, recomputed),
-            mlp_bda=bias_dropout_add,
-        ),
-    )
-    return layer, norm
-
-
-def _feed_forward(provider: SpecProvider, transformer: TransformerConfig, recomputed: Collection[str]) -> Any:
-    """Megatron-core's MLP or mixture of experts, or the MLP that keeps less."""
-    spec: Any = get_mlp_module_spec_for_backend(
-        provider, num_experts=transformer.num_moe_experts, moe_grouped_gemm=provider.kernels.moe == "te"
-    )
-    if transformer.num_moe_experts or not {"activation", "mlp"} & set(recomputed):
-        return spec
-    parts: Any = spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]
-    return recomputed_mlp(parts, product="mlp" in recomputed)
