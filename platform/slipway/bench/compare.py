@@ -1,20 +1,22 @@
-"""`slipway bench compare`: one rank's token rate against the same model in plain PyTorch.
+"""`slipway bench compare`: one rank's token rate against the same model in plain PyTorch, eager and compiled.
 
-The two take turns in processes of their own, so that a noisy machine disturbs both alike. The reference uses
-scaled_dot_product_attention, fused AdamW and gradient clipping, on GPUs also torch.compile and autocast, and nothing
-of Slipway or Megatron-core. Any dense model will do, for example model=gpt3_1_3b or model=llama3_8b on a GPU.
+All take turns in processes of their own, so that a noisy machine disturbs them alike. The references use
+scaled_dot_product_attention, fused AdamW and gradient clipping, on GPUs also autocast, one of them torch.compile, and
+nothing of Slipway or Megatron-core. Any dense model will do, for example model=gpt3_1_3b or model=llama3_8b on a GPU.
 """
 
 import argparse
 import multiprocessing
+import os
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import median
-from typing import Any, cast
+from statistics import median, quantiles
+from typing import Any, NamedTuple, cast
 
 from slipway.bench.batches import random_batch
 from slipway.bench.options import at_least, configuration
@@ -23,6 +25,7 @@ from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
 from slipway.errors import EXIT_DONE, UserError
 from slipway.kernels.choice import backends
+from slipway.kernels.compiler import cpp_trouble
 from slipway.models.gpt.config import gpt_of
 from slipway.optimizers.adamw.config import Config as AdamW
 from slipway.plan import make_plan
@@ -47,9 +50,28 @@ SHAPE = [
 ]
 
 
+OURS, EAGER, COMPILED = "slipway", "plain PyTorch", "plain PyTorch, compiled"
+REFERENCES = {"eager": EAGER, "compiled": COMPILED}
+
+
+class Turn(NamedTuple):
+    """Seconds of a step, by the clock and of all the process's threads."""
+
+    seconds: float
+    processor: float
+
+
+@dataclass
+class Measured:
+    """One trainer: seconds from its process's start to the end of its first step, and its turns after a warm-up."""
+
+    first_step: float = 0.0
+    turns: list[Turn] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Row:
-    """One trainer."""
+    """One trainer; ratios are of turns beside each other."""
 
     trainer: str
     units_per_second: float = named("median {units}/s")
@@ -57,21 +79,26 @@ class Row:
     most_units_per_second: float = named("most")
     tflops: float = named("TFLOP/s")
     share: float = named("share of the matmul ceiling")
+    first_step_s: float = named("first step after (s)")
+    ratio: float = named("slipway / it, median of turns")
+    ratio_lower: float = named("lower quartile")
+    ratio_upper: float = named("upper quartile")
+    processor_ratio: float = named("by processor time")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The ratios, each the median of the turns."""
+    """What the rows were measured with."""
 
-    ratio: float = named("slipway / plain PyTorch (median of turns)")
-    processor_ratio: float = named("the same by processor time")
     ceiling_tflops: float = named("measured matmul ceiling (TFLOP/s)")
+    left_out: str | None = named("left out")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and print both rates and their ratio."""
+    """Measure, and print the rates and their ratios."""
     at_least("bench compare --rounds", options.rounds, 1)
     at_least("bench compare --steps", options.steps, 1)
+    references = _asked(options.references)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         config = configuration(SHAPE, options.overrides, Path(folder, "run"))
         plan = make_plan(config)
@@ -83,24 +110,36 @@ def run(options: argparse.Namespace) -> int:
                 f"{model.name} on {plan.world_size} ranks cannot be compared: the reference is a dense model without "
                 "rope_scaling_factor on one rank, which does not separate documents",
             )
-        seconds, ceiling = _measure(config, options)
+        left_out = None
+        if COMPILED in references and config.cluster.device.kind == "cpu" and (trouble := cpp_trouble()):
+            references.remove(COMPILED)
+            left_out = f"{COMPILED}: {trouble}"
+        measured, ceiling = _measure(config, references, options)
     units = config.training.global_batch_size * plan.units_per_sample
     rows = [
-        _row(name, [taken for taken, _ in of_one], units, plan.flops_per_step, ceiling * 1e12)
-        for name, of_one in seconds.items()
+        _row(name, one, measured[OURS], units, plan.flops_per_step, ceiling) for name, one in measured.items()
     ]
-    turns = list(zip(seconds["slipway"], seconds["plain PyTorch"], strict=True))
-    summary = Summary(
-        ratio=median(plain[0] / ours[0] for ours, plain in turns),
-        processor_ratio=median(plain[1] / ours[1] for ours, plain in turns),
-        ceiling_tflops=ceiling,
-    )
+    summary = Summary(ceiling_tflops=ceiling / 1e12, left_out=left_out)
     publish("compare", options.argv, rows, summary, units=plural(plan.unit), as_json=options.json)
     return EXIT_DONE
 
 
-def _row(name: str, seconds: list[float], units: int, flops: float, ceiling: float) -> Row:
-    """Return a trainer's row; seconds: per step, units and flops: of a step, ceiling: FLOP/s."""
+def _asked(words: str) -> list[str]:
+    """The names of the references in `eager,compiled`."""
+    for word in words.split(","):
+        if word not in REFERENCES:
+            raise UserError(
+                "bench compare --references", "is no reference", value=word, use=",".join(REFERENCES)
+            )
+    return [REFERENCES[word] for word in words.split(",")]
+
+
+def _row(name: str, one: Measured, ours: Measured, units: int, flops: float, ceiling: float) -> Row:
+    """Return a trainer's row; units and flops: of a step, ceiling: FLOP/s."""
+    seconds = [turn.seconds for turn in one.turns]
+    pairs = list(zip(ours.turns, one.turns, strict=True))
+    ratios = [theirs.seconds / own.seconds for own, theirs in pairs]
+    lower, _, upper = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     return Row(
         trainer=name,
         units_per_second=units / median(seconds),
@@ -108,38 +147,52 @@ def _row(name: str, seconds: list[float], units: int, flops: float, ceiling: flo
         most_units_per_second=units / min(seconds),
         tflops=flops / median(seconds) / 1e12,
         share=flops / median(seconds) / ceiling,
+        first_step_s=one.first_step,
+        ratio=median(ratios),
+        ratio_lower=lower,
+        ratio_upper=upper,
+        processor_ratio=median(theirs.processor / own.processor for own, theirs in pairs),
     )
 
 
 def _measure(
-    config: RunConfig, options: argparse.Namespace
-) -> tuple[dict[str, list[tuple[float, float]]], float]:
-    """(seconds, processor seconds) per step of each turn, without the first; TFLOP/s of a large matrix product."""
+    config: RunConfig, references: Sequence[str], options: argparse.Namespace
+) -> tuple[dict[str, Measured], float]:
+    """Of each trainer what it took; FLOP/s of a large matrix product."""
     context = multiprocessing.get_context("spawn")
+    builds = {OURS: _slipway_step, EAGER: _plain_step, COMPILED: partial(_plain_step, compiled=True)}
     workers: dict[str, tuple[Connection, Any]] = {}
-    for name, build in (("slipway", _slipway_step), ("plain PyTorch", _plain_step)):
+    found = {name: Measured() for name in (OURS, *references)}
+    for name in found:
         ours, theirs = context.Pipe()
-        words = (theirs, build, config, options.threads, options.eager)
-        process = context.Process(target=_worker, args=words, daemon=True)
+        process = context.Process(
+            target=_worker, args=(theirs, builds[name], config, options.threads), daemon=True
+        )
+        started = time.perf_counter()
         process.start()
+        ours.send(1)
+        ours.recv()
+        found[name].first_step = time.perf_counter() - started
         workers[name] = (ours, process)
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
-    for turn in range(options.rounds + 1):
-        for name, (pipe, _) in workers.items():
+    names = list(workers)
+    for turn in range(options.rounds + 1):  # the first warms up
+        for name in names:
+            pipe, _ = workers[name]
             pipe.send(options.steps)
-            taken, worked = pipe.recv()
+            taken = pipe.recv()
             if turn:
-                seconds[name].append((taken / options.steps, worked / options.steps))
+                found[name].turns.append(Turn(*(seconds / options.steps for seconds in taken)))
+        names = [*names[1:], names[0]]  # each comes after each other one, and none always first
     ceilings = []
     for pipe, process in workers.values():
         pipe.send(0)
         ceilings.append(pipe.recv())
         process.join(30)
-    return seconds, max(ceilings) / 1e12
+    return found, max(ceilings)
 
 
-def _worker(pipe: Connection, build: Callable, config: RunConfig, threads: int | None, eager: bool) -> None:
-    step = build(config, threads, eager)
+def _worker(pipe: Connection, build: Callable, config: RunConfig, threads: int | None) -> None:
+    step = build(config, threads)
     import torch
 
     from slipway.bench.ceilings import matmul_flops, synchronize
@@ -154,7 +207,7 @@ def _worker(pipe: Connection, build: Callable, config: RunConfig, threads: int |
     pipe.send(matmul_flops(torch.bfloat16 if config.training.precision == "bf16" else torch.float32, device))
 
 
-def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -> Callable[[], object]:
+def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object]:
     """The trainer's own step on one rank, on random tokens."""
     from slipway.engine.runtime import load_torch
 
@@ -187,10 +240,12 @@ def _slipway_step(config: RunConfig, threads: int | None, eager: bool = False) -
     return step
 
 
-def _plain_step(config: RunConfig, threads: int | None, eager: bool = False) -> Callable[[], object]:
+def _plain_step(config: RunConfig, threads: int | None, compiled: bool = False) -> Callable[[], object]:
+    """A step of the reference; compiled afresh: what the machine has compiled before does not count."""
     from slipway.engine.runtime import wait_without_spinning
 
-    wait_without_spinning()  # the same for both
+    wait_without_spinning()  # the same for all
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(config.run.dir).parent / "compiled")
     import torch
 
     from slipway.bench.plain_gpt import PlainGPT
@@ -209,7 +264,7 @@ def _plain_step(config: RunConfig, threads: int | None, eager: bool = False) -> 
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    loss_of = model if eager or device.type == "cpu" else torch.compile(model)
+    loss_of = torch.compile(model) if compiled else model
     bf16 = config.training.precision == "bf16"
     batch = random_batch(config, device)
     microbatches = config.training.global_batch_size // config.training.micro_batch_size

@@ -45,12 +45,18 @@ BENCH = Verb(
             acts=True,
         ),
         "compare": Verb(
-            "one rank's token rate against a plain PyTorch GPT of the same shape",
+            "one rank's token rate against a plain PyTorch GPT of the same shape, eager and compiled",
             (
                 Option("--rounds", "turns of each (default 7; the first is warm-up)", "N", int, 7),
                 Option("--steps", "optimizer steps in a turn (default 4)", "N", int, 4),
                 Option("--threads", "torch threads (default: all cores)", "N", int),
-                Option("--eager", "also on a GPU: the reference without torch.compile"),
+                Option(
+                    "--references",
+                    "which, separated by commas (default: eager,compiled)",
+                    "NAMES",
+                    str,
+                    "eager,compiled",
+                ),
                 _JSON,
             ),
             _OVERRIDES,
