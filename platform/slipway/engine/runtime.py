@@ -7,6 +7,7 @@ import warnings
 from slipway import cores
 from slipway.config.schema import RunConfig
 from slipway.engine import engine_of, preparation_of
+from slipway.engine.malloc import keep_freed_memory
 from slipway.errors import UserError
 from slipway.kernels.choice import Choice, choose
 from slipway.kernels.probe import machine
@@ -34,6 +35,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
     if kind == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported: CPU ranks touch no GPU
         wait_without_spinning()
+        keep_freed_memory()
     else:  # ask the driver's library, not CUDA, whether there are GPUs: ranks are forked after this
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     prepare.quiet()
