@@ -52,6 +52,7 @@ MAY_BE_HEAVY = [
     "kernels.experts",
     "kernels.linear",
     "kernels.norms",
+    "kernels.products",
     "kernels.provider",
     "kernels.recompute",
     "kernels.rotary",

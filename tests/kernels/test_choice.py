@@ -34,7 +34,7 @@ def backends(machine: Machine, *overrides: str) -> dict[str, str]:
 
 
 def test_auto_takes_the_best_of_each_machine() -> None:
-    same = {"cross_entropy": "torch", "activation": "triton"}
+    same = {"cross_entropy": "torch", "activation": "triton", "product": "torch"}
     assert backends(NGC, BF16, SWIGLU) == {
         **dict.fromkeys(["norm", "attention", "linear", "rotary", "optimizer", "moe"], "te"),
         "grad_accumulation": "apex",
@@ -47,6 +47,20 @@ def test_auto_takes_the_best_of_each_machine() -> None:
     assert backends(BARE, SWIGLU) == alone, "torch's compiler writes Triton"
     assert backends(APEX)["norm"] == "apex"
     assert backends(APEX)["optimizer"] == "apex"
+
+
+def test_products_are_onednns_where_that_is_known_to_be_faster() -> None:
+    amd = replace(CPU, amd_avx512=True)
+    assert backends(amd)["product"] == "onednn"
+    assert backends(amd, BF16)["product"] == backends(amd, "kernels=torch")["product"] == "torch"
+    why = {one.operator: one.why for one in choose(compose([]), CPU)}["product"]
+    assert "AVX-512" in why
+    assert backends(CPU, "kernels.product=onednn")["product"] == "onednn"  # asked for
+    with refused("kernels.product", value="onednn", use="torch"):
+        backends(PLAIN, "kernels.product=onednn")
+    unfused = ["kernels.linear=unfused", "kernels.cross_entropy=unfused"]
+    with refused("kernels.product", value="onednn"):
+        backends(amd, "kernels.product=onednn", *unfused)
 
 
 def test_transformer_engine_groups_experts_in_bf16_only() -> None:

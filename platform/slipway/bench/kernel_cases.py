@@ -194,6 +194,19 @@ def build_swiglu(scene: Scene, backend: str) -> Callable[[], object]:
     return run
 
 
+def build_products(scene: Scene, backend: str) -> Callable[[], object]:
+    """Build a dense MLP of torch's column, whose products are the backend's."""
+    from slipway.kernels import products
+
+    run = build_mlp(scene, "torch")
+
+    def multiplied() -> object:
+        products.use(backend)
+        return run()
+
+    return multiplied
+
+
 def build_experts(scene: Scene, backend: str) -> Callable[[], object]:
     """Build a mixture's experts, without its router."""
     import torch

@@ -33,7 +33,7 @@ COLORS = {
     "waiting": "#e4e8ec",
     "optimizer": "#3f8f6b",
 }
-BACKENDS = {"te": "#3f8f6b", "apex": "#8a6bbf", "torch": "#1f5fa8", "unfused": "#a9c7e8"}
+BACKENDS = {"te": "#3f8f6b", "apex": "#8a6bbf", "onednn": "#c08a2e", "torch": "#1f5fa8", "unfused": "#a9c7e8"}
 DARK = ("matmul", "communication", "optimizer")
 BARS: Any = {**STYLE, "axes.spines.left": False, "axes.grid.axis": "x"}
 

@@ -194,6 +194,9 @@ class Kernels(Section):
     activation: Literal["triton", "torch", "unfused"] | None = Field(
         default=None, description="SwiGLU between the linear layers, of experts too; GELU is always unfused."
     )
+    product: Literal["onednn", "torch"] | None = Field(
+        default=None, description="Products of linear layers and of logits in fp32 on CPUs."
+    )
     rotary: Literal["te", "triton", "torch", "unfused"] | None = Field(
         default=None, description="Rotary position embedding."
     )

@@ -36,10 +36,11 @@ class Choice(NamedTuple):
 
 
 class _Backend(NamedTuple):
-    """trouble: why the backend cannot be used for the operator, None where it can."""
+    """trouble: why the backend cannot be used for the operator; doubt: why it is not taken unasked. None: it is."""
 
     name: str
     trouble: Callable[[Machine, RunConfig], str | None]
+    doubt: Callable[[Machine, RunConfig], str | None] = lambda machine, config: None
 
 
 def _always(machine: Machine, config: RunConfig) -> None:
@@ -83,6 +84,21 @@ def _compiled(machine: Machine, config: RunConfig) -> str | None:
     return None if machine.triton.usable else f"torch's compiler needs Triton: {machine.triton.trouble}"
 
 
+def _onednn(machine: Machine, config: RunConfig) -> str | None:
+    if machine.cuda:
+        return "it multiplies on CPUs"
+    kernels = config.kernels
+    if kernels.linear == "unfused" and kernels.cross_entropy == "unfused":
+        return "linear layers and logits are Megatron-core's"
+    return "torch gives products in bf16 to it anyway" if config.training.precision == "bf16" else None
+
+
+def _onednn_gains(machine: Machine, config: RunConfig) -> str | None:
+    return (
+        None if machine.amd_avx512 else "known to be faster than MKL on AMD's processors with AVX-512 alone"
+    )
+
+
 _TE, _TORCH, _UNFUSED = _Backend("te", _te), _Backend("torch", _always), _Backend("unfused", _always)
 _TRITON, _COMPILED = _Backend("triton", _triton), _Backend("torch", _compiled)
 
@@ -91,6 +107,7 @@ TABLE: dict[str, list[_Backend]] = {
     "norm": [_TE, _TRITON, _Backend("apex", _apex), _TORCH],
     "attention": [_Backend("te", _te_attention), _TORCH],
     "linear": [_TE, _TORCH, _UNFUSED],
+    "product": [_Backend("onednn", _onednn, _onednn_gains), _TORCH],
     "activation": [_TRITON, _COMPILED, _UNFUSED],
     "rotary": [_TE, _TRITON, _COMPILED, _UNFUSED],
     "cross_entropy": [_TORCH, _TE, _UNFUSED],
@@ -149,9 +166,12 @@ def _choose(operator: str, config: RunConfig, machine: Machine, model: Model) ->
         name = next(name for name in usable if name in ("torch", "unfused"))
         why = f"{wanted}: {troubles[wanted]}" if wanted in troubles else f"{wanted} has none"
         return Choice(operator, name, f"kernels={wanted}, but {why}")
-    better = list(troubles)[: list(troubles).index(usable[0])]
-    skipped = "; ".join(f"{name}: {troubles[name]}" for name in better)
-    return Choice(operator, usable[0], f"the best here; {skipped}" if skipped else "the best there is")
+    reasons = {one.name: troubles[one.name] or one.doubt(machine, config) for one in TABLE[operator]}
+    name = next(name for name, reason in reasons.items() if reason is None)
+    skipped = "; ".join(
+        f"{better}: {reasons[better]}" for better in list(reasons)[: list(reasons).index(name)]
+    )
+    return Choice(operator, name, f"the best here; {skipped}" if skipped else "the best there is")
 
 
 def backend_troubles(
@@ -159,8 +179,8 @@ def backend_troubles(
 ) -> dict[str, str | None]:
     """Why each backend cannot be used for an operator here, best backend first; None where it can."""
     return {
-        name: model.backend_trouble(operator, name, config) or trouble(machine, config)
-        for name, trouble in TABLE[operator]
+        one.name: model.backend_trouble(operator, one.name, config) or one.trouble(machine, config)
+        for one in TABLE[operator]
     }
 
 

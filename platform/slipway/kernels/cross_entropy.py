@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup, ReduceOp
 
+from slipway.kernels import products
 from slipway.kernels.sizes import LOSS_CHUNK
 
 
@@ -98,7 +99,6 @@ def _by_chunks(
     """The masked sum of losses, and its gradients: of the rows (this rank's part of a sum) and of the weight."""
     count = -(-len(rows) // chunk)
     size = -(-len(rows) // count)  # chunks of equal size, but for the last
-    buffer = rows.new_empty(size, len(weight))  # every chunk's logits: no new pages for each
     total = torch.zeros((), dtype=torch.float32, device=rows.device)
     grad_rows = grad_weight = None
     if needs_gradients:
@@ -108,18 +108,21 @@ def _by_chunks(
     for start in range(0, len(rows), size):
         here = slice(start, start + size)
         x = rows[here]
-        logits = torch.mm(x, weight.t(), out=buffer[: len(x)])
-        losses, gradient = _losses_and_gradient(logits, labels[here], mask[here], group, needs_gradients)
+        losses, gradient = _losses_and_gradient(
+            products.linear(x, weight), labels[here], mask[here], group, needs_gradients
+        )
         total += torch.dot(losses, mask[here])
-        if grad_rows is None or grad_weight is None:
-            continue
-        torch.mm(gradient, weight, out=grad_rows[here])
-        if grad_weight.dtype == x.dtype:
-            torch.addmm(grad_weight, gradient.t(), x, beta=float(start > 0), out=grad_weight)  # 0: overwrite
-        elif start == 0:
-            grad_weight.copy_(gradient.t() @ x)
-        else:
-            grad_weight += gradient.t() @ x
+        if grad_rows is not None and grad_weight is not None:
+            torch.mm(gradient, weight, out=grad_rows[here])
+            if grad_weight.dtype == x.dtype:
+                torch.addmm(
+                    grad_weight, gradient.t(), x, beta=float(start > 0), out=grad_weight
+                )  # 0: overwrite
+            elif start == 0:
+                grad_weight.copy_(gradient.t() @ x)
+            else:
+                grad_weight += gradient.t() @ x
+        del gradient  # the next chunk's logits take its place
     return total, grad_rows, None if grad_weight is None else grad_weight.to(weight.dtype)
 
 

@@ -9,11 +9,12 @@ with sequence parallelism Korthikanti et al. 2022, arXiv 2205.05198, section 4.2
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from megatron.core.tensor_parallel import ColumnParallelLinear, RowParallelLinear
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup
+
+from slipway.kernels import products
 
 
 class ColumnLinear(ColumnParallelLinear):
@@ -82,7 +83,7 @@ class _Linear(torch.autograd.Function):
         ctx.has_bias, ctx.group = bias is not None, group
         ctx.sequence_parallel, ctx.sum_gradient = sequence_parallel, sum_gradient
         whole = _gather(x, group)[0] if sequence_parallel else x
-        return F.linear(whole, weight, bias)
+        return products.linear(whole, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -90,7 +91,7 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         # each transfer runs beside a product that does not need it
         whole, transfer = _gather(x, ctx.group, beside=True) if ctx.sequence_parallel else (x, None)
-        grad_x = gradient.matmul(weight)
+        grad_x = products.linear(gradient, weight.t())
         if transfer is not None:
             transfer.wait()
             part = torch.empty_like(x)

@@ -49,6 +49,8 @@ class Machine:
     gradient_kernel: Package
     triton: Package
     deep_ep: Package = Package(DEEP_EP, trouble="not looked for")
+    amd_avx512: bool = False
+    """Whether the processor is AMD's, with AVX-512."""
 
 
 @functools.cache
@@ -59,7 +61,7 @@ def machine(kind: str) -> Machine:
     """
     if kind == "cpu":  # their kernels are for GPUs: not even looked for
         away = Package("", trouble="needs a GPU")
-        return Machine(False, None, away, away, away, away)
+        return Machine(False, None, away, away, away, away, amd_avx512=_is_amd_with_avx512())
     return Machine(
         cuda=True,
         compute_capability=_compute_capability(),
@@ -69,6 +71,14 @@ def machine(kind: str) -> Machine:
         triton=probe_triton(),
         deep_ep=probe(DEEP_EP, [DEEP_EP]),
     )
+
+
+def _is_amd_with_avx512() -> bool:
+    try:
+        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:  # not Linux
+        return False
+    return {"AuthenticAMD", "avx512f"} <= words
 
 
 def _compute_capability() -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
-from slipway.kernels import rotary, swiglu
+from slipway.kernels import products, rotary, swiglu
 from slipway.kernels.spans import attended_share, local_positions, spans_of_samples
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.stage import build_stage
@@ -25,9 +25,9 @@ class GPT:
         self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]
     ) -> torch.nn.Module:
         """A stage of the model: embedding, transformer layers and head, as far as they are in the span."""
-        model = gpt_of(config)
         rotary.use(config.kernels.rotary or "torch")
         swiglu.use(config.kernels.activation or "torch")
+        products.use(config.kernels.product or "torch")
         transformer = transformer_config(config, settings)
         layers = len(span) - stage.first - stage.last  # embedding and head are layers of the family, too
         return build_stage(config, transformer, layers, stage)
