@@ -54,8 +54,8 @@ def test_without_a_compiler_there_is_nothing_compiled(
 
 
 @pytest.mark.slow
-def test_both_references_take_their_turns() -> None:
-    done = slipway("bench", "compare", "--rounds", "2", "--steps", "1", "--json", *TINY)
+def test_both_references_take_their_turns(tmp_path: Path) -> None:
+    done = slipway("bench", "compare", "--rounds", "2", "--steps", "1", "--json", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     left_out = found["summary"]["left_out"]

@@ -170,8 +170,14 @@ def _measure(
         )
         started = time.perf_counter()
         process.start()
+        theirs.close()  # so that its end is noticed
         ours.send(1)
-        ours.recv()
+        try:
+            ours.recv()
+        except EOFError:
+            raise UserError(
+                "bench compare", f"{name} ended before its first step; what it said is above"
+            ) from None
         found[name].first_step = time.perf_counter() - started
         workers[name] = (ours, process)
     names = list(workers)
