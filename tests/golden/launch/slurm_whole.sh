@@ -165,9 +165,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "seed": 1234,
    "precision": "bf16",
    "fp8": null,
-   "fp8_recipe": null,
+   "fp8_recipe": "delayed",
    "recompute": "none",
-   "recompute_modules": null,
    "manual_gc_interval": 100
   },
   "validation": {
@@ -200,7 +199,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "norm": null,
    "attention": null,
    "linear": null,
-   "activation": null,
+   "product": null,
    "rotary": null,
    "cross_entropy": null,
    "grad_accumulation": null,
@@ -220,11 +219,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "overlap_param_gather": true,
    "overlap_p2p_comm": null,
    "deallocate_pipeline_outputs": null,
-   "bucket_size": null,
    "pad_buckets_for_high_nccl_busbw": null,
-   "moe_token_dispatcher_type": null,
-   "tp_comm_overlap": null,
-   "cuda_graph_impl": null
+   "moe_token_dispatcher_type": null
   },
   "optimizer": {
    "name": "adamw",
@@ -255,10 +251,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
     "kind": "cuda",
     "name": "GPU",
     "memory_gib": null,
-    "compute_capability": null,
     "peak_tflops_bf16": null,
-    "peak_tflops_fp32": null,
-    "peak_tflops_fp8": null
+    "peak_tflops_fp32": null
    },
    "network": {
     "intra_node_gb_per_s": null,
@@ -399,8 +393,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "parameters": 1315819520
   }
  ],
- "kernels": {},
- "switches": {}
+ "kernels": {}
 }
 SLIPWAY_PLAN_JSON
 mv "$beside" "$run_dir/job_plan.json" || exit 1
