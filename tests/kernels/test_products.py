@@ -8,6 +8,7 @@ from torch import Tensor
 
 from refusals import refused
 from slipway.kernels import products
+from slipway.kernels.linear import _Linear
 from slipway.kernels.products import WORTHWHILE
 
 
@@ -60,3 +61,16 @@ def test_a_torch_without_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     with refused("kernels.product", value="onednn", use="torch"):
         products.use("onednn")
+
+
+def test_a_linear_layers_gradients_are_those_of_float64() -> None:
+    """The input's gradient is a product with the weight turned round."""
+    x, weight, bias = (one.requires_grad_() for one in tensors(61, 127, 243))
+    exact = [one.detach().double().requires_grad_() for one in (x, weight, bias)]
+    products.use("onednn")
+    found = _Linear.apply(x, weight, bias, None, False, False)
+    expected = torch.nn.functional.linear(*exact)
+    upstream = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
+    got = torch.autograd.grad(found, (x, weight, bias), upstream)
+    for one, other in zip(got, torch.autograd.grad(expected, exact, upstream.double()), strict=True):
+        assert ((one - other).abs().max() / other.abs().max()).item() < 2e-6
