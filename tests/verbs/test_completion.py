@@ -95,7 +95,7 @@ def test_verbs_and_options_are_ours() -> None:
     assert own_choices("slipway train --p") == ["--plan", "--package"]
     assert own_choices("slipway train --plan ") == []
     assert own_choices("slipway bench c") == ["compare", "checkpoint"]
-    assert own_choices("slipway bench compare --r") == ["--rounds"]
+    assert own_choices("slipway bench compare --ro") == ["--rounds"]
     assert own_choices("slipway bench compare mod") is None
     assert own_choices("slipway clusters j") == ["jupiter_booster", "jureca_dc", "juwels_booster"]
     assert own_choices("slipway clusters --") == ["--config-dir", "--json", "--help"]
