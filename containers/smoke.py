@@ -16,15 +16,12 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-RANKS = 4
+RANKS = 4  # at most: on GPUs as many as there are
 PACKAGES = ("slipway", "torch", "megatron-core", "transformer-engine", "apex", "triton", "numpy", "dumb-init")
 STEP = [
     "model=demo",
     "model.vocab_size=257",
     "model.max_position_embeddings=32",
-    f"resources.devices_per_node={RANKS}",
-    "parallelism.tensor_model_parallel_size=2",
-    "parallelism.pipeline_model_parallel_size=2",
     "training.steps=1",
     "training.global_batch_size=4",
     "training.micro_batch_size=1",
@@ -46,7 +43,7 @@ def main() -> int:
         ("libraries", libraries),
         ("kernels", kernels),
         ("data helper", data_helper),
-        (f"collective over {RANKS} ranks", collective),
+        ("collective", collective),
         ("optimizer step of the demo model", optimizer_step),
     ]
     caches = Path(os.environ.get("SLIPWAY_CACHE", tempfile.gettempdir()))
@@ -101,6 +98,12 @@ def gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+def ranks() -> int:
+    """Four, on GPUs no more than there are: one, two or four."""
+    found = gpus()
+    return min(RANKS, 1 << (found.bit_length() - 1)) if found else RANKS
+
+
 def kernels() -> str:
     """Which backends can compute each operator on this machine."""
     cluster = "local_gpu" if gpus() else "local"
@@ -122,7 +125,7 @@ def collective() -> str:
     from slipway.ranks.environment import Place
     from slipway.ranks.local import run_local
 
-    backend = "nccl" if gpus() >= RANKS else "gloo"
+    backend, world = "nccl" if gpus() else "gloo", ranks()
 
     def rank(place: Place) -> int:
         import torch
@@ -147,20 +150,21 @@ def collective() -> str:
         distributed.all_reduce(total)
         gathered = [torch.zeros(1, device=device) for _ in range(place.world_size)]
         distributed.all_gather(gathered, torch.full((1,), float(place.rank), device=device))
-        if not (total == RANKS * (RANKS + 1) / 2).all() or [int(g) for g in gathered] != list(range(RANKS)):
+        if not (total == world * (world + 1) / 2).all() or [int(g) for g in gathered] != list(range(world)):
             raise RuntimeError(f"rank {place.rank} got {total[0].item()} and {gathered}")
         distributed.destroy_process_group()
         return 0
 
-    run_local(RANKS, Path("logs"), rank)
-    return f"{backend}, sum and gather as expected"
+    run_local(world, Path("logs"), rank)
+    return f"{backend} over {world} ranks, sum and gather as expected"
 
 
 def optimizer_step() -> str:
-    """One step of the trainer itself, tensor and pipeline parallel."""
+    """One step of the trainer itself, tensor and pipeline parallel where there are ranks for it."""
     Path("text.txt").write_text((Path(json.__file__).parent / "decoder.py").read_text(), encoding="utf-8")
-    cluster = "local_gpu" if gpus() >= RANKS else "local"
-    words = [*STEP, f"cluster={cluster}"]
+    words = [*STEP, f"cluster={'local_gpu' if gpus() else 'local'}", f"resources.devices_per_node={ranks()}"]
+    words += [f"parallelism.tensor_model_parallel_size={2 if ranks() > 1 else 1}"]
+    words += [f"parallelism.pipeline_model_parallel_size={2 if ranks() > 2 else 1}"]
     slipway("data", *words)
     slipway("train", *words)
     lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -21,7 +21,7 @@ import slipway
 from pathlib import Path
 package = Path(slipway.__file__).parent
 assert package == Path('$site') / 'slipway', package
-for needed in ('conf/config.yaml', 'conf/model/demo.yaml', 'deploy/README.md'):
+for needed in ('conf/config.yaml', 'conf/model/demo.yaml', 'deploy/README.md', 'containers/smoke.py'):
     assert (package / needed).is_file(), needed
 "
 slipway --help >help.txt

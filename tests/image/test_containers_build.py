@@ -58,7 +58,7 @@ def test_inspect_says_the_same_of_archive_record_and_engine(image: Image, work: 
 def test_the_smoke_test_passes_read_only(image: Image, work: Path) -> None:
     done = slipway("image", "test", image.tag, cwd=work)
     good(done)
-    assert "ok    collective over 4 ranks: gloo" in done.stderr and "ok    all, in" in done.stderr
+    assert "ok    collective: gloo over 4 ranks" in done.stderr and "ok    all, in" in done.stderr
     print(done.stderr)
 
 
