@@ -37,10 +37,24 @@ class Scene(NamedTuple):
         return torch.randn(shape, device=self.device, dtype=self.dtype).requires_grad_()
 
 
-def _gradients(output: Any, inputs: Sequence[Any], upstream: Any) -> object:
+class Seen(NamedTuple):
+    """One call, forward and backward: what it can be compared by. upstream: of the output; None: of a sum, one."""
+
+    output: Any
+    """A tensor, or several."""
+    inputs: Sequence[Any]
+    upstream: Any
+    gradients: Sequence[Any]
+    """Of the inputs; None for one that took no part."""
+    given: dict[str, Any]
+    """What else the output depends on, by name."""
+
+
+def _gradients(output: Any, inputs: Sequence[Any], upstream: Any, **given: Any) -> Seen:
     import torch
 
-    return torch.autograd.grad(output, inputs, upstream, allow_unused=True)
+    gradients = torch.autograd.grad(output, inputs, upstream, allow_unused=True)
+    return Seen(output, inputs, upstream, gradients, given)
 
 
 def _transformer(config: RunConfig) -> Any:
@@ -230,7 +244,9 @@ def build_experts(scene: Scene, backend: str) -> Callable[[], object]:
     of_expert = torch.bincount(drawn, minlength=count)
 
     def run() -> object:
-        return _gradients(module(x, of_expert, probabilities)[0], [x, *module.parameters()], upstream)
+        output = module(x, of_expert, probabilities)[0]
+        inputs = [x, *module.parameters()]
+        return _gradients(output, inputs, upstream, of_expert=of_expert, probabilities=probabilities)
 
     return run
 
@@ -293,7 +309,7 @@ def build_cross_entropy(scene: Scene, backend: str) -> Callable[[], object]:
         def losses() -> Any:
             return vocab_parallel_cross_entropy(torch.nn.functional.linear(x, weight), labels)
 
-    return lambda: _gradients(losses().sum(), [x, weight], None)
+    return lambda: _gradients(losses().sum(), [x, weight], None, labels=labels)
 
 
 def build_adamw(scene: Scene, backend: str) -> Callable[[], object]:
@@ -309,4 +325,4 @@ def build_adamw(scene: Scene, backend: str) -> Callable[[], object]:
     weights = [torch.randn(shape, device=scene.device) for shape in counts.layer_weights(scene.config)]
     for weight in weights:
         weight.requires_grad_().grad = torch.randn_like(weight)
-    return kind(weights, lr=1e-6, weight_decay=0.1, **options).step
+    return kind(weights, lr=0.1, weight_decay=0.1, **options).step
