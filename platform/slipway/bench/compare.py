@@ -262,7 +262,8 @@ def _plain_step(config: RunConfig, threads: int | None, compiled: bool = False) 
         cast(AdamW, config.optimizer),
         torch.device("cuda" if torch.cuda.is_available() else "cpu"),
     )
-    model: Any = PlainGPT(gpt_of(config)).to(device)
+    with device:  # weights are drawn there
+        model: Any = PlainGPT(gpt_of(config))
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=settings.lr,

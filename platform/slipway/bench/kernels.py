@@ -53,6 +53,8 @@ class Row:
     tflops: float = named("TFLOP/s")
     ceiling: str = named("ceiling")
     share: float = named("share")
+    memory_mib: float | None = named("memory (MiB)")
+    """Of the device, beyond what is there before: most that one call holds, its results included; None: a CPU."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
             )
         plan = make_plan(config)
         make_folder("bench kernels --out", options.out)
-        rows, summary = _measure(plan, operators, options.repeat, Path(folder))
+        rows, summary = measure(plan, operators, options.repeat, Path(folder))
     record = publish("kernels", options.argv, rows, summary, as_json=options.json, folder=options.out)
     picture = options.out / "bench-kernels.png"
     from slipway.bench.pictures import draw_kernels
@@ -104,7 +106,8 @@ def chosen_operators(words: str | None) -> list[str]:
     return [name for name in OPERATORS if name in names]
 
 
-def _measure(plan: Plan, operators: list[str], repeat: int, folder: Path) -> tuple[list[Row], Summary]:
+def measure(plan: Plan, operators: list[str], repeat: int, folder: Path) -> tuple[list[Row], Summary]:
+    """Time every case of these operators that this device has; `folder` is for its files."""
     from slipway.engine.runtime import load_torch
     from slipway.kernels.choice import backends
     from slipway.kernels.probe import machine
@@ -147,7 +150,7 @@ def _rank(plan: Plan, place: Any, cases: list[Case], repeat: int, found: Path) -
         cost = described.cost(here)
         allowed, bound = least_seconds(cost, matmul, copy)
         for backend, seconds in take_turns(built, repeat, device).items():
-            middle = median(seconds)
+            middle, memory = median(seconds), _memory_mib(built[backend], device)
             rows.append(
                 Row(
                     operator=operator,
@@ -161,11 +164,24 @@ def _rank(plan: Plan, place: Any, cases: list[Case], repeat: int, found: Path) -
                     tflops=cost.flops / middle / 1e12,
                     ceiling=bound,
                     share=allowed / middle,
+                    memory_mib=memory,
                 )
             )
     result = {"rows": [asdict(row) for row in rows], "ceilings": [matmul / 1e12, copy / 1e9]}
     found.write_text(json.dumps(result), encoding="utf-8")
     return EXIT_DONE
+
+
+def _memory_mib(run: Callable[[], object], device: Any) -> float | None:
+    import torch
+
+    if device.type == "cpu":
+        return None
+    torch.cuda.synchronize(device)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    run()
+    return (torch.cuda.max_memory_allocated(device) - before) / 2**20
 
 
 def take_turns(built: Mapping[str, Callable[[], object]], repeat: int, device: Any) -> dict[str, list[float]]:

@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
             )
         plan = make_plan(config)
         make_folder("bench train --out", options.out)
-        measured = _measure(plan, Path(folder), options.steps, options.warmup)
+        measured = measure(plan, Path(folder), options.steps, options.warmup)
     rows, summary = table(plan, measured), summarize(plan, measured)
     units = plural(plan.unit)
     record = publish(
@@ -149,7 +149,8 @@ def summarize(plan: Plan, measured: dict[str, Any]) -> Summary:
     )
 
 
-def _measure(plan: Plan, folder: Path, steps: int, warmup: int) -> dict[str, Any]:
+def measure(plan: Plan, folder: Path, steps: int, warmup: int) -> dict[str, Any]:
+    """What `table` and `summarize` are made from, on all ranks of the plan; `folder` is for its files."""
     from slipway.engine.runtime import load_torch
     from slipway.ranks.local import run_local
 
@@ -165,22 +166,13 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
 
     from slipway.bench.ceilings import matmul_flops, synchronize
     from slipway.engine import engine_of
-    from slipway.train.setup import build_session
-    from slipway.train.step import compute, update_weights
-    from slipway.train.stopping import Stopping
     from slipway.train.throughput import memory_gib
 
     device = engine_of(plan.config).connect(plan, place)
-    session = build_session(plan, device)
-    _mark_optimizer(session.model)
-    batch = random_batch(plan.config, device)
-    batches = [batch] * plan.num_microbatches
-    stopping = Stopping()
+    train_once = trainer_step(plan, device)
 
     def step() -> None:
-        outcome = compute(session, batches, stopping)
-        with torch.autograd.profiler.record_function(OPTIMIZER_RANGE):
-            update_weights(session, plan.config.optimizer.lr, outcome.grad_norm)
+        train_once()
         synchronize(device)
 
     for _ in range(warmup):
@@ -198,10 +190,9 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     memory = torch.tensor(memory_gib(device), device=device)
     torch.distributed.all_reduce(memory, op=torch.distributed.ReduceOp.MAX)
 
-    _profiled(step, 1, device, found.parent / f"trace-{place.rank}.json")  # the profiler's own warm-up
-    events = read_trace(_profiled(step, steps, device, found.parent / f"trace-{place.rank}.json"))
+    own = shares_of(step, steps, device, found.parent / f"trace-{place.rank}.json")
     breakdowns: list[Any] = [None] * plan.world_size
-    torch.distributed.all_gather_object(breakdowns, breakdown(events))
+    torch.distributed.all_gather_object(breakdowns, own)
 
     dtype = torch.bfloat16 if plan.config.training.precision == "bf16" else torch.float32
     torch.distributed.barrier()  # all at once: on a laptop the ranks share the cores, and so the ceiling
@@ -220,6 +211,33 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     return EXIT_DONE
 
 
+def trainer_step(plan: Plan, device: Any) -> Callable[[], None]:
+    """The trainer's own step on random tokens, with the optimizer's work marked. Process groups must exist."""
+    import torch
+
+    from slipway.train.setup import build_session
+    from slipway.train.step import compute, update_weights
+    from slipway.train.stopping import Stopping
+
+    session = build_session(plan, device)
+    _mark_optimizer(session.model)
+    batches = [random_batch(plan.config, device)] * plan.num_microbatches
+    stopping = Stopping()
+
+    def step() -> None:
+        outcome = compute(session, batches, stopping)
+        with torch.autograd.profiler.record_function(OPTIMIZER_RANGE):
+            update_weights(session, plan.config.optimizer.lr, outcome.grad_norm)
+
+    return step
+
+
+def shares_of(step: Callable[[], object], steps: int, device: Any, path: Path) -> dict[str, float]:
+    """Seconds of each of KINDS in some steps on this rank, under the profiler; path: where the trace may lie."""
+    _profiled(step, 1, device, path)  # the profiler's own warm-up
+    return breakdown(read_trace(_profiled(step, steps, device, path)))
+
+
 def _mark_optimizer(model: Any) -> None:
     """Its work within a step's computation, the gradient norm above all, shows in the profile as the optimizer's."""
     from torch.autograd.profiler import record_function
@@ -235,7 +253,7 @@ def _mark_optimizer(model: Any) -> None:
         setattr(model, name, marked(getattr(model, name)))
 
 
-def _profiled(step: Callable[[], None], steps: int, device: Any, path: Path) -> dict[str, Any]:
+def _profiled(step: Callable[[], object], steps: int, device: Any, path: Path) -> dict[str, Any]:
     """The Chrome trace of some steps."""
     import torch
 

@@ -97,7 +97,7 @@ def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable
     global _parent
     _parent, code = errors, 0
     try:
-        _die_with(parent)
+        die_with(parent)
         signals.note()
         if place.local_rank != 0:
             path = rank_log(log_dir, place.rank)
@@ -147,7 +147,7 @@ def _report(kind: str, text: str = "", parts: Mapping[str, str | None] | None = 
         os.write(_parent, json.dumps(report).encode() + b"\n")
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Linux: end this process when its parent ends, however that ended."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
