@@ -19,7 +19,8 @@ LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.t
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo image sif test coverage test-faults test-image test-clusters test-real test-all test-nightly \
-	test-planted soak test-py312 test-wheel wheels-gpu test-wheels-gpu check lint types format lock wheel clean
+	test-planted soak test-py312 test-wheel test-gpu wheels-gpu test-wheels-gpu check lint \
+	types format lock wheel clean
 
 help:
 	@echo "Slipway: one run description for training foundation models."
@@ -45,13 +46,14 @@ help:
 	@echo "  make soak MINUTES=30  kill and disturb runs at random, compare their curves with undisturbed ones"
 	@echo "  make test-clusters  launch on a real Slurm and real pods: below 9 minutes on 2 cores"
 	@echo "  make test-real   both, with one image"
+	@echo "  make test-gpu    on this machine's GPUs: what works, how fast it is against torch.compile; 8 minutes a call"
 	@echo "  make wheel       build dist/*.whl                   make test-wheel  use it away from here"
 	@echo "  make wheels-gpu  dist/gpu: all but torch, for a GPU machine without a network; make test-wheels-gpu  use it"
 	@echo "  make lock        resolve the pins anew              make clean       remove what make installed"
 	@echo
 	@echo "Variables: PYTHON=/path/to/python3.11, DEMO=folder of the demo's run,"
 	@echo "  WORKERS=files of tests that run side by side (3),"
-	@echo "  OPTIONS=more words for pytest, for example OPTIONS='-k parity -x',"
+	@echo "  OPTIONS=more words for pytest (of test-gpu: for \`slipway bench gpu\`), for example OPTIONS='-k parity -x',"
 	@echo "  VARIANT=cpu, cuda or rocm (of the image),"
 	@echo "  WHEELS_PYTHON=3.12 or 3.11 and WHEELS_MACHINE=x86_64 or aarch64 (of wheels-gpu), WHEELS=its folder,"
 	@echo "  TORCH_INDEX_URL=index with another build of torch (see containers/README.md)"
@@ -153,6 +155,11 @@ wheels-gpu: setup
 test-wheels-gpu: .venv312/.installed
 	$(MAKE) wheels-gpu WHEELS=dist/gpu-tested
 	containers/test-wheels-gpu.sh dist/gpu-tested .venv312
+
+# Needs no virtual environment of make's: a loaded module's torch will do, with the wheels of Slipway's other packages.
+test-gpu:
+	@python=$$(containers/gpu-python.sh $(if $(filter command environment,$(firstword $(origin PYTHON))),"$(PYTHON)")) && \
+		PYTHONPATH="$(CURDIR)/platform$${PYTHONPATH:+:$$PYTHONPATH}" "$$python" -m slipway bench gpu $(OPTIONS)
 
 clean:
 	rm -rf .venv .venv312 build dist .pytest_cache .hypothesis .ruff_cache

@@ -25,6 +25,7 @@ settings.load_profile("slipway")
 
 # What takes longest comes first, so that no worker is left with it at the end; files of one test may take minutes.
 LONGEST = (
+    "bench/gpu/test_rehearsal",
     "faults/test_kill",
     "faults/test_soak",
     "faults",

@@ -143,8 +143,8 @@ class _Words(TorchFunctionMode):
     """What the program says to torch's C++ and only a CUDA library could take."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.device and args == (f"cuda:{GPU}",):
-            return GPU  # a text with current_device() in it
+        if func is torch.device and args in (("cuda",), (f"cuda:{GPU}",)):
+            return GPU  # the current one; a text with current_device() in it
         named = {name: value for name, value in (kwargs or {}).items() if name != "pin_memory"}
         return func(*args, **named)
 

@@ -18,6 +18,18 @@ _OUT = Option(
 _REPEAT = Option("--repeat", "times each is measured (default 3)", "N", int, 3)
 _OVERRIDES = Argument("overrides", "override", least=0, most=None)
 
+
+def _gpu() -> str:
+    return """\
+Each part runs in a process of its own with a limit of its own, and its result is a file as soon as it is there:
+  parts/NAME.json     what it has found: checks, figures, goals
+  logs/NAME.log       what it has said; the folder of one that failed stays below work/
+  bench-gpu.json, bench-gpu.md, bench-gpu.png     all results together: for programs, for a document, as a picture
+It needs this package and a torch that sees a GPU (NVIDIA or AMD), no network and no container.
+Exit code 0: every part has passed; 1: one failed or took too long; 75: the time is over, the same command goes on.
+Goals (60% of the matmul ceiling, 1.05 of torch.compile) are told as reached or not, and are no failure."""
+
+
 BENCH = Verb(
     "measure this machine against references",
     actions={
@@ -61,6 +73,39 @@ BENCH = Verb(
             ),
             _OVERRIDES,
             acts=True,
+        ),
+        "gpu": Verb(
+            "all of this machine's GPUs: what works, how fast it is against torch.compile, where the time goes",
+            (
+                Option("--dry-run", "list the parts with their limits; run nothing", effect="answers"),
+                Option("--part", "only these, separated by commas (default: all)", "NAMES"),
+                Option(
+                    "--again", "also those that have passed, anew, and results of other devices or versions"
+                ),
+                Option("--rehearse", "the same parts with tiny shapes on CPU ranks: minutes on 2 cores"),
+                Option(
+                    "--minutes",
+                    "of the whole call (default 8); the parts' limits grow with it, and what is left is for the next "
+                    "call",
+                    "M",
+                    float,
+                    8.0,
+                ),
+                Option(
+                    "--out",
+                    f"folder of the results (default: {FOLDER}/gpu, for a rehearsal {FOLDER}/gpu-rehearsal)",
+                    "DIR",
+                    Path,
+                ),
+                _JSON,
+            ),
+            acts=True,
+            notes=_gpu,
+            examples="""\
+  slipway bench gpu --dry-run                         which parts there are
+  slipway bench gpu                                   all of them; again: what is left, and what has failed
+  slipway bench gpu --part kernels,losses --again     these anew
+  slipway bench gpu --rehearse                        on a machine without a GPU""",
         ),
         "data": Verb(
             "tokens per second per core of `slipway data` against one document at a time",

@@ -1,0 +1,129 @@
+"""What a part has found, and the file in which it stands: written whole, as soon as there is more of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slipway import files
+
+PASSED, FAILED, TIMED_OUT = "passed", "failed", "timed out"
+LEFT_OUT, NOT_BEGUN, CUT = "left out", "not begun", "cut off"
+BAD = {FAILED, TIMED_OUT}
+EMPTY: dict[str, Any] = {
+    "checks": [],
+    "goals": [],
+    "rows": [],
+    "notes": [],
+    "shares": {},
+    "left_out": None,
+}
+OPEN = {NOT_BEGUN, CUT}  # the call's time was over: the next call goes on
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that must hold: what was found, and what was asked."""
+
+    what: str
+    found: str
+    asked: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure beside its goal. Whether it is reached is told, and is no failure."""
+
+    what: str
+    found: float
+    goal: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether the figure is at least the goal."""
+        return self.found >= self.goal
+
+
+@dataclass
+class Found:
+    """What a part shows, in the order in which it was found. Each addition is on disk at once."""
+
+    path: Path
+    checks: list[Check] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Of the part's table: label -> text or number, the same labels in each."""
+    notes: list[str] = field(default_factory=list)
+    shares: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Where a step's time goes: name -> kind of work -> share."""
+    left_out: str | None = None
+    """Why there is nothing to show on these devices."""
+
+    def check(self, what: str, passed: bool, found: object, asked: object = "") -> None:
+        """Note something that must hold, and say so where it does not."""
+        self.checks.append(Check(what, str(found), str(asked), bool(passed)))
+        print(
+            f"{'ok  ' if passed else 'FAIL'}  {what}: {found}" + (f" (asked: {asked})" if asked else ""),
+            flush=True,
+        )
+        self._write()
+
+    def goal(self, what: str, found: float, goal: float) -> None:
+        """Note a figure and its goal."""
+        self.goals.append(Goal(what, found, goal))
+        self._write()
+
+    def row(self, **values: Any) -> None:
+        """Add a row to the part's table; underscores in labels become spaces."""
+        self.rows.append({label.replace("_", " "): value for label, value in values.items()})
+        self._write()
+
+    def note(self, text: str) -> None:
+        """Add a sentence."""
+        self.notes.append(text)
+        print(text, flush=True)
+        self._write()
+
+    def share(self, name: str, shares: Mapping[str, float]) -> None:
+        """Note where a step's time goes."""
+        self.shares[name] = dict(shares)
+        self._write()
+
+    def leave_out(self, why: str) -> None:
+        """Say why there is nothing to show here: no failure."""
+        self.left_out = why
+        print(why, flush=True)
+        self._write()
+
+    def _write(self) -> None:
+        plain = {name: getattr(self, name) for name in ("rows", "notes", "shares", "left_out")}
+        plain |= {name: [asdict(one) for one in getattr(self, name)] for name in ("checks", "goals")}
+        files.write_whole(self.path, json.dumps(plain, indent=1) + "\n")
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The result in a file; None where there is none, or it is none. Raises files.Unreadable."""
+    try:
+        found = json.loads(files.read(path) or b"null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def verdict(code: int | None, found: Mapping[str, Any] | None, *, cut: bool) -> str:
+    """What a part amounts to.
+
+    Args:
+        code: The exit code of its process; None: it was ended because its time was over.
+        found: What it has written.
+        cut: Whether the time that was over was the whole call's, and not its own.
+    """
+    found = found or EMPTY
+    checks = found["checks"]
+    if code is None:
+        return CUT if cut else TIMED_OUT
+    if code == 0 and found["left_out"]:
+        return LEFT_OUT
+    return PASSED if code == 0 and checks and all(check["passed"] for check in checks) else FAILED
