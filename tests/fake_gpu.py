@@ -131,9 +131,11 @@ def _switched(model: Any) -> dict[str, Any]:
     names += ("tp_comm_overlap", "cuda_graph_impl")
     of_gradients = ("bucket_size", "pad_buckets_for_high_nccl_busbw")
     again = {"recompute_modules": ", ".join(_computed_again(chunk))}
-    return {name: getattr(chunk.config, name) for name in names} | {
-        name: getattr(chunk.ddp_config, name) for name in of_gradients
-    } | again
+    return (
+        {name: getattr(chunk.config, name) for name in names}
+        | {name: getattr(chunk.ddp_config, name) for name in of_gradients}
+        | again
+    )
 
 
 def _widths(model: Any) -> list[int]:

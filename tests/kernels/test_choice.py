@@ -21,7 +21,8 @@ PLAIN = Machine(True, (9, 0), MISSING, MISSING, MISSING, HERE)
 BARE = Machine(True, (9, 0), MISSING, MISSING, MISSING, MISSING)
 APEX = Machine(True, (8, 0), MISSING, HERE, HERE, MISSING)
 BF16, SWIGLU = "training.precision=bf16", "model.activation=swiglu"
-CPU = Machine(False, None, *[Package("", trouble="needs a GPU")] * 4)
+AWAY = Package("", trouble="needs a GPU")
+CPU = Machine(False, None, AWAY, AWAY, AWAY, AWAY)
 GPU = ["cluster=local_gpu", BF16]
 
 

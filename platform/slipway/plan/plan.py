@@ -103,7 +103,7 @@ class Plan(Frozen):
 
     @property
     def trained(self) -> RunConfig:
-        """The configuration with every operator's backend, FP8's recipe and every switch named, for what builds the model."""
+        """The configuration that builds the model: every operator's backend, FP8's recipe, every switch named."""
         chosen = dict(self.kernels)
         recipe = chosen.pop("fp8", self.config.training.fp8_recipe)
         named = {name: value for name, value in self.switches.items() if name in Parallelism.model_fields}

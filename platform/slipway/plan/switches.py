@@ -166,6 +166,8 @@ def releases_outputs(layout: Parallelism, megatron: tuple[int, int] | None) -> b
         return layout.deallocate_pipeline_outputs
     overlaps = layout.virtual_stages > 1 and layout.overlap_p2p_comm is not False
     return not overlaps or megatron is None or megatron >= BOTH_FROM
+
+
 def _dispatcher(config: RunConfig, machine: Machine | None, trouble: str | None) -> tuple[str, str]:
     """The token dispatcher where none is asked for, and why. trouble: of DeepEP."""
     ranks, here = conflicts.expert_ranks(config), config.resources.devices_per_node

@@ -40,7 +40,7 @@ def run_segment(
     started: float,
     body: Callable[[], int],
     kernels: Mapping[str, str] | None = None,
-    switches: Mapping[str, bool | str] | None = None,
+    switches: Mapping[str, bool | int | str] | None = None,
 ) -> int:
     """Call body() as the only trainer of plan's run, with a record in its ledger; returns body's exit code.
 

@@ -165,8 +165,9 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "seed": 1234,
    "precision": "bf16",
    "fp8": null,
-   "fp8_recipe": "delayed",
+   "fp8_recipe": null,
    "recompute": "none",
+   "recompute_modules": null,
    "manual_gc_interval": 100
   },
   "validation": {
@@ -199,6 +200,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "norm": null,
    "attention": null,
    "linear": null,
+   "activation": null,
    "product": null,
    "rotary": null,
    "cross_entropy": null,
@@ -219,8 +221,11 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "overlap_param_gather": true,
    "overlap_p2p_comm": null,
    "deallocate_pipeline_outputs": null,
+   "bucket_size": null,
    "pad_buckets_for_high_nccl_busbw": null,
-   "moe_token_dispatcher_type": null
+   "moe_token_dispatcher_type": null,
+   "tp_comm_overlap": null,
+   "cuda_graph_impl": null
   },
   "optimizer": {
    "name": "adamw",
@@ -251,8 +256,10 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
     "kind": "cuda",
     "name": "GPU",
     "memory_gib": null,
+    "compute_capability": null,
     "peak_tflops_bf16": null,
-    "peak_tflops_fp32": null
+    "peak_tflops_fp32": null,
+    "peak_tflops_fp8": null
    },
    "network": {
     "intra_node_gb_per_s": null,
@@ -393,7 +400,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "parameters": 1315819520
   }
  ],
- "kernels": {}
+ "kernels": {},
+ "switches": {}
 }
 SLIPWAY_PLAN_JSON
 mv "$beside" "$run_dir/job_plan.json" || exit 1

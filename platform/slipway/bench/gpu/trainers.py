@@ -44,7 +44,7 @@ def plain_trainer(config: RunConfig) -> Trainer:
     cuda = config.cluster.device.kind == "cuda"
     if cuda:
         only_fused_attention()
-    step = compare._plain_step(config, None, eager=not cuda)
+    step = compare._plain_step(config, None, compiled=cuda)
     return _warm(Trainer(step, torch.device("cuda" if cuda else "cpu"), {}))
 
 
