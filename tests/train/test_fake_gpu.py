@@ -262,7 +262,7 @@ def test_the_switches_are_set_as_is_told(found: dict[str, Any], name: str) -> No
     assert found[name]["recorded"] == (["fwd", "fwd", "bwd", "bwd"] if "graphs" in name else [])
 
 
-@pytest.mark.parametrize("name", SAID.keys() & RUNS.keys())
+@pytest.mark.parametrize("name", [name for name in SAID if name in RUNS])
 def test_each_layout_has_its_switches(found: dict[str, Any], name: str) -> None:
     assert found[name]["said"] == SAID[name]
 

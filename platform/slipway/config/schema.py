@@ -80,8 +80,8 @@ class Training(Section):
     )
     fp8_recipe: Literal["delayed", "tensorwise", "blockwise", "mxfp8"] | None = Field(
         default=None,
-        description="How FP8 scales are found. blockwise: on GPUs from compute capability 9.0 on; mxfp8: on 10.x; "
-        "delayed: a continued run is not the uninterrupted one bit by bit. null: mxfp8 where it works, "
+        description="How FP8 scales are found. blockwise: on GPUs from compute capability 9.0 on; mxfp8: from 10.0 to "
+        "below 12.0; delayed: a continued run is not the uninterrupted one bit by bit. null: mxfp8 where it works, "
         "else tensorwise.",
     )
     recompute: Literal["none", "selective", "full"] = Field(
