@@ -12,6 +12,7 @@ import functools
 import json
 import sys
 import traceback
+import types
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,11 @@ def drive(capability: tuple[int, int], overrides: list[str]) -> dict[str, Any]:
     """One rank's model and optimizer with the chosen kernels; what it holds, and where each module's call ended."""
     probe._compute_capability = lambda: capability
     probe.machine.cache_clear()
-    torch.cuda.get_device_capability = lambda *_: capability  # type: ignore[method-assign]
+    cuda: Any = torch.cuda
+    cuda.get_device_capability = lambda *_: capability
+    cuda.get_device_properties = lambda *_: types.SimpleNamespace(
+        major=capability[0], minor=capability[1], multi_processor_count=132, total_memory=80 << 30
+    )
     config = compose(overrides)
     chosen = load_torch(config, 8)
     plan = make_plan(config).with_kernels(backends(chosen))
@@ -51,8 +56,8 @@ def _built(plan: Plan, use: Any) -> Any:
 
     groups._join = fake_gpu._join
     torch.distributed.all_gather_object = fake_gpu._say_the_same
-    device = ENGINE.connect(plan, Place(0, 0, plan.world_size, "127.0.0.1", 0))
     try:
+        device = ENGINE.connect(plan, Place(0, 0, plan.world_size, "127.0.0.1", 0))
         with fake_device.fake_tensors():
             return use(ENGINE.build(plan, device))
     finally:
@@ -65,7 +70,7 @@ def _held(plan: Plan, backend: str | None = None) -> dict[str, list[Any]]:
     from slipway.engine.megatron.weights import sharded_tensors
 
     if backend is not None:
-        plan = plan.with_kernels(dict.fromkeys(plan.kernels, backend))
+        plan = plan.with_kernels(dict.fromkeys(plan.kernels, backend)).with_switches({})
 
     def use(rank: Any) -> dict[str, list[Any]]:
         found = state.model_state(rank.chunks)["chunk0"]
@@ -73,7 +78,7 @@ def _held(plan: Plan, backend: str | None = None) -> dict[str, list[Any]]:
             f"{part.key} {part.global_offset}": [
                 list(part.global_shape),
                 str(part.dtype),
-                str(part.data.device),
+                str(getattr(part.data, "device", None)),
             ]
             for part in sharded_tensors(found)
         }
@@ -83,14 +88,18 @@ def _held(plan: Plan, backend: str | None = None) -> dict[str, list[Any]]:
 
 def _called(plan: Plan) -> dict[str, Any]:
     """Module -> the extension's function that ended its call; and that of an update."""
+    from megatron.core.utils import get_attr_wrapped_model
+
     _watch()
 
     def use(rank: Any) -> dict[str, Any]:
         ends = {}
-        layer = rank.chunks[0].module.module.decoder.layers[0]
+        layer = get_attr_wrapped_model(rank.chunks[0], "decoder").layers[0]
         for name, module in layer.named_modules():
-            if type(module).__module__.startswith(("transformer_engine", "megatron.core.extensions")):
-                ends[name] = _end(lambda module=module: _call(module, plan))
+            theirs = type(module).__module__.startswith(("transformer_engine", "megatron.core.extensions"))
+            # grouped products split by numbers, and which attention there is depends on the GPU
+            if theirs and not name.startswith(("mlp.experts.", "self_attention.core_attention")):
+                ends[name] = _end(lambda module=module: _call(module, plan, layer.config))
         optimizer = getattr(rank.optimizer, "chained_optimizers", [rank.optimizer])[0].optimizer
         for group in optimizer.param_groups:
             for parameter in group["params"]:
@@ -104,12 +113,11 @@ def _called(plan: Plan) -> dict[str, Any]:
     return _built(plan, use)
 
 
-def _call(module: Any, plan: Plan) -> Any:
+def _call(module: Any, plan: Plan, transformer: Any) -> Any:
     """The module's forward pass on an input of the sizes that its place has."""
     from contextlib import nullcontext
 
     from megatron.core.fp8_utils import get_fp8_context
-    from megatron.core.transformer.enums import AttnMaskType
 
     layout, training = plan.config.parallelism, plan.trained.training
     tokens, samples = 32 // layout.context_parallel_size, training.micro_batch_size
@@ -120,15 +128,7 @@ def _call(module: Any, plan: Plan) -> Any:
         return torch.empty(*shape, dtype=dtype, device=fake_device.GPU, requires_grad=True)
 
     kind = type(module).__name__
-    with get_fp8_context(module.config) if training.fp8 else nullcontext():
-        if "DotProductAttention" in kind:
-            heads = [
-                made(tokens, samples, count // layout.tensor_model_parallel_size, 16) for count in (4, 2, 2)
-            ]
-            return module(*heads, None, AttnMaskType.causal)
-        if "GroupedLinear" in kind:
-            rows = 16 * module.num_gemms
-            return module(made(rows, module.in_features), [16] * module.num_gemms)
+    with get_fp8_context(transformer) if training.fp8 else nullcontext():
         if "Linear" in kind:
             return module(made(here if "Column" in kind else tokens, samples, module.in_features))
         return module(made(here, samples, 64))
@@ -138,9 +138,14 @@ def _end(call: Any) -> str:
     try:
         call()
     except Launched as launched:
-        return str(launched)
-    except UserError:
-        raise
+        first: BaseException = (
+            launched  # a context of FP8 wants to update its scales all the same when it ends
+        )
+        while isinstance(first.__context__, RuntimeError) and isinstance(
+            first.__context__.__context__, Launched
+        ):
+            first = first.__context__.__context__
+        return str(first)
     except Exception as error:  # an answer, too
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return "came to its end"
@@ -148,11 +153,17 @@ def _end(call: Any) -> str:
 
 def _watch() -> None:
     """Let every function of the extension name itself when it wants numbers; what it does not take stays an error."""
-    extension: Any = sys.modules["transformer_engine_torch"]
-    for name in dir(extension):
-        function = getattr(extension, name)
-        if callable(function) and not isinstance(function, type) and not hasattr(function, "__wrapped__"):
-            setattr(extension, name, _named(name, function))
+    extension = sys.modules["transformer_engine_torch"]
+    functions = {
+        function: _named(name, function)
+        for name, function in vars(extension).items()
+        if isinstance(function, types.BuiltinFunctionType)
+    }
+    for module_name, module in list(sys.modules.items()):
+        if module_name.startswith("transformer_engine"):
+            for name, value in list(vars(module).items()):
+                if isinstance(value, types.BuiltinFunctionType) and value in functions:
+                    setattr(module, name, functions[value])
 
 
 def _named(name: str, function: Any) -> Any:
@@ -165,7 +176,6 @@ def _named(name: str, function: Any) -> Any:
         except RuntimeError as error:
             raise Launched(f"{name}: {str(error).splitlines()[0]}") from error
 
-    call.__wrapped__ = function  # type: ignore[attr-defined]
     return call
 
 

@@ -29,7 +29,7 @@ LLAMA = [
 EXPERTS = [*LLAMA, "model.num_moe_experts=4", "model.moe_router_topk=2"]
 EXPERTS += ["parallelism.expert_model_parallel_size=2"]
 TP2 = layout(tp=2, sp=True, distopt=True)
-HOPPER, BLACKWELL = (9, 0), (10, 0)
+HOPPER = (9, 0)
 OTHERS = {"grad_accumulation": "torch", "cross_entropy": "torch"}  # TE has none, and torch's comes first
 
 # name: compute capability, overrides
@@ -42,7 +42,6 @@ RUNS: dict[str, tuple[tuple[int, int], list[str]]] = {
     "llama_delayed": (HOPPER, [*LLAMA, "training.fp8=hybrid", "training.fp8_recipe=delayed"]),
     "llama_tensorwise": (HOPPER, [*LLAMA, *TP2, "training.fp8=e4m3", "training.fp8_recipe=tensorwise"]),
     "llama_blockwise": (HOPPER, [*LLAMA, "training.fp8=e4m3", "training.fp8_recipe=blockwise"]),
-    "experts_mxfp8": (BLACKWELL, [*EXPERTS, "training.fp8=e4m3", "training.fp8_recipe=mxfp8"]),
 }
 
 
@@ -65,3 +64,38 @@ def test_the_probe_finds_it_in_a_process_that_has_imported_nothing() -> None:
     program = "from slipway.kernels.probe import *; print(probe(TRANSFORMER_ENGINE, TE_MODULES).trouble)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1:] == ["None"], done.stderr
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_its_modules_hold_what_those_of_torch_hold(found: dict[str, Any], name: str) -> None:
+    run = found[name]
+    assert "error" not in run, run["error"]
+    fp32 = {"attention": "torch", "moe": "torch"} if "fp32" in name else {}  # it is fused in bf16 only
+    assert run["kernels"] == {**dict.fromkeys(run["kernels"], "te"), **OTHERS, **fp32}
+    assert len(run["held"]) > 10
+    assert run["held"] == run["others"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_its_extension_takes_the_arguments(found: dict[str, Any], name: str) -> None:
+    norm = "layernorm_fwd" if "gpt" in name else "rmsnorm_fwd"
+    product = "quantize" if any("fp8" in word for word in RUNS[name][1]) else "generic_gemm"
+    for module, end in found[name]["ends"].items():
+        expected = norm if "norm" in module else "multi_tensor_adam" if module == "optimizer" else product
+        assert end.split(": ")[0] == expected, f"{module}: {end}"
+    assert len(found[name]["ends"]) >= 5
+
+
+def test_user_buffers_are_asked_for_as_it_wants_them() -> None:
+    program = """
+import inspect, torch
+from slipway.engine.megatron import user_buffers
+base = user_buffers._base()
+for fp8 in (False, True):
+    inspect.signature(base.initialize_ub).bind(
+        shape=[8, 8], tp_size=2, dtype=torch.bfloat16, ub_cfgs={}, bootstrap_backend=user_buffers.BOOTSTRAP,
+        **user_buffers._precision(base, fp8))
+user_buffers.close_them()
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
