@@ -13,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class Machine:
     gradient_kernel: Package
     triton: Package
     deep_ep: Package = Package(DEEP_EP, trouble="not looked for")
-    amd_avx512: bool = False
+    amd_avx512: bool = field(default=False, kw_only=True)
     """Whether the processor is AMD's, with AVX-512."""
 
 
