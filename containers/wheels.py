@@ -68,7 +68,9 @@ def main() -> None:
 
 def needed(python: str, machine: str) -> list[str]:
     """The locked blocks of Slipway's dependencies and of what these need, without LEFT_OUT and what only it needs."""
-    locked = [b for name in ("base.txt", "cuda.txt") for b in lock.blocks((lock.LOCK / name).read_text())]
+    locked = [
+        b for name in ("base.txt", "cuda.txt") for b in lock.blocks((lock.LOCK / name).read_text("utf-8"))
+    ]
     here = {lock.pin(block)[0]: block for block in locked if lock.serves(block, python, [machine])}
     project = lock.project()["project"]
     direct = project["dependencies"] + [
@@ -95,7 +97,8 @@ def fetch(blocks: list[str], folder: Path, python: str, machine: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         listed, archives = Path(scratch, "list.txt"), Path(scratch, "archives")
         # without markers, which pip holds against the Python that it runs in
-        listed.write_text("".join(re.sub(r" ; .*\\\n", r" \\\n", block, count=1) for block in blocks))
+        bare = [re.sub(r" ; .*\\\n", r" \\\n", block, count=1) for block in blocks]
+        listed.write_text("".join(bare), encoding="utf-8")
         pip("download", *target, "--require-hashes", "--no-build-isolation", "-d", archives, "-r", listed)
         for path in sorted(archives.iterdir()):
             if path.suffix == ".whl":
@@ -122,14 +125,16 @@ def describe(folder: Path, python: str, machine: str) -> None:
     """Write requirements.txt, README.md and SHA256SUMS for the wheels in a folder."""
     lines = requirements(folder, python, machine)
     options = "--no-index\n--find-links .\n"  # relative to this file
-    (folder / "requirements.txt").write_text(options + "".join(f"{line}\n" for line in lines))
+    (folder / "requirements.txt").write_text(
+        options + "".join(f"{line}\n" for line in lines), encoding="utf-8"
+    )
     version = next(folder.glob("slipway-*.whl")).name.split("-")[1]
     words = dict(version=version, python=python, machine=machine, glibc=GLIBC)
-    (folder / "README.md").write_text(README.format(**words))
+    (folder / "README.md").write_text(README.format(**words), encoding="utf-8")
     sums = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir())
     ]
-    (folder / "SHA256SUMS").write_text("".join(sums))
+    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
 
 
 def requirements(folder: Path, python: str, machine: str) -> list[str]:
