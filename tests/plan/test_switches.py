@@ -30,9 +30,9 @@ MIXTURE = compose(
 
 
 MISSING, THERE = Package("x", trouble="not installed"), Package("x", "1.0")
-HOPPER = Machine(True, (9, 0), THERE, THERE, THERE, THERE)
-AMPERE = Machine(True, (8, 0), THERE, THERE, THERE, THERE)
-NO_DEEP_EP = Machine(True, (9, 0), THERE, THERE, THERE, MISSING)
+HOPPER = Machine(True, (9, 0), THERE, THERE, THERE, THERE, deep_ep=THERE)
+AMPERE = Machine(True, (8, 0), THERE, THERE, THERE, THERE, deep_ep=THERE)
+NO_DEEP_EP = Machine(True, (9, 0), THERE, THERE, THERE, THERE, deep_ep=MISSING)
 MACHINES = st.sampled_from([None, HOPPER, AMPERE, NO_DEEP_EP])
 GPUS = compose(
     [
@@ -194,10 +194,9 @@ def test_deep_ep_is_taken_where_it_is_and_experts_are_on_several_nodes() -> None
     assert chosen(MIXTURE, **on_two, moe_token_dispatcher_type="alltoall")[name] == "alltoall"
     for machine in (None, AMPERE, NO_DEEP_EP):
         assert chosen(MIXTURE, **{**on_two, "machine": machine})[name] == "alltoall"
-    assert (
-        chosen(MIXTURE, machine=HOPPER, tensor_model_parallel_size=3, expert_model_parallel_size=2)[name]
-        == "alltoall"
-    )
+    three = MIXTURE.model_copy(update={"resources": MIXTURE.resources.model_copy(update={"nodes": 3})})
+    twelve: dict[str, Any] = {"tensor_model_parallel_size": 4, "expert_model_parallel_size": 3}
+    assert chosen(three, machine=HOPPER, **twelve)[name] == "alltoall"  # DeepEP has no buffers for 12 ranks
 
 
 @pytest.mark.parametrize(
@@ -237,7 +236,8 @@ def test_user_buffers_are_told_of_where_transformer_engine_has_the_layers() -> N
 def test_user_buffers_are_refused_where_they_cannot_be(
     training: dict[str, Any], layout: dict[str, Any], facts: list[Any]
 ) -> None:
-    config = with_training(with_kernels(GPUS, linear="te"), **training)
+    many = GPUS.model_copy(update={"resources": GPUS.resources.model_copy(update={"nodes": 128})})
+    config = with_training(with_kernels(many, linear="te"), **training)
     with refused("parallelism.tp_comm_overlap", *facts, value=True, use="null"):
         chosen(config, **layout, tp_comm_overlap=True)
     assert chosen(config, **layout, tp_comm_overlap=False)["tp_comm_overlap"] is False

@@ -7,7 +7,7 @@ modules that are computed again. Flash attention has replaced the second term by
 kernels of a CPU keep besides is counted for CPUs. tests/models/gpt/test_kept_bytes.py has what a layer really keeps.
 
 A mixture's tokens are taken to be shared out evenly. Not counted: norms' statistics, the router's numbers and the
-order of a mixture's tokens, together below two hundredths.
+order of a mixture's tokens, together below three hundredths of a small layer.
 """
 
 from collections.abc import Collection
@@ -51,13 +51,7 @@ def layer_bytes(config: RunConfig, layout: Parallelism, recomputed: Collection[s
     tp, tokens = layout.tensor_model_parallel_size, tokens_per_rank(config, layout)
     outside = tp if layout.sequence_parallel else 1
     whole, split = _feed_forward(config, recomputed)
-    tables = 0
-    if gpt_of(config).position_embedding_type == "rope":
-        # sine and cosine, for Q and for K, the same for all samples; fused: half of them, in fp32
-        width = (8 if _is_fused_layer(config) else 4 * element_bytes(config.training)) * gpt_of(
-            config
-        ).head_size
-        tables = width * tokens // config.training.micro_batch_size
+    tables = _turns(config) * tokens // config.training.micro_batch_size
     return (
         tables
         + tokens * _between(config, recomputed) // outside
@@ -115,6 +109,15 @@ def _attention(config: RunConfig, layout: Parallelism, recomputed: Collection[st
     return size * kept + numbers
 
 
+def _turns(config: RunConfig) -> int:
+    """Of the rotary embedding, for Q and for K, the same for all samples."""
+    model, backend = gpt_of(config), "unfused" if _on_cpu(config) else config.kernels.rotary
+    if model.position_embedding_type != "rope":
+        return 0
+    # sines and cosines; torch's compiled function has half of them, in fp32; Triton and te take the angles alone
+    return {"unfused": 4 * element_bytes(config.training), "torch": 8}.get(backend or "", 0) * model.head_size
+
+
 def _feed_forward(config: RunConfig, recomputed: Collection[str]) -> tuple[int, int]:
     """Of the MLP or of the experts that a token visits: what each tensor-parallel rank has, and what they share."""
     model, size = gpt_of(config), element_bytes(config.training)
@@ -124,7 +127,7 @@ def _feed_forward(config: RunConfig, recomputed: Collection[str]) -> tuple[int, 
         split = 2 if gated else 1  # the activation's input
         if "activation" not in recomputed:
             split += 1  # and what it returns
-            split += 2 if gated and not _is_fused_layer(config) else 0  # the gate, and what it multiplies
+            split += 2 if gated and not _fuses_activation(config) else 0  # the gate, and what it multiplies
     # each expert has its own copy of a token, from all tensor-parallel ranks
     visited, copy = (model.moe_router_topk, model.hidden_size) if model.num_moe_experts else (1, 0)
     return visited * size * copy, visited * size * split * model.mlp_size
@@ -134,9 +137,9 @@ def _on_cpu(config: RunConfig) -> bool:
     return config.cluster.device.kind == "cpu"
 
 
-def _is_fused_layer(config: RunConfig) -> bool:
-    """Whether Megatron-core's small functions are compiled (see slipway.models.gpt.transformer)."""
-    return not _on_cpu(config) and config.kernels.linear != "unfused"
+def _fuses_activation(config: RunConfig) -> bool:
+    """Whether SwiGLU is one kernel, as `auto` has it on every GPU where Triton works."""
+    return not _on_cpu(config) and config.kernels.activation != "unfused"
 
 
 def embedding_bytes(config: RunConfig, layout: Parallelism) -> int:
