@@ -50,7 +50,7 @@ def _answer_for_cuda() -> None:
     cuda.stream = lambda *_: contextlib.nullcontext()
     # setting a state is put off until CUDA starts, which it never does; CUDA gives it on the CPU
     cuda.get_rng_state = cuda.random.get_rng_state = lambda *_, **__: torch.zeros(16, dtype=torch.uint8)
-    cuda.default_generators = {GPU: _Generator()}
+    cuda.default_generators = dict.fromkeys((GPU, GPU.index), _Generator())
     cuda._lazy_init = lambda: None  # Megatron-core starts CUDA before it asks for a generator
     # recording launches is for a GPU, all that comes before it is not
     cuda.graph_pool_handle = lambda: (0, 1)

@@ -112,13 +112,14 @@ CONNECTIONS = "CUDA_DEVICE_MAX_CONNECTIONS"
 BOTH = (switches.installed() or (0,)) >= switches.BOTH_FROM  # Megatron-core is right with both
 ON_GPUS = {"cuda_graph_impl": "none", CONNECTIONS: "unset"}
 PADDED = {"pad_buckets_for_high_nccl_busbw": True}
+BUCKETS = {"bucket_size": 40_000_000}  # where gradients are reduced beside the backward pass
 ONE_QUEUE = {**ON_GPUS, CONNECTIONS: "1"}
 # run: all that is told of its switches, which is what Megatron-core and CUDA were told
 SAID: dict[str, dict[str, Any]] = {
     "gpt": ON_GPUS,
     "gpt_fp32": ON_GPUS,
-    "gpt_overlaps": {**ON_GPUS, **PADDED},
-    "gpt_zero2": ON_GPUS,
+    "gpt_overlaps": {**ON_GPUS, **PADDED, **BUCKETS},
+    "gpt_zero2": {**ON_GPUS, **BUCKETS},
     "gpt_documents_pp2": {**ON_GPUS, "deallocate_pipeline_outputs": True},
     "gpt_interleaved_last": {
         **ON_GPUS,
@@ -134,8 +135,8 @@ SAID: dict[str, dict[str, Any]] = {
     "llama_tp2_sp": ONE_QUEUE,
     "llama_cp2_last": ONE_QUEUE,
     "llama_tp2_pp2_cp2": {**ONE_QUEUE, "deallocate_pipeline_outputs": True},
-    "llama_zero3": ON_GPUS,
-    "llama_graphs": {**ONE_QUEUE, **PADDED, "cuda_graph_impl": "local"},
+    "llama_zero3": {**ON_GPUS, **BUCKETS},
+    "llama_graphs": {**ONE_QUEUE, **PADDED, **BUCKETS, "cuda_graph_impl": "local"},
     "experts": {**ON_GPUS, "moe_token_dispatcher_type": "alltoall"},
     "experts_tp2": {**ONE_QUEUE, **PADDED, "moe_token_dispatcher_type": "alltoall"},
     "experts_forced": {**ON_GPUS, "moe_token_dispatcher_type": "allgather"},
