@@ -9,6 +9,7 @@ from megatron.core import package_info
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from slipway.config.schema import Parallelism, RunConfig
+from slipway.kernels.probe import machine
 from slipway.models.gpt import recompute
 from slipway.models.gpt.config import gpt_of
 
@@ -28,8 +29,9 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
     fp8: dict[str, Any] = {}
     if training.fp8:
         fp8 = dict(fp8=training.fp8, fp8_recipe=training.fp8_recipe)
-    # Megatron-core's small functions are compiled by torch; on a CPU the compiler's start costs more than it gains
-    compiled = kernels.linear != "unfused" and torch.cuda.is_available()
+    # Megatron-core's small functions are compiled by torch, which writes Triton for GPUs; on a CPU the compiler's start
+    # costs more than it gains
+    compiled = kernels.linear != "unfused" and torch.cuda.is_available() and machine("cuda").triton.usable
     return TransformerConfig(
         num_layers=model.num_layers,
         hidden_size=model.hidden_size,
