@@ -19,8 +19,11 @@ from slipway.plan import make_plan
 RUN = [*preset("llama3_8b"), "training.precision=bf16", "training.fp8=hybrid", "cluster=jupiter_booster"]
 
 
+CONFIG = compose(RUN)
+
+
 def on(capability: float | None, **training: Any) -> RunConfig:
-    config = compose(RUN)
+    config = CONFIG
     device = config.cluster.device.model_copy(update={"compute_capability": capability})
     cluster = config.cluster.model_copy(update={"device": device})
     return config.model_copy(

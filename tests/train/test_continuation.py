@@ -25,11 +25,12 @@ FIRST = {
     "bf16_dropout": [*layout(ranks=4, tp=2, sp=True, distopt=True, precision="bf16"), *DROPOUT],
     "dropout_one": [*layout(ranks=1), *DROPOUT, *MEASURED],
 }
-# at this rate the loss rises in the end
+# the rate rises to what no model bears, and the loss with it
 BEST_STEPS = 12
 BEST = [
-    "optimizer.lr=0.5",
-    "optimizer.min_lr=0.5",
+    "optimizer.lr=5",
+    "optimizer.min_lr=5",
+    f"optimizer.lr_warmup_steps={BEST_STEPS - 1}",
     "validation.interval=4",
     "validation.steps=1",
     "checkpoint.interval=4",

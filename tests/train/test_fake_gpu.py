@@ -101,10 +101,13 @@ RUNS: dict[str, tuple[int, list[str]]] = {
 RUNS = some(
     RUNS,
     [
-        *("gpt_fp32", "gpt_interleaved_last", "gpt_overlaps", "gpt_zero2", "gpt_documents_pp2"),
-        *("llama_unfused", "llama_documents_cp2", "llama_tp2_pp2_cp2", "llama_recompute_selective"),
-        *("llama_zero3_recompute", "llama_recompute_mlp", "experts_recompute_experts", "experts_tp2"),
-        *("llama_graphs", "gpt_interleaved_forced", "experts_forced"),
+        *("gpt_fp32", "gpt_interleaved_last", "gpt_overlaps", "gpt_zero2", "gpt_interleaved_forced"),
+        *("llama_tp2_pp2_cp2", "llama_zero3_recompute", "llama_graphs"),
+        *("experts_recompute_experts", "experts_tp2", "experts_forced"),
+    ],
+    second=[
+        *("gpt_documents_pp2", "llama_unfused", "llama_documents_cp2", "llama_recompute_selective"),
+        "llama_recompute_mlp",
     ],
 )
 

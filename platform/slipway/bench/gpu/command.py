@@ -18,6 +18,7 @@ from slipway.bench.gpu.process import ended_in
 from slipway.bench.gpu.tables import markdown, record_of, summary
 from slipway.bench.options import make_folder
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, UserError
+from slipway.run_dir import RunDir
 from slipway.words import duration
 
 FOLDER = Path("outputs/bench")
@@ -92,7 +93,7 @@ def _check_same(folder: Path, here: Here, *, again: bool) -> None:
 def _part(part: Part, here: Here, folder: Path, limit: float, left: float) -> dict[str, Any]:
     """Run one part, or say why not; its result, which is on disk."""
     started, found, trouble = time.monotonic(), None, None
-    log = folder / "logs" / f"{part.name}.log"
+    log = RunDir(folder).logs / f"{part.name}.log"
     if here.count < part.devices:
         verdict, trouble = results.LEFT_OUT, f"it needs {part.devices} devices, here is {here.count}"
     elif not begins(limit, left):

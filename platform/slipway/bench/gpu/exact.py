@@ -13,6 +13,7 @@ from slipway.bench.options import configuration
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE
 from slipway.plan import make_plan
+from slipway.run_dir import RunDir
 
 # largest error over the largest value; fp32 sums of thousands in another order, bf16 rounds to 8 bits
 LIMITS = {"fp32": 2e-5, "bf16": 5e-2}
@@ -65,7 +66,7 @@ def kernels(scene: Scene) -> None:
         _compare(scene, {key: one.trained for key, one in trained.items()}, here, device)
         return EXIT_DONE
 
-    run_local(1, scene.folder / "logs", body)
+    run_local(1, RunDir(scene.folder).logs, body)
 
 
 def _compare(scene: Scene, configs: dict[tuple[str, str], RunConfig], here: Any, device: Any) -> None:
