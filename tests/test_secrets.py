@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import breadth
 from free_text import named, places, put
 from presets import NOT_PUBLISHED, ON_DEMO_DATA
 from refusals import refused
@@ -306,7 +307,7 @@ def test_ordinary_texts_pass_anywhere(text: str, plain: dict[str, Any]) -> None:
     assert secrets.redacted(text, environment) == text
 
 
-@settings(max_examples=150)
+@settings(max_examples=150 if breadth.ALL else 60)
 @given(st.text(max_size=60))
 @example("a@b=c?d&e:f//g")
 def test_random_texts_pass(text: str) -> None:
@@ -314,7 +315,7 @@ def test_random_texts_pass(text: str) -> None:
     secrets.check_plain({"notes": [text]}, {"A_TOKEN": CANARY})
 
 
-@settings(max_examples=100)
+@settings(max_examples=100 if breadth.ALL else 50)
 @given(st.integers(), st.sampled_from(sorted(SECRETS)))
 def test_what_is_printed_holds_none(seed: int, kind: str) -> None:
     """Others' words, an error's for one, are cleaned wherever the secret stands in them."""

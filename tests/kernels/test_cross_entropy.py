@@ -178,5 +178,6 @@ def peak_memory(folder: Path, cross_entropy: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow  # two processes with logits of half a gigabyte
 def test_peak_memory_is_a_quarter_below_that_of_whole_logits(tmp_path: Path) -> None:
     assert peak_memory(tmp_path, "torch") < 0.75 * peak_memory(tmp_path, "unfused")

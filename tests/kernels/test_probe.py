@@ -98,6 +98,7 @@ def test_triton_and_what_it_needs(
     assert said["later"] == ("ImportError" if init else "imported")
 
 
+@pytest.mark.slow  # it imports Megatron-core twice, and is about its versions
 def test_megatron_takes_a_broken_package_for_a_missing_one(tmp_path: Path) -> None:
     """Its own import would end with the OSError: it expects ImportError only."""
     (tmp_path / "transformer_engine").mkdir()

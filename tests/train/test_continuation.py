@@ -43,10 +43,10 @@ OTHERS = some(
     {
         "one": layout(ranks=1),
         "dp8_distopt": layout(ranks=8, distopt=True),
-        "tp4_dp2": layout(ranks=8, tp=4),
+        "tp4": layout(ranks=4, tp=4),
         "pp2_interleaved_distopt": layout(ranks=4, pp=2, vpp=2, distopt=True),
     },
-    ["one", "tp4_dp2", "pp2_interleaved_distopt"],
+    ["one", "tp4", "pp2_interleaved_distopt"],
 )
 
 

@@ -12,6 +12,8 @@ import breadth
 from breadth import some
 from training import layout, training_lines
 
+pytestmark = pytest.mark.slow  # `make test-py312` runs it; on 3.11 tests/reference has the layouts
+
 STEPS = 10 if breadth.ALL else 4
 LONG = 20  # of one rank: enough to see that it learns
 LOSS = 1e-5  # relative, fp32

@@ -11,6 +11,8 @@ import pytest
 import breadth
 from training import layout, training_lines
 
+pytestmark = pytest.mark.slow  # `make test-py312` runs it
+
 STEPS = 4 if breadth.ALL else 3
 ROUNDING = 1e-6  # relative, fp32
 LLAMA = [

@@ -18,6 +18,8 @@ from slipway.models.gpt import activations
 from slipway.models.gpt.recompute import modules
 from training import SMALL, layout
 
+pytestmark = pytest.mark.slow  # `make test-py312` runs it, with Triton's kernels
+
 DRIVE = Path(__file__).parents[2] / "kept_bytes.py"
 CLOSE = 0.025  # relative; the rest is norms' statistics, and the order of a mixture's tokens
 BASE = [
