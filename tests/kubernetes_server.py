@@ -14,6 +14,7 @@ import shutil
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,6 +64,8 @@ class Cluster:
     """METHOD PATH of requests for objects."""
     delay: float = 0.0
     """Seconds before each answer."""
+    faults: list[str] = field(default_factory=list)
+    """Tracebacks of the server's own; who starts it fails at the end where there are any."""
 
     def add(self, resource: str, name: str, namespace: str = "default", **content: Any) -> None:
         """Put an object there: labels, spec, status."""
@@ -131,6 +134,7 @@ def running(folder: Path) -> Iterator[Cluster]:
     """A server on a free port of 127.0.0.1."""
     cluster = Cluster(folder)
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"cluster": cluster}))
+    server.faults = cluster.faults
     cluster.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -140,15 +144,17 @@ def running(folder: Path) -> Iterator[Cluster]:
         server.shutdown()
         server.server_close()
         thread.join(10)
+    assert not cluster.faults, "\n".join(cluster.faults)
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    faults: list[str]
 
-    def handle_error(self, request, client_address) -> None:  # noqa: ANN001
-        """Say nothing of a client that has gone away, as a real server does not."""
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Note what went wrong, not where tests read what programs say; a client that has gone away is no fault."""
         if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
+            self.faults.append(traceback.format_exc())
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -177,7 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
         selector = query.get("labelSelector", "")
         items = [
             one
-            for (resource, namespace, _), one in self.cluster.objects.items()
+            for (resource, namespace, _), one in list(
+                self.cluster.objects.items()
+            )  # others may come meanwhile
             if (resource, namespace) == key[:2]
             and _selected(one["metadata"]["labels"], selector)
             and query.get("fieldSelector", "")
