@@ -121,7 +121,7 @@ test-py312: .venv312/.installed
 	.venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py \
 		tests/train/test_parity_experts.py tests/train/test_fully_sharded.py tests/train/test_documents.py \
 		tests/train/test_fake_gpu.py tests/engine/megatron/test_cpu_adapter.py tests/kernels/test_triton.py \
-		tests/train/test_recompute.py tests/models/gpt/test_kept_bytes.py \
+		tests/train/test_recompute.py tests/models/gpt/test_kept_bytes.py tests/bench/gpu/test_rehearsal.py \
 		$(BESIDE) --durations 5 $(OPTIONS)
 
 check: lint types

@@ -85,6 +85,7 @@ def folder(train_many, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow  # `make test-py312` runs it; on 3.11 tests/reference has ZeRO-3, continued
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_the_same_model(folder: Path, name: str) -> None:
     close(training_lines(folder / "one"), training_lines(folder / name))
@@ -93,11 +94,13 @@ def test_the_same_model(folder: Path, name: str) -> None:
     assert [loss for _, loss in got] == pytest.approx([loss for _, loss in expected], rel=LOSS)
 
 
+@pytest.mark.slow  # `make test-py312` runs it; on 3.11 tests/reference has ZeRO-3, continued
 def test_the_same_layout_continues_bit_for_bit(folder: Path) -> None:
     whole, continued = (training_lines(folder / f"zero3_tp2_sp{end}") for end in ("", "-same"))
     close(whole, continued, loss=0, norm=0)
 
 
+@pytest.mark.slow  # `make test-py312` runs it; on 3.11 tests/reference has ZeRO-3, continued
 @pytest.mark.parametrize(("name", "other"), OTHERS)
 def test_another_layout_continues_with_the_optimizer_state(folder: Path, name: str, other: str) -> None:
     close(training_lines(folder / name), training_lines(folder / f"{name}-{other}"))

@@ -1,6 +1,6 @@
 """The whole of `slipway bench gpu` with tiny shapes on CPU ranks: every part, as it runs on GPUs.
 
-Marked `faults`, where CI has time for it: it hangs a training and spoils another.
+Marked `slow`: `make test-py312` runs it, with a torch whose build is for GPUs.
 """
 
 import json
@@ -18,7 +18,7 @@ from slipway.bench.kernel_table import OPERATORS
 from slipway.bench.step_time import KINDS
 from training import slipway
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
