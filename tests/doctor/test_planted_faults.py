@@ -223,7 +223,9 @@ def test_a_slow_node(site: Cluster) -> None:
     with slow_network(site, "n3", "100mbit"):
         seen = examine(site, ["--collectives"], ["cluster.network.inter_node_gb_per_s=0.08"])
     seen.names("links", "n3", "GB/s")
-    assert float(seen.faults["links", "n3"]["saw"].split()[0]) < 0.04  # 100 Mbit/s are 0.0125 GB/s
+    assert (
+        float(seen.faults["links", "n3"]["saw"].split()[0]) < 0.06
+    )  # 100 Mbit/s are 0.0125 GB/s, and a burst passes
     seen.names("all-reduce", "", "over 4 ranks", "0.04 GB/s or more: 50% of the profile's 0.08 GB/s")
     assert {node for name, node in seen.faults if name == "links"} == {"n3"}
     assert set(bad_nodes.read(site.folder / "run")) == {"n3"}
