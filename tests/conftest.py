@@ -16,7 +16,9 @@ from training import SMALL, slipway, train_in_one_process
 __all__ = ["clone", "image", "sif", "work"]
 
 wait_without_spinning()  # tests that import torch run beside each other, too
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup, but what they start does not
+# tests may run under nohup or in a shell's background, but what they start does not
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # the same examples every time, however busy the machine is
 settings.register_profile(
     "slipway", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

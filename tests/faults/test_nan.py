@@ -123,7 +123,7 @@ def test_a_skip_is_continued_exactly(root: Path, train: Run) -> None:
 
 def test_a_spike_on_all_ranks_is_left_out(root: Path, train: Run) -> None:
     numbers = list(range((STEPS - 1) * BATCH, STEPS * BATCH))
-    job = [f"run.dir={root / 'spike'}", "guard.on_spike=skip", "guard.spike_deviations=4"]
+    job = [f"run.dir={root / 'spike'}", "guard.on_spike=skip", "guard.spike_deviations=1"]
     codes, said = train({"rank": None, "numbers": numbers, "what": "spike"}, [job])
     assert codes == [0], said
     (event,) = events(root / "spike", "skip")
