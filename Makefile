@@ -27,7 +27,7 @@ help:
 	@echo
 	@echo "Start here"
 	@echo "  make demo        train a small GPT on 8 ranks (TP2 x PP2 x DP2) on this machine: 3 minutes"
-	@echo "  make test        the tests of every day: about 7 minutes on 2 cores"
+	@echo "  make test        the tests of every day: below 6 minutes on 2 cores"
 	@echo "  make test-faults kill, hang, damage and starve real trainings: below 10 minutes on 2 cores"
 	@echo "  make image       the container image (podman or docker); make sif: also as SIF (Apptainer)"
 	@echo
