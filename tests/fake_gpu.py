@@ -28,9 +28,8 @@ from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 from slipway.config.compose import compose  # noqa: E402
 from slipway.data.text.dataset import Dataset  # noqa: E402
 from slipway.data.text.kind import Text  # noqa: E402
-from slipway.engine.runtime import load_torch, switches_of  # noqa: E402
+from slipway.engine.runtime import as_trained, load_torch  # noqa: E402
 from slipway.errors import UserError  # noqa: E402
-from slipway.kernels.choice import backends  # noqa: E402
 from slipway.kernels.spans import spans_of_samples  # noqa: E402
 from slipway.plan import make_plan  # noqa: E402
 from slipway.plan.gpu_variables import CONNECTIONS  # noqa: E402
@@ -55,8 +54,7 @@ def drive(rank: int, overrides: list[str]) -> dict[str, Any]:
     config = compose(overrides)
     os.environ.pop(CONNECTIONS, None)  # as the run before this one in the same process has set it
     chosen = load_torch(config, 8)
-    plan = make_plan(config).with_kernels(backends(chosen))
-    plan = plan.with_switches({one.name: one.value for one in switches_of(plan)})
+    plan = as_trained(make_plan(config), chosen)
 
     from megatron.core.distributed import FullyShardedDataParallel
     from torch.distributed.device_mesh import DeviceMesh

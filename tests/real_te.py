@@ -21,7 +21,7 @@ import torch
 import fake_device
 import fake_gpu  # makes the fake device, before Megatron-core is imported
 from slipway.config.compose import compose
-from slipway.engine.runtime import load_torch, switches_of
+from slipway.engine.runtime import as_trained, load_torch
 from slipway.errors import UserError
 from slipway.kernels import probe
 from slipway.kernels.choice import backends
@@ -44,8 +44,7 @@ def drive(capability: tuple[int, int], overrides: list[str]) -> dict[str, Any]:
     )
     config = compose(overrides)
     chosen = load_torch(config, 8)
-    plan = make_plan(config).with_kernels(backends(chosen))
-    plan = plan.with_switches({one.name: one.value for one in switches_of(plan)})
+    plan = as_trained(make_plan(config), chosen)
     return {"kernels": backends(chosen), "held": _held(plan), "others": _held(plan, "torch"), **_called(plan)}
 
 

@@ -19,7 +19,6 @@ from slipway.bench.options import random_tokens
 from slipway.bench.record import named, publish
 from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
-from slipway.kernels.choice import backends
 from slipway.plan import Plan, make_plan
 from slipway.run_dir import RunDir
 
@@ -73,13 +72,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _measure(overrides: list[str], folder: Path, rounds: int) -> dict[str, Any]:
-    from slipway.engine.runtime import load_torch
+    from slipway.engine.runtime import as_trained, load_torch
     from slipway.ranks.local import run_local
 
     config = compose([*overrides, f"run.dir={folder}", "checkpoint.keep_last=1"])
     plan = make_plan(config)
-    chosen = load_torch(config, ranks_here=plan.world_size)
-    plan = plan.with_kernels(backends(chosen))
+    plan = as_trained(plan, load_torch(config, ranks_here=plan.world_size))
     found = folder / "measured.json"
     run_local(plan.world_size, RunDir(folder).logs, lambda place: _rank(plan, place, rounds, found))
     return json.loads(found.read_text())

@@ -24,7 +24,6 @@ from slipway.bench.record import named, publish
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
 from slipway.errors import EXIT_DONE, UserError
-from slipway.kernels.choice import backends
 from slipway.kernels.compiler import cpp_trouble
 from slipway.models.gpt.config import gpt_of
 from slipway.optimizers.adamw.config import Config as AdamW
@@ -129,7 +128,7 @@ def _asked(words: str) -> list[str]:
     for word in words.split(","):
         if word not in REFERENCES:
             raise UserError(
-                "bench compare --references", "is no reference", value=word, use=",".join(REFERENCES)
+                "bench compare --references", "is not a reference", value=word, use=",".join(REFERENCES)
             )
     return [REFERENCES[word] for word in words.split(",")]
 
@@ -176,7 +175,7 @@ def _measure(
             ours.recv()
         except EOFError:
             raise UserError(
-                "bench compare", f"{name} ended before its first step; what it said is above"
+                "bench compare", f"{name} exited before its first step; see its output above"
             ) from None
         found[name].first_step = time.perf_counter() - started
         workers[name] = (ours, process)
@@ -215,10 +214,10 @@ def _worker(pipe: Connection, build: Callable, config: RunConfig, threads: int |
 
 def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object]:
     """The trainer's own step on one rank, on random tokens."""
-    from slipway.engine.runtime import load_torch
+    from slipway.engine.runtime import as_trained, load_torch
 
     plan = make_plan(config)
-    plan = plan.with_kernels(backends(load_torch(config, ranks_here=1)))
+    plan = as_trained(plan, load_torch(config, ranks_here=1))
     import torch
 
     if threads:

@@ -38,6 +38,33 @@ DARK = ("matmul", "communication", "optimizer")
 BARS: Any = {**STYLE, "axes.spines.left": False, "axes.grid.axis": "x"}
 
 
+def draw_shares(axes: "Axes", shares: Sequence[Mapping[str, float]], fontsize: int) -> None:
+    """Draw a bar per row with a step's shares by KINDS, and the legend above."""
+    from matplotlib.patches import Patch
+
+    for y, row in enumerate(shares):
+        left = 0.0
+        for kind in KINDS:
+            share = 100 * row[kind]
+            axes.barh(y, share, left=left, height=0.66, color=COLORS[kind], edgecolor="white", linewidth=0.8)
+            if share >= 4:
+                ink = "white" if kind in DARK else INK
+                middle = left + share / 2
+                axes.text(middle, y, f"{share:.0f}%", ha="center", va="center", color=ink, fontsize=fontsize)
+            left += share
+    axes.set_xlim(0, 100)
+    axes.legend(
+        [Patch(color=COLORS[kind]) for kind in KINDS],
+        list(KINDS),
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=len(KINDS),
+        columnspacing=1.3,
+        handlelength=1.0,
+        fontsize=fontsize,
+    )
+
+
 def draw_step(
     plan: Plan, rows: Sequence["StepRow"], summary: "StepSummary", record: Mapping[str, Any], path: Path
 ) -> None:
@@ -48,34 +75,9 @@ def draw_step(
             f"step {summary.step_s:.3g} s   ·   {figure_of(summary.units_per_second)} {Units.of(plan).name}/s   ·   "
             f"{summary.share:.0%} of the measured matmul ceiling",
         ], record, legend=True)  # fmt: skip
-        for y, row in enumerate(rows):
-            left = 0.0
-            for kind in KINDS:
-                share = 100 * row.shares[kind]
-                axes.barh(
-                    y, share, left=left, height=0.66, color=COLORS[kind], edgecolor="white", linewidth=0.8
-                )
-                if share >= 4:
-                    ink = "white" if kind in DARK else INK
-                    axes.text(
-                        left + share / 2, y, f"{share:.0f}%", ha="center", va="center", color=ink, fontsize=10
-                    )
-                left += share
+        draw_shares(axes, [row.shares for row in rows], fontsize=10)
         axes.set_yticks(range(len(rows)), [_rank_name(row) for row in rows])
-        axes.set_xlim(0, 100)
         axes.set_xlabel("share of the step under the profiler (%)")
-        from matplotlib.patches import Patch
-
-        axes.legend(
-            [Patch(color=COLORS[kind]) for kind in KINDS],
-            list(KINDS),
-            loc="lower left",
-            bbox_to_anchor=(-0.01, 1.0),
-            ncols=len(KINDS),
-            columnspacing=1.4,
-            handlelength=1.0,
-            fontsize=10,
-        )
         _save(figure, path)
 
 

@@ -22,7 +22,6 @@ from slipway.bench.options import at_least, configuration, make_folder
 from slipway.bench.record import named, publish
 from slipway.bench.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
 from slipway.errors import EXIT_DONE, UserError
-from slipway.kernels.choice import backends
 from slipway.plan import Plan, make_plan
 from slipway.plan.units import plural
 from slipway.run_dir import RunDir
@@ -151,11 +150,11 @@ def summarize(plan: Plan, measured: dict[str, Any]) -> Summary:
 
 def measure(plan: Plan, folder: Path, steps: int, warmup: int) -> dict[str, Any]:
     """What `table` and `summarize` are made from, on all ranks of the plan; `folder` is for its files."""
-    from slipway.engine.runtime import load_torch
+    from slipway.engine.runtime import as_trained, load_torch
     from slipway.ranks.local import run_local
 
     chosen = load_torch(plan.config, ranks_here=plan.world_size)
-    here = plan.with_kernels(backends(chosen))
+    here = as_trained(plan, chosen)
     found = folder / "measured.json"
     run_local(plan.world_size, RunDir(folder).logs, lambda place: _rank(here, place, steps, warmup, found))
     return json.loads(found.read_text()) | {"kernels": {line.operator: line.backend for line in chosen}}

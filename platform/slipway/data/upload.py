@@ -29,9 +29,8 @@ class Upload:
         for batch in self.batches:
             for value in batch.values():
                 if value.is_cuda:
-                    value.record_stream(
-                        stream
-                    )  # else its memory would be the next copy's as soon as it is let go
+                    # else its memory would be the next copy's as soon as it is let go
+                    value.record_stream(stream)
         return self.batches
 
 

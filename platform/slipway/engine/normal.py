@@ -34,9 +34,8 @@ def normal(words: Tensor) -> Tensor:
     """
     one, other = words.chunk(2)
     radius = minus_two_log((one >> (32 - BITS)).add_(1))
-    radius = (
-        radius.double().sqrt_().float()
-    )  # torch's root of fp32 is off by a bit now and then, this one is not
+    # torch's root of fp32 is off by a bit now and then, this one is not
+    radius = radius.double().sqrt_().float()
     radius.view(torch.int32).bitwise_xor_(other.to(torch.int32) << 31)  # its sign
     angle = (other >> (32 - BITS)).float().sub_(2.0 ** (BITS - 1)).mul_(math.pi / 4 * 2.0 ** (1 - BITS))
     square = angle * angle

@@ -9,7 +9,7 @@ from slipway.config.schema import RunConfig
 from slipway.engine import engine_of, preparation_of
 from slipway.engine.malloc import keep_freed_memory
 from slipway.errors import UserError
-from slipway.kernels.choice import Choice, choose
+from slipway.kernels.choice import Choice, backends, choose
 from slipway.kernels.probe import machine
 from slipway.models import family
 from slipway.plan import Plan, switches
@@ -69,6 +69,12 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
         for part in (engine_of, network_of, builder):
             part(config)
     return chosen
+
+
+def as_trained(plan: Plan, chosen: list[Choice]) -> Plan:
+    """The plan with this machine's kernels and switches, as ranks train it; chosen: what load_torch has returned."""
+    plan = plan.with_kernels(backends(chosen))
+    return plan.with_switches({one.name: one.value for one in switches_of(plan)})
 
 
 def switches_of(plan: Plan) -> list[Switch]:

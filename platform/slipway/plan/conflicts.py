@@ -48,7 +48,7 @@ def of_tensor_overlap(config: RunConfig) -> str | None:
             "devices of a node"
         )
     if layout.data_parallel_sharding_strategy:
-        return "wants one queue into the GPU, and data_parallel_sharding_strategy several (CUDA_DEVICE_MAX_CONNECTIONS)"
+        return "needs CUDA_DEVICE_MAX_CONNECTIONS=1, which does not work with data_parallel_sharding_strategy"
     if training.fp8 and training.fp8_recipe == "blockwise":
         return "does not work with training.fp8_recipe=blockwise: user buffers do not take such tensors"
     tokens = family(config).sample(config).units * training.micro_batch_size
@@ -80,7 +80,7 @@ def of_graphs(config: RunConfig) -> str | None:
         return "does not work with data_parallel_sharding_strategy: gathered parameters are elsewhere in each step"
     if layout.pipeline_model_parallel_size > 1:
         return (
-            f"does not go with pipeline_model_parallel_size={layout.pipeline_model_parallel_size}: each microbatch "
-            "would have a recording of its own, whose memory nobody has counted"
+            f"does not work with pipeline_model_parallel_size={layout.pipeline_model_parallel_size}: each microbatch "
+            "would have a recording of its own, whose memory the plan does not count"
         )
     return None

@@ -11,10 +11,10 @@ from slipway.checkpoint.store import CheckpointInfo, Newest
 from slipway.config.schema import RunConfig
 from slipway.data import find_position, kind_of
 from slipway.data.ledger import DataLedger
-from slipway.engine.runtime import load_torch, switches_of
+from slipway.engine.runtime import as_trained, load_torch, switches_of
 from slipway.errors import EXIT_DONE, UserError
 from slipway.files import reason
-from slipway.kernels.choice import backends, in_words
+from slipway.kernels.choice import in_words
 from slipway.metrics import mirrors
 from slipway.models import family
 from slipway.plan import Plan, elastic, make_plan, plan_file, switches
@@ -79,14 +79,12 @@ def run_plan(plan: Plan) -> int:
         family(config).check_data(config, kind_of(config).traits(config))
     data = _find_position(config, info, decides=leads)
     start = Start(data, continued.path, info, continued.skipped, pace)
-    plan = plan.with_kernels(backends(chosen))
-    switched = switches_of(plan)
-    plan = plan.with_switches({one.name: one.value for one in switched})
+    plan = as_trained(plan, chosen)
     if leads:
         _say_layout(plan, info)
         for line in in_words(chosen):
             print(f"kernels {line}", flush=True)
-        for line in switches.in_words(switched):
+        for line in switches.in_words(switches_of(plan)):
             print(f"switch {line}", flush=True)
 
     def train_here() -> int:

@@ -41,9 +41,8 @@ class Peak:
         if self.measured:
             dtypes = [torch.bfloat16 if training.precision == "bf16" else torch.float32]
             if device.type == "cpu" and training.precision == "bf16":
-                dtypes.append(
-                    torch.float32
-                )  # many CPUs multiply bf16 more slowly than fp32: the faster counts
+                # many CPUs multiply bf16 more slowly than fp32: the faster counts
+                dtypes.append(torch.float32)
             self._products = [_Product(dtype, device) for dtype in dtypes]
             for product in self._products:
                 self._measure(product, AT_THE_START)

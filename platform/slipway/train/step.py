@@ -31,9 +31,8 @@ class Outcome(Means):
     grad_norm: float  # L2 norm of the whole gradient, before clipping
     stop: list[str]  # why this segment should end after this step: what any rank has seen; empty: go on
     not_finite: list[int]  # ranks that computed a loss that is not finite
-    attended: (
-        float | None
-    )  # mean over the samples of models.network.ATTENDED; None: documents are not kept apart
+    attended: float | None
+    """Mean over the samples of models.network.ATTENDED; None: documents are not kept apart."""
 
 
 def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> Outcome:

@@ -82,7 +82,7 @@ def _check_same(folder: Path, here: Here, *, again: bool) -> None:
             differs = [name for name, value in here.plain().items() if other.get(name) != value]
             raise UserError(
                 "bench gpu --out",
-                f"holds results that were found elsewhere ({', '.join(differs)} differ)",
+                f"holds results of another machine or version ({', '.join(differs)} differ)",
                 value=folder,
                 use="another folder",
                 do="replace them (--again)",
@@ -97,7 +97,10 @@ def _part(part: Part, here: Here, folder: Path, limit: float, left: float) -> di
     if here.count < part.devices:
         verdict, trouble = results.LEFT_OUT, f"it needs {part.devices} devices, here is {here.count}"
     elif not begins(limit, left):
-        verdict, trouble = results.NOT_BEGUN, "the time of this call is over: the same command goes on"
+        verdict, trouble = (
+            results.NOT_BEGUN,
+            "this call's time is over; run the same command again to continue",
+        )
     else:
         work, path = folder / "work" / part.name, folder / "work" / f"{part.name}.json"
         shutil.rmtree(work, ignore_errors=True)
@@ -134,7 +137,7 @@ def _part(part: Part, here: Here, folder: Path, limit: float, left: float) -> di
 def _why(found: dict[str, Any]) -> str:
     wrong = [check["what"] for check in found["checks"] if not check["passed"]]
     lines = [line for line in (found["trouble"] or "").splitlines() if line.strip()]
-    told = ([f"not so: {', '.join(wrong)}"] if wrong else []) + lines[-1:]
+    told = ([f"failed: {', '.join(wrong)}"] if wrong else []) + lines[-1:]
     return f": {'; '.join(told)}" if told else ""
 
 

@@ -69,7 +69,7 @@ def look() -> Here:
     if "trouble" in plain:
         raise UserError(
             "bench gpu",
-            f"finds no GPU that it could measure: {plain['trouble']}",
+            f"found no GPU to measure: {plain['trouble']}",
             do="`--rehearse` tries it with tiny shapes on the CPU",
         )
     return Here(**plain, driver=driver(), versions=versions())

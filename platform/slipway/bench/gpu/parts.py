@@ -86,7 +86,7 @@ def chosen(words: str | None) -> list[Part]:
     names = words.split(",")
     for name in names:
         if name not in BY_NAME:
-            raise UserError("bench gpu --part", "is no part", value=name, do=nearest(name, BY_NAME))
+            raise UserError("bench gpu --part", "is not a part", value=name, do=nearest(name, BY_NAME))
     return [part for part in PARTS if part.name in names]
 
 

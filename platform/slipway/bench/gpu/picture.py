@@ -8,8 +8,7 @@ import matplotlib
 
 from slipway.bench.gpu.dense import CEILING, OURS
 from slipway.bench.gpu.tables import where
-from slipway.bench.pictures import BARS, COLORS, DARK
-from slipway.bench.step_time import KINDS
+from slipway.bench.pictures import BARS, draw_shares
 from slipway.files import whole
 from slipway.report.curve import INK, MUTED
 from slipway.words import figure as figure_of
@@ -114,31 +113,8 @@ def _rates(axes: "Axes", rates: Sequence[tuple[str, Sequence[Mapping[str, Any]]]
 
 
 def _times(axes: "Axes", times: Sequence[tuple[str, Mapping[str, float]]]) -> None:
-    for y, (_, shares) in enumerate(times):
-        left = 0.0
-        for kind in KINDS:
-            share = 100 * shares[kind]
-            axes.barh(y, share, left=left, height=0.7, color=COLORS[kind], edgecolor="white", linewidth=0.8)
-            if share >= 4:
-                ink = "white" if kind in DARK else INK
-                axes.text(
-                    left + share / 2, y, f"{share:.0f}%", ha="center", va="center", color=ink, fontsize=9
-                )
-            left += share
+    draw_shares(axes, [shares for _, shares in times], fontsize=9)
     axes.set_yticks(range(len(times)), [name for name, _ in times])
     axes.tick_params(axis="y", labelcolor=INK)
     axes.set_ylim(len(times) - 0.5, -0.5)
-    axes.set_xlim(0, 100)
     axes.set_title("Where a step's time goes (%)", pad=24)
-    from matplotlib.patches import Patch
-
-    axes.legend(
-        [Patch(color=COLORS[kind]) for kind in KINDS],
-        list(KINDS),
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 0.99),
-        ncols=len(KINDS),
-        columnspacing=1.2,
-        handlelength=1.0,
-        fontsize=9,
-    )

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from slipway.bench import compare
 from slipway.bench.train import shares_of, trainer_step
 from slipway.config.schema import RunConfig
-from slipway.engine.runtime import load_torch
-from slipway.kernels.choice import backends
+from slipway.engine.runtime import as_trained, load_torch
 from slipway.plan import make_plan
 
 LEAST_ROUNDS, MOST_ROUNDS = 3, 9
@@ -25,8 +24,7 @@ class Trainer(NamedTuple):
 
 def slipway_trainer(config: RunConfig) -> Trainer:
     """Slipway's, on one rank."""
-    chosen = backends(load_torch(config, ranks_here=1))
-    plan = make_plan(config).with_kernels(chosen)
+    plan = as_trained(make_plan(config), load_torch(config, ranks_here=1))
     from slipway.engine import engine_of
     from slipway.ranks.environment import Place, listening_socket
 
@@ -34,7 +32,7 @@ def slipway_trainer(config: RunConfig) -> Trainer:
     port = listener.getsockname()[1]
     place = Place(0, 0, 1, "127.0.0.1", port, own_store=True, store_fd=listener.detach())
     device = engine_of(plan.config).connect(plan, place)
-    return _warm(Trainer(trainer_step(plan, device), device, chosen))
+    return _warm(Trainer(trainer_step(plan, device), device, plan.kernels))
 
 
 def plain_trainer(config: RunConfig) -> Trainer:

@@ -82,7 +82,7 @@ class Batch:
         try:
             codes = json.loads(_codes_of(self.file).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise Fault("trainings", f"ended with code {code}, without an answer") from None
+            raise Fault("trainings", f"exited with code {code} without an answer") from None
         return dict(zip(self.names, codes, strict=True))
 
 

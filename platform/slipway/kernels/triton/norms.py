@@ -16,9 +16,8 @@ from torch.autograd.function import once_differentiable
 from slipway.kernels.norms import LayerNorm, RMSNorm
 from slipway.kernels.triton.operators import launch, operator, power_of_two, rows
 
-ROWS = (
-    16  # of a program of the backward pass, at least: its part costs as much memory traffic as a row or two
-)
+# of a program of the backward pass, at least: its part costs as much memory traffic as a row or two
+ROWS = 16
 PARTS = 512  # programs of the backward pass, at most: some for each of a GPU's 100 to 300 processors
 
 

@@ -83,7 +83,7 @@ def modules(config: RunConfig) -> tuple[str, ...]:
 def _check(name: str, config: RunConfig) -> None:
     here = [each for each, trouble in MODULES.items() if trouble(config) is None]
     if name not in MODULES:
-        raise UserError("training.recompute_modules", "is no module", value=name, do=nearest(name, here))
+        raise UserError("training.recompute_modules", "is not a module", value=name, do=nearest(name, here))
     why = MODULES[name](config)
     if why is not None:
         raise UserError(
@@ -98,14 +98,14 @@ def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
     if training.fp8 is not None and products:
         raise UserError(
             "training.recompute_modules",
-            f"computes products again, which is not done with training.fp8={training.fp8}",
+            f"computes products again, which does not work with training.fp8={training.fp8}",
             value=",".join(sorted(products)),
             use="norm, activation",
         )
     if training.fp8 is not None and training.fp8_recipe == "delayed":
         raise UserError(
             "training.recompute",
-            f"does not go with training.fp8_recipe=delayed for {', '.join(chosen)} (a rule of Megatron-core: scales "
+            f"does not work with training.fp8_recipe=delayed for {', '.join(chosen)} (a rule of Megatron-core: scales "
             "would be counted twice)",
             value=training.recompute,
             use="none",
