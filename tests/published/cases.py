@@ -13,35 +13,48 @@ from slipway.config.compose import compose
 from slipway.config.schema import Kernels, Parallelism, RunConfig
 from slipway.models import family
 from slipway.models.gpt.config import Config
+from slipway.models.gpt.work import Traits
 from slipway.plan.layout import Grid
 
 
 class Framework(NamedTuple):
     """What a framework of the time did, by its code and its papers: properties of its source, none of a row."""
 
-    flash: bool = True
-    """Attention in one kernel; otherwise the scores are written to memory (Megatron-LM before 2023)."""
-    scores_again: bool = False
-    """Without flash: the scores are computed again in the backward pass, and not kept (arXiv 2205.05198)."""
+    traits: Traits = Traits()
+    """How it computes attention, how fast its kernels are beside the device's best, how stages send."""
     fused: bool = True
     """Norms, activations, rotary embeddings, biases and dropouts in kernels of their own; else by torch, one each."""
     overlaps: bool = True
     """Gradients are reduced, and parameters gathered, while it computes."""
+    flex: bool = False
+    """Tokens reach their experts by kernels that send each token to a node once (DeepEP, HybridEP)."""
     tensor_overlap: bool = False
     """Exchanges of tensor-parallel ranks run beside the products (user buffers, async TP)."""
+    gradient_bytes: int = 4
+    """Of each gradient that is exchanged."""
 
 
-OLD = Framework(flash=False, overlaps=False)
+# Before FlashAttention: scores in memory, a fused softmax between two products. Stages send a part each and gather it
+# inside the node (arXiv 2104.04473, section 4.1); tensor-parallel ranks wait for every exchange.
+MEGATRON = Framework(
+    Traits(flash=False, dropout=True, tensor_async=False, scattered_sends=True),
+    overlaps=False,
+    gradient_bytes=2,
+)
 FRAMEWORKS = {
-    "Megatron-LM 2021": OLD,
-    "Megatron-LM 2022": OLD,
-    "DeepSpeed ZeRO-3 2021": OLD,
-    "Megatron-DeepSpeed": OLD,
+    "Megatron-LM 2021": MEGATRON,
+    # exchanges beside the products of the backward pass (arXiv 2205.05198, section 4.2.2)
+    "Megatron-LM 2022": MEGATRON._replace(traits=MEGATRON.traits._replace(tensor_async=True)),
+    "DeepSpeed ZeRO-3 2021": MEGATRON,
+    # DeepSpeed's pipeline sends whole tensors
+    "Megatron-DeepSpeed": MEGATRON._replace(traits=MEGATRON.traits._replace(scattered_sends=False)),
+    # attention by the first FlashAttention in Triton, the rest by torch's kernels
     "llm-foundry/Composer FSDP1": Framework(fused=False),
     "torchtitan (FSDP2)": Framework(tensor_overlap=True),
     "Megatron-LM 23e00ed0 / TE 2.11": Framework(overlaps=False),
-    "NeMo 1 / Megatron-Core": Framework(tensor_overlap=True),
-    "NeMo 2 / Megatron-Core": Framework(tensor_overlap=True),
+    "NeMo Automodel (FSDP2, TE)": Framework(flex=True),
+    "NeMo 1 / Megatron-Core": Framework(tensor_overlap=True, gradient_bytes=2),
+    "NeMo 2 / Megatron-Core": Framework(tensor_overlap=True, gradient_bytes=2),
 }
 
 
@@ -96,12 +109,25 @@ def site_of(row: Row) -> Site:
 def framework_of(row: Row) -> Framework:
     """What the row's framework did; its own switches where the source names them."""
     framework = FRAMEWORKS.get(row.text("framework"), Framework())
+    traits = framework.traits
     if row.text("set") == "torchtitan":
         framework = framework._replace(fused="compile: none" not in row.text("note"))
+    if row.text("model") == "gpt-oss-120b":  # clamped SwiGLU with biases of experts, attention with sinks
+        framework = framework._replace(fused=False)
+    if "HybridEP" in row.text("note"):
+        framework = framework._replace(flex=True)
+    if row.text("framework") == "Megatron-LM 2021" and row.number("pp") == 1:
+        framework = framework._replace(overlaps=True)  # torch's DDP there (examples/sc21), its own elsewhere
     if "all overlap switches off" in row.text("overlap") or "grad-reduce off" in row.text("overlap"):
         framework = framework._replace(overlaps=False)
-    if not framework.flash and row.text("recompute").startswith("selective"):
-        framework = framework._replace(scores_again=True)
+    if "all overlap switches off" in row.text("overlap"):
+        framework = framework._replace(traits=traits._replace(tensor_async=False))
+    if "fp32 grad" in row.text("precision"):
+        framework = framework._replace(gradient_bytes=4)
+    if "pure" in row.text("precision"):
+        framework = framework._replace(gradient_bytes=2)
+    if not traits.flash and row.text("recompute").startswith("selective"):
+        framework = framework._replace(traits=traits._replace(scores_again=True))
     return framework
 
 
@@ -237,6 +263,7 @@ def _layout(row: Row, framework: Framework) -> Parallelism:
         overlap_grad_reduce=framework.overlaps or strategy is not None,
         overlap_param_gather=(framework.overlaps and sharded) or strategy is not None,
         overlap_p2p_comm=virtual > 1 and framework.overlaps if virtual > 1 else None,
+        moe_token_dispatcher_type="flex" if framework.flex else None,
         tp_comm_overlap=True if framework.tensor_overlap and tp > 1 and row.text("sp") == "yes" else None,
     )
 

@@ -69,6 +69,8 @@ def unsayable(row: Row) -> str | None:
         return "chunked attention, shared experts, every other layer dense: no family of ours has them"
     if missing := [column for column in NEEDED if not cells[column]]:
         return f"incomplete: no {', '.join(missing)}"
+    if cells["experts"] and not cells["ep"]:
+        return "incomplete: no ep"
     if not any(cells[column] for column in ("step_s", "tok_s_gpu", "tflops_gpu")):
         return "neither seconds, nor tokens per second, nor TFLOP/s"
     if cells["etp"] and cells["etp"] != cells["tp"]:

@@ -1,5 +1,6 @@
 """A cluster's profile: data, no code. One file in conf/cluster, or in a folder of the user's own."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import (
@@ -49,6 +50,11 @@ class Device(Section):
     peak_tflops_fp8: PositiveFloat | None = Field(
         default=None, description="Dense FP8 peak, TFLOP/s; null: with training.fp8 that of bf16 counts."
     )
+    measured: Path | None = Field(
+        default=None,
+        description="File of constants, as `slipway bench device` writes them, to plan with instead of those that "
+        "conf/devices.yaml has for device.name; null: those.",
+    )
 
     @property
     def capability(self) -> tuple[int, int] | None:
@@ -76,7 +82,7 @@ class Network(Section):
     inter_node_gb_per_s: PositiveFloat | None = Field(
         default=None, description="Per device and direction, GB/s."
     )
-    fabric: Literal["infiniband", "slingshot", "efa", "roce", "ethernet"] | None = Field(
+    fabric: Literal["infiniband", "slingshot", "efa", "roce", "omnipath", "ethernet"] | None = Field(
         default=None,
         description="Between nodes; all but ethernet: collectives over TCP are a fault. null: not known.",
     )
@@ -222,8 +228,16 @@ class Cluster(Section):
     devices_per_node: PositiveInt | None = Field(
         default=None, description="Devices of a node; null: no limit."
     )
-    expected_mfu: float = Field(
-        default=0.35, gt=0.0, le=1.0, description="Share of the peak the time estimate assumes."
+    expected_mfu: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=1.0,
+        description="Override of the planner's model of a step: its time is then its FLOP at this share of the peak, "
+        "with the pipeline bubble and recomputation on top; null: the model (docs/planner.md).",
+    )
+    storage_gb_per_s: PositiveFloat | None = Field(
+        default=None,
+        description="What all ranks together write of a checkpoint, GB/s; null: not known.",
     )
     container: Container = Container()
     environment: dict[Variable, Line] = Field(default={}, description="Of every rank.")

@@ -139,10 +139,10 @@ def _expected(plans: Sequence[Plan], minutes: int | None) -> str:
     hours = [plan.time.hours for plan in plans]
     costs = [plan.time.device_hours for plan in plans]
     if any(one is None for one in (*hours, *costs)):
-        return "not known: the profile states no peak of its devices"
+        return "not known: nothing is known of the profile's devices"
     longest, cost = max(one or 0.0 for one in hours), sum(one or 0.0 for one in costs)
     count = math.ceil(longest * 60 / minutes) if minutes else 0
     segments = f", {count} segment{'s' if count > 1 else ''}" if count else ""
     longest_of = "the longest " if len(plans) > 1 else ""
-    share = plans[0].time.expected_mfu
+    share = plans[0].time.mfu or 0.0
     return f"{longest_of}{duration(longest * 3600)}{segments}, {figure(cost)} GPU-hours, at {share:.0%} of the peak"

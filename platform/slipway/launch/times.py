@@ -89,4 +89,4 @@ def _overhead(config: RunConfig, placement: Placement) -> int:
 
 def _shortest_step(plan: Plan) -> float:
     """Seconds of a step on devices that reach their peak; 0: not known."""
-    return (plan.time.seconds_per_step or 0.0) * plan.time.expected_mfu
+    return (plan.time.seconds_per_step or 0.0) * (plan.time.mfu or 0.0)

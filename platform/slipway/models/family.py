@@ -1,13 +1,14 @@
 """What a model family says of itself without torch: the pure half of its package, in `family.FAMILY`.
 
 Rules, plan, elastic layouts, launch and report know a model only by this: layers in pipeline order with their
-parameters and bytes, and samples with their units and FLOP. Nothing here knows tokens.
+parameters, bytes and work, and samples with their units and FLOP. Nothing here knows tokens.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from slipway.config.schema import Parallelism, RunConfig
+from slipway.models.work import Work
 
 
 class Shard(NamedTuple):
@@ -116,6 +117,13 @@ class Family(Protocol):
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
         """All layers in pipeline order, as ranks of a layout hold them. `Parallelism()` gives the whole model."""
+        ...
+
+    def work(self, config: RunConfig, layout: Parallelism) -> Sequence[Work]:
+        """What each of `layers` computes and exchanges on one rank for one microbatch.
+
+        Layers that do the same are one object: the plan puts it on the clock once.
+        """
         ...
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:

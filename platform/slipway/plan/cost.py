@@ -1,23 +1,37 @@
-"""First-order time of a run on its cluster."""
+"""Time and cost of a run on its cluster."""
 
 from pydantic import BaseModel, ConfigDict
 
 from slipway.config.schema import RunConfig
+from slipway.models import family as family_of
 from slipway.models.family import Sample
+from slipway.plan.layout import Grid
+from slipway.plan.memory import Share
+from slipway.plan.step.devices import hardware_of
+from slipway.plan.step.stages import Job
+from slipway.plan.step.step import StepSeconds, step_seconds
 
 
 class TimeEstimate(BaseModel):
-    """Seconds and device-hours, with what they assume. None where the cluster profile states no peak."""
+    """Seconds, device-hours and energy, with what they rest on. None where nothing is known of the device."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     peak_tflops: float | None
-    expected_mfu: float
-    pipeline_bubble: float
-    recompute_factor: float
+    """Of a device, in the precision of the products."""
+    step: StepSeconds | None
+    """Seconds of a step by part; None where cluster.expected_mfu takes the model's place."""
     seconds_per_step: float | None
+    mfu: float | None
+    """Share of the peak: the model's FLOP, recomputation not counted, in the step's time."""
+    tflops_per_device: float | None
+    pipeline_bubble: float
+    """Idle time over working time, were all stages alike."""
+    recompute_factor: float
     hours: float | None
     device_hours: float | None
+    energy_kwh: float | None
+    """Of the devices alone, each at full load all the time; None: the power is not known."""
     assumption: str
 
 
@@ -34,28 +48,45 @@ def recompute_factor(counted: int, recomputed: int) -> float:
     return 1 + recomputed / counted
 
 
-def estimate(config: RunConfig, world_size: int, microbatches: int, sample: Sample) -> TimeEstimate:
-    """Time = operations x recomputation / (devices x peak x expected_mfu) x (1 + bubble)."""
+def job_of(config: RunConfig, share: Share, grid: Grid, microbatches: int) -> Job:
+    """What the model of a step evaluates."""
+    work = family_of(config).work(config, config.parallelism)
+    return Job(config, grid, share.layers, work, share.spans, microbatches)
+
+
+def estimate(config: RunConfig, share: Share, grid: Grid, microbatches: int, sample: Sample) -> TimeEstimate:
+    """Time of a step by the model, or by cluster.expected_mfu where it is given, and of the run."""
     cluster, layout = config.cluster, config.parallelism
-    device = cluster.device
-    peak = device.peak_tflops(config.training.precision)
     bubble = pipeline_bubble(layout.pipeline_model_parallel_size, layout.virtual_stages, microbatches)
     factor = recompute_factor(sample.flops, sample.recomputed_flops)
-    flops_per_step = sample.flops * config.training.global_batch_size
-    seconds = hours = None
-    if peak is not None:
-        seconds = flops_per_step * factor * (1 + bubble) / (world_size * peak * 1e12 * cluster.expected_mfu)
-        hours = seconds * config.training.steps / 3600
+    flops = sample.flops * config.training.global_batch_size / grid.world_size
+    peak, step, seconds, power = cluster.device.peak_tflops(config.training.precision), None, None, None
+    if cluster.expected_mfu is not None:
+        assumption = f"a busy device reaches {cluster.expected_mfu:.0%} of its peak (cluster.expected_mfu)"
+        if peak is not None:
+            seconds = flops * factor * (1 + bubble) / (peak * 1e12 * cluster.expected_mfu)
+    elif (hardware := hardware_of(config)) is None:
+        assumption = f"nothing is known of the device {cluster.device.name}"
+    else:
+        peak, power = hardware.peak_tflops, hardware.power_w
+        step = step_seconds(job_of(config, share, grid, microbatches), hardware)
+        seconds = step.total
+        assumption = f"constants of {hardware.device} from " + (
+            "conf/devices.yaml" if cluster.device.measured is None else str(cluster.device.measured)
+        )
+    hours = None if seconds is None else seconds * config.training.steps / 3600
+    device_hours = None if hours is None else hours * grid.world_size
+    rate = None if seconds is None else flops / seconds / 1e12
     return TimeEstimate(
         peak_tflops=peak,
-        expected_mfu=cluster.expected_mfu,
+        step=step,
+        seconds_per_step=seconds,
+        mfu=None if rate is None or peak is None else rate / peak,
+        tflops_per_device=rate,
         pipeline_bubble=bubble,
         recompute_factor=factor,
-        seconds_per_step=seconds,
         hours=hours,
-        device_hours=None if hours is None else hours * world_size,
-        assumption=(
-            f"a busy device reaches {cluster.expected_mfu:.0%} of its {config.training.precision} peak "
-            "(cluster.expected_mfu); the pipeline bubble and recomputation come on top"
-        ),
+        device_hours=device_hours,
+        energy_kwh=None if device_hours is None or power is None else device_hours * power / 1000,
+        assumption=assumption,
     )

@@ -146,7 +146,7 @@ def make_plan(config: RunConfig) -> Plan:
         flops_per_sample=sample.flops,
         flops_per_step=sample.flops * batch,
         memory=_memory(config, share, grid, microbatches),
-        time=estimate(config, world, microbatches, sample),
+        time=estimate(config, share, grid, microbatches, sample),
         stages=[_stage(share, grid, stage) for stage in range(grid.pp)],
     )
 

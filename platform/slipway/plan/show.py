@@ -13,10 +13,12 @@ from slipway.plan import switches
 from slipway.plan.facts import sizes_of
 from slipway.plan.memory import Share, StageMemory, stage_memory
 from slipway.plan.plan import Plan
+from slipway.plan.step.step import StepSeconds
 from slipway.plan.units import plural
 from slipway.words import duration, figure, quantity, size
 
 T = TypeVar("T")
+SMALL = 0.005
 
 
 def show(plan: Plan, ranks: int | None = 32, console: Console | None = None) -> None:
@@ -118,15 +120,31 @@ def _time_rows(plan: Plan) -> list[tuple[str, str]]:
     time = plan.time
     if time.seconds_per_step is None or time.hours is None or time.device_hours is None:
         cluster, precision = plan.config.cluster.name, plan.config.training.precision
-        return [("time", f"not estimated: cluster {cluster} states no {precision} peak")]
+        why = f"cluster {cluster} states no {precision} peak" if time.peak_tflops is None else time.assumption
+        return [("time", f"not estimated: {why}")]
+    speed = plan.units_per_sample * plan.config.training.global_batch_size / time.seconds_per_step
+    reached = (
+        "" if time.mfu is None else f", {time.tflops_per_device:.0f} TFLOP/s per device (MFU {time.mfu:.1%})"
+    )
+    energy = "" if time.energy_kwh is None else f", up to {figure(time.energy_kwh)} kWh of the devices"
     return [
         (
             "time",
             f"{duration(time.seconds_per_step)} per step, {duration(time.hours * 3600)} in all, "
-            f"{figure(time.device_hours)} device-hours, pipeline bubble {time.pipeline_bubble:.1%}",
+            f"{figure(time.device_hours)} device-hours{energy}",
         ),
+        ("speed", f"{quantity(speed)} {plural(plan.unit)} per second{reached}"),
+        *([("step", _parts(time.step))] if time.step else []),
         ("assuming", time.assumption),
     ]
+
+
+def _parts(step: StepSeconds) -> str:
+    """Shares of the step, the largest first; what is below half a per cent together."""
+    shares = sorted(((part / step.total, name) for name, part in step.parts.items()), reverse=True)
+    shown = [f"{name.replace('_', ' ')} {share:.1%}" for share, name in shares if share >= SMALL]
+    rest = sum(share for share, name in shares if share < SMALL)
+    return ", ".join([*shown, *([f"other {rest:.1%}"] if rest >= SMALL / 5 else [])])
 
 
 def _memory(plan: Plan) -> Table:

@@ -7,6 +7,7 @@ from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
 from slipway.models.family import Layer, Measure, Sample, Shard
 from slipway.models.spans import balanced
+from slipway.models.work import Pass, Product, Work
 from toy.config import Config, toy_of
 
 ALONE = ("tensor_model_parallel_size", "context_parallel_size", "expert_model_parallel_size")
@@ -50,6 +51,20 @@ class Toy:
         return [
             Layer(name, Shard(count), kept_bytes=4 * batch * model.width, block=name.startswith("block"))
             for name, count in _weights(model).items()
+        ]
+
+    def work(self, config: RunConfig, layout: Parallelism) -> list[Work]:
+        """Two products for each block, one for the others; every product again for each of its gradients."""
+        model, rows = toy_of(config), config.training.micro_batch_size
+        shapes = [[(model.inputs, model.width)]]
+        shapes += [[(model.width, hidden), (hidden, model.width)] for hidden in model.hidden]
+        shapes += [[(model.width, model.outputs)]]
+        return [
+            Work(
+                Pass(tuple(Product(rows, n, k, element_bytes=4, output_bytes=4) for k, n in layer)),
+                Pass(tuple(Product(rows, n, k, 2, element_bytes=4, output_bytes=4) for k, n in layer)),
+            )
+            for layer in shapes
         ]
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:

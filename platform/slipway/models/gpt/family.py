@@ -10,8 +10,9 @@ from slipway.kernels.choice import OPERATORS
 from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
 from slipway.models.family import Family, Layer, Measure, Sample
-from slipway.models.gpt import activations, counts, recompute, rules
+from slipway.models.gpt import activations, counts, recompute, rules, work
 from slipway.models.gpt.config import gpt_of
+from slipway.models.work import Work
 
 
 class GPT:
@@ -61,6 +62,10 @@ class GPT:
                 block=False,
             ),
         ]
+
+    def work(self, config: RunConfig, layout: Parallelism) -> list[Work]:
+        """Of the embedding, the transformer layers, and the head."""
+        return work.layers(config, layout)
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
         """As many transformer layers in each chunk, as Megatron-core shares them out. Raises UserError."""

@@ -1,0 +1,84 @@
+"""What a layer computes and exchanges on one rank for one microbatch: what a family says of it, without torch.
+
+The model of a step (slipway.plan.step) makes seconds of it. Nothing here knows what the layer is.
+"""
+
+from typing import Literal, NamedTuple
+
+Group = Literal["tensor", "context", "expert", "tensor_expert"]
+Collective = Literal["all_gather", "reduce_scatter", "all_reduce", "all_to_all", "send"]
+
+
+class Product(NamedTuple):
+    """`count` matrix products of m x k by k x n."""
+
+    m: int
+    n: int
+    k: int
+    count: int = 1
+    kind: Literal["linear", "attention", "grouped"] = "linear"
+    """linear: one kernel each; grouped: all in one kernel, as a mixture's experts; attention: flash attention, whose
+    inner results never reach memory."""
+    part: float = 1.0
+    """Of the product that is computed at all: half of what a causal mask leaves out."""
+    element_bytes: int = 2
+    output_bytes: int = 2
+    """Moved for each element of the result; 8 where it is added to an fp32 gradient."""
+
+    pace: float = 1.0
+    """Speed of its kernel beside the device's best."""
+
+    @property
+    def flop(self) -> float:
+        """Floating-point operations of all of them."""
+        return 2.0 * self.m * self.n * self.k * self.count * self.part
+
+    @property
+    def moved_bytes(self) -> float:
+        """Bytes read and written at least."""
+        inputs = self.element_bytes * self.k * (self.m + self.n)
+        return self.count * (inputs + self.output_bytes * self.m * self.n)
+
+
+class Exchange(NamedTuple):
+    """One exchange among the ranks of a group.
+
+    size: bytes of the whole message on each rank: what all_gather returns, what reduce_scatter and all_reduce take,
+    what all_to_all and send hand out.
+    """
+
+    kind: Collective
+    group: Group
+    size: float
+    copies: int = 1
+    """Of all_to_all: each element goes to so many ranks, but to each node once, as DeepEP's kernels send."""
+    beside: tuple[Product, ...] = ()
+    """Products of the same layer that run meanwhile; only what takes longer than they do is waited for."""
+
+
+class Pass(NamedTuple):
+    """A forward pass, a backward pass, or what the backward pass computes again."""
+
+    products: tuple[Product, ...] = ()
+    moved_bytes: float = 0.0
+    """That operators without a product read and write: norms, activations, residuals, losses."""
+    kernels: int = 0
+    """Launched one after the other, those of products included."""
+    exchanges: tuple[Exchange, ...] = ()
+
+    def __add__(self, other: "Pass") -> "Pass":  # type: ignore[override]
+        return Pass(
+            self.products + other.products,
+            self.moved_bytes + other.moved_bytes,
+            self.kernels + other.kernels,
+            self.exchanges + other.exchanges,
+        )
+
+
+class Work(NamedTuple):
+    """A layer's work on one rank for one microbatch."""
+
+    forward: Pass = Pass()
+    backward: Pass = Pass()
+    again: Pass = Pass()
+    """Of the forward pass what the backward pass does again."""

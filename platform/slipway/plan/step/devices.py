@@ -1,0 +1,132 @@
+"""From a cluster's profile to the constants of its hardware: conf/devices.yaml, or a file of measured ones."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+
+from slipway.config.explain import nearest
+from slipway.config.schema import RunConfig
+from slipway.config.section import Section
+from slipway.errors import UserError
+from slipway.plan.step.hardware import Hardware, Link, Rates
+from slipway.records import first_problem
+from slipway.shipped import shipped
+
+FILE = "devices.yaml"
+NAMELESS = frozenset({"CPU", "GPU"})
+"""What profiles call a device that could be any: nothing is known of it."""
+
+
+class SourcedRates(Rates):
+    """Rates of one kind of device."""
+
+    source: str
+
+
+class LinkRates(Section):
+    """What collectives make of a kind of link."""
+
+    share: PositiveFloat
+    latency_us: PositiveFloat
+    hop_us: PositiveFloat
+    source: str
+
+
+class DeviceFacts(Section):
+    """One device: facts from its data sheet, and whose rates it has."""
+
+    rates: str = Field(description="A name under `rates`.")
+    link: str = Field(description="A name under `links`: what connects devices of a node.")
+    peak_tflops: dict[str, PositiveFloat] = Field(description="Dense, by precision, TFLOP/s.")
+    memory_gb_per_s: PositiveFloat
+    link_gb_per_s: PositiveFloat = Field(description="Inside a node, per device and direction.")
+    link_devices: PositiveInt | None = Field(
+        default=None, description="Devices that it connects, where they span nodes; null: those of a node."
+    )
+    usual_between_gb_per_s: PositiveFloat = Field(description="Between nodes, per device and direction.")
+    power_w: PositiveFloat | None = None
+    source: str
+
+
+class Devices(Section):
+    """The whole file."""
+
+    rates: dict[str, SourcedRates]
+    links: dict[str, LinkRates]
+    fabrics: dict[str, LinkRates]
+    devices: dict[str, DeviceFacts]
+
+
+@cache
+def known() -> Devices:
+    """The devices of conf/devices.yaml."""
+    return Devices.model_validate(_load(shipped("conf", FILE) / FILE))
+
+
+def hardware_of(config: RunConfig) -> Hardware | None:
+    """The constants that a configuration is planned with; None where its profile names no particular device.
+
+    Raises UserError for a device that nothing is known of, and for a file of constants that is none.
+    """
+    cluster = config.cluster
+    if cluster.device.measured is not None:
+        return read(cluster.device.measured)
+    name = cluster.device.name
+    if name in NAMELESS:
+        return None
+    devices = known()
+    facts = devices.devices.get(name)
+    if facts is None:
+        raise UserError(
+            "cluster.device.name",
+            f"is a device that conf/{FILE} does not know",
+            value=name,
+            do=f"{nearest(name, devices.devices)}; or measure it with `slipway bench device` and name the file in "
+            "cluster.device.measured, or set cluster.expected_mfu",
+        )
+    training, network = config.training, cluster.network
+    precision = "fp8" if training.fp8 is not None else training.precision
+    peak = cluster.device.peak_tflops(precision) or facts.peak_tflops.get(precision)
+    peak = peak or cluster.device.peak_tflops(training.precision) or facts.peak_tflops[training.precision]
+    here = config.resources.devices_per_node
+    return Hardware(
+        device=name,
+        peak_tflops=peak,
+        memory_gb_per_s=facts.memory_gb_per_s,
+        rates=Rates.model_validate(devices.rates[facts.rates].model_dump(exclude={"source"})),
+        inside=_link(devices.links[facts.link], network.intra_node_gb_per_s or facts.link_gb_per_s),
+        between=_link(
+            devices.fabrics[network.fabric or "infiniband"],
+            network.inter_node_gb_per_s or facts.usual_between_gb_per_s,
+        ),
+        inside_devices=max(facts.link_devices or 0, here),
+        power_w=facts.power_w,
+        storage_gb_per_s=cluster.storage_gb_per_s,
+    )
+
+
+def read(path: Path) -> Hardware:
+    """Constants from a file, YAML or JSON, as `slipway bench device` writes them. Raises UserError."""
+    try:
+        return Hardware.model_validate(_load(path))
+    except OSError as error:
+        raise UserError(path, f"constants cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise UserError(path, f"does not hold a device's constants: {first_problem(error)}") from error
+
+
+def _link(rates: LinkRates, gb_per_s: float) -> Link:
+    return Link(gb_per_s=gb_per_s, **rates.model_dump(exclude={"source"}))
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8"), loader)  # noqa: S506
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(path, "is neither YAML nor JSON") from error
