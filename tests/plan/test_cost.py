@@ -2,11 +2,8 @@ import pytest
 
 from presets import large
 from slipway.config.compose import compose
-from slipway.models.family import Sample
-from slipway.plan.cost import estimate, pipeline_bubble, recompute_factor
+from slipway.plan.cost import pipeline_bubble, recompute_factor
 from slipway.plan.plan import make_plan
-
-SAMPLE = Sample(units=1, flops=10**12, active_parameters=1)
 
 
 def test_bubble() -> None:
@@ -48,17 +45,25 @@ def test_published_step_time() -> None:
 def test_hours_and_device_hours() -> None:
     plan = make_plan(compose(large("gpt3_1_3b", nodes=4)))
     time = plan.time
-    assert time.seconds_per_step is not None and time.hours is not None
+    assert time.seconds_per_step is not None and time.hours is not None and time.mfu is not None
     assert time.hours == pytest.approx(time.seconds_per_step * 286102 / 3600)
     assert time.device_hours == pytest.approx(time.hours * 32)
-    assert "40%" in time.assumption and "cluster.expected_mfu" in time.assumption
+    assert time.energy_kwh == pytest.approx(time.device_hours * 0.7)  # an H100 has 700 W
+    assert time.step is not None and time.step.total == time.seconds_per_step
+    done = plan.flops_per_step / (32 * 989e12 * time.seconds_per_step)
+    assert time.mfu == pytest.approx(done) and 0.2 < done < 0.7
 
 
-def test_precision_chooses_the_peak() -> None:
-    config = compose(["cluster=juwels_booster", "training.precision=fp32"])
-    assert estimate(config, 1, 1, SAMPLE).peak_tflops == 19.5
-    config = compose(["cluster=juwels_booster", "training.precision=bf16"])
-    assert estimate(config, 1, 1, SAMPLE).peak_tflops == 312
+def test_a_share_of_the_peak_overrides_the_model() -> None:
+    plan = make_plan(compose([*large("gpt3_1_3b", nodes=4), "cluster.expected_mfu=0.4"]))
+    assert plan.time.step is None and "cluster.expected_mfu" in plan.time.assumption
+    assert plan.time.seconds_per_step == pytest.approx(plan.flops_per_step / (32 * 989e12 * 0.4))
+
+
+@pytest.mark.parametrize(("precision", "peak"), [("fp32", 19.5), ("bf16", 312)])
+def test_precision_chooses_the_peak(precision: str, peak: float) -> None:
+    config = compose(["cluster=juwels_booster", f"training.precision={precision}"])
+    assert make_plan(config).time.peak_tflops == peak
 
 
 def test_no_peak_no_time() -> None:

@@ -9,6 +9,7 @@ from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE
 from slipway.plan import plan_file
 from slipway.plan.plan import Plan, make_plan
+from slipway.plan.summary import summary
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
@@ -23,7 +24,7 @@ def run_file(path: Path, changed: Sequence[str], options: argparse.Namespace) ->
 
 def _print(plan: Plan, options: argparse.Namespace) -> int:
     if getattr(options, "json", False):
-        console.write(plan_file.to_text(plan))
+        console.write(plan_file.to_text(plan, summary(plan)))
         return EXIT_DONE
     from slipway.plan.show import show
 

@@ -1,12 +1,13 @@
 """The Plan, and how it is made from a configuration."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models import family as family_of
-from slipway.plan import elastic, rules
+from slipway.plan import elastic, rules, summary
 from slipway.plan.cost import TimeEstimate, estimate
 from slipway.plan.layout import Grid
 from slipway.plan.memory import Share, StageMemory, device_bytes, stage_memory
@@ -87,6 +88,12 @@ class Plan(Frozen):
     """Operator -> the backend that computes it, fp8 -> its recipe; empty until the machine is known that trains."""
     switches: dict[str, bool | int | str] = {}
     """Switch -> its value (see slipway.plan.switches); empty until the machine is known that trains."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_summary(cls, plain: Any) -> Any:
+        """Take what `slipway plan --json` prints: its numbers follow from the rest."""
+        return summary.without(plain, str(plain.get("unit"))) if isinstance(plain, dict) else plain
 
     @property
     def grid(self) -> Grid:

@@ -5,8 +5,9 @@ The jobs of a sweep share one plan.json; each gives what differs as changes, KEY
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,9 +20,9 @@ from slipway.plan.plan import Plan, make_plan
 from slipway.records import first_problem
 
 
-def to_text(plan: Plan) -> str:
-    """plan.json of a plan: ASCII, one value per line, ends in a line feed."""
-    return json.dumps(plan.model_dump(mode="json"), indent=1) + "\n"
+def to_text(plan: Plan, numbers: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """plan.json of a plan: ASCII, one value per line, ends in a line feed. numbers: in front, as they are."""
+    return json.dumps({**numbers, **plan.model_dump(mode="json")}, indent=1) + "\n"
 
 
 def write(plan: Plan, path: Path) -> None:

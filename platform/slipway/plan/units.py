@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from slipway.plan.plan import Plan
+if TYPE_CHECKING:
+    from slipway.plan.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Units:
     """Unit of the loss; empty: it has none, or it is not known."""
 
     @classmethod
-    def of(cls, plan: Plan) -> "Units":
+    def of(cls, plan: "Plan") -> "Units":
         """Return the units of a plan."""
         return cls(plan.unit, plan.units_per_sample, plan.loss_unit)
 

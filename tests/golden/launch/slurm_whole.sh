@@ -259,7 +259,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
     "compute_capability": null,
     "peak_tflops_bf16": null,
     "peak_tflops_fp32": null,
-    "peak_tflops_fp8": null
+    "peak_tflops_fp8": null,
+    "measured": null
    },
    "network": {
     "intra_node_gb_per_s": null,
@@ -277,7 +278,8 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    },
    "nodes": null,
    "devices_per_node": null,
-   "expected_mfu": 0.35,
+   "expected_mfu": null,
+   "storage_gb_per_s": null,
    "container": {
     "runtime": "apptainer",
     "modules": [],
@@ -374,13 +376,16 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
  },
  "time": {
   "peak_tflops": null,
-  "expected_mfu": 0.35,
+  "step": null,
+  "seconds_per_step": null,
+  "mfu": null,
+  "tflops_per_device": null,
   "pipeline_bubble": 0.0,
   "recompute_factor": 1.0,
-  "seconds_per_step": null,
   "hours": null,
   "device_hours": null,
-  "assumption": "a busy device reaches 35% of its bf16 peak (cluster.expected_mfu); the pipeline bubble and recomputation come on top"
+  "energy_kwh": null,
+  "assumption": "nothing is known of the device GPU"
  },
  "stages": [
   {

@@ -13,8 +13,7 @@ from slipway.doctor.finding import Finding, judged, skipped
 from slipway.doctor.here import IN_JOB, Here
 from slipway.files import nearest_existing
 from slipway.models import family
-from slipway.optimizers import algorithm
-from slipway.optimizers.kind import bytes_per_parameter
+from slipway.plan import summary
 from slipway.words import size
 
 GIB = 2**30
@@ -74,10 +73,9 @@ def space(here: Here) -> Finding:
 
 
 def checkpoint_bytes(here: Here) -> int:
-    """Of one checkpoint: parameters and the optimizer's state in fp32; in bf16 the model's 2 bytes besides."""
-    config = here.config
-    each = 4 + bytes_per_parameter(algorithm(config)) + (2 if config.training.precision == "bf16" else 0)
-    return each * sum(layer.parameters.total for layer in family(config).layers(config, Parallelism()))
+    """Of one checkpoint."""
+    layers = family(here.config).layers(here.config, Parallelism())
+    return summary.checkpoint_bytes(here.config, sum(layer.parameters.total for layer in layers))
 
 
 def data(here: Here) -> Finding:

@@ -1,0 +1,72 @@
+"""What `slipway plan --json` prints of a plan besides the plan: the numbers that people and programs ask for."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from slipway.config.schema import RunConfig
+from slipway.optimizers import algorithm
+from slipway.optimizers.kind import bytes_per_parameter
+from slipway.plan.units import plural
+
+if TYPE_CHECKING:
+    from slipway.plan.plan import Plan
+
+
+def summary(plan: "Plan") -> dict[str, Any]:
+    """Return the numbers by name; null where nothing is known of the devices, their power, storage or queues.
+
+    Of memory and parameters, those of the fullest device. Units are the family's: flop_per_token, tokens_per_second.
+    """
+    time, config = plan.time, plan.config
+    fullest = max(plan.memory.stages, key=lambda stage: stage.total)
+    parts = {name: getattr(fullest, name) for name in type(fullest).model_fields if name != "stage"}
+    seconds, samples = time.seconds_per_step, config.training.global_batch_size
+    speed = None if seconds is None else samples / seconds
+    size = checkpoint_bytes(config, plan.parameters)
+    storage = config.cluster.storage_gb_per_s
+    return {
+        "parameters_per_device": max(stage.parameters for stage in plan.stages),
+        "memory_per_device_bytes": {**parts, "total": fullest.total},
+        f"flop_per_{plan.unit}": plan.flops_per_sample / plan.units_per_sample,
+        "step_seconds": None
+        if seconds is None
+        else {**(time.step.parts if time.step else {}), "total": seconds},
+        "samples_per_second": speed,
+        f"{plural(plan.unit)}_per_second": None if speed is None else speed * plan.units_per_sample,
+        "tflops_per_device": time.tflops_per_device,
+        "mfu": time.mfu,
+        "days": None if time.hours is None else time.hours / 24,
+        "device_hours": time.device_hours,
+        "energy_kwh": time.energy_kwh,
+        "checkpoint_bytes": size,
+        "checkpoint_seconds": None if storage is None else size / (storage * 1e9),
+        "jobs": jobs(config, time.hours),
+    }
+
+
+def without(plain: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """Return a plan's plain values without the numbers that follow from them."""
+    names = {
+        *("parameters_per_device", "memory_per_device_bytes", "step_seconds", "samples_per_second"),
+        *("tflops_per_device", "mfu", "days", "device_hours", "energy_kwh", "jobs"),
+        *("checkpoint_bytes", "checkpoint_seconds", f"flop_per_{unit}", f"{plural(unit)}_per_second"),
+    }
+    return {name: value for name, value in plain.items() if name not in names}
+
+
+def checkpoint_bytes(config: RunConfig, parameters: int) -> int:
+    """Bytes of one checkpoint: parameters and the optimizer's state in fp32; in bf16 the model's 2 bytes besides."""
+    each = 4 + bytes_per_parameter(algorithm(config)) + (2 if config.training.precision == "bf16" else 0)
+    return each * parameters
+
+
+def jobs(config: RunConfig, hours: float | None) -> int | None:
+    """Jobs of the longest wall time that the run takes, one after the other, in the first queue with room for it."""
+    slurm, nodes = config.cluster.slurm, config.resources.nodes
+    if slurm is None or hours is None:
+        return None
+    for queue in slurm.queues.values():
+        if queue.min_nodes <= nodes <= (queue.max_nodes or nodes):
+            return None if queue.max_hours is None else math.ceil(hours / queue.max_hours)
+    return None
