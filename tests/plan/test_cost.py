@@ -48,7 +48,7 @@ def test_hours_and_device_hours() -> None:
     assert time.seconds_per_step is not None and time.hours is not None and time.mfu is not None
     assert time.hours == pytest.approx(time.seconds_per_step * 286102 / 3600)
     assert time.device_hours == pytest.approx(time.hours * 32)
-    assert time.energy_kwh == pytest.approx(time.device_hours * 0.7)  # an H100 has 700 W
+    assert time.energy_kwh == pytest.approx(time.hours * 32 * 0.7)  # an H100 has 700 W
     assert time.step is not None and time.step.total == time.seconds_per_step
     done = plan.flops_per_step / (32 * 989e12 * time.seconds_per_step)
     assert time.mfu == pytest.approx(done) and 0.2 < done < 0.7

@@ -75,3 +75,7 @@ class Hardware(Section):
     storage_gb_per_s: PositiveFloat | None = Field(
         default=None, description="What all ranks together write of a checkpoint, GB/s; null: not known."
     )
+
+    def __hash__(self) -> int:
+        """Hash what tells most devices apart: a search looks the same one up very often."""
+        return hash((self.device, self.peak_tflops, self.inside_devices))
