@@ -43,7 +43,10 @@ class Layer(NamedTuple):
     held_bytes: int = 0
     """Needed once, however many microbatches are in flight: logits, for example."""
     inside_bytes: int = 0
-    """What is computed again for its backward pass: there besides kept_bytes, in one layer of a stage at a time."""
+    """There besides kept_bytes in its backward pass, in one layer of a stage at a time: what is computed again, and
+    gradients."""
+    shared_bytes: int = 0
+    """Of buffers that layers use one after the other: there once."""
     sent_bytes: int = 0
     """What it hands to the next layer; a stage that ends with it may keep it until the backward pass."""
     block: bool = True

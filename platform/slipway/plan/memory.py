@@ -1,5 +1,6 @@
-"""First-order memory of one rank of each pipeline stage, by part, in bytes."""
+"""Memory of one rank of each pipeline stage, by part, in bytes."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from slipway.models import family as family_of
 from slipway.models.family import Layer, Shard
 from slipway.optimizers import algorithm
 from slipway.optimizers.kind import bytes_per_parameter
-from slipway.plan import switches
+from slipway.plan import overheads, switches
 from slipway.plan.layout import Grid, chunks_in_flight
 
 GIB = 2**30
@@ -19,7 +20,7 @@ GATHERED_AHEAD = 10**9 // 2  # parameters that it gathers before they are needed
 
 
 class StageMemory(BaseModel):
-    """Bytes on each rank of one pipeline stage (the fullest rank, where they differ)."""
+    """Bytes on each rank of one pipeline stage (the fullest rank, where they differ), at the fullest moment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,13 +29,55 @@ class StageMemory(BaseModel):
     gradients: int
     optimizer_states: int
     activations: int
+    logits: int = 0
+    """Of the head (logits, the loss and their gradients); 0 where the backward pass of a layer needs more after it."""
     gathered: int = 0
     """Parameters and gradients that are sharded, but whole for a while (FSDP)."""
+    buffers: int = 0
+    """For what ranks exchange, and for what is recorded."""
+    framework: int = 0
+    """Outside of torch's allocator: the device's context, libraries, NCCL's own buffers."""
+    fragmentation: int = 0
+    """What the allocator holds and cannot use."""
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of tensors: what torch.cuda.max_memory_allocated tells."""
+        return self.total - self.framework - self.fragmentation
 
     @property
     def total(self) -> int:
         """Bytes of all parts."""
-        return self.parameters + self.gradients + self.optimizer_states + self.activations + self.gathered
+        return sum(getattr(self, part) for part in PARTS)
+
+
+PARTS = tuple(name for name in StageMemory.model_fields if name != "stage")
+"""The parts' names, in the order of a table."""
+
+
+class Keeps(NamedTuple):
+    """What a trainer keeps. Bytes of each parameter; whole parameters and gradients where they are sharded."""
+
+    parameter: int
+    gradient: int
+    state: int
+    """The optimizer's, its own copy of the parameter among it."""
+    whole: int = 4
+    """Bytes of a sharded parameter while it is whole."""
+    ahead: int = GATHERED_AHEAD
+    waiting: int = WAITING_GRADIENTS
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "Keeps":
+        """Of this project's trainer.
+
+        Parameters in the training precision; gradients accumulated in fp32. The optimizer keeps its state in fp32
+        (AdamW: two moments), in bf16 also an fp32 copy of the parameters: with AdamW 8 or 12 bytes. FSDP keeps the
+        fp32 copy in fp32 too.
+        """
+        each = 2 if config.training.precision == "bf16" else 4
+        copies = each == 2 or config.parallelism.data_parallel_sharding_strategy is not None
+        return cls(each, 4, bytes_per_parameter(algorithm(config)) + 4 * copies, whole=each)
 
 
 def device_bytes(config: RunConfig) -> int | None:
@@ -60,68 +103,104 @@ class Share(NamedTuple):
         """Layers of each model chunk of a pipeline stage."""
         return self.spans[stage :: grid.pp]
 
+    def kinds(self, span: range) -> list[tuple[Layer, int]]:
+        """The different layers of a chunk, and how often each is there: families repeat one object."""
+        counted = Counter(map(id, self.layers[span.start : span.stop]))
+        by_id = {id(layer): layer for layer in self.layers[span.start : span.stop]}
+        return [(by_id[key], count) for key, count in counted.items()]
+
     def parameters(self, grid: Grid, stage: int) -> Shard:
         """Parameters that a rank of a stage holds."""
-        return _sum(self.layers[number] for span in self.chunks(grid, stage) for number in span)
+        return _sum(kind for span in self.chunks(grid, stage) for kind in self.kinds(span))
 
 
-def _sum(layers: Iterable[Layer]) -> Shard:
-    return sum((layer.parameters for layer in layers), Shard(0, 0))
+def _sum(kinds: Iterable[tuple[Layer, int]]) -> Shard:
+    dense = expert = 0
+    for layer, count in kinds:
+        dense += count * layer.parameters.dense
+        expert += count * layer.parameters.expert
+    return Shard(dense, expert)
 
 
-def stage_memory(config: RunConfig, share: Share, grid: Grid, stage: int, microbatches: int) -> StageMemory:
-    """Memory of one rank of a stage.
+def stage_memory(
+    config: RunConfig, share: Share, grid: Grid, stage: int, microbatches: int, keeps: Keeps | None = None
+) -> StageMemory:
+    """Memory of one rank of a stage, at the fullest moment of a step.
 
-    Parameters in the training precision; gradients accumulated in fp32. The optimizer keeps its state in fp32 (AdamW:
-    two moments), in bf16 also an fp32 copy of the parameters: with AdamW 8 or 12 bytes per parameter, divided over
-    the replicas by the distributed optimizer. FSDP also divides gradients (ZeRO-2) and parameters (ZeRO-3), arXiv
-    1910.02054, sections 3.1 and 5; it keeps the fp32 copy in fp32 too, and holds some of it whole for a while.
-    Not counted: communication buffers, workspaces, the allocator's fragmentation, and the padding of buckets: at most
-    2^16 of 4 x 10^7 elements or more, 0.2%.
+    The optimizer's states are divided over the replicas by the distributed optimizer (ZeRO-1). FSDP also divides
+    gradients (ZeRO-2) and parameters (ZeRO-3), arXiv 1910.02054, sections 3.1 and 5, and holds some of it whole for a
+    while. Not counted: the padding of buckets, at most 2^16 of 4 x 10^7 elements or more, 0.2%.
+
+    keeps: None: what this project's trainer keeps.
     """
+    keeps = keeps or Keeps.of(config)
     dense, expert = share.parameters(grid, stage)
-    bf16 = config.training.precision == "bf16"
-    layout, state = config.parallelism, bytes_per_parameter(algorithm(config))
+    layout = config.parallelism
     strategy = layout.data_parallel_sharding_strategy
     whole, cut = dense + expert, -(-dense // (grid.dp * grid.cp)) + -(-expert // grid.expert_dp)
-    return StageMemory(
+    passing = _passing(config, share, grid, stage, microbatches)
+    gathered = _gathered(config, share, keeps)
+    return StageMemory.model_construct(
         stage=stage,
-        parameters=(2 if bf16 else 4) * (cut if strategy == "optim_grads_params" else whole),
-        gradients=4 * (cut if strategy else whole),
-        optimizer_states=(state + (4 if bf16 or strategy else 0))
-        * (cut if layout.use_distributed_optimizer else whole),
-        activations=_activations(config, share, grid, stage, microbatches),
-        gathered=_gathered(config, share),
+        parameters=keeps.parameter * (cut if strategy == "optim_grads_params" else whole),
+        gradients=keeps.gradient * (cut if strategy else whole),
+        optimizer_states=keeps.state * (cut if layout.use_distributed_optimizer else whole),
+        activations=passing.kept + (0 if passing.held > passing.inside else passing.inside),
+        logits=passing.held if passing.held > passing.inside else 0,
+        gathered=gathered,
+        buffers=overheads.exchanged(config, grid, passing.sent, passing.shared, passing.blocks),
+        framework=overheads.of_framework(config, grid),
+        fragmentation=overheads.fragmentation(
+            config, passing.kept + max(passing.held, passing.inside) + gathered
+        ),
     )
 
 
-def _gathered(config: RunConfig, share: Share) -> int:
+def _gathered(config: RunConfig, share: Share, keeps: Keeps) -> int:
     """What FSDP holds whole at most: gradients until they are reduced; what is outside of blocks, and blocks ahead."""
     strategy = config.parallelism.data_parallel_sharding_strategy
     if strategy is None:
         return 0
-    whole = _sum(share.layers).total
-    outside = _sum(layer for layer in share.layers if not layer.block).total
-    largest = max((layer.parameters.total for layer in share.layers if layer.block), default=0)
-    gradients = 4 * min(whole, WAITING_GRADIENTS)
+    kinds = share.kinds(range(len(share.layers)))
+    whole = _sum(kinds).total
+    outside = _sum(kind for kind in kinds if not kind[0].block).total
+    largest = max((layer.parameters.total for layer, _ in kinds if layer.block), default=0)
+    gradients = keeps.gradient * min(whole, keeps.waiting)
     if strategy == "optim_grads":
         return gradients
-    bytes_each = 2 if config.training.precision == "bf16" else 4
-    return gradients + bytes_each * min(whole, outside + largest + GATHERED_AHEAD)
+    return gradients + keeps.whole * min(whole, outside + largest + keeps.ahead)
 
 
-def _activations(config: RunConfig, share: Share, grid: Grid, stage: int, microbatches: int) -> int:
-    """Activations of the microbatches in flight: each chunk's passes are as many as the others', or one more."""
+class _Passing(NamedTuple):
+    """Bytes of what passes through a stage."""
+
+    kept: int
+    """Of all microbatches in flight, until their backward passes."""
+    inside: int
+    """Besides, in the backward pass of the layer that needs most."""
+    held: int
+    """Besides, in the head."""
+    sent: int
+    """What a layer hands on."""
+    shared: int
+    """Of buffers that layers use one after the other."""
+    blocks: int
+    """How many there are."""
+
+
+def _passing(config: RunConfig, share: Share, grid: Grid, stage: int, microbatches: int) -> _Passing:
+    """Each chunk's passes are as many as the others', or one more."""
     virtual = config.parallelism.virtual_stages
     passes = chunks_in_flight(grid.pp, virtual, microbatches, stage)
     keeps_sent = not switches.releases_outputs(config.parallelism, switches.installed())
-    kept, here = 0, []
+    kept = inside = held = sent = shared = blocks = 0
     for chunk, span in enumerate(share.chunks(grid, stage)):
-        layers = share.layers[span.start : span.stop]
         in_flight = passes // virtual + (chunk < passes % virtual)
-        sent = layers[-1].sent_bytes if keeps_sent and span is not share.spans[-1] else 0
-        kept += in_flight * (sum(layer.kept_bytes for layer in layers) + sent)
-        here += layers
-    # What a block computes again for its backward pass exists once.
-    inside = max(layer.inside_bytes for layer in here)
-    return kept + inside + sum(layer.held_bytes for layer in here)
+        for layer, count in share.kinds(span):
+            kept += in_flight * count * layer.kept_bytes
+            inside, held = max(inside, layer.inside_bytes), held + count * layer.held_bytes
+            shared, sent = max(shared, layer.shared_bytes), max(sent, layer.sent_bytes)
+            blocks += count * layer.block
+        if keeps_sent and span is not share.spans[-1]:
+            kept += in_flight * share.layers[span.stop - 1].sent_bytes
+    return _Passing(kept, inside, held, sent, shared, blocks)

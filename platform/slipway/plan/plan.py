@@ -32,7 +32,7 @@ class StagePlan(Frozen):
 
 
 class Memory(Frozen):
-    """First-order memory per device."""
+    """Memory per device."""
 
     stages: list[StageMemory]
     largest: int
@@ -102,11 +102,17 @@ class Plan(Frozen):
 
     def with_kernels(self, backends: Mapping[str, str]) -> "Plan":
         """The plan as it is trained on a machine that computes each operator with this backend."""
-        return self.model_copy(update={"kernels": dict(backends)})
+        return self.model_copy(update={"kernels": dict(backends)})._with_memory()
 
     def with_switches(self, values: Mapping[str, bool | int | str]) -> "Plan":
         """The plan as it is trained on a machine for which the rules say this."""
-        return self.model_copy(update={"switches": dict(values)})
+        return self.model_copy(update={"switches": dict(values)})._with_memory()
+
+    def _with_memory(self) -> "Plan":
+        """The memory follows what is chosen for the machine."""
+        config = self.trained
+        memory = _memory(config, Share.of(config), self.grid, self.num_microbatches)
+        return self.model_copy(update={"memory": memory})
 
     @property
     def trained(self) -> RunConfig:

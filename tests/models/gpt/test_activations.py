@@ -11,7 +11,7 @@ import pytest
 from presets import large
 from slipway.config.compose import compose
 from slipway.config.schema import Parallelism, RunConfig
-from slipway.models.gpt import activations
+from slipway.models.gpt import activations, buffers
 from slipway.models.gpt.config import Config
 
 S, B, H, A, T = 2048, 4, 6144, 64, 8
@@ -107,10 +107,10 @@ def test_a_mixtures_tokens_are_copied_whole_to_their_experts() -> None:
 def test_the_gathering_dispatcher_has_a_buffer() -> None:
     gathers = "parallelism.moe_token_dispatcher_type=allgather"
     sent, gathered = (compose(words) for words in (MIXTURE, [*MIXTURE, gathers]))
-    assert activations.gathered_bytes(sent, sent.parallelism) == 0
+    assert buffers.gathered_bytes(sent, sent.parallelism) == 0
     # of all ranks that share experts, this one's tokens being split by sequence parallelism
     expected = 2 * 4 * activations.state_bytes(gathered, gathered.parallelism)
-    assert activations.gathered_bytes(gathered, gathered.parallelism) == expected
+    assert buffers.gathered_bytes(gathered, gathered.parallelism) == expected
 
 
 LLAMA = [

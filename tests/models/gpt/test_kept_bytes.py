@@ -14,7 +14,7 @@ import pytest
 import breadth
 from slipway.config.compose import compose
 from slipway.kernels.probe import probe_triton
-from slipway.models.gpt import activations
+from slipway.models.gpt import activations, buffers
 from slipway.models.gpt.recompute import modules
 from training import SMALL, layout
 
@@ -121,7 +121,7 @@ def test_a_layer_keeps_what_the_plan_says(kept: dict[tuple[str, str], Any], kind
     assert isinstance(measured, int), measured["error"]
     planned = activations.layer_bytes(config, config.parallelism, modules(config))
     # the dispatcher's one buffer is there from the first layer on
-    assert planned + activations.gathered_bytes(config, config.parallelism) == pytest.approx(
+    assert planned + buffers.gathered_bytes(config, config.parallelism) == pytest.approx(
         measured, rel=CLOSE
     )
 

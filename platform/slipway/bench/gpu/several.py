@@ -42,7 +42,7 @@ def _layout(scene: Scene, name: str, devices: int, fits: Fit, words: list[str]) 
             "TFLOP/s per device": summary.tflops_per_device,
             "share of the matmul ceiling": summary.share,
             "most memory of a rank (GiB)": summary.memory_gib,
-            "planned (GiB)": plan.memory.largest / 2**30,
+            "planned (GiB)": max(stage.allocated for stage in plan.memory.stages) / 2**30,
         },
     )
     scene.found.share(name, shares)

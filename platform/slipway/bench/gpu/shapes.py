@@ -140,7 +140,8 @@ def plain_gib(plan: Plan) -> float:
 
 
 def _gib(plan: Plan) -> float:
-    return plan.memory.largest / GIB
+    """Of tensors: what else a process takes is CONTEXT_GIB, and what USABLE leaves."""
+    return max(stage.allocated for stage in plan.memory.stages) / GIB
 
 
 def least_gib(shape: Shape, here: Here, folder: Path) -> float:

@@ -60,11 +60,23 @@ def layer_bytes(config: RunConfig, layout: Parallelism, recomputed: Collection[s
     )
 
 
-def gathered_bytes(config: RunConfig, layout: Parallelism) -> int:
-    """Bytes of the buffer into which the dispatcher `allgather` takes all tokens of a group, one for all layers."""
-    ranks = layout.tensor_model_parallel_size * layout.expert_model_parallel_size
-    gathers = gpt_of(config).num_moe_experts and layout.moe_token_dispatcher_type == "allgather"
-    return ranks * state_bytes(config, layout) if gathers and ranks > 1 else 0
+def backward_bytes(config: RunConfig, layout: Parallelism) -> int:
+    """Bytes of the gradients that are there at once in a layer's backward pass, at its fullest.
+
+    That is in the backward pass of one of the MLP's products: the gradients of what it has returned, of its input and
+    of its weight, before that is added to the main gradient, and of the residual stream. At the first product what lies
+    behind it has been released.
+    """
+    model, size, tp = gpt_of(config), element_bytes(config.training), layout.tensor_model_parallel_size
+    visited = model.moe_router_topk if model.num_moe_experts else 1
+    experts = model.num_moe_experts // layout.expert_model_parallel_size if model.num_moe_experts else 1
+    gates, tokens = 2 if model.activation == "swiglu" else 1, tokens_per_rank(config, layout)
+    released = 3 if gates == 2 and not _fuses_activation(config) else 1  # what SwiGLU multiplies, and what it returns
+    of_width, weight = visited * tokens, experts * model.hidden_size
+    second, first = of_width + weight, gates * (of_width + weight) - released * of_width
+    return size * (
+        max(first, second) * model.mlp_size // tp + of_width * model.hidden_size
+    ) + state_bytes(config, layout)
 
 
 # Below: bytes per token.

@@ -10,7 +10,7 @@ from slipway.kernels.choice import OPERATORS
 from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
 from slipway.models.family import Family, Layer, Measure, Sample
-from slipway.models.gpt import activations, counts, recompute, rules, work
+from slipway.models.gpt import activations, buffers, counts, recompute, rules, work
 from slipway.models.gpt.config import gpt_of
 from slipway.models.work import Work
 
@@ -39,12 +39,13 @@ class GPT:
         tp, ep = layout.tensor_model_parallel_size, layout.expert_model_parallel_size
         kept = activations.layer_bytes(config, layout, recompute.modules(config))
         block = Layer(
-            "",
+            "layer",
             counts.block(model, tp, ep),
             kept_bytes=kept,
             inside_bytes=activations.layer_bytes(config, layout, ())
             - kept
-            + activations.gathered_bytes(config, layout),
+            + activations.backward_bytes(config, layout),
+            shared_bytes=buffers.shared_bytes(config, layout),
             sent_bytes=activations.state_bytes(config, layout),
         )
         return [
@@ -54,7 +55,7 @@ class GPT:
                 kept_bytes=activations.embedding_bytes(config, layout),
                 block=False,
             ),
-            *(block._replace(name=f"layer {number}") for number in range(model.num_layers)),
+            *[block] * model.num_layers,
             Layer(
                 "head",
                 counts.head(model, tp, copies_embedding=layout.pipeline_model_parallel_size > 1),

@@ -1,0 +1,50 @@
+"""Memory that is none of the model's: buffers, libraries, fragmentation. The constants, and where they are from.
+
+docs/planner-memory.md has the measurements that they are held against. On CPUs only buffers that the trainer makes
+itself are counted: what a process takes besides is the host's memory.
+"""
+
+from slipway.config.schema import RunConfig
+from slipway.plan.layout import Grid
+
+MB, MIB = 10**6, 2**20
+
+CONTEXT = 543 * MIB
+"""CUDA's context: what a process takes on an A100 before its first tensor (github.com/pytorch/pytorch/issues/81257)."""
+COMMUNICATOR, OF_TWO = 688 * MB, 544 * MB
+"""NCCL's buffers of one group of ranks, or of a pair, on A100 with NVLink (github.com/NVIDIA/nccl/issues/964)."""
+PEER, PEERS = 470 * MB, 7
+"""What the first all-to-all adds for each peer of a node: 3.28 GB on 8 H100 (github.com/NVIDIA/nccl/issues/1685)."""
+FRAGMENTED = 0.2
+"""Of what each step allocates and releases: fitted to the runs of SimuMax on B200, least squares (docs)."""
+
+
+def exchanged(config: RunConfig, grid: Grid, sent: int, shared: int, blocks: int) -> int:
+    """Buffers of the trainer's own.
+
+    sent: bytes that a stage hands on. shared: of buffers that layers use one after the other. blocks: of the rank. What
+    the next stage's gradient, and the activation that comes next, are received into; what a recording of each block
+    reads and writes (cuda_graph_impl=local).
+    """
+    records = config.parallelism.cuda_graph_impl == "local"
+    return shared + 2 * sent * (grid.pp > 1) + 2 * sent * blocks * records
+
+
+def of_framework(config: RunConfig, grid: Grid) -> int:
+    """What is there besides tensors: CUDA's context, and NCCL's buffers for each group of several ranks."""
+    if config.cluster.device.kind != "cuda":
+        return 0
+    groups = sum(COMMUNICATOR if size > 2 else OF_TWO for size in groups_of(grid))
+    return CONTEXT + groups + PEER * min(PEERS, grid.ep - 1)
+
+
+def groups_of(grid: Grid) -> list[int]:
+    """Sizes of the groups in which a rank exchanges while it trains, as Megatron-core makes them; those of several."""
+    experts = grid.expert_dp if grid.ep > 1 else 1
+    sizes = [grid.tp, grid.pp, grid.cp, grid.dp * grid.cp, grid.ep, experts, grid.world_size]
+    return [size for size in sizes if size > 1]
+
+
+def fragmentation(config: RunConfig, passing: int) -> int:
+    """What the allocator cannot give to anybody. passing: bytes that each step allocates and releases."""
+    return int(FRAGMENTED * passing) if config.cluster.device.kind == "cuda" else 0

@@ -1,0 +1,140 @@
+"""The plan's memory against what CPU ranks held in a step that they trained (see memory_of_ranks.py).
+
+`SLIPWAY_TESTS=all python -m pytest tests/plan/test_memory_measured.py` takes all cases, otherwise a handful.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import breadth
+import warm
+from slipway.config.compose import compose
+from slipway.plan import Plan, make_plan
+from slipway.plan.memory import StageMemory
+from training import SMALL, layout
+
+CLOSE, PADDED = 0.1, 0.03  # relative
+DRIVE = Path(__file__).parents[1] / "memory_of_ranks.py"
+BASE = [
+    *(*SMALL, "data=stdlib", "data.tokenizer.kind=byte", "training.steps=4"),
+    *("model.hidden_size=128", "model.max_position_embeddings=128"),
+]
+LLAMA = [
+    *("model.activation=swiglu", "model.normalization=RMSNorm", "model.add_bias_linear=false"),
+    *("model.num_query_groups=2", "model.ffn_hidden_size=352", "model.position_embedding_type=rope"),
+]
+MODELS = {
+    "gpt": ["model.position_embedding_type=learned_absolute"],
+    "dropout": [
+        *("model.position_embedding_type=learned_absolute", "model.hidden_dropout=0.1"),
+        "model.attention_dropout=0.1",
+    ],
+    "llama": [*LLAMA, "model.untie_embeddings_and_output_weights=true"],
+    "mixture": [*LLAMA, "model.num_moe_experts=4", "model.moe_router_topk=2"],
+}
+LAYOUTS = {
+    "alone": dict(ranks=1),
+    "dp2": dict(ranks=2),
+    "dp4": dict(ranks=4),
+    "tp2": dict(ranks=2, tp=2),
+    "tp2sp_dp2": dict(ranks=4, tp=2, sp=True),
+    "tp4sp": dict(ranks=4, tp=4, sp=True),
+    "pp2": dict(ranks=2, pp=2),
+    "pp4": dict(ranks=4, pp=4),
+    "pp2vpp2": dict(ranks=2, pp=2, vpp=2),
+    "pp2vpp2_tp2sp": dict(ranks=4, pp=2, vpp=2, tp=2, sp=True),
+    "cp2": dict(ranks=2, cp=2),
+    "cp2_dp2": dict(ranks=4, cp=2),
+    "cp2_tp2sp": dict(ranks=4, cp=2, tp=2, sp=True),
+    "ep2": dict(ranks=2, ep=2),
+    "ep4": dict(ranks=4, ep=4),
+    "ep2_tp2sp": dict(ranks=4, ep=2, tp=2, sp=True),
+    "ep2_pp2": dict(ranks=4, ep=2, pp=2),
+}
+SHARDING = {
+    "zero0": [],
+    "zero1": layout(distopt=True),
+    "zero2": ["parallelism=zero2"],
+    "zero3": ["parallelism=zero3"],
+}
+RECOMPUTE = {
+    "none": [],
+    "selective": layout(recompute="selective"),
+    "norm": ["training.recompute=selective", "training.recompute_modules=[norm]"],
+    "mlp": ["training.recompute=selective", "training.recompute_modules=[norm,mlp]"],
+    "experts": ["training.recompute=selective", "training.recompute_modules=[norm,experts]"],
+    "full": layout(recompute="full"),
+}
+MORE = {"fp32": [], "bf16": layout(precision="bf16"), "mbs2": layout(mbs=2), "batch16": ["training.global_batch_size=16"]}
+
+
+# layout, model, sharding, recomputation, and what else differs
+CASES = """
+alone-dropout-zero1-none-fp32 alone-llama-zero1-full-fp32 alone-mixture-zero1-full-fp32
+dp2-dropout-zero2-selective-fp32 dp2-mixture-zero1-selective-mbs2 dp2-mixture-zero2-selective-bf16
+dp4-llama-zero3-full-mbs2 dp4-dropout-zero0-norm-batch16 dp4-dropout-zero0-none-mbs2
+tp2-dropout-zero1-norm-mbs2 tp2-dropout-zero0-full-fp32 tp2-llama-zero1-selective-bf16
+tp2sp_dp2-dropout-zero2-full-batch16 tp2sp_dp2-mixture-zero3-none-mbs2 tp2sp_dp2-llama-zero3-selective-batch16
+tp4sp-dropout-zero0-none-batch16 tp4sp-gpt-zero1-full-mbs2 tp4sp-dropout-zero0-selective-fp32
+pp2-gpt-zero0-mlp-mbs2 pp2-gpt-zero1-selective-bf16 pp2-llama-zero1-full-mbs2
+pp4-mixture-zero1-selective-mbs2 pp4-mixture-zero0-full-batch16 pp4-llama-zero1-selective-batch16
+pp2vpp2-gpt-zero1-norm-mbs2 pp2vpp2-llama-zero1-norm-bf16 pp2vpp2-gpt-zero0-selective-batch16
+pp2vpp2_tp2sp-mixture-zero1-none-batch16 pp2vpp2_tp2sp-dropout-zero1-mlp-fp32 pp2vpp2_tp2sp-llama-zero1-none-batch16
+cp2-mixture-zero3-none-mbs2 cp2-dropout-zero1-mlp-batch16 cp2-gpt-zero0-none-bf16
+cp2_dp2-gpt-zero2-none-fp32 cp2_dp2-dropout-zero2-mlp-batch16 cp2_dp2-gpt-zero0-mlp-mbs2
+cp2_tp2sp-mixture-zero0-norm-bf16 cp2_tp2sp-mixture-zero3-selective-mbs2 cp2_tp2sp-dropout-zero3-full-batch16
+ep2-mixture-zero0-selective-mbs2 ep2-mixture-zero1-full-bf16 ep2-mixture-zero1-experts-bf16
+ep4-mixture-zero0-none-bf16 ep4-mixture-zero0-full-bf16
+ep2_tp2sp-mixture-zero1-full-bf16 ep2_tp2sp-mixture-zero1-none-fp32
+ep2_pp2-mixture-zero1-none-fp32 ep2_pp2-mixture-zero0-selective-fp32
+"""
+FEW = [
+    "tp2sp_dp2-llama-zero3-selective-batch16",
+    "pp2vpp2-gpt-zero1-norm-mbs2",
+    "cp2-dropout-zero1-mlp-batch16",
+    "ep2-mixture-zero1-full-bf16",
+]
+CHOSEN = CASES.split() if breadth.ALL else FEW
+
+
+def overrides(name: str) -> list[str]:
+    """What a case's name says."""
+    shape, model, sharding, recompute, more = name.split("-")
+    sizes = layout(**LAYOUTS[shape])  # type: ignore[arg-type]
+    return [*BASE, *MODELS[model], *SHARDING[sharding], *sizes, *RECOMPUTE[recompute], *MORE[more]]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    result = tmp_path_factory.mktemp("memory") / "result.json"
+    cases = {name: overrides(name) for name in CHOSEN}
+    done = warm.run(
+        [sys.executable, str(DRIVE), str(result)], input=json.dumps(cases), capture_output=True, timeout=1800
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(result.read_text())
+
+
+def of_rank(plan: Plan, rank: int) -> StageMemory:
+    return plan.memory.stages[plan.grid.coordinates(rank).pp]
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", CHOSEN)
+def test_ranks_hold_what_the_plan_says(measured: dict[str, Any], name: str) -> None:
+    """Weights, gradients and optimizer exactly, over the replicas where they share; all else within 10%."""
+    held, plan = measured[name], make_plan(compose(overrides(name)))
+    assert isinstance(held, list), held["error"]
+    for part in ("parameters", "gradients", "optimizer_states"):
+        total = sum(getattr(of_rank(plan, rank), part) for rank in range(plan.world_size))
+        rounded = 16 * len(plan.stages) * plan.world_size  # of each share to whole elements
+        assert 0 <= total - sum(one[part] for one in held) < rounded, part
+    for rank, one in enumerate(held):
+        stage = of_rank(plan, rank)
+        planned = stage.activations + stage.logits + stage.buffers
+        assert planned == pytest.approx(one["peak"], rel=CLOSE), (rank, planned / one["peak"] - 1)
+        assert stage.gathered == pytest.approx(one["gathered"], rel=PADDED)
