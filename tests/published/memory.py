@@ -5,7 +5,7 @@ share of fragmentation (`slipway.plan.overheads.FRAGMENTED`) and what a framewor
 device (`OWN_GIB`).
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from published.cases import Case
 from published.rows import Row, sayable
@@ -44,18 +44,18 @@ def planned_gib(case: Case) -> float:
     }[counted_as(case)]
     device = case.config.cluster.device.memory_gib
     assert device is not None
-    own = _own_gib(case, worst)
-    planned = counted / GIB + own
+    planned = counted / GIB + (_own_gib(case, worst) if counted_as(case) == "device" else 0.0)
     # an allocator that finds no room gives back what it cannot use
-    least = (worst.total - worst.fragmentation) / GIB + own
-    return planned if counted_as(case) == "allocated" else max(min(planned, device), min(planned, least))
+    return min(planned, max(device, planned - worst.fragmentation / GIB))
 
 
 def stages(case: Case) -> list[StageMemory]:
     """What each pipeline stage needs."""
     config, grid = case.config, case.grid
     training = config.training
-    layers = [_as_then(case, layer) for layer in _layers(case)]
+    layers = _layers(case)
+    then = {id(layer): _as_then(case, layer) for layer in layers}  # what is one object stays one
+    layers = [then[id(layer)] for layer in layers]
     share = Share(layers, case.spans)
     microbatches = max(1, training.global_batch_size // (training.micro_batch_size * grid.dp))
     keeps = _keeps(case)
@@ -107,7 +107,8 @@ def _as_then(case: Case, layer: Layer) -> Layer:
         scores = 5 * model.num_attention_heads * tokens * case.row.number("seq") // tp
         again = config.training.recompute == "full" or case.framework.scores_again
         return layer._replace(
-            kept_bytes=layer.kept_bytes + (0 if again else scores), inside_bytes=layer.inside_bytes + again * scores
+            kept_bytes=layer.kept_bytes + (0 if again else scores),
+            inside_bytes=layer.inside_bytes + again * scores,
         )
     if layer.held_bytes and _framework(case) in LOGIT:
         logits = LOGIT[_framework(case)] * tokens * model.padded_vocab_size // tp

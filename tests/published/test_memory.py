@@ -1,7 +1,5 @@
 """Peak memory of published rows. `python -m published.test_memory` in tests/ prints the table of the docs."""
 
-from collections import defaultdict
-from collections.abc import Iterator
 from statistics import median
 
 import pytest

@@ -1,7 +1,7 @@
 """Memory of one rank of each pipeline stage, by part, in bytes."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -32,7 +32,8 @@ class StageMemory(BaseModel):
     logits: int = 0
     """Of the head (logits, the loss and their gradients); 0 where the backward pass of a layer needs more after it."""
     gathered: int = 0
-    """Parameters and gradients that are sharded, but whole for a while (FSDP)."""
+    """Parameters and gradients that are sharded, but whole for a while (FSDP); of gradients 0 where the activations,
+    before there are any, take more."""
     buffers: int = 0
     """For what ranks exchange, and for what is recorded."""
     framework: int = 0
@@ -109,9 +110,13 @@ class Share(NamedTuple):
         by_id = {id(layer): layer for layer in self.layers[span.start : span.stop]}
         return [(by_id[key], count) for key, count in counted.items()]
 
+    def of_stage(self, grid: Grid, stage: int) -> list[list[tuple[Layer, int]]]:
+        """The different layers of each chunk of a pipeline stage."""
+        return [self.kinds(span) for span in self.chunks(grid, stage)]
+
     def parameters(self, grid: Grid, stage: int) -> Shard:
         """Parameters that a rank of a stage holds."""
-        return _sum(kind for span in self.chunks(grid, stage) for kind in self.kinds(span))
+        return _sum(kind for chunk in self.of_stage(grid, stage) for kind in chunk)
 
 
 def _sum(kinds: Iterable[tuple[Layer, int]]) -> Shard:
@@ -133,42 +138,81 @@ def stage_memory(
 
     keeps: None: what this project's trainer keeps.
     """
-    keeps = keeps or Keeps.of(config)
-    dense, expert = share.parameters(grid, stage)
+    keeps, chunks = keeps or Keeps.of(config), share.of_stage(grid, stage)
+    kinds = [kind for chunk in chunks for kind in chunk]
+    dense, expert = _sum(kinds)
     layout = config.parallelism
     strategy = layout.data_parallel_sharding_strategy
     whole, cut = dense + expert, -(-dense // (grid.dp * grid.cp)) + -(-expert // grid.expert_dp)
-    passing = _passing(config, share, grid, stage, microbatches)
-    gathered = _gathered(config, share, keeps)
+    passing = _passing(config, share, chunks, grid, stage, microbatches)
+    moment = max(_moments(config, kinds, grid, keeps, passing), key=sum)
     return StageMemory.model_construct(
         stage=stage,
         parameters=keeps.parameter * (cut if strategy == "optim_grads_params" else whole),
         gradients=keeps.gradient * (cut if strategy else whole),
         optimizer_states=keeps.state * (cut if layout.use_distributed_optimizer else whole),
-        activations=passing.kept + (0 if passing.held > passing.inside else passing.inside),
-        logits=passing.held if passing.held > passing.inside else 0,
-        gathered=gathered,
+        **moment._asdict(),
         buffers=overheads.exchanged(config, grid, passing.sent, passing.shared, passing.blocks),
         framework=overheads.of_framework(config, grid),
-        fragmentation=overheads.fragmentation(
-            config, passing.kept + max(passing.held, passing.inside) + gathered
-        ),
+        fragmentation=overheads.fragmentation(config, sum(moment)),
     )
 
 
-def _gathered(config: RunConfig, share: Share, keeps: Keeps) -> int:
-    """What FSDP holds whole at most: gradients until they are reduced; what is outside of blocks, and blocks ahead."""
+def fullest(config: RunConfig, share: Share, grid: Grid, microbatches: int) -> StageMemory:
+    """The memory of the fullest stage, and not of all: of stages with the same layers the first holds most.
+
+    For those who compare many layouts.
+    """
+    seen, found = set[tuple[tuple[tuple[int, int], ...], ...]](), list[StageMemory]()
+    keeps = Keeps.of(config)
+    for stage in range(grid.pp):
+        layers = share.of_stage(grid, stage)
+        key = tuple(tuple((id(layer), count) for layer, count in chunk) for chunk in layers)
+        if key not in seen:
+            seen.add(key)
+            found.append(stage_memory(config, share, grid, stage, microbatches, keeps))
+    return max(found, key=lambda memory: memory.total)
+
+
+class _Moment(NamedTuple):
+    """What there is at a moment of a step, in bytes."""
+
+    activations: int
+    logits: int
+    gathered: int
+
+
+def _moments(
+    config: RunConfig, kinds: Sequence[tuple[Layer, int]], grid: Grid, keeps: Keeps, passing: "_Passing"
+) -> Iterator[_Moment]:
+    """Those at which a stage may be fullest: in the head, and in the first backward pass of a layer.
+
+    With FSDP also at the end of the backward pass. It has whole parameters of what is outside of blocks, and of blocks
+    ahead, and from the first one on whole gradients, of what is outside and of a block, or without whole parameters
+    (ZeRO-2) of a bucket. Gradients wait for their reduction; by then as large a part of the activations and of the
+    whole parameters is gone. At the end there is this rank's part of their sum, too.
+    """
     strategy = config.parallelism.data_parallel_sharding_strategy
     if strategy is None:
-        return 0
-    kinds = share.kinds(range(len(share.layers)))
-    whole = _sum(kinds).total
-    outside = _sum(kind for kind in kinds if not kind[0].block).total
-    largest = max((layer.parameters.total for layer, _ in kinds if layer.block), default=0)
-    gradients = keeps.gradient * min(whole, keeps.waiting)
-    if strategy == "optim_grads":
-        return gradients
-    return gradients + keeps.whole * min(whole, outside + largest + keeps.ahead)
+        yield _Moment(passing.kept, passing.held, 0)
+        yield _Moment(passing.kept + passing.inside, 0, 0)
+        return
+    whole, outside, ahead, bucket = _sum(kinds).total, 0, 0, 0
+    if strategy == "optim_grads_params":
+        outside = _sum(kind for kind in kinds if not kind[0].block).total
+        largest = max((layer.parameters.total for layer, _ in kinds if layer.block), default=0)
+        ahead = keeps.whole * min(whole, outside + largest + keeps.ahead)
+        bucket = keeps.gradient * (outside + largest)
+    else:
+        bucket = keeps.gradient * min(whole, switches.BUCKET)
+    yield _Moment(passing.kept, passing.held, ahead)
+    yield _Moment(passing.kept + passing.inside, 0, ahead + bucket)
+    waiting = min(whole, keeps.waiting)
+    left, part = whole - waiting, keeps.gradient * -(-waiting // (grid.dp * grid.cp))
+    kept = keeps.whole * outside
+    gathered = kept + (ahead - kept) * left // whole + keeps.gradient * waiting
+    yield _Moment(passing.kept * left // whole + passing.inside, 0, gathered)
+    yield _Moment(0, 0, gathered + part)
 
 
 class _Passing(NamedTuple):
@@ -188,19 +232,27 @@ class _Passing(NamedTuple):
     """How many there are."""
 
 
-def _passing(config: RunConfig, share: Share, grid: Grid, stage: int, microbatches: int) -> _Passing:
+def _passing(
+    config: RunConfig,
+    share: Share,
+    chunks: list[list[tuple[Layer, int]]],
+    grid: Grid,
+    stage: int,
+    microbatches: int,
+) -> _Passing:
     """Each chunk's passes are as many as the others', or one more."""
     virtual = config.parallelism.virtual_stages
     passes = chunks_in_flight(grid.pp, virtual, microbatches, stage)
     keeps_sent = not switches.releases_outputs(config.parallelism, switches.installed())
     kept = inside = held = sent = shared = blocks = 0
-    for chunk, span in enumerate(share.chunks(grid, stage)):
-        in_flight = passes // virtual + (chunk < passes % virtual)
-        for layer, count in share.kinds(span):
+    for number, kinds in enumerate(chunks):
+        in_flight = passes // virtual + (number < passes % virtual)
+        for layer, count in kinds:
             kept += in_flight * count * layer.kept_bytes
             inside, held = max(inside, layer.inside_bytes), held + count * layer.held_bytes
             shared, sent = max(shared, layer.shared_bytes), max(sent, layer.sent_bytes)
             blocks += count * layer.block
+        span = share.spans[number * grid.pp + stage]
         if keeps_sent and span is not share.spans[-1]:
             kept += in_flight * share.layers[span.stop - 1].sent_bytes
     return _Passing(kept, inside, held, sent, shared, blocks)

@@ -11,7 +11,7 @@ from slipway import words
 from slipway.models import family
 from slipway.plan import switches
 from slipway.plan.facts import sizes_of
-from slipway.plan.memory import Share, StageMemory, stage_memory
+from slipway.plan.memory import PARTS, Share, StageMemory, stage_memory
 from slipway.plan.plan import Plan
 from slipway.plan.step.step import StepSeconds
 from slipway.plan.units import plural
@@ -148,9 +148,8 @@ def _parts(step: StepSeconds) -> str:
 
 
 def _memory(plan: Plan) -> Table:
-    table = _table("Memory per device, first order")
-    parts = ["parameters", "gradients", "optimizer_states", "activations"]
-    parts += ["gathered"] * any(stage.gathered for stage in plan.memory.stages) + ["total"]
+    table = _table("Memory per device, at the fullest moment")
+    parts = [part for part in PARTS if any(getattr(stage, part) for stage in plan.memory.stages)] + ["total"]
     for name in ("stage", *parts):
         table.add_column(name.removesuffix("_states"), justify="right")
     for stage in _elided(plan.memory.stages, 16):

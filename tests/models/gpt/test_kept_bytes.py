@@ -121,9 +121,7 @@ def test_a_layer_keeps_what_the_plan_says(kept: dict[tuple[str, str], Any], kind
     assert isinstance(measured, int), measured["error"]
     planned = activations.layer_bytes(config, config.parallelism, modules(config))
     # the dispatcher's one buffer is there from the first layer on
-    assert planned + buffers.gathered_bytes(config, config.parallelism) == pytest.approx(
-        measured, rel=CLOSE
-    )
+    assert planned + buffers.gathered_bytes(config, config.parallelism) == pytest.approx(measured, rel=CLOSE)
 
 
 @pytest.mark.parametrize("kind", OF)

@@ -60,23 +60,43 @@ def layer_bytes(config: RunConfig, layout: Parallelism, recomputed: Collection[s
     )
 
 
-def backward_bytes(config: RunConfig, layout: Parallelism) -> int:
+def inside_bytes(config: RunConfig, layout: Parallelism, recomputed: Collection[str]) -> int:
+    """Bytes that one layer needs in its backward pass besides what it has kept, at its fullest moment.
+
+    What has been computed again is there with the gradients: of the MLP or, where its scores are computed again, of
+    core attention, when what the MLP has computed again is gone.
+    """
+    kept = layer_bytes(config, layout, recomputed)
+    if "attention" not in recomputed:
+        return layer_bytes(config, layout, ()) - kept + _gradients(config, layout, recomputed)
+    scores = layer_bytes(config, layout, set(recomputed) - {"attention"}) - kept
+    others = layer_bytes(config, layout, ()) - kept - scores + _gradients(config, layout, recomputed)
+    return max(others, 2 * scores)  # of probabilities and of what they were made from
+
+
+def _gradients(config: RunConfig, layout: Parallelism, recomputed: Collection[str]) -> int:
     """Bytes of the gradients that are there at once in a layer's backward pass, at its fullest.
 
     That is in the backward pass of one of the MLP's products: the gradients of what it has returned, of its input and
     of its weight, before that is added to the main gradient, and of the residual stream. At the first product what lies
-    behind it has been released.
+    behind it has been released. Experts have what they return once more, in the tokens' order. What is computed again
+    is there twice, as it was computed and where it was before; of a whole layer that is what it returns.
     """
     model, size, tp = gpt_of(config), element_bytes(config.training), layout.tensor_model_parallel_size
-    visited = model.moe_router_topk if model.num_moe_experts else 1
-    experts = model.num_moe_experts // layout.expert_model_parallel_size if model.num_moe_experts else 1
+    visited, experts, orders = 1, 1, 1
+    if model.num_moe_experts:
+        visited, orders = model.moe_router_topk, 2
+        experts = model.num_moe_experts // layout.expert_model_parallel_size
     gates, tokens = 2 if model.activation == "swiglu" else 1, tokens_per_rank(config, layout)
-    released = 3 if gates == 2 and not _fuses_activation(config) else 1  # what SwiGLU multiplies, and what it returns
-    of_width, weight = visited * tokens, experts * model.hidden_size
-    second, first = of_width + weight, gates * (of_width + weight) - released * of_width
-    return size * (
-        max(first, second) * model.mlp_size // tp + of_width * model.hidden_size
-    ) + state_bytes(config, layout)
+    released = (
+        3 if gates == 2 and not _fuses_activation(config) else 1
+    )  # what SwiGLU multiplies, and what it returns
+    visits, weight = visited * tokens, experts * model.hidden_size
+    second, first = visits + weight, gates * (visits + weight) - released * visits
+    if {"activation", "mlp", "experts"} & set(recomputed):
+        second += visits
+    state = state_bytes(config, layout) * (2 if LAYER in recomputed else 1)
+    return size * (max(first, second) * model.mlp_size // tp + orders * visits * model.hidden_size) + state
 
 
 # Below: bytes per token.
@@ -104,20 +124,22 @@ def _attention(config: RunConfig, layout: Parallelism, recomputed: Collection[st
         layout.context_parallel_size,
     )
     rotary = model.position_embedding_type == "rope"
-    # The product's result stays as a whole, as long as there is a view of it: of V, or of Q.
-    kept = width + 2 * group if cp == 1 or not rotary else 0
+    scores = keeps_scores(config) and "attention" not in recomputed
+    # The product's result stays as a whole, as long as there is a view of it: of V, or of Q; of scores, copies stay.
+    kept = 0 if cp > 1 and (rotary or scores) else width + 2 * group
     if rotary:
         kept += width + (group if cp == 1 else 0)
     if cp > 1:
         kept += 2 * group * cp  # K and V of the whole sequence
     kept += width  # the projection's input
-    if cp > 1 or text.reset_attention_mask:
+    if (cp > 1 and not scores) or text.reset_attention_mask:
         kept += width  # joined from the results of several stretches, which stay
-    numbers = 4 * model.num_attention_heads  # a row's log-sum-exp, fp32
-    if keeps_scores(config):
-        # softmax, the dropout's noise and their product, in fp32, and scaled copies of Q and K
-        numbers = 12 * model.num_attention_heads * text.sequence_length + 2 * size * width
-        numbers *= "attention" not in recomputed
+    numbers = 0 if keeps_scores(config) else 4 * model.num_attention_heads  # a row's log-sum-exp, fp32
+    if scores:
+        # softmax, the dropout's noise and their product, in fp32, and scaled copies of Q and K; of a rank's two
+        # stretches of the sequence, the first and the last of 2 cp for example, with the keys before each
+        keys = text.sequence_length * (2 * cp + 1) // (4 * cp) if cp > 1 else text.sequence_length
+        numbers = 12 * model.num_attention_heads * keys + 2 * size * width
     return size * kept + numbers
 
 

@@ -16,9 +16,7 @@ BESIDE = 128 * (8 + 4 + 4) + 8
 
 def shared_bytes(config: RunConfig, layout: Parallelism) -> int:
     """Bytes of all of them on one rank."""
-    return (
-        gathered_bytes(config, layout) + user_buffer_bytes(config, layout) + deep_ep_bytes(config, layout)
-    )
+    return gathered_bytes(config, layout) + user_buffer_bytes(config, layout) + deep_ep_bytes(config, layout)
 
 
 def gathered_bytes(config: RunConfig, layout: Parallelism) -> int:

@@ -42,9 +42,7 @@ class GPT:
             "layer",
             counts.block(model, tp, ep),
             kept_bytes=kept,
-            inside_bytes=activations.layer_bytes(config, layout, ())
-            - kept
-            + activations.backward_bytes(config, layout),
+            inside_bytes=activations.inside_bytes(config, layout, recompute.modules(config)),
             shared_bytes=buffers.shared_bytes(config, layout),
             sent_bytes=activations.state_bytes(config, layout),
         )

@@ -1,0 +1,74 @@
+"""Parameters of every preset, whole and on ranks of layouts, against models that were built on torch's meta device."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import breadth
+import warm
+from presets import preset
+from slipway.config.compose import compose
+from slipway.models.family import Shard
+from slipway.plan import make_plan
+from slipway.plan.memory import Share
+from training import layout
+
+DRIVE = Path(__file__).parents[2] / "meta_parameters.py"
+CONF = Path(__file__).parents[3] / "conf" / "model"
+LAYOUTS = {  # sizes, and ranks of several stages
+    "whole": (dict(ranks=1), (0,)),
+    "tp2_pp2": (dict(tp=2, sp=True, pp=2, ranks=4), (0, 3)),
+    "tp4_pp2_vpp3": (dict(tp=4, sp=True, pp=2, vpp=3, ranks=8), (1, 4)),
+    "pp4": (dict(pp=4, ranks=4), (0, 1, 3)),
+    "ep4_tp2_pp2": (dict(tp=2, sp=True, pp=2, ep=4, ranks=16), (0, 13)),
+    "ep2_tp4": (dict(tp=4, sp=True, ep=2, ranks=8), (5,)),
+}
+
+
+def cases() -> Iterator[tuple[str, int, list[str]]]:
+    """Every preset in every layout that has its experts, and as many layers in each chunk."""
+    for path in sorted(CONF.glob("*.yaml")):
+        found = re.search(r"num_layers: (\d+)", path.read_text(encoding="utf-8"))
+        layers = int(found[1]) if found else 0
+        for place, (sizes, ranks) in LAYOUTS.items():
+            chunks = sizes.get("pp", 1) * sizes.get("vpp", 1)
+            if layers % chunks or ("ep" in sizes and not path.stem.startswith("mixtral")):
+                continue
+            words = [*preset(path.stem), "cluster=local", "parallelism=single", *layout(mbs=1, **sizes)]
+            for rank in ranks:
+                yield f"{path.stem}-{place}-{rank}", rank, [*words, "training.global_batch_size=16"]
+
+
+FEW = [
+    *("gpt3_350m-tp4_pp2_vpp3-4", "llama3_70b-tp2_pp2-0", "mixtral_8x7b-ep4_tp2_pp2-13", "demo-whole-0"),
+    "llama3_405b-whole-0",
+]
+CASES = {name: (rank, words) for name, rank, words in cases() if breadth.ALL or name in FEW}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    result = tmp_path_factory.mktemp("built") / "result.json"
+    done = warm.run(
+        [sys.executable, str(DRIVE), str(result)], input=json.dumps(CASES), capture_output=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(result.read_text())
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", CASES)
+def test_a_rank_has_the_parameters_of_the_model_that_is_built(built: dict[str, Any], name: str) -> None:
+    rank, words = CASES[name]
+    assert isinstance(built[name], list), built[name]["error"]
+    config = compose(words)
+    plan = make_plan(config)
+    stage = plan.grid.coordinates(rank).pp
+    assert Share.of(config).parameters(plan.grid, stage) == Shard(*built[name])
+    if plan.world_size == 1:
+        assert plan.parameters == sum(built[name])
