@@ -366,11 +366,15 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
     "parameters": 2631639040,
     "gradients": 5263278080,
     "optimizer_states": 986864640,
-    "activations": 7512522752,
-    "gathered": 0
+    "activations": 6448742400,
+    "logits": 1063780352,
+    "gathered": 0,
+    "buffers": 0,
+    "framework": 1945376768,
+    "fragmentation": 1502504550
    }
   ],
-  "largest": 16394304512,
+  "largest": 19842185830,
   "device": null,
   "fits": null
  },
