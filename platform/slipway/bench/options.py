@@ -7,6 +7,9 @@ from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 
+OUT = Path("outputs/bench")
+"""Where results go, below the current folder, unless --out says otherwise."""
+
 
 def at_least(option: str, value: int, least: int) -> None:
     """Refuse a smaller value."""

@@ -3,6 +3,7 @@
 The trainer's own step, on random tokens: first alone, for the rates, then under torch's profiler on every rank,
 for the shares. What the profiler itself costs is told as a ratio; on a CPU most of it falls to waiting, as it works
 between the operators. Overrides are those of `slipway train`; without any, a small model on two CPU ranks.
+`--plan FILE` measures a plan as jobs carry it: srun, torchrun or a pod may start the ranks, on any number of nodes.
 """
 
 import argparse
@@ -18,12 +19,13 @@ from statistics import median
 from typing import Any
 
 from slipway.bench.batches import random_batch
-from slipway.bench.options import at_least, configuration, make_folder
+from slipway.bench.options import OUT, at_least, configuration, make_folder
 from slipway.bench.record import named, publish
 from slipway.bench.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
 from slipway.errors import EXIT_DONE, UserError
-from slipway.plan import Plan, make_plan
+from slipway.plan import Plan, make_plan, plan_file
 from slipway.plan.units import plural
+from slipway.ranks.environment import Node, Place, launched
 from slipway.run_dir import RunDir
 
 DEFAULTS = [
@@ -55,6 +57,7 @@ class Summary:
     """What the median step amounts to."""
 
     ranks: int
+    steps: int = named("steps measured")
     step_s: float = named("step, median (s)")
     least_step_s: float = named("step, least (s)")
     most_step_s: float = named("step, most (s)")
@@ -75,29 +78,56 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write the JSON and the picture."""
     at_least("bench train --steps", options.steps, 1)
     at_least("bench train --warmup", options.warmup, 1)
+    if options.threads is not None:
+        at_least("bench train --threads", options.threads, 1)
+    if options.plan is not None:
+        return _run_file(options)
+    folder_out = options.out or OUT
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         config = configuration(DEFAULTS, options.overrides, Path(folder))
         if config.resources.nodes > 1:
             raise UserError(
                 "bench train",
                 f"measures the ranks of one node, but resources.nodes is {config.resources.nodes}",
-                use="resources.nodes=1",
+                use="resources.nodes=1, or `slipway bench scaling`, which submits a job to a cluster",
             )
         plan = make_plan(config)
-        make_folder("bench train --out", options.out)
-        measured = measure(plan, Path(folder), options.steps, options.warmup)
+        make_folder("bench train --out", folder_out)
+        measured = measure(plan, Path(folder), options.steps, options.warmup, threads=options.threads)
+    _publish(plan, measured, options, folder_out)
+    return EXIT_DONE
+
+
+def _run_file(options: argparse.Namespace) -> int:
+    """Measure the plan in a file on this process's ranks, or as one of them; the rank that leads writes the results."""
+    from slipway.train.command import check_place
+
+    plan, place = plan_file.read(options.plan, options.overrides), launched(os.environ)
+    check_place(plan, place)
+    folder_out = options.out or plan.config.run.dir
+    leads = place is None or place.leads
+    if leads:
+        make_folder("run.dir", folder_out)
+        plan_file.write(plan, RunDir(folder_out).plan)
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
+        measured = measure(
+            plan, Path(folder), options.steps, options.warmup, place=place, threads=options.threads
+        )
+    if leads:
+        _publish(plan, measured, options, folder_out)
+    return EXIT_DONE
+
+
+def _publish(plan: Plan, measured: dict[str, Any], options: argparse.Namespace, folder: Path) -> None:
     rows, summary = table(plan, measured), summarize(plan, measured)
     units = plural(plan.unit)
-    record = publish(
-        "train", options.argv, rows, summary, units=units, as_json=options.json, folder=options.out
-    )
-    picture = options.out / "bench-train.png"
+    record = publish("train", options.argv, rows, summary, units=units, as_json=options.json, folder=folder)
+    picture = folder / "bench-train.png"
     from slipway.bench.pictures import draw_step
 
     draw_step(plan, rows, summary, record, picture)
     if not options.json:
-        print(f"written   {options.out / 'bench-train.json'}, {picture}")
-    return EXIT_DONE
+        print(f"written   {folder / 'bench-train.json'}, {picture}")
 
 
 def table(plan: Plan, measured: dict[str, Any]) -> list[Row]:
@@ -131,6 +161,7 @@ def summarize(plan: Plan, measured: dict[str, Any]) -> Summary:
     profiled = median(sum(of_one.values()) for of_one in measured["breakdowns"]) / measured["steps profiled"]
     return Summary(
         ranks=plan.world_size,
+        steps=len(measured["seconds"]),
         step_s=seconds,
         least_step_s=min(measured["seconds"]),
         most_step_s=max(measured["seconds"]),
@@ -148,16 +179,45 @@ def summarize(plan: Plan, measured: dict[str, Any]) -> Summary:
     )
 
 
-def measure(plan: Plan, folder: Path, steps: int, warmup: int) -> dict[str, Any]:
-    """What `table` and `summarize` are made from, on all ranks of the plan; `folder` is for its files."""
+def measure(
+    plan: Plan,
+    folder: Path,
+    steps: int,
+    warmup: int,
+    *,
+    place: Place | Node | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """What `table` and `summarize` are made from, on all ranks of the plan; of use where rank 0 is this process's.
+
+    Args:
+        plan: Of the ranks, which are all started here unless `place` says otherwise.
+        folder: For files of this machine alone.
+        steps: That are measured, and again that are profiled.
+        warmup: Steps before.
+        place: This process's, where a launcher started it.
+        threads: Of torch in each rank; None: the cores are shared between the ranks of a node.
+    """
     from slipway.engine.runtime import as_trained, load_torch
     from slipway.ranks.local import run_local
 
-    chosen = load_torch(plan.config, ranks_here=plan.world_size)
+    chosen = load_torch(plan.config, ranks_here=plan.config.resources.devices_per_node)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
     here = as_trained(plan, chosen)
     found = folder / "measured.json"
-    run_local(plan.world_size, RunDir(folder).logs, lambda place: _rank(here, place, steps, warmup, found))
-    return json.loads(found.read_text()) | {"kernels": {line.operator: line.backend for line in chosen}}
+
+    def body(rank: Place) -> int:
+        return _rank(here, rank, steps, warmup, found)
+
+    if isinstance(place, Place):
+        body(place)
+    else:
+        run_local(plan.world_size, RunDir(folder).logs, body, place)
+    measured = json.loads(found.read_text()) if place is None or place.leads else {}
+    return measured | {"kernels": {line.operator: line.backend for line in chosen}}
 
 
 def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
@@ -165,6 +225,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
 
     from slipway.bench.ceilings import matmul_flops, synchronize
     from slipway.engine import engine_of
+    from slipway.ranks import signals
     from slipway.train.throughput import memory_gib
 
     device = engine_of(plan.config).connect(plan, place)
@@ -204,6 +265,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
             "breakdowns": breakdowns,
             "memory": memory.item(),
             "matmul ceiling": ceiling.item() / plan.world_size,
+            "asked to stop": bool(signals.received),
         }
         found.write_text(json.dumps(result), encoding="utf-8")
     torch.distributed.barrier()

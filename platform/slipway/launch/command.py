@@ -11,6 +11,7 @@ from slipway.errors import EXIT_DONE, UserError
 from slipway.launch.checks import check_offline
 from slipway.launch.placement import Placement, place
 from slipway.launch.summary import summarize
+from slipway.launch.templates import TRAIN
 from slipway.plan import Plan, make_plan
 
 
@@ -80,20 +81,23 @@ def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
-    """What the scheduler is given, as text."""
+def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Sequence[str] = TRAIN) -> str:
+    """What the scheduler is given, as text.
+
+    verb: what tasks run with the plan: the words after `slipway`, before `--plan FILE`.
+    """
     if placement.scheduler == "slurm":
         from slipway.launch import slurm
 
-        return slurm.render(plans, placement, workdir)
+        return slurm.render(plans, placement, workdir, verb)
     if placement.scheduler == "local":
         from slipway.launch import local
 
-        return local.render(plans, placement, workdir)
+        return local.render(plans, placement, workdir, verb)
 
     from slipway.launch import kubernetes
 
-    return kubernetes.to_text(kubernetes.manifests(plans, placement))
+    return kubernetes.to_text(kubernetes.manifests(plans, placement, verb))
 
 
 def workdir_of(config: RunConfig) -> Path:

@@ -7,13 +7,13 @@ from slipway.errors import UserError
 from slipway.launch import checks, leftovers
 from slipway.launch.placement import Placement
 from slipway.launch.slurm import container, jobs_of
-from slipway.launch.templates import template, variables
+from slipway.launch.templates import TRAIN, template, variables
 from slipway.plan import Plan, plan_file
 
 TEMPLATE = "local/job.sh.j2"
 
 
-def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
+def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Sequence[str] = TRAIN) -> str:
     """The script; in the image only where launch.image names one. Raises UserError where it needs several machines."""
     first = plans[0].config
     configs = [plan.config for plan in plans]
@@ -39,4 +39,5 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         plan_json=plan_file.to_text(plans[0]).rstrip("\n"),
         jobs=jobs_of(plans),
         preflight=first.launch.preflight,
+        verb=verb,
     )

@@ -11,7 +11,7 @@ from slipway.data import kind_of
 from slipway.errors import UserError
 from slipway.launch import checks, fabric, leftovers, share, times
 from slipway.launch.placement import Placement
-from slipway.launch.templates import template, variables
+from slipway.launch.templates import TRAIN, template, variables
 from slipway.plan import Plan, plan_file
 
 END_MARGIN_SECONDS = 30
@@ -22,13 +22,14 @@ LOG_OF_ARRAY = "slurm-%A_%a.out"
 the script moves it."""
 
 
-def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
+def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Sequence[str] = TRAIN) -> str:
     """The script that trains these plans, all of the same shape.
 
     Args:
         plans: One for each run; several become an array with one job each.
         placement: Where on the cluster, as `place` says.
         workdir: Absolute; relative paths of the runs are below it.
+        verb: What each task runs with the plan, where it is not to train it.
     """
     first = plans[0].config
     for plan in plans:
@@ -62,6 +63,7 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path) -> str:
         ],
         srun=_srun(first),
         preflight=first.launch.preflight,
+        verb=verb,
     )
 
 

@@ -19,6 +19,8 @@ def deploy_dir() -> Path:
     return shipped("deploy", "slurm")
 
 
+TRAIN = ("train",)
+"""What jobs do unless another verb is asked for: the words after `slipway`, before `--plan FILE`."""
 WIDTH = 106  # of folded lines: the first one begins with other words
 
 

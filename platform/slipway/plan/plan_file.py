@@ -34,13 +34,24 @@ def write(plan: Plan, path: Path) -> None:
 
 def changes(base: Plan, plan: Plan) -> list[str]:
     """What makes `base` into `plan`, as KEY=JSON words."""
-    return _differences(base.model_dump(mode="json"), plan.model_dump(mode="json"), "")
+    return _words(base.model_dump(mode="json"), plan.model_dump(mode="json"))
 
 
 def changes_of_sweep(plans: Sequence[Plan]) -> list[list[str]]:
     """What makes the first of the plans into each of them."""
     base, *others = (plan.model_dump(mode="json") for plan in plans)
-    return [[], *(_differences(base, other, "") for other in others)]
+    return [[], *(_words(base, other) for other in others)]
+
+
+def differences(base: Any, other: Any, at: str = "") -> list[tuple[str, Any]]:
+    """Return where two JSON values differ: dotted keys, with what `other` has there."""
+    if base == other and type(base) is type(other):
+        return []
+    dotted = isinstance(other, dict) and any("." in key for key in other)
+    if isinstance(base, dict) and isinstance(other, dict) and base.keys() == other.keys() and not dotted:
+        inner = f"{at}." if at else ""
+        return [one for key in other for one in differences(base[key], other[key], f"{inner}{key}")]
+    return [(at, other)]
 
 
 def read(path: Path, changed: Sequence[str] = ()) -> Plan:
@@ -115,14 +126,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _differences(base: Any, other: Any, at: str) -> list[str]:
-    if base == other and type(base) is type(other):
-        return []
-    dotted = isinstance(other, dict) and any("." in key for key in other)
-    if isinstance(base, dict) and isinstance(other, dict) and base.keys() == other.keys() and not dotted:
-        inner = f"{at}." if at else ""
-        return [word for key in other for word in _differences(base[key], other[key], f"{inner}{key}")]
-    return [f"{at}={json.dumps(other)}"]
+def _words(base: Any, other: Any) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in differences(base, other)]
 
 
 def _change(plain: dict[str, Any], word: str) -> None:

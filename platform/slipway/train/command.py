@@ -55,7 +55,7 @@ def run_plan(plan: Plan) -> int:
     signals.begin()
     config = plan.config
     place = launched(os.environ)
-    _check_place(plan, place)
+    check_place(plan, place)
     RunDir(config.run.dir).check()
     leads = place is None or place.leads
     if leads and (ignored := left_over(os.environ)):
@@ -189,7 +189,8 @@ def _say_layout(plan: Plan, info: CheckpointInfo | None) -> None:
         print(change, flush=True)
 
 
-def _check_place(plan: Plan, place: Place | Node | None) -> None:
+def check_place(plan: Plan, place: Place | Node | None) -> None:
+    """Raise UserError where the launcher started other ranks than the plan is for."""
     resources = plan.config.resources
     if isinstance(place, Place) and place.world_size != plan.world_size:
         raise UserError(

@@ -16,12 +16,11 @@ from slipway.bench.gpu.device import Here
 from slipway.bench.gpu.parts import PARTS, Part, begins, chosen, listed, seconds_for
 from slipway.bench.gpu.process import ended_in
 from slipway.bench.gpu.tables import markdown, record_of, summary
-from slipway.bench.options import make_folder
+from slipway.bench.options import OUT, make_folder
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, UserError
 from slipway.run_dir import RunDir
 from slipway.words import duration
 
-FOLDER = Path("outputs/bench")
 LOG_LINES = 12  # of a part that failed, kept in its result
 
 
@@ -37,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(listed(wanted, rehearse=options.rehearse, minutes=options.minutes)))
         return EXIT_DONE
     here = device.rehearsal() if options.rehearse else device.look()
-    folder = (options.out or FOLDER / ("gpu-rehearsal" if here.rehearse else "gpu")).absolute()
+    folder = (options.out or OUT / ("gpu-rehearsal" if here.rehearse else "gpu")).absolute()
     make_folder("bench gpu --out", folder / "parts")
     _check_same(folder, here, again=options.again)
     deadline = time.monotonic() + 60 * options.minutes

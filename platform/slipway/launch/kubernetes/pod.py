@@ -58,7 +58,14 @@ def pod_template(
     if kubernetes.tolerations:
         spec["tolerations"] = [one.model_dump(exclude_none=True) for one in kubernetes.tolerations]
     if config.launch.preflight:
-        words = ["slipway", "doctor", "--collectives", "--timeout", str(PREFLIGHT_SECONDS), *args[2:]]
+        words = [
+            "slipway",
+            "doctor",
+            "--collectives",
+            "--timeout",
+            str(PREFLIGHT_SECONDS),
+            *args[args.index("--plan") :],
+        ]
         # a pod names each port once
         check = {key: value for key, value in container.items() if key != "ports"}
         spec["initContainers"] = [check | {"name": "preflight", "args": literal(words)}]
@@ -68,9 +75,9 @@ def pod_template(
     return {"metadata": {"labels": dict(labels), **({"annotations": notes} if notes else {})}, "spec": spec}
 
 
-def train_args(changes: Sequence[str]) -> list[str]:
-    """The trainer's words; the image's entry script is before them. changes: KEY=JSON against plan.json."""
-    return ["slipway", "train", "--plan", f"{mounts.PLAN_FOLDER}/{PLAN_FILE}", *changes]
+def plan_args(verb: Sequence[str], changes: Sequence[str]) -> list[str]:
+    """The words of `slipway VERB`; the image's entry script is before them. changes: KEY=JSON against plan.json."""
+    return ["slipway", *verb, "--plan", f"{mounts.PLAN_FOLDER}/{PLAN_FILE}", *changes]
 
 
 def literal(words: Sequence[str]) -> list[str]:

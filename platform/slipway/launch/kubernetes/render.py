@@ -9,6 +9,7 @@ from slipway.launch.kubernetes import gang, names, pod, sizes
 from slipway.launch.kubernetes.checks import check
 from slipway.launch.kubernetes.kinds import Workload, job, jobset, trainjob
 from slipway.launch.placement import Placement
+from slipway.launch.templates import TRAIN
 from slipway.plan import Plan, plan_file
 
 Kind = Literal["job", "jobset", "trainjob"]
@@ -17,10 +18,11 @@ WORKLOADS = ("Job", "JobSet", "TrainJob")
 Manifest = dict[str, Any]
 
 
-def manifests(plans: Sequence[Plan], placement: Placement) -> list[Manifest]:
+def manifests(plans: Sequence[Plan], placement: Placement, verb: Sequence[str] = TRAIN) -> list[Manifest]:
     """One workload for each plan, with what it needs; several plans are a sweep, under one label and one plan.json.
 
-    All plans are of one cluster. Raises UserError for what Kubernetes would not take.
+    All plans are of one cluster. verb: what pods run with the plan. Raises UserError for what Kubernetes would not
+    take.
     """
     first = plans[0].config
     run_names = [plan.config.run.name for plan in plans]
@@ -35,7 +37,7 @@ def manifests(plans: Sequence[Plan], placement: Placement) -> list[Manifest]:
         check(config, placement.image)
         labels = {names.LABEL_RUN: name} | ({names.LABEL_SWEEP: sweep} if sweep else {})
         changes = [*changed, *_time_limit(config, placement)]
-        found += _of_run(config, placement, name, labels, plan_map, changes)
+        found += _of_run(config, placement, name, labels, plan_map, pod.plan_args(verb, changes))
     sizes.check(first, found)
     return found
 
@@ -51,7 +53,7 @@ def _of_run(
     name: str,
     labels: dict[str, str],
     plan_map: str,
-    changes: Sequence[str],
+    args: Sequence[str],
 ) -> list[Manifest]:
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
@@ -64,7 +66,7 @@ def _of_run(
         name=name,
         labels=metadata["labels"],
         metadata=metadata | {"labels": metadata["labels"] | gang.queue_labels(config)},
-        args=pod.train_args(changes),
+        args=list(args),
         plan_map=plan_map,
     )
     group = gang.pod_group(config, metadata)
