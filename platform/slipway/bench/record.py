@@ -16,8 +16,10 @@ from slipway import __version__
 from slipway.files import write_whole
 
 
-def named(label: str) -> Any:
+def named(label: str | None) -> Any:
     """Return a field of a row's or a summary's dataclass with a label for people; without one its name is the label.
+
+    None: it stands in the JSON alone.
 
     In a label {units} stands for the plural of the plan's unit. A field that holds a mapping is a column, or a line,
     for each key: {key} stands for it.
@@ -34,8 +36,31 @@ def publish(
     units: str = "",
     as_json: bool = False,
     folder: Path | None = None,
+    measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Print a measurement: for people, or as one JSON object. Returns that object, with the fields' names.
+    """Print a measurement (`write`): for people, or as one JSON object. Returns that object.
+
+    as_json: One JSON object instead of text.
+    """
+    record = write(benchmark, options, rows, summary, units=units, folder=folder, measured=measured)
+    if as_json:
+        print(json.dumps(record))
+    else:
+        _print(record, [labelled(row, units) for row in rows], labelled(summary, units))
+    return record
+
+
+def write(
+    benchmark: str,
+    options: Sequence[str],
+    rows: Sequence[Any],
+    summary: Any,
+    *,
+    units: str = "",
+    folder: Path | None = None,
+    measured: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a measurement as one JSON object, with the fields' names.
 
     Args:
         benchmark: Its name after `slipway bench`.
@@ -43,25 +68,21 @@ def publish(
         rows: Lines of the table: instances of one dataclass.
         summary: An instance of another: the numbers that it was measured for.
         units: What rates are counted in, in the plural (Units.name).
-        as_json: One JSON object instead of text.
         folder: Where the JSON object is written as bench-BENCHMARK.json as well; None: nowhere.
+        measured: `machine` and `versions` of the place that measured; None: this one.
     """
     record = {
         "benchmark": benchmark,
         "command": shlex.join(["slipway", "bench", benchmark, *options]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "versions": versions(),
+        "machine": measured["machine"] if measured else machine(),
+        "versions": measured["versions"] if measured else versions(),
         "units": units,
         "rows": [asdict(row) for row in rows],
         "summary": asdict(summary),
     }
     if folder:
         write_whole(folder / f"bench-{benchmark}.json", json.dumps(record, indent=1) + "\n")
-    if as_json:
-        print(json.dumps(record))
-    else:
-        _print(record, [labelled(row, units) for row in rows], labelled(summary, units))
     return record
 
 
@@ -73,6 +94,8 @@ def labelled(row: Any, units: str) -> dict[str, Any]:
         label = one.metadata.get(
             "label", "{key}" if isinstance(value, Mapping) else one.name.replace("_", " ")
         )
+        if label is None:
+            continue
         if isinstance(value, Mapping):
             found |= {label.format(key=key, units=units): item for key, item in value.items()}
         elif value is not None:
@@ -117,11 +140,7 @@ def _processor() -> str:
 
 
 def _print(record: dict[str, Any], rows: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.markup import escape
-    from rich.measure import Measurement
-    from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"command   {record['command']}", markup=False)
@@ -129,16 +148,29 @@ def _print(record: dict[str, Any], rows: Sequence[dict[str, Any]], summary: dict
     console.print(f"device    {describe_machine(record)}", markup=False)
     console.print(f"versions  {describe_versions(record)}", markup=False)
     if rows:
-        table = Table(header_style="dim", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for name, value in rows[0].items():
-            table.add_column(escape(name), justify="left" if isinstance(value, str) else "right")
-        for row in rows:
-            table.add_row(*(escape(shown(value)) for value in row.values()))
-        whole = Measurement.get(console, console.options.update(max_width=1000), table).maximum
-        wide = Console(highlight=False, width=max(console.width, whole))
-        wide.print(table)  # a long line is better than half a number
+        print_table(rows)
     for name, value in summary.items():
         console.print(f"{name}: {shown(value)}", markup=False)
+
+
+def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows of values by column; what a row lacks is left empty."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(header_style="dim", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    columns = {name: value for row in rows for name, value in row.items()}
+    for name, value in columns.items():
+        table.add_column(escape(name), justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*(escape(shown(row[name])) if name in row else "" for name in columns))
+    whole = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    wide = Console(highlight=False, width=max(console.width, whole))
+    wide.print(table)  # a long line is better than half a number
 
 
 def describe_machine(record: Mapping[str, Any]) -> str:

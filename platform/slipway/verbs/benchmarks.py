@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from slipway.verbs import values
 from slipway.verbs.declare import Argument, Option, Verb
 from slipway.verbs.unconfigured import CONTEXT, ENGINE, VARIANT
 
@@ -30,6 +31,17 @@ Exit code 0: every part has passed; 1: one failed or took too long; 75: the time
 Goals (60% of the matmul ceiling, 1.05 of torch.compile) are told as reached or not, and are no failure."""
 
 
+def _scaling() -> str:
+    return """\
+training.global_batch_size is the smallest size's, and for strong scaling all sizes'. What devices grow by goes to data
+parallelism; all other sizes of the layout stay as configured. What does not divide is refused before anything runs.
+What is measured is not measured again: interrupted, the same command goes on. On a cluster with a scheduler it prints
+the jobs; with --submit it submits them, and once they have run, --collect shows what they measured:
+  NODESxDEVICES-batchN/repeatR/     each measurement's plan.json, bench-train.json and, of a job, logs
+  bench-scaling.json, bench-scaling.png     all of them together: for programs (and `slipway proposal`), as a picture
+Exit code 0: done; 75: stopped by a signal, the same command goes on."""
+
+
 BENCH = Verb(
     "measure this machine against references",
     actions={
@@ -38,11 +50,80 @@ BENCH = Verb(
             (
                 Option("--steps", "steps measured, and steps profiled (default 5)", "N", int, 5),
                 Option("--warmup", "steps before (default 2)", "N", int, 2),
-                _OUT,
+                Option(
+                    "--threads",
+                    "torch threads of a rank (default: the cores shared between the ranks)",
+                    "N",
+                    int,
+                ),
+                Option(
+                    "--plan",
+                    "measure the plan in a plan.json, as jobs carry it, changed by KEY=JSON words",
+                    "FILE",
+                    Path,
+                ),
+                Option(
+                    "--out",
+                    f"folder for the JSON and the picture (default: {FOLDER}, with --plan the run's)",
+                    "DIR",
+                    Path,
+                ),
                 _JSON,
             ),
             _OVERRIDES,
             acts=True,
+        ),
+        "scaling": Verb(
+            "speed-up, efficiency and the parts of a step over a growing number of devices, here or as jobs",
+            (
+                Option(
+                    "--ranks",
+                    "sizes in devices, as 1,2,4; whole nodes where they are more than a node has (default: doubling up "
+                    "to resources.*)",
+                    "N,N,...",
+                    values.sizes,
+                ),
+                Option("--nodes", "sizes in nodes instead, as 1,2,4", "N,N,...", values.sizes),
+                Option(
+                    "--scaling",
+                    "strong: the same global batch at all sizes; weak: it grows with them (default strong,weak)",
+                    "KINDS",
+                    str,
+                    "strong,weak",
+                ),
+                Option("--repeats", "times each size is measured, in turn (default 3)", "N", int, 3),
+                Option(
+                    "--steps", "steps measured, and steps profiled, in each repeat (default 5)", "N", int, 5
+                ),
+                Option("--warmup", "steps before (default 2)", "N", int, 2),
+                Option(
+                    "--threads",
+                    "torch threads of a rank on a CPU (default: the cores over the most ranks, the same at all sizes)",
+                    "N",
+                    int,
+                ),
+                Option(
+                    "--submit",
+                    "submit the jobs of what is not measured yet, an array for each size; without it: print them",
+                    effect="acts",
+                ),
+                Option("--collect", "measure and submit nothing: show what is measured"),
+                Option(
+                    "--out",
+                    f"folder of the measurements, the JSON and the picture (default: {FOLDER}/scaling)",
+                    "DIR",
+                    Path,
+                ),
+                _JSON,
+            ),
+            _OVERRIDES,
+            acts=True,
+            notes=_scaling,
+            examples="""\
+  slipway bench scaling                                        a small model on 1 and 2 ranks of this machine
+  slipway bench scaling model=gpt3_125m data=stdlib --ranks 1,2,4 --repeats 5
+  slipway bench scaling cluster=juwels_booster launch.account=PROJECT model=gpt3_1_3b --nodes 1,2,4,8
+  slipway bench scaling cluster=juwels_booster launch.account=PROJECT model=gpt3_1_3b --nodes 1,2,4,8 --collect""",
         ),
         "kernels": Verb(
             "each fused operator and backend at a model's shapes, against the device's ceiling",

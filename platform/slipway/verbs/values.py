@@ -22,6 +22,16 @@ def rank_count(text: str) -> int | None:
     raise argparse.ArgumentTypeError(f"{text!r} is neither `all` nor a number from 2")
 
 
+def sizes(text: str) -> list[int]:
+    """Whole numbers from 1, each more than the one before: `1,2,4`. Raises ArgumentTypeError."""
+    words = text.split(",")
+    if all(word.isdecimal() for word in words):
+        found = [int(word) for word in words]
+        if all(a < b for a, b in zip([0, *found], found, strict=False)):
+            return found
+    raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers from 1 that grow, as 1,2,4")
+
+
 def natural(text: str) -> int:
     """A whole number from 0. Raises ArgumentTypeError."""
     if text.isdecimal():
