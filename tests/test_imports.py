@@ -22,6 +22,7 @@ LAYERS = [
     {"clusters", "runs"},
     {"doctor", "train"},
     {"bench", "verbs"},
+    {"proposal"},
     {"cli"},
     {"__main__"},
 ]

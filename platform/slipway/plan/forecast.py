@@ -1,5 +1,7 @@
-"""What the plan says about the time of a run, for those who only read it: the one place that knows where it stands."""
+"""What a plan says about a run's time and storage, for those who only read it: the one place that knows where."""
 
+from slipway.optimizers import algorithm
+from slipway.optimizers.kind import bytes_per_parameter
 from slipway.plan.plan import Plan
 
 
@@ -11,3 +13,14 @@ def step_seconds(plan: Plan) -> float | None:
 def assumption(plan: Plan) -> str:
     """What that rests on, in words."""
     return plan.time.assumption
+
+
+def checkpoint_bytes(plan: Plan) -> int:
+    """Bytes of a checkpoint's tensors: parameters in the training precision, and what the optimizer keeps of each.
+
+    In bf16 the optimizer also keeps the parameters in fp32; so does FSDP.
+    """
+    bf16 = plan.config.training.precision == "bf16"
+    sharded = plan.config.parallelism.data_parallel_sharding_strategy is not None
+    state = bytes_per_parameter(algorithm(plan.config)) + (4 if bf16 or sharded else 0)
+    return plan.parameters * ((2 if bf16 else 4) + state)

@@ -152,6 +152,39 @@ CONFIGURED = {
         takes="configuration",
         examples="  slipway report run.dir=runs/demo",
     ),
+    "proposal": Verb(
+        "write the technical part of an application for computer time: Markdown and PDF",
+        (
+            Option(
+                "--scaling",
+                "what `slipway bench scaling` has measured (default: outputs/bench/scaling/bench-scaling.json)",
+                "FILE",
+                Path,
+                Path("outputs/bench/scaling/bench-scaling.json"),
+            ),
+            Option("--runs", "runs of this plan that are asked for (default 1)", "N", int, 1),
+            Option("--reserve", "per cent of computer time on top (default 0)", "P", float, 0.0),
+            Option("--answers", "YAML, NAME: text, for what only you know; NAMEs are printed", "FILE", Path),
+            Option(
+                "--out",
+                "folder of proposal.md, proposal.pdf and the plot (default: outputs/proposal)",
+                "DIR",
+                Path,
+                Path("outputs/proposal"),
+            ),
+        ),
+        takes="configuration",
+        acts=True,
+        notes=lambda: (
+            "Says what follows from the plan and the measurement: software, model, data, devices, device-hours,\n"
+            "memory, checkpoints, storage, transfers, scalability, EuroHPC's access mode.\n"
+            "What only you know is a marked gap, which --answers fills."
+        ),
+        examples="""\
+  slipway bench scaling cluster=juwels_booster launch.account=PROJECT model=gpt3_1_3b --nodes 1,2,4,8 --submit
+  slipway proposal cluster=juwels_booster model=gpt3_1_3b resources.nodes=8 \\
+      data=files data.sources.files.inputs=[texts/] --runs 3 --reserve 20""",
+    ),
     "doctor": Verb(
         "check this machine, or every node of a job, and suggest fixes",
         (

@@ -1,0 +1,43 @@
+"""What a run writes and reads, in bytes. Pure but for the sizes of files."""
+
+from dataclasses import dataclass
+
+from slipway.config.schema import RunConfig
+from slipway.data import kind_of
+from slipway.plan import Plan
+from slipway.plan.forecast import checkpoint_bytes
+from slipway.words import size
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Of one run."""
+
+    one: int
+    """Bytes."""
+    written: int
+    at_once: int
+    """At most, with the one that is being written."""
+    arithmetic: str
+
+
+def checkpoints(plan: Plan) -> Checkpoints:
+    """Return sizes and numbers of a run's checkpoints (section `checkpoint`)."""
+    settings, steps = plan.config.checkpoint, plan.config.training.steps
+    written = -(-steps // settings.interval) if settings.interval else 1
+    kept = written
+    if settings.keep_last is not None:
+        for_good = steps // settings.keep_every if settings.keep_every else 0
+        kept = min(written, settings.keep_last + settings.keep_best + for_good + 1)
+    one = checkpoint_bytes(plan)
+    each = one / plan.parameters
+    return Checkpoints(one, written, kept, f"{plan.parameters:,} parameters × {each:g} bytes = {size(one)}")
+
+
+def prepared_bytes(config: RunConfig) -> int | None:
+    """Return the size of the prepared data; None: they are not all here, or nothing is prepared."""
+    paths = kind_of(config).written(config)
+    try:
+        return sum(path.stat().st_size for path in paths) or None
+    except OSError:
+        return None
