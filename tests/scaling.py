@@ -47,10 +47,11 @@ def _record(seconds: float) -> dict[str, Any]:
 def written(folder: Path, **changes: Any) -> Path:
     """A bench-scaling.json with the published times; changes: of its summary."""
     rows = table.rows_of(measured({devices: (minutes,) for devices, minutes in MINUTES.items()}))
+    plan = _points(tuple(MINUTES), (STRONG,))[0].plan
     summary = {
-        "model": "gpt3_125m",
-        "parameters": _points(tuple(MINUTES), (STRONG,))[0].plan.parameters,
-        "precision": "fp32",
+        "model": plan.config.model.name,
+        "parameters": plan.parameters,
+        "precision": plan.config.training.precision,
         "cluster": "juwels_booster",
         "device": "A100",
         "threads": None,

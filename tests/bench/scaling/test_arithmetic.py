@@ -53,12 +53,24 @@ def test_an_interval_by_hand() -> None:
     assert found.low == pytest.approx(1 / found.high)
 
 
-def test_welchs_interval_against_students() -> None:
-    """Two samples of the same size and variance: Welch's degrees of freedom are Student's, 2 (n - 1)."""
-    here, there = (math.exp(-1), 1.0, math.exp(1)), (math.exp(-2), math.exp(-1), 1.0)
-    found = speed_up(Timing(1, here), Timing(2, there))
+def test_a_slow_hour_that_meets_both_cancels() -> None:
+    """The second repeat takes five times as long at either size: nothing is uncertain about their ratio."""
+    found = speed_up(Timing(1, (4.0, 20.0, 4.0)), Timing(2, (2.0, 10.0, 2.0)))
+    assert (found.value, found.low, found.high) == (pytest.approx(2),) * 3
+    ratios = Timing(1, (math.exp(1), 1.0, math.exp(-1)))
+    found = speed_up(ratios, Timing(2, (1.0, 1.0, 1.0)))
+    assert found.high and math.log(found.high) == pytest.approx(4.303 / math.sqrt(3), abs=1e-3)
+
+
+def test_welchs_interval_where_there_are_no_pairs() -> None:
+    """Variances of the means 1/3 and 1/4 with 2 and 3 degrees of freedom: (7/12)^2 / (1/18 + 1/48) = 4.45, so 4."""
+    half = math.sqrt(0.75)  # the variance of -half, -half, half, half is 1
+    found = speed_up(
+        Timing(1, tuple(map(math.exp, (0.0, 1.0, 2.0)))),
+        Timing(2, tuple(map(math.exp, (-half, -half, half, half)))),
+    )
     assert found.high and math.log(found.value) == pytest.approx(1)
-    assert math.log(found.high / found.value) == pytest.approx(2.776 * math.sqrt(2 / 3), abs=1e-3)
+    assert math.log(found.high / found.value) == pytest.approx(2.776 * math.sqrt(7 / 12), abs=1e-3)
 
 
 @given(TIMES, TIMES, st.floats(1e-3, 1e3))

@@ -15,7 +15,7 @@ class Timing:
     devices: int
     """Or nodes: what the sizes are counted in."""
     seconds: tuple[float, ...]
-    """That each repeat took: of a step, or of a whole run."""
+    """That each repeat took, in their order: of a step, or of a whole run."""
     work: float = 1.0
     """Done in that time, in any unit: alike at all sizes (strong scaling), or growing with them (weak scaling)."""
 
@@ -49,7 +49,8 @@ def speed_up(base: Timing, other: Timing) -> Estimate:
     """Return how many times as much `other` does in a second as `base`.
 
     With equal work it is T(base) / T(other) (Amdahl 1967); with work that grows it is the scaled speed-up (Gustafson,
-    CACM 31(5), 1988). The interval is Welch's (Biometrika 34, 1947) of the difference of the mean logarithms.
+    CACM 31(5), 1988). Sizes take turns, so a slow hour of the machine meets a repeat of each: the interval is Student's
+    of the repeats' own ratios. With more repeats of one than of the other it is Welch's (Biometrika 34, 1947).
     """
     if base is other:
         return Estimate(1.0, 1.0, 1.0)
@@ -57,6 +58,9 @@ def speed_up(base: Timing, other: Timing) -> Estimate:
     ratio = math.log(other.work / base.work) + fmean(here) - fmean(there)
     if len(here) < 2 or len(there) < 2:
         return Estimate(math.exp(ratio))
+    if len(here) == len(there):
+        own = [a - b for a, b in zip(here, there, strict=True)]
+        return _interval(ratio, variance(own) / len(own), len(own) - 1)
     parts = [variance(logs) / len(logs) for logs in (here, there)]
     error = sum(parts)
     if error == 0:
