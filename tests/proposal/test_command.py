@@ -35,7 +35,7 @@ def test_a_proposal(folder: Path) -> None:
     for word in (
         f"{HOURS:,.0f} device-hours",
         f"{HOURS:,.0f} GPU-hours fall into Playground Access",
-        "16 = 4 nodes × 4 NVIDIA-A100-SXM4-40GB",
+        "16 NVIDIA-A100-SXM4-40GB (nodes 4 × devices 4)",
         "125,262,336",
         "125,262,336 parameters × 14 bytes = 1.633 GiB",
         "from 1 to 64 devices the speed-up is 28.7 of 64, an efficiency of 45%",

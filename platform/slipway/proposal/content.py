@@ -137,7 +137,7 @@ def _time(document: Document, request: Request) -> None:
         ("cluster", config.cluster.name),
         (
             "devices",
-            f"{plan.world_size:,} = {resources.nodes:,} nodes × {resources.devices_per_node} {device.name}",
+            f"{plan.world_size:,} {device.name} (nodes {resources.nodes:,} × devices {resources.devices_per_node})",
         ),
         ("time of a step", f"{duration(time.step_seconds)}, {time.basis}"),
         ("time of one run", duration(3600 * time.hours)),
@@ -219,11 +219,11 @@ def _scaling(document: Document, request: Request) -> None:
                 *([("remark", measured.remark)] if measured.remark else []),
             ],
         ),
-        Figure(request.picture, f"Scaling of {measured.model} on {measured.cluster}"),
     )
     for scaling in SCALINGS:
         if rows := measurement.of(scaling):
             document.add(Paragraph(_sentence(scaling, rows)), _table(rows, measurement.units))
+    document.add(Figure(request.picture, f"Scaling of {measured.model} on {measured.cluster}"))
     most = max(row.devices for row in measurement.rows)
     asked = f"{plan.world_size:,} devices of {plan.config.cluster.name} with {plan.config.model.name}"
     if not same_machine(plan, measurement) or not same_model(plan, measurement) or most < plan.world_size:

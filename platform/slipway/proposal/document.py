@@ -80,4 +80,6 @@ class Document:
         """Raise UserError where an answer belongs to no gap."""
         for name in self.answers:
             if name not in self.known:
-                raise UserError(path, f"{name} answers nothing", use=", ".join(sorted(self.known)))
+                raise UserError(
+                    path, f"{name} is not one of the proposal's gaps", use=", ".join(sorted(self.known))
+                )

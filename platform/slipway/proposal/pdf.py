@@ -15,6 +15,7 @@ FONT = "DejaVu"
 SIZE = 9.5
 MARGIN = 20.0  # mm, as all lengths here
 INK, MUTED, LINE, ACCENT = (31, 41, 51), (102, 114, 127), (205, 211, 217), (31, 95, 168)
+KEPT_TOGETHER = 12  # rows of a table that does not go on over the page
 MARKED = (255, 243, 200)
 
 
@@ -111,6 +112,8 @@ def _table(pdf: "FPDF", head: Sequence[str], rows: Sequence[Sequence[str]], numb
     from fpdf.fonts import FontFace
 
     size = SIZE if len(head) <= 5 else 8.0
+    if len(rows) <= KEPT_TOGETHER:
+        _room(pdf, (len(rows) + 1) * (size * 0.55 + 1.2))
     widths = _widths(pdf, head, rows) if head else (32.0, 68.0)
     pdf.set_font(FONT, size=size)
     pdf.set_text_color(*INK)
@@ -134,10 +137,10 @@ def _table(pdf: "FPDF", head: Sequence[str], rows: Sequence[Sequence[str]], numb
 
 
 def _widths(pdf: "FPDF", head: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[float, ...]:
-    """Return columns as wide as what they hold, in proportion; words of a heading may stand below each other."""
+    """Return columns as wide as what they hold, in proportion; the widest gives way where that is too much."""
     pdf.set_font(FONT, "B", 8.0)
     found = [
-        max(pdf.get_string_width(text) for text in (*name.split(), *cells)) + 4
+        max(pdf.get_string_width(text) for text in (name, *cells)) + 4
         for name, cells in zip(head, zip(*rows, strict=True), strict=True)
     ]
     widest = found.index(max(found))

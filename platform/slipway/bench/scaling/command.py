@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if options.submit and not on_cluster:
         raise UserError(
             "bench scaling --submit",
-            f"has no effect: cluster {config.cluster.name} has no scheduler, and is measured at once",
+            f"has no effect: cluster {config.cluster.name} has no scheduler, and its sizes are measured at once",
             do="omit it",
         )
     threads = options.threads or _threads(points, config)

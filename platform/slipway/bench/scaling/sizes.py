@@ -118,7 +118,9 @@ def points(asked: Asked) -> list[Point]:
     """
     for name in asked.scalings:
         if name not in SCALINGS:
-            raise UserError("bench scaling --scaling", "is no scaling", value=name, use=",".join(SCALINGS))
+            raise UserError(
+                "bench scaling --scaling", "is not a kind of scaling", value=name, use=",".join(SCALINGS)
+            )
     config = composed(asked)
     every = sizes(asked, config)
     limited = config.launch.time_limit is not None or scheduler_of(config.cluster) == "local"
@@ -133,7 +135,7 @@ def points(asked: Asked) -> list[Point]:
                 raise UserError(
                     "training.global_batch_size",
                     f"{batch} x {size.devices} devices / {smallest.devices} = {grown / smallest.devices:g} samples for "
-                    "weak scaling is no whole number",
+                    "weak scaling are not a whole number",
                 )
             found.setdefault((size, samples), []).append(scaling)
     return [
@@ -163,8 +165,7 @@ def _of_ranks(ranks: int, each: int) -> Size:
     if rest:
         raise UserError(
             "bench scaling --ranks",
-            f"{ranks} ranks = {nodes} nodes x {each} devices + {rest}: nodes are filled",
-            value=ranks,
+            f"{ranks} ranks = {nodes} nodes x {each} devices + {rest} would leave a node partly used",
             use=f"{nodes * each} or {(nodes + 1) * each}, or another resources.devices_per_node",
         )
     return Size(nodes, each)
