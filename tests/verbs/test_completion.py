@@ -45,6 +45,7 @@ def test_the_program_answers(program: Path) -> None:
         "launch",
         "checkpoint",
         "report",
+        "proposal",
         "doctor",
         "runs",
         "clusters",
