@@ -48,6 +48,8 @@ class RunDir:
     """The plan as that script carries it."""
     picture = _Place("loss.png")
     """Drawn by `slipway report`."""
+    page = _Place("report.html")
+    """Written by `slipway report`."""
     checkpoints = _Place("checkpoints")
     """A folder for each checkpoint; see slipway.checkpoint.store."""
     segments = _Place("segments")

@@ -12,7 +12,7 @@ from refusals import refused
 from slipway.config.compose import compose
 from slipway.plan import make_plan, plan_file
 from slipway.plan.units import Units
-from slipway.report import command, curve, metrics
+from slipway.report import command, curve, metrics, table
 from slipway.report.summary import summarize
 
 
@@ -55,7 +55,7 @@ def test_table_and_picture(tmp_path, capsys):
     assert image.shape == (1200, 1600, 3)
     for color in (curve.TRAIN, curve.RAW, curve.VALIDATION):
         assert coloured(image, color) > 100
-    assert {path.name for path in run.iterdir()} == {"loss.png", "metrics.jsonl", "plan.json"}
+    assert {path.name for path in run.iterdir()} == {"loss.png", "metrics.jsonl", "plan.json", "report.html"}
 
 
 def vision(plan):
@@ -86,7 +86,7 @@ def test_numbers_have_the_units_of_the_plan(tmp_path):
     for name, change in PLANS.items():
         plan = change(make_plan(compose(["experiment=demo"])))
         summary = summarize(metrics.read(run / "metrics.jsonl"), Units.of(plan))
-        texts[name] = {f"{label}: {text}" for label, text in command.rows(summary, Units.of(plan), plan)}
+        texts[name] = {f"{label}: {text}" for label, text in table.rows(summary, Units.of(plan), plan)}
     assert {"samples: 1,600", "tokens: 204,800", "samples per second: 40 (median)"} <= texts["text"]
     assert {"tokens per second: 5,000 (median)", "best validation: 3.2500 at step 200"} <= texts["text"]
     assert any("→ 3.2500" in text and text.endswith("nats per token") for text in texts["text"])

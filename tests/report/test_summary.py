@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from slipway.config.compose import compose
 from slipway.plan import make_plan
 from slipway.plan.units import Units
-from slipway.report.command import rows
+from slipway.report.table import rows
 from slipway.report.metrics import Metrics
 from slipway.report.summary import layout, smooth, summarize
 

@@ -1,173 +1,125 @@
-"""`slipway report run.dir=DIR`: the run's numbers as a table, its loss as a picture."""
+"""`slipway report RUN...`: a run's numbers as a table, its loss as a picture, all of it as one page."""
 
+import argparse
 import json
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
-from slipway.plan import Plan, plan_file
-from slipway.plan.units import Units
-from slipway.report import metrics as metrics_file
-from slipway.report.summary import Ends, Summary, layout, summarize
+from slipway.files import reason, write_whole
+from slipway.report import costs, receipt
+from slipway.report.run import Recorded, read
+from slipway.report.table import table
 from slipway.run_dir import RunDir
-from slipway.words import duration, figure, quantity, size
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from slipway.runs.find import find_one
 
 
-def run(config: RunConfig, options: Any = None) -> int:
-    """Report on the run in run.dir; of the configuration nothing else is read."""
-    return report(config.run.dir, as_json=bool(options and options.json))
+def run(options: argparse.Namespace) -> int:
+    """Report on the runs that are named. Returns the exit code."""
+    return report(folders(options.runs, options.dir), options.json, options.out)
 
 
-def report(folder: Path, as_json: bool = False) -> int:
-    """Print the table, or one JSON object, and write loss.png into the run's folder. Returns the exit code."""
-    run = RunDir(folder)
-    metrics = metrics_file.read(_metrics_of(run))
-    if not metrics.train:
-        raise UserError("run.dir", "contains no training step yet: none was finished", value=run.metrics)
-    plan, notes = _plan_of(run)
-    if metrics.foreign:
-        lines = f"{len(metrics.foreign)} lines are no records, the first is line {metrics.foreign[0]}"
-        notes.append(f"{run.metrics}: {lines}; left out")
-    units, name = (
-        Units.of(plan) if plan else metrics.units,
-        plan.config.run.name if plan else folder.resolve().name,
-    )
+def folders(names: Sequence[str], below: Path) -> list[Path]:
+    """The directories of runs given by directory or name, or by the overrides of a configuration. Raises UserError."""
+    found, overrides = [], []
+    for name in names:
+        if Path(name).is_dir():
+            found.append(Path(name))
+        elif "=" in name:
+            overrides.append(name)
+        else:
+            found.append(find_one(name, below, "report"))
+    if overrides:
+        from slipway.config.compose import compose
 
+        found.append(compose(overrides).run.dir)
+    return list(dict.fromkeys(found))
+
+
+def report(runs: Path | Sequence[Path], as_json: bool = False, out: Path | None = None) -> int:
+    """Print the tables, or JSON; write the page, and loss.png into each run's folder. Returns the exit code."""
+    now = time.time()
+    found = [read(folder, now) for folder in ([runs] if isinstance(runs, Path) else runs)]
+    page = out or _place(found)
+
+    from slipway.report.page.document import page as document
+
+    _writing(page, lambda: write_whole(page, document(found, now)))
+    if as_json:
+        every = [_as_json(one) for one in found]
+        print(
+            json.dumps(
+                {**every[0], "page": str(page)} if len(every) == 1 else {"runs": every, "page": str(page)}
+            )
+        )
+    else:
+        _print_tables(found)
     from slipway.report.curve import draw
 
-    try:
-        draw(metrics, units, plan, name, run.picture)
-    except OSError as error:
-        raise UserError("run.dir", f"cannot be written: {error.strerror}", value=run.picture) from error
-
-    summary = summarize(metrics, units)
-    if as_json:
-        print(
-            json.dumps({"name": name, "dir": str(folder), **asdict(units), **asdict(summary), "notes": notes})
+    for one in found:
+        picture = RunDir(one.folder).picture
+        _writing(
+            picture,
+            lambda one=one, picture=picture: draw(one.metrics, one.units, one.plan, one.name, picture),
         )
-        return EXIT_DONE
-
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table(summary, units, plan, folder))
-    for note in notes:
-        console.print(note, markup=False)
-    console.print(f"loss curve  {run.picture}\nmetrics     {run.metrics}", markup=False)
+    if not as_json:
+        _print_paths(found, page)
     return EXIT_DONE
 
 
-def table(summary: Summary, units: Units, plan: Plan | None, folder: Path) -> "Table":
-    """The summary for people."""
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    name = plan.config.run.name if plan else str(folder)
-    result = Table(title=f"Run {escape(name)}", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    result.show_header = False
-    result.add_column(style="dim")
-    result.add_column()
-    for label, text in rows(summary, units, plan):
-        result.add_row(label, text)
-    return result
+def _place(found: Sequence[Recorded]) -> Path:
+    """In a run's own folder; of several, in the folder that has them all."""
+    if len(found) == 1:
+        return RunDir(found[0].folder).page
+    return RunDir(Path(os.path.commonpath([one.folder.resolve().parent for one in found]))).page
 
 
-def rows(summary: Summary, units: Units, plan: Plan | None) -> list[tuple[str, str]]:
-    """(name, value with its unit) of all that the run recorded."""
-    s = summary
-    found: list[tuple[str, str | None]] = []
-    if plan:
-        training = plan.config.training
-        found += [
-            ("model", f"{plan.config.model.name}, {plan.parameters:,} parameters, {training.precision}"),
-            ("layout", f"{layout(plan)}, world size {plan.world_size}"),
-        ]
-    found += [
-        ("steps", f"{s.step:,}" + (f" of {plan.config.training.steps:,}" if plan else "")),
-        *([] if units.is_sample else [("samples", s.samples and f"{s.samples:,.0f}")]),
-        (units.name, s.units and f"{s.units:,.0f}"),
-        *_losses("training", units, s.loss, s.measures),
-        *_losses("validation", units, s.validation_loss, s.validation_measures),
-        (
-            "best validation",
-            s.best_validation and f"{_number(s.best_validation[1])} at step {s.best_validation[0]:,}",
-        ),
-        *([] if units.is_sample else [("samples per second", _rate(s.samples_per_second))]),
-        (f"{units.name} per second", _rate(s.units_per_second)),
-        ("step", s.step_seconds and f"{duration(s.step_seconds)} (median)"),
-        ("per device", s.tflops_per_device and f"{quantity(s.tflops_per_device * 1e12, 'FLOP/s')} (median)"),
-        ("MFU", s.mfu and f"{s.mfu:.1%}{_of_peak(s)} (median)"),
-        ("MFU as PaLM counts", s.mfu_palm and f"{s.mfu_palm:.1%} (median)"),
-        ("power", s.power_watts and f"{s.power_watts:,.0f} W, rank 0 (median)"),
-        ("clock", s.clock_mhz and f"{s.clock_mhz:,.0f} MHz, rank 0 (median)"),
-        ("memory", s.memory_gib and f"{size(s.memory_gib * 2**30)} per device (largest)"),
-        ("data wait", None if s.data_wait is None else f"{s.data_wait:.1%} of the steps' time"),
-        ("time in steps", duration(s.seconds_in_steps)),
-        ("first to last line", s.wall_seconds and duration(s.wall_seconds)),
-    ]
-    return [(name, text) for name, text in found if text]
-
-
-def _of_peak(s: Summary) -> str:
-    if not s.peak_tflops:
-        return ""
-    return f" of {'a measured ' * (s.peak == 'measured')}{quantity(s.peak_tflops * 1e12, 'FLOP/s')}"
-
-
-def _losses(
-    kind: str, units: Units, loss: Ends, measures: Mapping[str, Ends]
-) -> list[tuple[str, str | None]]:
-    unit = f"  {units.loss_unit}" if units.loss_unit else ""
-    text = _from_to(loss)
-    of_measures = [(f"{kind} {name}", _from_to(ends)) for name, ends in measures.items()]
-    return [(f"{kind} loss", text and text + unit), *of_measures]
-
-
-def _rate(value: float | None) -> str | None:
-    return f"{figure(value)} (median)" if value else None
-
-
-def _from_to(ends: Ends) -> str | None:
-    first, last = ends
-    if first is None or last is None:
-        return None if first is None else _number(first)
-    change = last - first
-    return f"{_number(first)} → {_number(last)}  ({'+' if change >= 0 else ''}{_number(change)})"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
-
-
-def _metrics_of(run: RunDir) -> Path:
-    if run.metrics.is_file():
-        return run.metrics
-    name, beside = run.metrics.name, run.path.parent
-    what = f"has no {name}" if run.path.is_dir() else "does not exist"
-    runs = sorted(str(found.parent) for found in beside.glob(f"*/{name}"))
-    shown = ", ".join(runs[:10]) + (f" and {len(runs) - 10} more" if len(runs) > 10 else "")
-    raise UserError(
-        "run.dir",
-        what if runs else f"{what}, and {beside} contains no run",
-        value=run.path,
-        use=f"one of the runs beside it: {shown}" if runs else "",
-    )
-
-
-def _plan_of(run: RunDir) -> tuple[Plan | None, list[str]]:
-    """The run's plan where it can be read, and what to say where it cannot."""
-    if run.plan.exists() and not run.plan.is_file():
-        return None, [f"{run.plan} is not a file: shown without model and layout"]
-    if not run.plan.exists():
-        return None, [f"no {run.plan.name} in {run.path}: shown without model and layout"]
+def _writing(path: Path, write: Any) -> None:
     try:
-        return plan_file.read(run.plan), []
-    except UserError as error:  # the metrics of an older version's run are as good
-        return None, [f"{error}; shown without model and layout"]
+        write()
+    except OSError as error:
+        raise UserError("run.dir", f"cannot be written: {reason(error)}", value=path) from error
+
+
+def _as_json(one: Recorded) -> dict[str, Any]:
+    """For programs: seconds, and the names of metrics.jsonl and of the ledger."""
+    spells = costs.spells(one.overview.segments, one.metrics)
+    bill = receipt.make(one.plan, one.metrics)
+    return {
+        "name": one.name,
+        "dir": str(one.folder),
+        **asdict(one.units),
+        **asdict(one.summary),
+        "state": one.overview.state,
+        "device_hours": one.overview.device_hours,
+        "costs": asdict(costs.add_up(spells, one.metrics)),
+        "receipt": {
+            **asdict(bill),
+            "attribution": [{"what": what, "share": share} for what, share in receipt.attribution(bill)],
+        },
+        "notes": one.notes,
+    }
+
+
+def _print_tables(found: Sequence[Recorded]) -> None:
+    from rich.console import Console
+
+    from slipway.report.page.sections import sentences
+
+    console = Console(highlight=False, soft_wrap=True)
+    for one in found:
+        console.print(table(one.summary, one.units, one.plan, one.folder))
+        for line in sentences(receipt.make(one.plan, one.metrics)):
+            console.print(line, markup=False)
+        for note in one.notes:
+            console.print(note, markup=False)
+
+
+def _print_paths(found: Sequence[Recorded], page: Path) -> None:
+    print(f"page        {page}")
+    for one in found:
+        print(f"loss curve  {RunDir(one.folder).picture}\nmetrics     {RunDir(one.folder).metrics}")

@@ -19,6 +19,8 @@ class Metrics:
     """Numbers of the lines that are no records."""
     units: Units = Units()
     """As the newest segment recorded them."""
+    others: Sequence[Record] = ()
+    """All other records, as they were written: events, checkpoints, the ranks' times, profiles."""
     peak: str = ""
     """Where the newest segment's peak comes from: profile, measured; empty: not known."""
 
@@ -56,9 +58,13 @@ def by_step(course: metrics_file.Course) -> Metrics:
     """The metrics of a run's course."""
     kinds: dict[str, dict[int, Record]] = {"train": {}, "validation": {}}
     units, peak = Units(), ""
+    others = []
     for record in course.records:
-        kinds.get(record["kind"], {})[record["step"]] = record
+        if record["kind"] in kinds:
+            kinds[record["kind"]][record["step"]] = record
+        else:
+            others.append(record)
         if record.get("event") == "start":
             units, peak = Units.read(record), str(record.get("peak", ""))
     train, validation = ([of_kind[step] for step in sorted(of_kind)] for of_kind in kinds.values())
-    return Metrics(train, validation, course.foreign, units, peak)
+    return Metrics(train, validation, course.foreign, units, others, peak)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from itertools import accumulate
+from statistics import median
 
 from slipway import words
 from slipway.plan import Plan
@@ -97,8 +98,12 @@ def smooth(values: list[float], window: int) -> list[float]:
     """Mean over `window` neighbours (odd), centred; fewer at the ends, as many on either side."""
     assert window % 2 == 1
     half, last = window // 2, len(values) - 1
+    sums = list(accumulate(values, initial=0.0))
     reaches = [min(half, at, last - at) for at in range(len(values))]
-    return [fmean(values[at - reach : at + reach + 1]) for at, reach in enumerate(reaches)]
+    return [
+        (sums[at + reach + 1] - sums[at - reach]) / (2 * reach + 1) if reach else values[at]
+        for at, reach in enumerate(reaches)
+    ]
 
 
 def _median(metrics: Metrics, name: str) -> float | None:

@@ -5,11 +5,11 @@ import json
 import time
 from pathlib import Path
 
-from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, UserError
 from slipway.runs import jobs as run_jobs
 from slipway.runs import ledger
-from slipway.runs.overview import find, is_run, look
+from slipway.runs.find import find_one
+from slipway.runs.overview import find, look
 
 
 def run(options: argparse.Namespace) -> int:
@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
     action = options.action
     if action is None:
         return _list(options.dir, options.json)
-    path = _find_one(options.name, options.dir, action)
+    path = find_one(options.name, options.dir, f"runs {action}")
     if action == "show":
         return _show(path, options.json)
     found = look(path, time.time())
@@ -76,29 +76,3 @@ def _show(path: Path, as_json: bool) -> int:
     for note in run.problems:
         print(note)
     return EXIT_DONE
-
-
-def _find_one(name: str, folder: Path, action: str) -> Path:
-    """The directory of a run given by its directory, its folder's name, or its own name."""
-    if is_run(Path(name)):
-        return Path(name)
-    found = list(find(folder))
-    named = [path for path in found if name in (path.name, str(path.relative_to(folder)))]
-    own = {path: _own_name(path) for path in found} if not named else {}
-    named = named or [path for path in found if own[path] == name]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        raise UserError(
-            f"runs {action} {name}",
-            f"{len(named)} runs have this name: {', '.join(map(str, named))}",
-            use="the directory of one of them",
-        )
-    if not found:
-        raise UserError(f"runs {action} {name}", f"no run in {folder}", use="a run's directory, or --dir DIR")
-    names = {path.name for path in found} | {text for text in own.values() if text}
-    raise UserError(f"runs {action} {name}", f"no such run in {folder}", do=nearest(name, names))
-
-
-def _own_name(path: Path) -> str:
-    return look(path, time.time()).name

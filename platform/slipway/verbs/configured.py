@@ -146,12 +146,6 @@ CONFIGURED = {
   slipway checkpoint verify run.dir=runs/demo --step 80
   slipway checkpoint show run.dir=runs/demo --json""",
     ),
-    "report": Verb(
-        "show the loss curve and the figures of a run",
-        (JSON,),
-        takes="configuration",
-        examples="  slipway report run.dir=runs/demo",
-    ),
     "proposal": Verb(
         "write the technical part of an application for computer time: Markdown and PDF",
         (

@@ -26,7 +26,7 @@ A configuration is composed from named choices and single values (Hydra override
 A first run:
   slipway plan  experiment=demo        what it will do, on which rank, in how much memory
   slipway train experiment=demo        do it, in runs/demo
-  slipway report run.dir=runs/demo     its loss curve
+  slipway report demo                  what it achieved, as a table and as a page
 
 More:
   slipway VERB --help                  the verb's options and all choices

@@ -130,6 +130,8 @@ def _check_argument(name: str, verb: Verb, options: argparse.Namespace) -> None:
         return
     if len(given) < argument.least or len(given) > (argument.most or len(given)):
         wanted = f"one {argument.shown}" + ("" if argument.least else ", or none")
+        if argument.most is None:
+            raise UserError(name, f"takes one name or more, got {len(given)}", use=wanted)
         raise UserError(name, f"takes one name, got {len(given)}", use=wanted)
     if argument.most == 1:
         setattr(options, argument.key, given[0] if given else None)

@@ -3,6 +3,13 @@
 from slipway.verbs.benchmarks import BENCH
 from slipway.verbs.configured import CONFIGURED
 from slipway.verbs.declare import Verb
-from slipway.verbs.unconfigured import CLUSTERS, IMAGE, RUNS
+from slipway.verbs.unconfigured import CLUSTERS, IMAGE, REPORT, RUNS
 
-VERBS: dict[str, Verb] = {**CONFIGURED, "runs": RUNS, "clusters": CLUSTERS, "image": IMAGE, "bench": BENCH}
+VERBS: dict[str, Verb] = {
+    **CONFIGURED,
+    "report": REPORT,
+    "runs": RUNS,
+    "clusters": CLUSTERS,
+    "image": IMAGE,
+    "bench": BENCH,
+}

@@ -56,6 +56,26 @@ RUNS = Verb(
     examples="  slipway runs show demo\n  slipway runs logs runs/demo --follow",
 )
 
+REPORT = Verb(
+    "show what a run achieved, or several side by side: a table, a picture, and a page for a browser",
+    (
+        _DIR,
+        Option(
+            "--out",
+            "the page (default: report.html in the run's folder; of several, in the one above)",
+            "FILE",
+            Path,
+        ),
+        JSON,
+    ),
+    Argument("runs", "RUN", most=None),
+    notes=lambda: (
+        "RUN is a run's directory, its folder's name or its own name; run.dir=DIR and other overrides name the run of\n"
+        "a configuration. The page needs no server and no network. Needs no torch."
+    ),
+    examples="  slipway report demo\n  slipway report runs/first runs/second --out comparison.html",
+)
+
 CLUSTERS = Verb(
     "list the machines that cluster=NAME can name: queues, limits, rules, what is unverified",
     (

@@ -1,0 +1,1 @@
+"""The report as one HTML page that needs no server, no network and no file beside it."""

@@ -1,0 +1,196 @@
+"""The receipt of a run: what the plan had predicted for each part of a step, what was measured, and the difference.
+
+A line of the receipt is as fine as what was measured allows. The trainer's profile (logging.profile_step) tells kinds
+of work apart; parts of the plan that fall into one kind are shown as one sum. Nothing is split by guesses.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from slipway.metrics.file import Record, number
+from slipway.plan import Plan
+from slipway.report.metrics import Metrics
+
+PARTS = {
+    "products": "matrix products and attention",
+    "memory_bound": "norms, activations, loss, copies",
+    "recompute": "computed again for the backward pass",
+    "tensor_parallel": "tensor-parallel exchange",
+    "context_parallel": "context-parallel exchange",
+    "expert_parallel": "expert-parallel exchange",
+    "data_parallel": "data-parallel exchange",
+    "pipeline_parallel": "exchange between stages",
+    "bubble": "pipeline bubble",
+    "optimizer": "optimizer",
+    "host": "host: launching and waiting",
+}
+"""The parts of a step that a plan tells apart, as step_seconds names them, in words."""
+
+KINDS = ("matmul", "attention", "other kernels", "communication", "waiting", "optimizer")
+"""What a profile tells apart: KINDS of slipway.train.profile.step_time."""
+NOT_SEEN = "outside of the profile"
+SMALLEST = 0.005
+"""Differences below this share of the planned step are told together."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: parts of the plan that the measurement does not tell apart. Seconds of a step; None: not known."""
+
+    name: str
+    parts: tuple[str, ...]
+    predicted: float | None
+    measured: float | None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Seconds of a step by KINDS, the mean over ranks and over the steps that were profiled."""
+
+    step: int
+    """The first that was profiled."""
+    steps: int
+    seconds: Mapping[str, float]
+
+    @property
+    def total(self) -> float:
+        """Seconds of a step under the profiler."""
+        return sum(self.seconds.values())
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Planned and measured seconds of a step."""
+
+    predicted: float | None
+    measured: float | None
+    """Median of the steps that were not profiled."""
+    waited: float | None
+    """Mean seconds a step waited for samples, which no plan expects."""
+    lines: Sequence[Line]
+    profile: Profile | None
+
+    @property
+    def ratio(self) -> float | None:
+        """Measured to predicted."""
+        return self.measured / self.predicted if self.measured and self.predicted else None
+
+
+def make(plan: Plan | None, metrics: Metrics) -> Receipt:
+    """The receipt of a run; what neither the plan nor the run tells is None."""
+    profile = _profile(metrics)
+    profiled = range(profile.step, profile.step + profile.steps) if profile else range(0)
+    seconds = [
+        value for step, value in zip(*metrics.column("step_seconds"), strict=True) if step not in profiled
+    ]
+    usual = median(seconds) if seconds else None
+    waited = metrics.column("data_wait_seconds")[1]
+    total, parts = predicted(plan)
+    if profile and usual:
+        lines = _by_kind(parts, _sizes(plan), _as_usual(profile, usual))
+    else:
+        lines = [Line(PARTS[part], (part,), value, None) for part, value in parts.items()]
+    return Receipt(total, usual, fmean(waited) if waited else None, lines, profile)
+
+
+def predicted(plan: Plan | None) -> tuple[float | None, dict[str, float]]:
+    """Planned seconds of a step, and of each of PARTS: the one place that knows where a plan has them."""
+    if plan is None:
+        return None, {}
+    return plan.time.seconds_per_step, {}
+
+
+def attribution(receipt: Receipt) -> list[tuple[str, float]]:
+    """(what, difference as a share of the planned step), the largest first; adds up to the whole difference.
+
+    Empty where there is nothing to compare.
+    """
+    if receipt.ratio is None or receipt.predicted is None:
+        return []
+    whole, told = receipt.ratio - 1, []
+    for line in receipt.lines:
+        if line.measured is not None and line.predicted is not None:
+            told.append((line.name, (line.measured - line.predicted) / receipt.predicted))
+    if not told and receipt.waited and receipt.waited / receipt.predicted >= SMALLEST:
+        told.append(("waiting for samples", receipt.waited / receipt.predicted))
+    large = sorted((one for one in told if abs(one[1]) >= SMALLEST), key=lambda one: -abs(one[1]))
+    rest = whole - sum(share for _, share in large)
+    return [*large, ("not attributed", rest)] if abs(rest) >= SMALLEST or not large else large
+
+
+def _profile(metrics: Metrics) -> Profile | None:
+    """The newest profile that is whole."""
+    for record in reversed(metrics.others):
+        if record["kind"] == "profile" and (found := _read(record)):
+            return found
+    return None
+
+
+def _read(record: Record) -> Profile | None:
+    seconds = record.get("seconds")
+    steps = record.get("steps")
+    if not isinstance(seconds, dict) or type(steps) is not int or steps < 1:
+        return None
+    values = {kind: number(seconds, kind) for kind in KINDS}
+    known = {kind: value for kind, value in values.items() if value is not None and value >= 0}
+    return Profile(record["step"], steps, known) if len(known) == len(KINDS) and any(known.values()) else None
+
+
+def _as_usual(profile: Profile, usual: float) -> dict[str, float]:
+    """The profile's seconds, of a step without the profiler; the profiler's own time is taken for waiting.
+
+    It works between the operators, where it shows as nothing that runs. What it takes beyond that is taken from all.
+    """
+    seconds = dict(profile.seconds)
+    own = profile.total - usual
+    if own < 0:  # the profiled steps were quicker than most
+        return {**seconds, NOT_SEEN: -own}
+    seconds["waiting"] = max(0.0, seconds["waiting"] - own)
+    scale = min(1.0, usual / sum(seconds.values())) if any(seconds.values()) else 1.0
+    return {kind: value * scale for kind, value in seconds.items()}
+
+
+def _by_kind(
+    parts: Mapping[str, float], sizes: Mapping[str, int], seconds: Mapping[str, float]
+) -> list[Line]:
+    """One line for each set of parts and kinds that can be held against each other."""
+    products, memory = ("products", "memory_bound")
+    if parts.get("recompute"):  # the profile shows its products among the others
+        computing = [((products, memory, "recompute"), ("matmul", "attention", "other kernels"))]
+    else:
+        computing = [((products,), ("matmul", "attention")), ((memory,), ("other kernels",))]
+    names = {
+        "TP": "tensor_parallel",
+        "CP": "context_parallel",
+        "EP": "expert_parallel",
+        "DP": "data_parallel",
+    }
+    exchanged = tuple(part for short, part in names.items() if sizes.get(short, 1) > 1 or parts.get(part))
+    idle = ("host", "bubble", "pipeline_parallel") if sizes.get("PP", 1) > 1 else ("host",)
+    groups = [
+        *computing,
+        *([(exchanged, ("communication",))] if exchanged or seconds["communication"] else []),
+        (("optimizer",), ("optimizer",)),
+        (idle, ("waiting",)),
+    ]
+    lines = [
+        Line(
+            " + ".join(PARTS[part] for part in of_plan) or "communication",
+            of_plan,
+            sum(parts.get(part, 0.0) for part in of_plan) if parts else None,
+            sum(seconds[kind] for kind in of_profile),
+        )
+        for of_plan, of_profile in groups
+    ]
+    if NOT_SEEN in seconds:
+        lines.append(Line(NOT_SEEN, (), 0.0 if parts else None, seconds[NOT_SEEN]))
+    return lines
+
+
+def _sizes(plan: Plan | None) -> Mapping[str, int]:
+    if plan is None:
+        return {}
+    from slipway.plan.facts import sizes_of
+
+    return sizes_of(plan.config.parallelism, plan.data_parallel_size)

@@ -1,0 +1,37 @@
+"""Which run somebody means."""
+
+import time
+from pathlib import Path
+
+from slipway.config.explain import nearest
+from slipway.errors import UserError
+from slipway.runs.overview import find, is_run, look
+
+
+def find_one(name: str, folder: Path, command: str) -> Path:
+    """Return the directory of a run given by its directory, its folder's name, or its own name; else a UserError.
+
+    command: who asks, for the message.
+    """
+    if is_run(Path(name)):
+        return Path(name)
+    found = list(find(folder))
+    named = [path for path in found if name in (path.name, str(path.relative_to(folder)))]
+    own = {path: _own_name(path) for path in found} if not named else {}
+    named = named or [path for path in found if own[path] == name]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise UserError(
+            f"{command} {name}",
+            f"{len(named)} runs have this name: {', '.join(map(str, named))}",
+            use="the directory of one of them",
+        )
+    if not found:
+        raise UserError(f"{command} {name}", f"no run in {folder}", use="a run's directory, or --dir DIR")
+    names = {path.name for path in found} | {text for text in own.values() if text}
+    raise UserError(f"{command} {name}", f"no such run in {folder}", do=nearest(name, names))
+
+
+def _own_name(path: Path) -> str:
+    return look(path, time.time()).name
