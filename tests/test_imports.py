@@ -9,7 +9,19 @@ from imports import Import, files, reaching, read, within
 
 # From the lowest to the highest. A part imports parts of lower layers only, none of its own.
 LAYERS = [
-    {"", "commands", "console", "cores", "errors", "host_lists", "quiet", "records", "secret_forms", "words"},
+    {
+        "",
+        "commands",
+        "console",
+        "cores",
+        "energy",
+        "errors",
+        "host_lists",
+        "quiet",
+        "records",
+        "secret_forms",
+        "words",
+    },
     {"arguments", "files", "registry", "secrets", "shipped"},
     {"run_dir", "system_errors"},
     {"config"},
@@ -68,6 +80,7 @@ MAY_BE_HEAVY = [
     "optimizers.adamw.optimizer",
     "train.batches",
     "train.loop",
+    "train.meter",
     "train.peak",
     "train.recovery",
     "train.sensors",

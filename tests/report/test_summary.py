@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from slipway.config.compose import compose
 from slipway.plan import make_plan
 from slipway.plan.units import Units
-from slipway.report.table import rows
 from slipway.report.metrics import Metrics
 from slipway.report.summary import layout, smooth, summarize
+from slipway.report.table import rows
 
 TRAIN = [
     {"step": step, "loss": loss, "units_per_second": rate, "consumed_samples": 8 * step}

@@ -35,6 +35,10 @@ class Facts(BaseModel):
     world_size: int
     layout: dict[str, int]
     """Size of each parallel dimension: TP, CP, EP, PP, VP, DP."""
+    device: str | None = None
+    """cpu or cuda; None: recorded before this was."""
+    device_watts: float | None = None
+    """Power of one device, as the cluster's profile has it; None: it has none."""
 
     @property
     def layout_text(self) -> str:
@@ -51,6 +55,7 @@ def sizes_of(parallelism: "Parallelism", data_parallel_size: int) -> dict[str, i
 def facts_of(plan: Mapping[str, Any]) -> Facts:
     """From a plan's JSON; KeyError or ValidationError where it is none."""
     config = plan["config"]
+    device = config["cluster"]["device"]
     sizes = {name: config["parallelism"].get(field) or 1 for name, field in SIZES.items()}
     return Facts(
         name=config["run"]["name"],
@@ -59,6 +64,8 @@ def facts_of(plan: Mapping[str, Any]) -> Facts:
         nodes=config["resources"]["nodes"],
         world_size=plan["world_size"],
         layout={**sizes, "DP": plan["data_parallel_size"]},
+        device=device["kind"],
+        device_watts=device.get("power_watts"),
     )
 
 

@@ -108,7 +108,7 @@ def _as_json(one: Recorded) -> dict[str, Any]:
 def _print_tables(found: Sequence[Recorded]) -> None:
     from rich.console import Console
 
-    from slipway.report.page.sections import sentences
+    from slipway.report.page.bill import sentences
 
     console = Console(highlight=False, soft_wrap=True)
     for one in found:

@@ -8,6 +8,7 @@ from pathlib import Path
 from slipway.errors import EXIT_DONE, UserError
 from slipway.runs import jobs as run_jobs
 from slipway.runs import ledger
+from slipway.runs.energy import of_segment
 from slipway.runs.find import find_one
 from slipway.runs.overview import find, look
 
@@ -59,7 +60,10 @@ def _show(path: Path, as_json: bool) -> int:
     run = look(path, time.time())
     jobs = run_jobs.of_runs([path], whole=True)[path]
     if as_json:
-        segments = [ledger.as_json(segment) for segment in run.segments]
+        segments = [
+            {**ledger.as_json(segment), "energy_used": of_segment(segment).as_json()}
+            for segment in run.segments
+        ]
         chain = {"segment": jobs.segment, "limit": jobs.limit} if jobs.jobs else None
         own = {
             "scheduler": jobs.current_as_json(),

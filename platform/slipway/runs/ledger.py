@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway import __version__, files
+from slipway.energy.record import Energy
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_USER_ERROR, UserError
 from slipway.plan.facts import Facts
 from slipway.records import first_problem
@@ -54,6 +55,8 @@ class Segment(BaseModel):
     detail: str | None = None
     """What the trainer said: the signals' names, or the line with which it failed."""
     exit_code: int | None = None
+    energy: Energy | None = None
+    """What counters have counted, to the last step; None: there were none."""
 
     @property
     def device_hours(self) -> float:
@@ -98,9 +101,7 @@ def begin_segment(
 
 def continue_segment(run_dir: Path, segment: Segment, now: float) -> Segment:
     """Write down that the segment lives, and how far it is."""
-    segment = segment.model_copy(
-        update={"updated": now, "last_step": _last_step(segment, read_progress(run_dir))}
-    )
+    segment = segment.model_copy(update={"updated": now, **_so_far(segment, read_progress(run_dir))})
     write(run_dir, segment)
     return segment
 
@@ -110,7 +111,6 @@ def end_segment(
 ) -> Segment:
     """Close the record: when, after which step, why; told: the line with which it failed."""
     progress = read_progress(run_dir)
-    last = _last_step(segment, progress)
     reason, detail = why_ended(exit_code, progress, segment.facts.steps)
     if exit_code == EXIT_CONTINUE and told:  # before a step: what the progress tells is an earlier segment's
         reason, detail = "signal", told
@@ -118,7 +118,7 @@ def end_segment(
         update={
             "updated": now,
             "ended": now,
-            "last_step": last,
+            **_so_far(segment, progress),
             "reason": reason,
             "detail": detail or told,
             "exit_code": exit_code,
@@ -186,18 +186,18 @@ def _closed(run_dir: Path, segments: list[Segment], alive: bool) -> list[Segment
 
 
 def _lost(segment: Segment, progress: Progress) -> Segment:
-    last = _last_step(segment, progress)
-    seen = progress.time if last == progress.step and progress.time else segment.updated
+    known = _so_far(segment, progress)
+    seen = progress.time if known["last_step"] == progress.step and progress.time else segment.updated
     ended = max(segment.updated, seen)
-    return segment.model_copy(update={"reason": "lost", "ended": ended, "last_step": last})
+    return segment.model_copy(update={"reason": "lost", "ended": ended, **known})
 
 
-def _last_step(segment: Segment, progress: Progress) -> int | None:
-    """The last step on record where this segment did it, else what was known before."""
+def _so_far(segment: Segment, progress: Progress) -> dict[str, Any]:
+    """The last step on record and the energy until then, where this segment did it, else what was known before."""
     step, when = progress.step, progress.time
     if step is None or step < segment.first_step or (when is not None and when < segment.started):
-        return segment.last_step
-    return step
+        return {"last_step": segment.last_step, "energy": segment.energy}
+    return {"last_step": step, "energy": progress.energy or segment.energy}
 
 
 def _read(path: Path) -> Segment:

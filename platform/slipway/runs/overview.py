@@ -12,6 +12,7 @@ from slipway.launch import record
 from slipway.plan.facts import Facts, read_facts
 from slipway.run_dir import RunDir
 from slipway.runs import ledger
+from slipway.runs.energy import Use, of_run
 from slipway.runs.ledger import Segment
 from slipway.runs.lock.holder import Holder
 from slipway.runs.lock.lock import holder_of
@@ -49,6 +50,11 @@ class Overview:
         return sum(segment.device_hours for segment in self.segments)
 
     @property
+    def energy(self) -> Use:
+        """Over all segments."""
+        return of_run(self.segments)
+
+    @property
     def why(self) -> str | None:
         """Why the newest segment ended, where the state does not say it."""
         last = self.segments[-1] if self.segments else None
@@ -70,6 +76,7 @@ class Overview:
             "loss": self.progress.loss,
             "segments": len(self.segments),
             "device_hours": self.device_hours,
+            "energy_used": self.energy.as_json(),
             "state": self.state,
             "why": self.why,
             "holder": holder.model_dump(mode="json") if holder else None,

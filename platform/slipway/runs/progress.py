@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.energy import record as energy
+from slipway.energy.record import Energy
 from slipway.metrics.file import Record, newest, number
 from slipway.run_dir import RunDir
 
@@ -20,6 +22,8 @@ class Progress:
     """Unix seconds, of that step."""
     stop: str | None = None
     """Why training stopped after that step, where it said so."""
+    energy: Energy | None = None
+    """Of the segment that did that step, from its start on."""
 
 
 def read_progress(run_dir: Path) -> Progress:
@@ -34,5 +38,7 @@ def progress_of(records: Iterable[Record]) -> Progress:
         if record.get("event") == "stop" and stop is None:
             stop = str(record.get("reason"))
         if record["kind"] == "train":
-            return Progress(record["step"], number(record, "loss"), number(record, "time"), stop)
+            return Progress(
+                record["step"], number(record, "loss"), number(record, "time"), stop, energy.read(record)
+            )
     return Progress()

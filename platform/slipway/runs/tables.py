@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from slipway.metrics import wandb_data
+from slipway.runs.energy import of_segment
 from slipway.runs.jobs import RunJobs
 from slipway.runs.jobs import text as job_text
 from slipway.runs.ledger import Segment
@@ -37,7 +38,7 @@ def print_runs(
     table = _table(f"Runs in {folder}")
     for column in ("name", "model", "layout"):
         table.add_column(column, overflow="fold")
-    for column in ("step", "loss", "segments", "device-hours"):
+    for column in ("step", "loss", "segments", "device-hours", "kWh"):
         table.add_column(column, justify="right")
     table.add_column("state")
     current = {folder: one.current for folder, one in (jobs or {}).items() if one.current}
@@ -55,6 +56,7 @@ def print_runs(
             "-" if run.progress.loss is None else f"{run.progress.loss:.4f}",
             str(len(run.segments)),
             figure(run.device_hours),
+            run.energy.in_words,
             f"[{COLOURS[run.state]}]{escape(state_text(run))}",
             *([escape(f"{job[0].id} {job_text(job[1], now)}") if job else "-"] if current else []),
             f"{duration(now - run.changed)} ago",
@@ -66,7 +68,7 @@ def print_run(run: Overview, now: float, jobs: RunJobs | None = None) -> None:
     """One run: what it is, a line a segment, and a line a job where it was launched."""
     console = _console()
     table = _table(f"Run {run.name}")
-    for column in ("segment", "start", "duration", "steps"):
+    for column in ("segment", "start", "duration", "steps", "device-hours", "kWh"):
         table.add_column(column, justify="right")
     for column in ("layout", "host", "job", "ended"):
         table.add_column(column, overflow="fold")
@@ -76,6 +78,8 @@ def print_run(run: Overview, now: float, jobs: RunJobs | None = None) -> None:
             clock(segment.started),
             duration((segment.ended or now) - segment.started),
             _steps_of(segment, run),
+            figure(segment.device_hours),
+            of_segment(segment).in_words,
             f"{segment.facts.layout_text} ({segment.facts.world_size})",
             escape(segment.host + (f" +{segment.facts.nodes - 1}" if segment.facts.nodes > 1 else "")),
             escape(segment.job or "-"),
@@ -89,10 +93,12 @@ def print_run(run: Overview, now: float, jobs: RunJobs | None = None) -> None:
         chain = f"chain       segment {jobs.segment} of at most {jobs.limit}\n"
     loss = "" if run.progress.loss is None else f", loss {run.progress.loss:.4f}"
     model = f"model       {run.facts.model}\n" if run.facts else ""
+    used = run.energy
+    energy = "" if used.kwh is None else f"energy      {used.in_words} kWh ({used.how}: {used.source})\n"
     console.print(
         f"{model}{chain}progress    step {steps_text(run)}{loss}\nstate       {state_text(run)}, last change "
-        f"{duration(now - run.changed)} ago\ndevice-hours  {figure(run.device_hours)}\nfolder      {run.dir}"
-        f"{_wandb(run)}",
+        f"{duration(now - run.changed)} ago\ndevice-hours  {figure(run.device_hours)}\n"
+        f"{energy}folder      {run.dir}{_wandb(run)}",
         markup=False,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from slipway.checkpoint.position import Position
 from slipway.checkpoint.save import Saved, Saver
+from slipway.energy import record as energy
 from slipway.engine import engine_of
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE
 from slipway.metrics.log import Log, Metrics, NoMetrics
@@ -15,6 +16,7 @@ from slipway.ranks.starting import not_counted
 from slipway.train import recovery
 from slipway.train.garbage import Garbage
 from slipway.train.guard import Guard
+from slipway.train.meter import meter
 from slipway.train.peak import Peak
 from slipway.train.schedule import learning_rate
 from slipway.train.sensors import Sensors
@@ -40,6 +42,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
     watch.meet()
     start = recovery.agreed(start)
     session = set_up(plan, device)
+    session.meter = meter(device, place)
     peak = Peak(config, device)
     watch.at(0, "loading the checkpoint", 60 * config.checkpoint.timeout_minutes)
     at = recovery.resume(session, start)
@@ -95,6 +98,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
             memory_gib=memory_gib(device),
             **rates(plan, seconds, peak.tflops, outcome.attended),
             **(sensors.means() if sensors else {}),
+            **energy.summed(outcome.energy),
             **_measures(outcome),
         )
         stop = outcome.stop if step < last else []

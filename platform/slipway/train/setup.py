@@ -1,6 +1,6 @@
 """Everything a rank holds while it trains, built in a stated order: model, weights, optimizer, data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -10,6 +10,7 @@ from slipway.engine import engine_of
 from slipway.engine.engine import Rank
 from slipway.plan import Plan
 from slipway.train.batches import open_reader, sample_positions
+from slipway.train.meter import Meter
 from slipway.train.watch.stragglers import ForwardTimes
 
 
@@ -23,6 +24,7 @@ class Session:
     times: ForwardTimes
     train_data: Reader | None = None  # None on ranks whose stages need nothing of the samples
     validation_data: Reader | None = None
+    meter: Meter = field(default_factory=lambda: Meter([]))  # counts nothing, unless training has set it
 
     @property
     def validation_start(self) -> DataLedger:
@@ -31,7 +33,8 @@ class Session:
         return DataLedger.begin(config.training.seed, config.data.weights, {})
 
     def close(self) -> None:
-        """End the reading threads."""
+        """End the threads that read samples and counters."""
+        self.meter.close()
         for reader in (self.train_data, self.validation_data):
             if reader:
                 reader.close()

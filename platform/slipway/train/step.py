@@ -33,6 +33,8 @@ class Outcome(Means):
     not_finite: list[int]  # ranks that computed a loss that is not finite
     attended: float | None
     """Mean over the samples of models.network.ATTENDED; None: documents are not kept apart."""
+    energy: list[float]
+    """Of all ranks since the segment began: [joules, counters] of each of energy.counter.SOURCES."""
 
 
 def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> Outcome:
@@ -42,16 +44,19 @@ def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> O
     sums = model.forward_backward(batches, session.times.timed)
     grad_norm = model.grad_norm()
     flags = _tensor(session, [float(not isfinite(grad_norm)), *stopping.flags()])
-    totals = torch.cat([_own(session, sums).flatten(), _attended(session, sums), flags])
+    energy = session.meter.numbers()
+    parts = [_own(session, sums).flatten(), _attended(session, sums), flags, _tensor(session, energy)]
+    totals = torch.cat(parts)
     torch.distributed.all_reduce(totals)
     numbers = totals.tolist()
+    numbers, energy = numbers[: -len(energy)], numbers[-len(energy) :]
     means = _means(names, numbers[: 2 * len(names)])
     shares, samples, bad_norms, *seen = numbers[2 * len(names) :]
     if bad_norms:  # on one rank is on all
         grad_norm = nan
     where = _not_finite_on(sums, names[0]) if bad_norms or not isfinite(means.loss) else []
     attended = shares / samples if samples else None
-    return Outcome(means.loss, means.measures, grad_norm, reasons(seen), where, attended)
+    return Outcome(means.loss, means.measures, grad_norm, reasons(seen), where, attended, energy)
 
 
 def update_weights(session: Session, learning_rate: float, grad_norm: float) -> None:

@@ -7,9 +7,13 @@ from pathlib import Path
 
 from slipway import __version__
 from slipway.report.curve import heading
-from slipway.report.page import charts, sections
+from slipway.report.page import charts
+from slipway.report.page.bill import receipt_of
+from slipway.report.page.figures import figures
 from slipway.report.page.markup import Html, element
 from slipway.report.page.plot import draw, legend
+from slipway.report.page.segments import segments
+from slipway.report.page.settings import differences, settings
 from slipway.report.page.thin import MOST
 from slipway.report.run import Recorded
 from slipway.words import clock
@@ -52,19 +56,19 @@ def _content(runs: Sequence[Recorded], names: Sequence[str], now: float) -> list
     parts.append(
         element("p", f"As of {clock(now)}, from {', '.join(str(r.folder) for r in runs)}", class_="muted")
     )
-    parts += [sections.figures(runs, names), *_notes(runs)]
+    parts += [figures(runs, names), *_notes(runs)]
     parts += [element("h2", "Loss"), _tabs(charts.losses(runs, names))]
     parts += [_validation_note(run, name, alone) for run, name in zip(runs, names, strict=True)]
     parts += [element("h2", "Step by step"), _key(runs, names)]
     parts.append(element("div", *map(draw, charts.panels(runs, names)), class_="charts"))
     if not alone:
-        parts += [element("h2", "What differs"), sections.differences(runs, names)]
+        parts += [element("h2", "What differs"), differences(runs, names)]
     for title, section in (
-        ("Receipt: planned and measured", sections.receipt_of),
-        ("Segments and interruptions", sections.segments),
-        ("Settings", sections.settings),
+        ("Receipt: planned and measured", receipt_of),
+        ("Segments and interruptions", segments),
+        ("Settings", settings),
     ):
-        if not alone and section is sections.settings:
+        if not alone and section is settings:
             continue
         parts.append(element("h2", title))
         for run, name in zip(runs, names, strict=True):

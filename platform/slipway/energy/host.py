@@ -1,0 +1,79 @@
+"""Counters of a whole node that Linux shows as files: RAPL of Intel's and AMD's processors, Cray's pm_counters."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from slipway.energy.counter import Counter, Used
+
+POWERCAP = "sys/class/powercap"
+CRAY = "sys/cray/pm_counters/energy"
+_PACKAGE, _PART = re.compile(r"intel-rapl:\d+"), re.compile(r"intel-rapl:\d+:\d+")
+
+
+class RaplZone:
+    """A zone of RAPL: a processor (package-0), or its memory (dram). AMD's driver takes the same names.
+
+    Linux, Documentation/power/powercap/powercap.rst: energy_uj counts microjoules up to max_energy_range_uj.
+    """
+
+    source = "RAPL"
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError or ValueError where the zone does not say when it wraps."""
+        self._energy = folder / "energy_uj"
+        self.wraps_at: float | None = float((folder / "max_energy_range_uj").read_text()) / 1e6
+
+    def read(self) -> float:
+        """Joules."""
+        return float(self._energy.read_text()) / 1e6
+
+
+class CrayNode:
+    """A node of an HPE Cray EX: `energy` holds `123456 J` and a time, for all that is in the node."""
+
+    source = "Cray pm_counters"
+    wraps_at: float | None = None
+
+    def __init__(self, root: Path) -> None:
+        self._energy = root / CRAY
+
+    def read(self) -> float:
+        """Joules."""
+        value, unit, *_ = self._energy.read_text().split()
+        if unit != "J":
+            raise ValueError(f"{self._energy} counts {unit}, not J")
+        return float(value)
+
+
+def of_node(root: Path = Path("/")) -> list[Used]:
+    """The counters of this node that can be read, none of which counts what another does. root: of the file system."""
+    return begun([CrayNode(root)]) or begun(_zones(root / POWERCAP))
+
+
+def begun(counters: Sequence[Counter] | Iterator[Counter]) -> list[Used]:
+    """Those of the counters that can be read."""
+    found = []
+    for counter in counters:
+        try:
+            found.append(Used(counter))
+        except Exception:  # absent, or nobody but root may read it
+            continue
+    return found
+
+
+def _zones(folder: Path) -> Iterator[Counter]:
+    """Processors and their memory; `core` and `uncore` are within a processor, `psys` holds the processors again."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return
+    for name in names:
+        try:
+            kind = (folder / name / "name").read_text().strip()
+            if (_PACKAGE.fullmatch(name) and kind.startswith("package")) or (
+                _PART.fullmatch(name) and kind == "dram"
+            ):
+                yield RaplZone(folder / name)
+        except (OSError, ValueError):
+            continue
