@@ -82,6 +82,7 @@ MAY_BE_HEAVY = [
     "train.loop",
     "train.meter",
     "train.peak",
+    "train.profile",
     "train.recovery",
     "train.sensors",
     "train.setup",

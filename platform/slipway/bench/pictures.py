@@ -8,12 +8,12 @@ import matplotlib
 
 from slipway.bench.kernel_counts import shape_of
 from slipway.bench.record import describe_machine, describe_versions
-from slipway.bench.step_time import KINDS
 from slipway.config.schema import RunConfig
 from slipway.files import whole
 from slipway.plan import Plan
 from slipway.plan.units import Units
 from slipway.report.curve import INK, MUTED, STYLE, heading
+from slipway.train.step_time import KINDS
 from slipway.words import figure as figure_of
 
 if TYPE_CHECKING:

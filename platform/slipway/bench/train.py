@@ -7,12 +7,10 @@ between the operators. Overrides are those of `slipway train`; without any, a sm
 """
 
 import argparse
-import contextlib
 import json
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,12 +19,12 @@ from typing import Any
 from slipway.bench.batches import random_batch
 from slipway.bench.options import OUT, at_least, configuration, make_folder
 from slipway.bench.record import named, publish
-from slipway.bench.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
 from slipway.errors import EXIT_DONE, UserError
 from slipway.plan import Plan, make_plan, plan_file
 from slipway.plan.units import plural
 from slipway.ranks.environment import Node, Place, launched
 from slipway.run_dir import RunDir
+from slipway.train.step_time import KINDS
 
 DEFAULTS = [
     "model.num_layers=4",
@@ -226,6 +224,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     from slipway.bench.ceilings import matmul_flops, synchronize
     from slipway.engine import engine_of
     from slipway.ranks import signals
+    from slipway.train.profile import profiled
     from slipway.train.throughput import memory_gib
 
     device = engine_of(plan.config).connect(plan, place)
@@ -250,7 +249,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     memory = torch.tensor(memory_gib(device), device=device)
     torch.distributed.all_reduce(memory, op=torch.distributed.ReduceOp.MAX)
 
-    own = shares_of(step, steps, device, found.parent / f"trace-{place.rank}.json")
+    own = profiled(step, steps, device)
     breakdowns: list[Any] = [None] * plan.world_size
     torch.distributed.all_gather_object(breakdowns, own)
 
@@ -274,76 +273,18 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
 
 def trainer_step(plan: Plan, device: Any) -> Callable[[], None]:
     """The trainer's own step on random tokens, with the optimizer's work marked. Process groups must exist."""
-    import torch
-
+    from slipway.train.profile import mark_optimizer
     from slipway.train.setup import build_session
     from slipway.train.step import compute, update_weights
     from slipway.train.stopping import Stopping
 
     session = build_session(plan, device)
-    _mark_optimizer(session.model)
+    mark_optimizer(session.model)
     batches = [random_batch(plan.config, device)] * plan.num_microbatches
     stopping = Stopping()
 
     def step() -> None:
         outcome = compute(session, batches, stopping)
-        with torch.autograd.profiler.record_function(OPTIMIZER_RANGE):
-            update_weights(session, plan.config.optimizer.lr, outcome.grad_norm)
+        update_weights(session, plan.config.optimizer.lr, outcome.grad_norm)
 
     return step
-
-
-def shares_of(step: Callable[[], object], steps: int, device: Any, path: Path) -> dict[str, float]:
-    """Seconds of each of KINDS in some steps on this rank, under the profiler; path: where the trace may lie."""
-    _profiled(step, 1, device, path)  # the profiler's own warm-up
-    return breakdown(read_trace(_profiled(step, steps, device, path)))
-
-
-def _mark_optimizer(model: Any) -> None:
-    """Its work within a step's computation, the gradient norm above all, shows in the profile as the optimizer's."""
-    from torch.autograd.profiler import record_function
-
-    def marked(method: Callable) -> Callable:
-        def run(*words: Any, **named: Any) -> Any:
-            with record_function(OPTIMIZER_RANGE):
-                return method(*words, **named)
-
-        return run
-
-    for name in ("zero_grad", "grad_norm"):
-        setattr(model, name, marked(getattr(model, name)))
-
-
-def _profiled(step: Callable[[], object], steps: int, device: Any, path: Path) -> dict[str, Any]:
-    """The Chrome trace of some steps."""
-    import torch
-
-    # torch.profiler's own class would import torch's compiler, which the CPU adapter keeps out
-    on_gpu = "cuda" if device.type == "cuda" else None
-    profiler = torch.autograd.profiler.profile(use_device=on_gpu, use_kineto=True)
-    torch.distributed.barrier()
-    with _silent():
-        profiler.__enter__()
-    with torch.autograd.profiler.record_function(WINDOW_RANGE):
-        for _ in range(steps):
-            step()
-    with _silent():
-        profiler.__exit__(None, None, None)
-    profiler.export_chrome_trace(str(path))
-    trace = json.loads(path.read_text(encoding="utf-8"))
-    path.unlink()
-    return trace
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Without what the profiler's library writes to standard error when it starts and stops."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

@@ -298,8 +298,18 @@ class Logging(Section):
     """metrics.jsonl is always written; these are its mirrors."""
 
     interval: PositiveInt = Field(default=1, description="Steps between progress lines on the console.")
+    profile_step: PositiveInt | None = Field(
+        default=None,
+        description="The first of four steps that run under torch's profiler on all ranks, each slower than usual: "
+        "metrics.jsonl gets the seconds of each kind of work, for the receipt of `slipway report`; null: none.",
+    )
     tensorboard: bool = False
     wandb: Wandb = Wandb()
+
+    @property
+    def profiled(self) -> range:
+        """The steps under the profiler; the first warms it up and does not count."""
+        return range(0) if self.profile_step is None else range(self.profile_step, self.profile_step + 4)
 
 
 class RunConfig(Section):

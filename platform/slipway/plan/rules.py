@@ -256,6 +256,17 @@ def _check_steps(config: RunConfig) -> None:
     stop, steps = config.training.stop_after_step, config.training.steps
     if stop is not None and stop > steps:
         raise UserError("training.stop_after_step", f"is more than training.steps {steps}", value=stop)
+    profiled = config.logging.profiled
+    if profiled and profiled[-1] > steps or config.last_step in profiled[:-1]:
+        end = "training.steps" if config.last_step == steps else "training.stop_after_step"
+        raise UserError(
+            "logging.profile_step",
+            f"profiles steps {profiled[0]} to {profiled[-1]}, but {end} is {config.last_step}",
+            value=profiled[0],
+            use=f"at most {config.last_step - len(profiled) + 1}"
+            if config.last_step >= len(profiled)
+            else "null",
+        )
 
 
 def _check_best(config: RunConfig) -> None:

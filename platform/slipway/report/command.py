@@ -99,6 +99,7 @@ def _as_json(one: Recorded) -> dict[str, Any]:
         "costs": asdict(costs.add_up(spells, one.metrics)),
         "receipt": {
             **asdict(bill),
+            "profile": bill.profile and bill.profile.as_json(),
             "attribution": [{"what": what, "share": share} for what, share in receipt.attribution(bill)],
         },
         "notes": one.notes,

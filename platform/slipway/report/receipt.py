@@ -7,6 +7,7 @@ of work apart; parts of the plan that fall into one kind are shown as one sum. N
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
+from typing import Any
 
 from slipway.metrics.file import Record, number
 from slipway.plan import Plan
@@ -28,7 +29,7 @@ PARTS = {
 """The parts of a step that a plan tells apart, as step_seconds names them, in words."""
 
 KINDS = ("matmul", "attention", "other kernels", "communication", "waiting", "optimizer")
-"""What a profile tells apart: KINDS of slipway.train.profile.step_time."""
+"""What a profile tells apart: KINDS of slipway.train.step_time."""
 NOT_SEEN = "outside of the profile"
 SMALLEST = 0.005
 """Differences below this share of the planned step are told together."""
@@ -46,17 +47,27 @@ class Line:
 
 @dataclass(frozen=True)
 class Profile:
-    """Seconds of a step by KINDS, the mean over ranks and over the steps that were profiled."""
+    """Seconds of a step by KINDS, the mean over ranks and over the steps that count."""
 
-    step: int
-    """The first that was profiled."""
+    under: range
+    """The steps that ran under the profiler."""
     steps: int
+    """How many of them count."""
     seconds: Mapping[str, float]
 
     @property
     def total(self) -> float:
         """Seconds of a step under the profiler."""
         return sum(self.seconds.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "first": self.under.start,
+            "last": self.under[-1],
+            "steps": self.steps,
+            "seconds": self.seconds,
+        }
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class Receipt:
 def make(plan: Plan | None, metrics: Metrics) -> Receipt:
     """The receipt of a run; what neither the plan nor the run tells is None."""
     profile = _profile(metrics)
-    profiled = range(profile.step, profile.step + profile.steps) if profile else range(0)
+    profiled = profile.under if profile else range(0)
     seconds = [
         value for step, value in zip(*metrics.column("step_seconds"), strict=True) if step not in profiled
     ]
@@ -129,12 +140,16 @@ def _profile(metrics: Metrics) -> Profile | None:
 
 def _read(record: Record) -> Profile | None:
     seconds = record.get("seconds")
-    steps = record.get("steps")
-    if not isinstance(seconds, dict) or type(steps) is not int or steps < 1:
+    first, steps = record.get("first"), record.get("steps")
+    if not isinstance(seconds, dict) or type(steps) is not int or steps < 1 or type(first) is not int:
         return None
     values = {kind: number(seconds, kind) for kind in KINDS}
     known = {kind: value for kind, value in values.items() if value is not None and value >= 0}
-    return Profile(record["step"], steps, known) if len(known) == len(KINDS) and any(known.values()) else None
+    return (
+        Profile(range(first, record["step"] + 1), steps, known)
+        if len(known) == len(KINDS) and any(known.values())
+        else None
+    )
 
 
 def _as_usual(profile: Profile, usual: float) -> dict[str, float]:

@@ -18,6 +18,7 @@ from slipway.train.garbage import Garbage
 from slipway.train.guard import Guard
 from slipway.train.meter import meter
 from slipway.train.peak import Peak
+from slipway.train.profile import RunProfile
 from slipway.train.schedule import learning_rate
 from slipway.train.sensors import Sensors
 from slipway.train.setup import Session, set_up
@@ -56,6 +57,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
     left_out, garbage = recovery.LeftOut(), Garbage(config.training.manual_gc_interval)
     stop: list[str] = []
 
+    profile = RunProfile(config, session.model, device)
     if at.step == 0:
         found = _validate(session, log, watch, at)
         if guard.goes_back and start.checkpoint is None:
@@ -63,6 +65,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
     recovery.note_start(log, plan, start, at, peak)
     while at.step < last and not stop:
         step, started = at.step + 1, time.perf_counter()
+        profile.begin(step)
         stopping.step_begins()
         watch.at(step, "reading samples")
         following = left_out.pass_over(at.data.advance(batch_size))
@@ -101,6 +104,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
             **energy.summed(outcome.energy),
             **_measures(outcome),
         )
+        profile.end(step, log)
         stop = outcome.stop if step < last else []
         found = None
         if not stop and (_due(step, config.validation.interval) or step == steps):

@@ -89,7 +89,7 @@ def _measure(scene: Scene, plan: Plan, fits: Fit, workers: dict[str, Worker]) ->
         scene.found.goal("share of the matmul ceiling", plan.flops_per_step / best / ceiling, CEILING)
     for name in workers.keys() - {OURS}:
         scene.found.goal(f"times the rate of {name}", ratio(seconds[OURS], seconds[name]), TIMES)
-    shares = workers[OURS].ask(trainers.shares, 1, scene.folder)
+    shares = workers[OURS].ask(trainers.shares, 1)
     scene.found.share(OURS, shares)
     told = workers[OURS].ask(trainers.kernels)
     scene.found.note(

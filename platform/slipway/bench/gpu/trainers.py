@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from slipway.bench import compare
-from slipway.bench.train import shares_of, trainer_step
+from slipway.bench.train import trainer_step
 from slipway.config.schema import RunConfig
 from slipway.engine.runtime import as_trained, load_torch
 from slipway.plan import make_plan
@@ -87,9 +86,11 @@ def ceiling(trainer: Trainer) -> float:
     return matmul_flops(torch.bfloat16, trainer.device)
 
 
-def shares(trainer: Trainer, steps: int, folder: Path) -> dict[str, float]:
-    """Of a step, by kind of work; see slipway.bench.step_time."""
-    seconds = shares_of(trainer.step, steps, trainer.device, folder / "trace.json")
+def shares(trainer: Trainer, steps: int) -> dict[str, float]:
+    """Of a step, by kind of work; see slipway.train.step_time."""
+    from slipway.train.profile import profiled
+
+    seconds = profiled(trainer.step, steps, trainer.device)
     whole = sum(seconds.values())
     return {kind: value / whole for kind, value in seconds.items()}
 

@@ -81,10 +81,10 @@ def _how(found: receipt.Receipt) -> list[str]:
     profile = found.profile
     ratio = f", {profile.total / found.measured:.2f} times the usual one" if found.measured else ""
     return [
-        f"Measured by a profile of {profile.steps} steps from step {profile.step:,} on, the mean over all ranks. A "
-        f"step under the profiler took {duration(profile.total)}{ratio}; what the profiler took itself is left out of "
-        "the host's part, and of all parts where that is too small. An exchange counts while nothing is computed "
-        "beside it, with the waiting for slower ranks in it. Parts on one line were not told apart."
+        f"Measured by a profile of {profile.steps} steps, of which step {profile.under[-1]:,} was the last, the mean "
+        f"over all ranks. A step under the profiler took {duration(profile.total)}{ratio}; what the profiler took "
+        "itself is left out of the host's part, and of all parts where that is too small. An exchange counts while "
+        "nothing is computed beside it, with the waiting for slower ranks in it. Parts on one line were not told apart."
     ]
 
 
