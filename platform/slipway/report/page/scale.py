@@ -57,12 +57,13 @@ def round_step(least: float) -> float:
 
 def tick_text(value: float, ticks: Sequence[float]) -> str:
     """Return a tick's value with the digits that tell it from its neighbours: `2.5`, `1.2 M`, `3e-4`."""
-    largest = max(map(abs, ticks))
+    largest, prefixes = max(map(abs, ticks)), len(PREFIXES) - 1
     if value == 0:
         return "0"
     if largest < 1e-2 or abs(value) < 1e-3:
-        return f"{value:.2g}".replace("e-0", "e-")
-    power = min(int(math.log10(largest) // 3), len(PREFIXES) - 1) if largest >= 10_000 else 0
+        mantissa, power = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(power)}"
+    power = min(int(math.log10(largest) // 3), prefixes) if largest >= 10_000 else 0
     shown, step = value / 1000**power, min((b - a for a, b in pairwise(ticks)), default=value) / 1000**power
     digits = next((n for n in range(6) if abs(step * 10**n - round(step * 10**n)) < 1e-6 * step * 10**n), 6)
     return f"{shown:,.{digits}f} {PREFIXES[power]}".strip()
