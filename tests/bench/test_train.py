@@ -6,8 +6,8 @@ import pytest
 from refusals import check_line
 from slipway.bench import train
 from slipway.config.compose import compose
+from slipway.metrics.step_time import KINDS
 from slipway.plan import make_plan
-from slipway.train.step_time import KINDS
 from training import slipway
 
 TINY = [

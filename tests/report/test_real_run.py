@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from slipway.metrics.step_time import KINDS
 from slipway.report import receipt
 from slipway.report.run import read
-from slipway.train.step_time import KINDS
 from training import SMALL, layout, slipway, training_lines
 
 WORDS = [*SMALL, "data=bytes", "training.steps=8", "validation.steps=1", *layout(ranks=2)]

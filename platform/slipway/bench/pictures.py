@@ -10,10 +10,10 @@ from slipway.bench.kernel_counts import shape_of
 from slipway.bench.record import describe_machine, describe_versions
 from slipway.config.schema import RunConfig
 from slipway.files import whole
+from slipway.metrics.step_time import KINDS
 from slipway.plan import Plan
 from slipway.plan.units import Units
 from slipway.report.curve import INK, MUTED, STYLE, heading
-from slipway.train.step_time import KINDS
 from slipway.words import figure as figure_of
 
 if TYPE_CHECKING:

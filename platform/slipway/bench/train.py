@@ -20,11 +20,11 @@ from slipway.bench.batches import random_batch
 from slipway.bench.options import OUT, at_least, configuration, make_folder
 from slipway.bench.record import named, publish
 from slipway.errors import EXIT_DONE, UserError
+from slipway.metrics.step_time import KINDS
 from slipway.plan import Plan, make_plan, plan_file
 from slipway.plan.units import plural
 from slipway.ranks.environment import Node, Place, launched
 from slipway.run_dir import RunDir
-from slipway.train.step_time import KINDS
 
 DEFAULTS = [
     "model.num_layers=4",

@@ -38,7 +38,7 @@ class Facts(BaseModel):
     device: str | None = None
     """cpu or cuda; None: recorded before this was."""
     device_watts: float | None = None
-    """Power of one device, as the cluster's profile has it; None: it has none."""
+    """Power of one device at full load, as the plan had it; None: it had none."""
 
     @property
     def layout_text(self) -> str:
@@ -55,7 +55,6 @@ def sizes_of(parallelism: "Parallelism", data_parallel_size: int) -> dict[str, i
 def facts_of(plan: Mapping[str, Any]) -> Facts:
     """From a plan's JSON; KeyError or ValidationError where it is none."""
     config = plan["config"]
-    device = config["cluster"]["device"]
     sizes = {name: config["parallelism"].get(field) or 1 for name, field in SIZES.items()}
     return Facts(
         name=config["run"]["name"],
@@ -64,9 +63,15 @@ def facts_of(plan: Mapping[str, Any]) -> Facts:
         nodes=config["resources"]["nodes"],
         world_size=plan["world_size"],
         layout={**sizes, "DP": plan["data_parallel_size"]},
-        device=device["kind"],
-        device_watts=device.get("power_watts"),
+        device=config["cluster"]["device"]["kind"],
+        device_watts=_watts(plan["time"]),
     )
+
+
+def _watts(time: Mapping[str, Any]) -> float | None:
+    """Power of a device, from a plan's energy and device-hours."""
+    energy, hours = time.get("energy_kwh"), time.get("device_hours")
+    return 1000 * energy / hours if energy and hours else None
 
 
 def read_facts(run_dir: Path) -> Facts | None:

@@ -6,10 +6,11 @@ of work apart; parts of the plan that fall into one kind are shown as one sum. N
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from slipway.metrics.file import Record, number
+from slipway.metrics.step_time import KINDS
 from slipway.plan import Plan
 from slipway.report.metrics import Metrics
 
@@ -28,8 +29,6 @@ PARTS = {
 }
 """The parts of a step that a plan tells apart, as step_seconds names them, in words."""
 
-KINDS = ("matmul", "attention", "other kernels", "communication", "waiting", "optimizer")
-"""What a profile tells apart: KINDS of slipway.train.step_time."""
 NOT_SEEN = "outside of the profile"
 SMALLEST = 0.005
 """Differences below this share of the planned step are told together."""
@@ -78,7 +77,7 @@ class Receipt:
     measured: float | None
     """Median of the steps that were not profiled."""
     waited: float | None
-    """Mean seconds a step waited for samples, which no plan expects."""
+    """Its share that went into waiting for samples, which no plan expects."""
     lines: Sequence[Line]
     profile: Profile | None
 
@@ -96,20 +95,21 @@ def make(plan: Plan | None, metrics: Metrics) -> Receipt:
         value for step, value in zip(*metrics.column("step_seconds"), strict=True) if step not in profiled
     ]
     usual = median(seconds) if seconds else None
-    waited = metrics.column("data_wait_seconds")[1]
     total, parts = predicted(plan)
     if profile and usual:
         lines = _by_kind(parts, _sizes(plan), _as_usual(profile, usual))
     else:
         lines = [Line(PARTS[part], (part,), value, None) for part, value in parts.items()]
-    return Receipt(total, usual, fmean(waited) if waited else None, lines, profile)
+    return Receipt(total, usual, _waited(metrics, usual), lines, profile)
 
 
 def predicted(plan: Plan | None) -> tuple[float | None, dict[str, float]]:
     """Planned seconds of a step, and of each of PARTS: the one place that knows where a plan has them."""
     if plan is None:
         return None, {}
-    return plan.time.seconds_per_step, {}
+    time = plan.time.model_dump()
+    parts = time.get("step") or {}
+    return time["seconds_per_step"], {part: parts[part] for part in PARTS if part in parts}
 
 
 def attribution(receipt: Receipt) -> list[tuple[str, float]]:
@@ -136,6 +136,12 @@ def _profile(metrics: Metrics) -> Profile | None:
         if record["kind"] == "profile" and (found := _read(record)):
             return found
     return None
+
+
+def _waited(metrics: Metrics, usual: float | None) -> float | None:
+    """Seconds of the usual step, as all steps together waited."""
+    waited, seconds = (sum(metrics.column(name)[1]) for name in ("data_wait_seconds", "step_seconds"))
+    return usual * waited / seconds if usual and seconds and metrics.column("data_wait_seconds")[1] else None
 
 
 def _read(record: Record) -> Profile | None:
@@ -171,10 +177,6 @@ def _by_kind(
 ) -> list[Line]:
     """One line for each set of parts and kinds that can be held against each other."""
     products, memory = ("products", "memory_bound")
-    if parts.get("recompute"):  # the profile shows its products among the others
-        computing = [((products, memory, "recompute"), ("matmul", "attention", "other kernels"))]
-    else:
-        computing = [((products,), ("matmul", "attention")), ((memory,), ("other kernels",))]
     names = {
         "TP": "tensor_parallel",
         "CP": "context_parallel",
@@ -182,10 +184,21 @@ def _by_kind(
         "DP": "data_parallel",
     }
     exchanged = tuple(part for short, part in names.items() if sizes.get(short, 1) > 1 or parts.get(part))
+    again = parts.get("recompute")  # the profile shows its work, and its exchange, among the others
+    inside = [part for part in exchanged if part != "data_parallel"]
+    kernels = ("matmul", "attention", "other kernels")
+    exchange: list[tuple[tuple[str, ...], tuple[str, ...]]]
+    exchange = [(exchanged, ("communication",))] if exchanged or seconds["communication"] else []
+    computing: list[tuple[tuple[str, ...], tuple[str, ...]]]
+    computing = [((products,), kernels[:2]), ((memory,), kernels[2:])]
+    if again and inside:
+        computing, exchange = [((products, memory, "recompute", *exchanged), (*kernels, "communication"))], []
+    elif again:
+        computing = [((products, memory, "recompute"), kernels)]
     idle = ("host", "bubble", "pipeline_parallel") if sizes.get("PP", 1) > 1 else ("host",)
     groups = [
         *computing,
-        *([(exchanged, ("communication",))] if exchanged or seconds["communication"] else []),
+        *exchange,
         (("optimizer",), ("optimizer",)),
         (idle, ("waiting",)),
     ]

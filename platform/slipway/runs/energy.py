@@ -43,7 +43,7 @@ def of_segment(segment: Segment) -> Use:
     if counted and counted.covers(facts.device, facts.world_size, facts.nodes):
         return Use(measured, "measured", counted.in_words)
     if facts.device_watts is not None:
-        source = f"{facts.device_watts:,.0f} W a device, as the profile has it, x device-hours"
+        source = f"{facts.device_watts:,.0f} W a device at full load x device-hours"
         return Use(facts.device_watts * segment.device_hours / 1000, "estimate", source)
     if counted:
         return Use(measured, "in part", counted.in_words)

@@ -14,7 +14,7 @@ from torch.autograd.profiler import record_function
 from slipway.config.schema import RunConfig
 from slipway.engine.engine import Rank
 from slipway.metrics.log import Log
-from slipway.train.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
+from slipway.metrics.step_time import KINDS, OPTIMIZER_RANGE, WINDOW_RANGE, breakdown, read_trace
 
 WARM_UP = 1
 """Steps for the profiler's own warm-up, which do not count."""

@@ -15,7 +15,7 @@ from slipway.bench.gpu.layouts import fit
 from slipway.bench.gpu.models import MODELS
 from slipway.bench.gpu.parts import PARTS
 from slipway.bench.kernel_table import OPERATORS
-from slipway.train.step_time import KINDS
+from slipway.metrics.step_time import KINDS
 from training import slipway
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

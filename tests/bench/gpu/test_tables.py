@@ -10,7 +10,7 @@ from slipway.bench.gpu.command import exit_code
 from slipway.bench.gpu.device import Here
 from slipway.bench.gpu.picture import draw
 from slipway.bench.gpu.tables import markdown, record_of, summary
-from slipway.train.step_time import KINDS
+from slipway.metrics.step_time import KINDS
 
 HERE = Here("cuda", "GPU X", 2, 79.6, "570.1", {"slipway": "1.0", "torch": "2.9.0"})
 RATE = {"tokens/s, median": 51234.5, "share of the matmul ceiling": 0.612}

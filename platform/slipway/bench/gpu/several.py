@@ -4,8 +4,8 @@ from slipway.bench import train
 from slipway.bench.gpu.child import Scene
 from slipway.bench.gpu.shapes import SHAPES, Fit, fit, overrides
 from slipway.bench.options import configuration
+from slipway.metrics.step_time import KINDS
 from slipway.plan import make_plan
-from slipway.train.step_time import KINDS
 
 STEPS, WARM_UP = (4, 1), (2, 1)
 OVERLAPPED = (

@@ -87,7 +87,7 @@ def ceiling(trainer: Trainer) -> float:
 
 
 def shares(trainer: Trainer, steps: int) -> dict[str, float]:
-    """Of a step, by kind of work; see slipway.train.step_time."""
+    """Of a step, by kind of work; see slipway.metrics.step_time."""
     from slipway.train.profile import profiled
 
     seconds = profiled(trainer.step, steps, trainer.device)

@@ -70,9 +70,7 @@ def sentences(found: receipt.Receipt) -> list[str]:
 def _how(found: receipt.Receipt) -> list[str]:
     if found.profile is None:
         waiting = (
-            ""
-            if found.waited is None
-            else f" A step waited {duration(found.waited)} for samples in the mean."
+            "" if found.waited is None else f" Of it, {duration(found.waited)} went into waiting for samples."
         )
         return [
             "No step of this run was profiled, so its parts were not measured one by one; with logging.profile_step=N "
@@ -96,32 +94,21 @@ def _reached(run: Recorded) -> Html:
     body = []
     if summary.memory_gib:
         cpu = plan.config.cluster.device.kind == "cpu"
-        what = "of the process, with Python, torch and its libraries" if cpu else "of the fullest device"
+        what = "measured: the process with Python and its libraries" if cpu else "of the fullest device"
         measured = summary.memory_gib * 2**30
-        body.append(
-            (
-                "memory",
-                size(plan.memory.largest),
-                size(measured),
-                f"{measured / plan.memory.largest:.2f} ×",
-                what,
-            )
-        )
-    if plan.time.seconds_per_step and summary.step_seconds:
+        ratio = "–" if cpu else f"{measured / plan.memory.largest:.2f} ×"
+        body.append((_named("memory", what), size(plan.memory.largest), size(measured), ratio))
+    if plan.time.seconds_per_step and summary.units_per_second:
         rate = plan.config.training.global_batch_size * plan.units_per_sample / plan.time.seconds_per_step
-        if summary.units_per_second:
-            ratio = f"{summary.units_per_second / rate:.2f} ×"
-            body.append(
-                (
-                    f"{run.units.name} per second",
-                    figure(rate),
-                    figure(summary.units_per_second),
-                    ratio,
-                    "median",
-                )
-            )
-    head = ("besides", "planned", "measured", "ratio", "")
+        ratio = f"{summary.units_per_second / rate:.2f} ×"
+        name = _named(f"{run.units.name} per second", "median")
+        body.append((name, figure(rate), figure(summary.units_per_second), ratio))
+    head = ("also", "planned", "measured", "ratio")
     return table(head, body, numbers=(1, 2, 3)) if body else Html()
+
+
+def _named(name: str, more: str) -> Html:
+    return join([name, element("small", more)])
 
 
 def _seconds(value: float | None) -> str:

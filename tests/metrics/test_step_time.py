@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from slipway.train.step_time import (
+from slipway.metrics.step_time import (
     KINDS,
     OPTIMIZER_RANGE,
     WINDOW_RANGE,
