@@ -1,7 +1,7 @@
 """The numbers of a run by step, from the records of its metrics.jsonl."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway.metrics import file as metrics_file
@@ -24,9 +24,15 @@ class Metrics:
     peak: str = ""
     """Where the newest segment's peak comes from: profile, measured; empty: not known."""
 
+    _columns: dict[str, tuple[list[int], list[float]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
     def column(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of one field of the training lines, where it is a finite number."""
-        return numbers(self.train, name)
+        if name not in self._columns:
+            self._columns[name] = numbers(self.train, name)
+        return self._columns[name]
 
 
 def measures(records: Sequence[Record]) -> dict[str, tuple[list[int], list[float]]]:

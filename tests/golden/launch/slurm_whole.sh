@@ -242,6 +242,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
   },
   "logging": {
    "interval": 1,
+   "profile_step": null,
    "tensorboard": false,
    "wandb": {
     "mode": "disabled",
