@@ -561,6 +561,25 @@ SCHEDULE_AND_DATA = [
         ("11", "training.steps", "10"),
     ),
     BadInput(
+        "profile after the end",
+        "plan training.steps=10 logging.profile_step=8",
+        "logging.profile_step",
+        ("8", "11", "training.steps", "10", "7"),
+    ),
+    BadInput(
+        "profile cut short",
+        "plan training.steps=10 training.stop_after_step=5 logging.profile_step=3",
+        "logging.profile_step",
+        ("3", "6", "training.stop_after_step", "5", "2"),
+    ),
+    BadInput(
+        "profile in too few steps",
+        "plan training.steps=3 logging.profile_step=1",
+        "logging.profile_step",
+        ("4", "3", "null"),
+    ),
+    BadInput("report on nothing", "report", "report", ("RUN",)),
+    BadInput(
         "validation without data",
         "plan data.split=[1,0,0]",
         "data.split",
