@@ -280,7 +280,7 @@ def test_stages_share_uneven_layers_out_by_their_parameters() -> None:
         ),
         ([*NOVOGRAD, *DP2, "parallelism=zero2"], "parallelism.data_parallel_sharding_strategy"),
         ([*ADAMW, *layout(ranks=2, tp=2)], "parallelism.tensor_model_parallel_size"),
-        ([*NOVOGRAD, *layout(ranks=8, pp=8)], "model.hidden"),
+        ([*NOVOGRAD, *layout(ranks=8, pp=8)], "parallelism.pipeline_model_parallel_size"),
         ([*NOVOGRAD, "data=bytes", "data.sequence_length=16"], "data.kind"),
     ],
 )

@@ -113,6 +113,32 @@ def test_the_change_is_said_with_its_arithmetic() -> None:
     assert changes[-1].startswith("parallelism.sequence_parallel true -> false: ")
 
 
+def test_stages_that_share_the_layers_evenly_come_first() -> None:
+    """Three stages of the four layers are nearer to two than one stage is, but taken where nothing else is left."""
+    fitted, _ = elastic.fit(config("demo", (1, 6), batch=24, tp=4, pp=2))
+    assert sizes_of(fitted) == {"tp": 2, "dp": 3}
+    fitted, _ = elastic.fit(config("demo", (1, 6), batch=2, tp=1, pp=2))
+    assert sizes_of(fitted) == {"pp": 3, "dp": 2}
+    wished = config("demo", (1, 6), batch=24, pp=3)
+    assert elastic.fit(wished) == (wished, [])
+
+
+def test_a_forced_layout_goes_with_its_stages() -> None:
+    whole = config("demo", (1, 4), pp=2)
+    forced = whole.model_copy(
+        update={"parallelism": whole.parallelism.model_copy(update={"pipeline_layout": [1, 3]})}
+    )
+    fitted, changes = elastic.fit(forced)
+    assert (fitted.parallelism.pipeline_layout, changes) == ([1, 3], [])
+    fitted, changes = elastic.fit(elastic.on_machines(forced, 1, 1))
+    assert fitted.parallelism.pipeline_layout is None
+    assert changes[-1].startswith("parallelism.pipeline_layout [1, 3] -> null: ")
+    plan = make_plan(forced)
+    part = replan(plan, 1, 1)
+    assert part.config.parallelism.pipeline_layout is None
+    assert replan(part, 1, 4) == plan
+
+
 def test_what_is_sharded_stays_so_while_there_is_somebody_to_share_with() -> None:
     def shrunk(devices: int, **sizes: int) -> tuple[RunConfig, list[str]]:
         overrides = [f"parallelism.{SHORT[name]}={size}" for name, size in sizes.items()]
@@ -144,10 +170,10 @@ def test_where_no_layout_fits_the_memory_the_nearest_stays() -> None:
 
 
 def test_no_layout_names_its_neighbours() -> None:
-    with refused("resources", "nodes 1 x devices_per_node 7", "training.global_batch_size 16", use=[4, 8]):
+    with refused("resources", "nodes 1 x devices_per_node 7", "training.global_batch_size 16", use=[6, 8]):
         elastic.fit(config("demo", (1, 7), micro=2))
-    with refused("resources", use=[24, 32]):
-        elastic.fit(config("175b", (7, 4), batch=1536))
+    with refused("resources", use=[100, 102]):  # 96 layers, embedding and head are enough for 98 stages
+        elastic.fit(config("175b", (101, 1), batch=1536))
 
 
 def test_what_no_layout_mends_is_said_as_it_is() -> None:

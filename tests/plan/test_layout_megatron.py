@@ -1,8 +1,14 @@
 """The plan's arithmetic is Megatron-core's, for the version installed."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from slipway.models.spans import even
+from slipway.config.compose import compose
+from slipway.config.schema import Parallelism
+from slipway.engine.megatron.settings import settings
+from slipway.models.gpt.transformer import transformer_config
+from slipway.plan import make_plan
 from slipway.plan.layout import Grid, chunks_in_flight
 
 ORDER = "tp-cp-ep-dp-pp"
@@ -41,28 +47,57 @@ def test_groups(grid: Grid) -> None:
         assert [grid.coordinates(rank).ep for rank in group] == list(range(grid.ep))
 
 
-@pytest.mark.parametrize(("layers", "stages", "virtual"), [(12, 1, 1), (12, 3, 1), (24, 4, 3), (96, 8, 3)])
-def test_layers_of_chunks(layers: int, stages: int, virtual: int) -> None:
-    import torch
+@pytest.mark.parametrize(
+    ("layers", "stages", "virtual"),
+    [(12, 1, 1), (12, 3, 1), (24, 4, 3), (96, 8, 3), (3, 2, 1), (3, 2, 2), (11, 4, 2), (126, 16, 8)],
+)
+def test_layers_of_chunks(layers: int, stages: int, virtual: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from megatron.core import parallel_state
     from megatron.core.transformer.transformer_block import get_num_layers_to_build
-    from megatron.core.transformer.transformer_config import TransformerConfig
     from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
 
-    config = TransformerConfig(
-        num_layers=layers,
-        hidden_size=8,
-        num_attention_heads=1,
-        pipeline_model_parallel_size=stages,
-        virtual_pipeline_model_parallel_size=virtual if virtual > 1 else None,
-        pipeline_dtype=torch.float32,
+    monkeypatch.setattr(
+        parallel_state,
+        "get_virtual_pipeline_model_parallel_world_size",
+        lambda: virtual if virtual > 1 else None,
     )
-    blocks = even([True] * layers, stages, virtual)
+    run = compose(
+        [
+            *("model=demo", f"model.num_layers={layers}"),
+            f"parallelism.pipeline_model_parallel_size={stages}",
+            f"parallelism.virtual_pipeline_model_parallel_size={virtual}",
+            f"resources.devices_per_node={stages}",
+            f"training.global_batch_size={2 * stages}",
+        ]
+    )
+    plan = make_plan(run)
+    config = transformer_config(run, settings(run))
     for stage in range(stages):
+        monkeypatch.setattr(parallel_state, "get_pipeline_model_parallel_rank", lambda stage=stage: stage)
         for chunk in range(virtual):
             vp_stage = chunk if virtual > 1 else None
-            span = blocks[chunk * stages + stage]
-            assert span.start == get_transformer_layer_offset(config, vp_stage=vp_stage, pp_rank=stage)
-            assert len(span) == get_num_layers_to_build(config, vp_stage=vp_stage, pp_rank=stage)
+            first, count = plan.stages[stage].blocks[chunk]
+            assert first == get_transformer_layer_offset(config, vp_stage=vp_stage, pp_rank=stage)
+            assert count == get_num_layers_to_build(config, vp_stage=vp_stage, pp_rank=stage)
+    assert (config.pipeline_model_parallel_layout is None) == (layers % (stages * virtual) == 0)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["t", "t*2", "|", "|*2", "t*3|", "(t|)*2", "(t*2|t)*3", "(|t)*2", ",", "t*0"]),
+        max_size=6,
+    )
+)
+def test_the_notation_of_pipeline_layout(parts: list[str]) -> None:
+    """As Megatron-core reads it."""
+    from megatron.core.transformer.enums import LayerType
+    from megatron.core.transformer.pipeline_parallel_layer_layout import PipelineParallelLayerLayout
+
+    text = f"E{''.join(parts)}L"
+    chunks = PipelineParallelLayerLayout.parse_str_to_list(text)
+    assert Parallelism(pipeline_layout=text).pipeline_layout == [  # type: ignore[arg-type]
+        chunk.count(LayerType.decoder) for chunk in chunks
+    ]
 
 
 def test_chunks_in_flight(monkeypatch) -> None:

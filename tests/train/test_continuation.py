@@ -38,6 +38,8 @@ BEST = [
     "checkpoint.keep_best=1",
     "data.split=[0.6,0.4,0.0]",
 ]
+# more layers on one stage than on another, and continued once more, by one rank, before the last step
+UNEVEN = "pp2_interleaved_uneven_distopt"
 # the halves are of 3d
 OTHERS = some(
     {
@@ -45,8 +47,10 @@ OTHERS = some(
         "dp8_distopt": layout(ranks=8, distopt=True),
         "tp4": layout(ranks=4, tp=4),
         "pp2_interleaved_distopt": layout(ranks=4, pp=2, vpp=2, distopt=True),
+        "pp3": layout(ranks=3, pp=3),
+        UNEVEN: ["parallelism.pipeline_layout=E|tt|tt|L", *layout(ranks=4, pp=2, vpp=2, distopt=True)],
     },
-    ["one", "tp4", "pp2_interleaved_distopt"],
+    ["one", "tp4", UNEVEN],
 )
 
 
@@ -69,7 +73,9 @@ def folder(train_many, tmp_path_factory: pytest.TempPathFactory) -> Path:
         continued.append(job(f"{name}-same", settings))
     for other, settings in OTHERS.items():
         shutil.copytree(root / "3d-half", root / f"3d-{other}")
-        continued.append(job(f"3d-{other}", settings))
+        early = [f"training.stop_after_step={HALF + 1}"] if other == UNEVEN else []
+        continued.append(job(f"3d-{other}", settings, *early))
+    continued.append(job(f"3d-{UNEVEN}", layout(ranks=1)))
     assert set(train_many(continued)) == {0}
     return root
 

@@ -19,6 +19,7 @@ LONG = 20  # of one rank: enough to see that it learns
 LOSS = 1e-5  # relative, fp32
 GRADIENT_NORM = 1e-4  # relative: fp32 sums of a million squares
 
+THREE = ["model.num_layers=3"]  # which no two stages share evenly
 LAYOUTS = {
     "tp2": layout(ranks=2, tp=2),
     "tp2_sp": layout(ranks=2, tp=2, sp=True),
@@ -39,6 +40,14 @@ LAYOUTS = {
     "tp2_pp2_cp2": layout(ranks=8, tp=2, pp=2, cp=2, sp=True),
     "tp2_pp2_dp2_sp_distopt": layout(ranks=8, tp=2, pp=2, sp=True, distopt=True),
     "tp2_pp2_interleaved_dp2_sp_distopt": layout(ranks=8, tp=2, pp=2, vpp=2, sp=True, distopt=True),
+    "pp3_mbs2": layout(ranks=3, pp=3, mbs=2),
+    "pp2_of_three_layers": [*THREE, *layout(ranks=2, pp=2)],
+    "pp2_interleaved_of_three_layers": [*THREE, *layout(ranks=2, pp=2, vpp=2)],
+    "tp2_pp2_interleaved_dp2_sp_distopt_full_forced_of_three_layers": [
+        *THREE,
+        "parallelism.pipeline_layout=E|tt|t|L",
+        *layout(ranks=8, tp=2, pp=2, vpp=2, sp=True, distopt=True, recompute="full"),
+    ],
     "tp2_cp2_dp2_distopt_full": layout(ranks=8, tp=2, cp=2, sp=True, distopt=True, recompute="full"),
 }
 # each dimension alone, and each switch, is in one of these, too
@@ -47,6 +56,7 @@ LAYOUTS = some(
     [
         *("tp2_pp2_interleaved_dp2_sp_distopt", "tp2_cp2_dp2_distopt_full", "cp4", "pp4_mbs2"),
         *("recompute_selective_interleaved", "dp2_distopt_overlapped"),
+        *("pp2_of_three_layers", "tp2_pp2_interleaved_dp2_sp_distopt_full_forced_of_three_layers"),
     ],
 )
 
@@ -59,6 +69,8 @@ def runs(
     selected = {item.name for item in request.session.items if item.path == request.path}
     folder = tmp_path_factory.mktemp("parity")
     jobs = {"one": layout(ranks=1)}
+    if any("of_three_layers" in test for test in selected):
+        jobs["one_of_three_layers"] = [*THREE, *layout(ranks=1)]
     jobs |= {
         name: settings for name, settings in LAYOUTS.items() if any(f"[{name}]" in test for test in selected)
     }
@@ -77,7 +89,8 @@ def runs(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layout_trains_the_same_model(runs: dict[str, list[dict]], name: str) -> None:
-    expected, got = runs["one"][:STEPS], runs[name]
+    whole = "one_of_three_layers" if name.endswith("of_three_layers") else "one"
+    expected, got = runs[whole][:STEPS], runs[name]
     assert [line["step"] for line in got] == list(range(1, STEPS + 1))
     for one, other in zip(expected, got, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=LOSS), f"loss of step {one['step']}"

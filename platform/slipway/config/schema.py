@@ -19,6 +19,7 @@ from pydantic import (
 from slipway.config.cluster import Cluster
 from slipway.config.derived import fill
 from slipway.config.launch import Launch
+from slipway.config.pipeline_layout import PipelineLayout
 from slipway.config.section import DataSection, Folder, ModelSection, OptimizerSection, Section
 from slipway.registry import DATA_KINDS, FAMILIES, OPTIMIZERS, validator
 
@@ -223,6 +224,11 @@ class Parallelism(Section):
     virtual_pipeline_model_parallel_size: PositiveInt | None = Field(
         default=None,
         description="Model chunks per pipeline rank (interleaved 1F1B schedule); null or 1: not interleaved.",
+    )
+    pipeline_layout: PipelineLayout | None = Field(
+        default=None,
+        description="Layers of each model chunk, in pipeline order: [3,4,3] or, as Megatron-core writes it, "
+        "Et*3|t*4|t*3L; null: as many in each, else by cost, embedding and head counted in.",
     )
     context_parallel_size: PositiveInt = Field(default=1, description="Ranks that share each sequence.")
     expert_model_parallel_size: PositiveInt = Field(

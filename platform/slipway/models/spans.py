@@ -1,61 +1,178 @@
-"""How the layers of a model are shared out over pipeline stages. Pure arithmetic."""
+"""How the layers of a model are shared out over pipeline stages. Pure arithmetic.
+
+A model chunk is what one virtual stage of a pipeline stage holds: chunk v x P + p is virtual stage v of stage p. Cuts
+are made in front of blocks; what is no block (embeddings, heads) stays with the block beside it. Only the first chunk
+may be without a block, where layers come before the blocks, and the last one, where layers follow them.
+"""
 
 from collections.abc import Sequence
+from heapq import heapify, heapreplace
+from itertools import accumulate
+from typing import NamedTuple
 
-from slipway.models.family import Layer
+from slipway.config.schema import Parallelism
+from slipway.errors import UserError
+
+FIELD = "parallelism.pipeline_layout"
 
 
-def even(is_block: Sequence[bool], stages: int, virtual_stages: int) -> list[range]:
-    """As many blocks in each chunk, other layers with the block beside them. is_block: of each layer.
+class _Model(NamedTuple):
+    """A model as cuts see it."""
 
-    Blocks of chunk v of stage p start at v (L / V) + p (L / (P V)), as in Megatron-core's
-    `get_transformer_layer_offset`; the number of blocks is known to be divisible.
+    starts: list[int]
+    """The layer that each block is."""
+    end: int
+    """The layer after the last block."""
+    layers: int
+    costs: list[float]
+    """Of each block, with the other layers up to the next one."""
+    before: float
+    """Cost of what comes before the blocks."""
+    after: float
+    """Cost of what follows them."""
+
+    @classmethod
+    def of(cls, is_block: Sequence[bool], costs: Sequence[float]) -> "_Model":
+        starts = [number for number, block in enumerate(is_block) if block]
+        end = starts[-1] + 1
+        ends = [*starts[1:], end]
+        return cls(
+            starts=starts,
+            end=end,
+            layers=len(is_block),
+            costs=[float(sum(costs[start:stop])) for start, stop in zip(starts, ends, strict=True)],
+            before=float(sum(costs[: starts[0]])),
+            after=float(sum(costs[end:])),
+        )
+
+    def fewest(self, chunks: int) -> list[int]:
+        """The fewest blocks that each chunk can have."""
+        if chunks == 1:
+            return [len(self.starts)]
+        return [int(self.starts[0] == 0), *[1] * (chunks - 2), int(self.end == self.layers)]
+
+
+def shared_out(is_block: Sequence[bool], costs: Sequence[float], layout: Parallelism) -> list[range]:
+    """Layers of each model chunk of a layout, in pipeline order.
+
+    As `parallelism.pipeline_layout` says. Without it, as many blocks in each chunk where all cost the same and divide;
+    where they do not divide, the dearest stage is as cheap as can be, and in each stage the dearest chunk. Where blocks
+    differ, the dearest chunk is as cheap as can be.
+
+    is_block: of each layer (see slipway.models.family.Layer). costs: of each layer, in any one unit of time.
+    Raises UserError where there are too few blocks, or where the field does not fit the model and the layout.
     """
-    blocks = [number for number, block in enumerate(is_block) if block]
-    chunks = stages * virtual_stages
-    size, rest = divmod(len(blocks), chunks)
-    assert size and not rest, "the family's rules have refused this layout"
-    starts = [0, *(blocks[chunk * size] for chunk in range(1, chunks)), len(is_block)]
-    return [range(starts[chunk], starts[chunk + 1]) for chunk in range(chunks)]
+    stages, virtual = layout.pipeline_model_parallel_size, layout.virtual_stages
+    model = _Model.of(is_block, costs)
+    if layout.pipeline_layout is not None:
+        counts = _forced(model, layout.pipeline_layout, stages, virtual)
+    else:
+        counts = _planned(model, stages, virtual)
+    cuts = accumulate(counts[:-1])
+    starts = [0, *(model.starts[cut] if cut < len(model.starts) else model.end for cut in cuts)]
+    return [range(start, end) for start, end in zip(starts, [*starts[1:], model.layers], strict=True)]
 
 
-def balanced(layers: Sequence[Layer], chunks: int) -> list[range] | None:
-    """Consecutive chunks that each begin with a block, the largest as small as can be by parameters.
+def _planned(model: _Model, stages: int, virtual: int) -> list[int]:
+    """The number of blocks of each chunk, by the planner. Raises UserError."""
+    chunks, blocks = stages * virtual, len(model.starts)
+    fewest = model.fewest(chunks)
+    if sum(fewest) > blocks:
+        raise UserError(
+            "parallelism.pipeline_model_parallel_size",
+            f"makes {_in_words(stages, virtual)} model chunks, which need at least {sum(fewest)} layers, but the model "
+            f"has {blocks}",
+            value=stages,
+            use=f"at most {(blocks + chunks - sum(fewest)) // virtual}",
+        )
+    if len(set(model.costs)) > 1:
+        return _balanced(model, fewest)
+    if blocks % chunks == 0:
+        return [blocks // chunks] * chunks
+    return _leveled(model, fewest, stages)
 
-    None where there are fewer blocks than chunks.
-    """
-    starts = [number for number, layer in enumerate(layers) if layer.block]
-    if len(starts) < chunks:
-        return None
-    starts[0] = 0
-    ends = [*starts[1:], len(layers)]
-    weights = [
-        sum(layer.parameters.total for layer in layers[start:end])
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    best = _partition(weights, chunks)
-    return [range(starts[first], ends[last - 1]) for first, last in best]
+
+def _in_words(stages: int, virtual: int) -> str:
+    return f"pipeline {stages} x virtual {virtual} = {stages * virtual}" if virtual > 1 else str(stages)
 
 
-def _partition(weights: Sequence[int], chunks: int) -> list[tuple[int, int]]:
-    """The consecutive parts, none empty, whose heaviest is lightest: the linear partition problem, by tables."""
-    count, sums = len(weights), [0]
-    for weight in weights:
-        sums.append(sums[-1] + weight)
-    heaviest = [[float(sums[end]) for end in range(count + 1)]]
-    cuts: list[list[int]] = [[0] * (count + 1)]
-    for part in range(1, chunks):
-        row, cut = [float("inf")] * (count + 1), [0] * (count + 1)
-        for end in range(part + 1, count + 1):
-            row[end], cut[end] = min(
-                (max(heaviest[part - 1][middle], float(sums[end] - sums[middle])), middle)
-                for middle in range(part, end)
+def _forced(model: _Model, counts: Sequence[int], stages: int, virtual: int) -> list[int]:
+    """The number of blocks of each chunk, by the user. Raises UserError where they do not fit."""
+    chunks, blocks = stages * virtual, len(model.starts)
+    given, fitting = list(counts), f"{chunks} numbers that sum to {blocks}"
+    if stages == 1:
+        raise UserError(FIELD, "has no effect with pipeline_model_parallel_size 1", value=given, use="null")
+    if len(given) != chunks:
+        raise UserError(
+            FIELD,
+            f"has {len(given)} model chunks, but the layout has {_in_words(stages, virtual)}",
+            value=given,
+            use=fitting,
+        )
+    if sum(given) != blocks:
+        raise UserError(
+            FIELD, f"shares out {sum(given)} layers, but the model has {blocks}", value=given, use=fitting
+        )
+    for chunk, (count, fewest) in enumerate(zip(given, model.fewest(chunks), strict=True)):
+        if count < fewest:
+            raise UserError(
+                FIELD,
+                f"leaves no layer to virtual stage {chunk // stages} of stage {chunk % stages} (both from 0)",
+                value=given,
+                use=f"{fitting}, number {chunk + 1} at least 1",
             )
-        heaviest.append(row)
+    return given
+
+
+def _leveled(model: _Model, fewest: Sequence[int], stages: int) -> list[int]:
+    """Counts of blocks that all cost the same: stages as level as can be, then the chunks of each stage."""
+    one, chunks = model.costs[0], len(fewest)
+    loads = [count * one for count in fewest]
+    loads[0] += model.before
+    loads[-1] += model.after
+    totals = [sum(loads[stage::stages]) for stage in range(stages)]
+    counts = list(fewest)
+    for stage, more in enumerate(_spread(totals, one, len(model.starts) - sum(fewest))):
+        for chunk, its in zip(
+            range(stage, chunks, stages), _spread(loads[stage::stages], one, more), strict=True
+        ):
+            counts[chunk] += its
+    return counts
+
+
+def _spread(loads: Sequence[float], one: float, number: int) -> list[int]:
+    """How many of so many equal jobs each machine takes, so that the largest load is as small as can be.
+
+    Each job goes where the load is least, which is optimal for equal jobs whatever the loads before; of equal loads to
+    the last one: later stages and chunks hold the activations of fewer microbatches.
+    """
+    queue = [(load, -place) for place, load in enumerate(loads)]
+    heapify(queue)
+    taken = [0] * len(loads)
+    for _ in range(number):
+        load, place = queue[0]
+        taken[-place] += 1
+        heapreplace(queue, (load + one, place))
+    return taken
+
+
+def _balanced(model: _Model, fewest: Sequence[int]) -> list[int]:
+    """Counts with the dearest chunk as cheap as can be: the linear partition problem, by tables."""
+    blocks, chunks = len(model.starts), len(fewest)
+    sums = [0.0, *accumulate(model.costs)]
+    dearest = [0.0, *[float("inf")] * blocks]  # of the chunks so far, by the blocks in them
+    cuts: list[list[int]] = []
+    for chunk, least in enumerate(fewest):
+        ends = model.before * (chunk == 0) + model.after * (chunk == chunks - 1)
+        options = [
+            [(max(dearest[start], sums[end] - sums[start] + ends), start) for start in range(end - least + 1)]
+            or [(float("inf"), 0)]
+            for end in range(blocks + 1)
+        ]
+        dearest, cut = (list(values) for values in zip(*map(min, options), strict=True))
         cuts.append(cut)
-    parts, end = [], count
-    for part in reversed(range(chunks)):
-        start = cuts[part][end]
-        parts.append((start, end))
-        end = start
-    return parts[::-1]
+    counts, end = [], blocks
+    for cut in reversed(cuts):
+        counts.append(end - cut[end])
+        end = cut[end]
+    return counts[::-1]

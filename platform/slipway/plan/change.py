@@ -32,7 +32,7 @@ def describe_change(before_world_size: int, before: Parallelism, plan: Plan) -> 
             changed.append(f"{name} {a} -> {b}")
         elif a > 1:
             kept.append(f"{name} {a}")
-    for switch in SWITCHES:
+    for switch in (*SWITCHES, "pipeline_layout"):
         a, b = getattr(before, switch), getattr(now, switch)
         if a != b:
             changed.append(f"{switch} {_word(a)} -> {_word(b)}")
@@ -46,5 +46,5 @@ def describe_change(before_world_size: int, before: Parallelism, plan: Plan) -> 
     return "layout: " + "; ".join(parts)
 
 
-def _word(value: bool | str | None) -> str:
+def _word(value: bool | str | list[int] | None) -> str:
     return "null" if value is None else str(value).lower()

@@ -8,15 +8,16 @@ uses all devices is chosen. Near means changing what is dear to change as little
 
 each by the ratio of its sizes, at equal ratios the smaller one; a layout that fits the memory goes before one
 that does not. Expert, context, virtual pipeline and micro-batch become divisors of what was wished; tensor and
-pipeline may also grow. Tensor-parallel ranks stay on one node unless the wish says otherwise. Model, global
-batch, steps and schedule never change.
+pipeline may also grow. Tensor-parallel ranks stay on one node unless the wish says otherwise. Stages with more layers
+than others, where they were not wished, come after all that share the layers evenly; parallelism.pipeline_layout goes
+with the stages that it was made for. Model, global batch, steps and schedule never change.
 """
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
-from slipway.config.schema import RunConfig
+from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
 from slipway.models import family
 from slipway.plan import rules
@@ -87,18 +88,27 @@ def on_machines(config: RunConfig, nodes: int, devices_per_node: int) -> RunConf
 
 
 def ranked(config: RunConfig) -> list[Layout]:
-    """The layouts whose sizes divide devices, layers and global batch, nearest to the wish first."""
-    return sorted(_candidates(config), key=partial(_distance, Layout.of(config)))
+    """The layouts whose sizes divide devices and global batch and that the layers are enough for.
+
+    Those with as many layers on each stage and those with the wished stages come first, nearest to the wish first.
+    """
+    wish = Layout.of(config)
+    is_block = [layer.block for layer in family(config).layers(config, Parallelism())]
+    uneven = cache(partial(_is_uneven, config, is_block))
+
+    def distance(layout: Layout) -> tuple[bool | None, list[tuple[float, int]]]:
+        stages = layout.pipeline, layout.virtual
+        return (
+            stages != (wish.pipeline, wish.virtual) and uneven(*stages),
+            [(max(a, b) / min(a, b), a) for a, b in zip(layout, wish, strict=True)],
+        )
+
+    return sorted(_candidates(config, lambda *stages: uneven(*stages) is not None), key=distance)
 
 
-def _distance(wish: Layout, layout: Layout) -> list[tuple[float, int]]:
-    return [(max(a, b) / min(a, b), a) for a, b in zip(layout, wish, strict=True)]
-
-
-def _candidates(config: RunConfig) -> Iterator[Layout]:
+def _candidates(config: RunConfig, shares: Callable[[int, int], bool]) -> Iterator[Layout]:
     wish, world = Layout.of(config), rules.world_size(config)
     node, batch = config.resources.devices_per_node, config.training.global_batch_size
-    shares = partial(_can_share, config)
     for tensor in _divisors(world):
         whole_groups_on_a_node = node % tensor == 0
         within_a_wide_wish = tensor <= wish.tensor and tensor % node == 0
@@ -118,14 +128,23 @@ def _candidates(config: RunConfig) -> Iterator[Layout]:
                             yield Layout(expert, context, tensor, pipeline, virtual, micro_batch)
 
 
-def _can_share(config: RunConfig, pipeline: int, virtual: int) -> bool:
-    """Whether the model's layers can be shared out over so many stages."""
-    sizes = {"pipeline_model_parallel_size": pipeline, "virtual_pipeline_model_parallel_size": virtual}
+def _is_uneven(config: RunConfig, is_block: Sequence[bool], pipeline: int, virtual: int) -> bool | None:
+    """Whether model chunks of so many stages differ in their number of layers; None: there are too few layers."""
     try:
-        family(config).spans(config, config.parallelism.model_copy(update=sizes))
+        spans = family(config).spans(config, _with_stages(config.parallelism, pipeline, virtual))
     except UserError:
-        return False
-    return True
+        return None
+    return len({sum(is_block[span.start : span.stop]) for span in spans}) > 1
+
+
+def _with_stages(wish: Parallelism, pipeline: int, virtual: int) -> Parallelism:
+    """The layout with so many stages; what fits no others than the wished ones goes."""
+    changed: dict[str, Any] = {"pipeline_model_parallel_size": pipeline}
+    if virtual != wish.virtual_stages:
+        changed["virtual_pipeline_model_parallel_size"] = virtual if virtual > 1 else None
+    if (pipeline, virtual) != (wish.pipeline_model_parallel_size, wish.virtual_stages):
+        changed["pipeline_layout"] = None
+    return wish.model_copy(update=changed)
 
 
 def _divisors(number: int) -> list[int]:
@@ -138,19 +157,15 @@ def _common_divisors(first: int, second: int) -> list[int]:
 
 def _with_layout(config: RunConfig, layout: Layout) -> RunConfig:
     """The configuration with another layout; sequence parallelism and sharding stay where they have an effect."""
-    sizes = config.parallelism
+    sizes = _with_stages(config.parallelism, layout.pipeline, layout.virtual)
     sharing = rules.world_size(config) // (layout.tensor * layout.pipeline)  # context x data ranks
     changed: dict[str, Any] = {
         "expert_model_parallel_size": layout.expert,
         "context_parallel_size": layout.context,
         "tensor_model_parallel_size": layout.tensor,
-        "pipeline_model_parallel_size": layout.pipeline,
         "sequence_parallel": sizes.sequence_parallel and layout.tensor > 1,
         "data_parallel_sharding_strategy": sizes.data_parallel_sharding_strategy if sharing > 1 else None,
     }
-    if layout.virtual != sizes.virtual_stages:
-        virtual = layout.virtual if layout.virtual > 1 else None
-        changed["virtual_pipeline_model_parallel_size"] = virtual
     training = config.training.model_copy(update={"micro_batch_size": layout.micro_batch})
     return config.model_copy(update={"parallelism": sizes.model_copy(update=changed), "training": training})
 
@@ -204,6 +219,9 @@ def _changes(config: RunConfig, wish: Layout, layout: Layout) -> list[str]:
             reason = _objection(_with_layout(config, layout._replace(**{name: before})))
             reason = reason or _objection(config) or ""
             lines.append(f"{field} {before} -> {after}: {reason.removeprefix('parallelism: ')}")
+    forced = config.parallelism.pipeline_layout
+    if forced is not None and (wish.pipeline, wish.virtual) != (layout.pipeline, layout.virtual):
+        lines.append(f"parallelism.pipeline_layout {forced} -> null: made for other stages")
     if config.parallelism.sequence_parallel and layout.tensor == 1:
         lines.append("parallelism.sequence_parallel true -> false: no effect with tensor 1")
     strategy = config.parallelism.data_parallel_sharding_strategy

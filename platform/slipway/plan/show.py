@@ -1,6 +1,7 @@
 """The Plan for people."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TypeVar
 
 from rich.box import SIMPLE_HEAD
@@ -82,6 +83,7 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
             f"{resources.devices_per_node}), cluster {config.cluster.name}",
         ),
         ("layout", ", ".join([words.layout(sizes_of(layout, plan.data_parallel_size)), *extras])),
+        *_stage_rows(plan),
         *([("switches", "\n".join(switches.in_words(speed)))] if speed else []),
         *([("changed", "\n".join(plan.changes))] if plan.changes else []),
         (
@@ -95,6 +97,19 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         *_recompute_rows(plan),
         *_time_rows(plan),
         ("directory", str(config.run.dir)),
+    ]
+
+
+def _stage_rows(plan: Plan) -> list[tuple[str, str]]:
+    """The layers of each model chunk, in pipeline order, where they are not as many."""
+    chunks = zip(*(stage.blocks for stage in plan.stages), strict=True)
+    counts = [count for chunk in chunks for _, count in chunk]
+    if len(set(counts)) == 1:
+        return []
+    alike = [(count, len(list(same))) for count, same in groupby(counts)]
+    what = "layers of the stages" if len(counts) == len(plan.stages) else "layers of the model chunks"
+    return [
+        ("uneven", f"{what}: " + ", ".join(f"{count} (x {n})" if n > 1 else f"{count}" for count, n in alike))
     ]
 
 
@@ -175,7 +190,7 @@ def _rank_cells(plan: Plan, rank: int) -> list[str]:
     node, local_rank = divmod(rank, plan.config.resources.devices_per_node)
     at = plan.grid.coordinates(rank)
     stage = plan.stages[at.pp]
-    layers = " ".join(f"{first}-{first + count - 1}" for first, count in stage.blocks)
+    layers = " ".join(f"{first}-{first + count - 1}" if count else "-" for first, count in stage.blocks)
     places = (rank, node, local_rank, at.tp, at.cp, at.ep, at.dp, at.pp)
     return [*map(str, places), layers, f"{stage.parameters:,}"]
 

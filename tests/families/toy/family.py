@@ -6,7 +6,7 @@ from typing import Any
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.errors import UserError
 from slipway.models.family import Layer, Measure, Sample, Shard
-from slipway.models.spans import balanced
+from slipway.models.spans import shared_out
 from slipway.models.work import Pass, Product, Work
 from toy.config import Config, toy_of
 
@@ -68,11 +68,10 @@ class Toy:
         ]
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        chunks = layout.pipeline_model_parallel_size * layout.virtual_stages
-        found = balanced(self.layers(config, layout), chunks)
-        if found is None:
-            raise UserError("model.hidden", f"has fewer blocks than the {chunks} stages")
-        return found
+        layers = self.layers(config, layout)
+        return shared_out(
+            [layer.block for layer in layers], [layer.parameters.total for layer in layers], layout
+        )
 
     def sample(self, config: RunConfig) -> Sample:
         weights = sum(_weights(toy_of(config)).values())

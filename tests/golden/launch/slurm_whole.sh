@@ -212,6 +212,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "tensor_model_parallel_size": 1,
    "pipeline_model_parallel_size": 1,
    "virtual_pipeline_model_parallel_size": null,
+   "pipeline_layout": null,
    "context_parallel_size": 1,
    "expert_model_parallel_size": 1,
    "sequence_parallel": false,

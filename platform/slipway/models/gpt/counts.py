@@ -1,6 +1,7 @@
 """Exact parameters, and floating-point operations, of a GPT as Megatron-core builds it. Pure Python."""
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from slipway.models.family import Shard
 from slipway.models.gpt.config import Config
@@ -137,3 +138,26 @@ def recomputed_flops_per_sample(model: Config, tokens: int, modules: Collection[
         again = 2 * _first_product(model) if {"mlp", "experts"} & set(modules) else 0
         again += scores if "attention" in modules else 0
     return tokens * model.num_layers * again
+
+
+class Costs(NamedTuple):
+    """Operations of a token in each kind of layer, forward and backward, with what is computed again."""
+
+    embedding: int
+    layer: int
+    head: int
+
+
+def costs(model: Config, tokens: int, modules: Collection[str]) -> Costs:
+    """What layers cost beside each other, for laying them out; tokens: of a sample.
+
+    The embedding multiplies nothing: one multiplication and addition for each number it looks up, and twice that
+    backward, so that it counts as something.
+    """
+    layers = flops_per_sample(model, tokens) - 6 * model.hidden_size * model.padded_vocab_size * tokens
+    again = recomputed_flops_per_sample(model, tokens, modules)
+    return Costs(
+        embedding=6 * model.hidden_size,
+        layer=(layers + again) // (model.num_layers * tokens),
+        head=6 * model.hidden_size * model.padded_vocab_size,
+    )

@@ -51,6 +51,7 @@ class GPT:
                 "embedding",
                 counts.embedding(model, tp),
                 kept_bytes=activations.embedding_bytes(config, layout),
+                sent_bytes=activations.state_bytes(config, layout),  # where the first stage has nothing else
                 block=False,
             ),
             *[block] * model.num_layers,
@@ -67,10 +68,13 @@ class GPT:
         return work.layers(config, layout)
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        """As many transformer layers in each chunk, as Megatron-core shares them out. Raises UserError."""
-        rules.check_stages(config, layout)
-        pipeline, virtual = layout.pipeline_model_parallel_size, layout.virtual_stages
-        return spans.even([False, *[True] * gpt_of(config).num_layers, False], pipeline, virtual)
+        """Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError."""
+        model, length = gpt_of(config), text_of(config).sequence_length
+        costs = counts.costs(model, length, recompute.modules(config))
+        is_block = [False, *[True] * model.num_layers, False]
+        return spans.shared_out(
+            is_block, [costs.embedding, *[costs.layer] * model.num_layers, costs.head], layout
+        )
 
     def sample(self, config: RunConfig) -> Sample:
         """A sequence of tokens."""

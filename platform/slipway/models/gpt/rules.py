@@ -1,6 +1,6 @@
 """What a GPT demands of the sections around it; each broken rule is one line with its arithmetic."""
 
-from slipway.config.schema import Parallelism, RunConfig
+from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
 from slipway.errors import UserError
 from slipway.kernels.fp8 import check_sizes
@@ -157,14 +157,6 @@ def _check_vocabulary(config: RunConfig) -> None:
             f"is less than the {BYTE_VOCAB} tokens of data.tokenizer.kind=byte (256 bytes and the end mark)",
             value=entries,
         )
-
-
-def check_stages(config: RunConfig, layout: Parallelism) -> None:
-    """Raise UserError where Megatron-core cannot give each model chunk as many transformer layers."""
-    layers, pp, vp = gpt_of(config).num_layers, layout.pipeline_model_parallel_size, layout.virtual_stages
-    if layers % (pp * vp):
-        chunks = f"pipeline {pp} x virtual {vp} = {pp * vp}" if vp > 1 else f"pipeline {pp}"
-        raise UserError("model.num_layers", f"layers are not divisible by {chunks} stages", value=layers)
 
 
 def check_tokens(config: RunConfig, entries: int) -> None:

@@ -12,6 +12,7 @@ from slipway.config.schema import Parallelism, RunConfig
 from slipway.kernels.probe import machine
 from slipway.models.gpt import recompute
 from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.family import FAMILY
 
 
 def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> TransformerConfig:
@@ -56,6 +57,7 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
         cross_entropy_fusion_impl="te",
         persist_layer_norm=False,
         **settings,
+        **_stages(config),
         **_recompute(config),
         **moe,
         **fp8,
@@ -72,6 +74,20 @@ def _parts_of_balance(layout: Parallelism) -> int:
     if package_info.MAJOR > 0 or package_info.MINOR >= 19:
         return 1
     return layout.tensor_model_parallel_size * layout.context_parallel_size
+
+
+def _stages(config: RunConfig) -> dict[str, Any]:
+    """Megatron-core's word for the layers of each model chunk; not needed where they are as many in each."""
+    spans = FAMILY.spans(config, config.parallelism)
+    layers = [len(span) for span in spans]
+    layers[0] -= 1  # the embedding
+    layers[-1] -= 1  # the head
+    chunks = [["decoder"] * number for number in layers]
+    if len(set(map(len, chunks))) == 1:
+        return {}
+    chunks[0].insert(0, "embedding")
+    chunks[-1].append("loss")
+    return dict(pipeline_model_parallel_layout=chunks)
 
 
 def _recompute(config: RunConfig) -> dict[str, Any]:
