@@ -286,16 +286,29 @@ LAYOUT = [
     ),
     BadInput(
         "layers by stages",
-        "plan resources.devices_per_node=3 parallelism.pipeline_model_parallel_size=3",
-        "model.num_layers",
-        ("4", "3"),
+        "plan resources.devices_per_node=7 parallelism.pipeline_model_parallel_size=7",
+        "parallelism.pipeline_model_parallel_size",
+        ("7", "5", "4", "at most 6"),
     ),
     BadInput(
         "layers by virtual stages",
         "plan resources.devices_per_node=2 parallelism.pipeline_model_parallel_size=2 "
-        "parallelism.virtual_pipeline_model_parallel_size=3",
-        "model.num_layers",
-        ("4", "pipeline 2 x virtual 3 = 6"),
+        "parallelism.virtual_pipeline_model_parallel_size=4",
+        "parallelism.pipeline_model_parallel_size",
+        ("2", "4", "pipeline 2 x virtual 4 = 8", "6", "at most 1"),
+    ),
+    BadInput(
+        "a layout of the pipeline that is none",
+        "plan parallelism.pipeline_layout=Et*2|m|L",
+        "parallelism.pipeline_layout",
+        ("Et*2|m|L", "m|L", "E", "t", "L"),
+    ),
+    BadInput(
+        "a layout of the pipeline with too few layers",
+        "plan resources.devices_per_node=2 parallelism.pipeline_model_parallel_size=2 "
+        "parallelism.pipeline_layout=[1,2]",
+        "parallelism.pipeline_layout",
+        ("[1, 2]", "3", "4", "2 numbers that sum to 4"),
     ),
     BadInput(
         "virtual stages without a pipeline",
