@@ -42,6 +42,14 @@ the jobs; with --submit it submits them, and once they have run, --collect shows
 Exit code 0: done; 75: stopped by a signal, the same command goes on."""
 
 
+def _device() -> str:
+    return """\
+Products of matrices, attention, operators bound by memory, copies and collectives are timed at many sizes, on as many
+ranks as resources.devices_per_node says, all at once. What they amount to is a file, device-PRECISION.json: the
+constants of a plan's step, in the place of those that Slipway has for the device's kind (docs/planner.md). The table
+and the picture say how well the constants give the measured times again. It takes about a minute."""
+
+
 BENCH = Verb(
     "measure this machine against references",
     actions={
@@ -154,6 +162,16 @@ BENCH = Verb(
             ),
             _OVERRIDES,
             acts=True,
+        ),
+        "device": Verb(
+            "the constants of this machine's devices and links, for plans to be right about them",
+            (_OUT, _JSON),
+            _OVERRIDES,
+            acts=True,
+            notes=_device,
+            examples="""\
+  slipway bench device resources.devices_per_node=2                      a laptop's ranks share its cores
+  slipway plan cluster.device.measured=outputs/bench/device-fp32.json    a plan with what was measured""",
         ),
         "gpu": Verb(
             "all of this machine's GPUs: what works, how fast it is against torch.compile, where the time goes",

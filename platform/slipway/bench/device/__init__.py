@@ -1,0 +1,5 @@
+"""`slipway bench device`: what a device, its links and its host reach, as the constants of the model of a step."""
+
+from slipway.bench.device.command import run
+
+__all__ = ["run"]

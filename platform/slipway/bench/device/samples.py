@@ -1,0 +1,213 @@
+"""Times of what a training step is made of, on one rank beside the others: products, attention, operators, exchanges.
+
+All ranks measure the same at the same time, as they would train: on a laptop they share cores and memory. Each time is
+the median of several calls. Imports torch.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch import distributed as dist
+
+from slipway.bench.ceilings import copy_bytes_per_second, synchronize
+from slipway.bench.device.timed import Timed
+from slipway.kernels import products
+
+SIDES = {"cpu": (64, 256, 512, 1024), "cuda": (512, 1024, 2048, 4096, 8192)}
+"""Of the matrices, in all combinations."""
+LARGEST_FLOP = {"cpu": 2e9, "cuda": 2e12}
+HEADS = {
+    "cpu": ((256, 4, 64), (512, 8, 64), (1024, 8, 32)),
+    "cuda": ((2048, 32, 128), (4096, 32, 128), (8192, 16, 64)),
+}
+"""Of attention: tokens, heads, size of a head."""
+EXPERTS = {"cpu": (4, 128, 256, 512), "cuda": (8, 2048, 4096, 2048)}
+"""Number of experts, rows of each, columns in and out."""
+WIDE = {"cpu": (2048, 1024), "cuda": (8192, 8192)}
+"""Rows and columns of what operators without a product are timed on."""
+MESSAGES = {"cpu": (2**12, 2**16, 2**20, 2**22, 2**24), "cuda": (2**12, 2**16, 2**20, 2**24, 2**28)}
+"""Bytes that are exchanged."""
+SECONDS = 0.1
+"""That each is repeated for, at least three times."""
+
+
+def device_samples(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
+    """Yield what one device does by itself."""
+    yield from _products(device, dtype)
+    yield from _grouped(device, dtype)
+    yield from _attention(device, dtype)
+    size = 2**28
+    yield Timed("copy", size / copy_bytes_per_second(device), moved_bytes=size)
+    yield from _operators(device, dtype)
+
+
+def exchange_samples(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
+    """Yield what all ranks do together; nothing where there is one."""
+    ranks = dist.get_world_size()
+    if ranks == 1:
+        return
+    for size in MESSAGES[device.type]:
+        count = size // 4 // ranks * ranks
+        whole, part = torch.ones(count, device=device), torch.ones(count // ranks, device=device)
+        calls: dict[str, Callable[[], object]] = {
+            "all_reduce": lambda whole=whole: dist.all_reduce(whole),
+            "all_gather": lambda whole=whole, part=part: dist.all_gather_into_tensor(whole, part),
+            "reduce_scatter": lambda whole=whole, part=part: dist.reduce_scatter_tensor(part, whole),
+        }
+        for kind, call in calls.items():
+            yield Timed(kind, _together(call, device), size=whole.nbytes)
+    yield _beside(device, dtype)
+
+
+def _products(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
+    """A linear layer's product, its input's gradient and its weight's, which is added to an fp32 gradient."""
+    sides = SIDES[device.type]
+    for m, n, k in ((m, n, k) for m in sides for n in sides for k in sides):
+        flop = 2.0 * m * n * k
+        if flop > LARGEST_FLOP[device.type]:
+            continue
+        x, weight = _random((m, k), device, dtype), _random((n, k), device, dtype)
+        gradient, main = _random((m, n), device, dtype), torch.zeros(n, k, device=device)
+        size = x.element_size()
+
+        def accumulate(x: Tensor = x, gradient: Tensor = gradient, main: Tensor = main) -> None:
+            if main.dtype == x.dtype:
+                torch.addmm(main, gradient.t(), x, out=main)
+            else:
+                main.add_(gradient.t().mm(x))
+
+        calls: tuple[tuple[Callable[[], object], int], ...] = (
+            (lambda x=x, weight=weight: products.linear(x, weight), size),
+            (lambda gradient=gradient, weight=weight: products.linear(gradient, weight.t()), size),
+            (accumulate, 8),
+        )
+        for (call, output), (rows, columns, inner) in zip(
+            calls, ((m, n, k), (m, k, n), (n, k, m)), strict=True
+        ):
+            moved = size * inner * (rows + columns) + output * rows * columns
+            yield Timed("linear", _seconds(call, device), flop, moved, output, shape=(rows, columns, inner))
+
+
+def _grouped(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
+    """Products of experts, all with as many rows."""
+    experts, rows, wide, narrow = EXPERTS[device.type]
+    x, weights = (
+        _random((experts * rows, wide), device, torch.bfloat16),
+        _random((experts, wide, narrow), device, torch.bfloat16),
+    )
+    if dtype != torch.bfloat16 and device.type == "cpu":
+        x, weights = x.to(dtype), weights.to(dtype)
+    ends = torch.arange(rows, experts * rows + 1, rows, dtype=torch.int32, device=device)
+
+    def call() -> object:
+        return F.grouped_mm(x, weights, offs=ends)
+
+    try:
+        seconds = _seconds(call, device)
+    except RuntimeError:  # not every build of torch has it for every device
+        return
+    size = x.element_size()
+    moved = size * experts * (wide * (rows + narrow) + rows * narrow)
+    yield Timed(
+        "grouped", seconds, 2.0 * experts * rows * wide * narrow, moved, size, shape=(rows, narrow, wide)
+    )
+
+
+def _attention(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
+    """Causal attention, forward and backward: of scores and values half is computed (slipway.models.work.Product)."""
+    for tokens, heads, head in HEADS[device.type]:
+        q, k, v = (_random((1, heads, tokens, head), device, dtype).requires_grad_() for _ in range(3))
+        half = tokens * tokens * head * heads  # 2 m n k of a product, half of it
+
+        def forward(q: Tensor = q, k: Tensor = k, v: Tensor = v) -> Tensor:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+        result = forward()
+        seed = torch.ones_like(result)
+
+        def backward(
+            result: Tensor = result, seed: Tensor = seed, q: Tensor = q, k: Tensor = k, v: Tensor = v
+        ) -> object:
+            return torch.autograd.grad(result, (q, k, v), seed, retain_graph=True)
+
+        with torch.no_grad():
+            yield Timed("attention", _seconds(forward, device), 2.0 * half, shape=(tokens, heads, head))
+        yield Timed("attention_backward", _seconds(backward, device), 5.0 * half, shape=(tokens, heads, head))
+
+
+def _operators(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
+    """Norm, activation and residual, forward and backward, on much and on next to nothing."""
+    rows, columns = WIDE[device.type]
+    for kind, shape in (("operators", (rows, columns)), ("small", (2, 8))):
+        x = _random(shape, device, dtype).requires_grad_()
+        weight = torch.ones(shape[1], device=device, dtype=dtype)
+        seed = torch.ones_like(x)
+
+        def call(x: Tensor = x, weight: Tensor = weight, seed: Tensor = seed) -> object:
+            y = F.gelu(F.layer_norm(x, weight.shape, weight)) + x
+            return torch.autograd.grad(y, x, seed)
+
+        # elements that kernels which each do one thing read and write: norm 2 and 4, GELU 2 and 3, sum 3 and 3
+        yield Timed(kind, _seconds(call, device), moved_bytes=17.0 * x.nbytes, calls=6)
+    x, weight = _random((2, 8), device, dtype), _random((8, 8), device, dtype)
+    yield Timed("small_product", _seconds(lambda: products.linear(x, weight), device))
+
+
+def _beside(device: torch.device, dtype: torch.dtype) -> Timed:
+    """What an exchange costs the products beside it: seconds lost, of `size` (here: seconds of the exchange alone)."""
+    side = SIDES[device.type][-2]
+    x, weight = _random((side, side), device, dtype), _random((side, side), device, dtype)
+    message = torch.ones(MESSAGES[device.type][-2] // 4, device=device)
+    exchange = _together(lambda: dist.all_reduce(message), device)
+    one = _together(lambda: products.linear(x, weight), device)
+    times = torch.tensor([exchange, one], dtype=torch.float64, device=device)
+    dist.all_reduce(times, op=dist.ReduceOp.MAX)
+    exchange, one = times.tolist()
+    count = max(1, round(1.5 * exchange / one))  # longer than the exchange, and alike on all ranks
+
+    def work() -> None:
+        for _ in range(count):
+            products.linear(x, weight)
+
+    def both() -> None:
+        waiting = dist.all_reduce(message, async_op=True)
+        work()
+        assert waiting is not None
+        waiting.wait()
+
+    alone = _together(work, device)
+    return Timed("beside", max(0.0, _together(both, device) - alone), size=exchange)
+
+
+def _random(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.randn(shape, device=device).to(dtype)
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    """Median of a call's seconds."""
+    times: list[float] = []
+    call()
+    synchronize(device)
+    end = time.perf_counter() + SECONDS
+    while len(times) < 3 or time.perf_counter() < end:
+        started = time.perf_counter()
+        call()
+        synchronize(device)
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def _together(call: Callable[[], object], device: torch.device, repeat: int = 9) -> float:
+    """Median of a call's seconds that all ranks make as often, from the same moment."""
+    times = []
+    for _ in range(repeat + 1):
+        dist.barrier()
+        started = time.perf_counter()
+        call()
+        synchronize(device)
+        times.append(time.perf_counter() - started)
+    return median(times[1:])
