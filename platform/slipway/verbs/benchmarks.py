@@ -165,7 +165,11 @@ BENCH = Verb(
         ),
         "device": Verb(
             "the constants of this machine's devices and links, for plans to be right about them",
-            (_OUT, _JSON),
+            (
+                Option("--check", "then train sixteen small layouts, and tell how far their plans are off"),
+                _OUT,
+                _JSON,
+            ),
             _OVERRIDES,
             acts=True,
             notes=_device,

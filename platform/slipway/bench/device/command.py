@@ -68,6 +68,11 @@ def run(options: argparse.Namespace) -> int:
     draw(together, hardware, plan.world_size, record, picture)
     if not options.json:
         print(f"written   {path}, {picture}\nuse it    slipway plan cluster.device.measured={path} ...")
+    if options.check:
+        from slipway.bench.device.check import check
+
+        layouts, errors = check(options.overrides, plan.world_size, path.absolute())
+        publish("device-check", options.argv, layouts, errors, as_json=options.json, folder=options.out)
     return EXIT_DONE
 
 

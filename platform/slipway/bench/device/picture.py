@@ -1,11 +1,13 @@
 """The picture of `slipway bench device`: measured times beside those that the constants give. Imports matplotlib."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from slipway.bench.device import fit
 from slipway.bench.device.timed import Timed
@@ -37,13 +39,15 @@ def draw(
         for place, (title, kinds) in enumerate(
             (("Products", [k for k in COLORS if k not in fit.EXCHANGES]), ("Exchanges", list(fit.EXCHANGES)))
         ):
-            axes = figure.add_axes((0.075 + 0.49 * place, 0.2, 0.41, 0.62))
+            axes = figure.add_axes((0.08 + 0.5 * place, 0.2, 0.4, 0.62))
             shown = [
                 (kind, one.seconds * 1e3, seconds * 1e3)
                 for kind in kinds
                 for one in samples
                 if one.kind == kind and (seconds := fit.predicted(one, constants, ranks))
             ]
+            axes.set_xscale("log")
+            axes.set_yscale("log")
             axes.set_title(title if shown else f"{title}: one rank exchanges nothing", loc="left")
             axes.set_xlabel("measured (ms)")
             axes.set_ylabel("by the constants (ms)")
@@ -59,10 +63,13 @@ def draw(
                     color=COLORS[kind],
                     label=kind.replace("_", " "),
                 )
-            ends = [min(min(x, y) for _, x, y in shown) / 1.5, max(max(x, y) for _, x, y in shown) * 1.5]
+            least, most = min(min(x, y) for _, x, y in shown), max(max(x, y) for _, x, y in shown)
+            ends = [10.0 ** floor(log10(least)), 10.0 ** ceil(log10(most))]  # whole decades: one tick each
             axes.plot(ends, ends, color=MUTED, lw=1, zorder=0)
-            axes.set_xscale("log")
-            axes.set_yscale("log")
+            for axis, limits in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
+                limits(ends)
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axis.set_minor_formatter(NullFormatter())
             axes.legend(loc="upper left", fontsize=9)
         with whole(path) as beside:
             figure.savefig(beside, format="png", dpi=160)

@@ -7,7 +7,7 @@ class Timed(NamedTuple):
     """One kind of work at one size: what it is made of, and its seconds."""
 
     kind: str
-    """linear, grouped, attention, attention_backward, copy, operators, small, small_product, beside, or a collective."""
+    """linear, grouped, attention, attention_backward, copy, operators, small, small_product, beside, a collective."""
     seconds: float
     flop: float = 0.0
     moved_bytes: float = 0.0

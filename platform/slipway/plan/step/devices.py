@@ -73,7 +73,7 @@ def hardware_of(config: RunConfig) -> Hardware | None:
     """
     cluster = config.cluster
     if cluster.device.measured is not None:
-        return read(cluster.device.measured)
+        return _of(config.training.precision, read(cluster.device.measured), cluster.device.measured)
     name = cluster.device.name
     if name in NAMELESS:
         return None
@@ -106,6 +106,17 @@ def hardware_of(config: RunConfig) -> Hardware | None:
         power_w=facts.power_w,
         storage_gb_per_s=cluster.storage_gb_per_s,
     )
+
+
+def _of(precision: str, measured: Hardware, path: Path) -> Hardware:
+    if measured.precision not in (None, precision):
+        raise UserError(
+            "cluster.device.measured",
+            f"was measured in {measured.precision}, and training.precision is {precision}",
+            value=path,
+            do=f"run `slipway bench device training.precision={precision}` and name its file",
+        )
+    return measured
 
 
 def read(path: Path) -> Hardware:

@@ -63,6 +63,9 @@ class Hardware(Section):
     """A device with its links, for one precision of products."""
 
     device: str = Field(description="Its kind, by the name that cluster profiles have for it.")
+    precision: str | None = Field(
+        default=None, description="Of the products that were measured: bf16 or fp32; null: of the training."
+    )
     peak_tflops: PositiveFloat = Field(description="Of products, in the precision of the training, TFLOP/s.")
     memory_gb_per_s: PositiveFloat = Field(description="Of the device's memory, GB/s.")
     rates: Rates
