@@ -9,7 +9,7 @@ from slipway.bench import record
 from slipway.bench.scaling import table
 from slipway.bench.scaling.points import Done, repeats
 from slipway.bench.scaling.sizes import STRONG, Asked, Point, points
-from slipway.bench.step_time import KINDS
+from slipway.metrics.step_time import KINDS
 
 MINUTES = {1: 44.82, 2: 24.07, 4: 14.18, 8: 7.76, 16: 4.42, 32: 2.72, 64: 1.56}
 WHERE = {

@@ -102,10 +102,10 @@ def _as_then(case: Case, layer: Layer) -> Layer:
     """A layer with what the framework of the time keeps besides."""
     config, tp = case.config, case.grid.tp
     model, tokens = gpt_of(config), tokens_per_rank(config, config.parallelism)
-    if layer.block and not case.framework.flash:
+    if layer.block and not case.framework.traits.flash:
         # softmax, its dropout and what it returns: 5 a s^2 b (arXiv 2205.05198, section 4.1)
         scores = 5 * model.num_attention_heads * tokens * case.row.number("seq") // tp
-        again = config.training.recompute == "full" or case.framework.scores_again
+        again = config.training.recompute == "full" or case.framework.traits.scores_again
         return layer._replace(
             kept_bytes=layer.kept_bytes + (0 if again else scores),
             inside_bytes=layer.inside_bytes + again * scores,

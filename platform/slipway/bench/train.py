@@ -8,6 +8,7 @@ between the operators. Overrides are those of `slipway train`; without any, a sm
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable

@@ -10,7 +10,7 @@ import pytest
 
 import warm
 from refusals import check_line
-from slipway.bench.step_time import KINDS
+from slipway.metrics.step_time import KINDS
 from training import slipway, told
 
 TINY = [

@@ -67,7 +67,7 @@ def draw(
             ends = [10.0 ** floor(log10(least)), 10.0 ** ceil(log10(most))]  # whole decades: one tick each
             axes.plot(ends, ends, color=MUTED, lw=1, zorder=0)
             for axis, limits in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
-                limits(ends)
+                limits(*ends)
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axis.set_minor_formatter(NullFormatter())
             axes.legend(loc="upper left", fontsize=9)

@@ -10,8 +10,8 @@ from slipway.bench.pictures import COLORS, DARK
 from slipway.bench.record import describe_machine, describe_versions
 from slipway.bench.scaling.sizes import SCALINGS, STRONG, WEAK
 from slipway.bench.scaling.table import Row, Summary, shares
-from slipway.bench.step_time import KINDS
 from slipway.files import whole
+from slipway.metrics.step_time import KINDS
 from slipway.report.curve import INK, MUTED, STYLE
 from slipway.words import duration, quantity
 

@@ -13,8 +13,8 @@ from slipway.bench.record import named
 from slipway.bench.scaling.arithmetic import Estimate, Timing, efficiency, ideal, speed_up, step_time
 from slipway.bench.scaling.points import Done
 from slipway.bench.scaling.sizes import SCALINGS, Point
-from slipway.bench.step_time import KINDS
 from slipway.errors import UserError
+from slipway.metrics.step_time import KINDS
 from slipway.plan.facts import sizes_of
 from slipway.plan.forecast import step_seconds
 from slipway.words import layout
