@@ -47,6 +47,7 @@ HEAVY = {"torch", "megatron", "transformer_engine", "apex", "triton"}
 # The packages and modules that may import these when they are imported themselves.
 MAY_BE_HEAVY = [
     "bench.ceilings",
+    "bench.device.samples",
     "bench.kernel_truth",
     "bench.plain_gpt",
     "checkpoint.load",
