@@ -6,7 +6,7 @@ import pytest
 
 from refusals import check_line
 from scaling import MINUTES, WORDS, written
-from training import slipway
+from slipway import cli
 
 RUN = [
     *WORDS,
@@ -19,18 +19,24 @@ SIXTEEN = [*RUN, "resources.nodes=4"]
 HOURS = 100_000 * MINUTES[16] * 16 / 3600  # the fixture's minutes stand for a step's seconds
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a measurement."""
-    folder = tmp_path_factory.mktemp("proposal")
-    written(folder)
-    return folder
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a measurement."""
+    written(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-def test_a_proposal(folder: Path) -> None:
-    words = ["--scaling", "bench-scaling.json", "--out", "out"]
-    done = slipway("proposal", *words, *SIXTEEN, cwd=folder)
-    assert done.returncode == 0, done.stderr
+def proposal(capfd: pytest.CaptureFixture[str], *words: str) -> str:
+    """What the command prints, which must succeed."""
+    code = cli.main(["proposal", "--scaling", "bench-scaling.json", "--out", "out", *words])
+    said = capfd.readouterr()
+    assert code == 0, said.err
+    return said.out
+
+
+def test_a_proposal(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    printed = proposal(capfd, *SIXTEEN)
     text = (folder / "out" / "proposal.md").read_text()
     for word in (
         f"{HOURS:,.0f} device-hours",
@@ -49,7 +55,7 @@ def test_a_proposal(folder: Path) -> None:
     # gaps: marked in the text, listed at its end, and told
     marked = re.findall(r"\*\*\[TO FILL IN (\d+): ", text)
     assert marked == [str(n) for n in range(1, len(marked) + 1)] and len(marked) >= 8
-    told = re.findall(r"^missing +(\d+)\. (\w+): ", done.stdout, re.MULTILINE)
+    told = re.findall(r"^missing +(\d+)\. (\w+): ", printed, re.MULTILINE)
     assert [number for number, _ in told] == marked
     listed = text.partition("## Still to be filled in")[2]
     assert all(f"| {number} | {name.replace('_', chr(92) + '_')} |" in listed for number, name in told)
@@ -60,25 +66,22 @@ def test_a_proposal(folder: Path) -> None:
     assert (folder / "out" / "scaling.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_answers_fill_gaps_and_runs_change_the_access_mode(folder: Path) -> None:
+def test_answers_fill_gaps_and_runs_change_the_access_mode(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (folder / "answers.yaml").write_text("title: Sea ice\npurpose: 'Forecasts: of ice'\n")
-    words = ["--scaling", "bench-scaling.json", "--out", "answered", "--answers", "answers.yaml"]
-    done = slipway("proposal", *words, "--runs", "3", "--reserve", "20", *SIXTEEN, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    text = (folder / "answered" / "proposal.md").read_text()
+    printed = proposal(capfd, "--answers", "answers.yaml", "--runs", "3", "--reserve", "20", *SIXTEEN)
+    text = (folder / "out" / "proposal.md").read_text()
     assert "Sea ice" in text and "Forecasts: of ice" in text
-    names = re.findall(r"^missing +\d+\. (\w+): ", done.stdout, re.MULTILINE)
+    names = re.findall(r"^missing +\d+\. (\w+): ", printed, re.MULTILINE)
     assert "applicant" in names and not {"title", "purpose", "runs"} & set(names)
     assert 5000 < 3.6 * HOURS < 50_000
     assert f"{3.6 * HOURS:,.0f} GPU-hours fall into Fast Lane Access" in text
 
 
-def test_another_machine_is_said_and_asked_for(folder: Path) -> None:
-    words = ["--scaling", "bench-scaling.json", "--out", "elsewhere"]
-    done = slipway("proposal", *words, *SIXTEEN, "cluster=jupiter_booster", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert "scaling_there" in done.stdout
-    text = (folder / "elsewhere" / "proposal.md").read_text().replace("\\", "")
+def test_another_machine_is_said_and_asked_for(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "scaling_there" in proposal(capfd, *SIXTEEN, "cluster=jupiter_booster")
+    text = (folder / "out" / "proposal.md").read_text().replace("\\", "")
     assert "made on up to 64 devices of juwels_booster" in text and "devices of jupiter_booster" in text
 
 
@@ -97,7 +100,7 @@ def test_another_machine_is_said_and_asked_for(folder: Path) -> None:
     ],
 )
 def test_mistakes_end_with_2_and_one_line(
-    words: list[str], path: str, facts: list[object], folder: Path
+    words: list[str], path: str, facts: list[object], folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     record = json.loads((folder / "bench-scaling.json").read_text())
     (folder / "empty.json").write_text(json.dumps(record | {"rows": []}))
@@ -105,7 +108,8 @@ def test_mistakes_end_with_2_and_one_line(
     (folder / "unknown.yaml").write_text("nobody: knows\n")
     before = sorted(folder.iterdir())
     given = ["--scaling", "bench-scaling.json", "--out", "mistaken", *SIXTEEN, *words]
-    done = slipway("proposal", *given, cwd=folder)
-    assert (done.returncode, done.stdout) == (2, "")
-    check_line(done.stderr, path, *facts)
+    assert cli.main(["proposal", *given]) == 2
+    said = capfd.readouterr()
+    assert said.out == ""
+    check_line(said.err, path, *facts)
     assert sorted(folder.iterdir()) == before

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from slipway.bench.options import configuration
+from slipway.data import kind_of
 from slipway.plan import Plan, make_plan
 from slipway.plan.forecast import checkpoint_bytes
 from slipway.proposal.storage import checkpoints, prepared_bytes
@@ -29,29 +30,40 @@ def test_how_many(words: list[str], written: int, at_once: int) -> None:
     assert (found.written, found.at_once) == (written, at_once)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_size_of_a_real_checkpoint(precision: str, tmp_path: Path) -> None:
-    larger = ["model.hidden_size=256", "training.steps=3", "data=bytes", "run.dir=run"]
-    done = slipway("train", *SMALL, *larger, *layout(precision=precision), cwd=tmp_path)
+def test_size_of_a_real_checkpoint(tmp_path: Path) -> None:
+    larger = [
+        "model.hidden_size=256",
+        "training.steps=3",
+        "data=bytes",
+        "run.dir=run",
+        *layout(precision="bf16"),
+    ]
+    done = slipway("train", *SMALL, *larger, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (folder,) = (path for path in (tmp_path / "run" / "checkpoints").iterdir() if path.is_dir())
     manifest = json.loads((folder / "manifest.json").read_text())
     real = sum(entry["size"] for entry in manifest["files"].values())
-    config = configuration([], [*SMALL, *larger, *layout(precision=precision)], Path("run"))
-    expected = checkpoint_bytes(make_plan(config))
+    expected = checkpoint_bytes(make_plan(configuration([], [*SMALL, *larger], Path("run"))))
     assert expected == pytest.approx(real, rel=0.02)  # the rest says where which tensor is
 
 
-def test_prepared_data_are_counted_once_they_are_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.txt").write_text("some text\n" * 2000)
-    words = ["data=bytes", "data.sources.stdlib.inputs=[a.txt]", "run.dir=run"]
-    config = configuration([], words, Path("run"))
-    assert prepared_bytes(config) is None
-    done = slipway("data", *SMALL, *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    from slipway.data import kind_of
+@pytest.mark.parametrize(
+    ("words", "each"),
+    [
+        (["training.precision=fp32"], 4 + 8),
+        (["training.precision=bf16"], 2 + 8 + 4),
+        (["parallelism=zero3", "resources.devices_per_node=2"], 4 + 8 + 4),
+    ],
+)
+def test_bytes_of_a_parameter(words: list[str], each: int) -> None:
+    asked = plan(*words)
+    assert checkpoint_bytes(asked) == each * asked.parameters
 
-    assert prepared_bytes(config) == sum(path.stat().st_size for path in kind_of(config).written(config)) > 0
+
+def test_prepared_data_are_counted_once_they_are_there(tmp_path: Path) -> None:
+    config = plan(f"data.dir={tmp_path}").config
+    assert prepared_bytes(config) is None
+    for number, path in enumerate(kind_of(config).written(config)):
+        path.write_bytes(bytes(100 + number))
+    count = len(kind_of(config).written(config))
+    assert prepared_bytes(config) == 100 * count + count * (count - 1) / 2 > 0

@@ -10,8 +10,9 @@ import pytest
 
 import warm
 from refusals import check_line
+from slipway import cli
 from slipway.metrics.step_time import KINDS
-from training import slipway, told
+from training import slipway
 
 TINY = [
     "model=demo",
@@ -53,7 +54,9 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_is_done_is_not_measured_again(interrupted: Path) -> None:
+def test_what_is_done_is_not_measured_again(
+    interrupted: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     before = records(interrupted)
     done = slipway("bench", "scaling", *WORDS, *STRONG_ONLY, "--json", cwd=interrupted)
     assert done.returncode == 0, done.stderr
@@ -77,8 +80,9 @@ def test_what_is_done_is_not_measured_again(interrupted: Path) -> None:
     assert "bench train" in own["command"] and "--plan out/1x2-batch4/repeat1/plan.json" in own["command"]
 
     # what is missing of another scaling is told, and not measured
-    done = slipway("bench", "scaling", *WORDS, "--collect", cwd=interrupted)
-    assert done.returncode == 0 and "repeats still missing: 2" in done.stdout, done.stderr
+    monkeypatch.chdir(interrupted)
+    assert cli.main(["bench", "scaling", *WORDS, "--collect"]) == 0
+    assert "repeats still missing: 2" in capfd.readouterr().out
     assert records(interrupted) == after
 
 
@@ -89,26 +93,24 @@ def test_what_is_done_is_not_measured_again(interrupted: Path) -> None:
         (["--steps", "7"], "bench scaling --steps", [7, 1]),
         (["--submit"], "bench scaling --submit", ["local"]),
         (["--repeats", "0"], "bench scaling --repeats", [0, 1]),
+        (["--out", "nowhere", "--collect"], "bench scaling --collect", ["nowhere"]),
+        (["--out", "bad"], f"bad/1x1-batch4/repeat1/{RECORD}", []),
     ],
 )
 def test_mistakes_end_with_2_and_one_line(
-    words: list[str], path: str, facts: list[object], interrupted: Path
+    words: list[str],
+    path: str,
+    facts: list[object],
+    interrupted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    done = slipway("bench", "scaling", *WORDS, *words, cwd=interrupted)
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    check_line(done.stderr, path, *facts)
-
-
-def test_a_measurement_that_is_none_is_refused(interrupted: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "out" / "1x1-batch4" / "repeat1"
-    folder.mkdir(parents=True)
-    (folder / RECORD).write_text('{"summary": {"step_s": 0}}')
-    done = slipway("bench", "scaling", *WORDS, cwd=tmp_path)
-    assert done.returncode == 2
-    check_line(done.stderr, f"out/1x1-batch4/repeat1/{RECORD}")
-
-
-def test_nothing_measured_is_nothing_to_collect(tmp_path: Path) -> None:
-    done = slipway("bench", "scaling", *WORDS, "--collect", cwd=tmp_path)
-    assert done.returncode == 2 and len(told(done.stderr)) == 1
-    assert not list(tmp_path.iterdir())
+    monkeypatch.chdir(interrupted)
+    (interrupted / "bad" / "1x1-batch4" / "repeat1").mkdir(parents=True, exist_ok=True)
+    (interrupted / "bad" / "1x1-batch4" / "repeat1" / RECORD).write_text('{"summary": {"step_s": 0}}')
+    before = records(interrupted)
+    assert cli.main(["bench", "scaling", *WORDS, *words]) == 2
+    said = capfd.readouterr()
+    assert said.out == ""
+    check_line(said.err, path, *facts)
+    assert records(interrupted) == before and not (interrupted / "nowhere").exists()

@@ -1,18 +1,18 @@
 """Measurements as jobs: what is printed and submitted; on a real Slurm of a few nodes, what comes of it."""
 
 import json
-import os
 import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import slurm_testbed
-import warm
 from refusals import check_line
+from slipway import cli
 from slipway.launch.schedulers import slurm as states
 
 GPT = ["model=gpt3_125m", "launch.account=a", "cluster=juwels_booster", "launch.image=slipway.sif"]
@@ -20,24 +20,35 @@ NODES = ["--nodes", "1,2", "--scaling", "strong", "--repeats", "2", "--out", "ou
 SBATCH = {"sbatch": 'echo "$*" >>calls; wc -l <calls', "squeue": "exit 0", "sacct": "exit 0"}
 
 
-def scaling(
-    *words: str, cwd: Path, programs: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """The command in a folder; programs: shell scripts that stand in for a scheduler's commands."""
-    folder = cwd / "bin"
-    folder.mkdir(exist_ok=True)
-    for name, text in (programs or {}).items():
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-    environment = {**os.environ, "PATH": f"{folder}:/usr/bin:/bin"}
-    command = [sys.executable, "-m", "slipway", "bench", "scaling", *words]
-    return warm.run(command, cwd=cwd, env=environment, capture_output=True, timeout=120)
+class Here(NamedTuple):
+    """The command in an empty folder of this process."""
+
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str]
+
+    def scaling(self, *words: str, programs: dict[str, str] | None = None) -> tuple[int, str, str]:
+        """Exit code and outputs; programs: shell scripts that stand in for a scheduler's commands."""
+        folder = self.folder / "bin"
+        folder.mkdir(exist_ok=True)
+        for name, text in (programs or {}).items():
+            (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+            (folder / name).chmod(0o755)
+        code = cli.main(["bench", "scaling", *NODES, *words])
+        return code, *self.capfd.readouterr()
 
 
-def test_a_dry_run_prints_a_script_for_each_size_and_writes_nothing(tmp_path: Path) -> None:
-    done = scaling(*NODES, *GPT, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    scripts = done.stdout.split("#!/usr/bin/env bash")[1:]
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    return Here(tmp_path, monkeypatch, capfd)
+
+
+def test_a_dry_run_prints_a_script_for_each_size_and_writes_nothing(here: Here) -> None:
+    code, out, err = here.scaling(*GPT)
+    assert code == 0, err
+    scripts = out.split("#!/usr/bin/env bash")[1:]
     assert len(scripts) == 2
     for nodes, script in zip((1, 2), scripts, strict=True):
         assert f"#SBATCH --nodes={nodes}\n" in script and "#SBATCH --array=0-1\n" in script
@@ -45,15 +56,15 @@ def test_a_dry_run_prints_a_script_for_each_size_and_writes_nothing(tmp_path: Pa
         assert 'on_all bench train --steps 5 --warmup 2 --plan "$run_dir/job_plan.json"' in script
         assert script.count(f"run_dir=out/{nodes}x4-batch") == 2
         assert "on_all train" not in script
-    assert "4 device-hours at most" in done.stderr  # 2 jobs x 1 node x 4 devices x half an hour
-    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+    assert "4 device-hours at most" in err  # 2 jobs x 1 node x 4 devices x half an hour
+    assert [path.name for path in here.folder.iterdir()] == ["bin"]
 
 
-def test_what_has_a_job_is_not_submitted_again(tmp_path: Path) -> None:
-    (tmp_path / "slipway.sif").touch()
-    done = scaling(*NODES, *GPT, "--submit", cwd=tmp_path, programs=SBATCH)
-    assert (done.returncode, done.stdout.split()) == (0, ["1_[0-1]", "2_[0-1]"]), done.stderr
-    (record,) = tmp_path.glob("out/2x4-batch*/repeat2/launch.json")
+def test_what_has_a_job_is_not_submitted_again(here: Here) -> None:
+    (here.folder / "slipway.sif").touch()
+    code, out, err = here.scaling(*GPT, "--submit", programs=SBATCH)
+    assert (code, out.split()) == (0, ["1_[0-1]", "2_[0-1]"]), err
+    (record,) = here.folder.glob("out/2x4-batch*/repeat2/launch.json")
     assert json.loads(record.read_text())["submissions"][0]["id"] == "2_1"
 
     name = json.loads(record.read_text())["submissions"][0]["name"]
@@ -61,18 +72,20 @@ def test_what_has_a_job_is_not_submitted_again(tmp_path: Path) -> None:
     rows = [cells | {"JobArrayID": f"2_{index}"} for index in (0, 1)]
     lines = ["".join(row.get(one, "").ljust(width) for one, width in states.COLUMNS.items()) for row in rows]
     busy = {**SBATCH, "squeue": "\n".join(f"echo {shlex.quote(line)}" for line in lines)}
-    done = scaling(*NODES, *GPT, "--submit", cwd=tmp_path, programs=busy)
-    assert done.returncode == 0, done.stderr
-    assert len((tmp_path / "calls").read_text().splitlines()) == 3  # the one node's jobs are gone, unmeasured
-    assert "2 measurements have a job" in done.stderr
+    code, out, err = here.scaling(*GPT, "--submit", programs=busy)
+    assert code == 0, err
+    assert (
+        len((here.folder / "calls").read_text().splitlines()) == 3
+    )  # the one node's jobs are gone, unmeasured
+    assert "2 measurements have a job" in err
 
 
-def test_kubernetes_gets_the_same_words(tmp_path: Path) -> None:
+def test_kubernetes_gets_the_same_words(here: Here) -> None:
     words = ["cluster=gke", "launch.image=registry.example/slipway:cuda", "model=gpt3_125m"]
-    done = scaling(*NODES, *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("- bench\n") == 4
-    assert "- train\n" in done.stdout and '"--plan"' in done.stdout
+    code, out, err = here.scaling(*words)
+    assert code == 0, err
+    assert out.count("- bench\n") == 4
+    assert "- train\n" in out and '"--plan"' in out
 
 
 @pytest.mark.parametrize(
@@ -84,11 +97,11 @@ def test_kubernetes_gets_the_same_words(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_end_with_2_and_one_line(
-    words: list[str], path: str, facts: list[object], tmp_path: Path
+    words: list[str], path: str, facts: list[object], here: Here
 ) -> None:
-    done = scaling(*NODES, *words, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    check_line(done.stderr, path, *facts)
+    code, out, err = here.scaling(*words)
+    assert (code, out) == (2, "")
+    check_line(err, path, *facts)
 
 
 @pytest.mark.cluster
