@@ -15,14 +15,19 @@ FONT = "DejaVu"
 SIZE = 9.5
 MARGIN = 20.0  # mm, as all lengths here
 INK, MUTED, LINE, ACCENT = (31, 41, 51), (102, 114, 127), (205, 211, 217), (31, 95, 168)
-KEPT_TOGETHER = 12  # rows of a table that does not go on over the page
+KEPT_TOGETHER = 16  # rows of a table that does not go on over the page
+PAIR = (32.0, 68.0)  # per cent of the width, for a name and its value
 MARKED = (255, 243, 200)
 
 
 def write(document: Document, path: Path) -> None:
     """Write the PDF, whole or not at all."""
     pdf = _pages(document.title)
-    for block in document.blocks:
+    for block, following in zip(document.blocks, [*document.blocks[1:], None], strict=True):
+        if isinstance(block, Heading | Paragraph) and isinstance(following, Table):
+            _room(pdf, 14 + _height(pdf, following))
+        elif isinstance(block, Heading):
+            _room(pdf, 30)
         _block(pdf, block)
     with whole(path) as beside:
         pdf.output(str(beside))
@@ -59,7 +64,6 @@ def _pages(title: str) -> "FPDF":
 def _block(pdf: "FPDF", block: Block) -> None:
     match block:
         case Heading(text):
-            _room(pdf, 30)
             pdf.ln(3)
             _text(pdf, text, size=12.5, style="B", color=ACCENT, after=1.5)
         case Paragraph(text):
@@ -111,10 +115,8 @@ def _table(pdf: "FPDF", head: Sequence[str], rows: Sequence[Sequence[str]], numb
     from fpdf.enums import TableBordersLayout
     from fpdf.fonts import FontFace
 
-    size = SIZE if len(head) <= 5 else 8.0
-    if len(rows) <= KEPT_TOGETHER:
-        _room(pdf, (len(rows) + 1) * (size * 0.55 + 1.2))
-    widths = _widths(pdf, head, rows) if head else (32.0, 68.0)
+    size, widths = _size(head), _widths(pdf, head, rows)
+    _room(pdf, _height(pdf, Table(head, rows)))
     pdf.set_font(FONT, size=size)
     pdf.set_text_color(*INK)
     pdf.set_draw_color(*LINE)
@@ -136,8 +138,29 @@ def _table(pdf: "FPDF", head: Sequence[str], rows: Sequence[Sequence[str]], numb
     pdf.ln(3)
 
 
+def _size(head: Sequence[str]) -> float:
+    return SIZE if len(head) <= 5 else 8.0
+
+
+def _height(pdf: "FPDF", table: Table) -> float:
+    """Room for a table: all of it, or, where it is long, for its first rows."""
+    widths, size = _widths(pdf, table.head, table.rows), _size(table.head)
+    pdf.set_font(FONT, size=size)
+    scale = pdf.epw / sum(widths)
+    lines = [
+        max(
+            1 + int(pdf.get_string_width(cell) / (width * scale - 3))
+            for cell, width in zip(row, widths, strict=True)
+        )
+        for row in table.rows[:KEPT_TOGETHER]
+    ]
+    return sum(count * size * 0.55 + 1.2 for count in [1, *lines])
+
+
 def _widths(pdf: "FPDF", head: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[float, ...]:
     """Return columns as wide as what they hold, in proportion; the widest gives way where that is too much."""
+    if not head:
+        return PAIR
     pdf.set_font(FONT, "B", 8.0)
     found = [
         max(pdf.get_string_width(text) for text in (name, *cells)) + 4

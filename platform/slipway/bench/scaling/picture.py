@@ -13,7 +13,8 @@ from slipway.bench.scaling.table import Row, Summary, shares
 from slipway.files import whole
 from slipway.metrics.step_time import KINDS
 from slipway.report.curve import INK, MUTED, STYLE
-from slipway.words import duration, quantity
+from slipway.words import figure as figure_of
+from slipway.words import quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +124,8 @@ def _line(axes: "Axes", scaling: str, rows: Sequence[Row], ends: Sequence[tuple[
 
 
 def _parts(axes: "Axes", rows: Sequence[Row]) -> None:
-    axes.set_title(f"Where a step's time goes: {rows[0].scaling} scaling", pad=24)
+    title = f"{rows[0].scaling.capitalize()} scaling: parts of a step; above, its seconds"
+    axes.set_title(title, pad=24)
     axes.grid(axis="x", visible=False)
     size = 10.0 if len(rows) <= 5 else 8.0
     for at, row in enumerate(rows):
@@ -139,7 +141,7 @@ def _parts(axes: "Axes", rows: Sequence[Row]) -> None:
                     at, bottom + share / 2, f"{share:.0f}", ha="center", va="center", color=ink, fontsize=size
                 )
             bottom += share
-        axes.text(at, 102, duration(row.step_s), ha="center", va="bottom", color=MUTED, fontsize=size)
+        axes.text(at, 102, figure_of(row.step_s), ha="center", va="bottom", color=MUTED, fontsize=size)
     axes.set_xticks(range(len(rows)), [f"{row.devices:,}" for row in rows])
     axes.set_xlim(-0.6, max(len(rows), 3) - 0.4)
     axes.set_ylim(0, 100)
