@@ -37,6 +37,7 @@ def test_a_measured_step_of_the_same_run_counts(measurement: Measurement) -> Non
     [
         ["training.global_batch_size=512"],
         ["resources.nodes=32"],
+        ["resources.nodes=8", "resources.devices_per_node=1"],
         ["cluster=h100_cloud", "resources.devices_per_node=4"],
         ["model=gpt3_350m"],
         ["training.precision=fp32"],
