@@ -9,7 +9,6 @@ from slipway.bench.options import configuration
 from slipway.bench.scaling import table
 from slipway.bench.scaling.table import Measurement
 from slipway.plan import Plan, make_plan
-from slipway.plan.forecast import step_seconds
 from slipway.proposal.time import computer_time, slices
 
 
@@ -47,13 +46,14 @@ def test_a_step_of_another_run_does_not(words: list[str], measurement: Measureme
     batch = next(row.global_batch_size for row in measurement.rows if row.devices == 8)
     asked = plan(f"training.global_batch_size={batch}", *words)
     time = computer_time(asked, measurement, runs=1, reserve=0)
-    assert not time.measured and time.step_seconds == step_seconds(asked)
+    assert not time.measured and time.step_seconds == asked.time.seconds_per_step
 
 
 def test_runs_and_a_reserve_multiply(measurement: Measurement) -> None:
     one = computer_time(plan(), measurement, runs=1, reserve=0)
     more = computer_time(plan(), measurement, runs=3, reserve=25)
     assert more.device_hours == pytest.approx(3.75 * one.device_hours) and more.hours == one.hours
+    assert one.energy_kwh and more.energy_kwh == pytest.approx(3.75 * one.energy_kwh)
     for word in ("1,000 steps", "8 devices", "3 runs", "1.25"):
         assert word in more.arithmetic
 

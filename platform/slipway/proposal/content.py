@@ -144,6 +144,10 @@ def _time(document: Document, request: Request) -> None:
         ("runs", str(request.runs)),
         ("computer time", time.arithmetic),
     ]
+    if time.energy_kwh is not None:
+        rows.append(
+            ("energy", f"{figure(time.energy_kwh)} kWh, of the devices alone, at full load all the time")
+        )
     if job:
         length, count = job
         rows.append(

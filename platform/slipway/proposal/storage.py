@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from slipway.config.schema import RunConfig
 from slipway.data import kind_of
 from slipway.plan import Plan
-from slipway.plan.forecast import checkpoint_bytes
+from slipway.plan.summary import checkpoint_bytes
 from slipway.words import size
 
 
@@ -29,7 +29,7 @@ def checkpoints(plan: Plan) -> Checkpoints:
     if settings.keep_last is not None:
         for_good = steps // settings.keep_every if settings.keep_every else 0
         kept = min(written, settings.keep_last + settings.keep_best + for_good + 1)
-    one = checkpoint_bytes(plan)
+    one = checkpoint_bytes(plan.config, plan.parameters)
     each = one / plan.parameters
     return Checkpoints(one, written, kept, f"{plan.parameters:,} parameters × {each:g} bytes = {size(one)}")
 

@@ -8,7 +8,6 @@ from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.launch.placement import place, scheduler_of
 from slipway.plan import Plan
-from slipway.plan.forecast import assumption, step_seconds
 from slipway.words import duration, figure
 
 
@@ -25,6 +24,8 @@ class ComputerTime:
     device_hours: float
     """Of all runs, with the reserve."""
     arithmetic: str
+    energy_kwh: float | None
+    """Of the devices, at full load for these hours; None: their power is not known."""
 
 
 def computer_time(plan: Plan, measurement: Measurement, runs: int, reserve: float) -> ComputerTime:
@@ -33,11 +34,11 @@ def computer_time(plan: Plan, measurement: Measurement, runs: int, reserve: floa
     Raises UserError where neither the plan nor the measurement knows a step's time.
     """
     row = matching(plan, measurement)
-    planned = step_seconds(plan)
+    planned = plan.time.seconds_per_step
     if row is not None:
         seconds, basis = row.step_s, f"measured on {row.devices:,} devices ({row.scaling} scaling, below)"
     elif planned is not None:
-        seconds, basis = planned, f"as planned: {assumption(plan)}"
+        seconds, basis = planned, f"as planned: {plan.time.assumption}"
     else:
         raise UserError(
             "proposal",
@@ -53,7 +54,9 @@ def computer_time(plan: Plan, measurement: Measurement, runs: int, reserve: floa
     parts += [f" × {runs} runs"] if runs > 1 else []
     parts += [f" × {1 + reserve / 100:g} ({reserve:g}% reserve)"] if reserve else []
     arithmetic = f"{''.join(parts)} = {figure(total)} device-hours"
-    return ComputerTime(seconds, basis, row is not None, hours, total, arithmetic)
+    planned_energy, planned_hours = plan.time.energy_kwh, plan.time.device_hours
+    energy = planned_energy * total / planned_hours if planned_energy and planned_hours else None
+    return ComputerTime(seconds, basis, row is not None, hours, total, arithmetic, energy)
 
 
 def matching(plan: Plan, measurement: Measurement) -> Row | None:

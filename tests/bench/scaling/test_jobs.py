@@ -35,7 +35,8 @@ class Here(NamedTuple):
             (folder / name).write_text(f"#!/bin/sh\n{text}\n")
             (folder / name).chmod(0o755)
         code = cli.main(["bench", "scaling", *NODES, *words])
-        return code, *self.capfd.readouterr()
+        said = self.capfd.readouterr()
+        return code, said.out, said.err
 
 
 @pytest.fixture

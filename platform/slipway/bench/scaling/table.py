@@ -16,7 +16,6 @@ from slipway.bench.scaling.sizes import SCALINGS, Point
 from slipway.errors import UserError
 from slipway.metrics.step_time import KINDS
 from slipway.plan.facts import sizes_of
-from slipway.plan.forecast import step_seconds
 from slipway.words import layout
 
 
@@ -45,6 +44,8 @@ class Row:
     tflops_per_device: float = named("TFLOP/s per device")
     mfu: float = named("MFU")
     memory_gib: float = named(None)
+    planned_step_seconds: Mapping[str, float] | None = named(None)
+    """The plan's parts of a step, by its own names: seconds that nothing else hides."""
     step_seconds: Mapping[str, float] = named(None)
     """By KINDS, mean of ranks and repeats, as shares under the profiler of the step's time without it."""
 
@@ -119,13 +120,14 @@ def _row(scaling: str, point: Point, done: Sequence[Done], base: Timing, own: Ti
         step_s=time.value,
         step_s_low=time.low,
         step_s_high=time.high,
-        planned_step_s=step_seconds(plan),
+        planned_step_s=plan.time.seconds_per_step,
         units_per_second=plan.config.training.global_batch_size * plan.units_per_sample / time.value,
         **_ends("speed_up", faster),
         ideal_speed_up=ideal(base, own),
         **_ends("efficiency", share),
         **means,
         memory_gib=max(one.record["summary"]["memory_gib"] for one in done),
+        planned_step_seconds=plan.time.step.parts if plan.time.step else None,
         step_seconds={kind: time.value * share for kind, share in _shares(done).items()},
     )
 
