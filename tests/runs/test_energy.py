@@ -10,6 +10,7 @@ from slipway.cli import main
 from slipway.energy.record import Energy
 from slipway.runs import ledger
 from slipway.runs.energy import of_run, of_segment
+from slipway.runs.lock import lock
 from slipway.runs.lock.holder import Holder
 
 GPUS = {"device": "cuda", "device_watts": 500.0}
@@ -95,3 +96,41 @@ def test_a_killed_segment_keeps_what_its_last_step_had_counted(
     assert "3 kWh (measured: NVML on 4 devices)" in capsys.readouterr().out
     assert main(["runs"]) == 0
     assert "kWh" in capsys.readouterr().out
+
+
+def test_slurms_accounts_stand_in_for_counters(facts, tmp_path: Path, monkeypatch, capsys) -> None:
+    """For jobs that are over and have one segment; one call for all of them."""
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "alpha"
+    now = time.time()
+    jobs = (("7", MEASURED), ("8", None), ("9", None), ("9", None), ("10", None))
+    for number, (job, energy) in enumerate(jobs, start=1):
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        own = facts.model_copy(update={"device": "cuda"})
+        segment = ledger.begin_segment(run, own, Holder.here(), number, now, {"SLURM_JOB_NODELIST": "n[1-4]"})
+        ended = None if number == len(jobs) else now + 60
+        ledger.write(run, segment.model_copy(update={"ended": ended, "reason": "signal", "energy": energy}))
+    sacct = tmp_path / "bin" / "sacct"
+    sacct.parent.mkdir()
+    sacct.write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\nprintf "7.0|1\\n8|\\n8.0|3600000\\n9.0|5\\n10.0|5\\n"\n'
+    )
+    sacct.chmod(0o755)
+    monkeypatch.setenv("PATH", str(sacct.parent), prepend=":")
+    held = lock.take(run)  # the last segment is under way
+    try:
+        assert main(["runs", "show", "alpha", "--json"]) == 0
+    finally:
+        held.release()
+    shown = json.loads(capsys.readouterr().out)
+    found = [one["energy_used"] for one in shown["segments"]]
+    assert [one["kwh"] for one in found] == [2.0, 1.0, None, None, None]
+    assert "job 8" in found[1]["source"] and found[1]["how"] == "measured"
+    assert (shown["energy_used"]["kwh"], shown["energy_used"]["how"]) == (3.0, "in part")
+    (asked,) = (tmp_path / "asked").read_text().splitlines()
+    assert "--jobs=8 " in asked
+    assert main(["runs", "show", "alpha"]) == 0
+    assert "≥ 3 kWh" in capsys.readouterr().out
+    sacct.write_text("#!/bin/sh\necho sacct: error: no accounts >&2\nexit 1\n")
+    assert main(["runs", "show", "alpha"]) == 0
+    assert "≥ 2 kWh" in capsys.readouterr().out

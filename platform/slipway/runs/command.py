@@ -8,7 +8,7 @@ from pathlib import Path
 from slipway.errors import EXIT_DONE, UserError
 from slipway.runs import jobs as run_jobs
 from slipway.runs import ledger
-from slipway.runs.energy import of_segment
+from slipway.runs.energy import ask_slurm, of_run, of_segment
 from slipway.runs.find import find_one
 from slipway.runs.overview import find, look
 
@@ -59,14 +59,16 @@ def _list(folder: Path, as_json: bool) -> int:
 def _show(path: Path, as_json: bool) -> int:
     run = look(path, time.time())
     jobs = run_jobs.of_runs([path], whole=True)[path]
+    accounted = ask_slurm(run.segments)
     if as_json:
         segments = [
-            {**ledger.as_json(segment), "energy_used": of_segment(segment).as_json()}
+            {**ledger.as_json(segment), "energy_used": of_segment(segment, accounted).as_json()}
             for segment in run.segments
         ]
         chain = {"segment": jobs.segment, "limit": jobs.limit} if jobs.jobs else None
         own = {
             "scheduler": jobs.current_as_json(),
+            "energy_used": of_run(run.segments, accounted).as_json(),
             "segments": segments,
             "jobs": jobs.as_json(),
             "chain": chain,
@@ -76,7 +78,7 @@ def _show(path: Path, as_json: bool) -> int:
 
     from slipway.runs.tables import print_run
 
-    print_run(run, time.time(), jobs)
+    print_run(run, time.time(), jobs, accounted)
     for note in run.problems:
         print(note)
     return EXIT_DONE

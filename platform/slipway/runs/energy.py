@@ -1,9 +1,11 @@
 """The energy of segments and runs: measured where every device was counted, else estimated from the profile's power."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from slipway.launch.schedulers import slurm_energy
 from slipway.runs.ledger import Segment
 from slipway.words import figure
 
@@ -36,12 +38,15 @@ class Use:
 NOTHING = Use(None, "unknown", "")
 
 
-def of_segment(segment: Segment) -> Use:
-    """What a segment used."""
+def of_segment(segment: Segment, accounted: Mapping[int, float] | None = None) -> Use:
+    """What a segment used; accounted: joules by segment, as a scheduler has them."""
     facts, counted = segment.facts, segment.energy
     measured = None if counted is None else counted.total / JOULES_PER_KWH
     if counted and counted.covers(facts.device, facts.world_size, facts.nodes):
         return Use(measured, "measured", counted.in_words)
+    if accounted and segment.number in accounted:
+        source = f"Slurm's accounting of job {segment.job}, whole nodes"
+        return Use(accounted[segment.number] / JOULES_PER_KWH, "measured", source)
     if facts.device_watts is not None:
         source = f"{facts.device_watts:,.0f} W a device at full load x device-hours"
         return Use(facts.device_watts * segment.device_hours / 1000, "estimate", source)
@@ -50,9 +55,9 @@ def of_segment(segment: Segment) -> Use:
     return NOTHING
 
 
-def of_run(segments: Iterable[Segment]) -> Use:
-    """The sum over a run's segments; an estimate where one of them is."""
-    every = [of_segment(segment) for segment in segments]
+def of_run(segments: Iterable[Segment], accounted: Mapping[int, float] | None = None) -> Use:
+    """The sum over a run's segments; an estimate where one of them is. accounted: see of_segment."""
+    every = [of_segment(segment, accounted) for segment in segments]
     known = [one for one in every if one.kwh is not None]
     if not known:
         return NOTHING
@@ -63,3 +68,20 @@ def of_run(segments: Iterable[Segment]) -> Use:
     return Use(
         sum(one.kwh or 0.0 for one in known), how, "; ".join(dict.fromkeys(one.source for one in known))
     )
+
+
+def ask_slurm(segments: Iterable[Segment]) -> dict[int, float]:
+    """Joules by segment, of those that nobody has measured and whose Slurm job is over. Asks sacct, once at most.
+
+    A job that was requeued has several segments and one account: theirs is not known.
+    """
+    ours = list(segments)
+    times = Counter(segment.job for segment in ours)
+    jobs = {
+        segment.number: segment.job
+        for segment in ours
+        if segment.job and segment.node_list and segment.ended is not None and times[segment.job] == 1
+        if of_segment(segment).how != "measured"
+    }
+    found = slurm_energy.joules(jobs.values())
+    return {number: found[job] for number, job in jobs.items() if job in found}

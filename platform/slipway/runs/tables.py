@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from slipway.metrics import wandb_data
-from slipway.runs.energy import of_segment
+from slipway.runs.energy import of_run, of_segment
 from slipway.runs.jobs import RunJobs
 from slipway.runs.jobs import text as job_text
 from slipway.runs.ledger import Segment
@@ -64,8 +64,13 @@ def print_runs(
     _console().print(table)
 
 
-def print_run(run: Overview, now: float, jobs: RunJobs | None = None) -> None:
-    """One run: what it is, a line a segment, and a line a job where it was launched."""
+def print_run(
+    run: Overview, now: float, jobs: RunJobs | None = None, accounted: Mapping[int, float] | None = None
+) -> None:
+    """One run: what it is, a line a segment, and a line a job where it was launched.
+
+    accounted: joules by segment, as a scheduler has them.
+    """
     console = _console()
     table = _table(f"Run {run.name}")
     for column in ("segment", "start", "duration", "steps", "device-hours", "kWh"):
@@ -79,7 +84,7 @@ def print_run(run: Overview, now: float, jobs: RunJobs | None = None) -> None:
             duration((segment.ended or now) - segment.started),
             _steps_of(segment, run),
             figure(segment.device_hours),
-            of_segment(segment).in_words,
+            of_segment(segment, accounted).in_words,
             f"{segment.facts.layout_text} ({segment.facts.world_size})",
             escape(segment.host + (f" +{segment.facts.nodes - 1}" if segment.facts.nodes > 1 else "")),
             escape(segment.job or "-"),
@@ -93,7 +98,7 @@ def print_run(run: Overview, now: float, jobs: RunJobs | None = None) -> None:
         chain = f"chain       segment {jobs.segment} of at most {jobs.limit}\n"
     loss = "" if run.progress.loss is None else f", loss {run.progress.loss:.4f}"
     model = f"model       {run.facts.model}\n" if run.facts else ""
-    used = run.energy
+    used = of_run(run.segments, accounted)
     energy = "" if used.kwh is None else f"energy      {used.in_words} kWh ({used.how}: {used.source})\n"
     console.print(
         f"{model}{chain}progress    step {steps_text(run)}{loss}\nstate       {state_text(run)}, last change "
