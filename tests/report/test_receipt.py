@@ -77,6 +77,18 @@ def test_a_line_is_as_fine_as_the_profile_can_tell(parts: dict, sizes: dict, exp
     assert ["+".join(line.parts) for line in by_kind(PLAN | parts, sizes)] == expected
 
 
+def test_lines_of_several_parts_have_short_names() -> None:
+    lines = by_kind(PLAN, {"TP": 2, "DP": 2, "PP": 2})
+    assert [line.name for line in lines][2:] == [
+        "exchange (tensor, data)",
+        "optimizer",
+        "host, pipeline bubble, exchange between stages",
+    ]
+    names = [line.name for line in by_kind(PLAN | {"recompute": 0.1}, {"TP": 2})]
+    assert names[0] == "computing, what is computed again included + exchange (tensor)"
+    assert len(set(names)) == len(names)
+
+
 @given(
     st.fixed_dictionaries({part: st.floats(0, 10) for part in PARTS}),
     st.fixed_dictionaries({kind: st.floats(0.001, 10) for kind in KINDS}),

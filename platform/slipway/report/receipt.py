@@ -29,6 +29,12 @@ PARTS = {
 }
 """The parts of a step that a plan tells apart, as step_seconds names them, in words."""
 
+_EXCHANGES = {
+    "TP": "tensor_parallel",
+    "CP": "context_parallel",
+    "EP": "expert_parallel",
+    "DP": "data_parallel",
+}
 NOT_SEEN = "outside of the profile"
 SMALLEST = 0.005
 """Differences below this share of the planned step are told together."""
@@ -177,13 +183,9 @@ def _by_kind(
 ) -> list[Line]:
     """One line for each set of parts and kinds that can be held against each other."""
     products, memory = ("products", "memory_bound")
-    names = {
-        "TP": "tensor_parallel",
-        "CP": "context_parallel",
-        "EP": "expert_parallel",
-        "DP": "data_parallel",
-    }
-    exchanged = tuple(part for short, part in names.items() if sizes.get(short, 1) > 1 or parts.get(part))
+    exchanged = tuple(
+        part for short, part in _EXCHANGES.items() if sizes.get(short, 1) > 1 or parts.get(part)
+    )
     again = parts.get("recompute")  # the profile shows its work, and its exchange, among the others
     inside = [part for part in exchanged if part != "data_parallel"]
     kernels = ("matmul", "attention", "other kernels")
@@ -204,7 +206,7 @@ def _by_kind(
     ]
     lines = [
         Line(
-            " + ".join(PARTS[part] for part in of_plan) or "communication",
+            _name(of_plan),
             of_plan,
             sum(parts.get(part, 0.0) for part in of_plan) if parts else None,
             sum(seconds[kind] for kind in of_profile),
@@ -214,6 +216,19 @@ def _by_kind(
     if NOT_SEEN in seconds:
         lines.append(Line(NOT_SEEN, (), 0.0 if parts else None, seconds[NOT_SEEN]))
     return lines
+
+
+def _name(parts: tuple[str, ...]) -> str:
+    """What parts are called that are one line: `exchange (tensor, data)`."""
+    if len(parts) == 1:
+        return PARTS[parts[0]]
+    exchanged = ", ".join(part.removesuffix("_parallel") for part in parts if part in _EXCHANGES.values())
+    names = [
+        *(["computing, what is computed again included"] if "products" in parts else []),
+        *([f"exchange ({exchanged})"] if exchanged else []),
+        *(["host, pipeline bubble, exchange between stages"] if "bubble" in parts else []),
+    ]
+    return " + ".join(names) or "communication"
 
 
 def _sizes(plan: Plan | None) -> Mapping[str, int]:
