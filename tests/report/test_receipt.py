@@ -15,7 +15,7 @@ SECONDS: dict[str, float] = dict(zip(KINDS, (0.4, 0.1, 0.2, 0.1, 0.15, 0.05), st
 PLAN = dict.fromkeys(PARTS, 0.0) | {"products": 0.4, "memory_bound": 0.2, "optimizer": 0.05, "host": 0.02}
 
 
-def metrics(seconds: dict | None = None, steps: int = 9, step_seconds: float = 1.0, **more: Any) -> Metrics:
+def metrics(seconds: dict | None = None, steps: int = 7, step_seconds: float = 1.0, **more: Any) -> Metrics:
     """Steps 3 to 6 ran under the profiler and took three times as long."""
     train = [
         {
