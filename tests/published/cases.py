@@ -5,7 +5,7 @@ below `slipway.plan.rules`.
 """
 
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from published.rows import Row
 from slipway.config.cluster import Device, Network
@@ -15,6 +15,7 @@ from slipway.models import family
 from slipway.models.gpt.config import Config
 from slipway.models.gpt.work import Traits
 from slipway.plan.layout import Grid
+from slipway.plan.step.layer import softmax
 
 
 class Framework(NamedTuple):
@@ -68,9 +69,10 @@ class Site(NamedTuple):
     per_node: int
     inside: float
     between: float
+    fabric: Literal["infiniband", "roce", "omnipath"] = "infiniband"
 
 
-# Links as the sources, or the table of constants beside them, say. NVL72: 64 of 72 devices are one NVLink domain.
+# Links as the sources say, else those of the devices' data sheets and usual adapters.
 SITES = {
     "A100-SXM-80": Site("NVIDIA-A100-SXM4-80GB", 80, 312, 8, 300, 25),
     "A100-SXM-40": Site("NVIDIA-A100-SXM4-40GB", 40, 312, 8, 300, 25),
@@ -80,13 +82,16 @@ SITES = {
     "B200-SXM": Site("NVIDIA-B200", 179, 2250, 8, 900, 50),
     "B300-SXM": Site("NVIDIA-B300", 268, 2250, 8, 900, 100),
     "Blackwell": Site("NVIDIA-B200", 184, 2250, 8, 900, 50),
-    "GB200": Site("NVIDIA-GB200", 186, 2500, 64, 900, 50),
-    "GB300": Site("NVIDIA-GB300", 278, 2500, 64, 900, 100),
-    "V100-SXM2-32": Site("NVIDIA-V100-SXM2-32GB", 32, 125, 4, 150, 12.5),
-    "V100-SXM2-16": Site("NVIDIA-V100-SXM2-16GB", 16, 125, 4, 150, 12.5),
+    "GB200": Site("NVIDIA-GB200", 186, 2500, 4, 900, 50),
+    "GB300": Site("NVIDIA-GB300", 278, 2500, 4, 900, 100),
+    "V100-SXM2-32": Site("NVIDIA-V100-SXM2-32GB", 32, 125, 4, 150, 12.5, "omnipath"),
+    "V100-SXM2-16": Site("NVIDIA-V100-SXM2-16GB", 16, 125, 4, 150, 12.5, "omnipath"),
 }
 # Jean Zay's nodes of 8 A100 have 4 Omni-Path links of 100 Gb/s.
-JEAN_ZAY = SITES["A100-SXM-80"]._replace(between=6.25)
+JEAN_ZAY = SITES["A100-SXM-80"]._replace(between=6.25, fabric="omnipath")
+# Speed of the first FlashAttention, in Triton and no slower at heads of 64, beside the best kernels of each device (the
+# second one on A100, the third on H100), forward and backward; fitted, as llm-foundry's rows are all there are of it.
+FLASH_1 = {"A100": (0.82, 0.475), "H100": (0.74, 0.26)}
 
 
 class Case(NamedTuple):
@@ -103,7 +108,10 @@ class Case(NamedTuple):
 
 def site_of(row: Row) -> Site:
     """Where a row was measured."""
-    return JEAN_ZAY if row.text("set").startswith("bloom") else SITES[row.text("gpu").split(" ")[0]]
+    if row.text("set").startswith("bloom"):
+        return JEAN_ZAY
+    site = SITES[row.text("gpu").split(" ")[0]]
+    return site._replace(fabric="roce") if row.text("set") == "llm-foundry" else site
 
 
 def framework_of(row: Row) -> Framework:
@@ -114,6 +122,12 @@ def framework_of(row: Row) -> Framework:
         framework = framework._replace(fused="compile: none" not in row.text("note"))
     if row.text("model") == "gpt-oss-120b":  # clamped SwiGLU with biases of experts, attention with sinks
         framework = framework._replace(fused=False)
+    if row.text("framework") == "llm-foundry/Composer FSDP1":
+        speeds, size = FLASH_1[row.text("gpu")[:4]], row.number("hidden") // row.number("heads")
+        ahead, back = (speed * softmax(size) for speed in speeds)
+        framework = framework._replace(
+            traits=traits._replace(attention_pace=ahead, attention_backward_pace=back)
+        )
     if "HybridEP" in row.text("note"):
         framework = framework._replace(flex=True)
     if row.text("framework") == "Megatron-LM 2021" and row.number("pp") == 1:
@@ -159,7 +173,9 @@ def _config(row: Row) -> RunConfig:
             "device": Device(
                 kind="cuda", name=site.kind, memory_gib=site.memory_gib, peak_tflops_bf16=site.peak
             ),
-            "network": Network(intra_node_gb_per_s=site.inside, inter_node_gb_per_s=site.between),
+            "network": Network(
+                intra_node_gb_per_s=site.inside, inter_node_gb_per_s=site.between, fabric=site.fabric
+            ),
             "devices_per_node": per_node,
         }
     )
