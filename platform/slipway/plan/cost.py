@@ -1,10 +1,13 @@
 """Time and cost of a run on its cluster."""
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict
 
 from slipway.config.schema import RunConfig
 from slipway.models import family as family_of
 from slipway.models.family import Sample
+from slipway.models.work import Work
 from slipway.plan.layout import Grid
 from slipway.plan.memory import Share
 from slipway.plan.step.devices import hardware_of
@@ -48,14 +51,26 @@ def recompute_factor(counted: int, recomputed: int) -> float:
     return 1 + recomputed / counted
 
 
-def job_of(config: RunConfig, share: Share, grid: Grid, microbatches: int) -> Job:
-    """What the model of a step evaluates."""
-    work = family_of(config).work(config, config.parallelism)
+def job_of(
+    config: RunConfig, share: Share, grid: Grid, microbatches: int, work: Sequence[Work] | None = None
+) -> Job:
+    """What the model of a step evaluates. work: of the family for this layout; None: it is asked."""
+    work = work or family_of(config).work(config, config.parallelism)
     return Job(config, grid, share.layers, work, share.spans, microbatches)
 
 
-def estimate(config: RunConfig, share: Share, grid: Grid, microbatches: int, sample: Sample) -> TimeEstimate:
-    """Time of a step by the model, or by cluster.expected_mfu where it is given, and of the run."""
+def estimate(
+    config: RunConfig,
+    share: Share,
+    grid: Grid,
+    microbatches: int,
+    sample: Sample,
+    work: Sequence[Work] | None = None,
+) -> TimeEstimate:
+    """Time of a step by the model, or by cluster.expected_mfu where it is given, and of the run.
+
+    work: as for job_of. Raises UserError for a device that nothing is known of.
+    """
     cluster, layout = config.cluster, config.parallelism
     bubble = pipeline_bubble(layout.pipeline_model_parallel_size, layout.virtual_stages, microbatches)
     factor = recompute_factor(sample.flops, sample.recomputed_flops)
@@ -69,7 +84,7 @@ def estimate(config: RunConfig, share: Share, grid: Grid, microbatches: int, sam
         assumption = f"nothing is known of the device {cluster.device.name}"
     else:
         peak, power = hardware.peak_tflops, hardware.power_w
-        step = step_seconds(job_of(config, share, grid, microbatches), hardware)
+        step = step_seconds(job_of(config, share, grid, microbatches, work), hardware)
         seconds = step.total
         assumption = f"constants of {hardware.device} from " + (
             "conf/devices.yaml" if cluster.device.measured is None else str(cluster.device.measured)

@@ -1,7 +1,7 @@
 """From a cluster's profile to the constants of its hardware: conf/devices.yaml, or a file of measured ones."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +71,30 @@ def hardware_of(config: RunConfig) -> Hardware | None:
 
     Raises UserError for a device that nothing is known of, and for a file of constants that is none.
     """
-    cluster = config.cluster
-    if cluster.device.measured is not None:
-        return _of(config.training.precision, read(cluster.device.measured), cluster.device.measured)
-    name = cluster.device.name
-    if name in NAMELESS:
+    cluster, training = config.cluster, config.training
+    device, network = cluster.device, cluster.network
+    if device.measured is not None:
+        return _of(training.precision, read(device.measured), device.measured)
+    if device.name in NAMELESS:
         return None
+    precision = "fp8" if training.fp8 is not None else training.precision
+    here = config.resources.devices_per_node
+    stated = device.peak_tflops(precision), device.peak_tflops(training.precision)
+    links = network.intra_node_gb_per_s, network.inter_node_gb_per_s, network.fabric
+    named = _named(device.name, precision, training.precision, stated, links, here)
+    return named.model_copy(update={"storage_gb_per_s": cluster.storage_gb_per_s})
+
+
+@lru_cache(maxsize=256)
+def _named(
+    name: str,
+    precision: str,
+    otherwise: str,
+    stated: tuple[float | None, float | None],
+    links: tuple[float | None, float | None, str | None],
+    here: int,
+) -> Hardware:
+    """Constants of a device that the file has; what a profile states itself wins."""
     devices = known()
     facts = devices.devices.get(name)
     if facts is None:
@@ -87,24 +105,18 @@ def hardware_of(config: RunConfig) -> Hardware | None:
             do=f"{nearest(name, devices.devices)}; or measure it with `slipway bench device` and name the file in "
             "cluster.device.measured, or set cluster.expected_mfu",
         )
-    training, network = config.training, cluster.network
-    precision = "fp8" if training.fp8 is not None else training.precision
-    peak = cluster.device.peak_tflops(precision) or facts.peak_tflops.get(precision)
-    peak = peak or cluster.device.peak_tflops(training.precision) or facts.peak_tflops[training.precision]
-    here = config.resources.devices_per_node
+    peaks = facts.peak_tflops
+    peak = stated[0] or peaks.get(precision) or stated[1] or peaks[otherwise]
+    inside, between, fabric = links
     return Hardware(
         device=name,
         peak_tflops=peak,
         memory_gb_per_s=facts.memory_gb_per_s,
         rates=Rates.model_validate(devices.rates[facts.rates].model_dump(exclude={"source"})),
-        inside=_link(devices.links[facts.link], network.intra_node_gb_per_s or facts.link_gb_per_s),
-        between=_link(
-            devices.fabrics[network.fabric or "infiniband"],
-            network.inter_node_gb_per_s or facts.usual_between_gb_per_s,
-        ),
+        inside=_link(devices.links[facts.link], inside or facts.link_gb_per_s),
+        between=_link(devices.fabrics[fabric or "infiniband"], between or facts.usual_between_gb_per_s),
         inside_devices=max(facts.link_devices or 0, here),
         power_w=facts.power_w,
-        storage_gb_per_s=cluster.storage_gb_per_s,
     )
 
 
@@ -122,11 +134,16 @@ def _of(precision: str, measured: Hardware, path: Path) -> Hardware:
 def read(path: Path) -> Hardware:
     """Constants from a file, YAML or JSON, as `slipway bench device` writes them. Raises UserError."""
     try:
-        return Hardware.model_validate(_load(path))
+        return _read(path, path.stat().st_mtime_ns)
     except OSError as error:
         raise UserError(path, f"constants cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise UserError(path, f"does not hold a device's constants: {first_problem(error)}") from error
+
+
+@lru_cache(maxsize=16)
+def _read(path: Path, _written: int) -> Hardware:
+    return Hardware.model_validate(_load(path))
 
 
 def _link(rates: LinkRates, gb_per_s: float) -> Link:
