@@ -108,6 +108,18 @@ def test_overrides_that_add_and_delete(tmp_path: Path, monkeypatch, capsys) -> N
     assert list(config.data.sources) == ["mine"]
 
 
+def test_a_plan_needs_no_data(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["model=gpt3_125m", "cluster=h100_cloud", "data.sequence_length=512"]
+    assert cli.main(["plan", "--json", *words]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["config"]["data"]["name"], found["units_per_sample"]) == ("any", 512)
+    assert found["step_seconds"]["total"] > 0 and found["tokens_per_second"] > 0
+    assert cli.main(["train", *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("slipway: data:") and "data=files" in said and "data=any" not in said
+
+
 def test_config_dir(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own" / "cluster").mkdir(parents=True)

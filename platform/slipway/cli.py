@@ -141,7 +141,7 @@ def _configured(verb: str, options: argparse.Namespace, overrides: list[str]) ->
 
     from slipway.config.hydra_app import run
 
-    return run(overrides, lambda config: _command(command).run(config, options))
+    return run(overrides, lambda config: _command(command).run(config, options), trains=verb != "plan")
 
 
 def _command(verb: str):  # noqa: ANN202

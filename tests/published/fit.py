@@ -101,4 +101,4 @@ def main(rates: str, steps: int = 40) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1])

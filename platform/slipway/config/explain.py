@@ -37,6 +37,12 @@ def CompositionErrors() -> tuple[type[Exception], ...]:  # noqa: N802  (reads as
     return (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError)
 
 
+MUST_BE_CHOSEN = "must be chosen"
+"""The problem of a group that is open."""
+TO_PLAN = {"data": "any"}
+"""Groups that need no choice where nothing is trained, and what stands for one then."""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return what to do about an unknown name: `did you mean X? (valid: X, Y)`; empty where no name is valid."""
     names = sorted(names)
@@ -119,8 +125,9 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
         )
     if open_group := re.match(r"You must specify '(\S+)'", str(error)):
         choices = [line.strip() for line in str(error).splitlines()[2:]]
+        choices = [choice for choice in choices if choice != TO_PLAN.get(open_group[1])]
         words = " or ".join(f"{open_group[1]}={choice}" for choice in choices)
-        return UserError(open_group[1], "must be chosen", use=words)
+        return UserError(open_group[1], MUST_BE_CHOSEN, use=words)
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(error, ValidationError):
         return _validation(error, plain)

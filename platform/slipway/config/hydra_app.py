@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from slipway import secrets
 from slipway.arguments import refusal
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, compose, conf_dir, validate
-from slipway.config.explain import CompositionErrors, explain
+from slipway.config.explain import MUST_BE_CHOSEN, TO_PLAN, CompositionErrors, explain
 from slipway.config.quotes import check_key
 from slipway.config.yaml_numbers import times_are_text
 from slipway.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
@@ -22,13 +22,23 @@ if TYPE_CHECKING:
 Task = Callable[["RunConfig"], int]
 
 
-def run(words: Sequence[str], task: Task) -> int:
+def run(words: Sequence[str], task: Task, *, trains: bool = True) -> int:
     """Run `task` on the configuration that the command line composes, or do what Hydra's options ask.
 
     Args:
         words: The command line without the verb and its own options.
         task: Called once, or once per job of a sweep. Returns an exit code.
+        trains: Whether something is trained with it; else groups of TO_PLAN may be left open.
     """
+    try:
+        return _run(words, task)
+    except UserError as error:
+        if trains or error.problem != MUST_BE_CHOSEN or error.path not in TO_PLAN:
+            raise
+        return _run([*words, f"{error.path}={TO_PLAN[error.path]}"], task)
+
+
+def _run(words: Sequence[str], task: Task) -> int:
     words = sweep_first(words)
     arguments = parse(words)
     if arguments.multirun:
