@@ -11,6 +11,7 @@ from slipway.config.compose import compose
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.gpt import counts, work
 from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.family import FAMILY
 from slipway.models.work import Pass, Work
 
 MODELS = ("gpt3_1_3b", "llama3_8b", "mixtral_8x7b")
@@ -43,6 +44,17 @@ def test_products_are_the_operations_counted(model: str) -> None:
     assert flop(forward, "attention") == pytest.approx(square / 3 / 2)
     # flash attention computes one of its two products again
     assert flop(backward, "attention") == pytest.approx(square / 3 / 2 * 2.5)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_layer_has_its_work(model: str) -> None:
+    config = config_of(model)
+    names = [layer.name for layer in FAMILY.layers(config, Parallelism())]
+    found = FAMILY.work(config, Parallelism())
+    assert len(found) == len(names)
+    assert (
+        len({id(layer) for layer in found}) == 3
+    )  # the blocks are one object: they are put on the clock once
 
 
 @given(
