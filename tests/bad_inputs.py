@@ -4,7 +4,9 @@ Every row is run by test_bad_inputs.py in an empty folder: exit code 2, exactly 
 with the path and holds all the facts, no traceback, nothing written.
 """
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +187,18 @@ COMMAND_LINE = [
 ]
 
 KEYS_AND_VALUES = [
+    BadInput(
+        "a device that nobody knows",
+        "plan model=gpt3_125m cluster=h100_cloud cluster.device.name=NVIDIA-H200X",
+        "cluster.device.name",
+        ("NVIDIA-H200X", "NVIDIA-H200", "cluster.device.measured", "cluster.expected_mfu"),
+    ),
+    BadInput(
+        "constants that are not there",
+        "plan model=gpt3_125m cluster=h100_cloud cluster.device.measured=none.yaml",
+        "none.yaml",
+        (os.strerror(errno.ENOENT),),
+    ),
     BadInput("choice misspelt", "plan model=gpt3_125", "model=gpt3_125", ("gpt3_125m", "llama3_8b")),
     BadInput("group misspelt", "plan modle=demo", "modle", ("model",)),
     BadInput("group given twice", "plan +experiment=demo", "experiment", ("twice",)),
