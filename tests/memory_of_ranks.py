@@ -132,7 +132,7 @@ class _Watch:
                 watch.alive[storage._cdata] = (found[0], size)
             return result
 
-        torch.UntypedStorage.resize_ = resized  # type: ignore[assignment]
+        torch.UntypedStorage.resize_ = resized  # type: ignore[method-assign]
         schedules.backward_step = begin
         for allocator in (fsdp.TemporaryBucketAllocator, fsdp.StorageResizeBasedBucketAllocator):
             allocator.allocate = gathering(allocator.allocate)

@@ -29,7 +29,12 @@ STRATEGIES = {
 
 @cache
 def base(model: str, recompute: str) -> RunConfig:
-    words = ["training.precision=bf16", f"training.recompute={recompute}", "kernels.cross_entropy=torch"]
+    words = [
+        "cluster.device.memory_gib=null",
+        "training.precision=bf16",
+        f"training.recompute={recompute}",
+        "kernels.cross_entropy=torch",
+    ]
     return compose([*large(model), *words])
 
 

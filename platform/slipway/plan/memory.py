@@ -13,8 +13,8 @@ from slipway.optimizers import algorithm
 from slipway.optimizers.kind import bytes_per_parameter
 from slipway.plan import overheads, switches
 from slipway.plan.layout import Grid, chunks_in_flight
+from slipway.plan.overheads import GIB
 
-GIB = 2**30
 WAITING_GRADIENTS = 10**9  # whole ones that Megatron-core's FSDP lets wait for their reduction
 GATHERED_AHEAD = 10**9 // 2  # parameters that it gathers before they are needed
 
@@ -146,7 +146,7 @@ def stage_memory(
     whole, cut = dense + expert, -(-dense // (grid.dp * grid.cp)) + -(-expert // grid.expert_dp)
     passing = _passing(config, share, chunks, grid, stage, microbatches)
     moment = max(_moments(config, kinds, grid, keeps, passing), key=sum)
-    return StageMemory.model_construct(
+    stable = StageMemory.model_construct(
         stage=stage,
         parameters=keeps.parameter * (cut if strategy == "optim_grads_params" else whole),
         gradients=keeps.gradient * (cut if strategy else whole),
@@ -154,7 +154,9 @@ def stage_memory(
         **moment._asdict(),
         buffers=overheads.exchanged(config, grid, passing.sent, passing.shared, passing.blocks),
         framework=overheads.of_framework(config, grid),
-        fragmentation=overheads.fragmentation(config, sum(moment)),
+    )
+    return stable.model_copy(
+        update={"fragmentation": overheads.fragmentation(config, sum(moment), stable.total)}
     )
 
 

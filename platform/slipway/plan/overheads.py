@@ -4,10 +4,12 @@ docs/planner-memory.md has the measurements that they are held against. On CPUs 
 itself are counted: what a process takes besides is the host's memory.
 """
 
+import math
+
 from slipway.config.schema import RunConfig
 from slipway.plan.layout import Grid
 
-MB, MIB = 10**6, 2**20
+MB, MIB, GIB = 10**6, 2**20, 2**30
 
 CONTEXT = 543 * MIB
 """CUDA's context: what a process takes on an A100 before its first tensor (github.com/pytorch/pytorch/issues/81257)."""
@@ -15,8 +17,10 @@ COMMUNICATOR, OF_TWO = 688 * MB, 544 * MB
 """NCCL's buffers of one group of ranks, or of a pair, on A100 with NVLink (github.com/NVIDIA/nccl/issues/964)."""
 PEER, PEERS = 470 * MB, 7
 """What the first all-to-all adds for each peer of a node: 3.28 GB on 8 H100 (github.com/NVIDIA/nccl/issues/1685)."""
-FRAGMENTED = 0.2
-"""Of what each step allocates and releases: fitted to the runs of SimuMax on B200, least squares (docs)."""
+FRAGMENTED, AT_LEAST = 0.2, 0.05
+"""Of what each step allocates and releases, what the allocator holds besides where there is room, and where it gives
+back what it can: fitted to what SimuMax's runs on B200 reserved and allocated (least squares), and the largest share
+with which nearly all published runs fit into their devices (docs)."""
 
 
 def exchanged(config: RunConfig, grid: Grid, sent: int, shared: int, blocks: int) -> int:
@@ -45,6 +49,14 @@ def groups_of(grid: Grid) -> list[int]:
     return [size for size in sizes if size > 1]
 
 
-def fragmentation(config: RunConfig, passing: int) -> int:
-    """What the allocator cannot give to anybody. passing: bytes that each step allocates and releases."""
-    return int(FRAGMENTED * passing) if config.cluster.device.kind == "cuda" else 0
+def fragmentation(config: RunConfig, passing: int, used: int) -> int:
+    """What the allocator holds and cannot give to anybody.
+
+    passing: bytes that each step allocates and releases. used: all that is needed, these among it. Where the device has
+    no room for more the allocator returns blocks that nobody uses, but for what is scattered among those in use.
+    """
+    device = config.cluster.device
+    if device.kind != "cuda":
+        return 0
+    room = math.inf if device.memory_gib is None else int(device.memory_gib * GIB) - used
+    return int(max(AT_LEAST * passing, min(FRAGMENTED * passing, room)))
