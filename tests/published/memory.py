@@ -13,7 +13,8 @@ from slipway.models import family
 from slipway.models.family import Layer
 from slipway.models.gpt.activations import tokens_per_rank
 from slipway.models.gpt.config import gpt_of
-from slipway.plan.memory import GIB, Keeps, Share, StageMemory, stage_memory
+from slipway.plan.keeps import Keeps
+from slipway.plan.memory import GIB, Share, StageMemory, stage_memory
 
 OWN_GIB = {"A100": 5.0, "V100": 1.0}
 """Of DeepSpeed on a kind of device, beside what overheads.py has."""

@@ -1,7 +1,6 @@
 """Memory of one rank of each pipeline stage, by part, in bytes."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -9,14 +8,11 @@ from pydantic import BaseModel, ConfigDict
 from slipway.config.schema import RunConfig
 from slipway.models import family as family_of
 from slipway.models.family import Layer, Shard
-from slipway.optimizers import algorithm
-from slipway.optimizers.kind import bytes_per_parameter
-from slipway.plan import overheads, switches
-from slipway.plan.layout import Grid, chunks_in_flight
+from slipway.plan import overheads
+from slipway.plan.keeps import Keeps
+from slipway.plan.layout import Grid
+from slipway.plan.moments import Kind, moments, passing_through, total_of
 from slipway.plan.overheads import GIB
-
-WAITING_GRADIENTS = 10**9  # whole ones that Megatron-core's FSDP lets wait for their reduction
-GATHERED_AHEAD = 10**9 // 2  # parameters that it gathers before they are needed
 
 
 class StageMemory(BaseModel):
@@ -56,31 +52,6 @@ PARTS = tuple(name for name in StageMemory.model_fields if name != "stage")
 """The parts' names, in the order of a table."""
 
 
-class Keeps(NamedTuple):
-    """What a trainer keeps. Bytes of each parameter; whole parameters and gradients where they are sharded."""
-
-    parameter: int
-    gradient: int
-    state: int
-    """The optimizer's, its own copy of the parameter among it."""
-    whole: int = 4
-    """Bytes of a sharded parameter while it is whole."""
-    ahead: int = GATHERED_AHEAD
-    waiting: int = WAITING_GRADIENTS
-
-    @classmethod
-    def of(cls, config: RunConfig) -> "Keeps":
-        """Of this project's trainer.
-
-        Parameters in the training precision; gradients accumulated in fp32. The optimizer keeps its state in fp32
-        (AdamW: two moments), in bf16 also an fp32 copy of the parameters: with AdamW 8 or 12 bytes. FSDP keeps the
-        fp32 copy in fp32 too.
-        """
-        each = 2 if config.training.precision == "bf16" else 4
-        copies = each == 2 or config.parallelism.data_parallel_sharding_strategy is not None
-        return cls(each, 4, bytes_per_parameter(algorithm(config)) + 4 * copies, whole=each)
-
-
 def device_bytes(config: RunConfig) -> int | None:
     """Memory of one device; None: the cluster profile does not say."""
     gib = config.cluster.device.memory_gib
@@ -104,27 +75,19 @@ class Share(NamedTuple):
         """Layers of each model chunk of a pipeline stage."""
         return self.spans[stage :: grid.pp]
 
-    def kinds(self, span: range) -> list[tuple[Layer, int]]:
+    def kinds(self, span: range) -> list[Kind]:
         """The different layers of a chunk, and how often each is there: families repeat one object."""
         counted = Counter(map(id, self.layers[span.start : span.stop]))
         by_id = {id(layer): layer for layer in self.layers[span.start : span.stop]}
         return [(by_id[key], count) for key, count in counted.items()]
 
-    def of_stage(self, grid: Grid, stage: int) -> list[list[tuple[Layer, int]]]:
+    def of_stage(self, grid: Grid, stage: int) -> list[list[Kind]]:
         """The different layers of each chunk of a pipeline stage."""
         return [self.kinds(span) for span in self.chunks(grid, stage)]
 
     def parameters(self, grid: Grid, stage: int) -> Shard:
         """Parameters that a rank of a stage holds."""
-        return _sum(kind for chunk in self.of_stage(grid, stage) for kind in chunk)
-
-
-def _sum(kinds: Iterable[tuple[Layer, int]]) -> Shard:
-    dense = expert = 0
-    for layer, count in kinds:
-        dense += count * layer.parameters.dense
-        expert += count * layer.parameters.expert
-    return Shard(dense, expert)
+        return total_of(kind for chunk in self.of_stage(grid, stage) for kind in chunk)
 
 
 def stage_memory(
@@ -140,12 +103,12 @@ def stage_memory(
     """
     keeps, chunks = keeps or Keeps.of(config), share.of_stage(grid, stage)
     kinds = [kind for chunk in chunks for kind in chunk]
-    dense, expert = _sum(kinds)
+    dense, expert = total_of(kinds)
     layout = config.parallelism
     strategy = layout.data_parallel_sharding_strategy
     whole, cut = dense + expert, -(-dense // (grid.dp * grid.cp)) + -(-expert // grid.expert_dp)
-    passing = _passing(config, share, chunks, grid, stage, microbatches)
-    moment = max(_moments(config, kinds, grid, keeps, passing), key=sum)
+    passing = passing_through(config, chunks, grid, stage, microbatches)
+    moment = max(moments(config, kinds, grid, keeps, passing), key=sum)
     stable = StageMemory.model_construct(
         stage=stage,
         parameters=keeps.parameter * (cut if strategy == "optim_grads_params" else whole),
@@ -174,87 +137,3 @@ def fullest(config: RunConfig, share: Share, grid: Grid, microbatches: int) -> S
             seen.add(key)
             found.append(stage_memory(config, share, grid, stage, microbatches, keeps))
     return max(found, key=lambda memory: memory.total)
-
-
-class _Moment(NamedTuple):
-    """What there is at a moment of a step, in bytes."""
-
-    activations: int
-    logits: int
-    gathered: int
-
-
-def _moments(
-    config: RunConfig, kinds: Sequence[tuple[Layer, int]], grid: Grid, keeps: Keeps, passing: "_Passing"
-) -> Iterator[_Moment]:
-    """Those at which a stage may be fullest: in the head, and in the first backward pass of a layer.
-
-    With FSDP also at the end of the backward pass. It has whole parameters of what is outside of blocks, and of blocks
-    ahead, and from the first one on whole gradients, of what is outside and of a block, or without whole parameters
-    (ZeRO-2) of a bucket. Gradients wait for their reduction; by then as large a part of the activations and of the
-    whole parameters is gone. At the end there is this rank's part of their sum, too.
-    """
-    strategy = config.parallelism.data_parallel_sharding_strategy
-    if strategy is None:
-        yield _Moment(passing.kept, passing.held, 0)
-        yield _Moment(passing.kept + passing.inside, 0, 0)
-        return
-    whole, outside, ahead, bucket = _sum(kinds).total, 0, 0, 0
-    if strategy == "optim_grads_params":
-        outside = _sum(kind for kind in kinds if not kind[0].block).total
-        largest = max((layer.parameters.total for layer, _ in kinds if layer.block), default=0)
-        ahead = keeps.whole * min(whole, outside + largest + keeps.ahead)
-        bucket = keeps.gradient * (outside + largest)
-    else:
-        bucket = keeps.gradient * min(whole, switches.BUCKET)
-    yield _Moment(passing.kept, passing.held, ahead)
-    yield _Moment(passing.kept + passing.inside, 0, ahead + bucket)
-    waiting = min(whole, keeps.waiting)
-    left, part = whole - waiting, keeps.gradient * -(-waiting // (grid.dp * grid.cp))
-    kept = keeps.whole * outside
-    gathered = kept + (ahead - kept) * left // whole + keeps.gradient * waiting
-    yield _Moment(passing.kept * left // whole + passing.inside, 0, gathered)
-    yield _Moment(0, 0, gathered + part)
-
-
-class _Passing(NamedTuple):
-    """Bytes of what passes through a stage."""
-
-    kept: int
-    """Of all microbatches in flight, until their backward passes."""
-    inside: int
-    """Besides, in the backward pass of the layer that needs most."""
-    held: int
-    """Besides, in the head."""
-    sent: int
-    """What a layer hands on."""
-    shared: int
-    """Of buffers that layers use one after the other."""
-    blocks: int
-    """How many there are."""
-
-
-def _passing(
-    config: RunConfig,
-    share: Share,
-    chunks: list[list[tuple[Layer, int]]],
-    grid: Grid,
-    stage: int,
-    microbatches: int,
-) -> _Passing:
-    """Each chunk's passes are as many as the others', or one more."""
-    virtual = config.parallelism.virtual_stages
-    passes = chunks_in_flight(grid.pp, virtual, microbatches, stage)
-    keeps_sent = not switches.releases_outputs(config.parallelism, switches.installed())
-    kept = inside = held = sent = shared = blocks = 0
-    for number, kinds in enumerate(chunks):
-        in_flight = passes // virtual + (number < passes % virtual)
-        for layer, count in kinds:
-            kept += in_flight * count * layer.kept_bytes
-            inside, held = max(inside, layer.inside_bytes), held + count * layer.held_bytes
-            shared, sent = max(shared, layer.shared_bytes), max(sent, layer.sent_bytes)
-            blocks += count * layer.block
-        span = share.spans[number * grid.pp + stage]
-        if keeps_sent and span is not share.spans[-1]:
-            kept += in_flight * share.layers[span.stop - 1].sent_bytes
-    return _Passing(kept, inside, held, sent, shared, blocks)
