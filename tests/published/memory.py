@@ -7,7 +7,7 @@ device (`OWN_GIB`).
 
 from typing import Literal
 
-from published.cases import Case
+from published.cases import Case, case_of
 from published.rows import Row, sayable
 from slipway.models import family
 from slipway.models.family import Layer
@@ -18,6 +18,8 @@ from slipway.plan.memory import GIB, Share, StageMemory, stage_memory
 
 OWN_GIB = {"A100": 5.0, "V100": 1.0}
 """Of DeepSpeed on a kind of device, beside what overheads.py has."""
+FAR = 0.2
+"""Relative error from which on a row is named."""
 LOGIT = {"torchtitan (FSDP2)": 12}
 """Bytes of each logit, by torch's own cross entropy: in bf16 and in fp32, and the gradients of both."""
 
@@ -44,6 +46,11 @@ def planned_gib(case: Case) -> float:
         "device": worst.total,
     }[counted_as(case)]
     return counted / GIB + (_own_gib(case, worst) if counted_as(case) == "device" else 0.0)
+
+
+def errors(rows: list[Row]) -> dict[str, float]:
+    """Relative error of the plan, by row."""
+    return {row.name: planned_gib(case_of(row)) / (row.peak_gib or 0) - 1 for row in rows}
 
 
 def stages(case: Case) -> list[StageMemory]:
