@@ -101,10 +101,10 @@ ep2_tp2sp-mixture-zero1-full-bf16 ep2_tp2sp-mixture-zero1-none-fp32
 ep2_pp2-mixture-zero1-none-fp32 ep2_pp2-mixture-zero0-selective-fp32
 """
 FEW = [
-    "tp2sp_dp2-llama-zero3-selective-batch16",
-    "pp2vpp2-gpt-zero1-norm-mbs2",
-    "cp2-dropout-zero1-mlp-batch16",
-    "ep2-mixture-zero1-full-bf16",
+    "dp2-mixture-zero2-selective-bf16",
+    "pp2vpp2-llama-zero1-norm-bf16",
+    "cp2-gpt-zero0-none-bf16",
+    "ep2-mixture-zero1-experts-bf16",
 ]
 CHOSEN = CASES.split() if breadth.ALL else FEW
 

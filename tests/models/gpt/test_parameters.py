@@ -69,6 +69,9 @@ def test_a_rank_has_the_parameters_of_the_model_that_is_built(built: dict[str, A
     config = compose(words)
     plan = make_plan(config)
     stage = plan.grid.coordinates(rank).pp
-    assert Share.of(config).parameters(plan.grid, stage) == Shard(*built[name])
+    planned = Share.of(config).parameters(plan.grid, stage)
+    assert planned.total == sum(built[name])
+    if plan.grid.ep > 1:  # else Megatron-core makes no difference between experts and the rest
+        assert planned == Shard(*built[name])
     if plan.world_size == 1:
         assert plan.parameters == sum(built[name])
