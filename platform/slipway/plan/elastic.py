@@ -22,7 +22,7 @@ from slipway.errors import UserError
 from slipway.models import family
 from slipway.plan import rules
 from slipway.plan.layout import Grid
-from slipway.plan.memory import GIB, Share, device_bytes, stage_memory
+from slipway.plan.memory import GIB, Share, device_bytes, fullest
 
 SWITCHES = (
     "sequence_parallel",
@@ -185,12 +185,12 @@ def _lacks_memory(config: RunConfig) -> str | None:
     if device is None:
         return None
     grid = Grid.of(config.parallelism, rules.world_size(config))
-    share, microbatches = Share.of(config), rules.num_microbatches(config)
-    for stage in range(grid.pp):
-        needed = stage_memory(config, share, grid, stage, microbatches).total
-        if needed > device:
-            return f"pipeline stage {stage} needs {needed / GIB:.1f} GiB of a device's {device / GIB:.1f} GiB"
-    return None
+    found = fullest(config, Share.of(config), grid, rules.num_microbatches(config))
+    if found.total <= device:
+        return None
+    return (
+        f"pipeline stage {found.stage} needs {found.total / GIB:.1f} GiB of a device's {device / GIB:.1f} GiB"
+    )
 
 
 def _objection(config: RunConfig) -> str | None:
