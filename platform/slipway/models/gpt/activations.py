@@ -1,4 +1,4 @@
-"""Memory of a GPT's activations, first order. Pure Python.
+"""Memory of a GPT's activations. Pure Python.
 
 Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models" (arXiv 2205.05198),
 section 4: a layer keeps s b h (34 + 5 a s / h) bytes in 16 bits with dropout. The same inventory is taken here tensor
