@@ -138,6 +138,8 @@ def _configured(verb: str, options: argparse.Namespace, overrides: list[str]) ->
         return _command(command).run_file(options.plan, overrides, options)
     if verb == "launch":  # it composes a sweep itself, all jobs at once
         return _command(verb).run_words(overrides, options)
+    if verb == "plan" and options.action == "search":  # it composes a range of devices itself
+        return _command("plan.search").run_words(overrides, options)
 
     from slipway.config.hydra_app import run
 

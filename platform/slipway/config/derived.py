@@ -2,12 +2,15 @@
 
 from typing import Any
 
+from slipway.config.automatic import neutralize
+
 GLOBAL_BATCH_SIZE = 16
 _MODEL_PARALLEL = ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size")
 
 
 def fill(plain: dict[str, Any]) -> dict[str, Any]:
     """A composed configuration with its open values filled in. What is no configuration is left for pydantic to say."""
+    plain = neutralize(plain)
     resources, training = _section(plain, "resources"), _section(plain, "training")
     filled = {}
     if resources.get("devices_per_node", 0) is None:

@@ -336,6 +336,9 @@ class RunConfig(Section):
     logging: Logging
     cluster: Cluster
     launch: Launch = Launch()
+    auto: list[str] = Field(
+        default=[], description="Dotted fields that are `auto`: left to the planner, which has not chosen yet."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,8 @@ from slipway.launch.checks import check_offline
 from slipway.launch.placement import Placement, place
 from slipway.launch.summary import summarize
 from slipway.launch.templates import TRAIN
-from slipway.plan import Plan, make_plan
+from slipway.plan import Plan
+from slipway.plan.kept import plan_of
 
 
 def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
@@ -47,7 +48,7 @@ def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     placement = place(configs[0])
     for config in configs:
         check_offline(config, placement.image, placement.scheduler)
-    plans = [make_plan(offline(config)) for config in configs]
+    plans = [plan_of(offline(config), workdir_of(config)) for config in configs]
     for plan in plans[1:]:
         if place(plan.config) != placement:
             raise UserError(

@@ -16,6 +16,7 @@ from slipway.launch import leftovers
 from slipway.launch.placement import Placement
 from slipway.launch.times import remarks
 from slipway.plan import Plan
+from slipway.plan.kept import said
 from slipway.words import duration, figure
 
 PIPE_WIDTH = 120
@@ -53,6 +54,7 @@ def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tup
             f"{many}{resources.nodes} x {resources.devices_per_node} {cluster.device.name} = {devices} devices",
         ),
         *_queue(placement),
+        *(("chosen", line) for line in dict.fromkeys(map(said, plans)) if line),
         ("segments", f"{config.launch.chain} at most, {_limit(placement.minutes)}"),
         ("expected", _expected(plans, placement.minutes)),
         ("image", _image(config, placement)),

@@ -8,18 +8,19 @@ from slipway import console
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE
 from slipway.plan import plan_file
-from slipway.plan.plan import Plan, make_plan
+from slipway.plan.kept import plan_of, stay
+from slipway.plan.plan import Plan
 from slipway.plan.summary import summary
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
     """Print the plan. Options: `json`; `ranks`, rows of the table of ranks (None: all)."""
-    return _print(make_plan(config), options)
+    return _print(plan_of(config), options)
 
 
 def run_file(path: Path, changed: Sequence[str], options: argparse.Namespace) -> int:
     """Print the plan in a plan.json, changed by KEY=JSON words."""
-    return _print(plan_file.read(path, changed), options)
+    return _print(stay(plan_file.read(path, changed)), options)
 
 
 def _print(plan: Plan, options: argparse.Namespace) -> int:

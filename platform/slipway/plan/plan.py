@@ -11,6 +11,7 @@ from slipway.plan import elastic, rules, summary
 from slipway.plan.cost import TimeEstimate, estimate
 from slipway.plan.layout import Grid
 from slipway.plan.memory import Share, StageMemory, device_bytes, stage_memory
+from slipway.plan.search.auto import Choice, choose
 
 
 class Frozen(BaseModel):
@@ -58,6 +59,8 @@ class Plan(Frozen):
     """One line per field that was fitted."""
     wish: Wish | None = None
     """Where something was changed: what other devices are fitted to, so that a run that shrank grows again."""
+    choice: Choice | None = None
+    """What was left open (parallelism=auto), and why the planner took this layout."""
     world_size: int
     model_parallel_size: int
     """tensor x pipeline x context."""
@@ -131,6 +134,9 @@ class Plan(Frozen):
 
 def make_plan(config: RunConfig) -> Plan:
     """The plan of a configuration; UserError, with the arithmetic, where its sections disagree."""
+    choice = None
+    if config.auto:
+        config, choice = choose(config)
     wished, changes = config, []
     if config.resources.elastic:
         config, changes = elastic.fit(config)
@@ -144,6 +150,7 @@ def make_plan(config: RunConfig) -> Plan:
         config=config,
         changes=changes,
         wish=_wish(wished) if changes else None,
+        choice=choice,
         world_size=world,
         model_parallel_size=grid.tp * grid.cp * grid.pp,
         data_parallel_size=grid.dp,
@@ -171,7 +178,7 @@ def replan(plan: Plan, nodes: int, devices_per_node: int) -> Plan:
         micro_batch = {"micro_batch_size": plan.wish.micro_batch_size}
         training = config.training.model_copy(update=micro_batch)
         config = config.model_copy(update={"parallelism": plan.wish.parallelism, "training": training})
-    return make_plan(config)
+    return make_plan(config).model_copy(update={"choice": plan.choice})
 
 
 def _wish(config: RunConfig) -> Wish:

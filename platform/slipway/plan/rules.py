@@ -19,14 +19,19 @@ def check(config: RunConfig) -> None:
     check_resources(config)
     fp8.check_device(config)
     _check_kind(config)
-    check_layout(config)
-    _check_overlap(config)
-    _check_recompute(config)
-    _check_switches(config)
+    check_choice(config)
     _check_schedule(config)
     _check_steps(config)
     _check_best(config)
     _check_data(config)
+
+
+def check_choice(config: RunConfig) -> None:
+    """The rules on what `parallelism=auto` chooses: raise UserError for the first one broken."""
+    check_layout(config)
+    _check_overlap(config)
+    _check_recompute(config)
+    _check_switches(config)
 
 
 def check_layout(config: RunConfig) -> None:

@@ -83,6 +83,7 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
             f"{resources.devices_per_node}), cluster {config.cluster.name}",
         ),
         ("layout", ", ".join([words.layout(sizes_of(layout, plan.data_parallel_size)), *extras])),
+        *([("chosen", plan.choice.why)] if plan.choice else []),
         *_stage_rows(plan),
         *([("switches", "\n".join(switches.in_words(speed)))] if speed else []),
         *([("changed", "\n".join(plan.changes))] if plan.changes else []),

@@ -17,9 +17,10 @@ from slipway.files import reason
 from slipway.kernels.choice import in_words
 from slipway.metrics import mirrors
 from slipway.models import family
-from slipway.plan import Plan, elastic, make_plan, plan_file, switches
+from slipway.plan import Plan, elastic, plan_file, switches
 from slipway.plan.change import describe_change
 from slipway.plan.facts import read_facts
+from slipway.plan.kept import plan_of, said, stay
 from slipway.plan.plan import replan
 from slipway.ranks import signals
 from slipway.ranks.environment import Node, Place, launched, left_over
@@ -36,12 +37,12 @@ def run(config: RunConfig, options: Any = None) -> int:
     place = launched(os.environ)
     if place is not None and config.resources.elastic:
         config = elastic.on_machines(config, *place.machines(config.resources.devices_per_node))
-    return run_plan(make_plan(config))
+    return run_plan(plan_of(config))
 
 
 def run_file(path: Path, changed: Sequence[str], options: Any = None) -> int:
     """Train the plan in a plan.json, changed by KEY=JSON words, as jobs do: ranks read it, and plan nothing."""
-    plan, place = plan_file.read(path, changed), launched(os.environ)
+    plan, place = stay(plan_file.read(path, changed)), launched(os.environ)
     resources = plan.config.resources
     if place is not None and resources.elastic:
         machines = place.machines(resources.devices_per_node)
@@ -182,7 +183,9 @@ def _find_position(config: RunConfig, info: CheckpointInfo | None, decides: bool
 
 
 def _say_layout(plan: Plan, info: CheckpointInfo | None) -> None:
-    """What was fitted to the devices, and what differs from the checkpoint's layout."""
+    """What was chosen, what was fitted to the devices, and what differs from the checkpoint's layout."""
+    if line := said(plan):
+        print(line, flush=True)
     for change in plan.changes:
         print(f"elastic: {change}", flush=True)
     if info and (change := describe_change(info.world_size, info.parallelism, plan)):

@@ -49,6 +49,28 @@ def _doctor_checks() -> str:
     return "checks:\n" + "\n".join(f"  {check.name:<17} {check.line}" for check in CHECKS)
 
 
+SEARCH = Verb(
+    "all layouts that fit, best first, and why the others do not; several values of resources.nodes are all tried",
+    (
+        Option("--json", "print JSON: layouts, best first; rejected, counted by reason", effect="answers"),
+        Option(
+            "--by",
+            "time (default): what one step takes; cost: device-hours",
+            "WHAT",
+            default="time",
+            choices=("time", "cost"),
+        ),
+        Option("--top", "layouts shown (default 10; with --json all)", "N|all", values.rank_count, 0),
+        Option("--picture", "write a picture of time against memory (PNG)", "FILE", Path),
+    ),
+    examples="""\
+  slipway plan search model=llama3_70b cluster=h100_cloud resources.nodes=16,32,64 --by cost \\
+      data=files data.sources.files.inputs=[texts/]
+  slipway plan search model=gpt3_175b cluster=h100_cloud resources.nodes=128 --picture layouts.png \\
+      parallelism.tensor_model_parallel_size=4,8 training.recompute=selective \\
+      data=files data.sources.files.inputs=[texts/]""",
+)
+
 _CHECKPOINT = (Option("--step", "only the checkpoint of this step", "N", int), JSON)
 
 CONFIGURED = {
@@ -63,7 +85,9 @@ CONFIGURED = {
     ),
     "plan": Verb(
         "show what follows from a configuration: ranks, memory, FLOP, time; needs no GPU",
-        (
+        alone="the plan of a configuration",
+        actions={"search": SEARCH},
+        options=(
             Option("--json", "print the plan as JSON, as plan.json holds it", effect="answers"),
             Option(
                 "--ranks",
@@ -79,7 +103,9 @@ CONFIGURED = {
       data=files data.sources.files.inputs=[texts/]
   slipway plan model=llama3_8b cluster=juwels_booster resources.nodes=8 parallelism=tp4_pp2 \\
       data=files data.sources.files.inputs=[texts/]
-  slipway plan experiment=demo --json""",
+  slipway plan experiment=demo --json
+  slipway plan search model=gpt3_175b cluster=juwels_booster resources.nodes=64,128,256 \\
+      data=files data.sources.files.inputs=[texts/]""",
     ),
     "kernels": Verb(
         "show which backend computes each operator on this machine, and why",

@@ -1,0 +1,33 @@
+"""Fields that may be `auto`: the planner chooses them (slipway.plan.search). Until then they have a neutral value."""
+
+from typing import Any
+
+AUTO = "auto"
+NEUTRAL: dict[str, Any] = {
+    "parallelism.tensor_model_parallel_size": 1,
+    "parallelism.pipeline_model_parallel_size": 1,
+    "parallelism.virtual_pipeline_model_parallel_size": None,
+    "parallelism.context_parallel_size": 1,
+    "parallelism.expert_model_parallel_size": 1,
+    "parallelism.sequence_parallel": False,
+    "parallelism.use_distributed_optimizer": False,
+    "parallelism.data_parallel_sharding_strategy": None,
+    "parallelism.overlap_grad_reduce": False,
+    "parallelism.overlap_param_gather": False,
+    "training.micro_batch_size": 1,
+    "training.recompute": "none",
+}
+"""Dotted field -> what it is until it is chosen: one device, nothing recomputed."""
+
+
+def neutralize(plain: dict[str, Any]) -> dict[str, Any]:
+    """A composed configuration whose `auto` values are neutral, and are listed in `auto`."""
+    sections: dict[str, dict[str, Any]] = {}
+    found = []
+    for field, neutral in NEUTRAL.items():
+        section, _, name = field.partition(".")
+        values = plain.get(section)
+        if isinstance(values, dict) and values.get(name) == AUTO:
+            sections.setdefault(section, dict(values))[name] = neutral
+            found.append(field)
+    return plain | sections | {"auto": found} if found else plain

@@ -1,0 +1,203 @@
+"""All layouts that fit, best first, and why the others were refused. Pure."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import product
+from typing import Literal, NamedTuple
+
+from slipway.config.schema import Parallelism, RunConfig
+from slipway.errors import UserError
+from slipway.models import family as family_of
+from slipway.plan import rules
+from slipway.plan.memory import device_bytes
+from slipway.plan.search.candidate import SHARDINGS, Applied, Candidate
+from slipway.plan.search.evaluate import Evaluation, Evaluator, evaluation
+from slipway.plan.search.space import DISTRIBUTED, SIZES, STRATEGY, Allowed, Space
+
+MEMORY = "memory"
+By = Literal["time", "cost"]
+
+
+class Layout(NamedTuple):
+    """A layout that fits, and what it costs."""
+
+    config: RunConfig
+    """With the layout."""
+    candidate: Candidate
+    world: int
+    replicas: int
+    evaluation: Evaluation
+
+    @property
+    def seconds(self) -> float | None:
+        """Of one step."""
+        return self.evaluation.seconds["total"] if self.evaluation.seconds else None
+
+    @property
+    def memory(self) -> int:
+        """Bytes on the fullest device."""
+        return self.evaluation.memory["total"]
+
+
+class Found(NamedTuple):
+    """The outcome of a search on one number of devices."""
+
+    layouts: list[Layout]
+    """Those that fit, in the order in which they were looked at."""
+    rejected: Counter[str]
+    """Reason -> candidates; the reason is the field that a rule names, or `memory`."""
+    examples: dict[str, Candidate]
+    """Of each reason the first candidate."""
+    nearest: tuple[int, Candidate] | None
+    """Of those that need more memory than a device has: the least that one needs, in bytes."""
+
+    @property
+    def enumerated(self) -> int:
+        """Candidates that were looked at."""
+        return len(self.layouts) + self.rejected.total()
+
+
+def search(config: RunConfig, allowed: Allowed = {}, *, first: bool = False) -> Found:
+    """Look at every layout of a configuration's devices; first: stop at the first one that fits.
+
+    Raises UserError where something is wrong that no layout can mend.
+    """
+    rules.check_resources(config)
+    rules.check(_on_one_device(config))
+    return _Walk(config, Space.of(config, allowed)).run(first)
+
+
+def _on_one_device(config: RunConfig) -> RunConfig:
+    """What is left of a configuration without its layout: a mistake in it is no layout's."""
+    alone = config.resources.model_copy(update={"nodes": 1, "devices_per_node": 1})
+    training = config.training.model_copy(
+        update={"micro_batch_size": 1, "recompute": "none", "recompute_modules": None}
+    )
+    return config.model_copy(
+        update={"resources": alone, "parallelism": Parallelism(), "training": training, "auto": []}
+    )
+
+
+class _Walk:
+    """The state of a search. What is refused whatever is inside of a loop is refused there, and counted as a whole.
+
+    The rules of slipway.plan.rules decide; what is cheap to know of them is asked first, then the memory, and then, of
+    what is left, the rules themselves.
+    """
+
+    def __init__(self, config: RunConfig, space: Space) -> None:
+        self.space, self.batch = space, config.training.global_batch_size
+        self.applied, self.evaluator = Applied(config, space.world), Evaluator(config)
+        self.family, self.device = family_of(config), device_bytes(config)
+        self.layouts: list[Layout] = []
+        self.rejected: Counter[str] = Counter()
+        self.examples: dict[str, Candidate] = {}
+        self.nearest: tuple[int, Candidate] | None = None
+        self._verdicts: dict[object, str | None] = {}
+
+    def run(self, first: bool) -> Found:
+        """Look at all candidates, or until one fits."""
+        space = self.space
+        inside = len(space.sharding) * len(space.recompute)
+        for group in space.groups():
+            if first and self.layouts:
+                break
+            for expert, virtual in product(space.expert, space.virtual):
+                place = Candidate(*group, expert, virtual, 1, "none", "none")
+                if reason := self._place(place):
+                    self._refuse(reason, place, len(space.micro_batch) * inside)
+                    continue
+                for micro_batch in space.micro_batch:
+                    sized = place._replace(micro_batch=micro_batch)
+                    if reason := self._batch(sized):
+                        self._refuse(reason, sized, inside)
+                        continue
+                    for sharding, recompute in product(space.sharding, space.recompute):
+                        whole = Candidate(*sized[:6], sharding, recompute)
+                        if reason := self._sharding(whole) or self._model(whole) or self._take(whole):
+                            self._refuse(reason, whole)
+        return Found(self.layouts, self.rejected, self.examples, self.nearest)
+
+    def _refuse(self, reason: str, candidate: Candidate, count: int = 1) -> None:
+        self.rejected[reason] += count
+        self.examples.setdefault(reason, candidate)
+
+    def _place(self, candidate: Candidate) -> str | None:
+        """Ranks and layers that cannot be shared out."""
+        if candidate.shares(self.space.world) % candidate.expert:
+            return SIZES["expert"]
+        if candidate.virtual > 1 and candidate.pipeline == 1:
+            return SIZES["virtual"]
+        key = (candidate.pipeline, candidate.virtual)
+        return self._verdict(key, lambda: self.evaluator.spans(self.applied(candidate), candidate))
+
+    def _batch(self, candidate: Candidate) -> str | None:
+        """Samples that cannot be shared out."""
+        microbatches, rest = divmod(self.batch, candidate.micro_batch * candidate.replicas(self.space.world))
+        if rest:
+            return "training.global_batch_size"
+        if candidate.virtual > 1 and microbatches % candidate.pipeline:
+            return SIZES["virtual"]
+        return None
+
+    def _sharding(self, candidate: Candidate) -> str | None:
+        """Replicas that cannot share, or have nothing to share."""
+        distributed, strategy = SHARDINGS[candidate.sharding]
+        shares = candidate.shares(self.space.world)
+        if strategy and candidate.pipeline > 1:
+            return SIZES["pipeline"]
+        if strategy and shares // candidate.expert == 1:
+            return STRATEGY
+        if distributed and shares == 1 and "none" in self.space.sharding:
+            return DISTRIBUTED
+        return None
+
+    def _model(self, candidate: Candidate) -> str | None:
+        """What the family cannot do."""
+        key = candidate._replace(pipeline=1, virtual=1)
+        return self._verdict(key, lambda: self.family.check(self.applied(candidate)))
+
+    def _take(self, candidate: Candidate) -> str | None:
+        """Add the candidate to the layouts, unless it lacks memory or breaks a rule."""
+        config = self.applied(candidate)
+        memory = self.evaluator.memory(config, candidate)
+        if self.device is not None and memory.total > self.device:
+            if self.nearest is None or memory.total < self.nearest[0]:
+                self.nearest = memory.total, candidate
+            return MEMORY
+        if reason := _broken(lambda: rules.check_choice(config)):
+            return reason
+        found = evaluation(self.evaluator.time(config, candidate), memory)
+        self.layouts.append(
+            Layout(config, candidate, self.space.world, candidate.replicas(self.space.world), found)
+        )
+        return None
+
+    def _verdict(self, key: object, check: Callable[[], object]) -> str | None:
+        if key not in self._verdicts:
+            self._verdicts[key] = _broken(check)
+        return self._verdicts[key]
+
+
+def _broken(check: Callable[[], object]) -> str | None:
+    """The field that the broken rule names; None where none is broken."""
+    try:
+        check()
+    except UserError as error:
+        return error.path
+    return None
+
+
+def ranked(layouts: Iterable[Layout], by: By = "time") -> list[Layout]:
+    """The layouts best first. Equal ones: those that split the model least, then those that need least memory.
+
+    By `time` a step takes, or by `cost`: device-seconds of a step. Where no time is known, by the others alone.
+    """
+
+    def key(layout: Layout) -> tuple:
+        candidate = layout.candidate
+        price = (layout.seconds or 0.0) * (layout.world if by == "cost" else 1)
+        split = candidate.tensor * candidate.pipeline * candidate.context * candidate.expert
+        return (price, layout.world, split * candidate.virtual, layout.memory, candidate)
+
+    return sorted(layouts, key=key)

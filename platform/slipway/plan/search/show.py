@@ -1,0 +1,77 @@
+"""The outcome of a search for people."""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from slipway.config.schema import RunConfig
+from slipway.plan.memory import device_bytes
+from slipway.plan.search.search import By, Found, Layout
+from slipway.plan.search.shortage import sentence
+from slipway.plan.search.words import device_hours, limit, sharding, sizes
+from slipway.words import duration, figure, size
+
+PIPE_WIDTH = 132
+
+
+def show(layouts: list[Layout], found: Sequence[tuple[RunConfig, Found]], top: int, by: By) -> None:
+    """Print the layouts, best first, and why the others were refused. top: rows at most."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    console.print(_layouts(layouts, found[0][0], top, by))
+    enumerated = sum(one.enumerated for _, one in found)
+    console.print(f"{len(layouts):,} of {enumerated:,} layouts fit; parallelism=auto takes the fastest.")
+    if len(layouts) < enumerated:
+        console.print(_refused(found))
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=SIMPLE_HEAD)
+
+
+def _layouts(layouts: list[Layout], config: RunConfig, top: int, by: By) -> Table:
+    several = len({layout.world for layout in layouts}) > 1
+    order = "fastest first" if by == "time" else "cheapest first"
+    table = _table(f"Layouts of {config.model.name} on {config.cluster.name}, {order}")
+    for name in ("", *["devices"] * several, "layout", "micro-\nbatch", "sharded", "recompute"):
+        table.add_column(name, justify="left" if name in ("layout", "sharded", "recompute") else "right")
+    for name in ("step", "device-\nhours", "memory", "left", "limited by"):
+        table.add_column(name, justify="left" if name == "limited by" else "right")
+    for number, layout in enumerate(layouts[:top], start=1):
+        devices = [f"{layout.world:,}"] * several
+        table.add_row(str(number), *devices, *_cells(layout, device_bytes(config)))
+    return table
+
+
+def _cells(layout: Layout, device: int | None) -> list[str]:
+    training, hours = layout.config.training, device_hours(layout)
+    shards = sharding(layout)
+    name, share = limit(layout)
+    return [
+        sizes(layout),
+        str(training.micro_batch_size),
+        "-" if shards == "none" else f"ZeRO-{shards[-1]}",
+        training.recompute,
+        "-" if layout.seconds is None else duration(layout.seconds),
+        "-" if hours is None else figure(hours),
+        size(layout.memory),
+        "-" if device is None else size(device - layout.memory),
+        "-" if layout.seconds is None else f"{name.replace('_', ' ')} {share:.0%}",
+    ]
+
+
+def _refused(found: Sequence[tuple[RunConfig, Found]]) -> Table:
+    table = _table("Refused")
+    table.add_column("layouts", justify="right")
+    table.add_column("because of")
+    table.add_column("for example", overflow="fold")
+    rejected = sum((one.rejected for _, one in found), start=type(found[0][1].rejected)())
+    for reason, count in rejected.most_common():
+        config, one = next((config, one) for config, one in found if reason in one.examples)
+        table.add_row(f"{count:,}", reason, sentence(config, one, reason))
+    return table
+
+
