@@ -55,6 +55,36 @@ COMMAND_LINE = [
     BadInput("verb misspelt", "trian model=demo", "trian", ("train", "bench", "report")),
     BadInput("verb forgotten", "model=demo", "model=demo", ("plan",)),
     BadInput("option unknown", "plan --jsn", "plan --jsn", ("--json",)),
+    BadInput("rows of layouts", "plan search --top few", "plan search --top", ("few", "all")),
+    BadInput("an order that is none", "plan search --by luck", "plan search --by", ("luck", "time", "cost")),
+    BadInput(
+        "a search over models", "plan search model=demo,gpt3_125m", "model", ("demo,gpt3_125m", "resources.nodes")
+    ),
+    BadInput("no devices", "plan search resources.nodes=0,8", "resources.nodes", ("0",)),
+    BadInput("a search without end", "plan search resources.nodes=interval(1,8)", "resources.nodes", ("commas",)),
+    BadInput(
+        "a picture without times", "plan search --picture layouts.png", "--picture", ("local", "fp32")
+    ),
+    BadInput(
+        "a layout that fits nowhere",
+        "plan search model=gpt3_175b data=stdlib data.allow_large_models=true cluster=h100_cloud resources.nodes=1,2",
+        "resources.nodes",
+        ("16", "79"),
+    ),
+    BadInput(
+        "automatic where nothing fits",
+        "plan model=gpt3_175b data=stdlib data.allow_large_models=true cluster=h100_cloud parallelism=auto",
+        "resources.nodes",
+        ("8", "79"),
+    ),
+    BadInput("automatic what cannot be", "plan model.num_layers=auto", "model.num_layers", ("auto",)),
+    BadInput(
+        "layouts that contradict themselves",
+        "plan parallelism=auto parallelism.use_distributed_optimizer=false "
+        "parallelism.data_parallel_sharding_strategy=optim_grads",
+        "parallelism.use_distributed_optimizer",
+        ("false", "parallelism.data_parallel_sharding_strategy=optim_grads", "true"),
+    ),
     BadInput("rows of ranks", "plan --ranks few", "plan --ranks", ("few", "all")),
     BadInput("not an override", "plan training.steps", "training.steps", ("key=value",)),
     BadInput("bracket left open", "plan data.split=[1,0", "data.split=[1,0", ("0", "[1,0")),

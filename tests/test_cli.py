@@ -34,6 +34,8 @@ def slipway(*words: str, cwd: Path, **more) -> subprocess.CompletedProcess[str]:
         (["train", "--cfg", "job"], {"torch", "megatron", "pydantic", "numpy"}),
         (["doctor"], {"torch", "megatron", "numpy"}),
         (["plan"], {"torch", "megatron", "numpy"}),
+        (["plan", "parallelism=auto"], {"torch", "megatron", "numpy"}),
+        (["plan", "search", "resources.devices_per_node=1,2"], {"torch", "megatron", "numpy"}),
         (["clusters"], {"torch", "megatron", "numpy", "hydra", "omegaconf"}),
         (["launch"], {"torch", "megatron", "numpy"}),
         (["launch", "-m", "cluster=slurm", "training.seed=1,2"], {"torch", "megatron", "numpy"}),

@@ -37,12 +37,13 @@ def own_choices(line: str) -> list[str] | None:
     words = line.split()
     word = "" if line.endswith(" ") or not words else words[-1]
     before = words[1:] if not word else words[1:-1]
-    found = _candidates(before, dash=word.startswith("-"))
+    found = _candidates(before, word)
     return None if found is None else [choice for choice in found if choice.startswith(word)]
 
 
-def _candidates(before: Sequence[str], dash: bool) -> list[str] | None:
-    """What may follow the words `before`, where the next word begins with a dash, or does not."""
+def _candidates(before: Sequence[str], word: str) -> list[str] | None:
+    """What may follow the words `before`, where the next one begins like `word`."""
+    dash = word.startswith("-")
     if not before:
         return [option.name for option in GENERAL] if dash else list(VERBS)
     verb = VERBS.get(before[0])
@@ -57,6 +58,9 @@ def _candidates(before: Sequence[str], dash: bool) -> list[str] | None:
     if dash:
         return own
     if verb.actions and not at:
+        if verb.alone and verb.takes:  # overrides may stand in an action's place, and Hydra knows those
+            begun = word and not any(plain_words(before[1:], verb))
+            return list(verb.actions) if begun and any(one.startswith(word) for one in verb.actions) else None
         return [*verb.actions, *(own if verb.alone else [])]
     if chosen.argument and chosen.argument.group:
         return [*groups_of(conf_dir())[chosen.argument.group], *own]

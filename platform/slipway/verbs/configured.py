@@ -60,7 +60,7 @@ SEARCH = Verb(
             default="time",
             choices=("time", "cost"),
         ),
-        Option("--top", "layouts shown (default 10; with --json all)", "N|all", values.rank_count, 0),
+        Option("--top", "layouts shown (default 10; with --json all)", "N|all", values.row_count, 0),
         Option("--picture", "write a picture of time against memory (PNG)", "FILE", Path),
     ),
     examples="""\

@@ -37,3 +37,12 @@ def natural(text: str) -> int:
     if text.isdecimal():
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+
+
+def row_count(text: str) -> int | None:
+    """A number of table rows from 1; None for `all`. Raises ArgumentTypeError."""
+    if text == "all":
+        return None
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither `all` nor a number from 1")

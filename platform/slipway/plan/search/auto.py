@@ -73,5 +73,5 @@ def _why(layouts: list[Layout], enumerated: int) -> str:
     if best.seconds is not None:
         name, share = limit(best)
         parts.append(f"{duration(best.seconds)} a step, {share:.0%} of it {name.replace('_', ' ')}")
-    first = "the fastest" if best.seconds is not None else "the one that splits the model least"
+    first = "the fastest" if best.seconds is not None else "the one that computes and splits least"
     return f"{'; '.join(parts)}; {first} of {len(layouts):,} that fit, of {enumerated:,} layouts"

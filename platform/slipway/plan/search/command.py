@@ -46,7 +46,7 @@ def run(configs: Sequence[RunConfig], allowed: Allowed, options: argparse.Namesp
 
     from slipway.plan.search.show import show
 
-    show(layouts, list(zip(configs, found, strict=True)), options.top or SHOWN, options.by)
+    show(layouts, list(zip(configs, found, strict=True)), SHOWN if options.top == 0 else options.top, options.by)
     if options.picture:
         print(f"picture {options.picture}")
     return EXIT_DONE
@@ -63,21 +63,16 @@ def _json(layouts: list[Layout], found: Sequence[Found], config: RunConfig, top:
     device = device_bytes(config)
     rejected = sum((one.rejected for one in found), start=type(found[0].rejected)())
     shown = layouts[:top] if top else layouts
-    return (
-        json.dumps(
-            {
-                "model": config.model.name,
-                "cluster": config.cluster.name,
-                "by": by,
-                "enumerated": sum(one.enumerated for one in found),
-                "fit": len(layouts),
-                "layouts": [as_json(layout, device) for layout in shown],
-                "rejected": dict(rejected.most_common()),
-            },
-            indent=1,
-        )
-        + "\n"
-    )
+    outcome = {
+        "model": config.model.name,
+        "cluster": config.cluster.name,
+        "by": by,
+        "enumerated": sum(one.enumerated for one in found),
+        "fit": len(layouts),
+        "layouts": [as_json(layout, device) for layout in shown],
+        "rejected": dict(rejected.most_common()),
+    }
+    return json.dumps(outcome, indent=1) + "\n"
 
 
 def _draw(layouts: list[Layout], config: RunConfig, path: Path) -> None:

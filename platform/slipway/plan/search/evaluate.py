@@ -49,7 +49,7 @@ class Evaluator:
         )
 
     def _layers(self, config: RunConfig, candidate: Candidate) -> list[Layer]:
-        key = candidate._replace(pipeline=min(candidate.pipeline, 2), virtual=1)
+        key = candidate._replace(pipeline=min(candidate.pipeline, 2), virtual=1, sharding="none")
         return self._once(("layers", key), lambda: self.family.layers(config, config.parallelism))
 
     def spans(self, config: RunConfig, candidate: Candidate) -> list[range]:
@@ -88,12 +88,15 @@ class Evaluation(NamedTuple):
     seconds: dict[str, float] | None
     """None: the cluster profile states no peak."""
     memory: dict[str, int]
+    work: float
+    """What devices are busy or idle with for each FLOP counted: what layouts are compared by where no time is known."""
 
 
 def evaluation(time: TimeEstimate, memory: StageMemory) -> Evaluation:
     """Both by the names of parts that the plan's JSON has."""
     parts = {name: value for name, value in memory.model_dump().items() if name != "stage"}
-    return Evaluation(_seconds(time), {**parts, "total": memory.total})
+    work = time.recompute_factor * (1 + time.pipeline_bubble)
+    return Evaluation(_seconds(time), {**parts, "total": memory.total}, work)
 
 
 def _seconds(time: TimeEstimate) -> dict[str, float] | None:

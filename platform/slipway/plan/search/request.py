@@ -69,7 +69,7 @@ def _values(parsed: Any, field: str) -> list[Any]:
     from hydra.core.override_parser.types import Transformer
 
     if not parsed.is_discrete_sweep():
-        raise UserError(field, "yields values without end", value=parsed.get_value_element_as_str(), use="commas")
+        raise UserError(field, "yields values without end", use="commas")
     return list(dict.fromkeys(parsed.sweep_iterator(transformer=Transformer.identity)))
 
 

@@ -46,8 +46,8 @@ class Found(NamedTuple):
     """Those that fit, in the order in which they were looked at."""
     rejected: Counter[str]
     """Reason -> candidates; the reason is the field that a rule names, or `memory`."""
-    examples: dict[str, Candidate]
-    """Of each reason the first candidate."""
+    sentences: dict[str, str]
+    """Reason -> what its rule says of the first candidate that breaks it; none of `memory`."""
     nearest: tuple[int, Candidate] | None
     """Of those that need more memory than a device has: the least that one needs, in bytes."""
 
@@ -91,7 +91,7 @@ class _Walk:
         self.family, self.device = family_of(config), device_bytes(config)
         self.layouts: list[Layout] = []
         self.rejected: Counter[str] = Counter()
-        self.examples: dict[str, Candidate] = {}
+        self.sentences: dict[str, str] = {}
         self.nearest: tuple[int, Candidate] | None = None
         self._verdicts: dict[object, str | None] = {}
 
@@ -102,7 +102,7 @@ class _Walk:
         for group in space.groups():
             if first and self.layouts:
                 break
-            for expert, virtual in product(space.expert, space.virtual):
+            for expert, virtual in product(space.expert, space.virtuals(group[1])):
                 place = Candidate(*group, expert, virtual, 1, "none", "none")
                 if reason := self._place(place):
                     self._refuse(reason, place, len(space.micro_batch) * inside)
@@ -116,11 +116,14 @@ class _Walk:
                         whole = Candidate(*sized[:6], sharding, recompute)
                         if reason := self._sharding(whole) or self._model(whole) or self._take(whole):
                             self._refuse(reason, whole)
-        return Found(self.layouts, self.rejected, self.examples, self.nearest)
+        return Found(self.layouts, self.rejected, self.sentences, self.nearest)
 
     def _refuse(self, reason: str, candidate: Candidate, count: int = 1) -> None:
         self.rejected[reason] += count
-        self.examples.setdefault(reason, candidate)
+        if reason not in self.sentences and reason != MEMORY:
+            config = self.applied(candidate)
+            error = _error(lambda: rules.check_choice(config))
+            self.sentences[reason] = _text(error) if error else "has no effect with one replica"
 
     def _place(self, candidate: Candidate) -> str | None:
         """Ranks and layers that cannot be shared out."""
@@ -128,7 +131,7 @@ class _Walk:
             return SIZES["expert"]
         if candidate.virtual > 1 and candidate.pipeline == 1:
             return SIZES["virtual"]
-        key = (candidate.pipeline, candidate.virtual)
+        key = ("layers", candidate.pipeline, candidate.virtual)
         return self._verdict(key, lambda: self.evaluator.spans(self.applied(candidate), candidate))
 
     def _batch(self, candidate: Candidate) -> str | None:
@@ -154,7 +157,7 @@ class _Walk:
 
     def _model(self, candidate: Candidate) -> str | None:
         """What the family cannot do."""
-        key = candidate._replace(pipeline=1, virtual=1)
+        key = ("model", candidate._replace(pipeline=1, virtual=1))
         return self._verdict(key, lambda: self.family.check(self.applied(candidate)))
 
     def _take(self, candidate: Candidate) -> str | None:
@@ -163,9 +166,11 @@ class _Walk:
         memory = self.evaluator.memory(config, candidate)
         if self.device is not None and memory.total > self.device:
             if self.nearest is None or memory.total < self.nearest[0]:
+                if reason := self._rules(config, candidate):
+                    return reason
                 self.nearest = memory.total, candidate
             return MEMORY
-        if reason := _broken(lambda: rules.check_choice(config)):
+        if reason := self._rules(config, candidate):
             return reason
         found = evaluation(self.evaluator.time(config, candidate), memory)
         self.layouts.append(
@@ -173,30 +178,45 @@ class _Walk:
         )
         return None
 
+    def _rules(self, config: RunConfig, candidate: Candidate) -> str | None:
+        """All rules. What they say of the number of stages and microbatches is known by now."""
+        alike = candidate._replace(pipeline=min(candidate.pipeline, 2), virtual=min(candidate.virtual, 2))
+        key = ("rules", alike, candidate.replicas(self.space.world) > 1)
+        return self._verdict(key, lambda: rules.check_choice(config))
+
     def _verdict(self, key: object, check: Callable[[], object]) -> str | None:
+        """The field that a broken rule names; None where none is broken."""
         if key not in self._verdicts:
-            self._verdicts[key] = _broken(check)
+            error = _error(check)
+            if error:
+                self.sentences.setdefault(error.path, _text(error))
+            self._verdicts[key] = error.path if error else None
         return self._verdicts[key]
 
 
-def _broken(check: Callable[[], object]) -> str | None:
-    """The field that the broken rule names; None where none is broken."""
+def _error(check: Callable[[], object]) -> UserError | None:
     try:
         check()
     except UserError as error:
-        return error.path
+        return error
     return None
+
+
+def _text(error: UserError) -> str:
+    return error.problem if error.value is None else f"{error.value} {error.problem}"
 
 
 def ranked(layouts: Iterable[Layout], by: By = "time") -> list[Layout]:
     """The layouts best first. Equal ones: those that split the model least, then those that need least memory.
 
-    By `time` a step takes, or by `cost`: device-seconds of a step. Where no time is known, by the others alone.
+    By `time` a step takes, or by `cost`: device-seconds of a step. Where no time is known, less recomputation and a
+    smaller bubble stand for it.
     """
 
     def key(layout: Layout) -> tuple:
         candidate = layout.candidate
-        price = (layout.seconds or 0.0) * (layout.world if by == "cost" else 1)
+        seconds = layout.evaluation.work / layout.world if layout.seconds is None else layout.seconds
+        price = seconds * (layout.world if by == "cost" else 1)
         split = candidate.tensor * candidate.pipeline * candidate.context * candidate.expert
         return (price, layout.world, split * candidate.virtual, layout.memory, candidate)
 

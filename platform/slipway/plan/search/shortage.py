@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from slipway import words
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.plan import rules
 from slipway.plan.elastic import on_machines
-from slipway.plan.memory import GIB, device_bytes
-from slipway.plan.search.candidate import Applied, Candidate
+from slipway.plan.memory import device_bytes
+from slipway.plan.search.candidate import Candidate
 from slipway.plan.search.search import MEMORY, Found, search
 from slipway.plan.search.space import SIZES, Allowed, Space
+from slipway.plan.search.words import SHARDED
+from slipway.words import size
 
 MOST_NODES = 4096
 DEVICES_OF_A_NODE = 8
@@ -18,46 +21,50 @@ DEVICES_OF_A_NODE = 8
 
 def no_layout(config: RunConfig, found: Found, allowed: Allowed = {}) -> UserError:
     """The error of a search that found nothing. config: of the most devices that were tried."""
+    device, world = device_bytes(config), rules.world_size(config)
+    if found.nearest is None or device is None:
+        return _all_refused(found, world)
+    needed, candidate = found.nearest
     shape = fewest(config, allowed)
     most = max(config.cluster.nodes or MOST_NODES, config.resources.nodes)
+    nothing = "" if shape else f"; none does on up to {most} nodes either"
     use = ""
     if shape:
         use = f"{shape[0] * shape[1]} devices (nodes {shape[0]} x devices_per_node {shape[1]}), the fewest that would do"
-    where = f"no layout fits on {rules.world_size(config)} devices"
-    nodes = "" if shape else f"; none does on up to {most} nodes either"
-    return UserError("resources.nodes", f"{where}: {_why(config, found)}{nodes}", use=use)
+    return UserError(
+        "resources.nodes",
+        f"no layout fits on {world} devices: the most frugal one ({_in_words(candidate, world)}) needs {size(needed)} of "
+        f"a device's {size(device)}, {size(needed - device)} too much{nothing}",
+        use=use,
+    )
 
 
-def _why(config: RunConfig, found: Found) -> str:
-    device = device_bytes(config)
-    if found.nearest and device is not None:
-        needed, candidate = found.nearest
-        return (
-            f"the most frugal one ({_in_words(candidate, rules.world_size(config))}) needs {needed / GIB:.1f} GiB of a "
-            f"device's {device / GIB:.1f} GiB, {(needed - device) / GIB:.1f} GiB too many"
-        )
+def _all_refused(found: Found, world: int) -> UserError:
+    """Memory is not what is missing."""
     if not found.rejected:
-        return "what is given contradicts itself, so that there is nothing to look at"
+        return UserError("parallelism", f"no combination of the given sizes divides the {world} devices")
     reason, count = found.rejected.most_common(1)[0]
-    return f"{count:,} of {found.enumerated:,} break a rule of {reason} ({sentence(config, found, reason)})"
+    return UserError(
+        reason,
+        f"leaves no layout: {count:,} of {found.enumerated:,} break its rule ({found.sentences[reason]})",
+    )
 
 
 def _in_words(candidate: Candidate, world: int) -> str:
     sizes = {"TP": candidate.tensor, "CP": candidate.context, "EP": candidate.expert}
     sizes |= {"PP": candidate.pipeline, "VP": candidate.virtual, "DP": candidate.replicas(world)}
-    shown = " × ".join(f"{name}{size}" for name, size in sizes.items() if size > 1) or "one device"
-    return f"{shown}, {candidate.sharding}, recompute {candidate.recompute}"
+    shown = words.layout(sizes)
+    return f"{shown}, microbatch {candidate.micro_batch}, {SHARDED[candidate.sharding]}, recompute {candidate.recompute}"
 
 
 def sentence(config: RunConfig, found: Found, reason: str) -> str:
-    """What the rule says of the first candidate that was refused for a reason."""
-    example = found.examples[reason]
-    try:
-        rules.check_choice(Applied(config, rules.world_size(config))(example))
-    except UserError as error:
-        value = "" if error.value is None else f"{error.value} "
-        return f"{value}{error.problem}"
-    return "a device has less" if reason == MEMORY else "has no effect with one replica"
+    """What a rule says of the first candidate that it refused, and what the memory lacks at least."""
+    device = device_bytes(config)
+    if reason != MEMORY or found.nearest is None or device is None:
+        return found.sentences[reason]
+    needed, candidate = found.nearest
+    what = f"{_in_words(candidate, rules.world_size(config))} needs least of them"
+    return f"{what}, {size(needed)} of a device's {size(device)}"
 
 
 def fewest(config: RunConfig, allowed: Allowed = {}) -> tuple[int, int] | None:

@@ -8,19 +8,21 @@ from rich.table import Table
 
 from slipway.config.schema import RunConfig
 from slipway.plan.memory import device_bytes
-from slipway.plan.search.search import By, Found, Layout
+from slipway.plan.search.search import By, Found, Layout, ranked
 from slipway.plan.search.shortage import sentence
 from slipway.plan.search.words import device_hours, limit, sharding, sizes
 from slipway.words import duration, figure, size
 
-PIPE_WIDTH = 132
+PIPE_WIDTH = 140
 
 
-def show(layouts: list[Layout], found: Sequence[tuple[RunConfig, Found]], top: int, by: By) -> None:
-    """Print the layouts, best first, and why the others were refused. top: rows at most."""
+def show(layouts: list[Layout], found: Sequence[tuple[RunConfig, Found]], top: int | None, by: By) -> None:
+    """Print the layouts, best first, and why the others were refused. top: rows at most; None: all."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
+    if len({layout.world for layout in layouts}) > 1:
+        console.print(_machines(layouts))
     console.print(_layouts(layouts, found[0][0], top, by))
     enumerated = sum(one.enumerated for _, one in found)
     console.print(f"{len(layouts):,} of {enumerated:,} layouts fit; parallelism=auto takes the fastest.")
@@ -32,14 +34,33 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=SIMPLE_HEAD)
 
 
-def _layouts(layouts: list[Layout], config: RunConfig, top: int, by: By) -> Table:
+def _machines(layouts: list[Layout]) -> Table:
+    """The fastest layout on each number of devices, and what the larger ones make of theirs."""
+    best = sorted({layout.world: layout for layout in reversed(ranked(layouts))}.values(), key=lambda one: one.world)
+    table = _table("The fastest on each number of devices")
+    for name in ("devices", "layout", "step", "device-hours", "speed-up", "efficiency"):
+        table.add_column(name, justify="left" if name == "layout" else "right")
+    first = best[0]
+    for layout in best:
+        hours = device_hours(layout)
+        if layout.seconds is None or first.seconds is None or hours is None:
+            table.add_row(f"{layout.world:,}", sizes(layout), *["-"] * 4)
+            continue
+        faster = first.seconds / layout.seconds
+        efficiency = f"{faster * first.world / layout.world:.0%}"
+        numbers = (duration(layout.seconds), figure(hours), f"{faster:.2f}", efficiency)
+        table.add_row(f"{layout.world:,}", sizes(layout), *numbers)
+    return table
+
+
+def _layouts(layouts: list[Layout], config: RunConfig, top: int | None, by: By) -> Table:
     several = len({layout.world for layout in layouts}) > 1
     order = "fastest first" if by == "time" else "cheapest first"
     table = _table(f"Layouts of {config.model.name} on {config.cluster.name}, {order}")
-    for name in ("", *["devices"] * several, "layout", "micro-\nbatch", "sharded", "recompute"):
-        table.add_column(name, justify="left" if name in ("layout", "sharded", "recompute") else "right")
-    for name in ("step", "device-\nhours", "memory", "left", "limited by"):
-        table.add_column(name, justify="left" if name == "limited by" else "right")
+    names = ["layout", "micro-\nbatch", "sharded", "recompute", "step", "device-\nhours", "memory", "left", "limited by"]
+    for name in ("", *["devices"] * several, *names):
+        is_text = name in ("layout", "sharded", "recompute", "limited by")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
     for number, layout in enumerate(layouts[:top], start=1):
         devices = [f"{layout.world:,}"] * several
         table.add_row(str(number), *devices, *_cells(layout, device_bytes(config)))
@@ -70,7 +91,7 @@ def _refused(found: Sequence[tuple[RunConfig, Found]]) -> Table:
     table.add_column("for example", overflow="fold")
     rejected = sum((one.rejected for _, one in found), start=type(found[0][1].rejected)())
     for reason, count in rejected.most_common():
-        config, one = next((config, one) for config, one in found if reason in one.examples)
+        config, one = next((config, one) for config, one in found if reason in one.rejected)
         table.add_row(f"{count:,}", reason, sentence(config, one, reason))
     return table
 

@@ -66,11 +66,15 @@ class Space(NamedTuple):
             if self.world % (tensor * pipeline * context) == 0:
                 yield tensor, pipeline, context
 
+    def virtuals(self, pipeline: int) -> tuple[int, ...]:
+        """Virtual stages: without stages there are none, unless the user wants them."""
+        return (1,) if pipeline == 1 and 1 in self.virtual else self.virtual
+
     def candidates(self) -> Iterator[Candidate]:
         """All of them, in a fixed order."""
         for group in self.groups():
             for rest in product(
-                self.expert, self.virtual, self.micro_batch, self.sharding, self.recompute
+                self.expert, self.virtuals(group[1]), self.micro_batch, self.sharding, self.recompute
             ):
                 yield Candidate(*group, *rest)
 
@@ -131,9 +135,15 @@ def _shardings(config: RunConfig, allowed: Allowed) -> list[str]:
     layout = config.parallelism
     given = {DISTRIBUTED: layout.use_distributed_optimizer, STRATEGY: layout.data_parallel_sharding_strategy}
     choices = {field: [value] for field, value in given.items() if field not in config.auto} | dict(allowed)
-    return [
+    found = [
         name
         for name, (distributed, strategy) in SHARDINGS.items()
         if distributed in choices.get(DISTRIBUTED, [distributed])
         and strategy in choices.get(STRATEGY, [strategy])
     ]
+    if not found:
+        asked = " or ".join(map(str, choices[STRATEGY]))
+        raise UserError(
+            DISTRIBUTED, f"does not work: {STRATEGY}={asked} requires it", value=False, use="true"
+        )
+    return found
