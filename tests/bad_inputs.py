@@ -58,13 +58,16 @@ COMMAND_LINE = [
     BadInput("rows of layouts", "plan search --top few", "plan search --top", ("few", "all")),
     BadInput("an order that is none", "plan search --by luck", "plan search --by", ("luck", "time", "cost")),
     BadInput(
-        "a search over models", "plan search model=demo,gpt3_125m", "model", ("demo,gpt3_125m", "resources.nodes")
+        "a search over models",
+        "plan search model=demo,gpt3_125m",
+        "model",
+        ("demo,gpt3_125m", "resources.nodes"),
     ),
     BadInput("no devices", "plan search resources.nodes=0,8", "resources.nodes", ("0",)),
-    BadInput("a search without end", "plan search resources.nodes=interval(1,8)", "resources.nodes", ("commas",)),
     BadInput(
-        "a picture without times", "plan search --picture layouts.png", "--picture", ("local", "fp32")
+        "a search without end", "plan search resources.nodes=interval(1,8)", "resources.nodes", ("commas",)
     ),
+    BadInput("a picture without times", "plan search --picture layouts.png", "--picture", ("local", "fp32")),
     BadInput(
         "a layout that fits nowhere",
         "plan search model=gpt3_175b data=stdlib data.allow_large_models=true cluster=h100_cloud resources.nodes=1,2",

@@ -133,7 +133,8 @@ def _check_slipway(command: Command, words: list[str], capfd: pytest.CaptureFixt
     assert verb in VERBS, f"{command.where}: slipway has no verb {verb}"
     parsed = parse(verb, rest)
     refused = next((line for line in command.shown if line.startswith("slipway: ")), None)
-    if verb in ("launch", "clusters"):  # they print; nothing is submitted
+    searches = verb == "plan" and parsed.options.action == "search"
+    if verb in ("launch", "clusters") or searches:  # they print; nothing is submitted
         dry = [verb, *(word for word in rest if word != "--submit")]
         error = _once(tuple(dry), lambda: _printed(dry, capfd))
     elif getattr(parsed.options, "run", None) or getattr(parsed.options, "plan", None):

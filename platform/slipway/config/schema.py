@@ -337,7 +337,8 @@ class RunConfig(Section):
     cluster: Cluster
     launch: Launch = Launch()
     auto: list[str] = Field(
-        default=[], description="Dotted fields that are `auto`: left to the planner, which has not chosen yet."
+        default=[],
+        description="Dotted fields that are `auto`: left to the planner, which has not chosen yet.",
     )
 
     @model_validator(mode="before")

@@ -47,7 +47,9 @@ def select(verb: str, words: Sequence[str]) -> tuple[str, Verb, list[str]]:
     if not described.actions:
         return verb, described, rest
     position = next((at for at, _ in plain_words(rest, described)), None)
-    if described.alone and (position is None or (described.takes and rest[position] not in described.actions)):
+    if described.alone and (
+        position is None or (described.takes and rest[position] not in described.actions)
+    ):
         return verb, described, rest
     if position is None:
         raise UserError(verb, "needs an action", use=", ".join(described.actions))

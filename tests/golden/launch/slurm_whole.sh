@@ -343,10 +343,12 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "preflight": false,
    "kind": null,
    "queue": null
-  }
+  },
+  "auto": []
  },
  "changes": [],
  "wish": null,
+ "choice": null,
  "world_size": 16,
  "model_parallel_size": 1,
  "data_parallel_size": 16,

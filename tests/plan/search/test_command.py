@@ -62,7 +62,11 @@ def test_best_first_over_a_range_of_devices(capsys) -> None:
 
 
 def test_fields_with_one_and_with_several_values(capsys) -> None:
-    words = ["parallelism.tensor_model_parallel_size=2,4", "training.micro_batch_size=1", "training.recompute=full"]
+    words = [
+        "parallelism.tensor_model_parallel_size=2,4",
+        "training.micro_batch_size=1",
+        "training.recompute=full",
+    ]
     layouts = searched(capsys, *GPT, *words)["layouts"]
     assert {layout["tensor_model_parallel_size"] for layout in layouts} == {2, 4}
     assert {layout["micro_batch_size"] for layout in layouts} == {1}

@@ -24,7 +24,12 @@ TINY = [
 RUNS = {
     "dense": TINY,
     "two nodes": [*TINY, "resources.nodes=3", "cluster.device.memory_gib=0.9"],
-    "mixture": [*TINY, "model.num_moe_experts=4", "model.add_bias_linear=false", "cluster.device.memory_gib=2.5"],
+    "mixture": [
+        *TINY,
+        "model.num_moe_experts=4",
+        "model.add_bias_linear=false",
+        "cluster.device.memory_gib=2.5",
+    ],
     "fixed": [*TINY, "parallelism.tensor_model_parallel_size=2", "training.recompute=full"],
 }
 
@@ -140,7 +145,9 @@ def test_the_order_does_not_depend_on_the_order_of_the_search() -> None:
 def test_what_is_allowed_is_respected_and_nothing_else_is_lost(allowed: dict) -> None:
     found = search(configured("dense"), allowed).layouts
     whole = outcome("dense").layouts
-    kept = [layout for layout in whole if all(_value(layout.config, field) in allowed[field] for field in allowed)]
+    kept = [
+        layout for layout in whole if all(_value(layout.config, field) in allowed[field] for field in allowed)
+    ]
     names = {layout.candidate for layout in found}
     assert {layout.candidate for layout in kept} <= names
     assert all(_value(layout.config, field) in allowed[field] for layout in found for field in allowed)

@@ -64,7 +64,15 @@ def test_where_more_devices_do_not_help_it_says_so() -> None:
 
 
 def test_where_a_rule_refuses_all_it_is_named() -> None:
-    config = compose([*large("llama3_8b", 2), "parallelism=auto", ONE, "cluster.device.memory_gib=1000", "parallelism.sequence_parallel=true"])
+    config = compose(
+        [
+            *large("llama3_8b", 2),
+            "parallelism=auto",
+            ONE,
+            "cluster.device.memory_gib=1000",
+            "parallelism.sequence_parallel=true",
+        ]
+    )
     found = search(config, {SIZES["tensor"]: [1]})
     error = no_layout(config, found, {SIZES["tensor"]: [1]})
     check(error, "parallelism.sequence_parallel", f"{found.enumerated:,}")

@@ -51,8 +51,7 @@ def choose(config: RunConfig) -> tuple[RunConfig, Choice]:
     best, why = _best(_Run(config))
     update = {name: getattr(best, name) for name in ("parallelism", "auto")}
     chosen = {
-        name: getattr(best.training, name)
-        for name in ("micro_batch_size", "recompute", "recompute_modules")
+        name: getattr(best.training, name) for name in ("micro_batch_size", "recompute", "recompute_modules")
     }
     training = config.training.model_copy(update=chosen)
     return config.model_copy(update={**update, "training": training}), Choice(fields=config.auto, why=why)

@@ -46,7 +46,12 @@ def run(configs: Sequence[RunConfig], allowed: Allowed, options: argparse.Namesp
 
     from slipway.plan.search.show import show
 
-    show(layouts, list(zip(configs, found, strict=True)), SHOWN if options.top == 0 else options.top, options.by)
+    show(
+        layouts,
+        list(zip(configs, found, strict=True)),
+        SHOWN if options.top == 0 else options.top,
+        options.by,
+    )
     if options.picture:
         print(f"picture {options.picture}")
     return EXIT_DONE
@@ -55,7 +60,9 @@ def run(configs: Sequence[RunConfig], allowed: Allowed, options: argparse.Namesp
 def _search(config: RunConfig, allowed: Allowed, number: int, count: int) -> Found:
     if count > 1 and sys.stderr.isatty():
         devices = config.resources.nodes * config.resources.devices_per_node
-        print(f"searching layouts on {devices} devices ({number + 1} of {count})", file=sys.stderr, flush=True)
+        print(
+            f"searching layouts on {devices} devices ({number + 1} of {count})", file=sys.stderr, flush=True
+        )
     return search(config, allowed)
 
 

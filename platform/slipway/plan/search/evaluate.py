@@ -28,12 +28,20 @@ class Evaluator:
         config: with the candidate's layout. Of stages with the same layers the first one is the fullest, as it has the
         most microbatches in flight.
         """
-        share, grid = Share(self._layers(config, candidate), self.spans(config, candidate)), self._grid(candidate)
+        share, grid = (
+            Share(self._layers(config, candidate), self.spans(config, candidate)),
+            self._grid(candidate),
+        )
         microbatches = rules.num_microbatches(config)
         stages = [
             stage_memory(config, share, grid, stage, microbatches) for stage in self._stages(share, candidate)
         ]
         return max(stages, key=lambda stage: stage.total)
+
+    def whole(self, config: RunConfig, candidate: Candidate) -> int:
+        """Bytes of the parameters of a rank whose layers are all on one stage, before they are sharded."""
+        each = 2 if config.training.precision == "bf16" else 4
+        return each * sum(layer.parameters.total for layer in self._layers(config, candidate))
 
     def time(self, config: RunConfig, candidate: Candidate) -> TimeEstimate:
         """Time of a step."""

@@ -24,10 +24,9 @@ class Request(NamedTuple):
 
     def shapes(self, config: RunConfig) -> list[tuple[int, int]]:
         """Nodes and devices per node of each machine to search, the smallest first."""
-        here = {"resources.nodes": config.resources.nodes}
-        here["resources.devices_per_node"] = config.resources.devices_per_node
-        values = [self.ranges.get(field, [here[field]]) for field in DEVICES]
-        return sorted(product(*values), key=lambda shape: (shape[0] * shape[1], shape))
+        nodes = self.ranges.get("resources.nodes", [config.resources.nodes])
+        devices = self.ranges.get("resources.devices_per_node", [config.resources.devices_per_node])
+        return sorted(product(nodes, devices), key=lambda shape: (shape[0] * shape[1], shape))
 
 
 def read(words: Sequence[str]) -> Request:
@@ -48,8 +47,11 @@ def read(words: Sequence[str]) -> Request:
             composed[position] = f"{field}={AUTO}"
         else:
             raise UserError(
-                field, "has several values, and a search varies layouts and devices only", value=word.partition("=")[2],
-                use="one value", do=f"give several of {', '.join((*DEVICES, *SEARCHED))}",
+                field,
+                "has several values, and a search varies layouts and devices only",
+                value=word.partition("=")[2],
+                use="one value",
+                do=f"give several of {', '.join((*DEVICES, *SEARCHED))}",
             )
     if not any(word.startswith("parallelism=") for word in overrides):
         composed.append(f"parallelism={AUTO}")

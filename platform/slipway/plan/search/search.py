@@ -12,7 +12,8 @@ from slipway.plan import rules
 from slipway.plan.memory import device_bytes
 from slipway.plan.search.candidate import SHARDINGS, Applied, Candidate
 from slipway.plan.search.evaluate import Evaluation, Evaluator, evaluation
-from slipway.plan.search.space import DISTRIBUTED, SIZES, STRATEGY, Allowed, Space
+from slipway.plan.search.space import DISTRIBUTED, NOTHING, SIZES, STRATEGY, Allowed, Space
+from slipway.words import size
 
 MEMORY = "memory"
 By = Literal["time", "cost"]
@@ -57,7 +58,7 @@ class Found(NamedTuple):
         return len(self.layouts) + self.rejected.total()
 
 
-def search(config: RunConfig, allowed: Allowed = {}, *, first: bool = False) -> Found:
+def search(config: RunConfig, allowed: Allowed = NOTHING, *, first: bool = False) -> Found:
     """Look at every layout of a configuration's devices; first: stop at the first one that fits.
 
     Raises UserError where something is wrong that no layout can mend.
@@ -170,13 +171,24 @@ class _Walk:
                     return reason
                 self.nearest = memory.total, candidate
             return MEMORY
-        if reason := self._rules(config, candidate):
+        if reason := self._rules(config, candidate) or self._start(config, candidate):
             return reason
         found = evaluation(self.evaluator.time(config, candidate), memory)
         self.layouts.append(
             Layout(config, candidate, self.space.world, candidate.replicas(self.space.world), found)
         )
         return None
+
+    def _start(self, config: RunConfig, candidate: Candidate) -> str | None:
+        """Before parameters are sharded, each device holds its tensor-parallel share of them (docs/training.md)."""
+        if self.device is None or SHARDINGS[candidate.sharding][1] is None:
+            return None
+        needed = self.evaluator.whole(config, candidate)
+        if needed <= self.device:
+            return None
+        said = f"at the start a device holds {size(needed)} of whole parameters, more than its {size(self.device)}"
+        self.sentences.setdefault(STRATEGY, said)
+        return STRATEGY
 
     def _rules(self, config: RunConfig, candidate: Candidate) -> str | None:
         """All rules. What they say of the number of stages and microbatches is known by now."""

@@ -10,7 +10,7 @@ from slipway.plan.elastic import on_machines
 from slipway.plan.memory import device_bytes
 from slipway.plan.search.candidate import Candidate
 from slipway.plan.search.search import MEMORY, Found, search
-from slipway.plan.search.space import SIZES, Allowed, Space
+from slipway.plan.search.space import NOTHING, SIZES, Allowed, Space
 from slipway.plan.search.words import SHARDED
 from slipway.words import size
 
@@ -19,7 +19,7 @@ DEVICES_OF_A_NODE = 8
 """Where the profile does not say how many there are."""
 
 
-def no_layout(config: RunConfig, found: Found, allowed: Allowed = {}) -> UserError:
+def no_layout(config: RunConfig, found: Found, allowed: Allowed = NOTHING) -> UserError:
     """The error of a search that found nothing. config: of the most devices that were tried."""
     device, world = device_bytes(config), rules.world_size(config)
     if found.nearest is None or device is None:
@@ -30,11 +30,12 @@ def no_layout(config: RunConfig, found: Found, allowed: Allowed = {}) -> UserErr
     nothing = "" if shape else f"; none does on up to {most} nodes either"
     use = ""
     if shape:
-        use = f"{shape[0] * shape[1]} devices (nodes {shape[0]} x devices_per_node {shape[1]}), the fewest that would do"
+        nodes, devices = shape
+        use = f"{nodes * devices} devices (nodes {nodes} x devices_per_node {devices}), the fewest that would do"
     return UserError(
         "resources.nodes",
-        f"no layout fits on {world} devices: the most frugal one ({_in_words(candidate, world)}) needs {size(needed)} of "
-        f"a device's {size(device)}, {size(needed - device)} too much{nothing}",
+        f"no layout fits on {world} devices: the most frugal one ({_in_words(candidate, world)}) needs "
+        f"{size(needed)} of a device's {size(device)}, {size(needed - device)} too much{nothing}",
         use=use,
     )
 
@@ -53,8 +54,8 @@ def _all_refused(found: Found, world: int) -> UserError:
 def _in_words(candidate: Candidate, world: int) -> str:
     sizes = {"TP": candidate.tensor, "CP": candidate.context, "EP": candidate.expert}
     sizes |= {"PP": candidate.pipeline, "VP": candidate.virtual, "DP": candidate.replicas(world)}
-    shown = words.layout(sizes)
-    return f"{shown}, microbatch {candidate.micro_batch}, {SHARDED[candidate.sharding]}, recompute {candidate.recompute}"
+    parts = [words.layout(sizes), f"microbatch {candidate.micro_batch}", SHARDED[candidate.sharding]]
+    return ", ".join([*parts, f"recompute {candidate.recompute}"])
 
 
 def sentence(config: RunConfig, found: Found, reason: str) -> str:
@@ -67,7 +68,7 @@ def sentence(config: RunConfig, found: Found, reason: str) -> str:
     return f"{what}, {size(needed)} of a device's {size(device)}"
 
 
-def fewest(config: RunConfig, allowed: Allowed = {}) -> tuple[int, int] | None:
+def fewest(config: RunConfig, allowed: Allowed = NOTHING) -> tuple[int, int] | None:
     """Nodes and devices per node of the smallest machine above this one that has a layout; None where none has."""
     frugal: Mapping[str, Sequence] = _frugal(config, allowed)
     for nodes, devices in _larger(config):

@@ -36,7 +36,9 @@ def _table(title: str) -> Table:
 
 def _machines(layouts: list[Layout]) -> Table:
     """The fastest layout on each number of devices, and what the larger ones make of theirs."""
-    best = sorted({layout.world: layout for layout in reversed(ranked(layouts))}.values(), key=lambda one: one.world)
+    best = sorted(
+        {layout.world: layout for layout in reversed(ranked(layouts))}.values(), key=lambda one: one.world
+    )
     table = _table("The fastest on each number of devices")
     for name in ("devices", "layout", "step", "device-hours", "speed-up", "efficiency"):
         table.add_column(name, justify="left" if name == "layout" else "right")
@@ -57,7 +59,17 @@ def _layouts(layouts: list[Layout], config: RunConfig, top: int | None, by: By) 
     several = len({layout.world for layout in layouts}) > 1
     order = "fastest first" if by == "time" else "cheapest first"
     table = _table(f"Layouts of {config.model.name} on {config.cluster.name}, {order}")
-    names = ["layout", "micro-\nbatch", "sharded", "recompute", "step", "device-\nhours", "memory", "left", "limited by"]
+    names = [
+        "layout",
+        "micro-\nbatch",
+        "sharded",
+        "recompute",
+        "step",
+        "device-\nhours",
+        "memory",
+        "left",
+        "limited by",
+    ]
     for name in ("", *["devices"] * several, *names):
         is_text = name in ("layout", "sharded", "recompute", "limited by")
         table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
@@ -94,5 +106,3 @@ def _refused(found: Sequence[tuple[RunConfig, Found]]) -> Table:
         config, one = next((config, one) for config, one in found if reason in one.rejected)
         table.add_row(f"{count:,}", reason, sentence(config, one, reason))
     return table
-
-

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from slipway.config.schema import Parallelism, RunConfig
@@ -19,6 +20,7 @@ MOST_EXPERT_RANKS = 512
 
 Allowed = Mapping[str, Sequence[Any]]
 """Dotted field -> the values that the user allows it, instead of the bounds above."""
+NOTHING: Allowed = MappingProxyType({})
 
 SIZES = {
     "tensor": "parallelism.tensor_model_parallel_size",
@@ -48,7 +50,7 @@ class Space(NamedTuple):
     recompute: tuple[str, ...]
 
     @classmethod
-    def of(cls, config: RunConfig, allowed: Allowed = {}) -> "Space":
+    def of(cls, config: RunConfig, allowed: Allowed = NOTHING) -> "Space":
         """All that is `auto` in a configuration, within bounds; of the other fields the values they have."""
         found = _bounds(config)
         for name, field in SIZES.items():
