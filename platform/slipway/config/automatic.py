@@ -31,3 +31,10 @@ def neutralize(plain: dict[str, Any]) -> dict[str, Any]:
             sections.setdefault(section, dict(values))[name] = neutral
             found.append(field)
     return plain | sections | {"auto": found} if found else plain
+
+
+def known(field: str) -> str:
+    """The name of a field that may be `auto`. Raises ValueError."""
+    if field not in NEUTRAL:
+        raise ValueError(f"is not a field that may be {AUTO}: {', '.join(NEUTRAL)}")
+    return field

@@ -7,6 +7,7 @@ sections (layout against world, heads against TP) is checked by slipway.plan.
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeInt,
     PlainValidator,
@@ -16,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from slipway.config.automatic import known
 from slipway.config.cluster import Cluster
 from slipway.config.derived import fill
 from slipway.config.launch import Launch
@@ -27,6 +29,9 @@ from slipway.registry import DATA_KINDS, FAMILIES, OPTIMIZERS, validator
 Model = SerializeAsAny[Annotated[ModelSection, PlainValidator(validator(FAMILIES))]]
 Data = SerializeAsAny[Annotated[DataSection, PlainValidator(validator(DATA_KINDS))]]
 Optimizer = SerializeAsAny[Annotated[OptimizerSection, PlainValidator(validator(OPTIMIZERS))]]
+
+
+AutoField = Annotated[str, AfterValidator(known)]
 
 
 class Run(Section):
@@ -336,7 +341,7 @@ class RunConfig(Section):
     logging: Logging
     cluster: Cluster
     launch: Launch = Launch()
-    auto: list[str] = Field(
+    auto: list[AutoField] = Field(
         default=[],
         description="Dotted fields that are `auto`: left to the planner, which has not chosen yet.",
     )

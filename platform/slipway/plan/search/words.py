@@ -4,9 +4,9 @@ from typing import Any
 
 from slipway import words
 from slipway.plan.facts import sizes_of
-from slipway.plan.memory import GIB
 from slipway.plan.search.candidate import SHARDINGS
 from slipway.plan.search.search import Layout
+from slipway.words import size
 
 SHARDED = {
     "none": "nothing sharded",
@@ -90,6 +90,9 @@ def as_json(layout: Layout, device: int | None) -> dict[str, Any]:
 
 
 def of_device(layout: Layout, device: int | None) -> str:
-    """`61.2 GiB a device`, or `61.2 of 79.0 GiB a device`."""
-    of = "" if device is None else f" of {device / GIB:.1f}"
-    return f"{layout.memory / GIB:.1f}{of} GiB a device"
+    """`61.2 GiB a device`, or `61.2 GiB of a device's 79 GiB`."""
+    return (
+        f"{size(layout.memory)} a device"
+        if device is None
+        else f"{size(layout.memory)} of a device's {size(device)}"
+    )
