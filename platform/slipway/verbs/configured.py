@@ -61,6 +61,10 @@ SEARCH = Verb(
             choices=("time", "cost"),
         ),
         Option("--top", "layouts shown (default 10; with --json all)", "N|all", values.row_count, 0),
+        Option(
+            "--all",
+            "every microbatch, sharding and recomputation of an arrangement of ranks, not the best alone",
+        ),
         Option("--picture", "write a picture of time against memory (PNG)", "FILE", Path),
     ),
     examples="""\

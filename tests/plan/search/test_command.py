@@ -51,14 +51,22 @@ def test_each_layout_can_be_planned_as_it_stands(capsys) -> None:
 
 
 def test_best_first_over_a_range_of_devices(capsys) -> None:
-    by_time = searched(capsys, *GPT, "resources.nodes=4,2")
+    by_time = searched(capsys, *GPT, "resources.nodes=4,2", "--all")
     assert {layout["nodes"] for layout in by_time["layouts"]} == {2, 4}
     assert {layout["devices"] for layout in by_time["layouts"]} == {8, 16}
     seconds = [layout["step_seconds"] for layout in by_time["layouts"]]
     assert len(seconds) == by_time["fit"] and seconds == sorted(seconds)
-    by_cost = searched(capsys, *GPT, "resources.nodes=4,2", "--by", "cost")
+    by_cost = searched(capsys, *GPT, "resources.nodes=4,2", "--by", "cost", "--all")
     hours = [layout["device_hours"] for layout in by_cost["layouts"]]
     assert hours == sorted(hours) and len(hours) == len(seconds)
+
+
+def test_each_arrangement_of_ranks_is_shown_once(capsys) -> None:
+    rows, every = searched(capsys, *GPT), searched(capsys, *GPT, "--all")
+    names = [tuple(layout[field] for field in FIELDS[:5]) for layout in rows["layouts"]]
+    assert len(set(names)) == len(names) > 3
+    assert sum(layout["variants"] for layout in rows["layouts"]) == len(every["layouts"]) == rows["fit"]
+    assert rows["layouts"][0] | {"variants": 1} == every["layouts"][0]
 
 
 def test_fields_with_one_and_with_several_values(capsys) -> None:

@@ -12,7 +12,7 @@ from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.plan import Plan, make_plan
 from slipway.plan.search.candidate import Applied, Candidate
-from slipway.plan.search.search import MEMORY, Found, ranked, search
+from slipway.plan.search.search import MEMORY, SPARE, Found, arrangements, ranked, search
 from slipway.plan.search.space import SIZES, Space
 
 # Small enough to plan every candidate: dense, a mixture, long sequences; devices that hold some of the layouts only.
@@ -50,7 +50,8 @@ def planned(config: RunConfig) -> Plan | str:
         plan = make_plan(config)
     except UserError as error:
         return error.path
-    return plan if plan.memory.fits in (True, None) else MEMORY
+    assert plan.memory.device is not None
+    return plan if plan.memory.largest <= (1 - SPARE) * plan.memory.device else MEMORY
 
 
 @cache
@@ -127,6 +128,16 @@ def test_the_order_is_monotone() -> None:
 def test_the_order_does_not_depend_on_the_order_of_the_search() -> None:
     layouts = outcome("dense").layouts
     assert ranked(layouts) == ranked(layouts[::-1])
+
+
+def test_an_arrangement_counts_once_with_its_best_variant() -> None:
+    layouts = ranked(outcome("dense").layouts)
+    rows = arrangements(layouts)
+    assert sum(count for _, count in rows) == len(layouts) > len(rows) > 3
+    assert rows[0][0] == layouts[0]
+    for layout, count in rows:
+        same = [one for one in layouts if one.arrangement == layout.arrangement]
+        assert len(same) == count and same[0] == layout
 
 
 @given(

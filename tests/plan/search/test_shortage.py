@@ -8,7 +8,7 @@ from presets import large
 from refusals import check
 from slipway.config.compose import compose
 from slipway.plan.elastic import on_machines
-from slipway.plan.search.search import search
+from slipway.plan.search.search import SPARE, search
 from slipway.plan.search.shortage import fewest, no_layout
 from slipway.plan.search.space import SIZES
 from slipway.words import size
@@ -49,7 +49,7 @@ def test_what_is_missing_is_the_least_that_any_layout_misses() -> None:
     assert found.nearest is not None and found.nearest[0] == least
     line = str(no_layout(config, found))
     assert size(least) in line
-    assert size(least - 79 * GIB) in line
+    assert size(least - int(79 * GIB * (1 - SPARE))) in line
 
 
 def test_where_more_devices_do_not_help_it_says_so() -> None:

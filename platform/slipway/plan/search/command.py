@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from slipway.errors import EXIT_DONE, UserError
 from slipway.plan.elastic import on_machines
 from slipway.plan.memory import device_bytes
 from slipway.plan.search.request import read
-from slipway.plan.search.search import By, Found, Layout, ranked, search
+from slipway.plan.search.search import Found, Layout, arrangements, ranked, search
 from slipway.plan.search.shortage import no_layout
 from slipway.plan.search.space import Allowed
 from slipway.plan.search.words import as_json
@@ -41,7 +42,7 @@ def run(configs: Sequence[RunConfig], allowed: Allowed, options: argparse.Namesp
     if options.picture:
         _draw(layouts, configs[0], options.picture)
     if options.json:
-        console.write(_json(layouts, found, configs[0], options.top, options.by))
+        console.write(_json(layouts, found, configs[0], options))
         return EXIT_DONE
 
     from slipway.plan.search.show import show
@@ -66,17 +67,20 @@ def _search(config: RunConfig, allowed: Allowed, number: int, count: int) -> Fou
     return search(config, allowed)
 
 
-def _json(layouts: list[Layout], found: Sequence[Found], config: RunConfig, top: int | None, by: By) -> str:
+def _json(
+    layouts: list[Layout], found: Sequence[Found], config: RunConfig, options: argparse.Namespace
+) -> str:
     device = device_bytes(config)
-    rejected = sum((one.rejected for one in found), start=type(found[0].rejected)())
-    shown = layouts[:top] if top else layouts
+    rejected = sum((one.rejected for one in found), start=Counter[str]())
+    rows = [(layout, 1) for layout in layouts] if options.all else arrangements(layouts)
+    shown = rows[: options.top] if options.top else rows
     outcome = {
         "model": config.model.name,
         "cluster": config.cluster.name,
-        "by": by,
+        "by": options.by,
         "enumerated": sum(one.enumerated for one in found),
         "fit": len(layouts),
-        "layouts": [as_json(layout, device) for layout in shown],
+        "layouts": [as_json(layout, device) | {"variants": count} for layout, count in shown],
         "rejected": dict(rejected.most_common()),
     }
     return json.dumps(outcome, indent=1) + "\n"

@@ -16,6 +16,8 @@ from slipway.plan.search.space import DISTRIBUTED, NOTHING, SIZES, STRATEGY, All
 from slipway.words import size
 
 MEMORY = "memory"
+SPARE = 0.03
+"""Of a device's memory that a layout has to leave: the plan's estimate may be wrong by as much."""
 By = Literal["time", "cost"]
 
 
@@ -38,6 +40,11 @@ class Layout(NamedTuple):
     def memory(self) -> int:
         """Bytes on the fullest device."""
         return self.evaluation.memory["total"]
+
+    @property
+    def arrangement(self) -> tuple[int, ...]:
+        """How ranks are arranged; microbatch, sharding and recomputation are variants of it."""
+        return (self.world, *self.candidate[:5])
 
 
 class Found(NamedTuple):
@@ -68,6 +75,12 @@ def search(config: RunConfig, allowed: Allowed = NOTHING, *, first: bool = False
     return _Walk(config, Space.of(config, allowed)).run(first)
 
 
+def usable_bytes(config: RunConfig) -> int | None:
+    """What layouts may take of a device's memory; None: the cluster profile does not say how much it has."""
+    device = device_bytes(config)
+    return None if device is None else int(device * (1 - SPARE))
+
+
 def _on_one_device(config: RunConfig) -> RunConfig:
     """What is left of a configuration without its layout: a mistake in it is no layout's."""
     alone = config.resources.model_copy(update={"nodes": 1, "devices_per_node": 1})
@@ -89,7 +102,7 @@ class _Walk:
     def __init__(self, config: RunConfig, space: Space) -> None:
         self.space, self.batch = space, config.training.global_batch_size
         self.applied, self.evaluator = Applied(config, space.world), Evaluator(config)
-        self.family, self.device = family_of(config), device_bytes(config)
+        self.family, self.device = family_of(config), usable_bytes(config)
         self.layouts: list[Layout] = []
         self.rejected: Counter[str] = Counter()
         self.sentences: dict[str, str] = {}
@@ -233,3 +246,13 @@ def ranked(layouts: Iterable[Layout], by: By = "time") -> list[Layout]:
         return (price, layout.world, split * candidate.virtual, layout.memory, candidate)
 
     return sorted(layouts, key=key)
+
+
+def arrangements(layouts: Iterable[Layout]) -> list[tuple[Layout, int]]:
+    """The first layout of each arrangement of ranks, and how many there are of it."""
+    first: dict[tuple[int, ...], Layout] = {}
+    counts: Counter[tuple[int, ...]] = Counter()
+    for layout in layouts:
+        first.setdefault(layout.arrangement, layout)
+        counts[layout.arrangement] += 1
+    return [(layout, counts[key]) for key, layout in first.items()]

@@ -7,9 +7,8 @@ from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.plan import rules
 from slipway.plan.elastic import on_machines
-from slipway.plan.memory import device_bytes
 from slipway.plan.search.candidate import Candidate
-from slipway.plan.search.search import MEMORY, Found, search
+from slipway.plan.search.search import MEMORY, SPARE, Found, search, usable_bytes
 from slipway.plan.search.space import NOTHING, SIZES, Allowed, Space
 from slipway.plan.search.words import SHARDED
 from slipway.words import size
@@ -21,7 +20,7 @@ DEVICES_OF_A_NODE = 8
 
 def no_layout(config: RunConfig, found: Found, allowed: Allowed = NOTHING) -> UserError:
     """The error of a search that found nothing. config: of the most devices that were tried."""
-    device, world = device_bytes(config), rules.world_size(config)
+    device, world = usable_bytes(config), rules.world_size(config)
     if found.nearest is None or device is None:
         return _all_refused(found, world)
     needed, candidate = found.nearest
@@ -35,7 +34,8 @@ def no_layout(config: RunConfig, found: Found, allowed: Allowed = NOTHING) -> Us
     return UserError(
         "resources.nodes",
         f"no layout fits on {world} devices: the most frugal one ({_in_words(candidate, world)}) needs "
-        f"{size(needed)} of a device's {size(device)}, {size(needed - device)} too much{nothing}",
+        f"{size(needed)}, {size(needed - device)} more than the {size(device)} of a device that may be used (all but "
+        f"{SPARE:.0%}){nothing}",
         use=use,
     )
 
@@ -60,12 +60,12 @@ def _in_words(candidate: Candidate, world: int) -> str:
 
 def sentence(config: RunConfig, found: Found, reason: str) -> str:
     """What a rule says of the first candidate that it refused, and what the memory lacks at least."""
-    device = device_bytes(config)
+    device = usable_bytes(config)
     if reason != MEMORY or found.nearest is None or device is None:
         return found.sentences[reason]
     needed, candidate = found.nearest
     what = f"{_in_words(candidate, rules.world_size(config))} needs least of them"
-    return f"{what}, {size(needed)} of a device's {size(device)}"
+    return f"{what}, {size(needed)} of {size(device)} that may be used"
 
 
 def fewest(config: RunConfig, allowed: Allowed = NOTHING) -> tuple[int, int] | None:

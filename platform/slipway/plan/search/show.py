@@ -8,7 +8,7 @@ from rich.table import Table
 
 from slipway.config.schema import RunConfig
 from slipway.plan.memory import device_bytes
-from slipway.plan.search.search import By, Found, Layout, ranked
+from slipway.plan.search.search import By, Found, Layout, arrangements, ranked
 from slipway.plan.search.shortage import sentence
 from slipway.plan.search.words import device_hours, limit, sharding, sizes
 from slipway.words import duration, figure, size
@@ -16,16 +16,32 @@ from slipway.words import duration, figure, size
 PIPE_WIDTH = 140
 
 
-def show(layouts: list[Layout], found: Sequence[tuple[RunConfig, Found]], top: int | None, by: By) -> None:
-    """Print the layouts, best first, and why the others were refused. top: rows at most; None: all."""
+def show(
+    layouts: list[Layout],
+    found: Sequence[tuple[RunConfig, Found]],
+    top: int | None,
+    by: By,
+    *,
+    every: bool = False,
+) -> None:
+    """Print the layouts, best first, and why the others were refused. top: rows at most; None: all.
+
+    every: all variants of an arrangement of ranks, not the best alone.
+    """
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     if len({layout.world for layout in layouts}) > 1:
         console.print(_machines(layouts))
-    console.print(_layouts(layouts, found[0][0], top, by))
+    rows = [(layout, 1) for layout in layouts] if every else arrangements(layouts)
+    console.print(_layouts(rows, found[0][0], top, by))
     enumerated = sum(one.enumerated for _, one in found)
-    console.print(f"{len(layouts):,} of {enumerated:,} layouts fit; parallelism=auto takes the fastest.")
+    variants = (
+        "" if every else f", {len(rows):,} when each arrangement of ranks counts once (--all: every one)"
+    )
+    console.print(
+        f"{len(layouts):,} of {enumerated:,} layouts fit{variants}; parallelism=auto takes the fastest."
+    )
     if len(layouts) < enumerated:
         console.print(_refused(found))
 
@@ -55,8 +71,8 @@ def _machines(layouts: list[Layout]) -> Table:
     return table
 
 
-def _layouts(layouts: list[Layout], config: RunConfig, top: int | None, by: By) -> Table:
-    several = len({layout.world for layout in layouts}) > 1
+def _layouts(rows: list[tuple[Layout, int]], config: RunConfig, top: int | None, by: By) -> Table:
+    several = len({layout.world for layout, _ in rows}) > 1
     order = "fastest first" if by == "time" else "cheapest first"
     table = _table(f"Layouts of {config.model.name} on {config.cluster.name}, {order}")
     names = [
@@ -73,7 +89,7 @@ def _layouts(layouts: list[Layout], config: RunConfig, top: int | None, by: By) 
     for name in ("", *["devices"] * several, *names):
         is_text = name in ("layout", "sharded", "recompute", "limited by")
         table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
-    for number, layout in enumerate(layouts[:top], start=1):
+    for number, (layout, _) in enumerate(rows[:top], start=1):
         devices = [f"{layout.world:,}"] * several
         table.add_row(str(number), *devices, *_cells(layout, device_bytes(config)))
     return table
