@@ -19,7 +19,7 @@ from slipway.run_dir import RunDir
 
 GPT = [
     *(*large("gpt3_350m", 1), "model.num_layers=4", "training.global_batch_size=24"),
-    *("parallelism=auto", "resources.devices_per_node=4", "cluster.device.memory_gib=2"),
+    *("parallelism=auto", "resources.devices_per_node=4", "cluster.device.memory_gib=4.2"),
 ]
 
 
@@ -44,8 +44,8 @@ def test_jobs_that_differ_in_what_no_layout_depends_on_take_the_same() -> None:
     one, other = (make_plan(compose([*GPT, f"optimizer.lr={rate}"])) for rate in (1e-4, 2e-4))
     assert other.config.optimizer.lr == 2e-4  # type: ignore[attr-defined]
     assert one.config.parallelism == other.config.parallelism and one.choice == other.choice
-    smaller = make_plan(compose([*GPT, "cluster.device.memory_gib=1"]))
-    assert smaller.memory.largest <= 2**30
+    smaller = make_plan(compose([*GPT, "cluster.device.memory_gib=3.2"]))
+    assert smaller.memory.largest <= 3.2 * 2**30
 
 
 def test_what_is_given_is_fixed_and_one_field_alone_can_be_auto() -> None:

@@ -12,7 +12,7 @@ from slipway.plan.search.request import read
 
 GPT = [
     *(*large("gpt3_125m", 2), "model.num_layers=4", "training.global_batch_size=48"),
-    *("resources.devices_per_node=4", "cluster.device.memory_gib=2"),
+    *("resources.devices_per_node=4", "cluster.device.memory_gib=3.6"),
 ]
 FIELDS = (
     "tensor_model_parallel_size",

@@ -19,16 +19,16 @@ from slipway.plan.search.space import SIZES, Space
 TINY = [
     *("model=gpt3_125m", *ON_DEMO_DATA, "cluster=h100_cloud", "model.num_layers=4", "model.hidden_size=1024"),
     *("model.num_attention_heads=8", "model.kv_channels=128", "training.global_batch_size=12"),
-    *("parallelism=auto", "resources.devices_per_node=4", "cluster.device.memory_gib=1.2"),
+    *("parallelism=auto", "resources.devices_per_node=4", "cluster.device.memory_gib=4.2"),
 ]
 RUNS = {
     "dense": TINY,
-    "two nodes": [*TINY, "resources.nodes=3", "cluster.device.memory_gib=0.9"],
+    "two nodes": [*TINY, "resources.nodes=3", "cluster.device.memory_gib=4"],
     "mixture": [
         *TINY,
         "model.num_moe_experts=4",
         "model.add_bias_linear=false",
-        "cluster.device.memory_gib=2.5",
+        "cluster.device.memory_gib=5.6",
     ],
     "fixed": [*TINY, "parallelism.tensor_model_parallel_size=2", "training.recompute=full"],
 }

@@ -71,6 +71,7 @@ def test_where_a_rule_refuses_all_it_is_named() -> None:
             ONE,
             "cluster.device.memory_gib=1000",
             "parallelism.sequence_parallel=true",
+            "parallelism.data_parallel_sharding_strategy=null",
         ]
     )
     found = search(config, {SIZES["tensor"]: [1]})

@@ -11,7 +11,7 @@ from slipway.models import family as family_of
 from slipway.plan import rules
 from slipway.plan.memory import device_bytes
 from slipway.plan.search.candidate import SHARDINGS, Applied, Candidate
-from slipway.plan.search.evaluate import Evaluation, Evaluator, evaluation
+from slipway.plan.search.evaluate import Evaluation, Evaluator
 from slipway.plan.search.space import DISTRIBUTED, NOTHING, SIZES, STRATEGY, Allowed, Space
 from slipway.words import size
 
@@ -186,7 +186,7 @@ class _Walk:
             return MEMORY
         if reason := self._rules(config, candidate) or self._start(config, candidate):
             return reason
-        found = evaluation(self.evaluator.time(config, candidate), memory)
+        found = self.evaluator.evaluation(config, candidate, memory)
         self.layouts.append(
             Layout(config, candidate, self.space.world, candidate.replicas(self.space.world), found)
         )

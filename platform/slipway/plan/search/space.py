@@ -92,7 +92,9 @@ def _bounds(config: RunConfig) -> dict[str, Sequence[Any]]:
         "pipeline": [n for n in devices if n <= blocks],
         "context": [n for n in devices if n == 1 or units // n >= LEAST_UNITS],
         "expert": _expert_sizes(config, devices) if any(layer.parameters.expert for layer in layers) else [1],
-        "virtual": [n for n in _divisors(blocks) if n <= MOST_CHUNKS],
+        "virtual": sorted(
+            {n for n in _divisors(blocks) if n <= MOST_CHUNKS} | {*range(1, min(4, blocks) + 1)}
+        ),
         "micro_batch": [n for n in MICRO_BATCHES if config.training.global_batch_size % n == 0],
         "recompute": _recomputes(config),
     }

@@ -42,7 +42,7 @@ def once_a_step(job: Job, stages: Sequence[Stage], hardware: Hardware) -> float:
     if strategy == "optim_grads_params":
         return 0.0
     worst = 0.0
-    for stage in stages:
+    for stage in dict.fromkeys(stages):
         gradients = parameters = 0.0
         if layout.use_distributed_optimizer:
             parameters = exchange("all_gather", stage.shard, parameter_bytes(job.config), grid, hardware)
@@ -94,7 +94,7 @@ def optimizer(job: Job, stages: Sequence[Stage], hardware: Hardware) -> float:
     states = bytes_per_parameter(algorithm(config)) + 4
     each = 2 * 4 + 2 * states + parameter_bytes(config)
     most = 0.0
-    for stage in stages:
+    for stage in dict.fromkeys(stages):
         dense, expert = stage.shard
         if layout.use_distributed_optimizer:
             most = max(most, dense / (grid.dp * grid.cp) + expert / grid.expert_dp)

@@ -1,7 +1,7 @@
 """Sums over the layers of pipeline stages."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from typing import NamedTuple
 
 from slipway.config.schema import RunConfig
@@ -54,29 +54,37 @@ def clocks(job: Job, rings: Rings, hardware: Hardware) -> list[Rounds]:
 
 
 def stages(job: Job, times: Sequence[Rounds]) -> list[Stage]:
-    """All stages, by differences of running sums."""
-    totals = {id(each): (each.forward.total, each.behind) for each in times}
-    forward = _running(totals[id(each)][0] for each in times)
-    behind = _running(totals[id(each)][1] for each in times)
-    dense = _running(layer.parameters.dense for layer in job.layers)
-    expert = _running(layer.parameters.expert for layer in job.layers)
+    """All stages; those with the same layers are one object."""
+    numbers: dict[tuple[int, int], int] = {}
+    kinds: list[tuple[Layer, Rounds]] = []
+    numbered = []
+    for layer, clock in zip(job.layers, times, strict=True):
+        key = (id(layer), id(clock))
+        if key not in numbers:
+            numbers[key] = len(kinds)
+            kinds.append((layer, clock))
+        numbered.append(numbers[key])
+    known: dict[tuple[tuple[int, int], ...], Stage] = {}
+    found = []
+    for stage in range(job.grid.pp):
+        counts = Counter(numbered[number] for span in job.chunks(stage) for number in span)
+        content = tuple(sorted(counts.items()))
+        if content not in known:
+            known[content] = _stage([(*kinds[kind], count) for kind, count in content])
+        found.append(known[content])
+    return found
 
-    def over(sums: Sequence[float], stage: int) -> float:
-        return sum(sums[span.stop] - sums[span.start] for span in job.chunks(stage))
 
-    return [
-        Stage(
-            Shard(int(over(dense, stage)), int(over(expert, stage))),
-            over(forward, stage),
-            over(behind, stage),
-            sum(len(span) for span in job.chunks(stage)),
-        )
-        for stage in range(job.grid.pp)
-    ]
-
-
-def _running(values: Iterable[float]) -> list[float]:
-    return [0, *accumulate(values)]
+def _stage(kinds: Iterable[tuple[Layer, Rounds, int]]) -> Stage:
+    dense = expert = layers = 0
+    forward = behind = 0.0
+    for layer, clock, count in kinds:
+        dense += count * layer.parameters.dense
+        expert += count * layer.parameters.expert
+        forward += count * clock.forward.total
+        behind += count * clock.behind
+        layers += count
+    return Stage(Shard(dense, expert), forward, behind, layers)
 
 
 def parts(job: Job, times: Sequence[Rounds], stage: int) -> tuple[Seconds, Seconds]:
