@@ -30,7 +30,7 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
         shapes = request.shapes(config)
         return run([on_machines(config, *shape) for shape in shapes], request.allowed, options)
 
-    return hydra_app.run(request.words, task)
+    return hydra_app.run(request.words, task, trains=False)
 
 
 def run(configs: Sequence[RunConfig], allowed: Allowed, options: argparse.Namespace) -> int:
