@@ -68,11 +68,9 @@ SEARCH = Verb(
         Option("--picture", "write a picture of time against memory (PNG)", "FILE", Path),
     ),
     examples="""\
-  slipway plan search model=llama3_70b cluster=h100_cloud resources.nodes=16,32,64 --by cost \\
-      data=files data.sources.files.inputs=[texts/]
+  slipway plan search model=llama3_70b cluster=h100_cloud resources.nodes=16,32,64 --by cost
   slipway plan search model=gpt3_175b cluster=h100_cloud resources.nodes=128 --picture layouts.png \\
-      parallelism.tensor_model_parallel_size=4,8 training.recompute=selective \\
-      data=files data.sources.files.inputs=[texts/]""",
+      parallelism.tensor_model_parallel_size=4,8 training.recompute=selective""",
 )
 
 _CHECKPOINT = (Option("--step", "only the checkpoint of this step", "N", int), JSON)
@@ -108,8 +106,7 @@ CONFIGURED = {
   slipway plan model=llama3_8b cluster=juwels_booster resources.nodes=8 parallelism=tp4_pp2 \\
       data=files data.sources.files.inputs=[texts/]
   slipway plan experiment=demo --json
-  slipway plan search model=gpt3_175b cluster=juwels_booster resources.nodes=64,128,256 \\
-      data=files data.sources.files.inputs=[texts/]""",
+  slipway plan search model=gpt3_175b cluster=juwels_booster resources.nodes=64,128,256""",
     ),
     "kernels": Verb(
         "show which backend computes each operator on this machine, and why",
