@@ -72,13 +72,13 @@ COMMAND_LINE = [
         "a layout that fits nowhere",
         "plan search model=gpt3_175b data=stdlib data.allow_large_models=true cluster=h100_cloud resources.nodes=1,2",
         "resources.nodes",
-        ("16", "79"),
+        ("16", "3%"),
     ),
     BadInput(
         "automatic where nothing fits",
         "plan model=gpt3_175b data=stdlib data.allow_large_models=true cluster=h100_cloud parallelism=auto",
         "resources.nodes",
-        ("8", "79"),
+        ("8", "3%"),
     ),
     BadInput("automatic what cannot be", "plan model.num_layers=auto", "model.num_layers", ("auto",)),
     BadInput(
