@@ -8,6 +8,8 @@ from presets import large
 from refusals import check
 from slipway.config.compose import compose
 from slipway.plan.elastic import on_machines
+from slipway.plan.search.candidate import Applied
+from slipway.plan.search.evaluate import Evaluator
 from slipway.plan.search.search import SPARE, search
 from slipway.plan.search.shortage import fewest, no_layout
 from slipway.plan.search.space import SIZES
@@ -45,7 +47,11 @@ def test_what_is_missing_is_the_least_that_any_layout_misses() -> None:
     found = search(config)
     enough = config.cluster.device.model_copy(update={"memory_gib": 1e6})
     roomy = config.model_copy(update={"cluster": config.cluster.model_copy(update={"device": enough})})
-    least = min(layout.memory for layout in search(roomy).layouts)
+    applied, evaluator = Applied(config, 8), Evaluator(config)
+    least = min(
+        evaluator.memory(applied(layout.candidate), layout.candidate).total
+        for layout in search(roomy).layouts
+    )
     assert found.nearest is not None and found.nearest[0] == least
     line = str(no_layout(config, found))
     assert size(least) in line
