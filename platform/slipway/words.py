@@ -53,6 +53,11 @@ def clock(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
+def plural(noun: str) -> str:
+    """Return a noun's plural: tokens, patches."""
+    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+
+
 def layout(sizes: Mapping[str, int]) -> str:
     """Return `TP2 × PP2 × DP2` for the size of each parallel dimension, those of one left out; else `one rank`."""
     return " × ".join(f"{name}{size}" for name, size in sizes.items() if size > 1) or "one rank"

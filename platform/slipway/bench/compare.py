@@ -28,7 +28,7 @@ from slipway.kernels.compiler import cpp_trouble
 from slipway.models.gpt.config import gpt_of
 from slipway.optimizers.adamw.config import Config as AdamW
 from slipway.plan import make_plan
-from slipway.plan.units import plural
+from slipway.words import plural
 
 SHAPE = [
     "model=gpt3_125m",

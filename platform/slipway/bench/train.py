@@ -23,9 +23,9 @@ from slipway.bench.record import named, publish
 from slipway.errors import EXIT_DONE, UserError
 from slipway.metrics.step_time import KINDS
 from slipway.plan import Plan, make_plan, plan_file
-from slipway.plan.units import plural
 from slipway.ranks.environment import Node, Place, launched
 from slipway.run_dir import RunDir
+from slipway.words import plural
 
 DEFAULTS = [
     "model.num_layers=4",

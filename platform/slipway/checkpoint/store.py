@@ -21,6 +21,7 @@ from slipway.checkpoint import manifest as checkpoint_manifest
 from slipway.checkpoint.index import INDEX, check_index, check_listed
 from slipway.checkpoint.manifest import Damaged, Entry
 from slipway.checkpoint.pickles import COMMON, check_tensors
+from slipway.config import budget
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.ledger import DataLedger
 from slipway.errors import UserError
@@ -171,11 +172,14 @@ def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
             do="set it back, or choose another run.dir",
         )
     if info.step > config.training.steps:
+        name, asked = budget.given(config)
         raise UserError(
-            "training.steps",
-            f"is below step {info.step} of checkpoint {path}",
-            value=config.training.steps,
-            use=f"at least {info.step}",
+            f"training.{name}",
+            f"is below step {info.step} of checkpoint {path}"
+            if name == "steps"
+            else f"takes {config.training.steps} steps, fewer than the {info.step} of checkpoint {path}",
+            value=asked,
+            use=f"at least {info.step * budget.per_step(config)}",
         )
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from slipway import secrets
+from slipway.config import budget
 from slipway.config.explain import CompositionErrors, explain
 from slipway.config.yaml_numbers import times_are_text
 from slipway.shipped import shipped
@@ -36,7 +37,7 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "R
     from hydra import initialize_config_dir
 
     times_are_text()
-    words = list(overrides)
+    words = budget.alone(overrides)
     if config_dir is not None:
         words.append(f"hydra.searchpath=[file://{Path(config_dir).resolve()}]")
     try:
@@ -75,7 +76,8 @@ def validate_plain(plain: dict[str, Any]) -> "RunConfig":
     from slipway.config.schema import RunConfig
 
     secrets.check_plain(plain, os.environ)
+    named = budget.named(plain)
     try:
-        return RunConfig.model_validate(plain)
+        return budget.resolved(RunConfig.model_validate(named))
     except ValidationError as error:
-        raise explain(error, plain) from error
+        raise budget.told(explain(error, named), plain) from error

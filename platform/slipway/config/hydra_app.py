@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from slipway import secrets
 from slipway.arguments import refusal
+from slipway.config import budget
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, compose, conf_dir, validate
 from slipway.config.explain import MUST_BE_CHOSEN, TO_PLAN, CompositionErrors, explain
 from slipway.config.quotes import check_key
@@ -39,7 +40,7 @@ def run(words: Sequence[str], task: Task, *, trains: bool = True) -> int:
 
 
 def _run(words: Sequence[str], task: Task) -> int:
-    words = sweep_first(words)
+    words = budget.alone(sweep_first(words))
     arguments = parse(words)
     if arguments.multirun:
         from slipway.config.sweep import Sweep

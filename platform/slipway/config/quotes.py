@@ -24,6 +24,7 @@ def unparsed(word: str, message: str) -> UserError:
 
 def ambiguous(word: str) -> UserError:
     """A value with commas outside of a sweep."""
+    word = word.removeprefix("++")  # of slipway.config.budget
     key, _, value = word.partition("=")
     return UserError(
         word,

@@ -66,7 +66,18 @@ class Resources(Section):
 class Training(Section):
     """The main loop."""
 
-    steps: PositiveInt = Field(description="Optimizer steps of the whole run.")
+    steps: PositiveInt = Field(
+        description="Optimizer steps of the whole run. Exactly one of steps, samples and units is given; steps follow "
+        "from the others, rounded up."
+    )
+    samples: PositiveInt | None = Field(
+        default=None, description="Samples of the whole run, repeated ones counted again; instead of steps."
+    )
+    units: PositiveInt | None = Field(
+        default=None,
+        description="Units (tokens, patches...) of the whole run, also by their name: training.tokens=300e9; instead "
+        "of steps.",
+    )
     stop_after_step: PositiveInt | None = Field(
         default=None,
         description="End this segment early: checkpoint after this step and stop; the schedule stays.",

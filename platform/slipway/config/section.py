@@ -102,11 +102,17 @@ class OptimizerSection(Section):
     lr: PositiveFloat = Field(description="Peak learning rate.")
     min_lr: NonNegativeFloat = Field(default=0.0, description="Learning rate at the end of the decay.")
     lr_warmup_steps: NonNegativeInt = Field(default=0, description="Steps of linear warm-up from zero.")
+    lr_warmup_fraction: PositiveFloat | None = Field(
+        default=None, lt=1.0, description="Share of the run's steps, instead of lr_warmup_steps."
+    )
     lr_decay_style: Literal["constant", "linear", "cosine", "WSD"] = Field(
         default="cosine", description="Shape of the decay; WSD: warm-up, stable, decay."
     )
     lr_wsd_decay_steps: PositiveInt | None = Field(
         default=None, description="Last steps, in which WSD decays."
+    )
+    lr_wsd_decay_fraction: PositiveFloat | None = Field(
+        default=None, lt=1.0, description="Share of the run's steps, instead of lr_wsd_decay_steps."
     )
     weight_decay: NonNegativeFloat = Field(default=0.1, description="Decoupled, times the learning rate.")
     clip_grad: NonNegativeFloat = Field(

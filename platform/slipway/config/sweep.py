@@ -39,7 +39,7 @@ class Sweep:
         hydra = HydraConfig.get()
         number, overrides = hydra.job.num, list(hydra.overrides.task)
         self._jobs += 1
-        swept = [word for word in overrides if word.partition("=")[0] not in self.fixed]
+        swept = [word.removeprefix("++") for word in overrides if word.partition("=")[0] not in self.fixed]
         print(f"job {number}: {' '.join(swept)}", file=sys.stderr)
         try:
             code = self._task(self.configure(composed, swept, number))

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from slipway.config import budget
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir
 from slipway.config.explain import CompositionErrors, explain
 from slipway.config.sweep import Sweep
@@ -30,12 +31,13 @@ def compose_sweep(overrides: Sequence[str], config_dir: str | None = None) -> "l
     """
     from hydra import initialize_config_dir
 
+    overrides = budget.alone(overrides)
     sweep = Sweep(lambda config: EXIT_DONE, overrides)
     found = []
     with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE):
         composer = _Composer(config_dir)
         for number, words in enumerate(_jobs(overrides)):
-            swept = [word for word in words if word.partition("=")[0] not in sweep.fixed]
+            swept = [word.removeprefix("++") for word in words if word.partition("=")[0] not in sweep.fixed]
             try:
                 composed, known = composer.compose(words)
                 found.append(sweep.configure(composed, swept, number, known))
@@ -102,7 +104,8 @@ class _Composer:
 
         names = tuple(one.key_or_group for one in values)
         replaced = all(
-            one.type == OverrideType.CHANGE and not isinstance(one.value(), dict) for one in values
+            one.type in (OverrideType.CHANGE, OverrideType.FORCE_ADD) and not isinstance(one.value(), dict)
+            for one in values
         )
         if not replaced:
             return copy.deepcopy(self._made[key])

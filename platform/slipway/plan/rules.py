@@ -1,5 +1,6 @@
 """What several sections must agree on; each broken rule is one line with its arithmetic."""
 
+from slipway.config import budget
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.data import kind_of
 from slipway.errors import UserError
@@ -20,6 +21,7 @@ def check(config: RunConfig) -> None:
     fp8.check_device(config)
     _check_kind(config)
     check_choice(config)
+    _check_budget(config)
     _check_schedule(config)
     _check_steps(config)
     _check_best(config)
@@ -220,6 +222,27 @@ def _check_switches(config: RunConfig) -> None:
     switches.switches(config, switches.installed())
 
 
+def _check_budget(config: RunConfig) -> None:
+    """What composing has made of budget and shares, and only a changed plan could have otherwise."""
+    (name, asked), steps = budget.given(config), config.training.steps
+    if budget.steps_of(config) != steps:
+        raise UserError(
+            "training.steps",
+            f"is not what follows from training.{name} {asked:,} / {budget.per_step(config):,} in a step",
+            value=steps,
+            use=str(budget.steps_of(config)),
+        )
+    for field, right in budget.shares_of(config, steps).items():
+        if (found := getattr(config.optimizer, field)) != right:
+            share = budget.SHARES[field]
+            raise UserError(
+                f"optimizer.{field}",
+                f"is not what follows from {share} {getattr(config.optimizer, share):g} x training.steps {steps:,}",
+                value=found,
+                use=str(right),
+            )
+
+
 def _check_schedule(config: RunConfig) -> None:
     optimizer, steps = config.optimizer, config.training.steps
     if optimizer.min_lr > optimizer.lr:
@@ -235,10 +258,11 @@ def _check_schedule(config: RunConfig) -> None:
     decay = optimizer.lr_wsd_decay_steps
     if optimizer.lr_decay_style != "WSD":
         if decay is not None:
+            share = optimizer.lr_wsd_decay_fraction
             raise UserError(
-                "optimizer.lr_wsd_decay_steps",
+                f"optimizer.lr_wsd_decay_{'steps' if share is None else 'fraction'}",
                 f"has no effect with lr_decay_style={optimizer.lr_decay_style}",
-                value=decay,
+                value=decay if share is None else share,
                 do="set it to null or use lr_decay_style=WSD",
             )
         return
@@ -246,7 +270,7 @@ def _check_schedule(config: RunConfig) -> None:
         raise UserError(
             "optimizer.lr_wsd_decay_steps",
             "is required by lr_decay_style=WSD",
-            do="set it to the number of steps in the final decay",
+            do="set it to the number of steps in the final decay, or set lr_wsd_decay_fraction to their share",
         )
     if optimizer.lr_warmup_steps + decay > steps:
         raise UserError(

@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from slipway import words
+from slipway.config import budget
 from slipway.models import family
 from slipway.plan import switches
 from slipway.plan.facts import sizes_of
 from slipway.plan.memory import PARTS, Share, StageMemory, stage_memory
 from slipway.plan.plan import Plan
 from slipway.plan.step.step import StepSeconds
-from slipway.plan.units import plural
-from slipway.words import duration, figure, quantity, size
+from slipway.words import duration, figure, plural, quantity, size
 
 T = TypeVar("T")
 SMALL = 0.005
@@ -93,12 +93,31 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
             f"{training.micro_batch_size}{units}",
         ),
         ("run", f"{training.steps:,} steps, {plan.samples:,} samples{all_units}"),
+        *([("budget", asked)] if (asked := budget.in_words(config)) else []),
+        ("schedule", _schedule(plan)),
         ("work", f"{per_unit} per {plan.unit}, {per_step} per step"),
         ("memory", f"{size(memory.largest)} on the fullest device{fits}"),
         *_recompute_rows(plan),
         *_time_rows(plan),
         ("directory", str(config.run.dir)),
     ]
+
+
+def _schedule(plan: Plan) -> str:
+    """The learning rate over the run, in steps and in shares of them."""
+    optimizer, steps = plan.config.optimizer, plan.config.training.steps
+    warmup, decay = optimizer.lr_warmup_steps, optimizer.lr_wsd_decay_steps
+
+    def share(of: int) -> str:
+        return f"{of:,} steps ({of / steps:.2g} of the run)"
+
+    parts = [f"warm-up over {share(warmup)}"] if warmup else []
+    parts.append(f"learning rate {optimizer.lr:g}")
+    if optimizer.lr_decay_style == "WSD" and decay is not None:
+        parts.append(f"decay to {optimizer.min_lr:g} over the last {share(decay)}")
+    elif optimizer.lr_decay_style != "constant":
+        parts.append(f"{optimizer.lr_decay_style} decay to {optimizer.min_lr:g}")
+    return ", ".join(parts)
 
 
 def _stage_rows(plan: Plan) -> list[tuple[str, str]]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from slipway.words import plural
+
 if TYPE_CHECKING:
     from slipway.plan.plan import Plan
 
@@ -48,8 +50,3 @@ class Units:
     def loss(self) -> str:
         """`loss (nats per token)`; `loss` where it has no unit."""
         return f"loss ({self.loss_unit})" if self.loss_unit else "loss"
-
-
-def plural(noun: str) -> str:
-    """Return a unit's plural: tokens, patches."""
-    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")

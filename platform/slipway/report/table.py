@@ -41,8 +41,8 @@ def rows(summary: Summary, units: Units, plan: Plan | None) -> list[tuple[str, s
         ]
     found += [
         ("steps", f"{s.step:,}" + (f" of {plan.config.training.steps:,}" if plan else "")),
-        *([] if units.is_sample else [("samples", s.samples and f"{s.samples:,.0f}")]),
-        (units.name, s.units and f"{s.units:,.0f}"),
+        *([] if units.is_sample else [("samples", _amount(s.samples, plan and plan.samples))]),
+        (units.name, _amount(s.units, plan and plan.units)),
         *_losses("training", units, s.loss, s.measures),
         *_losses("validation", units, s.validation_loss, s.validation_measures),
         (
@@ -63,6 +63,10 @@ def rows(summary: Summary, units: Units, plan: Plan | None) -> list[tuple[str, s
         ("first to last line", s.wall_seconds and duration(s.wall_seconds)),
     ]
     return [(name, text) for name, text in found if text]
+
+
+def _amount(done: float | None, of: int | None) -> str | None:
+    return f"{done:,.0f}" + (f" of {of:,}" if of else "") if done else None
 
 
 def _of_peak(s: Summary) -> str:

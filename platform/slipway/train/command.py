@@ -8,6 +8,7 @@ from typing import Any
 from slipway import system_errors
 from slipway.checkpoint import store as checkpoint_store
 from slipway.checkpoint.store import CheckpointInfo, Newest
+from slipway.config import budget
 from slipway.config.schema import RunConfig
 from slipway.data import find_position, kind_of
 from slipway.data.ledger import DataLedger
@@ -183,9 +184,11 @@ def _find_position(config: RunConfig, info: CheckpointInfo | None, decides: bool
 
 
 def _say_layout(plan: Plan, info: CheckpointInfo | None) -> None:
-    """What was chosen, what was fitted to the devices, and what differs from the checkpoint's layout."""
+    """What was chosen, what the budget makes, what was fitted to the devices, what differs from the checkpoint."""
     if line := said(plan):
         print(line, flush=True)
+    if asked := budget.in_words(plan.config):
+        print(f"budget: {asked}", flush=True)
     for change in plan.changes:
         print(f"elastic: {change}", flush=True)
     if info and (change := describe_change(info.world_size, info.parallelism, plan)):

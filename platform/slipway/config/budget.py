@@ -1,0 +1,192 @@
+"""How long a run is: one of training.steps, training.samples and training.units, or the units by the family's name.
+
+What is given stays in the configuration; `training.steps` is there always, the whole steps that hold it. The schedule's
+shares (optimizer.*_fraction) become steps in the same way.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from slipway.errors import UserError
+from slipway.registry import FAMILIES
+from slipway.words import plural
+
+if TYPE_CHECKING:
+    from slipway.config.schema import RunConfig
+
+GIVEN = ("steps", "samples", "units")
+SHARES = {"lr_warmup_steps": "lr_warmup_fraction", "lr_wsd_decay_steps": "lr_wsd_decay_fraction"}
+_LATER = 1  # steps, until the sizes of batches and samples are known
+
+
+def _unit(family: str) -> str:
+    """What a family counts in, in the plural."""
+    return plural(FAMILIES.part(family, "family").FAMILY.unit)
+
+
+def _units() -> set[str]:
+    """What the families count in, in the plural: tokens."""
+    return {_unit(family) for family in FAMILIES.names()}
+
+
+def alone(words: Sequence[str]) -> list[str]:
+    """A command line on which a budget or a share is the only one of its kind: what files say instead is null.
+
+    Raises UserError where the command line itself says it in two ways.
+    """
+    found = list(words)
+    if any(re.match(r"\+{0,2}training\.", word) for word in words):
+        units = _units()
+        found = _alone(found, [f"training.{name}" for name in (*GIVEN, *sorted(units - {*GIVEN}))])
+    for steps, share in SHARES.items():
+        found = _alone(found, [f"optimizer.{steps}", f"optimizer.{share}"])
+    return found
+
+
+def _alone(words: list[str], kinds: Sequence[str]) -> list[str]:
+    keys = [word.partition("=")[0].lstrip("+") for word in words]
+    words = [_forced(word) if key in kinds else word for key, word in zip(keys, words, strict=True)]
+    given = {
+        key: number
+        for number, (key, word) in enumerate(zip(keys, words, strict=True))
+        if key in kinds and word.partition("=")[1:] not in (("=", "null"), ("", ""))
+    }
+    if len(given) > 1:
+        first, second, *_ = given
+        raise UserError(
+            second,
+            f"is given beside {first}, which says the same in another way",
+            value=words[given[second]].partition("=")[2],
+            do="give one of them",
+        )
+    if not given:
+        return words
+    (at,) = given.values()
+    others = [_forced(f"{kind}=null") for kind in kinds if kind not in keys]
+    return [*words[: at + 1], *others, *words[at + 1 :]]
+
+
+def _forced(word: str) -> str:
+    """An override that Hydra takes although no file has the key, as none has the name of a unit."""
+    name = re.match(r"\+{0,2}training\.(\w+)", word)
+    return f"++{word.lstrip('+')}" if name and name[1] not in GIVEN else word
+
+
+def named(plain: dict[str, Any]) -> dict[str, Any]:
+    """A composed configuration with the units under their own key, and steps that may be wrong still.
+
+    Raises UserError where more than one budget is given, or one by the unit of another family.
+    """
+    training, optimizer = plain.get("training"), plain.get("optimizer")
+    if isinstance(training, dict):
+        plain = plain | {"training": _budget(training, plain.get("model"))}
+    if isinstance(optimizer, dict):
+        plain = plain | {"optimizer": _shares(optimizer)}
+    return plain
+
+
+def _budget(training: dict[str, Any], model: Any) -> dict[str, Any]:
+    family = model.get("family") if isinstance(model, dict) else None
+    if family not in FAMILIES.names():
+        return training  # another mistake, told by its own name
+    unit, names = _unit(family), _units() | {*GIVEN}
+    given = {name: value for name, value in training.items() if name in names and value is not None}
+    for name in given.keys() - {*GIVEN, unit}:
+        raise UserError(
+            f"training.{name}",
+            f"is not for model.family={family}, which counts {unit}",
+            value=given[name],
+            use=f"training.{unit}, training.samples or training.steps",
+        )
+    if len(given) > 1:
+        first, second, *_ = given
+        raise UserError(
+            f"training.{second}",
+            f"is given beside training.{first} {given[first]}, which says the same in another way",
+            value=given[second],
+            do="set one of them to null",
+        )
+    others = {name: value for name, value in training.items() if name not in names}
+    found = {name if name in GIVEN else "units": value for name, value in given.items()}
+    return {**others, **({"steps": _LATER} if given else {}), **found}
+
+
+def told(error: UserError, plain: dict[str, Any]) -> UserError:
+    """An error about the budget by the name that the composed configuration has for it."""
+    if error.path in ("training.units", "training.steps"):
+        training, unit = plain["training"], _unit(plain["model"]["family"])
+        if error.path == "training.units" and training.get(unit) is not None:
+            return error.replaced(path=f"training.{unit}")
+        if training.get("steps") is None:
+            return error.replaced(do=f"set training.steps=..., training.samples=... or training.{unit}=...")
+    return error
+
+
+def _shares(optimizer: dict[str, Any]) -> dict[str, Any]:
+    for steps, share in SHARES.items():
+        if optimizer.get(share) is None:
+            continue
+        if optimizer.get(steps):
+            raise UserError(
+                f"optimizer.{share}",
+                f"is given beside optimizer.{steps} {optimizer[steps]}, which says the same in another way",
+                value=optimizer[share],
+                do="set one of them to null",
+            )
+        optimizer = optimizer | {steps: _LATER}
+    return optimizer
+
+
+def resolved(config: "RunConfig") -> "RunConfig":
+    """The configuration with the steps that its budget takes, and those of the schedule's shares."""
+    steps = steps_of(config)
+    training = config.training.model_copy(update={"steps": steps})
+    return config.model_copy(
+        update={
+            "training": training,
+            "optimizer": config.optimizer.model_copy(update=shares_of(config, steps)),
+        }
+    )
+
+
+def steps_of(config: "RunConfig") -> int:
+    """The whole steps that hold what was asked for."""
+    name, asked = given(config)
+    return asked if name == "steps" else -(-asked // per_step(config))
+
+
+def shares_of(config: "RunConfig", steps: int) -> dict[str, int]:
+    """The steps of each share that is given: at least one."""
+    shares = {steps: getattr(config.optimizer, share) for steps, share in SHARES.items()}
+    return {name: max(1, round(share * steps)) for name, share in shares.items() if share is not None}
+
+
+def given(config: "RunConfig") -> tuple[str, int]:
+    """What was asked for: the key in `training`, by which users know it, and how many."""
+    training = config.training
+    if training.units is not None:
+        return _unit(config.model.family), training.units
+    return ("steps", training.steps) if training.samples is None else ("samples", training.samples)
+
+
+def in_words(config: "RunConfig") -> str | None:
+    """How the steps follow from what was asked for; None where steps were."""
+    name, asked = given(config)
+    if name == "steps":
+        return None
+    each, batch = per_step(config), config.training.global_batch_size
+    steps = f"{asked / each:,.2f}".rstrip("0").rstrip(".") if asked % each else f"{asked // each:,}"
+    size = f"{batch:,} samples" + (f" x {each // batch:,} {name}" if each > batch else "")
+    whole = f", rounded up to {steps_of(config):,}" if asked % each else ""
+    return f"training.{name} {asked:,} = {steps} steps of {size}{whole}"
+
+
+def per_step(config: "RunConfig") -> int:
+    """How many of what was asked for are in a step. Raises UserError where the model cannot read the data."""
+    training = config.training
+    if training.units is None:
+        return 1 if training.samples is None else training.global_batch_size
+    return (
+        training.global_batch_size * FAMILIES.part(config.model.family, "family").FAMILY.sample(config).units
+    )
