@@ -65,6 +65,7 @@ def vision(plan):
             "unit": "image",
             "units_per_sample": 1,
             "units": plan.samples,
+            "units": plan.samples,
             "loss_unit": "",
             "chance_loss": None,
         }
@@ -87,10 +88,11 @@ def test_numbers_have_the_units_of_the_plan(tmp_path):
         plan = change(make_plan(compose(["experiment=demo"])))
         summary = summarize(metrics.read(run / "metrics.jsonl"), Units.of(plan))
         texts[name] = {f"{label}: {text}" for label, text in table.rows(summary, Units.of(plan), plan)}
-    assert {"samples: 1,600", "tokens: 204,800", "samples per second: 40 (median)"} <= texts["text"]
+    assert {"samples: 1,600 of 2,560", "tokens: 204,800 of 327,680"} <= texts["text"]
+    assert "samples per second: 40 (median)" in texts["text"]
     assert {"tokens per second: 5,000 (median)", "best validation: 3.2500 at step 200"} <= texts["text"]
     assert any("→ 3.2500" in text and text.endswith("nats per token") for text in texts["text"])
-    assert {"images: 1,600", "images per second: 5,000 (median)"} <= texts["vision"]
+    assert {"images: 1,600 of 2,560", "images per second: 5,000 (median)"} <= texts["vision"]
     assert not any("sample" in text or "token" in text for text in texts["vision"])
 
 

@@ -4,7 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from slipway.config.schema import Guard as Settings
+from slipway.config.watch import Guard as Settings
 from slipway.train.guard import Guard
 
 STEADY = [3.0, 3.1, 2.9, 3.05, 2.95, 3.02, 2.98, 3.0]  # median 3.0, deviation 1.4826 x 0.035

@@ -23,6 +23,7 @@ from slipway.config.derived import fill
 from slipway.config.launch import Launch
 from slipway.config.pipeline_layout import PipelineLayout
 from slipway.config.section import DataSection, Folder, ModelSection, OptimizerSection, Section
+from slipway.config.watch import Guard, Watch
 from slipway.registry import DATA_KINDS, FAMILIES, OPTIMIZERS, validator
 
 # Unions by a tag: the package that the tag names brings the section's fields.
@@ -146,49 +147,6 @@ class Checkpoint(Section):
     )
     timeout_minutes: PositiveFloat = Field(
         default=30.0, description="A save that takes longer ends the run; earlier checkpoints stay."
-    )
-
-
-class Watch(Section):
-    """What tells a rank that hangs or lags."""
-
-    hang_timeout_minutes: PositiveFloat | None = Field(
-        default=10.0,
-        description="Without progress for so long a rank ends the run: every rank's stack is written into "
-        "run.dir/hangs and the first suspect is named; null: never.",
-    )
-    straggler_interval: NonNegativeInt = Field(
-        default=100, description="Steps between comparisons of the ranks' own times; 0: none."
-    )
-    straggler_ratio: float = Field(
-        default=1.5, gt=1.0, description="A rank this many times slower than its peers is reported."
-    )
-
-
-class Guard(Section):
-    """What all ranks do together when the loss or the gradient goes wrong."""
-
-    on_nonfinite: Literal["stop", "skip", "rollback"] = Field(
-        default="stop",
-        description="NaN or Inf in the loss or the gradient. stop: end without an update; skip: no update from "
-        "this batch; rollback: go back to the last good checkpoint and leave the offending data out.",
-    )
-    on_spike: Literal["ignore", "stop", "skip", "rollback"] = Field(
-        default="ignore", description="A loss far above the recent ones: the same, or ignore."
-    )
-    spike_deviations: PositiveFloat = Field(
-        default=10.0,
-        description="A spike lies this many standard deviations (1.4826 x median absolute deviation) above the "
-        "recent losses' median.",
-    )
-    spike_window: int = Field(
-        default=64, ge=8, description="Losses that are recent; judged once there are so many."
-    )
-    rollback_batches: PositiveInt = Field(
-        default=1, description="Batches left out after going back; the offending one is the last of them."
-    )
-    limit: PositiveInt = Field(
-        default=10, description="Skips or rollbacks within spike_window steps before the run stops."
     )
 
 

@@ -10,7 +10,7 @@ from math import isfinite
 from statistics import median
 from typing import Literal, NamedTuple
 
-from slipway.config.schema import Guard as Settings
+from slipway.config.watch import Guard as Settings
 
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution: 1 / the normal quantile of 3/4
 
