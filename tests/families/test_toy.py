@@ -15,6 +15,7 @@ from torch import Tensor
 import warm
 import whole_numbers
 from reference import stored
+from refusals import refused
 from slipway import registry
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
@@ -269,6 +270,20 @@ def test_stages_share_uneven_layers_out_by_their_parameters() -> None:
     assert [stage.spans for stage in plan.stages] == [[(0, 2)], [(2, 5)]]
     assert [stage.parameters for stage in plan.stages] == [2272, 1980]
     assert (plan.unit, plan.units, plan.chance_loss) == ("vector", STEPS * BATCH, None)
+    forced = make_plan(config_of(*NOVOGRAD, *PP2, "parallelism.pipeline_layout=[4,1]"))
+    assert [stage.spans for stage in forced.stages] == [[(0, 5)], [(5, 2)]]
+
+
+def test_its_length_is_given_in_its_own_unit() -> None:
+    words = [word for word in TOY if not word.startswith("training.steps")]
+    assert compose([*words, *NOVOGRAD, "training.vectors=1e3"]).training.steps == 1000 // BATCH
+    assert compose([*words, *NOVOGRAD, "training.units=1001"]).training.steps == 1000 // BATCH + 1
+    with refused(
+        "training.tokens", "toy", "vectors", value=1000.0, use=["training.vectors", "training.samples"]
+    ):
+        compose([*words, *NOVOGRAD, "training.tokens=1e3"])
+    with refused("training.vectors", "gpt", "tokens", value=1000, use=["training.tokens"]):
+        compose(["training.vectors=1000"])
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,6 @@ def vision(plan):
             "unit": "image",
             "units_per_sample": 1,
             "units": plan.samples,
-            "units": plan.samples,
             "loss_unit": "",
             "chance_loss": None,
         }
