@@ -78,6 +78,29 @@ def test_a_reader_of_the_old_plan_never_sees_half_of_the_new(tmp_path: Path) -> 
     assert plan_file.read(path) == plan
 
 
+def test_llama_3_405b_on_the_stages_that_it_was_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """126 layers on 16 stages, one less on the first and on the last: arXiv 2407.21783, section 3.3.2."""
+    words = [*large("llama3_405b", 16), "parallelism.pipeline_model_parallel_size=16"]
+    plan = make_plan(compose(words))
+    assert [stage.blocks for stage in plan.stages] == [
+        [(0, 7)],
+        *([(7 + 8 * stage, 8)] for stage in range(14)),
+        [(119, 7)],
+    ]
+    first, second, *_, last = plan.stages
+    table = (
+        128256 // 8 * 16384
+    )  # of the embedding, and of the output layer, on one of 8 tensor-parallel ranks
+    layer = second.parameters // 8
+    assert (first.parameters, last.parameters) == (7 * layer + table, 7 * layer + table + 16384)
+    assert main(["plan", *words]) == 0
+    assert "7, 8 (x 14), 7" in capsys.readouterr().out
+    interleaved = make_plan(compose([*words, "parallelism.virtual_pipeline_model_parallel_size=8"]))
+    assert [count for _, count in interleaved.stages[0].blocks] == [0, *[1] * 7]
+    assert [count for _, count in interleaved.stages[15].blocks] == [*[1] * 7, 0]
+    assert interleaved.stages[0].spans[0] == (0, 1)  # the embedding alone
+
+
 def test_a_write_that_fails_leaves_the_old_plan(tmp_path: Path, monkeypatch) -> None:
     plan = make_plan(compose(["experiment=demo"]))
     path = tmp_path / "plan.json"

@@ -104,7 +104,7 @@ CONFIGURED = {
   slipway plan model=gpt3_175b cluster=h100_cloud resources.nodes=128 \\
       data=files data.sources.files.inputs=[texts/]
   slipway plan model=llama3_8b cluster=juwels_booster resources.nodes=8 parallelism=tp4_pp2 \\
-      data=files data.sources.files.inputs=[texts/]
+      data=files data.sources.files.inputs=[texts/] training.tokens=300e9
   slipway plan experiment=demo --json
   slipway plan search model=gpt3_175b cluster=juwels_booster resources.nodes=64,128,256""",
     ),
