@@ -80,7 +80,7 @@ def test_a_reader_of_the_old_plan_never_sees_half_of_the_new(tmp_path: Path) -> 
 
 def test_llama_3_405b_on_the_stages_that_it_was_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
     """126 layers on 16 stages, one less on the first and on the last: arXiv 2407.21783, section 3.3.2."""
-    words = [*large("llama3_405b", 16), "parallelism.pipeline_model_parallel_size=16"]
+    words = large("llama3_405b", 16)
     plan = make_plan(compose(words))
     assert [stage.blocks for stage in plan.stages] == [
         [(0, 7)],
