@@ -16,16 +16,34 @@ WORDS = [*SMALL, "data=bytes", "training.steps=8", "validation.steps=1", *layout
 PROFILED = ["logging.profile_step=3", "run.name=profiled", "run.dir=runs/profiled"]
 
 
+# of no real device: what is planned with is told, and adds up
+CONSTANTS = {
+    "device": "two ranks of a laptop",
+    "peak_tflops": 0.1,
+    "memory_gb_per_s": 10.0,
+    "rates": dict.fromkeys(
+        ("product_share", "grouped_share", "attention_share", "attention_backward_share", "memory_share"), 0.5
+    ),
+    "inside": {"gb_per_s": 1.0},
+    "between": {"gb_per_s": 1.0},
+    "inside_devices": 2,
+    "power_w": 30.0,
+}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run, in two segments, and the same one without a profile."""
     folder = tmp_path_factory.mktemp("runs")
+    (folder / "device.json").write_text(json.dumps(CONSTANTS))
     for words in (
         [*PROFILED, "training.stop_after_step=7"],
         PROFILED,
         ["run.name=plain", "run.dir=runs/plain"],
     ):
-        done = slipway("train", *WORDS, *words, cwd=folder)
+        done = slipway(
+            "train", *WORDS, *words, f"cluster.device.measured={folder / 'device.json'}", cwd=folder
+        )
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -51,6 +69,8 @@ def test_the_receipt_adds_up_to_the_measured_step(folder: Path) -> None:
     found = receipt.make(run.plan, run.metrics)
     assert found.profile and found.measured and found.predicted
     assert sum(line.measured or 0.0 for line in found.lines) == pytest.approx(found.measured)
+    planned = [line.predicted for line in found.lines]
+    assert None not in planned and sum(filter(None, planned)) == pytest.approx(found.predicted)
     shares = receipt.attribution(found)
     assert sum(share for _, share in shares) == pytest.approx(found.measured / found.predicted - 1, abs=1e-9)
 
@@ -61,12 +81,14 @@ def test_the_page_and_the_json_tell_of_it(folder: Path) -> None:
     found = json.loads(done.stdout)
     assert found["receipt"]["profile"]["last"] == 6
     assert found["costs"]["total"] > found["costs"]["steps"] > 0
+    assert found["energy_used"]["how"] in ("estimate", "measured") and found["energy_used"]["kwh"] > 0
     assert found["costs"]["starts"] > 0 and found["state"] == "finished"
     page = (folder / "runs" / "profiled" / "report.html").read_text()
     for shown in (
         "profiled",
         "Receipt",
         "data-parallel exchange",
+        "two ranks of a laptop",
         "a segment begins with step 8",
         "device-hours",
     ):

@@ -96,6 +96,7 @@ def _as_json(one: Recorded) -> dict[str, Any]:
         **asdict(one.summary),
         "state": one.overview.state,
         "device_hours": one.overview.device_hours,
+        "energy_used": one.overview.energy.as_json(),
         "costs": asdict(costs.add_up(spells, one.metrics)),
         "receipt": {
             **asdict(bill),

@@ -54,7 +54,7 @@ def sentences(found: receipt.Receipt) -> list[str]:
     if found.predicted is None:
         return [
             f"A step took {duration(found.measured)} (median). No plan predicted it: the run's plan is missing, or has "
-            "no time, as the profile of its cluster has no peak."
+            "no time, as nothing is known of its device (`slipway bench device` measures one)."
         ]
     ratio = found.measured / found.predicted
     much = (
@@ -103,8 +103,14 @@ def _reached(run: Recorded) -> Html:
         ratio = f"{summary.units_per_second / rate:.2f} ×"
         name = _named(f"{run.units.name} per second", "median")
         body.append((name, figure(rate), figure(summary.units_per_second), ratio))
+    if plan.time.mfu and summary.mfu:
+        name = _named("MFU", "median, each of its own peak")
+        body.append(
+            (name, f"{plan.time.mfu:.1%}", f"{summary.mfu:.1%}", f"{summary.mfu / plan.time.mfu:.2f} ×")
+        )
+    source = element("p", f"Planned: {plan.time.assumption}.", class_="muted")
     head = ("also", "planned", "measured", "ratio")
-    return table(head, body, numbers=(1, 2, 3)) if body else Html()
+    return join([table(head, body, numbers=(1, 2, 3)) if body else "", source])
 
 
 def _named(name: str, more: str) -> Html:
