@@ -159,7 +159,7 @@ def _time_rows(plan: Plan) -> list[tuple[str, str]]:
         return [("time", f"not estimated: {why}")]
     speed = plan.units_per_sample * plan.config.training.global_batch_size / time.seconds_per_step
     reached = (
-        "" if time.mfu is None else f", {time.tflops_per_device:.0f} TFLOP/s per device (MFU {time.mfu:.1%})"
+        "" if time.mfu is None else f", {time.tflops_per_device:.3g} TFLOP/s per device (MFU {time.mfu:.1%})"
     )
     energy = "" if time.energy_kwh is None else f", up to {figure(time.energy_kwh)} kWh of the devices"
     return [

@@ -46,8 +46,9 @@ def _device() -> str:
     return """\
 Products of matrices, attention, operators bound by memory, copies and collectives are timed at many sizes, on as many
 ranks as resources.devices_per_node says, all at once. What they amount to is a file, device-PRECISION.json: the
-constants of a plan's step, in the place of those that Slipway has for the device's kind (docs/planner.md). The table
-and the picture say how well the constants give the measured times again. It takes about a minute."""
+constants of a plan's step, in the place of those that Slipway has for the device's kind: name the file in
+cluster.device.measured (docs/planner.md). The table and the picture say how well the constants give the measured times
+again. It takes about a minute."""
 
 
 BENCH = Verb(
@@ -174,8 +175,8 @@ BENCH = Verb(
             acts=True,
             notes=_device,
             examples="""\
-  slipway bench device resources.devices_per_node=2                      a laptop's ranks share its cores
-  slipway plan cluster.device.measured=outputs/bench/device-fp32.json    a plan with what was measured""",
+  slipway bench device resources.devices_per_node=2            a laptop's ranks share its cores
+  slipway bench device resources.devices_per_node=2 --check    and how good plans are with it""",
         ),
         "gpu": Verb(
             "all of this machine's GPUs: what works, how fast it is against torch.compile, where the time goes",
