@@ -1,6 +1,7 @@
 """The work of a GPT's layers against the operations that slipway.models.gpt.counts has by closed formulas."""
 
 from collections.abc import Iterable
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from slipway.models.work import Pass, Work
 MODELS = ("gpt3_1_3b", "llama3_8b", "mixtral_8x7b")
 
 
+@cache
 def config_of(model: str, *words: str) -> RunConfig:
     return compose([*large(model), "training.precision=bf16", "training.recompute=none", *words])
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from slipway.config.schema import RunConfig
@@ -34,7 +35,7 @@ def show(
     if len({layout.world for layout in layouts}) > 1:
         console.print(_machines(layouts))
     rows = [(layout, 1) for layout in layouts] if every else arrangements(layouts)
-    console.print(_layouts(rows, found[0][0], top, by))
+    _print_wide(console, _layouts(rows, found[0][0], top, by))
     enumerated = sum(one.enumerated for _, one in found)
     variants = (
         "" if every else f", {len(rows):,} when each arrangement of ranks counts once (--all: every one)"
@@ -44,6 +45,15 @@ def show(
     )
     if len(layouts) < enumerated:
         console.print(_refused(found))
+
+
+def _print_wide(console: Console, table: Table) -> None:
+    """Print a table in as many columns as it needs: a long line is better than half a number."""
+    needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    width = console.width
+    console.width = max(width, needed)
+    console.print(table)
+    console.width = width
 
 
 def _table(title: str) -> Table:
