@@ -139,6 +139,8 @@ def read(path: Path) -> Hardware:
         raise UserError(path, f"constants cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise UserError(path, f"does not hold a device's constants: {first_problem(error)}") from error
+    except UserError:
+        raise
     except ValueError as error:  # a zero, or what no file system can write
         raise UserError("cluster.device.measured", "cannot be the name of a file", value=str(path)) from error
 
