@@ -49,9 +49,23 @@ def test_a_short_step_has_the_values_of_the_last(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_driver_that_stops_telling_leaves_no_old_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    over = told(monkeypatch, [(400_000, 1000)])
+    read, over = threading.Event(), threading.Event()
+    calls: list[torch.device] = []
+
+    def power(device: torch.device) -> int:
+        calls.append(device)
+        if len(calls) > 1:
+            assert read.wait(10)  # until the first value has been asked for
+            over.set()
+            raise RuntimeError("no more values")
+        return 400_000
+
+    monkeypatch.setattr(torch.cuda, "power_draw", power)
+    monkeypatch.setattr(torch.cuda, "clock_rate", lambda device: 1000)
+    monkeypatch.setattr(sensors, "INTERVAL", 0.001)
     found = Sensors(GPU, refuse)
     assert found.means()
+    read.set()
     assert over.wait(10)
     found.close()
     for thread in threading.enumerate():
