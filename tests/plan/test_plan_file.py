@@ -10,6 +10,7 @@ from refusals import refused
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
 from slipway.plan import Plan, make_plan, plan_file
+from slipway.plan.step.devices import hardware_of
 
 
 def planned(*overrides: str) -> Plan:
@@ -84,6 +85,18 @@ def test_numbers_that_do_not_follow_from_the_configuration_are_refused(changed: 
     plan_file.write(planned("experiment=demo"), path)
     with refused(path, use="`slipway plan --json`"):
         plan_file.read(path, [changed])
+
+
+def test_a_plan_is_read_where_its_devices_constants_are_not(tmp_path: Path) -> None:
+    """A job finds plan.json, and not the file that `slipway bench device` wrote on another machine."""
+    known = hardware_of(compose(large("gpt3_125m")))
+    assert known is not None
+    constants, path = tmp_path / "device.json", tmp_path / "plan.json"
+    constants.write_text(known.model_copy(update={"device": "mine"}).model_dump_json())
+    plan = planned(*large("gpt3_125m"), "cluster.device.name=mine", f"cluster.device.measured={constants}")
+    plan_file.write(plan, path)
+    constants.unlink()
+    assert plan_file.read(path) == plan and plan.time.seconds_per_step
 
 
 def test_a_file_that_is_not_there() -> None:

@@ -101,8 +101,11 @@ def _config(plain: dict[str, Any], path: Path) -> RunConfig:
 
 
 def _check_follows(plan: Plan, path: Path) -> None:
-    """What ranks rely on is planned again and compared; estimates may be another version's."""
-    anew = make_plan(plan.config)
+    """What ranks rely on is planned again and compared; estimates may be another version's.
+
+    The time is none of it: a file of constants (cluster.device.measured) need not be where the plan is read.
+    """
+    anew = make_plan(_without_constants(plan.config))
     for name in (
         "world_size",
         "data_parallel_size",
@@ -119,6 +122,13 @@ def _check_follows(plan: Plan, path: Path) -> None:
                 "another version wrote it",
                 do="make a new one with `slipway plan --json`",
             )
+
+
+def _without_constants(config: RunConfig) -> RunConfig:
+    cluster = config.cluster
+    device = cluster.device.model_copy(update={"measured": None})
+    timeless = {"device": device, "expected_mfu": cluster.expected_mfu or 1.0}  # asks no device's constants
+    return config.model_copy(update={"cluster": cluster.model_copy(update=timeless)})
 
 
 def _short(value: Any) -> str:

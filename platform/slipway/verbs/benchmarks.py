@@ -44,11 +44,11 @@ Exit code 0: done; 75: stopped by a signal, the same command goes on."""
 
 def _device() -> str:
     return """\
-Products of matrices, attention, operators bound by memory, copies and collectives are timed at many sizes, on as many
-ranks as resources.devices_per_node says, all at once. What they amount to is a file, device-PRECISION.json: the
-constants of a plan's step, in the place of those that Slipway has for the device's kind: name the file in
-cluster.device.measured (docs/planner.md). The table and the picture say how well the constants give the measured times
-again. It takes about a minute."""
+Times matrix products, attention, memory-bound operators, copies and collectives at many sizes, on as many ranks as
+resources.devices_per_node says, all at once. From these it fits the constants of a plan's step and writes them to
+device-PRECISION.json; name that file in cluster.device.measured to plan with them instead of those that Slipway has for
+the kind of device (docs/planner.md). The table and the picture show how well the constants reproduce the measured
+times. It takes about a minute; --check takes about ten more, and writes its results to check/."""
 
 
 BENCH = Verb(
@@ -167,7 +167,7 @@ BENCH = Verb(
         "device": Verb(
             "the constants of this machine's devices and links, for plans to be right about them",
             (
-                Option("--check", "then train sixteen small layouts, and tell how far their plans are off"),
+                Option("--check", "then train sixteen small layouts and compare each step with its plan"),
                 _OUT,
                 _JSON,
             ),

@@ -8,12 +8,13 @@ import argparse
 import json
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from slipway.bench.device import fit
 from slipway.bench.options import configuration, make_folder
-from slipway.bench.record import named, publish
+from slipway.bench.record import named, publish, write
 from slipway.errors import EXIT_DONE, UserError
 from slipway.files import write_whole
 from slipway.plan import Plan, make_plan
@@ -25,7 +26,7 @@ DEFAULTS = ["parallelism=dp", "model=demo", "training.micro_batch_size=1", "clus
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one kind of work, and how well the constants give it again."""
+    """What was measured of one kind of work, and how well the constants reproduce it."""
 
     work: str
     times: int = named("sizes")
@@ -61,7 +62,10 @@ def run(options: argparse.Namespace) -> int:
     together = fit.middle(samples)
     rows = [Row(*row) for row in fit.table(together, hardware, plan.world_size)]
     summary = Summary(plan.world_size, measured["threads"], _constants(hardware))
-    record = publish("device", options.argv, rows, summary, as_json=options.json, folder=options.out)
+    quiet = options.json and options.check  # then the object that is printed is the check's
+    record = (write if quiet else partial(publish, as_json=options.json))(
+        "device", options.argv, rows, summary, folder=options.out
+    )
     picture = options.out / "bench-device.png"
     from slipway.bench.device.picture import draw
 
@@ -72,7 +76,9 @@ def run(options: argparse.Namespace) -> int:
         from slipway.bench.device.check import check
 
         layouts, errors = check(options.overrides, plan.world_size, path.absolute())
-        publish("device-check", options.argv, layouts, errors, as_json=options.json, folder=options.out)
+        folder = options.out / "check"
+        make_folder("bench device --out", folder)
+        publish("device", options.argv, layouts, errors, as_json=options.json, folder=folder)
     return EXIT_DONE
 
 
