@@ -6,6 +6,10 @@ import sys
 
 import pytest
 
+from slipway.config.compose import compose
+from slipway.engine.runtime import switches_of
+from slipway.plan import make_plan
+
 PROGRAM = """
 from slipway.engine.runtime import wait_without_spinning
 wait_without_spinning()
@@ -66,3 +70,13 @@ def test_a_fork_has_threads_of_its_own_before_the_first_backward_pass() -> None:
     """A build for CUDA aborted in most of these forks; one for CPUs alone has no threads that race."""
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_follows_a_rule_is_told_with_the_rule_and_not_as_forced() -> None:
+    """Also of a plan that has its switches already: training prints them after it has chosen them."""
+    config = compose(["experiment=demo"])
+    rules = make_plan(config).with_kernels({"product": "torch"})
+    chosen = switches_of(rules)
+    assert chosen, "the demo's pipeline stages have one"
+    assert not [one for one in chosen if f"parallelism.{one.name}=" in one.why]
+    assert switches_of(rules.with_switches({one.name: one.value for one in chosen})) == chosen

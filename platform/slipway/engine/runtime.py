@@ -78,8 +78,11 @@ def as_trained(plan: Plan, chosen: list[Choice]) -> Plan:
 
 
 def switches_of(plan: Plan) -> list[Switch]:
-    """The switches of a run on this machine, after load_torch; plan: with its kernels named."""
-    config = plan.trained
+    """The switches of a run on this machine, after load_torch; plan: with its kernels named.
+
+    Switches that the plan has by rule are not taken for forced ones: the reasons stay those of the rules.
+    """
+    config = plan.model_copy(update={"switches": {}}).trained
     kind = config.cluster.device.kind
     chosen = switches.switches(config, switches.installed(), machine(kind))
     if kind == "cuda":
