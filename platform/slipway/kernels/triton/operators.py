@@ -50,7 +50,7 @@ def warps(block: int, lanes: int = LANES) -> int:
 
 def power_of_two(size: int) -> int:
     """The smallest that is not below `size`: what a block has to be."""
-    return triton.next_power_of_2(size)
+    return int(triton.next_power_of_2(size))
 
 
 def rows(x: Tensor) -> Tensor:
