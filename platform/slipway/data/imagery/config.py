@@ -1,0 +1,94 @@
+"""What imagery is: the fields of conf/data/*.yaml for the kind `imagery`."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from slipway.config.schema import RunConfig
+from slipway.config.section import DataSection, Folder, SourceName, SourceSection
+
+Band = Literal[
+    "coastal",
+    "blue",
+    "green",
+    "red",
+    "red_edge_1",
+    "red_edge_2",
+    "red_edge_3",
+    "nir_broad",
+    "nir_narrow",
+    "water_vapour",
+    "cirrus",
+    "swir_1",
+    "swir_2",
+    "thermal_1",
+    "thermal_2",
+]
+"""Bands by what they measure: products number them differently (HLS: B05 of L30 is B8A of S30)."""
+
+
+class Source(SourceSection):
+    """One source of scenes or of chips."""
+
+    inputs: list[str] = Field(
+        min_length=1,
+        description="Files or folders; `generated` is scenes that the project generates for demonstrations.",
+    )
+    format: Literal["auto", "hls", "sentinel2", "raster", "cube", "terramesh"] = Field(
+        default="auto",
+        description="hls, sentinel2: folders of granules as they are distributed; raster: one GeoTIFF per date with "
+        "named bands; cube: Zarr or NetCDF (time, band, y, x); terramesh: shards that are read as they are; auto: by "
+        "what is found.",
+    )
+
+
+class Config(DataSection):
+    """Sources of scenes, cut to chips by `slipway data` into dir, read by training."""
+
+    kind: Literal["imagery"] = Field(default="imagery", description="Image time series.")
+    dir: Folder = Field(description="Holds manifest.json and the shards of each source.")
+    bands: tuple[Band, ...] = Field(min_length=1, description="Bands of a chip, in this order.")
+    num_frames: PositiveInt = Field(description="Dates of a chip, in the order of time.")
+    gap_days: tuple[NonNegativeInt, PositiveInt] = Field(
+        default=(30, 180), description="Least and most days from one date of a chip to the next."
+    )
+    chip_size: PositiveInt = Field(description="Height and width of a chip, in pixels.")
+    crop_size: PositiveInt | None = Field(
+        default=None, description="Height and width that training crops at random out of a chip; null: all."
+    )
+    flip: bool = Field(default=False, description="Training flips and turns chips at random.")
+    resolution: PositiveFloat | None = Field(
+        default=None,
+        description="Metres per pixel that all bands are brought to; null: the finest of the bands'.",
+    )
+    min_valid: float = Field(
+        default=0.99, ge=0.0, le=1.0, description="Least share of measured pixels, at each date."
+    )
+    max_cloud: float = Field(
+        default=0.2, ge=0.0, le=1.0, description="Most clouds and shadows, at each date."
+    )
+    on_bad_scene: Literal["skip", "refuse"] = Field(
+        default="skip",
+        description="Scenes that cannot be read as they should: skip and name them, or refuse all.",
+    )
+    sources: dict[SourceName, Source] = Field(min_length=1, description="By name; the name is their files'.")
+    split: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
+        default=(0.98, 0.01, 0.01), description="Shares of the places for training, validation and test."
+    )
+    mean: tuple[float, ...] | None = Field(
+        default=None, description="By band, taken off the pixels; null: of the prepared training chips."
+    )
+    std: tuple[PositiveFloat, ...] | None = Field(
+        default=None,
+        description="By band, by which pixels are divided; null: of the prepared training chips.",
+    )
+    shard_size: PositiveInt = Field(default=2_000_000_000, description="Bytes of a shard, about.")
+    workers: PositiveInt | None = Field(
+        default=None, description="Processes that prepare; null: one per core."
+    )
+
+
+def imagery_of(config: RunConfig) -> Config:
+    """The section `data` of a run that reads imagery."""
+    assert isinstance(config.data, Config), f"data.kind is {config.data.kind}"
+    return config.data
