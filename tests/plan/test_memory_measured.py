@@ -138,7 +138,7 @@ def of_rank(plan: Plan, rank: int) -> StageMemory:
 
 def planned_peak(stage: StageMemory) -> int:
     """All that a step makes and gives back."""
-    return stage.activations + stage.logits + stage.gathered + stage.buffers
+    return stage.activations + stage.head + stage.gathered + stage.buffers
 
 
 def rounding(plan: Plan, held: list[dict[str, int]], part: str) -> int:

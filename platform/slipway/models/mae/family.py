@@ -63,12 +63,13 @@ class MaskedAutoencoders:
         return work.layers(config, layout)
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        """Layers as slipway.models.spans shares them out, by their operations. Raises UserError."""
+        """Encoder layers by their operations, as many of which the decoder costs. Raises UserError."""
         model = mae_of(config)
         once, again = counts.flops(model), counts.recomputed_flops(model, self.recomputed(config))
         costs = [a + b for a, b in zip(once, again, strict=True)]
         is_block = [False, *[True] * model.num_layers, False]
-        return spans.shared_out(is_block, [costs[0], *[costs[1]] * model.num_layers, costs[2]], layout)
+        of_layers = [costs[0], *[costs[1]] * model.num_layers, costs[2]]
+        return spans.shared_out(is_block, of_layers, layout, always_level=True)
 
     def sample(self, config: RunConfig) -> Sample:
         """An image time series."""
