@@ -26,7 +26,7 @@ class StageMemory(BaseModel):
     optimizer_states: int
     activations: int
     head: int = 0
-    """Of the head (logits or a decoder, the loss and their gradients); 0 where the backward pass of a layer needs more after it."""
+    """Of the head (logits or a decoder, the loss, gradients); 0 where a layer's backward pass needs more after it."""
     gathered: int = 0
     """Parameters and gradients that are sharded, but whole for a while (FSDP); of gradients 0 where the activations,
     before there are any, take more."""
