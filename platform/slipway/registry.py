@@ -61,7 +61,13 @@ def _entry_points(group: str) -> dict[str, str]:
 
 
 FAMILIES = Registry("model", "family", "model family", "slipway.families", {"gpt": "slipway.models.gpt"})
-DATA_KINDS = Registry("data", "kind", "kind of data", "slipway.data_kinds", {"text": "slipway.data.text"})
+DATA_KINDS = Registry(
+    "data",
+    "kind",
+    "kind of data",
+    "slipway.data_kinds",
+    {"text": "slipway.data.text", "imagery": "slipway.data.imagery"},
+)
 OPTIMIZERS = Registry(
     "optimizer", "name", "optimizer", "slipway.optimizers", {"adamw": "slipway.optimizers.adamw"}
 )
