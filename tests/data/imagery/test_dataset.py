@@ -117,7 +117,7 @@ def test_each_chip_once_whatever_ranks_batch_and_blend(config: Any, segments: An
     seen: dict[str, list[bytes]] = {"a": [], "b": []}
     data = None
     for weights, count, micro, steps, saved in segments:
-        facts = {name: KIND.facts(config, name) for name in weights}
+        facts = {name: dict(KIND.facts(config, name)) for name in weights}
         data = data or DataLedger.begin(5, weights, facts)
         if saved:
             data = DataLedger.model_validate_json(data.model_dump_json())
