@@ -254,31 +254,26 @@ def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
 
 def test_other_chips_are_not_continued_with(tmp_path: Path) -> None:
     config = prepared(tmp_path / "one", {"a": 12})
-    data = find_position(as_run(config), None, verify=True).advance(3)
-    assert find_position(as_run(config), data, verify=True) == data
+    data = find_position(config, None, verify=True).advance(3)
+    assert find_position(config, data, verify=True) == data
     for name, value in {"crop_size": 8, "flip": True, "mean": (1.0, 2.0, 3.0)}.items():
         fact = "mean" if name == "mean" else f"data.{name}"
         with refused("data.sources.a", fact, use="run.dir"):
-            find_position(as_run(changed(config, **{name: value})), data, verify=True)
+            find_position(changed(config, **{name: value}), data, verify=True)
     other = prepared(tmp_path / "two", {"a": 9})
     with refused("data.sources.a", use="run.dir"):
-        find_position(as_run(other), data, verify=True)
+        find_position(other, data, verify=True)
 
 
 def test_a_changed_shard_is_found_at_the_next_start(tmp_path: Path) -> None:
     config = prepared(tmp_path, {"a": 12})
-    data = find_position(as_run(config), None, verify=True).advance(3)
+    data = find_position(config, None, verify=True).advance(3)
     path = config.data.dir / manifest.shard_name("a", "validation", 0)
     content = bytearray(path.read_bytes())
     content[-2000] ^= 1
     path.write_bytes(content)
     with refused("data.sources.a", value=path):
-        find_position(as_run(config), data, verify=True)
-
-
-def as_run(config: Any) -> Any:
-    config.data.__dict__.setdefault("kind", "imagery")
-    return config
+        find_position(config, data, verify=True)
 
 
 def test_many_shards_and_few_descriptors(tmp_path: Path) -> None:
