@@ -329,11 +329,14 @@ def _tell(name: str, source: Prepared) -> None:
     left_out = source.survey.left_out
     if left_out:
         _say(f"data.sources.{name}: left out: {describe(left_out)}")
-    for one in source.skipped[:_NAMED]:
+    bad = [one for one in source.skipped if not one.reason.startswith(sources.USELESS)]
+    for one in bad[:_NAMED]:
         _say(f"data.sources.{name}: skipped: {one.path} {one.reason}")
-    if len(source.skipped) > _NAMED:
-        more = len(source.skipped) - _NAMED
-        _say(f"data.sources.{name}: skipped: {more:,} more, which {manifest.FILE_NAME} lists")
+    more, useless = len(bad[_NAMED:]), len(source.skipped) - len(bad)
+    if more:
+        _say(f"data.sources.{name}: skipped: {more:,} more bad scenes, which {manifest.FILE_NAME} names")
+    if useless:
+        _say(f"data.sources.{name}: {useless:,} scenes are under clouds or unmeasured in all their windows")
 
 
 def _say(text: str, wanted: bool = True) -> None:

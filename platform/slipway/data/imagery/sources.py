@@ -18,6 +18,8 @@ from slipway.errors import UserError
 UNIT_MEMORY = 256 << 20
 """Bytes of the chips that a process holds at once, about; files come out the same only with the same value."""
 SHARED = "windows between places on ground of several tiles"
+USELESS = "is usable in none of its windows"
+"""How the reason against a scene begins that is as it should be, but under clouds or beside the swath."""
 _TOGETHER = 16  # candidates
 
 
@@ -125,16 +127,11 @@ def judge(source: Prepared, parts: Sequence[Path]) -> None:
         for path, found in report.verdicts.items():
             verdicts.setdefault(path, Counter()).update(found)
     useless = [
-        Skipped(path, f"is of no use: of {found.total()} {_counted(found)}")
+        Skipped(path, f"{USELESS}: {', '.join(f'{count} {why}' for why, count in sorted(found.items()))}")
         for path, found in verdicts.items()
         if found and not found["usable"] and path not in failed
     ]
     source.skipped = sorted([*source.skipped, *(Skipped(*one) for one in failed.items()), *useless])
-
-
-def _counted(found: Counter[str]) -> str:
-    parts = [f"{reason.replace('windows', f'windows {count}', 1)}" for reason, count in sorted(found.items())]
-    return ", ".join(parts)
 
 
 def _some(skipped: Sequence[Skipped], most: int = 3) -> str:

@@ -12,9 +12,9 @@ from slipway.files import flush
 if TYPE_CHECKING:
     import numpy as np
 
-PLACES = 64
+PLACES = 32
 """Generated for the input `generated`."""
-SIZE = 128
+SIZE = 192
 """Pixels of a place, in height and in width."""
 _YEAR = 2021
 _HLS_NODATA = -9999
@@ -90,7 +90,6 @@ def write_granule(
     """
     import numpy as np
     import rasterio
-    from rasterio.transform import from_origin
 
     name = f"HLS.{sensor}.T{where.tile}.{date.year}{date.day_of_year:03}T103021.v2.0"
     block = min(256, -(-pixels.shape[1] // 16) * 16)
@@ -100,7 +99,8 @@ def write_granule(
         "width": pixels.shape[2],
         "count": 1,
         "crs": f"EPSG:{where.epsg}",
-        "transform": from_origin(where.left, where.top, _PIXEL, _PIXEL),
+        "transform": rasterio.Affine(_PIXEL, 0.0, where.left, 0.0, -_PIXEL, where.top),
+        "tiled": True,
         "tiled": True,
         "blockxsize": block,
         "blockysize": block,

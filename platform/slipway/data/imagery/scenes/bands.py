@@ -65,7 +65,7 @@ _DATES = (
 
 
 def date_in(text: str) -> tuple[Date, str] | None:
-    """Return the first date in a name, as yyyy-mm-dd, yyyymmdd or yyyyddd, maybe with a time; and the name without it."""
+    """Return the first date in a name (yyyy-mm-dd, yyyymmdd or yyyyddd, maybe with a time) and the name without it."""
     for pattern, kind in _DATES:
         for match in pattern.finditer(text):
             numbers = [int(group) for group in match.groups()]

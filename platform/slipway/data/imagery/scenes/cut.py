@@ -22,9 +22,9 @@ from slipway.files import write_whole
 if TYPE_CHECKING:
     pass
 
-UNMEASURED = "windows measured too little"
-CLOUDED = "windows under too many clouds"
-FEW_DATES = "windows with too few dates that fit"
+UNMEASURED = "measured too little"
+CLOUDED = "under too many clouds"
+FEW_DATES = "with too few dates that fit"
 
 
 @dataclass
@@ -179,7 +179,7 @@ class _Cutting:
             if not window.chips:
                 usable = window.seen.pop("usable", 0)
                 most = max(sorted(window.seen), key=lambda reason: window.seen[reason], default=FEW_DATES)
-                without[FEW_DATES if usable else most] += 1
+                without[f"windows {FEW_DATES if usable else most}"] += 1
         return Report(
             sum(window.chips for window in self.windows),
             self.failed,
