@@ -83,6 +83,7 @@ MAY_BE_HEAVY = [
     "train.loop",
     "train.meter",
     "train.peak",
+    "train.pictures",
     "train.profile",
     "train.recovery",
     "train.sensors",

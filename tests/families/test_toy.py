@@ -1,12 +1,16 @@
 """A family, a kind of data and an optimizer of another package: named by its entry points, with presets of its own."""
 
+import errno
 import json
 import math
+import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -75,6 +79,9 @@ def folder(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     jobs = [job(name, *words) for name, words in WHOLE.items()]
     jobs += [job(f"{name}-half", STOP, *WHOLE[name]) for name in HALVES]
+    (root / "blocked").mkdir()
+    (root / "blocked" / "pictures").write_text("in the way of a folder")
+    jobs.append(job("blocked", *NOVOGRAD, *PP2))
     jobs.append(job("skipped", *NOVOGRAD, "data.broken=5", "guard.on_nonfinite=skip"))
     assert set(train_in_one_process(jobs, root / "codes")) == {0}
     for name, other in OTHERS:
@@ -251,6 +258,29 @@ setup._open_data(session)
 found = step.validate(session, config.validation.steps, MagicMock(), 0)
 print(json.dumps([found.loss, found.measures]))
 """
+
+
+def test_validations_show_the_same_samples_in_every_layout(folder: Path) -> None:
+    def rows(name: str, step: int) -> np.ndarray:
+        return (255 * plt.imread(folder / name / "pictures" / f"step-{step:08d}.png")).round().astype(int)
+
+    for name in WHOLE:
+        assert {path.name for path in (folder / name / "pictures").iterdir()} == {
+            f"step-{step:08d}.png" for step in (0, 3, 6)
+        }
+    first, last = rows("one", 0), rows("one", LAST)
+    assert first.shape == (MICRO, 2 * 4, 3)
+    assert (first[:, :4] == last[:, :4]).all(), "the targets are those of the same samples"
+    assert (first[:, 4:] != last[:, 4:]).any(), "the outputs are those of another step"
+    for name in ("pp2", "pp2_interleaved", "dp2"):
+        assert abs(rows(name, LAST) - last).max() <= 1, name
+
+
+def test_a_picture_that_cannot_be_written_stops_nothing(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "blocked" / "metrics.jsonl").read_text().splitlines()]
+    events = [(line["step"], line["reason"]) for line in lines if line.get("event") == "picture not written"]
+    assert events == [(step, os.strerror(errno.EEXIST)) for step in (0, 3, 6)]
+    assert training_lines(folder / "blocked")[-1]["loss"] == training_lines(folder / "pp2")[-1]["loss"]
 
 
 def test_a_model_without_an_optimizer_is_evaluated(folder: Path) -> None:

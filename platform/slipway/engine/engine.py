@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from slipway.models.network import Batch, Sums
 from slipway.plan import Plan
@@ -18,6 +19,10 @@ from slipway.ranks.environment import Place
 
 Timed = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Wraps a function so that its calls are timed."""
+
+
+Seen = Callable[[Batch, Tensor], None]
+"""Told a microbatch and what the last stage has made of it, on the ranks that have that stage."""
 
 
 class Engine(Protocol):
@@ -64,8 +69,8 @@ class Rank(Protocol):
         """
         ...
 
-    def forward(self, batches: Sequence[Batch]) -> list[Sums]:
-        """Run microbatches forward; returns the same."""
+    def forward(self, batches: Sequence[Batch], seen: Seen | None = None) -> list[Sums]:
+        """Run microbatches forward; returns the same. seen: told of each microbatch, in their order."""
         ...
 
     def evaluating(self) -> AbstractContextManager[None]:
