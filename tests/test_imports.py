@@ -32,7 +32,7 @@ LAYERS = [
     {"access", "engine", "metrics"},
     {"checkpoint", "image", "launch"},
     {"clusters", "runs"},
-    {"doctor", "report", "train"},
+    {"doctor", "evaluate", "report", "train"},
     {"bench", "verbs"},
     {"proposal"},
     {"cli"},

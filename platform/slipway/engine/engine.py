@@ -53,6 +53,11 @@ class Rank(Protocol):
         ...
 
     @property
+    def modules(self) -> Sequence[torch.nn.Module]:
+        """The family's own modules on this rank, in pipeline order, as Network.build has made them."""
+        ...
+
+    @property
     def counts(self) -> bool:
         """Whether the sums of this rank count; other ranks that compute the same samples have the same ones."""
         ...

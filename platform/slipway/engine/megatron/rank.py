@@ -46,6 +46,12 @@ class MegatronRank:
         return frozenset().union(*(self.network.reads(self.config, stage) for stage in self.stages))
 
     @property
+    def modules(self) -> list[torch.nn.Module]:
+        """What is inside of all that Megatron-core's training needs around it."""
+        inside = [get_attr_wrapped_model(chunk, "set_input_tensor", return_model_obj=True) for chunk in self.chunks]
+        return [one.inner if isinstance(one, PlainStage) else one for one in inside]
+
+    @property
     def counts(self) -> bool:
         """One of the tensor-parallel ranks, which compute the same samples."""
         return get_tensor_model_parallel_rank() == 0
