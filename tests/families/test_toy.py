@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,7 +19,7 @@ from torch import Tensor
 import warm
 import whole_numbers
 from reference import stored
-from refusals import refused
+from refusals import check_line, refused
 from slipway import registry
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
@@ -27,7 +27,7 @@ from slipway.data.ledger import DataLedger
 from slipway.errors import UserError
 from slipway.plan import make_plan
 from slipway.train.schedule import learning_rate
-from training import layout, slipway, train_in_one_process, training_lines
+from training import layout, slipway, told, train_in_one_process, training_lines
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -293,6 +293,49 @@ def test_a_model_without_an_optimizer_is_evaluated(folder: Path) -> None:
     [expected] = [line for line in lines if line["kind"] == "validation" and line["step"] == LAST]
     assert loss == pytest.approx(expected["loss"], rel=LOSS)
     assert measures == pytest.approx(expected["measures"], rel=LOSS)
+
+
+def weights_of(checkpoint: Path, names: Iterable[str]) -> dict[str, Tensor]:
+    return {
+        n.removeprefix("layers."): w
+        for n, w in stored.tensors(checkpoint, [f"layers.{n}" for n in names]).items()
+    }
+
+
+def test_a_checkpoint_of_any_layout_is_evaluated_in_one_process(folder: Path) -> None:
+    config = config_of(*NOVOGRAD)
+    ones = (torch.ones(1, config.model.model_dump()["inputs"]), torch.ones(1, 4))
+    fresh = errors(initial(config), *ones).abs().mean().item()
+    found = {}
+    for name in ("pp2", "dp2"):
+        done = slipway("evaluate", f"run.dir={folder / name}", "--json", cwd=folder)
+        assert (done.returncode, told(done.stderr)) == (0, []), done.stderr
+        found[name] = json.loads(done.stdout)
+        assert json.loads(Path(found[name].pop("file")).read_text()) == found[name]
+        trained, untrained = (score["values"] for score in found[name]["scores"])
+        weights = weights_of(folder / name / "checkpoints" / f"step-{LAST:08d}", initial(config))
+        assert trained == [pytest.approx(errors(weights, *ones).abs().mean().item(), rel=LOSS)]
+        assert untrained[0] == pytest.approx(fresh, rel=LOSS) and untrained[1] != pytest.approx(
+            fresh, rel=0.01
+        )
+    assert found["pp2"]["step"] == LAST
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "facts"),
+    [
+        ((), "run.dir", ("checkpoints",)),
+        (("--step", "5"), "evaluate --step", (5, "checkpoints")),
+    ],
+)
+def test_a_run_without_the_checkpoint_is_not_evaluated(
+    folder: Path, tmp_path: Path, words: tuple[str, ...], path: str, facts: tuple
+) -> None:
+    shutil.copy(folder / "pp2" / "plan.json", tmp_path / "plan.json")
+    done = slipway("evaluate", str(tmp_path), *words, cwd=folder)
+    assert done.returncode == 2
+    check_line(done.stderr, path, *facts)
+    assert {path.name for path in tmp_path.iterdir()} == {"plan.json"}
 
 
 def test_stages_share_uneven_layers_out_by_their_parameters() -> None:

@@ -71,7 +71,9 @@ def _print(result: Result, path: Path) -> None:
     from rich.table import Table
 
     head, *rows = result.rows()
-    table = Table(title=f"{escape(result.title)}, step {result.step:,}", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title=f"{escape(result.title)}, step {result.step:,}", title_justify="left", box=SIMPLE_HEAD
+    )
     for name in head:
         table.add_column(escape(name), header_style="dim", justify="right" if name else "left")
     for row in rows:

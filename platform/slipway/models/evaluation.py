@@ -57,7 +57,10 @@ class Result(BaseModel):
         measures = list(dict.fromkeys(score.measure for score in self.scores))
         found = {(score.what, score.measure): score.in_words for score in self.scores}
         things = list(dict.fromkeys(score.what for score in self.scores))
-        return [["", *measures], *([what, *(found.get((what, one), "") for one in measures)] for what in things)]
+        return [
+            ["", *measures],
+            *([what, *(found.get((what, one), "") for one in measures)] for what in things),
+        ]
 
 
 class Evaluation(Protocol):

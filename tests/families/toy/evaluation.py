@@ -13,7 +13,9 @@ from toy.config import toy_of
 class Distance:
     def check(self, config: RunConfig) -> None:
         if toy_of(config).outputs > 8:
-            raise UserError("model.outputs", "is more than is looked at", value=toy_of(config).outputs, use="8")
+            raise UserError(
+                "model.outputs", "is more than is looked at", value=toy_of(config).outputs, use="8"
+            )
 
     def evaluate(
         self,
@@ -34,7 +36,9 @@ class Distance:
             step=step,
             scores=[
                 Score(what="trained", measure="distance", values=[distance(model)]),
-                Score(what="untrained", measure="distance", values=[distance(untrained(s)) for s in (1234, 2)]),
+                Score(
+                    what="untrained", measure="distance", values=[distance(untrained(s)) for s in (1234, 2)]
+                ),
             ],
             how="Inputs of one, mean over the outputs.",
         )

@@ -48,7 +48,9 @@ class MegatronRank:
     @property
     def modules(self) -> list[torch.nn.Module]:
         """What is inside of all that Megatron-core's training needs around it."""
-        inside = [get_attr_wrapped_model(chunk, "set_input_tensor", return_model_obj=True) for chunk in self.chunks]
+        inside = [
+            get_attr_wrapped_model(chunk, "set_input_tensor", return_model_obj=True) for chunk in self.chunks
+        ]
         return [one.inner if isinstance(one, PlainStage) else one for one in inside]
 
     @property
