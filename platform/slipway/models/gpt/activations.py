@@ -17,7 +17,7 @@ from slipway.data.text.config import text_of
 from slipway.kernels.sizes import LOSS_CHUNK
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.counts import attention_width
-from slipway.models.gpt.recompute import LAYER, keeps_scores
+from slipway.models.transformer.recompute import LAYER, keeps_scores
 
 
 def element_bytes(training: Training) -> int:
@@ -44,7 +44,7 @@ def state_bytes(config: RunConfig, layout: Parallelism) -> int:
 def layer_bytes(config: RunConfig, layout: Parallelism, recomputed: Collection[str]) -> int:
     """Bytes one layer keeps of one microbatch on one rank until its backward pass.
 
-    recomputed: what is computed again (see slipway.models.gpt.recompute).
+    recomputed: what is computed again (see slipway.models.transformer.recompute).
     """
     if LAYER in recomputed:
         return state_bytes(config, layout)  # the layer's input alone
@@ -124,7 +124,7 @@ def _attention(config: RunConfig, layout: Parallelism, recomputed: Collection[st
         layout.context_parallel_size,
     )
     rotary = model.position_embedding_type == "rope"
-    scores = keeps_scores(config) and "attention" not in recomputed
+    scores = keeps_scores(config, gpt_of(config).block) and "attention" not in recomputed
     # The product's result stays as a whole, as long as there is a view of it: of V, or of Q; of scores, copies stay.
     kept = 0 if cp > 1 and (rotary or scores) else width + 2 * group
     if rotary:
@@ -134,7 +134,9 @@ def _attention(config: RunConfig, layout: Parallelism, recomputed: Collection[st
     kept += width  # the projection's input
     if (cp > 1 and not scores) or text.reset_attention_mask:
         kept += width  # joined from the results of several stretches, which stay
-    numbers = 0 if keeps_scores(config) else 4 * model.num_attention_heads  # a row's log-sum-exp, fp32
+    numbers = (
+        0 if keeps_scores(config, gpt_of(config).block) else 4 * model.num_attention_heads
+    )  # a row's log-sum-exp, fp32
     if scores:
         # softmax, the dropout's noise and their product, in fp32, and scaled copies of Q and K; of a rank's two
         # stretches of the sequence, the first and the last of 2 cp for example, with the keys before each

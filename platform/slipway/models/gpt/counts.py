@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from slipway.models.family import Shard
 from slipway.models.gpt.config import Config
-from slipway.models.gpt.recompute import LAYER
+from slipway.models.transformer.recompute import LAYER
 
 
 def attention_width(model: Config) -> int:
@@ -129,7 +129,7 @@ def palm_flops(model: Config, tokens: int) -> int:
 def recomputed_flops_per_sample(model: Config, tokens: int, modules: Collection[str]) -> int:
     """Operations that the backward pass does again, counted alike: forward only, so 2 per weight and token.
 
-    modules: of slipway.models.gpt.recompute. Of core attention, 4 x width x s per token and layer.
+    modules: of slipway.models.transformer.recompute. Of core attention, 4 x width x s per token and layer.
     """
     scores = 4 * attention_width(model) * tokens
     if LAYER in modules:

@@ -10,8 +10,9 @@ from slipway.kernels.choice import OPERATORS
 from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
 from slipway.models.family import Family, Layer, Measure, Sample
-from slipway.models.gpt import activations, buffers, counts, recompute, rules, work
+from slipway.models.gpt import activations, buffers, counts, rules, work
 from slipway.models.gpt.config import gpt_of
+from slipway.models.transformer import recompute
 from slipway.models.work import Work
 
 
@@ -37,12 +38,14 @@ class GPT:
         """Embedding, transformer layers, and the head: final norm, output layer and loss."""
         model = gpt_of(config)
         tp, ep = layout.tensor_model_parallel_size, layout.expert_model_parallel_size
-        kept = activations.layer_bytes(config, layout, recompute.modules(config))
+        kept = activations.layer_bytes(config, layout, recompute.modules(config, gpt_of(config).block))
         block = Layer(
             "layer",
             counts.block(model, tp, ep),
             kept_bytes=kept,
-            inside_bytes=activations.inside_bytes(config, layout, recompute.modules(config)),
+            inside_bytes=activations.inside_bytes(
+                config, layout, recompute.modules(config, gpt_of(config).block)
+            ),
             shared_bytes=buffers.shared_bytes(config, layout),
             sent_bytes=activations.state_bytes(config, layout),
         )
@@ -70,7 +73,7 @@ class GPT:
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
         """Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError."""
         model, length = gpt_of(config), text_of(config).sequence_length
-        costs = counts.costs(model, length, recompute.modules(config))
+        costs = counts.costs(model, length, recompute.modules(config, gpt_of(config).block))
         is_block = [False, *[True] * model.num_layers, False]
         return spans.shared_out(
             is_block, [costs.embedding, *[costs.layer] * model.num_layers, costs.head], layout
@@ -91,7 +94,7 @@ class GPT:
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
         """See slipway.models.gpt.recompute."""
-        return recompute.modules(config)
+        return recompute.modules(config, gpt_of(config).block)
 
     def chance(self, config: RunConfig) -> float | None:
         """Ln V: the loss of a model for which all tokens are equally likely."""
@@ -119,7 +122,7 @@ class GPT:
         if (operator, backend) == ("attention", "te") and text_of(config).reset_attention_mask:
             return "it is not told where documents begin (data.reset_attention_mask)"
         if operator == "moe":
-            return recompute.experts_trouble(backend, config)
+            return recompute.experts_trouble(backend, config, gpt_of(config).block)
         return None
 
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.text.config import text_of
-from slipway.models.gpt import recompute
 from slipway.models.gpt.config import Config, gpt_of
 from slipway.models.gpt.counts import attention_width
+from slipway.models.transformer import recompute
 from slipway.models.work import Exchange, Pass, Product, Work
 
 
@@ -89,7 +89,7 @@ def layers(config: RunConfig, layout: Parallelism, traits: Traits | None = None)
         text.sequence_length,
         eager="unfused" in (kernels.linear, kernels.activation, kernels.rotary),
     )
-    block = _block(share, recompute.modules(config))
+    block = _block(share, recompute.modules(config, gpt_of(config).block))
     fused = kernels.cross_entropy != "unfused"
     return [_embedding(share), *[block] * model.num_layers, _head(share, fused)]
 
