@@ -80,6 +80,7 @@ MAY_BE_HEAVY = [
     "models.mae.masks",
     "models.mae.network",
     "models.mae.patches",
+    "models.mae.pictures",
     "models.mae.positions",
     "models.mae.sequence",
     "models.mae.stage",
