@@ -81,6 +81,7 @@ MAY_BE_HEAVY = [
     "models.mae.network",
     "models.mae.patches",
     "models.mae.pictures",
+    "models.mae.probe",
     "models.mae.positions",
     "models.mae.sequence",
     "models.mae.stage",
