@@ -151,6 +151,13 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
         return UserError(path, "is missing and has no default", do=f"set {path}=...")
     if "not in struct" in str(cause):
         return _unknown(tuple((cause.full_key or str(cause.key)).split(".")), "", _around(cause))
+    if lacking := re.match(r"Interpolation key '((\w+)\.\S+)' not found", str(cause)):
+        group = str(cause.full_key).partition(".")[0]
+        return UserError(
+            cause.full_key or group,
+            f"is taken from {lacking[1]}, which the chosen {lacking[2]} does not have",
+            do=f"choose another {group}=... for this {lacking[2]}, or another {lacking[2]}=... for this {group}",
+        )
     if cause.full_key:
         return UserError(cause.full_key, _one_line(str(cause)))
     return UserError(_file(error), _one_line(str(error)) or _one_line(str(cause)))
