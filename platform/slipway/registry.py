@@ -60,7 +60,13 @@ def _entry_points(group: str) -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=group)}
 
 
-FAMILIES = Registry("model", "family", "model family", "slipway.families", {"gpt": "slipway.models.gpt"})
+FAMILIES = Registry(
+    "model",
+    "family",
+    "model family",
+    "slipway.families",
+    {"gpt": "slipway.models.gpt", "mae": "slipway.models.mae"},
+)
 DATA_KINDS = Registry(
     "data",
     "kind",
