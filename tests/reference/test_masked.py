@@ -66,7 +66,7 @@ Trained = tuple[list[plain.Line], plain.Weights]
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Chips of which some pixels are not known."""
-    return chips.write(tmp_path_factory.mktemp("chips"), unknown=0.2)
+    return chips.write(tmp_path_factory.mktemp("chips"))
 
 
 @pytest.fixture(scope="module")

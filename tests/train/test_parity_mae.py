@@ -73,7 +73,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     selected = {item.name for item in request.session.items if item.path == request.path}
     names = [name for name in LAYOUTS if any(f"[{name}]" in test for test in selected)]
     root = tmp_path_factory.mktemp("parity")
-    data = chips.write(root / "chips", unknown=0.1)
+    data = chips.write(root / "chips")
     whole = [(f"one{model}", model, layout(ranks=1)) for model in {_model(name) for name in names}]
     every = [*whole, *((name, _model(name), LAYOUTS[name]) for name in names)]
     jobs = [
