@@ -55,7 +55,9 @@ def blocks(text: str) -> list[str]:
 
 def resolve(extras: Iterable[str], source: str = "pyproject.toml", within: Iterable[str] = ()) -> list[str]:
     """The blocks of a whole resolution with hashes; within: blocks whose versions it keeps to."""
-    return _compiled([source, *(word for extra in extras for word in ("--extra", extra)), "--universal"], within)
+    return _compiled(
+        [source, *(word for extra in extras for word in ("--extra", extra)), "--universal"], within
+    )
 
 
 def resolve_group(name: str) -> list[str]:
