@@ -110,7 +110,7 @@ def whole_shapes(parts: list[Part]) -> dict[str, Shape]:
 
 
 def check_weights(path: Path, wanted: dict[str, Shape], found: dict[str, Shape]) -> None:
-    """Raise UserError for the first tensor of a checkpoint that is missing, has another shape, or is not handed over."""
+    """Raise UserError for the first tensor of a checkpoint that is missing, is too much, or has another shape."""
     for key in sorted(wanted.keys() | found.keys()):
         if key not in found:
             raise UserError(path, f"{key} {list(wanted[key])} is missing")

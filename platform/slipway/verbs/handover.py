@@ -63,8 +63,8 @@ IMPORT = Verb(
                 "step 0 with these weights, and an optimizer that knows nothing yet."
             ),
             acts=True,
-            examples="  slipway import terratorch --from Prithvi_EO_V2_300M.pt model=prithvi_eo2_300m run.dir=runs/mine \\\n"
-            "      data=imagery data.sources.files.inputs=[scenes/]",
+            examples="  slipway import terratorch --from Prithvi_EO_V2_300M.pt run.dir=runs/mine \\\n"
+            "      model=prithvi_eo2_300m data=imagery data.sources.files.inputs=[scenes/]",
         ),
     },
     takes="configuration",

@@ -4,7 +4,8 @@ A part is a tensor, or what of it stands at one place of its leading axes: one l
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,7 +129,9 @@ def write(
     folder.mkdir(exist_ok=True)
     writer = dcp.FileSystemWriter(folder, sync_files=True, thread_count=1)
     try:
-        dcp.save({}, storage_writer=writer, planner=_Parts(weights, value, dtype, states), no_dist=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there is one process only
+            dcp.save({}, storage_writer=writer, planner=_Parts(weights, value, dtype, states), no_dist=True)
     except CheckpointException as error:
         raise next(iter(error.failures.values()))[0] from None
     torch.save({}, folder / COMMON)

@@ -1,4 +1,4 @@
-"""Names and shapes of terratorch's Prithvi (PrithviMAE in its prithvi_mae.py, 1.2.11), whose layers are timm's blocks."""
+"""Names and shapes of terratorch's Prithvi (1.2.11, prithvi_mae.py: PrithviMAE), whose layers are timm's blocks."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -101,10 +101,7 @@ class Terratorch:
         if len(conv) == 5:
             found |= {"hidden_size": conv[0], "num_bands": conv[1]}
             found |= {"patch_frames": conv[2], "patch_size": conv[3]}
-        for part, blocks, first in (
-            ("", "encoder.blocks", ""),
-            ("decoder_", "decoder.decoder_blocks", "decoder."),
-        ):
+        for part, blocks in (("", "encoder.blocks"), ("decoder_", "decoder.decoder_blocks")):
             numbers = [int(m[1]) for m in map(re.compile(rf"{blocks}\.(\d+)\.").match, shapes) if m]
             if numbers:
                 found[f"{part}num_layers"] = 1 + max(numbers)
