@@ -7,6 +7,7 @@ from standard input, and writes {name: [dense, of experts], or the error} to the
 import json
 import sys
 import traceback
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ from slipway.plan import make_plan
 
 def count(rank: int, overrides: list[str]) -> list[int]:
     """Parameters of a rank: those that all replicas have, and those of experts."""
+    counted = [0, 0]
+    for _, shape, expert in parameters(rank, overrides):
+        counted[expert] += prod(shape)
+    return counted
+
+
+def parameters(rank: int, overrides: list[str]) -> list[tuple[str, list[int], bool]]:
+    """Name and shape of each, and whether it is an expert's."""
     config = compose(overrides)
     plan = make_plan(config).with_kernels(backends(load_torch(config, 1)))
 
@@ -31,7 +40,7 @@ def count(rank: int, overrides: list[str]) -> list[int]:
     from slipway.models import network_of
 
     torch.distributed.init_process_group("fake", store=FakeStore(), rank=rank, world_size=plan.world_size)
-    counted = [0, 0]
+    found = []
     try:
         _make_groups(plan)
         for stage in stages_here(plan):
@@ -40,12 +49,12 @@ def count(rank: int, overrides: list[str]) -> list[int]:
                 built: Any = network_of(plan.trained).build(
                     plan.trained, range(first, first + layers), stage, settings(plan.trained)
                 )
-            for parameter in built.parameters():
-                counted[not getattr(parameter, "allreduce", True)] += parameter.numel()
+            for name, parameter in built.named_parameters():
+                found.append((name, list(parameter.shape), not getattr(parameter, "allreduce", True)))
     finally:
         parallel_state.destroy_model_parallel()
         torch.distributed.destroy_process_group()
-    return counted
+    return found
 
 
 def main() -> None:

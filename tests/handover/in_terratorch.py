@@ -81,7 +81,9 @@ def loaded(name: str, file: str, backbone: dict[str, Any], whole: dict[str, Any]
         "missing": list(strict.missing_keys),
         "unexpected": list(strict.unexpected_keys),
         "encoder": sorted(key for key in held if not torch.equal(held[key], given[f"encoder.{key}"])),
-        "whole": sorted(key for key, value in model.state_dict().items() if not torch.equal(value, given[key])),
+        "whole": sorted(
+            key for key, value in model.state_dict().items() if not torch.equal(value, given[key])
+        ),
         "names": sorted(held),
     }
 
