@@ -1,7 +1,8 @@
 """Builds one rank's part of a model on torch's meta device, and counts its parameters, without the plan's sums.
 
 One process is one rank of many, with a process group that sends nothing. Reads a JSON object {name: [rank, overrides]}
-from standard input, and writes {name: [dense, of experts], or the error} to the file named on the command line.
+from standard input, and writes {name: [dense, of experts], or the error} to the file named on the command line; with
+`parameters` behind it, {name: [name, shape, whether of an expert] of each}.
 """
 
 import json
@@ -60,9 +61,10 @@ def parameters(rank: int, overrides: list[str]) -> list[tuple[str, list[int], bo
 def main() -> None:
     """Count each in turn."""
     found: dict[str, Any] = {}
+    answer = parameters if "parameters" in sys.argv else count
     for name, (rank, overrides) in json.load(sys.stdin).items():
         try:
-            found[name] = count(rank, overrides)
+            found[name] = answer(rank, overrides)
         except Exception:  # each has its own verdict
             found[name] = {"error": traceback.format_exc()}
     Path(sys.argv[1]).write_text(json.dumps(found))

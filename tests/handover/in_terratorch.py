@@ -108,7 +108,8 @@ def computed(
     model = models.build(f"{name}_mae", pretrained=True, ckpt_path=file, **whole).eval()
     visible = given["visible"]
     noise = torch.full((len(x), model.encoder.patch_embed.num_patches), 1.0)
-    noise.scatter_(1, visible, torch.arange(visible.shape[1]) / visible.shape[1] - 1.0)
+    first = torch.arange(visible.shape[1]) / visible.shape[1] - 1.0  # below 1, so kept, and in this order
+    noise.scatter_(1, visible, first.expand(len(x), -1))
     masking = model.encoder.random_masking
     model.encoder.random_masking = lambda sequence, ratio: masking(sequence, ratio, noise)
     latent, mask, _ = model.encoder(x, *places, mask_ratio=model.mask_ratio)

@@ -38,7 +38,6 @@ class Terratorch:
         raise AssertionError(f"it has ended: {self.log.read_text()[-3000:]}")
 
     def close(self) -> None:
-        """End it."""
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait(60)
+        """End it: it has nothing to tidy up, and taking down all that it has imported takes seconds."""
+        self.process.kill()
+        self.process.wait()

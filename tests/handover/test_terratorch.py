@@ -26,6 +26,7 @@ from training import layout, slipway, train_in_one_process
 pytestmark = [pytest.mark.terratorch, pytest.mark.timeout(600)]
 
 BANDS = ("blue", "green", "red", "nir_narrow", "swir_1", "swir_2")
+SIZE = 112  # pixels: 7 x 7 patches of 16, 8 x 8 of 14
 TRAINING = [
     "training.precision=fp32",
     "training.global_batch_size=2",
@@ -80,12 +81,12 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terratorch]:
 def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """What trains each case, but for its layout and run.dir."""
     folder = tmp_path_factory.mktemp("chips")
-    config = prepared(folder, {"any": 10}, Layout(4, 6, 224), 20_000_000, bands=BANDS)
+    config = prepared(folder, {"any": 10}, Layout(4, 6, SIZE), 5_000_000, bands=BANDS)
     data = [
         "data=any_imagery",
         f"data.dir={config.data.dir}",
         "data.crop_size=null",
-        "data.shard_size=20000000",
+        "data.shard_size=5000000",
         f"data.split=[{','.join(map(str, SPLIT))}]",
         "data.sources.any.inputs=[nowhere]",
         "data.sources.any.format=raster",
@@ -93,7 +94,12 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     return {
         name: [
             f"model={case.preset}",
-            *("model.num_layers=2", "model.decoder_num_layers=1", "parallelism=single"),
+            *(
+                "model.num_layers=2",
+                "model.decoder_num_layers=1",
+                f"model.image_size={SIZE}",
+                "parallelism=single",
+            ),
             *TRAINING,
             *data,
         ]
@@ -103,10 +109,10 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def folder(theirs: Terratorch, words: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """NAME/ of each case, a run that its layout has trained for three steps, and NAME.pt, its export."""
+    """NAME/ of each case, a run that its layout has trained for two steps, and NAME.pt, its export."""
     folder = tmp_path_factory.mktemp("runs")
     jobs = [
-        [*words[name], *case.layout, "training.steps=3", "optimizer.lr=5e-3", f"run.dir={folder / name}"]
+        [*words[name], *case.layout, "training.steps=2", "optimizer.lr=5e-3", f"run.dir={folder / name}"]
         for name, case in CASES.items()
     ]
     assert train_in_one_process(jobs, folder / "codes") == [0] * len(CASES)
@@ -244,21 +250,22 @@ def by_module(shapes: dict[str, list[int]], modules: Iterable[str], within: Iter
     return counts
 
 
-def test_parameter_counts_are_terratorchs_module_by_module(theirs: Terratorch) -> None:
+def test_parameter_counts_are_terratorchs_module_by_module(theirs: Terratorch, tmp_path: Path) -> None:
     """Ours as the trainer builds them on torch's meta device, theirs under the presets' names."""
-    jobs = {name: [f"model={name}", "data=any_imagery", "parallelism=single"] for name in PRESETS}
+    jobs = {name: [0, [f"model={name}", "data=any_imagery", "parallelism=single"]] for name in PRESETS}
+    program = Path(__file__).parent.parent / "meta_parameters.py"
     done = warm.run(
-        [sys.executable, str(Path(__file__).with_name("built.py"))],
+        [sys.executable, str(program), str(tmp_path / "built"), "parameters"],
         input=json.dumps(jobs),
         capture_output=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    built = json.loads(done.stdout.splitlines()[-1])
+    built = json.loads((tmp_path / "built").read_text())
     for name, their_name in PRESETS.items():
         found = theirs.ask("counts", name=f"{their_name}_mae", num_frames=4)
         other = by_module(found["parameters"], MODULES, WITHIN)
-        ours = by_module(built[name], MODULES.values(), WITHIN.values())
+        ours = by_module({key: shape for key, shape, _ in built[name]}, MODULES.values(), WITHIN.values())
         renamed = {
             re.sub(r"^(.*?)(\.\d+\.)(.*)$", lambda m: MODULES[m[1]] + m[2] + WITHIN[m[3]], key)
             if key not in MODULES
