@@ -51,7 +51,7 @@ def dates(random: "np.random.Generator", number: int) -> list[Date]:
 
 
 def _cut(image: "np.ndarray", size: int) -> "np.ndarray":
-    """[..., k x size, k x size] -> [k x k, ..., size, size]"""
+    """[..., k x size, k x size] -> [k x k, ..., size, size]."""
     import numpy as np
 
     across = image.shape[-1] // size
