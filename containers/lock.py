@@ -23,7 +23,7 @@ NVML = re.compile(r"nvidia-ml-py\b")
 TORCH = re.compile(r"torch\b")
 PINNED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)")
 MACHINES = ("x86_64", "aarch64")
-INSIDE = ("container", "formats", "mirrors", "nvidia")
+INSIDE = ("container", "earth", "formats", "mirrors", "nvidia")
 """The extras that images have; `nvidia` only the variant for CUDA."""
 
 
@@ -142,28 +142,23 @@ def check() -> None:
         name, version = pin(block)
         if (name, version.split("+")[0]) not in asked:
             sys.exit(f"containers/lock/torch-cpu.txt: {name}=={version} is not what pyproject.toml pins")
-    _check_image({(pin(block), hashes(block)) for block in locked}, asked)
+    _check_image({(pin(block), hashes(block)) for block in locked})
     print(f"containers/lock: {len(locked)} packages, in agreement with pyproject.toml")
 
 
-def _check_image(locked: set[tuple[tuple[str, str], frozenset[str]]], asked: set[tuple[str, str]]) -> None:
+def _check_image(locked: set[tuple[tuple[str, str], frozenset[str]]]) -> None:
     pins = project()
-    inside = {pin(line) for line in pins["project"]["dependencies"]}
-    extras = pins["project"]["optional-dependencies"]
-    inside |= {pin(line) for extra in INSIDE for line in extras[extra]}
+    inside = list(pins["project"]["dependencies"])
+    for extra in INSIDE:
+        inside += pins["project"]["optional-dependencies"][extra]
     for path in sorted(LOCK.glob("image-*.txt")):
         found = blocks(path.read_text())
         if strange := [pin(block)[0] for block in found if (pin(block), hashes(block)) not in locked]:
             sys.exit(f"containers/lock/{path.name}: {', '.join(strange)} not as in base.txt: run `make lock`")
     for variant, image in pins["tool"]["slipway"]["image"]["variants"].items():
         found = {pin(block) for block in blocks((LOCK / f"image-{variant}.txt").read_text())}
-        here = {(n, v) for n, v in asked & inside if n != "megatron-core" and _belongs(n, variant)}
-        megatron = [
-            line
-            for line in pins["project"]["dependencies"]
-            if line.startswith("megatron-core") and serves(line, image["python"])
-        ]
-        if missing := (here | {pin(line) for line in megatron}) - found:
+        here = {pin(line) for line in inside if _belongs(line, variant) and serves(line, image["python"])}
+        if missing := here - found:
             names = ", ".join(sorted(f"{name}=={version}" for name, version in missing))
             sys.exit(f"containers/lock/image-{variant}.txt: {names} is missing: run `make lock`")
     if DOCKERFILE.read_text() != with_defaults(DOCKERFILE.read_text(), pins):

@@ -9,9 +9,14 @@ NOT_PUBLISHED = {
 }
 
 
+def data_of(model: str) -> list[str]:
+    """Overrides that choose data that the model can read."""
+    return ["data=any_imagery"] if model.startswith(("prithvi", "earth")) else ON_DEMO_DATA
+
+
 def preset(model: str) -> list[str]:
     """Overrides that choose a model's preset, and what it leaves open."""
-    return [f"model={model}", *ON_DEMO_DATA, *NOT_PUBLISHED.get(model, [])]
+    return [f"model={model}", *data_of(model), *NOT_PUBLISHED.get(model, [])]
 
 
 def large(model: str, nodes: int = 1, cluster: str = "h100_cloud") -> list[str]:

@@ -72,7 +72,13 @@ FAMILIES = Registry(
     "slipway.families",
     {"gpt": "slipway.models.gpt", "mae": "slipway.models.mae"},
 )
-DATA_KINDS = Registry("data", "kind", "kind of data", "slipway.data_kinds", {"text": "slipway.data.text"})
+DATA_KINDS = Registry(
+    "data",
+    "kind",
+    "kind of data",
+    "slipway.data_kinds",
+    {"text": "slipway.data.text", "imagery": "slipway.data.imagery"},
+)
 OPTIMIZERS = Registry(
     "optimizer", "name", "optimizer", "slipway.optimizers", {"adamw": "slipway.optimizers.adamw"}
 )

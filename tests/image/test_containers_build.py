@@ -45,7 +45,7 @@ def test_from_a_clean_clone(image: Image, clone: Path) -> None:
     assert config["Labels"]["org.opencontainers.image.revision"] == head
     assert "torch==2.13.0+cpu,megatron-core==0.16.1" in config["Labels"]["org.slipway.pins"]
     assert inside(image.tag, "stat", "-c", "%A %U", "/tmp").strip() == "drwxrwxrwt root"  # as in the base
-    assert found["Size"] < 1.6e9, f"{found['Size'] / 1e9:.2f} GB"
+    assert found["Size"] < 1.7e9, f"{found['Size'] / 1e9:.2f} GB"
     print(f"{found['Size'] / 1e9:.2f} GB, {image.digest}")
 
 
@@ -129,7 +129,7 @@ def test_the_benchmark_measures(image: Image, sif: Path, work: Path) -> None:
     record = json.loads(good(slipway(*words, "--context", str(ROOT), cwd=work)))
     rows = {row["what"]: row for row in record["rows"]}
     print(json.dumps(record["rows"], indent=1), record["summary"])
-    assert 0.5 < rows["image size, GB"]["median"] < 1.6
+    assert 0.5 < rows["image size, GB"]["median"] < 1.7
     slack = 1 if os.getloadavg()[0] < 2 * (os.cpu_count() or 1) else 5  # a busy machine proves little
     assert rows["cached rebuild after a change of the source, s"]["median"] < 15 * slack
     assert rows["apptainer exec ... slipway --help, s"]["median"] < 1 * slack

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import chips
 import pytest
 import torch
 
+import chips
 from breadth import some
 from reference import masked, plain, stored
 from slipway.config.compose import compose
@@ -66,7 +66,7 @@ Trained = tuple[list[plain.Line], plain.Weights]
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Chips of which some pixels are not known."""
-    return chips.write(tmp_path_factory.mktemp("chips"), unknown=0.2)
+    return chips.write(tmp_path_factory.mktemp("chips"))
 
 
 @pytest.fixture(scope="module")

@@ -99,6 +99,6 @@ class DataKind(Protocol):
     def written(self, config: RunConfig) -> list[Path]:
         """Return the files that preparation leaves behind; the first vouches for the others, as a manifest does.
 
-        None where nothing is prepared. Nothing is read: they need not be there.
+        None where nothing is prepared. They need not be there; at most the first is read, to know the others.
         """
         ...

@@ -23,6 +23,10 @@ Band = Literal[
     "swir_2",
     "thermal_1",
     "thermal_2",
+    "vv",
+    "vh",
+    "elevation",
+    "ndvi",
 ]
 """Bands by what they measure: products number them differently (HLS: B05 of L30 is B8A of S30)."""
 
@@ -37,8 +41,8 @@ class Source(SourceSection):
     format: Literal["auto", "hls", "sentinel2", "raster", "cube", "terramesh"] = Field(
         default="auto",
         description="hls, sentinel2: folders of granules as they are distributed; raster: one GeoTIFF per date with "
-        "named bands; cube: Zarr or NetCDF (time, band, y, x); terramesh: shards that are read as they are; auto: by "
-        "what is found.",
+        "named bands; cube: Zarr or NetCDF (time, band, y, x); terramesh: shards that are read as they are, of "
+        "folders such as TerraMesh/train/S2L2A; auto: by what is found, but not terramesh.",
     )
 
 

@@ -1,6 +1,8 @@
 """manifest.json: which chips were prepared, from what, with checksums. Written last, so it vouches for the rest."""
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +20,16 @@ FILE_NAME = "manifest.json"
 AXES = ("dates", "bands", "rows", "columns")
 
 
+def shard_name(source: str, split: Split, number: int) -> str:
+    """File name of a shard."""
+    return f"{source}-{split}-{number:05d}.tar"
+
+
+def table_name(source: str, split: Split) -> str:
+    """File name of the table of a split."""
+    return f"{source}-{split}.npz"
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,8 +45,15 @@ class Sums(_Record):
     """Of the training chips by band, over the pixels that were measured."""
 
     count: list[int]
-    sum: list[int | float]  # integers are exact; float products have float64 sums
-    squares: list[int | float]
+    sum: Sequence[int | float]  # integers are exact; float products have float64 sums
+    squares: Sequence[int | float]
+
+
+class Outside(_Record):
+    """A shard that is read as it is, where it is."""
+
+    path: str
+    bytes: int
 
 
 class SplitRecord(_Record):
@@ -42,9 +61,10 @@ class SplitRecord(_Record):
 
     chips: int
     places: int
-    chips_per_shard: int  # of all shards but the last
-    shards: list[FileRecord]
+    chips_per_shard: int = 0  # of all shards but the last; 0: the shards lie outside
+    shards: list[FileRecord] = []
     table: FileRecord
+    outside: list[Outside] = []
 
 
 class SourceRecord(_Record):
@@ -62,6 +82,7 @@ class SourceRecord(_Record):
     chips_left_out: dict[str, int] = {}  # by reason: too little measured, too many clouds, ...
     splits: dict[Split, SplitRecord]
     sums: Sums
+    encoding: dict[str, Any] = {}  # of the arrays in shards that lie outside
 
 
 class Manifest(_Record):
@@ -69,7 +90,7 @@ class Manifest(_Record):
 
     format: Literal[1] = 1
     axes: tuple[str, str, str, str] = AXES  # of the pixels
-    dtype: Literal["int16", "float16"] = "int16"
+    dtype: Literal["int16", "float16", "float32"] = "int16"
     bands: list[str]
     num_frames: int
     chip_size: int
@@ -138,8 +159,6 @@ def to_text(manifest: Manifest) -> str:
 
 def files(folder: Path, found: Manifest, source: str | None = None) -> dict[Path, FileRecord]:
     """The prepared files of a source, or of all, with their records."""
-    from slipway.data.imagery.shards import shard_name, table_name
-
     records: dict[Path, FileRecord] = {}
     for name in found.sources if source is None else [source]:
         for split, chips in found.sources[name].splits.items():
@@ -197,8 +216,6 @@ def _same_inputs(source: Source, record: SourceRecord) -> bool:
 
 def places(entries: list[str]) -> list[str]:
     """Where the entries of `inputs` lie, the same for each spelling of the same file. They need not be there."""
-    import os
-
     return [entry if entry == GENERATED else os.path.realpath(os.path.expanduser(entry)) for entry in entries]
 
 

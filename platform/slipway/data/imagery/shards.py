@@ -16,7 +16,7 @@ How preparation uses it:
        plan = shards.plan(parts, data.split, layout, data.shard_size)       # parts: in the units' order
        for job in plan.jobs(folder, name):               # shards and tables; may run in any order, in any process
            records[job.path.name] = pool.submit(job.write)
-       source = plan.record(...)                         # what the manifest says of splits and sums
+       splits, sums = plan.records(name, records), manifest.Sums(**plan.sums)   # for manifest.SourceRecord
 
 The bytes of every file follow from the chips, the order of the parts and the configuration alone.
 """
@@ -35,6 +35,7 @@ from slipway.data.files import FileRecord, record_of
 from slipway.data.imagery import table
 from slipway.data.imagery.chip import Chip
 from slipway.data.imagery.layout import END, Layout
+from slipway.data.imagery.manifest import SplitRecord, shard_name, table_name
 from slipway.data.imagery.split import SPLITS, split_of
 from slipway.data.kind import Split
 from slipway.errors import UserError
@@ -42,16 +43,6 @@ from slipway.files import flush, whole
 
 TABLE = ("dates", "latitude", "longitude", "epsg", "transform", "valid", "cloudy", "check", "place", "scenes")
 """Columns of a prepared table."""
-
-
-def shard_name(source: str, split: Split, number: int) -> str:
-    """File name of a shard."""
-    return f"{source}-{split}-{number:05d}.tar"
-
-
-def table_name(source: str, split: Split) -> str:
-    """File name of the table of a split."""
-    return f"{source}-{split}.npz"
 
 
 class PartWriter:
@@ -73,7 +64,7 @@ class PartWriter:
         self.columns["check"].append(table.check_of(pixels.data))
         for name, values in zip(table.SUMS, table.sums_of(pixels), strict=True):
             self.columns[name].append(values)
-        self.chips.append(chip._replace(pixels=pixels[:0]))
+        self.chips.append(chip._replace(pixels=np.empty(0, np.int16)))
 
     def __enter__(self) -> Self:
         return self
@@ -101,10 +92,6 @@ def chips_in(path: Path) -> int:
     return len(table.read(_table(path), ["check"])["check"])
 
 
-class Sums(dict[str, list[int]]):
-    """count, sum and squares by band; Python's integers, which have no end."""
-
-
 @dataclass(frozen=True)
 class SplitPlan:
     """The chips of one split, in order: from which part, and there in which row."""
@@ -123,8 +110,8 @@ class Plan:
     chips_per_shard: int
     splits: Mapping[Split, SplitPlan]
     """Those that have chips."""
-    sums: Sums
-    """Of the training chips."""
+    sums: Mapping[str, list[int]]
+    """count, sum and squares of the training chips, by band: exact."""
 
     def jobs(self, folder: Path, source: str) -> "list[ShardJob | TableJob]":
         """The files to be written."""
@@ -133,11 +120,27 @@ class Plan:
             for number, first in enumerate(range(0, len(chips.rows), self.chips_per_shard)):
                 piece = slice(first, first + self.chips_per_shard)
                 path = folder / shard_name(source, split, number)
-                found.append(
-                    ShardJob(path, self.parts, self.layout, first, chips.parts[piece], chips.rows[piece])
-                )
+                used, of_part = np.unique(chips.parts[piece], return_inverse=True)
+                parts = tuple(self.parts[part] for part in used)
+                found.append(ShardJob(path, parts, self.layout, first, of_part, chips.rows[piece]))
             found.append(TableJob(folder / table_name(source, split), self.parts, chips.parts, chips.rows))
         return found
+
+    def records(self, source: str, written: Mapping[str, FileRecord]) -> dict[Split, SplitRecord]:
+        """What the manifest says of the splits. written: what the jobs returned, by file name."""
+        return {
+            split: SplitRecord(
+                chips=len(chips.rows),
+                places=chips.places,
+                chips_per_shard=self.chips_per_shard,
+                shards=[
+                    written[shard_name(source, split, number)]
+                    for number in range(-(-len(chips.rows) // self.chips_per_shard))
+                ],
+                table=written[table_name(source, split)],
+            )
+            for split, chips in self.splits.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,9 @@ def plan(parts: Sequence[Path], shares: tuple[float, float, float], layout: Layo
     """
     tables = [table.read(_table(part), ["place", *table.SUMS]) for part in parts]
     if not tables:
-        return Plan((), layout, layout.chips_in(shard_size), {}, Sums())
+        return Plan(
+            (), layout, layout.chips_in(shard_size), {}, dict.fromkeys(table.SUMS, [0] * layout.bands)
+        )
     place = np.concatenate([columns["place"] for columns in tables])
     of_part = np.repeat(np.arange(len(parts), dtype=np.int32), [len(c["place"]) for c in tables])
     rows = np.concatenate([np.arange(len(c["place"]), dtype=np.int32) for c in tables])
@@ -224,14 +229,10 @@ def plan(parts: Sequence[Path], shares: tuple[float, float, float], layout: Layo
         if chosen.any():
             splits[split] = SplitPlan(of_part[chosen], rows[chosen], len(np.unique(which[chosen])))
     trained = number == 0
-    sums = Sums(
-        {
-            name: [
-                int(v) for v in np.concatenate([c[name] for c in tables])[trained].sum(axis=0, dtype=object)
-            ]
-            for name in table.SUMS
-        }
-    )
+    sums = {
+        name: [int(v) for v in np.concatenate([c[name] for c in tables])[trained].sum(axis=0, dtype=object)]
+        for name in table.SUMS
+    }
     return Plan(tuple(parts), layout, layout.chips_in(shard_size), splits, sums)
 
 

@@ -16,7 +16,7 @@ def split_of(places: Collection[str], shares: tuple[float, float, float]) -> dic
     """
     order = sorted(set(places), key=lambda place: (sha256(place.encode()).digest(), place))
     counts = _counts(len(order), shares)
-    names = [name for name, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
+    names: list[Split] = [name for name, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
     return dict(zip(order, names, strict=True))
 
 

@@ -38,7 +38,7 @@ def check_of(pixels: np.ndarray | memoryview) -> int:
     data = np.frombuffer(pixels, np.uint8)
     whole_sectors = len(data) // _SECTOR * _SECTOR
     sums = np.add.reduce(data[:whole_sectors].view("<u8").reshape(-1, _SECTOR // 8), axis=1, dtype=np.uint64)
-    return zlib.crc32(data[whole_sectors:], zlib.crc32(sums))
+    return zlib.crc32(data[whole_sectors:].data, zlib.crc32(sums.data))
 
 
 def sums_of(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,8 +60,8 @@ def of_chips(chips: Sequence[Chip], layout: Layout) -> dict[str, np.ndarray]:
         "transform": np.array([chip.transform for chip in chips], np.float64).reshape(count, 6),
         "valid": np.array([chip.valid for chip in chips], np.float32).reshape(count, dates),
         "cloudy": np.array([chip.cloudy for chip in chips], np.float32).reshape(count, dates),
-        "place": _texts([chip.place for chip in chips], (count,)),
-        "scenes": _texts([scene for chip in chips for scene in chip.scenes], (count, dates)),
+        "place": texts([chip.place for chip in chips], (count,)),
+        "scenes": texts([scene for chip in chips for scene in chip.scenes], (count, dates)),
     }
 
 
@@ -77,8 +77,9 @@ def facts_of(columns: Columns, row: int, layout: Layout) -> bytes:
 
 
 def joined(parts: Sequence[Columns], names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Some columns of several tables, one below the other."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+    """Some columns of several tables, one below the other; the same however the rows were shared out."""
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    return {name: _narrow(column) if column.dtype.kind == "S" else column for name, column in columns.items()}
 
 
 def write(path: Path, columns: Columns) -> None:
@@ -93,6 +94,12 @@ def read(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray
         return {name: table[name] for name in (table.files if names is None else names)}
 
 
-def _texts(texts: Sequence[str], shape: tuple[int, ...]) -> np.ndarray:
-    encoded = [text.encode() for text in texts]
+def texts(values: Sequence[str], shape: tuple[int, ...]) -> np.ndarray:
+    """A column of UTF-8, as wide as its longest text."""
+    encoded = [value.encode() for value in values]
     return np.array(encoded, f"S{max(map(len, encoded), default=1) or 1}").reshape(shape)
+
+
+def _narrow(column: np.ndarray) -> np.ndarray:
+    """Texts in a column that is as wide as the longest."""
+    return column.astype(f"S{max(1, np.strings.str_len(column).max(initial=1))}")

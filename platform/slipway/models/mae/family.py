@@ -4,93 +4,105 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.config.schema import Parallelism, RunConfig
-from slipway.errors import UserError
 from slipway.kernels.choice import OPERATORS
+from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
-from slipway.models.family import Family, Layer, Measure, Sample, Shard
+from slipway.models.family import Family, Layer, Measure, Sample
+from slipway.models.mae import activations, counts, rules, work
 from slipway.models.mae.config import mae_of
+from slipway.models.mae.share import encoder_share
 from slipway.models.transformer import recompute
-from slipway.models.transformer.block import Block
-from slipway.models.work import Pass, Product, Work
-
-
-def _linear(inputs: int, outputs: int) -> int:
-    return inputs * outputs + outputs
-
-
-def _layer(block: Block, tp: int) -> int:
-    h, f = block.hidden_size, block.mlp_size
-    cut = _linear(h, 3 * h) + h * h + _linear(h, f) + f * h
-    return cut // tp + 6 * h
+from slipway.models.transformer.layer import planned_layer
+from slipway.models.work import Work
 
 
 class MaskedAutoencoders:
-    """See slipway.models.family.Family."""
+    """See slipway.models.family.Family.
+
+    The unit is a patch, hidden ones included: the encoder sees a part of them, the decoder all, and how many there are
+    does not depend on the mask. Papers on Earth observation count samples, which every throughput is told in, too.
+    """
 
     engine = "megatron"
     data_kinds = frozenset({"imagery"})
     unit = "patch"
     loss = Measure("squared_error", "mean squared error of normalized pixels")
     measures = ()
-    operators = frozenset(OPERATORS) - {"optimizer", "moe", "rotary", "cross_entropy"}
+    operators = frozenset(OPERATORS) - {"activation", "cross_entropy", "moe", "optimizer", "rotary"}
 
     def check(self, config: RunConfig) -> None:
         """Raise UserError for the first rule that the configuration breaks."""
-        for name in ("context_parallel_size", "expert_model_parallel_size"):
-            size = getattr(config.parallelism, name)
-            if size > 1:
-                raise UserError(f"parallelism.{name}", "is not for model.family=mae", value=size, use="1")
+        rules.check(config)
 
     def check_data(self, config: RunConfig, traits: Mapping[str, Any]) -> None:
         """Raise UserError where chips do not fit the model."""
+        rules.check_chips(config, traits)
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
-        """Embedding, encoder layers, and the head: decoder and all."""
-        model, tp = mae_of(config), layout.tensor_model_parallel_size
-        h, d, scales = model.hidden_size, model.decoder_hidden_size, len(model.metadata)
-        decoder = model.decoder_num_layers * _layer(model.decoder_block, tp)
-        ends = _linear(h, d) + d + 2 * d + _linear(d, model.patch_values)
+        """The embedding, the encoder's layers, and the head: final norm, decoder with all its layers, and loss."""
+        model, share = mae_of(config), encoder_share(config, layout)
         return [
-            Layer("embedding", Shard(_linear(model.patch_values, h) + h + scales), block=False),
-            *[Layer("layer", Shard(_layer(model.encoder_block, tp)))] * model.num_layers,
-            Layer("head", Shard(2 * h + ends + decoder + scales), block=False),
+            Layer(
+                "embedding",
+                counts.embedding(model),
+                kept_bytes=activations.embedding_bytes(config, layout),
+                sent_bytes=share.state_bytes,
+                block=False,
+            ),
+            *[planned_layer(share)] * model.num_layers,
+            Layer(
+                "head",
+                counts.head(model, share.tp),
+                held_bytes=activations.head_bytes(config, layout),
+                block=False,
+            ),
         ]
 
     def work(self, config: RunConfig, layout: Parallelism) -> list[Work]:
-        """Of each layer."""
-        one = Pass((Product(1, 1, 1),))
-        return [Work(one, one) for _ in self.layers(config, layout)]
+        """Of the embedding, the encoder's layers, and the head."""
+        return work.layers(config, layout)
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        """Raises UserError."""
+        """Encoder layers by their operations, as many of which the decoder costs. Raises UserError."""
         model = mae_of(config)
-        layers, tokens = self.layers(config, Parallelism()), model.num_visible
-        costs = [layer.parameters.total * tokens for layer in layers]
-        costs[-1] *= model.num_patches // tokens
-        return spans.shared_out([layer.block for layer in layers], costs, layout)
+        once, again = counts.flops(model), counts.recomputed_flops(model, self.recomputed(config))
+        costs = [a + b for a, b in zip(once, again, strict=True)]
+        is_block = [False, *[True] * model.num_layers, False]
+        of_layers = [costs[0], *[costs[1]] * model.num_layers, costs[2]]
+        return spans.shared_out(is_block, of_layers, layout, always_level=True)
 
     def sample(self, config: RunConfig) -> Sample:
         """An image time series."""
         model = mae_of(config)
-        weights = sum(layer.parameters.total for layer in self.layers(config, Parallelism()))
-        return Sample(model.num_patches, 6 * weights * model.num_visible, weights)
+        return Sample(
+            units=model.num_patches,
+            flops=counts.flops(model).total(model),
+            active_parameters=counts.parameters(model),
+            recomputed_flops=counts.recomputed_flops(model, self.recomputed(config)).total(model),
+        )
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
-        """See slipway.models.transformer.recompute."""
+        """See slipway.models.transformer.recompute: the same in both stacks."""
         return recompute.modules(config, mae_of(config).encoder_block)
 
     def chance(self, config: RunConfig) -> float | None:
-        """Normalized pixels have about this variance."""
+        """Pixels have about mean 0 and variance 1, by band or by patch: the loss of predicting 0."""
         return 1.0
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
-        """What weights depend on."""
-        return config.model.model_dump(
-            mode="json", exclude={"family", "name", "mask_ratio", "metadata_drop", "normalize_patches"}
-        )
+        """All but the preset's name, and what changes only how samples are drawn, hidden or told apart.
+
+        Positions are computed, so a run may go on with larger images or more dates.
+        """
+        free = {"name", "image_size", "num_frames", "mask_ratio", "normalize_patches", "metadata_drop"}
+        return config.model.model_dump(mode="json", exclude={"family", *free})
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
-        """None is known."""
+        """Say why a backend cannot compute an operator of this model; None where it can."""
+        model, widest = mae_of(config), NORM_WIDTH["LayerNorm"]
+        width = max(model.hidden_size, model.decoder_hidden_size)
+        if (operator, backend) == ("norm", "triton") and width > widest:
+            return f"it does LayerNorm of rows up to {widest}, not of {width}"
         return None
 
 

@@ -15,7 +15,7 @@ from slipway.models.mae.config import mae_of
 from slipway.models.mae.family import FAMILY
 from slipway.models.mae.patches import chosen, loss, patches, targets
 from slipway.models.mae.pictures import picture
-from slipway.models.mae.sequence import padded
+from slipway.models.mae.share import padded
 from slipway.models.mae.stage import FIELDS, MaskedAutoencoder
 from slipway.models.network import Batch, LossFunction, Picture, Stage, Sums
 from slipway.models.transformer.config import pipeline_layout, transformer_config

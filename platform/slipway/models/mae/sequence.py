@@ -11,14 +11,6 @@ from megatron.core import tensor_parallel
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
-from slipway.config.schema import Parallelism
-
-
-def padded(length: int, layout: Parallelism) -> int:
-    """The length that ranks can share."""
-    ranks = layout.tensor_model_parallel_size if layout.sequence_parallel else 1
-    return -(-length // ranks) * ranks
-
 
 def scattered(x: Tensor, transformer: TransformerConfig) -> Tensor:
     """[s, b, h], alike on all ranks -> this rank's part, padded with zeros; its gradient is gathered."""

@@ -15,7 +15,8 @@ from slipway.models.mae import masks, positions
 from slipway.models.mae.config import Metadata, mae_of
 from slipway.models.mae.masks import Mask
 from slipway.models.mae.patches import chosen, normalized, patches
-from slipway.models.mae.sequence import gathered, padded, scattered, unpadded
+from slipway.models.mae.sequence import gathered, scattered, unpadded
+from slipway.models.mae.share import padded
 from slipway.models.network import Batch, Stage
 from slipway.models.transformer.block import Block
 from slipway.models.transformer.layer_spec import layer_spec

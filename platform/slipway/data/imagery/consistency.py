@@ -1,0 +1,69 @@
+"""What the fields of the section must be to each other: said before anything is read."""
+
+from slipway.data.imagery.config import Config as Data
+from slipway.data.imagery.terramesh.modalities import PIXEL_METRES, SIZE
+from slipway.errors import UserError
+
+
+def check(data: Data, validation_steps: int) -> None:
+    """Raise UserError where fields do not fit together."""
+    repeated = sorted({band for band in data.bands if data.bands.count(band) > 1})
+    if repeated:
+        raise UserError("data.bands", f"has {', '.join(repeated)} more than once", value=list(data.bands))
+    for name in ("mean", "std"):
+        values = getattr(data, name)
+        if values is not None and len(values) != len(data.bands):
+            raise UserError(
+                f"data.{name}",
+                f"has {len(values)} numbers for {len(data.bands)} bands ({', '.join(data.bands)})",
+                value=list(values),
+                use="one for each of data.bands, or null",
+            )
+    if data.crop_size and data.crop_size > data.chip_size:
+        raise UserError(
+            "data.crop_size",
+            f"is above data.chip_size {data.chip_size}",
+            value=data.crop_size,
+            use=f"at most {data.chip_size}, or null",
+        )
+    if data.gap_days[0] > data.gap_days[1]:
+        raise UserError(
+            "data.gap_days",
+            "has a least number above its most",
+            value=list(data.gap_days),
+            use="[least, most]",
+        )
+    _check_split(data, validation_steps)
+    for name, source in data.sources.items():
+        if source.format == "terramesh":
+            _check_terramesh(data, name)
+
+
+def _check_split(data: Data, validation_steps: int) -> None:
+    if not data.split[0]:
+        raise UserError("data.split", "gives training a share of 0", value=list(data.split))
+    if validation_steps and not data.split[1]:
+        raise UserError(
+            "data.split",
+            f"gives validation a share of 0, but validation.steps is {validation_steps}",
+            value=list(data.split),
+            do="set validation.steps=0, or give it a share",
+        )
+
+
+def _check_terramesh(data: Data, name: str) -> None:
+    """Its samples are taken as they are: nothing is cut, filtered or resampled."""
+    why = f"has no effect on data.sources.{name}, whose format is terramesh"
+    if data.chip_size != SIZE:
+        raise UserError(
+            "data.chip_size",
+            f"is not {SIZE}, the size of all samples of data.sources.{name}, whose format is terramesh",
+            value=data.chip_size,
+            use=f"{SIZE}, with data.crop_size for less",
+        )
+    if data.min_valid > 0:
+        raise UserError("data.min_valid", why, value=data.min_valid, use="0")
+    if data.max_cloud < 1:
+        raise UserError("data.max_cloud", why, value=data.max_cloud, use="1")
+    if data.resolution not in (None, PIXEL_METRES):
+        raise UserError("data.resolution", why, value=data.resolution, use="null")
