@@ -41,7 +41,9 @@ def scene(seed: int, size: int, days: Sequence[Date]) -> Scene:
     pixels = np.empty((len(days), len(BANDS), size, size), np.int16)
     fmask = np.empty((len(days), size, size), np.uint8)
     for i, day in enumerate(days):
-        seen = look(seed, day, ground(seed, land, day.day_of_year), land.labels == WATER)
+        on_ground = ground(seed, land, day.day_of_year)
+        # of two acquisitions of a day each has its own sky
+        seen = look((seed, *day, list(days[:i]).count(day)), day.day_of_year, on_ground, land.labels == WATER)
         values = np.clip(np.rint(seen.reflectance / SCALE), _LEAST, _MOST)
         pixels[i] = np.where(seen.measured, values, NODATA)
         fmask[i] = seen.fmask

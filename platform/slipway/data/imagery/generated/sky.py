@@ -1,5 +1,6 @@
 """What lies between the ground of a generated scene and the sensor: haze, clouds and their shadows, noise, edges."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from slipway.data.imagery.generated.patterns import fractal, spread, stream
@@ -7,8 +8,6 @@ from slipway.data.imagery.generated.season import sun
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from slipway.data.imagery.chip import Date
 
 CLOUD, ADJACENT, SHADOW, SNOW, WATER_BIT = (1 << bit for bit in range(1, 6))
 """Bits of Fmask, as in HLS 2.0."""
@@ -33,15 +32,15 @@ class Seen(NamedTuple):
     """bool [size, size], false beyond the edge of the swath."""
 
 
-def look(seed: int, date: "Date", ground: "np.ndarray", water: "np.ndarray") -> Seen:
-    """Look at the ground, float32 [6, size, size], through the weather that follows from seed and date."""
+def look(names: Sequence[object], day: int, ground: "np.ndarray", water: "np.ndarray") -> Seen:
+    """Look at the ground, float32 [6, size, size], on a day of the year, through weather that the names decide."""
     import numpy as np
 
-    random = stream("sky", seed, *date)
+    random = stream("sky", *names)
     size = ground.shape[-1]
     haze = np.float32(random.gamma(1.5, 0.5))
     opacity = _clouds(random, size)
-    sine, cosine = sun(date.day_of_year)
+    sine, cosine = sun(day)
     # clouds at about 1 km, 30 m pixels, the sun in the south-east: shadows fall to the north-west
     length = round(random.uniform(700, 1500) / 30 * cosine / sine / np.sqrt(2))
     shade = np.roll(opacity, (-length, -length), (0, 1))
