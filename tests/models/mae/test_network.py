@@ -11,11 +11,13 @@ from slipway.models.network import Stage
 from slipway.plan import make_plan
 from training import layout
 
+SIZES = ["model=earth_demo", "model.image_size=64", "model.patch_size=8", "model.num_frames=4"]
+SIZES += ["model.hidden_size=128", "model.mask_ratio=0.75"]
 SEEN = {"pixels", "mean", "std", SEED_FIELD}
 
 
 def config(*words: str) -> RunConfig:
-    return compose(["model=earth_demo", *words])
+    return compose([*SIZES, *words])
 
 
 @pytest.mark.parametrize(
