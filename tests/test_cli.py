@@ -116,11 +116,19 @@ def test_a_plan_needs_no_data(tmp_path: Path, monkeypatch, capsys) -> None:
     words = ["model=gpt3_125m", "cluster=h100_cloud", "data.sequence_length=512"]
     assert cli.main(["plan", "--json", *words]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["config"]["data"]["name"], found["units_per_sample"]) == ("any", 512)
+    assert (found["config"]["data"]["name"], found["units_per_sample"]) == ("any_text", 512)
     assert found["step_seconds"]["total"] > 0 and found["tokens_per_second"] > 0
     assert cli.main(["train", *words]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("slipway: data:") and "data=files" in said and "data=any" not in said
+    assert said.startswith("slipway: data:") and "data=files" in said and "any" not in said
+
+
+def test_what_stands_for_data_is_of_a_kind_that_the_model_reads(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["plan", "--json", "model=prithvi_eo2_600m", "cluster=h100_cloud"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["config"]["data"]["name"], found["units_per_sample"]) == ("any_imagery", 1024)
+    assert found["patches_per_second"] == pytest.approx(1024 * found["samples_per_second"])
 
 
 def test_config_dir(tmp_path: Path, monkeypatch, capsys) -> None:

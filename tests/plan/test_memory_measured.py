@@ -119,7 +119,15 @@ def overrides(name: str) -> list[str]:
     shape, model, sharding, recompute, more = name.split("-")
     every = ["model.moe_router_topk=4"] * shape.startswith("ep")
     sizes = layout(**LAYOUTS[shape])  # type: ignore[arg-type]
-    return ["training.steps=4", *MODELS[model], *every, *SHARDING[sharding], *sizes, *RECOMPUTE[recompute], *MORE[more]]
+    return [
+        "training.steps=4",
+        *MODELS[model],
+        *every,
+        *SHARDING[sharding],
+        *sizes,
+        *RECOMPUTE[recompute],
+        *MORE[more],
+    ]
 
 
 def run(result: Path) -> dict[str, Any]:

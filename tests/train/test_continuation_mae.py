@@ -20,18 +20,18 @@ WISH = layout(tp=2, pp=2, sp=True, distopt=True)
 FIRST = {"3d": [*WISH, *layout(ranks=8)], "zero3": ["parallelism=zero3", *layout(ranks=2)]}
 OTHERS = some(
     {
-        ("3d", "one"): layout(ranks=1),
-        ("3d", "elastic"): [*WISH, "resources.elastic=true", *layout(ranks=2)],  # pipeline 2 -> 1
-        ("3d", "zero3_tp2"): ["parallelism=zero3", *layout(ranks=4, tp=2)],
-        ("3d", "pp2_interleaved_uneven"): [
+        "3d, one": layout(ranks=1),
+        "3d, elastic": [*WISH, "resources.elastic=true", *layout(ranks=2)],  # pipeline 2 -> 1
+        "3d, zero3_tp2": ["parallelism=zero3", *layout(ranks=4, tp=2)],
+        "3d, pp2_interleaved_uneven": [
             "parallelism.pipeline_layout=E|ttt|t|L",
             *layout(ranks=2, pp=2, vpp=2),
         ],
-        ("zero3", "pp2"): layout(ranks=2, pp=2),
-        ("zero3", "tp4_sp"): layout(ranks=4, tp=4, sp=True),
+        "zero3, pp2": layout(ranks=2, pp=2),
+        "zero3, tp4_sp": layout(ranks=4, tp=4, sp=True),
     },
-    [("3d", "elastic"), ("zero3", "pp2")],
-    second=[("3d", "pp2_interleaved_uneven"), ("zero3", "tp4_sp")],
+    ["3d, elastic", "zero3, pp2"],
+    second=["3d, pp2_interleaved_uneven", "zero3, tp4_sp"],
 )
 STILL = ["optimizer.lr=1e-30", "optimizer.weight_decay=0", "validation.interval=1"]  # no weight moves
 
@@ -49,10 +49,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     jobs += [job(f"{name}-half", [*words, STOP]) for name, words in FIRST.items()]
     jobs += [job("still", [*STILL, *layout(ranks=1)])]
     assert set(train_in_one_process(jobs, root / "codes")) == {0}
-    continued = {(name, "same"): words for name, words in FIRST.items()} | OTHERS
-    for name, other in continued:
-        shutil.copytree(root / f"{name}-half", root / f"{name}-{other}")
-    jobs = [job(f"{name}-{other}", words) for (name, other), words in continued.items()]
+    continued = {f"{name}, same": words for name, words in FIRST.items()} | OTHERS
+    for both in continued:
+        shutil.copytree(root / f"{both.split(', ')[0]}-half", root / both.replace(", ", "-"))
+    jobs = [job(both.replace(", ", "-"), words) for both, words in continued.items()]
     assert set(train_in_one_process(jobs, root / "codes")) == {0}
     return root
 
@@ -73,8 +73,9 @@ def test_the_same_layout_continues_bit_for_bit(folder: Path, name: str) -> None:
     assert validations(folder / f"{name}-same")[-1] == validations(folder / f"{name}-whole")[-1]
 
 
-@pytest.mark.parametrize(("name", "other"), OTHERS)
-def test_another_layout_continues_with_the_optimizer_state(folder: Path, name: str, other: str) -> None:
+@pytest.mark.parametrize("both", OTHERS)
+def test_another_layout_continues_with_the_optimizer_state(folder: Path, both: str) -> None:
+    name, other = both.split(", ")
     whole, continued = training_lines(folder / f"{name}-whole"), training_lines(folder / f"{name}-{other}")
     assert [line["step"] for line in continued] == list(range(1, STEPS + 1))
     for expected, got in zip(whole, continued, strict=True):

@@ -39,8 +39,8 @@ def CompositionErrors() -> tuple[type[Exception], ...]:  # noqa: N802  (reads as
 
 MUST_BE_CHOSEN = "must be chosen"
 """The problem of a group that is open."""
-TO_PLAN = {"data": "any"}
-"""Groups that need no choice where nothing is trained, and what stands for one then."""
+TO_PLAN = "any_"
+"""How choices begin that only stand for one where nothing is trained (slipway.config.stand_in)."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -125,7 +125,7 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
         )
     if open_group := re.match(r"You must specify '(\S+)'", str(error)):
         choices = [line.strip() for line in str(error).splitlines()[2:]]
-        choices = [choice for choice in choices if choice != TO_PLAN.get(open_group[1])]
+        choices = [choice for choice in choices if not choice.startswith(TO_PLAN)]
         words = " or ".join(f"{open_group[1]}={choice}" for choice in choices)
         return UserError(open_group[1], MUST_BE_CHOSEN, use=words)
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
@@ -151,6 +151,13 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
         return UserError(path, "is missing and has no default", do=f"set {path}=...")
     if "not in struct" in str(cause):
         return _unknown(tuple((cause.full_key or str(cause.key)).split(".")), "", _around(cause))
+    if lacking := re.match(r"Interpolation key '((\w+)\.\S+)' not found", str(cause)):
+        group = str(cause.full_key).partition(".")[0]
+        return UserError(
+            cause.full_key or group,
+            f"is taken from {lacking[1]}, which the chosen {lacking[2]} does not have",
+            do=f"choose another {group}=... for this {lacking[2]}, or another {lacking[2]}=... for this {group}",
+        )
     if cause.full_key:
         return UserError(cause.full_key, _one_line(str(cause)))
     return UserError(_file(error), _one_line(str(error)) or _one_line(str(cause)))

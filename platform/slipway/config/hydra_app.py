@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from slipway import secrets
 from slipway.arguments import refusal
-from slipway.config import budget
+from slipway.config import budget, stand_in
 from slipway.config.compose import CONFIG_NAME, VERSION_BASE, compose, conf_dir, validate
-from slipway.config.explain import MUST_BE_CHOSEN, TO_PLAN, CompositionErrors, explain
+from slipway.config.explain import MUST_BE_CHOSEN, CompositionErrors, explain
 from slipway.config.quotes import check_key
 from slipway.config.yaml_numbers import times_are_text
 from slipway.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
@@ -29,14 +29,15 @@ def run(words: Sequence[str], task: Task, *, trains: bool = True) -> int:
     Args:
         words: The command line without the verb and its own options.
         task: Called once, or once per job of a sweep. Returns an exit code.
-        trains: Whether something is trained with it; else groups of TO_PLAN may be left open.
+        trains: Whether something is trained with it; else the group `data` may be left open.
     """
     try:
         return _run(words, task)
     except UserError as error:
-        if trains or error.problem != MUST_BE_CHOSEN or error.path not in TO_PLAN:
+        if trains or error.problem != MUST_BE_CHOSEN or error.path != stand_in.GROUP:
             raise
-        return _run([*words, f"{error.path}={TO_PLAN[error.path]}"], task)
+        said = parse(sweep_first(words))
+        return _run([*words, stand_in.stand_in(budget.alone(said.overrides), said.config_dir)], task)
 
 
 def _run(words: Sequence[str], task: Task) -> int:

@@ -13,7 +13,11 @@ from slipway.models.mae.config import Config, mae_of
 from slipway.models.mae.patches import EPSILON, chosen, known, normalized, patches
 from slipway.models.network import Batch, Picture
 
-MOST_SAMPLES, MOST_PIXELS = 4, 1_500_000  # a picture of 224 x 224 pixels at four dates shows two samples
+ACROSS, MOST_SAMPLES, MOST_PIXELS = (
+    2,
+    4,
+    1_500_000,
+)  # a picture of 224 x 224 pixels at four dates shows two samples
 COLOURS = ("red", "green", "blue")
 HIDDEN, GAP, UNKNOWN = 0.5, 1.0, 0.0  # grey, white, black
 DARK, BRIGHT, GAMMA = (
@@ -21,11 +25,14 @@ DARK, BRIGHT, GAMMA = (
     0.98,
     1.5,
 )  # quantiles of a sample that become black and white; exponent as of displays
-CAPTION = "Top to bottom: input, masked, reconstructed (what was visible is kept). {dates}. {bands}, black: no data."
+CAPTION = (
+    "Samples of validation, their dates side by side; top to bottom: input, masked, reconstructed (what was visible is "
+    "kept). {bands}; black: no data."
+)
 
 
 def picture(config: RunConfig, batch: Batch, output: Tensor) -> Picture:
-    """Show the first samples of a microbatch side by side: three rows for each, a column for each date.
+    """Show the first samples of a microbatch, two in a line: three rows for each, a column for each date.
 
     batch: pixels [b, frames, bands, height, width], mean and std [b, bands], sample_seed [b]. output: predictions of
     the hidden patches, [b, hidden, values]. Colours are stretched by the input alone, so that pictures of the same
@@ -58,10 +65,14 @@ def picture(config: RunConfig, batch: Batch, output: Tensor) -> Picture:
             torch.where(seen[i] & ~there[i][:, colours], UNKNOWN, stretched(filled[i])),
         ]
         blocks.append(_beside([_beside(list(images(row, model)), 2) for row in rows], 1, down=True))
-    whole = _beside(blocks, 8)
+    lines = [_beside(blocks[first : first + ACROSS], 8) for first in range(0, number, ACROSS)]
+    lines[-1] = torch.nn.functional.pad(
+        lines[-1], (0, 0, 0, lines[0].shape[1] - lines[-1].shape[1]), value=GAP
+    )
+    whole = _beside(lines, 8, down=True)
     return Picture(
         (whole * 255).round().to(torch.uint8).numpy(),
-        CAPTION.format(dates=f"Left to right: {number} samples, {model.num_frames} dates each", bands=said),
+        CAPTION.format(bands=said),
     )
 
 

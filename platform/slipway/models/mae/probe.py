@@ -45,7 +45,7 @@ class Probe:
                 schedule.step()
 
     def logits(self, features: Tensor, size: torch.Size) -> Tensor:
-        """[n, rows, columns, values] -> [n, classes, height, width]"""
+        """[n, rows, columns, values] -> [n, classes, height, width]."""
         coarse = F.linear((features - self.mean) / self.deviation, self.weight, self.bias)
         return F.interpolate(coarse.movedim(-1, 1), size=tuple(size), mode="bilinear", align_corners=False)
 

@@ -18,8 +18,8 @@ from slipway.plan import make_plan
 from slipway.plan.memory import Share
 from training import layout
 
-DRIVE = Path(__file__).parents[2] / "meta_parameters.py"
-CONF = Path(__file__).parents[3] / "conf" / "model"
+DRIVE = Path(__file__).parents[1] / "meta_parameters.py"
+CONF = Path(__file__).parents[2] / "conf" / "model"
 LAYOUTS = {  # sizes, and ranks of several stages
     "whole": (dict(ranks=1), (0,)),
     "tp2_pp2": (dict(tp=2, sp=True, pp=2, ranks=4), (0, 3)),
@@ -46,7 +46,7 @@ def cases() -> Iterator[tuple[str, int, list[str]]]:
 
 FEW = [
     *("gpt3_350m-tp4_pp2_vpp3-4", "llama3_70b-tp2_pp2-0", "mixtral_8x7b-ep4_tp2_pp2-13", "demo-whole-0"),
-    "llama3_405b-whole-0",
+    *("llama3_405b-whole-0", "prithvi_eo2_600m_tl-whole-0", "prithvi_eo2_300m_tl-tp2_pp2-3"),
 ]
 CASES = {name: (rank, words) for name, rank, words in cases() if breadth.ALL or name in FEW}
 
