@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import same_samples
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
-from slipway.data.text.config import text_of
 from slipway.engine.runtime import load_torch
 from slipway.kernels.choice import backends
 from slipway.plan import make_plan
@@ -36,7 +36,6 @@ def measure(config: RunConfig) -> int:
     import torch
     from megatron.core.transformer.transformer_layer import TransformerLayer
 
-    from slipway.data.text.kind import Text
     from slipway.engine.megatron import groups
     from slipway.train import setup, step
     from slipway.train.stopping import Stopping
@@ -46,7 +45,7 @@ def measure(config: RunConfig) -> int:
     device = groups.connect(plan, Place(0, 0, plan.world_size, "127.0.0.1", 0))
     try:
         with _like_a_gpu() if device.type == "cuda" else contextlib.nullcontext():
-            Text.open = lambda kind, config, split, fields=None: _samples(config)  # type: ignore[method-assign]
+            _use_one_sample(config)
             session: Any = setup.set_up(plan, device)
             modules = session.model.chunks[0].modules()
             kept = _watch([module for module in modules if isinstance(module, TransformerLayer)][LAYER])
@@ -140,22 +139,14 @@ def _like_a_gpu() -> Iterator[None]:
         yield
 
 
-def _samples(config: RunConfig) -> Any:
-    """A data set that gives the same sample always."""
-    if config.cluster.device.kind == "cuda":
-        import fake_gpu
+def _use_one_sample(config: RunConfig) -> None:
+    if config.cluster.device.kind == "cpu":
+        same_samples.use(config)
+        return
+    import fake_gpu
+    from slipway.data.text.kind import Text
 
-        return fake_gpu.Samples(config)
-    import torch
-
-    from slipway.data.text.dataset import Dataset
-
-    class Samples(Dataset):
-        def __getitem__(self, draw: Any) -> dict[str, torch.Tensor]:
-            return self.sample(torch.arange(length + 1) % 250)
-
-    length = text_of(config).sequence_length
-    return Samples({}, length, text_of(config), end=0)
+    Text.open = lambda kind, config, split, fields=None: fake_gpu.Samples(config)  # type: ignore[method-assign]
 
 
 def _join(place: Place, backend: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import same_samples
 from slipway.config.compose import compose
 from slipway.engine.runtime import load_torch
 from slipway.kernels.choice import backends
@@ -44,14 +45,13 @@ def measure(overrides: list[str]) -> list[dict[str, int]]:
 
 
 def _step(plan: Plan, place: Place) -> dict[str, int]:
-    from slipway.data.text.kind import Text
     from slipway.engine import engine_of
     from slipway.train import setup, step
     from slipway.train.stopping import Stopping
 
     engine: Any = engine_of(plan.config)
     device = engine.connect(plan, place)
-    Text.open = lambda kind, config, split, fields=None: _samples(config)  # type: ignore[method-assign]
+    same_samples.use(plan.config)
     session: Any = setup.set_up(plan, device)
     batches = step.read(session, session.train_data, session.validation_start, None)
     watch = _Watch()
@@ -173,21 +173,6 @@ def _storages(values: Any) -> dict[int, Any]:
 
     tensors = [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
     return {storage._cdata: storage for storage in (tensor.untyped_storage() for tensor in tensors)}
-
-
-def _samples(config: Any) -> Any:
-    """A data set that gives the same sample always."""
-    import torch
-
-    from slipway.data.text.config import text_of
-    from slipway.data.text.dataset import Dataset
-
-    class Samples(Dataset):
-        def __getitem__(self, draw: Any) -> dict[str, torch.Tensor]:
-            return self.sample(torch.arange(length + 1) % 250)
-
-    length = text_of(config).sequence_length
-    return Samples({}, length, text_of(config), end=0)
 
 
 def main() -> None:

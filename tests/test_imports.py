@@ -32,7 +32,7 @@ LAYERS = [
     {"access", "engine", "metrics"},
     {"checkpoint", "image", "launch"},
     {"clusters", "runs"},
-    {"doctor", "report", "train"},
+    {"doctor", "evaluate", "report", "train"},
     {"bench", "verbs"},
     {"proposal"},
     {"cli"},
@@ -64,12 +64,12 @@ MAY_BE_HEAVY = [
     "engine.engine",
     "engine.megatron",
     "engine.normal",
-    "engine.philox",
     "kernels.attention",
     "kernels.cross_entropy",
     "kernels.experts",
     "kernels.linear",
     "kernels.norms",
+    "kernels.philox",
     "kernels.products",
     "kernels.provider",
     "kernels.recompute",
@@ -80,12 +80,23 @@ MAY_BE_HEAVY = [
     "models.gpt.network",
     "models.gpt.stage",
     "models.gpt.transformer",
+    "models.mae.masks",
+    "models.mae.network",
+    "models.mae.patches",
+    "models.mae.pictures",
+    "models.mae.probe",
+    "models.mae.positions",
+    "models.mae.sequence",
+    "models.mae.stage",
     "models.network",
+    "models.transformer.config",
+    "models.transformer.layer_spec",
     "optimizers.adamw.optimizer",
     "train.batches",
     "train.loop",
     "train.meter",
     "train.peak",
+    "train.pictures",
     "train.profile",
     "train.recovery",
     "train.sensors",
@@ -161,10 +172,31 @@ def test_torch_is_imported_where_it_may_be() -> None:
     assert unused == [], "what imports no torch any more is not listed"
 
 
+def test_no_family_imports_another() -> None:
+    """What they share is in models.transformer, or in the modules of models itself, which know no family."""
+    families = {name for name in PACKAGES if name.startswith("models.")} - {"models.transformer"}
+    assert len(families) > 1
+
+    def family(module: str) -> str | None:
+        return next((each for each in families if is_allowed(module, each)), None)
+
+    others = [
+        str(one)
+        for one in IMPORTS
+        if one.ours
+        and one.module.startswith("models.")
+        and family(one.imported) not in (None, family(one.module))
+    ]
+    assert others == []
+
+
 def test_one_module_knows_megatron_cores_model() -> None:
     """What replaces GPTModel one day is a change of that module (docs/megatron.md)."""
     of_models = ("megatron.core.models.gpt", "megatron.core.models.hybrid")
-    assert {one.module for one in IMPORTS if one.imported.startswith(of_models)} == {"models.gpt.stage"}
+    assert {one.module for one in IMPORTS if one.imported.startswith(of_models)} == {
+        "models.gpt.stage",
+        "models.transformer.layer_spec",  # the function that chooses between MLP and experts
+    }
 
 
 def test_what_is_wrong_is_found(tmp_path: Path) -> None:

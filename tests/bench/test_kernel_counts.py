@@ -7,7 +7,7 @@ from slipway.bench import kernel_counts as counts
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
 from slipway.models.gpt.config import gpt_of
-from slipway.models.gpt.counts import block
+from slipway.models.transformer.counts import layer as layer_of
 
 SHAPE = counts.Shape(
     sequence=8, batch=2, hidden=16, heads=4, groups=2, head=4, mlp=64, vocabulary=128, element=4
@@ -50,7 +50,7 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("name", ["demo", "llama3_8b", "gpt3_1_3b"])
 def test_adamw_has_every_parameter_of_a_layer(name: str) -> None:
     config = compose(preset(name))
-    layer = block(gpt_of(config)).total
+    layer = layer_of(gpt_of(config).block).total
     assert counts.adamw(config) == (28 * layer, 15 * layer)
 
 

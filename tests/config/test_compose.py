@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from presets import preset
+from presets import data_preset, preset
 from refusals import refused
 from slipway.clusters.marks import has
 from slipway.config.compose import compose, conf_dir, resolve, validate_plain
@@ -68,8 +68,8 @@ def composed(group: str, choice: str) -> tuple[RunConfig, dict[str, Any]]:
     words = [f"{group}={choice}"]
     if group == "model" and choice != "demo":
         words = preset(choice)
-    if (group, choice) == ("data", "files"):
-        words.append("data.sources.files.inputs=[a.txt]")
+    if group == "data":
+        words = data_preset(choice)
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         plain = resolve(hydra_compose("config", words))
     return validate_plain(plain), plain

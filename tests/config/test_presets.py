@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from presets import ON_DEMO_DATA, large, preset
+from presets import ON_DEMO_DATA, data_of, large, preset
 from refusals import refused
 from slipway.config.compose import compose, conf_dir
 from slipway.config.schema import RunConfig
@@ -19,7 +19,7 @@ MODELS = sorted(file.stem for file in (conf_dir() / "model").glob("*.yaml"))
 EXPERIMENTS = sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml"))
 CLUSTERS = sorted(file.stem for file in (conf_dir() / "cluster").glob("*.yaml"))
 RUNS = [
-    *(f"model={name}" for name in MODELS if name not in ("demo", "mixtral_8x7b")),
+    *(f"model={name}" for name in MODELS if name not in ("demo", "earth_demo", "mixtral_8x7b")),
     *(f"experiment={name}" for name in EXPERIMENTS if name != "demo"),
 ]
 
@@ -74,10 +74,21 @@ def test_llama_recipes_are_the_papers(name: str, rate: float) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["300m", "300m_tl", "600m", "600m_tl"])
+def test_prithvi_trains_400_epochs_of_4_2_million_samples(name: str) -> None:
+    """arXiv 2412.02732; the rate is 1.5e-4 for each 256 samples (arXiv 2111.06377, table 8)."""
+    config = composed(*preset(f"prithvi_eo2_{name}"))
+    training, optimizer = config.training, config.optimizer
+    assert training.global_batch_size == 3840
+    assert training.steps * 3840 == 400 * 4_200_000
+    assert optimizer.lr == pytest.approx(1.5e-4 * 3840 / 256)
+    assert optimizer.lr_warmup_steps / training.steps == pytest.approx(40 / 400)
+
+
 @pytest.mark.parametrize("run", RUNS)
 def test_a_run_moves_to_every_cluster_that_has_room(run: str) -> None:
     """On about 512 devices of at least 60 GB, however many a node has: a plan, which fits."""
-    config = composed(run, *ON_DEMO_DATA)
+    config = composed(run, *data_of(run.partition("=")[2]))
     layout, moved = config.parallelism, 0
     devices = layout.tensor_model_parallel_size * layout.pipeline_model_parallel_size
     replicas = min(512 // devices, config.training.global_batch_size // config.training.micro_batch_size)

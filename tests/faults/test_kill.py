@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 
 import breadth
+import chips
 from processes import gone, ranks_of, started, wait_until
 from training import SMALL, layout, slipway, training_lines
 
-KILLS = 20 if breadth.ALL else 8
-STEPS = 9 * KILLS
+KILLS = {"gpt": 20 if breadth.ALL else 8, "mae": 12 if breadth.ALL else 4}
 SETTINGS = [
     "model.num_layers=2",
     *layout(ranks=4, tp=2, sp=True, distopt=True),
-    f"training.steps={STEPS}",
     "checkpoint.interval=2",
     "watch.straggler_interval=0",
 ]
@@ -53,11 +52,14 @@ def kill(process: subprocess.Popen[str], everybody: bool, victim: int) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_kills_leave_the_curve_as_it_is(corpus: list[str], tmp_path: Path) -> None:
-    run_dir, dice = tmp_path / "run", random.Random(3)
-    words = [*SMALL, *corpus, *SETTINGS, f"run.dir={run_dir}"]
+@pytest.mark.parametrize("family", KILLS)
+def test_kills_leave_the_curve_as_it_is(corpus: list[str], tmp_path: Path, family: str) -> None:
+    run_dir, dice, kills = tmp_path / "run", random.Random(3), KILLS[family]
+    steps = 9 * kills
+    model = [*SMALL, *corpus] if family == "gpt" else [*chips.TINY, *chips.write(tmp_path / "chips")]
+    words = [*model, *SETTINGS, f"training.steps={steps}", f"run.dir={run_dir}"]
     within_saves, alone, together = 0, 0, 0
-    for number in range(KILLS):
+    for number in range(kills):
         everybody, in_save = number % 2 == 0, number % 3 == 0
         with started(words, tmp_path) as process:
             since = time.time()
@@ -73,8 +75,8 @@ def test_kills_leave_the_curve_as_it_is(corpus: list[str], tmp_path: Path) -> No
             kill(process, everybody, dice.randrange(4))
         assert process.returncode == (-signal.SIGKILL if everybody else 1)
         together, alone = together + everybody, alone + (not everybody)
-    assert (together, alone) == (KILLS / 2, KILLS / 2)
-    assert within_saves >= KILLS // 4
+    assert (together, alone) == (kills / 2, kills / 2)
+    assert within_saves >= kills // 4
 
     last = slipway("train", *words, cwd=tmp_path)
     assert last.returncode == 0, last.stderr
@@ -85,6 +87,6 @@ def test_kills_leave_the_curve_as_it_is(corpus: list[str], tmp_path: Path) -> No
         [[line[name] for name in exact] for line in training_lines(folder)]
         for folder in (run_dir, tmp_path / "whole")
     ]
-    assert len(curves[1]) == STEPS
+    assert len(curves[1]) == steps
     assert curves[0] == curves[1]
     assert not list((run_dir / "checkpoints").glob(".*"))

@@ -21,22 +21,27 @@ from training import SMALL, layout
 
 CLOSE = 0.1  # relative
 DRIVE = Path(__file__).parents[1] / "memory_of_ranks.py"
-BASE = [
-    *(*SMALL, "data=stdlib", "data.tokenizer.kind=byte", "training.steps=4"),
+TEXT = [
+    *(*SMALL, "data=stdlib", "data.tokenizer.kind=byte"),
     *("model.hidden_size=128", "model.max_position_embeddings=128"),
+]
+IMAGERY = [
+    *("model=earth_demo", "data=any_imagery", "model.image_size=32", "training.micro_batch_size=1"),
+    *("training.global_batch_size=8", "validation.steps=0", "checkpoint.interval=0", *SMALL[-3:]),
 ]
 LLAMA = [
     *("model.activation=swiglu", "model.normalization=RMSNorm", "model.add_bias_linear=false"),
     *("model.num_query_groups=2", "model.ffn_hidden_size=352", "model.position_embedding_type=rope"),
 ]
 MODELS = {
-    "gpt": ["model.position_embedding_type=learned_absolute"],
+    "gpt": [*TEXT, "model.position_embedding_type=learned_absolute"],
     "dropout": [
-        *("model.position_embedding_type=learned_absolute", "model.hidden_dropout=0.1"),
+        *(*TEXT, "model.position_embedding_type=learned_absolute", "model.hidden_dropout=0.1"),
         "model.attention_dropout=0.1",
     ],
-    "llama": [*LLAMA, "model.untie_embeddings_and_output_weights=true"],
-    "mixture": [*LLAMA, "model.num_moe_experts=4", "model.moe_router_topk=2"],
+    "llama": [*TEXT, *LLAMA, "model.untie_embeddings_and_output_weights=true"],
+    "mixture": [*TEXT, *LLAMA, "model.num_moe_experts=4", "model.moe_router_topk=2"],
+    "mae": IMAGERY,
 }
 LAYOUTS = {
     "alone": dict(ranks=1),
@@ -114,7 +119,7 @@ def overrides(name: str) -> list[str]:
     shape, model, sharding, recompute, more = name.split("-")
     every = ["model.moe_router_topk=4"] * shape.startswith("ep")
     sizes = layout(**LAYOUTS[shape])  # type: ignore[arg-type]
-    return [*BASE, *MODELS[model], *every, *SHARDING[sharding], *sizes, *RECOMPUTE[recompute], *MORE[more]]
+    return ["training.steps=4", *MODELS[model], *every, *SHARDING[sharding], *sizes, *RECOMPUTE[recompute], *MORE[more]]
 
 
 def run(result: Path) -> dict[str, Any]:
@@ -138,7 +143,7 @@ def of_rank(plan: Plan, rank: int) -> StageMemory:
 
 def planned_peak(stage: StageMemory) -> int:
     """All that a step makes and gives back."""
-    return stage.activations + stage.logits + stage.gathered + stage.buffers
+    return stage.activations + stage.head + stage.gathered + stage.buffers
 
 
 def rounding(plan: Plan, held: list[dict[str, int]], part: str) -> int:

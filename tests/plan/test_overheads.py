@@ -77,7 +77,7 @@ def test_stages_receive_into_buffers() -> None:
 def test_a_full_device_has_no_room_for_blocks_that_nobody_uses() -> None:
     words = [*large("llama3_8b"), "parallelism=tp2"]
     roomy = stage(*words, "cluster.device.memory_gib=1000")
-    passing = roomy.activations + roomy.logits
+    passing = roomy.activations + roomy.head
     assert roomy.fragmentation == int(of.FRAGMENTED * passing)
     needed = (roomy.total - roomy.fragmentation) / GIB
     tight, full = (
@@ -93,5 +93,5 @@ def test_the_memory_follows_what_is_chosen_for_the_machine() -> None:
     buffered = plan.with_switches({"tp_comm_overlap": True})
     assert buffered.memory.stages[0].buffers > plan.memory.stages[0].buffers
     whole = plan.with_kernels({"cross_entropy": "unfused"})
-    assert whole.memory.stages[0].logits > plan.memory.stages[0].logits
+    assert whole.memory.stages[0].head > plan.memory.stages[0].head
     assert whole.memory.largest == max(stage.total for stage in whole.memory.stages)

@@ -13,7 +13,7 @@ from slipway.config.compose import compose
 from slipway.config.schema import Kernels, Parallelism, RunConfig
 from slipway.models import family
 from slipway.models.gpt.config import Config
-from slipway.models.gpt.work import Traits
+from slipway.models.transformer.share import Traits
 from slipway.plan.layout import Grid
 from slipway.plan.step.layer import softmax
 

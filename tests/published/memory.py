@@ -11,8 +11,8 @@ from published.cases import Case, case_of
 from published.rows import Row, sayable
 from slipway.models import family
 from slipway.models.family import Layer
-from slipway.models.gpt.activations import tokens_per_rank
 from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.share import share_of
 from slipway.plan.keeps import Keeps
 from slipway.plan.memory import GIB, Share, StageMemory, stage_memory
 
@@ -105,7 +105,7 @@ def _keeps(case: Case) -> Keeps:
 def _as_then(case: Case, layer: Layer) -> Layer:
     """A layer with what the framework of the time keeps besides."""
     config, tp = case.config, case.grid.tp
-    model, tokens = gpt_of(config), tokens_per_rank(config, config.parallelism)
+    model, tokens = gpt_of(config), share_of(config, config.parallelism).tokens
     if layer.block and not case.framework.traits.flash:
         # softmax, its dropout and what it returns: 5 a s^2 b (arXiv 2205.05198, section 4.1)
         scores = 5 * model.num_attention_heads * tokens * case.row.number("seq") // tp

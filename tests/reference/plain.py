@@ -5,7 +5,7 @@ wrong alike. A model is a function of named weights; each layer's are named `lay
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +71,28 @@ def train(
     fault: str = "",
 ) -> tuple[list[Line], Weights]:
     """The lines and the weights after all batches. bf16: the model sees the weights rounded. fault: one of FAULTS."""
+
+    def loss_of(seen: Weights, batch: Batch) -> tuple[Tensor, Tensor]:
+        each, uneven = losses(model, seen, batch, fault)
+        counted = batch["loss_mask"].sum(1)
+        loss = each.sum() / counted.sum()
+        if fault == "averaged over samples":
+            loss = (each.sum(1) / counted).mean()
+        return loss, loss + model.balance * uneven.sum() * each.shape[1] / counted.sum()
+
+    return optimize(loss_of, weights, batches, settings, bf16=bf16, fault=fault)
+
+
+def optimize(
+    loss_of: Callable[[Weights, Batch], tuple[Tensor, Tensor]],
+    weights: Weights,
+    batches: Sequence[Batch],
+    settings: Settings,
+    *,
+    bf16: bool = False,
+    fault: str = "",
+) -> tuple[list[Line], Weights]:
+    """The same for any model; loss_of: the loss that is told, and what is differentiated."""
     weights = {name: weight.double() for name, weight in weights.items()}
     first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     second = {name: torch.zeros_like(weight) for name, weight in weights.items()}
@@ -79,12 +101,7 @@ def train(
         seen = {
             n: (w.bfloat16().double() if bf16 else w.clone()).requires_grad_() for n, w in weights.items()
         }
-        each, uneven = losses(model, seen, batch, fault)
-        counted = batch["loss_mask"].sum(1)
-        loss = each.sum() / counted.sum()
-        if fault == "averaged over samples":
-            loss = (each.sum(1) / counted).mean()
-        whole = loss + model.balance * uneven.sum() * each.shape[1] / counted.sum()
+        loss, whole = loss_of(seen, batch)
         gradients = dict(zip(seen, torch.autograd.grad(whole, list(seen.values())), strict=True))
         norm = math.sqrt(sum(float(g.square().sum()) for g in gradients.values()))
         lines.append(Line(loss.item(), norm))

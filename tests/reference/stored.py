@@ -47,17 +47,22 @@ def tensors(checkpoint: Path, keys: Iterable[str]) -> dict[str, Tensor]:
 
 
 def weights(checkpoint: Path) -> dict[str, Tensor]:
-    """Every weight, as the optimizer keeps it: in bf16 its fp32 copy. Layers are stored stacked."""
+    """Every weight of a GPT by the names of plain.py. Layers are stored stacked."""
+    found = {}
+    for name, weight in named(checkpoint).items():
+        if name in WHOLE:
+            found[WHOLE[name]] = weight
+            continue
+        own = OF_LAYERS[name.removeprefix("decoder.layers.")]  # nothing is left out: else a KeyError
+        found |= {f"{number}.{own}": layer for number, layer in enumerate(weight)}
+    return found
+
+
+def named(checkpoint: Path) -> dict[str, Tensor]:
+    """Every weight by its name in the checkpoint, as the optimizer keeps it: in bf16 its fp32 copy."""
     entries = FileSystemReader(str(checkpoint)).read_metadata().state_dict_metadata
     names = {name for name in entries if not name.startswith(("optimizer.", "rng."))}
     copies = {name: f"optimizer.fp32_parameter.{name}" for name in names}
     keys = {name: copy if copy in entries else name for name, copy in copies.items()}
     held = tensors(checkpoint, keys.values())
-    found = {}
-    for name, key in keys.items():
-        if name in WHOLE:
-            found[WHOLE[name]] = held[key]
-            continue
-        own = OF_LAYERS[name.removeprefix("decoder.layers.")]  # nothing is left out: else a KeyError
-        found |= {f"{number}.{own}": layer for number, layer in enumerate(held[key])}
-    return found
+    return {name: held[key] for name, key in keys.items()}

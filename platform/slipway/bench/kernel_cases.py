@@ -228,7 +228,7 @@ def build_experts(scene: Scene, backend: str) -> Callable[[], object]:
     from megatron.core.transformer.spec_utils import build_module
 
     from slipway.kernels.provider import SpecProvider
-    from slipway.models.gpt.stage import mlp_spec
+    from slipway.models.transformer.layer_spec import mlp_spec
 
     config = scene.with_backend(moe=backend, activation=_activation(scene, backend))
     count, shape = gpt_of(config).num_moe_experts or 1, counts.shape_of(config)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from slipway.engine.normal import normal, uniform
-from slipway.engine.philox import LOW, WORDS, philox
+from slipway.kernels.philox import LOW, WORDS, philox
 from slipway.models.initial import Constant, Initial, Normal
 
 # counters at once, of four numbers each: few enough for a CPU's caches; elsewhere 0.5 GB of temporaries

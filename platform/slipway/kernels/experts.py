@@ -120,7 +120,7 @@ class ExpertsWithoutProduct(GroupedExperts):
 
 
 def grouped_experts(recomputed: Collection[str]) -> type[GroupedExperts]:
-    """The experts that compute these of a model's modules again (see slipway.models.gpt.recompute)."""
+    """The experts that compute these of a model's modules again (see slipway.models.transformer.recompute)."""
     if "experts" in recomputed:
         return ExpertsWithoutProduct
     return ExpertsWithoutActivation if "activation" in recomputed else GroupedExperts

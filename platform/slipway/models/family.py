@@ -41,7 +41,7 @@ class Layer(NamedTuple):
     kept_bytes: int = 0
     """From a microbatch's forward pass to its backward pass; counted for every microbatch in flight."""
     held_bytes: int = 0
-    """Needed once, however many microbatches are in flight: logits, for example."""
+    """Needed once, however many microbatches are in flight: logits, or a decoder on the last stage, for example."""
     inside_bytes: int = 0
     """There besides kept_bytes in its backward pass, in one layer of a stage at a time: what is computed again, and
     gradients."""

@@ -52,7 +52,9 @@ class _Model(NamedTuple):
         return [int(self.starts[0] == 0), *[1] * (chunks - 2), int(self.end == self.layers)]
 
 
-def shared_out(is_block: Sequence[bool], costs: Sequence[float], layout: Parallelism) -> list[range]:
+def shared_out(
+    is_block: Sequence[bool], costs: Sequence[float], layout: Parallelism, *, always_level: bool = False
+) -> list[range]:
     """Layers of each model chunk of a layout, in pipeline order.
 
     As `parallelism.pipeline_layout` says. Without it, as many blocks in each chunk where all cost the same and divide;
@@ -60,6 +62,7 @@ def shared_out(is_block: Sequence[bool], costs: Sequence[float], layout: Paralle
     differ, the dearest chunk is as cheap as can be.
 
     is_block: of each layer (see slipway.models.family.Layer). costs: of each layer, in any one unit of time.
+    always_level: also where blocks divide; for models of which what is no block costs much.
     Raises UserError where there are too few blocks, or where the field does not fit the model and the layout.
     """
     stages, virtual = layout.pipeline_model_parallel_size, layout.virtual_stages
@@ -67,13 +70,13 @@ def shared_out(is_block: Sequence[bool], costs: Sequence[float], layout: Paralle
     if layout.pipeline_layout is not None:
         counts = _forced(model, layout.pipeline_layout, stages, virtual)
     else:
-        counts = _planned(model, stages, virtual)
+        counts = _planned(model, stages, virtual, always_level)
     cuts = accumulate(counts[:-1])
     starts = [0, *(model.starts[cut] if cut < len(model.starts) else model.end for cut in cuts)]
     return [range(start, end) for start, end in zip(starts, [*starts[1:], model.layers], strict=True)]
 
 
-def _planned(model: _Model, stages: int, virtual: int) -> list[int]:
+def _planned(model: _Model, stages: int, virtual: int, always_level: bool) -> list[int]:
     """The number of blocks of each chunk, by the planner. Raises UserError."""
     chunks, blocks = stages * virtual, len(model.starts)
     fewest = model.fewest(chunks)
@@ -87,7 +90,7 @@ def _planned(model: _Model, stages: int, virtual: int) -> list[int]:
         )
     if len(set(model.costs)) > 1:
         return _balanced(model, fewest)
-    if blocks % chunks == 0:
+    if blocks % chunks == 0 and not always_level:
         return [blocks // chunks] * chunks
     return _leveled(model, fewest, stages)
 

@@ -25,8 +25,8 @@ class StageMemory(BaseModel):
     gradients: int
     optimizer_states: int
     activations: int
-    logits: int = 0
-    """Of the head (logits, the loss and their gradients); 0 where the backward pass of a layer needs more after it."""
+    head: int = 0
+    """Of the head (logits or a decoder, the loss, gradients); 0 where a layer's backward pass needs more after it."""
     gathered: int = 0
     """Parameters and gradients that are sharded, but whole for a while (FSDP); of gradients 0 where the activations,
     before there are any, take more."""

@@ -66,7 +66,7 @@ class Moment(NamedTuple):
     """What there is at a moment of a step, in bytes."""
 
     activations: int
-    logits: int
+    head: int
     gathered: int
 
 

@@ -375,7 +375,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
     "gradients": 5263278080,
     "optimizer_states": 986864640,
     "activations": 6448742400,
-    "logits": 1063780352,
+    "head": 1063780352,
     "gathered": 0,
     "buffers": 0,
     "framework": 1945376768,

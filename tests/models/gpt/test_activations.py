@@ -11,8 +11,11 @@ import pytest
 from presets import large
 from slipway.config.compose import compose
 from slipway.config.schema import Parallelism, RunConfig
-from slipway.models.gpt import activations, buffers
+from slipway.models.gpt.activations import head_bytes
 from slipway.models.gpt.config import Config
+from slipway.models.gpt.share import share_of
+from slipway.models.transformer import buffers
+from slipway.models.transformer.activations import layer_bytes
 
 S, B, H, A, T = 2048, 4, 6144, 64, 8
 SUMS = 4 * A * S * B  # one fp32 number per row and head, which flash attention keeps in place of 5 a s / h
@@ -29,7 +32,7 @@ def layer(
 ) -> int:
     words = [f"training.micro_batch_size={B}", f"training.precision={precision}", f"data.sequence_length={S}"]
     config = _composed((*words, f"cluster={cluster}")).model_copy(update={"model": model})
-    return activations.layer_bytes(config, Parallelism(**layout), recomputed)
+    return layer_bytes(share_of(config, Parallelism(**layout)), recomputed)
 
 
 @cache
@@ -96,21 +99,22 @@ MIXTURE = [*large("mixtral_8x7b", 2), "parallelism=tp2", "parallelism.expert_mod
 
 def test_a_mixtures_tokens_are_copied_whole_to_their_experts() -> None:
     config = compose(MIXTURE)
-    tokens = activations.tokens_per_rank(config, config.parallelism)
-    none, product = (
-        activations.layer_bytes(config, config.parallelism, recomputed) for recomputed in ((), ("experts",))
-    )
-    assert none - product == tokens * 2 * 2 * 3 * 14336 // 2
-    assert product > tokens * 2 * 2 * 4096
+    share = share_of(config, config.parallelism)
+    none, product = (layer_bytes(share, recomputed) for recomputed in ((), ("experts",)))
+    assert none - product == share.tokens * 2 * 2 * 3 * 14336 // 2
+    assert product > share.tokens * 2 * 2 * 4096
 
 
 def test_the_gathering_dispatcher_has_a_buffer() -> None:
     gathers = "parallelism.moe_token_dispatcher_type=allgather"
-    sent, gathered = (compose(words) for words in (MIXTURE, [*MIXTURE, gathers]))
-    assert buffers.gathered_bytes(sent, sent.parallelism) == 0
+    sent, gathered = (
+        share_of(config, config.parallelism)
+        for config in (compose(words) for words in (MIXTURE, [*MIXTURE, gathers]))
+    )
+    assert buffers.gathered_bytes(sent) == 0
     # of all ranks that share experts, this one's tokens being split by sequence parallelism
-    expected = 2 * 4 * activations.state_bytes(gathered, gathered.parallelism)
-    assert buffers.gathered_bytes(gathered, gathered.parallelism) == expected
+    expected = 2 * 4 * gathered.state_bytes
+    assert buffers.gathered_bytes(gathered) == expected
 
 
 LLAMA = [
@@ -129,13 +133,13 @@ def test_the_loss_fused_with_the_output_layer_keeps_gradients_and_not_logits() -
     states = 2 * tokens * hidden
     # norm's input, gradients of hidden states and (fp32: a sum of several chunks') of the weight, a chunk twice
     expected = 2 * states + 4 * vocabulary * hidden + 2048 * (2 + 4) * vocabulary
-    assert activations.head_bytes(config, config.parallelism) == expected
+    assert head_bytes(share_of(config, config.parallelism)) == expected
 
 
 @pytest.mark.parametrize("other", ["kernels=te", "kernels.cross_entropy=te", "kernels.cross_entropy=unfused"])
 def test_other_losses_keep_the_logits_whole(other: str) -> None:
     fused, whole = (
-        activations.head_bytes(config, config.parallelism)
+        head_bytes(share_of(config, config.parallelism))
         for config in (compose(words) for words in (LLAMA, [*LLAMA, other]))
     )
     tokens, hidden, vocabulary = 8192, 4096, 128_256 // 4

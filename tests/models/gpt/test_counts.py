@@ -7,6 +7,7 @@ from slipway.config.compose import compose
 from slipway.models.family import Shard
 from slipway.models.gpt import counts
 from slipway.models.gpt.config import Config, gpt_of
+from slipway.models.transformer.counts import layer
 from slipway.plan import make_plan
 
 
@@ -24,7 +25,7 @@ def model(**more) -> Config:
 
 def held(gpt: Config, layers: int, *, first: bool, last: bool, tp: int = 1, ep: int = 1) -> Shard:
     """Parameters of a rank whose stage has so many transformer layers and, first or last, what is at the ends."""
-    total = Shard(*(layers * count for count in counts.block(gpt, tp, ep)))
+    total = Shard(*(layers * count for count in layer(gpt.block, tp, ep)))
     if first:
         total += counts.embedding(gpt, tp)
     if last:

@@ -14,8 +14,9 @@ import pytest
 import breadth
 from slipway.config.compose import compose
 from slipway.kernels.probe import probe_triton
-from slipway.models.gpt import activations, buffers
-from slipway.models.gpt.recompute import modules
+from slipway.models.gpt.share import share_of
+from slipway.models.transformer.activations import layer_bytes
+from slipway.models.transformer.buffers import gathered_bytes
 from training import SMALL, layout
 
 pytestmark = pytest.mark.slow  # `make test-py312` runs it, with Triton's kernels
@@ -119,9 +120,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Any]
 def test_a_layer_keeps_what_the_plan_says(kept: dict[tuple[str, str], Any], kind: str, name: str) -> None:
     measured, config = kept[kind, name], compose(words(kind, name))
     assert isinstance(measured, int), measured["error"]
-    planned = activations.layer_bytes(config, config.parallelism, modules(config))
+    share = share_of(config, config.parallelism)
     # the dispatcher's one buffer is there from the first layer on
-    assert planned + buffers.gathered_bytes(config, config.parallelism) == pytest.approx(measured, rel=CLOSE)
+    assert layer_bytes(share, share.recomputed) + gathered_bytes(share) == pytest.approx(measured, rel=CLOSE)
 
 
 @pytest.mark.parametrize("kind", OF)

@@ -5,17 +5,22 @@ import pytest
 from presets import large
 from refusals import refused
 from slipway.config.compose import compose
+from slipway.config.schema import RunConfig
 from slipway.kernels.choice import choose
 from slipway.kernels.probe import machine
 from slipway.models import family
 from slipway.models.gpt import counts
 from slipway.models.gpt.config import gpt_of
-from slipway.models.gpt.recompute import modules
+from slipway.models.transformer import recompute
 from slipway.plan import make_plan
 
 DEMO = ["model=demo", "data=stdlib"]
 EXPERTS = [*DEMO, "model.num_moe_experts=4", "model.add_bias_linear=false"]
 SELECTIVE = "training.recompute=selective"
+
+
+def modules(config: RunConfig) -> tuple[str, ...]:
+    return recompute.modules(config, gpt_of(config).block)
 
 
 def asked(names: str) -> list[str]:

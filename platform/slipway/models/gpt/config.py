@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from slipway.config.schema import RunConfig
 from slipway.config.section import ModelSection
+from slipway.models.transformer.block import Block
 
 
 class Config(ModelSection):
@@ -69,6 +70,27 @@ class Config(ModelSection):
     def mlp_size(self) -> int:
         """Width of the MLP."""
         return self.ffn_hidden_size or 4 * self.hidden_size
+
+    @property
+    def block(self) -> Block:
+        """Each of its layers."""
+        return Block(
+            hidden_size=self.hidden_size,
+            num_attention_heads=self.num_attention_heads,
+            query_groups=self.query_groups,
+            head_size=self.head_size,
+            mlp_size=self.mlp_size,
+            causal=True,
+            normalization=self.normalization,
+            norm_epsilon=self.norm_epsilon,
+            activation=self.activation,
+            bias=self.add_bias_linear,
+            hidden_dropout=self.hidden_dropout,
+            attention_dropout=self.attention_dropout,
+            rotary=self.position_embedding_type == "rope",
+            num_experts=self.num_moe_experts,
+            topk=self.moe_router_topk,
+        )
 
     @property
     def padded_vocab_size(self) -> int:

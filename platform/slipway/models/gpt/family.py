@@ -10,8 +10,11 @@ from slipway.kernels.choice import OPERATORS
 from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
 from slipway.models.family import Family, Layer, Measure, Sample
-from slipway.models.gpt import activations, buffers, counts, recompute, rules, work
+from slipway.models.gpt import activations, counts, rules, work
 from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.share import share_of
+from slipway.models.transformer import recompute
+from slipway.models.transformer.layer import planned_layer
 from slipway.models.work import Work
 
 
@@ -35,30 +38,22 @@ class GPT:
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
         """Embedding, transformer layers, and the head: final norm, output layer and loss."""
-        model = gpt_of(config)
-        tp, ep = layout.tensor_model_parallel_size, layout.expert_model_parallel_size
-        kept = activations.layer_bytes(config, layout, recompute.modules(config))
-        block = Layer(
-            "layer",
-            counts.block(model, tp, ep),
-            kept_bytes=kept,
-            inside_bytes=activations.inside_bytes(config, layout, recompute.modules(config)),
-            shared_bytes=buffers.shared_bytes(config, layout),
-            sent_bytes=activations.state_bytes(config, layout),
-        )
+        model, share = gpt_of(config), share_of(config, layout)
+        tp = layout.tensor_model_parallel_size
+        block = planned_layer(share)
         return [
             Layer(
                 "embedding",
                 counts.embedding(model, tp),
-                kept_bytes=activations.embedding_bytes(config, layout),
-                sent_bytes=activations.state_bytes(config, layout),  # where the first stage has nothing else
+                kept_bytes=activations.embedding_bytes(share),
+                sent_bytes=share.state_bytes,  # where the first stage has nothing else
                 block=False,
             ),
             *[block] * model.num_layers,
             Layer(
                 "head",
                 counts.head(model, tp, copies_embedding=layout.pipeline_model_parallel_size > 1),
-                held_bytes=activations.head_bytes(config, layout),
+                held_bytes=activations.head_bytes(share),
                 block=False,
             ),
         ]
@@ -70,7 +65,7 @@ class GPT:
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
         """Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError."""
         model, length = gpt_of(config), text_of(config).sequence_length
-        costs = counts.costs(model, length, recompute.modules(config))
+        costs = counts.costs(model, length, recompute.modules(config, gpt_of(config).block))
         is_block = [False, *[True] * model.num_layers, False]
         return spans.shared_out(
             is_block, [costs.embedding, *[costs.layer] * model.num_layers, costs.head], layout
@@ -91,7 +86,7 @@ class GPT:
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
         """See slipway.models.gpt.recompute."""
-        return recompute.modules(config)
+        return recompute.modules(config, gpt_of(config).block)
 
     def chance(self, config: RunConfig) -> float | None:
         """Ln V: the loss of a model for which all tokens are equally likely."""
@@ -119,7 +114,7 @@ class GPT:
         if (operator, backend) == ("attention", "te") and text_of(config).reset_attention_mask:
             return "it is not told where documents begin (data.reset_attention_mask)"
         if operator == "moe":
-            return recompute.experts_trouble(backend, config)
+            return recompute.experts_trouble(backend, config, gpt_of(config).block)
         return None
 
 

@@ -4,9 +4,10 @@ from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
 from slipway.errors import UserError
 from slipway.kernels.fp8 import check_sizes
-from slipway.models.gpt import graphs, recompute
+from slipway.models.gpt import graphs
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.fp8 import sizes
+from slipway.models.transformer import recompute
 
 BYTE_VOCAB = 257  # 256 bytes and the end mark
 
@@ -20,7 +21,7 @@ def check(config: RunConfig) -> None:
     _check_documents(config)
     if config.training.fp8:
         check_sizes(config, sizes(config))
-    recompute.modules(config)
+    recompute.modules(config, gpt_of(config).block)
     graphs.check(config)
 
 

@@ -1,33 +1,23 @@
-"""A stage of the GPT family as Megatron-core's GPTModel: the only module that knows this class and its layer specs.
+"""A stage of the GPT family as Megatron-core's GPTModel: the only module that knows this class.
 
 Megatron-core 0.19 announces that GPTModel gives way to HybridModel; docs/megatron.md says what that changes here.
 """
 
 import logging
-from collections.abc import Collection
 from typing import Any
 
-from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
 from megatron.core.models.gpt import GPTModel
-from megatron.core.models.gpt.gpt_layer_specs import get_mlp_module_spec_for_backend
 from megatron.core.tensor_parallel import ColumnParallelLinear
-from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
-from megatron.core.transformer.enums import AttnMaskType
-from megatron.core.transformer.identity_op import IdentityOp
-from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
-from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from slipway.config.schema import Kernels, RunConfig
+from slipway.config.schema import RunConfig
 from slipway.kernels.cross_entropy import linear_cross_entropy
-from slipway.kernels.provider import SpecProvider
-from slipway.kernels.recompute import recomputed_mlp
-from slipway.models.gpt import recompute
 from slipway.models.gpt.config import gpt_of
 from slipway.models.network import Stage
+from slipway.models.transformer.layer_spec import layer_spec
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -41,7 +31,7 @@ logging.getLogger(GPTModel.__module__).addFilter(_is_news)  # 0.19 says so at ea
 def build_stage(config: RunConfig, transformer: TransformerConfig, layers: int, stage: Stage) -> GPTModel:
     """Build a stage of so many transformer layers, the first one with the embedding, the last one with the head."""
     model = gpt_of(config)
-    layer, norm = layer_spec(transformer, config.kernels, recompute.modules(config))
+    layer, norm = layer_spec(config, model.block)
     virtual = stage.chunk if stage.chunks > 1 else None
     assert layers == get_num_layers_to_build(transformer, vp_stage=virtual), (layers, stage)
     # cross entropy by torch computes the output layer too, the others take whole logits
@@ -60,54 +50,6 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, layers: int, 
         rope_scaling_factor=model.rope_scaling_factor or 1.0,
         vp_stage=virtual,
     )
-
-
-def layer_spec(
-    transformer: TransformerConfig, kernels: Kernels, recomputed: Collection[str] = ()
-) -> tuple[ModuleSpec, type]:
-    """The transformer layer, and the final norm, from the chosen kernels.
-
-    recomputed: modules that the backward pass computes again (see slipway.models.gpt.recompute).
-    """
-    provider = SpecProvider(kernels, recomputed)
-    bias_dropout_add: Any = get_bias_dropout_add  # a function, where the annotation asks for a type
-    norm = provider.layer_norm(rms_norm=transformer.normalization == "RMSNorm")
-    layer = ModuleSpec(
-        module=TransformerLayer,
-        submodules=TransformerLayerSubmodules(
-            input_layernorm=norm,
-            self_attention=ModuleSpec(
-                module=SelfAttention,
-                params={"attn_mask_type": AttnMaskType.causal},
-                submodules=SelfAttentionSubmodules(
-                    linear_qkv=provider.column_parallel_linear(),
-                    core_attention=provider.core_attention(),
-                    linear_proj=provider.row_parallel_linear(),
-                    q_layernorm=IdentityOp,
-                    k_layernorm=IdentityOp,
-                ),
-            ),
-            self_attn_bda=bias_dropout_add,
-            pre_mlp_layernorm=norm,
-            mlp=_feed_forward(provider, transformer, recomputed),
-            mlp_bda=bias_dropout_add,
-        ),
-    )
-    return layer, norm
-
-
-def _feed_forward(provider: SpecProvider, transformer: TransformerConfig, recomputed: Collection[str]) -> Any:
-    """Megatron-core's MLP or mixture of experts, or the MLP that keeps less."""
-    spec: Any = mlp_spec(provider, transformer.num_moe_experts, provider.kernels.moe == "te")
-    if transformer.num_moe_experts or not {"activation", "mlp"} & set(recomputed):
-        return spec
-    parts: Any = spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]
-    return recomputed_mlp(parts, product="mlp" in recomputed)
-
-
-def mlp_spec(provider: SpecProvider, num_experts: int | None, grouped: bool) -> ModuleSpec:
-    """Return a layer's MLP, or its experts; grouped: multiplied together by Transformer Engine."""
-    return get_mlp_module_spec_for_backend(provider, num_experts=num_experts, moe_grouped_gemm=grouped)
 
 
 class OutputLayer(ColumnParallelLinear):

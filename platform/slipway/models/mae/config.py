@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from slipway.config.schema import RunConfig
 from slipway.config.section import ModelSection
+from slipway.models.transformer.block import Block
 
 Metadata = Literal["time", "location"]
 
@@ -78,6 +79,30 @@ class Config(ModelSection):
     def decoder_mlp_size(self) -> int:
         """Width of the decoder's MLP."""
         return self.decoder_ffn_hidden_size or 4 * self.decoder_hidden_size
+
+    @property
+    def encoder_block(self) -> Block:
+        """Each layer of the encoder."""
+        return _block(self.hidden_size, self.num_attention_heads, self.mlp_size, self.norm_epsilon)
+
+    @property
+    def decoder_block(self) -> Block:
+        """Each layer of the decoder."""
+        heads, width = self.decoder_num_attention_heads, self.decoder_mlp_size
+        return _block(self.decoder_hidden_size, heads, width, self.norm_epsilon)
+
+
+def _block(hidden: int, heads: int, mlp: int, epsilon: float) -> Block:
+    """A layer as in ViT (Dosovitskiy et al. 2020, arXiv 2010.11929): LayerNorm, GELU, biases, no dropout."""
+    return Block(
+        hidden_size=hidden,
+        num_attention_heads=heads,
+        query_groups=heads,
+        head_size=hidden // heads,
+        mlp_size=mlp,
+        causal=False,
+        norm_epsilon=epsilon,
+    )
 
 
 def mae_of(config: RunConfig) -> Config:

@@ -1,4 +1,4 @@
-"""Which of a GPT's modules are computed again in the backward pass. Imports no torch.
+"""Which modules of a transformer layer are computed again in the backward pass. Imports no torch.
 
 What a module returns is released once it has been used, and computed again when the backward pass needs it: memory for
 time. `training.recompute=selective` takes what costs no matrix product, unless `training.recompute_modules` says what.
@@ -9,42 +9,46 @@ from collections.abc import Callable, Mapping
 from slipway.config.explain import nearest
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.models.gpt.config import gpt_of
+from slipway.models.transformer.block import Block
 
 LAYER = "layer"
 """The one module of `training.recompute=full`."""
 
 
-def keeps_scores(config: RunConfig) -> bool:
+def keeps_scores(config: RunConfig, block: Block) -> bool:
     """Whether core attention keeps its s x s terms until the backward pass.
 
     Flash attention computes them again anyway. torch has none for CPUs with dropout.
     """
-    return gpt_of(config).attention_dropout > 0 and config.cluster.device.kind == "cpu"
+    return block.attention_dropout > 0 and config.cluster.device.kind == "cpu"
 
 
-def _never(why: str) -> Callable[[RunConfig], str | None]:
-    return lambda config: why
+def _never(why: str) -> Callable[[RunConfig, Block], str | None]:
+    return lambda config, block: why
 
 
-def _always(config: RunConfig) -> None:
+def _always(config: RunConfig, block: Block) -> None:
     return None
 
 
-def _mlp(config: RunConfig) -> str | None:
-    return "the model has experts in its place" if gpt_of(config).num_moe_experts else None
+def _mlp(config: RunConfig, block: Block) -> str | None:
+    return "the model has experts in its place" if block.num_experts else None
 
 
-def _experts(config: RunConfig) -> str | None:
-    return None if gpt_of(config).num_moe_experts else "the model has none (model.num_moe_experts is null)"
+def _experts(config: RunConfig, block: Block) -> str | None:
+    return None if block.num_experts else "the model has none"
 
 
-def _attention(config: RunConfig) -> str | None:
-    return None if keeps_scores(config) else "flash attention keeps no scores: it computes them again anyway"
+def _attention(config: RunConfig, block: Block) -> str | None:
+    return (
+        None
+        if keeps_scores(config, block)
+        else "flash attention keeps no scores: it computes them again anyway"
+    )
 
 
 # module -> why it is not computed again here, None where it can be
-MODULES: Mapping[str, Callable[[RunConfig], str | None]] = {
+MODULES: Mapping[str, Callable[[RunConfig, Block], str | None]] = {
     "norm": _always,  # what both norms of a layer return
     "activation": _always,  # what GELU or SwiGLU returns, in the MLP or in the experts
     "attention": _attention,  # core attention: between Q, K, V and what it returns
@@ -57,7 +61,7 @@ CHEAP = ("norm", "activation", "attention")
 """By rule: those without a product, and core attention where its scores are much more than its products cost."""
 
 
-def modules(config: RunConfig) -> tuple[str, ...]:
+def modules(config: RunConfig, block: Block) -> tuple[str, ...]:
     """Return what is computed again: modules, or LAYER. Raises UserError for modules that are not there."""
     training, asked = config.training, config.training.recompute_modules
     if asked is not None and training.recompute != "selective":
@@ -73,18 +77,20 @@ def modules(config: RunConfig) -> tuple[str, ...]:
     if training.recompute == "full":
         return (LAYER,)
     for name in asked or ():
-        _check(name, config)
+        _check(name, config, block)
     wanted = CHEAP if asked is None else asked
-    chosen = tuple(name for name, trouble in MODULES.items() if name in wanted and trouble(config) is None)
+    chosen = tuple(
+        name for name, trouble in MODULES.items() if name in wanted and trouble(config, block) is None
+    )
     _check_fp8(chosen, config)
     return chosen
 
 
-def _check(name: str, config: RunConfig) -> None:
-    here = [each for each, trouble in MODULES.items() if trouble(config) is None]
+def _check(name: str, config: RunConfig, block: Block) -> None:
+    here = [each for each, trouble in MODULES.items() if trouble(config, block) is None]
     if name not in MODULES:
         raise UserError("training.recompute_modules", "is not a module", value=name, do=nearest(name, here))
-    why = MODULES[name](config)
+    why = MODULES[name](config, block)
     if why is not None:
         raise UserError(
             "training.recompute_modules", f"has no effect: {why}", value=name, use=", ".join(here)
@@ -113,8 +119,8 @@ def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
         )
 
 
-def experts_trouble(backend: str, config: RunConfig) -> str | None:
+def experts_trouble(backend: str, config: RunConfig, block: Block) -> str | None:
     """Why a backend of `kernels.moe` cannot do what is asked; None where it can."""
     here = {"torch": {"activation", "experts"}, "te": {"activation"}, "unfused": set[str]()}[backend]
-    missing = {"activation", "experts"} & set(modules(config)) - here
+    missing = {"activation", "experts"} & set(modules(config, block)) - here
     return f"it cannot compute {', '.join(sorted(missing))} again (training.recompute)" if missing else None

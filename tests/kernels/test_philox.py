@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import whole_numbers
-from slipway.engine.philox import LOW, philox
+from slipway.kernels.philox import LOW, philox
 
 # kat_vectors of Random123 (github.com/DEShawResearch/random123), philox4x32 with 10 rounds: counter, key, words
 KNOWN = [

@@ -1,0 +1,23 @@
+"""What one rank has of the encoder's and of the decoder's layers. Pure Python."""
+
+from slipway.config.schema import Parallelism, RunConfig
+from slipway.models.mae.config import mae_of
+from slipway.models.transformer.share import Share
+
+
+def encoder_share(config: RunConfig, layout: Parallelism) -> Share:
+    """A layer of the encoder, which sees the class token and the visible patches."""
+    model = mae_of(config)
+    return Share(config, layout, model.encoder_block, padded(1 + model.num_visible, layout))
+
+
+def decoder_share(config: RunConfig, layout: Parallelism) -> Share:
+    """A layer of the decoder, which sees the class token and all patches."""
+    model = mae_of(config)
+    return Share(config, layout, model.decoder_block, padded(1 + model.num_patches, layout))
+
+
+def padded(length: int, layout: Parallelism) -> int:
+    """The length of a sequence that sequence-parallel ranks can share."""
+    ranks = layout.tensor_model_parallel_size if layout.sequence_parallel else 1
+    return -(-length // ranks) * ranks

@@ -1,0 +1,1 @@
+"""What families built of Megatron-core's transformer layers share; no family imports another."""

@@ -1,0 +1,143 @@
+"""Memory of a transformer layer's activations. Pure Python.
+
+Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models" (arXiv 2205.05198),
+section 4: a layer keeps s b h (34 + 5 a s / h) bytes in 16 bits with dropout. The same inventory is taken here tensor
+by tensor, so that it also holds for fp32, rotary embedding, grouped queries, gated MLPs, experts, no dropout, and
+modules that are computed again. Flash attention has replaced the second term by a number per row and head. What the
+kernels of a CPU keep besides is counted for CPUs. tests/models/gpt/test_kept_bytes.py has what a layer really keeps.
+
+A mixture's tokens are taken to be shared out evenly. Not counted: norms' statistics, the router's numbers and the
+order of a mixture's tokens, together below three hundredths of a small layer.
+"""
+
+from collections.abc import Collection
+
+from slipway.models.transformer.recompute import LAYER, keeps_scores
+from slipway.models.transformer.share import Share
+
+
+def layer_bytes(share: Share, recomputed: Collection[str]) -> int:
+    """Bytes one layer keeps of one microbatch on one rank until its backward pass.
+
+    recomputed: what is computed again (see slipway.models.transformer.recompute).
+    """
+    if LAYER in recomputed:
+        return share.state_bytes  # the layer's input alone
+    tp, tokens = share.tp, share.tokens
+    whole, split = _feed_forward(share, recomputed)
+    tables = _turns(share) * tokens // share.samples
+    return (
+        tables
+        + tokens * _between(share, recomputed) // share.outside
+        + tokens * whole
+        + tokens * (_attention(share, recomputed) + split) // tp
+    )
+
+
+def inside_bytes(share: Share, recomputed: Collection[str]) -> int:
+    """Bytes that one layer needs in its backward pass besides what it has kept, at its fullest moment.
+
+    What has been computed again is there with the gradients: of the MLP or, where its scores are computed again, of
+    core attention, when what the MLP has computed again is gone.
+    """
+    kept = layer_bytes(share, recomputed)
+    if "attention" not in recomputed:
+        return layer_bytes(share, ()) - kept + _gradients(share, recomputed)
+    scores = layer_bytes(share, set(recomputed) - {"attention"}) - kept
+    others = layer_bytes(share, ()) - kept - scores + _gradients(share, recomputed)
+    return max(others, 2 * scores)  # of probabilities and of what they were made from
+
+
+def _gradients(share: Share, recomputed: Collection[str]) -> int:
+    """Bytes of the gradients that are there at once in a layer's backward pass, at its fullest.
+
+    That is in the backward pass of one of the MLP's products: the gradients of what it has returned, of its input and
+    of its weight, before that is added to the main gradient, and of the residual stream. At the first product what lies
+    behind it has been released. Experts have what they return once more, in the tokens' order. What is computed again
+    is there twice, as it was computed and where it was before; of a whole layer that is what it returns.
+    """
+    block, size, tp = share.block, share.element_bytes, share.tp
+    visited, experts, orders = 1, 1, 1
+    if block.num_experts:
+        visited, orders = block.topk, 2
+        experts = block.num_experts // share.layout.expert_model_parallel_size
+    gates, tokens = block.gates, share.tokens
+    released = (
+        3 if gates == 2 and not _fuses_activation(share) else 1
+    )  # what SwiGLU multiplies, and what it returns
+    visits, weight = visited * tokens, experts * block.hidden_size
+    second, first = visits + weight, gates * (visits + weight) - released * visits
+    if {"activation", "mlp", "experts"} & set(recomputed):
+        second += visits
+    state = share.state_bytes * (2 if LAYER in recomputed else 1)
+    return size * (max(first, second) * block.mlp_size // tp + orders * visits * block.hidden_size) + state
+
+
+# Below: bytes per token.
+
+
+def _between(share: Share, recomputed: Collection[str]) -> int:
+    """Between the tensor-parallel regions, split only by sequence parallelism."""
+    block, size, cpu = share.block, share.element_bytes, share.on_cpu
+    norm = 0
+    if "norm" not in recomputed:
+        norm = size  # what it returns, the input of a product
+        if cpu and block.normalization == "RMSNorm":
+            # in fp32: the normalized input; in bf16 also a copy of the input, which one of both norms has instead
+            norm += 4 if size == 4 else 7
+    mask = (size if cpu else 1) if block.hidden_dropout else 0
+    return 2 * block.hidden_size * (size + norm + mask)  # size: the norm's input
+
+
+def _attention(share: Share, recomputed: Collection[str]) -> int:
+    """From what the product for Q, K and V returns to the input of the projection, all ranks' heads."""
+    block, size, cp = share.block, share.element_bytes, share.cp
+    width, group, rotary = block.width, block.group_width, block.rotary
+    scores = keeps_scores(share.config, share.block) and "attention" not in recomputed
+    # The product's result stays as a whole, as long as there is a view of it: of V, or of Q; of scores, copies stay.
+    kept = 0 if cp > 1 and (rotary or scores) else width + 2 * group
+    if rotary:
+        kept += width + (group if cp == 1 else 0)
+    if cp > 1:
+        kept += 2 * group * cp  # K and V of the whole sequence
+    kept += width  # the projection's input
+    if (cp > 1 and not scores) or share.apart:
+        kept += width  # joined from the results of several stretches, which stay
+    numbers = (
+        0 if keeps_scores(share.config, share.block) else 4 * block.num_attention_heads
+    )  # a row's log-sum-exp, fp32
+    if scores:
+        # softmax, the dropout's noise and their product, in fp32, and scaled copies of Q and K; of a rank's two
+        # stretches of the sequence, the first and the last of 2 cp for example, with the keys before each
+        keys = share.length * (2 * cp + 1) // (4 * cp) if cp > 1 else share.length
+        numbers = 12 * block.num_attention_heads * keys + 2 * size * width
+    return size * kept + numbers
+
+
+def _turns(share: Share) -> int:
+    """Of the rotary embedding, for Q and for K, the same for all samples."""
+    block, backend = share.block, "unfused" if share.on_cpu else share.config.kernels.rotary
+    if not block.rotary:
+        return 0
+    # sines and cosines; torch's compiled function has half of them, in fp32; Triton and te take the angles alone
+    return {"unfused": 4 * share.element_bytes, "torch": 8}.get(backend or "", 0) * block.head_size
+
+
+def _feed_forward(share: Share, recomputed: Collection[str]) -> tuple[int, int]:
+    """Of the MLP or of the experts that a token visits: what each tensor-parallel rank has, and what they share."""
+    block, size = share.block, share.element_bytes
+    gated = block.activation == "swiglu"
+    split = 0
+    if not {"mlp", "experts"} & set(recomputed):
+        split = 2 if gated else 1  # the activation's input
+        if "activation" not in recomputed:
+            split += 1  # and what it returns
+            split += 2 if gated and not _fuses_activation(share) else 0  # the gate, and what it multiplies
+    # each expert has its own copy of a token, from all tensor-parallel ranks
+    visited, copy = (block.topk, block.hidden_size) if block.num_experts else (1, 0)
+    return visited * size * copy, visited * size * split * block.mlp_size
+
+
+def _fuses_activation(share: Share) -> bool:
+    """Whether SwiGLU is one kernel, as `auto` has it on every GPU where Triton works."""
+    return not share.on_cpu and share.config.kernels.activation != "unfused"

@@ -1,0 +1,103 @@
+"""What Megatron-core is told of transformer layers: its TransformerConfig."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core import package_info
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from slipway.config.schema import Parallelism, RunConfig
+from slipway.kernels.probe import machine
+from slipway.models.transformer import recompute
+from slipway.models.transformer.block import Block
+
+
+def transformer_config(
+    config: RunConfig, block: Block, num_layers: int, settings: Mapping[str, Any], **fields: Any
+) -> TransformerConfig:
+    """Megatron-core's configuration of so many layers of the whole model.
+
+    settings: what the engine says of layout and precision. fields: what only this family sets; they win.
+    """
+    training, kernels = config.training, config.kernels
+    # Megatron-core's small functions are compiled by torch, which writes Triton for GPUs; on a CPU the compiler's start
+    # costs more than it gains
+    compiled = kernels.linear != "unfused" and torch.cuda.is_available() and machine("cuda").triton.usable
+    gated = block.activation == "swiglu"
+    common: dict[str, Any] = dict(
+        num_layers=num_layers,
+        hidden_size=block.hidden_size,
+        num_attention_heads=block.num_attention_heads,
+        num_query_groups=block.query_groups,
+        kv_channels=block.head_size,
+        ffn_hidden_size=block.mlp_size,
+        normalization=block.normalization,
+        layernorm_epsilon=block.norm_epsilon,
+        activation_func=F.silu if gated else F.gelu,
+        gated_linear_unit=gated,
+        add_bias_linear=block.bias,
+        hidden_dropout=block.hidden_dropout,
+        attention_dropout=block.attention_dropout,
+        masked_softmax_fusion=False,
+        # Megatron-core's fused GELU is the approximation by tanh: the same model must not depend on the kernels
+        bias_activation_fusion=kernels.activation in ("triton", "torch") and gated,
+        bias_dropout_fusion=compiled,
+        apply_rope_fusion=kernels.rotary in ("te", "triton", "torch"),
+        persist_layer_norm=False,
+    )
+    if training.fp8:
+        common |= dict(fp8=training.fp8, fp8_recipe=training.fp8_recipe)
+    if block.num_experts:
+        common |= _experts(config, block)
+    return TransformerConfig(**common | dict(settings) | _recomputed(config, block) | fields)
+
+
+def pipeline_layout(spans: Sequence[range]) -> list[list[str]] | None:
+    """Megatron-core's word for the layers of each model chunk; None where they are as many in each.
+
+    spans: of Family.spans, for a model whose first layer is the embedding and whose last one is the head.
+    """
+    layers = [len(span) for span in spans]
+    layers[0] -= 1  # the embedding
+    layers[-1] -= 1  # the head
+    chunks = [["decoder"] * number for number in layers]
+    if len(set(map(len, chunks))) == 1:
+        return None
+    chunks[0].insert(0, "embedding")
+    chunks[-1].append("loss")
+    return chunks
+
+
+def parts_of_balance(layout: Parallelism) -> int:
+    """By how much Megatron-core's load-balancing loss is too small on this layout.
+
+    Each of the tensor- and context-parallel ranks that share a sequence adds its part of the loss's gradient,
+    multiplied by the number of tokens, by which finalize_model_grads divides. 0.16 takes the tokens of one rank for
+    those of all; 0.19 is right.
+    """
+    if package_info.MAJOR > 0 or package_info.MINOR >= 19:
+        return 1
+    return layout.tensor_model_parallel_size * layout.context_parallel_size
+
+
+def _experts(config: RunConfig, block: Block) -> dict[str, Any]:
+    return dict(
+        num_moe_experts=block.num_experts,
+        moe_router_topk=block.topk,
+        moe_router_load_balancing_type="aux_loss",
+        moe_grouped_gemm=config.kernels.moe == "te",
+    )
+
+
+def _recomputed(config: RunConfig, block: Block) -> dict[str, Any]:
+    """What Megatron-core's own modules compute again; slipway.models.transformer.layer_spec builds ours."""
+    modules = recompute.modules(config, block)
+    if recompute.LAYER in modules:
+        return dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)
+    names = {"norm": "layernorm", "attention": "core_attn"}
+    if config.kernels.moe == "te":
+        names["activation"] = "moe_act"
+    own = [name for module, name in names.items() if module in modules]
+    return dict(recompute_granularity="selective", recompute_modules=own) if own else {}

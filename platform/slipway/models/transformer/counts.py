@@ -1,0 +1,83 @@
+"""Exact parameters, and floating-point operations, of a transformer layer as Megatron-core builds it. Pure Python.
+
+Sharded over tensor-parallel ranks: QKV and the first MLP layer with their biases by output; attention projection and
+the second MLP layer by input, their biases whole. Whole on every rank: norms and router. Below, tp is the
+tensor-parallel size, also of the experts; ep the expert-parallel.
+"""
+
+from collections.abc import Collection
+
+from slipway.models.family import Shard
+from slipway.models.transformer.block import Block
+from slipway.models.transformer.recompute import LAYER
+
+
+def layer(block: Block, tp: int = 1, ep: int = 1) -> Shard:
+    """Parameters of one layer on one rank."""
+    expert = (block.num_experts // ep) * _mlp(block, tp) if block.num_experts else 0
+    return Shard(_without_experts(block, tp), expert)
+
+
+def idle(block: Block) -> int:
+    """Parameters of one layer that a token does not meet: of experts that it is not sent to."""
+    return (block.num_experts - block.topk) * _mlp(block, tp=1) if block.num_experts else 0
+
+
+def norm(block: Block) -> int:
+    """Parameters of one norm."""
+    return block.hidden_size * (2 if block.normalization == "LayerNorm" else 1)
+
+
+def _without_experts(block: Block, tp: int) -> int:
+    hidden, bias = block.hidden_size, int(block.bias)
+    qkv = block.width + 2 * block.group_width
+    attention = qkv // tp * (hidden + bias) + block.width // tp * hidden + bias * hidden
+    feed = hidden * block.num_experts if block.num_experts else _mlp(block, tp)
+    return 2 * norm(block) + attention + feed
+
+
+def _mlp(block: Block, tp: int) -> int:
+    """One MLP, or one expert."""
+    hidden, bias, outputs = block.hidden_size, int(block.bias), block.mlp_size // tp
+    return block.gates * outputs * (hidden + bias) + outputs * hidden + bias * hidden
+
+
+def weights(block: Block) -> int:
+    """Weights of one layer that multiply each token; of the experts only the active ones."""
+    hidden, width = block.hidden_size, block.width
+    attention = hidden * (width + 2 * block.group_width) + width * hidden
+    router = hidden * block.num_experts if block.num_experts else 0
+    return attention + router + _first_product(block) + hidden * block.mlp_size * block.visited
+
+
+def _first_product(block: Block) -> int:
+    return block.gates * block.hidden_size * block.mlp_size * block.visited
+
+
+def flops(block: Block, tokens: int) -> int:
+    """Floating-point operations of one layer for a sample of so many tokens, forward and backward.
+
+    A matrix multiplication costs 2 operations per weight and token forward and twice that backward: 6
+    (Narayanan et al. 2021, arXiv 2104.04473, appendix). Norms, activations and softmax are not counted, nor is what is
+    computed again.
+    """
+    return 6 * weights(block) * tokens + attention_flops(block, tokens)
+
+
+def attention_flops(block: Block, tokens: int) -> int:
+    """Of these, attention's two products over the whole s x s square, causal or not: 12 x width x s^2."""
+    return 12 * block.width * tokens**2
+
+
+def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int:
+    """Operations of one layer that the backward pass does again: forward only, so 2 per weight and token.
+
+    modules: of slipway.models.transformer.recompute. Of core attention, 4 x width x s per token.
+    """
+    scores = 4 * block.width * tokens
+    if LAYER in modules:
+        again = 2 * weights(block) + scores
+    else:
+        again = 2 * _first_product(block) if {"mlp", "experts"} & set(modules) else 0
+        again += scores if "attention" in modules else 0
+    return tokens * again

@@ -1,0 +1,62 @@
+"""The modules of a transformer layer, from the chosen kernels."""
+
+from collections.abc import Collection
+from typing import Any
+
+from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
+from megatron.core.models.gpt.gpt_layer_specs import get_mlp_module_spec_for_backend
+from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
+from megatron.core.transformer.enums import AttnMaskType
+from megatron.core.transformer.identity_op import IdentityOp
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
+
+from slipway.config.schema import RunConfig
+from slipway.kernels.provider import SpecProvider
+from slipway.kernels.recompute import recomputed_mlp
+from slipway.models.transformer import recompute
+from slipway.models.transformer.block import Block
+
+
+def layer_spec(config: RunConfig, block: Block) -> tuple[ModuleSpec, type]:
+    """The transformer layer, and the norm that follows the last one."""
+    recomputed = recompute.modules(config, block)
+    provider = SpecProvider(config.kernels, recomputed)
+    bias_dropout_add: Any = get_bias_dropout_add  # a function, where the annotation asks for a type
+    norm = provider.layer_norm(rms_norm=block.normalization == "RMSNorm")
+    layer = ModuleSpec(
+        module=TransformerLayer,
+        submodules=TransformerLayerSubmodules(
+            input_layernorm=norm,
+            self_attention=ModuleSpec(
+                module=SelfAttention,
+                params={"attn_mask_type": AttnMaskType.causal if block.causal else AttnMaskType.no_mask},
+                submodules=SelfAttentionSubmodules(
+                    linear_qkv=provider.column_parallel_linear(),
+                    core_attention=provider.core_attention(),
+                    linear_proj=provider.row_parallel_linear(),
+                    q_layernorm=IdentityOp,
+                    k_layernorm=IdentityOp,
+                ),
+            ),
+            self_attn_bda=bias_dropout_add,
+            pre_mlp_layernorm=norm,
+            mlp=_feed_forward(provider, block, recomputed),
+            mlp_bda=bias_dropout_add,
+        ),
+    )
+    return layer, norm
+
+
+def _feed_forward(provider: SpecProvider, block: Block, recomputed: Collection[str]) -> Any:
+    """Megatron-core's MLP or mixture of experts, or the MLP that keeps less."""
+    spec: Any = mlp_spec(provider, block.num_experts, provider.kernels.moe == "te")
+    if block.num_experts or not {"activation", "mlp"} & set(recomputed):
+        return spec
+    parts: Any = spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]
+    return recomputed_mlp(parts, product="mlp" in recomputed)
+
+
+def mlp_spec(provider: SpecProvider, num_experts: int | None, grouped: bool) -> ModuleSpec:
+    """Return a layer's MLP, or its experts; grouped: multiplied together by Transformer Engine."""
+    return get_mlp_module_spec_for_backend(provider, num_experts=num_experts, moe_grouped_gemm=grouped)

@@ -1,0 +1,213 @@
+"""What a transformer layer computes and exchanges on one rank for one microbatch. Pure Python.
+
+Products as Megatron-core splits them over tensor-parallel ranks (arXiv 1909.08053, section 3; with sequence parallelism
+arXiv 2205.05198, section 4.2.2). Bytes count what each fused kernel reads and writes; operators that torch computes one
+by one move more, by their own kernels.
+"""
+
+from collections.abc import Sequence
+
+from slipway.models.transformer import recompute
+from slipway.models.transformer.share import Share
+from slipway.models.work import Exchange, Pass, Product, Work
+
+
+def linear(share: Share, m: int, n: int, k: int) -> tuple[Product, Product, Product]:
+    """A linear layer's product, its input's gradient, its weight's gradient."""
+    size, pace = share.element_bytes, share.traits.product_pace
+    return (
+        Product(m, n, k, element_bytes=size, output_bytes=size, pace=pace),
+        Product(m, k, n, element_bytes=size, output_bytes=size, pace=pace),
+        Product(n, k, m, element_bytes=size, output_bytes=8, pace=pace),
+    )
+
+
+def layer(share: Share) -> Work:
+    """One transformer layer."""
+    again = share.recomputed
+    attention, feed = _attention(share), _experts(share) if share.block.num_experts else _mlp(share)
+    between = _between(share)
+    forward = attention.forward + feed.forward + between.forward
+    backward = attention.backward + feed.backward + between.backward
+    repeated = Pass()
+    if recompute.LAYER in again:
+        repeated = forward
+    else:
+        if "norm" in again:
+            repeated += between.again
+        if {"mlp", "experts"} & set(again):
+            repeated += feed.again
+        elif "activation" in again:
+            repeated += Pass(moved_bytes=feed.again.moved_bytes, kernels=1)
+        if not share.traits.flash and share.traits.scores_again:
+            repeated += attention.again
+    return Work(forward, backward, repeated)
+
+
+def edges(
+    share: Share, first: Sequence[Product], last: Sequence[Product]
+) -> tuple[tuple[Exchange, ...], ...]:
+    """Exchanges around a tensor-parallel region, forward and backward.
+
+    first, last: its first and last linear layer, as `linear` has them. In the backward pass Megatron-core gathers
+    the input again while the input's gradient is computed, and reduces that while the weight's gradient is computed.
+    """
+    if share.tp == 1:
+        return (), ()
+    size = float(share.tokens * share.block.hidden_size * share.element_bytes)
+    overlaps, beside = share.layout.tp_comm_overlap, share.traits.tensor_async
+    one, other = ((first[0],), (last[0],)) if overlaps else ((), ())
+    if share.layout.sequence_parallel:
+        forward = (
+            Exchange("all_gather", "tensor", size, beside=one),
+            Exchange("reduce_scatter", "tensor", size, beside=other),
+        )
+        backward = (
+            Exchange("all_gather", "tensor", size, beside=(last[1],) if overlaps else ()),
+            Exchange("all_gather", "tensor", size, beside=(first[1],) if beside else ()),
+            Exchange("reduce_scatter", "tensor", size, beside=(first[2],) if beside else ()),
+        )
+        return forward, backward
+    return (Exchange("all_reduce", "tensor", size, beside=other),), (
+        Exchange("all_reduce", "tensor", size, beside=(first[2],) if beside else ()),
+    )
+
+
+def _attention(share: Share) -> Work:
+    block, tokens, tp, size = share.block, share.tokens, share.tp, share.element_bytes
+    width, group = block.width // tp, block.group_width // min(tp, block.query_groups)
+    first = linear(share, tokens, width + 2 * group, block.hidden_size)
+    last = linear(share, tokens, block.hidden_size, width)
+    rows = share.length // share.cp
+    heads = share.samples * max(1, block.num_attention_heads // tp)
+    moved, kernels = 0.0, 6
+    if block.rotary:
+        moved += (8 if share.eager else 2) * size * tokens * (width + group)
+        kernels += 16 if share.eager else 2
+    if share.traits.flash:
+        core = (
+            Product(
+                rows,
+                share.length,
+                block.head_size,
+                2 * heads,
+                "attention",
+                0.5 if block.causal else 1.0,
+                size,
+                0,
+                share.traits.attention_pace,
+            ),
+        )
+        core_backward = (core[0]._replace(count=5 * heads, pace=share.traits.attention_backward_pace),)
+        scores = scores_backward = 0.0
+    else:
+        one = Product(rows, share.length, block.head_size, heads, "linear", 1.0, size, size)
+        other = Product(rows, block.head_size, share.length, heads, "linear", 1.0, size, size)
+        core, core_backward = (one, other), (one, other, one, other)
+        each = float(heads * rows * share.length)
+        scores, scores_backward = (
+            each * (9 if share.traits.dropout else 4),
+            each * (11 if share.traits.dropout else 6),
+        )
+    ring = _ring(share, group, core)
+    ahead, back = edges(share, first, last)
+    forward = Pass((first[0], *core, last[0]), moved + scores, kernels, (*ahead, *ring))
+    backward = Pass(
+        (*first[1:], *core_backward, *last[1:]),
+        moved + scores_backward,
+        2 * kernels,
+        (*back, *(each for each in ring for _ in range(2))),
+    )
+    return Work(forward, backward, Pass(core, scores, 4))
+
+
+def _ring(share: Share, group: int, core: tuple[Product, ...]) -> tuple[Exchange, ...]:
+    """Context parallelism: keys and values of the whole sequence reach every rank, beside attention."""
+    cp = share.cp
+    if cp == 1:
+        return ()
+    size = 2.0 * group * share.element_bytes * share.tokens * cp
+    return (Exchange("all_gather", "context", size, beside=core),)
+
+
+def _mlp(share: Share) -> Work:
+    block, tokens, tp, size = share.block, share.tokens, share.tp, share.element_bytes
+    width = block.mlp_size // tp
+    first = linear(share, tokens, block.gates * width, block.hidden_size)
+    last = linear(share, tokens, block.hidden_size, width)
+    here, there = _activation(share)
+    ahead, back = edges(share, first, last)
+    return Work(
+        Pass((first[0], last[0]), float(here * size * tokens * width), 3, ahead),
+        Pass((*first[1:], *last[1:]), float(there * size * tokens * width), 6, back),
+        Pass((first[0],), float(here * size * tokens * width), 2, ahead[:1]),
+    )
+
+
+def _activation(share: Share) -> tuple[int, int]:
+    """Elements moved for each of the MLP's width, forward and backward."""
+    if share.block.activation == "swiglu":
+        return (5, 8) if share.eager else (3, 5)
+    return 2, 3
+
+
+def _experts(share: Share) -> Work:
+    """A mixture whose tokens are shared out evenly: each rank's experts take as many as the rank sends."""
+    block, tokens, tp, size = share.block, share.tokens, share.tp, share.element_bytes
+    assert block.num_experts
+    ep, hidden = share.layout.expert_model_parallel_size, block.hidden_size
+    width, local = block.mlp_size // tp, block.num_experts // ep
+    routed = tokens * block.topk
+    each = max(1, routed // local)
+    first = [
+        product._replace(kind="grouped", count=local)
+        for product in linear(share, each, block.gates * width, hidden)
+    ]
+    last = [product._replace(kind="grouped", count=local) for product in linear(share, each, hidden, width)]
+    router = linear(share, tokens // share.outside, block.num_experts, hidden)
+    here, there = _activation(share)
+    permuted = 4.0 * size * routed * hidden / share.outside + 2.0 * size * routed * hidden * (share.tp > 1)
+    sent = _dispatch(share, routed)
+    moved = here * size * routed * width
+    return Work(
+        Pass((router[0], first[0], last[0]), moved + 2 * permuted, 24, sent),
+        Pass((*router[1:], *first[1:], *last[1:]), there * size * routed * width + 2 * permuted, 36, sent),
+        Pass((first[0],), float(moved), 2),
+    )
+
+
+def _dispatch(share: Share, routed: int) -> tuple[Exchange, ...]:
+    """To the experts' ranks and back."""
+    layout, hidden = share.layout, share.block.hidden_size
+    ep, tp, size = layout.expert_model_parallel_size, share.tp, share.element_bytes
+    if layout.moe_token_dispatcher_type == "allgather" and ep * tp > 1:
+        whole = float(share.tokens * hidden * size * ep)
+        return (
+            Exchange("all_gather", "tensor_expert", whole),
+            Exchange("reduce_scatter", "tensor_expert", whole),
+        )
+    exchanges: list[Exchange] = []
+    if ep > 1:
+        copies = share.block.topk if layout.moe_token_dispatcher_type == "flex" else 1
+        sent = float(routed * hidden * size) / share.outside
+        exchanges += [Exchange("all_to_all", "expert", sent, copies)] * 2
+    if tp > 1:
+        whole = float(routed * hidden * size)
+        exchanges += [
+            Exchange("all_gather", "tensor", whole),
+            Exchange("reduce_scatter", "tensor", whole),
+        ]
+    return tuple(exchanges)
+
+
+def _between(share: Share) -> Work:
+    """Norms, biases, dropouts and residuals of a layer; `again`: its norms."""
+    block, size = share.block, share.element_bytes
+    elements = share.tokens * block.hidden_size / share.outside
+    rms = block.normalization == "RMSNorm"
+    norm, norm_backward = (14, 20) if share.eager and rms else (2, 3)
+    return Work(
+        Pass((), 2 * size * elements * (norm + 3), (12 if share.eager and rms else 4) + 2),
+        Pass((), 2 * size * elements * (norm_backward + 4), 8),
+        Pass((), 2 * size * elements * norm, 2),
+    )
