@@ -1,5 +1,9 @@
 """Presets of large models with all that they leave to be chosen, for tests that plan and start nothing."""
 
+import yaml
+
+from slipway.config.compose import conf_dir
+
 ON_DEMO_DATA = ["data=stdlib", "data.allow_large_models=true"]
 NOT_PUBLISHED = {
     "mixtral_8x7b": [
@@ -12,6 +16,16 @@ NOT_PUBLISHED = {
 def data_of(model: str) -> list[str]:
     """Overrides that choose data that the model can read."""
     return ["data=any_imagery"] if model.startswith(("prithvi", "earth")) else ON_DEMO_DATA
+
+
+def data_preset(data: str) -> list[str]:
+    """Overrides that choose a preset of data, what it leaves open, and a model that reads it."""
+    sections = yaml.safe_load((conf_dir() / "data" / f"{data}.yaml").read_text(encoding="utf-8"))
+    words = [f"data={data}"]
+    for name, source in sections.get("sources", {}).items():
+        words += [f"data.sources.{name}.inputs=[/x]"] if source["inputs"] == "???" else []
+    imagery = "base/imagery@_here_" in sections.get("defaults", [])
+    return [*words, "model=earth_demo"] if imagery else words
 
 
 def preset(model: str) -> list[str]:

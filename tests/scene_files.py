@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -57,8 +58,8 @@ def write_hls(
     pixels = pixels_of(days, size) if pixels is None else pixels
     masks = np.full((len(days), *pixels.shape[2:]), CLEAR, np.uint8) if fmask is None else fmask
     return [
-        write_granule(folder, place, sensor, day, one, mask)
-        for day, one, mask in zip(days, pixels, masks, strict=True)
+        write_granule(folder, place, sensor, day, pixels[i], np.asarray(masks[i]))
+        for i, day in enumerate(days)
     ]
 
 
@@ -74,7 +75,7 @@ def write_raster(
     nodata: float | None = None,
     tags: Mapping[str, str] | None = None,
     driver: str = "GTiff",
-    **options: object,
+    **options: Any,
 ) -> Path:
     """Write an array [bands, rows, columns]."""
     path.parent.mkdir(parents=True, exist_ok=True)

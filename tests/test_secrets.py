@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import breadth
 from free_text import named, places, put
-from presets import NOT_PUBLISHED, ON_DEMO_DATA
+from presets import ON_DEMO_DATA, data_preset, preset
 from refusals import refused
 from slipway import secret_forms, secrets
 from slipway.cli import main
@@ -371,9 +371,8 @@ def test_no_profile_looks_secret(profile: str, monkeypatch) -> None:
 )
 def test_no_preset_looks_secret(group: str) -> None:
     for path in sorted((conf_dir() / group).glob("*.yaml")):
-        more = ["data.sources.files.inputs=[/x]"] if path.stem == "files" else []
-        data = [] if group == "data" else ON_DEMO_DATA
-        compose([f"{group}={path.stem}", *data, *NOT_PUBLISHED.get(path.stem, []), *more])
+        chosen = {"data": data_preset, "model": preset}.get(group)
+        compose(chosen(path.stem) if chosen else [f"{group}={path.stem}", *ON_DEMO_DATA])
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import BaseModel
 
-from presets import preset
+from presets import data_preset, preset
 from refusals import refused
 from slipway.clusters.marks import has
 from slipway.config.compose import compose, conf_dir, resolve, validate_plain
@@ -57,18 +56,6 @@ def test_defaults() -> None:
     assert compose(["run.name=other"]).run.dir == Path("runs/other")
 
 
-def data_words(choice: str) -> list[str]:
-    """Overrides besides the choice of data: a model that reads it, and inputs where they are the user's."""
-    plain = yaml.safe_load((conf_dir() / "data" / f"{choice}.yaml").read_text())
-    imagery = any("base/imagery" in str(other) for other in plain.get("defaults", ()))
-    inputs = [
-        f"data.sources.{name}.inputs=[a]"
-        for name, source in plain.get("sources", {}).items()
-        if source.get("inputs") == "???"
-    ]
-    return ["model=earth_demo", *inputs] if imagery else inputs
-
-
 CHOICES = [(group, choice) for group in GROUPS if group != "experiment" for choice in GROUPS[group]]
 
 
@@ -82,7 +69,7 @@ def composed(group: str, choice: str) -> tuple[RunConfig, dict[str, Any]]:
     if group == "model" and choice != "demo":
         words = preset(choice)
     if group == "data":
-        words += data_words(choice)
+        words = data_preset(choice)
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         plain = resolve(hydra_compose("config", words))
     return validate_plain(plain), plain

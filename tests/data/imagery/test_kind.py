@@ -20,6 +20,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return prepared(tmp_path_factory.mktemp("data"))
 
 
+ODD = {"m": Source(inputs=["x/train/S2L2A"], format="terramesh", scale=2.0)}
 MESH = {"m": Source(inputs=["x/train/S2L2A"], format="terramesh")}
 
 
@@ -35,6 +36,7 @@ MESH = {"m": Source(inputs=["x/train/S2L2A"], format="terramesh")}
         (dict(split=(0.5, 0.0, 0.5)), "data.split", ["validation.steps=0"]),
         (dict(sources=MESH), "data.chip_size", [264]),
         (dict(sources=MESH, chip_size=264), "data.min_valid", [0]),
+        (dict(sources=ODD, chip_size=264, min_valid=0.0, max_cloud=1.0), "data.sources.m.scale", ["2.0"]),
         (dict(sources=MESH, chip_size=264, min_valid=0.0), "data.max_cloud", [1]),
         (
             dict(sources=MESH, chip_size=264, min_valid=0.0, max_cloud=1.0, resolution=30.0),

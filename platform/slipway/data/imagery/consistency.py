@@ -65,5 +65,10 @@ def _check_terramesh(data: Data, name: str) -> None:
         raise UserError("data.min_valid", why, value=data.min_valid, use="0")
     if data.max_cloud < 1:
         raise UserError("data.max_cloud", why, value=data.max_cloud, use="1")
+    source = data.sources[name]
+    for field, value in (("names", source.names), ("scale", source.scale)):
+        if value:
+            where = f"data.sources.{name}.{field}"
+            raise UserError(where, "has no effect with format terramesh", value=value, do="remove it")
     if data.resolution not in (None, PIXEL_METRES):
         raise UserError("data.resolution", why, value=data.resolution, use="null")

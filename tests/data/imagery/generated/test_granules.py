@@ -55,7 +55,7 @@ def test_places_lie_apart() -> None:
 
     grounds = []
     for one in map(place, range(PLACES)):
-        longitudes, latitudes = transform(f"EPSG:{one.epsg}", "EPSG:4326", [one.left], [one.top])
+        longitudes, latitudes, *_ = transform(f"EPSG:{one.epsg}", "EPSG:4326", [one.left], [one.top])
         grounds.append(ground_of(latitudes * 2, longitudes * 2))
     for one, other in combinations(grounds, 2):
         assert abs(one.latitude - other.latitude) > CELL or abs(one.longitude - other.longitude) > CELL

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 CELL = 0.5
 """Degrees, in latitude and in longitude: the size of a place."""
-_MARGIN = 1e-3  # degrees: edges of a projected rectangle are no straight lines
+# Degrees, about 10 m and 200 m: edges of a projected rectangle are no straight lines, the less so the longer they are.
+_MARGIN, _MARGIN_OF_TILE = 1e-4, 2e-3
 
 
 class Ground(NamedTuple):
@@ -21,10 +22,12 @@ class Ground(NamedTuple):
 
     def meets(self, other: "Ground") -> bool:
         """Whether both may have ground in common."""
-        if self.north < other.south or other.north < self.south:
+        slack = _MARGIN_OF_TILE
+        if self.north + slack < other.south or other.north + slack < self.south:
             return False
         return any(
-            self.west <= other.east + turn and other.west + turn <= self.east for turn in (-360, 0, 360)
+            self.west <= other.east + turn + slack and other.west + turn <= self.east + slack
+            for turn in (-360, 0, 360)
         )
 
     @property

@@ -69,12 +69,12 @@ def read_header(path: str) -> Header:
     """Read a file's header, and check that all its blocks are there. Raises BadScene."""
     base = os.path.basename(path)
     with _opened(path) as file:
+        _check_whole(file, base)  # of a file that was cut off, other things are missing, too
         a, b, _, d, e, _ = file.transform[:6]
         if file.crs is None:
             raise BadScene(f"has no coordinate system in {base}")
         if b or d or a <= 0 or not math.isclose(a, -e, rel_tol=1e-6):
             raise BadScene(f"has pixels in {base} that are not squares with north above")
-        _check_whole(file, base)
         return Header(
             epsg_of(file.crs, base),
             file.transform.c,

@@ -101,24 +101,7 @@ def _reason_against(name: str) -> str:
 def _sorted(data: Data, name: str, source: Source, files: list[FoundFile], left_out: list[LeftOut]) -> Survey:
     where = f"data.sources.{name}"
     assert source.format != "terramesh"
-    if source.format != "auto":
-        format = source.format
-    else:
-        of_format: dict[Format, str] = {}
-        for file in files:
-            cube = next((part for part in file.path.split(os.sep) if part.endswith(".zarr")), None)
-            if found := "cube" if cube else format_of(file.name):
-                of_format.setdefault(found, file.path)
-        # rasters among granules are bad granules
-        known = [one for one in of_format if one != "raster"] or list(of_format)
-        if len(known) != 1:
-            examples = "; ".join(f"{one}: {path}" for one, path in of_format.items())
-            raise UserError(
-                f"{where}.inputs",
-                f"hold files of {len(known)} formats ({examples or files[0].path})",
-                do=f"set {where}.format, and give each format a source of its own",
-            )
-        format = known[0]
+    format: Format = _guessed(where, files) if source.format == "auto" else source.format
     for field in ("names", "scale") if format in ("hls", "sentinel2") else ():
         if value := getattr(source, field):
             raise UserError(
@@ -136,6 +119,25 @@ def _sorted(data: Data, name: str, source: Source, files: list[FoundFile], left_
         and os.path.basename(file.name) != METADATA
     ]
     return Survey(format, files, candidates, sorted(found.bad + doubles), left_out + unused)
+
+
+def _guessed(where: str, files: list[FoundFile]) -> Format:
+    """The one format that files are of, by their names. Raises UserError."""
+    of_format: dict[Format, str] = {}
+    for file in files:
+        in_zarr = any(part.endswith(".zarr") for part in file.path.split(os.sep))
+        if kind := format_of("cube.zarr" if in_zarr else file.name):
+            of_format.setdefault(kind, file.path)
+    # rasters among granules are bad granules
+    known: list[Format] = [one for one in of_format if one != "raster"] or list(of_format)
+    if len(known) != 1:
+        examples = "; ".join(f"{one}: {path}" for one, path in of_format.items())
+        raise UserError(
+            f"{where}.inputs",
+            f"hold files of {len(known)} formats ({examples or files[0].path})",
+            do=f"set {where}.format, and give each format a source of its own",
+        )
+    return known[0]
 
 
 def _once(candidates: list[Candidate]) -> tuple[list[Candidate], list[Skipped]]:

@@ -102,7 +102,7 @@ def apart(
         one = tiles[i][0]
         for k in from_south[place + 1 :]:
             other = tiles[k][0]
-            if other.south > one.north:
+            if other.south > one.north + 1:  # `meets` decides
                 break
             if one.meets(other):
                 near[i].append(other)
