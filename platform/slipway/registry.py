@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from slipway.errors import UserError
@@ -47,6 +48,10 @@ class Registry:
     def part(self, name: str, module: str) -> Any:
         """The module `module` of a name's package. Raises UserError where the name is unknown."""
         return import_module(f"{self.package(name)}.{module}")
+
+    def has(self, name: str, module: str) -> bool:
+        """Whether a name's package has this module, which not every one needs. Raises UserError; imports it not."""
+        return find_spec(f"{self.package(name)}.{module}") is not None
 
     def section_class(self, name: str) -> type:
         """The pydantic section that describes what was named: `Config` in the package's module `config`."""

@@ -50,6 +50,10 @@ class RunDir:
     """Drawn by `slipway report`."""
     page = _Place("report.html")
     """Written by `slipway report`."""
+    pictures = _Place("pictures")
+    """What validations have shown, by step; see slipway.metrics.pictures."""
+    evaluations = _Place("evaluation")
+    """What `slipway evaluate` has found, by name and step; see slipway.metrics.evaluations."""
     checkpoints = _Place("checkpoints")
     """A folder for each checkpoint; see slipway.checkpoint.store."""
     segments = _Place("segments")

@@ -1,12 +1,16 @@
 """A family, a kind of data and an optimizer of another package: named by its entry points, with presets of its own."""
 
+import errno
 import json
 import math
+import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,7 +19,7 @@ from torch import Tensor
 import warm
 import whole_numbers
 from reference import stored
-from refusals import refused
+from refusals import check_line, refused
 from slipway import registry
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
@@ -23,7 +27,7 @@ from slipway.data.ledger import DataLedger
 from slipway.errors import UserError
 from slipway.plan import make_plan
 from slipway.train.schedule import learning_rate
-from training import layout, slipway, train_in_one_process, training_lines
+from training import layout, slipway, told, train_in_one_process, training_lines
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -75,6 +79,9 @@ def folder(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     jobs = [job(name, *words) for name, words in WHOLE.items()]
     jobs += [job(f"{name}-half", STOP, *WHOLE[name]) for name in HALVES]
+    (root / "blocked").mkdir()
+    (root / "blocked" / "pictures").write_text("in the way of a folder")
+    jobs.append(job("blocked", *NOVOGRAD, *PP2))
     jobs.append(job("skipped", *NOVOGRAD, "data.broken=5", "guard.on_nonfinite=skip"))
     assert set(train_in_one_process(jobs, root / "codes")) == {0}
     for name, other in OTHERS:
@@ -253,6 +260,29 @@ print(json.dumps([found.loss, found.measures]))
 """
 
 
+def test_validations_show_the_same_samples_in_every_layout(folder: Path) -> None:
+    def rows(name: str, step: int) -> np.ndarray:
+        return (255 * plt.imread(folder / name / "pictures" / f"step-{step:08d}.png")).round().astype(int)
+
+    for name in WHOLE:
+        assert {path.name for path in (folder / name / "pictures").iterdir()} == {
+            f"step-{step:08d}.png" for step in (0, 3, 6)
+        }
+    first, last = rows("one", 0), rows("one", LAST)
+    assert first.shape == (MICRO, 2 * 4, 3)
+    assert (first[:, :4] == last[:, :4]).all(), "the targets are those of the same samples"
+    assert (first[:, 4:] != last[:, 4:]).any(), "the outputs are those of another step"
+    for name in ("pp2", "pp2_interleaved", "dp2"):
+        assert abs(rows(name, LAST) - last).max() <= 1, name
+
+
+def test_a_picture_that_cannot_be_written_stops_nothing(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "blocked" / "metrics.jsonl").read_text().splitlines()]
+    events = [(line["step"], line["reason"]) for line in lines if line.get("event") == "picture not written"]
+    assert events == [(step, os.strerror(errno.EEXIST)) for step in (0, 3, 6)]
+    assert training_lines(folder / "blocked")[-1]["loss"] == training_lines(folder / "pp2")[-1]["loss"]
+
+
 def test_a_model_without_an_optimizer_is_evaluated(folder: Path) -> None:
     name = "pp2"
     words = [json.dumps([*TOY, *optimizer_of(name)]), str(folder / name / "checkpoints" / f"step-{LAST:08d}")]
@@ -263,6 +293,49 @@ def test_a_model_without_an_optimizer_is_evaluated(folder: Path) -> None:
     [expected] = [line for line in lines if line["kind"] == "validation" and line["step"] == LAST]
     assert loss == pytest.approx(expected["loss"], rel=LOSS)
     assert measures == pytest.approx(expected["measures"], rel=LOSS)
+
+
+def weights_of(checkpoint: Path, names: Iterable[str]) -> dict[str, Tensor]:
+    return {
+        n.removeprefix("layers."): w
+        for n, w in stored.tensors(checkpoint, [f"layers.{n}" for n in names]).items()
+    }
+
+
+def test_a_checkpoint_of_any_layout_is_evaluated_in_one_process(folder: Path) -> None:
+    config = config_of(*NOVOGRAD)
+    ones = (torch.ones(1, config.model.model_dump()["inputs"]), torch.ones(1, 4))
+    fresh = errors(initial(config), *ones).abs().mean().item()
+    found = {}
+    for name in ("pp2", "dp2"):
+        done = slipway("evaluate", f"run.dir={folder / name}", "--json", cwd=folder)
+        assert (done.returncode, told(done.stderr)) == (0, []), done.stderr
+        found[name] = json.loads(done.stdout)
+        assert json.loads(Path(found[name].pop("file")).read_text()) == found[name]
+        trained, untrained = (score["values"] for score in found[name]["scores"])
+        weights = weights_of(folder / name / "checkpoints" / f"step-{LAST:08d}", initial(config))
+        assert trained == [pytest.approx(errors(weights, *ones).abs().mean().item(), rel=LOSS)]
+        assert untrained[0] == pytest.approx(fresh, rel=LOSS) and untrained[1] != pytest.approx(
+            fresh, rel=0.01
+        )
+    assert found["pp2"]["step"] == LAST
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "facts"),
+    [
+        ((), "run.dir", ("checkpoints",)),
+        (("--step", "5"), "evaluate --step", (5, "checkpoints")),
+    ],
+)
+def test_a_run_without_the_checkpoint_is_not_evaluated(
+    folder: Path, tmp_path: Path, words: tuple[str, ...], path: str, facts: tuple
+) -> None:
+    shutil.copy(folder / "pp2" / "plan.json", tmp_path / "plan.json")
+    done = slipway("evaluate", str(tmp_path), *words, cwd=folder)
+    assert done.returncode == 2
+    check_line(done.stderr, path, *facts)
+    assert {path.name for path in tmp_path.iterdir()} == {"plan.json"}
 
 
 def test_stages_share_uneven_layers_out_by_their_parameters() -> None:

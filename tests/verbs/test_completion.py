@@ -46,6 +46,7 @@ def test_the_program_answers(program: Path) -> None:
         "checkpoint",
         "proposal",
         "doctor",
+        "evaluate",
         "report",
         "runs",
         "clusters",

@@ -10,16 +10,15 @@ tokenizer are not measured.
 import argparse
 import filecmp
 import json
-import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
+from slipway.bench.child import in_child
 from slipway.bench.record import named, publish
 from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.inputs import find_inputs
@@ -49,12 +48,16 @@ class Summary:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and print both rates and their ratio."""
+    """Measure, and print both rates and their ratio; of imagery, see slipway.bench.imagery."""
+    if options.kind == "imagery":
+        from slipway.bench import imagery
+
+        return imagery.run(options)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as name:
         folder = Path(name)
         source = Source(inputs=[options.input], text_key=options.text_key)
         text_bytes = write_lines(source, folder / "text.jsonl", int(options.megabytes * 1e6))
-        _in_child(train_tokenizer, folder, options.vocab_size)
+        in_child(train_tokenizer, folder, options.vocab_size)
         seconds, tokens = _measure(folder, options.rounds)
     rates = {name: [tokens / s for s in of_one] for name, of_one in seconds.items()}
     rows = [
@@ -161,7 +164,7 @@ def _measure(folder: Path, rounds: int) -> tuple[dict[str, list[float]], int]:
     for turn in range(rounds):
         for name in ("one at a time", "slipway"):
             prefix = reference if turn == 0 and name == "one at a time" else folder / "turn"
-            taken, tokens = _in_child(_timed, name, folder, prefix)
+            taken, tokens = in_child(_timed, name, folder, prefix)
             seconds[name].append(taken)
             counted = counted or tokens
             for suffix in (".bin", ".idx"):
@@ -175,22 +178,3 @@ def _timed(name: str, folder: Path, prefix: Path) -> tuple[float, int]:
     started = time.process_time()
     tokens = CONTENDERS[name](folder, prefix)
     return time.process_time() - started, tokens
-
-
-def _in_child(function: Callable, *arguments: object):  # noqa: ANN202
-    """The function's value, from a process of its own."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(theirs, function, arguments))
-    process.start()
-    theirs.close()
-    try:
-        return ours.recv()
-    except EOFError:
-        raise RuntimeError(f"bench data: {function.__name__} failed; its error is above") from None
-    finally:
-        process.join()
-
-
-def _send(pipe: Connection, function: Callable, arguments: tuple) -> None:
-    pipe.send(function(*arguments))

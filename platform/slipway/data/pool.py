@@ -7,17 +7,20 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import Literal
 
 
 @contextmanager
-def worker_pool(processes: int, environment: Mapping[str, str]) -> Iterator[ProcessPoolExecutor]:
+def worker_pool(
+    processes: int, environment: Mapping[str, str], method: Literal["fork", "spawn"] = "fork"
+) -> Iterator[ProcessPoolExecutor]:
     """Processes that end with this one, whatever ends it.
 
-    environment: variables that they set for themselves. Enter it before anything heavy is imported: the processes are
-    copies of this one.
+    environment: variables that they set for themselves. method: fork needs no importable main module, and workers
+    share what is loaded; enter it before anything heavy is imported. spawn is for libraries that do not survive in a
+    copy of a process that has used them, as GDAL with threads.
     """
-    # fork: needs no importable main module; workers share what is loaded
-    context, start = multiprocessing.get_context("fork"), (os.getpid(), environment)
+    context, start = multiprocessing.get_context(method), (os.getpid(), environment)
     pool = ProcessPoolExecutor(processes, context, _begin, start)
     try:
         pool.submit(os.getpid).result()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from slipway.models.network import Batch, Sums
 from slipway.plan import Plan
@@ -18,6 +19,10 @@ from slipway.ranks.environment import Place
 
 Timed = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Wraps a function so that its calls are timed."""
+
+
+Seen = Callable[[Batch, Tensor], None]
+"""Told a microbatch and what the last stage has made of it, on the ranks that have that stage."""
 
 
 class Engine(Protocol):
@@ -48,6 +53,11 @@ class Rank(Protocol):
         ...
 
     @property
+    def modules(self) -> Sequence[torch.nn.Module]:
+        """The family's own modules on this rank, in pipeline order, as Network.build has made them."""
+        ...
+
+    @property
     def counts(self) -> bool:
         """Whether the sums of this rank count; other ranks that compute the same samples have the same ones."""
         ...
@@ -64,8 +74,8 @@ class Rank(Protocol):
         """
         ...
 
-    def forward(self, batches: Sequence[Batch]) -> list[Sums]:
-        """Run microbatches forward; returns the same."""
+    def forward(self, batches: Sequence[Batch], seen: Seen | None = None) -> list[Sums]:
+        """Run microbatches forward; returns the same. seen: told of each microbatch, in their order."""
         ...
 
     def evaluating(self) -> AbstractContextManager[None]:

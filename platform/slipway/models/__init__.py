@@ -6,16 +6,20 @@ config   the pydantic section `Config` of conf/model/*.yaml, with the literal fi
 family   the pure half, FAMILY (see slipway.models.family): rules, layers, samples; imports no torch
 network  the torch half, NETWORK (see slipway.models.network): stages, losses, initial values
 
+and, where `slipway evaluate` has something to find out, `evaluation` (see slipway.models.evaluation);
+
 and a line that names it: in slipway.registry, or an entry point of the group `slipway.families`.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import RunConfig
+from slipway.errors import UserError
 from slipway.models.family import Family
 from slipway.registry import FAMILIES
 
 if TYPE_CHECKING:
+    from slipway.models.evaluation import Evaluation
     from slipway.models.network import Network
 
 
@@ -27,6 +31,16 @@ def network_of(config: RunConfig) -> "Network":
 def family(config: RunConfig) -> Family:
     """The pure half of the configured model's family."""
     return FAMILIES.part(config.model.family, "family").FAMILY
+
+
+def evaluation_of(config: RunConfig) -> "Evaluation":
+    """What the configured model's family finds out of models. Raises UserError where that is nothing."""
+    name = config.model.family
+    if not FAMILIES.has(name, "evaluation"):
+        having = [one for one in FAMILIES.names() if FAMILIES.has(one, "evaluation")]
+        use = f"a run of one that has: {', '.join(having)}" if having else ""
+        raise UserError("model.family", "has no evaluation", value=name, use=use)
+    return FAMILIES.part(name, "evaluation").EVALUATION
 
 
 def shape(config: RunConfig) -> dict[str, Any]:

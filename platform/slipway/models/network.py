@@ -4,13 +4,16 @@ An engine builds, wraps and runs the stages of a model through this alone. Impor
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.models.initial import Initial
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Batch = Mapping[str, Tensor]
 """The fields of one microbatch; on each rank only those that its stages read."""
@@ -49,6 +52,28 @@ class Stage(NamedTuple):
     def last(self) -> bool:
         """Whether its output is what the loss is computed from."""
         return self.index == self.count - 1 and self.chunk == self.chunks - 1
+
+
+class Picture(NamedTuple):
+    """What people can look at besides numbers."""
+
+    pixels: "np.ndarray"
+    """uint8 [height, width, 3]: red, green, blue."""
+    caption: str
+    """What its rows and columns are, in one line."""
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """A torch half may also show what the model does with samples; `NETWORK` has this method then."""
+
+    def picture(self, config: RunConfig, batch: Batch, output: Tensor) -> Picture:
+        """Show what became of one microbatch.
+
+        batch: the fields that the last stage reads. output: the last stage's. All ranks of one replica's last stage
+        call it, without gradients, so that they may exchange what each has a part of.
+        """
+        ...
 
 
 class Network(Protocol):

@@ -15,29 +15,12 @@ from slipway.report import costs, receipt
 from slipway.report.run import Recorded, read
 from slipway.report.table import table
 from slipway.run_dir import RunDir
-from slipway.runs.find import find_one
+from slipway.runs.find import folders
 
 
 def run(options: argparse.Namespace) -> int:
     """Report on the runs that are named. Returns the exit code."""
-    return report(folders(options.runs, options.dir), options.json, options.out)
-
-
-def folders(names: Sequence[str], below: Path) -> list[Path]:
-    """The directories of runs given by directory or name, or by the overrides of a configuration. Raises UserError."""
-    found, overrides = [], []
-    for name in names:
-        if Path(name).is_dir():
-            found.append(Path(name))
-        elif "=" in name:
-            overrides.append(name)
-        else:
-            found.append(find_one(name, below, "report"))
-    if overrides:
-        from slipway.config.compose import compose
-
-        found.append(compose(overrides).run.dir)
-    return list(dict.fromkeys(found))
+    return report(folders(options.runs, options.dir, "report"), options.json, options.out)
 
 
 def report(runs: Path | Sequence[Path], as_json: bool = False, out: Path | None = None) -> int:

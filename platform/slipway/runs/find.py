@@ -1,6 +1,7 @@
 """Which run somebody means."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.config.explain import nearest
@@ -31,6 +32,26 @@ def find_one(name: str, folder: Path, command: str) -> Path:
         raise UserError(f"{command} {name}", f"no run in {folder}", use="a run's directory, or --dir DIR")
     names = {path.name for path in found} | {text for text in own.values() if text}
     raise UserError(f"{command} {name}", f"no such run in {folder}", do=nearest(name, names))
+
+
+def folders(names: Sequence[str], below: Path, command: str) -> list[Path]:
+    """The directories of runs given by directory or name, or by the overrides of a configuration. Raises UserError.
+
+    command: who asks, for the message.
+    """
+    found, overrides = [], []
+    for name in names:
+        if Path(name).is_dir():
+            found.append(Path(name))
+        elif "=" in name:
+            overrides.append(name)
+        else:
+            found.append(find_one(name, below, command))
+    if overrides:
+        from slipway.config.compose import compose
+
+        found.append(compose(overrides).run.dir)
+    return list(dict.fromkeys(found))
 
 
 def _own_name(path: Path) -> str:

@@ -1,5 +1,6 @@
 """train(plan): the main loop of one rank."""
 
+import os
 import time
 from math import isfinite
 from typing import Any
@@ -9,6 +10,7 @@ from slipway.checkpoint.save import Saved, Saver
 from slipway.energy import record as energy
 from slipway.engine import engine_of
 from slipway.errors import EXIT_CONTINUE, EXIT_DONE
+from slipway.metrics import pictures
 from slipway.metrics.log import Log, Metrics, NoMetrics
 from slipway.plan import Plan
 from slipway.ranks.environment import Place
@@ -146,6 +148,10 @@ def _validate(session: Session, log: Log, watch: Watch, at: Position) -> Means |
     log.write("validation", step=at.step, loss=found.loss, **_measures(found))
     more = "".join(f"  {name} {value:.4f}" for name, value in found.measures.items())
     log.say(f"step {at.step}  validation loss {found.loss:.4f}{more}")
+    if found.picture_error:
+        path, why = pictures.path(session.plan.config.run.dir, at.step), os.strerror(found.picture_error)
+        log.write("event", step=at.step, event="picture not written", reason=why)
+        log.say(f"warning: {path} cannot be written: {why}")
     return found
 
 

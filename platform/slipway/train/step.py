@@ -11,6 +11,7 @@ from slipway.data.ledger import DataLedger
 from slipway.data.reader import Reader
 from slipway.models import family
 from slipway.models.network import ATTENDED, Batch, Sums
+from slipway.train.pictures import Painter
 from slipway.train.setup import Session
 from slipway.train.stopping import Stopping, reasons
 from slipway.train.watch.hangs import Watch
@@ -22,6 +23,14 @@ class Means:
 
     loss: float  # mean over what the family counts, in the unit of its loss (GPT: nats per token)
     measures: dict[str, float]  # the family's other measures, by name
+
+
+@dataclass(frozen=True)
+class Validated(Means):
+    """What a validation has found, the same on every rank."""
+
+    picture_error: int
+    """The system's number of what kept the picture from being written; 0: nothing, or there is none."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +73,8 @@ def update_weights(session: Session, learning_rate: float, grad_norm: float) -> 
     session.model.update(learning_rate, grad_norm)
 
 
-def validate(session: Session, steps: int, watch: Watch, step: int) -> Means:
-    """Means over the first `steps` global batches of the validation split, without gradients.
+def validate(session: Session, steps: int, watch: Watch, step: int) -> Validated:
+    """Means over the first `steps` global batches of the validation split, without gradients; and their picture.
 
     Training draws the same random numbers after it as without it.
 
@@ -73,7 +82,7 @@ def validate(session: Session, steps: int, watch: Watch, step: int) -> Means:
     """
     config, names = session.plan.config, _names(session)
     total = _tensor(session, [0.0, 0.0] * len(names)).view(-1, 2)
-    data = session.validation_start
+    data, painter = session.validation_start, Painter(session)
     with session.model.evaluating():
         for number in range(steps):
             watch.at(step, f"validation batch {number + 1} of {steps}")
@@ -81,9 +90,12 @@ def validate(session: Session, steps: int, watch: Watch, step: int) -> Means:
             last = number + 1 == steps
             batches = read(session, session.validation_data, data, None if last else following)
             data = following
-            total += _own(session, session.model.forward(batches))
-    torch.distributed.all_reduce(total)
-    return _means(names, total.flatten().tolist())
+            total += _own(session, session.model.forward(batches, painter.seen))
+    told = torch.cat([total.flatten(), _tensor(session, [painter.write(step)])])  # one rank writes
+    torch.distributed.all_reduce(told)
+    *numbers, error = told.tolist()
+    means = _means(names, numbers)
+    return Validated(means.loss, means.measures, int(error))
 
 
 def read(

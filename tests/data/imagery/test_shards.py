@@ -148,7 +148,8 @@ def test_statistics_are_exact(folder: Path) -> None:
 
 @given(places=st.sets(st.integers(), max_size=40), shares=st.tuples(*[st.floats(0, 1)] * 3))
 def test_places_are_dealt_by_share(places: set[int], shares: tuple[float, float, float]) -> None:
-    shares = (shares[0] + 0.1, *(share if share > 0.001 else 0.0 for share in shares[1:]))
+    first, *others = shares
+    shares = (first + 0.1, *(share if share > 0.001 else 0.0 for share in others))  # type: ignore[assignment]
     names = [f"p{place}" for place in places]
     found = split_of(names, shares)
     assert found.keys() == set(names)

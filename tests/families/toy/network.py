@@ -9,7 +9,7 @@ from torch.nn import Linear, Module, ModuleDict
 
 from slipway.config.schema import RunConfig
 from slipway.models.initial import Constant, Initial, Uniform
-from slipway.models.network import Batch, LossFunction, Stage
+from slipway.models.network import Batch, LossFunction, Picture, Stage
 from toy.config import toy_of
 
 
@@ -90,6 +90,12 @@ class Toy:
             return total, count, sums
 
         return output, loss
+
+    def picture(self, config: RunConfig, batch: Batch, output: Tensor) -> Picture:
+        """Targets and outputs beside each other, -2 to 2 as black to white: a row for each sample."""
+        rows = torch.cat([batch["targets"], output[0]], 1).clamp(-2, 2)
+        grey = ((rows + 2) * 63.75).round().to(torch.uint8)
+        return Picture(grey[:, :, None].expand(-1, -1, 3).numpy(), "targets | outputs, a row for each sample")
 
     def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
         if len(shape) == 1:

@@ -44,6 +44,16 @@ class Source(SourceSection):
         "named bands; cube: Zarr or NetCDF (time, band, y, x); terramesh: shards that are read as they are, of "
         "folders such as TerraMesh/train/S2L2A; auto: by what is found, but not terramesh.",
     )
+    names: dict[str, Band | Literal["fmask", "scl"]] = Field(
+        default={},
+        description="What rasters and cubes call their bands and masks, such as {B04: red, SCL: scl}; a raster's band "
+        "without description is called by its number, from 1. Without this they are called as here.",
+    )
+    scale: PositiveFloat | None = Field(
+        default=None,
+        description="Factor from the values of rasters and cubes to the integers of chips, such as 10000 for "
+        "reflectance; null: integers are taken as they are stored, floats are refused.",
+    )
 
 
 class Config(DataSection):

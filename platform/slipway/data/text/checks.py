@@ -2,16 +2,14 @@
 
 import glob
 import os
-import shutil
 
-from slipway.data import workspace
-from slipway.data.inputs import expand, fingerprint
+from slipway.data.destination import check_destination, check_room
+from slipway.data.inputs import fingerprint
 from slipway.data.text import inputs
 from slipway.data.text.config import Config as Data
 from slipway.data.text.inputs import InputFile
 from slipway.data.text.manifest import Manifest
 from slipway.errors import UserError
-from slipway.files import nearest_existing
 
 
 def changed_inputs(data: Data, found: Manifest) -> list[UserError]:
@@ -44,54 +42,24 @@ def _is_there(entry: str) -> bool:
 
 def check_folder(data: Data) -> None:
     """Raise UserError unless the folder, or what it would be made in, can be written, losing nothing."""
-    folder = data.dir
-    if not (folder / workspace.NAME).exists():
-        for file in (f"{name}{suffix}" for name in data.sources for suffix in (".bin", ".idx")):
-            if (folder / file).exists():
-                raise UserError(
-                    "data.dir",
-                    "exists without a manifest",
-                    value=folder / file,
-                    do="choose another data.dir, or remove it",
-                )
-    nearest = nearest_existing(folder)
-    if not nearest.is_dir():
-        raise UserError("data.dir", "is not a directory", value=nearest)
-    _check_apart(data)
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError("data.dir", f"cannot be written: no permission to write in {nearest}", value=folder)
-
-
-def _check_apart(data: Data) -> None:
-    """What is prepared must not become an input of the next preparation."""
-    folder = data.dir.resolve()
-    for name, source in data.sources.items():
-        for i, entry in enumerate(source.inputs):
-            where = f"data.sources.{name}.inputs[{i}]"
-            for path in [] if entry == inputs.STDLIB else expand(entry, where):
-                if folder.is_relative_to(os.path.realpath(path)):
-                    raise UserError(
-                        "data.dir",
-                        f"lies inside {where}, {path}",
-                        value=data.dir,
-                        do="choose a directory outside it",
-                    )
+    names = (f"{name}{suffix}" for name in data.sources for suffix in (".bin", ".idx"))
+    files = {
+        f"data.sources.{name}.inputs": ["" if entry == inputs.STDLIB else entry for entry in source.inputs]
+        for name, source in data.sources.items()
+    }
+    check_destination(data.dir, names, files)
 
 
 def check_space(data: Data, files: dict[str, list[InputFile]]) -> None:
     """Raise UserError where the disk is certainly too small."""
     total = sum(file.size for of_source in files.values() for file in of_source)
     needed = least_space(data, total)
-    nearest = nearest_existing(data.dir)
-    free = shutil.disk_usage(nearest).free
-    if needed > free:
-        raise UserError(
-            "data.dir",
-            f"has {free / 1000000000.0:.2f} GB free, but {total / 1000000000.0:.2f} GB of input need at least "
-            f"{needed / 1000000000.0:.2f} GB (the tokens, twice while they are put together)",
-            value=data.dir,
-            do="free some space, or choose another data.dir",
-        )
+    check_room(
+        data.dir,
+        needed,
+        f"{total / 1e9:.2f} GB of input need at least {needed / 1e9:.2f} GB (the tokens, twice while they are put "
+        "together)",
+    )
 
 
 def least_space(data: Data, input_bytes: int) -> int:

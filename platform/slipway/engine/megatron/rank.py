@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from megatron.core.utils import get_attr_wrapped_model
 from torch import Tensor
 
-from slipway.engine.engine import Timed
+from slipway.engine.engine import Seen, Timed
 from slipway.engine.megatron import generators, restore
 from slipway.engine.megatron.buffers import Buffers
 from slipway.engine.megatron.build import build_chunks, stages_here, tell_schedule, wrap_chunks
@@ -45,6 +46,14 @@ class MegatronRank:
         return frozenset().union(*(self.network.reads(self.config, stage) for stage in self.stages))
 
     @property
+    def modules(self) -> list[torch.nn.Module]:
+        """What is inside of all that Megatron-core's training needs around it."""
+        inside = [
+            get_attr_wrapped_model(chunk, "set_input_tensor", return_model_obj=True) for chunk in self.chunks
+        ]
+        return [one.inner if isinstance(one, PlainStage) else one for one in inside]
+
+    @property
     def counts(self) -> bool:
         """One of the tensor-parallel ranks, which compute the same samples."""
         return get_tensor_model_parallel_rank() == 0
@@ -62,11 +71,13 @@ class MegatronRank:
         self.buffers.synchronize()
         return sums
 
-    def forward(self, batches: Sequence[Batch]) -> list[Sums]:
+    def forward(self, batches: Sequence[Batch], seen: Seen | None = None) -> list[Sums]:
         """Run microbatches without gradients."""
-        return self._run(batches, self._forward, forward_only=True)
+        return self._run(batches, partial(self._forward, seen=seen), forward_only=True)
 
-    def _forward(self, batches: Iterator[Batch], module: torch.nn.Module) -> tuple[Tensor, Callable]:
+    def _forward(
+        self, batches: Iterator[Batch], module: torch.nn.Module, seen: Seen | None = None
+    ) -> tuple[Tensor, Callable]:
         """One microbatch through one chunk, as Megatron-core's schedules call it."""
         batch = next(batches)
         stage = get_attr_wrapped_model(module, "set_input_tensor", return_model_obj=True)
@@ -75,7 +86,9 @@ class MegatronRank:
         if isinstance(stage, PlainStage) and output._base is not None:
             output = output.clone()  # the schedule lets go of what was sent, which a view cannot
 
-        def loss(output: Tensor) -> tuple[Tensor, Tensor, Sums]:
+        def loss(output: Tensor) -> tuple[Tensor, Tensor, Sums]:  # called on the last stage alone
+            if seen is not None:
+                seen(batch, output)
             total, count, sums = loss_of(output)
             return total, count.to(torch.int), sums
 

@@ -14,9 +14,10 @@ from slipway.models.mae import masks
 from slipway.models.mae.config import mae_of
 from slipway.models.mae.family import FAMILY
 from slipway.models.mae.patches import chosen, loss, patches, targets
+from slipway.models.mae.pictures import picture
 from slipway.models.mae.share import padded
 from slipway.models.mae.stage import FIELDS, MaskedAutoencoder
-from slipway.models.network import Batch, LossFunction, Stage, Sums
+from slipway.models.network import Batch, LossFunction, Picture, Stage, Sums
 from slipway.models.transformer.config import pipeline_layout, transformer_config
 
 TOKEN_STD = 0.02  # of the class token and the mask token
@@ -77,6 +78,10 @@ class MaskedAutoencoders:
             return total, count, {FAMILY.loss.name: torch.stack([total.detach().clone(), count])}
 
         return output, loss_of
+
+    def picture(self, config: RunConfig, batch: Batch, output: Tensor) -> Picture:
+        """Input, masked and reconstructed of the first samples; see slipway.models.mae.pictures."""
+        return picture(config, batch, output)
 
     def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
         """Matrices by Glorot and Bengio 2010 (xavier_uniform_), biases at zero, norms' weights at one, as in MAE.

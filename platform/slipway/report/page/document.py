@@ -2,15 +2,17 @@
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from slipway import __version__
 from slipway.report.curve import heading
 from slipway.report.page import charts
 from slipway.report.page.bill import receipt_of
+from slipway.report.page.evaluations import evaluations
 from slipway.report.page.figures import figures
 from slipway.report.page.markup import Html, element
+from slipway.report.page.pictures import pictures
 from slipway.report.page.plot import draw, legend
 from slipway.report.page.segments import segments
 from slipway.report.page.settings import differences, settings
@@ -26,7 +28,10 @@ def page(runs: Sequence[Recorded], now: float) -> str:
     names = titles(runs)
     script, style = ((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+        f"script-src 'sha256-{digest}'"
+    )
     title = names[0] if len(runs) == 1 else f"{len(runs)} runs"
     head = element(
         "head",
@@ -61,6 +66,11 @@ def _content(runs: Sequence[Recorded], names: Sequence[str], now: float) -> list
     parts += [_validation_note(run, name, alone) for run, name in zip(runs, names, strict=True)]
     parts += [element("h2", "Step by step"), _key(runs, names)]
     parts.append(element("div", *map(draw, charts.panels(runs, names)), class_="charts"))
+    for title, section in (
+        ("Pictures", lambda run: pictures(run, alone)),
+        ("Evaluations", evaluations),
+    ):
+        parts += _where_there_are(title, section, runs, names)
     if not alone:
         parts += [element("h2", "What differs"), differences(runs, names)]
     for title, section in (
@@ -75,6 +85,19 @@ def _content(runs: Sequence[Recorded], names: Sequence[str], now: float) -> list
             parts += [] if alone else [element("h3", name)]
             parts.append(section(run))
     parts.append(element("p", f"Written by slipway report {__version__}.", class_="muted"))
+    return parts
+
+
+def _where_there_are(
+    title: str, section: Callable[[Recorded], Html | None], runs: Sequence[Recorded], names: Sequence[str]
+) -> list[Html]:
+    """A section of the runs that have something to show in it; nothing where none has."""
+    found = [
+        (name, part) for run, name in zip(runs, names, strict=True) if (part := section(run)) is not None
+    ]
+    parts = [element("h2", title)] if found else []
+    for name, part in found:
+        parts += [part] if len(runs) == 1 else [element("h3", name), part]
     return parts
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-CLOSED = ("input", "meta", "path")
+CLOSED = ("img", "input", "meta", "path")
 """Elements without children."""
 
 

@@ -30,23 +30,13 @@ class Decoder:
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Decoder":
         """From the manifest's `encoding`."""
-        fields = {
-            **record,
-            "shape": tuple(record["shape"]),
-            "fill_value": float(record["fill_value"]),
-        }
+        fields = {**record, "shape": tuple(record["shape"])}
         bands = tuple(fields.pop("bands"))
         return cls(Encoding(**fields), bands)
 
     def record(self) -> dict[str, Any]:
         """For the manifest, as JSON."""
-        encoding = self.encoding
-        return {
-            **vars(encoding),
-            "shape": list(encoding.shape),
-            "fill_value": repr(encoding.fill_value),  # JSON has no nan
-            "bands": list(self.bands),
-        }
+        return {**vars(self.encoding), "shape": list(self.encoding.shape), "bands": list(self.bands)}
 
     def decode(self, number: int, data: bytes | memoryview | None, pixels: np.ndarray) -> None:
         """Fill the dates of chunk `number`; None: it is absent. Raises ValueError where it cannot be decoded.
@@ -56,7 +46,7 @@ class Decoder:
         count, (_, bands, rows, columns) = self.encoding.dates_per_chunk, self.encoding.shape
         part = pixels[number * count : (number + 1) * count]
         if data is None:
-            part[...] = self.encoding.fill_value
+            part[...] = float(self.encoding.fill_value)
             return
         dtype = np.dtype(self.encoding.dtype)
         direct = self.bands == tuple(range(bands)) and part.dtype == dtype

@@ -31,7 +31,8 @@ class Encoding:
     dates_per_chunk: int
     compressor: str
     """JSON; `null`: none."""
-    fill_value: float
+    fill_value: str
+    """A number as text: `nan` would not equal itself, and JSON has none."""
 
     @property
     def chunks(self) -> int:
@@ -211,7 +212,7 @@ def _encoding(array: dict[str, Any]) -> Encoding:
         shape=shape,
         dates_per_chunk=chunks[0],
         compressor=json.dumps(array["compressor"], sort_keys=True),
-        fill_value=float(0 if fill is None else fill),  # float("NaN") is what JSON holds as text
+        fill_value=repr(float(0 if fill is None else fill)),
     )
 
 

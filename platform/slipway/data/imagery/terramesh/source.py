@@ -162,10 +162,10 @@ def _finish(name: str, data: Data, parts: list[tuple[Shard, Path]], folder: Path
     for split in SPLITS.values():
         mine = [(shard, path) for shard, path in parts if shard.split == split]
         columns = [index.columns_of(path) for _, path in mine]
+        if not any(len(one["place"]) for one in columns):
+            continue
         joined = table.joined(columns, (c for c in index.COLUMNS if c != "shard"))
         joined["shard"] = np.repeat(np.arange(len(mine), dtype=np.int32), [len(c["place"]) for c in columns])
-        if not len(joined["place"]):
-            continue
         if split == "training":
             sums = {key: _total(columns, key) for key in table.SUMS}
         path = folder / table_name(name, split)

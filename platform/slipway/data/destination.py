@@ -1,0 +1,61 @@
+"""The folder that prepared data goes to: checked before anything is read."""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from slipway.data import workspace
+from slipway.data.inputs import expand
+from slipway.errors import UserError
+from slipway.files import nearest_existing
+
+
+def check_destination(folder: Path, names: Iterable[str], inputs: Mapping[str, Sequence[str]]) -> None:
+    """Raise UserError unless the folder, or what it would be made in, can be written, losing nothing.
+
+    names: of files that preparation writes first. inputs: files and folders that are read, by the dotted path of their
+    field; empty: what is no file.
+    """
+    if not (folder / workspace.NAME).exists():
+        for file in names:
+            if (folder / file).exists():
+                raise UserError(
+                    "data.dir",
+                    "exists without a manifest",
+                    value=folder / file,
+                    do="choose another data.dir, or remove it",
+                )
+    nearest = nearest_existing(folder)
+    if not nearest.is_dir():
+        raise UserError("data.dir", "is not a directory", value=nearest)
+    _check_apart(folder, inputs)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError("data.dir", f"cannot be written: no permission to write in {nearest}", value=folder)
+
+
+def _check_apart(folder: Path, inputs: Mapping[str, Sequence[str]]) -> None:
+    """What is prepared must not become an input of the next preparation."""
+    for field, entries in inputs.items():
+        for i, entry in enumerate(entries):
+            where = f"{field}[{i}]"
+            for path in expand(entry, where) if entry else ():
+                if folder.resolve().is_relative_to(os.path.realpath(path)):
+                    raise UserError(
+                        "data.dir",
+                        f"lies inside {where}, {path}",
+                        value=folder,
+                        do="choose a directory outside it",
+                    )
+
+
+def check_room(folder: Path, needed: int, why: str) -> None:
+    """Raise UserError where the disk is certainly too small. why: what needs so many bytes, a clause."""
+    free = shutil.disk_usage(nearest_existing(folder)).free
+    if needed > free:
+        raise UserError(
+            "data.dir",
+            f"has {free / 1e9:.2f} GB free, but {why}",
+            value=folder,
+            do="free some space, or choose another data.dir",
+        )

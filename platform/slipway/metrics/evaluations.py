@@ -1,0 +1,31 @@
+"""What `slipway evaluate` has found, in a run's directory: evaluation/NAME-step-NNNNNNNN.json. Derived."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from slipway import files
+from slipway.models.evaluation import Result
+from slipway.records import first_problem
+from slipway.run_dir import RunDir
+
+
+def write(run_dir: Path, result: Result) -> Path:
+    """Keep a result; an earlier one of the same evaluation and step gives way. Returns its file. Raises OSError."""
+    path = RunDir(run_dir).evaluations / f"{result.name}-step-{result.step:08d}.json"
+    files.make_folder(path.parent)
+    files.write_whole(path, result.model_dump_json(indent=1) + "\n")
+    return path
+
+
+def found(run_dir: Path) -> tuple[list[Result], list[str]]:
+    """All results, by name and step, and a line for each file that is none. Raises Unreadable."""
+    folder, results, problems = RunDir(run_dir).evaluations, [], []
+    for name in files.names(folder):
+        if not name.endswith(".json") or name.startswith("."):
+            continue
+        try:
+            results.append(Result.model_validate_json(files.read(folder / name) or b""))
+        except ValidationError as error:
+            problems.append(f"{folder / name}: {first_problem(error)}; left out")
+    return sorted(results, key=lambda one: (one.name, one.step)), problems
