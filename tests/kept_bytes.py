@@ -5,7 +5,8 @@ when the layer returns are added up, whatever holds them. Everything else is the
 rank of many, with a process group that sends nothing: with numbers on a CPU, or on a GPU without them (fake_device).
 
 Reads a JSON object {name: overrides} from standard input, and writes {name: bytes, or the error} to the file named on
-the command line; the second word is cpu or cuda.
+the command line; the second word is cpu or cuda, the third one which of the layers (1: the second, whose input is
+another layer's output).
 """
 
 import contextlib
@@ -25,10 +26,8 @@ from slipway.kernels.choice import backends
 from slipway.plan import make_plan
 from slipway.ranks.environment import Place
 
-LAYER = 1  # the second: its input is another layer's output
 
-
-def measure(config: RunConfig) -> int:
+def measure(config: RunConfig, layer: int) -> int:
     """Bytes that a layer keeps of a microbatch, its input counted and its output not."""
     chosen = load_torch(config, 1)
     plan = make_plan(config).with_kernels(backends(chosen))
@@ -48,7 +47,7 @@ def measure(config: RunConfig) -> int:
             _use_one_sample(config)
             session: Any = setup.set_up(plan, device)
             modules = session.model.chunks[0].modules()
-            kept = _watch([module for module in modules if isinstance(module, TransformerLayer)][LAYER])
+            kept = _watch([module for module in modules if isinstance(module, TransformerLayer)][layer])
             batches = step.read(session, session.train_data, session.validation_start, None)
             step.compute(session, batches, Stopping())
             session.close()
@@ -169,7 +168,7 @@ def main() -> None:
     found: dict[str, Any] = {}
     for name, overrides in json.load(sys.stdin).items():
         try:
-            found[name] = measure(compose(overrides))
+            found[name] = measure(compose(overrides), int(sys.argv[3]))
         except Exception:  # each has its own verdict
             found[name] = {"error": traceback.format_exc()}
     Path(sys.argv[1]).write_text(json.dumps(found))

@@ -104,12 +104,17 @@ ep2-mixture-zero0-selective-mbs2 ep2-mixture-zero1-full-bf16 ep2-mixture-zero1-e
 ep4-mixture-zero0-none-bf16 ep4-mixture-zero0-full-bf16
 ep2_tp2sp-mixture-zero1-full-bf16 ep2_tp2sp-mixture-zero1-none-fp32
 ep2_pp2-mixture-zero1-none-fp32 ep2_pp2-mixture-zero0-selective-fp32
+alone-mae-zero0-none-fp32 alone-mae-zero0-none-bf16 alone-mae-zero0-selective-mbs2 alone-mae-zero1-full-fp32
+tp2-mae-zero1-mlp-mbs2 tp2sp_dp2-mae-zero1-none-fp32 tp4sp-mae-zero0-selective-bf16
+pp2-mae-zero0-none-fp32 pp4-mae-zero1-full-batch16 pp2vpp2-mae-zero1-norm-bf16 pp2vpp2_tp2sp-mae-zero1-none-batch16
+dp2-mae-zero2-selective-bf16 dp4-mae-zero3-full-mbs2 tp2sp_dp2-mae-zero3-none-mbs2
 """
 FEW = [
     "dp2-mixture-zero2-selective-bf16",
     "pp2vpp2-llama-zero1-norm-bf16",
     "cp2-gpt-zero0-none-bf16",
     "ep2-mixture-zero1-experts-bf16",
+    "pp2vpp2_tp2sp-mae-zero1-none-batch16",
 ]
 CHOSEN = CASES.split() if breadth.ALL else FEW
 

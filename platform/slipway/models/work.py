@@ -27,11 +27,20 @@ class Product(NamedTuple):
 
     pace: float = 1.0
     """Speed of its kernel beside the device's best."""
+    by_columns: bool = False
+    """Whether it reads both operands by columns, as a weight's gradient does: then k is no row's length."""
 
     @property
     def flop(self) -> float:
         """Floating-point operations of all of them."""
         return 2.0 * self.m * self.n * self.k * self.count * self.part
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Elements of the rows that it reads and writes; attention's scores are no rows in memory."""
+        if self.kind == "attention":
+            return (self.k,)
+        return (self.n,) if self.by_columns else (self.k, self.n)
 
     @property
     def moved_bytes(self) -> float:

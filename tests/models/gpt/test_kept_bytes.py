@@ -104,7 +104,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Any]
     for kind, runs in OF.items():
         result = folder / f"{kind}.json"
         done = subprocess.run(
-            [sys.executable, DRIVE, result, kind],
+            [sys.executable, DRIVE, result, kind, "1"],
             input=json.dumps({name: words(kind, name) for name in runs}),
             capture_output=True,
             text=True,

@@ -35,6 +35,8 @@ def layouts(draw: st.DrawFn) -> tuple[str, int, Parallelism, str]:
         virtual_pipeline_model_parallel_size=draw(st.sampled_from([1, 2])) if pp > 1 else 1,
         use_distributed_optimizer=sharding is not None or draw(st.booleans()),
         data_parallel_sharding_strategy=sharding,
+        overlap_grad_reduce=sharding is not None,
+        overlap_param_gather=sharding is not None,
     )
     return (
         draw(st.sampled_from(NAMES)),
@@ -47,7 +49,7 @@ def layouts(draw: st.DrawFn) -> tuple[str, int, Parallelism, str]:
 RECOMPUTE = ["none", "selective", "full"]
 
 
-@settings(max_examples=50)
+@settings(max_examples=30, deadline=None)
 @given(layouts())
 def test_every_layout_is_planned(case: tuple[str, int, Parallelism, str]) -> None:
     name, nodes, layout, recompute = case
@@ -62,11 +64,7 @@ def test_every_layout_is_planned(case: tuple[str, int, Parallelism, str]) -> Non
     layers = FAMILY.layers(plan.config, layout)
     assert plan.memory.fits
     assert sum(stage.parameters for stage in plan.stages) == sum(layer.parameters.total for layer in layers)
-    assert all(
-        min(one[:-1]) >= 0
-        for one in ((layer.kept_bytes, layer.held_bytes, layer.inside_bytes, 0) for layer in layers)
-    )
-    assert plan.step is not None and plan.step.seconds > 0
+    assert plan.time.seconds_per_step is not None and plan.time.seconds_per_step > 0
 
 
 def flop(work: Work) -> float:

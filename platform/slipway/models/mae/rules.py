@@ -13,6 +13,8 @@ from slipway.models.transformer.share import Share
 
 ENCODED = 16
 """Positions are 6/16 sines and cosines of the column, 6/16 of the row, 4/16 of the time."""
+ROUNDED = 10_000
+"""Proposals have four decimals."""
 
 
 def check(config: RunConfig) -> None:
@@ -55,13 +57,15 @@ def _check_mask(config: RunConfig) -> None:
     patches, visible = model.num_patches, model.num_visible
     if 0 < visible < patches:
         return
-    none, ratio = ("visible", 1 - 1 / patches) if visible == 0 else ("hidden", 1 / patches)
+    none = "visible" if visible == 0 else "hidden"
+    share = -(-ROUNDED // patches) / ROUNDED  # of one patch, and a little more
+    use = f"at most {1 - share:g}" if visible == 0 else f"at least {share:g}"
     raise UserError(
         "model.mask_ratio",
         f"leaves no patch {none}: int({patches} x (1 - {model.mask_ratio})) = {visible} of {patches} are visible",
         value=model.mask_ratio,
-        use=f"{'at most' if visible == 0 else 'at least'} {ratio:.6g}" if patches > 1 else "",
-        do="" if patches > 1 else "set a smaller model.patch_size: there is one patch",
+        use=use if patches > 1 else "",
+        do="" if patches > 1 else "set a smaller model.patch_size: a sample has one patch",
     )
 
 

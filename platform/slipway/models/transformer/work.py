@@ -18,7 +18,7 @@ def linear(share: Share, m: int, n: int, k: int) -> tuple[Product, Product, Prod
     return (
         Product(m, n, k, element_bytes=size, output_bytes=size, pace=pace),
         Product(m, k, n, element_bytes=size, output_bytes=size, pace=pace),
-        Product(n, k, m, element_bytes=size, output_bytes=8, pace=pace),
+        Product(n, k, m, element_bytes=size, output_bytes=8, pace=pace, by_columns=True),
     )
 
 

@@ -70,7 +70,7 @@ def product_seconds(product: Product, hardware: Hardware, backward: bool = False
         share, kernels = rates.grouped_share, 1
     else:
         share, kernels = rates.product_share, 1
-    if (product.k * product.element_bytes) % ALIGNED or (product.n * product.element_bytes) % ALIGNED:
+    if any(row * product.element_bytes % ALIGNED for row in product.rows):
         share = min(share, rates.unaligned_share)
     return (
         kernels * rates.product_us * 1e-6
