@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -270,8 +271,7 @@ def geotiff(folder: Path) -> Iterator[Any]:
 
 def web_dataset(folder: Path) -> Iterator[Any]:
     """The same shards in webdataset's own loader, shuffled in a buffer and decoded."""
-    import webdataset
-
+    webdataset: Any = import_module("webdataset")
     urls = sorted(str(path) for path in (folder / "shards").glob("*.tar"))
     samples = webdataset.WebDataset(urls, shardshuffle=False, empty_check=False).shuffle(SHUFFLED).decode()
     return (sample["npy"] for sample in samples)
