@@ -41,6 +41,10 @@ class Skipped(_Record):
     reason: str
 
 
+USELESS = "is usable in none of its windows"
+"""How the reason against a scene begins that is as it should be, but under clouds or beside the swath."""
+
+
 class Sums(_Record):
     """Of the training chips by band, over the pixels that were measured."""
 

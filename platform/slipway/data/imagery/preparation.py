@@ -245,7 +245,7 @@ def _tell(name: str, source: Prepared) -> None:
     left_out = source.survey.left_out
     if left_out:
         _say(f"data.sources.{name}: left out: {describe(left_out)}")
-    bad = [one for one in source.skipped if not one.reason.startswith(sources.USELESS)]
+    bad = [one for one in source.skipped if not one.reason.startswith(manifest.USELESS)]
     for one in bad[:_NAMED]:
         _say(f"data.sources.{name}: skipped: {one.path} {one.reason}")
     more, useless = len(bad[_NAMED:]), len(source.skipped) - len(bad)

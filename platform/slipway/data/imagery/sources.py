@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slipway.data.imagery.config import Config as Data
 from slipway.data.imagery.layout import Layout
+from slipway.data.imagery.manifest import USELESS
 from slipway.data.imagery.scenes.ground import Ground
 from slipway.data.imagery.scenes.model import Scene
 from slipway.data.imagery.scenes.products import Skipped
@@ -18,8 +19,6 @@ from slipway.errors import UserError
 UNIT_MEMORY = 256 << 20
 """Bytes of the chips that a process holds at once, about; files come out the same only with the same value."""
 SHARED = "windows between places on ground of several tiles"
-USELESS = "is usable in none of its windows"
-"""How the reason against a scene begins that is as it should be, but under clouds or beside the swath."""
 _TOGETHER = 16  # candidates
 
 

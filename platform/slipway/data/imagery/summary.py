@@ -1,7 +1,7 @@
 """What a prepared imagery data set holds, for people."""
 
 from slipway.data.imagery.config import Config as Data
-from slipway.data.imagery.manifest import Manifest
+from slipway.data.imagery.manifest import USELESS, Manifest, SourceRecord
 from slipway.data.imagery.statistics import of_sums
 from slipway.words import size
 
@@ -20,7 +20,7 @@ def summary(data: Data, found: Manifest) -> str:
             f"  {name}: {splits or 'no chips'}"
             + (f"; {size(stored)}" if stored else "")
             + f" from {source.scenes:,} scenes"
-            + (f", {len(source.skipped):,} bad scenes left out" if source.skipped else "")
+            + "".join(f", {count:,} {what}" for what, count in _left_out(source).items() if count)
             + "".join(f", {count:,} {reason}" for reason, count in source.chips_left_out.items() if count)
         )
     by_band = of_sums([source.sums for source in found.sources.values()], len(found.bands))
@@ -28,3 +28,11 @@ def summary(data: Data, found: Manifest) -> str:
         if any(values):
             lines.append(f"  {what}: {', '.join(f'{value:.6g}' for value in values)}")
     return "\n".join(lines)
+
+
+def _left_out(source: SourceRecord) -> dict[str, int]:
+    useless = sum(one.reason.startswith(USELESS) for one in source.skipped)
+    return {
+        "bad scenes left out": len(source.skipped) - useless,
+        "scenes of no use (clouds, edges)": useless,
+    }
