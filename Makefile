@@ -12,14 +12,14 @@ WHEELS    ?= dist/gpu
 WHEELS_PYTHON ?= 3.12
 WHEELS_MACHINE ?= x86_64
 PYTEST    := .venv/bin/python -m pytest --strict-config
-DAILY     := -m "not slow and not faults and not image and not cluster"
+DAILY     := -m "not slow and not faults and not image and not cluster and not terratorch"
 # Files run side by side in the order that tests/conftest.py gives them: the longest first.
 BESIDE     = -n "$(WORKERS)" --dist loadfile --no-loadscope-reorder
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-earth image sif test coverage test-faults test-image test-clusters test-real test-all test-nightly \
-	test-planted soak test-py312 test-wheel test-gpu wheels-gpu test-wheels-gpu check lint \
+	test-planted soak test-py312 test-terratorch test-wheel test-gpu wheels-gpu test-wheels-gpu check lint \
 	types format lock wheel clean
 
 help:
@@ -40,6 +40,7 @@ help:
 	@echo "For changes"
 	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
 	@echo "  make test-all    the long tests too                 make test-py312  all kinds of layouts, on Python 3.12"
+	@echo "  make test-terratorch  exported checkpoints in real terratorch, in an environment of its own: below 3 minutes"
 	@echo "  make coverage    the tests of every day, and which lines and branches they run: twice as long"
 	@echo "  make test-planted  spoil the code in many places: does a test notice each?"
 	@echo "  make test-nightly  all layouts, all rows, more kills, larger inputs, planted faults, a soak"
@@ -67,6 +68,11 @@ setup: .venv/.installed
 
 .venv312/.installed: $(LOCKS)
 	@containers/install.sh .venv312 "$(PYTHON312)"
+	@touch $@
+
+# terratorch brings older libraries than ours and imports most of them: it has an environment of its own.
+.venv-terratorch/.installed: containers/lock/terratorch.txt containers/install.sh
+	@containers/install.sh .venv-terratorch "$(PYTHON)" terratorch
 	@touch $@
 
 image: setup
@@ -107,8 +113,8 @@ test-planted: setup
 	.venv/bin/python tests/planted_faults.py
 
 test-nightly: setup coverage test-planted soak
-	SLIPWAY_TESTS=all $(MAKE) test-py312 test-real
-	SLIPWAY_TESTS=all $(PYTEST) -m "not image and not cluster" $(BESIDE) --durations 25 $(OPTIONS)
+	SLIPWAY_TESTS=all $(MAKE) test-py312 test-terratorch test-real
+	SLIPWAY_TESTS=all $(PYTEST) -m "not image and not cluster and not terratorch" $(BESIDE) --durations 25 $(OPTIONS)
 
 soak: setup
 	.venv/bin/python tests/soak.py --minutes "$(MINUTES)" --workers "$(WORKERS)"
@@ -123,7 +129,7 @@ test-image: setup
 	$(PYTEST) -m image --durations 15 -rA $(OPTIONS)
 
 test-all: setup
-	$(PYTEST) -m "not image and not cluster" $(OPTIONS)
+	$(PYTEST) -m "not image and not cluster and not terratorch" $(OPTIONS)
 
 test-py312: .venv312/.installed
 	.venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py \
@@ -131,6 +137,9 @@ test-py312: .venv312/.installed
 		tests/train/test_fake_gpu.py tests/engine/megatron/test_cpu_adapter.py tests/kernels/test_triton.py \
 		tests/train/test_recompute.py tests/models/gpt/test_kept_bytes.py tests/bench/gpu/test_rehearsal.py \
 		$(BESIDE) --durations 5 $(OPTIONS)
+
+test-terratorch: setup .venv-terratorch/.installed
+	$(PYTEST) -m terratorch --durations 5 $(OPTIONS)
 
 check: lint types
 
@@ -171,5 +180,5 @@ test-gpu:
 		PYTHONPATH="$(CURDIR)/platform$${PYTHONPATH:+:$$PYTHONPATH}" "$$python" -m slipway bench gpu $(OPTIONS)
 
 clean:
-	rm -rf .venv .venv312 build dist .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv .venv312 .venv-terratorch build dist .pytest_cache .hypothesis .ruff_cache
 	find platform tests containers -name __pycache__ -type d -prune -exec rm -rf {} +

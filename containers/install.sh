@@ -1,9 +1,12 @@
 #!/bin/sh
 # Makes a virtual environment from the locks, then installs slipway itself from this checkout.
-# Usage: install.sh FOLDER PYTHON        TORCH_INDEX_URL: another package index that has the wanted build of torch
+# Usage: install.sh FOLDER PYTHON [LOCK]
+#   LOCK: lock/LOCK.txt in place of lock/base.txt, for other libraries with the same torch; slipway is not installed
+#   TORCH_INDEX_URL: another package index that has the wanted build of torch
 set -eu
-venv=${1:?usage: install.sh FOLDER PYTHON}
-python=${2:?usage: install.sh FOLDER PYTHON}
+venv=${1:?usage: install.sh FOLDER PYTHON [LOCK]}
+python=${2:?usage: install.sh FOLDER PYTHON [LOCK]}
+name=${3:-base}
 root=$(cd "$(dirname "$0")/.." && pwd)
 lock=$root/containers/lock
 
@@ -30,7 +33,7 @@ elif ! nvidia-smi -L >/dev/null 2>&1; then
     "$venv/bin/python" -m pip install --no-deps --require-hashes -r "$lock/torch-cpu.txt" >>"$log" 2>&1 ||
         echo "pip sees no build of torch for CPU only: taking the registry's (see containers/README.md)"
 fi
-pip install --no-deps --require-hashes -r "$lock/base.txt"
+pip install --no-deps --require-hashes -r "$lock/$name.txt"
 case $("$venv/bin/python" -c 'from importlib.metadata import version; print(version("torch"))') in
 *+*) ;; # a build for another kind of machine
 *)
@@ -38,5 +41,5 @@ case $("$venv/bin/python" -c 'from importlib.metadata import version; print(vers
     pip install --no-deps --require-hashes -r "$lock/cuda.txt"
     ;;
 esac
-pip install --no-deps --no-build-isolation --editable "$root"
+[ "$name" != base ] || pip install --no-deps --no-build-isolation --editable "$root"
 pip check

@@ -3,7 +3,8 @@
 `lock.py` writes them and the Dockerfile's defaults (needs uv and the network), `lock.py --check` says whether
 they agree with pyproject.toml, `lock.py --torch` prints the pins of torch. One resolution serves Python 3.11 and
 3.12 and all platforms; base.txt and cuda.txt split it because a build of torch for CPU needs none of NVIDIA's
-libraries; the image's files are the parts of it that a variant of the image installs.
+libraries; the image's files are the parts of it that a variant of the image installs. terratorch.txt is a resolution
+of its own, for Python 3.11 on Linux, of what the dependency group `terratorch` names.
 """
 
 import re
@@ -54,9 +55,19 @@ def blocks(text: str) -> list[str]:
 
 def resolve(extras: Iterable[str], source: str = "pyproject.toml", within: Iterable[str] = ()) -> list[str]:
     """The blocks of a whole resolution with hashes; within: blocks whose versions it keeps to."""
-    command = [sys.executable, "-m", "uv", "pip", "compile", source]
-    command += [word for extra in extras for word in ("--extra", extra)]
-    command += ["--universal", "--python-version", "3.11", "--generate-hashes"]
+    return _compiled(
+        [source, *(word for extra in extras for word in ("--extra", extra)), "--universal"], within
+    )
+
+
+def resolve_group(name: str) -> list[str]:
+    """The blocks of a dependency group by itself, for Python 3.11 on Linux."""
+    return _compiled(["--group", name, "--python-platform", "linux"], ())
+
+
+def _compiled(what: list[str], within: Iterable[str]) -> list[str]:
+    command = [sys.executable, "-m", "uv", "pip", "compile", *what]
+    command += ["--python-version", "3.11", "--generate-hashes"]
     command += ["--no-header", "--no-config", "--no-emit-index-url", "--no-emit-find-links"]
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as constraints:
         constraints.writelines(block.split("\\")[0].rstrip() + "\n" for block in within)
@@ -78,7 +89,13 @@ def write() -> None:
             f"image-{variant}.txt", [b for b in inside if _belongs(b, variant) and serves(b, image["python"])]
         )
     _write("image-build.txt", _tools(found))
+    write_terratorch()
     DOCKERFILE.write_text(with_defaults(DOCKERFILE.read_text(), pins))
+
+
+def write_terratorch() -> None:
+    """Resolves the environment of terratorch anew; its torch is one of base.txt's, with the libraries in cuda.txt."""
+    _write("terratorch.txt", [b for b in resolve_group("terratorch") if not CUDA_ONLY.match(b)])
 
 
 def _belongs(block: str, variant: str) -> bool:
@@ -143,7 +160,20 @@ def check() -> None:
         if (name, version.split("+")[0]) not in asked:
             sys.exit(f"containers/lock/torch-cpu.txt: {name}=={version} is not what pyproject.toml pins")
     _check_image({(pin(block), hashes(block)) for block in locked})
+    _check_terratorch(asked)
     print(f"containers/lock: {len(locked)} packages, in agreement with pyproject.toml")
+
+
+def _check_terratorch(asked: set[tuple[str, str]]) -> None:
+    found = blocks((LOCK / "terratorch.txt").read_text())
+    wanted = {pin(line) for line in project()["dependency-groups"]["terratorch"]}
+    if not {one for one in wanted if one[0] == "torch"} <= asked:
+        sys.exit("pyproject.toml: the group `terratorch` pins another torch than the dependencies do")
+    if missing := wanted - {pin(block) for block in found}:
+        names = ", ".join(sorted(f"{name}=={version}" for name, version in missing))
+        sys.exit(f"containers/lock/terratorch.txt: {names} is missing: run `make lock`")
+    if bare := [pin(block)[0] for block in found if not hashes(block)]:
+        sys.exit(f"containers/lock/terratorch.txt: no checksum for {', '.join(bare)}: run `make lock`")
 
 
 def _check_image(locked: set[tuple[tuple[str, str], frozenset[str]]]) -> None:

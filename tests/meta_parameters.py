@@ -1,12 +1,14 @@
 """Builds one rank's part of a model on torch's meta device, and counts its parameters, without the plan's sums.
 
 One process is one rank of many, with a process group that sends nothing. Reads a JSON object {name: [rank, overrides]}
-from standard input, and writes {name: [dense, of experts], or the error} to the file named on the command line.
+from standard input, and writes {name: [dense, of experts], or the error} to the file named on the command line; with
+`parameters` behind it, {name: [name, shape, whether of an expert] of each}.
 """
 
 import json
 import sys
 import traceback
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,14 @@ from slipway.plan import make_plan
 
 def count(rank: int, overrides: list[str]) -> list[int]:
     """Parameters of a rank: those that all replicas have, and those of experts."""
+    counted = [0, 0]
+    for _, shape, expert in parameters(rank, overrides):
+        counted[expert] += prod(shape)
+    return counted
+
+
+def parameters(rank: int, overrides: list[str]) -> list[tuple[str, list[int], bool]]:
+    """Name and shape of each, and whether it is an expert's."""
     config = compose(overrides)
     plan = make_plan(config).with_kernels(backends(load_torch(config, 1)))
 
@@ -31,7 +41,7 @@ def count(rank: int, overrides: list[str]) -> list[int]:
     from slipway.models import network_of
 
     torch.distributed.init_process_group("fake", store=FakeStore(), rank=rank, world_size=plan.world_size)
-    counted = [0, 0]
+    found = []
     try:
         _make_groups(plan)
         for stage in stages_here(plan):
@@ -40,20 +50,21 @@ def count(rank: int, overrides: list[str]) -> list[int]:
                 built: Any = network_of(plan.trained).build(
                     plan.trained, range(first, first + layers), stage, settings(plan.trained)
                 )
-            for parameter in built.parameters():
-                counted[not getattr(parameter, "allreduce", True)] += parameter.numel()
+            for name, parameter in built.named_parameters():
+                found.append((name, list(parameter.shape), not getattr(parameter, "allreduce", True)))
     finally:
         parallel_state.destroy_model_parallel()
         torch.distributed.destroy_process_group()
-    return counted
+    return found
 
 
 def main() -> None:
     """Count each in turn."""
     found: dict[str, Any] = {}
+    answer = parameters if "parameters" in sys.argv else count
     for name, (rank, overrides) in json.load(sys.stdin).items():
         try:
-            found[name] = count(rank, overrides)
+            found[name] = answer(rank, overrides)
         except Exception:  # each has its own verdict
             found[name] = {"error": traceback.format_exc()}
     Path(sys.argv[1]).write_text(json.dumps(found))

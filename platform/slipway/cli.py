@@ -147,7 +147,8 @@ def _configured(verb: str, options: argparse.Namespace, overrides: list[str]) ->
 
 
 def _command(verb: str):  # noqa: ANN202
-    return import_module(f"slipway.{verb}.command")
+    described = VERBS.get(verb)
+    return import_module(f"slipway.{(described and described.module) or f'{verb}.command'}")
 
 
 def _ask(words: list[str]) -> int:

@@ -132,6 +132,7 @@ def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
     rows = [
         ("step", f"{info.step:,}"),
         ("samples consumed", f"{info.consumed_samples:,}"),
+        *([("imported from", f"{of.file} ({of.format})")] if (of := info.imported) else []),
         ("ranks", f"{info.world_size:,}"),
         ("layout", ", ".join([_layout(info), *switches])),
         ("precision", info.precision),

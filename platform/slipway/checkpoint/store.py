@@ -38,6 +38,18 @@ Warn = Callable[[str], None]
 """Takes a line about something that went wrong and harms no checkpoint."""
 
 
+class Imported(BaseModel):
+    """Where the weights of a checkpoint come from that no training has written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str
+    """See slipway.models.formats."""
+    file: str
+    """Its name, without folders."""
+    sha256: str
+
+
 class CheckpointInfo(BaseModel):
     """What a checkpoint says of itself (slipway.json)."""
 
@@ -58,6 +70,8 @@ class CheckpointInfo(BaseModel):
     """Measured at this step."""
     recent_losses: list[float] = []
     """For the guard: see slipway.train.guard."""
+    imported: Imported | None = None
+    """None: written by a training. Else no rank has written it, and no layout or generator is to be restored."""
 
     @property
     def consumed_samples(self) -> int:

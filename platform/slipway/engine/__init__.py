@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from slipway.engine.engine import Engine
 
 ENGINES = {"megatron": "slipway.engine.megatron"}
-"""The package of each engine that a family may name: ENGINE in its module `engine`; `prepare` comes before torch."""
+"""The package of each engine that a family may name.
+
+Its modules: `engine`, with ENGINE; `prepare`, which comes before torch; `alone`, for checkpoints in one process.
+"""
 
 
 def engine_of(config: "RunConfig") -> "Engine":
@@ -20,6 +23,11 @@ def engine_of(config: "RunConfig") -> "Engine":
 def preparation_of(config: "RunConfig") -> ModuleType:
     """What the configured model's engine needs before its libraries are imported: quiet(), and with torch adapt()."""
     return _part(config, "prepare")
+
+
+def tensors_of(config: "RunConfig") -> ModuleType:
+    """What reads (Reader) and writes (Weight, write) a checkpoint's tensors in one process. Imports torch alone."""
+    return _part(config, "alone")
 
 
 def _part(config: "RunConfig", module: str) -> ModuleType:

@@ -191,7 +191,7 @@ def _say_layout(plan: Plan, info: CheckpointInfo | None) -> None:
         print(f"budget: {asked}", flush=True)
     for change in plan.changes:
         print(f"elastic: {change}", flush=True)
-    if info and (change := describe_change(info.world_size, info.parallelism, plan)):
+    if info and not info.imported and (change := describe_change(info.world_size, info.parallelism, plan)):
         print(change, flush=True)
 
 

@@ -63,7 +63,8 @@ def note_start(log: Log, plan: Plan, start: Start, at: Position, peak: Peak) -> 
         log.write("event", step=at.step, event="checkpoint skipped", path=str(path), reason=reason)
     if at.data.change:
         log.write("event", step=at.step, event="blend changed", change=at.data.change, sample=at.data.total)
-    if start.info and (change := describe_change(start.info.world_size, start.info.parallelism, plan)):
+    info = start.info
+    if info and not info.imported and (change := describe_change(info.world_size, info.parallelism, plan)):
         log.write("event", step=at.step, event="layout changed", change=change)
     told = {**asdict(Units.of(plan)), **peak.in_words()}
     log.write("event", step=at.step, event="start", seconds=start_seconds(), **told)

@@ -60,4 +60,6 @@ class Verb(NamedTuple):
     """Whether it does something, rather than answer a question."""
     notes: Callable[[], str] | None = None
     """More text for its help."""
+    module: str = ""
+    """Where its function `run` is, below `slipway`; empty: VERB.command."""
     examples: str = ""

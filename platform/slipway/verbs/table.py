@@ -3,10 +3,13 @@
 from slipway.verbs.benchmarks import BENCH
 from slipway.verbs.configured import CONFIGURED
 from slipway.verbs.declare import Verb
+from slipway.verbs.handover import EXPORT, IMPORT
 from slipway.verbs.unconfigured import CLUSTERS, EVALUATE, IMAGE, REPORT, RUNS
 
 VERBS: dict[str, Verb] = {
     **CONFIGURED,
+    "export": EXPORT,
+    "import": IMPORT,
     "evaluate": EVALUATE,
     "report": REPORT,
     "runs": RUNS,

@@ -51,7 +51,9 @@ def test_a_class_that_is_nowhere_does_not_count() -> None:
     matrix = torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
     assert ious(matrix) == [3 / 4, 4 / 5, None]
     assert mean_iou(matrix) == pytest.approx((3 / 4 + 4 / 5) / 2)
-    assert ious(torch.tensor([[3, 0, 1], [0, 4, 0], [0, 0, 0]]))[2] == 0, "predicted and never true: it counts"
+    assert ious(torch.tensor([[3, 0, 1], [0, 4, 0], [0, 0, 0]]))[2] == 0, (
+        "predicted and never true: it counts"
+    )
 
 
 def test_the_confusion_is_of_logits_brought_to_pixels_bilinearly() -> None:

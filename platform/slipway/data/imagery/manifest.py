@@ -73,6 +73,8 @@ class SourceRecord(_Record):
     inputs: list[str]
     places: list[str]  # of the inputs: absolute, links resolved
     format: str  # as found where `auto` was asked for
+    names: dict[str, str] = {}  # of bands and masks, as asked
+    scale: float | None = None
     files: int
     input_bytes: int
     input_sha256: str  # of the files' names, sizes and times
@@ -200,6 +202,14 @@ def _check_asked(found: Manifest, data: Data) -> None:
                 value=source.inputs,
                 do=remedy,
             )
+        for field in ("names", "scale"):
+            if getattr(source, field) != getattr(record, field):
+                raise UserError(
+                    f"data.sources.{name}.{field}",
+                    f"differs from {getattr(record, field)}, with which {data.dir} was prepared",
+                    value=getattr(source, field),
+                    do=remedy,
+                )
         if source.format not in ("auto", record.format):
             raise UserError(
                 f"data.sources.{name}.format",

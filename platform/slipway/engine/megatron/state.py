@@ -17,10 +17,9 @@ from torch import Tensor
 
 from slipway.engine.megatron import generators
 from slipway.engine.megatron.fully_sharded import is_fully_sharded
+from slipway.engine.megatron.keys import FP32, of_state
 from slipway.engine.megatron.shards import Shard
 from slipway.engine.megatron.weights import sharded_tensors
-
-FP32 = "fp32_parameter"
 
 
 def model_state(chunks: list[Any]) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def sharded(like: Any, whole: dict[str, Tensor], replica: Any = None) -> dict[st
     entries, dtype = {}, like.data.dtype
     for name, tensor in whole.items():
         same = name == FP32 and dtype == torch.float32
-        key = like.key if same else f"optimizer.{name}.{like.key}"
+        key = like.key if same else of_state(name, like.key)
         entry = like if tensor.shape == like.data.shape else _number(like)
         changes: dict[str, Any] = {"key": key, "data": tensor}
         if isinstance(entry, ShardedTensor):

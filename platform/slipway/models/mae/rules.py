@@ -26,6 +26,7 @@ def check(config: RunConfig) -> None:
                 value=value,
             )
     _check_mask(config)
+    _check_metadata(config)
     _check_layout(config)
     if config.training.fp8:
         encoder, decoder = (of(config, config.parallelism) for of in (encoder_share, decoder_share))
@@ -62,6 +63,21 @@ def _check_mask(config: RunConfig) -> None:
         use=f"{'at most' if visible == 0 else 'at least'} {ratio:.6g}" if patches > 1 else "",
         do="" if patches > 1 else "set a smaller model.patch_size: there is one patch",
     )
+
+
+def _check_metadata(config: RunConfig) -> None:
+    model = mae_of(config)
+    once = list(dict.fromkeys(model.metadata))
+    if len(once) < len(model.metadata):
+        given = f"[{','.join(model.metadata)}]"
+        raise UserError("model.metadata", "names one twice", value=given, use=f"[{','.join(once)}]")
+    if "time" in model.metadata and model.patch_frames > 1:
+        raise UserError(
+            "model.patch_frames",
+            "does not go with time in model.metadata: a patch of several dates has no date to be told",
+            value=model.patch_frames,
+            use="1",
+        )
 
 
 def _check_layout(config: RunConfig) -> None:

@@ -62,7 +62,7 @@ def test_statistics(scenes: list[Scene]) -> None:
 
 
 def test_seasons(scenes: list[Scene]) -> None:
-    """Fields and deciduous forest are green in summer and not in winter; conifers hardly change, water has no infrared."""
+    """Fields and deciduous forest are green in summer alone; conifers hardly change, water is dark in the infrared."""
     means = np.full((len(scenes), len(DAYS), len(CLASSES), 6), np.nan)
     for s, one in enumerate(scenes):
         for d in range(len(DAYS)):

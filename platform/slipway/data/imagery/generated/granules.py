@@ -101,7 +101,6 @@ def write_granule(
         "crs": f"EPSG:{where.epsg}",
         "transform": rasterio.Affine(_PIXEL, 0.0, where.left, 0.0, -_PIXEL, where.top),
         "tiled": True,
-        "tiled": True,
         "blockxsize": block,
         "blockysize": block,
         "compress": "deflate",

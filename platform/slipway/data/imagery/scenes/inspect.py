@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from slipway.data.imagery.chip import Date
 from slipway.data.imagery.config import Config as Data
 from slipway.data.imagery.config import Source
 from slipway.data.imagery.scenes import cube, rasters
@@ -52,7 +53,7 @@ def locate(grid: Grid, chip_size: int) -> tuple[Ground, list[Ground]]:
         steps = [(0.5, 0.5), (0, 0), (0, 1), (1, 0), (1, 1), (0, 0.5), (1, 0.5), (0.5, 0), (0.5, 1)]
         x = [grid.left + (column + right * width) * grid.resolution for _, right in steps]
         y = [grid.top - (row + down * height) * grid.resolution for down, _ in steps]
-        longitudes, latitudes = transform(f"EPSG:{grid.epsg}", "EPSG:4326", x, y)
+        longitudes, latitudes, *_ = transform(f"EPSG:{grid.epsg}", "EPSG:4326", x, y)
         return ground_of(latitudes, longitudes)
 
     with rasters.library():
@@ -128,7 +129,7 @@ def _layer(path: str, index: int, header: Header, nodata: float | None) -> Layer
     return Layer(path, index, header.resolution, header.width, header.height, nodata)
 
 
-def _date(candidate: Candidate):
+def _date(candidate: Candidate) -> Date:
     assert candidate.date is not None
     return candidate.date
 

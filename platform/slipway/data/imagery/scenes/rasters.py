@@ -36,6 +36,7 @@ class Header(NamedTuple):
 def library() -> Iterator[None]:
     """GDAL as it is needed here: one thread, a bounded cache, no requests, no sidecar files of other programs."""
     import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
 
     # As a number it is bytes (in the environment it would be megabytes).
     options = {
@@ -44,20 +45,21 @@ def library() -> Iterator[None]:
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     }
     with rasterio.Env(**options), warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
     import rasterio
+    from rasterio.errors import RasterioError
 
     base = os.path.basename(path)
     driver = "JP2OpenJPEG" if path.endswith(".jp2") else "GTiff"
     try:
         with rasterio.open(path, driver=driver, sharing=False) as file:
             yield file
-    except rasterio.errors.RasterioError as error:
+    except RasterioError as error:
         cause = error.__cause__ or error
         text = str(cause).replace(path, base)
         raise BadScene(f"cannot be read: {base}: {text}".rstrip(".")) from error

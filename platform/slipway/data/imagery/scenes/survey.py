@@ -100,8 +100,10 @@ def _reason_against(name: str) -> str:
 
 def _sorted(data: Data, name: str, source: Source, files: list[FoundFile], left_out: list[LeftOut]) -> Survey:
     where = f"data.sources.{name}"
-    format = source.format
-    if format == "auto":
+    assert source.format != "terramesh"
+    if source.format != "auto":
+        format = source.format
+    else:
         of_format: dict[Format, str] = {}
         for file in files:
             cube = next((part for part in file.path.split(os.sep) if part.endswith(".zarr")), None)
@@ -117,9 +119,11 @@ def _sorted(data: Data, name: str, source: Source, files: list[FoundFile], left_
                 do=f"set {where}.format, and give each format a source of its own",
             )
         format = known[0]
-    assert format != "terramesh"
-    if source.names and format in ("hls", "sentinel2"):
-        raise UserError(f"{where}.names", f"has no effect with format {format}", do="remove it")
+    for field in ("names", "scale") if format in ("hls", "sentinel2") else ():
+        if value := getattr(source, field):
+            raise UserError(
+                f"{where}.{field}", f"has no effect with format {format}", value=value, do="remove it"
+            )
     found = FINDERS[format](files, data.bands, data.resolution)
     candidates, doubles = _once(found.candidates)
     used = {path for one in candidates for _, path in one.files}

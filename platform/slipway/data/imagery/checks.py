@@ -1,0 +1,99 @@
+"""What can be said before scenes are opened: the folder, the packages, whether the inputs are still the same."""
+
+import os
+from collections.abc import Iterable
+from importlib.util import find_spec
+
+from slipway.data.destination import check_destination, check_room
+from slipway.data.imagery.config import Config as Data
+from slipway.data.imagery.config import Source
+from slipway.data.imagery.layout import Layout
+from slipway.data.imagery.manifest import GENERATED, Manifest
+from slipway.data.imagery.scenes.survey import Survey, find_files
+from slipway.data.imagery.terramesh import source as terramesh
+from slipway.data.inputs import fingerprint
+from slipway.errors import UserError
+
+_RASTERIO = ("rasterio",)
+_NEEDED = {"cube": ("rasterio", "xarray", "zarr", "h5netcdf")}
+
+
+def changed_inputs(data: Data, found: Manifest) -> list[UserError]:
+    """Return what of the inputs is not as it was read, one for each source. They need not exist any more."""
+    changes = []
+    for name, source in data.sources.items():
+        record = found.sources[name]
+        if source.inputs == [GENERATED] or not all(os.path.exists(place) for place in record.places):
+            continue
+        try:
+            files = (
+                [shard.file for shard in terramesh.survey(name, source.inputs)]
+                if record.format == "terramesh"
+                else find_files(name, source)
+            )
+        except UserError as error:
+            changes.append(error)
+            continue
+        if fingerprint(files) != record.input_sha256:
+            changes.append(
+                UserError(
+                    f"data.sources.{name}.inputs",
+                    f"files were changed, renamed or rewritten since {data.dir} was prepared ({record.files} files of "
+                    f"{record.input_bytes} bytes then, {len(files)} of {sum(file.size for file in files)} now)",
+                )
+            )
+    return changes
+
+
+def is_generated(name: str, source: Source) -> bool:
+    """Whether a source is what the project generates. Raises UserError where only a part of it would be."""
+    if GENERATED in source.inputs and len(source.inputs) > 1:
+        raise UserError(
+            f"data.sources.{name}.inputs",
+            f"has {GENERATED} beside other entries",
+            value=source.inputs,
+            do=f"make a source of its own of {GENERATED}",
+        )
+    if source.inputs == [GENERATED] and source.format not in ("auto", "hls"):
+        raise UserError(
+            f"data.sources.{name}.format",
+            "is not that of generated scenes",
+            value=source.format,
+            use="auto",
+        )
+    return source.inputs == [GENERATED]
+
+
+def needed(surveys: Iterable[Survey], meshes: Iterable[object]) -> list[str]:
+    """Packages on which the content of the files depends."""
+    packages = {package for one in surveys for package in _NEEDED.get(one.format, _RASTERIO)}
+    return sorted({"numpy", *packages, *(["numcodecs"] if list(meshes) else [])})
+
+
+def check_installed(name: str, format: str) -> None:
+    """Raise UserError where a package is missing that reads this format."""
+    for package in _NEEDED.get(format, _RASTERIO):
+        if not find_spec(package):
+            raise UserError(
+                f"data.sources.{name}.inputs",
+                f"needs {package}, which is not installed here",
+                do="run `pip install slipway[earth]`",
+            )
+
+
+def check_folder(data: Data) -> None:
+    """Raise UserError unless the folder, or what it would be made in, can be written, losing nothing."""
+    from slipway.data.imagery.shards import shard_name, table_name
+
+    names = [
+        file
+        for name in data.sources
+        for file in (shard_name(name, "training", 0), table_name(name, "training"))
+    ]
+    inputs = {
+        f"data.sources.{name}.inputs": ["" if entry == GENERATED else entry for entry in source.inputs]
+        for name, source in data.sources.items()
+    }
+    check_destination(data.dir, names, inputs)
+    chip = Layout(data.num_frames, len(data.bands), data.chip_size).pixel_bytes
+    check_room(data.dir, 2 * chip, f"a chip has {chip / 1e9:.3f} GB (twice while shards are put together)")

@@ -1,0 +1,34 @@
+"""Files of tensors by name: which kind a name stands for."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from slipway.errors import UserError
+
+if TYPE_CHECKING:
+    from slipway.handover import pt_file, safetensors_file
+
+    Source = pt_file.Source | safetensors_file.Source
+
+SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+
+
+def check(option: str, path: Path | None) -> Path:
+    """The path that an option names. Raises UserError where it names none, or no kind of file that is known."""
+    if path is None:
+        raise UserError(
+            option, "is missing", use=f"{option.split()[-1]} FILE, a name that ends in {', '.join(SUFFIXES)}"
+        )
+    if path.suffix not in SUFFIXES:
+        raise UserError(
+            option, "is of no known kind", value=path, use=f"a name that ends in {', '.join(SUFFIXES)}"
+        )
+    return path
+
+
+def kind(path: Path) -> ModuleType:
+    """What writes (`write`) and reads (`Source`) such a file. Imports torch."""
+    from slipway.handover import pt_file, safetensors_file
+
+    return safetensors_file if path.suffix == ".safetensors" else pt_file
