@@ -18,7 +18,7 @@ BESIDE     = -n "$(WORKERS)" --dist loadfile --no-loadscope-reorder
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo image sif test coverage test-faults test-image test-clusters test-real test-all test-nightly \
+.PHONY: help setup demo demo-earth image sif test coverage test-faults test-image test-clusters test-real test-all test-nightly \
 	test-planted soak test-py312 test-terratorch test-wheel test-gpu wheels-gpu test-wheels-gpu check lint \
 	types format lock wheel clean
 
@@ -27,6 +27,7 @@ help:
 	@echo
 	@echo "Start here"
 	@echo "  make demo        train a small GPT on 8 ranks (TP2 x PP2 x DP2) on this machine: 3 minutes"
+	@echo "  make demo-earth  pretrain a small model on generated satellite scenes on 4 ranks: below 5 minutes"
 	@echo "  make test        the tests of every day: below 6 minutes on 2 cores"
 	@echo "  make test-faults kill, hang, damage and starve real trainings: below 10 minutes on 2 cores"
 	@echo "  make image       the container image (podman or docker); make sif: also as SIF (Apptainer)"
@@ -84,6 +85,13 @@ demo: setup
 	.venv/bin/slipway data experiment=demo
 	.venv/bin/slipway train experiment=demo run.dir="$(DEMO)"
 	.venv/bin/slipway report experiment=demo run.dir="$(DEMO)"
+
+demo-earth: DEMO = runs/demo-earth
+demo-earth: setup
+	.venv/bin/slipway data experiment=demo_earth
+	.venv/bin/slipway train experiment=demo_earth run.dir="$(DEMO)"
+	.venv/bin/slipway evaluate "run.dir=$(DEMO)"
+	.venv/bin/slipway report experiment=demo_earth run.dir="$(DEMO)"
 
 test: setup
 	$(PYTEST) $(DAILY) $(BESIDE) --durations 10 $(OPTIONS)
