@@ -27,6 +27,8 @@ TEXT = [
 ]
 IMAGERY = [
     *("model=earth_demo", "data=any_imagery", "model.image_size=32", "training.micro_batch_size=1"),
+    *("model.patch_size=8", "model.num_layers=6", "model.hidden_size=128", "model.decoder_hidden_size=64"),
+    "model.decoder_num_layers=2",
     *("training.global_batch_size=8", "validation.steps=0", "checkpoint.interval=0", *SMALL[-3:]),
 ]
 LLAMA = [

@@ -1,6 +1,7 @@
 """What a masked auto-encoder says of its layers, over all the layouts that it can have."""
 
 from functools import cache
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -23,11 +24,16 @@ def config_of(name: str, *words: str) -> RunConfig:
     return compose([*preset(name), "cluster=juwels_booster", *words])
 
 
+Sharding = Literal["optim_grads", "optim_grads_params"] | None
+
+
 @st.composite
 def layouts(draw: st.DrawFn) -> tuple[str, int, Parallelism, str]:
     """A preset on so many nodes of 4 devices: tensor, sequence, pipeline parallelism, ZeRO and recomputation."""
     tp, pp = draw(st.sampled_from([1, 2, 4])), draw(st.sampled_from([1, 2, 4]))
-    sharding = draw(st.sampled_from([None, None, "optim_grads", "optim_grads_params"])) if pp == 1 else None
+    sharding: Sharding = (
+        draw(st.sampled_from([None, None, "optim_grads", "optim_grads_params"])) if pp == 1 else None
+    )
     layout = Parallelism(
         tensor_model_parallel_size=tp,
         sequence_parallel=tp > 1 and (sharding is not None or draw(st.booleans())),

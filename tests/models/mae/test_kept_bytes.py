@@ -20,7 +20,7 @@ DRIVE = Path(__file__).parents[2] / "kept_bytes.py"
 CLOSE = 0.025  # relative; the rest is norms' statistics
 BASE = [
     *(*preset("earth_demo"), "cluster=local", *SMALL[-3:], "training.steps=4", "checkpoint.interval=0"),
-    *("model.image_size=32", "model.num_layers=2", "validation.steps=0"),
+    *("model.image_size=32", "model.patch_size=8", "model.num_layers=2", "validation.steps=0"),
 ]
 SELECTIVE = "training.recompute=selective"
 ALONE = [*layout(ranks=1, mbs=1), "training.global_batch_size=2"]

@@ -12,6 +12,7 @@ from slipway.plan import make_plan
 
 BASE = [
     *preset("earth_demo"),
+    *("model.image_size=64", "model.patch_size=8"),
     "cluster=juwels_booster",
     "parallelism=single",
     "training.global_batch_size=128",
