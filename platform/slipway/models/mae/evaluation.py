@@ -118,9 +118,11 @@ def _features(
     import torch
 
     from slipway.models.mae.patches import normalized, patches
+    from slipway.models.mae.stage import MaskedAutoencoder
 
     def of(batch: "dict[str, Tensor]") -> "Tensor":
         if encoder is not None:
+            assert isinstance(encoder, MaskedAutoencoder)
             return encoder.features(batch).float()
         values = patches(batch["pixels"], model)
         return normalized(values, batch["mean"], batch["std"]).flatten(2)
