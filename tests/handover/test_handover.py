@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.distributed.checkpoint import FileSystemReader
 
 from reference import stored
 from refusals import refused
@@ -143,7 +144,7 @@ def test_the_numbers_are_where_the_trainer_has_them(config: RunConfig, tmp_path:
 
 def moments(checkpoint: Path) -> Iterator[Tensor]:
 
-    entries = torch.distributed.checkpoint.FileSystemReader(checkpoint).read_metadata().state_dict_metadata
+    entries = FileSystemReader(checkpoint).read_metadata().state_dict_metadata
     names = [name for name in entries if name.startswith("optimizer.exp_avg")]
     assert names
     yield from stored.tensors(checkpoint, names).values()

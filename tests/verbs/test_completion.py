@@ -46,6 +46,8 @@ def test_the_program_answers(program: Path) -> None:
         "checkpoint",
         "proposal",
         "doctor",
+        "export",
+        "import",
         "evaluate",
         "report",
         "runs",
