@@ -78,6 +78,7 @@ def prepared(
     shard_size: int = 20_000,
     steps: int = 1,
     seed: int = 5,
+    bands: tuple[Any, ...] = BANDS,
     **fields: Any,
 ) -> Any:
     """A configuration, as far as data is concerned, of sources with that many chips, which are prepared."""
@@ -85,7 +86,7 @@ def prepared(
     data = Data(
         name="test",
         dir=folder / "d",
-        bands=BANDS,
+        bands=bands,
         num_frames=layout.dates,
         chip_size=layout.size,
         shard_size=shard_size,

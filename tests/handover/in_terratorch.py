@@ -118,6 +118,20 @@ def computed(
     return {"loss": losses["loss"].item(), "layers": len(features)}
 
 
+def fitted(folder: str, config: str, checkpoint: str) -> dict[str, Any]:
+    """What `terratorch fit -c CONFIG` in a folder has done: steps, warnings, and how far the encoder is from a file."""
+    os.chdir(folder)
+    warnings = Warnings()
+    logging.getLogger("terratorch").addHandler(warnings)
+    cli = import_module("terratorch.cli_tools").build_lightning_cli(["fit", "-c", config])
+    logging.getLogger("terratorch").removeHandler(warnings)
+    given = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    encoder = cli.model.model.encoder.state_dict()
+    moved = {key: float((value - given[f"encoder.{key}"]).abs().max()) for key, value in encoder.items()}
+    moved.pop("pos_embed")
+    return {"steps": cli.trainer.global_step, "warnings": warnings.lines, "moved": moved}
+
+
 def main() -> None:
     """Answer until the input ends."""
     allow_cpu()

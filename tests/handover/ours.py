@@ -27,7 +27,7 @@ from slipway.run_dir import RunDir
 SAMPLES = 2
 
 
-def inputs_of(model: Config) -> dict[str, np.ndarray]:
+def inputs_of(model: Config) -> dict[str, Any]:
     """Pixels, all of them known, as HLS holds them, with what the model is told besides."""
     numbers = np.random.default_rng(7)
     shape = (SAMPLES, model.num_frames, model.num_bands, model.image_size, model.image_size)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import warm
-from handover.terratorch_process import PYTHON, Terratorch
+from handover.terratorch_process import CHECKOUT, PYTHON, Terratorch
 from prepared_chips import SPLIT, prepared
 from slipway.config.compose import compose
 from slipway.data.imagery.layout import Layout
@@ -176,6 +176,29 @@ def test_features_and_loss_are_the_same(
     off = abs(float(ours["loss"]) - answer["loss"]) / answer["loss"]
     print(f"{name}: losses {float(ours['loss']):.7f} and {answer['loss']:.7f} differ by {off:.1e}")
     assert off < 1e-5
+
+
+def test_the_documented_fine_tuning_runs(
+    theirs: Terratorch, words: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/terratorch.md as it is, but for the number of steps: from a run to a segmentation model."""
+    monkeypatch.chdir(tmp_path)
+    data = [word for word in words["300m"] if word.startswith("data")]
+    size = mae_of(compose(["experiment=demo_earth"])).image_size
+    demo = ["experiment=demo_earth", *TRAINING, *data, f"data.chip_size={SIZE}", f"data.crop_size={size}"]
+    run = [*demo, "parallelism=single", *layout(ranks=1), "training.steps=2", "run.dir=runs/earth"]
+    assert train_in_one_process([run], tmp_path / "codes") == [0]
+    export(tmp_path, "runs/earth", "earth.pt")
+    text = (CHECKOUT / "docs" / "terratorch.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(from pathlib.*?)```", text, re.DOTALL)
+    exec(compile(program, "docs/terratorch.md", "exec"), {})
+    (config,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert (steps := "max_steps: 400") in config
+    Path("fine-tune.yaml").write_text(config.replace(steps, "max_steps: 4"), encoding="utf-8")
+    found = theirs.ask("fitted", folder=str(tmp_path), config="fine-tune.yaml", checkpoint="earth.pt")
+    assert found["steps"] == 4
+    assert [line for line in found["warnings"] if "eys" in line or "ckpt" in line] == []
+    assert 0 < max(found["moved"].values()) < 5 * 1e-3, "Adam moves a number by about its rate in a step"
 
 
 @pytest.fixture(scope="module")

@@ -64,10 +64,11 @@ IMPORT = Verb(
             ),
             acts=True,
             examples="  slipway import terratorch --from Prithvi_EO_V2_300M.pt run.dir=runs/mine \\\n"
-            "      model=prithvi_eo2_300m data=imagery data.sources.files.inputs=[scenes/]",
+            "      model=prithvi_eo2_300m data=hls data.sources.hls.inputs=[scenes/]",
         ),
     },
     takes="configuration",
     module="handover.inward",
-    examples="  slipway import terratorch --from Prithvi_EO_V2_300M.pt model=prithvi_eo2_300m run.dir=runs/mine",
+    examples="  slipway import terratorch --from Prithvi_EO_V2_300M.pt run.dir=runs/mine \\\n"
+    "      model=prithvi_eo2_300m data=hls data.sources.hls.inputs=[scenes/]",
 )
