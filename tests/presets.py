@@ -13,9 +13,15 @@ NOT_PUBLISHED = {
 }
 
 
-def data_of(model: str) -> list[str]:
-    """Overrides that choose data that the model can read."""
-    return ["data=any_imagery"] if model.startswith(("prithvi", "earth")) else ON_DEMO_DATA
+DEMOS = {"demo": 8, "demo_earth": 4}
+"""Experiments that bring data and say how many processes they have."""
+
+
+def data_of(name: str) -> list[str]:
+    """Overrides that choose data that a model, or an experiment's model, can read."""
+    if name in DEMOS:
+        return []
+    return ["data=any_imagery"] if name.startswith(("prithvi", "earth")) else ON_DEMO_DATA
 
 
 def data_preset(data: str) -> list[str]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import breadth
 from free_text import named, places, put
-from presets import ON_DEMO_DATA, data_preset, preset
+from presets import ON_DEMO_DATA, data_of, data_preset, preset
 from refusals import refused
 from slipway import secret_forms, secrets
 from slipway.cli import main
@@ -372,7 +372,8 @@ def test_no_profile_looks_secret(profile: str, monkeypatch) -> None:
 def test_no_preset_looks_secret(group: str) -> None:
     for path in sorted((conf_dir() / group).glob("*.yaml")):
         chosen = {"data": data_preset, "model": preset}.get(group)
-        compose(chosen(path.stem) if chosen else [f"{group}={path.stem}", *ON_DEMO_DATA])
+        data = data_of(path.stem) if group == "experiment" else ON_DEMO_DATA
+        compose(chosen(path.stem) if chosen else [f"{group}={path.stem}", *data])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from presets import ON_DEMO_DATA, data_of, large, preset
+from presets import DEMOS, ON_DEMO_DATA, data_of, large, preset
 from refusals import refused
 from slipway.config.compose import compose, conf_dir
 from slipway.config.schema import RunConfig
@@ -20,7 +20,7 @@ EXPERIMENTS = sorted(file.stem for file in (conf_dir() / "experiment").glob("*.y
 CLUSTERS = sorted(file.stem for file in (conf_dir() / "cluster").glob("*.yaml"))
 RUNS = [
     *(f"model={name}" for name in MODELS if name not in ("demo", "earth_demo", "mixtral_8x7b")),
-    *(f"experiment={name}" for name in EXPERIMENTS if name != "demo"),
+    *(f"experiment={name}" for name in EXPERIMENTS if name not in DEMOS),
 ]
 
 
@@ -107,11 +107,11 @@ def test_a_run_moves_to_every_cluster_that_has_room(run: str) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_no_experiment_names_a_machine(name: str) -> None:
-    """The demo says how many processes it has; nothing else says where it runs."""
+    """Demos say how many processes they have; nothing else says where it runs."""
     plain = yaml.safe_load((conf_dir() / "experiment" / f"{name}.yaml").read_text())
     chosen = [key for choice in plain["defaults"] if isinstance(choice, dict) for key in choice]
     assert "override /cluster" not in chosen and "cluster" not in plain and "launch" not in plain
-    assert plain.get("resources") == ({"devices_per_node": 8} if name == "demo" else None)
+    assert plain.get("resources") == ({"devices_per_node": DEMOS[name]} if name in DEMOS else None)
 
 
 @pytest.mark.parametrize("run", [*RUNS, "model=mixtral_8x7b"])
