@@ -7,6 +7,7 @@ from slipway.config.schema import RunConfig
 from slipway.data import kind_of
 from slipway.data.imagery.config import imagery_of
 from slipway.data.imagery.generated.land import CLASSES
+from slipway.data.imagery.generated.patterns import stream
 from slipway.data.imagery.generated.scene import BANDS
 from slipway.data.ledger import Draw
 from slipway.errors import UserError
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 SEEDS = 3
 TRAIN_SCENES, TEST_SCENES = 12, 6
 ENCODED_TOGETHER = 32
-TRAINED, RANDOM, RAW = "trained encoder", "same encoder, random weights", "raw pixels of the patch"
+WHAT = TRAINED, RANDOM, RAW = "trained encoder", "same encoder, random weights", "raw pixels of the patch"
+ONE, ALL = "one date", "all dates"
+"""What the encoder sees of a chip: a single acquisition, as most maps are made from, or the whole series."""
 HOW = (
     "Linear probe for {classes} classes of land cover on generated scenes of other places than training's: the encoder "
-    "is frozen and sees all patches; its last layer after the norm, without the class token, all dates of a place side "
-    "by side, standardised; one linear layer, logits brought to pixels bilinearly. {train} chips to fit, {test} to "
-    "measure, anew for each of {seeds} seeds, as are the random weights. mIoU: from one confusion matrix of all test "
-    "pixels, the mean over the classes; a class in neither truth nor prediction is left out."
+    "is frozen and sees all patches of a chip, or those of one of its dates, drawn for each chip; its last layer after "
+    "the norm, without the class token, all dates of a place side by side, standardised; one linear layer, logits "
+    "brought to pixels bilinearly. {train} chips to fit, {test} to measure, anew for each of {seeds} seeds, as are the "
+    "random weights. mIoU: from one confusion matrix of all test pixels, the mean over the classes; a class in neither "
+    "truth nor prediction is left out."
 )
 
 
@@ -59,7 +63,7 @@ class LinearProbe:
         from slipway.models.mae.probe import Probe, accuracy, ious, mean_iou
 
         settings, moments = mae_of(config), _moments(config)
-        found: dict[str, list[Tensor]] = {TRAINED: [], RANDOM: [], RAW: []}
+        found: dict[str, list[Tensor]] = {f"{what}, {seen}": [] for seen in (ONE, ALL) for what in WHAT}
         for seed in range(SEEDS):
             sides = [
                 labelled(settings, (side, seed), scenes)
@@ -67,10 +71,15 @@ class LinearProbe:
             ]
             encoders = {TRAINED: model, RANDOM: untrained(seed), RAW: None}
             labels = [torch.from_numpy(side.labels).long().to(device) for side in sides]
+            days = [_one_date(len(side.pixels), settings, seed, number) for number, side in enumerate(sides)]
             for what, encoder in encoders.items():
-                fit, measure = (_features(side, settings, moments, encoder, device) for side in sides)
-                probe = Probe(fit, labels[0], len(CLASSES), seed)
-                found[what].append(probe.confusion(measure, labels[1]))
+                for seen, chosen in ((ONE, days), (ALL, (None, None))):
+                    fit, measure = (
+                        _features(side, settings, moments, encoder, device, of_side)
+                        for side, of_side in zip(sides, chosen, strict=True)
+                    )
+                    probe = Probe(fit, labels[0], len(CLASSES), seed)
+                    found[f"{what}, {seen}"].append(probe.confusion(measure, labels[1]))
         return Result(
             name="segmentation",
             title="Linear probe for land cover",
@@ -107,29 +116,47 @@ def _moments(config: RunConfig) -> "Mapping[str, Tensor]":
     return {name: torch.as_tensor(sample[name]) for name in fields}
 
 
+def _one_date(chips: int, model: Config, *names: int) -> "Tensor":
+    """The date of each chip, [chips] int64: each of the model's alike."""
+    import torch
+
+    return torch.from_numpy(stream("date", *names).integers(0, model.grid[0], chips))
+
+
 def _features(
     side: Labelled,
     model: Config,
     moments: "Mapping[str, Tensor]",
     encoder: "torch.nn.Module | None",
     device: "torch.device",
+    days: "Tensor | None",
 ) -> "Tensor":
-    """[chips, rows, columns, values], fp32: the encoder's, or the normalised pixels; all dates of a place together."""
+    """[chips, rows, columns, values], fp32: the encoder's, or the normalised pixels; all dates of a place together.
+
+    days: the one date of each chip that is seen; None: all are.
+    """
     import torch
 
-    from slipway.models.mae.patches import normalized, patches
+    from slipway.models.mae.patches import chosen, normalized, patches
     from slipway.models.mae.stage import MaskedAutoencoder
 
-    def of(batch: "dict[str, Tensor]") -> "Tensor":
+    frames, rows, columns = model.grid
+    numbers = torch.arange(model.num_patches).expand(len(side.pixels), -1)
+    if days is not None:
+        frames = 1
+        numbers = days[:, None] * (rows * columns) + torch.arange(rows * columns)
+
+    def of(batch: "dict[str, Tensor]", seen: "Tensor") -> "Tensor":
         if encoder is not None:
             assert isinstance(encoder, MaskedAutoencoder)
-            return encoder.features(batch).float()
-        values = patches(batch["pixels"], model)
+            return encoder.features(batch, seen).float()
+        values = chosen(patches(batch["pixels"], model), seen)
         return normalized(values, batch["mean"], batch["std"]).flatten(2)
 
-    frames, rows, columns = model.grid
+    parts = numbers.to(device).split(ENCODED_TOGETHER)
     with torch.no_grad():
-        every = torch.cat([of(batch) for batch in _batches(side, moments, device)])
+        batches = zip(_batches(side, moments, device), parts, strict=True)
+        every = torch.cat([of(batch, seen) for batch, seen in batches])
     return every.view(len(every), frames, rows, columns, -1).permute(0, 2, 3, 1, 4).flatten(3)
 
 

@@ -104,7 +104,7 @@ def _check_layout(config: RunConfig) -> None:
     if layout.cuda_graph_impl == "local":
         raise UserError(
             "parallelism.cuda_graph_impl",
-            "is not for model.family=mae: layers of two stacks are recorded as if they were of one",
+            "is not for model.family=mae: it has not been tried with two stacks of layers",
             value="local",
             use="null",
         )

@@ -92,15 +92,16 @@ class MaskedAutoencoder(MegatronModule):
         assert mask is not None
         return self._predicted(gathered(x, 1 + self.model.num_visible, self.config), batch, mask)
 
-    def features(self, batch: Batch) -> Tensor:
-        """Encode all patches, none hidden, in the whole model on one rank: [b, patches, hidden], after the last norm.
+    def features(self, batch: Batch, numbers: Tensor | None = None) -> Tensor:
+        """Encode patches in the whole model on one rank: [b, patches, hidden], after the last norm, no class token.
 
-        What `forward` reads of a batch, but sample_seed; without the class token.
+        batch: what `forward` reads, but sample_seed. numbers: of the patches that are visible, [b, n] int64; None: all.
         """
         assert self.pre_process and self.post_process and not self.training
-        samples, number = len(batch["pixels"]), self.model.num_patches
-        every = torch.arange(number, device=batch["pixels"].device).expand(samples, -1)
-        x = self._embedded(batch, Mask(visible=every, hidden=every[:, :0]))
+        if numbers is None:
+            numbers = torch.arange(self.model.num_patches, device=batch["pixels"].device)
+            numbers = numbers.expand(len(batch["pixels"]), -1)
+        x = self._embedded(batch, Mask(visible=numbers, hidden=numbers[:, :0]))
         return self.encoder(hidden_states=x, attention_mask=None)[1:].transpose(0, 1)
 
     def _embedded(self, batch: Batch, mask: Mask) -> Tensor:
