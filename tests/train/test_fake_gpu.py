@@ -101,11 +101,11 @@ RUNS: dict[str, tuple[int, list[str]]] = {
 RUNS = some(
     RUNS,
     [
-        *("gpt_fp32", "gpt_interleaved_last", "gpt_overlaps", "gpt_zero2", "gpt_interleaved_forced"),
-        *("llama_tp2_pp2_cp2", "llama_zero3_recompute", "llama_graphs"),
-        *("experts_recompute_experts", "experts_tp2", "experts_forced"),
+        *("gpt_fp32", "gpt_interleaved_last", "gpt_zero2", "llama_tp2_pp2_cp2", "experts_tp2"),
     ],
     second=[
+        *("gpt_overlaps", "gpt_interleaved_forced", "llama_zero3_recompute", "llama_graphs"),
+        *("experts_recompute_experts", "experts_forced"),
         *("gpt_documents_pp2", "llama_unfused", "llama_documents_cp2", "llama_recompute_selective"),
         "llama_recompute_mlp",
     ],
