@@ -13,6 +13,7 @@ from slipway.data.imagery.config import Config as Data
 from slipway.data.imagery.config import Source
 from slipway.data.imagery.layout import Layout
 from slipway.data.imagery.manifest import Manifest, SourceRecord, Sums
+from slipway.data.prepared import FILE_NAME
 
 BANDS = ("blue", "red", "nir_narrow")
 LAYOUT = Layout(2, len(BANDS), 12)
@@ -109,7 +110,7 @@ def prepared(
         sources=sources,
         versions={},
     )
-    (data.dir / manifest.FILE_NAME).write_text(manifest.to_text(done))
+    (data.dir / FILE_NAME).write_text(manifest.to_text(done))
     return SimpleNamespace(
         data=data,
         training=SimpleNamespace(seed=seed),

@@ -12,16 +12,13 @@ import numpy as np
 import torch
 
 from slipway.checkpoint import store
-from slipway.checkpoint.load import load
-from slipway.config.schema import Parallelism, RunConfig
+from slipway.config.schema import RunConfig
 from slipway.data.randomness import SEED_FIELD
-from slipway.engine import engine_of
-from slipway.engine.runtime import as_trained, load_torch
+from slipway.evaluate.alone import alone, world
 from slipway.models import network_of
 from slipway.models.mae import masks
 from slipway.models.mae.config import Config, mae_of
-from slipway.plan import make_plan, plan_file
-from slipway.ranks.environment import Place, listening_socket
+from slipway.plan import plan_file
 from slipway.run_dir import RunDir
 
 SAMPLES = 2
@@ -44,32 +41,19 @@ def inputs_of(model: Config) -> dict[str, Any]:
     return inputs
 
 
-def alone(config: RunConfig) -> RunConfig:
-    """The same model for one rank."""
-    return config.model_copy(
-        update={
-            "parallelism": Parallelism(),
-            "resources": config.resources.model_copy(update={"nodes": 1, "devices_per_node": 1}),
-        }
-    )
-
-
 @torch.no_grad()
 def main() -> None:
     """Compute once."""
     request: dict[str, Any] = json.load(sys.stdin)
-    config = alone(plan_file.read_config(RunDir(Path(request["run_dir"])).plan))
-    plan = as_trained(make_plan(config), load_torch(config, 1))
-    listener = listening_socket()
-    place = Place(0, 0, 1, "127.0.0.1", listener.getsockname()[1], own_store=True, store_fd=listener.detach())
-    engine = engine_of(config)
-    rank: Any = engine.build(plan, engine.connect(plan, place), optimize=False)
-    checkpoint = store.newest_good(Path(request["run_dir"])).path
+    run_dir = Path(request["run_dir"])
+    config = alone(plan_file.read_config(RunDir(run_dir).plan), "cpu")
+    checkpoint = store.newest_good(run_dir).path
     assert checkpoint
-    load(plan, rank, checkpoint, store.read_info(checkpoint))
-    (module,) = rank.chunks
-    module.eval()
+    with world(config) as here:
+        _compute(config, here.trained(checkpoint), request["outputs"])
 
+
+def _compute(config: RunConfig, module: Any, outputs: str) -> None:
     model = mae_of(config)
     inputs = inputs_of(model)
     batch = {name: torch.from_numpy(values) for name, values in inputs.items()}
@@ -85,15 +69,14 @@ def main() -> None:
         embedded = module._embedded(batch, seen)
         return module.encoder(hidden_states=embedded, attention_mask=None).transpose(0, 1)
 
-    np.savez(request["outputs"] + "-inputs.npz", visible=mask.visible.numpy(), **inputs)
+    np.savez(outputs + "-inputs.npz", visible=mask.visible.numpy(), **inputs)
     np.savez(
-        request["outputs"] + ".npz",
+        outputs + ".npz",
         features=encoded(masks.Mask(every, every[:, :0])).numpy(),
         latent=encoded(mask).numpy(),
         hidden=mask.hidden.numpy(),
         loss=(total / count).numpy(),
     )
-    engine.disconnect()
 
 
 if __name__ == "__main__":

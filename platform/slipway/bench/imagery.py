@@ -179,6 +179,7 @@ def write(folder: Path, wanted: int, rasters: bool) -> int:
 
 
 def _write_manifest(data: Data, plan: Any, records: Any) -> None:
+    from slipway.data import prepared
     from slipway.data.imagery import manifest
 
     asked = manifest.asked(data)
@@ -201,7 +202,7 @@ def _write_manifest(data: Data, plan: Any, records: Any) -> None:
         sources={"bench": source},
         versions={},
     )
-    (data.dir / manifest.FILE_NAME).write_text(manifest.to_text(done))
+    (data.dir / prepared.FILE_NAME).write_text(manifest.to_text(done))
 
 
 def _write_rasters(folder: Path, pixels: Any) -> None:

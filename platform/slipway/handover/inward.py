@@ -67,7 +67,7 @@ def _check_place(run_dir: Path) -> None:
     if begun:
         raise UserError(
             "run.dir",
-            f"has begun: it holds {Path(begun[-1]).name}",
+            f"already holds {Path(begun[-1]).name}",
             value=run_dir,
             do="choose another run.dir",
         )

@@ -154,7 +154,7 @@ def _chosen(run_dir: Path, step: int | None, command: str) -> Path:
         for path, problem in newest.skipped:
             print(f"{path} is damaged and passed over: {problem}", flush=True)
         if newest.path is None:
-            raise UserError("run.dir", f"{store.folder(run_dir)} holds no good checkpoint")
+            raise UserError("run.dir", f"{store.folder(run_dir)} holds no undamaged checkpoint")
         return newest.path
     complete = {store.step_of(path): path for path in store.complete(run_dir)}
     if step not in complete:

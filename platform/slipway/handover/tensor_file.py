@@ -22,7 +22,7 @@ def check(option: str, path: Path | None) -> Path:
         )
     if path.suffix not in SUFFIXES:
         raise UserError(
-            option, "is of no known kind", value=path, use=f"a name that ends in {', '.join(SUFFIXES)}"
+            option, "has an unknown file type", value=path, use=f"a name that ends in {', '.join(SUFFIXES)}"
         )
     return path
 

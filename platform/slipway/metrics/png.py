@@ -1,49 +1,39 @@
-"""Pictures as PNG, with a caption inside: PNG specification, third edition (W3C 2025), by zlib alone."""
+"""Pictures as PNG with a caption inside, by Pillow."""
 
-import struct
-import zlib
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_KEYWORD = b"Description"  # of section 11.3.3.1's registered ones
-_HEAD = _KEYWORD + b"\0" + b"\0\0" + b"\0" + b"\0"  # not compressed, no language, not translated
-_LEVEL = 6
+_CAPTION = "Description"  # one of the registered keywords: PNG specification, third edition, section 11.3.3.1
 
 
 def encode(pixels: "np.ndarray", caption: str) -> bytes:
     """Return the file of uint8 [height, width, 3] (red, green, blue), losslessly."""
-    height, width, channels = pixels.shape
-    assert channels == 3 and pixels.dtype == "uint8", (pixels.shape, pixels.dtype)
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # filter 0: as they are
-    return SIGNATURE + b"".join(
-        _chunk(kind, content)
-        for kind, content in (
-            (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-            (b"iTXt", _HEAD + caption.encode()),
-            (b"IDAT", zlib.compress(rows, _LEVEL)),
-            (b"IEND", b""),
-        )
-    )
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    assert pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == "uint8", (pixels.shape, pixels.dtype)
+    told = PngInfo()
+    told.add_itxt(_CAPTION, caption)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", pnginfo=told)
+    return file.getvalue()
 
 
 def caption(content: bytes) -> str:
     """Return the caption in a file of `encode`'s. Raises ValueError where the file is not whole, or another's."""
-    if not content.startswith(SIGNATURE):
-        raise ValueError("it is no PNG")
-    at, found = len(SIGNATURE), None
-    while at + 12 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, at)
-        body = content[at + 8 : at + 8 + length]
-        if kind == b"iTXt" and body.startswith(_HEAD):
-            found = body.removeprefix(_HEAD).decode()
-        if kind == b"IEND" and found is not None:
-            return found
-        at += 12 + length
-    raise ValueError("it has no end" if found is not None else "it has no caption")
+    from PIL import Image, UnidentifiedImageError
 
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    try:
+        with Image.open(BytesIO(content), formats=["PNG"]) as image:
+            told = image.info.get(_CAPTION)
+            image.verify()  # every chunk to the last one; Image.open reads only what stands before the pixels
+    except UnidentifiedImageError:
+        raise ValueError("it is no PNG") from None
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"it is not whole: {error}") from None
+    if told is None:
+        raise ValueError("it has no caption")
+    return str(told)

@@ -25,6 +25,7 @@ from slipway.data.imagery.manifest import Manifest
 from slipway.data.imagery.terramesh import source as mesh
 from slipway.data.imagery.terramesh.modalities import MODALITIES, SIZE
 from slipway.data.ledger import Draw
+from slipway.data.prepared import FILE_NAME
 
 S2 = MODALITIES["S2L2A"]
 
@@ -69,7 +70,7 @@ def prepare(data: Data, threads: int = 2) -> Manifest:
         sources={"m": record},
         versions={},
     )
-    (data.dir / manifest.FILE_NAME).write_text(manifest.to_text(done))
+    (data.dir / FILE_NAME).write_text(manifest.to_text(done))
     return done
 
 
@@ -170,7 +171,7 @@ def test_an_interrupted_index_is_continued(folder: Path, data: Data, tmp_path: P
     before = (work / "000001.npz").stat().st_mtime_ns
     prepare(other, threads=1)
     assert (work / "000001.npz").stat().st_mtime_ns == before
-    for name in ("m-training.npz", "m-validation.npz", manifest.FILE_NAME):
+    for name in ("m-training.npz", "m-validation.npz", FILE_NAME):
         assert (other.dir / name).read_bytes() == (data.dir / name).read_bytes()
 
 

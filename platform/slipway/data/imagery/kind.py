@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import RunConfig
+from slipway.data import prepared
 from slipway.data.files import FileRecord
 from slipway.data.imagery.config import imagery_of
 from slipway.data.kind import DataKind, Dataset, Split
@@ -115,9 +116,9 @@ class Imagery:
         except UserError:
             found = None
         if found is not None:
-            return [data.dir / manifest.FILE_NAME, *manifest.files(data.dir, found)]
+            return [data.dir / prepared.FILE_NAME, *manifest.files(data.dir, found)]
         names = (table_name(name, "training") for name in data.sources)
-        return [data.dir / name for name in (manifest.FILE_NAME, *names)]
+        return [data.dir / name for name in (prepared.FILE_NAME, *names)]
 
 
 KIND: DataKind = Imagery()

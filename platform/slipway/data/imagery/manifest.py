@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from slipway.data import prepared
 from slipway.data.files import FileRecord
 from slipway.data.imagery.config import Config as Data
 from slipway.data.imagery.config import Source
 from slipway.data.imagery.layout import Layout
 from slipway.data.kind import Split
-from slipway.errors import UserError
-from slipway.records import first_problem
+from slipway.data.prepared import Record
 
-FILE_NAME = "manifest.json"
 AXES = ("dates", "bands", "rows", "columns")
 
 
@@ -30,11 +27,7 @@ def table_name(source: str, split: Split) -> str:
     return f"{source}-{split}.npz"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Skipped(_Record):
+class Skipped(Record):
     """What was found and not used."""
 
     path: str
@@ -45,7 +38,7 @@ USELESS = "is usable in none of its windows"
 """How the reason against a scene begins that is as it should be, but under clouds or beside the swath."""
 
 
-class Sums(_Record):
+class Sums(Record):
     """Of the training chips by band, over the pixels that were measured."""
 
     count: list[int]
@@ -53,14 +46,14 @@ class Sums(_Record):
     squares: Sequence[int | float]
 
 
-class Outside(_Record):
+class Outside(Record):
     """A shard that is read as it is, where it is."""
 
     path: str
     bytes: int
 
 
-class SplitRecord(_Record):
+class SplitRecord(Record):
     """SOURCE-SPLIT-NNNNN.tar and SOURCE-SPLIT.npz (see slipway.data.imagery.table)."""
 
     chips: int
@@ -71,7 +64,7 @@ class SplitRecord(_Record):
     outside: list[Outside] = []
 
 
-class SourceRecord(_Record):
+class SourceRecord(Record):
     """One source."""
 
     inputs: list[str]
@@ -91,7 +84,7 @@ class SourceRecord(_Record):
     encoding: dict[str, Any] = {}  # of the arrays in shards that lie outside
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """What data.dir holds."""
 
     format: Literal[1] = 1
@@ -127,35 +120,15 @@ def load(data: Data) -> Manifest:
     Raises UserError when nothing is prepared there, when something else is prepared there than `data` asks
     for, or when a file is missing or has another size than the manifest says.
     """
-    found = read(data.dir)
-    if found is None:
-        raise UserError(
-            "data.dir",
-            "holds no prepared data",
-            value=data.dir,
-            do="run `slipway data` first, with the same data.* overrides",
-        )
+    found = prepared.found(data.dir, Manifest)
     _check_asked(found, data)
-    for path, record in files(data.dir, found).items():
-        _check_size(path, record, data.dir)
+    prepared.check_sizes(files(data.dir, found), data.dir)
     return found
 
 
 def read(folder: Path) -> Manifest | None:
     """The manifest in a folder, None where there is none."""
-    path = folder / FILE_NAME
-    try:
-        text = path.read_text()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError("data.dir", f"cannot be read: {error}", value=path) from error
-    try:
-        return Manifest.model_validate_json(text)
-    except ValidationError as error:
-        raise UserError(
-            "data.dir", f"is not a manifest of this version: {first_problem(error)}", value=path
-        ) from error
+    return prepared.read(folder, Manifest)
 
 
 def to_text(manifest: Manifest) -> str:
@@ -175,52 +148,22 @@ def files(folder: Path, found: Manifest, source: str | None = None) -> dict[Path
 
 
 def _check_asked(found: Manifest, data: Data) -> None:
-    remedy = f"ask for the same, choose another data.dir, or remove {data.dir} and run `slipway data`"
-    prepared: dict[str, Any] = {
+    then: dict[str, Any] = {
         "bands": found.bands,
         "num_frames": found.num_frames,
         "chip_size": found.chip_size,
         **found.cut,
     }
     for name, value in asked(data).items():
-        if value != prepared.get(name):
-            raise UserError(
-                f"data.{name}",
-                f"differs from {prepared.get(name)}, with which {data.dir} was prepared",
-                value=value,
-                do=remedy,
-            )
-    if set(data.sources) != set(found.sources):
-        raise UserError(
-            "data.sources",
-            f"differs from the prepared sources in {data.dir}: {', '.join(found.sources)}",
-            value=", ".join(data.sources),
-            do=remedy,
-        )
+        if value != then.get(name):
+            raise prepared.differs(f"data.{name}", value, then.get(name), data.dir)
+    prepared.check_sources(data.sources, found.sources, data.dir)
     for name, source in data.sources.items():
         record = found.sources[name]
-        if not _same_inputs(source, record):
-            raise UserError(
-                f"data.sources.{name}.inputs",
-                f"differs from {record.inputs}, from which {data.dir} was prepared",
-                value=source.inputs,
-                do=remedy,
-            )
-        for field in ("names", "scale"):
-            if getattr(source, field) != getattr(record, field):
-                raise UserError(
-                    f"data.sources.{name}.{field}",
-                    f"differs from {getattr(record, field)}, with which {data.dir} was prepared",
-                    value=getattr(source, field),
-                    do=remedy,
-                )
+        fields = ("names", "scale") if _same_inputs(source, record) else ("inputs", "names", "scale")
+        prepared.check_fields(name, source, record, fields, data.dir)
         if source.format not in ("auto", record.format):
-            raise UserError(
-                f"data.sources.{name}.format",
-                f"differs from {record.format}, as which {data.dir} was prepared",
-                value=source.format,
-                do=remedy,
-            )
+            raise prepared.differs(f"data.sources.{name}.format", source.format, record.format, data.dir)
 
 
 def _same_inputs(source: Source, record: SourceRecord) -> bool:
@@ -235,14 +178,3 @@ def places(entries: list[str]) -> list[str]:
 
 GENERATED = "generated"
 """The input that is no file: scenes that the project generates."""
-
-
-def _check_size(path: Path, record: FileRecord, folder: Path) -> None:
-    remedy = f"remove {folder} and run `slipway data`"
-    if not path.is_file():
-        raise UserError("data.dir", "is missing", value=path, do=remedy)
-    size = path.stat().st_size
-    if size != record.bytes:
-        raise UserError(
-            "data.dir", f"has {size} bytes, but {record.bytes} in its manifest", value=path, do=remedy
-        )

@@ -1,6 +1,5 @@
 """From scenes to shards of chips: the steps of `slipway data`, in order."""
 
-import errno
 import os
 import platform
 import sys
@@ -9,7 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 from slipway import __version__, cores
-from slipway.data import workspace
+from slipway.data import prepared, workspace
 from slipway.data.imagery import manifest, sources
 from slipway.data.imagery.checks import changed_inputs, check_folder, check_installed, is_generated, needed
 from slipway.data.imagery.config import Config as Data
@@ -57,38 +56,22 @@ def prepare(data: Data, progress: bool) -> Manifest:
             check_installed(name, surveys[name].format)
     check_folder(data)
     workers = data.workers or cores.usable()
-    try:
-        with (
-            worker_pool(workers, _ENVIRONMENT, "spawn") as pool,
-            workspace.workspace(data.dir, _job(data, surveys, meshes)) as work,
-        ):
-            for name, source in data.sources.items():
-                if is_generated(name, source):
-                    surveys[name] = _generated(name, data, work, pool)
-                if name in surveys:
-                    _say(f"data.sources.{name}: {surveys[name]}, {size(surveys[name].bytes)}", progress)
-            total = sum(one.bytes for one in surveys.values())
-            total += sum(shard.file.size for shards in meshes.values() for shard in shards)
-            with show_progress(progress, total, COUNTED) as shown:
-                preparation = _Preparation(data, surveys, meshes, workers, pool, work, shown)
-                done = preparation.run()
-            workspace.remove(work)
-    except workspace.Busy as error:
-        raise UserError(
-            "data.dir",
-            "is being prepared by another process",
-            value=data.dir,
-            do="wait for it, or choose another data.dir",
-        ) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(
-            "data.dir",
-            f"cannot be written: {error.strerror}; what is done is kept",
-            value=data.dir,
-            do="free some space and run the same command again",
-        ) from error
+    with (
+        prepared.being_prepared(data.dir),
+        worker_pool(workers, _ENVIRONMENT, "spawn") as pool,
+        workspace.workspace(data.dir, _job(data, surveys, meshes)) as work,
+    ):
+        for name, source in data.sources.items():
+            if is_generated(name, source):
+                surveys[name] = _generated(name, data, work, pool)
+            if name in surveys:
+                _say(f"data.sources.{name}: {surveys[name]}, {size(surveys[name].bytes)}", progress)
+        total = sum(one.bytes for one in surveys.values())
+        total += sum(shard.file.size for shards in meshes.values() for shard in shards)
+        with show_progress(progress, total, COUNTED) as shown:
+            preparation = _Preparation(data, surveys, meshes, workers, pool, work, shown)
+            done = preparation.run()
+        workspace.remove(work)
     for name, one in preparation.found.items():
         _tell(name, one)
     return done
@@ -196,11 +179,11 @@ class _Preparation:
                 **{package: version(package) for package in needed(self.surveys.values(), meshes)},
             },
         )
-        write_whole(self.work / manifest.FILE_NAME, manifest.to_text(done))
+        write_whole(self.work / prepared.FILE_NAME, manifest.to_text(done))
         for path in manifest.files(self.work, done):
             os.replace(path, data.dir / path.name)
         flush(data.dir)
-        os.replace(self.work / manifest.FILE_NAME, data.dir / manifest.FILE_NAME)
+        os.replace(self.work / prepared.FILE_NAME, data.dir / prepared.FILE_NAME)
         flush(data.dir)
         return done
 
@@ -250,7 +233,7 @@ def _tell(name: str, source: Prepared) -> None:
         _say(f"data.sources.{name}: skipped: {one.path} {one.reason}")
     more, useless = len(bad[_NAMED:]), len(source.skipped) - len(bad)
     if more:
-        _say(f"data.sources.{name}: skipped: {more:,} more bad scenes, which {manifest.FILE_NAME} names")
+        _say(f"data.sources.{name}: skipped: {more:,} more bad scenes, which {prepared.FILE_NAME} names")
     if useless:
         _say(f"data.sources.{name}: {useless:,} scenes are under clouds or unmeasured in all their windows")
 

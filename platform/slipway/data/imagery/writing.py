@@ -33,7 +33,7 @@ def write_source(
         )
         raise UserError(
             f"data.sources.{name}",
-            f"gives no chip of {data.num_frames} dates, {data.gap_days[0]} to {data.gap_days[1]} days apart, from "
+            f"yields no chips of {data.num_frames} dates, {data.gap_days[0]} to {data.gap_days[1]} days apart, from "
             f"{found.scenes:,} scenes of {len(found.tiles):,} tiles: {reasons}",
             use="more scenes, or another data.gap_days, data.min_valid or data.max_cloud",
         )

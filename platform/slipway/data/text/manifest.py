@@ -4,24 +4,18 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from slipway.data import prepared
 from slipway.data.files import FileRecord, checksum
+from slipway.data.prepared import Record
 from slipway.data.text.config import Config as Data
 from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.inputs import places
 from slipway.errors import UserError
-from slipway.records import first_problem
 
-FILE_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SourceRecord(_Record):
+class SourceRecord(Record):
     """One source: SOURCE.bin and SOURCE.idx."""
 
     inputs: list[str]
@@ -39,7 +33,7 @@ class SourceRecord(_Record):
     idx: FileRecord
 
 
-class TokenizerRecord(_Record):
+class TokenizerRecord(Record):
     """What was asked for, and tokenizer.json."""
 
     kind: Literal["bpe", "byte", "file"]
@@ -50,7 +44,7 @@ class TokenizerRecord(_Record):
     file: FileRecord
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """What data.dir holds."""
 
     format: Literal[1] = 1
@@ -76,34 +70,15 @@ def load(data: Data) -> Manifest:
     Raises UserError when nothing is prepared there, when something else is prepared there than `data` asks
     for, or when a file is missing or has another size than the manifest says.
     """
-    found = read(data.dir)
-    if found is None:
-        raise UserError(
-            "data.dir",
-            "holds no prepared data",
-            value=data.dir,
-            do="run `slipway data` first, with the same data.* overrides",
-        )
+    found = prepared.found(data.dir, Manifest)
     _check_asked(found, data)
-    _check_sizes(found, data.dir)
+    prepared.check_sizes(_files(found, data.dir), data.dir)
     return found
 
 
 def read(folder: Path) -> Manifest | None:
     """The manifest in a folder, None where there is none."""
-    path = folder / FILE_NAME
-    try:
-        text = path.read_text()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError("data.dir", f"cannot be read: {error}", value=path) from error
-    try:
-        return Manifest.model_validate_json(text)
-    except ValidationError as error:
-        raise UserError(
-            "data.dir", f"is not a manifest of this version: {first_problem(error)}", value=path
-        ) from error
+    return prepared.read(folder, Manifest)
 
 
 def prefix(data: Data, source: str) -> str:
@@ -128,14 +103,9 @@ def asked_tokenizer(tokenizer: Tokenizer) -> dict[str, object]:
 def _check_asked(found: Manifest, data: Data) -> None:
     remedy = f"ask for the same, choose another data.dir, or remove {data.dir} and run `slipway data`"
     for name, asked in asked_tokenizer(data.tokenizer).items():
-        prepared = getattr(found.tokenizer, name)
-        if prepared != asked:
-            raise UserError(
-                f"data.tokenizer.{name}",
-                f"differs from {prepared}, with which {data.dir} was prepared",
-                value=asked,
-                do=remedy,
-            )
+        then = getattr(found.tokenizer, name)
+        if then != asked:
+            raise prepared.differs(f"data.tokenizer.{name}", asked, then, data.dir)
     path = data.tokenizer.path
     if (
         data.tokenizer.kind == "file"
@@ -149,25 +119,11 @@ def _check_asked(found: Manifest, data: Data) -> None:
             value=path,
             do=remedy,
         )
-    if set(data.sources) != set(found.sources):
-        raise UserError(
-            "data.sources",
-            f"differs from the prepared sources in {data.dir}: {', '.join(found.sources)}",
-            value=", ".join(data.sources),
-            do=remedy,
-        )
+    prepared.check_sources(data.sources, found.sources, data.dir)
     for name, source in data.sources.items():
         record = found.sources[name]
         fields = ("text_key",) if _same_inputs(source, record) else ("inputs", "text_key")
-        for field in fields:
-            asked, prepared = getattr(source, field), getattr(record, field)
-            if asked != prepared:
-                raise UserError(
-                    f"data.sources.{name}.{field}",
-                    f"differs from {prepared}, from which {data.dir} was prepared",
-                    value=asked,
-                    do=remedy,
-                )
+        prepared.check_fields(name, source, record, fields, data.dir)
 
 
 def _same_inputs(source: Source, record: SourceRecord) -> bool:
@@ -175,21 +131,8 @@ def _same_inputs(source: Source, record: SourceRecord) -> bool:
     return source.inputs == record.inputs or places(source.inputs) == (record.places or places(record.inputs))
 
 
-def _check_sizes(found: Manifest, folder: Path) -> None:
+def _files(found: Manifest, folder: Path) -> dict[Path, FileRecord]:
     files = {TOKENIZER_NAME: found.tokenizer.file}
     for name, source in found.sources.items():
         files |= {f"{name}.bin": source.bin, f"{name}.idx": source.idx}
-    for name, record in files.items():
-        path = folder / name
-        if not path.is_file():
-            raise UserError(
-                "data.dir", "is missing", value=path, do=f"remove {folder} and run `slipway data`"
-            )
-        size = path.stat().st_size
-        if size != record.bytes:
-            raise UserError(
-                "data.dir",
-                f"has {size} bytes, but {record.bytes} in its manifest",
-                value=path,
-                do=f"remove {folder} and run `slipway data`",
-            )
+    return {folder / name: record for name, record in files.items()}

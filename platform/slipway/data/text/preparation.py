@@ -1,6 +1,5 @@
 """From text to Megatron's indexed data: the steps of `slipway data`, in order."""
 
-import errno
 import os
 import platform
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway import __version__, cores
-from slipway.data import workspace
+from slipway.data import prepared, workspace
 from slipway.data.files import FileRecord
 from slipway.data.inputs import LeftOut, check_unchanged, describe, fingerprint
 from slipway.data.pool import worker_pool
@@ -56,31 +55,15 @@ def prepare(data: Data, progress: bool) -> Manifest:
     for name, others in left_out.items():
         if others:
             print(f"data: data.sources.{name}: left out: {describe(others)}", file=sys.stderr, flush=True)
-    try:
-        with (
-            worker_pool(workers, ENVIRONMENT) as pool,
-            workspace.workspace(data.dir, _job(data, files)) as work,
-            show_progress(progress, total, COUNTED) as shown,
-        ):
-            done = _Preparation(data, files, left_out, workers, pool, work, shown).run()
-            workspace.remove(work)
-            return done
-    except workspace.Busy as error:
-        raise UserError(
-            "data.dir",
-            "is being prepared by another process",
-            value=data.dir,
-            do="wait for it, or choose another data.dir",
-        ) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(
-            "data.dir",
-            f"cannot be written: {error.strerror}; what is done is kept",
-            value=data.dir,
-            do="free some space and run the same command again",
-        ) from error
+    with (
+        prepared.being_prepared(data.dir),
+        worker_pool(workers, ENVIRONMENT) as pool,
+        workspace.workspace(data.dir, _job(data, files)) as work,
+        show_progress(progress, total, COUNTED) as shown,
+    ):
+        done = _Preparation(data, files, left_out, workers, pool, work, shown).run()
+        workspace.remove(work)
+        return done
 
 
 class _Preparation:
@@ -217,12 +200,12 @@ class _Preparation:
                 "tokenizers": version("tokenizers"),
             },
         )
-        write_whole(self.work / manifest.FILE_NAME, manifest.to_text(done))
+        write_whole(self.work / prepared.FILE_NAME, manifest.to_text(done))
         names = [f"{name}{suffix}" for name in sources for suffix in (".bin", ".idx")]
         for name in (*names, manifest.TOKENIZER_NAME):
             os.replace(self.work / name, self.data.dir / name)
         flush(self.data.dir)
-        os.replace(self.work / manifest.FILE_NAME, self.data.dir / manifest.FILE_NAME)
+        os.replace(self.work / prepared.FILE_NAME, self.data.dir / prepared.FILE_NAME)
         flush(self.data.dir)
         return done
 

@@ -4,6 +4,7 @@ from slipway.config.schema import RunConfig
 from slipway.data.text.config import text_of
 from slipway.errors import UserError
 from slipway.kernels.fp8 import check_sizes
+from slipway.models.divisible import check_divisible
 from slipway.models.gpt import graphs
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.fp8 import sizes
@@ -25,28 +26,20 @@ def check(config: RunConfig) -> None:
     graphs.check(config)
 
 
-def _divides(config_path: str, value: int, meaning: str, by_path: str, by: int) -> None:
-    if value % by:
-        raise UserError(
-            config_path,
-            f"{meaning} {value} is not divisible by {by_path} {by} ({value} = {value // by} x {by} + {value % by})",
-        )
-
-
 def _check_model(config: RunConfig) -> None:
     model = gpt_of(config)
     if model.kv_channels is None:
-        _divides(
+        check_divisible(
             "model.hidden_size",
-            model.hidden_size,
             "hidden size",
+            model.hidden_size,
             "num_attention_heads",
             model.num_attention_heads,
         )
-    _divides(
+    check_divisible(
         "model.num_attention_heads",
-        model.num_attention_heads,
         "attention heads",
+        model.num_attention_heads,
         "num_query_groups",
         model.query_groups,
     )
@@ -80,10 +73,10 @@ def _check_tensor_parallel(config: RunConfig) -> None:
     model, layout = gpt_of(config), config.parallelism
     tp, ep = layout.tensor_model_parallel_size, layout.expert_model_parallel_size
     by = "parallelism.tensor_model_parallel_size"
-    _divides("model.num_attention_heads", model.num_attention_heads, "attention heads", by, tp)
-    _divides("model.num_query_groups", model.query_groups, "query groups", by, tp)
-    _divides("model.ffn_hidden_size", model.mlp_size, "MLP width", by, tp)
-    _divides("model.vocab_size", model.padded_vocab_size, "padded vocabulary", by, tp)
+    check_divisible("model.num_attention_heads", "attention heads", model.num_attention_heads, by, tp)
+    check_divisible("model.num_query_groups", "query groups", model.query_groups, by, tp)
+    check_divisible("model.ffn_hidden_size", "MLP width", model.mlp_size, by, tp)
+    check_divisible("model.vocab_size", "padded vocabulary", model.padded_vocab_size, by, tp)
     if ep > 1 and not model.num_moe_experts:
         raise UserError(
             "parallelism.expert_model_parallel_size",
@@ -91,10 +84,10 @@ def _check_tensor_parallel(config: RunConfig) -> None:
             value=ep,
         )
     if model.num_moe_experts:
-        _divides(
+        check_divisible(
             "model.num_moe_experts",
-            model.num_moe_experts,
             "experts",
+            model.num_moe_experts,
             "parallelism.expert_model_parallel_size",
             ep,
         )

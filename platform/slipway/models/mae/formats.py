@@ -39,7 +39,7 @@ class Terratorch:
         if model.patch_frames > 1 and "time" in model.metadata:
             raise UserError(
                 "model.patch_frames",
-                "with dates in model.metadata is what terratorch refuses",
+                "with dates in model.metadata is refused by terratorch",
                 value=model.patch_frames,
                 use="1",
             )

@@ -6,6 +6,7 @@ from typing import Any
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.kernels.fp8 import Size, check_sizes
+from slipway.models.divisible import check_divisible
 from slipway.models.mae.config import mae_of
 from slipway.models.mae.share import decoder_share, encoder_share
 from slipway.models.transformer import recompute
@@ -19,14 +20,8 @@ ROUNDED = 10_000
 
 def check(config: RunConfig) -> None:
     """Raise UserError for the first thing this family cannot do."""
-    for path, meaning, value, by, divisor in _divisions(config):
-        if value % divisor:
-            raise UserError(
-                path,
-                f"{meaning} {value} is not divisible by {by} {divisor} ({value} = {value // divisor} x {divisor} + "
-                f"{value % divisor})",
-                value=value,
-            )
+    for division in _divisions(config):
+        check_divisible(*division)
     _check_mask(config)
     _check_metadata(config)
     _check_layout(config)
@@ -74,11 +69,11 @@ def _check_metadata(config: RunConfig) -> None:
     once = list(dict.fromkeys(model.metadata))
     if len(once) < len(model.metadata):
         given = f"[{','.join(model.metadata)}]"
-        raise UserError("model.metadata", "names one twice", value=given, use=f"[{','.join(once)}]")
+        raise UserError("model.metadata", "names an entry twice", value=given, use=f"[{','.join(once)}]")
     if "time" in model.metadata and model.patch_frames > 1:
         raise UserError(
             "model.patch_frames",
-            "does not go with time in model.metadata: a patch of several dates has no date to be told",
+            "does not work with time in model.metadata: a patch of several dates has no single date",
             value=model.patch_frames,
             use="1",
         )
@@ -92,11 +87,13 @@ def _check_layout(config: RunConfig) -> None:
     ):
         size = getattr(layout, name)
         if size > 1:
-            raise UserError(f"parallelism.{name}", f"is not for model.family=mae: {why}", value=size, use="1")
+            raise UserError(
+                f"parallelism.{name}", f"is not supported by model.family=mae: {why}", value=size, use="1"
+            )
     if layout.tp_comm_overlap:
         raise UserError(
             "parallelism.tp_comm_overlap",
-            f"is not for model.family=mae: user buffers have one size, and the encoder's samples have "
+            f"is not supported by model.family=mae: user buffers have one size, and the encoder's samples have "
             f"{encoder_share(config, layout).length} tokens, the decoder's {decoder_share(config, layout).length}",
             value=True,
             use="null",
@@ -104,7 +101,7 @@ def _check_layout(config: RunConfig) -> None:
     if layout.cuda_graph_impl == "local":
         raise UserError(
             "parallelism.cuda_graph_impl",
-            "is not for model.family=mae: it has not been tried with two stacks of layers",
+            "is not supported by model.family=mae: it has not been tried with two stacks of layers",
             value="local",
             use="null",
         )

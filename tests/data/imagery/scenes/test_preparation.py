@@ -16,6 +16,7 @@ from slipway.data import workspace
 from slipway.data.imagery import checks, manifest, sources
 from slipway.data.imagery.config import Source
 from slipway.data.imagery.preparation import changed_inputs, prepare
+from slipway.data.prepared import FILE_NAME
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_same_bytes_from_any_number_of_workers(tiles: Path, tmp_path: Path) -> N
         record = prepare(data, progress=False).sources["some"]
         assert len(record.splits) == 3 and len(record.skipped) == 1
         found.append(contents(data.dir))
-        del found[-1][manifest.FILE_NAME]  # it says how the inputs were asked for
+        del found[-1][FILE_NAME]  # it says how the inputs were asked for
         records.append(record.model_copy(update=dict.fromkeys(("inputs", "places", "input_sha256"))))
     assert found[0].keys() == found[1].keys()
     for name, data in found[0].items():
@@ -79,7 +80,7 @@ def test_killed_and_continued(tiles: Path, tmp_path: Path) -> None:
     while any(Path(f"/proc/{pid}").exists() for pid in children):  # no worker outlives it
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert not (killed / manifest.FILE_NAME).exists() and not list(killed.glob("*.tar"))
+    assert not (killed / FILE_NAME).exists() and not list(killed.glob("*.tar"))
     done = {path: path.stat().st_mtime_ns for path in work.glob("some/*.npz")}
     assert 0 < len(done) < 6, "killed too late to show anything"
     again = run(killed, 2)

@@ -4,6 +4,21 @@ import re
 
 from slipway.data.imagery.chip import Date
 
+_SENTINEL2 = {
+    "B01": "coastal",
+    "B02": "blue",
+    "B03": "green",
+    "B04": "red",
+    "B05": "red_edge_1",
+    "B06": "red_edge_2",
+    "B07": "red_edge_3",
+    "B08": "nir_broad",
+    "B8A": "nir_narrow",
+    "B09": "water_vapour",
+    "B10": "cirrus",
+    "B11": "swir_1",
+    "B12": "swir_2",
+}
 HLS = {
     "L30": {
         "B01": "coastal",
@@ -18,40 +33,10 @@ HLS = {
         "B11": "thermal_2",
         "Fmask": "fmask",
     },
-    "S30": {
-        "B01": "coastal",
-        "B02": "blue",
-        "B03": "green",
-        "B04": "red",
-        "B05": "red_edge_1",
-        "B06": "red_edge_2",
-        "B07": "red_edge_3",
-        "B08": "nir_broad",
-        "B8A": "nir_narrow",
-        "B09": "water_vapour",
-        "B10": "cirrus",
-        "B11": "swir_1",
-        "B12": "swir_2",
-        "Fmask": "fmask",
-    },
+    "S30": {**_SENTINEL2, "Fmask": "fmask"},
 }
-SENTINEL2 = {
-    "B01": "coastal",
-    "B02": "blue",
-    "B03": "green",
-    "B04": "red",
-    "B05": "red_edge_1",
-    "B06": "red_edge_2",
-    "B07": "red_edge_3",
-    "B08": "nir_broad",
-    "B8A": "nir_narrow",
-    "B09": "water_vapour",
-    "B10": "cirrus",
-    "B11": "swir_1",
-    "B12": "swir_2",
-    "SCL": "scl",
-}
-SENTINEL2_ORDER = tuple(name for name in SENTINEL2 if name != "SCL")
+SENTINEL2 = {**_SENTINEL2, "SCL": "scl"}
+SENTINEL2_ORDER = tuple(_SENTINEL2)
 """Bands by their number (band_id) in a product's metadata."""
 MASKS = ("fmask", "scl")
 

@@ -105,9 +105,9 @@ def members(shard: Path, skipped: list[dict[str, str]], refuse: bool) -> Iterato
     except (tarfile.TarError, OSError) as error:
         if refuse:
             raise UserError(
-                str(shard), f"is no whole tar archive: {error}", do=f"replace it, or {_SKIP}"
+                str(shard), f"is not a complete tar archive: {error}", do=f"replace it, or {_SKIP}"
             ) from error
-        skipped.append({"path": str(shard), "reason": f"is no whole tar archive: {error}"})
+        skipped.append({"path": str(shard), "reason": f"is not a complete tar archive: {error}"})
 
 
 def _check(member: Member, wanted: Wanted) -> None:

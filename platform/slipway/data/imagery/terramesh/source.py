@@ -76,7 +76,7 @@ def survey(name: str, inputs: list[str]) -> list[Shard]:
             f"data.sources.{name}.format",
             "needs numcodecs, which is not installed here",
             value="terramesh",
-            do="install the extra earth",
+            do="run `pip install slipway[earth]`",
         )
     order = {split: place for place, split in enumerate(SPLITS.values())}
     return sorted(found, key=lambda shard: (order[shard.split], shard.file.name))
