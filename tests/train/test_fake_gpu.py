@@ -279,7 +279,7 @@ def test_what_cannot_be_is_refused_in_a_line(found: dict[str, Any], name: str) -
     assert len(run["line"].splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["gpt_overlaps", "llama_tp2_pp2_cp2", "experts_tp2"])
+@pytest.mark.parametrize("name", ["gpt_interleaved_last", "llama_tp2_pp2_cp2", "experts_tp2"])
 def test_tritons_kernels_are_called_where_there_is_triton(found: dict[str, Any], name: str) -> None:
     if trouble := probe_triton().trouble:
         pytest.skip(f"Triton: {trouble}")
