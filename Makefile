@@ -28,7 +28,7 @@ help:
 	@echo "Start here"
 	@echo "  make demo        train a small GPT on 8 ranks (TP2 x PP2 x DP2) on this machine: 3 minutes"
 	@echo "  make demo-earth  pretrain a small model on generated satellite scenes on 4 ranks: below 5 minutes"
-	@echo "  make test        the tests of every day: below 6 minutes on 2 cores"
+	@echo "  make test        the tests of every day: below 10 minutes on 2 cores"
 	@echo "  make test-faults kill, hang, damage and starve real trainings: below 10 minutes on 2 cores"
 	@echo "  make image       the container image (podman or docker); make sif: also as SIF (Apptainer)"
 	@echo
@@ -135,7 +135,8 @@ test-py312: .venv312/.installed
 	.venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py \
 		tests/train/test_parity_experts.py tests/train/test_fully_sharded.py tests/train/test_documents.py \
 		tests/train/test_fake_gpu.py tests/engine/megatron/test_cpu_adapter.py tests/kernels/test_triton.py \
-		tests/train/test_recompute.py tests/models/gpt/test_kept_bytes.py tests/bench/gpu/test_rehearsal.py \
+		tests/train/test_recompute.py tests/train/test_parity_mae.py tests/train/test_continuation_mae.py \
+		tests/models/gpt/test_kept_bytes.py tests/models/mae/test_kept_bytes.py tests/bench/gpu/test_rehearsal.py \
 		$(BESIDE) --durations 5 $(OPTIONS)
 
 test-terratorch: setup .venv-terratorch/.installed

@@ -10,7 +10,7 @@ import chips
 from breadth import some
 from training import layout, train_in_one_process, training_lines
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # `make test-py312` runs it
 
 STEPS, HALF = 4, 2
 LOSS, GRADIENT_NORM = 1e-5, 1e-4  # relative, in another layout
