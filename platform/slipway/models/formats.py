@@ -81,6 +81,46 @@ class Format(Protocol):
         ...
 
 
+class FolderFormat(Protocol):
+    """A format whose models are folders: config.json, the weights in safetensors, a tokenizer (Hugging Face)."""
+
+    @property
+    def library(self) -> str:
+        """Who reads it, for people."""
+        ...
+
+    def check(self, config: RunConfig) -> None:
+        """Raise UserError where the library has no model that computes the same, with what it would have."""
+        ...
+
+    def parts(self, config: RunConfig) -> Iterable[Part]:
+        """All tensors of a checkpoint, in the order in which they are written."""
+        ...
+
+    def settings(self, config: RunConfig, end_of_document: int | None) -> Mapping[str, Any]:
+        """Return config.json of the exported model. end_of_document: the tokenizer's id; None: not known."""
+        ...
+
+    def fields(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the section `model`, as plain values, that a config.json says: for model=auto, and to compare.
+
+        Raises UserError for an architecture that is not known, and for a setting whose model would compute
+        something else; never passes one over.
+        """
+        ...
+
+    def left_out(self, config: RunConfig, name: str) -> str | None:
+        """The name of the tensor that this one of a folder must equal; "" where it is not needed; None: it is needed.
+
+        Libraries write tied tables twice, and what follows from the configuration (masks, rotary frequencies).
+        """
+        ...
+
+    def usage(self, config: RunConfig, folder: str) -> str:
+        """How the library loads an exported folder: a few lines of its language."""
+        ...
+
+
 def format_of(config: RunConfig, name: str) -> Format:
     """The format of this name of the configured model's family. Raises UserError where it has none."""
     family = config.model.family
