@@ -88,6 +88,14 @@ class FolderFormat(Protocol):
         """Who reads it, for people."""
         ...
 
+    def of(self, settings: Mapping[str, Any]) -> "FolderFormat":
+        """Return the format as a folder with this config.json has it: several classes may hold the same model.
+
+        What is read goes through it, what is written through the format itself. Raises UserError for a class that is
+        not known.
+        """
+        ...
+
     def check(self, config: RunConfig) -> None:
         """Raise UserError where the library has no model that computes the same, with what it would have."""
         ...
@@ -97,15 +105,23 @@ class FolderFormat(Protocol):
         ...
 
     def settings(self, config: RunConfig, end_of_document: int | None) -> Mapping[str, Any]:
-        """Return config.json of the exported model. end_of_document: the tokenizer's id; None: not known."""
+        """Return config.json of the exported model. end_of_document: the tokenizer's id; None: not known.
+
+        `dtype` is the training precision's; what is exported in another one replaces it, and `torch_dtype`.
+        """
         ...
 
     def fields(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the section `model`, as plain values, that a config.json says: for model=auto, and to compare.
 
         Raises UserError for an architecture that is not known, and for a setting whose model would compute
-        something else; never passes one over.
+        something else; never passes one over. Sizes are said in one form alone: of a configuration, the fields to
+        compare with are `fields(settings(config, None))`.
         """
+        ...
+
+    def renamed(self, name: str) -> str:
+        """What the tables call a tensor that a folder has under this name. Of a format that `of` has returned."""
         ...
 
     def left_out(self, config: RunConfig, name: str) -> str | None:

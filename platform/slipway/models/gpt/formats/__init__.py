@@ -1,6 +1,6 @@
-"""How Hugging Face names and orders what a GPT consists of."""
+"""What a GPT is handed over in, and taken from: `hf`, a folder of transformers'. Imports no torch."""
 
 from slipway.models.formats import FolderFormat
-from slipway.models.gpt.formats.llama import Llama
+from slipway.models.gpt.formats.huggingface import HuggingFace
 
-FORMATS: dict[str, FolderFormat] = {"hf": Llama()}
+FORMATS: dict[str, FolderFormat] = {"hf": HuggingFace()}

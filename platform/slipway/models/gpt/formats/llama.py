@@ -1,151 +1,72 @@
-"""LlamaForCausalLM: rotary embedding, RMSNorm, SwiGLU, no biases."""
+"""Llama: rotary positions, RMSNorm, SwiGLU, grouped queries; biases in all linear layers or in none."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator
 from typing import Any
 
-from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.models.formats import Array, Part, Shape, same
-from slipway.models.gpt.config import gpt_of
+from slipway.models.formats import Part
+from slipway.models.gpt.config import Config
+from slipway.models.gpt.formats import like_llama, tensors
+from slipway.models.gpt.formats.activations import SILU
+from slipway.models.gpt.formats.architecture import unfit, unfit_width
+from slipway.models.gpt.formats.given import Given
 
 
 class Llama:
-    """See slipway.models.formats.FolderFormat."""
+    """See slipway.models.gpt.formats.architecture.Architecture."""
 
-    library = "transformers"
+    name = "LlamaForCausalLM"
+    model_type = "llama"
+    prefix = "model."
+    embedding = like_llama.EMBEDDING
+    head = like_llama.HEAD
+    computed = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
-    def check(self, config: RunConfig) -> None:
-        """See FolderFormat."""
-        model = gpt_of(config)
-        if model.normalization != "RMSNorm" or model.activation != "swiglu" or model.add_bias_linear:
-            raise UserError("model.normalization", "is no Llama's", value=model.normalization)
+    def trouble(self, model: Config) -> UserError | None:
+        """It has no dropout but attention's."""
+        wanted = {"normalization": ("RMSNorm",), "activation": ("swiglu",), "hidden_dropout": (0.0,)}
+        return unfit(self.name, model, wanted) or unfit_width(self.name, model)
 
-    def parts(self, config: RunConfig) -> Iterator[Part]:
-        """See FolderFormat."""
-        model = gpt_of(config)
-        width, vocab, padded = model.hidden_size, model.vocab_size, model.padded_vocab_size
-        yield _table("embedding.word_embeddings.weight", "model.embed_tokens.weight", vocab, padded, width)
-        for layer in range(model.num_layers):
-            at, ours, theirs = (layer,), "decoder.layers", f"model.layers.{layer}"
-            yield same(f"{ours}.input_layernorm.weight", at, (width,), f"{theirs}.input_layernorm.weight")
-            yield _qkv(f"{ours}.self_attention.linear_qkv.weight", at, theirs, model)
-            heads = model.num_attention_heads * model.head_size
-            yield same(
-                f"{ours}.self_attention.linear_proj.weight",
-                at,
-                (width, heads),
-                f"{theirs}.self_attn.o_proj.weight",
-            )
-            yield same(
-                f"{ours}.pre_mlp_layernorm.weight", at, (width,), f"{theirs}.post_attention_layernorm.weight"
-            )
-            mlp = model.mlp_size
-            yield Part(
-                f"{ours}.mlp.linear_fc1.weight",
-                at,
-                (2 * mlp, width),
-                {
-                    f"{theirs}.mlp.gate_proj.weight": (mlp, width),
-                    f"{theirs}.mlp.up_proj.weight": (mlp, width),
-                },
-                lambda t, m=mlp: [t[:m], t[m:]],
-                _cat,
-            )
-            yield same(f"{ours}.mlp.linear_fc2.weight", at, (width, mlp), f"{theirs}.mlp.down_proj.weight")
-        yield same("decoder.final_layernorm.weight", (), (width,), "model.norm.weight")
-        if model.untie_embeddings_and_output_weights:
-            yield _table("output_layer.weight", "lm_head.weight", vocab, padded, width)
+    def parts(self, model: Config) -> Iterator[Part]:
+        """With a gated MLP."""
 
-    def settings(self, config: RunConfig, end_of_document: int | None) -> Mapping[str, Any]:
-        """See FolderFormat."""
-        model = gpt_of(config)
-        return {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
-            "vocab_size": model.vocab_size,
-            "hidden_size": model.hidden_size,
-            "intermediate_size": model.mlp_size,
-            "num_hidden_layers": model.num_layers,
-            "num_attention_heads": model.num_attention_heads,
-            "num_key_value_heads": model.query_groups,
-            "head_dim": model.head_size,
-            "max_position_embeddings": model.max_position_embeddings,
+        def mlp(layer: int) -> Iterator[Part]:
+            at, there, ours = (layer,), f"model.layers.{layer}.mlp", f"{tensors.LAYER}.mlp"
+            hidden, wide, names = model.hidden_size, model.mlp_size, ("gate_proj", "up_proj")
+            for kind, rest in (("weight", (hidden,)), *([("bias", ())] if model.add_bias_linear else [])):
+                theirs = [f"{there}.{name}.{kind}" for name in names]
+                yield tensors.apart(f"{ours}.linear_fc1.{kind}", at, theirs, wide, rest)
+            yield from tensors.linear(model, f"{ours}.linear_fc2", at, f"{there}.down_proj", hidden, wide)
+
+        return like_llama.parts(model, mlp)
+
+    def settings(self, model: Config) -> dict[str, Any]:
+        """Return Llama's names."""
+        return like_llama.settings(model) | {
+            "hidden_act": "silu",
             "rms_norm_eps": model.norm_epsilon,
-            "rope_theta": model.rotary_base,
-            "tie_word_embeddings": not model.untie_embeddings_and_output_weights,
-            "bos_token_id": None,
-            "eos_token_id": end_of_document,
+            "attention_bias": model.add_bias_linear,
+            "mlp_bias": model.add_bias_linear,
         }
 
-    def fields(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """See FolderFormat."""
-        if settings.get("architectures") != ["LlamaForCausalLM"]:
-            raise UserError("architectures", "is not known", value=settings.get("architectures"))
-        return {
-            "family": "gpt",
-            "num_layers": settings["num_hidden_layers"],
-            "hidden_size": settings["hidden_size"],
-            "num_attention_heads": settings["num_attention_heads"],
-            "num_query_groups": settings["num_key_value_heads"],
-            "ffn_hidden_size": settings["intermediate_size"],
-            "vocab_size": settings["vocab_size"],
-            "max_position_embeddings": settings["max_position_embeddings"],
-            "position_embedding_type": "rope",
-            "rotary_base": int(settings["rope_theta"]),
-            "normalization": "RMSNorm",
-            "norm_epsilon": settings["rms_norm_eps"],
-            "activation": "swiglu",
-            "add_bias_linear": False,
-            "untie_embeddings_and_output_weights": not settings["tie_word_embeddings"],
-        }
-
-    def left_out(self, config: RunConfig, name: str) -> str | None:
-        """See FolderFormat."""
-        if name == "lm_head.weight" and not gpt_of(config).untie_embeddings_and_output_weights:
-            return "model.embed_tokens.weight"
-        return "" if name.endswith("rotary_emb.inv_freq") else None
-
-    def usage(self, config: RunConfig, folder: str) -> str:
-        """See FolderFormat."""
-        return (
-            f'from transformers import AutoModelForCausalLM\nAutoModelForCausalLM.from_pretrained("{folder}")'
+    def fields(self, given: Given) -> dict[str, Any]:
+        """Return the fields; defaults are LlamaConfig's."""
+        bias = given.value("attention_bias", False, bool)
+        given.must(
+            "mlp_bias", False, bias, f"is not attention_bias {str(bias).lower()}: biases in some layers only"
         )
-
-
-def _cat(tensors: Sequence[Array]) -> Array:
-    import torch
-
-    return torch.cat(list(tensors))
-
-
-def _table(key: str, name: str, vocab: int, padded: int, width: int) -> Part:
-    def join(theirs: Sequence[Array]) -> Array:
-        table = theirs[0].new_zeros((padded, width))
-        table[:vocab] = theirs[0]
-        return table
-
-    return Part(key, (), (padded, width), {name: (vocab, width)}, lambda t: [t[:vocab]], join)
-
-
-def _qkv(key: str, at: Shape, theirs: str, model: Any) -> Part:
-    groups, size, width = model.query_groups, model.head_size, model.hidden_size
-    each = model.num_attention_heads // groups
-    shapes = {
-        f"{theirs}.self_attn.q_proj.weight": (groups * each * size, width),
-        f"{theirs}.self_attn.k_proj.weight": (groups * size, width),
-        f"{theirs}.self_attn.v_proj.weight": (groups * size, width),
-    }
-
-    def split(ours: Array) -> Sequence[Array]:
-        by_group = ours.reshape(groups, each + 2, size, width)
-        return [
-            some.reshape(-1, width) for some in (by_group[:, :each], by_group[:, each], by_group[:, each + 1])
-        ]
-
-    def join(parts: Sequence[Array]) -> Array:
-        import torch
-
-        grouped = [part.reshape(groups, -1, size, width) for part in parts]
-        return torch.cat(grouped, 1).reshape(-1, width)
-
-    return Part(key, at, (groups * (each + 2) * size, width), shapes, split, join)
+        given.must("rope_interleaved", False, False, "turns neighbouring channels")  # nanotron's
+        given.asked |= {"pretraining_tp", "is_llama_config"}  # another order of sums; nanotron's
+        found = like_llama.fields(
+            given, hidden=4096, mlp=11008, layers=32, heads=32, groups=None, positions=2048, theta=10000.0
+        )
+        return found | {
+            "normalization": "RMSNorm",
+            "norm_epsilon": given.number("rms_norm_eps", 1e-6),
+            "activation": given.choice("hidden_act", "silu", SILU),
+            "add_bias_linear": bias,
+            "untie_embeddings_and_output_weights": not given.value("tie_word_embeddings", False, bool),
+            "init_method_std": given.number("initializer_range", 0.02),
+            "vocab_size": given.size("vocab_size", 32000),
+        }
