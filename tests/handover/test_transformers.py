@@ -4,8 +4,11 @@ transformers itself is what everything is compared with: its logits, its losses,
 """
 
 import json
+import os
 import shutil
+import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from handover import hub
 from reference.samples import batches, short_documents
 from training import layout, slipway, train_in_one_process, training_lines
 
+ROOT = Path(__file__).parents[2]
 STEPS = 10
 SETTINGS = hub.Settings(steps=STEPS, lr=2e-3, min_lr=2e-4, warmup=2, weight_decay=0.5, clip=1.0, eps=1e-6)
 TRAINING = [
@@ -131,6 +135,8 @@ def model_words(folder: Path, name: str) -> list[str]:
 
 def exported(folder: Path, run: str, step: int) -> Path:
     target = folder / f"{run}-exported-{step}"
+    if target.exists():
+        return target
     words = [f"run.dir={folder / run}", "--step", str(step), f"to={target}"]
     done = slipway("export", "hf", *words, cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -185,6 +191,41 @@ def test_every_layout_trains_as_a_plain_loop(
         assert one["loss"] == pytest.approx(loss, abs=TRAINED), f"loss of step {one['step']}"
         assert one["grad_norm"] == pytest.approx(norm, rel=1e-3), f"step {one['step']}"
     assert lines[-1][0] < lines[0][0] - 0.1, "it learns"
+
+
+@pytest.mark.skipif(
+    not breadth.SECOND, reason="`make test-py312`: the second Python has the first one beside it"
+)
+@pytest.mark.parametrize("name", ["llama", "mixtral"])
+def test_one_version_of_megatron_core_goes_on_with_the_others(
+    trained: Path, data: list[str], name: str
+) -> None:
+    """Imported by the other, trained here, exported by the other: all as where one does everything."""
+    (place, sizes), run = next(iter(LAYOUTS[name].items())), trained / f"{name}-from-the-other"
+    words = ["model=auto", f"run.dir={run}", *TRAINING, *ONE, *data]
+    in_the_other("import", "hf", str(trained / name), *words, cwd=trained)
+    job = [*model_words(trained, name), *TRAINING, *data, f"run.dir={run}", *sizes]
+    assert train_in_one_process([job], trained / "code.json") == [0]
+    for one, other in zip(training_lines(run), training_lines(trained / f"{name}-{place}"), strict=True):
+        assert (one["loss"], one["grad_norm"]) == (other["loss"], other["grad_norm"])
+    target = trained / f"{name}-by-the-other"
+    in_the_other("export", "hf", f"run.dir={run}", f"to={target}", cwd=trained)
+    here = exported(trained, f"{name}-{place}", STEPS)
+    for file in ("model.safetensors", "config.json"):
+        assert (target / file).read_bytes() == (here / file).read_bytes()
+
+
+def in_the_other(*words: str, cwd: Path) -> None:
+    """The command line in the first Python, which has another version of Megatron-core."""
+    python = ROOT / ".venv" / "bin" / "python"
+    asked = [str(python), "-c", "import importlib.metadata as m; print(m.version('megatron-core'))"]
+    there = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    assert there != version("megatron-core")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
+    done = subprocess.run(
+        [str(python), "-m", "slipway", *words], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("name", "place"), CASES, ids=NAMES)
