@@ -55,7 +55,7 @@ class RunDir:
     evaluations = _Place("evaluation")
     """What `slipway evaluate` has found, by name and step; see slipway.metrics.evaluations."""
     tokenizer = _Place("tokenizer")
-    """The tokenizer's files that `slipway import` found beside the weights."""
+    """What the model's tokens are: tokenizer.json and what belongs to it; see slipway.data.text.vocabulary."""
     imported = _Place("imported.json")
     """Whose weights `slipway import` began the run with; see slipway.handover.origin."""
     checkpoints = _Place("checkpoints")
