@@ -352,7 +352,7 @@ def test_megatron_cores_constants_of_rotary_scaling_are_those_that_are_written(f
     config = config_of(
         hidden_size=192, num_attention_heads=3, rotary_base=500000, rope_scaling_factor=factor, **gated()
     )
-    kind = AutoConfig.for_model(
+    kind: Any = AutoConfig.for_model(
         "llama", **{k: v for k, v in HF.settings(config, None).items() if k != "model_type"}
     )
     expected = LlamaRotaryEmbedding(kind).inv_freq
