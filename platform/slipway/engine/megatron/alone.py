@@ -149,7 +149,7 @@ class _Parts(dcp.SavePlanner):
     ) -> None:
         sizes = torch.Size((1,) * len(at) + weight.shape)
         offsets = torch.Size((*at, *(0 for _ in weight.shape)))
-        self.values[key, offsets] = lambda: value().reshape(sizes)
+        self.values[key, offsets] = lambda: value().reshape(sizes).contiguous()  # row by row, as it is read
         chunk = TensorWriteData(
             ChunkStorageMetadata(offsets, sizes),
             TensorProperties(dtype=dtype),
