@@ -106,7 +106,7 @@ def models(draw: st.DrawFn) -> RunConfig:
     )
 
 
-@settings(max_examples=300 if breadth.ALL else 60)
+@settings(max_examples=300 if breadth.ALL else 40)
 @given(config=models())
 def test_a_model_is_refused_or_the_same_there_and_back(config: RunConfig, tmp_path_factory: Any) -> None:
     model = gpt_of(config)
