@@ -123,7 +123,7 @@ def trained(folder: Path, data: list[str]) -> Path:
 def theirs(folder: Path, data: list[str]) -> dict[str, tuple[list[tuple[float, float]], dict[str, Tensor]]]:
     """By a plain loop, from the same weights and with the same samples: its lines, and its weights after them."""
     done = {}
-    for name in LAYOUTS:
+    for name in (name for name in LAYOUTS if (folder / name).is_dir()):
         samples = batches([*model_words(folder, name), *TRAINING, *data, *ONE], STEPS)
         model = hub.model_of(folder / name)
         lines = hub.train(model, samples, SETTINGS)
