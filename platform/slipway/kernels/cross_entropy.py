@@ -55,9 +55,9 @@ def linear_cross_entropy(
 def hide_padding(logits: Tensor, vocab_size: int, first: int) -> None:
     """Give the logits of rows that belong to no token the lowest number, in place; only ranks with such rows do it.
 
-    logits: [..., n], of n rows of the table from `first` on. A softmax makes zeros of them, exactly, as long as one logit is larger,
-    and so does its backward pass: autograd is not told. The lowest number and no infinity, from which a rank whose rows
-    are all padding would make NaN.
+    logits: [..., n], of n rows of the table from `first` on. A softmax over all rows makes zeros of them, exactly, and
+    so does its backward pass: autograd is not told. The lowest number and no infinity, from which a rank whose rows are
+    all padding would make NaN.
     """
     own = max(vocab_size - first, 0)
     if own < logits.shape[-1]:

@@ -6,7 +6,6 @@ Megatron-core 0.19 announces that GPTModel gives way to HybridModel; docs/megatr
 import logging
 from typing import Any
 
-import torch
 from megatron.core.models.gpt import GPTModel
 from megatron.core.tensor_parallel import ColumnParallelLinear
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
@@ -52,7 +51,8 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, layers: int, 
         vp_stage=virtual,
     )
     if stage.last:
-        module.output_layer.entries = model.vocab_size
+        output: Any = module.output_layer
+        output.entries = model.vocab_size
     return module
 
 
@@ -69,7 +69,8 @@ class OutputLayer(ColumnParallelLinear):
         if labels is None:
             logits, bias = super().forward(input_, *words, **named)
             whole = logits.shape[-1] == self.output_size  # of one rank, or gathered, as generation wants them
-            rank = 0 if whole else torch.distributed.get_rank(self.tp_group)
+            group: Any = self.tp_group
+            rank = 0 if whole else group.rank()
             hide_padding(logits, self.entries, rank * logits.shape[-1])
             return logits, bias
         shared, group = named.get("weight"), self.tp_group  # shared with the embedding

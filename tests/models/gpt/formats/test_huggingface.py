@@ -106,7 +106,7 @@ def models(draw: st.DrawFn) -> RunConfig:
     )
 
 
-@settings(max_examples=300 if breadth.ALL else 60)
+@settings(max_examples=300 if breadth.ALL else 40)
 @given(config=models())
 def test_a_model_is_refused_or_the_same_there_and_back(config: RunConfig, tmp_path_factory: Any) -> None:
     model = gpt_of(config)
@@ -136,21 +136,21 @@ def test_a_model_is_refused_or_the_same_there_and_back(config: RunConfig, tmp_pa
         assert {key: getattr(back, key) for key in same} == {key: getattr(model, key) for key in same}
 
 
-def test_both_halves_of_that_happen() -> None:
-    """Every class is used, and something is refused for each."""
-    used, for_none = set(), set()
-
-    @settings(max_examples=150, database=None)
-    @given(config=models())
-    def look(config: RunConfig) -> None:
-        try:
-            used.update(HF.settings(config, None)["architectures"])
-        except UserError as error:
-            for_none.add(error.path)
-
-    look()
-    assert used == set(CLASSES)
-    assert {"model.normalization", "model.activation", "model.num_query_groups"} <= for_none
+@pytest.mark.parametrize(
+    ("fields", "path", "use"),
+    [
+        (dict(num_query_groups=1), "num_query_groups", ["null", "position_embedding_type=rope"]),
+        (dict(normalization="RMSNorm"), "normalization", "LayerNorm"),
+        (dict(activation="swiglu"), "activation", ["gelu", "gelu_tanh"]),
+        (dict(kv_channels=10), "kv_channels", "null"),
+        (dict(position_embedding_type="rope", activation="swiglu"), "activation", "normalization=RMSNorm"),
+        (dict(position_embedding_type="rope", normalization="RMSNorm"), "activation", "swiglu"),
+        (dict(num_moe_experts=4, add_bias_linear=False), "position_embedding_type", "rope"),
+    ],
+)
+def test_what_no_class_holds(fields: dict[str, Any], path: str, use: Any) -> None:
+    with refused(f"model.{path}", use=use):
+        HF.check(config_of(hidden_size=24, num_attention_heads=3, **fields))
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -221,7 +221,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (G, {"n_embd": True}, "n_embd"),
     (N, {"use_parallel_residual": True}, "use_parallel_residual"),
     (N, {"attention_bias": False}, "attention_bias"),
-    (N, {"rotary_pct": 0.25}, "rotary_pct"),
+    (N, {"rotary_pct": 0.25}, "rope_parameters"),  # which says another
+    (N, {"rotary_pct": 0.25, "rope_parameters": None}, "rotary_pct"),
     (N, {"rope_parameters": {"partial_rotary_factor": 0.5}, "rotary_pct": 0.5}, "rotary_pct"),
     (S, {"sliding_window": 16}, "sliding_window"),
     (S, {"residual_dropout": 0.1}, "embedding_dropout"),
@@ -291,9 +292,8 @@ def test_a_folder_is_read_by_its_own_class_even_where_another_would_be_written()
     assert HF.settings(config, None)["architectures"] == [N]
     form = HF.of({"architectures": [S]})
     form.check(config)
-    assert HF.fields(form.settings(config, None)) | {"name": ""} == HF.fields(HF.settings(config, None)) | {
-        "name": ""
-    }
+    read, written = (HF.fields(each.settings(config, None)) for each in (form, HF))
+    assert Config(**{**read, "name": ""}) == Config(**{**written, "name": ""})
     assert "model.layers.1.self_attn.q_proj.bias" in ours(config, form)
     assert "gpt_neox.layers.1.attention.query_key_value.bias" in ours(config)
 
@@ -352,7 +352,7 @@ def test_megatron_cores_constants_of_rotary_scaling_are_those_that_are_written(f
     config = config_of(
         hidden_size=192, num_attention_heads=3, rotary_base=500000, rope_scaling_factor=factor, **gated()
     )
-    kind = AutoConfig.for_model(
+    kind: Any = AutoConfig.for_model(
         "llama", **{k: v for k, v in HF.settings(config, None).items() if k != "model_type"}
     )
     expected = LlamaRotaryEmbedding(kind).inv_freq
