@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from handover import folders
 
-WIDTH, VOCABULARY, PER_SHARD = 1024, 32000, 2
+PER_SHARD = 2
 SMALL = folders.CONFIG
 PROGRAM = """
 import sys
@@ -32,13 +32,13 @@ sys.exit(code)
 Run = Callable[[list[str], Path], int]
 
 
-def large(megabytes: int) -> dict[str, Any]:
-    """The config.json of a model with about so many bytes in fp32; its tables are its largest tensors."""
-    of_layer = 4 * (4 * WIDTH * WIDTH + 3 * WIDTH * 4 * WIDTH)
-    tables = 2 * 4 * VOCABULARY * WIDTH
+def large(megabytes: int, width: int = 1024, vocabulary: int = 32000) -> dict[str, Any]:
+    """The config.json of a model with about so many MB in fp32; its tables are its largest tensors."""
+    of_layer = 4 * (4 * width * width + 3 * width * 4 * width)
+    tables = 2 * 4 * vocabulary * width
     layers = max(1, round((megabytes * 10**6 - tables) / of_layer))
-    sizes = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "head_dim": 64, "vocab_size": VOCABULARY}
-    heads = {"num_attention_heads": WIDTH // 64, "num_key_value_heads": WIDTH // 64}
+    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "head_dim": 64, "vocab_size": vocabulary}
+    heads = {"num_attention_heads": width // 64, "num_key_value_heads": width // 64}
     return SMALL | sizes | heads | {"num_hidden_layers": layers}
 
 
@@ -92,10 +92,8 @@ def cold(command: list[str], where: Path) -> int:
     ).returncode
 
 
-def measure(folder: Path, megabytes: int, words: list[str], run: Run = cold) -> dict[str, float]:
+def measure(folder: Path, config: dict[str, Any], words: list[str], run: Run = cold) -> dict[str, float]:
     """Peaks of both commands above those of a tiny model, beside the largest tensor. words: of the import."""
-    config = large(megabytes)
-    (folder / "tiny").parent.mkdir(exist_ok=True)
     generate(folder / "tiny", SMALL)
     total, largest = generate(folder / "large", config)
     peaks: dict[str, float] = {}
@@ -119,5 +117,5 @@ def measure(folder: Path, megabytes: int, words: list[str], run: Run = cold) -> 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="slipway-peak-") as place:
-        found = measure(Path(place), int(sys.argv[1]), [*sys.argv[2:], "data=any_text"])
+        found = measure(Path(place), large(int(sys.argv[1])), [*sys.argv[2:], "data=any_text"])
     print(json.dumps({name: round(value, 1) for name, value in found.items()}, indent=1))

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch.distributed.checkpoint import FileSystemReader
 
 import warm
-from handover import folders
+from handover import folders, peak_memory
 from handover.folders import CONFIG, INDEX, State
 from refusals import check_line, refused
 from slipway.checkpoint import store
@@ -515,6 +515,22 @@ def test_an_export_loads_nothing_by_torch_and_imports_neither_megatron_nor_hydra
     words = ["export", "hf", f"run.dir={run}", f"to={tmp_path / 'out'}"]
     done = subprocess.run([sys.executable, "-c", ALONE, *words], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.faults
+def test_memory_is_that_of_two_tensors_whatever_the_models_size(tmp_path: Path) -> None:
+    """The same program measures a model of 3 GB (docs/performance.md)."""
+
+    def run(command: list[str], where: Path) -> int:
+        return warm.run([sys.executable, *command], cwd=where, capture_output=True, timeout=240).returncode
+
+    found = peak_memory.measure(tmp_path, peak_memory.large(200, 512, 8192), AUTO[1:], run)
+    print(found)
+    bound = (
+        2 * found["largest tensor"] + 24
+    )  # MB: what allocators keep, and a stretch of numbers that is looked at
+    assert found["model"] > 3 * bound, "else nothing is shown"
+    assert found["import above it"] < bound and found["export above it"] < bound
 
 
 KILLED = """
