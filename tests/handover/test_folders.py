@@ -8,7 +8,7 @@ import os
 import pickle
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from refusals import check_line, refused
 from slipway.checkpoint import store
 from slipway.cli import main
 from slipway.handover import shards
+from slipway.handover.safetensors_file import Source
+from slipway.handover.weights import Weights
 from slipway.plan import plan_file
 from slipway.run_dir import RunDir
 
@@ -429,15 +431,41 @@ def test_a_bad_folder_is_told_in_one_line_and_nothing_is_written(
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_header_with_the_same_name_twice_is_refused(tmp_path: Path) -> None:
-    from slipway.handover.safetensors_file import Source
-
-    entry = '{"dtype": "F32", "shape": [1], "data_offsets": [%d, %d]}'
-    text = f'{{"a": {entry % (0, 4)}, "a": {entry % (4, 8)}}}'.encode()
+@pytest.mark.parametrize(
+    ("names", "offsets"),
+    {
+        ("a", "a"): [(0, 4), (4, 8)],  # JSON's last would win
+        ("a", "b"): [(0, 4), (0, 4)],
+        ("a", "c"): [(0, 4), (8, 12)],
+        ("b", "c"): [(4, 8), (8, 12)],
+    }.items(),
+)
+def test_a_header_whose_tensors_share_or_leave_out_bytes_is_refused(
+    tmp_path: Path, names: tuple[str, str], offsets: list[tuple[int, int]]
+) -> None:
+    entries = (
+        f'"{name}": {{"dtype": "F32", "shape": [1], "data_offsets": [{start}, {end}]}}'
+        for name, (start, end) in zip(names, offsets, strict=True)
+    )
+    text = f"{{{', '.join(entries)}}}".encode()
     path = tmp_path / "a.safetensors"
-    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
-    with refused(path, "a"):
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(max(end for _, end in offsets)))
+    with refused(path, names[1] if offsets[0][0] == 0 else names[0]):
         Source(path)
+
+
+def test_an_export_that_ends_early_leaves_no_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = Weights.tensors
+
+    def ended(self: Weights) -> Iterator[tuple[str, torch.Tensor]]:
+        yield next(tensors(self))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Weights, "tensors", ended)
+    assert main(["export", "hf", f"run.dir={run}", f"to={tmp_path / 'out'}"]) == 130
+    assert not os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize(
