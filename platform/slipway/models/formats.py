@@ -6,7 +6,6 @@ writes files, and checks names and shapes, knows no format (slipway.handover). I
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.util import find_spec
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
@@ -139,9 +138,25 @@ class FolderFormat(Protocol):
 
 def format_of(config: RunConfig, name: str) -> Format:
     """The format of this name of the configured model's family. Raises UserError where it has none."""
-    family = config.model.family
-    has_some = find_spec(f"{FAMILIES.package(family)}.formats") is not None
-    formats: Mapping[str, Format] = FAMILIES.part(family, "formats").FORMATS if has_some else {}
+    return _named(config.model.family, name)
+
+
+def folder_format_of(config: RunConfig, name: str) -> FolderFormat:
+    """The same, where models are folders."""
+    return _named(config.model.family, name)
+
+
+def folder_formats(name: str) -> dict[str, FolderFormat]:
+    """The format of this name of each family that has it."""
+    return {family: _formats(family)[name] for family in FAMILIES.names() if name in _formats(family)}
+
+
+def _formats(family: str) -> Mapping[str, Any]:
+    return FAMILIES.part(family, "formats").FORMATS if FAMILIES.has(family, "formats") else {}
+
+
+def _named(family: str, name: str) -> Any:
+    formats = _formats(family)
     if name not in formats:
         others = ", ".join(sorted(formats)) or "no format"
         raise UserError("model.family", f"has no format {name}; it has {others}", value=family)
