@@ -30,18 +30,16 @@ class Speaker(NamedTuple):
         shown: Callable[[Sequence[Text]], Terminal] | None = None,
     ) -> list[Text]:
         """Go on with all of the texts, whose tokens are `prompts`; shown: where they are printed as they come."""
-        found = [
-            Text(text, self.vocabulary, tokens) for text, tokens in zip(texts, prompts, strict=True)
-        ]
+        found = [Text(text, self.vocabulary, tokens) for text, tokens in zip(texts, prompts, strict=True)]
         if warning := request.beyond(max(map(len, prompts)), self.way, self.reach):
             print(f"generate: {warning}", file=sys.stderr, flush=True)
         terminal = shown(found) if shown else None
-        ends = {self.vocabulary.end_of_document} - {None}
+        end = self.vocabulary.end_of_document
         for said in go_on(
             self.model,
             prompts,
             self.way.tokens,
-            ends=ends,
+            ends=() if end is None else (end,),
             most=self.reach.most,
             sampling=self.way.sampling,
         ):
