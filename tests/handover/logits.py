@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from slipway.evaluate.alone import alone, world
 
 from slipway.checkpoint import store
 from slipway.models.gpt.config import gpt_of
