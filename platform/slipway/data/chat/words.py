@@ -22,7 +22,7 @@ def words_of(template: Template, messages: Sequence[Message], ends: Collection[s
     """
     text, spans = template.marked(messages)
     if template.marks:
-        following = [start for start, _ in spans[1:]] + [len(text)]
+        following = [*(start for start, _ in spans), len(text)][1:]
         return Marked(
             text,
             [
