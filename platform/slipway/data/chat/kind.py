@@ -25,6 +25,7 @@ class Chat:
         from slipway.data.chat.summary import summary
 
         data = chat_of(config)
+        check_shares(data.split, 0)  # which is part of what is prepared
         return summary(data, prepare(data, progress))
 
     def make_ready(self, config: RunConfig, prepare: bool) -> None:
