@@ -58,14 +58,18 @@ LLAMA += ["model.rope_scaling_factor=8", "model.normalization=RMSNorm", "model.a
 LLAMA += ["model.add_bias_linear=false", "model.untie_embeddings_and_output_weights=true"]
 MIXTURE = [*LLAMA, "model.rope_scaling_factor=null", "model.num_moe_experts=4"]
 MODELS = {
-    "gpt": (GPT, plain.Model(layers=2, heads=4, groups=4)),
+    "gpt": (GPT, plain.Model(layers=2, vocabulary=257, heads=4, groups=4)),
     "llama": (
         LLAMA,
-        plain.Model(layers=2, heads=4, groups=2, norm="rms", rotary_base=500000, rotary_factor=8),
+        plain.Model(
+            layers=2, vocabulary=257, heads=4, groups=2, norm="rms", rotary_base=500000, rotary_factor=8
+        ),
     ),
     "mixture": (
         MIXTURE,
-        plain.Model(layers=2, heads=4, groups=2, norm="rms", rotary_base=500000, topk=2, balance=0.01),
+        plain.Model(
+            layers=2, vocabulary=257, heads=4, groups=2, norm="rms", rotary_base=500000, topk=2, balance=0.01
+        ),
     ),
 }
 THREE_D = layout(ranks=8, tp=2, pp=2, sp=True, distopt=True)

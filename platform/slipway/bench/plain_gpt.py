@@ -20,6 +20,7 @@ class Block(nn.Module):
         hidden, size, bias = model.hidden_size, model.head_size, model.add_bias_linear
         self.heads, self.groups, self.size = model.num_attention_heads, model.query_groups, size
         self.gated = model.activation == "swiglu"
+        self.approximate = "tanh" if model.activation == "gelu_tanh" else "none"
         self.norm1, self.norm2 = _norm(model), _norm(model)
         self.qkv = nn.Linear(hidden, (self.heads + 2 * self.groups) * size, bias)
         self.proj = nn.Linear(self.heads * size, hidden, bias)
@@ -41,7 +42,7 @@ class Block(nn.Module):
         if self.gated:
             gate, up = wide.chunk(2, dim=-1)
             return x + self.fc2(F.silu(gate) * up)
-        return x + self.fc2(F.gelu(wide))
+        return x + self.fc2(F.gelu(wide, approximate=self.approximate))
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -57,6 +58,7 @@ class PlainGPT(nn.Module):
 
     def __init__(self, model: GPTConfig) -> None:
         super().__init__()
+        self.entries = model.vocab_size
         self.tokens = nn.Embedding(model.padded_vocab_size, model.hidden_size)
         self.rotary = model.position_embedding_type == "rope"
         if self.rotary:
@@ -84,4 +86,5 @@ class PlainGPT(nn.Module):
             x = x + self.positions(torch.arange(length, device=tokens.device))
         for block in self.blocks:
             x = block(x, turn)
-        return F.cross_entropy(self.output(self.norm(x)).float().flatten(0, 1), labels.flatten())
+        logits = self.output(self.norm(x))[..., : self.entries]  # rows beyond belong to no token
+        return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten())

@@ -9,12 +9,12 @@ from slipway.checkpoint import store
 from slipway.checkpoint.manifest import Damaged
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, Fault, UserError
-from slipway.evaluate.alone import alone, world
 from slipway.metrics import evaluations
 from slipway.models import evaluation_of
 from slipway.models.evaluation import Result
 from slipway.plan import plan_file
 from slipway.run_dir import RunDir
+from slipway.runs.alone import alone, world
 from slipway.runs.find import folders
 
 

@@ -100,6 +100,12 @@ class Text:
         names = (f"{name}{end}" for name in data.sources for end in (".bin", ".idx"))
         return [data.dir / name for name in ("manifest.json", *names)]
 
+    def tokenizer(self, config: RunConfig) -> list[Path]:
+        """Return tokenizer.json."""
+        from slipway.data.text.manifest import TOKENIZER_NAME
+
+        return [text_of(config).dir / TOKENIZER_NAME]
+
 
 KIND: DataKind = Text()
 
