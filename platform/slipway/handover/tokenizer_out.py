@@ -97,11 +97,11 @@ def as_json(value: Any) -> bytes:
 
 def _prepared(folder: Path) -> tuple[bytes, str, int] | None:
     """The text of tokenizer.json in a data set, its end mark and that one's number; None where there is none."""
-    found = manifest.read(folder)
+    found = manifest.tokenizer_record(folder)
     text = files.read(folder / TOKENIZER_NAME) if found else None
-    if found is None or text is None or _sha256(text) != found.tokenizer.file.sha256:
+    if found is None or text is None or _sha256(text) != found.file.sha256:
         return None
-    return text, found.tokenizer.end_of_document, found.end_of_document_id
+    return text, found.end_of_document, found.end_of_document_id
 
 
 def _end_mark(imported: dict[str, bytes], kept: Path) -> str:

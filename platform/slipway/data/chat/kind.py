@@ -73,6 +73,7 @@ class Chat:
             "the checksum of its index": record.idx.sha256,
             "the checksum of its loss mask": record.loss.sha256,
             "the checksum of tokenizer.json": found.tokenizer.file.sha256,
+            "the checksum of chat_template.jinja": found.template.file.sha256,
         }
 
     def files(self, config: RunConfig, source: str) -> dict[Path, FileRecord]:
@@ -103,6 +104,12 @@ class Chat:
         data = chat_of(config)
         names = (f"{name}{end}" for name in data.sources for end in ENDS)
         return [data.dir / name for name in ("manifest.json", *names)]
+
+    def tokenizer(self, config: RunConfig) -> list[Path]:
+        """Return tokenizer.json, tokenizer_config.json and chat_template.jinja."""
+        from slipway.data.chat.tokenizer import SETTINGS, TEMPLATE, TOKENIZER
+
+        return [chat_of(config).dir / name for name in (TOKENIZER, SETTINGS, TEMPLATE)]
 
 
 KIND: DataKind = Chat()

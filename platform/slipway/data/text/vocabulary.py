@@ -8,16 +8,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from slipway import files
 from slipway.config.schema import RunConfig
-from slipway.data import kind_of, prepared
+from slipway.data import kind_of
 from slipway.data.text.end_mark import without_mark
-from slipway.data.text.manifest import TOKENIZER_NAME, TokenizerRecord
+from slipway.data.text.manifest import TOKENIZER_NAME, tokenizer_record
 from slipway.data.text.tokenizer import count_entries, library_errors
 from slipway.errors import UserError
-from slipway.records import first_problem
 from slipway.run_dir import RunDir
 
 SETTINGS_NAME = "tokenizer_config.json"
@@ -122,10 +119,12 @@ def vocabulary_of(config: RunConfig) -> Vocabulary:
         raise UserError("data.kind", "has no tokenizer", value=data.kind)
     own = RunDir(config.run.dir).tokenizer
     text = _content(own / TOKENIZER_NAME)
-    folder, mark = own, data.tokenizer.end_of_document
+    folder, mark = own, getattr(data.tokenizer, "end_of_document", "")  # of conversations the template's
     if text is None:
         folder = prepared_files[0].parent
-        if (record := _record(folder)) is None or (text := _content(folder / TOKENIZER_NAME)) is None:
+        if (record := tokenizer_record(folder)) is None or (
+            text := _content(folder / TOKENIZER_NAME)
+        ) is None:
             raise UserError(
                 "run.dir",
                 f"has no tokenizer: neither {own / TOKENIZER_NAME} nor a prepared data.dir ({folder}) is there",
@@ -146,21 +145,6 @@ def vocabulary_of(config: RunConfig) -> Vocabulary:
     if known is None:  # imported: the configuration may name another mark for data that is still to come
         known = found.tokenizer.token_to_id(_name(settings.get("eos_token")))
     return Vocabulary(found.path, text, known, found.chat_template)
-
-
-def _record(folder: Path) -> TokenizerRecord | None:
-    """What a manifest of any kind of text says of its tokenizer; None where there is no manifest."""
-    plain = _json(folder / prepared.FILE_NAME)
-    if plain is None:
-        return None
-    try:
-        return TokenizerRecord.model_validate(plain.get("tokenizer"))
-    except ValidationError as error:
-        raise UserError(
-            "data.dir",
-            f"says nothing of a tokenizer: {first_problem(error)}",
-            value=folder / prepared.FILE_NAME,
-        ) from error
 
 
 def _settings(folder: Path) -> dict[str, Any]:
