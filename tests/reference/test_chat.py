@@ -22,7 +22,7 @@ STEPS = 4
 SETTINGS = plain.Settings(
     steps=STEPS, lr=2e-3, min_lr=2e-4, warmup=1, weight_decay=0.1, beta1=0.9, beta2=0.95, eps=1e-6, clip=1.0
 )
-MODEL = plain.Model(layers=2, heads=4, groups=4)
+MODEL = plain.Model(layers=2, vocabulary=262, heads=4, groups=4)
 TRAINING = [
     *("model=demo", "model.num_layers=2", "model.hidden_size=32", "model.num_attention_heads=4"),
     *("model.vocab_size=262", "model.max_position_embeddings=96", "model.ffn_hidden_size=64"),

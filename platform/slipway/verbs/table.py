@@ -3,6 +3,7 @@
 from slipway.verbs.benchmarks import BENCH
 from slipway.verbs.configured import CONFIGURED
 from slipway.verbs.declare import Verb
+from slipway.verbs.generate import GENERATE
 from slipway.verbs.handover import EXPORT, IMPORT
 from slipway.verbs.unconfigured import CLUSTERS, EVALUATE, IMAGE, REPORT, RUNS
 
@@ -10,6 +11,7 @@ VERBS: dict[str, Verb] = {
     **CONFIGURED,
     "export": EXPORT,
     "import": IMPORT,
+    "generate": GENERATE,
     "evaluate": EVALUATE,
     "report": REPORT,
     "runs": RUNS,

@@ -16,6 +16,8 @@ from slipway.errors import UserError
 from slipway.records import first_problem
 
 TOKENIZER_NAME = "tokenizer.json"
+TOKENIZER_FACT = "the checksum of tokenizer.json"
+"""What a checkpoint's ledger calls it (DataKind.facts)."""
 
 
 class SourceRecord(Record):
