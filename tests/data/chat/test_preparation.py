@@ -24,6 +24,7 @@ FILES = [
     "some.bin",
     "some.idx",
     "some.loss",
+    "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
 ]

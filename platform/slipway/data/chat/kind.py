@@ -106,10 +106,10 @@ class Chat:
         return [data.dir / name for name in ("manifest.json", *names)]
 
     def tokenizer(self, config: RunConfig) -> list[Path]:
-        """Return tokenizer.json, tokenizer_config.json and chat_template.jinja."""
-        from slipway.data.chat.tokenizer import SETTINGS, TEMPLATE, TOKENIZER
+        """Return tokenizer.json, and what belongs to it."""
+        from slipway.data.chat.tokenizer import NAMES, SETTINGS, TEMPLATE, TOKENIZER
 
-        return [chat_of(config).dir / name for name in (TOKENIZER, SETTINGS, TEMPLATE)]
+        return [chat_of(config).dir / name for name in (TOKENIZER, SETTINGS, NAMES, TEMPLATE)]
 
 
 KIND: DataKind = Chat()

@@ -8,7 +8,7 @@ from typing import Literal
 
 from slipway.data import prepared
 from slipway.data.chat.config import Config as Data
-from slipway.data.chat.tokenizer import SETTINGS, TEMPLATE, TOKENIZER
+from slipway.data.chat.tokenizer import NAMES, SETTINGS, TEMPLATE, TOKENIZER
 from slipway.data.files import FileRecord, checksum
 from slipway.data.kind import Split
 from slipway.data.prepared import Record
@@ -68,6 +68,7 @@ class TemplateRecord(Record):
     ends: dict[str, int]  # how many turns of the assistant each special token ends
     file: FileRecord  # chat_template.jinja
     settings: FileRecord  # tokenizer_config.json
+    names: FileRecord  # special_tokens_map.json
 
 
 class Manifest(Record):
@@ -117,6 +118,7 @@ def files(found: Manifest) -> dict[str, FileRecord]:
     named = {
         TOKENIZER: found.tokenizer.file,
         SETTINGS: found.template.settings,
+        NAMES: found.template.names,
         TEMPLATE: found.template.file,
     }
     for name, source in found.sources.items():

@@ -17,7 +17,7 @@ from slipway.data.chat import manifest
 from slipway.data.chat.config import Config as Data
 from slipway.data.chat.manifest import LeftOutRecord, Manifest, SourceRecord, TemplateRecord
 from slipway.data.chat.shards import Counts, read_counts
-from slipway.data.chat.tokenizer import SETTINGS, TEMPLATE, TOKENIZER
+from slipway.data.chat.tokenizer import NAMES, SETTINGS, TEMPLATE, TOKENIZER
 from slipway.data.chat.workers import encode_block, tokenizer_of
 from slipway.data.chat.writing import write_source
 from slipway.data.destination import check_destination
@@ -202,7 +202,11 @@ class _Preparation:
                 file=records[TOKENIZER],
             ),
             template=TemplateRecord(
-                date=data.tokenizer.date, ends=ends, file=records[TEMPLATE], settings=records[SETTINGS]
+                date=data.tokenizer.date,
+                ends=ends,
+                file=records[TEMPLATE],
+                settings=records[SETTINGS],
+                names=records[NAMES],
             ),
             token_type=token_type(entries).__name__,  # type: ignore[arg-type]
             sources=sources,

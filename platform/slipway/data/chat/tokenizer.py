@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 TOKENIZER, SETTINGS, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+NAMES = "special_tokens_map.json"
 """Files of a tokenizer's folder, as transformers names them."""
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -42,9 +43,9 @@ class ChatTokenizer:
         self.text = _read(self.path, "data.tokenizer.path")
         self.settings = settings = self._settings()
         self.template_path, source = self._template(template, settings)
-        named = {name: token for name in _NAMED if (token := _content(settings.get(name)))}
-        self.template = Template(source, self.template_path, named, date)
-        self._check_named(named)
+        self.named = {name: token for name in _NAMED if (token := _content(settings.get(name)))}
+        self.template = Template(source, self.template_path, self.named, date)
+        self._check_named(self.named)
 
     def _settings(self) -> dict[str, Any]:
         path = self.path.with_name(SETTINGS)
@@ -124,8 +125,12 @@ class ChatTokenizer:
         It is the `eos_token` then, whatever it was before: where the model has learnt to stop.
         """
         settings = {name: value for name, value in self.settings.items() if name != "chat_template"}
-        said = json.dumps({**settings, "eos_token": end}, indent=2, ensure_ascii=False) + "\n"
-        return {TOKENIZER: self.text, SETTINGS: said, TEMPLATE: self.template.source}
+        return {
+            TOKENIZER: self.text,
+            SETTINGS: _as_json({**settings, "eos_token": end}),
+            NAMES: _as_json({**self.named, "eos_token": end}),
+            TEMPLATE: self.template.source,
+        }
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         """See slipway.data.chat.template.Template.render."""
@@ -168,6 +173,10 @@ def _read(path: Path, field: str) -> str:
         raise UserError(field, f"cannot be read: {error.strerror}", value=path) from error
     except UnicodeDecodeError as error:
         raise UserError(field, f"is not UTF-8: {error}", value=path) from error
+
+
+def _as_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def _content(token: Any) -> str:
