@@ -86,34 +86,37 @@ def conversations() -> st.SearchStrategy[list[dict[str, str]]]:
     return st.lists(message, min_size=1, max_size=5).map(lambda said: [*turns(system="the cat"), *said])
 
 
-def reference(tokenizer: ChatTokenizer) -> Any:
-    from transformers import AutoTokenizer
+@pytest.fixture(scope="module")
+def theirs(tokenizers: dict[str, ChatTokenizer]) -> dict[str, Any]:
+    """The same tokenizers in transformers."""
+    from transformers import PreTrainedTokenizerFast
 
-    return AutoTokenizer.from_pretrained(tokenizer.path.parent)
+    return {
+        name: PreTrainedTokenizerFast.from_pretrained(one.path.parent) for name, one in tokenizers.items()
+    }
 
 
 @settings(max_examples=60)
 @given(said=conversations())
-def test_tokens_are_those_of_transformers(tokenizers: dict[str, ChatTokenizer], said: list) -> None:
-    for tokenizer in tokenizers.values():
+def test_tokens_are_those_of_transformers(
+    tokenizers: dict[str, ChatTokenizer], theirs: dict[str, Any], said: list
+) -> None:
+    for name, tokenizer in tokenizers.items():
         [encoded] = tokenizer.encode([tokenizer.words(said)])
-        if not hasattr(tokenizer, "other"):
-            tokenizer.other = reference(tokenizer)  # type: ignore[attr-defined]
-        expected = tokenizer.other.apply_chat_template(said, tokenize=True, return_dict=False)  # type: ignore[attr-defined]
+        expected = theirs[name].apply_chat_template(said, tokenize=True, return_dict=False)
         assert encoded.tokens.tolist() == expected
 
 
 @settings(max_examples=60)
 @given(said=conversations())
-def test_the_loss_is_of_what_transformers_marks(tokenizers: dict[str, ChatTokenizer], said: list) -> None:
-    marked, plain = tokenizers["marked"], tokenizers["chatml"]
-    if not hasattr(marked, "other"):
-        marked.other = reference(marked)  # type: ignore[attr-defined]
-    expected = marked.other.apply_chat_template(  # type: ignore[attr-defined]
+def test_the_loss_is_of_what_transformers_marks(
+    tokenizers: dict[str, ChatTokenizer], theirs: dict[str, Any], said: list
+) -> None:
+    expected = theirs["marked"].apply_chat_template(
         said, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
     )
-    # by its marks, and without them: both templates write the same
-    for tokenizer in (marked, plain):
+    # by the template's marks, and by prefixes: both templates write the same
+    for tokenizer in (tokenizers["marked"], tokenizers["chatml"]):
         [encoded] = tokenizer.encode([tokenizer.words(said)])
         assert encoded.tokens.tolist() == expected["input_ids"]
         assert encoded.loss.astype(int).tolist() == expected["assistant_masks"]
