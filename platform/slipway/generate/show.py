@@ -26,7 +26,7 @@ class Text:
         self.tokens: list[int] = []
         self.text = ""
         self.end = ""
-        """Why nothing follows: `document` (it has ended), `tokens` (all that were asked for), `positions` (all there are)."""
+        """Why nothing follows: the `document` has ended, or there are no `tokens` to say or `positions` left."""
 
     def add(self, said: Said, asked: int) -> str:
         """Take a token; return what is new of the text. asked: how many tokens were asked for."""

@@ -1,7 +1,8 @@
 """`model=auto`: the model of a folder's config.json, and how a chosen one differs from it. Imports no torch."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,56 +50,45 @@ def with_derived(words: Sequence[str], model: Sequence[str]) -> tuple[list[str],
 
 def fields_of(form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The section `model` that a config.json says. Raises UserError, which names the file."""
-    path = folder / CONFIG
-    try:
+    with naming(folder):
         return form.fields(settings)
+
+
+def format_for(form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> FolderFormat:
+    """The format as this folder has it. Raises UserError, which names the file."""
+    with naming(folder):
+        return form.of(settings)
+
+
+@contextmanager
+def naming(folder: Path) -> Iterator[None]:
+    """Let a mistake in config.json say which file it is in."""
+    try:
+        yield
     except UserError as error:
-        raise error if str(path) in error.path else error.replaced(path=f"{path}: {error.path}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(path, f"is not a model's: {type(error).__name__}: {error}") from None
+        raise error.replaced(path=f"{folder / CONFIG}: {error.path.removeprefix(CONFIG).strip()}") from None
 
 
 def check_same(config: RunConfig, form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> None:
     """Raise UserError where the configured model is not that of the folder, with what to set.
 
-    Two values of a field are the same where the model's own config.json is (null, and what follows from it).
+    form: for models, not for this folder alone.
     """
-    found = {name: value for name, value in fields_of(form, folder, settings).items() if name != "name"}
+    found = fields_of(form, folder, settings)
     if found.get("family", config.model.family) != config.model.family:
         raise UserError(
             "model.family", f"is not {found['family']}, as {folder / CONFIG} says", value=config.model.family
         )
-    ours = form.settings(config, None)
-    if form.settings(_with(config, found), None) == ours:
-        return
-    model = config.model.model_dump()
-    differing = [
-        name
-        for name, value in found.items()
-        if model.get(name) != value and not _is_same(config, form, ours, name, value)
-    ]
-    if not differing:  # each by itself is the same, or cannot be without another
-        differing = [name for name, value in found.items() if model.get(name) != value]
-    first = differing[0]
-    raise UserError(
-        f"model.{first}",
-        f"is not {_word(found[first])}, as {folder / CONFIG} says",
-        value=_word(model.get(first)),
-        use=" ".join(f"model.{name}={_word(found[name])}" for name in differing),
-    )
-
-
-def _is_same(config: RunConfig, form: FolderFormat, ours: Mapping[str, Any], name: str, value: Any) -> bool:
-    try:
-        return form.settings(_with(config, {name: value}), None) == ours
-    except UserError:
-        return False
-
-
-def _with(config: RunConfig, fields: Mapping[str, Any]) -> RunConfig:
-    """The configuration with other fields of `model`, unchecked but for their types."""
-    model = type(config.model).model_validate({**config.model.model_dump(), **fields})
-    return config.model_copy(update={"model": model})
+    ours = form.fields(form.settings(config, None))
+    differing = [name for name in found if name != "name" and ours.get(name) != found[name]]
+    if differing:
+        first = differing[0]
+        raise UserError(
+            f"model.{first}",
+            f"is not {_word(found[first])}, as {folder / CONFIG} says",
+            value=_word(ours.get(first)),
+            use=" ".join(f"model.{name}={_word(found[name])}" for name in differing),
+        )
 
 
 def _base(family: str) -> Mapping[str, Any]:

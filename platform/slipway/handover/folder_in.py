@@ -52,8 +52,9 @@ def _run(
     model: Sequence[str],
     recipe: Sequence[str],
 ) -> int:
-    form = folder_format_of(config, name)
-    derived.check_same(config, form, source, settings)
+    any_folder = folder_format_of(config, name)
+    form = derived.format_for(any_folder, source, settings)
+    derived.check_same(config, any_folder, source, settings)
     form.check(config)
     plan = plan_of(config)
     beginning.check_place(config.run.dir)
@@ -79,15 +80,16 @@ class Given:
         self.parts = list(form.parts(config))
         self.tensors.rename(form.renamed)
         wanted = given.wanted_of(self.parts)
-        twins = {name: form.left_out(config, name) for name in self.tensors.shapes if name not in wanted}
-        self.ignored = [name for name, twin in twins.items() if twin is not None]
-        found = {name: shape for name, shape in self.tensors.shapes.items() if name not in self.ignored}
-        given.check_names(source, wanted, found)
+        self.names = given.renamed(source, form.renamed, self.tensors.shapes)
+        shapes = {name: self.tensors.shapes[there] for name, there in self.names.items()}
+        twins = {name: form.left_out(config, name) for name in shapes if name not in wanted}
+        self.ignored = [self.names[name] for name, twin in twins.items() if twin is not None]
+        given.check_names(source, wanted, {n: s for n, s in shapes.items() if twins.get(n) is None})
         self.types = {self._type(name) for name in wanted}
         for name, twin in twins.items():
-            if twin and not self.tensors.equal(name, twin):
+            if twin and not self.tensors.equal(self.names[name], self.names[twin]):
                 raise UserError(
-                    self.tensors.file(name),
+                    self.tensors.file(self.names[name]),
                     f"{name} is not {twin}, and the model has one table for both: it would compute something else",
                 )
         self.rounds = config.training.precision == "bf16" and self.types != {"BF16"}
@@ -99,7 +101,8 @@ class Given:
         import torch
 
         theirs = []
-        for name in part.theirs:
+        for wanted in part.theirs:
+            name = self.names[wanted]
             theirs.append(tensor := self.tensors.read(name))
             given.check_numbers(self.tensors.file(name), name, tensor)
             if self.rounds and given.is_rounded(tensor, torch.bfloat16):
@@ -110,10 +113,10 @@ class Given:
         return ours.to(torch.float32)
 
     def _type(self, name: str) -> str:
-        found = self.tensors.type(name)
+        found = self.tensors.type(self.names[name])
         if found not in TYPES:
             raise UserError(
-                self.tensors.file(name),
+                self.tensors.file(self.names[name]),
                 f"{name} is {found}: fp32 does not hold it as it is, or it is quantized",
                 use=", ".join(TYPES),
             )

@@ -8,7 +8,6 @@ from pathlib import Path
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE
 from slipway.handover import card, record, shards
-from slipway.handover.outward import check_absent
 from slipway.handover.progress import Progress
 from slipway.handover.tokenizer_out import as_json, exported
 from slipway.handover.weights import Weights
@@ -22,7 +21,7 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 def run(config: RunConfig, options: argparse.Namespace, command: str) -> int:
     """Options: `action`, the format; `to`; `step`; `precision`; `shard_size`; `license`; `author`."""
     target: Path = options.to
-    check_absent(f"{command} to", target)
+    chosen.check_absent(f"{command} to", target)
     card.check_license(f"{command} --license", options.license)
     form = folder_format_of(config, options.action)
     form.check(config)

@@ -1,6 +1,6 @@
 """What was given, held against what the configuration makes of it: names, shapes, numbers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,17 @@ def check_names(where: Path, wanted: Mapping[str, Shape], found: Mapping[str, Sh
     for name, shape in wanted.items():
         if found[name] != shape:
             raise UserError(where, f"{name} is {list(found[name])}; {list(shape)} follows from `model`")
+
+
+def renamed(where: Path, of: Callable[[str], str], names: Iterable[str]) -> dict[str, str]:
+    """The names that tensors have, by what tables call them. Raises UserError where two are the same."""
+    found: dict[str, str] = {}
+    for there in names:
+        name = of(there)
+        if name in found:
+            raise UserError(where, f"holds {name} twice, as {found[name]} and {there}")
+        found[name] = there
+    return found
 
 
 def wanted_of(parts: list[Part]) -> dict[str, Shape]:

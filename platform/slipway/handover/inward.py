@@ -65,7 +65,7 @@ class Given:
         self.path, self.source = path, _source(path)
         self.notes: list[str] = []
         self.parts = list(form.parts(config))
-        self.names = self._renamed(form)
+        self.names = given.renamed(path, form.renamed, self.source.shapes)
         shapes = {name: self.source.shapes[there] for name, there in self.names.items()}
         wanted = given.wanted_of(self.parts)
         _check_sizes(path, config, form.sizes(wanted), form.sizes(shapes))
@@ -87,15 +87,6 @@ class Given:
         tensor = self.source.read(self.names[name])
         given.check_numbers(self.path, name, tensor)
         return tensor
-
-    def _renamed(self, form: Format) -> dict[str, str]:
-        names: dict[str, str] = {}
-        for there in self.source.shapes:
-            name = form.renamed(there)
-            if name in names:
-                raise UserError(self.path, f"holds {name} twice, as {names[name]} and {there}")
-            names[name] = there
-        return names
 
     def _check_constant(self, name: str, shape: Shape, found: Shape, values: Any) -> None:
         if found != shape:

@@ -1,7 +1,6 @@
 """`slipway export FORMAT run.dir=DIR to=...`: a checkpoint's weights in the form of another library."""
 
 import argparse
-from pathlib import Path
 
 from slipway import files
 from slipway.config.schema import RunConfig
@@ -34,7 +33,7 @@ def _is_folder(options: argparse.Namespace) -> bool:
 
 def _file(config: RunConfig, options: argparse.Namespace, command: str) -> int:
     target = tensor_file.check(f"{command} to", options.to)
-    check_absent(f"{command} to", target)
+    chosen.check_absent(f"{command} to", target)
     form = format_of(config, options.action)
     form.check(config)
     path, info = chosen.checkpoint(config, options.step, command)
@@ -50,9 +49,3 @@ def _file(config: RunConfig, options: argparse.Namespace, command: str) -> int:
         f"{form.library} loads it with (docs/{options.action}.md)\n{form.usage(config, str(target.absolute()))}"
     )
     return EXIT_DONE
-
-
-def check_absent(option: str, target: Path) -> None:
-    """Raise UserError where something stands where an export is to go."""
-    if target.exists() or target.is_symlink():
-        raise UserError(option, "is there already", value=target, do="remove it, or name another one")

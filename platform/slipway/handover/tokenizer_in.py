@@ -1,6 +1,5 @@
 """The tokenizer of a folder: what an import keeps of it in run.dir/tokenizer. Imports no torch."""
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any, NamedTuple
 
 from slipway import files
 from slipway.data.text.manifest import TOKENIZER_NAME
+from slipway.data.text.vocabulary import SETTINGS_NAME, Vocabulary
 from slipway.errors import UserError
 from slipway.handover import folder as folders
-from slipway.handover.tokenizer_out import CONFIG_NAME, KEPT, token_ids, token_of
+from slipway.handover.tokenizer_out import KEPT
 from slipway.handover.whole_folder import whole_folder
 
 
@@ -44,10 +44,15 @@ def found(folder: Path, settings: Mapping[str, Any]) -> Found:
     for name in KEPT:
         if (folder / name).exists() or (folder / name).is_symlink():
             contents[name] = folders.text(folders.inside(folder, name))
-    tokens = token_ids(contents[TOKENIZER_NAME], folder / TOKENIZER_NAME)
-    if not tokens:
-        raise UserError(folder / TOKENIZER_NAME, "has no token")
-    return Found(contents, 1 + max(tokens.values()), _end(folder, contents, settings, tokens))
+    path = folder / TOKENIZER_NAME
+    try:
+        vocabulary = Vocabulary(path, contents[TOKENIZER_NAME].decode(), None, None)
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"is not UTF-8: {error}") from None
+    tokenizer = vocabulary.tokenizer
+    if not tokenizer.get_vocab_size():
+        raise UserError(path, "has no token")
+    return Found(contents, vocabulary.entries, _end(folder, contents, settings, tokenizer))
 
 
 def keep(found: Found, place: Path) -> None:
@@ -59,19 +64,17 @@ def keep(found: Found, place: Path) -> None:
 
 
 def _end(
-    folder: Path, contents: Mapping[str, bytes], settings: Mapping[str, Any], tokens: Mapping[str, int]
+    folder: Path, contents: Mapping[str, bytes], settings: Mapping[str, Any], tokenizer: Any
 ) -> str | None:
     """eos_token of tokenizer_config.json, else the token whose number config.json has as eos_token_id."""
-    if CONFIG_NAME in contents:
-        try:
-            said = json.loads(contents[CONFIG_NAME]).get("eos_token")
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise UserError(folder / CONFIG_NAME, f"is not a JSON object: {error}") from None
-        if token_of(said):
-            return token_of(said)
+    if SETTINGS_NAME in contents:
+        said = folders.read_json(folder, SETTINGS_NAME).get("eos_token")
+        said = said.get("content") if isinstance(said, dict) else said
+        if isinstance(said, str) and tokenizer.token_to_id(said) is not None:
+            return said
     number = settings.get("eos_token_id")
     number = number[0] if isinstance(number, list) and number else number
-    return next((token for token, one in tokens.items() if one == number), None)
+    return tokenizer.id_to_token(number) if type(number) is int and number >= 0 else None
 
 
 def _for_hydra(text: str) -> str:

@@ -70,7 +70,7 @@ def test_what_is_written(lines: Path, chatml: Path, data_of: Callable[..., Data]
     wanted = sorted((one.tokens.tolist(), one.loss.tolist()) for one in expected)
     starts = np.cumsum(index.sequence_lengths) - index.sequence_lengths
     got = [
-        (index[i].tolist(), loss[start : start + length].astype(bool).tolist())
+        (np.asarray(index[i]).tolist(), loss[start : start + length].astype(bool).tolist())
         for i, (start, length) in enumerate(zip(starts, index.sequence_lengths, strict=True))
     ]
     assert sorted(got) == wanted

@@ -141,7 +141,7 @@ def vocabulary_of(config: RunConfig) -> Vocabulary:
 
 def check_trained_with(vocabulary: Vocabulary, ledger: DataLedger) -> None:
     """Raise UserError where a checkpoint, whose ledger this is, was trained with another tokenizer."""
-    known = {facts[TOKENIZER_FACT] for facts in ledger.facts.values() if TOKENIZER_FACT in facts}
+    known = {str(facts[TOKENIZER_FACT]) for facts in ledger.facts.values() if TOKENIZER_FACT in facts}
     if known and vocabulary.checksum not in known:
         raise UserError(
             vocabulary.path,
