@@ -300,6 +300,8 @@ def test_what_a_run_keeps_is_a_tokenizer_that_stops(
     prepare(data, progress=False)
     kept = PreTrainedTokenizerFast.from_pretrained(data.dir)
     assert kept.eos_token == "<|im_end|>"
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        assert json.loads((data.dir / name).read_text())["eos_token"] == "<|im_end|>"
     assert kept.bos_token == "<|bos|>"
     theirs = kept.apply_chat_template(said(3), tokenize=True, return_dict=False, add_generation_prompt=True)
     ours = ChatTokenizer(data.dir)
