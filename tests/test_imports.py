@@ -62,6 +62,7 @@ MAY_BE_HEAVY = [
     "data.upload",
     "engine.draw",
     "engine.engine",
+    "engine.measuring",
     "engine.megatron",
     "engine.normal",
     "handover.pt_file",

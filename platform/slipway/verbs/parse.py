@@ -88,6 +88,8 @@ def parser_of(name: str, verb: Verb) -> Parser:
         more: dict[str, Any] = {"action": "store_true"}
         if option.value:
             more = {"type": option.read, "default": option.default, "choices": option.choices or None}
+        if option.many:
+            more["action"] = "extend"
         parser.add_argument(*names(option), dest=option.key, **more)
     if verb.takes != "configuration":
         parser.add_argument(verb.argument.key if verb.argument else "words", nargs="*", default=[])
