@@ -14,6 +14,8 @@ from slipway.registry import FAMILIES
 
 TEXT = ("files", "text_key", "context", "stride", "limit", "end_marks")
 """Options of what text is measured, by the names of Wanted's fields."""
+TASKS = ("tasks", "include_path", "num_fewshot", "allow_code", "allow_network")
+"""Options of lm-evaluation-harness's tasks; `context` and `limit` are theirs, too."""
 
 
 def wanted(options: argparse.Namespace) -> Wanted:
@@ -40,20 +42,52 @@ def measurements(config: RunConfig, options: argparse.Namespace) -> Sequence[Mea
         own.check(config)
         return [Own(config, own)]
     asked = wanted(options)
-    try:
-        return [Loss.read(config, kind, asked)]
-    except UserError as error:
-        if error.path in TEXT:
-            raise error.replaced(path=f"evaluate --{error.path.replace('_', '-')}") from None
-        raise
+    _check_together(options, asked)
+    found: list[Measurement] = []
+    if asked.files or not options.tasks:
+        try:
+            found.append(Loss.read(config, kind, asked))
+        except UserError as error:
+            if error.path in TEXT:
+                raise error.replaced(path=_option(error.path)) from None
+            raise
+    if options.tasks:
+        from slipway.evaluate.tasks.measurement import Asked, tasks
+
+        of_tasks = Asked(
+            options.tasks,
+            options.include_path,
+            options.limit,
+            options.num_fewshot,
+            options.context,
+            options.allow_code,
+            options.allow_network,
+        )
+        found += tasks(config, of_tasks)
+    return found
+
+
+def _check_together(options: argparse.Namespace, asked: Wanted) -> None:
+    """Raise UserError for an option that has no effect beside the others."""
+    of_files = () if asked.files else ("text_key",)
+    of_text = ("text_key", "stride", "end_marks") if options.tasks and not asked.files else of_files
+    idle = [(name, "without --files") for name in of_text]
+    idle += [(name, "without --tasks") for name in TASKS[1:] if not options.tasks]
+    for name, why in idle:
+        if getattr(options, name) not in (None, False):
+            raise UserError(_option(name), f"has no effect {why}", do="leave it out")
+
+
+def _option(name: str) -> str:
+    return f"evaluate --{name.replace('_', '-')}"
 
 
 def _refuse(config: RunConfig, options: argparse.Namespace) -> None:
     """Raise UserError for an option that this family has no use for."""
-    for name in TEXT:
-        if getattr(options, name):
+    for name in (*TEXT, *TASKS):
+        if getattr(options, name) not in (None, False):
             raise UserError(
-                f"evaluate --{name.replace('_', '-')}",
+                _option(name),
                 f"has no effect on model.family={config.model.family}, which is not measured on text",
                 do="leave it out",
             )

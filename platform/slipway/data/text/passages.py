@@ -3,7 +3,7 @@
 A document of n tokens is read after an end mark, as training reads it. The first window predicts the first
 min(n, context) tokens. Each later one predicts the next `stride` tokens, or what is left, and sees as many tokens
 before them as the context has room for. So every token is predicted once; with a stride as long as the context these
-are the windows of lm-evaluation-harness's loglikelihood_rolling (lm_eval.utils.get_rolling_token_windows, context_len=1).
+are the windows of lm-evaluation-harness's loglikelihood_rolling (lm_eval.utils.get_rolling_token_windows).
 """
 
 import math
