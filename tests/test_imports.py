@@ -81,6 +81,7 @@ MAY_BE_HEAVY = [
     "kernels.swiglu",
     "kernels.triton",
     "models.gpt.network",
+    "models.gpt.reading",
     "models.gpt.stage",
     "models.gpt.transformer",
     "models.mae.masks",

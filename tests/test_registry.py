@@ -72,7 +72,7 @@ def test_what_is_not_complete_is_found() -> None:
         def make_ready(self, config: Any, prepare: bool, more: int = 0) -> None: ...
         def open(self, config: Any, split: Any, fields: Any) -> None: ...
 
-    missing = {"check", "prepare", "traits", "facts", "files", "open", "folders", "written"}
+    missing = {"check", "prepare", "traits", "facts", "files", "open", "folders", "written", "tokenizer"}
     assert set(lacking(DataKind, Half())) == missing
     assert list(lacking(Algorithm, Half())) == ["states", "backends"]
 

@@ -54,6 +54,8 @@ class RunDir:
     """What validations have shown, by step; see slipway.metrics.pictures."""
     evaluations = _Place("evaluation")
     """What `slipway evaluate` has found, by name and step; see slipway.metrics.evaluations."""
+    tokenizer = _Place("tokenizer")
+    """What the model's tokens are: tokenizer.json and what belongs to it; see slipway.data.text.vocabulary."""
     checkpoints = _Place("checkpoints")
     """A folder for each checkpoint; see slipway.checkpoint.store."""
     segments = _Place("segments")

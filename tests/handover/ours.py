@@ -14,12 +14,12 @@ import torch
 from slipway.checkpoint import store
 from slipway.config.schema import RunConfig
 from slipway.data.randomness import SEED_FIELD
-from slipway.evaluate.alone import alone, world
 from slipway.models import network_of
 from slipway.models.mae import masks
 from slipway.models.mae.config import Config, mae_of
 from slipway.plan import plan_file
 from slipway.run_dir import RunDir
+from slipway.runs.alone import alone, world
 
 SAMPLES = 2
 

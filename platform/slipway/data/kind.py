@@ -4,7 +4,7 @@ The ledger of samples, their order, reading ahead, checksums and each sample's r
 kind knows how its sources are prepared, what their samples are, and how to read one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -100,5 +100,12 @@ class DataKind(Protocol):
         """Return the files that preparation leaves behind; the first vouches for the others, as a manifest does.
 
         None where nothing is prepared. They need not be there; at most the first is read, to know the others.
+        """
+        ...
+
+    def tokenizer(self, config: RunConfig) -> Sequence[Path]:
+        """Return the prepared files of its tokenizer, small ones, of which each run keeps a copy; empty: it has none.
+
+        The first is tokenizer.json. slipway.data.text.vocabulary reads them; they need not be there.
         """
         ...

@@ -12,7 +12,6 @@ from slipway.checkpoint import store
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, Fault, UserError
 from slipway.evaluate import checkpoints
-from slipway.evaluate.alone import World, alone, world
 from slipway.evaluate.choice import in_windows, measurements, wanted
 from slipway.evaluate.measurement import Measurement, Subject
 from slipway.evaluate.progress import Progress
@@ -21,6 +20,7 @@ from slipway.metrics import evaluations
 from slipway.models.evaluation import Result
 from slipway.plan import plan_file
 from slipway.run_dir import RunDir
+from slipway.runs.alone import World, alone, world
 from slipway.runs.find import folders
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from slipway.evaluate.alone import World
 from slipway.models.evaluation import Result
+from slipway.runs.alone import World
 
 if TYPE_CHECKING:
     from slipway.engine.engine import Rank

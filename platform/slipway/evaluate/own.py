@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.config.schema import RunConfig
-from slipway.evaluate.alone import whole
 from slipway.evaluate.measurement import Subject, Tell
 from slipway.models.evaluation import Evaluation, Result
+from slipway.runs.alone import whole
 
 
 @dataclass(frozen=True)

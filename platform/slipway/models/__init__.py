@@ -6,7 +6,8 @@ config   the pydantic section `Config` of conf/model/*.yaml, with the literal fi
 family   the pure half, FAMILY (see slipway.models.family): rules, layers, samples; imports no torch
 network  the torch half, NETWORK (see slipway.models.network): stages, losses, initial values
 
-and, where `slipway evaluate` has something to find out, `evaluation` (see slipway.models.evaluation);
+and, where `slipway evaluate` has something to find out, `evaluation` (see slipway.models.evaluation), and, where its
+models read and write text, `text` (see slipway.models.text);
 
 and a line that names it: in slipway.registry, or an entry point of the group `slipway.families`.
 """
@@ -21,6 +22,7 @@ from slipway.registry import FAMILIES
 if TYPE_CHECKING:
     from slipway.models.evaluation import Evaluation
     from slipway.models.network import Network
+    from slipway.models.text import Text
 
 
 def network_of(config: RunConfig) -> "Network":
@@ -41,6 +43,16 @@ def evaluation_of(config: RunConfig) -> "Evaluation":
         use = f"a run of one that has: {', '.join(having)}" if having else ""
         raise UserError("model.family", "has no evaluation", value=name, use=use)
     return FAMILIES.part(name, "evaluation").EVALUATION
+
+
+def text_of(config: RunConfig) -> "Text":
+    """What the configured model's family does with text. Raises UserError where that is nothing."""
+    name = config.model.family
+    if not FAMILIES.has(name, "text"):
+        having = [one for one in FAMILIES.names() if FAMILIES.has(one, "text")]
+        use = f"a run of one that does: {', '.join(having)}" if having else ""
+        raise UserError("model.family", "reads and writes no text", value=name, use=use)
+    return FAMILIES.part(name, "text").TEXT
 
 
 def shape(config: RunConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from slipway.checkpoint.store import CheckpointInfo, Newest
 from slipway.config import budget
 from slipway.config.schema import RunConfig
 from slipway.data import find_position, kind_of
+from slipway.data.keep import keep_tokenizer
 from slipway.data.ledger import DataLedger
 from slipway.engine.runtime import as_trained, load_torch, switches_of
 from slipway.errors import EXIT_DONE, UserError
@@ -91,7 +92,7 @@ def run_plan(plan: Plan) -> int:
 
     def train_here() -> int:
         if leads:
-            _write_plan(plan)
+            _write_beginning(plan)
             _set_aside(continued)
         with system_errors.begun():
             return train_begun()
@@ -221,10 +222,12 @@ def check_place(plan: Plan, place: Place | Node | None) -> None:
         )
 
 
-def _write_plan(plan: Plan) -> None:
+def _write_beginning(plan: Plan) -> None:
+    """What the run is, and what its tokens mean."""
     folder = plan.config.run.dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
         plan_file.write(plan, RunDir(folder).plan)
+        keep_tokenizer(plan.config)
     except OSError as error:
         raise UserError("run.dir", f"cannot be written ({reason(error)})", value=folder) from None

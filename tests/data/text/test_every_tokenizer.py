@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from slipway.data.text.end_mark import end_of_document_id
 from slipway.data.text.fast_bpe.encode import encode_long, make_encoder
 from slipway.data.text.long_documents import can_be_cut
 from slipway.data.text.tokenizer import BYTE_LETTERS
+from slipway.data.text.vocabulary import Vocabulary
 from slipway.errors import UserError
 
 MARK = "<q>"
@@ -235,6 +237,18 @@ def test_exactly_its_tokens(tokenizer: Any, text: str, longest: int) -> None:
         expected = [*tokenizer.encode(text, add_special_tokens=False).ids, end]
     assert encoder.encode([text.encode()])[0].tolist() == expected
     assert encode_long(encoder, text.encode(), longest)[0].tolist() == expected
+
+
+@settings(max_examples=120, deadline=None)
+@given(tokenizer=tokenizers(), text=TEXT, place=st.integers(0, 40))
+def test_a_vocabulary_makes_the_same_tokens(tokenizer: Any, text: str, place: int) -> None:
+    end = accepted(tokenizer)
+    text = text[:place] + MARK + text[place:]
+    vocabulary = Vocabulary(Path("tokenizer.json"), tokenizer.to_str(), end, None)
+    with no_panic():
+        assert [*vocabulary.encode(text), end] == make_encoder(tokenizer, end).encode([text.encode()])[
+            0
+        ].tolist()
 
 
 @settings(max_examples=120, deadline=None)

@@ -120,6 +120,10 @@ class Imagery:
         names = (table_name(name, "training") for name in data.sources)
         return [data.dir / name for name in (prepared.FILE_NAME, *names)]
 
+    def tokenizer(self, config: RunConfig) -> tuple[()]:
+        """Pixels are no words."""
+        return ()
+
 
 KIND: DataKind = Imagery()
 

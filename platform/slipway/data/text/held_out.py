@@ -1,7 +1,7 @@
 """Texts that a model is measured on: files, or the run's validation split, as tokens and as amounts of text."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from slipway.data.text.inputs import find_inputs
 from slipway.data.text.passages import Passages, Rules, Text, count_words, measures
 from slipway.data.text.split import document_counts
 from slipway.data.text.tokens import find_split
+from slipway.data.text.vocabulary import vocabulary_of
 from slipway.errors import UserError
 
 _AT_ONCE = 1 << 20
@@ -38,7 +39,10 @@ def read(config: RunConfig, wanted: Wanted) -> list[Passages]:
             value=stride,
             use=f"at most {data.sequence_length}",
         )
-    tokenizer, end_mark = _tokenizer(config)
+    vocabulary = vocabulary_of(config)
+    tokenizer, end_mark = vocabulary.tokenizer, vocabulary.end_of_document
+    if end_mark is None:
+        raise UserError(vocabulary.path, "has no end mark, which each document is read after")
     texts = list(
         _files(wanted, tokenizer, end_mark) if wanted.files else _validation(config, wanted, tokenizer)
     )
@@ -51,7 +55,7 @@ def read(config: RunConfig, wanted: Wanted) -> list[Passages]:
     return found
 
 
-def told(parts: Sequence[HeldOut], losses: Sequence[float]) -> dict[str, Mapping[str, float]]:
+def told(parts: Sequence[HeldOut], losses: Sequence[float]) -> dict[str, dict[str, float]]:
     """Return the measures of each part, and of all together where there are several."""
     amounts = [(one.predicted, one.text.bytes, one.text.words) for one in parts if isinstance(one, Passages)]
     assert len(amounts) == len(parts) == len(losses)
@@ -60,16 +64,6 @@ def told(parts: Sequence[HeldOut], losses: Sequence[float]) -> dict[str, Mapping
         tokens, size, words = map(sum, zip(*amounts, strict=True))
         found[ALL] = measures(sum(losses), tokens, size, words)
     return found
-
-
-def _tokenizer(config: RunConfig) -> tuple[Any, int]:
-    """The run's tokenizer, and its end mark."""
-    from tokenizers import Tokenizer
-
-    data = text_of(config)
-    return Tokenizer.from_file(str(data.dir / manifest.TOKENIZER_NAME)), manifest.load(
-        data
-    ).end_of_document_id
 
 
 def _files(wanted: Wanted, tokenizer: Any, end_mark: int) -> Iterator[Text]:

@@ -143,6 +143,12 @@ class Text:
             marks="counts, as a token and not as bytes" if wanted.end_marks else "does not count",
         )
 
+    def tokenizer(self, config: RunConfig) -> list[Path]:
+        """Return tokenizer.json."""
+        from slipway.data.text.manifest import TOKENIZER_NAME
+
+        return [text_of(config).dir / TOKENIZER_NAME]
+
 
 KIND: DataKind = Text()
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +78,6 @@ class Passages:
 
     text: Text
     rules: Rules
-    on_host: ClassVar = frozenset({"document_starts"})  # no GPU reads it
     _samples: np.ndarray = field(init=False, repr=False)
     """[windows, 4]: a document's first token in `text.tokens`, start, first, stop; the longest come first."""
 
@@ -96,6 +95,11 @@ class Passages:
     def what(self) -> str:
         """The entry's name."""
         return self.text.what
+
+    @property
+    def on_host(self) -> frozenset[str]:
+        """No GPU reads where documents begin."""
+        return frozenset({"document_starts"})
 
     @property
     def predicted(self) -> int:

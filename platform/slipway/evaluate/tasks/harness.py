@@ -5,7 +5,7 @@ only where it is empty, as lm-evaluation-harness's own models do.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lm_eval.api.instance import Instance
@@ -59,6 +59,10 @@ class RunModel(TemplateLM):
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
         """The tokens of a text; none are added."""
         return self.vocabulary.encode(string)
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Of each continuation after its context, without a bar of the library's."""
+        return super().loglikelihood(requests, disable_tqdm=True)
 
     def _loglikelihood_tokens(self, requests: Sequence[Pair], **kwargs: Any) -> list[tuple[float, bool]]:
         """The log-likelihood of each continuation, and whether each of its tokens is the likeliest one."""
@@ -126,8 +130,8 @@ class RunModel(TemplateLM):
         texts = []
         for number, request in enumerate(requests):
             self.tell("texts", number, len(requests))
-            context, asked = request.args
-            settings = normalize_gen_kwargs(asked, GENERATED)
+            context, asked = cast("tuple[str, dict[str, Any]]", request.args)
+            settings: dict[str, Any] = {**normalize_gen_kwargs(asked, GENERATED)}
             if settings.get("do_sample"):
                 raise UserError(
                     "evaluate --tasks",

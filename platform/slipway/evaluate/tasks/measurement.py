@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from slipway.config.schema import RunConfig
 from slipway.data.text.vocabulary import Vocabulary, vocabulary_of
 from slipway.errors import Fault, UserError
-from slipway.evaluate.alone import whole
 from slipway.evaluate.measurement import Subject, Tell
 from slipway.evaluate.tasks import task_files
 from slipway.evaluate.tasks.task_files import Folder, TaskFile
 from slipway.models import text_of
 from slipway.models.evaluation import Result, Score
 from slipway.models.held_out import name_of
+from slipway.runs.alone import whole
 
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "TRANSFORMERS_OFFLINE")
 QUIET = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "DISABLE_MULTIPROC": "1"}
@@ -77,7 +77,6 @@ class Task:
 
     def of(self, subject: Subject, tell: Tell) -> Result:
         """Have the library ask the model, and take over its figures. Raises UserError for what it cannot run."""
-        _prepare(self.asked.allow_network)
         from slipway.evaluate.tasks.run import figures
 
         model = text_of(self.config).model(self.config, whole(subject.rank), subject.world.device)
@@ -107,6 +106,7 @@ def tasks(config: RunConfig, asked: Asked) -> list[Task]:
             "needs lm-evaluation-harness, which is not installed here",
             do="install slipway's extra `evaluation`: pip install 'slipway[evaluation]'",
         )
+    _prepare(asked.allow_network)
     reach, vocabulary = text_of(config).reach(config), vocabulary_of(config)
     length = asked.context or reach.known
     if reach.most is not None and length > reach.most:

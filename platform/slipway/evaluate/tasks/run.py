@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import lm_eval.evaluator
 import lm_eval.utils
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from lm_eval.api.registry import metric_registry
@@ -27,6 +28,10 @@ lm_eval.utils.env = ImmutableSandboxedEnvironment(
     loader=_open.loader, undefined=_open.undefined, keep_trailing_newline=_open.keep_trailing_newline
 )
 lm_eval.utils.env.filters.update(_open.filters)
+# It would call git, nvcc, pip and others for a description of the machine, which no figure depends on.
+for _name in ("add_env_info", "add_tokenizer_info", "get_git_commit_hash"):
+    assert hasattr(lm_eval.evaluator, _name)
+    setattr(lm_eval.evaluator, _name, lambda *_: None)
 
 
 class _Factory(TaskFactory):

@@ -42,5 +42,8 @@ class Vectors:
     def written(self, config: RunConfig) -> list[Path]:
         return []
 
+    def tokenizer(self, config: RunConfig) -> tuple[()]:
+        return ()
+
 
 KIND = Vectors()

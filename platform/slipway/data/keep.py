@@ -1,0 +1,27 @@
+"""What a run keeps of its data: a trained model whose tokenizer is lost cannot be used."""
+
+from slipway import files
+from slipway.config.schema import RunConfig
+from slipway.data import kind_of
+from slipway.run_dir import RunDir
+
+
+def keep_tokenizer(config: RunConfig) -> None:
+    """Copy the tokenizer from the prepared data into the run's directory, unless that one is there. Raises OSError.
+
+    Prepared data often lies where it is removed after some weeks, and a tokenizer is small beside a checkpoint. One
+    that was there before, of an imported model, goes where it is another: its settings are not for these tokens.
+    """
+    folder, sources = RunDir(config.run.dir).tokenizer, kind_of(config).tokenizer(config)
+    wanted = {source.name: source.read_bytes() for source in sources if source.is_file()}
+    if not wanted:
+        return
+    first = sources[0].name
+    if files.read(folder / first) != wanted.get(first):
+        for name in files.names(folder):
+            files.remove(folder / name)
+    files.make_folder(folder)
+    for name, content in wanted.items():
+        if files.read(folder / name) != content:
+            with files.whole(folder / name) as beside:
+                beside.write_bytes(content)

@@ -1,0 +1,206 @@
+"""A run's tokenizer: text to the tokens that its training data is made of, and back. Imports no torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from slipway import files
+from slipway.config.schema import RunConfig
+from slipway.data import kind_of, prepared
+from slipway.data.text.end_mark import without_mark
+from slipway.data.text.manifest import TOKENIZER_NAME, TokenizerRecord
+from slipway.data.text.tokenizer import count_entries, library_errors
+from slipway.errors import UserError
+from slipway.records import first_problem
+from slipway.run_dir import RunDir
+
+SETTINGS_NAME = "tokenizer_config.json"
+TEMPLATE_NAME = "chat_template.jinja"
+HALF = "\ufffd"
+"""What bytes decode to that are no character, or not yet."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer, with what its folder says besides."""
+
+    path: Path
+    """tokenizer.json; what belongs to it lies beside it."""
+    json: str
+    """Its text."""
+    end_of_document: int | None
+    """The token after each document; None: the tokenizer has none that is known."""
+    chat_template: str | None
+    """A conversation's form, in Jinja, as transformers have it; None: there is none."""
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizers.Tokenizer of the file, without padding and truncation: these are no part of a text."""
+        from tokenizers import Tokenizer
+
+        with library_errors(str(self.path), "is not a tokenizer.json"):
+            loaded = Tokenizer.from_str(self.json)
+        loaded.no_padding()
+        loaded.no_truncation()
+        return loaded
+
+    @cached_property
+    def entries(self) -> int:
+        """One above the largest token."""
+        return count_entries(self.tokenizer)
+
+    def encode(self, text: str, *, special_tokens: bool = False) -> list[int]:
+        """Return the tokens that preparation makes of a document with this text, without the end mark.
+
+        Special tokens in a text are text, as in documents. special_tokens: they are tokens, as in a conversation that
+        a template has written. Raises UserError for what the tokenizer has no token for.
+        """
+        with library_errors("text", "the tokenizer cannot encode it"):
+            tokenizer = self.tokenizer if special_tokens else self._of_documents
+            return tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text, special tokens by their names. Tokens without an entry are left out."""
+        return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
+
+    @cached_property
+    def _of_documents(self) -> Any:
+        """As slipway.data.text.fast_bpe.encode.make_encoder has it for all of the library's tokenizers."""
+        from tokenizers import Tokenizer
+
+        parts = json.loads(self.tokenizer.to_str())
+        if self.end_of_document is not None:
+            parts = without_mark(parts, self.tokenizer.id_to_token(self.end_of_document))
+        loaded = Tokenizer.from_str(json.dumps(parts))
+        loaded.encode_special_tokens = True
+        return loaded
+
+
+class Unfolding:
+    """Text from tokens that come one by one: no part of a character is given before the rest of it.
+
+    All that it gives, joined, is the text of `before` and the tokens together, without that of `before`.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, before: Sequence[int] = ()) -> None:
+        self.vocabulary = vocabulary
+        self.held = list(before)  # tokens whose text depends on each other, as spaces at a word's edge do
+        self.given = len(self.held)  # of these
+        self.text = vocabulary.decode(self.held)
+
+    def add(self, token: int) -> str:
+        """Return the text that is known by now; empty within a character."""
+        self.held.append(token)
+        text = self.vocabulary.decode(self.held)
+        if text.endswith(HALF) or len(text) <= len(self.text):
+            return ""
+        new = text[len(self.text) :]
+        self.held = self.held[self.given :]
+        self.given = len(self.held)
+        self.text = self.vocabulary.decode(self.held)
+        return new
+
+    def end(self) -> str:
+        """Return the rest: what no character has come of."""
+        return self.vocabulary.decode(self.held)[len(self.text) :]
+
+
+def vocabulary_of(config: RunConfig) -> Vocabulary:
+    """Return a run's tokenizer: the run's own copy, which every training and import leaves in run.dir, or data.dir's.
+
+    Raises UserError where neither is there, or what is there is none.
+    """
+    data: Any = config.data
+    prepared_files = kind_of(config).tokenizer(config)
+    if not prepared_files:
+        raise UserError("data.kind", "has no tokenizer", value=data.kind)
+    own = RunDir(config.run.dir).tokenizer
+    text = _content(own / TOKENIZER_NAME)
+    folder, mark = own, data.tokenizer.end_of_document
+    if text is None:
+        folder = prepared_files[0].parent
+        if (record := _record(folder)) is None or (text := _content(folder / TOKENIZER_NAME)) is None:
+            raise UserError(
+                "run.dir",
+                f"has no tokenizer: neither {own / TOKENIZER_NAME} nor a prepared data.dir ({folder}) is there",
+                value=config.run.dir,
+                do=f"put the tokenizer.json there that the run was trained with, or prepare {folder} again",
+            )
+        mark = record.end_of_document
+        if sha256(text.encode()).hexdigest() != record.file.sha256:
+            raise UserError(
+                "data.dir",
+                "is not the file that its manifest lists: its checksum is another",
+                value=folder / TOKENIZER_NAME,
+                do=f"remove {folder} and run `slipway data`",
+            )
+    settings = _settings(folder)
+    found = Vocabulary(folder / TOKENIZER_NAME, text, None, _template(folder, settings))
+    known = found.tokenizer.token_to_id(mark)
+    if known is None:  # imported: the configuration may name another mark for data that is still to come
+        known = found.tokenizer.token_to_id(_name(settings.get("eos_token")))
+    return Vocabulary(found.path, text, known, found.chat_template)
+
+
+def _record(folder: Path) -> TokenizerRecord | None:
+    """What a manifest of any kind of text says of its tokenizer; None where there is no manifest."""
+    plain = _json(folder / prepared.FILE_NAME)
+    if plain is None:
+        return None
+    try:
+        return TokenizerRecord.model_validate(plain.get("tokenizer"))
+    except ValidationError as error:
+        raise UserError(
+            "data.dir",
+            f"says nothing of a tokenizer: {first_problem(error)}",
+            value=folder / prepared.FILE_NAME,
+        ) from error
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    return _json(folder / SETTINGS_NAME) or {}
+
+
+def _template(folder: Path, settings: dict[str, Any]) -> str | None:
+    """The template in a file of its own, as newer versions of transformers write it, or among the settings."""
+    text = _content(folder / TEMPLATE_NAME)
+    if text is not None:
+        return text
+    template = settings.get("chat_template")
+    if isinstance(template, list):  # several, by name
+        template = next((one.get("template") for one in template if one.get("name") == "default"), None)
+    return template if isinstance(template, str) else None
+
+
+def _name(token: Any) -> str:
+    """A special token's name: settings have it as it is, or as the fields of an added token."""
+    name = token.get("content") if isinstance(token, dict) else token
+    return name if isinstance(name, str) else ""
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    text = _content(path)
+    if text is None:
+        return None
+    try:
+        plain = json.loads(text)
+    except ValueError as error:
+        raise UserError(path, f"is not JSON: {error}") from error
+    if not isinstance(plain, dict):
+        raise UserError(path, "is not a JSON object")
+    return plain
+
+
+def _content(path: Path) -> str | None:
+    """The text of a file; None where there is none. Raises UserError where it is not UTF-8, and Unreadable."""
+    content = files.read(path)
+    try:
+        return None if content is None else content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"is not UTF-8: {error}") from error

@@ -1,0 +1,60 @@
+"""Text through a whole GPT in one process, with and without a cache of keys and values.
+
+The cache is Megatron-core's StaticInferenceContext, which its attention fills and reads: it stores keys before their
+rotary embedding and turns all of them at every step, by their places in the cache. So all rows stand at the same
+position. Attention over the cache is the layer's own (slipway.kernels.attention, or Transformer Engine's).
+
+A mixture's router sends each token to its experts whatever the others are: it has no capacity. With one, a token read
+alone could go where it would not among others, and this would no longer be what the full forward pass gives.
+"""
+
+from typing import Any
+
+import torch
+from megatron.core.inference.contexts import StaticInferenceContext
+from torch import Tensor
+
+
+class GPTReader:
+    """See slipway.models.text.TextModel."""
+
+    def __init__(self, vocab_size: int, module: torch.nn.Module, device: torch.device) -> None:
+        self.vocab_size, self.module, self.device = vocab_size, module, device
+
+    @torch.inference_mode()
+    def logits(self, tokens: Tensor) -> Tensor:
+        """See TextModel."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        return self._of_entries(self.module(tokens, positions, None))
+
+    def begin(self, rows: int, length: int) -> "GPTReading":
+        """See TextModel."""
+        return GPTReading(self, StaticInferenceContext(rows, length))
+
+    def _of_entries(self, logits: Tensor) -> Tensor:
+        """Without the rows that the embedding is padded with."""
+        return logits[..., : self.vocab_size].float()
+
+
+class GPTReading:
+    """See slipway.models.text.Reading."""
+
+    def __init__(self, reader: GPTReader, cache: Any) -> None:
+        self.reader, self.cache = reader, cache
+
+    @torch.inference_mode()
+    def read(self, tokens: Tensor) -> Tensor:
+        """See Reading."""
+        begin = self.cache.sequence_len_offset
+        end = begin + tokens.shape[1]
+        assert begin == 0 or tokens.shape[1] == 1, (
+            "Transformer Engine's attention over a cache takes one query"
+        )
+        assert end <= self.cache.max_sequence_length
+        positions = torch.arange(begin, end, device=tokens.device).expand_as(tokens)
+        logits = self.reader.module(
+            tokens, positions, None, inference_context=self.cache, runtime_gather_output=True
+        )
+        self.cache.sequence_len_offset = end
+        self.cache.enable_decode_mode()
+        return self.reader._of_entries(logits[:, -1])  # noqa: SLF001
