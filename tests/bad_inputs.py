@@ -310,7 +310,7 @@ LAYOUT = [
         "heads by tensor parallel",
         "plan resources.devices_per_node=3 parallelism.tensor_model_parallel_size=3",
         "model.num_attention_heads",
-        ("tensor_model_parallel_size", "8 = 2 x 3 + 2"),
+        ("tensor_model_parallel_size", "4 = 1 x 3 + 1"),
     ),
     BadInput(
         "query groups by tensor parallel",
@@ -510,9 +510,9 @@ LAYOUT = [
     BadInput(
         "elastic, and wrong in any layout",
         "plan resources.elastic=true resources.devices_per_node=4 parallelism.tensor_model_parallel_size=3 "
-        "model.hidden_size=100",
+        "model.hidden_size=102",
         "model.hidden_size",
-        ("100", "num_attention_heads", "8"),
+        ("102", "num_attention_heads", "4"),
     ),
     BadInput(
         "elastic, more nodes than the site has",

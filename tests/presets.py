@@ -5,12 +5,13 @@ import yaml
 from slipway.config.compose import conf_dir
 
 ON_DEMO_DATA = ["data=stdlib", "data.allow_large_models=true"]
-NOT_PUBLISHED = {
-    "mixtral_8x7b": [
-        *("training.steps=200", "training.global_batch_size=16"),
-        *("optimizer.lr=1e-3", "optimizer.min_lr=1e-4"),
-    ]
-}
+_RECIPE = [
+    "training.steps=200",
+    "training.global_batch_size=16",
+    "optimizer.lr=1e-3",
+    "optimizer.min_lr=1e-4",
+]
+NOT_PUBLISHED = dict.fromkeys(["mixtral_8x7b", "gpt2", "llama3_2_1b", "smollm2_135m"], _RECIPE)
 
 
 DEMOS = {"demo": 8, "demo_earth": 4}

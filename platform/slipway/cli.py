@@ -136,7 +136,10 @@ def _configured(verb: str, options: argparse.Namespace, overrides: list[str]) ->
     command = "plan" if getattr(options, "dry_run", False) else verb
     if getattr(options, "plan", None) is not None:
         return _command(command).run_file(options.plan, overrides, options)
-    if verb == "launch":  # it composes a sweep itself, all jobs at once
+    if verb in (
+        "launch",
+        "import",
+    ):  # one composes all jobs of a sweep at once, the other may derive the model
         return _command(verb).run_words(overrides, options)
     if verb == "plan" and options.action == "search":  # it composes a range of devices itself
         return _command("plan.search").run_words(overrides, options)

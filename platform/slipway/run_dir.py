@@ -56,6 +56,8 @@ class RunDir:
     """What `slipway evaluate` has found, by name and step; see slipway.metrics.evaluations."""
     tokenizer = _Place("tokenizer")
     """What the model's tokens are: tokenizer.json and what belongs to it; see slipway.data.text.vocabulary."""
+    imported = _Place("imported.json")
+    """Whose weights `slipway import` began the run with; see slipway.handover.origin."""
     checkpoints = _Place("checkpoints")
     """A folder for each checkpoint; see slipway.checkpoint.store."""
     segments = _Place("segments")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from presets import DEMOS, ON_DEMO_DATA, data_of, large, preset
+from presets import DEMOS, NOT_PUBLISHED, ON_DEMO_DATA, data_of, large, preset
 from refusals import refused
 from slipway.config.compose import compose, conf_dir
 from slipway.config.schema import RunConfig
@@ -19,7 +19,7 @@ MODELS = sorted(file.stem for file in (conf_dir() / "model").glob("*.yaml"))
 EXPERIMENTS = sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml"))
 CLUSTERS = sorted(file.stem for file in (conf_dir() / "cluster").glob("*.yaml"))
 RUNS = [
-    *(f"model={name}" for name in MODELS if name not in ("demo", "earth_demo", "mixtral_8x7b")),
+    *(f"model={name}" for name in MODELS if name not in ("demo", "earth_demo", *NOT_PUBLISHED)),
     *(f"experiment={name}" for name in EXPERIMENTS if name not in DEMOS),
 ]
 
@@ -114,7 +114,7 @@ def test_no_experiment_names_a_machine(name: str) -> None:
     assert plain.get("resources") == ({"devices_per_node": DEMOS[name]} if name in DEMOS else None)
 
 
-@pytest.mark.parametrize("run", [*RUNS, "model=mixtral_8x7b"])
+@pytest.mark.parametrize("run", [*RUNS, *(f"model={name}" for name in NOT_PUBLISHED)])
 def test_data_is_to_be_chosen(run: str) -> None:
     with pytest.raises(UserError) as error:
         compose([run])
@@ -170,7 +170,8 @@ def test_text_of_ones_own_has_a_tokenizer_of_the_models_size() -> None:
 
 
 @pytest.mark.parametrize("missing", ["training.steps", "optimizer.lr"])
-def test_what_no_paper_gives_is_to_be_given(missing: str) -> None:
-    words = [word for word in large("mixtral_8x7b") if not word.startswith(missing)]
+@pytest.mark.parametrize("model", NOT_PUBLISHED)
+def test_what_no_paper_gives_is_to_be_given(model: str, missing: str) -> None:
+    words = [word for word in large(model) if not word.startswith(missing)]
     with refused(missing, use=f"{missing}=..."):
         compose(words)

@@ -122,7 +122,7 @@ def folder(theirs: Terratorch, words: dict[str, list[str]], tmp_path_factory: py
 
 
 def export(folder: Path, name: str, file: str) -> None:
-    done = slipway("export", "terratorch", f"run.dir={name}", "--to", file, cwd=folder)
+    done = slipway("export", "terratorch", f"run.dir={name}", f"to={file}", cwd=folder)
     assert done.returncode == 0, done.stderr
 
 
@@ -210,7 +210,7 @@ def returned(folder: Path, words: dict[str, list[str]]) -> Path:
     jobs = []
     for name, case in CASES.items():
         own = [*words[name], "training.steps=1", "optimizer.lr=1e-3", f"run.dir={folder / name}-back"]
-        done = slipway("import", "terratorch", "--from", f"{name}.pt", *own, cwd=folder)
+        done = slipway("import", "terratorch", f"{name}.pt", *own, cwd=folder)
         assert done.returncode == 0, done.stderr
         export(folder, f"{name}-back", f"{name}-at-once.pt")
         jobs.append([*own, *case.other])

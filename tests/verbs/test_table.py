@@ -32,17 +32,18 @@ def typed(option: Option, spelling: str) -> list[str]:
     """The option as a user types it, with a value that it accepts."""
     if not option.value:
         return [spelling]
-    for value in (*option.choices, "7", "some.text"):
+    for value in (*option.choices, "7", "some.text", "5GB"):
         try:
             option.read(value)
         except Exception:
             continue
-        return [spelling, value]
+        return [f"{spelling}{value}"] if option.is_word else [spelling, value]
     raise AssertionError(f"no value for {option.name}")
 
 
 def argument_of(verb: Verb) -> list[str]:
-    return [] if verb.argument is None else ["word"] * verb.argument.least
+    run = ["run.dir=here"] if verb.takes == "run" else []
+    return run + ([] if verb.argument is None else ["word"] * verb.argument.least)
 
 
 @pytest.mark.parametrize(
@@ -57,27 +58,29 @@ def test_an_option_is_parsed_shown_and_completed(words: list[str], verb: Verb, o
         given = typed(option, spelling)
         for order in ([*given, *argument_of(verb)], [*argument_of(verb), *given]):
             parsed = parse(words[0], [*words[1:], *order])
-            assert getattr(parsed.options, option.key) == (option.read(given[1]) if option.value else True)
+            value = given[-1].removeprefix(spelling) if option.is_word else given[-1]
+            assert getattr(parsed.options, option.key) == (option.read(value) if option.value else True)
             assert parsed.overrides == []
         if words[1:]:  # an option may come before the action
             assert parse(words[0], [*given, *words[1:], *argument_of(verb)]).options.action == words[1]
     text = help.of_action(*words) if words[1:] else help.of_verb(words[0])
-    assert f"{option.name} {option.value}".strip() in text
-    assert f"{option.name} {option.value}".strip() in help.of_verb(words[0])
+    assert option.shown in text
+    assert option.shown in help.of_verb(words[0])
     assert option.name in (own_choices(" ".join(["slipway", *words, option.name[:3]])) or [])
 
 
 @pytest.mark.parametrize(("words", "verb"), COMMANDS, ids=[" ".join(words) for words, _ in COMMANDS])
 def test_nothing_else_is_accepted(words: list[str], verb: Verb, capsys) -> None:
-    known = {spelling for option in verb.options for spelling in names(option)}
+    known = {spelling for option in verb.options for spelling in names(option) if not option.is_word}
     assert set(parser_of("x", verb)._option_string_actions) == known
-    everything = {name for _, _, option in OPTIONS for name in names(option)} | {"--no-such", "-z"}
+    everything = {name for _, _, option in OPTIONS for name in names(option) if not option.is_word}
+    everything |= {"--no-such", "-z"}
     hydra = {name for option in HYDRA for name in names(option)} if verb.takes == "configuration" else set()
     for name in sorted(everything - known - hydra):
         with refused(" ".join([*words, name])):
             parse(words[0], [*words[1:], *argument_of(verb), name])
     if verb.options:
-        shortened = verb.options[0].name[:-1]
+        shortened = next(option.name for option in verb.options if not option.is_word)[:-1]
         with pytest.raises(UserError):
             parse(words[0], [*words[1:], *argument_of(verb), shortened])
     completed = own_choices(" ".join(["slipway", *words, "-"])) or []
@@ -150,6 +153,8 @@ def test_the_table_is_sound() -> None:
     for words, verb in COMMANDS:
         spellings = [name for option in verb.options for name in names(option)]
         assert len(spellings) == len(set(spellings)), words
-        assert all(option.help and option.name.startswith("--") for option in verb.options)
+        assert all(
+            option.help and (option.is_word or option.name.startswith("--")) for option in verb.options
+        )
         assert isinstance(verb.argument, Argument | None)
         assert verb.summary

@@ -20,6 +20,7 @@ class Block(nn.Module):
         hidden, size, bias = model.hidden_size, model.head_size, model.add_bias_linear
         self.heads, self.groups, self.size = model.num_attention_heads, model.query_groups, size
         self.gated = model.activation == "swiglu"
+        self.approximate = "tanh" if model.activation == "gelu_tanh" else "none"
         self.norm1, self.norm2 = _norm(model), _norm(model)
         self.qkv = nn.Linear(hidden, (self.heads + 2 * self.groups) * size, bias)
         self.proj = nn.Linear(self.heads * size, hidden, bias)
@@ -41,7 +42,7 @@ class Block(nn.Module):
         if self.gated:
             gate, up = wide.chunk(2, dim=-1)
             return x + self.fc2(F.silu(gate) * up)
-        return x + self.fc2(F.gelu(wide))
+        return x + self.fc2(F.gelu(wide, approximate=self.approximate))
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

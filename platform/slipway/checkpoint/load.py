@@ -15,5 +15,11 @@ def load(plan: Plan, model: Rank, path: Path, info: CheckpointInfo) -> None:
     """
     check_index(path)
     same_layout = info.world_size == plan.world_size and info.parallelism == plan.config.parallelism
-    generators = same_layout and info.imported is None
-    model.load(path, info.step, info.updates, with_generators=generators)
+    by_training = info.imported is None
+    model.load(
+        path,
+        info.step,
+        info.updates,
+        with_generators=same_layout and by_training,
+        with_states=by_training,
+    )

@@ -71,7 +71,8 @@ class CheckpointInfo(BaseModel):
     recent_losses: list[float] = []
     """For the guard: see slipway.train.guard."""
     imported: Imported | None = None
-    """None: written by a training. Else no rank has written it, and no layout or generator is to be restored."""
+    """None: written by a training. Else no rank has written it: it holds no generators and no optimizer's states, which
+    are zero before the first update."""
 
     @property
     def consumed_samples(self) -> int:

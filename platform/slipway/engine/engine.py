@@ -105,11 +105,14 @@ class Rank(Protocol):
         """
         ...
 
-    def load(self, path: Path, step: int, updates: int, with_generators: bool) -> None:
+    def load(
+        self, path: Path, step: int, updates: int, with_generators: bool, with_states: bool = True
+    ) -> None:
         """Fill the model and its optimizer, if any, from the tensors in a checkpoint of any layout; all ranks call it.
 
         updates: that the optimizer has made. with_generators: the layout is the checkpoint's, so that generators go
-        on where they were; else they are seeded for what follows `step`.
+        on where they were; else they are seeded for what follows `step`. with_states: the checkpoint holds what the
+        optimizer keeps; else that is zero, as before the first update.
         """
         ...
 

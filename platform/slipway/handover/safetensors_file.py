@@ -6,10 +6,10 @@ The format: huggingface/safetensors, README, "Format". 8 bytes for the length of
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF
 _DTYPES |= {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8}
 _DTYPES |= {"BOOL": torch.bool}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_PIECE = 2**22  # bytes
 _LARGEST_HEADER = 10**8  # as the library has it
 
 
@@ -45,41 +46,89 @@ class Source:
     """The tensors of a file, read one by one."""
 
     def __init__(self, path: Path) -> None:
-        """Raises UserError where the file is not of this format, or is cut off."""
+        """Raises UserError where the file is not of this format, is cut off, or its header contradicts itself."""
         assert sys.byteorder == "little"
         self.path = path
+        size = path.stat().st_size
         try:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
-                if length > _LARGEST_HEADER:
-                    raise ValueError(f"a header of {length} bytes")
-                header = json.loads(file.read(length))
+                if length > min(_LARGEST_HEADER, max(0, size - 8)):
+                    raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
+                header = json.loads(file.read(length), object_pairs_hook=_without_doubles)
             header.pop("__metadata__", None)
             self.start = 8 + length
-            self.entries = {name: _entry(entry) for name, entry in header.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.entries = {name: _entry(name, entry) for name, entry in header.items()}
+            _check_no_hole(self.entries)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(path, f"is not a file of safetensors: {error}") from None
-        wanted = self.start + max((end for *_, end in self.entries.values()), default=0)
-        if path.stat().st_size != wanted:
-            raise UserError(path, f"has {path.stat().st_size} bytes, but its header says {wanted}")
-        self.shapes: dict[str, Shape] = {name: shape for name, (_, shape, *_) in self.entries.items()}
+        wanted = self.start + max((one.end for one in self.entries.values()), default=0)
+        if size != wanted:
+            raise UserError(path, f"has {size:,} bytes, but its header says {wanted:,}")
+        self.shapes: dict[str, Shape] = {name: one.shape for name, one in self.entries.items()}
+        self.types: dict[str, str] = {name: one.type for name, one in self.entries.items()}
 
     def read(self, name: str) -> Tensor:
-        """One tensor."""
-        dtype, shape, start, end = self.entries[name]
+        """One tensor. Raises UserError for numbers of a type that torch has not."""
+        one = self.entries[name]
+        return self._numbers(name, one.start, one.end).reshape(one.shape)
+
+    def pieces(self, name: str) -> Iterator[Tensor]:
+        """The numbers of a tensor, some at a time, as one row."""
+        one = self.entries[name]
+        for start in range(one.start, one.end, _PIECE):
+            yield self._numbers(name, start, min(start + _PIECE, one.end))
+
+    def _numbers(self, name: str, start: int, end: int) -> Tensor:
+        kind = self.entries[name].type
+        if kind not in _DTYPES:
+            raise UserError(self.path, f"{name} is {kind}", use="F32, BF16 or F16")
+        if start == end:
+            return torch.empty(0, dtype=_DTYPES[kind])
         content = bytearray(end - start)
-        with self.path.open("rb") as file:
+        with self.path.open("rb", buffering=0) as file:
             file.seek(self.start + start)
-            file.readinto(content)
-        return (
-            torch.frombuffer(content, dtype=dtype).reshape(shape)
-            if content
-            else torch.empty(shape, dtype=dtype)
-        )
+            view = memoryview(content)
+            while view:
+                found = file.readinto(view)
+                if not found:
+                    raise UserError(self.path, f"ended within {name}: it was changed while it was read")
+                view = view[found:]
+        return torch.frombuffer(content, dtype=_DTYPES[kind])
 
 
-def _entry(entry: dict[str, Any]) -> tuple[torch.dtype, Shape, int, int]:
-    dtype, shape, (start, end) = _DTYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"]
-    if start < 0 or end - start != prod(shape) * dtype.itemsize:
-        raise ValueError(f"{end - start} bytes for a tensor of {shape}")
-    return dtype, shape, start, end
+class _Entry(NamedTuple):
+    """A tensor in a file: its bytes count from the end of the header."""
+
+    type: str
+    shape: Shape
+    start: int
+    end: int
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
+    return found
+
+
+def _entry(name: str, entry: dict[str, Any]) -> _Entry:
+    kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    numbers = [*shape, *offsets]
+    if len(offsets) != 2 or any(type(n) is not int or n < 0 for n in numbers):
+        raise ValueError(f"{name} has the shape {shape} at {offsets}")
+    start, end = offsets
+    if kind in _DTYPES and end - start != prod(shape) * _DTYPES[kind].itemsize:
+        raise ValueError(f"{name} has {end - start:,} bytes for {shape} of {kind}")
+    return _Entry(str(kind), tuple(shape), start, end)
+
+
+def _check_no_hole(entries: dict[str, _Entry]) -> None:
+    """Raise ValueError where bytes are of no tensor, or of two."""
+    at = 0
+    for name, one in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
+        if one.start != at or one.end < one.start:
+            raise ValueError(f"{name} is at {one.start:,} to {one.end:,}, and not from {at:,}")
+        at = one.end

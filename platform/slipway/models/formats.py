@@ -6,7 +6,6 @@ writes files, and checks names and shapes, knows no format (slipway.handover). I
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.util import find_spec
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
@@ -89,6 +88,14 @@ class FolderFormat(Protocol):
         """Who reads it, for people."""
         ...
 
+    def of(self, settings: Mapping[str, Any]) -> "FolderFormat":
+        """Return the format as a folder with this config.json has it: several classes may hold the same model.
+
+        What is read goes through it, what is written through the format itself. Raises UserError for a class that is
+        not known.
+        """
+        ...
+
     def check(self, config: RunConfig) -> None:
         """Raise UserError where the library has no model that computes the same, with what it would have."""
         ...
@@ -98,15 +105,23 @@ class FolderFormat(Protocol):
         ...
 
     def settings(self, config: RunConfig, end_of_document: int | None) -> Mapping[str, Any]:
-        """Return config.json of the exported model. end_of_document: the tokenizer's id; None: not known."""
+        """Return config.json of the exported model. end_of_document: the tokenizer's id; None: not known.
+
+        `dtype` is the training precision's; what is exported in another one replaces it, and `torch_dtype`.
+        """
         ...
 
     def fields(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the section `model`, as plain values, that a config.json says: for model=auto, and to compare.
 
         Raises UserError for an architecture that is not known, and for a setting whose model would compute
-        something else; never passes one over.
+        something else; never passes one over. Sizes are said in one form alone: of a configuration, the fields to
+        compare with are `fields(settings(config, None))`.
         """
+        ...
+
+    def renamed(self, name: str) -> str:
+        """What the tables call a tensor that a folder has under this name. Of a format that `of` has returned."""
         ...
 
     def left_out(self, config: RunConfig, name: str) -> str | None:
@@ -123,9 +138,25 @@ class FolderFormat(Protocol):
 
 def format_of(config: RunConfig, name: str) -> Format:
     """The format of this name of the configured model's family. Raises UserError where it has none."""
-    family = config.model.family
-    has_some = find_spec(f"{FAMILIES.package(family)}.formats") is not None
-    formats: Mapping[str, Format] = FAMILIES.part(family, "formats").FORMATS if has_some else {}
+    return _named(config.model.family, name)
+
+
+def folder_format_of(config: RunConfig, name: str) -> FolderFormat:
+    """The same, where models are folders."""
+    return _named(config.model.family, name)
+
+
+def folder_formats(name: str) -> dict[str, FolderFormat]:
+    """The format of this name of each family that has it."""
+    return {family: _formats(family)[name] for family in FAMILIES.names() if name in _formats(family)}
+
+
+def _formats(family: str) -> Mapping[str, Any]:
+    return FAMILIES.part(family, "formats").FORMATS if FAMILIES.has(family, "formats") else {}
+
+
+def _named(family: str, name: str) -> Any:
+    formats = _formats(family)
     if name not in formats:
         others = ", ".join(sorted(formats)) or "no format"
         raise UserError("model.family", f"has no format {name}; it has {others}", value=family)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from slipway.config.compose import conf_dir
 from slipway.errors import EXIT_DONE
+from slipway.verbs import run_words
 from slipway.verbs.configured import GENERAL, HELP, HYDRA
 from slipway.verbs.declare import Verb
 from slipway.verbs.help import groups_of
@@ -54,7 +55,7 @@ def _candidates(before: Sequence[str], word: str) -> list[str] | None:
     for option in options:
         if option.value and before[-1] in names(option):
             return list(option.choices)
-    own = [option.name for option in options]
+    own = [option.name for option in options] + (["run.dir="] if verb.takes == "run" else [])
     if dash:
         return own
     if verb.actions and not at:
@@ -64,6 +65,8 @@ def _candidates(before: Sequence[str], word: str) -> list[str] | None:
         return [*verb.actions, *(own if verb.alone else [])]
     if chosen.argument and chosen.argument.group:
         return [*groups_of(conf_dir())[chosen.argument.group], *own]
+    if verb.takes == "run" or chosen.takes == "run":
+        return own
     return None if verb.takes or chosen.takes or (chosen.argument and chosen.argument.most is None) else own
 
 
@@ -87,6 +90,12 @@ def without_verb(line: str) -> str:
     program, verb, *words = line.split()
     described = VERBS[verb]
     plain = [word for _, word in plain_words(words, described._replace(options=(*described.options, *HYDRA)))]
-    kept = plain[1:] if described.actions and plain and plain[0] in described.actions else plain
     tail = " " if line.endswith(" ") else ""
+    kept = plain
+    if described.actions and plain and plain[0] in described.actions:
+        kept = plain[1:]
+        if described.actions[plain[0]].argument:
+            typed = kept if tail else kept[:-1]
+            argument = next((word for word in typed if not run_words.is_override(word)), None)
+            kept = [word for word in kept if word != argument]
     return " ".join([program, *kept]) + (tail or ("" if kept else " "))

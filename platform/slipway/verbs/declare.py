@@ -8,7 +8,7 @@ class Option(NamedTuple):
     """An option of a verb or of one of its actions."""
 
     name: str
-    """As it is typed: `--dry-run`."""
+    """As it is typed: `--dry-run`; or the beginning of a word, `to=`, for a verb that takes a run."""
     help: str
     """What it does; states the default."""
     value: str = ""
@@ -30,7 +30,17 @@ class Option(NamedTuple):
     @property
     def key(self) -> str:
         """The attribute of the parsed options that holds its value."""
-        return self.name.lstrip("-").replace("-", "_")
+        return self.name.strip("-=").replace("-", "_")
+
+    @property
+    def is_word(self) -> bool:
+        """Whether it is given as `NAME=VALUE`, as overrides are."""
+        return self.name.endswith("=")
+
+    @property
+    def shown(self) -> str:
+        """How it is typed, for people: `--step N`, `to=FOLDER`."""
+        return f"{self.name}{'' if self.is_word else ' '}{self.value}".rstrip()
 
 
 class Argument(NamedTuple):
@@ -56,8 +66,9 @@ class Verb(NamedTuple):
     actions: Mapping[str, "Verb"] = {}
     alone: str = ""
     """What the verb does without any of its actions; empty where one must be named."""
-    takes: Literal["", "configuration", "overrides"] = ""
-    """`configuration`: Hydra's overrides and options, composed before the verb runs; `overrides`: it composes them."""
+    takes: Literal["", "configuration", "overrides", "run"] = ""
+    """`configuration`: Hydra's overrides and options, composed before the verb runs; `overrides`: it composes them;
+    `run`: run.dir=DIR, whose plan.json is the configuration, as `run_dir` of the parsed options."""
     acts: bool = False
     """Whether it does something, rather than answer a question."""
     notes: Callable[[], str] | None = None

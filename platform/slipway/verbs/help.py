@@ -78,13 +78,24 @@ def _text(name: str, verb: Verb, options: Mapping[str, Sequence[Option]] | None)
 def _usage(name: str, verb: Verb) -> list[str]:
     tail = " [override ...]" if verb.takes == "configuration" else ""
     if not verb.actions:
-        return [f"usage: slipway {name}{_argument(verb)} [options]{tail}"]
+        return [f"usage: slipway {name}{_words(verb)}{_argument(verb)} [options]{tail}"]
     rows = [(f"slipway {name} [options]{tail}", verb.alone)] if verb.alone else []
     rows += [
-        (f"slipway {name} {action}{_argument(described)} [options]{tail}", described.summary)
+        (
+            f"slipway {name} {action}{_words(described._replace(takes=verb.takes or described.takes))}"
+            f"{_argument(described)} [options]{tail}",
+            described.summary,
+        )
         for action, described in verb.actions.items()
     ]
     return ["usage:", _columns(rows)]
+
+
+def _words(verb: Verb) -> str:
+    """The words that name a run, and what belongs to it."""
+    if verb.takes != "run":
+        return ""
+    return " ".join(["", "run.dir=DIR", *(option.shown for option in verb.options if option.is_word)])
 
 
 def _argument(verb: Verb) -> str:
@@ -110,8 +121,7 @@ def _options_of_actions(name: str, verb: Verb) -> dict[str, list[Option]]:
 
 def _option_lines(options: Iterable[Option]) -> str:
     return _columns(
-        (", ".join(filter(None, (option.short, option.name))) + f" {option.value}".rstrip(), option.help)
-        for option in options
+        (", ".join(filter(None, (option.short, option.shown))), option.help) for option in options
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from slipway.arguments import Parser
 from slipway.errors import UserError
+from slipway.verbs import run_words
 from slipway.verbs.configured import GENERAL, HELP, HYDRA
 from slipway.verbs.declare import Option, Verb
 from slipway.verbs.table import VERBS
@@ -29,6 +30,13 @@ def parse(verb: str, words: Sequence[str]) -> Parsed:
     if described.takes == "configuration":
         options, left = parser.parse_known_args(rest)
         check_options(name, left, (*described.options, *HYDRA), verb)
+        if described.argument:
+            left = _take_argument(name, described, options, left)
+    elif described.takes == "run":
+        options, left = parser.parse_known_intermixed_args(rest)
+        check_options(name, left, described.options, verb)
+        run_words.take(name, described, options)
+        _check_argument(name, described, options)
     else:
         options, left = parser.parse_known_intermixed_args(rest)
         check_options(name, left, described.options, verb)
@@ -66,13 +74,14 @@ def plain_words(words: Sequence[str], verb: Verb) -> Iterable[tuple[int, str]]:
     """The words, with their positions, that are neither options of the verb and its actions nor values of these."""
     everything = [*verb.options, *(option for action in verb.actions.values() for option in action.options)]
     valued = {name for option in everything if option.value for name in names(option)}
+    beginnings = tuple(option.name for option in everything if option.is_word)
     skip = False
     for position, word in enumerate(words):
         if skip:
             skip = False
         elif word.startswith("-"):
             skip = word in valued
-        else:
+        elif not word.startswith(beginnings or ("=",)):
             yield position, word
 
 
@@ -85,6 +94,8 @@ def parser_of(name: str, verb: Verb) -> Parser:
     """An argparse parser of exactly the options and the argument that the table declares."""
     parser = Parser(prog=name, add_help=False, allow_abbrev=False)
     for option in verb.options:
+        if option.is_word:
+            continue
         more: dict[str, Any] = {"action": "store_true"}
         if option.value:
             more = {"type": option.read, "default": option.default, "choices": option.choices or None}
@@ -92,7 +103,8 @@ def parser_of(name: str, verb: Verb) -> Parser:
             more["action"] = "extend"
         parser.add_argument(*names(option), dest=option.key, **more)
     if verb.takes != "configuration":
-        parser.add_argument(verb.argument.key if verb.argument else "words", nargs="*", default=[])
+        key = verb.argument.key if verb.argument and verb.takes != "run" else "words"
+        parser.add_argument(key, nargs="*", default=[])
     return parser
 
 
@@ -121,6 +133,16 @@ def check_options(name: str, words: Iterable[str], options: Iterable[Option], ve
 
         long = [spelling for spelling in known if spelling.startswith("--")]
         raise UserError(f"{name} {option}", "no such option", do=nearest(option, long))
+
+
+def _take_argument(name: str, verb: Verb, options: argparse.Namespace, words: Sequence[str]) -> list[str]:
+    """Put the first word that is no override where the argument belongs; return the others."""
+    assert verb.argument
+    plain = plain_words(words, verb._replace(options=(*verb.options, *HYDRA)))
+    position = next((at for at, word in plain if not run_words.is_override(word)), None)
+    setattr(options, verb.argument.key, [] if position is None else [words[position]])
+    _check_argument(name, verb, options)
+    return [word for at, word in enumerate(words) if at != position]
 
 
 def _check_argument(name: str, verb: Verb, options: argparse.Namespace) -> None:

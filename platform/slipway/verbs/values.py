@@ -1,6 +1,7 @@
 """Readers of options' values that argparse has no type for."""
 
 import argparse
+import re
 
 
 def seconds(text: str) -> float:
@@ -74,3 +75,15 @@ def row_count(text: str) -> int | None:
     if text.isdecimal() and int(text) >= 1:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is neither `all` nor a number from 1")
+
+
+_SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def file_size(text: str) -> int:
+    """Bytes, from a number with a unit: `5GB`, `500MB`, `2GiB`. Raises ArgumentTypeError."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([KMG]i?B)", text, re.IGNORECASE)
+    bytes_ = int(float(found[1]) * _SIZES[found[2].upper()]) if found else 0
+    if not bytes_:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, as 5GB or 500MB")
+    return bytes_

@@ -40,11 +40,14 @@ def parameters(gpt: Config) -> int:
 @pytest.mark.parametrize(
     ("name", "total"),
     [
-        # Meta's and Mistral's published checkpoints, to the parameter.
+        # published checkpoints, to the parameter
         ("llama3_8b", 8_030_261_248),
         ("llama3_70b", 70_553_706_496),
         ("llama3_405b", 405_853_388_800),
         ("mixtral_8x7b", 46_702_792_704),
+        ("llama3_2_1b", 1_235_814_400),
+        ("smollm2_135m", 134_515_008),
+        ("gpt2", 124_439_808 + 47 * 768),  # and the rows that fill the table up to a multiple of 128
     ],
 )
 def test_published_totals(name: str, total: int) -> None:

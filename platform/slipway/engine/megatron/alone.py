@@ -27,7 +27,6 @@ from torch.distributed.checkpoint.planner import (
 )
 
 from slipway.engine.megatron.keys import FP32, is_weight, of_state
-from slipway.optimizers.kind import State
 
 Shape = tuple[int, ...]
 COMMON, FORMAT = "common.pt", "metadata.json"
@@ -119,19 +118,18 @@ def write(
     weights: Mapping[str, Weight],
     value: Callable[[str, Shape], Tensor],
     dtype: torch.dtype,
-    states: Sequence[State],
 ) -> None:
-    """Write a model that no optimizer has updated.
+    """Write a model that no optimizer has updated, without the optimizer's states: they are zero.
 
-    value: a part of a weight, in fp32; it is stored as `dtype` with, where that is another, its fp32 copy. states: of
-    the optimizer, which are zero before its first update. What `value` raises passes through.
+    value: a part of a weight, in fp32; it is stored as `dtype` with, where that is another, its fp32 copy, for which it
+    is asked again. What `value` raises passes through.
     """
     folder.mkdir(exist_ok=True)
     writer = dcp.FileSystemWriter(folder, sync_files=True, thread_count=1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is one process only
-            dcp.save({}, storage_writer=writer, planner=_Parts(weights, value, dtype, states), no_dist=True)
+            dcp.save({}, storage_writer=writer, planner=_Parts(weights, value, dtype), no_dist=True)
     except CheckpointException as error:
         raise next(iter(error.failures.values()))[0] from None
     torch.save({}, folder / COMMON)
@@ -146,21 +144,14 @@ class _Parts(dcp.SavePlanner):
         weights: Mapping[str, Weight],
         value: Callable[[str, Shape], Tensor],
         dtype: torch.dtype,
-        states: Sequence[State],
     ) -> None:
         self.items: list[WriteItem] = []
         self.values: dict[tuple[str, torch.Size], Callable[[], Tensor]] = {}
-        kept = {state.name: state.shape for state in states}
         for key, weight in weights.items():
             for at in product(*map(range, weight.leading)):
                 self._add(key, weight, at, dtype, lambda k=key, a=at: value(k, a).to(dtype))
                 if dtype != torch.float32:
                     self._add(of_state(FP32, key), weight, at, torch.float32, lambda k=key, a=at: value(k, a))
-            for name, shape in kept.items():
-                like = weight if shape == "like" else weight._replace(shape=(1,))
-                for at in product(*map(range, weight.leading)):
-                    zeros = (1,) * len(at) + like.shape
-                    self._add(of_state(name, key), like, at, torch.float32, lambda z=zeros: torch.zeros(z))
 
     def _add(
         self, key: str, weight: Weight, at: Shape, dtype: torch.dtype, value: Callable[[], Tensor]

@@ -150,6 +150,10 @@ class MegatronRank:
         """Takes copies of model and optimizer."""
         return Snapshotter(self.config, self.chunks, self.optimizer, beside)
 
-    def load(self, path: Path, step: int, updates: int, with_generators: bool) -> None:
+    def load(
+        self, path: Path, step: int, updates: int, with_generators: bool, with_states: bool = True
+    ) -> None:
         """Fill model and optimizer."""
-        restore.load(self.config, self.chunks, self.optimizer, path, step, updates, with_generators)
+        restore.load(
+            self.config, self.chunks, self.optimizer, path, step, updates, with_generators, with_states
+        )

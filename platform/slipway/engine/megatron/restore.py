@@ -23,6 +23,7 @@ def load(
     step: int,
     updates: int,
     with_generators: bool,
+    with_states: bool,
 ) -> None:
     """See slipway.engine.engine.Rank.load; optimizer: None where there is none."""
     model = content.model_state(chunks)
@@ -31,7 +32,7 @@ def load(
     held = {index: shard for index, shard in held.items() if shard.end > shard.start}
     wanted: dict[str, Any] = {
         "model": {name: model[name] for name in whole_chunks},
-        "optimizer": _wanted(config, model, held),
+        "optimizer": _wanted(config, model, held, with_states),
     }
     if with_generators:
         wanted["rng"] = content.rng_state()
@@ -39,9 +40,14 @@ def load(
 
     for name, chunk in whole_chunks.items():
         _fill(chunk, loaded["model"][name])
+    states = loaded.get("optimizer", {})  # what has nothing in it is left out
     for index, shard in held.items():
-        found = loaded["optimizer"][str(index)]
+        found = states.get(str(index), {})
         for name, target in content.tensors(shard).items():
+            if name not in found:
+                assert not with_states, name
+                target.zero_()
+                continue
             one = found[name].numel() == 1
             target.view(-1).copy_(found[name].reshape(-1)[... if one else slice(shard.start, shard.end)])
         shard.set_updates(updates)
@@ -54,8 +60,10 @@ def load(
         generators.seed(config.training.seed, step)
 
 
-def _wanted(config: RunConfig, model: dict[str, Any], held: dict[int, Shard]) -> dict[str, Any]:
-    """The whole tensors of each shard's optimizer state."""
+def _wanted(
+    config: RunConfig, model: dict[str, Any], held: dict[int, Shard], with_states: bool
+) -> dict[str, Any]:
+    """The whole tensors of each shard's optimizer state; without its states the fp32 copy alone."""
     by_parameter, states = content.by_parameter(model), algorithm(config).states
     numbers = {state.name for state in states if state.shape == "scalar"}
     wanted = {}
@@ -66,7 +74,7 @@ def _wanted(config: RunConfig, model: dict[str, Any], held: dict[int, Shard]) ->
                 dtype=torch.float32,
                 device=shard.parameter.device,
             )
-            for name in content.names(shard, tuple(state.name for state in states))
+            for name in content.names(shard, tuple(state.name for state in states if with_states))
         }
         wanted[str(index)] = content.sharded(by_parameter[shard.parameter], whole)
     return wanted

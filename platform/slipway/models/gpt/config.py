@@ -40,7 +40,10 @@ class Config(ModelSection):
     )
     normalization: Literal["LayerNorm", "RMSNorm"] = "LayerNorm"
     norm_epsilon: PositiveFloat = 1e-5
-    activation: Literal["gelu", "swiglu"] = "gelu"
+    activation: Literal["gelu", "gelu_tanh", "swiglu"] = Field(
+        default="gelu",
+        description="Of the MLP. gelu_tanh: GELU approximated by tanh, as GPT-2 and Starcoder2 have it.",
+    )
     add_bias_linear: bool = Field(
         default=True, description="Biases in the linear layers (GPT-3: yes, Llama: no)."
     )

@@ -17,7 +17,7 @@ class Block(NamedTuple):
     """Whether a token attends only to itself and those before it; otherwise to all of its sample."""
     normalization: Literal["LayerNorm", "RMSNorm"] = "LayerNorm"
     norm_epsilon: float = 1e-5
-    activation: Literal["gelu", "swiglu"] = "gelu"
+    activation: Literal["gelu", "gelu_tanh", "swiglu"] = "gelu"
     bias: bool = True
     """Of all linear layers."""
     hidden_dropout: float = 0.0

@@ -14,6 +14,13 @@ from slipway.models.transformer import recompute
 from slipway.models.transformer.block import Block
 
 
+def _gelu_tanh(x: torch.Tensor) -> torch.Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+_ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": _gelu_tanh, "swiglu": F.silu}  # swiglu: of the gate
+
+
 def transformer_config(
     config: RunConfig, block: Block, num_layers: int, settings: Mapping[str, Any], **fields: Any
 ) -> TransformerConfig:
@@ -35,13 +42,14 @@ def transformer_config(
         ffn_hidden_size=block.mlp_size,
         normalization=block.normalization,
         layernorm_epsilon=block.norm_epsilon,
-        activation_func=F.silu if gated else F.gelu,
+        activation_func=_ACTIVATIONS[block.activation],
         gated_linear_unit=gated,
         add_bias_linear=block.bias,
         hidden_dropout=block.hidden_dropout,
         attention_dropout=block.attention_dropout,
         masked_softmax_fusion=False,
-        # Megatron-core's fused GELU is the approximation by tanh: the same model must not depend on the kernels
+        # Megatron-core's fused GELU is the approximation by tanh, written out: the same model must not depend on the
+        # kernels
         bias_activation_fusion=kernels.activation in ("triton", "torch") and gated,
         bias_dropout_fusion=compiled,
         apply_rope_fusion=kernels.rotary in ("te", "triton", "torch"),

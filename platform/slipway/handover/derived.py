@@ -1,0 +1,107 @@
+"""`model=auto`: the model of a folder's config.json, and how a chosen one differs from it. Imports no torch."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from slipway.config.compose import conf_dir
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.handover.folder import CONFIG
+from slipway.models.formats import FolderFormat, folder_formats
+
+AUTO = "model=auto"
+RECIPE = {"optimizer.lr": "optimizer.lr=1e-5", "training.": "training.steps=1000"}
+"""What a plan cannot be without, by the beginning of the words that say it instead."""
+
+
+def is_auto(words: Sequence[str]) -> bool:
+    """Whether the model is to be derived."""
+    return AUTO in words
+
+
+def derived(folder: Path, settings: Mapping[str, Any], name: str) -> list[str]:
+    """The overrides that make the model of a config.json. name: of the format. Raises UserError."""
+    ((family, form),) = folder_formats(name).items()
+    found = fields_of(form, folder, settings)
+    base = _base(family)
+    called = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-.") or "imported"
+    words = [f"model=base/{family}", f"model.name={called}"]
+    return words + [
+        f"model.{field}={_word(value)}"
+        for field, value in found.items()
+        if field not in ("family", "name") and base.get(field, value is not None) != value
+    ]
+
+
+def with_derived(words: Sequence[str], model: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line with the derived model in place of `auto`, and what of a recipe had to be added to it."""
+    rest = [word for word in words if word != AUTO]
+    chosen = any(word.startswith("experiment=") for word in rest)
+    recipe = [
+        word
+        for start, word in RECIPE.items()
+        if not chosen and not any(given.lstrip("+").startswith(start) for given in rest)
+    ]
+    return [*model, *recipe, *rest], recipe
+
+
+def fields_of(form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The section `model` that a config.json says. Raises UserError, which names the file."""
+    with naming(folder):
+        return form.fields(settings)
+
+
+def format_for(form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> FolderFormat:
+    """The format as this folder has it. Raises UserError, which names the file."""
+    with naming(folder):
+        return form.of(settings)
+
+
+@contextmanager
+def naming(folder: Path) -> Iterator[None]:
+    """Let a mistake in config.json say which file it is in."""
+    try:
+        yield
+    except UserError as error:
+        raise error.replaced(path=f"{folder / CONFIG}: {error.path.removeprefix(CONFIG).strip()}") from None
+
+
+def check_same(config: RunConfig, form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raise UserError where the configured model is not that of the folder, with what to set.
+
+    form: for models, not for this folder alone.
+    """
+    found = fields_of(form, folder, settings)
+    if found.get("family", config.model.family) != config.model.family:
+        raise UserError(
+            "model.family", f"is not {found['family']}, as {folder / CONFIG} says", value=config.model.family
+        )
+    ours = form.fields(form.settings(config, None))
+    differing = [name for name in found if name != "name" and ours.get(name) != found[name]]
+    if differing:
+        first = differing[0]
+        raise UserError(
+            f"model.{first}",
+            f"is not {_word(found[first])}, as {folder / CONFIG} says",
+            value=_word(ours.get(first)),
+            use=" ".join(f"model.{name}={_word(found[name])}" for name in differing),
+        )
+
+
+def _base(family: str) -> Mapping[str, Any]:
+    from omegaconf import OmegaConf
+
+    found = OmegaConf.to_container(OmegaConf.load(conf_dir() / "model" / "base" / f"{family}.yaml"))
+    assert isinstance(found, dict)
+    return {str(name): value for name, value in found.items()}
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{','.join(map(_word, value))}]" if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,42 @@
+"""How the tensors of a model are shared out over files, and the index that says where each is. Imports no torch.
+
+Names and index are those of huggingface_hub: model.safetensors, or model-00001-of-00003.safetensors and so on with
+model.safetensors.index.json.
+"""
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from slipway.models.formats import Shape
+
+ALONE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+def shared_out(shapes: Mapping[str, Shape], itemsize: int, largest: int) -> dict[str, dict[str, Shape]]:
+    """The tensors of each file, in order. largest: bytes of a file's numbers, unless one tensor alone has more.
+
+    itemsize: bytes of a number.
+    """
+    groups: list[dict[str, Shape]] = []
+    filled = 0
+    for name, shape in shapes.items():
+        nbytes = itemsize * prod(shape)
+        if not groups or filled + nbytes > largest:
+            groups.append({})
+            filled = 0
+        groups[-1][name] = shape
+        filled += nbytes
+    if len(groups) == 1:
+        return {ALONE: groups[0]}
+    return {f"model-{n:05d}-of-{len(groups):05d}.safetensors": group for n, group in enumerate(groups, 1)}
+
+
+def index(shards: Mapping[str, Mapping[str, Shape]], itemsize: int) -> dict[str, Any]:
+    """What model.safetensors.index.json holds."""
+    numbers = sum(prod(shape) for shapes in shards.values() for shape in shapes.values())
+    return {
+        "metadata": {"total_parameters": numbers, "total_size": numbers * itemsize},
+        "weight_map": {name: file for file, shapes in shards.items() for name in shapes},
+    }

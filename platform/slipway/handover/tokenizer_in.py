@@ -1,0 +1,85 @@
+"""The tokenizer of a folder: what an import keeps of it in run.dir/tokenizer. Imports no torch."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from slipway import files
+from slipway.data.text.manifest import TOKENIZER_NAME
+from slipway.data.text.vocabulary import SETTINGS_NAME, Vocabulary
+from slipway.errors import UserError
+from slipway.handover import folder as folders
+from slipway.handover.tokenizer_out import KEPT
+from slipway.handover.whole_folder import whole_folder
+
+
+class Found(NamedTuple):
+    """A tokenizer that was given."""
+
+    contents: dict[str, bytes]
+    """By the file's name."""
+    entries: int
+    """One above the largest token."""
+    end: str | None
+    """The token that ends a text, where the folder says so."""
+
+    def words(self, kept: Path) -> str:
+        """How `slipway data` is told to use it. kept: where its files are."""
+        words = ["data.tokenizer.kind=file", f"data.tokenizer.path={kept / TOKENIZER_NAME}"]
+        if self.end:
+            words.append(f"data.tokenizer.end_of_document={_for_hydra(self.end)}")
+        return " ".join(map(shlex.quote, words))
+
+
+def found(folder: Path, settings: Mapping[str, Any]) -> Found:
+    """The tokenizer in a folder. settings: of its config.json. Raises UserError where there is none."""
+    if not (folder / TOKENIZER_NAME).exists() and not (folder / TOKENIZER_NAME).is_symlink():
+        raise UserError(
+            folder / TOKENIZER_NAME,
+            "is missing: no text could be given to the model",
+            do="write it with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)",
+        )
+    contents = {}
+    for name in KEPT:
+        if (folder / name).exists() or (folder / name).is_symlink():
+            contents[name] = folders.text(folders.inside(folder, name))
+    path = folder / TOKENIZER_NAME
+    try:
+        vocabulary = Vocabulary(path, contents[TOKENIZER_NAME].decode(), None, None)
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"is not UTF-8: {error}") from None
+    tokenizer = vocabulary.tokenizer
+    if not tokenizer.get_vocab_size():
+        raise UserError(path, "has no token")
+    return Found(contents, vocabulary.entries, _end(folder, contents, settings, tokenizer))
+
+
+def keep(found: Found, place: Path) -> None:
+    """Write its files, whole or not at all; what an interrupted import has left there gives way."""
+    files.remove(place)
+    with whole_folder(place) as beside:
+        for name, content in found.contents.items():
+            (beside / name).write_bytes(content)
+
+
+def _end(
+    folder: Path, contents: Mapping[str, bytes], settings: Mapping[str, Any], tokenizer: Any
+) -> str | None:
+    """eos_token of tokenizer_config.json, else the token whose number config.json has as eos_token_id."""
+    if SETTINGS_NAME in contents:
+        said = folders.read_json(folder, SETTINGS_NAME).get("eos_token")
+        said = said.get("content") if isinstance(said, dict) else said
+        if isinstance(said, str) and tokenizer.token_to_id(said) is not None:
+            return said
+    number = settings.get("eos_token_id")
+    number = number[0] if isinstance(number, list) and number else number
+    return tokenizer.id_to_token(number) if type(number) is int and number >= 0 else None
+
+
+def _for_hydra(text: str) -> str:
+    """A value as an override writes it: in quotes where Hydra's grammar would take its signs for its own."""
+    if all(sign.isalnum() or sign in "<|>_-/.[]" for sign in text) and not text.startswith("["):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,66 @@
+"""The tokenizer of a run as files that AutoTokenizer loads. Imports no torch."""
+
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+from slipway import files
+from slipway.checkpoint.store import CheckpointInfo
+from slipway.config.schema import RunConfig
+from slipway.data.text.manifest import TOKENIZER_NAME
+from slipway.data.text.vocabulary import SETTINGS_NAME, TEMPLATE_NAME, vocabulary_of
+from slipway.errors import UserError
+
+SPECIAL_NAME = "special_tokens_map.json"
+KEPT = (TOKENIZER_NAME, SETTINGS_NAME, SPECIAL_NAME, TEMPLATE_NAME)
+"""What a folder's tokenizer consists of, where it has it."""
+_FACT = "the checksum of tokenizer.json"  # slipway.data.text.kind: what the ledger says of samples
+
+
+class Exported(NamedTuple):
+    """A tokenizer, ready to be written."""
+
+    contents: dict[str, bytes]
+    """By the file's name."""
+    end_of_document: int | None
+    """The id of the token after each document; None: not known."""
+
+
+def exported(config: RunConfig, info: CheckpointInfo, longest: int | None) -> Exported:
+    """The run's tokenizer, with the settings that an import kept, or those that transformers needs.
+
+    longest: sequence that the model takes, in tokens. Raises UserError where it is nowhere, or is not the one that the
+    checkpoint was trained with.
+    """
+    found = vocabulary_of(config)
+    sums = {str(facts[_FACT]) for facts in info.data.facts.values() if _FACT in facts}
+    content = found.json.encode()
+    if not sums <= {hashlib.sha256(content).hexdigest()}:
+        raise UserError(
+            found.path,
+            "is not the tokenizer that the checkpoint was trained with: its checksum is another",
+            do="put that one there",
+        )
+    beside = {name: text for name in KEPT if (text := files.read(found.path.parent / name)) is not None}
+    if SETTINGS_NAME in beside:
+        return Exported(beside, found.end_of_document)
+    settings: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+    }
+    special = {}
+    if found.end_of_document is not None:
+        special = {"eos_token": found.tokenizer.id_to_token(found.end_of_document)}
+    if longest:
+        settings["model_max_length"] = longest
+    if found.chat_template is not None:
+        settings["chat_template"] = found.chat_template
+    return Exported(
+        {TOKENIZER_NAME: content, SETTINGS_NAME: as_json(settings | special), SPECIAL_NAME: as_json(special)},
+        found.end_of_document,
+    )
+
+
+def as_json(value: Any) -> bytes:
+    """As Hugging Face writes it: for people, and not in ASCII alone."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,85 @@
+"""What each module of an architecture says: one of transformers' classes beside the fields of `model`."""
+
+from collections.abc import Iterator, Mapping
+from re import Pattern
+from typing import Any, Protocol
+
+from slipway.errors import UserError
+from slipway.models.formats import Part
+from slipway.models.gpt.config import Config
+from slipway.models.gpt.formats.given import Given
+
+
+class Architecture(Protocol):
+    """A class of transformers that computes what some models of this family compute."""
+
+    name: str
+    """The class: what `architectures` in config.json says."""
+    model_type: str
+    prefix: str
+    """Of the names of all tensors but the output layer's; files of the bare model leave it out."""
+    embedding: str
+    head: str
+    """Names of the embedding's table and of the output layer's."""
+    computed: Pattern[str]
+    """Names of tensors that older files hold although they follow from the configuration."""
+
+    def trouble(self, model: Config) -> UserError | None:
+        """Return why it computes something else than this model, with the nearest change; None where it is the same."""
+        ...
+
+    def parts(self, model: Config) -> Iterator[Part]:
+        """All tensors, in the order of the layers."""
+        ...
+
+    def settings(self, model: Config) -> dict[str, Any]:
+        """Return what config.json says of this model, without what all architectures share."""
+        ...
+
+    def fields(self, given: Given) -> dict[str, Any]:
+        """Return the fields of `model` that a config.json says, without what all architectures share.
+
+        Raises UserError for a setting that changes the function and has no field.
+        """
+        ...
+
+
+def unfit(name: str, model: Config, wanted: Mapping[str, tuple[Any, ...]], do: str = "") -> UserError | None:
+    """Return what is wrong with the first field that has none of the values which this architecture can have."""
+    for field, values in wanted.items():
+        value = getattr(model, field)
+        if value not in values:
+            return UserError(
+                f"model.{field}",
+                f"is not what {name} computes, and no other class of transformers does with these fields",
+                value=value,
+                use=" or ".join("null" if v is None else str(v).lower() for v in values),
+                do=do,
+            )
+    return None
+
+
+def unfit_heads(name: str, model: Config) -> UserError | None:
+    """Return what is wrong where all heads are not as wide as the hidden state, and the class has no field for it."""
+    if model.head_size * model.num_attention_heads == model.hidden_size:
+        return None
+    return UserError(
+        "model.kv_channels",
+        f"is not hidden_size {model.hidden_size} / num_attention_heads {model.num_attention_heads}, the only size of "
+        f"heads that {name} has",
+        value=model.head_size,
+        use="null",
+    )
+
+
+def unfit_width(name: str, model: Config) -> UserError | None:
+    """Return what is wrong where the hidden size is no multiple of the heads, which some classes demand."""
+    heads = model.num_attention_heads
+    if model.hidden_size % heads == 0:
+        return None
+    return UserError(
+        "model.hidden_size",
+        f"is no multiple of num_attention_heads {heads}, which {name} demands although it has a size of heads",
+        value=model.hidden_size,
+        use=f"{-(-model.hidden_size // heads) * heads}",
+    )

@@ -1,0 +1,130 @@
+"""Which of transformers' classes a GPT is, and which GPT a folder of transformers' is."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from slipway.config.schema import RunConfig
+from slipway.errors import UserError
+from slipway.models.formats import Part
+from slipway.models.gpt.config import Config, gpt_of
+from slipway.models.gpt.formats.architecture import Architecture
+from slipway.models.gpt.formats.given import Given
+from slipway.models.gpt.formats.gpt2 import GPT2
+from slipway.models.gpt.formats.gpt_neox import GPTNeoX
+from slipway.models.gpt.formats.llama import Llama
+from slipway.models.gpt.formats.mixtral import Mixtral
+from slipway.models.gpt.formats.starcoder2 import Starcoder2
+
+ARCHITECTURES: tuple[Architecture, ...] = (GPT2(), GPTNeoX(), Starcoder2(), Llama(), Mixtral())
+_GPT2, _NEOX, _STARCODER2, _LLAMA, _MIXTRAL = ARCHITECTURES
+
+
+class HuggingFace:
+    """See slipway.models.formats.FolderFormat. architecture: of a folder; None: the one for the model."""
+
+    library = "transformers"
+
+    def __init__(self, architecture: Architecture | None = None) -> None:
+        self.architecture = architecture
+
+    def of(self, settings: Mapping[str, Any]) -> "HuggingFace":
+        """Return the format of a folder with this config.json. Raises UserError for a class that is not known."""
+        return HuggingFace(_named(settings))
+
+    def check(self, config: RunConfig) -> None:
+        """Raise UserError where no class of transformers computes the same."""
+        model = gpt_of(config)
+        trouble = self._architecture(model).trouble(model)
+        if trouble is not None:
+            raise trouble
+
+    def parts(self, config: RunConfig) -> Iterable[Part]:
+        """All tensors of a checkpoint."""
+        model = gpt_of(config)
+        return self._architecture(model).parts(model)
+
+    def settings(self, config: RunConfig, end_of_document: int | None) -> Mapping[str, Any]:
+        """Return config.json. Raises UserError where no class computes the same."""
+        self.check(config)
+        model = gpt_of(config)
+        architecture = self._architecture(model)
+        dtype = {"fp32": "float32", "bf16": "bfloat16"}[config.training.precision]
+        return {
+            "architectures": [architecture.name],
+            "model_type": architecture.model_type,
+            "vocab_size": model.vocab_size,
+            **architecture.settings(model),
+            "tie_word_embeddings": not model.untie_embeddings_and_output_weights,
+            "initializer_range": model.init_method_std,
+            "bos_token_id": None,  # no class's own default, which is a token of its own tokenizer
+            "eos_token_id": end_of_document,
+            "pad_token_id": None,
+            "use_cache": True,
+            "dtype": dtype,
+            "torch_dtype": dtype,  # what transformers before 4.56 reads
+        }
+
+    def fields(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the section `model` that a config.json says. Raises UserError for what is not computed here."""
+        architecture = _named(settings)
+        given = Given(settings, architecture.name)
+        found = architecture.fields(given)
+        given.finish()
+        return {"family": "gpt", "name": architecture.model_type, **found}
+
+    def renamed(self, name: str) -> str:
+        """Files of a bare model, without output layer, have names without what stands before all of them."""
+        assert self.architecture is not None
+        prefix = self.architecture.prefix
+        return name if name == self.architecture.head or name.startswith(prefix) else prefix + name
+
+    def left_out(self, config: RunConfig, name: str) -> str | None:
+        """A tied output layer must be the embedding; masks and rotary frequencies are computed."""
+        model = gpt_of(config)
+        architecture = self._architecture(model)
+        if name == architecture.head and not model.untie_embeddings_and_output_weights:
+            return architecture.embedding
+        return "" if architecture.computed.fullmatch(name) else None
+
+    def usage(self, config: RunConfig, folder: str) -> str:
+        """How transformers loads it."""
+        return (
+            "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+            f'model = AutoModelForCausalLM.from_pretrained("{folder}")\n'
+            f'tokenizer = AutoTokenizer.from_pretrained("{folder}")'
+        )
+
+    def _architecture(self, model: Config) -> Architecture:
+        return self.architecture or _for(model)
+
+
+def _for(model: Config) -> Architecture:
+    """Return the class for a model, or the one that comes nearest."""
+    if model.num_moe_experts:
+        return _MIXTRAL
+    if model.position_embedding_type == "learned_absolute":
+        return _GPT2
+    if model.normalization == "LayerNorm":
+        return _STARCODER2 if _NEOX.trouble(model) else _NEOX
+    return _LLAMA
+
+
+def _named(settings: Mapping[str, Any]) -> Architecture:
+    """Return the architecture that a config.json names. Raises UserError for one that is not known."""
+    names = settings.get("architectures")
+    found = [a for a in ARCHITECTURES if names == [a.name]]
+    if not found:
+        raise UserError(
+            "config.json architectures",
+            "is not known here" if names else "is not said",
+            value=", ".join(map(str, names)) if isinstance(names, list) else names,
+            use=", ".join(a.name for a in ARCHITECTURES),
+        )
+    if settings.get("model_type", found[0].model_type) != found[0].model_type:
+        raise UserError(
+            "config.json model_type",
+            f"is not that of {found[0].name}",
+            value=settings["model_type"],
+            use=found[0].model_type,
+        )
+    return found[0]

@@ -1,0 +1,88 @@
+"""What Llama, Mixtral and Starcoder2 have in common: the names of their attention, norms and tables."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from slipway.models.formats import Part
+from slipway.models.gpt.config import Config
+from slipway.models.gpt.formats import rotary, tensors
+from slipway.models.gpt.formats.given import Given
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+
+
+def parts(model: Config, mlp: Callable[[int], Iterator[Part]]) -> Iterator[Part]:
+    """Tables, layers, the last norm; mlp: of a layer what is between its second norm and its end."""
+    yield from tensors.tables(model, EMBEDDING, HEAD)
+    for layer in range(model.num_layers):
+        at, there, ours = (layer,), f"model.layers.{layer}", tensors.LAYER
+        yield from tensors.norm(model, f"{ours}.input_layernorm", at, f"{there}.input_layernorm")
+        yield from tensors.heads_apart(model, layer, [f"{there}.self_attn.{each}_proj" for each in "qkv"])
+        yield from tensors.linear(
+            model,
+            f"{ours}.self_attention.linear_proj",
+            at,
+            f"{there}.self_attn.o_proj",
+            model.hidden_size,
+            model.block.width,
+        )
+        yield from tensors.norm(model, f"{ours}.pre_mlp_layernorm", at, f"{there}.post_attention_layernorm")
+        yield from mlp(layer)
+    yield from tensors.norm(model, "decoder.final_layernorm", (), "model.norm")
+
+
+def settings(model: Config) -> dict[str, Any]:
+    """Return the sizes that all of them have."""
+    return {
+        "hidden_size": model.hidden_size,
+        "num_hidden_layers": model.num_layers,
+        "num_attention_heads": model.num_attention_heads,
+        "num_key_value_heads": model.query_groups,
+        "head_dim": model.head_size,
+        "intermediate_size": model.mlp_size,
+        "max_position_embeddings": model.max_position_embeddings,
+        "attention_dropout": model.attention_dropout,
+        **rotary.written(model),
+    }
+
+
+def fields(
+    given: Given,
+    *,
+    hidden: int,
+    mlp: int,
+    layers: int,
+    heads: int,
+    groups: int | None,
+    positions: int,
+    theta: float,
+) -> dict[str, Any]:
+    """Return the fields of these settings; the numbers are the class's own defaults."""
+    hidden = given.size("hidden_size", hidden)
+    heads = given.size("num_attention_heads", heads)
+    size = given.size("head_dim", None, optional=True)
+    groups = given.size("num_key_value_heads", groups, optional=True)
+    return {
+        "num_layers": given.size("num_hidden_layers", layers),
+        "hidden_size": hidden,
+        "num_attention_heads": heads,
+        "num_query_groups": None if groups == heads else groups,
+        "kv_channels": None if size is None or size * heads == hidden else size,
+        "ffn_hidden_size": given.size("intermediate_size", mlp),
+        "max_position_embeddings": given.size("max_position_embeddings", positions),
+        "position_embedding_type": "rope",
+        "attention_dropout": given.number("attention_dropout", 0.0),
+        **rotary.read(given, theta),
+    }
+
+
+def check_window(given: Given, fields: dict[str, Any]) -> None:
+    """Raise UserError where tokens do not see all before them; a window as wide as the longest sequence is none."""
+    longest, window = fields["max_position_embeddings"], given.size("sliding_window", None, optional=True)
+    if window is not None and window < longest:
+        raise given.error(
+            "sliding_window",
+            f"hides what is further back, and max_position_embeddings is {longest}; here each token sees all before it",
+            use="null",
+            do=f"set max_position_embeddings to {window} too, up to which both are the same",
+        )

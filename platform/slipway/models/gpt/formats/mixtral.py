@@ -1,0 +1,91 @@
+"""Mixtral: Llama's layers with a mixture of experts, of which each token visits the best few."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from slipway.errors import UserError
+from slipway.models.formats import Part, same
+from slipway.models.gpt.config import Config
+from slipway.models.gpt.formats import like_llama, tensors
+from slipway.models.gpt.formats.activations import SILU
+from slipway.models.gpt.formats.architecture import unfit
+from slipway.models.gpt.formats.given import Given
+
+# Checkpoints have these keys whoever multiplies the experts (kernels.moe); the axes before are layer and expert.
+_EXPERTS = f"{tensors.LAYER}.mlp.experts.experts"
+
+
+class Mixtral:
+    """See slipway.models.gpt.formats.architecture.Architecture.
+
+    transformers 5 computes with the experts stacked, but its files keep the names of each expert's layers.
+    """
+
+    name = "MixtralForCausalLM"
+    model_type = "mixtral"
+    prefix = "model."
+    embedding = like_llama.EMBEDDING
+    head = like_llama.HEAD
+    computed = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
+
+    def trouble(self, model: Config) -> UserError | None:
+        """It has no biases, and no dropout but attention's."""
+        wanted = {
+            "position_embedding_type": ("rope",),
+            "normalization": ("RMSNorm",),
+            "activation": ("swiglu",),
+            "hidden_dropout": (0.0,),
+        }
+        return unfit(self.name, model, wanted)
+
+    def parts(self, model: Config) -> Iterator[Part]:
+        """With the router and the experts of each layer."""
+        experts = model.num_moe_experts
+        assert experts
+
+        def mlp(layer: int) -> Iterator[Part]:
+            there, hidden, wide = f"model.layers.{layer}.block_sparse_moe", model.hidden_size, model.mlp_size
+            yield same(
+                f"{tensors.LAYER}.mlp.router.weight", (layer,), (experts, hidden), f"{there}.gate.weight"
+            )
+            for expert in range(experts):
+                at, name = (layer, expert), f"{there}.experts.{expert}"
+                first = [f"{name}.w1.weight", f"{name}.w3.weight"]  # the gate, and what it multiplies
+                yield tensors.apart(f"{_EXPERTS}.linear_fc1.weight", at, first, wide, (hidden,))
+                yield same(f"{_EXPERTS}.linear_fc2.weight", at, (hidden, wide), f"{name}.w2.weight")
+
+        return like_llama.parts(model, mlp)
+
+    def settings(self, model: Config) -> dict[str, Any]:
+        """Return Mixtral's names."""
+        return like_llama.settings(model) | {
+            "hidden_act": "silu",
+            "rms_norm_eps": model.norm_epsilon,
+            "sliding_window": None,
+            "num_local_experts": model.num_moe_experts,
+            "num_experts_per_tok": model.moe_router_topk,
+            "output_router_logits": False,
+            "router_aux_loss_coef": model.moe_aux_loss_coeff,
+            "router_jitter_noise": 0.0,
+        }
+
+    def fields(self, given: Given) -> dict[str, Any]:
+        """Return the fields; defaults are MixtralConfig's."""
+        given.must("router_jitter_noise", 0.0, 0.0, "disturbs what the router sees")
+        found = like_llama.fields(
+            given, hidden=4096, mlp=14336, layers=32, heads=32, groups=8, positions=131072, theta=1e6
+        )
+        like_llama.check_window(given, found)
+        return found | {
+            "normalization": "RMSNorm",
+            "norm_epsilon": given.number("rms_norm_eps", 1e-5),
+            "activation": given.choice("hidden_act", "silu", SILU),
+            "add_bias_linear": False,
+            "num_moe_experts": given.size("num_local_experts", 8),
+            "moe_router_topk": given.size("num_experts_per_tok", 2),
+            "moe_aux_loss_coeff": given.number("router_aux_loss_coef", 0.001),
+            "untie_embeddings_and_output_weights": not given.value("tie_word_embeddings", False, bool),
+            "init_method_std": given.number("initializer_range", 0.02),
+            "vocab_size": given.size("vocab_size", 32000),
+        }

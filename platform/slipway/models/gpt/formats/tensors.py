@@ -1,0 +1,148 @@
+"""How tensors of a GPT's checkpoint are laid out in transformers' files: what the key maps are made of.
+
+Queries, keys and values of a checkpoint are group by group, [groups, heads of a group + 2, head size, hidden]: the
+queries of a group, then its key and its value (Megatron-core's linear_qkv). Gated first layers are [all gates; all
+others], whatever the layout was.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from slipway.models.formats import Array, Part, same
+from slipway.models.gpt.config import Config
+
+LAYER = "decoder.layers"
+
+
+def table(model: Config, key: str, name: str) -> Part:
+    """An embedding's table or an output layer's: padded here with rows that belong to no token, and cut there."""
+    rows, hidden = model.vocab_size, model.hidden_size
+
+    def join(theirs: Sequence[Array]) -> Array:
+        from torch.nn.functional import pad
+
+        return pad(theirs[0], (0, 0, 0, model.padded_vocab_size - rows))
+
+    shape = (model.padded_vocab_size, hidden)
+    return Part(key, (), shape, {name: (rows, hidden)}, lambda t: [t[:rows]], join)
+
+
+def tables(model: Config, embedding: str, head: str) -> Iterator[Part]:
+    """The embedding, and the output layer where it has weights of its own."""
+    yield table(model, "embedding.word_embeddings.weight", embedding)
+    if model.untie_embeddings_and_output_weights:
+        yield table(model, "output_layer.weight", head)
+
+
+def norm(model: Config, key: str, at: tuple[int, ...], name: str) -> Iterator[Part]:
+    """A norm's weight, and bias."""
+    yield same(f"{key}.weight", at, (model.hidden_size,), f"{name}.weight")
+    if model.normalization == "LayerNorm":
+        yield same(f"{key}.bias", at, (model.hidden_size,), f"{name}.bias")
+
+
+def linear(
+    model: Config,
+    key: str,
+    at: tuple[int, ...],
+    name: str,
+    outputs: int,
+    inputs: int,
+    *,
+    turned: bool = False,
+) -> Iterator[Part]:
+    """A linear layer; turned: [inputs, outputs] there (GPT-2's Conv1D)."""
+    weight = f"{key}.weight"
+    if turned:
+        theirs = {f"{name}.weight": (inputs, outputs)}
+        yield Part(
+            weight, at, (outputs, inputs), theirs, lambda t: [t.swapaxes(0, 1)], lambda t: t[0].swapaxes(0, 1)
+        )
+    else:
+        yield same(weight, at, (outputs, inputs), f"{name}.weight")
+    if model.add_bias_linear:
+        yield same(f"{key}.bias", at, (outputs,), f"{name}.bias")
+
+
+def apart(key: str, at: tuple[int, ...], names: Sequence[str], each: int, rest: tuple[int, ...]) -> Part:
+    """Tensors of the same shape one after the other here, for each a name there."""
+
+    def join(theirs: Sequence[Array]) -> Array:
+        from torch import cat
+
+        return cat(list(theirs))
+
+    shapes = {name: (each, *rest) for name in names}
+    return Part(
+        key,
+        at,
+        (len(names) * each, *rest),
+        shapes,
+        lambda t: [t[n * each : (n + 1) * each] for n in range(len(names))],
+        join,
+    )
+
+
+def heads_apart(model: Config, layer: int, names: Sequence[str]) -> Iterator[Part]:
+    """Queries, keys and values as linear layers of their own."""
+    for kind, rest in _kinds(model):
+        yield _grouped(model, layer, kind, rest, [f"{name}.{kind}" for name in names])
+
+
+def heads_joined(model: Config, layer: int, name: str) -> Iterator[Part]:
+    """All queries, all keys, all values in one layer, which is [inputs, outputs] (GPT-2's Conv1D)."""
+    for kind, rest in _kinds(model):
+        inner = _grouped(model, layer, kind, rest, ["queries", "keys", "values"])
+        ends = [sum(shape[0] for shape in list(inner.theirs.values())[:n]) for n in range(4)]
+        whole = (*rest, inner.shape[0])
+
+        def split(ours: Array, inner: Part = inner, rest: tuple = rest) -> Sequence[Array]:
+            from torch import cat
+
+            joined = cat(list(inner.split(ours)))
+            return [joined.swapaxes(0, 1) if rest else joined]
+
+        def join(
+            theirs: Sequence[Array], inner: Part = inner, rest: tuple = rest, ends: list[int] = ends
+        ) -> Array:
+            upright = theirs[0].swapaxes(0, 1) if rest else theirs[0]
+            return inner.join([upright[a:b] for a, b in zip(ends, ends[1:], strict=False)])
+
+        yield Part(inner.key, inner.at, inner.shape, {f"{name}.{kind}": whole}, split, join)
+
+
+def _kinds(model: Config) -> list[tuple[str, tuple[int, ...]]]:
+    return [("weight", (model.hidden_size,)), *([("bias", ())] if model.add_bias_linear else [])]
+
+
+def _grouped(model: Config, layer: int, kind: str, rest: tuple[int, ...], names: Sequence[str]) -> Part:
+    groups, size = model.query_groups, model.head_size
+    each = model.num_attention_heads // groups
+    queries, keys = (model.num_attention_heads * size, *rest), (groups * size, *rest)
+
+    def split(ours: Array) -> Sequence[Array]:
+        by_group = ours.reshape((groups, each + 2, size, *rest))
+        return [
+            by_group[:, :each].reshape(queries),
+            by_group[:, each].reshape(keys),
+            by_group[:, each + 1].reshape(keys),
+        ]
+
+    def join(theirs: Sequence[Array]) -> Array:
+        from torch import cat
+
+        q, k, v = theirs
+        by_group = [
+            q.reshape((groups, each, size, *rest)),
+            *(t.reshape((groups, 1, size, *rest)) for t in (k, v)),
+        ]
+        return cat(by_group, 1).reshape(whole)
+
+    whole = (groups * (each + 2) * size, *rest)
+    return Part(
+        f"{LAYER}.self_attention.linear_qkv.{kind}",
+        (layer,),
+        whole,
+        dict(zip(names, (queries, keys, keys), strict=True)),
+        split,
+        join,
+    )

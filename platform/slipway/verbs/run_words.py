@@ -1,0 +1,58 @@
+"""`run.dir=DIR` and a verb's own `NAME=VALUE`: the words of verbs that take a run as it was trained."""
+
+import argparse
+import re
+from pathlib import Path
+
+from slipway.errors import UserError
+from slipway.verbs.declare import Option, Verb
+
+RUN_DIR = "run.dir"
+_OVERRIDE = re.compile(r"(\+{0,2}[A-Za-z_][\w./@:-]*)=|~[A-Za-z_][\w./@:-]*")
+
+
+def is_override(word: str) -> bool:
+    """Whether a word sets or deletes a key, as Hydra has it: no path, and no text."""
+    return _OVERRIDE.match(word) is not None
+
+
+def take(name: str, verb: Verb, options: argparse.Namespace) -> None:
+    """Sort `options.words` into `run_dir`, the verb's own words and its argument.
+
+    name: of the command, for messages. Raises UserError where a word would have no effect or the run is not named.
+    """
+    own = {option.name: option for option in verb.options if option.is_word}
+    given: dict[str, str] = {}
+    rest = []
+    for word in options.words:
+        key, equals, value = word.partition("=")
+        if not is_override(word):
+            rest.append(word)
+        elif equals and (key == RUN_DIR or f"{key}=" in own):
+            if not value:
+                raise UserError(key, "is empty", value=word)
+            if key in given:
+                raise UserError(key, "is given twice", value=value, do="give it once")
+            given[key] = value
+        else:
+            raise UserError(
+                key,
+                f"has no effect on `{name}`, which takes the run as it was trained",
+                value=value,
+                do=f"omit it; {RUN_DIR}=DIR says enough",
+            )
+    if RUN_DIR not in given:
+        raise UserError(RUN_DIR, f"is missing: `{name}` needs to know which run", use=f"{RUN_DIR}=DIR")
+    options.run_dir = Path(given[RUN_DIR])
+    for option in own.values():
+        value = given.get(option.name.rstrip("="))
+        setattr(options, option.key, option.default if value is None else _read(name, option, value))
+    delattr(options, "words")
+    setattr(options, verb.argument.key if verb.argument else "words", rest)
+
+
+def _read(name: str, option: Option, text: str) -> object:
+    try:
+        return option.read(text)
+    except (argparse.ArgumentTypeError, ValueError) as error:
+        raise UserError(f"{name} {option.name}", str(error), value=text) from None
