@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from megatron.core import parallel_state
+from megatron.core.tensor_parallel import vocab_parallel_cross_entropy
+from megatron.core.tensor_parallel.mappings import copy_to_tensor_model_parallel_region
 from torch import Tensor
 
 from gloo_ranks import run_cases
-from slipway.kernels.cross_entropy import linear_cross_entropy
+from slipway.kernels.cross_entropy import hide_padding, linear_cross_entropy
 
 BATCH, LENGTH, HIDDEN = 2, 12, 16
 # largest error over the largest entry of the float64 result
@@ -121,6 +124,44 @@ def extreme_logits(rank: int, size: int) -> None:
     assert (part.grad - grad_weight[part_of]).abs().max() < 1e-3 * grad_weight.abs().max()
 
 
+def ignores_padding(rank: int, size: int, whole_logits: bool, dtype: torch.dtype, entries: str) -> None:
+    """Rows from `entries` on, of 8 on each rank, are in no softmax: loss and gradients are those of a table without.
+
+    In the padding are numbers that would be everything if they were seen.
+    """
+    own = 8
+    number = {"a row": 8 * size - 1, "most ranks": 5}[entries]
+    hidden, real, labels, mask = inputs(number, dtype)
+    total, grad_hidden, grad_weight = reference(hidden, real, labels, mask)
+    weight = torch.cat([real, torch.full((own * size - number, HIDDEN), 30.0, dtype=dtype)])
+    hidden, part = hidden.requires_grad_(), weight.chunk(size)[rank].clone().requires_grad_()
+    if whole_logits:
+        parallel_state._TENSOR_MODEL_PARALLEL_GROUP = group()
+        logits = copy_to_tensor_model_parallel_region(hidden, group()) @ part.t()
+        hide_padding(logits, number, group())
+        losses = vocab_parallel_cross_entropy(logits, labels.t().contiguous())
+        got = (losses.t() * mask).sum()
+    else:
+        got = linear_cross_entropy(
+            hidden,
+            part,
+            labels,
+            mask,
+            group=group(),
+            sequence_parallel=False,
+            vocab_size=number,
+            chunk_tokens=7,
+        )
+    got.backward()
+    assert hidden.grad is not None and part.grad is not None
+    assert error(got.detach(), total) < LOSS_ERRORS[dtype]
+    assert error(hidden.grad, grad_hidden) < ERRORS[dtype]
+    padded = torch.cat([grad_weight, grad_weight.new_zeros(own * size - number, HIDDEN)])
+    mine = padded.chunk(size)[rank]
+    assert (part.grad - mine).abs().max() < ERRORS[dtype] * padded.abs().max()
+    assert part.grad[max(0, number - own * rank) :].abs().sum() == 0, "exactly nothing for padding"
+
+
 CASES: dict[str, tuple[Callable, tuple]] = {
     f"{str(dtype)[6:]}, {'sequence parallel, ' if parallel else ''}chunks of {chunk}": (
         matches_float64,
@@ -131,6 +172,17 @@ CASES: dict[str, tuple[Callable, tuple]] = {
     for chunk in (1, 7, LENGTH * BATCH, 1000)
 }
 CASES |= {f.__name__: (f, ()) for f in (gradients_add_up, without_gradients, extreme_logits)}
+
+
+CASES |= {
+    f"{'whole logits' if whole else 'fused'}, {str(dtype)[6:]}, padding on {entries}": (
+        ignores_padding,
+        (whole, dtype, entries),
+    )
+    for whole in (True, False)
+    for dtype in ERRORS
+    for entries in ("a row", "most ranks")
+}
 
 
 def group() -> Any:

@@ -29,6 +29,7 @@ class Model:
     """What the weights' shapes do not say."""
 
     layers: int
+    vocabulary: int  # rows of the tables from here on are padding
     heads: int
     groups: int  # of heads that share keys and values
     norm: str = "layer"  # or "rms"
@@ -147,7 +148,7 @@ def losses(model: Model, weights: Weights, batch: Batch, fault: str = "") -> tup
             x, uneven = x + mixed, uneven + here
         else:
             x = x + mlp(normed, own["in.weight"], own["out.weight"], own.get("in.bias"), own.get("out.bias"))
-    logits = norm(model, weights, "norm", x) @ weights.get("output", table).T
+    logits = (norm(model, weights, "norm", x) @ weights.get("output", table).T)[..., : model.vocabulary]
     each = F.cross_entropy(logits.transpose(1, 2), batch["labels"], reduction="none")
     return each * batch["loss_mask"], uneven
 

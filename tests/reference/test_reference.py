@@ -4,8 +4,6 @@ Layouts are compared with each other elsewhere (tests/train/test_parity.py); tha
 wrong alike.
 """
 
-import json
-import random
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,9 +14,7 @@ import torch
 import breadth
 from breadth import some
 from reference import plain, stored
-from slipway.config.compose import compose
-from slipway.data.ledger import DataLedger
-from slipway.data.text.dataset import open_dataset
+from reference.samples import batches, short_documents
 from training import layout, train_in_one_process, training_lines
 
 STEPS = 6
@@ -58,14 +54,18 @@ LLAMA += ["model.rope_scaling_factor=8", "model.normalization=RMSNorm", "model.a
 LLAMA += ["model.add_bias_linear=false", "model.untie_embeddings_and_output_weights=true"]
 MIXTURE = [*LLAMA, "model.rope_scaling_factor=null", "model.num_moe_experts=4"]
 MODELS = {
-    "gpt": (GPT, plain.Model(layers=2, heads=4, groups=4)),
+    "gpt": (GPT, plain.Model(layers=2, vocabulary=257, heads=4, groups=4)),
     "llama": (
         LLAMA,
-        plain.Model(layers=2, heads=4, groups=2, norm="rms", rotary_base=500000, rotary_factor=8),
+        plain.Model(
+            layers=2, vocabulary=257, heads=4, groups=2, norm="rms", rotary_base=500000, rotary_factor=8
+        ),
     ),
     "mixture": (
         MIXTURE,
-        plain.Model(layers=2, heads=4, groups=2, norm="rms", rotary_base=500000, topk=2, balance=0.01),
+        plain.Model(
+            layers=2, vocabulary=257, heads=4, groups=2, norm="rms", rotary_base=500000, topk=2, balance=0.01
+        ),
     ),
 }
 THREE_D = layout(ranks=8, tp=2, pp=2, sp=True, distopt=True)
@@ -109,18 +109,7 @@ BF16_WAY = {"gpt": 0.06, "llama": 0.06, "mixture": 0.25}  # of the way that a te
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Overrides for short documents: samples differ in how many of their tokens count."""
-    folder = tmp_path_factory.mktemp("reference-data")
-    rng = random.Random(7)
-    texts = ["".join(rng.choices("abcdefgh \n", k=rng.randint(1, 60))) for _ in range(400)]
-    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    return [
-        "data=files",
-        f"data.sources.files.inputs=[{folder / 'texts.jsonl'}]",
-        "data.tokenizer.kind=byte",
-        f"data.dir={folder / 'prepared'}",
-        "data.split=[1,0,0]",
-        "data.eod_mask_loss=true",
-    ]
+    return short_documents(tmp_path_factory.mktemp("reference-data"))
 
 
 @pytest.fixture(scope="module")
@@ -149,27 +138,12 @@ def reference(folder: Path, data: list[str]) -> Callable[..., Trained]:
     @cache
     def train(family: str, bf16: bool = False, fault: str = "") -> Trained:
         overrides, model = MODELS[family]
-        samples = batches([*overrides, *TRAINING, *data])
+        samples = batches([*overrides, *TRAINING, *data], STEPS)
         return plain.train(
             model, weights(folder, f"{family}, one rank", 0), samples, SETTINGS, bf16=bf16, fault=fault
         )
 
     return train
-
-
-def batches(overrides: list[str]) -> list[plain.Batch]:
-    """Every step's samples, in the order in which a run draws them."""
-    config = compose(overrides)
-    size = config.training.global_batch_size
-    drawn = DataLedger.begin(config.training.seed, {"files": 1.0}, {}).draw(size * STEPS)
-    dataset = open_dataset(config, "training")
-    samples = [dataset[draw] for draw in drawn]
-    dataset.close()
-    fields = ("tokens", "labels", "loss_mask")
-    return [
-        {name: torch.stack([sample[name] for sample in samples[start : start + size]]) for name in fields}
-        for start in range(0, len(samples), size)
-    ]
 
 
 def _family(name: str) -> str:

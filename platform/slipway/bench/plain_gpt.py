@@ -58,6 +58,7 @@ class PlainGPT(nn.Module):
 
     def __init__(self, model: GPTConfig) -> None:
         super().__init__()
+        self.entries = model.vocab_size
         self.tokens = nn.Embedding(model.padded_vocab_size, model.hidden_size)
         self.rotary = model.position_embedding_type == "rope"
         if self.rotary:
@@ -85,4 +86,5 @@ class PlainGPT(nn.Module):
             x = x + self.positions(torch.arange(length, device=tokens.device))
         for block in self.blocks:
             x = block(x, turn)
-        return F.cross_entropy(self.output(self.norm(x)).float().flatten(0, 1), labels.flatten())
+        logits = self.output(self.norm(x))[..., : self.entries]  # rows beyond belong to no token
+        return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten())

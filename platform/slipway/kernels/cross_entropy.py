@@ -30,6 +30,7 @@ def linear_cross_entropy(
     *,
     group: ProcessGroup,
     sequence_parallel: bool,
+    vocab_size: int | None = None,
     chunk_tokens: int | None = None,
 ) -> Tensor:
     """Sum over tokens of loss_mask x cross entropy (nats) of softmax(hidden weight^T), fp32 scalar.
@@ -37,6 +38,7 @@ def linear_cross_entropy(
     hidden: [s, b, h], with sequence_parallel [s / tp, b, h]; weight: [v / tp, h], this rank's rows of the
     vocabulary; both in bf16 or both in fp32, the softmax is in fp32. labels: [b, s] int64, loss_mask: [b, s].
     group: the tensor-parallel ranks; all of them call this, with the same tokens, and get the same sum.
+    vocab_size: of all ranks' rows, those from here on are padding, which no softmax sees; None: there is none.
     chunk_tokens: at most so many tokens' logits are held at a time. Labels and mask get no gradient.
     """
     assert hidden.dtype == weight.dtype, f"hidden states are {hidden.dtype}, the weight is {weight.dtype}"
@@ -44,7 +46,23 @@ def linear_cross_entropy(
     chunk = chunk_tokens or LOSS_CHUNK[hidden.device.type]
     by_token = (labels.t().reshape(-1), loss_mask.t().reshape(-1).float())  # [s b], as hidden is
     needs = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
-    return _LinearCrossEntropy.apply(hidden, weight, *by_token, group, sequence_parallel, chunk, needs)
+    entries = vocab_size or weight.shape[0] * group.size()
+    return _LinearCrossEntropy.apply(
+        hidden, weight, *by_token, group, sequence_parallel, entries, chunk, needs
+    )
+
+
+def hide_padding(logits: Tensor, vocab_size: int, group: ProcessGroup) -> None:
+    """Give the logits of rows that belong to no token the lowest number, in place; only ranks with such rows do it.
+
+    logits: [..., v / tp], of this rank's rows. A softmax makes zeros of them, exactly, as long as one logit is larger,
+    and so does its backward pass: autograd is not told. The lowest number and no infinity, from which a rank whose rows
+    are all padding would make NaN.
+    """
+    columns = logits.shape[-1]
+    own = min(max(vocab_size - group.rank() * columns, 0), columns)
+    if own < columns:
+        logits.detach()[..., own:] = torch.finfo(logits.dtype).min
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -57,6 +75,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         mask: Tensor,
         group: ProcessGroup,
         sequence_parallel: bool,
+        entries: int,
         chunk: int,
         needs_gradients: bool,
     ) -> Tensor:
@@ -67,7 +86,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             hidden = whole
         rows = hidden.reshape(-1, shape[-1])  # [s b, h]
         assert len(rows) == len(labels), f"{len(rows)} hidden states, {len(labels)} labels"
-        total, grad_rows, grad_weight = _by_chunks(rows, weight, labels, mask, group, chunk, needs_gradients)
+        total, grad_rows, grad_weight = _by_chunks(
+            rows, weight, labels, mask, group, entries, chunk, needs_gradients
+        )
         if grad_rows is not None and group.size() > 1:  # each rank has its part of the vocabulary's
             if sequence_parallel:
                 part = grad_rows.new_empty(len(grad_rows) // group.size(), shape[-1])
@@ -84,7 +105,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         assert ctx.gradients is not None, "the gradients are there for one backward pass"
         grad_hidden, grad_weight = ctx.gradients
         ctx.gradients = None  # the only references: no copies in place of these
-        return grad_hidden.mul_(grad_total), grad_weight.mul_(grad_total), *[None] * 6
+        return grad_hidden.mul_(grad_total), grad_weight.mul_(grad_total), *[None] * 7
 
 
 def _by_chunks(
@@ -93,6 +114,7 @@ def _by_chunks(
     labels: Tensor,
     mask: Tensor,
     group: ProcessGroup,
+    entries: int,
     chunk: int,
     needs_gradients: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -108,9 +130,9 @@ def _by_chunks(
     for start in range(0, len(rows), size):
         here = slice(start, start + size)
         x = rows[here]
-        losses, gradient = _losses_and_gradient(
-            products.linear(x, weight), labels[here], mask[here], group, needs_gradients
-        )
+        logits = products.linear(x, weight)
+        hide_padding(logits, entries, group)
+        losses, gradient = _losses_and_gradient(logits, labels[here], mask[here], group, needs_gradients)
         total += torch.dot(losses, mask[here])
         if grad_rows is not None and grad_weight is not None:
             torch.mm(gradient, weight, out=grad_rows[here])
@@ -122,7 +144,7 @@ def _by_chunks(
                 grad_weight.copy_(gradient.t() @ x)
             else:
                 grad_weight += gradient.t() @ x
-        del gradient  # the next chunk's logits take its place
+        del logits, gradient  # the next chunk's logits take its place
     return total, grad_rows, None if grad_weight is None else grad_weight.to(weight.dtype)
 
 

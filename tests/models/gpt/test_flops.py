@@ -62,7 +62,9 @@ def test_what_a_plain_mixture_does() -> None:
         layer |= {"in.experts": (experts, 2 * wide, hidden), "out.experts": (experts, hidden, wide)}
         sizes |= {f"{number}.{name}": size for name, size in layer.items()}
     weights = {name: torch.rand(size, dtype=torch.float64).requires_grad_() for name, size in sizes.items()}
-    shape = plain.Model(layers=2, heads=4, groups=2, norm="rms", rotary_base=500000, topk=experts)
+    shape = plain.Model(
+        layers=2, vocabulary=model.vocab_size, heads=4, groups=2, norm="rms", rotary_base=500000, topk=experts
+    )
     batch = {name: torch.zeros(1, 16, dtype=torch.long) for name in ("tokens", "labels")}
     batch["loss_mask"] = torch.ones(1, 16)
     assert counted(lambda: plain.losses(shape, weights, batch)[0]) == counts.flops_per_sample(model, 16)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from slipway.config.schema import RunConfig
-from slipway.kernels.cross_entropy import linear_cross_entropy
+from slipway.kernels.cross_entropy import hide_padding, linear_cross_entropy
 from slipway.models.gpt.config import gpt_of
 from slipway.models.network import Stage
 from slipway.models.transformer.layer_spec import layer_spec
@@ -36,7 +36,7 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, layers: int, 
     assert layers == get_num_layers_to_build(transformer, vp_stage=virtual), (layers, stage)
     # cross entropy by torch computes the output layer too, the others take whole logits
     fused = config.kernels.cross_entropy in (None, "torch")
-    return (FusedLossGPT if fused else GPTModel)(
+    module = (FusedLossGPT if fused else WholeLogitsGPT)(
         config=transformer,
         transformer_layer_spec=TransformerBlockSubmodules(layer_specs=[layer] * layers, layer_norm=norm),  # type: ignore[arg-type]
         vocab_size=model.padded_vocab_size,
@@ -50,17 +50,28 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, layers: int, 
         rope_scaling_factor=model.rope_scaling_factor or 1.0,
         vp_stage=virtual,
     )
+    if stage.last:
+        module.output_layer.entries = model.vocab_size
+    return module
 
 
 class OutputLayer(ColumnParallelLinear):
-    """Megatron-core's output layer; given labels, it gives the loss and not the logits."""
+    """Megatron-core's output layer; padding takes part in no logits; given labels, it gives the loss instead."""
+
+    entries: int
+    """Of the vocabulary; rows of all ranks from here on are padding."""
 
     def forward(
         self, input_: Tensor, *words: Any, labels: Tensor | None = None, loss_mask: Any = None, **named: Any
     ) -> Any:
         """With labels and loss_mask ([b, s]): the masked sum of cross entropies, fp32 scalar."""
         if labels is None:
-            return super().forward(input_, *words, **named)
+            logits, bias = super().forward(input_, *words, **named)
+            assert bias is None and logits.shape[-1] == self.output_size_per_partition, (
+                "logits are not gathered"
+            )
+            hide_padding(logits, self.entries, self.tp_group)
+            return logits, bias
         shared, group = named.get("weight"), self.tp_group  # shared with the embedding
         weight: Any = self.weight if shared is None else shared
         assert isinstance(group, ProcessGroup)
@@ -71,11 +82,12 @@ class OutputLayer(ColumnParallelLinear):
             loss_mask,
             group=group,
             sequence_parallel=self.sequence_parallel,
+            vocab_size=self.entries,
         )
 
 
-class FusedLossGPT(GPTModel):
-    """Its last stage takes labels and loss_mask, and returns the masked sum of losses; no labels: logits."""
+class WholeLogitsGPT(GPTModel):
+    """Its last stage takes labels and returns Megatron-core's losses of whole logits, [b, s]; no labels: logits."""
 
     def setup_embeddings_and_output_layer(self) -> None:
         """The output layer is there by now, its weight's attributes not yet."""
@@ -86,6 +98,10 @@ class FusedLossGPT(GPTModel):
             # the loss is asked of the layer, not computed beside it: hooks on its forward pass gather its weight
             self.output_layer.__class__ = OutputLayer
         super().setup_embeddings_and_output_layer()
+
+
+class FusedLossGPT(WholeLogitsGPT):
+    """Its last stage takes labels and loss_mask, and returns the masked sum of losses; no labels: logits."""
 
     def _postprocess(self, hidden_states: Tensor, **named: Any) -> Tensor:
         """Megatron-core's, but for the loss; private there, and the same in all versions supported."""

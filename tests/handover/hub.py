@@ -1,0 +1,128 @@
+"""Small models of transformers with random weights, as folders, and how plain PyTorch trains them."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tokenizers
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+END = "<|endoftext|>"
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+SIZES: dict[str, Any] = {"vocab_size": 259, "bos_token_id": None, "eos_token_id": 256}
+LIKE_LLAMA = SIZES | {"num_hidden_layers": 2, "intermediate_size": 36, "max_position_embeddings": 64}
+# odd numbers of heads, grouped queries, heads that are not hidden / heads wide, a vocabulary that is padded
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt2": (
+        "gpt2",
+        SIZES
+        | {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 32}
+        | dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
+    ),
+    "gpt_neox": (
+        "gpt_neox",
+        LIKE_LLAMA
+        | {"hidden_size": 24, "num_attention_heads": 3, "use_parallel_residual": False}
+        | {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0}},
+    ),
+    "starcoder2": (
+        "starcoder2",
+        LIKE_LLAMA
+        | {"hidden_size": 28, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 10}
+        | {"initializer_range": 0.02},
+    ),
+    "llama": (
+        "llama",
+        LIKE_LLAMA
+        | {"hidden_size": 36, "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 8}
+        | {"rope_parameters": {"rope_theta": 500.0, **LLAMA3}, "max_position_embeddings": 65536},
+    ),
+    "mixtral": (
+        "mixtral",
+        LIKE_LLAMA
+        | {"hidden_size": 24, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 4}
+        | {"num_local_experts": 4, "num_experts_per_tok": 2, "router_aux_loss_coef": 0.0},
+    ),
+}
+
+
+class Settings(NamedTuple):
+    """How it is trained."""
+
+    steps: int
+    lr: float
+    min_lr: float
+    warmup: int
+    weight_decay: float
+    clip: float
+    eps: float
+
+
+def write(name: str, folder: Path) -> None:
+    """A folder with weights in which everything matters: larger matrices, norms and biases that are not 1 and 0."""
+    kind, fields = MODELS[name]
+    torch.manual_seed(len(name))
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **fields))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(3 * weight if weight.dim() > 1 else weight + 0.1 * torch.randn_like(weight))
+    model.save_pretrained(folder)
+    letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate(letters)} | {END: 256}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END).save_pretrained(folder)
+
+
+def model_of(folder: Path) -> Any:
+    """What AutoModelForCausalLM makes of a folder; all of it, and nothing else, must come from there."""
+    model, found = AutoModelForCausalLM.from_pretrained(
+        folder, output_loading_info=True, attn_implementation="eager", dtype=torch.float32
+    )
+    assert not any(found[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), found
+    return model
+
+
+def loss_of(model: Any, batch: dict[str, Tensor]) -> Tensor:
+    """The mean over all tokens that count."""
+    logits = model(input_ids=batch["tokens"]).logits
+    each = F.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), reduction="none")
+    mask = batch["loss_mask"].flatten()
+    return (each * mask).sum() / mask.sum()
+
+
+def train(model: Any, batches: Sequence[dict[str, Tensor]], settings: Settings) -> list[tuple[float, float]]:
+    """Loss and norm of the gradients of each step; no decay of norms and biases."""
+    weights = list(model.parameters())
+    groups = [
+        {"params": [w for w in weights if w.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [w for w in weights if w.dim() < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=settings.eps)
+    lines = []
+    for step, batch in enumerate(batches, start=1):
+        if step <= settings.warmup:
+            rate = settings.lr * step / settings.warmup
+        else:
+            turned = math.pi * (step - settings.warmup) / (settings.steps - settings.warmup)
+            rate = settings.min_lr + (settings.lr - settings.min_lr) * (1 + math.cos(turned)) / 2
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        loss = loss_of(model, batch)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip)
+        optimizer.step()
+        lines.append((loss.item(), norm.item()))
+    return lines
