@@ -52,6 +52,7 @@ MAY_BE_HEAVY = [
     "bench.plain_gpt",
     "checkpoint.load",
     "checkpoint.save",
+    "data.chat.dataset",
     "data.collate",
     "data.imagery.augmentation",
     "data.imagery.buffers",

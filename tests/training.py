@@ -83,5 +83,10 @@ def train_in_one_process(jobs: Sequence[Sequence[str]], codes: Path) -> list[int
 
 def training_lines(run_dir: Path) -> list[dict]:
     """The training lines of a run's metrics.jsonl."""
+    return lines_of(run_dir, "train")
+
+
+def lines_of(run_dir: Path, kind: str) -> list[dict]:
+    """The lines of a kind of a run's metrics.jsonl."""
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["kind"] == "train"]
+    return [line for line in lines if line["kind"] == kind]

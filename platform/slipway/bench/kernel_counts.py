@@ -9,7 +9,7 @@ d: head size, f: MLP size, V: padded vocabulary, e: bytes of an element.
 from typing import NamedTuple
 
 from slipway.config.schema import RunConfig
-from slipway.data.text.config import text_of
+from slipway.data.tokens import tokens_of
 from slipway.models.gpt.config import gpt_of
 
 NORM_OPERATIONS = {
@@ -51,7 +51,7 @@ def shape_of(config: RunConfig) -> Shape:
     """The shape of a configuration."""
     model, training = gpt_of(config), config.training
     return Shape(
-        sequence=text_of(config).sequence_length,
+        sequence=tokens_of(config).sequence_length,
         batch=training.micro_batch_size,
         hidden=model.hidden_size,
         heads=model.num_attention_heads,

@@ -28,5 +28,5 @@ def stand_in(overrides: Sequence[str], config_dir: str | None = None) -> str:
             family = compose(CONFIG_NAME, words).model.family
         kinds = FAMILIES.part(family, "family").FAMILY.data_kinds
     except CompositionErrors():
-        kinds = {"text"}  # what is wrong, or a sweep over several models, is told when all is composed
-    return f"{GROUP}={TO_PLAN}{min(kinds)}"
+        kinds = ("text",)  # what is wrong, or a sweep over several models, is told when all is composed
+    return f"{GROUP}={TO_PLAN}{kinds[0]}"

@@ -8,6 +8,7 @@ from slipway.config.schema import RunConfig
 from slipway.data.files import FileRecord
 from slipway.data.held_out import HeldOut, Wanted
 from slipway.data.kind import DataKind, Dataset, Split
+from slipway.data.split import check_shares
 from slipway.data.text.config import text_of
 from slipway.errors import UserError
 
@@ -29,15 +30,7 @@ class Text:
     def check(self, config: RunConfig) -> None:
         """Raise UserError where splits and tokenizer do not fit together."""
         data = text_of(config)
-        if not data.split[0]:
-            raise UserError("data.split", "gives training a share of 0", value=list(data.split))
-        if config.validation.steps and not data.split[1]:
-            raise UserError(
-                "data.split",
-                f"gives validation a share of 0, but validation.steps is {config.validation.steps}",
-                value=list(data.split),
-                do="set validation.steps=0, or give it a share",
-            )
+        check_shares(data.split, config.validation.steps)
         tokenizer = data.tokenizer
         if tokenizer.kind == "file" and tokenizer.path is None:
             raise UserError(
