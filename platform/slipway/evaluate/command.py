@@ -9,8 +9,7 @@ from pathlib import Path
 
 from slipway import files
 from slipway.checkpoint import store
-from slipway.config.schema import RunConfig
-from slipway.errors import EXIT_DONE, Fault, UserError
+from slipway.errors import EXIT_DONE, Fault
 from slipway.evaluate import checkpoints
 from slipway.evaluate.choice import in_windows, measurements, wanted
 from slipway.evaluate.measurement import Measurement, Subject
@@ -18,16 +17,16 @@ from slipway.evaluate.progress import Progress
 from slipway.evaluate.show import show
 from slipway.metrics import evaluations
 from slipway.models.evaluation import Result
-from slipway.plan import plan_file
 from slipway.run_dir import RunDir
 from slipway.runs.alone import World, alone, world
+from slipway.runs.chosen import trained
 from slipway.runs.find import folders
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure all that is asked for of each checkpoint, oldest first. Returns the exit code."""
     (folder,) = folders([options.run], options.dir, "evaluate")
-    config = in_windows(alone(_config(folder), options.device), wanted(options))
+    config = in_windows(alone(trained(folder), options.device), wanted(options))
     paths = checkpoints.chosen(folder, options.step, options.every_checkpoint)
     asked = measurements(config, options)
     found, _ = evaluations.found(folder)
@@ -78,9 +77,3 @@ def _keep(folder: Path, result: Result) -> None:
         evaluations.write(folder, result)
     except OSError as error:
         raise Fault(RunDir(folder).evaluations, f"cannot be written: {files.reason(error)}") from error
-
-
-def _config(folder: Path) -> RunConfig:
-    if not RunDir(folder).plan.is_file():
-        raise UserError("run.dir", f"has no {RunDir(folder).plan.name}: no run was begun there", value=folder)
-    return plan_file.read_config(RunDir(folder).plan)

@@ -30,9 +30,7 @@ class Speaker(NamedTuple):
         shown: Callable[[Sequence[Text]], Terminal] | None = None,
     ) -> list[Text]:
         """Go on with all of the texts, whose tokens are `prompts`; shown: where they are printed as they come."""
-        found = [
-            Text(text, self.vocabulary, tokens) for text, tokens in zip(texts, prompts, strict=True)
-        ]
+        found = [Text(text, self.vocabulary, tokens) for text, tokens in zip(texts, prompts, strict=True)]
         if warning := request.beyond(max(map(len, prompts)), self.way, self.reach):
             print(f"generate: {warning}", file=sys.stderr, flush=True)
         terminal = shown(found) if shown else None

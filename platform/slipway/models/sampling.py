@@ -45,4 +45,6 @@ class Dice:
         """Return an index, each as likely as it says."""
         sums = np.cumsum(probabilities)
         found = np.searchsorted(sums, self.numbers.random() * sums[-1], side="right")
-        return min(int(found), int(np.flatnonzero(probabilities)[-1]))  # where the product was rounded to the sum
+        return min(
+            int(found), int(np.flatnonzero(probabilities)[-1])
+        )  # where the product was rounded to the sum

@@ -20,6 +20,7 @@ from slipway.data.text.passages import Passages, Rules, Text, count_words, measu
 from slipway.data.text.split import document_counts
 from slipway.data.text.tokens import find_split
 from slipway.data.text.vocabulary import vocabulary_of
+from slipway.data.tokens import tokens_of
 from slipway.errors import UserError
 
 _AT_ONCE = 1 << 20
@@ -30,7 +31,7 @@ ALL = "all"
 
 def read(config: RunConfig, wanted: Wanted) -> list[Passages]:
     """Read what is wanted. Raises UserError."""
-    data = text_of(config)
+    data = tokens_of(config)
     stride = wanted.stride or data.sequence_length
     if stride > data.sequence_length:
         raise UserError(
@@ -46,7 +47,7 @@ def read(config: RunConfig, wanted: Wanted) -> list[Passages]:
     texts = list(
         _files(wanted, tokenizer, end_mark) if wanted.files else _validation(config, wanted, tokenizer)
     )
-    rules = Rules(data.sequence_length, stride, end_mark, wanted.end_marks, data.reset_attention_mask)
+    rules = Rules(data.sequence_length, stride, end_mark, wanted.end_marks, bool(data.apart))
     found = [Passages(text, rules) for text in texts]
     for one in found:
         if not len(one):
@@ -131,6 +132,12 @@ def _validation(config: RunConfig, wanted: Wanted, tokenizer: Any) -> Iterator[T
     How much text it is comes from its tokens, decoded: exactly what was encoded, where the tokenizer changes nothing
     (byte-level ones do not).
     """
+    if config.data.kind != "text":
+        raise UserError(
+            "files",
+            f"is missing: the validation split of data.kind={config.data.kind} is no text",
+            use="--files FILE",
+        )
     data, found = text_of(config), manifest.load(text_of(config))
     for name in config.data.weights:
         record, prefix = found.sources[name], manifest.prefix(data, name)

@@ -1,30 +1,22 @@
 """Text without torch: prepared or not, what its samples are, where its files lie."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import RunConfig
 from slipway.data.files import FileRecord
-from slipway.data.held_out import HeldOut, Wanted
 from slipway.data.kind import DataKind, Dataset, Split
 from slipway.data.split import check_shares
 from slipway.data.text.config import text_of
+from slipway.data.text.measured import MeasuredText
 from slipway.errors import UserError
 
 if TYPE_CHECKING:
     from slipway.data.text.manifest import Manifest
 
 
-RULES = (
-    "Each document is read by itself, after an end mark. Windows of {context} tokens: the first predicts all of its "
-    "tokens, each later one the next {stride} after as many as there is room for; each token is predicted once. "
-    "Bytes are those of the text in UTF-8, words what lies between white space; the loss of the mark at a document's "
-    "end {marks}. perplexity: e to the mean loss of a token."
-)
-
-
-class Text:
+class Text(MeasuredText):
     """See slipway.data.kind.DataKind, and slipway.data.held_out.Measured."""
 
     def check(self, config: RunConfig) -> None:
@@ -108,33 +100,6 @@ class Text:
         data = text_of(config)
         names = (f"{name}{end}" for name in data.sources for end in (".bin", ".idx"))
         return [data.dir / name for name in ("manifest.json", *names)]
-
-    def in_windows(self, config: RunConfig, wanted: Wanted) -> RunConfig:
-        """The same run with samples of another length, where one is wanted."""
-        update = {"sequence_length": wanted.context} if wanted.context else {}
-        return config.model_copy(update={"data": text_of(config).model_copy(update=update)})
-
-    def held_out(self, config: RunConfig, wanted: Wanted) -> Sequence[HeldOut]:
-        """Read files, or the validation split. Raises UserError."""
-        from slipway.data.text.held_out import read
-
-        return read(config, wanted)
-
-    def measures(
-        self, parts: Sequence[HeldOut], losses: Sequence[float]
-    ) -> Mapping[str, Mapping[str, float]]:
-        """Return perplexity, bits per byte, and perplexity per byte and per word."""
-        from slipway.data.text.held_out import told
-
-        return told(parts, losses)
-
-    def rules(self, config: RunConfig, wanted: Wanted) -> str:
-        """Say how documents are read, and what counts."""
-        return RULES.format(
-            context=text_of(config).sequence_length,
-            stride=wanted.stride or text_of(config).sequence_length,
-            marks="counts, as a token and not as bytes" if wanted.end_marks else "does not count",
-        )
 
     def tokenizer(self, config: RunConfig) -> list[Path]:
         """Return tokenizer.json."""
