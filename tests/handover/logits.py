@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from slipway.evaluate.alone import alone, world
 
 from slipway.checkpoint import store
+from slipway.evaluate.alone import alone, world
 from slipway.models.gpt.config import gpt_of
 from slipway.plan import plan_file
 from slipway.run_dir import RunDir

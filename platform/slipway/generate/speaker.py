@@ -34,12 +34,12 @@ class Speaker(NamedTuple):
         if warning := request.beyond(max(map(len, prompts)), self.way, self.reach):
             print(f"generate: {warning}", file=sys.stderr, flush=True)
         terminal = shown(found) if shown else None
-        ends = {self.vocabulary.end_of_document} - {None}
+        end = self.vocabulary.end_of_document
         for said in go_on(
             self.model,
             prompts,
             self.way.tokens,
-            ends=ends,
+            ends=() if end is None else (end,),
             most=self.reach.most,
             sampling=self.way.sampling,
         ):
