@@ -67,6 +67,10 @@ class Measured(Protocol):
         """Return the configuration of a run whose samples are as long as the wanted context."""
         ...
 
+    def check_wanted(self, config: RunConfig, wanted: Wanted) -> None:
+        """Raise UserError for what cannot be, before anything is read; its path is that of a field of Wanted."""
+        ...
+
     def held_out(self, config: RunConfig, wanted: Wanted) -> Sequence[HeldOut]:
         """Read what is wanted, entry by entry. Raises UserError; the path of a field is `files` for what it names."""
         ...

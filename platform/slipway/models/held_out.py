@@ -18,6 +18,18 @@ def measured(config: RunConfig) -> Measured | None:
     return kind if isinstance(kind, Measured) else None
 
 
+def wanted(config: RunConfig) -> Wanted:
+    """What the section `evaluation` asks for."""
+    asked = config.evaluation
+    return Wanted(
+        files=tuple(asked.files),
+        text_key=asked.text_key,
+        stride=asked.stride,
+        limit=asked.limit,
+        end_marks=asked.end_marks,
+    )
+
+
 def settings(config: RunConfig, wanted: Wanted, parts: Sequence[HeldOut]) -> dict[str, Any]:
     """What identifies a measurement; the configuration is that with which the model is run."""
     return {

@@ -33,13 +33,6 @@ def read(config: RunConfig, wanted: Wanted) -> list[Passages]:
     """Read what is wanted. Raises UserError."""
     data = tokens_of(config)
     stride = wanted.stride or data.sequence_length
-    if stride > data.sequence_length:
-        raise UserError(
-            "stride",
-            "would leave out tokens, because it is longer than the context",
-            value=stride,
-            use=f"at most {data.sequence_length}",
-        )
     vocabulary = vocabulary_of(config)
     tokenizer, end_mark = vocabulary.tokenizer, vocabulary.end_of_document
     if end_mark is None:

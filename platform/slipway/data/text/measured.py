@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from slipway.config.schema import RunConfig
 from slipway.data.held_out import HeldOut, Wanted
 from slipway.data.tokens import tokens_of
+from slipway.errors import UserError
 
 RULES = (
     "Each document is read by itself, after an end mark. Windows of {context} tokens: the first predicts all of its "
@@ -22,10 +23,22 @@ class MeasuredText:
         update = {"sequence_length": wanted.context} if wanted.context else {}
         return config.model_copy(update={"data": tokens_of(config).model_copy(update=update)})
 
+    def check_wanted(self, config: RunConfig, wanted: Wanted) -> None:
+        """Raise UserError for a stride that would pass over tokens."""
+        length = tokens_of(config).sequence_length
+        if wanted.stride and wanted.stride > length:
+            raise UserError(
+                "stride",
+                f"would leave out tokens, because it is longer than a window of {length}",
+                value=wanted.stride,
+                use=f"at most {length}",
+            )
+
     def held_out(self, config: RunConfig, wanted: Wanted) -> Sequence[HeldOut]:
         """Read files, or the validation split. Raises UserError."""
         from slipway.data.text.held_out import read
 
+        self.check_wanted(config, wanted)
         return read(config, wanted)
 
     def measures(
