@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slipway import files
 from slipway.checkpoint import store
-from slipway.errors import EXIT_DONE, Fault
+from slipway.errors import EXIT_DONE, Fault, UserError
 from slipway.evaluate import checkpoints
 from slipway.evaluate.choice import in_windows, measurements, wanted
 from slipway.evaluate.measurement import Measurement, Subject
@@ -17,8 +17,9 @@ from slipway.evaluate.progress import Progress
 from slipway.evaluate.show import show
 from slipway.metrics import evaluations
 from slipway.models.evaluation import Result
+from slipway.plan import plan_file
 from slipway.run_dir import RunDir
-from slipway.runs.alone import World, alone, world
+from slipway.runs.alone import Kind, World, alone, world
 from slipway.runs.chosen import trained
 from slipway.runs.find import folders
 
@@ -26,7 +27,7 @@ from slipway.runs.find import folders
 def run(options: argparse.Namespace) -> int:
     """Measure all that is asked for of each checkpoint, oldest first. Returns the exit code."""
     (folder,) = folders([options.run], options.dir, "evaluate")
-    config = in_windows(alone(trained(folder), options.device), wanted(options))
+    config = in_windows(alone(trained(folder), _device(options)), wanted(options))
     paths = checkpoints.chosen(folder, options.step, options.every_checkpoint)
     asked = measurements(config, options)
     found, _ = evaluations.found(folder)
@@ -46,6 +47,17 @@ def run(options: argparse.Namespace) -> int:
                 here = here or stack.enter_context(world(config))
             _measure(folder, path, identity, asked, known, here, options.json)
     return EXIT_DONE
+
+
+def _device(options: argparse.Namespace) -> Kind:
+    """The kind of device that is asked for, or that a job has."""
+    if options.plan is None:
+        return options.device or "cpu"
+    if options.device:
+        raise UserError(
+            "evaluate --device", "is in the job's plan", value=options.device, do="omit it, or --plan"
+        )
+    return plan_file.read_config(options.plan).cluster.device.kind
 
 
 def _measure(

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from slipway.config.schema import RunConfig
 from slipway.data.held_out import HeldOut, Measured, Wanted
+from slipway.errors import Fault
 from slipway.evaluate.measurement import Subject, Tell
 from slipway.models import held_out
 from slipway.models.evaluation import Result
@@ -47,4 +49,6 @@ class Loss:
 
                 total = summed_loss(world.plan, subject.rank, world.device, one, tell=batches)
                 losses.append(float(total[0]))
+        if not all(map(isfinite, losses)):
+            raise Fault(f"checkpoint {subject.checkpoint}", f"its loss on {self.title} is not finite")
         return held_out.result(self.config, self.wanted, self.parts, losses, subject.step)

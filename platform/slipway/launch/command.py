@@ -26,6 +26,11 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
     if options.preflight:
         words.append("launch.preflight=true")
     arguments = hydra_app.parse(words)
+    if options.evaluate is not None:
+        from slipway.launch import evaluation
+
+        evaluation.check(options, arguments.multirun)
+        return hydra_app.run(words, lambda config: evaluation.run(config, options))
     if not arguments.multirun or arguments.cfg or arguments.info:
         return hydra_app.run(words, lambda config: run([config], options))
 
