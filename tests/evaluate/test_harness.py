@@ -82,7 +82,7 @@ def folder(
 def theirs(folder: Path) -> dict[int, dict]:
     asked = {
         "folders": [str(folder / f"exported-{step}") for step in STEPS],
-        "tasks": NAMES,
+        "tasks": NAMES[1:],  # the group brings its task; both would be a duplicate
         "texts": TEXTS,
         "context": 24,
         "stride": 7,

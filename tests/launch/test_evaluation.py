@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from refusals import check_line
 from slipway import cli
@@ -50,14 +51,14 @@ def test_pods_run_the_same(
         "model=gpt3_1_3b",
         "cluster=gke",
         "launch.image=registry.example/slipway:cuda",
-        "run.dir=/runs/one",
+        "run.dir=runs/one",
     ]
-    words += ["data=files", "data.sources.files.inputs=[/texts]", "data.dir=/data"]
+    words += ["data=files", "data.sources.files.inputs=[texts/]"]
     assert cli.main(["launch", *words, "--evaluate", "--step 10,20"]) == 0
-    manifests = capsys.readouterr().out
-    (args,) = re.findall(r"(?s)args:\n(.*?)\n\s+(?:env|image|command)", manifests)
-    given = [line.strip().removeprefix("- ").strip("'") for line in args.splitlines()]
-    assert given[:6] == ["slipway", "evaluate", "run.dir=/runs/one", "--step", "10,20", "--plan"]
+    (jobs,) = [one for one in yaml.safe_load_all(capsys.readouterr().out) if one and one["kind"] == "JobSet"]
+    (job,) = jobs["spec"]["replicatedJobs"]
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    assert container["args"][:6] == ["slipway", "evaluate", "run.dir=runs/one", "--step", "10,20", "--plan"]
 
 
 @pytest.mark.parametrize(

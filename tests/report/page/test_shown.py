@@ -85,7 +85,7 @@ def test_results_of_all_steps_are_in_one_table(tmp_path: Path) -> None:
     assert (
         section.index(">100<") < section.index(">0.25<") < section.index(">2,000<") < section.index(">0.75<")
     )
-    assert section.count("A probe") == 1
+    assert text.count("A probe") == 1
 
 
 def test_a_measure_is_drawn_over_the_steps_and_all_figures_are_in_the_table(tmp_path: Path) -> None:
