@@ -32,7 +32,7 @@ LAYERS = [
     {"access", "engine", "metrics"},
     {"checkpoint", "image", "launch"},
     {"clusters", "runs"},
-    {"doctor", "evaluate", "handover", "report", "train"},
+    {"doctor", "evaluate", "generate", "handover", "report", "train"},
     {"bench", "verbs"},
     {"proposal"},
     {"cli"},

@@ -48,6 +48,7 @@ def test_the_program_answers(program: Path) -> None:
         "doctor",
         "export",
         "import",
+        "generate",
         "evaluate",
         "report",
         "runs",

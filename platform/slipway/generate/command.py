@@ -12,7 +12,7 @@ from slipway import models
 from slipway.checkpoint import store
 from slipway.checkpoint.manifest import Damaged
 from slipway.config.schema import RunConfig
-from slipway.data.text.vocabulary import vocabulary_of
+from slipway.data.text.vocabulary import check_trained_with, vocabulary_of
 from slipway.errors import EXIT_DONE, UserError
 from slipway.generate import request
 from slipway.generate.show import Terminal, as_json
@@ -21,7 +21,12 @@ from slipway.runs import chosen
 from slipway.runs.alone import alone, world
 
 if TYPE_CHECKING:
+    import torch
+
     from slipway.models.text import TextModel
+
+SMALL = 30_000_000
+"""Parameters of which one core reads all in some milliseconds."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     reach, vocabulary = family.reach(config), vocabulary_of(config)
     prompts = [request.prompt_of(text, vocabulary, reach) for text in texts]
     path, info = chosen.checkpoint(config, options.step, "generate")
+    check_trained_with(vocabulary, info.data)
     with _loaded(alone(config, options.device), path) as model:
         request.check_entries(vocabulary, model.vocab_size)
         speaker = Speaker(model, vocabulary, reach, way)
@@ -73,8 +79,17 @@ def _loaded(config: RunConfig, path: Path) -> Iterator["TextModel"]:
             module = here.trained(path)
         except Damaged as error:
             raise UserError(path, f"is damaged: {error}", do="choose another --step") from None
+        _share_cores(module)
         _say(f"ready after {time.monotonic() - begun:.1f} s ({here.plan.config.training.precision})")
         yield models.text_of(config).model(config, module, here.device)
+
+
+def _share_cores(module: "torch.nn.Module") -> None:
+    """A small model's threads would wait for each other longer than they compute, the more the busier the machine."""
+    import torch
+
+    if sum(parameter.numel() for parameter in module.parameters()) < SMALL:
+        torch.set_num_threads(1)
 
 
 def _say(what: str) -> None:

@@ -24,7 +24,9 @@ class Text:
         self.prompt, self.vocabulary = prompt, vocabulary
         self.unfolding = Unfolding(vocabulary, read)
         self.tokens: list[int] = []
-        self.text, self.end = "", ""
+        self.text = ""
+        self.end = ""
+        """Why nothing follows: the `document` has ended, or there are no `tokens` to say or `positions` left."""
 
     def add(self, said: Said, asked: int) -> str:
         """Take a token; return what is new of the text. asked: how many tokens were asked for."""
@@ -36,7 +38,7 @@ class Text:
         if said.end:
             new += self.unfolding.end()
             longest = "tokens" if len(self.tokens) == asked else "positions"
-            self.end = "end of document" if said.end == "token" else longest
+            self.end = "document" if said.end == "token" else longest
         self.text += new
         return new
 

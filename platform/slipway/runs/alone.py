@@ -53,7 +53,7 @@ class World:
         """The whole model with a checkpoint's weights, as an engine runs it. Raises Damaged."""
         from slipway.checkpoint.load import load
 
-        rank = engine_of(self.plan.config).build(self.plan, self.device, optimize=False)
+        rank = engine_of(self.plan.config).build(self.plan, self.device, optimize=False, initial=False)
         load(self.plan, rank, checkpoint, store.read_info(checkpoint))
         return rank
 

@@ -24,6 +24,12 @@ def trained(run_dir: Path) -> RunConfig:
     return config.model_copy(update={"run": config.run.model_copy(update={"dir": run_dir})})
 
 
+def check_absent(option: str, target: Path) -> None:
+    """Raise UserError where something stands where an export is to go."""
+    if target.exists() or target.is_symlink():
+        raise UserError(option, "is there already", value=target, do="remove it, or name another one")
+
+
 def checkpoint(config: RunConfig, step: int | None, command: str) -> tuple[Path, CheckpointInfo]:
     """The checkpoint of a step, or the newest good one, verified; and what it says of itself.
 

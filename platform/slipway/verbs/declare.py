@@ -53,6 +53,8 @@ class Argument(NamedTuple):
     least: int = 1
     most: int | None = 1
     """None: any number."""
+    text: bool = False
+    """Whether it is text: words of the form `KEY=VALUE` are part of it, but for `run.dir=DIR`."""
     group: str = ""
     """The group of the configuration whose choices are its values; empty where there is none."""
 

@@ -4,6 +4,7 @@ from slipway.verbs.benchmarks import BENCH
 from slipway.verbs.configured import CONFIGURED
 from slipway.verbs.declare import Verb
 from slipway.verbs.evaluate import EVALUATE
+from slipway.verbs.generate import GENERATE
 from slipway.verbs.handover import EXPORT, IMPORT
 from slipway.verbs.unconfigured import CLUSTERS, IMAGE, REPORT, RUNS
 
@@ -11,6 +12,7 @@ VERBS: dict[str, Verb] = {
     **CONFIGURED,
     "export": EXPORT,
     "import": IMPORT,
+    "generate": GENERATE,
     "evaluate": EVALUATE,
     "report": REPORT,
     "runs": RUNS,

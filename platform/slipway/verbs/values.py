@@ -1,6 +1,7 @@
 """Readers of options' values that argparse has no type for."""
 
 import argparse
+import math
 import re
 
 
@@ -66,6 +67,26 @@ def positive(text: str) -> int:
     if text.isdecimal() and int(text) >= 1:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+
+
+def above_zero(text: str) -> float:
+    """A number above 0. Raises ArgumentTypeError."""
+    try:
+        if 0 < float(text) < math.inf:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+
+
+def share(text: str) -> float:
+    """A number above 0, 1 at most. Raises ArgumentTypeError."""
+    try:
+        if 0 < float(text) <= 1:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 1")
 
 
 def row_count(text: str) -> int | None:

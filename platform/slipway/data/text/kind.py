@@ -71,7 +71,7 @@ class Text(MeasuredText):
             "data.split": list(data.split),
             "the checksum of its tokens": found.sources[source].bin.sha256,
             "the checksum of its index": found.sources[source].idx.sha256,
-            "the checksum of tokenizer.json": found.tokenizer.file.sha256,
+            manifest.TOKENIZER_FACT: found.tokenizer.file.sha256,
         }
 
     def files(self, config: RunConfig, source: str) -> dict[Path, FileRecord]:

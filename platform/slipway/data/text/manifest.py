@@ -13,6 +13,8 @@ from slipway.data.text.inputs import places
 from slipway.errors import UserError
 
 TOKENIZER_NAME = "tokenizer.json"
+TOKENIZER_FACT = "the checksum of tokenizer.json"
+"""What a checkpoint's ledger calls it (DataKind.facts)."""
 
 
 class SourceRecord(Record):

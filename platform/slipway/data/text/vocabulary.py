@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from slipway import files
 from slipway.config.schema import RunConfig
 from slipway.data import kind_of, prepared
+from slipway.data.ledger import DataLedger
 from slipway.data.text.end_mark import without_mark
-from slipway.data.text.manifest import TOKENIZER_NAME, TokenizerRecord
+from slipway.data.text.manifest import TOKENIZER_FACT, TOKENIZER_NAME, TokenizerRecord
 from slipway.data.text.tokenizer import count_entries, library_errors
 from slipway.errors import UserError
 from slipway.records import first_problem
@@ -49,6 +50,11 @@ class Vocabulary:
         loaded.no_padding()
         loaded.no_truncation()
         return loaded
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file, as manifests and ledgers have it."""
+        return sha256(self.json.encode()).hexdigest()
 
     @cached_property
     def entries(self) -> int:
@@ -117,35 +123,55 @@ def vocabulary_of(config: RunConfig) -> Vocabulary:
     Raises UserError where neither is there, or what is there is none.
     """
     data: Any = config.data
-    prepared_files = kind_of(config).tokenizer(config)
-    if not prepared_files:
+    there = kind_of(config).tokenizer(config)
+    if not there:
         raise UserError("data.kind", "has no tokenizer", value=data.kind)
     own = RunDir(config.run.dir).tokenizer
-    text = _content(own / TOKENIZER_NAME)
-    folder, mark = own, data.tokenizer.end_of_document
+    found = _found(own) or _prepared(there[0].parent)
+    if found is None:
+        raise UserError(
+            "run.dir",
+            f"has no tokenizer: neither {own / TOKENIZER_NAME} nor a prepared data.dir ({there[0].parent}) is there",
+            value=config.run.dir,
+            do=f"put the tokenizer.json that the run was trained with into {own}, or prepare the data again",
+        )
+    # of an imported model the configuration may name another mark, for data that is still to come
+    marks = (data.tokenizer.end_of_document, _name(_settings(found.path.parent).get("eos_token")))
+    numbers = (found.tokenizer.token_to_id(mark) for mark in marks)
+    return replace(found, end_of_document=next((one for one in numbers if one is not None), None))
+
+
+def check_trained_with(vocabulary: Vocabulary, ledger: DataLedger) -> None:
+    """Raise UserError where a checkpoint, whose ledger this is, was trained with another tokenizer."""
+    known = {str(facts[TOKENIZER_FACT]) for facts in ledger.facts.values() if TOKENIZER_FACT in facts}
+    if known and vocabulary.checksum not in known:
+        raise UserError(
+            vocabulary.path,
+            "is not the tokenizer that the checkpoint was trained with: its checksum is another",
+            do="put that one there",
+        )
+
+
+def _prepared(folder: Path) -> Vocabulary | None:
+    record, found = _record(folder), _found(folder)
+    if record is None or found is None:
+        return None
+    if found.checksum != record.file.sha256:
+        raise UserError(
+            "data.dir",
+            "is not the file that its manifest lists: its checksum is another",
+            value=found.path,
+            do=f"remove {folder} and run `slipway data`",
+        )
+    return found
+
+
+def _found(folder: Path) -> Vocabulary | None:
+    """The tokenizer in a folder, whatever its end mark is."""
+    text = _content(folder / TOKENIZER_NAME)
     if text is None:
-        folder = prepared_files[0].parent
-        if (record := _record(folder)) is None or (text := _content(folder / TOKENIZER_NAME)) is None:
-            raise UserError(
-                "run.dir",
-                f"has no tokenizer: neither {own / TOKENIZER_NAME} nor a prepared data.dir ({folder}) is there",
-                value=config.run.dir,
-                do=f"put the tokenizer.json there that the run was trained with, or prepare {folder} again",
-            )
-        mark = record.end_of_document
-        if sha256(text.encode()).hexdigest() != record.file.sha256:
-            raise UserError(
-                "data.dir",
-                "is not the file that its manifest lists: its checksum is another",
-                value=folder / TOKENIZER_NAME,
-                do=f"remove {folder} and run `slipway data`",
-            )
-    settings = _settings(folder)
-    found = Vocabulary(folder / TOKENIZER_NAME, text, None, _template(folder, settings))
-    known = found.tokenizer.token_to_id(mark)
-    if known is None:  # imported: the configuration may name another mark for data that is still to come
-        known = found.tokenizer.token_to_id(_name(settings.get("eos_token")))
-    return Vocabulary(found.path, text, known, found.chat_template)
+        return None
+    return Vocabulary(folder / TOKENIZER_NAME, text, None, _template(folder, _settings(folder)))
 
 
 def _record(folder: Path) -> TokenizerRecord | None:
