@@ -72,7 +72,7 @@ def write(name: str, folder: Path) -> None:
     """A folder with weights in which everything matters: larger matrices, norms and biases that are not 1 and 0."""
     kind, fields = MODELS[name]
     torch.manual_seed(len(name))
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **fields))
+    model: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **fields))
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(3 * weight if weight.dim() > 1 else weight + 0.1 * torch.randn_like(weight))

@@ -15,6 +15,7 @@ from slipway.checkpoint import store
 from slipway.models.gpt.config import gpt_of
 from slipway.plan import plan_file
 from slipway.run_dir import RunDir
+from slipway.runs.alone import alone, world
 
 
 @torch.no_grad()
