@@ -22,7 +22,7 @@ STEPS = 4
 SETTINGS = plain.Settings(
     steps=STEPS, lr=2e-3, min_lr=2e-4, warmup=1, weight_decay=0.1, beta1=0.9, beta2=0.95, eps=1e-6, clip=1.0
 )
-MODEL = plain.Model(layers=2, heads=4, groups=4)
+MODEL = plain.Model(layers=2, vocabulary=262, heads=4, groups=4)
 TRAINING = [
     *("model=demo", "model.num_layers=2", "model.hidden_size=32", "model.num_attention_heads=4"),
     *("model.vocab_size=262", "model.max_position_embeddings=96", "model.ffn_hidden_size=64"),
@@ -150,3 +150,24 @@ def test_a_mean_over_samples_is_noticed(folder: Path, reference) -> None:
     for name in RUNS:
         with pytest.raises(AssertionError):
             agree(folder, name, reference("averaged over samples"))
+
+
+def test_a_run_keeps_its_tokenizer_and_template(folder: Path, data: list[str]) -> None:
+    """Generation and export find them, wherever the prepared data has gone."""
+    from slipway.checkpoint import store
+    from slipway.data.text.vocabulary import vocabulary_of
+    from slipway.handover.tokenizer_out import exported
+
+    run, gone = folder / "one rank", folder / "gone"
+    (prepared,) = (word.partition("=")[2] for word in data if word.startswith("data.dir="))
+    config = compose([*TRAINING, *data, f"run.dir={run}"])
+    info = store.read_info(run / "checkpoints" / f"step-{STEPS:08d}")
+    for place in (prepared, gone):
+        config = compose([*TRAINING, *data, f"run.dir={run}", f"data.dir={place}"])
+        vocabulary = vocabulary_of(config)
+        assert vocabulary.chat_template == CHATML
+        assert vocabulary.end_of_document == 257
+        assert vocabulary.tokenizer.id_to_token(257) == "<|im_end|>"
+        kept = exported(config, info, 96)
+        assert kept.end_of_document == 257
+        assert kept.contents["chat_template.jinja"].decode() == CHATML

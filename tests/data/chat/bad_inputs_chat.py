@@ -31,6 +31,10 @@ def _lines(text: str) -> Callable[[Path], None]:
     return prepare
 
 
+def _alone(folder: Path) -> None:
+    write_lines(folder / "a.jsonl", [GOOD])
+
+
 def _row(name: str, bad: Any, *facts: str) -> BadInput:
     """A second line that is no conversation."""
     where = "FOLDER/a.jsonl, line 2"
@@ -62,7 +66,7 @@ ROWS = [
         READS,
         "data.tokenizer.path",
         ("tok",),
-        lambda folder: write_lines(folder / "a.jsonl", [GOOD]),
+        _alone,
     ),
     BadInput(
         "no template", READS, "data.tokenizer.template", ("chat_template.jinja",), _with(GOOD, template=None)

@@ -24,6 +24,7 @@ FILES = [
     "some.bin",
     "some.idx",
     "some.loss",
+    "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
 ]
@@ -69,7 +70,7 @@ def test_what_is_written(lines: Path, chatml: Path, data_of: Callable[..., Data]
     wanted = sorted((one.tokens.tolist(), one.loss.tolist()) for one in expected)
     starts = np.cumsum(index.sequence_lengths) - index.sequence_lengths
     got = [
-        (index[i].tolist(), loss[start : start + length].astype(bool).tolist())
+        (np.asarray(index[i]).tolist(), loss[start : start + length].astype(bool).tolist())
         for i, (start, length) in enumerate(zip(starts, index.sequence_lengths, strict=True))
     ]
     assert sorted(got) == wanted
@@ -85,7 +86,8 @@ def test_what_is_written(lines: Path, chatml: Path, data_of: Callable[..., Data]
     counts = {name: split.conversations for name, split in record.splits.items()}
     assert counts == {"training": 240, "validation": 60, "test": 0}
     assert sum(split.samples for split in record.splits.values()) == record.samples
-    assert found.tokenizer.end_of_turn == [tokenizer.special["<|im_end|>"]]
+    assert found.tokenizer.end_of_document_id == tokenizer.special["<|im_end|>"]
+    assert found.template.ends == {"<|im_end|>": sum(len(said(number)) // 2 for number in range(300))}
     assert f"{record.samples:,} samples" in summary(data, found)
 
 
@@ -287,6 +289,35 @@ def test_a_template_that_refuses_a_conversation(tmp_path: Path, data_of: Callabl
     with pytest.raises(UserError, match="roles alternate") as caught:
         prepare(data_of(tokenizer, lines), progress=False)
     assert caught.value.path == f"{lines}, line 2"
+
+
+def test_what_a_run_keeps_is_a_tokenizer_that_stops(
+    lines: Path, chatml: Path, data_of: Callable[..., Data]
+) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    data = data_of(chatml, lines)
+    prepare(data, progress=False)
+    kept = PreTrainedTokenizerFast.from_pretrained(data.dir)
+    assert kept.eos_token == "<|im_end|>"
+    assert kept.bos_token == "<|bos|>"
+    theirs = kept.apply_chat_template(said(3), tokenize=True, return_dict=False, add_generation_prompt=True)
+    ours = ChatTokenizer(data.dir)
+    assert ours.library.encode(ours.render(said(3), True), add_special_tokens=False).ids == theirs
+    assert json.loads((chatml / "tokenizer_config.json").read_text()).get("eos_token") is None
+
+
+def test_turns_without_an_end(tmp_path: Path, data_of: Callable[..., Data]) -> None:
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    template += "{% if add_generation_prompt %}assistant: {% endif %}"
+    tokenizer = write_tokenizer(tmp_path / "plain", template)
+    lines = write_lines(tmp_path / "a.jsonl", [turns("2+2?", "4"), turns("2+2?", "4", "a", "b")])
+    data = data_of(tokenizer, lines)
+    with refused(
+        "data.tokenizer.template", "3 of 3", value=tokenizer / "chat_template.jinja", use="eos_token"
+    ):
+        prepare(data, progress=False)
+    assert not data.dir.exists()
 
 
 def test_lines_that_are_no_json(tmp_path: Path, chatml: Path, data_of: Callable[..., Data]) -> None:

@@ -2,6 +2,7 @@
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,9 @@ SAID = turns("  <b>Zürich & 'naïve'?  ", "東京 🚀\n\tyes ", "and\n\n", "no
 def test_writes_what_transformers_writes(name: str, prompt: bool) -> None:
     from transformers.utils.chat_template_utils import render_jinja_template
 
+    more: dict[str, Any] = dict(TOKENS)
     [expected], _ = render_jinja_template(
-        [SAID], chat_template=SOURCES[name], add_generation_prompt=prompt, **TOKENS
+        [SAID], chat_template=SOURCES[name], add_generation_prompt=prompt, **more
     )
     assert template(SOURCES[name]).render(SAID, prompt) == expected
 

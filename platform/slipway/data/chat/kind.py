@@ -74,6 +74,7 @@ class Chat(MeasuredText):
             "the checksum of its index": record.idx.sha256,
             "the checksum of its loss mask": record.loss.sha256,
             "the checksum of tokenizer.json": found.tokenizer.file.sha256,
+            "the checksum of chat_template.jinja": found.template.file.sha256,
         }
 
     def files(self, config: RunConfig, source: str) -> dict[Path, FileRecord]:
@@ -104,6 +105,12 @@ class Chat(MeasuredText):
         data = chat_of(config)
         names = (f"{name}{end}" for name in data.sources for end in ENDS)
         return [data.dir / name for name in ("manifest.json", *names)]
+
+    def tokenizer(self, config: RunConfig) -> list[Path]:
+        """Return tokenizer.json, and what belongs to it."""
+        from slipway.data.chat.tokenizer import NAMES, SETTINGS, TEMPLATE, TOKENIZER
+
+        return [chat_of(config).dir / name for name in (TOKENIZER, SETTINGS, NAMES, TEMPLATE)]
 
 
 KIND: DataKind = Chat()

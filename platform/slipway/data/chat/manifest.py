@@ -8,11 +8,12 @@ from typing import Literal
 
 from slipway.data import prepared
 from slipway.data.chat.config import Config as Data
-from slipway.data.chat.tokenizer import SETTINGS, TEMPLATE, TOKENIZER
+from slipway.data.chat.tokenizer import NAMES, SETTINGS, TEMPLATE, TOKENIZER
 from slipway.data.files import FileRecord, checksum
 from slipway.data.kind import Split
 from slipway.data.prepared import Record
 from slipway.data.text.inputs import places
+from slipway.data.text.manifest import TokenizerRecord
 
 ENDS = (".bin", ".idx", ".loss")
 """Of the files of a source: tokens, where conversations and samples begin, and which tokens the loss is of."""
@@ -60,15 +61,14 @@ class SourceRecord(Record):
         return sum(split.samples for split in self.splits.values())
 
 
-class TokenizerRecord(Record):
-    """tokenizer.json, and what stood beside it."""
+class TemplateRecord(Record):
+    """How conversations are written, and what a run keeps beside tokenizer.json."""
 
-    entries: int
-    end_of_turn: list[int]  # special tokens with which the assistant's turns end
     date: datetime.date | None
-    file: FileRecord
-    template: FileRecord
-    settings: FileRecord | None  # tokenizer_config.json
+    ends: dict[str, int]  # how many turns of the assistant each special token ends
+    file: FileRecord  # chat_template.jinja
+    settings: FileRecord  # tokenizer_config.json
+    names: FileRecord  # special_tokens_map.json
 
 
 class Manifest(Record):
@@ -81,6 +81,8 @@ class Manifest(Record):
     long: str
     malformed: str
     tokenizer: TokenizerRecord
+    """Its end of a document is the mark that ends the assistant's turns: where a model stops."""
+    template: TemplateRecord
     token_type: Literal["uint16", "int32"]
     sources: dict[str, SourceRecord]
     versions: dict[str, str]
@@ -113,10 +115,12 @@ def to_text(manifest: Manifest) -> str:
 
 def files(found: Manifest) -> dict[str, FileRecord]:
     """The files beside the manifest, by name."""
-    tokenizer = found.tokenizer
-    named = {TOKENIZER: tokenizer.file, TEMPLATE: tokenizer.template}
-    if tokenizer.settings:
-        named[SETTINGS] = tokenizer.settings
+    named = {
+        TOKENIZER: found.tokenizer.file,
+        SETTINGS: found.template.settings,
+        NAMES: found.template.names,
+        TEMPLATE: found.template.file,
+    }
     for name, source in found.sources.items():
         named |= {f"{name}{end}": getattr(source, end[1:]) for end in ENDS}
     return named
@@ -128,15 +132,15 @@ def _check_asked(found: Manifest, data: Data) -> None:
         if asked != then:
             shown = (list(asked), list(then)) if isinstance(asked, tuple) else (asked, then)
             raise prepared.differs(f"data.{name}", *shown, data.dir)
-    if data.tokenizer.date != found.tokenizer.date:
-        raise prepared.differs("data.tokenizer.date", data.tokenizer.date, found.tokenizer.date, data.dir)
+    if data.tokenizer.date != found.template.date:
+        raise prepared.differs("data.tokenizer.date", data.tokenizer.date, found.template.date, data.dir)
     path = data.tokenizer.path
+    folder = path if path.is_dir() else path.parent
     for field, file, record in (
         ("path", path / TOKENIZER if path.is_dir() else path, found.tokenizer.file),
-        ("path", (path if path.is_dir() else path.parent) / SETTINGS, found.tokenizer.settings),
-        ("template", data.tokenizer.template, found.tokenizer.template),
+        ("template", data.tokenizer.template or folder / TEMPLATE, found.template.file),
     ):
-        if file and record and file.is_file() and checksum(file) != record.sha256:
+        if file.is_file() and checksum(file) != record.sha256:
             raise prepared.differs(f"data.tokenizer.{field}", file, "the file", data.dir)
     prepared.check_sources(data.sources, found.sources, data.dir)
     for name, source in data.sources.items():

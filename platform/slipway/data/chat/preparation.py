@@ -3,7 +3,8 @@
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict
 from hashlib import sha256
@@ -14,9 +15,9 @@ from slipway import __version__, cores
 from slipway.data import prepared, workspace
 from slipway.data.chat import manifest
 from slipway.data.chat.config import Config as Data
-from slipway.data.chat.manifest import LeftOutRecord, Manifest, SourceRecord, TokenizerRecord
+from slipway.data.chat.manifest import LeftOutRecord, Manifest, SourceRecord, TemplateRecord
 from slipway.data.chat.shards import Counts, read_counts
-from slipway.data.chat.tokenizer import SETTINGS, TEMPLATE, TOKENIZER, ChatTokenizer
+from slipway.data.chat.tokenizer import NAMES, SETTINGS, TEMPLATE, TOKENIZER
 from slipway.data.chat.workers import encode_block, tokenizer_of
 from slipway.data.chat.writing import write_source
 from slipway.data.destination import check_destination
@@ -27,6 +28,7 @@ from slipway.data.progress import Progress, show_progress
 from slipway.data.text import inputs
 from slipway.data.text.blocks import block_size, cut_into_blocks
 from slipway.data.text.inputs import InputFile
+from slipway.data.text.manifest import TokenizerRecord
 from slipway.data.text.workers import ENVIRONMENT
 from slipway.errors import UserError
 from slipway.files import flush, write_whole
@@ -97,18 +99,23 @@ def changed_inputs(data: Data, found: Manifest) -> list[UserError]:
 
 
 class _Described(NamedTuple):
-    """A tokenizer, by the text of its files."""
+    """A tokenizer, told by a process that has loaded it."""
 
     entries: int
+    special: dict[str, int]
     files: dict[str, str]
+    """The text of its files, by their names, but for the token that ends a turn."""
+    template: Path
+    """Where the template was read."""
 
 
 def _described(data: Data) -> _Described:
-    tokenizer: ChatTokenizer = tokenizer_of(data.tokenizer)
-    texts = {TOKENIZER: tokenizer.text, TEMPLATE: tokenizer.template.source}
-    if tokenizer.settings_text is not None:
-        texts[SETTINGS] = tokenizer.settings_text
-    return _Described(tokenizer.entries, texts)
+    tokenizer = tokenizer_of(data.tokenizer)
+    return _Described(tokenizer.entries, tokenizer.special, tokenizer.files(""), tokenizer.template_path)
+
+
+def _kept(data: Data, end: str) -> dict[str, str]:
+    return tokenizer_of(data.tokenizer).files(end)
 
 
 class _Preparation:
@@ -176,7 +183,8 @@ class _Preparation:
 
         data, entries = self.data, self.tokenizer.entries
         records = {}
-        for name, text in self.tokenizer.files.items():
+        ends, end = _ends(counts.values(), self.tokenizer.template)
+        for name, text in self.pool.submit(_kept, data, end).result().items():
             write_whole(self.work / name, text)
             records[name] = FileRecord(bytes=len(text.encode()), sha256=sha256(text.encode()).hexdigest())
         sources = {name: self._source(name, shards[name], counts[name]) for name in data.sources}
@@ -186,12 +194,19 @@ class _Preparation:
             long=data.long,
             malformed=data.malformed,
             tokenizer=TokenizerRecord(
+                kind="file",
+                vocab_size=None,
+                end_of_document=end,
+                end_of_document_id=self.tokenizer.special[end],
                 entries=entries,
-                end_of_turn=sorted(frozenset().union(*(found.ends for found in counts.values()))),
-                date=data.tokenizer.date,
                 file=records[TOKENIZER],
-                template=records[TEMPLATE],
-                settings=records.get(SETTINGS),
+            ),
+            template=TemplateRecord(
+                date=data.tokenizer.date,
+                ends=ends,
+                file=records[TEMPLATE],
+                settings=records[SETTINGS],
+                names=records[NAMES],
             ),
             token_type=token_type(entries).__name__,  # type: ignore[arg-type]
             sources=sources,
@@ -238,6 +253,20 @@ class _Preparation:
 
 
 _PACKAGES = ("tokenizers", "jinja2")
+
+
+def _ends(counts: Iterable[Counts], template: Path) -> tuple[dict[str, int], str]:
+    """How many turns of the assistant each special token ends, and which ends the most."""
+    found = sum((Counter(one.ends) for one in counts), Counter[str]())
+    if missing := found.pop("", 0):
+        raise UserError(
+            "data.tokenizer.template",
+            f"ends {missing} of {missing + found.total()} turns of the assistant without a special token, so that a "
+            "model would not learn to stop",
+            value=template,
+            use="a template that writes one there, such as eos_token",
+        )
+    return dict(sorted(found.items())), min(found, key=lambda token: (-found[token], token))
 
 
 def _in_words(counts: Counts) -> str:

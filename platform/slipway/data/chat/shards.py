@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,8 +35,8 @@ class Counts:
     """Tokens of the longest conversation, before it is cut."""
     cut: int = 0
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
-    ends: frozenset[int] = frozenset()
-    """Special tokens that end turns of the assistant."""
+    ends: Mapping[str, int] = field(default_factory=dict)
+    """How many turns of the assistant each special token ends; empty: none."""
 
     def __add__(self, other: "Counts") -> "Counts":
         left_out = dict(self.left_out)
@@ -49,7 +50,7 @@ class Counts:
             max(self.longest, other.longest),
             self.cut + other.cut,
             left_out,
-            self.ends | other.ends,
+            dict(Counter(self.ends) + Counter(other.ends)),
         )
 
 
@@ -58,7 +59,7 @@ def write_shard(path: Path, encoded: Sequence[Encoded], dtype: type, counts: Cou
     import numpy as np
 
     partial = path.with_name(path.name + ".partial")
-    said = json.dumps({**asdict(counts), "ends": sorted(counts.ends)})
+    said = json.dumps(asdict(counts))
     with open(partial, "wb") as file:
         np.savez(
             file,
@@ -79,7 +80,7 @@ def read_counts(path: Path) -> Counts | None:
         return None
     said = json.loads(read_array(path, "counts").tobytes())
     left_out = {kind: LeftOut(**one) for kind, one in said["left_out"].items()}
-    return Counts(**{**said, "left_out": left_out, "ends": frozenset(said["ends"])})
+    return Counts(**{**said, "left_out": left_out})
 
 
 def read_array(path: Path, name: str) -> "np.ndarray":

@@ -6,10 +6,10 @@ from slipway.data.chat.manifest import Manifest, SourceRecord
 
 def summary(data: Data, found: Manifest) -> str:
     """What is prepared, a line for each source."""
-    ends = found.tokenizer.end_of_turn
-    stop = f"turns end with token {' or '.join(map(str, ends))}" if ends else "no token ends a turn"
+    tokenizer = found.tokenizer
     lines = [
-        f"{data.dir}: tokenizer of {found.tokenizer.entries:,} entries, {stop}, {found.token_type} tokens"
+        f"{data.dir}: tokenizer of {tokenizer.entries:,} entries, turns end with {tokenizer.end_of_document}, "
+        f"{found.token_type} tokens"
     ]
     return "\n".join(
         [*lines, *(_line(name, one, found.sequence_length) for name, one in found.sources.items())]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 TOKENIZER, SETTINGS, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+NAMES = "special_tokens_map.json"
 """Files of a tokenizer's folder, as transformers names them."""
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -26,8 +27,8 @@ class Encoded(NamedTuple):
     """[tokens] int64."""
     loss: "np.ndarray"
     """[tokens] bool: whether a token is the assistant's; the first token is nobody's, as nothing predicts it."""
-    ends: frozenset[int]
-    """The special tokens with which turns of the assistant end."""
+    ends: list[str]
+    """The special token with which each turn of the assistant ends; empty where it is none."""
 
 
 class ChatTokenizer:
@@ -40,16 +41,16 @@ class ChatTokenizer:
         """
         self.path = path / TOKENIZER if path.is_dir() else path
         self.text = _read(self.path, "data.tokenizer.path")
-        self.settings_text, settings = self._settings()
+        self.settings = settings = self._settings()
         self.template_path, source = self._template(template, settings)
-        named = {name: token for name in _NAMED if (token := _content(settings.get(name)))}
-        self.template = Template(source, self.template_path, named, date)
-        self._check_named(named)
+        self.named = {name: token for name in _NAMED if (token := _content(settings.get(name)))}
+        self.template = Template(source, self.template_path, self.named, date)
+        self._check_named(self.named)
 
-    def _settings(self) -> tuple[str | None, dict[str, Any]]:
+    def _settings(self) -> dict[str, Any]:
         path = self.path.with_name(SETTINGS)
         if not path.is_file():
-            return None, {}
+            return {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         text = _read(path, "data.tokenizer.path")
         try:
             settings = json.loads(text)
@@ -57,7 +58,7 @@ class ChatTokenizer:
             raise UserError("data.tokenizer.path", f"is not JSON: {error}", value=path) from error
         if not isinstance(settings, dict):
             raise UserError("data.tokenizer.path", "is not a JSON object", value=path)
-        return text, settings
+        return settings
 
     def _template(self, asked: Path | None, settings: dict[str, Any]) -> tuple[Path, str]:
         """Where the template was read, and its source; chat_template.jinja goes before tokenizer_config.json."""
@@ -118,6 +119,19 @@ class ChatTokenizer:
 
         return count_entries(self.library)
 
+    def files(self, end: str) -> dict[str, str]:
+        """The tokenizer's folder as a run keeps it, by the files' names. end: the token that ends a turn.
+
+        It is the `eos_token` then, whatever it was before: where the model has learnt to stop.
+        """
+        settings = {name: value for name, value in self.settings.items() if name != "chat_template"}
+        return {
+            TOKENIZER: self.text,
+            SETTINGS: _as_json({**settings, "eos_token": end}),
+            NAMES: _as_json({**self.named, "eos_token": end}),
+            TEMPLATE: self.template.source,
+        }
+
     def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         """See slipway.data.chat.template.Template.render."""
         return self.template.render(messages, add_generation_prompt)
@@ -140,14 +154,15 @@ class ChatTokenizer:
             offsets = np.array(tokens.offsets, np.int64).reshape(-1, 2)
             ids = np.array(tokens.ids, np.int64)
             loss = np.zeros(len(ids), bool)
-            ends = set()
+            ends = []
             for start, stop in one.spans:
                 inside = np.flatnonzero((offsets[:, 0] < stop) & (offsets[:, 1] > start))
                 if len(inside):
                     loss[inside[0] : inside[-1] + 1] = True
-                    ends |= {int(ids[inside[-1]])} & set(self.special.values())
+                    last = self.library.id_to_token(int(ids[inside[-1]]))
+                    ends.append(last if last in self.special else "")
             loss[:1] = False
-            results.append(Encoded(ids, loss, frozenset(ends)))
+            results.append(Encoded(ids, loss, ends))
         return results
 
 
@@ -158,6 +173,10 @@ def _read(path: Path, field: str) -> str:
         raise UserError(field, f"cannot be read: {error.strerror}", value=path) from error
     except UnicodeDecodeError as error:
         raise UserError(field, f"is not UTF-8: {error}", value=path) from error
+
+
+def _as_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def _content(token: Any) -> str:

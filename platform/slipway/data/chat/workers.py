@@ -1,5 +1,6 @@
 """What the processes that prepare conversations are asked to do."""
 
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def encode_block(block: Block, source: str, data: Data, shard: Path) -> Counts:
                 int(found.loss.sum()),
                 len(one.tokens),
                 int(len(found.tokens) < len(one.tokens)),
-                ends=found.ends,
+                ends=Counter(found.ends),
             )
             kept.append(found)
         waiting.clear()
