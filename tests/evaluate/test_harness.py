@@ -14,7 +14,7 @@ from refusals import check_line
 from slipway.metrics import evaluations
 from training import layout, slipway
 
-pytestmark = pytest.mark.evaluation
+pytestmark = [pytest.mark.evaluation, pytest.mark.timeout(1200)]
 
 STEPS = (2, 4)
 TEXTS = ["def first():\n    return 'a text of several windows'\n" * 2, "é short", "import json\n" * 7]

@@ -2,44 +2,15 @@
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
 
-from slipway import console
 from slipway.config.schema import Kernels, Parallelism, RunConfig
-from slipway.errors import EXIT_DONE, UserError
-from slipway.launch.placement import place
-from slipway.plan import make_plan
+from slipway.errors import UserError
 from slipway.run_dir import RunDir
 
 ONE_DEVICE = {"nodes": 1, "devices_per_node": 1, "elastic": False}
 NOT_HERE = ("--device", "--plan", "--json")
 """Options of `slipway evaluate` that a job has no use for: it takes the device that it is given."""
-
-
-def run(config: RunConfig, options: argparse.Namespace) -> int:
-    """Print the job, or submit it; it waits for nothing. Returns the exit code. Raises UserError."""
-    from slipway.launch.command import offline, render, workdir_of
-
-    words = words_of(options)
-    plan = make_plan(offline(of_job(config)))
-    placement, workdir = place(plan.config), workdir_of(plan.config)
-    text = render([plan], placement, workdir, verb(config, words))
-    resources = f"1 x {config.cluster.device.name} on {config.cluster.name}"
-    if not options.submit:
-        print(f"evaluation of {config.run.dir}, {resources}; dry run: --submit submits it", file=sys.stderr)
-        console.write(text)
-        return EXIT_DONE
-
-    from slipway.launch.submission import submit
-
-    submit.check([plan], placement, workdir)
-    if placement.scheduler == "local":
-        return submit.run_here(text, [plan], placement)
-    print(f"evaluation of {config.run.dir}, {resources}", file=sys.stderr)
-    print(submit.submit(text, [plan], placement))
-    submit.say_next([plan], placement)
-    return EXIT_DONE
 
 
 def check(options: argparse.Namespace, sweep: bool) -> None:
