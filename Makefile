@@ -12,14 +12,14 @@ WHEELS    ?= dist/gpu
 WHEELS_PYTHON ?= 3.12
 WHEELS_MACHINE ?= x86_64
 PYTEST    := .venv/bin/python -m pytest --strict-config
-DAILY     := -m "not slow and not faults and not image and not cluster and not terratorch"
+DAILY     := -m "not slow and not faults and not image and not cluster and not terratorch and not evaluation"
 # Files run side by side in the order that tests/conftest.py gives them: the longest first.
 BESIDE     = -n "$(WORKERS)" --dist loadfile --no-loadscope-reorder
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-earth image sif test coverage test-faults test-image test-clusters test-real test-all test-nightly \
-	test-planted soak test-py312 test-terratorch test-wheel test-gpu wheels-gpu test-wheels-gpu check lint \
+	test-planted soak test-py312 test-terratorch test-evaluation test-wheel test-gpu wheels-gpu test-wheels-gpu check lint \
 	types format lock wheel clean
 
 help:
@@ -41,6 +41,7 @@ help:
 	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
 	@echo "  make test-all    the long tests too                 make test-py312  all kinds of layouts, on Python 3.12"
 	@echo "  make test-terratorch  exported checkpoints in real terratorch, in an environment of its own: below 3 minutes"
+	@echo "  make test-evaluation  figures of checkpoints against the real lm-evaluation-harness on their exports: a minute"
 	@echo "  make coverage    the tests of every day, and which lines and branches they run: twice as long"
 	@echo "  make test-planted  spoil the code in many places: does a test notice each?"
 	@echo "  make test-nightly  all layouts, all rows, more kills, larger inputs, planted faults, a soak"
@@ -139,6 +140,9 @@ test-py312: setup .venv312/.installed
 		tests/models/gpt/test_kept_bytes.py tests/models/mae/test_kept_bytes.py tests/bench/gpu/test_rehearsal.py \
 		tests/handover/test_transformers.py tests/models/gpt/formats tests/kernels/test_cross_entropy.py \
 		$(BESIDE) --durations 5 $(OPTIONS)
+
+test-evaluation: setup
+	$(PYTEST) -m evaluation --durations 5 $(OPTIONS)
 
 test-terratorch: setup .venv-terratorch/.installed
 	$(PYTEST) -m terratorch --durations 5 $(OPTIONS)

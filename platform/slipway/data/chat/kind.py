@@ -9,11 +9,12 @@ from slipway.data.chat.config import chat_of
 from slipway.data.files import FileRecord
 from slipway.data.kind import DataKind, Dataset, Split
 from slipway.data.split import check_shares
+from slipway.data.text.measured import MeasuredText
 from slipway.errors import UserError
 
 
-class Chat:
-    """See slipway.data.kind.DataKind."""
+class Chat(MeasuredText):
+    """See slipway.data.kind.DataKind, and slipway.data.held_out.Measured."""
 
     def check(self, config: RunConfig) -> None:
         """Raise UserError where a split that is read has no share."""

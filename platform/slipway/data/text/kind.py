@@ -9,14 +9,15 @@ from slipway.data.files import FileRecord
 from slipway.data.kind import DataKind, Dataset, Split
 from slipway.data.split import check_shares
 from slipway.data.text.config import text_of
+from slipway.data.text.measured import MeasuredText
 from slipway.errors import UserError
 
 if TYPE_CHECKING:
     from slipway.data.text.manifest import Manifest
 
 
-class Text:
-    """See slipway.data.kind.DataKind."""
+class Text(MeasuredText):
+    """See slipway.data.kind.DataKind, and slipway.data.held_out.Measured."""
 
     def check(self, config: RunConfig) -> None:
         """Raise UserError where splits and tokenizer do not fit together."""
