@@ -48,7 +48,9 @@ SPLITTERS = {name: find_splitter(json.loads(part.__getstate__())) for name, part
 
 # One character or two of each class, and those that a pattern names.
 FEW = list("aEßǅʰ東7'sLrvE./\u0301\u0903 \t\u3000\n\r")
-SOME = list(" \t\n\r\x0b\x1c\x1f\x85\u00a0\u2003\u3000'sdmtlvreLEſ0a9_.é½²Ⅷ٣東🚀\u0301\u200d\ufe0f\ufeff\x00\u0378/ǅʰ❤")
+SOME = list(
+    " \t\n\r\x0b\x1c\x1f\x85\u00a0\u2003\u3000'sdmtlvreLEſ0a9_.é½²Ⅷ٣東🚀\u0301\u200d\ufe0f\ufeff\x00\u0378/ǅʰ❤"
+)
 PIECES = ["'s", "'t", "'ll", "'ve", "'rE", "'M", "'d", "  ", " \n", "ab", "AB", "12", "\n/", "\r\n", "'ſ"]
 TEXT = st.lists(
     st.text(st.sampled_from(FEW), min_size=1, max_size=30)

@@ -7,7 +7,17 @@ import re
 
 import numpy as np
 
-from slipway.data.text.fast_bpe.characters import BORDER, LETTER, LOWER, MARK, NEWLINE, NUMBER, OTHER, SPACE, UPPER
+from slipway.data.text.fast_bpe.characters import (
+    BORDER,
+    LETTER,
+    LOWER,
+    MARK,
+    NEWLINE,
+    NUMBER,
+    OTHER,
+    SPACE,
+    UPPER,
+)
 from slipway.data.text.fast_bpe.characters import Characters
 from slipway.data.text.fast_bpe.words import (
     borders,

@@ -37,7 +37,6 @@ class Characters:
     """Position in bytes [characters]; None where each is a byte."""
 
 
-
 class Alphabet:
     """Tells the classes of characters."""
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from slipway.data.text.end_mark import without_mark
-from slipway.data.text.fast_bpe.word_memory import WordEncoder
-from slipway.data.text.fast_bpe.words import END
+from slipway.data.text.fast_bpe.characters import END
+from slipway.data.text.fast_bpe.word_encoder import WordEncoder, why_slow
 from slipway.data.text.long_documents import LONGEST_PIECE, can_be_cut, cut_long
 from slipway.data.text.tokenizer import byte_tokenizer, count_entries
 
@@ -42,27 +42,26 @@ def make_encoder(tokenizer: Any, end_of_document: int) -> Encoder:
     if is_byte_level(tokenizer, end_of_document):
         return ByteEncoder()
     dtype = token_type(count_entries(tokenizer))
-    mark = tokenizer.get_added_tokens_decoder()[end_of_document].content
-    parts = without_mark(json.loads(tokenizer.to_str()), mark)
+    parts = _parts(tokenizer, end_of_document)
     tokenizer = Loaded.from_str(json.dumps(parts))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
-    if cuts_gpt2_words(parts):
-        return WordEncoder(tokenizer, end_of_document, dtype)
+    if why_slow(parts) is None:
+        return WordEncoder(tokenizer, parts, end_of_document, dtype)
     return PlainEncoder(tokenizer, end_of_document, dtype, can_be_cut(parts))
 
 
-def cuts_gpt2_words(parts: dict[str, Any]) -> bool:
-    """Whether each word of GPT-2's pattern is encoded alone, so that it always gives the same tokens."""
-    cut = parts["pre_tokenizer"] or {}
-    return (
-        parts["normalizer"] is None
-        and cut.get("type") == "ByteLevel"
-        and not cut["add_prefix_space"]
-        and cut.get("use_regex", True)
-        and all(token["special"] for token in parts["added_tokens"])
-    )
+def reason_for_library(tokenizer: Any, end_of_document: int) -> str | None:
+    """Why the tokenizers library encodes all the text, which is slower; None where it does not."""
+    if is_byte_level(tokenizer, end_of_document):
+        return None
+    return why_slow(_parts(tokenizer, end_of_document))
+
+
+def _parts(tokenizer: Any, end_of_document: int) -> dict[str, Any]:
+    mark = tokenizer.get_added_tokens_decoder()[end_of_document].content
+    return without_mark(json.loads(tokenizer.to_str()), mark)
 
 
 def is_byte_level(tokenizer: Any, end_of_document: int) -> bool:

@@ -47,7 +47,9 @@ _PATTERNS: dict[str, Callable[[], Splitter]] = {
         Alphabet(GPT4_ALPHABET), partial(gpt4_words, digits=3)
     ),
     # Qwen 2 to 3
-    _GPT4.replace("DIGITS", r"\p{N}"): lambda: Splitter(Alphabet(GPT4_ALPHABET), partial(gpt4_words, digits=1)),
+    _GPT4.replace("DIGITS", r"\p{N}"): lambda: Splitter(
+        Alphabet(GPT4_ALPHABET), partial(gpt4_words, digits=1)
+    ),
     # Qwen 3.5
     _WITH_MARKS: lambda: Splitter(Alphabet(_LETTERS_AND_MARKS), partial(gpt4_words, digits=1)),
     # GPT-4o and gpt-oss (o200k), Llama 4
