@@ -23,8 +23,8 @@ def test_prints_both_rates_and_their_ratio(capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_refuses_different_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    def one_token_more(folder, prefix) -> int:
-        count = data.one_at_a_time(folder, prefix)
+    def one_token_more(task, prefix) -> int:
+        count = data.one_at_a_time(task, prefix)
         with open(f"{prefix}.bin", "ab") as file:
             file.write(b"\0\0")
         return count

@@ -2,9 +2,6 @@
 
 import json
 import os
-import random
-import sysconfig
-from pathlib import Path
 from typing import Any
 
 import numpy as np

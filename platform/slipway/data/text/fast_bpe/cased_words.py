@@ -17,8 +17,8 @@ from slipway.data.text.fast_bpe.characters import (
     OTHER,
     SPACE,
     UPPER,
+    Characters,
 )
-from slipway.data.text.fast_bpe.characters import Characters
 from slipway.data.text.fast_bpe.words import (
     borders,
     contraction_lengths,
@@ -44,8 +44,7 @@ _QUOTE, _BLANK, _SLASH = b"' /"
 
 
 def gpt4o_words(text: Characters, digits: int, contractions: bool) -> np.ndarray:
-    r"""
-    `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?
+    r"""`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?
     |[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?
     |\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`, with or without contractions.
     """

@@ -41,8 +41,7 @@ class Alphabet:
     """Tells the classes of characters."""
 
     def __init__(self, patterns: Sequence[tuple[str, int]], digits_alone: bool = False) -> None:
-        """
-        patterns: regular expressions of one character and the class of what they match; the first that matches counts.
+        """patterns: regular expressions of one character and the class of what they match; the first that matches counts.
         digits_alone: what the pre-tokenizer `Digits` takes for a digit is a BORDER.
         """
         self.patterns = [(f"(?:{pattern})+", name) for pattern, name in patterns]

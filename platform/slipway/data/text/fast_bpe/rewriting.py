@@ -28,8 +28,7 @@ class AddedTokens:
     """Finds added tokens in documents: at each place the longest, from left to right."""
 
     def __init__(self, added: Sequence[dict[str, Any]], numbers: Iterator[int]) -> None:
-        """
-        added: those of a tokenizer.json that are looked for together. What is covered by a special one stays as it
+        """added: those of a tokenizer.json that are looked for together. What is covered by a special one stays as it
             is, and nothing else is found there.
         numbers: where those that are found take theirs from.
         """

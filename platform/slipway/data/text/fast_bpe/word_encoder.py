@@ -49,8 +49,7 @@ class WordEncoder:
         dtype: type,
         most_words: int = 1 << 19,
     ) -> None:
-        """
-        tokenizer: a tokenizers.Tokenizer.
+        """tokenizer: a tokenizers.Tokenizer.
         parts: the same as JSON, for which why_slow is None.
         """
         self.cuttable = can_be_cut(parts)

@@ -19,8 +19,7 @@ class WordMemory:
     def __init__(
         self, tokenize: Callable[[bytes], list[int]], dtype: type, most_words: int = 1 << 19
     ) -> None:
-        """
-        tokenize: tokens of a word that is new.
+        """tokenize: tokens of a word that is new.
         dtype: of tokens.
         most_words: that are remembered.
         """

@@ -10,8 +10,17 @@ whether a word begins there. END is a word of its own, and so is an added token.
 
 import numpy as np
 
-from slipway.data.text.fast_bpe.characters import ADDED, BORDER, LONG_S, Characters
-from slipway.data.text.fast_bpe.characters import LETTER, NEWLINE, NUMBER, OTHER, SPACE
+from slipway.data.text.fast_bpe.characters import (
+    ADDED,
+    BORDER,
+    LETTER,
+    LONG_S,
+    NEWLINE,
+    NUMBER,
+    OTHER,
+    SPACE,
+    Characters,
+)
 
 GPT2_ALPHABET = ((r"\p{L}", LETTER), (r"\p{N}", NUMBER), (r"\s", SPACE))
 GPT4_ALPHABET = ((r"\p{L}", LETTER), (r"\p{N}", NUMBER), (r"[\r\n]", NEWLINE), (r"\s", SPACE))
@@ -33,8 +42,7 @@ def gpt2_words(text: Characters) -> np.ndarray:
 
 
 def gpt4_words(text: Characters, digits: int) -> np.ndarray:
-    r"""
-    `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+
+    r"""`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+
     |\s+(?!\S)|\s+`: that of GPT-4 (cl100k), Llama 3 and Qwen.
     """
     starts = borders(text.classes, text)
