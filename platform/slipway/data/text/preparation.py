@@ -104,8 +104,8 @@ class _Preparation:
         ).result()
         if slow is not None:
             print(
-                f"data: data.tokenizer: the tokenizers library encodes the text, several times slower than Slipway's own "
-                f"way, which cannot: {slow}",
+                "data: data.tokenizer: encoded by the tokenizers library, which takes several times as long as usual: "
+                f"{slow} (docs/data.md, Speed)",
                 file=sys.stderr,
                 flush=True,
             )

@@ -41,7 +41,9 @@ class Alphabet:
     """Tells the classes of characters."""
 
     def __init__(self, patterns: Sequence[tuple[str, int]], digits_alone: bool = False) -> None:
-        """patterns: regular expressions of one character and the class of what they match; the first that matches counts.
+        """An alphabet that has asked for ASCII only.
+
+        patterns: regular expressions of one character and the class of what they match; the first one counts.
         digits_alone: what the pre-tokenizer `Digits` takes for a digit is a BORDER.
         """
         self.patterns = [(f"(?:{pattern})+", name) for pattern, name in patterns]

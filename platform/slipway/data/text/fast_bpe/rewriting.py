@@ -28,7 +28,9 @@ class AddedTokens:
     """Finds added tokens in documents: at each place the longest, from left to right."""
 
     def __init__(self, added: Sequence[dict[str, Any]], numbers: Iterator[int]) -> None:
-        """added: those of a tokenizer.json that are looked for together. What is covered by a special one stays as it
+        """A search that puts codes in place of what it finds.
+
+        added: those of a tokenizer.json that are looked for together. What is covered by a special one stays as it
             is, and nothing else is found there.
         numbers: where those that are found take theirs from.
         """
@@ -101,8 +103,12 @@ def _may_change(point: int) -> bool:
 @lru_cache(1)
 def _seconds() -> frozenset[int]:
     """Characters that compose with those before them."""
-    decompositions = (unicodedata.decomposition(chr(point)).split() for point in range(0x110000))
+    decompositions = (unicodedata.decomposition(chr(point)).split() for point in range(_LAST_COMPOSED + 1))
     pairs = {int(parts[1], 16) for parts in decompositions if len(parts) == 2 and parts[0][0] != "<"}
     return frozenset(
         {*pairs, *range(0x1161, 0x1176), *range(0x11A8, 0x11C3)}
     )  # and Hangul's vowels and finals
+
+
+_LAST_COMPOSED = 0x1D1FF
+"""No character above is composed of two: what follows the musical symbols has none, or other forms only."""

@@ -49,7 +49,9 @@ class WordEncoder:
         dtype: type,
         most_words: int = 1 << 19,
     ) -> None:
-        """tokenizer: a tokenizers.Tokenizer.
+        """An encoder that knows no words yet.
+
+        tokenizer: a tokenizers.Tokenizer.
         parts: the same as JSON, for which why_slow is None.
         """
         self.cuttable = can_be_cut(parts)

@@ -12,14 +12,18 @@ _LONGEST = 15
 
 
 class WordMemory:
-    """Tokens of words. Those of up to 15 bytes are in an open-addressing table, in which many are looked up at
-    once; longer ones are in a dictionary.
+    """Tokens of words.
+
+    Words of up to 15 bytes are in an open-addressing table, in which many are looked up at once; longer ones are in a
+    dictionary.
     """
 
     def __init__(
         self, tokenize: Callable[[bytes], list[int]], dtype: type, most_words: int = 1 << 19
     ) -> None:
-        """tokenize: tokens of a word that is new.
+        """A memory without words.
+
+        tokenize: tokens of a word that is new.
         dtype: of tokens.
         most_words: that are remembered.
         """

@@ -42,8 +42,10 @@ def gpt2_words(text: Characters) -> np.ndarray:
 
 
 def gpt4_words(text: Characters, digits: int) -> np.ndarray:
-    r"""`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+
-    |\s+(?!\S)|\s+`: that of GPT-4 (cl100k), Llama 3 and Qwen.
+    r"""Words of the pattern of GPT-4 (cl100k), Llama 3 and Qwen.
+
+    `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+
+    |\s+(?!\S)|\s+`.
     """
     starts = borders(text.classes, text)
     cut_spaces(starts, text.classes, text)
