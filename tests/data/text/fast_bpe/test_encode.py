@@ -39,6 +39,7 @@ def test_memory_of_words_is_exact(bpe: Any, most_words: int, documents: list[str
     encoder = WordEncoder(bpe, json.loads(bpe.to_str()), 0, np.uint16, most_words)
     for batch in (documents, more, documents):
         assert encoded(encoder, batch) == one_by_one(bpe, batch, 0)
+        assert encoder.memory.known <= most_words
 
 
 def test_memory_of_words_on_texts(bpe: Any, texts: list[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 from tokenizers.normalizers import NFC
 
 from breadth import ALL
@@ -97,12 +98,34 @@ def test_on_texts(published: dict[str, Any], name: str, texts: list[str]) -> Non
         assert found.tolist() == expected(published[name], documents)
 
 
+CONTENTS = st.text(st.sampled_from("ab "), min_size=1, max_size=4)
+
+
+@settings(max_examples=1000 if ALL else 60, deadline=None)
+@given(
+    added=st.dictionaries(CONTENTS, st.tuples(st.booleans(), st.booleans()), max_size=6),
+    text=st.text("ab ", max_size=40),
+)
+def test_finds_the_longest_of_added_tokens(
+    published: dict[str, Any], added: dict[str, Any], text: str
+) -> None:
+    """Special or not, found in the text or in its normal form, also where they overlap."""
+    tokenizer = type(published["qwen"]).from_str(published["qwen"].to_str())
+    for content, (special, normalized) in added.items():
+        tokenizer.add_tokens([AddedToken(content, special=special, normalized=normalized)])
+    encoder = make_encoder(
+        type(tokenizer).from_str(tokenizer.to_str()), tokenizer.token_to_id(END_OF_DOCUMENT)
+    )
+    assert isinstance(encoder, WordEncoder)
+    assert encoder.encode([f"a{text}".encode()])[0].tolist() == expected(tokenizer, [f"a{text}"])
+
+
 def test_what_may_change_in_nfc() -> None:
     """Characters that are said not to change stand beside any other as they are."""
     points = [point for point in range(0x20000) if not 0xD800 <= point < 0xE000]
     safe = {chr(point) for point in points if not rewriting._may_change(point)}
     assert {"é", "가", "東", "\ufe0f"} < safe
-    assert not {"\u0301", "\u1161", "\u11a8", "\u09be", "\u212b", "\u0958", "\u0378"} & safe
+    assert not {"\u0301", "\u05b0", "\u1161", "\u11a8", "\u09be", "\u212b", "\u0958", "\u0378"} & safe
     text = "".join(sorted(safe))
     assert unicodedata.normalize("NFC", text) == text == NFC().normalize_str(text)
     seconds = {chr(point) for point in rewriting._seconds()}

@@ -112,10 +112,14 @@ def test_every_character(name: str) -> None:
         ("qwen2", "12", "1|2"),
         ("o200k", "HTTPServer's 日本ABC", "HTTPServer's| 日本|ABC"),
         ("o200k", "*/\n//x", "*/\n//|x"),
+        ("o200k", "!\n//\u0301\u0301a a\n//\u0301", "!\n//|\u0301\u0301a| a|\n|//\u0301"),
+        ("o200k", "a's't'm", "a's|'t'm"),
+        ("o200k", "a's東Ab b東Ab", "a's|東Ab| b東|Ab"),
         ("tekken", "don't", "don|'t"),
     ],
 )
 def test_known_cuts(name: str, text: str, words: str) -> None:
+    assert cut(SPLITTERS[name], [text]) == words_of(PRE_TOKENIZERS[name], [text])
     assert cut(SPLITTERS[name], [text])[:-1] == [word.encode() for word in words.split("|")]
 
 
