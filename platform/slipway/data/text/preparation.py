@@ -99,9 +99,16 @@ class _Preparation:
         path = self.work / manifest.TOKENIZER_NAME
         if path.exists():
             asked = asked.model_copy(update={"kind": "file", "path": path})
-        text, entries, end = self.pool.submit(
+        text, entries, end, slow = self.pool.submit(
             build_tokenizer, asked, self.files, self.data.sources, self.workers
         ).result()
+        if slow is not None:
+            print(
+                "data: data.tokenizer: encoded by the tokenizers library, which takes several times as long as usual: "
+                f"{slow} (docs/data.md, Speed)",
+                file=sys.stderr,
+                flush=True,
+            )
         write_whole(path, text)
         record = FileRecord(bytes=len(text.encode()), sha256=sha256(text.encode()).hexdigest())
         return TokenizerRecord(
