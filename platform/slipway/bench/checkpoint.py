@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from slipway.bench.batches import random_batch
-from slipway.bench.options import random_tokens
+from slipway.bench.options import made_up
 from slipway.bench.record import named, publish
 from slipway.config.compose import compose
 from slipway.errors import EXIT_DONE, UserError
@@ -61,9 +61,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dir is not None and not options.dir.is_dir():
         raise UserError("bench checkpoint --dir", "is not a directory", value=options.dir)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-", dir=options.dir) as folder:
-        measured = _measure(
-            [*SHAPE, *options.overrides, *random_tokens(options.overrides)], Path(folder), options.rounds
-        )
+        measured = _measure(made_up([*SHAPE, *options.overrides]), Path(folder), options.rounds)
     rows = [Row(**values) for values in measured["rows"]]
     sync, beside = (median(measured["stalls"][name]) for name in ("waited for", "beside training"))
     summary = Summary(mib=measured["bytes"] / 2**20, stall_ratio=beside / sync)

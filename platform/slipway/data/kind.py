@@ -4,7 +4,7 @@ The ledger of samples, their order, reading ahead, checksums and each sample's r
 kind knows how its sources are prepared, what their samples are, and how to read one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -101,4 +101,18 @@ class DataKind(Protocol):
 
         None where nothing is prepared. They need not be there; at most the first is read, to know the others.
         """
+        ...
+
+
+@runtime_checkable
+class MadeUp(Protocol):
+    """A kind may also make up samples, to measure with where nothing is prepared; `KIND` has these then."""
+
+    @property
+    def unlimited(self) -> Sequence[str]:
+        """Overrides under which no source limits the model."""
+        ...
+
+    def made_up(self, config: RunConfig) -> Dataset:
+        """Return samples of random numbers, with the fields and shapes of real ones; no file is read."""
         ...

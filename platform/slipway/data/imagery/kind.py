@@ -120,6 +120,14 @@ class Imagery:
         names = (table_name(name, "training") for name in data.sources)
         return [data.dir / name for name in (prepared.FILE_NAME, *names)]
 
+    unlimited = ("data.allow_large_models=true",)
+
+    def made_up(self, config: RunConfig) -> Dataset:
+        """Chips of noise. Imports torch."""
+        from slipway.data.imagery.made_up import MadeUp
+
+        return MadeUp(imagery_of(config), config.training.seed)
+
 
 KIND: DataKind = Imagery()
 

@@ -107,6 +107,14 @@ class Text:
         names = (f"{name}{end}" for name in data.sources for end in (".bin", ".idx"))
         return [data.dir / name for name in ("manifest.json", *names)]
 
+    unlimited = ("data.tokenizer.vocab_size=${model.vocab_size}", "data.allow_large_models=true")
+
+    def made_up(self, config: RunConfig) -> Dataset:
+        """Documents of equal length. Imports torch."""
+        from slipway.data.text.made_up import MadeUp
+
+        return MadeUp(text_of(config), config.training.seed)
+
 
 KIND: DataKind = Text()
 
