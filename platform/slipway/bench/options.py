@@ -47,8 +47,7 @@ def of_gpt(what: str, config: RunConfig) -> None:
     if config.model.family != "gpt":
         raise UserError(
             what,
-            "measures models of the family gpt alone",
-            value=f"model.family={config.model.family}",
+            f"measures models of the family gpt alone, but model.family is {config.model.family}",
             do="choose another model; `slipway bench train` measures those of every family",
         )
 
