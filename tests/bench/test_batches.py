@@ -42,7 +42,7 @@ def test_made_up_text_is_of_the_models_vocabulary_and_its_labels_are_the_next_to
     batch = batches.random_batch(config)
     tokens = batch["tokens"]
     assert tokens.shape == batch["labels"].shape == batch["loss_mask"].shape == (3, 64)
-    assert 0 <= int(tokens.min()) and int(tokens.max()) < entries
+    assert int(tokens.min()) >= 0 and int(tokens.max()) < entries
     assert torch.equal(tokens[:, 1:], batch["labels"][:, :-1])
     assert batch["document_starts"].unique().tolist() == [0, 16, 32, 48]
 
