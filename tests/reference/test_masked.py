@@ -41,7 +41,7 @@ TRAINING = [
 ]
 METADATA = ["model.metadata=[time,location]", "model.metadata_drop=0.4"]
 MODELS = {
-    "plain": [*TINY, "model.metadata=[]"],
+    "plain": [*TINY, "model.metadata=[]", "model.metadata_drop=0"],
     "metadata": [*TINY, *METADATA],
     "normalized": [*TINY, *METADATA, "model.normalize_patches=true"],
 }

@@ -19,7 +19,7 @@ from statistics import median, quantiles
 from typing import Any, NamedTuple, cast
 
 from slipway.bench.batches import random_batch
-from slipway.bench.options import at_least, configuration
+from slipway.bench.options import at_least, configuration, of_gpt
 from slipway.bench.record import named, publish
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import Config as Text
@@ -101,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
     references = _asked(options.references)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         config = configuration(SHAPE, options.overrides, Path(folder, "run"))
+        of_gpt("bench compare", config)
         plan = make_plan(config)
         model, data = gpt_of(config), tokens_of(config)
         joined = isinstance(data, Text) and not (

@@ -21,6 +21,10 @@ SWIGLU_OPERATIONS = 5  # exponential, sum, quotient, two products
 ADAMW_OPERATIONS = 15  # decay 1, moments 3 + 4, bias corrections 2, root, epsilon, quotient, update 2 and 1
 
 
+DOCUMENTS = 4
+"""Of one sample, of equal length, where they are kept apart."""
+
+
 class Cost(NamedTuple):
     """Of one call."""
 

@@ -107,6 +107,14 @@ class Text(MeasuredText):
 
         return [text_of(config).dir / TOKENIZER_NAME]
 
+    unlimited = ("data.tokenizer.vocab_size=${model.vocab_size}", "data.allow_large_models=true")
+
+    def made_up(self, config: RunConfig) -> Dataset:
+        """Documents of equal length. Imports torch."""
+        from slipway.data.text.made_up import MadeUp
+
+        return MadeUp(text_of(config), config.training.seed)
+
 
 KIND: DataKind = Text()
 
