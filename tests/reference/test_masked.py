@@ -16,7 +16,7 @@ from slipway.data.ledger import DataLedger, Draw
 from slipway.data.randomness import SEED_FIELD, sample_seed
 from training import layout, train_in_one_process, training_lines
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # `make test-py312` runs it
 
 STEPS, BATCH = 4, 4
 SETTINGS = plain.Settings(
