@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from slipway.evaluate.alone import alone, world
 
 from slipway.checkpoint import store
 from slipway.models.gpt.config import gpt_of

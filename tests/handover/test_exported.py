@@ -76,9 +76,9 @@ def test_transformers_finds_the_loss_that_the_run_has_on_record(run: Path, folde
     mask = batch["loss_mask"].flatten()
     loss = ((each * mask).sum() / mask.sum()).item()
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    (recorded,) = [line["loss"] for line in lines if line["kind"] == "validation"]
+    first, recorded = [line["loss"] for line in lines if line["kind"] == "validation"]
     assert abs(loss - recorded) < 1e-4
-    assert abs(recorded - 5.5) < 1, "something was learnt from: not any number"
+    assert recorded < first - 0.1, "it is that of the trained weights"
 
 
 def test_its_tokenizer_encodes_as_ours(run: Path, folder: Path) -> None:

@@ -14,7 +14,7 @@ from slipway.models.evaluation import Result
 def chosen(run_dir: Path, steps: Sequence[int] | None, every: bool) -> list[Path]:
     """The newest checkpoint, those of the given steps, or all, oldest first; not verified. Raises UserError."""
     there = store.complete(run_dir)
-    if not there:
+    if not there and not steps:
         raise UserError("run.dir", f"has no checkpoint in {store.folder(run_dir)}", value=run_dir)
     if every and steps:
         raise UserError(
@@ -27,7 +27,7 @@ def chosen(run_dir: Path, steps: Sequence[int] | None, every: bool) -> list[Path
     by_step = {store.step_of(path): path for path in there}
     for step in steps:
         if step not in by_step:
-            have = ", ".join(map(str, by_step))
+            have = ", ".join(map(str, by_step)) or "none"
             raise UserError(
                 "evaluate --step", f"is not in {store.folder(run_dir)}, which holds {have}", value=step
             )
