@@ -9,6 +9,7 @@ import numpy as np
 from slipway.data.text.fast_bpe.cased_words import GPT4O_ALPHABET, gpt4o_words
 from slipway.data.text.fast_bpe.characters import LETTER, Alphabet, Characters
 from slipway.data.text.fast_bpe.words import GPT2_ALPHABET, GPT4_ALPHABET, gpt2_words, gpt4_words
+from slipway.data.text.long_documents import steps
 
 _CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _GPT4 = _CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -79,12 +80,3 @@ def find_splitter(pre_tokenizer: dict[str, Any] | None) -> Splitter | None:
         ] if (behavior, invert) in (("Isolated", False), ("Removed", True)) and pattern in _PATTERNS:
             return _PATTERNS[pattern]()
     return None
-
-
-def steps(part: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
-    """What a normalizer or pre-tokenizer does, one after the other."""
-    if part is None:
-        return []
-    if part["type"] == "Sequence":
-        return [inner for one in part[name] for inner in steps(one, name)]
-    return [part]

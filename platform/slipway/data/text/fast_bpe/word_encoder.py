@@ -8,9 +8,9 @@ import numpy as np
 
 from slipway.data.text.fast_bpe.characters import END, PADDING
 from slipway.data.text.fast_bpe.rewriting import MOST_ADDED, AddedTokens, to_nfc
-from slipway.data.text.fast_bpe.splitting import find_splitter, steps
+from slipway.data.text.fast_bpe.splitting import find_splitter
 from slipway.data.text.fast_bpe.word_memory import WordMemory
-from slipway.data.text.long_documents import can_be_cut
+from slipway.data.text.long_documents import can_be_cut, steps
 from slipway.data.text.tokenizer import BYTE_LETTERS
 
 
