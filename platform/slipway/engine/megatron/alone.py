@@ -4,6 +4,7 @@ A part is a tensor, or what of it stands at one place of its leading axes: one l
 """
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from itertools import product
@@ -16,6 +17,7 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import create_default_global_save_plan
+from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorProperties
 from torch.distributed.checkpoint.planner import (
     SavePlan,
@@ -23,11 +25,14 @@ from torch.distributed.checkpoint.planner import (
     WriteItem,
     WriteItemType,
 )
+from torch.distributed.checkpoint.storage import WriteResult
+from torch.futures import Future
 
 from slipway.engine.megatron.keys import FP32, is_weight, of_state
 from slipway.engine.megatron.records import place
 
 Shape = tuple[int, ...]
+_FILE = "__0_0.distcp"
 COMMON, FORMAT = "common.pt", "metadata.json"
 BACKENDS = {"sharded_backend": "torch_dist", "sharded_backend_version": 1}
 BACKENDS |= {"common_backend": "torch", "common_backend_version": 1}
@@ -116,7 +121,7 @@ def write(
     is asked again. What `value` raises passes through.
     """
     folder.mkdir(exist_ok=True)
-    writer = dcp.FileSystemWriter(folder, sync_files=True, thread_count=1)
+    writer = _OneByOne(folder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is one process only
@@ -125,6 +130,24 @@ def write(
         raise next(iter(error.failures.values()))[0] from None
     torch.save({}, folder / COMMON)
     (folder / FORMAT).write_text(json.dumps(BACKENDS))
+
+
+class _OneByOne(dcp.FileSystemWriter):
+    """Writes all tensors into one file and keeps none of them: torch's own holds one while the next is made."""
+
+    def write_data(self, plan: SavePlan, planner: dcp.SavePlanner) -> Future[list[WriteResult]]:
+        results = []
+        with (Path(self.path) / _FILE).open("wb") as stream:
+            for item in plan.items:
+                start = stream.tell()
+                torch.save(planner.resolve_data(item), stream)
+                length = stream.tell() - start
+                results.append(WriteResult(item.index, length, _StorageInfo(_FILE, start, length)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        written: Future[list[WriteResult]] = Future()
+        written.set_result(results)
+        return written
 
 
 class _Parts(dcp.SavePlanner):
@@ -149,7 +172,7 @@ class _Parts(dcp.SavePlanner):
     ) -> None:
         sizes = torch.Size((1,) * len(at) + weight.shape)
         offsets = torch.Size((*at, *(0 for _ in weight.shape)))
-        self.values[key, offsets] = lambda: value().reshape(sizes).contiguous()  # row by row, as it is read
+        self.values[key, offsets] = lambda: _alone(value()).reshape(sizes)
         chunk = TensorWriteData(
             ChunkStorageMetadata(offsets, sizes),
             TensorProperties(dtype=dtype),
@@ -173,3 +196,9 @@ class _Parts(dcp.SavePlanner):
         offset = write_item.index.offset
         assert offset is not None
         return self.values[write_item.index.fqn, offset]()
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """A tensor whose numbers lie row by row, with no others: torch.save writes all that are in its memory."""
+    tensor = tensor.contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
