@@ -34,11 +34,11 @@ def test_asks_once_for_a_word_that_comes_again() -> None:
         return [len(word)]
 
     memory = WordMemory(tokenize, np.uint16)
-    words = [b"short", b"as long as they get", b"once, but it is long"]
+    words = [b"short", b"as long as they get", b"and one that is longer still"]
     for batch in ([*words, words[1]], words, [*words, *words]):
         assert encode(memory, batch) == [[len(word)] for word in batch]
-    assert [asked.count(word) for word in words] == [1, 1, 3]
+    assert [asked.count(word) for word in words] == [1, 1, 1]
     many = [number.to_bytes(3, "big") for number in range(1, 5000)]
     for _ in range(2):
         encode(memory, many)
-    assert len(asked) == 5 + len(many)
+    assert len(asked) == 3 + len(many)

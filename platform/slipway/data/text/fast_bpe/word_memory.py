@@ -74,11 +74,11 @@ class WordMemory:
         """Numbers of the words, which are new or long, and what `known` and `used` are to be after this call."""
         seen = Counter(texts)
         new = [text for text in seen if text not in self.long_words]
-        # A word earns its place by occurring twice in a batch, if it is long (there are many, in Chinese most do not
-        # come again) or half of the memory is used.
-        shortest = 0 if self.known > self.most_words // 2 else _LONGEST + 1
-        new.sort(key=lambda text: seen[text] == 1 and len(text) >= shortest)
-        kept = sum(seen[text] > 1 or len(text) < shortest for text in new)
+        kept = len(new)
+        if self.known > self.most_words // 2:
+            # Now that half of the memory is used, a word earns its place by occurring twice in a batch.
+            new.sort(key=lambda text: seen[text] == 1)
+            kept = sum(seen[text] > 1 for text in new)
         kept = max(0, min(kept, self.most_words - self.known))
         numbers = dict(zip(new, range(self.known, self.known + len(new)), strict=True))
         encoded = [self.tokenize(text) for text in new]
