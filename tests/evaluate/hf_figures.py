@@ -55,7 +55,7 @@ def main() -> None:
             log_samples=False,
             num_fewshot=1,
         )
-        assert done is not None
+        assert done is not None and "results" in done
         found[folder] = {
             "results": done["results"],
             "nats": strided(folder, asked["texts"], asked["context"], asked["stride"]),

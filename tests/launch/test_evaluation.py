@@ -25,7 +25,8 @@ RUN = [
 
 def launched(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     code = cli.main(["launch", *RUN, *words])
-    return code, *capsys.readouterr()
+    out, err = capsys.readouterr()
+    return code, out, err
 
 
 def test_the_script_runs_the_words_on_one_device(
