@@ -14,9 +14,9 @@ from slipway.cli import main
 from slipway.data import kind_of
 from slipway.data.ledger import Draw
 from slipway.data.text.vocabulary import vocabulary_of
-from slipway.handover.chosen import trained
 from slipway.metrics import evaluations
 from slipway.models.evaluation import Result, Score
+from slipway.runs.chosen import trained
 from training import SMALL, layout, train_in_one_process, training_lines
 
 pytestmark = pytest.mark.timeout(600)

@@ -110,12 +110,12 @@ def folder(data: list[str], tmp_path_factory: pytest.TempPathFactory, request: p
 def trained(folder: Path, data: list[str]) -> Path:
     """NAME-LAYOUT of each case, a run that has trained it."""
     jobs = []
-    for name, place in CASES:
+    for name, place in ((name, place) for name, place in CASES if (folder / name).is_dir()):
         run = folder / f"{name}-{place}"
         shutil.copytree(folder / f"{name}-run", run)
         jobs.append([*model_words(folder, name), *TRAINING, *data, f"run.dir={run}", *LAYOUTS[name][place]])
     codes = train_in_one_process(jobs, folder / "codes.json")
-    assert codes == [0] * len(jobs), dict(zip(NAMES, codes, strict=True))
+    assert codes == [0] * len(jobs), codes
     return folder
 
 
@@ -207,19 +207,27 @@ def test_every_layout_trains_as_a_plain_loop(
 def test_one_version_of_megatron_core_goes_on_with_the_others(
     trained: Path, data: list[str], name: str
 ) -> None:
-    """Imported by the other, trained here, exported by the other: all as where one does everything."""
+    """Imported by the first, trained and exported here, imported and exported by the first: nothing is lost.
+
+    The first's torch (2.13) does not read the index of a checkpoint that the second's (2.15) has written; folders go
+    both ways.
+    """
     (place, sizes), run = next(iter(LAYOUTS[name].items())), trained / f"{name}-from-the-other"
-    words = ["model=auto", f"run.dir={run}", *TRAINING, *ONE, *data]
-    in_the_other("import", "hf", str(trained / name), *words, cwd=trained)
+    words = [*TRAINING, *ONE, *data]
+    in_the_other("import", "hf", str(trained / name), "model=auto", f"run.dir={run}", *words, cwd=trained)
     job = [*model_words(trained, name), *TRAINING, *data, f"run.dir={run}", *sizes]
     assert train_in_one_process([job], trained / "code.json") == [0]
     for one, other in zip(training_lines(run), training_lines(trained / f"{name}-{place}"), strict=True):
         assert (one["loss"], one["grad_norm"]) == (other["loss"], other["grad_norm"])
-    target = trained / f"{name}-by-the-other"
-    in_the_other("export", "hf", f"run.dir={run}", f"to={target}", cwd=trained)
-    here = exported(trained, f"{name}-{place}", STEPS)
+    here, again, back = (
+        exported(trained, run.name, STEPS),
+        trained / f"{name}-again",
+        trained / f"{name}-back",
+    )
+    in_the_other("import", "hf", str(here), "model=auto", f"run.dir={again}", *words, cwd=trained)
+    in_the_other("export", "hf", f"run.dir={again}", f"to={back}", cwd=trained)
     for file in ("model.safetensors", "config.json"):
-        assert (target / file).read_bytes() == (here / file).read_bytes()
+        assert (back / file).read_bytes() == (here / file).read_bytes()
 
 
 def in_the_other(*words: str, cwd: Path) -> None:

@@ -32,7 +32,7 @@ def typed(option: Option, spelling: str) -> list[str]:
     """The option as a user types it, with a value that it accepts."""
     if not option.value:
         return [spelling]
-    for value in (*option.choices, "7", "some.text", "5GB"):
+    for value in (*option.choices, "7", "0.5", "some.text", "5GB"):
         try:
             option.read(value)
         except Exception:

@@ -36,9 +36,10 @@ class Engine(Protocol):
         """Leave all process groups."""
         ...
 
-    def build(self, plan: Plan, device: torch.device, optimize: bool = True) -> "Rank":
+    def build(self, plan: Plan, device: torch.device, optimize: bool = True, initial: bool = True) -> "Rank":
         """This rank's part of the model with its initial weights. optimize: and of its optimizer, to train it.
 
+        initial: false where a checkpoint is loaded next, and the time to draw them would be lost.
         Raises UserError for what the engine cannot do with the modules that the family has built.
         """
         ...

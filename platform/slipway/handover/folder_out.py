@@ -7,12 +7,13 @@ from pathlib import Path
 
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE
-from slipway.handover import card, chosen, record, shards
+from slipway.handover import card, record, shards
 from slipway.handover.progress import Progress
 from slipway.handover.tokenizer_out import as_json, exported
 from slipway.handover.weights import Weights
 from slipway.handover.whole_folder import whole_folder
 from slipway.models.formats import folder_format_of
+from slipway.runs import chosen
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 

@@ -5,10 +5,11 @@ import argparse
 from slipway import files
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
-from slipway.handover import chosen, tensor_file
+from slipway.handover import tensor_file
 from slipway.handover.progress import Progress
 from slipway.handover.weights import Weights
 from slipway.models.formats import format_of
+from slipway.runs import chosen
 
 
 def run(options: argparse.Namespace) -> int:

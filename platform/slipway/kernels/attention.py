@@ -82,6 +82,7 @@ class TorchAttention(MegatronModule):
 
     def _product(self, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
         """softmax(q k^T) v, [b, n, s, d]; causal: the last query sees all keys."""
+        causal = causal and q.shape[2] > 1  # a single one: a cache's next token
         mask = _lower_right(q.shape[2], k.shape[2], q.device) if causal and q.shape[2] < k.shape[2] else None
         return F.scaled_dot_product_attention(
             q,

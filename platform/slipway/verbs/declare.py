@@ -19,6 +19,8 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
     short: str = ""
     """A second spelling: `-f`."""
+    many: bool = False
+    """Whether it may be given again: what is read of each is a list, and the value is all of them in one."""
     effect: Literal["", "acts", "answers"] = ""
     """What its presence makes of the command: one that acts, or one whose output is an answer, perhaps for a program.
 
@@ -51,6 +53,8 @@ class Argument(NamedTuple):
     least: int = 1
     most: int | None = 1
     """None: any number."""
+    text: bool = False
+    """Whether it is text: words of the form `KEY=VALUE` are part of it, but for `run.dir=DIR`."""
     group: str = ""
     """The group of the configuration whose choices are its values; empty where there is none."""
 

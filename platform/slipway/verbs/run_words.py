@@ -22,13 +22,15 @@ def take(name: str, verb: Verb, options: argparse.Namespace) -> None:
     name: of the command, for messages. Raises UserError where a word would have no effect or the run is not named.
     """
     own = {option.name: option for option in verb.options if option.is_word}
+    is_text = verb.argument is not None and verb.argument.text
     given: dict[str, str] = {}
     rest = []
     for word in options.words:
         key, equals, value = word.partition("=")
-        if not is_override(word):
+        is_own = bool(equals) and (key == RUN_DIR or f"{key}=" in own)
+        if not is_override(word) or (is_text and not is_own):
             rest.append(word)
-        elif equals and (key == RUN_DIR or f"{key}=" in own):
+        elif is_own:
             if not value:
                 raise UserError(key, "is empty", value=word)
             if key in given:

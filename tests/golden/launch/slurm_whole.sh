@@ -176,6 +176,14 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "interval": 1000,
    "steps": 8
   },
+  "evaluation": {
+   "interval": 0,
+   "files": [],
+   "text_key": "text",
+   "stride": null,
+   "limit": null,
+   "end_marks": false
+  },
   "checkpoint": {
    "interval": 1000,
    "keep_last": 3,

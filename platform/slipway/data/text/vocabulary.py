@@ -2,22 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from slipway import files
 from slipway.config.schema import RunConfig
-from slipway.data import kind_of, prepared
+from slipway.data import kind_of
+from slipway.data.ledger import DataLedger
 from slipway.data.text.end_mark import without_mark
-from slipway.data.text.manifest import TOKENIZER_NAME, TokenizerRecord
+from slipway.data.text.manifest import TOKENIZER_FACT, TOKENIZER_NAME, tokenizer_record
 from slipway.data.text.tokenizer import count_entries, library_errors
 from slipway.errors import UserError
-from slipway.records import first_problem
 from slipway.run_dir import RunDir
 
 SETTINGS_NAME = "tokenizer_config.json"
@@ -49,6 +47,11 @@ class Vocabulary:
         loaded.no_padding()
         loaded.no_truncation()
         return loaded
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file, as manifests and ledgers have it."""
+        return sha256(self.json.encode()).hexdigest()
 
     @cached_property
     def entries(self) -> int:
@@ -117,50 +120,56 @@ def vocabulary_of(config: RunConfig) -> Vocabulary:
     Raises UserError where neither is there, or what is there is none.
     """
     data: Any = config.data
-    prepared_files = kind_of(config).tokenizer(config)
-    if not prepared_files:
+    there = kind_of(config).tokenizer(config)
+    if not there:
         raise UserError("data.kind", "has no tokenizer", value=data.kind)
     own = RunDir(config.run.dir).tokenizer
-    text = _content(own / TOKENIZER_NAME)
-    folder, mark = own, data.tokenizer.end_of_document
-    if text is None:
-        folder = prepared_files[0].parent
-        if (record := _record(folder)) is None or (text := _content(folder / TOKENIZER_NAME)) is None:
-            raise UserError(
-                "run.dir",
-                f"has no tokenizer: neither {own / TOKENIZER_NAME} nor a prepared data.dir ({folder}) is there",
-                value=config.run.dir,
-                do=f"put the tokenizer.json there that the run was trained with, or prepare {folder} again",
-            )
-        mark = record.end_of_document
-        if sha256(text.encode()).hexdigest() != record.file.sha256:
-            raise UserError(
-                "data.dir",
-                "is not the file that its manifest lists: its checksum is another",
-                value=folder / TOKENIZER_NAME,
-                do=f"remove {folder} and run `slipway data`",
-            )
-    settings = _settings(folder)
-    found = Vocabulary(folder / TOKENIZER_NAME, text, None, _template(folder, settings))
-    known = found.tokenizer.token_to_id(mark)
-    if known is None:  # imported: the configuration may name another mark for data that is still to come
-        known = found.tokenizer.token_to_id(_name(settings.get("eos_token")))
-    return Vocabulary(found.path, text, known, found.chat_template)
+    found = _found(own) or _prepared(there[0].parent)
+    if found is None:
+        raise UserError(
+            "run.dir",
+            f"has no tokenizer: neither {own / TOKENIZER_NAME} nor a prepared data.dir ({there[0].parent}) is there",
+            value=config.run.dir,
+            do=f"put the tokenizer.json that the run was trained with into {own}, or prepare the data again",
+        )
+    # of an imported model the configuration may name another mark, for data that is still to come
+    asked = getattr(data.tokenizer, "end_of_document", "")  # of conversations the settings alone know it
+    marks = (asked, _name(_settings(found.path.parent).get("eos_token")))
+    numbers = (found.tokenizer.token_to_id(mark) for mark in marks)
+    return replace(found, end_of_document=next((one for one in numbers if one is not None), None))
 
 
-def _record(folder: Path) -> TokenizerRecord | None:
-    """What a manifest of any kind of text says of its tokenizer; None where there is no manifest."""
-    plain = _json(folder / prepared.FILE_NAME)
-    if plain is None:
+def check_trained_with(vocabulary: Vocabulary, ledger: DataLedger) -> None:
+    """Raise UserError where a checkpoint, whose ledger this is, was trained with another tokenizer."""
+    known = {str(facts[TOKENIZER_FACT]) for facts in ledger.facts.values() if TOKENIZER_FACT in facts}
+    if known and vocabulary.checksum not in known:
+        raise UserError(
+            vocabulary.path,
+            "is not the tokenizer that the checkpoint was trained with: its checksum is another",
+            do="put that one there",
+        )
+
+
+def _prepared(folder: Path) -> Vocabulary | None:
+    record, found = tokenizer_record(folder), _found(folder)
+    if record is None or found is None:
         return None
-    try:
-        return TokenizerRecord.model_validate(plain.get("tokenizer"))
-    except ValidationError as error:
+    if found.checksum != record.file.sha256:
         raise UserError(
             "data.dir",
-            f"says nothing of a tokenizer: {first_problem(error)}",
-            value=folder / prepared.FILE_NAME,
-        ) from error
+            "is not the file that its manifest lists: its checksum is another",
+            value=found.path,
+            do=f"remove {folder} and run `slipway data`",
+        )
+    return found
+
+
+def _found(folder: Path) -> Vocabulary | None:
+    """The tokenizer in a folder, whatever its end mark is."""
+    text = _content(folder / TOKENIZER_NAME)
+    if text is None:
+        return None
+    return Vocabulary(folder / TOKENIZER_NAME, text, None, _template(folder, _settings(folder)))
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -29,8 +29,11 @@ def stages_here(plan: Plan) -> list[Stage]:
     return [Stage(index, count, chunk, chunks) for chunk in range(chunks)]
 
 
-def build_chunks(plan: Plan, device: torch.device) -> list[Any]:
-    """This rank's model chunks on its device, with their initial weights and buffers, in the training precision."""
+def build_chunks(plan: Plan, device: torch.device, initial: bool = True) -> list[Any]:
+    """This rank's model chunks on its device, with their initial weights and buffers, in the training precision.
+
+    initial: false leaves the weights as they happen to be.
+    """
     config = plan.trained
     family = network_of(config)
     chunks: list[Any] = []
@@ -46,7 +49,8 @@ def build_chunks(plan: Plan, device: torch.device) -> list[Any]:
         chunk.model_type = ModelType.encoder_or_decoder
         chunk.to(device)  # what a family has made elsewhere
         mark_tensor_parallel(chunk)
-        initialize(config, family, chunk.sharded_state_dict(prefix=""))
+        if initial:
+            initialize(config, family, chunk.sharded_state_dict(prefix=""))
         chunks.append(chunk)
     _check_parameters(plan, chunks)
     if config.training.precision == "bf16":

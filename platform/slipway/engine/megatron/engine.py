@@ -22,9 +22,11 @@ class Megatron:
         user_buffers.close_them()
         groups.disconnect()
 
-    def build(self, plan: Plan, device: torch.device, optimize: bool = True) -> MegatronRank:
+    def build(
+        self, plan: Plan, device: torch.device, optimize: bool = True, initial: bool = True
+    ) -> MegatronRank:
         """This rank's model chunks, and their optimizer."""
-        return MegatronRank(plan, device, optimize)
+        return MegatronRank(plan, device, optimize, initial)
 
 
 ENGINE = Megatron()

@@ -27,12 +27,12 @@ from slipway.plan import Plan
 class MegatronRank:
     """This rank's model chunks, wrapped, and their optimizer."""
 
-    def __init__(self, plan: Plan, device: torch.device, optimize: bool) -> None:
-        """Build them; process groups must exist. optimize: with gradients and optimizer."""
+    def __init__(self, plan: Plan, device: torch.device, optimize: bool, initial: bool = True) -> None:
+        """Build them; process groups must exist. optimize: with gradients and optimizer. initial: with values."""
         self.plan, self.config = plan, plan.trained
         self.network = network_of(self.config)
         self.stages = stages_here(plan)
-        self.chunks = build_chunks(plan, device)
+        self.chunks = build_chunks(plan, device, initial)
         self.optimizer: Any = None
         if optimize:
             self.chunks = wrap_chunks(plan, self.chunks, device)

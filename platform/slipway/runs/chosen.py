@@ -1,5 +1,6 @@
-"""Which run is handed over, and which of its checkpoints."""
+"""A run as it was trained, and one of its checkpoints, for what reads them. Imports no torch."""
 
+import sys
 from pathlib import Path
 
 from slipway import models
@@ -7,7 +8,7 @@ from slipway.checkpoint import store
 from slipway.checkpoint.manifest import Damaged
 from slipway.checkpoint.store import CheckpointInfo
 from slipway.config.schema import RunConfig
-from slipway.errors import Fault, UserError
+from slipway.errors import UserError
 from slipway.plan import plan_file
 from slipway.run_dir import RunDir
 
@@ -32,7 +33,7 @@ def check_absent(option: str, target: Path) -> None:
 def checkpoint(config: RunConfig, step: int | None, command: str) -> tuple[Path, CheckpointInfo]:
     """The checkpoint of a step, or the newest good one, verified; and what it says of itself.
 
-    command: for messages. Raises UserError where there is none, or it is of another model; Fault where it is damaged.
+    command: for messages. Raises UserError where there is none that is good, or it is of another model.
     """
     path = _chosen(config.run.dir, step, command)
     info = store.read_info(path)
@@ -47,7 +48,7 @@ def _chosen(run_dir: Path, step: int | None, command: str) -> Path:
     if step is None:
         newest = store.newest_good(run_dir)
         for path, problem in newest.skipped:
-            print(f"{path} is damaged and passed over: {problem}", flush=True)
+            print(f"{path} is damaged and passed over: {problem}", file=sys.stderr, flush=True)
         if newest.path is None:
             raise UserError("run.dir", f"{store.folder(run_dir)} holds no undamaged checkpoint")
         return newest.path
@@ -60,5 +61,5 @@ def _chosen(run_dir: Path, step: int | None, command: str) -> Path:
     try:
         store.verify(complete[step])
     except Damaged as error:
-        raise Fault(complete[step], str(error), do="choose another --step") from None
+        raise UserError(complete[step], f"is damaged: {error}", do="choose another --step") from None
     return complete[step]

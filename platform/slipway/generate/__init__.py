@@ -1,0 +1,1 @@
+"""`slipway generate`: what a run's model says."""
