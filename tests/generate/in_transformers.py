@@ -19,7 +19,7 @@ from transformers.generation.logits_process import (
 def texts(folder: str, prompts: list[str], tokens: int) -> list[dict[str, Any]]:
     """Tokens and text after each prompt; a text ends with the end mark, which is left out."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     found = []
     for prompt in prompts:
         read = torch.tensor([tokenizer(prompt)["input_ids"]])
@@ -31,11 +31,12 @@ def texts(folder: str, prompts: list[str], tokens: int) -> list[dict[str, Any]]:
 
 def distribution(logits: list[float], temperature: float, top_p: float, top_k: int | None) -> list[float]:
     """In fp64."""
-    scores = TemperatureLogitsWarper(temperature)(None, torch.tensor([logits], dtype=torch.float64))
+    read: Any = None  # which tokens came before: of no effect here
+    scores: Any = TemperatureLogitsWarper(temperature)(read, torch.tensor([logits], dtype=torch.float64))
     if top_k is not None:
-        scores = TopKLogitsWarper(top_k)(None, scores)
+        scores = TopKLogitsWarper(top_k)(read, scores)
     if top_p < 1:
-        scores = TopPLogitsWarper(top_p)(None, scores)
+        scores = TopPLogitsWarper(top_p)(read, scores)
     return scores.softmax(-1)[0].tolist()
 
 

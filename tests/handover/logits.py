@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from slipway.evaluate.alone import alone, world
 
 from slipway.checkpoint import store
 from slipway.models.gpt.config import gpt_of
 from slipway.plan import plan_file
 from slipway.run_dir import RunDir
+from slipway.runs.alone import alone, world
 
 
 @torch.no_grad()
