@@ -11,15 +11,17 @@ MINUTES   ?= 30
 WHEELS    ?= dist/gpu
 WHEELS_PYTHON ?= 3.12
 WHEELS_MACHINE ?= x86_64
-PYTEST    := .venv/bin/python -m pytest --strict-config
-DAILY     := -m "not slow and not faults and not image and not cluster and not terratorch"
+# Without bytecode each of some hundred Pythons would compile what it imports.
+BYTECODE  := env -u PYTHONDONTWRITEBYTECODE
+PYTEST    := $(BYTECODE) .venv/bin/python -m pytest --strict-config
+DAILY     := -m "not slow and not faults and not image and not cluster and not terratorch and not evaluation"
 # Files run side by side in the order that tests/conftest.py gives them: the longest first.
 BESIDE     = -n "$(WORKERS)" --dist loadfile --no-loadscope-reorder
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-earth image sif test coverage test-faults test-image test-clusters test-real test-all test-nightly \
-	test-planted soak test-py312 test-terratorch test-wheel test-gpu wheels-gpu test-wheels-gpu check lint \
+	test-planted soak test-py312 test-terratorch test-evaluation test-wheel test-gpu wheels-gpu test-wheels-gpu check lint \
 	types format lock wheel clean
 
 help:
@@ -41,6 +43,7 @@ help:
 	@echo "  make check       formatting, lint, types, locks     make format      mend the first two"
 	@echo "  make test-all    the long tests too                 make test-py312  all kinds of layouts, on Python 3.12"
 	@echo "  make test-terratorch  exported checkpoints in real terratorch, in an environment of its own: below 3 minutes"
+	@echo "  make test-evaluation  figures of checkpoints against the real lm-evaluation-harness on their exports: a minute"
 	@echo "  make coverage    the tests of every day, and which lines and branches they run: twice as long"
 	@echo "  make test-planted  spoil the code in many places: does a test notice each?"
 	@echo "  make test-nightly  all layouts, all rows, more kills, larger inputs, planted faults, a soak"
@@ -100,7 +103,7 @@ test: setup
 coverage: setup
 	rm -f .coverage .coverage.*
 	@code=0; \
-	.venv/bin/python -m coverage run -m pytest --strict-config $(DAILY) $(BESIDE) --durations 10 $(OPTIONS) || code=$$?; \
+	$(BYTECODE) .venv/bin/python -m coverage run -m pytest --strict-config $(DAILY) $(BESIDE) --durations 10 $(OPTIONS) || code=$$?; \
 	.venv/bin/python -m coverage combine --quiet && .venv/bin/python -m coverage report || code=1; \
 	exit $$code
 
@@ -131,13 +134,18 @@ test-image: setup
 test-all: setup
 	$(PYTEST) -m "not image and not cluster and not terratorch" $(OPTIONS)
 
-test-py312: .venv312/.installed
-	.venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py \
+test-py312: setup .venv312/.installed
+	$(BYTECODE) .venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py \
 		tests/train/test_parity_experts.py tests/train/test_fully_sharded.py tests/train/test_documents.py \
 		tests/train/test_fake_gpu.py tests/engine/megatron/test_cpu_adapter.py tests/kernels/test_triton.py \
 		tests/train/test_recompute.py tests/train/test_parity_mae.py tests/train/test_continuation_mae.py \
 		tests/models/gpt/test_kept_bytes.py tests/models/mae/test_kept_bytes.py tests/bench/gpu/test_rehearsal.py \
+		tests/handover/test_transformers.py tests/models/gpt/formats tests/kernels/test_cross_entropy.py \
+		tests/bench/gpu/test_fake_gpu.py tests/plan/test_memory_measured.py \
 		$(BESIDE) --durations 5 $(OPTIONS)
+
+test-evaluation: setup
+	$(PYTEST) -m evaluation --durations 5 $(OPTIONS)
 
 test-terratorch: setup .venv-terratorch/.installed
 	$(PYTEST) -m terratorch --durations 5 $(OPTIONS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import breadth
 from container_fixtures import clone, image, sif, work
 from slipway.engine.runtime import wait_without_spinning
 from training import SMALL, slipway, train_in_one_process
@@ -21,7 +22,11 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # the same examples every time, however busy the machine is
 settings.register_profile(
-    "slipway", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "slipway",
+    deadline=None,
+    derandomize=True,
+    max_examples=100 if breadth.ALL else 50,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("slipway")
 

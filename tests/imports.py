@@ -56,11 +56,13 @@ def _walk(node: ast.AST, at_once: bool) -> Iterator[tuple[ast.Import | ast.Impor
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child, at_once
+        elif isinstance(child, ast.expr):
+            continue  # most of a tree, and no statement is in it
         elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             for other in child.orelse:
                 yield from _walk(other, at_once)
         else:
-            inner = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            inner = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
             yield from _walk(child, at_once and not inner)
 
 

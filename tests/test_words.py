@@ -99,3 +99,10 @@ def test_a_layout_names_what_is_larger_than_one(sizes: dict[str, int]) -> None:
     found = dict(re.findall(r"([A-Z]+)(\d+)", text))
     assert {name: int(size) for name, size in found.items()} == {n: s for n, s in sizes.items() if s > 1}
     assert text == (" × ".join(f"{name}{size}" for name, size in found.items()) or "one rank")
+
+
+@given(st.integers(0, 10**9), st.sampled_from(["replica", "microbatch", "patch"]))
+def test_one_thing_is_singular_and_all_other_numbers_are_plural(number: int, noun: str) -> None:
+    figure, word = words.counted(number, noun).split()
+    assert int(figure.replace(",", "")) == number
+    assert word == (noun if number == 1 else words.plural(noun))

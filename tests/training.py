@@ -67,11 +67,14 @@ def slipway(*words: str, cwd: Path, timeout: float = 180, **options: Any) -> sub
     )
 
 
-def train_in_one_process(jobs: Sequence[Sequence[str]], codes: Path) -> list[int]:
-    """Run several trainings, given as override lists; returns their exit codes, which are written to `codes`."""
+def train_in_one_process(jobs: Sequence[Sequence[str]], codes: Path, runner: Path = RUNNER) -> list[int]:
+    """Run several trainings, given as override lists; returns their exit codes, which are written to `codes`.
+
+    runner: the program that runs them, another than runner.py where something is to be seen of them.
+    """
     codes.unlink(missing_ok=True)
     done = warm.run(
-        [sys.executable, str(RUNNER), str(codes)],
+        [sys.executable, str(runner), str(codes)],
         input=json.dumps(jobs),
         capture_output=True,
         timeout=LIMIT_SECONDS,
@@ -83,5 +86,10 @@ def train_in_one_process(jobs: Sequence[Sequence[str]], codes: Path) -> list[int
 
 def training_lines(run_dir: Path) -> list[dict]:
     """The training lines of a run's metrics.jsonl."""
+    return lines_of(run_dir, "train")
+
+
+def lines_of(run_dir: Path, kind: str) -> list[dict]:
+    """The lines of a kind of a run's metrics.jsonl."""
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["kind"] == "train"]
+    return [line for line in lines if line["kind"] == kind]

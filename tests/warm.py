@@ -7,6 +7,7 @@ what asks the linker, the interpreter or OpenMP for something in its environment
 """
 
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -14,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,20 @@ def _connection() -> socket.socket:
         atexit.register(server.wait)
         atexit.register(_server.close)
     return _server
+
+
+@contextlib.contextmanager
+def afresh() -> Iterator[None]:
+    """What starts warm within comes from a server of its own, whose start has listened to the environment of now."""
+    global _server, _OWN
+    kept = _server, _OWN
+    _server, _OWN = None, _asked(os.environ)
+    try:
+        yield
+    finally:
+        if _server is not None:
+            _server.close()
+        _server, _OWN = kept
 
 
 class Popen(subprocess.Popen):

@@ -1,7 +1,8 @@
 """The process behind warm.py: imports what is slow once, and forks a Python program for each request.
 
-Of slipway only the adapter is imported that makes Megatron-core run on CPU: all else the programs import
-themselves, as they would in a new interpreter, and what they remember of their start is their own.
+Of slipway only the adapter is imported that makes Megatron-core run on CPU, and the schema, which is classes alone:
+all else the programs import themselves, as they would in a new interpreter, and what they remember of their start is
+their own.
 """
 
 import atexit
@@ -47,6 +48,7 @@ def load() -> None:
                 importlib.import_module(name)
     known = sorted(name for name in sys.modules if name.startswith("slipway."))
     assert all(name.startswith("slipway.engine") for name in known), known
+    importlib.import_module("slipway.config.schema")
     gc.collect()
     gc.freeze()
 

@@ -136,6 +136,10 @@ def _configured(verb: str, options: argparse.Namespace, overrides: list[str]) ->
     command = "plan" if getattr(options, "dry_run", False) else verb
     if getattr(options, "plan", None) is not None:
         return _command(command).run_file(options.plan, overrides, options)
+    if verb == "launch" and options.evaluate is not None:
+        from slipway.launch.evaluation import words_of
+
+        parse("evaluate", ["run", *words_of(options)])  # a mistake is told here, not by a job
     if verb in (
         "launch",
         "import",

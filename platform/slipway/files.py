@@ -7,6 +7,7 @@ the content), or unreadable: an error that says nothing about the content.
 
 import contextlib
 import errno
+import io
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from slipway.errors import Fault
 
@@ -96,6 +97,39 @@ def names(folder: Path) -> list[str]:
         return sorted(patiently(lambda: os.listdir(folder), folder))
     except ABSENT:
         return []
+
+
+class Slice(io.RawIOBase):
+    """A stretch of a file, as a file."""
+
+    def __init__(self, file: BinaryIO, offset: int, length: int) -> None:
+        self._file, self._offset, self._length, self._at = file, offset, length, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """Return the place within the stretch."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place; none is before the stretch."""
+        self._at = max(0, offset + (0, self._at, self._length)[whence])
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read; nothing behind the stretch."""
+        length = max(0, min(len(buffer), self._length - self._at))
+        self._file.seek(self._offset + self._at)
+        found = self._file.read(length)
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 # --- writing

@@ -77,7 +77,11 @@ DATA_KINDS = Registry(
     "kind",
     "kind of data",
     "slipway.data_kinds",
-    {"text": "slipway.data.text", "imagery": "slipway.data.imagery"},
+    {
+        "text": "slipway.data.text",
+        "chat": "slipway.data.chat",
+        "imagery": "slipway.data.imagery",
+    },
 )
 OPTIMIZERS = Registry(
     "optimizer", "name", "optimizer", "slipway.optimizers", {"adamw": "slipway.optimizers.adamw"}

@@ -58,6 +58,11 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: 1 replica, 2 replicas, 1,024 microbatches."""
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
+
+
 def layout(sizes: Mapping[str, int]) -> str:
     """Return `TP2 × PP2 × DP2` for the size of each parallel dimension, those of one left out; else `one rank`."""
     return " × ".join(f"{name}{size}" for name, size in sizes.items() if size > 1) or "one rank"

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from refusals import refused
-from slipway.bench.options import at_least, make_folder, with_defaults
+from slipway.bench.options import at_least, configuration, make_folder, of_gpt, with_defaults
 
 DEFAULTS = ["model.num_layers=4", "training.seed=1"]
 
@@ -27,3 +27,9 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with refused("--out"):
         make_folder("--out", tmp_path / "file")
+
+
+def test_what_is_written_for_gpt_refuses_other_families() -> None:
+    of_gpt("bench compare", configuration(DEFAULTS, [], Path("run")))
+    with refused("bench compare", "gpt", "mae"):
+        of_gpt("bench compare", configuration(DEFAULTS, ["model=earth_demo"], Path("run")))

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+import breadth
 from console_blocks import DOCUMENTS, ROOT, Block, Command, blocks, split
 from slipway import cli
+from slipway.config import hydra_app
 from slipway.config.compose import compose
 from slipway.config.hydra_app import parse as parse_hydra
 from slipway.config.sweep_compose import compose_sweep
 from slipway.errors import UserError
 from slipway.plan import make_plan
+from slipway.plan.search.request import read as read_request
 from slipway.verbs.help import of_action, of_verb
 from slipway.verbs.parse import parse
 from slipway.verbs.table import VERBS
@@ -134,14 +137,17 @@ def _check_slipway(command: Command, words: list[str], capfd: pytest.CaptureFixt
     parsed = parse(verb, rest)
     refused = next((line for line in command.shown if line.startswith("slipway: ")), None)
     searches = verb == "plan" and parsed.options.action == "search"
-    if verb in ("launch", "clusters") or searches:  # they print; nothing is submitted
+    if searches and not breadth.ALL:  # of each seconds; tests/plan/search has some
+        error = _once(("plan", "search", *parsed.overrides), lambda: _requested(parsed.overrides))
+    elif verb in ("launch", "clusters") or searches:  # they print; nothing is submitted
         dry = [verb, *(word for word in rest if word != "--submit")]
         error = _once(tuple(dry), lambda: _printed(dry, capfd))
     elif getattr(parsed.options, "run", None) or getattr(parsed.options, "plan", None):
         error = None  # overrides of a file that another command leaves
     elif VERBS[verb].takes == "configuration":
         planned = verb in ("plan", "train")
-        error = _once((planned, *parsed.overrides), lambda: _composed(parsed.overrides, planned))
+        words = [word.replace("model=auto", "model=demo") for word in parsed.overrides]  # what a folder says
+        error = _once((planned, *words), lambda: _composed(words, planned))
     else:
         error = None
     assert error == refused, f"{command.where}: {error}"
@@ -165,7 +171,25 @@ def _composed(words: list[str], planned: bool) -> str | None:
         else:
             every = [compose(asked.overrides, Path(folder) if folder else None)]
         for config in every if planned else ():  # a doctor or a preparation needs no layout
-            make_plan(config)
+            if breadth.ALL or not config.auto:  # seconds, too
+                make_plan(config)
+    except UserError as error:
+        return f"slipway: {error}"
+    return None
+
+
+def _requested(words: list[str]) -> str | None:
+    """Read what is to be searched and compose all but that; the line in which it is refused."""
+    try:
+        request = read_request(words)
+        every: list[list[tuple[int, int]]] = []
+        assert (
+            hydra_app.run(
+                request.words, lambda config: every.append(request.shapes(config)) or 0, trains=False
+            )
+            == 0
+        )
+        assert all(every)
     except UserError as error:
         return f"slipway: {error}"
     return None

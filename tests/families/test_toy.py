@@ -66,7 +66,8 @@ def installed() -> Iterator[None]:
         patch.setenv("PYTHONPATH", str(FAMILIES))
         patch.syspath_prepend(FAMILIES)
         registry._entry_points.cache_clear()
-        yield
+        with warm.afresh():
+            yield
     registry._entry_points.cache_clear()
 
 

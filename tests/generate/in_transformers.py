@@ -31,12 +31,12 @@ def texts(folder: str, prompts: list[str], tokens: int) -> list[dict[str, Any]]:
 
 def distribution(logits: list[float], temperature: float, top_p: float, top_k: int | None) -> list[float]:
     """In fp64."""
-    read: Any = None  # which tokens came before: of no effect here
-    scores: Any = TemperatureLogitsWarper(temperature)(read, torch.tensor([logits], dtype=torch.float64))
+    no_tokens: Any = None  # which these warpers do not read
+    scores = TemperatureLogitsWarper(temperature)(no_tokens, torch.tensor([logits], dtype=torch.float64))
     if top_k is not None:
-        scores = TopKLogitsWarper(top_k)(read, scores)
+        scores = TopKLogitsWarper(top_k)(no_tokens, scores)
     if top_p < 1:
-        scores = TopPLogitsWarper(top_p)(read, scores)
+        scores = TopPLogitsWarper(top_p)(no_tokens, scores)
     return scores.softmax(-1)[0].tolist()
 
 

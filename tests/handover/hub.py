@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+MODEL: Any = AutoModelForCausalLM
 END = "<|endoftext|>"
 LLAMA3 = {
     "rope_type": "llama3",
@@ -51,7 +52,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         "mixtral",
         LIKE_LLAMA
         | {"hidden_size": 24, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 4}
-        | {"num_local_experts": 4, "num_experts_per_tok": 2, "router_aux_loss_coef": 0.0},
+        | {"num_local_experts": 4, "num_experts_per_tok": 2, "router_aux_loss_coef": 0.0}
+        | {"intermediate_size": 48},  # torch multiplies groups whose rows are multiples of 16 bytes
     ),
 }
 
@@ -72,7 +74,7 @@ def write(name: str, folder: Path) -> None:
     """A folder with weights in which everything matters: larger matrices, norms and biases that are not 1 and 0."""
     kind, fields = MODELS[name]
     torch.manual_seed(len(name))
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **fields))
+    model = MODEL.from_config(AutoConfig.for_model(kind, **fields))
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(3 * weight if weight.dim() > 1 else weight + 0.1 * torch.randn_like(weight))
@@ -87,7 +89,7 @@ def write(name: str, folder: Path) -> None:
 
 def model_of(folder: Path) -> Any:
     """What AutoModelForCausalLM makes of a folder; all of it, and nothing else, must come from there."""
-    model, found = AutoModelForCausalLM.from_pretrained(
+    model, found = MODEL.from_pretrained(
         folder, output_loading_info=True, attn_implementation="eager", dtype=torch.float32
     )
     assert not any(found[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), found

@@ -36,6 +36,7 @@ WORDS = [
     "model.hidden_size=32",
     "model.decoder_num_layers=1",
     "model.decoder_hidden_size=16",
+    "model.metadata_drop=0",
     "cluster.device.peak_tflops_fp32=0.1",
     "cluster.device.peak_tflops_bf16=0.1",
 ]

@@ -138,7 +138,7 @@ def ignores_padding(rank: int, size: int, whole_logits: bool, dtype: torch.dtype
     if whole_logits:
         parallel_state._TENSOR_MODEL_PARALLEL_GROUP = group()
         logits = copy_to_tensor_model_parallel_region(hidden, group()) @ part.t()
-        hide_padding(logits, number, group())
+        hide_padding(logits, number, rank * own)
         losses = vocab_parallel_cross_entropy(logits, labels.t().contiguous())
         got = (losses.t() * mask).sum()
     else:

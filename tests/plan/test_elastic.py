@@ -282,7 +282,7 @@ def test_fast(base: str, machines: tuple[int, int], sizes: dict[str, int]) -> No
             8,
             TP2_PP2,
             config("demo", (1, 4), **TP2_PP2),
-            ["8 -> 4", "2 -> 1", "tensor 2", "pipeline 2", "16 = 1 replicas x 16 microbatches x 1"],
+            ["8 -> 4", "2 -> 1", "tensor 2", "pipeline 2", "16 = 1 replica x 16 microbatches x 1"],
         ),
         (
             8,
@@ -294,7 +294,7 @@ def test_fast(base: str, machines: tuple[int, int], sizes: dict[str, int]) -> No
                 "sequence_parallel true -> false",
                 "use_distributed_optimizer false -> true",
                 "8 devices",
-                "16 = 8 replicas x 1 microbatches x 2",
+                "16 = 8 replicas x 1 microbatch x 2",
             ],
         ),
         (

@@ -19,6 +19,8 @@ from slipway.plan import Plan, make_plan
 from slipway.plan.memory import PARTS, StageMemory
 from training import SMALL, layout
 
+pytestmark = pytest.mark.slow  # `make test-py312` runs it
+
 CLOSE = 0.1  # relative
 DRIVE = Path(__file__).parents[1] / "memory_of_ranks.py"
 TEXT = [

@@ -94,6 +94,7 @@ def segments(run_dir: Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted((run_dir / "segments").glob("*.json"))]
 
 
+@pytest.mark.faults
 def test_stopped_on_one_node_both_end_with_75_and_continue(
     nodes_in, undisturbed: Sequence[tuple[int, float, float]], tmp_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def test_stopped_on_one_node_both_end_with_75_and_continue(
     assert slipway("runs", "show", str(run_dir), cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.faults
 def test_a_node_that_is_killed_ends_the_other_and_both_go_on(
     nodes_in, undisturbed: Sequence[tuple[int, float, float]], tmp_path: Path
 ) -> None:

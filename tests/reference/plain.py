@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Weights = dict[str, Tensor]
-Batch = dict[str, Tensor]  # tokens, labels and loss_mask, [samples, length]
+Batch = dict[str, Tensor]
+"""tokens, labels and loss_mask, [samples, length]; where documents are apart also position_ids and document_starts."""
 FAULTS = (
     "norms are decayed",
     "no bias correction",
@@ -137,11 +138,11 @@ def losses(model: Model, weights: Weights, batch: Batch, fault: str = "") -> tup
     if fault == "embeddings are scaled":
         x = x * math.sqrt(x.shape[-1])
     if not model.rotary_base:
-        x = x + weights["positions"][: x.shape[1]]
+        x = x + weights["positions"][batch.get("position_ids", torch.arange(x.shape[1]))]
     uneven = x.new_zeros(len(x))
     for number in range(model.layers):
         own = {name.split(".", 1)[1]: w for name, w in weights.items() if name.startswith(f"{number}.")}
-        x = x + attention(model, own, norm(model, own, "norm1", x))
+        x = x + attention(model, own, norm(model, own, "norm1", x), batch.get("document_starts"))
         normed = norm(model, own, "norm2", x)
         if model.topk:
             mixed, here = mixture(model, own, normed)
@@ -161,8 +162,8 @@ def norm(model: Model, weights: Weights, name: str, x: Tensor) -> Tensor:
     return x + weights[f"{name}.bias"] if model.norm == "layer" else x
 
 
-def attention(model: Model, weights: Weights, x: Tensor) -> Tensor:
-    """Causal; the rows of qkv: for each group its queries' heads, its key's and its value's."""
+def attention(model: Model, weights: Weights, x: Tensor, starts: Tensor | None = None) -> Tensor:
+    """Causal, from a token's document on; the rows of qkv: for each group its queries' heads, its key's and value's."""
     each = model.heads // model.groups
     qkv = F.linear(x, weights["qkv.weight"], weights.get("qkv.bias"))
     qkv = qkv.view(*x.shape[:2], model.groups, each + 2, -1)
@@ -171,8 +172,10 @@ def attention(model: Model, weights: Weights, x: Tensor) -> Tensor:
         q, k = rotated(model, q), rotated(model, k)
     k, v = k.expand_as(q), v.expand_as(q)  # shared by the group
     scores = torch.einsum("bsgnd,btgnd->bgnst", q, k) / math.sqrt(q.shape[-1])
-    future = torch.ones(x.shape[1], x.shape[1]).triu(1).bool()
-    seen = scores.masked_fill(future, -math.inf).softmax(-1)
+    hidden = torch.ones(x.shape[1], x.shape[1]).triu(1).bool().expand(len(x), -1, -1)
+    if starts is not None:
+        hidden = hidden | (torch.arange(x.shape[1]) < starts[..., None])
+    seen = scores.masked_fill(hidden[:, None, None], -math.inf).softmax(-1)
     mixed = torch.einsum("bgnst,btgnd->bsgnd", seen, v).flatten(2)
     return F.linear(mixed, weights["proj.weight"], weights.get("proj.bias"))
 

@@ -16,7 +16,7 @@ from slipway.data.ledger import DataLedger, Draw
 from slipway.data.randomness import SEED_FIELD, sample_seed
 from training import layout, train_in_one_process, training_lines
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # `make test-py312` runs it
 
 STEPS, BATCH = 4, 4
 SETTINGS = plain.Settings(
@@ -41,7 +41,7 @@ TRAINING = [
 ]
 METADATA = ["model.metadata=[time,location]", "model.metadata_drop=0.4"]
 MODELS = {
-    "plain": [*TINY, "model.metadata=[]"],
+    "plain": [*TINY, "model.metadata=[]", "model.metadata_drop=0"],
     "metadata": [*TINY, *METADATA],
     "normalized": [*TINY, *METADATA, "model.normalize_patches=true"],
 }

@@ -57,6 +57,7 @@ def runs(
     return {name: training_lines(Path(folder / name)) for name in jobs}
 
 
+@pytest.mark.slow  # `make test-py312` runs it
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layout_trains_the_same_model(runs: dict[str, list[dict]], name: str) -> None:
@@ -65,6 +66,7 @@ def test_layout_trains_the_same_model(runs: dict[str, list[dict]], name: str) ->
         assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=GRADIENT_NORM), f"step {one['step']}"
 
 
+@pytest.mark.slow  # `make test-py312` runs it
 def test_every_layout_counts_what_attention_computes(runs: dict[str, list[dict]]) -> None:
     for name, lines in runs.items():
         if name == "joined":
@@ -77,6 +79,7 @@ def test_every_layout_counts_what_attention_computes(runs: dict[str, list[dict]]
             )
 
 
+@pytest.mark.slow  # `make test-py312` runs it
 def test_it_is_another_training(runs: dict[str, list[dict]]) -> None:
     assert abs(runs["one"][0]["loss"] - runs["joined"][0]["loss"]) > 1e-4
 
@@ -130,5 +133,6 @@ def test_what_one_document_says_does_not_reach_the_next(positions: str) -> None:
     model = f"model.position_embedding_type={positions}"
     one, other = losses(model, "data.reset_attention_mask=true")
     assert one == other
-    one, other = losses(model)
-    assert one != other
+    if breadth.ALL or positions == "rope":
+        one, other = losses(model)
+        assert one != other

@@ -57,7 +57,7 @@ def test_on_two_devices_and_on_eight_again(
         "elastic: parallelism.pipeline_model_parallel_size 2 -> 1: world size 2 = 1 nodes x 2 devices is not "
         "divisible by tensor 2 x pipeline 2 x context 1 = 4\n"
         "layout: 8 -> 2 devices, data-parallel size 2 -> 1, pipeline 2 -> 1; tensor 2 as before; "
-        "global batch 8 = 1 replicas x 8 microbatches x 1\n"
+        "global batch 8 = 1 replica x 8 microbatches x 1\n"
     ) in fewer.stdout
     again = slipway("train", *job, *layout(ranks=8), cwd=tmp_path)
     assert again.returncode == 0, again.stderr

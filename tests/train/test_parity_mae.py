@@ -23,7 +23,7 @@ METADATA = ["model.metadata=[time,location]", "model.metadata_drop=0.3"]
 EVEN = ["model.mask_ratio=0.78125"]  # 7 visible patches: 8 tokens, which are shared without padding
 MODELS = {
     "": [*METADATA],
-    "plain": ["model.metadata=[]", "model.normalize_patches=true", *EVEN],
+    "plain": ["model.metadata=[]", "model.metadata_drop=0", "model.normalize_patches=true", *EVEN],
     "bf16": [*METADATA, "training.precision=bf16"],
 }
 LAYOUTS = {

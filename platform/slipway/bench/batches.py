@@ -1,29 +1,27 @@
-"""Random tokens to measure with: samples of the GPT family, the one that the benchmarks know."""
+"""Batches to measure with: samples that the kind of data makes up."""
 
 from typing import Any
 
 from slipway.config.schema import RunConfig
-
-DOCUMENTS = 4  # of one sample, of equal length
-END = 0
+from slipway.data import kind_of
+from slipway.data.kind import MadeUp
+from slipway.data.ledger import Draw
+from slipway.data.randomness import SEED_FIELD, sample_seed
+from slipway.errors import UserError
 
 
 def random_batch(config: RunConfig, device: Any = "cpu") -> dict[str, Any]:
-    """A microbatch of random tokens, with the fields of the GPT family's batches, on the device."""
-    import torch
-
+    """A microbatch with all fields that its samples have, on the device. Raises UserError."""
     from slipway.data.collate import collate
-    from slipway.data.text.config import text_of
-    from slipway.data.text.dataset import Dataset
-    from slipway.models.gpt.config import gpt_of
 
-    training, data = config.training, text_of(config)
-    length = data.sequence_length
-    shape = (training.micro_batch_size, length + 1)
-    generator = torch.Generator().manual_seed(training.seed)
-    texts = torch.randint(END + 1, gpt_of(config).vocab_size, shape, generator=generator)
-    stride = max(1, length // DOCUMENTS)
-    texts[:, stride - 1 :: stride] = END
-    dataset = Dataset({}, length, data, END)
-    batch = collate([dataset.sample(text) for text in texts])
+    kind, seed = kind_of(config), config.training.seed
+    if not isinstance(kind, MadeUp):
+        raise UserError(
+            "data.kind",
+            "makes up no samples, and nothing is prepared to measure with",
+            value=config.data.kind,
+        )
+    dataset = kind.made_up(config)
+    draws = [Draw("random", number) for number in range(config.training.micro_batch_size)]
+    batch = collate([{**dataset[draw], SEED_FIELD: sample_seed(seed, "training", draw)} for draw in draws])
     return {name: x if name in dataset.on_host else x.to(device) for name, x in batch.items()}

@@ -15,9 +15,9 @@ from statistics import median
 from typing import Any
 
 from slipway.bench.batches import random_batch
-from slipway.bench.options import random_tokens
+from slipway.bench.options import configuration
 from slipway.bench.record import named, publish
-from slipway.config.compose import compose
+from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
 from slipway.plan import Plan, make_plan
 from slipway.run_dir import RunDir
@@ -61,9 +61,8 @@ def run(options: argparse.Namespace) -> int:
     if options.dir is not None and not options.dir.is_dir():
         raise UserError("bench checkpoint --dir", "is not a directory", value=options.dir)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-", dir=options.dir) as folder:
-        measured = _measure(
-            [*SHAPE, *options.overrides, *random_tokens(options.overrides)], Path(folder), options.rounds
-        )
+        config = configuration(SHAPE, [*options.overrides, "checkpoint.keep_last=1"], Path(folder))
+        measured = _measure(config, Path(folder), options.rounds)
     rows = [Row(**values) for values in measured["rows"]]
     sync, beside = (median(measured["stalls"][name]) for name in ("waited for", "beside training"))
     summary = Summary(mib=measured["bytes"] / 2**20, stall_ratio=beside / sync)
@@ -71,11 +70,10 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _measure(overrides: list[str], folder: Path, rounds: int) -> dict[str, Any]:
+def _measure(config: RunConfig, folder: Path, rounds: int) -> dict[str, Any]:
     from slipway.engine.runtime import as_trained, load_torch
     from slipway.ranks.local import run_local
 
-    config = compose([*overrides, f"run.dir={folder}", "checkpoint.keep_last=1"])
     plan = make_plan(config)
     plan = as_trained(plan, load_torch(config, ranks_here=plan.world_size))
     found = folder / "measured.json"

@@ -19,10 +19,11 @@ from statistics import median, quantiles
 from typing import Any, NamedTuple, cast
 
 from slipway.bench.batches import random_batch
-from slipway.bench.options import at_least, configuration
+from slipway.bench.options import at_least, configuration, of_gpt
 from slipway.bench.record import named, publish
 from slipway.config.schema import RunConfig
-from slipway.data.text.config import text_of
+from slipway.data.text.config import Config as Text
+from slipway.data.tokens import tokens_of
 from slipway.errors import EXIT_DONE, UserError
 from slipway.kernels.compiler import cpp_trouble
 from slipway.models.gpt.config import gpt_of
@@ -100,9 +101,12 @@ def run(options: argparse.Namespace) -> int:
     references = _asked(options.references)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         config = configuration(SHAPE, options.overrides, Path(folder, "run"))
+        of_gpt("bench compare", config)
         plan = make_plan(config)
-        model, data = gpt_of(config), text_of(config)
-        joined = not (data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss)
+        model, data = gpt_of(config), tokens_of(config)
+        joined = isinstance(data, Text) and not (
+            data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss
+        )
         if plan.world_size > 1 or model.num_moe_experts or model.rope_scaling_factor or not joined:
             raise UserError(
                 "bench compare",

@@ -1,30 +1,35 @@
-"""`slipway bench data`: tokens per second per core of `slipway data` against one document at a time.
+"""`slipway bench data`: tokens per second per core of `slipway data` against one document at a time, and tiktoken.
 
-Both read the same JSON lines with the same tokenizer and write Megatron-core's .bin and .idx, each in one
-process with one thread; the two take turns. The reference does for each line what a straightforward loop
+The first two read the same JSON lines with the same tokenizer and write Megatron-core's .bin and .idx, each in one
+process with one thread; they take turns. The first reference does for each line what a straightforward loop
 does: json.loads, tokenizer.encode, IndexedDatasetBuilder.add_item and end_document. Every turn begins with an
-empty memory of words, and the files of all turns must be the same bytes. Imports and the training of the
+empty memory of words, and the files of all turns must be the same bytes. Imports and the making of the
 tokenizer are not measured.
+
+The second reference is tiktoken's encoding alone, of the same texts, in memory, with the same vocabulary and pattern;
+making its encoder is not measured. Its tokens must be the same; where it cannot make them there is no such row.
 """
 
 import argparse
 import filecmp
+import gc
 import json
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from slipway.bench import tiktoken_alone
 from slipway.bench.child import in_child
 from slipway.bench.record import named, publish
+from slipway.bench.vocabularies import END_OF_DOCUMENT, PUBLISHED, train
 from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.inputs import find_inputs
-from slipway.errors import EXIT_DONE
-
-END_OF_DOCUMENT = "<|endoftext|>"
+from slipway.errors import EXIT_DONE, UserError
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,22 @@ class Summary:
 
     text_bytes: int = named("text, bytes")
     tokens: int = named("tokens")
+    entries: int = named("entries of the tokenizer")
     ratio: float = named("slipway / one document at a time (median of turns)")
+    ratio_to_tiktoken: float | None = named("slipway / tiktoken's encoding alone (median of turns)")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all encode: folder/text.jsonl with folder/tokenizer.json."""
+
+    folder: Path
+    entries: int
+    end: int
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and print both rates and their ratio; of imagery, see slipway.bench.imagery."""
+    """Measure, and print the rates and their ratios; of imagery, see slipway.bench.imagery."""
     if options.kind == "imagery":
         from slipway.bench import imagery
 
@@ -57,8 +73,16 @@ def run(options: argparse.Namespace) -> int:
         folder = Path(name)
         source = Source(inputs=[options.input], text_key=options.text_key)
         text_bytes = write_lines(source, folder / "text.jsonl", int(options.megabytes * 1e6))
-        in_child(train_tokenizer, folder, options.vocab_size)
-        seconds, tokens = _measure(folder, options.rounds)
+        made = in_child(
+            make_tokenizer, folder, options.tokenizer, options.vocab_size, options.end_of_document
+        )
+        if isinstance(made, UserError):
+            raise made
+        task = Task(folder, *made)
+        missing = in_child(tiktoken_alone.why_not, folder)
+        if missing:
+            print(f"bench data: without tiktoken: {missing}", file=sys.stderr, flush=True)
+        seconds, tokens = _measure(task, options.rounds, with_tiktoken=missing is None)
     rates = {name: [tokens / s for s in of_one] for name, of_one in seconds.items()}
     rows = [
         Row(
@@ -70,8 +94,11 @@ def run(options: argparse.Namespace) -> int:
         )
         for name, of_one in rates.items()
     ]
-    ratio = median(a / b for a, b in zip(rates["slipway"], rates["one at a time"], strict=True))
-    summary = Summary(text_bytes, tokens, ratio)
+    ratios = {
+        name: median(a / b for a, b in zip(rates["slipway"], of_one, strict=True))
+        for name, of_one in rates.items()
+    }
+    summary = Summary(text_bytes, tokens, task.entries, ratios["one at a time"], ratios.get(TIKTOKEN))
     publish("data", options.argv, rows, summary, as_json=options.json)
     return EXIT_DONE
 
@@ -92,67 +119,86 @@ def write_lines(source: Source, path: Path, most: int) -> int:
     return written
 
 
-def train_tokenizer(folder: Path, vocab_size: int) -> None:
-    """Write folder/tokenizer.json: BPE, trained on folder/text.jsonl."""
-    from slipway.data.text.tokenizer import make_tokenizer
+def make_tokenizer(
+    folder: Path, name: str, vocab_size: int, end_of_document: str
+) -> tuple[int, int] | UserError:
+    """Write folder/tokenizer.json; its number of entries, and its end mark.
 
+    name: gpt2 (as `slipway data` trains it), one of PUBLISHED, or the path of a tokenizer.json.
+    """
+    from slipway.data.text.tokenizer import check_asked
+    from slipway.data.text.workers import build_tokenizer
+
+    path = folder / "tokenizer.json"
+    asked = Tokenizer(kind="file", path=path, end_of_document=END_OF_DOCUMENT)
+    if name in PUBLISHED:
+        os.environ["RAYON_NUM_THREADS"] = str(len(os.sched_getaffinity(0)))
+        train(PUBLISHED[name], _texts(folder), vocab_size).save(str(path))
+    elif name == "gpt2":
+        asked = Tokenizer(vocab_size=vocab_size, end_of_document=END_OF_DOCUMENT)
+    else:
+        asked = Tokenizer(kind="file", path=Path(name), end_of_document=end_of_document)
     source = Source(inputs=[str(folder / "text.jsonl")])
-    asked = Tokenizer(vocab_size=vocab_size, end_of_document=END_OF_DOCUMENT)
-    files = {"bench": find_inputs("bench", source)}
-    text = make_tokenizer(asked, files, {"bench": source}, len(os.sched_getaffinity(0)))
-    (folder / "tokenizer.json").write_text(text)
+    try:
+        check_asked(asked)
+        text, entries, end, _ = build_tokenizer(
+            asked, {"bench": find_inputs("bench", source)}, {"bench": source}, len(os.sched_getaffinity(0))
+        )
+    except UserError as error:
+        return error
+    path.write_text(text, encoding="utf-8")
+    return entries, end
 
 
-def one_at_a_time(folder: Path, prefix: Path) -> int:
+def _texts(folder: Path) -> Iterator[str]:
+    with open(folder / "text.jsonl", encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)["text"]
+
+
+def one_at_a_time(task: Task, prefix: Path) -> int:
     """The reference; returns the tokens written."""
     import torch
     from megatron.core.datasets.indexed_dataset import DType, IndexedDatasetBuilder
     from tokenizers import Tokenizer as Loaded
 
-    tokenizer = Loaded.from_file(str(folder / "tokenizer.json"))
+    tokenizer = Loaded.from_file(str(task.folder / "tokenizer.json"))
     tokenizer.encode_special_tokens = True
-    end = tokenizer.token_to_id(END_OF_DOCUMENT)
-    assert end is not None
-    builder = IndexedDatasetBuilder(f"{prefix}.bin", dtype=DType.optimal_dtype(tokenizer.get_vocab_size()))
+    builder = IndexedDatasetBuilder(f"{prefix}.bin", dtype=DType.optimal_dtype(task.entries))
     tokens = 0
-    with open(folder / "text.jsonl", encoding="utf-8") as lines:
-        for line in lines:
-            ids = tokenizer.encode(json.loads(line)["text"]).ids
-            ids.append(end)
-            builder.add_item(torch.tensor(ids))
-            builder.end_document()
-            tokens += len(ids)
+    for text in _texts(task.folder):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        ids.append(task.end)
+        builder.add_item(torch.tensor(ids))
+        builder.end_document()
+        tokens += len(ids)
     builder.finalize(f"{prefix}.idx")
     return tokens
 
 
-def slipway(folder: Path, prefix: Path) -> int:
+def slipway(task: Task, prefix: Path) -> int:
     """What `slipway data` does with one worker, from text to .bin and .idx; returns the tokens written."""
-    from tokenizers import Tokenizer as Loaded
-
     from slipway.data.text.blocks import block_size, cut_into_blocks
     from slipway.data.text.indexed import merge_shards
     from slipway.data.text.workers import encode_block
 
-    path = folder / "tokenizer.json"
-    tokenizer = Loaded.from_file(str(path))
-    entries, end = tokenizer.get_vocab_size(), tokenizer.token_to_id(END_OF_DOCUMENT)
-    assert end is not None
-    files = find_inputs("bench", Source(inputs=[str(folder / "text.jsonl")]))
+    files = find_inputs("bench", Source(inputs=[str(task.folder / "text.jsonl")]))
+    tokenizer = str(task.folder / "tokenizer.json")
     shards, tokens = [], 0
     for block in cut_into_blocks(files, "text", block_size(files[0].size)):
-        shards.append(folder / f"{prefix.name}-{block.index:06d}.shard")
-        tokens += encode_block(block, "text", str(path), entries, end, shards[-1]).tokens
-    merge_shards(shards, str(prefix), entries)
+        shards.append(task.folder / f"{prefix.name}-{block.index:06d}.shard")
+        tokens += encode_block(block, "text", tokenizer, task.entries, task.end, shards[-1]).tokens
+    merge_shards(shards, str(prefix), task.entries)
     for shard in shards:
         shard.unlink()
     return tokens
 
 
-CONTENDERS: dict[str, Callable[[Path, Path], int]] = {"slipway": slipway, "one at a time": one_at_a_time}
+CONTENDERS: dict[str, Callable[[Task, Path], int]] = {"slipway": slipway, "one at a time": one_at_a_time}
+TIKTOKEN = "tiktoken, encoding alone"
 
 
-def _measure(folder: Path, rounds: int) -> tuple[dict[str, list[float]], int]:
+def _measure(task: Task, rounds: int, with_tiktoken: bool) -> tuple[dict[str, list[float]], int]:
     """Seconds of processor time of each turn, and the tokens in the text."""
     import torch
 
@@ -160,21 +206,29 @@ def _measure(folder: Path, rounds: int) -> tuple[dict[str, list[float]], int]:
 
     torch.set_num_threads(1)
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    reference, counted = folder / "reference", 0
+    if with_tiktoken:
+        seconds[TIKTOKEN] = []
+    reference, counted = task.folder / "reference", 0
     for turn in range(rounds):
         for name in ("one at a time", "slipway"):
-            prefix = reference if turn == 0 and name == "one at a time" else folder / "turn"
-            taken, tokens = in_child(_timed, name, folder, prefix)
+            prefix = reference if turn == 0 and name == "one at a time" else task.folder / "turn"
+            taken, tokens = in_child(_timed, name, task, prefix)
             seconds[name].append(taken)
             counted = counted or tokens
             for suffix in (".bin", ".idx"):
                 same = filecmp.cmp(f"{prefix}{suffix}", f"{reference}{suffix}", shallow=False)
                 assert same and tokens == counted, f"{name} wrote another {suffix} than the reference"
+        if with_tiktoken:
+            tokens = Path(f"{reference}.bin") if turn == 0 else None
+            seconds[TIKTOKEN].append(
+                in_child(tiktoken_alone.timed, task.folder, task.entries, task.end, tokens)
+            )
     return seconds, counted
 
 
-def _timed(name: str, folder: Path, prefix: Path) -> tuple[float, int]:
+def _timed(name: str, task: Task, prefix: Path) -> tuple[float, int]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread
+    gc.freeze()  # looking through all that was imported belongs to no contender
     started = time.process_time()
-    tokens = CONTENDERS[name](folder, prefix)
+    tokens = CONTENDERS[name](task, prefix)
     return time.process_time() - started, tokens

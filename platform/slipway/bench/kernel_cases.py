@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from slipway.bench import kernel_counts as counts
 from slipway.config.schema import RunConfig
-from slipway.data.text.config import text_of
+from slipway.data.tokens import tokens_of
 from slipway.models.gpt.config import gpt_of
 
 PACKAGES = {"te": "transformer_engine.pytorch.optimizers", "apex": "apex.optimizers"}
@@ -109,7 +109,7 @@ def build_plain_norm(scene: Scene, backend: str) -> Callable[[], object]:
 def _forward_and_backward(scene: Scene, module: Any, parameters: Sequence[Any]) -> Callable[[], object]:
     """Of a module that maps [s, b, h] to the same shape."""
     training, hidden = scene.config.training, gpt_of(scene.config).hidden_size
-    x = scene.random(text_of(scene.config).sequence_length, training.micro_batch_size, hidden)
+    x = scene.random(tokens_of(scene.config).sequence_length, training.micro_batch_size, hidden)
     upstream = scene.random(*x.shape).detach()
 
     def run() -> object:

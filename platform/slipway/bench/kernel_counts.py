@@ -9,7 +9,7 @@ d: head size, f: MLP size, V: padded vocabulary, e: bytes of an element.
 from typing import NamedTuple
 
 from slipway.config.schema import RunConfig
-from slipway.data.text.config import text_of
+from slipway.data.tokens import tokens_of
 from slipway.models.gpt.config import gpt_of
 
 NORM_OPERATIONS = {
@@ -19,6 +19,10 @@ NORM_OPERATIONS = {
 ROTARY_OPERATIONS = 3  # two products and a sum
 SWIGLU_OPERATIONS = 5  # exponential, sum, quotient, two products
 ADAMW_OPERATIONS = 15  # decay 1, moments 3 + 4, bias corrections 2, root, epsilon, quotient, update 2 and 1
+
+
+DOCUMENTS = 4
+"""Of one sample, of equal length, where they are kept apart."""
 
 
 class Cost(NamedTuple):
@@ -51,7 +55,7 @@ def shape_of(config: RunConfig) -> Shape:
     """The shape of a configuration."""
     model, training = gpt_of(config), config.training
     return Shape(
-        sequence=text_of(config).sequence_length,
+        sequence=tokens_of(config).sequence_length,
         batch=training.micro_batch_size,
         hidden=model.hidden_size,
         heads=model.num_attention_heads,

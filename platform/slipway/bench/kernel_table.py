@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from slipway.bench import kernel_counts as counts
-from slipway.bench.batches import DOCUMENTS
 from slipway.bench.kernel_cases import (
     Build,
     build_adamw,
@@ -60,7 +59,9 @@ OPERATORS: dict[str, Operator] = {
     ),
     "attention_forward": Operator("attention", lambda c: counts.attention_forward(counts.shape_of(c))),
     "attention": Operator("attention", lambda c: counts.attention(counts.shape_of(c))),
-    "attention_documents": Operator("attention", lambda c: counts.attention(counts.shape_of(c), DOCUMENTS)),
+    "attention_documents": Operator(
+        "attention", lambda c: counts.attention(counts.shape_of(c), counts.DOCUMENTS)
+    ),
     "mlp_gelu": Operator("linear", _gelu, {"activation": "gelu", "add_bias_linear": True}),
     "mlp_products": Operator("product", _gelu, {"activation": "gelu", "add_bias_linear": True}),
     "mlp_swiglu": Operator("linear", _swiglu, {"activation": "swiglu", "add_bias_linear": False}),
@@ -103,8 +104,8 @@ CASES = [
     Case("attention", "te", build_attention(backward=True)),
     Case("attention", "torch", build_attention(backward=True)),
     Case("attention", "unfused", build_attention(backward=True)),
-    Case("attention_documents", "torch", build_attention(backward=True, documents=DOCUMENTS)),
-    Case("attention_documents", "unfused", build_attention(backward=True, documents=DOCUMENTS)),
+    Case("attention_documents", "torch", build_attention(backward=True, documents=counts.DOCUMENTS)),
+    Case("attention_documents", "unfused", build_attention(backward=True, documents=counts.DOCUMENTS)),
     Case("mlp_gelu", "te", build_mlp),
     Case("mlp_gelu", "torch", build_mlp),
     Case("mlp_gelu", "unfused", build_mlp),

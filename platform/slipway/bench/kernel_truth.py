@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slipway.bench.batches import DOCUMENTS
 from slipway.bench.kernel_cases import Seen
+from slipway.bench.kernel_counts import DOCUMENTS
 from slipway.config.schema import RunConfig
 from slipway.models.gpt.config import gpt_of
 

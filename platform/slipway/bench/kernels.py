@@ -20,7 +20,7 @@ from typing import Any
 from slipway.bench.kernel_cases import Scene
 from slipway.bench.kernel_counts import least_seconds
 from slipway.bench.kernel_table import CASES, OPERATORS, Case, of_operator, trouble
-from slipway.bench.options import at_least, configuration, make_folder
+from slipway.bench.options import at_least, configuration, make_folder, of_gpt
 from slipway.bench.record import named, publish
 from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, UserError
@@ -74,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         batch = "training.global_batch_size=${training.micro_batch_size}"  # of no meaning here
         config = configuration(DEFAULTS, [*asked, batch], Path(folder))
+        of_gpt("bench kernels", config)
         if (ranks := world_size(config)) > 1:
             raise UserError(
                 "bench kernels",

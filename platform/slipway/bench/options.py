@@ -4,11 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.config.compose import compose
+from slipway.config.explain import TO_PLAN
 from slipway.config.schema import RunConfig
+from slipway.config.stand_in import GROUP, stand_in
+from slipway.data.kind import MadeUp
 from slipway.errors import UserError
+from slipway.registry import DATA_KINDS
 
 OUT = Path("outputs/bench")
 """Where results go, below the current folder, unless --out says otherwise."""
+DEFAULT = f"{GROUP}={TO_PLAN}text"
+"""What stands for data where no model is chosen."""
 
 
 def at_least(option: str, value: int, least: int) -> None:
@@ -26,14 +32,39 @@ def make_folder(option: str, folder: Path) -> None:
 
 
 def configuration(defaults: Sequence[str], overrides: Sequence[str], run_dir: Path) -> RunConfig:
-    """Compose the default shape and what is asked for, on random tokens. Raises UserError."""
-    return compose([*with_defaults(defaults, overrides), *random_tokens(overrides), f"run.dir={run_dir}"])
+    """Compose the default shape and what is asked for, on samples that are made up. Raises UserError.
+
+    Defaults of `data` are for text, and left out where the model reads something else.
+    """
+    words = with_defaults(defaults, overrides)
+    if _stand_in(words) != DEFAULT:
+        words = [word for word in words if word in overrides or not word.startswith("data.")]
+    return compose([*made_up(words), f"run.dir={run_dir}"])
 
 
-def random_tokens(overrides: Sequence[str]) -> list[str]:
-    """Overrides for models that are given random tokens: no text is read, so none limits the model."""
-    chosen = [] if any(word.lstrip("+").startswith("data=") for word in overrides) else ["data=stdlib"]
-    return [*chosen, "data.tokenizer.vocab_size=${model.vocab_size}", "data.allow_large_models=true"]
+def of_gpt(what: str, config: RunConfig) -> None:
+    """Refuse models of other families, where what is measured is written for GPT's."""
+    if config.model.family != "gpt":
+        raise UserError(
+            what,
+            f"measures models of the family gpt alone, but model.family is {config.model.family}",
+            do="choose another model; `slipway bench train` measures those of every family",
+        )
+
+
+def made_up(words: Sequence[str]) -> list[str]:
+    """The overrides, and those for a model whose samples are made up: no data is read, so none limits the model."""
+    standing = _stand_in(words)
+    kind = DATA_KINDS.part(standing.removeprefix(f"{GROUP}={TO_PLAN}"), "kind").KIND
+    chosen = any(word.lstrip("+").startswith(f"{GROUP}=") for word in words)
+    return [*words, *([] if chosen else [standing]), *(kind.unlimited if isinstance(kind, MadeUp) else ())]
+
+
+def _stand_in(words: Sequence[str]) -> str:
+    """What stands for data of a kind that the model reads."""
+    elsewhere = [word for word in words if not word.lstrip("+").startswith((f"{GROUP}=", f"{GROUP}."))]
+    chosen = any(word.lstrip("+").startswith(("model=", "experiment=")) for word in words)
+    return stand_in(elsewhere) if chosen else DEFAULT
 
 
 def with_defaults(defaults: Sequence[str], overrides: Sequence[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """`slipway bench train`: tokens/s and MFU of a configuration on all its ranks, and where a step's time goes.
 
-The trainer's own step, on random tokens: first alone, for the rates, then under torch's profiler on every rank,
-for the shares. What the profiler itself costs is told as a ratio; on a CPU most of it falls to waiting, as it works
-between the operators. Overrides are those of `slipway train`; without any, a small model on two CPU ranks.
+The trainer's own step, on samples that are made up: first alone, for the rates, then under torch's profiler on every
+rank, for the shares. What the profiler itself costs is told as a ratio; on a CPU most of it falls to waiting, as it
+works between the operators. Overrides are those of `slipway train`; without any, a small model on two CPU ranks.
 `--plan FILE` measures a plan as jobs carry it: srun, torchrun or a pod may start the ranks, on any number of nodes.
 """
 
@@ -273,7 +273,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
 
 
 def trainer_step(plan: Plan, device: Any) -> Callable[[], None]:
-    """The trainer's own step on random tokens, with the optimizer's work marked. Process groups must exist."""
+    """The trainer's own step on made-up samples, with the optimizer's work marked. Process groups must exist."""
     from slipway.train.profile import mark_optimizer
     from slipway.train.setup import build_session
     from slipway.train.step import compute, update_weights

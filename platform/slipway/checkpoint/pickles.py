@@ -10,10 +10,11 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from slipway.checkpoint.index import Piece
 from slipway.checkpoint.manifest import Damaged, look
+from slipway.files import Slice
 
 COMMON = "common.pt"
 _PICKLE = "data.pkl"
@@ -24,34 +25,6 @@ _ALLOWED = {
     ("torch.storage", "UntypedStorage"),
 }
 _OF_TORCH = re.compile(r"[A-Z]\w*Storage|bool|u?int\d+|bfloat16|float\d+(_e\dm\d\w*)?|complex\d+")
-
-
-class _Slice(io.RawIOBase):
-    """A stretch of a file, as a file."""
-
-    def __init__(self, file: BinaryIO, piece: Piece) -> None:
-        self._file, self._piece, self._at = file, piece, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = max(0, offset + (0, self._at, self._piece.length)[whence])
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        length = max(0, min(len(buffer), self._piece.length - self._at))
-        self._file.seek(self._piece.offset + self._at)
-        found = self._file.read(length)
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
 
 
 class _Reader(pickle.Unpickler):
@@ -85,7 +58,7 @@ def _check_file(path: Path, pieces: list[Piece]) -> None:
     with path.open("rb") as file:
         for piece in pieces:
             try:
-                for content in _pickles(_Slice(file, piece)):
+                for content in _pickles(Slice(file, piece.offset, piece.length)):
                     _Reader(io.BytesIO(content)).load()
             except OSError:
                 raise

@@ -14,7 +14,7 @@ import yaml
 
 from slipway import secrets
 from slipway.config.cluster import Cluster
-from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir
+from slipway.config.compose import composed, conf_dir
 from slipway.config.explain import CompositionErrors, explain, nearest
 from slipway.config.section import Section
 from slipway.config.yaml_numbers import times_are_text
@@ -125,17 +125,12 @@ class Profiles:
         return self._merged(target.removeprefix("/") if target.startswith("/") else f"{folder}/{target}")
 
     def _composed(self, name: str) -> dict[str, Any]:
-        from hydra import compose, initialize_config_dir
         from omegaconf import OmegaConf
 
-        words = [f"{GROUP}={name}"]
-        if self.config_dir is not None:
-            words.append(f"hydra.searchpath=[file://{self.config_dir.resolve()}]")
         try:
-            with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE):
-                composed = compose(CONFIG_NAME, words)
-            OmegaConf.resolve(composed[GROUP])
-            plain = OmegaConf.to_container(composed[GROUP], throw_on_missing=True)
+            found = composed([f"{GROUP}={name}"], self.config_dir)
+            OmegaConf.resolve(found[GROUP])
+            plain = OmegaConf.to_container(found[GROUP], throw_on_missing=True)
         except CompositionErrors() as error:
             raise explain(error) from error
         if not isinstance(plain, dict):

@@ -30,6 +30,11 @@ def _units() -> set[str]:
     return {_unit(family) for family in FAMILIES.names()}
 
 
+def keys() -> set[str]:
+    """The dotted fields that a budget may be given by."""
+    return {f"training.{name}" for name in {*GIVEN, *_units()}}
+
+
 def alone(words: Sequence[str]) -> list[str]:
     """A command line on which a budget or a share is the only one of its kind: what files say instead is null.
 

@@ -1,5 +1,6 @@
 """Overrides to RunConfig: Hydra composes plain YAML from conf/, pydantic validates it."""
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway import secrets
 from slipway.config import budget
+from slipway.config.composer import Composer
 from slipway.config.explain import CompositionErrors, explain
 from slipway.config.yaml_numbers import times_are_text
 from slipway.shipped import shipped
@@ -33,19 +35,34 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "R
         overrides: Hydra overrides of one run (no sweeps).
         config_dir: A folder of groups that is searched before conf/.
     """
+    words = budget.alone(overrides)
+    try:
+        found = composed(words, config_dir)
+    except CompositionErrors() as error:
+        raise explain(error) from error
+    return validate(found)
+
+
+def composed(words: Sequence[str], config_dir: Path | None = None) -> "DictConfig":
+    """What Hydra makes of these overrides, unresolved. Raises CompositionErrors. config_dir: see compose."""
+    if config_dir is None:
+        return _composer(conf_dir()).compose(words)
+    # files of the user's, which may change
+    return _by_hydra(conf_dir(), [*words, f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"])
+
+
+@functools.cache
+def _composer(folder: Path) -> Composer:
+    return Composer([folder], functools.partial(_by_hydra, folder))
+
+
+def _by_hydra(folder: Path, words: Sequence[str]) -> "DictConfig":
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
     times_are_text()
-    words = budget.alone(overrides)
-    if config_dir is not None:
-        words.append(f"hydra.searchpath=[file://{Path(config_dir).resolve()}]")
-    try:
-        with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE):
-            composed = hydra_compose(CONFIG_NAME, words)
-    except CompositionErrors() as error:
-        raise explain(error) from error
-    return validate(composed)
+    with initialize_config_dir(str(folder), version_base=VERSION_BASE):
+        return hydra_compose(CONFIG_NAME, list(words))
 
 
 def validate(composed: "DictConfig") -> "RunConfig":

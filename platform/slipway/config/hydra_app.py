@@ -4,12 +4,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from slipway import secrets
 from slipway.arguments import refusal
 from slipway.config import budget, stand_in
-from slipway.config.compose import CONFIG_NAME, VERSION_BASE, compose, conf_dir, validate
+from slipway.config.compose import CONFIG_NAME, VERSION_BASE, compose, composed, conf_dir, validate
 from slipway.config.explain import MUST_BE_CHOSEN, CompositionErrors, explain
 from slipway.config.quotes import check_key
 from slipway.config.yaml_numbers import times_are_text
@@ -59,10 +60,10 @@ def _run(words: Sequence[str], task: Task) -> int:
         _check_shown(arguments)
     outcome: list[int | Exception | SystemExit] = []
 
-    def job(composed: "DictConfig") -> None:
+    def job(found: "DictConfig") -> None:
         # Hydra prints and wraps what a job raises: carry it past Hydra instead.
         try:
-            outcome.append(task(validate(composed)))
+            outcome.append(task(validate(found)))
         except (Exception, SystemExit) as error:
             outcome.append(error)
 
@@ -84,17 +85,11 @@ def _overrides_alone(words: Sequence[str], overrides: Sequence[str]) -> bool:
 
 def _check_shown(arguments: Any) -> None:
     """Hydra prints these configurations itself, unchecked. Raises UserError where a secret is in one."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
     from omegaconf import OmegaConf
 
-    words = list(arguments.overrides)
-    if arguments.config_dir:
-        words.append(f"hydra.searchpath=[file://{os.path.abspath(arguments.config_dir)}]")
+    folder = Path(arguments.config_dir) if arguments.config_dir else None
     try:
-        with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE):
-            composed = hydra_compose(CONFIG_NAME, words)
-        plain = OmegaConf.to_container(composed, resolve=arguments.resolve)
+        plain = OmegaConf.to_container(composed(arguments.overrides, folder), resolve=arguments.resolve)
     except CompositionErrors():
         return  # Hydra says what is wrong with it
     secrets.check_plain(plain, os.environ)

@@ -127,6 +127,30 @@ class Validation(Section):
     steps: NonNegativeInt = Field(description="Global batches per validation; 0: none.")
 
 
+class Evaluation(Section):
+    """Perplexity and bits per byte on files while training goes on, of the weights as they are, on its ranks."""
+
+    interval: NonNegativeInt = Field(
+        default=0, description="Steps between evaluations, one after the last step besides; 0: none."
+    )
+    files: list[str] = Field(
+        default=[],
+        description="Text, JSON lines or Parquet, also .gz and .zst: files, folders, patterns; every rank keeps their "
+        "tokens in memory.",
+    )
+    text_key: str = Field(
+        default="text", description="Field (JSON lines) or column (Parquet) that holds the text."
+    )
+    stride: PositiveInt | None = Field(
+        default=None,
+        description="Tokens that each window of data.sequence_length adds; null: as many as it has.",
+    )
+    limit: PositiveInt | None = Field(
+        default=None, description="Documents of each entry of files at most; null: all."
+    )
+    end_marks: bool = Field(default=False, description="Count the loss of the mark after each document.")
+
+
 class Checkpoint(Section):
     """When checkpoints are written into run.dir/checkpoints; one is always written at the end."""
 
@@ -301,6 +325,7 @@ class RunConfig(Section):
     data: Data
     training: Training
     validation: Validation
+    evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint
     watch: Watch
     guard: Guard

@@ -1,9 +1,9 @@
 """What stands for data where none is chosen and nothing is trained: the choice any_KIND of a kind the model reads."""
 
-import os
 from collections.abc import Sequence
+from pathlib import Path
 
-from slipway.config.compose import CONFIG_NAME, VERSION_BASE, conf_dir
+from slipway.config.compose import composed
 from slipway.config.explain import TO_PLAN, CompositionErrors
 from slipway.registry import FAMILIES
 
@@ -18,15 +18,10 @@ def stand_in(overrides: Sequence[str], config_dir: str | None = None) -> str:
         overrides: Of a command line that lacks it.
         config_dir: As --config-dir: a folder of groups that is searched before conf/.
     """
-    from hydra import compose, initialize_config_dir
-
     words = [*overrides, f"{GROUP}={TO_PLAN}text"]  # any that is there: only the model is looked at
-    if config_dir:
-        words.append(f"hydra.searchpath=[file://{os.path.abspath(config_dir)}]")
     try:
-        with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE):
-            family = compose(CONFIG_NAME, words).model.family
+        family = composed(words, Path(config_dir) if config_dir else None).model.family
         kinds = FAMILIES.part(family, "family").FAMILY.data_kinds
     except CompositionErrors():
-        kinds = {"text"}  # what is wrong, or a sweep over several models, is told when all is composed
-    return f"{GROUP}={TO_PLAN}{min(kinds)}"
+        kinds = ("text",)  # what is wrong, or a sweep over several models, is told when all is composed
+    return f"{GROUP}={TO_PLAN}{kinds[0]}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 from slipway.data.folders import match
 from slipway.errors import UserError
@@ -45,6 +46,32 @@ def fingerprint(files: Iterable[FoundFile]) -> str:
     for file in files:
         digest.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+class InputRecord(Protocol):
+    """What a manifest says of the files that a source was prepared from."""
+
+    files: int
+    input_bytes: int
+    input_sha256: str
+
+
+def changed(source: str, files: Sequence[FoundFile], record: InputRecord, folder: Path) -> UserError | None:
+    """The error that a source's files are not those that the folder was prepared from; None where they are."""
+    if fingerprint(files) == record.input_sha256:
+        return None
+    return UserError(
+        f"data.sources.{source}.inputs",
+        f"files were changed, renamed or rewritten since {folder} was "
+        f"prepared ({record.files} files of {record.input_bytes} bytes then, {len(files)} of "
+        f"{sum(file.size for file in files)} now)",
+    )
+
+
+def is_there(entry: str) -> bool:
+    """Whether there is a file or folder of this name, or it is a pattern."""
+    path = os.path.expanduser(entry)
+    return os.path.exists(path) or glob.has_magic(path)
 
 
 def check_unchanged(file: FoundFile) -> None:

@@ -109,3 +109,17 @@ class DataKind(Protocol):
         The first is tokenizer.json. slipway.data.text.vocabulary reads them; they need not be there.
         """
         ...
+
+
+@runtime_checkable
+class MadeUp(Protocol):
+    """A kind may also make up samples, to measure with where nothing is prepared; `KIND` has these then."""
+
+    @property
+    def unlimited(self) -> Sequence[str]:
+        """Overrides under which no source limits the model."""
+        ...
+
+    def made_up(self, config: RunConfig) -> Dataset:
+        """Return samples of random numbers, with the fields and shapes of real ones; no file is read."""
+        ...

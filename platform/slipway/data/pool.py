@@ -3,11 +3,15 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, TypeVar
+
+Label = TypeVar("Label")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -31,6 +35,28 @@ def worker_pool(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def in_order(submitted: Iterable[tuple[Label, Future[Result]]], ahead: int) -> Iterator[tuple[Label, Result]]:
+    """Yield each label and result in the order of submission, so that of several errors the first one is told.
+
+    submitted: tasks, submitted as this is taken from; at most `ahead` of them are waited for at a time.
+    """
+    waiting: deque[tuple[Label, Future[Result]]] = deque()
+    for label, future in submitted:
+        waiting.append((label, future))
+        if len(waiting) > ahead:
+            label, future = waiting.popleft()
+            yield label, future.result()
+    for label, future in waiting:
+        yield label, future.result()
+
+
+def done(result: Result) -> Future[Result]:
+    """A task that was done before."""
+    future: Future[Result] = Future()
+    future.set_result(result)
+    return future
 
 
 def _begin(parent: int, environment: Mapping[str, str]) -> None:

@@ -1,84 +1,91 @@
-"""`slipway evaluate RUN`: what the run's family finds out of a checkpoint, kept in the run's directory."""
+"""`slipway evaluate RUN`: what checkpoints are worth, kept in the run's directory. What is known stays."""
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from slipway import files
 from slipway.checkpoint import store
-from slipway.checkpoint.manifest import Damaged
-from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, Fault, UserError
+from slipway.evaluate import checkpoints
+from slipway.evaluate.choice import in_windows, measurements, wanted
+from slipway.evaluate.measurement import Measurement, Subject
+from slipway.evaluate.progress import Progress
+from slipway.evaluate.show import show
 from slipway.metrics import evaluations
-from slipway.models import evaluation_of
 from slipway.models.evaluation import Result
 from slipway.plan import plan_file
 from slipway.run_dir import RunDir
-from slipway.runs.alone import alone, world
+from slipway.runs.alone import Kind, World, alone, world
+from slipway.runs.chosen import trained
 from slipway.runs.find import folders
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate the newest checkpoint, or the one of `step`. Returns the exit code."""
+    """Measure all that is asked for of each checkpoint, oldest first. Returns the exit code."""
     (folder,) = folders([options.run], options.dir, "evaluate")
-    config = alone(_config(folder), options.device)
-    evaluation = evaluation_of(config)
-    checkpoint = _checkpoint(folder, options.step)
-    evaluation.check(config)
-    with world(config) as here:
-        step, model = store.step_of(checkpoint), here.trained(checkpoint)
-        result = evaluation.evaluate(config, step, model, here.untrained, here.device)
-    try:
-        path = evaluations.write(folder, result)
-    except OSError as error:
-        raise Fault(RunDir(folder).evaluations, f"cannot be written: {files.reason(error)}") from error
-    if options.json:
-        print(json.dumps({**result.model_dump(mode="json"), "file": str(path)}))
-    else:
-        _print(result, path)
+    config = in_windows(alone(trained(folder), _device(options)), wanted(options))
+    paths = checkpoints.chosen(folder, options.step, options.every_checkpoint)
+    asked = measurements(config, options)
+    found, _ = evaluations.found(folder)
+    with ExitStack() as stack:
+        here: World | None = None
+        for path in paths:
+            step, identity = store.step_of(path), checkpoints.identity(path)
+            known = {
+                one.title: result
+                for one in asked
+                if not options.again and (result := checkpoints.known(found, one.settings, step, identity))
+            }
+            for title in known:
+                print(f"step {step:,}, {title}: measured before; --again measures anew", file=sys.stderr)
+            if len(known) < len(asked):
+                checkpoints.verify(path)
+                here = here or stack.enter_context(world(config))
+            _measure(folder, path, identity, asked, known, here, options.json)
     return EXIT_DONE
 
 
-def _config(folder: Path) -> RunConfig:
-    if not RunDir(folder).plan.is_file():
-        raise UserError("run.dir", f"has no {RunDir(folder).plan.name}: no run was begun there", value=folder)
-    return plan_file.read_config(RunDir(folder).plan)
-
-
-def _checkpoint(folder: Path, step: int | None) -> Path:
-    """The newest checkpoint, or the one of a step, verified. Raises UserError where there is none that is good."""
-    there = store.complete(folder)
-    chosen = there[-1:] if step is None else [path for path in there if store.step_of(path) == step]
-    if not chosen:
-        have = ", ".join(str(store.step_of(path)) for path in there)
-        where = f"{store.folder(folder)}, which holds {have}" if have else str(store.folder(folder))
-        if step is None:
-            raise UserError("run.dir", f"has no checkpoint in {where}", value=folder)
-        raise UserError("evaluate --step", f"is not in {where}", value=step)
-    try:
-        store.verify(chosen[0])
-    except Damaged as error:
+def _device(options: argparse.Namespace) -> Kind:
+    """The kind of device that is asked for, or that a job has."""
+    if options.plan is None:
+        return options.device or "cpu"
+    if options.device:
         raise UserError(
-            f"checkpoint {chosen[0]}", f"is damaged: {error}", use="another one with --step N"
-        ) from None
-    return chosen[0]
+            "evaluate --device", "is in the job's plan", value=options.device, do="omit it, or --plan"
+        )
+    return plan_file.read_config(options.plan).cluster.device.kind
 
 
-def _print(result: Result, path: Path) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def _measure(
+    folder: Path,
+    checkpoint: Path,
+    identity: str,
+    asked: Sequence[Measurement],
+    known: dict[str, Result],
+    here: World | None,
+    as_json: bool,
+) -> None:
+    """Measure, keep and show what is not known yet of one checkpoint; show what is."""
+    step, subject = store.step_of(checkpoint), None
+    for one in asked:
+        if (result := known.get(one.title)) is None:
+            assert here is not None
+            subject = subject or Subject(step, checkpoint, here.rank(checkpoint), here)
+            result = one.of(subject, Progress(one.title, step)).model_copy(update={"checkpoint": identity})
+            _keep(folder, result)
+        path = evaluations.path(folder, result)
+        if as_json:
+            print(json.dumps({**result.model_dump(mode="json"), "file": str(path)}), flush=True)
+        else:
+            show(result, path)
 
-    head, *rows = result.rows()
-    table = Table(
-        title=f"{escape(result.title)}, step {result.step:,}", title_justify="left", box=SIMPLE_HEAD
-    )
-    for name in head:
-        table.add_column(escape(name), header_style="dim", justify="right" if name else "left")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
-    console.print(result.how, markup=False)
-    print(f"result      {path}")
+
+def _keep(folder: Path, result: Result) -> None:
+    try:
+        evaluations.write(folder, result)
+    except OSError as error:
+        raise Fault(RunDir(folder).evaluations, f"cannot be written: {files.reason(error)}") from error

@@ -15,6 +15,7 @@ from slipway.config.schema import RunConfig
 from slipway.data.text.vocabulary import check_trained_with, vocabulary_of
 from slipway.errors import EXIT_DONE, UserError
 from slipway.generate import request
+from slipway.generate.chat import Chat, chat_of
 from slipway.generate.show import Terminal, as_json
 from slipway.generate.speaker import Speaker
 from slipway.runs import chosen
@@ -36,19 +37,23 @@ def run(options: argparse.Namespace) -> int:
     config = chosen.trained(options.run_dir)
     family = models.text_of(config)
     reach, vocabulary = family.reach(config), vocabulary_of(config)
-    prompts = [request.prompt_of(text, vocabulary, reach) for text in texts]
+    chat = chat_of(config, vocabulary) if options.chat else None
+    prompts = [
+        chat.say("user", text).prompt(reach) if chat else request.prompt_of(text, vocabulary, reach)
+        for text in texts
+    ]
     path, info = chosen.checkpoint(config, options.step, "generate")
     check_trained_with(vocabulary, info.data)
     with _loaded(alone(config, options.device), path) as model:
         request.check_entries(vocabulary, model.vocab_size)
         speaker = Speaker(model, vocabulary, reach, way)
         if not texts:
-            _converse(speaker)
+            _converse(speaker, chat)
         elif options.json:
             for text in speaker.say(texts, prompts):
                 print(as_json(text, info.step), flush=True)
         else:
-            speaker.say(texts, prompts, Terminal)
+            speaker.say([f"{text}\n" for text in texts] if chat else texts, prompts, Terminal)
     return EXIT_DONE
 
 
@@ -96,8 +101,11 @@ def _say(what: str) -> None:
     print(f"generate: {what}", file=sys.stderr, flush=True)
 
 
-def _converse(speaker: Speaker) -> None:
-    """Go on with each line that is typed, until there is no more. Ctrl-C ends a text, at the prompt all."""
+def _converse(speaker: Speaker, chat: Chat | None) -> None:
+    """Go on with each line that is typed, until there is no more. Ctrl-C ends a text, at the prompt all.
+
+    chat: the lines are a user's, and the model sees what was said before; a turn that Ctrl-C ended was not.
+    """
     import readline  # noqa: F401 (input() edits lines with it)
 
     _say("type a text and Enter; Ctrl-C ends what is said, Ctrl-D all")
@@ -108,8 +116,13 @@ def _converse(speaker: Speaker) -> None:
             print()
             return
         try:
-            prompt = request.prompt_of(line, speaker.vocabulary, speaker.reach)
-            speaker.say([line], [prompt], Terminal)
+            if chat is None:
+                prompt = request.prompt_of(line, speaker.vocabulary, speaker.reach)
+                speaker.say([line], [prompt], Terminal)
+                continue
+            asked = chat.say("user", line)
+            [answer] = speaker.say([""], [asked.prompt(speaker.reach)], Terminal)
+            chat = asked.say("assistant", answer.text) if answer.text.strip() else chat
         except UserError as error:
             print(error, file=sys.stderr)
         except KeyboardInterrupt:

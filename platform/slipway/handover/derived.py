@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from slipway.config import budget
 from slipway.config.compose import conf_dir
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -13,8 +14,8 @@ from slipway.handover.folder import CONFIG
 from slipway.models.formats import FolderFormat, folder_formats
 
 AUTO = "model=auto"
-RECIPE = {"optimizer.lr": "optimizer.lr=1e-5", "training.": "training.steps=1000"}
-"""What a plan cannot be without, by the beginning of the words that say it instead."""
+RATE, LENGTH = "optimizer.lr=1e-5", "training.steps=1000"
+"""What no plan can be without."""
 
 
 def is_auto(words: Sequence[str]) -> bool:
@@ -39,12 +40,11 @@ def derived(folder: Path, settings: Mapping[str, Any], name: str) -> list[str]:
 def with_derived(words: Sequence[str], model: Sequence[str]) -> tuple[list[str], list[str]]:
     """A command line with the derived model in place of `auto`, and what of a recipe had to be added to it."""
     rest = [word for word in words if word != AUTO]
-    chosen = any(word.startswith("experiment=") for word in rest)
-    recipe = [
-        word
-        for start, word in RECIPE.items()
-        if not chosen and not any(given.lstrip("+").startswith(start) for given in rest)
-    ]
+    given = {word.partition("=")[0].lstrip("+") for word in rest}
+    recipe = []
+    if "experiment" not in given:
+        recipe += [RATE] if "optimizer.lr" not in given else []
+        recipe += [LENGTH] if not given & budget.keys() else []
     return [*model, *recipe, *rest], recipe
 
 

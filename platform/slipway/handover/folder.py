@@ -4,7 +4,6 @@ Everything that can be told from headers, names and sizes is told before a numbe
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +74,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 class Tensors:
-    """The tensors of all files of weights: shapes by name, numbers one by one.
-
-    Names are those of the files until `rename` gives others.
-    """
+    """The tensors of all files of weights: shapes by name, numbers one by one."""
 
     def __init__(self, folder: Path) -> None:
         """Raises UserError where files are missing, damaged, or contradict each other."""
@@ -102,32 +98,18 @@ class Tensors:
         lost = next((name for name in places if name not in self.sources), None)
         if lost is not None:
             raise UserError(folder / places[lost], f"does not hold {lost}, as {INDEX} says")
-        self.there = {name: name for name in self.shapes}
-
-    def rename(self, renamed: Callable[[str], str]) -> None:
-        """Call all tensors by what this makes of their names. Raises UserError where two get the same."""
-        there: dict[str, str] = {}
-        for old in self.sources:
-            name = renamed(old)
-            if name in there:
-                raise UserError(self.sources[old].path, f"holds {name} twice, as {there[name]} and {old}")
-            there[name] = old
-        self.shapes = {name: self.sources[old].shapes[old] for name, old in there.items()}
-        self.there = there
 
     def read(self, name: str) -> "Tensor":
         """One tensor."""
-        old = self.there[name]
-        return self.sources[old].read(old)
+        return self.sources[name].read(name)
 
     def file(self, name: str) -> Path:
         """Where a tensor is."""
-        return self.sources[self.there[name]].path
+        return self.sources[name].path
 
     def type(self, name: str) -> str:
         """The type of a tensor's numbers, by the name of safetensors."""
-        old = self.there[name]
-        return self.sources[old].types[old]
+        return self.sources[name].types[name]
 
     def equal(self, one: str, other: str) -> bool:
         """Whether two tensors have the same shape and numbers; keeps little of them in memory."""
@@ -135,8 +117,7 @@ class Tensors:
 
         if other not in self.shapes or self.shapes[one] != self.shapes[other]:
             return False
-        old, twin = self.there[one], self.there[other]
-        pairs = zip(self.sources[old].pieces(old), self.sources[twin].pieces(twin), strict=True)
+        pairs = zip(self.sources[one].pieces(one), self.sources[other].pieces(other), strict=True)
         return all(torch.equal(first.double(), second.double()) for first, second in pairs)
 
 

@@ -59,7 +59,7 @@ def _run(
     plan = plan_of(config)
     beginning.check_place(config.run.dir)
     tokenizer = tokenizer_in.found(source, settings)
-    weights = Given(config, form.of(settings), source)
+    weights = Given(config, form, source)
 
     kept = RunDir(config.run.dir).tokenizer
     imported = Imported(format=name, file=source.resolve().name, sha256=_sha256(source, weights))
@@ -78,7 +78,6 @@ class Given:
         """Raises UserError for the first difference; looks at no more numbers than are there twice."""
         self.path, self.tensors = source, folder.Tensors(source)
         self.parts = list(form.parts(config))
-        self.tensors.rename(form.renamed)
         wanted = given.wanted_of(self.parts)
         self.names = given.renamed(source, form.renamed, self.tensors.shapes)
         shapes = {name: self.tensors.shapes[there] for name, there in self.names.items()}

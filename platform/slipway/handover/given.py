@@ -10,7 +10,7 @@ from slipway.models.formats import Part, Shape
 if TYPE_CHECKING:
     from torch import Tensor, dtype
 
-_AT_ONCE = 2**20  # numbers that are looked at together
+_AT_ONCE = 2**17  # numbers that are looked at together
 
 
 def check_names(where: Path, wanted: Mapping[str, Shape], found: Mapping[str, Shape]) -> None:

@@ -20,6 +20,7 @@ class Progress:
         """The tensors, counted as they pass."""
         for one in tensors:
             yield one
+            del one  # before the next is made: it may be large
             self.advance()
 
     def advance(self) -> None:

@@ -40,6 +40,7 @@ def write(
         file.write(len(text).to_bytes(8, "little") + text)
         for _, tensor in tensors:
             file.write(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            del tensor  # before the next is made: it may be large
 
 
 class Source:

@@ -1,5 +1,6 @@
 """The tokenizer of a folder: what an import keeps of it in run.dir/tokenizer. Imports no torch."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ class Found(NamedTuple):
 
     def words(self, kept: Path) -> str:
         """How `slipway data` is told to use it. kept: where its files are."""
-        words = ["data.tokenizer.kind=file", f"data.tokenizer.path={kept / TOKENIZER_NAME}"]
+        words = ["data.tokenizer.kind=file", f"data.tokenizer.path={_for_hydra(str(kept / TOKENIZER_NAME))}"]
         if self.end:
             words.append(f"data.tokenizer.end_of_document={_for_hydra(self.end)}")
         return " ".join(map(shlex.quote, words))
@@ -79,7 +80,7 @@ def _end(
 
 def _for_hydra(text: str) -> str:
     """A value as an override writes it: in quotes where Hydra's grammar would take its signs for its own."""
-    if all(sign.isalnum() or sign in "<|>_-/.[]" for sign in text) and not text.startswith("["):
+    if re.fullmatch(r"[A-Za-z0-9_./-]+", text):
         return text
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

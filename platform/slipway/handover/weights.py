@@ -61,6 +61,8 @@ class Weights:
             for (name, shape), theirs in zip(part.theirs.items(), part.split(ours), strict=True):
                 assert tuple(theirs.shape) == shape, (name, theirs.shape)
                 yield name, theirs
+                del theirs
+            del ours
         for name, constant in self.constants.items():
             yield name, constant.values().to(self.dtype).reshape(constant.shape)
 

@@ -52,16 +52,15 @@ def linear_cross_entropy(
     )
 
 
-def hide_padding(logits: Tensor, vocab_size: int, group: ProcessGroup) -> None:
+def hide_padding(logits: Tensor, vocab_size: int, first: int) -> None:
     """Give the logits of rows that belong to no token the lowest number, in place; only ranks with such rows do it.
 
-    logits: [..., v / tp], of this rank's rows. A softmax makes zeros of them, exactly, as long as one logit is larger,
-    and so does its backward pass: autograd is not told. The lowest number and no infinity, from which a rank whose rows
-    are all padding would make NaN.
+    logits: [..., n], of n rows of the table from `first` on. A softmax over all rows makes zeros of them, exactly, and
+    so does its backward pass: autograd is not told. The lowest number and no infinity, from which a rank whose rows are
+    all padding would make NaN.
     """
-    columns = logits.shape[-1]
-    own = min(max(vocab_size - group.rank() * columns, 0), columns)
-    if own < columns:
+    own = max(vocab_size - first, 0)
+    if own < logits.shape[-1]:
         logits.detach()[..., own:] = torch.finfo(logits.dtype).min
 
 
@@ -131,7 +130,7 @@ def _by_chunks(
         here = slice(start, start + size)
         x = rows[here]
         logits = products.linear(x, weight)
-        hide_padding(logits, entries, group)
+        hide_padding(logits, entries, group.rank() * len(weight))
         losses, gradient = _losses_and_gradient(logits, labels[here], mask[here], group, needs_gradients)
         total += torch.dot(losses, mask[here])
         if grad_rows is not None and grad_weight is not None:

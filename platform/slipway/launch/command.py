@@ -8,6 +8,7 @@ from pathlib import Path
 from slipway import console
 from slipway.config.schema import RunConfig
 from slipway.errors import EXIT_DONE, UserError
+from slipway.launch import evaluation
 from slipway.launch.checks import check_offline
 from slipway.launch.placement import Placement, place
 from slipway.launch.summary import summarize
@@ -26,6 +27,9 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
     if options.preflight:
         words.append("launch.preflight=true")
     arguments = hydra_app.parse(words)
+    if options.evaluate is not None:
+        evaluation.check(options, arguments.multirun)
+        return hydra_app.run(words, lambda config: _evaluate(config, options))
     if not arguments.multirun or arguments.cfg or arguments.info:
         return hydra_app.run(words, lambda config: run([config], options))
 
@@ -79,6 +83,29 @@ def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     print(submit.submit(text, plans, placement))
     summarize(plans, placement, workdir, submitted=True)
     submit.say_next(plans, placement)
+    return EXIT_DONE
+
+
+def _evaluate(config: RunConfig, options: argparse.Namespace) -> int:
+    """Print the job that evaluates a run's checkpoints, or submit it; it waits for nothing. Raises UserError."""
+    plan = plan_of(offline(evaluation.of_job(config)), workdir_of(config))
+    placement, workdir = place(plan.config), workdir_of(plan.config)
+    check_offline(plan.config, placement.image, placement.scheduler)
+    text = render([plan], placement, workdir, evaluation.verb(config, evaluation.words_of(options)))
+    what = f"evaluation of {config.run.dir}, 1 x {config.cluster.device.name} on {config.cluster.name}"
+    if not options.submit:
+        print(f"{what}; dry run: --submit submits it", file=sys.stderr)
+        console.write(text)
+        return EXIT_DONE
+
+    from slipway.launch.submission import submit
+
+    submit.check([plan], placement, workdir)
+    print(what, file=sys.stderr)
+    if placement.scheduler == "local":
+        return submit.run_here(text, [plan], placement)
+    print(submit.submit(text, [plan], placement))
+    submit.say_next([plan], placement)
     return EXIT_DONE
 
 

@@ -10,12 +10,17 @@ from slipway.records import first_problem
 from slipway.run_dir import RunDir
 
 
+def path(run_dir: Path, result: Result) -> Path:
+    """Where a result is kept."""
+    return RunDir(run_dir).evaluations / f"{result.name}-step-{result.step:08d}.json"
+
+
 def write(run_dir: Path, result: Result) -> Path:
     """Keep a result; an earlier one of the same evaluation and step gives way. Returns its file. Raises OSError."""
-    path = RunDir(run_dir).evaluations / f"{result.name}-step-{result.step:08d}.json"
-    files.make_folder(path.parent)
-    files.write_whole(path, result.model_dump_json(indent=1) + "\n")
-    return path
+    file = path(run_dir, result)
+    files.make_folder(file.parent)
+    files.write_whole(file, result.model_dump_json(indent=1) + "\n")
+    return file
 
 
 def found(run_dir: Path) -> tuple[list[Result], list[str]]:

@@ -51,6 +51,10 @@ class Result(BaseModel):
     """What was done, and by which rules the measures count, in sentences."""
     facts: dict[str, Any] = {}
     """What else a program may want to know, as JSON."""
+    settings: dict[str, Any] = {}
+    """What was asked for, as JSON: the same settings on the same checkpoint need not be measured again."""
+    checkpoint: str | None = None
+    """SHA-256 of the checkpoint's manifest; None: of the weights during training."""
 
     def rows(self) -> list[list[str]]:
         """Return a table: a line for each thing, a column for each measure, beginning with the columns' names."""

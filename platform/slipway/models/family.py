@@ -86,8 +86,8 @@ class Family(Protocol):
         ...
 
     @property
-    def data_kinds(self) -> frozenset[str]:
-        """The kinds of data that it can read (data.kind)."""
+    def data_kinds(self) -> tuple[str, ...]:
+        """The kinds of data that it can read (data.kind); a plan for which none is chosen assumes the first."""
         ...
 
     @property

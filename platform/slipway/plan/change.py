@@ -3,6 +3,7 @@
 from slipway.config.schema import Parallelism
 from slipway.plan.elastic import SWITCHES
 from slipway.plan.plan import Plan
+from slipway.words import counted
 
 
 def describe_change(before_world_size: int, before: Parallelism, plan: Plan) -> str | None:
@@ -40,7 +41,8 @@ def describe_change(before_world_size: int, before: Parallelism, plan: Plan) -> 
         return None
     parts = [", ".join(changed), f"{', '.join(kept)} as before"] if kept else [", ".join(changed)]
     parts.append(
-        f"global batch {batch} = {plan.data_parallel_size} replicas x {plan.num_microbatches} microbatches x "
+        f"global batch {batch} = {counted(plan.data_parallel_size, 'replica')} x "
+        f"{counted(plan.num_microbatches, 'microbatch')} x "
         f"{plan.config.training.micro_batch_size}"
     )
     return "layout: " + "; ".join(parts)

@@ -4,7 +4,7 @@ from slipway.config.schema import Parallelism, RunConfig
 from slipway.data import kind_of
 from slipway.errors import UserError
 from slipway.kernels import fp8
-from slipway.models import family
+from slipway.models import family, held_out
 from slipway.optimizers import algorithm
 from slipway.plan import schedule, switches
 
@@ -22,6 +22,7 @@ def check(config: RunConfig) -> None:
     check_choice(config)
     schedule.check(config)
     _check_best(config)
+    _check_evaluation(config)
     _check_data(config)
 
 
@@ -232,6 +233,31 @@ def _check_best(config: RunConfig) -> None:
             value=config.checkpoint.keep_best,
             use="a checkpoint.interval that is a multiple of validation.interval",
         )
+
+
+def _check_evaluation(config: RunConfig) -> None:
+    """What is to be evaluated can be, and is."""
+    asked, kind = config.evaluation, held_out.measured(config)
+    if bool(asked.interval) != bool(asked.files):
+        missing = ("interval", "files")[bool(asked.interval)]
+        raise UserError(
+            f"evaluation.{missing}",
+            f"is missing, without which evaluation.{'files' if asked.files else 'interval'} has no effect",
+            value=getattr(asked, missing),
+            do="set both, or none",
+        )
+    if not asked.interval:
+        return
+    if kind is None:
+        raise UserError(
+            "evaluation.files",
+            f"are text, which data.kind={config.data.kind} does not read",
+            use="interval=0 and []",
+        )
+    try:
+        kind.check_wanted(config, held_out.wanted(config))
+    except UserError as error:
+        raise error.replaced(path=f"evaluation.{error.path}") from None
 
 
 def _check_kind(config: RunConfig) -> None:

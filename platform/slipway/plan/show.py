@@ -16,7 +16,7 @@ from slipway.plan.facts import sizes_of
 from slipway.plan.memory import PARTS, Share, StageMemory, stage_memory
 from slipway.plan.plan import Plan
 from slipway.plan.step.step import StepSeconds
-from slipway.words import duration, figure, plural, quantity, size
+from slipway.words import counted, duration, figure, plural, quantity, size
 
 T = TypeVar("T")
 SMALL = 0.005
@@ -66,7 +66,8 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         )
         if on
     ]
-    replicas, microbatches = plan.data_parallel_size, plan.num_microbatches
+    replicas = counted(plan.data_parallel_size, "replica")
+    microbatches = counted(plan.num_microbatches, "microbatch")
     per_unit = quantity(plan.flops_per_sample / plan.units_per_sample, "FLOP")
     per_step = quantity(plan.flops_per_step, "FLOP")
     units = "" if plan.units_per_sample == 1 else f"; {plan.units_per_sample} {plural(plan.unit)} each"
@@ -89,7 +90,7 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         *([("changed", "\n".join(plan.changes))] if plan.changes else []),
         (
             "batch",
-            f"{training.global_batch_size} samples = {replicas} replicas x {microbatches} microbatches x "
+            f"{counted(training.global_batch_size, 'sample')} = {replicas} x {microbatches} x "
             f"{training.micro_batch_size}{units}",
         ),
         ("run", f"{training.steps:,} steps, {plan.samples:,} samples{all_units}"),

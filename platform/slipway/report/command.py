@@ -11,7 +11,9 @@ from typing import Any
 
 from slipway.errors import EXIT_DONE, UserError
 from slipway.files import reason, write_whole
+from slipway.metrics import evaluations
 from slipway.report import costs, receipt
+from slipway.report.evaluations import sentences as sentences_of
 from slipway.report.run import Recorded, read
 from slipway.report.table import table
 from slipway.run_dir import RunDir
@@ -86,6 +88,10 @@ def _as_json(one: Recorded) -> dict[str, Any]:
             "profile": bill.profile and bill.profile.as_json(),
             "attribution": [{"what": what, "share": share} for what, share in receipt.attribution(bill)],
         },
+        "evaluations": [
+            result.model_dump(mode="json", include={"name", "title", "step", "scores"})
+            for result in evaluations.found(one.folder)[0]
+        ],
         "notes": one.notes,
     }
 
@@ -99,6 +105,8 @@ def _print_tables(found: Sequence[Recorded]) -> None:
     for one in found:
         console.print(table(one.summary, one.units, one.plan, one.folder))
         for line in sentences(receipt.make(one.plan, one.metrics)):
+            console.print(line, markup=False)
+        for line in sentences_of(evaluations.found(one.folder)[0]):
             console.print(line, markup=False)
         for note in one.notes:
             console.print(note, markup=False)

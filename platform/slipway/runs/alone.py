@@ -49,20 +49,24 @@ class World:
     plan: Plan
     device: "torch.device"
 
-    def trained(self, checkpoint: Path) -> "torch.nn.Module":
-        """The whole model with a checkpoint's weights. Raises Damaged."""
+    def rank(self, checkpoint: Path) -> "Rank":
+        """The whole model with a checkpoint's weights, as an engine runs it. Raises Damaged."""
         from slipway.checkpoint.load import load
 
         rank = engine_of(self.plan.config).build(self.plan, self.device, optimize=False, initial=False)
         load(self.plan, rank, checkpoint, store.read_info(checkpoint))
-        return _whole(rank)
+        return rank
+
+    def trained(self, checkpoint: Path) -> "torch.nn.Module":
+        """The whole model with a checkpoint's weights. Raises Damaged."""
+        return whole(self.rank(checkpoint))
 
     def untrained(self, seed: int) -> "torch.nn.Module":
         """The whole model as it is before the first step of a run with this seed."""
         config = self.plan.config
         training = config.training.model_copy(update={"seed": seed})
         plan = self.plan.model_copy(update={"config": config.model_copy(update={"training": training})})
-        return _whole(engine_of(config).build(plan, self.device, optimize=False))
+        return whole(engine_of(config).build(plan, self.device, optimize=False))
 
 
 @contextmanager
@@ -81,6 +85,7 @@ def world(config: RunConfig) -> Iterator[World]:
         engine.disconnect()
 
 
-def _whole(rank: "Rank") -> "torch.nn.Module":
+def whole(rank: "Rank") -> "torch.nn.Module":
+    """The model of a rank that has all of it, to be looked at and not trained."""
     (module,) = rank.modules
     return module.eval().requires_grad_(False)

@@ -16,6 +16,7 @@ from slipway.plan import Plan
 from slipway.ranks.environment import Place
 from slipway.ranks.starting import not_counted
 from slipway.train import recovery
+from slipway.train.evaluation import Evaluation
 from slipway.train.garbage import Garbage
 from slipway.train.guard import Guard
 from slipway.train.meter import meter
@@ -64,6 +65,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
         found = _validate(session, log, watch, at)
         if guard.goes_back and start.checkpoint is None:
             _save(session, saver, at, found)
+    evaluation = Evaluation(session, log, at.step)
     recovery.note_start(log, plan, start, at, peak)
     while at.step < last and not stop:
         step, started = at.step + 1, time.perf_counter()
@@ -111,6 +113,8 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
         found = None
         if not stop and (_due(step, config.validation.interval) or step == steps):
             found = _validate(session, log, watch, at)
+        if not stop and evaluation.due(step):
+            evaluation.run(log, watch, step)
         if stop or step == last or _due(step, config.checkpoint.interval):
             watch.at(step, "saving a checkpoint", 120 * config.checkpoint.timeout_minutes)
             _note(saver.wait(), log, stopping)  # one at a time

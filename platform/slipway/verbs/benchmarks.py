@@ -232,7 +232,22 @@ BENCH = Verb(
                 ),
                 Option("--text-key", "text: of JSON lines or Parquet (default: text)", "KEY", str, "text"),
                 Option("--megabytes", "text: most that is read (default 16)", "MB", float, 16.0),
-                Option("--vocab-size", "text: entries of the BPE tokenizer (default 8192)", "N", int, 8192),
+                Option(
+                    "--tokenizer",
+                    "text: gpt2 (default), llama3, qwen, gpt_neox or o200k, with a vocabulary that is trained on the "
+                    "text; or a tokenizer.json",
+                    "NAME|FILE",
+                    str,
+                    "gpt2",
+                ),
+                Option(
+                    "--end-of-document",
+                    "text: the token of that file that ends a document (default: <|endoftext|>)",
+                    "TOKEN",
+                    str,
+                    "<|endoftext|>",
+                ),
+                Option("--vocab-size", "text: entries to train (default 8192)", "N", int, 8192),
                 Option(
                     "--chips",
                     "imagery: chips of 2.4 MB that are read (default 64), or some more",

@@ -145,6 +145,12 @@ CONFIGURED = {
             ),
             Option("--chain", "segments at most: jobs that continue the run (launch.chain=N)", "N", int),
             Option(
+                "--evaluate",
+                "no training: a job of one device that runs `slipway evaluate` with these words on the run's "
+                "checkpoints",
+                "WORDS",
+            ),
+            Option(
                 "--preflight", "run `slipway doctor` on all nodes before training (launch.preflight=true)"
             ),
         ),

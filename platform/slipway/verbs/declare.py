@@ -19,6 +19,8 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
     short: str = ""
     """A second spelling: `-f`."""
+    many: bool = False
+    """Whether it may be given again: what is read of each is a list, and the value is all of them in one."""
     effect: Literal["", "acts", "answers"] = ""
     """What its presence makes of the command: one that acts, or one whose output is an answer, perhaps for a program.
 

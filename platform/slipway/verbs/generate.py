@@ -31,6 +31,9 @@ GENERATE = Verb(
             values.natural,
         ),
         Option("--device", "cpu (default) or cuda", "KIND", default="cpu", choices=("cpu", "cuda")),
+        Option(
+            "--chat", "TEXT is what a user says: the run's chat template writes it, and the answer follows"
+        ),
         Option("--json", "print a JSON object for each text, one a line", effect="answers"),
     ),
     Argument("texts", "TEXT", least=0, most=None, text=True),
@@ -39,7 +42,7 @@ GENERATE = Verb(
         "TEXT is what the model goes on with; several are read together, `-` is standard input. Without any, on a\n"
         "terminal, lines that are typed. A text ends with the token that ends documents, or after --tokens.\n"
         "The configuration is the run's own plan.json; one process reads a checkpoint of any layout.\n"
-        "docs/generate.md has the rules."
+        "docs/generate.md has the rules, docs/chat.md those of --chat."
     ),
     examples="  slipway generate run.dir=runs/demo 'def main('\n"
     "  slipway generate run.dir=runs/demo --temperature 0.8 --top-p 0.95 --seed 7 --tokens 200 'import os'\n"

@@ -80,7 +80,7 @@ EXPORT = Verb(
 
 _HF_IMPORT = (
     "  slipway import hf Llama-3.2-1B run.dir=runs/mine model=llama3_2_1b training.precision=bf16 \\\n"
-    "      data=files data.sources.files.inputs=[texts/]"
+    "      optimizer.lr=2e-5 training.steps=1000 data=files data.sources.files.inputs=[texts/]"
 )
 _TT_IMPORT = (
     "  slipway import terratorch Prithvi_EO_V2_300M.pt run.dir=runs/mine \\\n"

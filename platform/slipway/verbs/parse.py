@@ -99,6 +99,8 @@ def parser_of(name: str, verb: Verb) -> Parser:
         more: dict[str, Any] = {"action": "store_true"}
         if option.value:
             more = {"type": option.read, "default": option.default, "choices": option.choices or None}
+        if option.many:
+            more["action"] = "extend"
         parser.add_argument(*names(option), dest=option.key, **more)
     if verb.takes != "configuration":
         key = verb.argument.key if verb.argument and verb.takes != "run" else "words"

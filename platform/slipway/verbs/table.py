@@ -3,9 +3,10 @@
 from slipway.verbs.benchmarks import BENCH
 from slipway.verbs.configured import CONFIGURED
 from slipway.verbs.declare import Verb
+from slipway.verbs.evaluate import EVALUATE
 from slipway.verbs.generate import GENERATE
 from slipway.verbs.handover import EXPORT, IMPORT
-from slipway.verbs.unconfigured import CLUSTERS, EVALUATE, IMAGE, REPORT, RUNS
+from slipway.verbs.unconfigured import CLUSTERS, IMAGE, REPORT, RUNS
 
 VERBS: dict[str, Verb] = {
     **CONFIGURED,

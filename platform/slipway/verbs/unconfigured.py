@@ -76,23 +76,6 @@ REPORT = Verb(
     examples="  slipway report demo\n  slipway report runs/first runs/second --out comparison.html",
 )
 
-EVALUATE = Verb(
-    "find out what a run's checkpoint is worth, as its model family measures it",
-    (
-        _DIR,
-        Option("--step", "the checkpoint of this step (default: the newest)", "N", int),
-        Option("--device", "cpu (default) or cuda", "KIND", default="cpu", choices=("cpu", "cuda")),
-        JSON,
-    ),
-    Argument("run", "RUN"),
-    acts=True,
-    notes=lambda: (
-        "RUN is a run's directory, its folder's name or its own name, or run.dir=DIR. One process reads a checkpoint\n"
-        "of any layout. The result stays in the run's directory; `slipway report` shows it."
-    ),
-    examples="  slipway evaluate run.dir=runs/demo-earth\n  slipway evaluate demo-earth --step 200 --json",
-)
-
 CLUSTERS = Verb(
     "list the machines that cluster=NAME can name: queues, limits, rules, what is unverified",
     (

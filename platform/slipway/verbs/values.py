@@ -41,6 +41,27 @@ def natural(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
 
 
+def steps(text: str) -> list[int]:
+    """Whole numbers from 0: `100,200`. Raises ArgumentTypeError."""
+    if all(word.isdecimal() for word in text.split(",")):
+        return [int(word) for word in text.split(",")]
+    raise argparse.ArgumentTypeError(f"{text!r} is not a list of steps, as 100,200")
+
+
+def one(text: str) -> list[str]:
+    """A word of an option that may be given again. Raises ArgumentTypeError where it is empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return [text]
+
+
+def names(text: str) -> list[str]:
+    """Names between commas. Raises ArgumentTypeError where one is empty."""
+    if all(word.strip() for word in text.split(",")):
+        return [word.strip() for word in text.split(",")]
+    raise argparse.ArgumentTypeError(f"{text!r} is not a list of names, as one,two")
+
+
 def positive(text: str) -> int:
     """A whole number from 1. Raises ArgumentTypeError."""
     if text.isdecimal() and int(text) >= 1:

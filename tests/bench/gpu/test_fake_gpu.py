@@ -15,6 +15,8 @@ from slipway.bench.gpu.shapes import SHAPES, fit, overrides
 from slipway.bench.kernel_table import CASES
 from slipway.kernels.probe import probe_triton
 
+pytestmark = pytest.mark.slow  # `make test-py312` runs it
+
 # shapes that follow from values, which fake tensors lack
 BY_NUMBERS = ("attention_documents torch", "experts torch", "experts unfused")
 TESTS = Path(__file__).parents[2]

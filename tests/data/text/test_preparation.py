@@ -324,3 +324,20 @@ def test_torch_stays_out(lines: Path, tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, timeout=100, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_says_that_a_tokenizer_is_not_encoded_fast(
+    lines: Path, data_of: Callable[..., Data], bpe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tokenizers import Tokenizer as Loaded
+    from tokenizers import normalizers
+
+    path = tmp_path / "t.json"
+    for number, normalizer in enumerate((normalizers.NFC(), normalizers.NFKC())):
+        tokenizer = Loaded.from_str(bpe.to_str())
+        tokenizer.normalizer = normalizer
+        tokenizer.save(str(path))
+        asked = Tokenizer(kind="file", path=path, end_of_document="<|end|>")
+        prepare(data_of(lines, tokenizer=asked, folder=f"prepared{number}"), progress=False)
+        told = [line for line in capsys.readouterr().err.splitlines() if "data.tokenizer" in line]
+        assert [("NFKC" in line and "docs/data.md" in line) for line in told] == [True] * number

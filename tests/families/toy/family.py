@@ -30,7 +30,7 @@ def _weights(model: Config) -> dict[str, int]:
 
 class Toy:
     engine = "megatron"
-    data_kinds = frozenset({"vectors"})
+    data_kinds = ("vectors",)
     unit = "vector"
     loss = Measure("squared_error", "squared error per number")
     measures = (Measure("largest_error"),)

@@ -110,7 +110,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "make_vocab_size_divisible_by": 128,
    "max_position_embeddings": 2048,
    "position_embedding_type": "learned_absolute",
-   "rotary_base": 10000,
+   "rotary_base": 10000.0,
    "rope_scaling_factor": null,
    "normalization": "LayerNorm",
    "norm_epsilon": 1e-05,
@@ -175,6 +175,14 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
   "validation": {
    "interval": 1000,
    "steps": 8
+  },
+  "evaluation": {
+   "interval": 0,
+   "files": [],
+   "text_key": "text",
+   "stride": null,
+   "limit": null,
+   "end_marks": false
   },
   "checkpoint": {
    "interval": 1000,

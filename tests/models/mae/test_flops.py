@@ -22,7 +22,13 @@ BASE = [
 CASES = {
     "plain": [],
     "other": [
-        *("model.patch_size=4", "model.patch_frames=2", "model.mask_ratio=0.6", "model.metadata=[]"),
+        *(
+            "model.patch_size=4",
+            "model.patch_frames=2",
+            "model.mask_ratio=0.6",
+            "model.metadata=[]",
+            "model.metadata_drop=0",
+        ),
         *("model.ffn_hidden_size=160", "model.decoder_hidden_size=96", "model.decoder_num_attention_heads=6"),
         *("model.decoder_num_layers=3", "model.decoder_ffn_hidden_size=48", "model.normalize_patches=true"),
     ],

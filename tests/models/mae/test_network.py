@@ -53,3 +53,6 @@ def test_what_metadata_cannot_be_is_refused() -> None:
     with refused("model.patch_frames", value=2, use="1"):
         make_plan(config("model.metadata=[location,time]", "model.patch_frames=2"))
     make_plan(config("model.metadata=[location]", "model.patch_frames=2"))
+    with refused("model.metadata_drop", value=0.1, use="0"):
+        make_plan(config("model.metadata=[]", "model.metadata_drop=0.1"))
+    make_plan(config("model.metadata=[]", "model.metadata_drop=0"))

@@ -1,6 +1,8 @@
 """Pictures of validations and results of evaluations on the page."""
 
+import html
 import io
+import json
 import re
 from base64 import b64decode
 from pathlib import Path
@@ -79,8 +81,28 @@ def test_results_of_all_steps_are_in_one_table(tmp_path: Path) -> None:
         scores = [Score(what="trained", measure="mIoU", values=[value])]
         evaluations.write(run, Result(name="probe", title="A probe", step=step, scores=scores, how="So."))
     text = of(run)
-    section = text[text.index("Evaluations") :]
+    section = text[text.index("<table", text.index("Evaluations")) :]
     assert (
         section.index(">100<") < section.index(">0.25<") < section.index(">2,000<") < section.index(">0.75<")
     )
-    assert section.count("A probe") == 1
+    assert text.count("A probe") == 1
+
+
+def test_a_measure_is_drawn_over_the_steps_and_all_figures_are_in_the_table(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", steps=STEPS)
+    for step in range(1, STEPS + 1):
+        scores = [
+            Score(what=what, measure=measure, values=[step * factor])
+            for what, factor in (("a.txt", 1.0), ("b.txt", 1e9))
+            for measure in ("perplexity", "bits_per_byte")
+        ]
+        evaluations.write(run, Result(name="loss", title="Perplexity", step=step, scores=scores, how="So."))
+    evaluations.write(run, Result(name="one", title="Once", step=3, scores=scores[:1], how="So."))
+    text = of(run).partition("Evaluations")[2]
+    drawn = [json.loads(html.unescape(one)) for one in re.findall(r'data-series="([^"]*)"', text)]
+    assert [[name for name, *_ in chart] for chart in drawn] == [["a.txt", "b.txt"]] * 2, (
+        "none of a single step"
+    )
+    steps = list(range(1, STEPS + 1))
+    assert [chart[0][2:] for chart in drawn] == [[steps, steps]] * 2
+    assert "bits per byte" in text and f"All {2 * STEPS} rows" in text

@@ -2,6 +2,7 @@
 
 from slipway.data.imagery.config import Config as Data
 from slipway.data.imagery.terramesh.modalities import PIXEL_METRES, SIZE
+from slipway.data.split import check_shares
 from slipway.errors import UserError
 
 
@@ -33,22 +34,10 @@ def check(data: Data, validation_steps: int) -> None:
             value=list(data.gap_days),
             use="[least, most]",
         )
-    _check_split(data, validation_steps)
+    check_shares(data.split, validation_steps)
     for name, source in data.sources.items():
         if source.format == "terramesh":
             _check_terramesh(data, name)
-
-
-def _check_split(data: Data, validation_steps: int) -> None:
-    if not data.split[0]:
-        raise UserError("data.split", "gives training a share of 0", value=list(data.split))
-    if validation_steps and not data.split[1]:
-        raise UserError(
-            "data.split",
-            f"gives validation a share of 0, but validation.steps is {validation_steps}",
-            value=list(data.split),
-            do="set validation.steps=0, or give it a share",
-        )
 
 
 def _check_terramesh(data: Data, name: str) -> None:

@@ -124,6 +124,14 @@ class Imagery:
         """Pixels are no words."""
         return ()
 
+    unlimited = ("data.allow_large_models=true",)
+
+    def made_up(self, config: RunConfig) -> Dataset:
+        """Chips of noise. Imports torch."""
+        from slipway.data.imagery.made_up import MadeUp
+
+        return MadeUp(imagery_of(config), config.training.seed)
+
 
 KIND: DataKind = Imagery()
 

@@ -5,8 +5,7 @@ from hashlib import sha256
 from itertools import accumulate
 
 from slipway.data.kind import Split
-
-SPLITS: tuple[Split, Split, Split] = ("training", "validation", "test")
+from slipway.data.split import SPLITS
 
 
 def split_of(places: Collection[str], shares: tuple[float, float, float]) -> dict[str, Split]:

@@ -1,10 +1,7 @@
 """What can be said before anything is read: the folder, its room, and whether the inputs are still the same."""
 
-import glob
-import os
-
 from slipway.data.destination import check_destination, check_room
-from slipway.data.inputs import fingerprint
+from slipway.data.inputs import changed, is_there
 from slipway.data.text import inputs
 from slipway.data.text.config import Config as Data
 from slipway.data.text.inputs import InputFile
@@ -19,25 +16,13 @@ def changed_inputs(data: Data, found: Manifest) -> list[UserError]:
 
 def _changed(data: Data, found: Manifest, name: str) -> UserError | None:
     source, record = data.sources[name], found.sources[name]
-    if not all(entry == inputs.STDLIB or _is_there(entry) for entry in source.inputs):
+    if not all(entry == inputs.STDLIB or is_there(entry) for entry in source.inputs):
         return None
     try:
         files = inputs.find_inputs(name, source)
     except UserError as error:
         return error
-    if fingerprint(files) == record.input_sha256:
-        return None
-    return UserError(
-        f"data.sources.{name}.inputs",
-        f"files were changed, renamed or rewritten since {data.dir} was "
-        f"prepared ({record.files} files of {record.input_bytes} bytes then, {len(files)} of "
-        f"{sum(file.size for file in files)} now)",
-    )
-
-
-def _is_there(entry: str) -> bool:
-    path = os.path.expanduser(entry)
-    return os.path.exists(path) or glob.has_magic(path)
+    return changed(name, files, record, data.dir)
 
 
 def check_folder(data: Data) -> None:

@@ -6,7 +6,8 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from slipway.config.schema import RunConfig
-from slipway.config.section import DataSection, Folder, Section, SourceName, SourceSection
+from slipway.config.section import Folder, Section, SourceName, SourceSection
+from slipway.data.tokens import TokenSection
 
 
 class Tokenizer(Section):
@@ -35,12 +36,11 @@ class Source(SourceSection):
     )
 
 
-class Config(DataSection):
+class Config(TokenSection):
     """Text sources, prepared by `slipway data` into dir, read by training."""
 
     kind: Literal["text"] = Field(default="text", description="Text.")
     dir: Folder = Field(description="Holds tokenizer.json, manifest.json and SOURCE.bin/.idx of each source.")
-    sequence_length: PositiveInt = Field(description="Tokens per sample.")
     tokenizer: Tokenizer = Tokenizer()
     sources: dict[SourceName, Source] = Field(min_length=1, description="By name; the name is their files'.")
     split: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
@@ -58,6 +58,11 @@ class Config(DataSection):
     workers: PositiveInt | None = Field(
         default=None, description="Processes that prepare; null: one per core."
     )
+
+    @property
+    def apart(self) -> str:
+        """See slipway.data.tokens.TokenSection."""
+        return "data.reset_attention_mask=true" if self.reset_attention_mask else ""
 
 
 def text_of(config: RunConfig) -> Config:

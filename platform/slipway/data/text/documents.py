@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from slipway.data.text.blocks import Part
 from slipway.data.text.parquet import open_parquet
@@ -48,18 +48,43 @@ def _decode(data: bytes, path: str, start: int) -> str:
         raise UserError(path, f"invalid UTF-8 at byte {start + error.start}: {error.reason}") from error
 
 
-def _lines(part: Part, text_key: str) -> Iterator[bytes]:
+class Line(NamedTuple):
+    """A line of JSON."""
+
+    part: Part
+    within: int
+    """Its number in the part, from 0."""
+    text: str
+
+    @property
+    def place(self) -> str:
+        """Its file and number, for people; reads the file up to it."""
+        return f"{self.part.path}, line {_line_number(self.part, self.within)}"
+
+    def json(self) -> Any:
+        """What it holds. Raises UserError where it is not JSON."""
+        try:
+            return json.loads(self.text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(self.place, _reason(error)) from error
+
+
+def read_lines(part: Part) -> Iterator[Line]:
+    """The lines of a part of JSON lines in their order; blank ones are none."""
     start = part.start
     for i, line in enumerate(_bytes_of(part).split(b"\n")):
         if line and not line.isspace():
-            text = _decode(line, part.path, start)
-            try:
-                value = _text_of(json.loads(text), text_key)
-            except (ValueError, RecursionError) as error:
-                # json's message ends with where in the line it is
-                raise UserError(f"{part.path}, line {_line_number(part, i)}", _reason(error)) from error
-            yield value
+            yield Line(part, i, _decode(line, part.path, start))
         start += len(line) + 1
+
+
+def _lines(part: Part, text_key: str) -> Iterator[bytes]:
+    for line in read_lines(part):
+        row = line.json()
+        try:
+            yield _text_of(row, text_key)
+        except _NoText as error:
+            raise UserError(line.place, str(error)) from error
 
 
 class _NoText(ValueError):
@@ -85,9 +110,7 @@ def _text_of(row: Any, text_key: str) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, _NoText):
-        return str(error)
-    if isinstance(error, json.JSONDecodeError):
+    if isinstance(error, json.JSONDecodeError):  # its message ends with where in the line it is
         return f"invalid JSON: {error.msg} at column {error.colno} (JSON lines: a document per line)"
     return f"invalid JSON: {error}"
 

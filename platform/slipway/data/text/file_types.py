@@ -1,9 +1,11 @@
 """What a file is, by its name."""
 
 import os
+from collections.abc import Collection
 from typing import Literal
 
 Kind = Literal["text", "jsonl", "parquet"]
+KINDS: tuple[Kind, ...] = ("text", "jsonl", "parquet")
 Compression = Literal["", "gz", "zst"]
 
 JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -24,6 +26,13 @@ _PACKED = (
     ".zip", ".7z", ".rar", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst",
 )
 # fmt: on
+
+
+def endings(kinds: Collection[Kind]) -> str:
+    """Names of files of these kinds, for people."""
+    if "text" in kinds:
+        return "text such as .txt .md .py, .jsonl, .parquet, also .gz and .zst"
+    return f"{' '.join(JSONL_SUFFIXES)}, also .gz and .zst"
 
 
 def readable(name: str) -> tuple[Kind, Compression] | None:

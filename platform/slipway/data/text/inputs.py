@@ -3,20 +3,22 @@
 import os
 import stat
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 from slipway.data.folders import ELSEWHERE, list_folder, state_of
 from slipway.data.inputs import FoundFile, LeftOut, expand
-from slipway.data.text.config import Source
 from slipway.data.text.file_types import (
+    KINDS,
     NEEDS,
     Compression,
     Kind,
     compression,
+    endings,
     holds_text,
     packed,
     readable,
@@ -37,18 +39,32 @@ class InputFile(FoundFile):
     compression: Compression
 
 
-def find_inputs(source_name: str, source: Source) -> list[InputFile]:
+class HasInputs(Protocol):
+    """A source, of whatever kind of data, whose inputs are files."""
+
+    @property
+    def inputs(self) -> list[str]:
+        """Files, folders and patterns."""
+        ...
+
+
+def find_inputs(source_name: str, source: HasInputs, kinds: Collection[Kind] = KINDS) -> list[InputFile]:
     """The files of a source. Raises UserError for what is missing, empty or of no readable type."""
-    return survey(source_name, source)[0]
+    return survey(source_name, source, kinds)[0]
 
 
-def survey(source_name: str, source: Source) -> tuple[list[InputFile], list[LeftOut]]:
-    """The files of a source, and what is left out of its folders. Raises UserError, as find_inputs."""
+def survey(
+    source_name: str, source: HasInputs, kinds: Collection[Kind] = KINDS
+) -> tuple[list[InputFile], list[LeftOut]]:
+    """The files of a source, and what is left out of its folders. Raises UserError, as find_inputs.
+
+    kinds: of files that are read.
+    """
     found: list[InputFile] = []
     left_out: list[LeftOut] = []
     for i, entry in enumerate(source.inputs):
         where = f"data.sources.{source_name}.inputs[{i}]"
-        if entry == STDLIB:
+        if entry == STDLIB and "text" in kinds:
             found += _stdlib(where)
             continue
         seen: set[str] = set()  # of this entry: one that is given twice is read twice
@@ -56,11 +72,11 @@ def survey(source_name: str, source: Source) -> tuple[list[InputFile], list[Left
             if os.path.realpath(path) in seen:
                 left_out.append(LeftOut(path, ELSEWHERE))
             elif os.path.isdir(path):
-                files, others = _folder(path, where, seen)
+                files, others = _folder(path, where, seen, kinds)
                 found += files
                 left_out += others
             else:
-                found.append(_named(path, where))
+                found.append(_named(path, where, kinds))
                 seen.add(os.path.realpath(path))
     if sum(file.size for file in found) == 0:
         raise UserError(
@@ -75,7 +91,7 @@ def places(entries: list[str]) -> list[str]:
     return [entry if entry == STDLIB else os.path.realpath(os.path.expanduser(entry)) for entry in entries]
 
 
-def _named(path: str, where: str) -> InputFile:
+def _named(path: str, where: str, kinds: Collection[Kind]) -> InputFile:
     name = os.path.basename(path)
     try:
         os.lstat(path)
@@ -88,12 +104,20 @@ def _named(path: str, where: str) -> InputFile:
     if ending := packed(name):
         raise _cannot_unpack(path, ending, where)
     kind, packing = readable(name) or ("text", compression(name))
+    if kind not in kinds:
+        raise UserError(where, "is of no type that can be read here", value=path, use=endings(kinds))
     # a link has its own type, and the identity of what it leads to
     return _file(path, os.path.basename(os.path.realpath(path)), kind, packing, where)
 
 
-def _folder(folder: str, where: str, seen: set[str]) -> tuple[list[InputFile], list[LeftOut]]:
-    found = list_folder(folder, ("__pycache__",), _reason_against, where, seen)
+def _folder(
+    folder: str, where: str, seen: set[str], kinds: Collection[Kind]
+) -> tuple[list[InputFile], list[LeftOut]]:
+    def reason_against(name: str) -> str:
+        kind = readable(name)
+        return "" if kind and kind[0] in kinds else f"of type {suffix(name) or '(none)'}"
+
+    found = list_folder(folder, ("__pycache__",), reason_against, where, seen)
     for name in found.left_out:
         if holds_text(name):
             raise _cannot_unpack(os.path.join(folder, name), packed(name), where)
@@ -104,19 +128,15 @@ def _folder(folder: str, where: str, seen: set[str]) -> tuple[list[InputFile], l
         raise UserError(
             where,
             f"contains {len(found.left_out)} files and none of a readable type (found {_some(types)}; readable: "
-            "text such as .txt .md .py, .jsonl, .parquet, also .gz and .zst)",
+            f"{endings(kinds)})",
             value=folder,
-            do="name a file itself to read it as text",
+            do="name a file itself to read it as text" if "text" in kinds else "",
         )
     files = []
     for name in found.files:
         kind, packing = readable(name) or ("text", "")
         files.append(_file(os.path.join(folder, name), name, kind, packing, where))
     return files, [LeftOut(os.path.join(folder, name), why) for name, why in sorted(found.left_out.items())]
-
-
-def _reason_against(name: str) -> str:
-    return "" if readable(name) else f"of type {suffix(name) or '(none)'}"
 
 
 def _stdlib(where: str) -> list[InputFile]:

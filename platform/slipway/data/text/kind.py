@@ -7,28 +7,22 @@ from typing import TYPE_CHECKING, Any
 from slipway.config.schema import RunConfig
 from slipway.data.files import FileRecord
 from slipway.data.kind import DataKind, Dataset, Split
+from slipway.data.split import check_shares
 from slipway.data.text.config import text_of
+from slipway.data.text.measured import MeasuredText
 from slipway.errors import UserError
 
 if TYPE_CHECKING:
     from slipway.data.text.manifest import Manifest
 
 
-class Text:
-    """See slipway.data.kind.DataKind."""
+class Text(MeasuredText):
+    """See slipway.data.kind.DataKind, and slipway.data.held_out.Measured."""
 
     def check(self, config: RunConfig) -> None:
         """Raise UserError where splits and tokenizer do not fit together."""
         data = text_of(config)
-        if not data.split[0]:
-            raise UserError("data.split", "gives training a share of 0", value=list(data.split))
-        if config.validation.steps and not data.split[1]:
-            raise UserError(
-                "data.split",
-                f"gives validation a share of 0, but validation.steps is {config.validation.steps}",
-                value=list(data.split),
-                do="set validation.steps=0, or give it a share",
-            )
+        check_shares(data.split, config.validation.steps)
         tokenizer = data.tokenizer
         if tokenizer.kind == "file" and tokenizer.path is None:
             raise UserError(
@@ -112,6 +106,14 @@ class Text:
         from slipway.data.text.manifest import TOKENIZER_NAME
 
         return [text_of(config).dir / TOKENIZER_NAME]
+
+    unlimited = ("data.tokenizer.vocab_size=${model.vocab_size}", "data.allow_large_models=true")
+
+    def made_up(self, config: RunConfig) -> Dataset:
+        """Documents of equal length. Imports torch."""
+        from slipway.data.text.made_up import MadeUp
+
+        return MadeUp(text_of(config), config.training.seed)
 
 
 KIND: DataKind = Text()

@@ -70,13 +70,13 @@ _ANY_SPACE = frozenset((r"\s+", r"\s"))
 
 def can_be_cut(parts: dict[str, Any]) -> bool:
     """Whether it is known of a tokenizer.json, as JSON, that pieces have the tokens of the whole."""
-    normalizers = _flat(parts["normalizer"], "normalizers")
+    normalizers = steps(parts["normalizer"], "normalizers")
     if not all(one["type"] in _NORMAL_FORMS for one in normalizers):
         return False
     if not all(_stays_within(token) for token in parts["added_tokens"] if not token["special"]):
         return False
     words_end = False
-    for one in _flat(parts["pre_tokenizer"], "pretokenizers"):
+    for one in steps(parts["pre_tokenizer"], "pretokenizers"):
         kind = one["type"]
         if kind not in ("ByteLevel", "Split", "Digits", "Punctuation"):
             return False
@@ -111,12 +111,12 @@ def cut_long(document: bytes, longest: int = LONGEST_PIECE, searched: int = 1 <<
     return [*pieces, document[start:]]
 
 
-def _flat(part: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
+def steps(part: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
     """What a normalizer or pre-tokenizer does, one after the other."""
     if part is None:
         return []
     if part["type"] == "Sequence":
-        return [inner for one in part[name] for inner in _flat(one, name)]
+        return [inner for one in part[name] for inner in steps(one, name)]
     return [part]
 
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from slipway.data import prepared
 from slipway.data.files import FileRecord, checksum
 from slipway.data.prepared import Record
@@ -11,6 +13,7 @@ from slipway.data.text.config import Config as Data
 from slipway.data.text.config import Source, Tokenizer
 from slipway.data.text.inputs import places
 from slipway.errors import UserError
+from slipway.records import first_problem
 
 TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_FACT = "the checksum of tokenizer.json"
@@ -81,6 +84,22 @@ def load(data: Data) -> Manifest:
 def read(folder: Path) -> Manifest | None:
     """The manifest in a folder, None where there is none."""
     return prepared.read(folder, Manifest)
+
+
+def tokenizer_record(folder: Path) -> TokenizerRecord | None:
+    """What the manifest in a folder, of any kind of text, says of its tokenizer; None where there is no manifest."""
+    path = folder / prepared.FILE_NAME
+    try:
+        plain = json.loads(path.read_text())
+        return TokenizerRecord.model_validate(plain.get("tokenizer"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValidationError as error:
+        raise UserError(
+            "data.dir", f"says nothing of a tokenizer: {first_problem(error)}", value=path
+        ) from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError("data.dir", f"cannot be read: {error}", value=path) from error
 
 
 def prefix(data: Data, source: str) -> str:

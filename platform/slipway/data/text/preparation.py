@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -14,7 +14,7 @@ from slipway import __version__, cores
 from slipway.data import prepared, workspace
 from slipway.data.files import FileRecord
 from slipway.data.inputs import LeftOut, check_unchanged, describe, fingerprint
-from slipway.data.pool import worker_pool
+from slipway.data.pool import done, in_order, worker_pool
 from slipway.data.progress import Progress, show_progress
 from slipway.data.text import inputs, manifest
 from slipway.data.text.blocks import block_size, cut_into_blocks
@@ -99,9 +99,16 @@ class _Preparation:
         path = self.work / manifest.TOKENIZER_NAME
         if path.exists():
             asked = asked.model_copy(update={"kind": "file", "path": path})
-        text, entries, end = self.pool.submit(
+        text, entries, end, slow = self.pool.submit(
             build_tokenizer, asked, self.files, self.data.sources, self.workers
         ).result()
+        if slow is not None:
+            print(
+                "data: data.tokenizer: encoded by the tokenizers library, which takes several times as long as usual: "
+                f"{slow} (docs/data.md, Speed)",
+                file=sys.stderr,
+                flush=True,
+            )
         write_whole(path, text)
         record = FileRecord(bytes=len(text.encode()), sha256=sha256(text.encode()).hexdigest())
         return TokenizerRecord(
@@ -119,40 +126,36 @@ class _Preparation:
         dtype = token_type(self.tokenizer.entries)
         shards: dict[str, list[Path]] = {name: [] for name in self.files}
         counts = {name: Counts() for name in self.files}
-        waiting: deque[tuple[str, int, Future[Counts]]] = deque()
 
-        def collect() -> None:
-            # In the blocks' order, so that of several errors the first one in the text is told.
-            name, disk_bytes, future = waiting.popleft()
-            found = future.result()
+        def submitted() -> "Iterator[tuple[tuple[str, int, bool], Future[Counts]]]":
+            for name, files in self.files.items():
+                folder = self.work / name
+                folder.mkdir(exist_ok=True)
+                text_key = self.data.sources[name].text_key
+                for block in cut_into_blocks(files, text_key, self.block_size):
+                    shard = folder / f"{block.index:06d}.shard"
+                    shards[name].append(shard)
+                    found = read_counts(shard, dtype)
+                    yield (
+                        (name, block.disk_bytes, found is None),
+                        (
+                            done(found)
+                            if found
+                            else self.pool.submit(
+                                encode_block,
+                                block,
+                                text_key,
+                                str(self.work / manifest.TOKENIZER_NAME),
+                                self.tokenizer.entries,
+                                self.tokenizer.end_of_document_id,
+                                shard,
+                            )
+                        ),
+                    )
+
+        for (name, disk_bytes, fresh), found in in_order(submitted(), self.workers + 1):
             counts[name] += found
-            self.progress.advance(disk_bytes, asdict(found), fresh=True)
-
-        for name, files in self.files.items():
-            folder = self.work / name
-            folder.mkdir(exist_ok=True)
-            text_key = self.data.sources[name].text_key
-            for block in cut_into_blocks(files, text_key, self.block_size):
-                shard = folder / f"{block.index:06d}.shard"
-                shards[name].append(shard)
-                if found := read_counts(shard, dtype):
-                    counts[name] += found
-                    self.progress.advance(block.disk_bytes, asdict(found), fresh=False)
-                    continue
-                if len(waiting) > self.workers:
-                    collect()
-                future = self.pool.submit(
-                    encode_block,
-                    block,
-                    text_key,
-                    str(self.work / manifest.TOKENIZER_NAME),
-                    self.tokenizer.entries,
-                    self.tokenizer.end_of_document_id,
-                    shard,
-                )
-                waiting.append((name, block.disk_bytes, future))
-        while waiting:
-            collect()
+            self.progress.advance(disk_bytes, asdict(found), fresh)
         for of_source in self.files.values():
             for file in of_source:
                 check_unchanged(file)

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
+from slipway.data.split import SPLITS
 from slipway.data.text.config import Config as Data
 from slipway.data.text.manifest import Manifest
 from slipway.errors import UserError
-
-SPLITS = ("training", "validation", "test")
 
 
 def document_counts(documents: int, split: tuple[float, float, float]) -> tuple[int, int, int]:

@@ -1,8 +1,4 @@
-"""A source's training, validation and test tokens: where they lie in its .bin, and reading them. No torch.
-
-Tokens are read with pread, never mapped into memory: of a file that is truncated meanwhile, a mapping ends the
-process with SIGBUS.
-"""
+"""A source's training, validation and test tokens: where they lie in its .bin, and reading them. No torch."""
 
 import os
 import struct
@@ -11,15 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slipway.data.files import ADVICE, DataChanged, describe
 from slipway.data.kind import Split
+from slipway.data.open_file import OpenFile
+from slipway.data.split import SPLITS
 from slipway.data.text.manifest import SourceRecord
-from slipway.data.text.split import SPLITS, document_counts
+from slipway.data.text.split import document_counts
 from slipway.errors import UserError
 
-_MAGIC = b"MMIDIDX\x00\x00"
-_HEADER = struct.Struct("<9sQBQQ")  # magic, version, type of the tokens, sequences, documents + 1
-_TYPES = {8: np.dtype("<u2"), 4: np.dtype("<i4")}  # megatron.core.datasets.indexed_dataset.DType
+MAGIC = b"MMIDIDX\x00\x00"
+HEADER = struct.Struct("<9sQBQQ")  # magic, version, type of the tokens, sequences, documents + 1
+TYPES = {8: np.dtype("<u2"), 4: np.dtype("<i4")}  # megatron.core.datasets.indexed_dataset.DType
 
 
 class Stretch(NamedTuple):
@@ -38,14 +35,14 @@ def find_split(prefix: str, record: SourceRecord, split: tuple[float, float, flo
     begin = sum(counts[:position])
     try:
         with open(path, "rb") as file:
-            dtype, sequences = _read_header(file.read(_HEADER.size), path, record)
+            dtype, sequences = _read_header(file.read(HEADER.size), path, record)
 
             def first_token(document: int) -> int:
                 """.idx: int32 lengths and int64 byte offsets of sequences, int64 first sequences of documents."""
                 if document == record.documents:
                     return record.tokens
-                [sequence] = _integers(file.fileno(), _HEADER.size + 12 * sequences + 8 * document)
-                [offset] = _integers(file.fileno(), _HEADER.size + 4 * sequences + 8 * sequence)
+                [sequence] = _integers(file.fileno(), HEADER.size + 12 * sequences + 8 * document)
+                [offset] = _integers(file.fileno(), HEADER.size + 4 * sequences + 8 * sequence)
                 return offset // dtype.itemsize
 
             first, end = first_token(begin), first_token(begin + counts[position])
@@ -58,10 +55,10 @@ def find_split(prefix: str, record: SourceRecord, split: tuple[float, float, flo
 
 def _read_header(header: bytes, path: Path, record: SourceRecord) -> tuple[np.dtype, int]:
     """Type of the tokens, and sequences."""
-    magic, version, code, sequences, documents = _HEADER.unpack(header)
-    if magic != _MAGIC or version != 1 or code not in _TYPES:
+    magic, version, code, sequences, documents = HEADER.unpack(header)
+    if magic != MAGIC or version != 1 or code not in TYPES:
         raise _wrong(path, "it does not begin as an index of uint16 or int32 tokens")
-    dtype = _TYPES[code]
+    dtype = TYPES[code]
     if documents != record.documents + 1 or record.tokens * dtype.itemsize != record.bin.bytes:
         raise _wrong(
             path,
@@ -84,42 +81,15 @@ def _wrong(path: Path, what: str) -> UserError:
     )
 
 
-class TokenFile:
+class TokenFile(OpenFile):
     """An open .bin. Threads may share it."""
 
     def __init__(self, path: Path, dtype: np.dtype, size: int) -> None:
         """size: bytes that it must have. Raises DataChanged where it has not, OSError where it cannot be opened."""
-        self.path, self.dtype = path, dtype
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        found = os.fstat(self.descriptor)
-        self.opened = size, found.st_mtime_ns
-        self._check()
+        super().__init__(path, size)
+        self.dtype = dtype
 
     def read(self, first: int, count: int) -> np.ndarray:
         """`count` tokens from token `first` on. Raises DataChanged where the file has changed since it was opened."""
         size = self.dtype.itemsize
-        data = bytearray()
-        try:
-            while missing := count * size - len(data):
-                piece = os.pread(self.descriptor, missing, first * size + len(data))
-                if not piece:
-                    break  # the file has become shorter
-                data += piece
-            self._check()  # after the read: what was read is from before a change
-        except OSError as error:
-            raise DataChanged(self.path, f"can no longer be read: {error.strerror}", do=ADVICE) from error
-        assert len(data) == count * size, (self.path, first, count)
-        return np.frombuffer(data, self.dtype)
-
-    def _check(self) -> None:
-        found = os.fstat(self.descriptor)
-        if (now := (found.st_size, found.st_mtime_ns)) != self.opened:
-            raise DataChanged(
-                self.path,
-                f"changed during training: {describe(*now)}, was {describe(*self.opened)}",
-                do=ADVICE,
-            )
-
-    def close(self) -> None:
-        """No more reads."""
-        os.close(self.descriptor)
+        return np.frombuffer(self.read_bytes(first * size, count * size), self.dtype)

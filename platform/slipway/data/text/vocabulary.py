@@ -8,17 +8,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from slipway import files
 from slipway.config.schema import RunConfig
-from slipway.data import kind_of, prepared
+from slipway.data import kind_of
 from slipway.data.ledger import DataLedger
 from slipway.data.text.end_mark import without_mark
-from slipway.data.text.manifest import TOKENIZER_FACT, TOKENIZER_NAME, TokenizerRecord
+from slipway.data.text.manifest import TOKENIZER_FACT, TOKENIZER_NAME, tokenizer_record
 from slipway.data.text.tokenizer import count_entries, library_errors
 from slipway.errors import UserError
-from slipway.records import first_problem
 from slipway.run_dir import RunDir
 
 SETTINGS_NAME = "tokenizer_config.json"
@@ -136,7 +133,8 @@ def vocabulary_of(config: RunConfig) -> Vocabulary:
             do=f"put the tokenizer.json that the run was trained with into {own}, or prepare the data again",
         )
     # of an imported model the configuration may name another mark, for data that is still to come
-    marks = (data.tokenizer.end_of_document, _name(_settings(found.path.parent).get("eos_token")))
+    asked = getattr(data.tokenizer, "end_of_document", "")  # of conversations the settings alone know it
+    marks = (asked, _name(_settings(found.path.parent).get("eos_token")))
     numbers = (found.tokenizer.token_to_id(mark) for mark in marks)
     return replace(found, end_of_document=next((one for one in numbers if one is not None), None))
 
@@ -153,7 +151,7 @@ def check_trained_with(vocabulary: Vocabulary, ledger: DataLedger) -> None:
 
 
 def _prepared(folder: Path) -> Vocabulary | None:
-    record, found = _record(folder), _found(folder)
+    record, found = tokenizer_record(folder), _found(folder)
     if record is None or found is None:
         return None
     if found.checksum != record.file.sha256:
@@ -172,21 +170,6 @@ def _found(folder: Path) -> Vocabulary | None:
     if text is None:
         return None
     return Vocabulary(folder / TOKENIZER_NAME, text, None, _template(folder, _settings(folder)))
-
-
-def _record(folder: Path) -> TokenizerRecord | None:
-    """What a manifest of any kind of text says of its tokenizer; None where there is no manifest."""
-    plain = _json(folder / prepared.FILE_NAME)
-    if plain is None:
-        return None
-    try:
-        return TokenizerRecord.model_validate(plain.get("tokenizer"))
-    except ValidationError as error:
-        raise UserError(
-            "data.dir",
-            f"says nothing of a tokenizer: {first_problem(error)}",
-            value=folder / prepared.FILE_NAME,
-        ) from error
 
 
 def _settings(folder: Path) -> dict[str, Any]:

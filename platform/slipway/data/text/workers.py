@@ -22,25 +22,30 @@ BATCH_BYTES = 1 << 20
 
 def build_tokenizer(
     asked: Tokenizer, files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], threads: int
-) -> tuple[str, int, int]:
-    """Text of tokenizer.json, its number of entries, and its end-of-document token. Raises UserError."""
+) -> tuple[str, int, int, str | None]:
+    """Text of tokenizer.json, its number of entries, its end-of-document token, and why it is not encoded fast.
+
+    Raises UserError.
+    """
     from tokenizers import Tokenizer as Loaded
 
     from slipway.data.text.end_mark import end_of_document_id
+    from slipway.data.text.fast_bpe.encode import reason_for_library
     from slipway.data.text.tokenizer import count_entries, make_tokenizer
 
     text = make_tokenizer(asked, files, sources, threads)
     tokenizer = Loaded.from_str(text)
-    return text, count_entries(tokenizer), end_of_document_id(tokenizer, asked)
+    end = end_of_document_id(tokenizer, asked)
+    return text, count_entries(tokenizer), end, reason_for_library(tokenizer, end)
 
 
 @lru_cache(1)
-def _encoder(tokenizer_path: str, end_of_document: int) -> Any:
+def _encoder(tokenizer_path: str, end_of_document: int, entries: int) -> Any:
     from tokenizers import Tokenizer as Loaded
 
     from slipway.data.text.fast_bpe.encode import make_encoder
 
-    return make_encoder(Loaded.from_file(tokenizer_path), end_of_document)
+    return make_encoder(Loaded.from_file(tokenizer_path), end_of_document, entries)
 
 
 def encode_block(
@@ -56,7 +61,7 @@ def encode_block(
     from slipway.data.text.tokenizer import library_errors
 
     with library_errors("data.tokenizer.path", "the tokenizer cannot be used"):
-        encoder = _encoder(tokenizer_path, end_of_document)
+        encoder = _encoder(tokenizer_path, end_of_document, entries)
     with ShardWriter(shard, token_type(entries)) as writer:
         batch: list[bytes] = []
         paths: list[str] = []

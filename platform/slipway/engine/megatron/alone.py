@@ -4,9 +4,11 @@ A part is a tensor, or what of it stands at one place of its leading axes: one l
 """
 
 import json
+import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,20 +17,22 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import create_default_global_save_plan
+from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorProperties
 from torch.distributed.checkpoint.planner import (
-    LoadItemType,
-    LoadPlan,
-    ReadItem,
     SavePlan,
     TensorWriteData,
     WriteItem,
     WriteItemType,
 )
+from torch.distributed.checkpoint.storage import WriteResult
+from torch.futures import Future
 
 from slipway.engine.megatron.keys import FP32, is_weight, of_state
+from slipway.engine.megatron.records import place
 
 Shape = tuple[int, ...]
+_FILE = "__0_0.distcp"
 COMMON, FORMAT = "common.pt", "metadata.json"
 BACKENDS = {"sharded_backend": "torch_dist", "sharded_backend_version": 1}
 BACKENDS |= {"common_backend": "torch", "common_backend_version": 1}
@@ -48,9 +52,9 @@ class Reader:
     """The weights in a checkpoint's folder, whose index has been checked (slipway.checkpoint.store.verify)."""
 
     def __init__(self, folder: Path) -> None:
-        self.files = dcp.FileSystemReader(folder)
-        index = self.files.read_metadata()
-        self.files.set_up_storage_reader(index, is_coordinator=True)
+        self.folder = folder
+        index = dcp.FileSystemReader(folder).read_metadata()
+        self.stored: Any = index.storage_data
         self.tensors: dict[str, Any] = index.state_dict_metadata
         self.shapes: dict[str, Shape] = {
             key: tuple(entry.size) for key, entry in self.tensors.items() if is_weight(key)
@@ -66,51 +70,43 @@ class Reader:
         return copy if copy in self.tensors else key
 
     def read(self, key: str, at: Shape) -> Tensor:
-        """The part of a tensor at one place of its leading axes."""
-        entry = self.tensors[key]
-        rest = tuple(entry.size)[len(at) :]
-        whole = torch.empty((1,) * len(at) + rest, dtype=entry.properties.dtype)
-        items = []
+        """The part of a tensor at one place of its leading axes. Raises ValueError where it is not whole."""
+        entry, axes = self.tensors[key], len(at)
+        shape = tuple(entry.size)[axes:]
+        whole: Tensor | None = None
+        filled = 0
         for chunk in entry.chunks:
-            start = [max(a, b) for a, b in zip((*at, *(0 for _ in rest)), chunk.offsets, strict=True)]
-            ends = zip((*(n + 1 for n in at), *rest), chunk.offsets, chunk.sizes, strict=True)
-            lengths = [min(end, o + s) - begin for begin, (end, o, s) in zip(start, ends, strict=True)]
-            if all(length > 0 for length in lengths):
-                wanted = [begin - n for begin, n in zip(start, (*at, *(0 for _ in rest)), strict=True)]
-                items.append(_item(key, chunk.offsets, wanted, start, lengths))
-        into: Any = _Into(whole)
-        self.files.read_data(LoadPlan(items), into).wait()
-        if sum(item.lengths.numel() for item in items) != whole.numel():
-            raise ValueError(f"{key} is not whole in {self.files.path}")
-        return whole.reshape(rest)
+            inner = [place - start for place, start in zip(at, chunk.offsets, strict=False)]
+            if not all(0 <= i < n for i, n in zip(inner, chunk.sizes, strict=False)):
+                continue
+            numbers = self._read(key, chunk, inner)
+            if tuple(numbers.shape) == shape:
+                return numbers
+            whole = torch.empty(shape, dtype=numbers.dtype) if whole is None else whole
+            box = [slice(o, o + n) for o, n in zip(chunk.offsets[axes:], chunk.sizes[axes:], strict=True)]
+            whole[tuple(box)] = numbers
+            filled += numbers.numel()
+        if whole is None or filled != whole.numel():
+            raise ValueError(f"{key} is not whole in {self.folder}")
+        return whole
 
-
-def _item(
-    key: str, of_chunk: Sequence[int], wanted: list[int], start: list[int], lengths: list[int]
-) -> ReadItem:
-    """A box of a chunk, and where it belongs."""
-    return ReadItem(
-        type=LoadItemType.TENSOR,
-        dest_index=MetadataIndex(key),
-        dest_offsets=torch.Size(wanted),
-        storage_index=MetadataIndex(key, torch.Size(of_chunk)),
-        storage_offsets=torch.Size([s - o for s, o in zip(start, of_chunk, strict=True)]),
-        lengths=torch.Size(lengths),
-    )
-
-
-class _Into:
-    """What torch asks of a LoadPlanner while it reads."""
-
-    def __init__(self, whole: Tensor) -> None:
-        self.whole = whole
-
-    def resolve_tensor(self, item: ReadItem) -> Tensor:
-        box = [slice(o, o + n) for o, n in zip(item.dest_offsets, item.lengths, strict=True)]
-        return self.whole[tuple(box)]
-
-    def commit_tensor(self, item: ReadItem, tensor: Tensor) -> None:
-        """It was read in place."""
+    def _read(self, key: str, chunk: ChunkStorageMetadata, inner: list[int]) -> Tensor:
+        """What of a chunk is at one place of its leading axes: bytes that follow each other."""
+        stored = self.stored[MetadataIndex(key, chunk.offsets)]
+        dtype, sizes = self.dtype(key), tuple(chunk.sizes)
+        found = place(self.folder / stored.relative_path, stored.offset, stored.length, sizes, dtype.itemsize)
+        shape = sizes[len(inner) :]
+        number = 0
+        for i, n in zip(inner, sizes, strict=False):
+            number = number * n + i
+        content = bytearray(dtype.itemsize * prod(shape))
+        if not content:
+            return torch.empty(shape, dtype=dtype)
+        with found.file.open("rb") as file:
+            file.seek(found.offset + number * len(content))
+            if file.readinto(content) != len(content):
+                raise ValueError(f"{found.file} is cut off")
+        return torch.frombuffer(content, dtype=dtype).reshape(shape)
 
 
 def write(
@@ -125,7 +121,7 @@ def write(
     is asked again. What `value` raises passes through.
     """
     folder.mkdir(exist_ok=True)
-    writer = dcp.FileSystemWriter(folder, sync_files=True, thread_count=1)
+    writer = _OneByOne(folder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is one process only
@@ -134,6 +130,24 @@ def write(
         raise next(iter(error.failures.values()))[0] from None
     torch.save({}, folder / COMMON)
     (folder / FORMAT).write_text(json.dumps(BACKENDS))
+
+
+class _OneByOne(dcp.FileSystemWriter):
+    """Writes all tensors into one file and keeps none of them: torch's own holds one while the next is made."""
+
+    def write_data(self, plan: SavePlan, planner: dcp.SavePlanner) -> Future[list[WriteResult]]:
+        results = []
+        with (Path(self.path) / _FILE).open("wb") as stream:
+            for item in plan.items:
+                start = stream.tell()
+                torch.save(planner.resolve_data(item), stream)
+                length = stream.tell() - start
+                results.append(WriteResult(item.index, length, _StorageInfo(_FILE, start, length)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        written: Future[list[WriteResult]] = Future()
+        written.set_result(results)
+        return written
 
 
 class _Parts(dcp.SavePlanner):
@@ -158,7 +172,7 @@ class _Parts(dcp.SavePlanner):
     ) -> None:
         sizes = torch.Size((1,) * len(at) + weight.shape)
         offsets = torch.Size((*at, *(0 for _ in weight.shape)))
-        self.values[key, offsets] = lambda: value().reshape(sizes)
+        self.values[key, offsets] = lambda: _alone(value()).reshape(sizes)
         chunk = TensorWriteData(
             ChunkStorageMetadata(offsets, sizes),
             TensorProperties(dtype=dtype),
@@ -182,3 +196,9 @@ class _Parts(dcp.SavePlanner):
         offset = write_item.index.offset
         assert offset is not None
         return self.values[write_item.index.fqn, offset]()
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """A tensor whose numbers lie row by row, with no others: torch.save writes all that are in its memory."""
+    tensor = tensor.contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

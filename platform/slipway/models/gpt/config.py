@@ -34,7 +34,7 @@ class Config(ModelSection):
     )
     max_position_embeddings: PositiveInt = Field(description="Longest sequence, in tokens.")
     position_embedding_type: Literal["learned_absolute", "rope"] = "learned_absolute"
-    rotary_base: PositiveInt = 10000
+    rotary_base: PositiveFloat = 10000.0
     rope_scaling_factor: PositiveFloat | None = Field(
         default=None, description="Llama 3.1 long-context scaling of the rotary frequencies; null: none."
     )

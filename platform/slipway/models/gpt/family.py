@@ -5,7 +5,7 @@ from math import log
 from typing import Any
 
 from slipway.config.schema import Parallelism, RunConfig
-from slipway.data.text.config import text_of
+from slipway.data.tokens import tokens_of
 from slipway.kernels.choice import OPERATORS
 from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
@@ -22,7 +22,7 @@ class GPT:
     """See slipway.models.family.Family."""
 
     engine = "megatron"
-    data_kinds = frozenset({"text"})
+    data_kinds = ("text", "chat")
     unit = "token"
     loss = Measure("loss", "nats per token")
     measures = ()
@@ -64,7 +64,7 @@ class GPT:
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
         """Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError."""
-        model, length = gpt_of(config), text_of(config).sequence_length
+        model, length = gpt_of(config), tokens_of(config).sequence_length
         costs = counts.costs(model, length, recompute.modules(config, gpt_of(config).block))
         is_block = [False, *[True] * model.num_layers, False]
         return spans.shared_out(
@@ -73,7 +73,7 @@ class GPT:
 
     def sample(self, config: RunConfig) -> Sample:
         """A sequence of tokens."""
-        model, tokens = gpt_of(config), text_of(config).sequence_length
+        model, tokens = gpt_of(config), tokens_of(config).sequence_length
         again = counts.recomputed_flops_per_sample(model, tokens, self.recomputed(config))
         return Sample(
             units=tokens,
@@ -111,8 +111,8 @@ class GPT:
             return f"it does {widest}, not of hidden_size {gpt_of(config).hidden_size}"
         if operator == "activation" and backend != "unfused" and activation != "swiglu":
             return f"only swiglu is fused, not {activation}"
-        if (operator, backend) == ("attention", "te") and text_of(config).reset_attention_mask:
-            return "it is not told where documents begin (data.reset_attention_mask)"
+        if (operator, backend) == ("attention", "te") and tokens_of(config).apart:
+            return f"it is not told where documents begin ({tokens_of(config).apart})"
         if operator == "moe":
             return recompute.experts_trouble(backend, config, gpt_of(config).block)
         return None

@@ -1,7 +1,7 @@
 """The sizes of a GPT's products that Transformer Engine computes in FP8, as one rank has them."""
 
 from slipway.config.schema import RunConfig
-from slipway.data.text.config import text_of
+from slipway.data.tokens import tokens_of
 from slipway.kernels.fp8 import Size
 from slipway.models.gpt.config import gpt_of
 
@@ -11,12 +11,12 @@ def sizes(config: RunConfig) -> list[Size]:
 
     The tokens of experts are padded by Megatron-core; router, embedding and output layer are not in FP8.
     """
-    model, layout, text = gpt_of(config), config.parallelism, text_of(config)
+    model, layout, data = gpt_of(config), config.parallelism, tokens_of(config)
     tp, cp = layout.tensor_model_parallel_size, layout.context_parallel_size
     heads, groups, size = model.num_attention_heads, model.query_groups, model.head_size
     by_tensor = f" / tensor {tp}" if tp > 1 else ""
-    tokens = text.sequence_length * config.training.micro_batch_size // cp
-    said = f"tokens of a microbatch {text.sequence_length} x {config.training.micro_batch_size}"
+    tokens = data.sequence_length * config.training.micro_batch_size // cp
+    said = f"tokens of a microbatch {data.sequence_length} x {config.training.micro_batch_size}"
     said += f" / context {cp}" if cp > 1 else ""
     if layout.sequence_parallel:
         tokens, said = tokens // tp, said + by_tensor

@@ -1,7 +1,7 @@
 """What of a GPT a recording of its layers (cuda_graph_impl=local) does not stand."""
 
 from slipway.config.schema import RunConfig
-from slipway.data.text.config import text_of
+from slipway.data.tokens import tokens_of
 from slipway.errors import UserError
 from slipway.models.gpt.config import gpt_of
 
@@ -11,12 +11,13 @@ def check(config: RunConfig) -> None:
     model = gpt_of(config)
     if config.parallelism.cuda_graph_impl != "local":
         return
+    apart, value = tokens_of(config).apart.partition("=")[::2]
     for path, found, why in (
         ("model.num_moe_experts", model.num_moe_experts, "how many tokens an expert gets differs"),
         # Megatron-core replays the recording of a training step in validation, too
         ("model.hidden_dropout", model.hidden_dropout, "validation would drop, too"),
         ("model.attention_dropout", model.attention_dropout, "validation would drop, too"),
-        ("data.reset_attention_mask", text_of(config).reset_attention_mask, "documents differ"),
+        (apart, value, "documents differ"),
     ):
         if found:
             raise UserError(

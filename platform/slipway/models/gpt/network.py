@@ -8,7 +8,7 @@ from megatron.core import parallel_state
 from torch import Tensor
 
 from slipway.config.schema import RunConfig
-from slipway.data.text.config import text_of
+from slipway.data.tokens import tokens_of
 from slipway.kernels import products, rotary, swiglu
 from slipway.kernels.spans import attended_share, local_positions, spans_of_samples
 from slipway.models.gpt.config import gpt_of
@@ -34,7 +34,7 @@ class GPT:
 
     def boundary(self, config: RunConfig) -> tuple[int, int]:
         """Tokens, and the width of their states; Megatron-core divides the tokens by context and tensor ranks."""
-        return text_of(config).sequence_length, gpt_of(config).hidden_size
+        return tokens_of(config).sequence_length, gpt_of(config).hidden_size
 
     def reads(self, config: RunConfig, stage: Stage) -> frozenset[str]:
         """What the embedding needs, what the loss needs; where documents are kept apart every stage must know them."""
@@ -43,7 +43,7 @@ class GPT:
             fields |= {"tokens", "position_ids"}
         if stage.last:
             fields |= {"labels", "loss_mask"}
-        if text_of(config).reset_attention_mask:
+        if tokens_of(config).apart:
             fields.add("document_starts")
         return frozenset(fields)
 

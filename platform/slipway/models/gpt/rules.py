@@ -1,7 +1,8 @@
 """What a GPT demands of the sections around it; each broken rule is one line with its arithmetic."""
 
 from slipway.config.schema import RunConfig
-from slipway.data.text.config import text_of
+from slipway.data.text.config import Config as Text
+from slipway.data.tokens import tokens_of
 from slipway.errors import UserError
 from slipway.kernels.fp8 import check_sizes
 from slipway.models.divisible import check_divisible
@@ -101,7 +102,7 @@ def _check_tensor_parallel(config: RunConfig) -> None:
 
 
 def _check_sequence(config: RunConfig) -> None:
-    model, layout, length = gpt_of(config), config.parallelism, text_of(config).sequence_length
+    model, layout, length = gpt_of(config), config.parallelism, tokens_of(config).sequence_length
     tp, cp = layout.tensor_model_parallel_size, layout.context_parallel_size
     if length > model.max_position_embeddings:
         raise UserError(
@@ -127,7 +128,8 @@ def _check_sequence(config: RunConfig) -> None:
 
 
 def _check_documents(config: RunConfig) -> None:
-    if text_of(config).reset_position_ids and gpt_of(config).position_embedding_type == "rope":
+    data, rotary = config.data, gpt_of(config).position_embedding_type == "rope"
+    if isinstance(data, Text) and data.reset_position_ids and rotary:
         raise UserError(
             "data.reset_position_ids",
             "has no effect with model.position_embedding_type=rope, which only knows distances, and those stay "
@@ -138,7 +140,9 @@ def _check_documents(config: RunConfig) -> None:
 
 
 def _check_vocabulary(config: RunConfig) -> None:
-    tokenizer, entries = text_of(config).tokenizer, gpt_of(config).vocab_size
+    if not isinstance(config.data, Text):
+        return  # the tokenizer is a file, which is read when the data is prepared
+    tokenizer, entries = config.data.tokenizer, gpt_of(config).vocab_size
     if tokenizer.kind == "bpe" and tokenizer.vocab_size > entries:
         raise UserError(
             "data.tokenizer.vocab_size",
@@ -155,7 +159,7 @@ def _check_vocabulary(config: RunConfig) -> None:
 
 def check_tokens(config: RunConfig, entries: int) -> None:
     """Raise UserError where the tokenizer of the prepared data has more entries than the model."""
-    model, folder = gpt_of(config), text_of(config).dir
+    model, folder = gpt_of(config), tokens_of(config).dir
     if entries > model.vocab_size:
         raise UserError(
             "model.vocab_size",

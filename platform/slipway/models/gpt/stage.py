@@ -45,13 +45,14 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, layers: int, 
         post_process=stage.last,
         share_embeddings_and_output_weights=not model.untie_embeddings_and_output_weights,
         position_embedding_type=model.position_embedding_type,
-        rotary_base=model.rotary_base,
+        rotary_base=model.rotary_base,  # type: ignore[arg-type]  # Starcoder2 has a fraction
         rope_scaling=model.rope_scaling_factor is not None,
         rope_scaling_factor=model.rope_scaling_factor or 1.0,
         vp_stage=virtual,
     )
     if stage.last:
-        module.output_layer.entries = model.vocab_size
+        output: Any = module.output_layer
+        output.entries = model.vocab_size
     return module
 
 
@@ -67,10 +68,10 @@ class OutputLayer(ColumnParallelLinear):
         """With labels and loss_mask ([b, s]): the masked sum of cross entropies, fp32 scalar."""
         if labels is None:
             logits, bias = super().forward(input_, *words, **named)
-            assert bias is None and logits.shape[-1] == self.output_size_per_partition, (
-                "logits are not gathered"
-            )
-            hide_padding(logits, self.entries, self.tp_group)
+            whole = logits.shape[-1] == self.output_size  # of one rank, or gathered, as generation wants them
+            group: Any = self.tp_group
+            rank = 0 if whole else group.rank()
+            hide_padding(logits, self.entries, rank * logits.shape[-1])
             return logits, bias
         shared, group = named.get("weight"), self.tp_group  # shared with the embedding
         weight: Any = self.weight if shared is None else shared

@@ -45,7 +45,7 @@ class Config(ModelSection):
         description="What is encoded besides pixels: time (year, day of year), location (degrees).",
     )
     metadata_drop: float = Field(
-        default=0.1,
+        default=0.0,
         ge=0.0,
         lt=1.0,
         description="Share of the samples that are trained without one of them, drawn for each apart.",

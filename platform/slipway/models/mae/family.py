@@ -24,7 +24,7 @@ class MaskedAutoencoders:
     """
 
     engine = "megatron"
-    data_kinds = frozenset({"imagery"})
+    data_kinds = ("imagery",)
     unit = "patch"
     loss = Measure("squared_error", "mean squared error of normalized pixels")
     measures = ()

@@ -70,6 +70,13 @@ def _check_metadata(config: RunConfig) -> None:
     if len(once) < len(model.metadata):
         given = f"[{','.join(model.metadata)}]"
         raise UserError("model.metadata", "names an entry twice", value=given, use=f"[{','.join(once)}]")
+    if model.metadata_drop and not model.metadata:
+        raise UserError(
+            "model.metadata_drop",
+            "has no effect without model.metadata, of which it would leave samples without",
+            value=model.metadata_drop,
+            use="0, or model.metadata=[time,location]",
+        )
     if "time" in model.metadata and model.patch_frames > 1:
         raise UserError(
             "model.patch_frames",

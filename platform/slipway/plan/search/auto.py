@@ -12,7 +12,7 @@ from slipway.plan.search.words import limit, line, of_device
 from slipway.words import duration
 
 # What a layout does not depend on. Of jobs of a sweep that differ in nothing else, one is searched.
-IRRELEVANT = {"run", "validation", "checkpoint", "watch", "guard", "logging", "launch"}
+IRRELEVANT = {"run", "validation", "evaluation", "checkpoint", "watch", "guard", "logging", "launch"}
 
 
 class Choice(BaseModel):

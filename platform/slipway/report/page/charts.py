@@ -121,7 +121,7 @@ def panels(runs: Sequence[Recorded], names: Sequence[str]) -> list[Chart]:
                     series,
                     text,
                     zero=zero,
-                    log=field == "grad_norm" and _wide(series),
+                    log=field == "grad_norm" and wide(series),
                     legend=False,
                 )
             )
@@ -144,7 +144,7 @@ def _noisy(
     return [mean] if name else [Series("each step", steps, values, colour, "raw"), mean]
 
 
-def _wide(series: Sequence[Series]) -> bool:
+def wide(series: Sequence[Series]) -> bool:
     """Whether values are all above zero and differ so much that a logarithmic axis shows more."""
     ends = [(min(one.ys), max(one.ys)) for one in series if one.ys]
     return bool(ends) and 0 < 30 * min(low for low, _ in ends) < max(high for _, high in ends)

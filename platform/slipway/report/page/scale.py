@@ -56,11 +56,14 @@ def round_step(least: float) -> float:
 
 
 def tick_text(value: float, ticks: Sequence[float]) -> str:
-    """Return a tick's value with the digits that tell it from its neighbours: `2.5`, `1.2 M`, `3e-4`."""
+    """Return a tick's value with the digits that tell it from its neighbours: `2.5`, `1.2 M`, `3e-4`, `1e7`."""
     largest, prefixes = max(map(abs, ticks)), len(PREFIXES) - 1
+    decades = largest >= 10_000 and largest > 1000 * min(
+        (abs(tick) for tick in ticks if tick), default=largest
+    )
     if value == 0:
         return "0"
-    if largest < 1e-2 or abs(value) < 1e-3:
+    if largest < 1e-2 or abs(value) < 1e-3 or decades:
         mantissa, power = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(power)}"
     power = min(int(math.log10(largest) // 3), prefixes) if largest >= 10_000 else 0

@@ -31,14 +31,15 @@ def encoded(encoder: Any, documents: list[str]) -> list[list[int]]:
     return [part.tolist() for part in np.split(tokens, np.cumsum(lengths)[:-1])]
 
 
-# 16 slots: nearly every word finds its slot taken, and most find no room at all.
-@pytest.mark.parametrize("slots_log2", [4, 8, 16])
+# 3: most words find no room at all.
+@pytest.mark.parametrize("most_words", [3, 12, 1000])
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(documents=DOCUMENTS, more=DOCUMENTS)
-def test_memory_of_words_is_exact(bpe: Any, slots_log2: int, documents: list[str], more: list[str]) -> None:
-    encoder = WordEncoder(bpe, 0, np.uint16, slots_log2)
+def test_memory_of_words_is_exact(bpe: Any, most_words: int, documents: list[str], more: list[str]) -> None:
+    encoder = WordEncoder(bpe, json.loads(bpe.to_str()), 0, np.uint16, most_words)
     for batch in (documents, more, documents):
         assert encoded(encoder, batch) == one_by_one(bpe, batch, 0)
+        assert encoder.memory.known <= most_words
 
 
 def test_memory_of_words_on_texts(bpe: Any, texts: list[str]) -> None:

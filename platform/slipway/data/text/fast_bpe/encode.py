@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from slipway.data.text.end_mark import without_mark
-from slipway.data.text.fast_bpe.word_memory import WordEncoder
-from slipway.data.text.fast_bpe.words import END
+from slipway.data.text.fast_bpe.characters import END
+from slipway.data.text.fast_bpe.word_encoder import WordEncoder, why_slow
 from slipway.data.text.long_documents import LONGEST_PIECE, can_be_cut, cut_long
 from slipway.data.text.tokenizer import byte_tokenizer, count_entries
 
@@ -32,37 +32,56 @@ def token_type(entries: int) -> type[np.unsignedinteger] | type[np.signedinteger
     return np.uint16 if entries < 65500 else np.int32
 
 
-def make_encoder(tokenizer: Any, end_of_document: int) -> Encoder:
+def make_encoder(tokenizer: Any, end_of_document: int, entries: int | None = None) -> Encoder:
     """The fastest encoder that gives what `tokenizer.encode(text, add_special_tokens=False)` gives.
 
-    tokenizer: a tokenizers.Tokenizer. Special tokens and the end mark that occur in the text are text.
+    tokenizer: a tokenizers.Tokenizer, which is the encoder's from now on. Special tokens and the end mark that occur
+        in the text are text.
+    entries: what count_entries counts, where it is known.
     """
-    from tokenizers import Tokenizer as Loaded
-
     if is_byte_level(tokenizer, end_of_document):
         return ByteEncoder()
-    dtype = token_type(count_entries(tokenizer))
-    mark = tokenizer.get_added_tokens_decoder()[end_of_document].content
-    parts = without_mark(json.loads(tokenizer.to_str()), mark)
-    tokenizer = Loaded.from_str(json.dumps(parts))
+    dtype = token_type(entries or count_entries(tokenizer))
+    tokenizer = _without_mark(tokenizer, end_of_document)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
-    if cuts_gpt2_words(parts):
-        return WordEncoder(tokenizer, end_of_document, dtype)
+    parts = _parts(tokenizer)
+    if why_slow(parts) is None:
+        return WordEncoder(tokenizer, parts, end_of_document, dtype)
     return PlainEncoder(tokenizer, end_of_document, dtype, can_be_cut(parts))
 
 
-def cuts_gpt2_words(parts: dict[str, Any]) -> bool:
-    """Whether each word of GPT-2's pattern is encoded alone, so that it always gives the same tokens."""
-    cut = parts["pre_tokenizer"] or {}
-    return (
-        parts["normalizer"] is None
-        and cut.get("type") == "ByteLevel"
-        and not cut["add_prefix_space"]
-        and cut.get("use_regex", True)
-        and all(token["special"] for token in parts["added_tokens"])
-    )
+def reason_for_library(tokenizer: Any, end_of_document: int) -> str | None:
+    """Why the tokenizers library encodes all the text, which is slower; None where it does not."""
+    if is_byte_level(tokenizer, end_of_document):
+        return None
+    return why_slow(_parts(_without_mark(tokenizer, end_of_document)))
+
+
+def _without_mark(tokenizer: Any, end_of_document: int) -> Any:
+    """The tokenizer, or a copy of it, to which the end mark within a text is text."""
+    from tokenizers import Tokenizer as Loaded
+
+    mark = tokenizer.get_added_tokens_decoder()[end_of_document]
+    if mark.special and tokenizer.model.token_to_id(mark.content) is None:
+        return tokenizer
+    return Loaded.from_str(json.dumps(without_mark(json.loads(tokenizer.to_str()), mark.content)))
+
+
+def _parts(tokenizer: Any) -> dict[str, Any]:
+    """What of a tokenizer.json, as JSON, decides about the encoder: all but its model, which may be large."""
+    added = tokenizer.get_added_tokens_decoder()
+    return {
+        "added_tokens": [{"id": number, **token.__getstate__()} for number, token in added.items()],
+        **{
+            name: None if part is None else json.loads(part.__getstate__())
+            for name, part in (
+                ("normalizer", tokenizer.normalizer),
+                ("pre_tokenizer", tokenizer.pre_tokenizer),
+            )
+        },
+    }
 
 
 def is_byte_level(tokenizer: Any, end_of_document: int) -> bool:

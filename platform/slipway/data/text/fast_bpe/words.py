@@ -1,132 +1,148 @@
-r"""Where the words of GPT-2's pattern begin, for a whole batch of documents at once.
+r"""Where the words of known patterns begin, for a whole batch of documents at once.
 
-Byte-level BPE tokenizers first cut text into words by the pattern
-`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+` (`ByteLevel` of the tokenizers
-library), and then merge bytes within each word only. Whether a word begins at a byte can be told from that
-byte's class and its neighbours', so the cuts are a few comparisons of arrays.
+Byte-level BPE tokenizers first cut text into words by a regular expression, and then merge bytes within each word
+only. In the patterns below, whether a word begins at a character can be told from the classes of the characters
+around it, so the cuts are a few comparisons of arrays.
+
+Each function takes the characters of a batch, in the classes of an alphabet below, and returns a bool for each:
+whether a word begins there. END is a word of its own, and so is an added token.
 """
-
-from functools import lru_cache
 
 import numpy as np
 
-END = 0xFF
-"""The byte after each document of a batch: it never occurs in UTF-8."""
+from slipway.data.text.fast_bpe.characters import (
+    ADDED,
+    BORDER,
+    LETTER,
+    LONG_S,
+    NEWLINE,
+    NUMBER,
+    OTHER,
+    SPACE,
+    Characters,
+)
 
-PADDING = 16
-"""Bytes (of END) that must follow the last document's, so that words can be read past their end."""
+GPT2_ALPHABET = ((r"\p{L}", LETTER), (r"\p{N}", NUMBER), (r"\s", SPACE))
+GPT4_ALPHABET = ((r"\p{L}", LETTER), (r"\p{N}", NUMBER), (r"[\r\n]", NEWLINE), (r"\s", SPACE))
 
-_LETTER, _NUMBER, _OTHER, _SPACE, _END = range(5)
 _QUOTE, _BLANK = ord("'"), ord(" ")
 
 
-def word_starts(batch: np.ndarray) -> np.ndarray:
-    """Positions [words] at which the words of a batch begin, in ascending order.
+def gpt2_words(text: Characters) -> np.ndarray:
+    r"""`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`: ByteLevel's own."""
+    classes = text.classes
+    after = shifted(classes, -1, BORDER)
+    starts = borders(classes, text)
+    starts &= ~((classes != SPACE) & (classes != BORDER) & after_blank(text))
+    starts |= (classes == SPACE) & (after != SPACE) & (after != BORDER)  # `\s+(?!\S)` leaves the last one
+    quotes = np.flatnonzero((text.symbols == _QUOTE) & starts)
+    lengths = contraction_lengths(text.symbols, quotes, ignore_case=False)
+    cut_contractions(starts, quotes[lengths > 0], lengths[lengths > 0])
+    return starts
 
-    batch [bytes], uint8: documents in UTF-8, each followed by END; END itself counts as a word.
+
+def gpt4_words(text: Characters, digits: int) -> np.ndarray:
+    r"""Words of the pattern of GPT-4 (cl100k), Llama 3 and Qwen.
+
+    `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+
+    |\s+(?!\S)|\s+`.
     """
-    classes = _classes(batch)
-    before, after = classes[:-1], classes[1:]
-    is_start = np.empty(len(batch), np.bool_)
-    is_start[0] = True
-    np.not_equal(before, after, out=is_start[1:])
-    # ` ?` : a blank belongs to the letters, digits or signs that follow it.
-    in_word = after <= _OTHER
-    is_start[1:] &= ~(in_word & (batch[:-1] == _BLANK))
-    # `\s+(?!\S)` leaves the last space before a word; it is a word's first character or a word of its own.
-    last_space = np.flatnonzero(in_word & (before == _SPACE))
-    is_start[_first_byte(batch, last_space)] = True
-    _cut_contractions(batch, classes, is_start)
-    return np.flatnonzero(is_start)
+    starts = borders(text.classes, text)
+    cut_spaces(starts, text.classes, text)
+    cut_numbers(starts, text.classes, digits)
+    alone = join_sign(starts, text.classes)
+    quotes = alone[text.symbols[alone] == _QUOTE]
+    lengths = contraction_lengths(text.symbols, quotes, ignore_case=True)
+    cut_contractions(starts, quotes[lengths > 0], lengths[lengths > 0])
+    return starts
 
 
-def _cut_contractions(batch: np.ndarray, classes: np.ndarray, is_start: np.ndarray) -> None:
-    """`'s`, `'ll` and the like are words where the quote begins a word."""
-    quotes = np.flatnonzero(batch == _QUOTE)
-    quotes = quotes[is_start[quotes]]
-    # END follows, so one byte after a quote exists, and a second one if the first is a letter.
-    first = batch[quotes + 1]
-    second = batch[np.minimum(quotes + 2, len(batch) - 1)]
-    one_letter = np.isin(first, _bytes_of("sdmt"))
-    two_letters = ((first == ord("l")) & (second == ord("l"))) | (
-        np.isin(first, _bytes_of("vr")) & (second == ord("e"))
+def shifted(values: np.ndarray, by: int, fill: int) -> np.ndarray:
+    """Each value's neighbour: the one before (by=1) or after (by=-1), `fill` where there is none."""
+    out = np.empty_like(values)
+    if by > 0:
+        out[0], out[1:] = fill, values[:-1]
+    else:
+        out[-1], out[:-1] = fill, values[1:]
+    return out
+
+
+def borders(classes: np.ndarray, text: Characters) -> np.ndarray:
+    """Where another class begins, and each END, added token, and digit that is alone."""
+    alone = (classes == BORDER) & ((text.symbols >= ADDED) | (text.symbols < 0xF8))
+    return (classes != shifted(classes, 1, BORDER)) | alone
+
+
+def after_blank(text: Characters) -> np.ndarray:
+    """Whether a blank stands before each character, as ` ?` in front of a word has it."""
+    return shifted(text.symbols, 1, 0) == _BLANK
+
+
+def cut_spaces(starts: np.ndarray, classes: np.ndarray, text: Characters) -> None:
+    r"""White space as GPT-4's pattern has it, and what it belongs to.
+
+    ` ?[^\s\p{L}\p{N}]+[\r\n]*` takes line feeds after signs, `\s*[\r\n]+` all up to the last of others, and
+    `\s+(?!\S)` leaves the last space before a word, which belongs to letters (`[^\r\n\p{L}\p{N}]?\p{L}+`).
+    """
+    before, after = shifted(classes, 1, BORDER), shifted(classes, -1, BORDER)
+    space, newline = classes == SPACE, classes == NEWLINE
+    starts |= space & (after != SPACE) & (after != NEWLINE) & (after != BORDER)
+    starts &= ~((classes == LETTER) & (before == SPACE))
+    starts &= ~((classes == OTHER) & after_blank(text))
+    starts &= ~(newline & ((before == OTHER) | (before == SPACE)))
+    # spaces between line feeds belong to both, unless signs have taken the first
+    trailing = np.flatnonzero(space & (after == NEWLINE))
+    if len(trailing):
+        first = run_begins(space & (before != SPACE), trailing)
+        first = first[before[first] == NEWLINE]
+        feeds = run_begins(newline & (before != NEWLINE), first)
+        starts[first[before[feeds] != OTHER]] = False
+
+
+def run_begins(begins: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """The last position at or before each of `positions` where `begins` is true."""
+    every = np.flatnonzero(begins)
+    return every[np.searchsorted(every, positions, "right") - 1]
+
+
+def cut_numbers(starts: np.ndarray, classes: np.ndarray, digits: int) -> None:
+    r"""`\p{N}{1,digits}`."""
+    numbers = np.flatnonzero(classes == NUMBER)
+    if len(numbers):
+        first = np.flatnonzero(np.diff(numbers, prepend=-2) != 1)
+        within = np.arange(len(numbers)) - np.repeat(first, np.diff(first, append=len(numbers)))
+        starts[numbers[within % digits == 0]] = True
+
+
+def join_sign(starts: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    r"""`[^\r\n\p{L}\p{N}]?\p{L}+`: a word that begins with a sign goes on with letters; positions of these signs."""
+    alone = np.flatnonzero((classes == OTHER) & starts & (shifted(classes, -1, BORDER) == LETTER))
+    starts[alone + 1] = False
+    return alone
+
+
+def contraction_lengths(symbols: np.ndarray, quotes: np.ndarray, ignore_case: bool) -> np.ndarray:
+    """Letters [quotes] of `'s`, `'ll` and the like that begin at these quotes, 0 where none does."""
+    # END follows, so one symbol after a quote exists, and a second one if the first is a letter.
+    first = symbols[quotes + 1]
+    second = symbols[np.minimum(quotes + 2, len(symbols) - 1)]
+    if ignore_case:
+        first, second = lower_case(first), lower_case(second)
+    one = np.isin(first, np.frombuffer(b"sdmt", np.uint8))
+    two = ((first == ord("l")) & (second == ord("l"))) | (
+        ((first == ord("v")) | (first == ord("r"))) & (second == ord("e"))
     )
-    is_start[quotes[one_letter | two_letters] + 1] = False
-    is_start[quotes[one_letter] + 2] = True
-    is_start[quotes[two_letters] + 3] = True
+    return np.where(one, 1, np.where(two, 2, 0))
 
 
-def _classes(batch: np.ndarray) -> np.ndarray:
-    """Class [bytes] of the character that each byte belongs to."""
-    classes = _byte_classes()[batch]
-    leads = np.flatnonzero((batch >= 0xC0) & (batch != END))
-    if len(leads) == 0:
-        return classes
-    lead = batch[leads].astype(np.int32)
-    extra = 1 + (lead >= 0xE0) + (lead >= 0xF0)  # continuation bytes of each character
-    points = lead & np.where(extra == 1, 0x1F, np.where(extra == 2, 0x0F, 0x07))
-    for i in (1, 2, 3):
-        longer = extra >= i
-        points[longer] = (points[longer] << 6) | (batch[leads[longer] + i] & 0x3F)
-    found = character_classes(points)
-    classes[leads] = found
-    for i in (1, 2, 3):
-        longer = extra >= i
-        classes[leads[longer] + i] = found[longer]
-    return classes
+def lower_case(symbols: np.ndarray) -> np.ndarray:
+    """Letters without their case; what is no letter becomes none of these either."""
+    lower = np.where((symbols >= ord("A")) & (symbols <= ord("Z")), symbols | 0x20, symbols)
+    return np.where(symbols == LONG_S, ord("s"), lower)
 
 
-def _first_byte(batch: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """The first bytes of the characters that have a byte at these positions."""
-    for _ in range(3):
-        inside = (batch[positions] & 0xC0) == 0x80
-        if not inside.any():
-            break
-        positions = positions - inside
-    return positions
-
-
-def _bytes_of(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode(), np.uint8)
-
-
-@lru_cache(1)
-def _byte_classes() -> np.ndarray:
-    """Class [256] of single-byte characters and of END."""
-    table = np.full(256, _OTHER, np.uint8)
-    table[[byte for byte in range(128) if chr(byte).isalpha()]] = _LETTER
-    table[[byte for byte in range(128) if chr(byte).isdecimal()]] = _NUMBER
-    table[[*range(0x09, 0x0E), _BLANK]] = _SPACE
-    table[END] = _END
-    return table
-
-
-_UNKNOWN = 0xFF
-_known_classes = np.full(0x110000, _UNKNOWN, np.uint8)  # filled as characters are met
-
-
-def character_classes(points: np.ndarray) -> np.ndarray:
-    """Class [points] of code points, as the regular expressions of the tokenizers library have it.
-
-    Asked of the library, because which characters are letters changes from one Unicode version to the next.
-    """
-    classes = _known_classes[points]
-    if (classes == _UNKNOWN).any():
-        new = np.unique(points[classes == _UNKNOWN])
-        _known_classes[new] = _ask_classes(new)
-        classes = _known_classes[points]
-    return classes
-
-
-def _ask_classes(points: np.ndarray) -> np.ndarray:
-    from tokenizers import Regex
-    from tokenizers.pre_tokenizers import Split
-
-    text = points.astype("<u4").tobytes().decode("utf-32-le")
-    classes = np.full(len(points), _OTHER, np.uint8)
-    for pattern, name in ((r"\p{L}+", _LETTER), (r"\p{N}+", _NUMBER), (r"\s+", _SPACE)):
-        matches = np.ones(len(points), np.bool_)
-        for _, (start, stop) in Split(Regex(pattern), "removed").pre_tokenize_str(text):
-            matches[start:stop] = False
-        classes[matches] = name
-    return classes
+def cut_contractions(starts: np.ndarray, quotes: np.ndarray, lengths: np.ndarray) -> None:
+    """No word begins within the contractions at these quotes, and one does behind them."""
+    starts[quotes + 1] = False
+    starts[quotes + lengths] = False
+    starts[quotes + lengths + 1] = True

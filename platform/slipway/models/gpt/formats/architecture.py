@@ -53,10 +53,16 @@ def unfit(name: str, model: Config, wanted: Mapping[str, tuple[Any, ...]], do: s
                 f"model.{field}",
                 f"is not what {name} computes, and no other class of transformers does with these fields",
                 value=value,
-                use=" or ".join("null" if v is None else str(v).lower() for v in values),
+                use=" or ".join(map(_word, values)),
                 do=do,
             )
     return None
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def unfit_heads(name: str, model: Config) -> UserError | None:

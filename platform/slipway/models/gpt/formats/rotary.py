@@ -18,7 +18,7 @@ _KNOWN = {"rope_type", "type", "rope_theta", "factor", "partial_rotary_factor", 
 
 def written(model: Config, base: str = "rope_theta", **more: Any) -> dict[str, Any]:
     """Return the settings of both forms; base: what transformers 4 calls the base; more: of rope_parameters."""
-    theta, scaling = float(model.rotary_base), None
+    theta, scaling = model.rotary_base, None
     if model.rope_scaling_factor is not None:
         scaling = {"rope_type": "llama3", "factor": model.rope_scaling_factor, **LLAMA3}
     return {
@@ -62,10 +62,8 @@ def read(
     if share != 1:
         key = part if part in top or not forms["rope_parameters"] else "rope_parameters"
         raise given.error(key, f"turns {share:g} of each head, and here all of it is turned", default=turned)
-    value = one("rope_theta", base, theta)
-    if value != int(value) or value < 1:
-        raise given.error(base if base in top else "rope_parameters", "has a base that is no whole number")
-    return {"rotary_base": int(value), "rope_scaling_factor": _scaling(given, forms, one)}
+    value = float(one("rope_theta", base, theta))
+    return {"rotary_base": value, "rope_scaling_factor": _scaling(given, forms, one)}
 
 
 def _scaling(given: Given, forms: Mapping[str, Any], one: Any) -> float | None:

@@ -1,0 +1,159 @@
+"""A chat template: the Jinja program beside a tokenizer that writes a conversation as text.
+
+It is of unknown origin, so it runs in Jinja's sandbox: it cannot reach Python's objects, files or modules, and cannot
+change what it is given. It is told what transformers tells it (transformers.utils.chat_template_utils, version 5.24):
+block tags leave no lines behind, there are `break` and `continue`, `raise_exception`, `strftime_now`, a `tojson` that
+keeps all characters, and the tag `generation` around the assistant's words. What would make a text differ from one
+time to the next is missing (the filter `random`, the function `lipsum`), or fixed (the date).
+"""
+
+import datetime
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from slipway.errors import UserError
+
+OPEN, CLOSE = "\ufdd0", "\ufdd1"
+"""Around the assistant's words, where the template marks them: noncharacters, which no text should hold."""
+MARKS = (OPEN, CLOSE)
+
+Message = Mapping[str, str]
+"""`role` and `content`."""
+
+
+class Rejected(ValueError):
+    """The template does not take this conversation; the message says why."""
+
+
+class Marked(NamedTuple):
+    """A rendered conversation."""
+
+    text: str
+    spans: list[tuple[int, int]]
+    """Where the template's `generation` tags begin and end, in characters."""
+
+
+class Template:
+    """Renders conversations. Raises UserError where the template itself is wrong."""
+
+    def __init__(
+        self, source: str, path: Path, tokens: Mapping[str, str], date: datetime.date | None = None
+    ) -> None:
+        """path: where it was read, for messages. tokens: what it is told besides, such as bos_token. date: today."""
+        from jinja2 import TemplateSyntaxError, nodes
+        from jinja2.meta import find_undeclared_variables
+
+        self.path, self.source, self.tokens = path, source, tokens
+        environment = _environment(lambda form: self._today(date, form))
+        try:
+            parsed = environment.parse(source)
+            self._template = environment.from_string(parsed)
+        except TemplateSyntaxError as error:
+            raise UserError(path, f"is no chat template: {error.message} (line {error.lineno})") from error
+        self.marks = any(node.data == OPEN for node in parsed.find_all(nodes.TemplateData))
+        self.asks_for = frozenset(find_undeclared_variables(parsed))
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
+        """The conversation as text; with the beginning of the assistant's next turn, where that is asked for.
+
+        Raises Rejected where the template does not take the messages.
+        """
+        return self.marked(messages, add_generation_prompt).text
+
+    def marked(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> Marked:
+        """As `render`, and where the assistant's words lie by the template's own marks."""
+        from jinja2.exceptions import SecurityError
+
+        try:
+            text = self._template.render(
+                messages=[dict(message) for message in messages],
+                tools=None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                **self.tokens,
+            )
+        except UserError:
+            raise
+        except SecurityError as error:
+            raise UserError(self.path, f"does what no chat template may: {error}") from error
+        except Exception as error:  # of a program that somebody else wrote: anything
+            raise Rejected(f"the chat template refuses it: {error or type(error).__name__}") from error
+        marked = _without_marks(text)
+        if marked is None:
+            raise UserError(self.path, "leaves a {% generation %} block before its end (break, continue)")
+        return marked
+
+    def _today(self, date: datetime.date | None, form: str) -> str:
+        if date is None:
+            raise UserError(
+                "data.tokenizer.date",
+                f"is null, but {self.path} writes the date into each conversation, and tokens would be others each day",
+                use="a date, such as 2025-01-31",
+            )
+        return date.strftime(form)
+
+
+def _environment(today: Callable[[str], str]) -> Any:
+    from jinja2 import TemplateError, nodes
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """`{% generation %}` around the assistant's words."""
+
+        tags = {"generation"}  # noqa: RUF012 (Jinja's)
+
+        def parse(self, parser: Any) -> list[Any]:
+            next(parser.stream)
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return [_mark(nodes, OPEN), *body, _mark(nodes, CLOSE)]
+
+    def raise_exception(message: str) -> None:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    del environment.filters["random"], environment.globals["lipsum"]
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = today
+    return environment
+
+
+def _mark(nodes: Any, mark: str) -> Any:
+    return nodes.Output([nodes.TemplateData(mark)])
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def _without_marks(text: str) -> Marked | None:
+    """Text and spans; None where a mark lacks its other one."""
+    pieces, spans, length = [], [], 0
+    begun: list[int] = []
+    for piece in re.split(f"([{OPEN}{CLOSE}])", text):
+        if piece == OPEN:
+            begun.append(length)
+        elif piece == CLOSE:
+            if not begun:
+                return None
+            start = begun.pop()
+            if not begun and length > start:
+                spans.append((start, length))
+        else:
+            pieces.append(piece)
+            length += len(piece)
+    return None if begun else Marked("".join(pieces), spans)

@@ -1,0 +1,185 @@
+"""The tokenizer of conversations: tokenizer.json, its chat template, and which tokens the loss is of."""
+
+import datetime
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slipway.data.chat.template import Marked, Message, Template
+from slipway.data.chat.words import words_of
+from slipway.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TOKENIZER, SETTINGS, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+NAMES = "special_tokens_map.json"
+"""Files of a tokenizer's folder, as transformers names them."""
+_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+class Encoded(NamedTuple):
+    """A conversation as tokens."""
+
+    tokens: "np.ndarray"
+    """[tokens] int64."""
+    loss: "np.ndarray"
+    """[tokens] bool: whether a token is the assistant's; the first token is nobody's, as nothing predicts it."""
+    ends: list[str]
+    """The special token with which each turn of the assistant ends; empty where it is none."""
+
+
+class ChatTokenizer:
+    """Writes conversations as text and as tokens; what `data.tokenizer` names, or what is kept beside prepared data."""
+
+    def __init__(self, path: Path, template: Path | None = None, date: datetime.date | None = None) -> None:
+        """path: tokenizer.json, or its folder. template: another chat template than the one beside it.
+
+        Raises UserError where one of the files is missing, or is not what it should be.
+        """
+        self.path = path / TOKENIZER if path.is_dir() else path
+        self.text = _read(self.path, "data.tokenizer.path")
+        self.settings = settings = self._settings()
+        self.template_path, source = self._template(template, settings)
+        self.named = {name: token for name in _NAMED if (token := _content(settings.get(name)))}
+        self.template = Template(source, self.template_path, self.named, date)
+        self._check_named(self.named)
+
+    def _settings(self) -> dict[str, Any]:
+        path = self.path.with_name(SETTINGS)
+        if not path.is_file():
+            return {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        text = _read(path, "data.tokenizer.path")
+        try:
+            settings = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError("data.tokenizer.path", f"is not JSON: {error}", value=path) from error
+        if not isinstance(settings, dict):
+            raise UserError("data.tokenizer.path", "is not a JSON object", value=path)
+        return settings
+
+    def _template(self, asked: Path | None, settings: dict[str, Any]) -> tuple[Path, str]:
+        """Where the template was read, and its source; chat_template.jinja goes before tokenizer_config.json."""
+        if asked is not None:
+            return asked, _read(asked, "data.tokenizer.template")
+        beside = self.path.with_name(TEMPLATE)
+        if beside.is_file():
+            return beside, _read(beside, "data.tokenizer.path")
+        found = settings.get("chat_template")
+        if isinstance(found, list):  # several, by name
+            found = next((one.get("template") for one in found if one.get("name") == "default"), None)
+        if isinstance(found, str):
+            return self.path.with_name(SETTINGS), found
+        raise UserError(
+            "data.tokenizer.template",
+            f"is null, and there is no chat template beside {self.path} ({TEMPLATE}, or chat_template in {SETTINGS})",
+            use="a file that holds one",
+        )
+
+    def _check_named(self, named: dict[str, str]) -> None:
+        for name in sorted(self.template.asks_for & named.keys()):
+            if self.library.token_to_id(named[name]) is None:
+                raise UserError(
+                    "data.tokenizer.path",
+                    f"lacks {named[name]!r}, which {SETTINGS} calls its {name}, and which the chat template writes",
+                    value=self.path,
+                )
+
+    @cached_property
+    def library(self) -> Any:
+        """The tokenizers.Tokenizer, whose offsets are those of all characters."""
+        from tokenizers import Tokenizer as Loaded
+
+        from slipway.data.text.tokenizer import library_errors
+
+        with library_errors("data.tokenizer.path", f"{self.path} is not a {TOKENIZER}"):
+            parts = json.loads(Loaded.from_str(self.text).to_str())
+            # it adds tokens that the template writes itself, and takes blanks off the offsets
+            parts["post_processor"] = None
+            tokenizer = Loaded.from_str(json.dumps(parts))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+    @cached_property
+    def special(self) -> dict[str, int]:
+        """The special tokens, which are never made of text."""
+        return {
+            token.content: number
+            for number, token in self.library.get_added_tokens_decoder().items()
+            if token.special
+        }
+
+    @property
+    def entries(self) -> int:
+        """Rows that an embedding needs."""
+        from slipway.data.text.tokenizer import count_entries
+
+        return count_entries(self.library)
+
+    def files(self, end: str) -> dict[str, str]:
+        """The tokenizer's folder as a run keeps it, by the files' names. end: the token that ends a turn.
+
+        It is the `eos_token` then, whatever it was before: where the model has learnt to stop.
+        """
+        settings = {name: value for name, value in self.settings.items() if name != "chat_template"}
+        return {
+            TOKENIZER: self.text,
+            SETTINGS: _as_json({**settings, "eos_token": end}),
+            NAMES: _as_json({**self.named, "eos_token": end}),
+            TEMPLATE: self.template.source,
+        }
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+        """See slipway.data.chat.template.Template.render."""
+        return self.template.render(messages, add_generation_prompt)
+
+    def words(self, messages: Sequence[Message]) -> Marked:
+        """The conversation as text, and where the assistant's words lie. Raises Rejected, UserError."""
+        return words_of(self.template, messages, self.special.keys())
+
+    def encode(self, marked: Sequence[Marked]) -> list[Encoded]:
+        """The tokens of conversations, and which of them the loss is of.
+
+        A token is the assistant's where any of its characters is, and so is what lies between two such tokens of the
+        same turn.
+        """
+        import numpy as np
+
+        encoded = self.library.encode_batch([one.text for one in marked], add_special_tokens=False)
+        results = []
+        for one, tokens in zip(marked, encoded, strict=True):
+            offsets = np.array(tokens.offsets, np.int64).reshape(-1, 2)
+            ids = np.array(tokens.ids, np.int64)
+            loss = np.zeros(len(ids), bool)
+            ends = []
+            for start, stop in one.spans:
+                inside = np.flatnonzero((offsets[:, 0] < stop) & (offsets[:, 1] > start))
+                if len(inside):
+                    loss[inside[0] : inside[-1] + 1] = True
+                    last = self.library.id_to_token(int(ids[inside[-1]]))
+                    ends.append(last if last in self.special else "")
+            loss[:1] = False
+            results.append(Encoded(ids, loss, ends))
+        return results
+
+
+def _read(path: Path, field: str) -> str:
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise UserError(field, f"cannot be read: {error.strerror}", value=path) from error
+    except UnicodeDecodeError as error:
+        raise UserError(field, f"is not UTF-8: {error}", value=path) from error
+
+
+def _as_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _content(token: Any) -> str:
+    """A token's text in tokenizer_config.json: a string, or an object with its content."""
+    found = token.get("content") if isinstance(token, dict) else token
+    return found if isinstance(found, str) else ""

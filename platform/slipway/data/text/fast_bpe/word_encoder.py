@@ -1,0 +1,84 @@
+"""Byte-level BPE by a memory of words."""
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from slipway.data.text.fast_bpe.characters import END, PADDING
+from slipway.data.text.fast_bpe.rewriting import MOST_ADDED, AddedTokens, to_nfc
+from slipway.data.text.fast_bpe.splitting import find_splitter
+from slipway.data.text.fast_bpe.word_memory import WordMemory
+from slipway.data.text.long_documents import can_be_cut, steps
+from slipway.data.text.tokenizer import BYTE_LETTERS
+
+
+def why_slow(parts: dict[str, Any]) -> str | None:
+    """What keeps WordEncoder from encoding as a tokenizer.json, as JSON, says; None where nothing does."""
+    if find_splitter(parts["pre_tokenizer"]) is None:
+        return "its pre_tokenizer is none of those whose words are known"
+    normalizers = [one["type"] for one in steps(parts["normalizer"], "normalizers")]
+    if normalizers not in ([], ["NFC"]):
+        return f"its normalizer is {', '.join(normalizers)}; known is NFC"
+    for token in _looked_for(parts):
+        if token["lstrip"] or token["rstrip"] or token["single_word"]:
+            return f"its added token {token['content']!r} looks at what is around it"
+        if token["normalized"] and not token["content"].isascii():
+            return f"its added token {token['content']!r} is not ASCII"
+    if len(_looked_for(parts)) > MOST_ADDED:
+        return f"it has more than {MOST_ADDED} added tokens that are not special"
+    return None
+
+
+def _looked_for(parts: dict[str, Any]) -> list[dict[str, Any]]:
+    return [token for token in parts["added_tokens"] if not token["special"]]
+
+
+class WordEncoder:
+    """Byte-level BPE by a memory of words: the tokenizer itself only sees words that are new.
+
+    Exact, since merges never cross a word's borders.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        parts: dict[str, Any],
+        end_of_document: int,
+        dtype: type,
+        most_words: int = 1 << 19,
+    ) -> None:
+        """An encoder that knows no words yet.
+
+        tokenizer: a tokenizers.Tokenizer.
+        parts: the same as JSON, for which why_slow is None.
+        """
+        self.cuttable = can_be_cut(parts)
+        self.model = tokenizer.model
+        splitter = find_splitter(parts["pre_tokenizer"])
+        assert splitter is not None
+        self.splitter = splitter
+        self.normalizer = tokenizer.normalizer
+        added, numbers = parts["added_tokens"], count()
+        self.of_text = AddedTokens([token for token in added if not token["normalized"]], numbers)
+        self.of_normal_form = AddedTokens([token for token in added if token["normalized"]], numbers)
+        ids = {bytes([END]): end_of_document, **self.of_text.ids, **self.of_normal_form.ids}
+        self.memory = WordMemory(self._tokens_of_word, dtype, most_words)
+        self.memory.remember(list(ids), [[number] for number in ids.values()])
+
+    def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """See Encoder."""
+        raw = self.of_text.replace(b"\xff".join([*documents, b"\xff" * PADDING]))
+        if self.normalizer is not None:
+            raw = to_nfc(raw, self.normalizer.normalize_str)
+        raw = self.of_normal_form.replace(raw)
+        batch = np.frombuffer(raw, np.uint8)[:-PADDING]
+        starts = self.splitter.word_starts(batch)
+        tokens, ends = self.memory.encode(raw, starts)
+        document_ends = ends[batch[starts] == END]
+        return tokens, np.diff(document_ends, prepend=0).astype(np.int32)
+
+    def _tokens_of_word(self, word: bytes) -> list[int]:
+        # a word is not to be cut again, so the model can be asked without what surrounds it
+        return [token.id for token in self.model.tokenize(word.decode("latin-1").translate(BYTE_LETTERS))]

@@ -1,0 +1,59 @@
+"""What a model's loss on text means: shared by the kinds of data whose samples are sequences of tokens. No torch."""
+
+from collections.abc import Mapping, Sequence
+
+from slipway.config.schema import RunConfig
+from slipway.data.held_out import HeldOut, Wanted
+from slipway.data.tokens import tokens_of
+from slipway.errors import UserError
+
+RULES = (
+    "Each document is read by itself, after an end mark. Windows of {context} tokens: the first predicts all of its "
+    "tokens, each later one the next {stride} after as many as there is room for; each token is predicted once. "
+    "Bytes are those of the text in UTF-8, words what lies between white space; the loss of the mark at a document's "
+    "end {marks}. perplexity: e to the mean loss of a token."
+)
+
+
+class MeasuredText:
+    """See slipway.data.held_out.Measured."""
+
+    def in_windows(self, config: RunConfig, wanted: Wanted) -> RunConfig:
+        """The same run with samples of another length, where one is wanted."""
+        update = {"sequence_length": wanted.context} if wanted.context else {}
+        return config.model_copy(update={"data": tokens_of(config).model_copy(update=update)})
+
+    def check_wanted(self, config: RunConfig, wanted: Wanted) -> None:
+        """Raise UserError for a stride that would pass over tokens."""
+        length = tokens_of(config).sequence_length
+        if wanted.stride and wanted.stride > length:
+            raise UserError(
+                "stride",
+                f"would leave out tokens, because it is longer than a window of {length}",
+                value=wanted.stride,
+                use=f"at most {length}",
+            )
+
+    def held_out(self, config: RunConfig, wanted: Wanted) -> Sequence[HeldOut]:
+        """Read files, or the validation split. Raises UserError."""
+        from slipway.data.text.held_out import read
+
+        self.check_wanted(config, wanted)
+        return read(config, wanted)
+
+    def measures(
+        self, parts: Sequence[HeldOut], losses: Sequence[float]
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Return perplexity, bits per byte, and perplexity per byte and per word."""
+        from slipway.data.text.held_out import told
+
+        return told(parts, losses)
+
+    def rules(self, config: RunConfig, wanted: Wanted) -> str:
+        """Say how documents are read, and what counts."""
+        length = tokens_of(config).sequence_length
+        return RULES.format(
+            context=length,
+            stride=wanted.stride or length,
+            marks="counts, as a token and not as bytes" if wanted.end_marks else "does not count",
+        )

@@ -1,0 +1,30 @@
+"""What data of every kind has whose samples are sequences of tokens; what families of such models ask of it.
+
+Samples have the fields tokens, labels, position_ids (int64) and loss_mask (fp32), each [sequence_length], and where
+documents are kept apart document_starts (int64): the position of the first token of each token's document.
+"""
+
+from pydantic import Field, PositiveInt
+
+from slipway.config.schema import RunConfig
+from slipway.config.section import DataSection, Folder
+
+
+class TokenSection(DataSection):
+    """Sequences of tokens, prepared into a folder."""
+
+    dir: Folder = Field(
+        description="The prepared data: manifest.json, tokenizer.json and files of each source."
+    )
+    sequence_length: PositiveInt = Field(description="Tokens per sample.")
+
+    @property
+    def apart(self) -> str:
+        """The setting, as an override, that lets tokens see only their own document; empty where they see others."""
+        raise NotImplementedError
+
+
+def tokens_of(config: RunConfig) -> TokenSection:
+    """The section `data` of a run that reads sequences of tokens."""
+    assert isinstance(config.data, TokenSection), f"data.kind is {config.data.kind}"
+    return config.data

@@ -1,0 +1,60 @@
+"""Which checkpoints of a run are evaluated, and what is known of them by now."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slipway.checkpoint import manifest, store
+from slipway.checkpoint.manifest import Damaged
+from slipway.errors import UserError
+from slipway.models.evaluation import Result
+
+
+def chosen(run_dir: Path, steps: Sequence[int] | None, every: bool) -> list[Path]:
+    """The newest checkpoint, those of the given steps, or all, oldest first; not verified. Raises UserError."""
+    there = store.complete(run_dir)
+    if not there and not steps:
+        raise UserError("run.dir", f"has no checkpoint in {store.folder(run_dir)}", value=run_dir)
+    if every and steps:
+        raise UserError(
+            "evaluate --every-checkpoint", "asks for all steps, and --step for some", do="give one"
+        )
+    if every:
+        return there
+    if not steps:
+        return there[-1:]
+    by_step = {store.step_of(path): path for path in there}
+    for step in steps:
+        if step not in by_step:
+            have = ", ".join(map(str, by_step)) or "none"
+            raise UserError(
+                "evaluate --step", f"is not in {store.folder(run_dir)}, which holds {have}", value=step
+            )
+    return [by_step[step] for step in sorted(set(steps))]
+
+
+def verify(checkpoint: Path) -> None:
+    """Raise UserError where a checkpoint is damaged."""
+    try:
+        store.verify(checkpoint)
+    except Damaged as error:
+        raise UserError(
+            f"checkpoint {checkpoint}", f"is damaged: {error}", use="another one with --step N"
+        ) from None
+
+
+def identity(checkpoint: Path) -> str:
+    """What tells a checkpoint from another of the same step: the checksum of its manifest. Raises UserError."""
+    try:
+        return hashlib.sha256((checkpoint / manifest.FILE).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"checkpoint {checkpoint}", f"cannot be read: {error.strerror}") from None
+
+
+def known(
+    results: Sequence[Result], settings: Mapping[str, Any], step: int, checkpoint: str
+) -> Result | None:
+    """The result that is there already of the same settings on the same checkpoint."""
+    same = (settings, step, checkpoint)
+    return next((one for one in results if (one.settings, one.step, one.checkpoint) == same), None)

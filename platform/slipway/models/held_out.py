@@ -1,0 +1,84 @@
+"""What losses over held-out samples come to, as a result that is kept: of `slipway evaluate` and of training."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from slipway.config.schema import RunConfig
+from slipway.data import kind_of
+from slipway.data.held_out import HeldOut, Measured, Wanted
+from slipway.models.evaluation import Result, Score
+
+
+def measured(config: RunConfig) -> Measured | None:
+    """What the run's kind of data says of held-out samples; None where it knows none."""
+    kind = kind_of(config)
+    return kind if isinstance(kind, Measured) else None
+
+
+def wanted(config: RunConfig) -> Wanted:
+    """What the section `evaluation` asks for."""
+    asked = config.evaluation
+    return Wanted(
+        files=tuple(asked.files),
+        text_key=asked.text_key,
+        stride=asked.stride,
+        limit=asked.limit,
+        end_marks=asked.end_marks,
+    )
+
+
+def settings(config: RunConfig, wanted: Wanted, parts: Sequence[HeldOut]) -> dict[str, Any]:
+    """What identifies a measurement; the configuration is that with which the model is run."""
+    return {
+        "measured": "loss",
+        "texts": [{"what": one.what, **one.facts} for one in parts],
+        "context": config.data.model_dump()["sequence_length"],
+        "stride": wanted.stride,
+        "end_marks": wanted.end_marks,
+        "precision": config.training.precision,
+    }
+
+
+def result(
+    config: RunConfig,
+    wanted: Wanted,
+    parts: Sequence[HeldOut],
+    losses: Sequence[float],
+    step: int,
+    checkpoint: str | None = None,
+) -> Result:
+    """The result of a step. losses: of each part, summed over all of its samples. checkpoint: see Result."""
+    kind = measured(config)
+    assert kind is not None
+    asked = settings(config, wanted, parts)
+    names = [one.what for one in parts]
+    return Result(
+        name=name_of("loss", names, asked),
+        title=title(names),
+        step=step,
+        scores=[
+            Score(what=what, measure=measure, values=[value])
+            for what, found in kind.measures(parts, losses).items()
+            for measure, value in found.items()
+        ],
+        how=kind.rules(config, wanted),
+        facts={"losses": dict(zip(names, losses, strict=True))},
+        settings=asked,
+        checkpoint=checkpoint,
+    )
+
+
+def title(names: Sequence[str]) -> str:
+    """For people."""
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"Perplexity of {shown}"
+
+
+def name_of(kind: str, names: Sequence[str], asked: dict[str, Any]) -> str:
+    """The name of a result: what it is of, in letters of file names, and a checksum of all that was asked for."""
+    words = re.sub(r"[^a-z0-9]+", "-", "-".join([kind, *names]).lower()).strip("-")[:48].strip("-")
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{words}-{digest[:8]}"
