@@ -31,6 +31,8 @@ def data_preset(data: str) -> list[str]:
     words = [f"data={data}"]
     for name, source in sections.get("sources", {}).items():
         words += [f"data.sources.{name}.inputs=[/x]"] if source["inputs"] == "???" else []
+    if sections.get("tokenizer", {}).get("path") == "???":
+        words.append("data.tokenizer.path=/x/tokenizer.json")
     imagery = "base/imagery@_here_" in sections.get("defaults", [])
     return [*words, "model=earth_demo"] if imagery else words
 
