@@ -92,7 +92,13 @@ def test_bash_completes(program: Path) -> None:
 def test_verbs_and_options_are_ours() -> None:
     assert own_choices("slipway t") == ["train"]
     assert own_choices("slipway train --d") == ["--dry-run"]
-    assert own_choices("slipway launch --") == ["--submit", "--chain", "--evaluate", "--preflight", *HYDRA_OPTIONS]
+    assert own_choices("slipway launch --") == [
+        "--submit",
+        "--chain",
+        "--evaluate",
+        "--preflight",
+        *HYDRA_OPTIONS,
+    ]
     assert own_choices("slipway checkpoint ") == ["list", "verify", "show"]
     assert own_choices("slipway checkpoint verify --") == ["--step", "--json", *HYDRA_OPTIONS]
     assert own_choices("slipway checkpoint list run.d") is None
