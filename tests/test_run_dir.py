@@ -21,7 +21,7 @@ OF_PODS = {
     "launch/kubernetes/pod.py",
 }  # a plan.json in a ConfigMap, in no run's directory
 WORDS = {"logs", "segments", "hangs", "checkpoints", "wandb", "tensorboard", "bad_nodes"}
-WORDS |= {"pictures", "evaluation"}
+WORDS |= {"pictures", "evaluation", "tokenizer"}
 """Names that mean something else, too: only in paths are they these."""
 
 
