@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.planner import (
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
+from slipway.engine.megatron import newer_index
 from slipway.engine.megatron.keys import FP32, is_weight, of_state
 from slipway.engine.megatron.records import place
 
@@ -53,6 +54,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        newer_index.accept()
         index = dcp.FileSystemReader(folder).read_metadata()
         self.stored: Any = index.storage_data
         self.tensors: dict[str, Any] = index.state_dict_metadata

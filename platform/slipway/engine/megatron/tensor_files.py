@@ -16,6 +16,7 @@ from megatron.core.dist_checkpointing.strategies import torch as torch_strategy
 from megatron.core.dist_checkpointing.strategies.common import COMMON_STATE_FNAME
 
 from slipway import system_errors
+from slipway.engine.megatron import newer_index
 
 
 def write(state: dict[str, Any], folder: Path, group: Any, waits: Callable[[bool], None]) -> None:
@@ -39,6 +40,7 @@ def finish(folder: Path) -> None:
 
 def read(wanted: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The tensors that a sharded state dict names, in its structure."""
+    newer_index.accept()
     return dist_checkpointing.load(wanted, str(folder), validate_access_integrity=False)  # type: ignore[return-value]
 
 

@@ -20,7 +20,8 @@ def table(model: Config, key: str, name: str) -> Part:
     def join(theirs: Sequence[Array]) -> Array:
         from torch.nn.functional import pad
 
-        return pad(theirs[0], (0, 0, 0, model.padded_vocab_size - rows))
+        missing = model.padded_vocab_size - rows
+        return pad(theirs[0], (0, 0, 0, missing)) if missing else theirs[0]  # which is a copy even of no rows
 
     shape = (model.padded_vocab_size, hidden)
     return Part(key, (), shape, {name: (rows, hidden)}, lambda t: [t[:rows]], join)
