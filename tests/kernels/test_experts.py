@@ -9,18 +9,24 @@ import torch.nn.functional as F
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
+from presets import preset
+from slipway.config.compose import compose
 from slipway.kernels.experts import GroupedExperts
+from slipway.models.gpt.config import gpt_of
+from slipway.models.transformer.recompute import experts_trouble
 
 HIDDEN, WIDE = 24, 40
 ERROR = {torch.float32: 2e-6, torch.bfloat16: 3e-2}  # largest, relative to the largest value
 ONE = SimpleNamespace(size=lambda: 1, rank=lambda: 0)
 
 
-def experts(count: int, *, gated: bool, dtype: torch.dtype) -> GroupedExperts:
+def experts(
+    count: int, *, gated: bool, dtype: torch.dtype, hidden: int = HIDDEN, wide: int = WIDE
+) -> GroupedExperts:
     config = TransformerConfig(
         num_layers=1,
-        hidden_size=HIDDEN,
-        ffn_hidden_size=WIDE,
+        hidden_size=hidden,
+        ffn_hidden_size=wide,
         num_attention_heads=1,
         num_moe_experts=count,
         add_bias_linear=False,
@@ -84,3 +90,20 @@ def test_the_entries_for_checkpoints_are_views_and_join_again() -> None:
             assert torch.equal(entry.merge_fn([part.data.clone() for part in parts]), weight)
             parts[-1].data.fill_(7.0)
         assert (weight[-1][-1] == 7.0).all()
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize("hidden", [16, 18, 20])
+@pytest.mark.parametrize("wide", [16, 18, 20])
+def test_widths_that_torch_refuses_are_known_before(
+    precision: str, dtype: torch.dtype, hidden: int, wide: int
+) -> None:
+    config = compose([*preset("mixtral_8x7b"), f"training.precision={precision}"])
+    block = gpt_of(config).block._replace(hidden_size=hidden, mlp_size=wide)
+    module = experts(2, gated=True, dtype=dtype, hidden=hidden, wide=wide)
+    x = torch.ones(4, hidden, dtype=dtype, requires_grad=True)
+    if experts_trouble("torch", config, block) is None:
+        module(x, torch.tensor([2, 2]), torch.ones(4))[0].square().sum().backward()
+        return
+    with pytest.raises(RuntimeError, match="16 bytes"):
+        module(x, torch.tensor([2, 2]), torch.ones(4))[0].square().sum().backward()

@@ -123,4 +123,20 @@ def experts_trouble(backend: str, config: RunConfig, block: Block) -> str | None
     """Why a backend of `kernels.moe` cannot do what is asked; None where it can."""
     here = {"torch": {"activation", "experts"}, "te": {"activation"}, "unfused": set[str]()}[backend]
     missing = {"activation", "experts"} & set(modules(config, block)) - here
-    return f"it cannot compute {', '.join(sorted(missing))} again (training.recompute)" if missing else None
+    if missing:
+        return f"it cannot compute {', '.join(sorted(missing))} again (training.recompute)"
+    return _width_trouble(config, block) if backend == "torch" else None
+
+
+def _width_trouble(config: RunConfig, block: Block) -> str | None:
+    """Why torch's grouped product refuses the experts' weights: rows must be multiples of 16 bytes."""
+    itemsize = 4 if config.training.precision == "fp32" else 2
+    ranks = config.parallelism.tensor_model_parallel_size
+    widths = {
+        "hidden_size": block.hidden_size,
+        f"ffn_hidden_size / tensor_model_parallel_size {ranks}": block.mlp_size // ranks,
+    }
+    for name, width in widths.items():
+        if width * itemsize % 16:
+            return f"its rows must be multiples of 16 bytes, and {name} gives {width} x {itemsize}"
+    return None
