@@ -45,7 +45,7 @@ def test_from_a_clean_clone(image: Image, clone: Path) -> None:
     assert config["Labels"]["org.opencontainers.image.revision"] == head
     assert "torch==2.13.0+cpu,megatron-core==0.16.1" in config["Labels"]["org.slipway.pins"]
     assert inside(image.tag, "stat", "-c", "%A %U", "/tmp").strip() == "drwxrwxrwt root"  # as in the base
-    assert found["Size"] < 1.7e9, f"{found['Size'] / 1e9:.2f} GB"
+    assert found["Size"] < 2.0e9, f"{found['Size'] / 1e9:.2f} GB"
     print(f"{found['Size'] / 1e9:.2f} GB, {image.digest}")
 
 
