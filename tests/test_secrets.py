@@ -231,7 +231,10 @@ def test_own_fields_are_no_secrets(tmp_path: Path) -> None:
         for one in [schema, *schema.get("$defs", {}).values()]
         for name in one.get("properties", {})
     }
-    assert {name for name in every if secrets.looks_secret(name)} == {"text_key", "wandb_secret", "key"}
+    assert {name for name in every if secrets.looks_secret(name)} == {
+        *("text_key", "messages_key"),
+        *("wandb_secret", "key"),
+    }
     words = ["data=files", "data.sources.files.inputs=[/x]", "data.sources.files.text_key=the_contents"]
     config = compose([*words, "cluster=gke", "cluster.kubernetes.wandb_secret=wandb-credentials-of-us"])
     path = tmp_path / "plan.json"

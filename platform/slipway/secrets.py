@@ -14,7 +14,8 @@ from slipway.errors import UserError
 
 # Fields of the schema, in a plan below `config`, whose names look like a secret's, and which hold none.
 _OURS = re.compile(
-    r"(?:config\.)?(?:data\.sources\.[^.]+\.text_key|cluster\.kubernetes\.(?:wandb_secret|tolerations\.[^.]+\.key))"
+    r"(?:config\.)?(?:data\.sources\.[^.]+\.(?:text|messages)_key|evaluation\.text_key"
+    r"|cluster\.kubernetes\.(?:wandb_secret|tolerations\.[^.]+\.key))"
 )
 _OVERRIDE = re.compile(r"(?s)[+~]{0,2}(?P<key>[A-Za-z_][^\s=:?&\"'{}\[\]]*)=(?P<value>.*)")
 _NESTED = re.compile(r"[\"']?([\w.-]+)[\"']?\s*:\s*[\"']?([^\s,{}\[\]\"']+)")

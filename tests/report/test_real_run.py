@@ -72,7 +72,9 @@ def test_the_receipt_adds_up_to_the_measured_step(folder: Path) -> None:
     planned = [line.predicted for line in found.lines]
     assert None not in planned and sum(filter(None, planned)) == pytest.approx(found.predicted)
     shares = receipt.attribution(found)
-    assert sum(share for _, share in shares) == pytest.approx(found.measured / found.predicted - 1, abs=1e-9)
+    assert sum(share for _, share in shares) == pytest.approx(
+        found.measured / found.predicted - 1, abs=receipt.SMALLEST
+    )
 
 
 def test_the_page_and_the_json_tell_of_it(folder: Path) -> None:

@@ -41,9 +41,9 @@ def test_each_node_meets_both_neighbours_once(nodes: int) -> None:
 
 def test_a_full_jupiter() -> None:
     """5,884 nodes of four ranks: what each is told stays small."""
-    begin = time.monotonic()
+    begin = time.process_time()  # other tests run beside it
     given = parts({rank: f"jpbo-{rank // 4:05d}" for rank in range(4 * 5884)})
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
     assert given[23532]["peers"] == [23528, 0] and given[23535]["node"] == 5883
     assert len(json.dumps(given[23532])) < 200
 
