@@ -119,10 +119,9 @@ def predicted(plan: Plan | None) -> tuple[float | None, dict[str, float]]:
 
 
 def attribution(receipt: Receipt) -> list[tuple[str, float]]:
-    """(what, difference as a share of the planned step), the largest first; adds up to the whole difference, but
-    for less than SMALLEST.
+    """(what, difference as a share of the planned step), the largest first.
 
-    Empty where there is nothing to compare.
+    Adds up to the whole difference, but for less than SMALLEST. Empty where there is nothing to compare.
     """
     if receipt.ratio is None or receipt.predicted is None:
         return []
