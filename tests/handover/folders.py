@@ -11,6 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from slipway.cli import main
+
 END = "<|endoftext|>"
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
@@ -116,3 +118,23 @@ def same(one: State, other: State) -> bool:
     return one.keys() == other.keys() and all(
         one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in one
     )
+
+
+AUTO = [
+    "model=auto",
+    "data=any_text",
+    "cluster.device.peak_tflops_fp32=0.1",
+    "cluster.device.peak_tflops_bf16=0.1",
+]
+
+
+def taken(source: Path, run_dir: Path, *words: str) -> Path:
+    """Import a folder; return the run's directory."""
+    assert main(["import", "hf", str(source), f"run.dir={run_dir}", *AUTO, *words]) == 0
+    return run_dir
+
+
+def given_to(run_dir: Path, target: Path, *words: str) -> State:
+    """Export a run; return what the folder holds."""
+    assert main(["export", "hf", f"run.dir={run_dir}", f"to={target}", *words]) == 0
+    return read(target)

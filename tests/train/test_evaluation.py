@@ -10,6 +10,7 @@ from breadth import some
 from refusals import refused
 from slipway.config.compose import compose
 from slipway.metrics import evaluations
+from slipway.models import held_out
 from slipway.models.evaluation import Result
 from slipway.plan import make_plan
 from training import SMALL, layout, slipway, told
@@ -56,8 +57,9 @@ def folder(
         *jobs[0],
         *layout(ranks=1, tp=1, pp=1),
         f"run.dir={folder / 'gone'}",
-        f"evaluation.files=[{folder / 'none.txt'}]",
+        f"evaluation.files=[{folder / 'broken.txt'}]",
     ]
+    (folder / "broken.txt").write_bytes(b"\xff no UTF-8")
     assert train_many([*jobs, gone]) == [0] * (len(jobs) + 1)
     return folder
 
@@ -90,12 +92,18 @@ def test_a_layouts_figures_are_those_of_one_process(name: str, folder: Path, tmp
     assert again.stderr.count("--again") == 2, "what is known is not measured again"
 
 
-def test_files_that_are_not_there_are_an_event_and_training_goes_on(folder: Path) -> None:
+def test_files_that_cannot_be_read_are_an_event_and_training_goes_on(folder: Path) -> None:
     lines = [json.loads(line) for line in (folder / "gone" / "metrics.jsonl").read_text().splitlines()]
     (event,) = [line for line in lines if line.get("event") == "evaluation not possible"]
-    assert str(folder / "none.txt") in event["reason"] and event["step"] == 0
+    assert str(folder / "broken.txt") in event["reason"] and event["step"] == 0
     assert max(line["step"] for line in lines if line["kind"] == "train") == 4
     assert not (folder / "gone" / "evaluation").exists()
+
+
+def test_files_that_are_not_there_are_refused_before_a_run_begins(tmp_path: Path) -> None:
+    words = [*SMALL, "data=bytes", "evaluation.interval=5", f"evaluation.files=[{tmp_path}/none.txt]"]
+    with refused("evaluation.files", tmp_path / "none.txt"):
+        held_out.check_there(compose(words))
 
 
 @pytest.mark.parametrize(

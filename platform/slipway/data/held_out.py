@@ -71,6 +71,10 @@ class Measured(Protocol):
         """Raise UserError for what cannot be, before anything is read; its path is that of a field of Wanted."""
         ...
 
+    def check_there(self, wanted: Wanted) -> None:
+        """Raise UserError for files that are not there, or are of no readable type; none is read."""
+        ...
+
     def held_out(self, config: RunConfig, wanted: Wanted) -> Sequence[HeldOut]:
         """Read what is wanted, entry by entry. Raises UserError; the path of a field is `files` for what it names."""
         ...

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -56,8 +56,17 @@ class InputRecord(Protocol):
     input_sha256: str
 
 
-def changed(source: str, files: Sequence[FoundFile], record: InputRecord, folder: Path) -> UserError | None:
-    """The error that a source's files are not those that the folder was prepared from; None where they are."""
+def changed(
+    source: str, find: Callable[[], Sequence[FoundFile]], record: InputRecord, folder: Path
+) -> UserError | None:
+    """The error that a source's files are not those that the folder was prepared from; None where they are.
+
+    find: finds them; what it raises is the error, too.
+    """
+    try:
+        files = find()
+    except UserError as error:
+        return error
     if fingerprint(files) == record.input_sha256:
         return None
     return UserError(

@@ -4,6 +4,8 @@ Samples have the fields tokens, labels, position_ids (int64) and loss_mask (fp32
 documents are kept apart document_starts (int64): the position of the first token of each token's document.
 """
 
+from abc import abstractmethod
+
 from pydantic import Field, PositiveInt
 
 from slipway.config.schema import RunConfig
@@ -19,9 +21,9 @@ class TokenSection(DataSection):
     sequence_length: PositiveInt = Field(description="Tokens per sample.")
 
     @property
+    @abstractmethod
     def apart(self) -> str:
         """The setting, as an override, that lets tokens see only their own document; empty where they see others."""
-        raise NotImplementedError
 
 
 def tokens_of(config: RunConfig) -> TokenSection:

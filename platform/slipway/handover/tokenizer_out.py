@@ -1,6 +1,5 @@
 """The tokenizer of a run as files that AutoTokenizer loads. Imports no torch."""
 
-import hashlib
 import json
 from typing import Any, NamedTuple
 
@@ -8,13 +7,11 @@ from slipway import files
 from slipway.checkpoint.store import CheckpointInfo
 from slipway.config.schema import RunConfig
 from slipway.data.text.manifest import TOKENIZER_NAME
-from slipway.data.text.vocabulary import SETTINGS_NAME, TEMPLATE_NAME, vocabulary_of
-from slipway.errors import UserError
+from slipway.data.text.vocabulary import SETTINGS_NAME, TEMPLATE_NAME, check_trained_with, vocabulary_of
 
 SPECIAL_NAME = "special_tokens_map.json"
 KEPT = (TOKENIZER_NAME, SETTINGS_NAME, SPECIAL_NAME, TEMPLATE_NAME)
 """What a folder's tokenizer consists of, where it has it."""
-_FACT = "the checksum of tokenizer.json"  # slipway.data.text.kind: what the ledger says of samples
 
 
 class Exported(NamedTuple):
@@ -33,14 +30,8 @@ def exported(config: RunConfig, info: CheckpointInfo, longest: int | None) -> Ex
     checkpoint was trained with.
     """
     found = vocabulary_of(config)
-    sums = {str(facts[_FACT]) for facts in info.data.facts.values() if _FACT in facts}
+    check_trained_with(found, info.data)
     content = found.json.encode()
-    if not sums <= {hashlib.sha256(content).hexdigest()}:
-        raise UserError(
-            found.path,
-            "is not the tokenizer that the checkpoint was trained with: its checksum is another",
-            do="put that one there",
-        )
     beside = {name: text for name in KEPT if (text := files.read(found.path.parent / name)) is not None}
     if SETTINGS_NAME in beside:
         return Exported(beside, found.end_of_document)

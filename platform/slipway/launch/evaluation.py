@@ -29,7 +29,7 @@ def check(options: argparse.Namespace, sweep: bool) -> None:
         if name in NOT_HERE or name == "run.dir":
             raise UserError(
                 f"launch --evaluate {name}",
-                "is said by the job itself",
+                "is set by the job itself",
                 do="omit it; run.dir=DIR names the run",
             )
 

@@ -47,6 +47,8 @@ class Result(BaseModel):
     """Of the evaluation, for people."""
     step: int
     scores: list[Score] = Field(min_length=1)
+    headline: str | None = None
+    """The thing of `scores` that is told where there is room for one only; None: the last."""
     how: str
     """What was done, and by which rules the measures count, in sentences."""
     facts: dict[str, Any] = {}

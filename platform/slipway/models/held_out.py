@@ -9,6 +9,7 @@ from typing import Any
 from slipway.config.schema import RunConfig
 from slipway.data import kind_of
 from slipway.data.held_out import HeldOut, Measured, Wanted
+from slipway.errors import UserError
 from slipway.models.evaluation import Result, Score
 
 
@@ -28,6 +29,17 @@ def wanted(config: RunConfig) -> Wanted:
         limit=asked.limit,
         end_marks=asked.end_marks,
     )
+
+
+def check_there(config: RunConfig) -> None:
+    """Raise UserError for what the section `evaluation` names and is not there; nothing is read."""
+    kind = measured(config)
+    if kind is None or not config.evaluation.interval:
+        return
+    try:
+        kind.check_there(wanted(config))
+    except UserError as error:
+        raise error.replaced(path=f"evaluation.{error.path}") from None
 
 
 def settings(config: RunConfig, wanted: Wanted, parts: Sequence[HeldOut]) -> dict[str, Any]:

@@ -33,11 +33,11 @@ def curve(results: Sequence[Result], what: str, measure: str) -> tuple[list[int]
 
 
 def sentences(results: Sequence[Result]) -> Iterator[str]:
-    """A line for each evaluation: how each measure of its last row has changed."""
+    """A line for each evaluation: how each measure of what counts most has changed."""
     for group in by_name(results):
         first, last = group[0].step, group[-1].step
         when = f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
-        what = things_of(group)[-1]
+        what = group[-1].headline or things_of(group)[-1]
         ends = []
         for measure in measures_of(group):
             values = curve(group, what, measure)[1]

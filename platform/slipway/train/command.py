@@ -18,7 +18,7 @@ from slipway.errors import EXIT_DONE, UserError
 from slipway.files import reason
 from slipway.kernels.choice import in_words
 from slipway.metrics import mirrors
-from slipway.models import family
+from slipway.models import family, held_out
 from slipway.plan import Plan, elastic, plan_file, switches
 from slipway.plan.change import describe_change
 from slipway.plan.facts import read_facts
@@ -76,6 +76,8 @@ def run_plan(plan: Plan) -> int:
     pace = _check_slice(config, end, step) if leads else Pace()
     if leads:
         mirrors.check(config)
+        if step == 0:  # later, files that have gone are no reason to stop a run
+            held_out.check_there(config)
     chosen = load_torch(config, ranks_here=config.resources.devices_per_node)
     with not_counted():
         kind_of(config).make_ready(config, prepare=_alone(place))

@@ -1,30 +1,17 @@
 """The rows of bad_inputs_chat.py: exit code 2, one line, nothing written but what was prepared on the way."""
 
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 import warm
+from data.chat.bad_inputs_chat import ROWS
 from refusals import check_line
 from slipway.cli import main
 
 
-def _table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "bad_inputs_chat", Path(__file__).with_name("bad_inputs_chat.py")
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("row", _table().ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_refused_in_one_line(row, tmp_path, monkeypatch, capfd) -> None:
     row.prepare(tmp_path)
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}

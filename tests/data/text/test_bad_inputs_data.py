@@ -1,28 +1,13 @@
 """The rows of bad_inputs_data.py: exit code 2, one line, nothing written."""
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 
+from data.text.bad_inputs_data import ROWS
 from refusals import check_line
 from slipway.cli import main
 
 
-def _table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "bad_inputs_data", Path(__file__).with_name("bad_inputs_data.py")
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("row", _table().ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_refused_in_one_line(row, tmp_path, monkeypatch, capfd) -> None:
     if row.prepare is not None:
         row.prepare(tmp_path)

@@ -251,3 +251,32 @@ def test_a_holder_whose_name_was_overwritten_writes_it_again(tmp_path: Path) -> 
     assert lock.holder_of(tmp_path, time.time()) == held.me
     held.release()
     assert not RunDir(tmp_path).holder.exists()
+
+
+NAMELESS = """
+import sys
+from pathlib import Path
+from slipway.run_dir import RunDir
+from slipway.runs.lock import posix
+descriptor, outcome = posix.take(RunDir(Path(sys.argv[1])).lock)
+print(outcome, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_one_that_has_given_up_its_name_already_is_no_trainer(tmp_path: Path, monkeypatch) -> None:
+    """A holder that ends removes its name before it gives the lock back: who looks in between waits for that."""
+    words = [sys.executable, "-c", NAMELESS, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "taken\n"
+        with monkeypatch.context() as soon:
+            soon.setattr(lock, "NAMELESS_SECONDS", 0.1)
+            for call in (lock.check_free, lock.take):
+                with refused("run.dir"):
+                    call(tmp_path)
+        stdin = process.stdin
+        timer = threading.Timer(0.3, lambda: (stdin.write("\n"), stdin.flush()))
+        timer.start()
+        lock.take(tmp_path).release()
+        timer.join()

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -84,18 +84,14 @@ def prepare(data: Data, progress: bool) -> Manifest:
 
 def changed_inputs(data: Data, found: Manifest) -> list[UserError]:
     """Return what of the inputs is not as it was read, one for each source. They need not exist any more."""
-    changes = []
-    for name, source in data.sources.items():
-        if not all(map(is_there, source.inputs)):
-            continue
-        try:
-            files = inputs.find_inputs(name, source, KINDS)
-        except UserError as error:
-            changes.append(error)
-            continue
-        if change := changed(name, files, found.sources[name], data.dir):
-            changes.append(change)
-    return changes
+    return [change for name in data.sources if (change := _changed(data, found, name))]
+
+
+def _changed(data: Data, found: Manifest, name: str) -> UserError | None:
+    source = data.sources[name]
+    if not all(map(is_there, source.inputs)):
+        return None
+    return changed(name, lambda: inputs.find_inputs(name, source, KINDS), found.sources[name], data.dir)
 
 
 class _Described(NamedTuple):
@@ -118,27 +114,16 @@ def _kept(data: Data, end: str) -> dict[str, str]:
     return tokenizer_of(data.tokenizer).files(end)
 
 
+@dataclass
 class _Preparation:
-    def __init__(
-        self,
-        data: Data,
-        files: dict[str, list[InputFile]],
-        left_out: dict[str, list[LeftOut]],
-        tokenizer: _Described,
-        workers: int,
-        pool: ProcessPoolExecutor,
-        work: Path,
-        progress: Progress,
-    ) -> None:
-        self.data = data
-        self.files = files
-        self.left_out = left_out
-        self.tokenizer = tokenizer
-        self.workers = workers
-        self.pool = pool
-        self.work = work
-        self.progress = progress
-        self.block_size = block_size(sum(file.size for of_source in files.values() for file in of_source))
+    data: Data
+    files: dict[str, list[InputFile]]
+    left_out: dict[str, list[LeftOut]]
+    tokenizer: _Described
+    workers: int
+    pool: ProcessPoolExecutor
+    work: Path
+    progress: Progress
 
     def run(self) -> Manifest:
         self.progress.phase("tokens")
@@ -164,10 +149,11 @@ class _Preparation:
 
     def _submitted(self) -> Iterator[tuple[tuple[str, Path, int, bool], Future[Counts]]]:
         """Blocks of all sources, in order, with those that are done already."""
+        size = block_size(sum(file.size for of_source in self.files.values() for file in of_source))
         for name, files in self.files.items():
             folder = self.work / name
             folder.mkdir(exist_ok=True)
-            for block in cut_into_blocks(files, "", self.block_size):
+            for block in cut_into_blocks(files, "", size):
                 shard = folder / f"{block.index:06d}.npz"
                 found = read_counts(shard)
                 yield (

@@ -90,7 +90,7 @@ class Template:
         if date is None:
             raise UserError(
                 "data.tokenizer.date",
-                f"is null, but {self.path} writes the date into each conversation, and tokens would be others each day",
+                f"is null, but {self.path} writes the date into each conversation: its tokens would change every day",
                 use="a date, such as 2025-01-31",
             )
         return date.strftime(form)

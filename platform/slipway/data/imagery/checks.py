@@ -11,7 +11,7 @@ from slipway.data.imagery.layout import Layout
 from slipway.data.imagery.manifest import GENERATED, Manifest
 from slipway.data.imagery.scenes.survey import Survey, find_files
 from slipway.data.imagery.terramesh import source as terramesh
-from slipway.data.inputs import fingerprint
+from slipway.data.inputs import changed
 from slipway.errors import UserError
 
 _RASTERIO = ("rasterio",)
@@ -20,29 +20,18 @@ _NEEDED = {"cube": ("rasterio", "xarray", "zarr", "h5netcdf")}
 
 def changed_inputs(data: Data, found: Manifest) -> list[UserError]:
     """Return what of the inputs is not as it was read, one for each source. They need not exist any more."""
-    changes = []
-    for name, source in data.sources.items():
-        record = found.sources[name]
-        if source.inputs == [GENERATED] or not all(os.path.exists(place) for place in record.places):
-            continue
-        try:
-            files = (
-                [shard.file for shard in terramesh.survey(name, source.inputs)]
-                if record.format == "terramesh"
-                else find_files(name, source)
-            )
-        except UserError as error:
-            changes.append(error)
-            continue
-        if fingerprint(files) != record.input_sha256:
-            changes.append(
-                UserError(
-                    f"data.sources.{name}.inputs",
-                    f"files were changed, renamed or rewritten since {data.dir} was prepared ({record.files} files of "
-                    f"{record.input_bytes} bytes then, {len(files)} of {sum(file.size for file in files)} now)",
-                )
-            )
-    return changes
+    return [change for name in data.sources if (change := _changed(data, found, name))]
+
+
+def _changed(data: Data, found: Manifest, name: str) -> UserError | None:
+    source, record = data.sources[name], found.sources[name]
+    if source.inputs == [GENERATED] or not all(os.path.exists(place) for place in record.places):
+        return None
+    if record.format == "terramesh":
+        return changed(
+            name, lambda: [one.file for one in terramesh.survey(name, source.inputs)], record, data.dir
+        )
+    return changed(name, lambda: find_files(name, source), record, data.dir)
 
 
 def is_generated(name: str, source: Source) -> bool:

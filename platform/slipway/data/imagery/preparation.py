@@ -5,6 +5,7 @@ import platform
 import sys
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from slipway import __version__, cores
@@ -77,24 +78,15 @@ def prepare(data: Data, progress: bool) -> Manifest:
     return done
 
 
+@dataclass
 class _Preparation:
-    def __init__(
-        self,
-        data: Data,
-        surveys: dict[str, Survey],
-        meshes: dict[str, list[terramesh.Shard]],
-        workers: int,
-        pool: ProcessPoolExecutor,
-        work: Path,
-        progress: Progress,
-    ) -> None:
-        self.data = data
-        self.surveys = surveys
-        self.meshes = meshes
-        self.workers = workers
-        self.pool = pool
-        self.work = work
-        self.progress = progress
+    data: Data
+    surveys: dict[str, Survey]
+    meshes: dict[str, list[terramesh.Shard]]
+    workers: int
+    pool: ProcessPoolExecutor
+    work: Path
+    progress: Progress
 
     def run(self) -> Manifest:
         self.progress.phase("headers")

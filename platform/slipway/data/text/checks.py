@@ -18,11 +18,7 @@ def _changed(data: Data, found: Manifest, name: str) -> UserError | None:
     source, record = data.sources[name], found.sources[name]
     if not all(entry == inputs.STDLIB or is_there(entry) for entry in source.inputs):
         return None
-    try:
-        files = inputs.find_inputs(name, source)
-    except UserError as error:
-        return error
-    return changed(name, files, record, data.dir)
+    return changed(name, lambda: inputs.find_inputs(name, source), record, data.dir)
 
 
 def check_folder(data: Data) -> None:

@@ -15,7 +15,7 @@ from slipway.data.text import manifest
 from slipway.data.text.blocks import cut_into_blocks
 from slipway.data.text.config import Source, text_of
 from slipway.data.text.documents import read_documents
-from slipway.data.text.inputs import find_inputs
+from slipway.data.text.inputs import InputFile, find_inputs
 from slipway.data.text.passages import Passages, Rules, Text, count_words, measures
 from slipway.data.text.split import document_counts
 from slipway.data.text.tokens import find_split
@@ -41,23 +41,23 @@ def read(config: RunConfig, wanted: Wanted) -> list[Passages]:
         _files(wanted, tokenizer, end_mark) if wanted.files else _validation(config, wanted, tokenizer)
     )
     rules = Rules(data.sequence_length, stride, end_mark, wanted.end_marks, bool(data.apart))
-    found = [Passages(text, rules) for text in texts]
-    for one in found:
+    passages = [Passages(text, rules) for text in texts]
+    for one in passages:
         if not len(one):
             where = "files" if wanted.files else "data.split"
             raise UserError(where, "holds no text to measure a model on", value=one.what)
-    return found
+    return passages
 
 
 def told(parts: Sequence[HeldOut], losses: Sequence[float]) -> dict[str, dict[str, float]]:
     """Return the measures of each part, and of all together where there are several."""
     amounts = [(one.predicted, one.text.bytes, one.text.words) for one in parts if isinstance(one, Passages)]
     assert len(amounts) == len(parts) == len(losses)
-    found = {one.what: measures(loss, *of) for one, loss, of in zip(parts, losses, amounts, strict=True)}
+    by_part = {one.what: measures(loss, *of) for one, loss, of in zip(parts, losses, amounts, strict=True)}
     if len(parts) > 1:
         tokens, size, words = map(sum, zip(*amounts, strict=True))
-        found[ALL] = measures(sum(losses), tokens, size, words)
-    return found
+        by_part[ALL] = measures(sum(losses), tokens, size, words)
+    return by_part
 
 
 def _files(wanted: Wanted, tokenizer: Any, end_mark: int) -> Iterator[Text]:
@@ -83,11 +83,15 @@ def _files(wanted: Wanted, tokenizer: Any, end_mark: int) -> Iterator[Text]:
         yield Text(_name(entry), np.concatenate(tokens), np.concatenate(lengths), size, words)
 
 
+def found(entry: str, text_key: str) -> list[InputFile]:
+    """The files of an entry. Raises UserError."""
+    with _named("files"):
+        return find_inputs("files", Source(inputs=[entry], text_key=text_key))
+
+
 def _documents(entry: str, text_key: str) -> Iterator[bytes]:
     """The documents of an entry that have text, in the order in which a source's are read."""
-    with _named("files"):
-        found = find_inputs("files", Source(inputs=[entry], text_key=text_key))
-    for block in cut_into_blocks(found, text_key, _AT_ONCE):
+    for block in cut_into_blocks(found(entry, text_key), text_key, _AT_ONCE):
         for part in block.parts:
             yield from filter(None, read_documents(part, text_key))
 
@@ -131,9 +135,9 @@ def _validation(config: RunConfig, wanted: Wanted, tokenizer: Any) -> Iterator[T
             f"is missing: the validation split of data.kind={config.data.kind} is no text",
             use="--files FILE",
         )
-    data, found = text_of(config), manifest.load(text_of(config))
+    data, prepared = text_of(config), manifest.load(text_of(config))
     for name in config.data.weights:
-        record, prefix = found.sources[name], manifest.prefix(data, name)
+        record, prefix = prepared.sources[name], manifest.prefix(data, name)
         if not document_counts(record.documents, data.split)[1]:
             raise UserError(
                 "data.split",
@@ -149,7 +153,7 @@ def _validation(config: RunConfig, wanted: Wanted, tokenizer: Any) -> Iterator[T
             offset=stretch.first * stretch.dtype.itemsize,
             shape=(stretch.count,),
         )
-        ends = np.flatnonzero(tokens == found.end_of_document_id)[: wanted.limit] + 1
+        ends = np.flatnonzero(tokens == prepared.end_of_document_id)[: wanted.limit] + 1
         tokens, lengths = tokens[: ends[-1]], np.diff(ends, prepend=0)
         size = words = 0
         first = 0

@@ -34,6 +34,13 @@ class MeasuredText:
                 use=f"at most {length}",
             )
 
+    def check_there(self, wanted: Wanted) -> None:
+        """Raise UserError for files that are not there, or are of no readable type."""
+        from slipway.data.text.held_out import found
+
+        for entry in wanted.files:
+            found(entry, wanted.text_key)
+
     def held_out(self, config: RunConfig, wanted: Wanted) -> Sequence[HeldOut]:
         """Read files, or the validation split. Raises UserError."""
         from slipway.data.text.held_out import read

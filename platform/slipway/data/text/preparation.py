@@ -5,7 +5,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,25 +66,15 @@ def prepare(data: Data, progress: bool) -> Manifest:
         return done
 
 
+@dataclass
 class _Preparation:
-    def __init__(
-        self,
-        data: Data,
-        files: dict[str, list[InputFile]],
-        left_out: dict[str, list[LeftOut]],
-        workers: int,
-        pool: ProcessPoolExecutor,
-        work: Path,
-        progress: Progress,
-    ) -> None:
-        self.data = data
-        self.files = files
-        self.left_out = left_out
-        self.workers = workers
-        self.pool = pool
-        self.work = work
-        self.progress = progress
-        self.block_size = block_size(sum(file.size for of_source in files.values() for file in of_source))
+    data: Data
+    files: dict[str, list[InputFile]]
+    left_out: dict[str, list[LeftOut]]
+    workers: int
+    pool: ProcessPoolExecutor
+    work: Path
+    progress: Progress
 
     def run(self) -> Manifest:
         self.tokenizer = self._tokenizer()
@@ -128,11 +118,12 @@ class _Preparation:
         counts = {name: Counts() for name in self.files}
 
         def submitted() -> "Iterator[tuple[tuple[str, int, bool], Future[Counts]]]":
+            size = block_size(sum(file.size for of_source in self.files.values() for file in of_source))
             for name, files in self.files.items():
                 folder = self.work / name
                 folder.mkdir(exist_ok=True)
                 text_key = self.data.sources[name].text_key
-                for block in cut_into_blocks(files, text_key, self.block_size):
+                for block in cut_into_blocks(files, text_key, size):
                     shard = folder / f"{block.index:06d}.shard"
                     shards[name].append(shard)
                     found = read_counts(shard, dtype)

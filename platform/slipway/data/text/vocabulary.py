@@ -146,7 +146,7 @@ def check_trained_with(vocabulary: Vocabulary, ledger: DataLedger) -> None:
         raise UserError(
             vocabulary.path,
             "is not the tokenizer that the checkpoint was trained with: its checksum is another",
-            do="put that one there",
+            do="replace it with the one that was",
         )
 
 

@@ -89,6 +89,7 @@ class LinearProbe:
                 for what, of_what in found.items()
                 for name, measure in (("mIoU", mean_iou), ("accuracy", accuracy))
             ],
+            headline=f"{TRAINED}, {ALL}",
             how=HOW.format(
                 classes=len(CLASSES),
                 train=TRAIN_SCENES * CHIPS_ACROSS**2,

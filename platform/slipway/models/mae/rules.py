@@ -73,7 +73,7 @@ def _check_metadata(config: RunConfig) -> None:
     if model.metadata_drop and not model.metadata:
         raise UserError(
             "model.metadata_drop",
-            "has no effect without model.metadata, of which it would leave samples without",
+            "has no effect, since model.metadata is empty",
             value=model.metadata_drop,
             use="0, or model.metadata=[time,location]",
         )

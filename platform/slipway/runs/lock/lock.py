@@ -18,6 +18,8 @@ from slipway.runs.lock import posix as posix_lock
 from slipway.runs.lock.holder import STALE_SECONDS, Holder, is_own
 
 LOOK_SECONDS = 0.5  # between two looks at another machine's heartbeat
+NAMELESS_SECONDS = 3.0
+"""For how long a holder may be without a name: it writes it once it has the lock, and removes it before release."""
 
 
 class LostLock(RuntimeError):
@@ -55,8 +57,8 @@ class RunLock:
 
 
 def check_free(run_dir: Path) -> None:
-    """Raises UserError where a process is known to train the run, Fault where it is of this job. Waits for nothing."""
-    if posix_lock.is_held(RunDir(run_dir).lock):
+    """Raises UserError where a process is known to train the run, Fault where it is of this job."""
+    if _is_held(run_dir):
         _refuse(run_dir)
 
 
@@ -69,6 +71,8 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
     try:
         files.make_folder(run_dir)
         descriptor, outcome = posix_lock.take(RunDir(run_dir).lock)
+        if outcome == "held" and not _is_held(run_dir):
+            descriptor, outcome = posix_lock.take(RunDir(run_dir).lock)
     except OSError as error:
         raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None
     if outcome == "held":
@@ -95,6 +99,16 @@ def holder_of(run_dir: Path, now: float) -> Holder | None:
         return None  # one of this machine would hold the lock
     # a beat from far ahead says as little as an old one: the clock that made it is wrong
     return found[0] if abs(now - found[1]) <= STALE_SECONDS else None
+
+
+def _is_held(run_dir: Path) -> bool:
+    """Whether a process holds the lock. One without a name is about to have one, or to end: it is looked at again."""
+    deadline = time.monotonic() + NAMELESS_SECONDS
+    while posix_lock.is_held(RunDir(run_dir).lock):
+        if holder_file.read(run_dir) is not None or time.monotonic() > deadline:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _outlast_other(run_dir: Path, me: Holder, stale_seconds: float) -> None:

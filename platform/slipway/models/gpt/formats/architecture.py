@@ -85,7 +85,7 @@ def unfit_width(name: str, model: Config) -> UserError | None:
         return None
     return UserError(
         "model.hidden_size",
-        f"is no multiple of num_attention_heads {heads}, which {name} demands although it has a size of heads",
+        f"is no multiple of num_attention_heads {heads}, which {name} requires even where head_dim is given",
         value=model.hidden_size,
         use=f"{-(-model.hidden_size // heads) * heads}",
     )

@@ -116,7 +116,7 @@ def _named(settings: Mapping[str, Any]) -> Architecture:
     if not found:
         raise UserError(
             "config.json architectures",
-            "is not known here" if names else "is not said",
+            "is not known here" if names else "is missing",
             value=", ".join(map(str, names)) if isinstance(names, list) else names,
             use=", ".join(a.name for a in ARCHITECTURES),
         )
