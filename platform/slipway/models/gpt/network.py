@@ -15,7 +15,9 @@ from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.stage import build_stage
 from slipway.models.gpt.transformer import transformer_config
 from slipway.models.initial import Constant, Initial, Normal
+from slipway.models.matrix import Matrix
 from slipway.models.network import ATTENDED, Batch, LossFunction, Stage, Sums
+from slipway.models.transformer import matrices
 
 
 class GPT:
@@ -78,6 +80,12 @@ class GPT:
         if key.endswith(("linear_proj.weight", "linear_fc2.weight")):
             std /= (2 * model.num_layers) ** 0.5
         return Normal(std)
+
+    def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
+        """All weights of layers that are matrices, the router's too; embedding, positions and output layer are none."""
+        if len(shape) < 2 or key.startswith(("embedding.", "output_layer.")):
+            return None
+        return matrices.matrix(gpt_of(config).block, key, shape)
 
 
 def loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Sums]:

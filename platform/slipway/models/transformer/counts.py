@@ -18,6 +18,12 @@ def layer(block: Block, tp: int = 1, ep: int = 1) -> Shard:
     return Shard(_without_experts(block, tp), expert)
 
 
+def matrices(block: Block, tp: int = 1, ep: int = 1) -> Shard:
+    """Of these, what is in hidden matrices: all but norms and biases."""
+    dense, expert = layer(block._replace(bias=False), tp, ep)
+    return Shard(dense - 2 * norm(block), expert)
+
+
 def idle(block: Block) -> int:
     """Parameters of one layer that a token does not meet: of experts that it is not sent to."""
     return (block.num_experts - block.topk) * _mlp(block, tp=1) if block.num_experts else 0
