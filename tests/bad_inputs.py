@@ -273,6 +273,41 @@ KEYS_AND_VALUES = [
         ("[True, True, True]", "True"),
     ),
     BadInput("infinite rate", "plan optimizer.lr=inf", "optimizer.lr", ("inf", "finite")),
+    BadInput(
+        "a momentum that forgets nothing",
+        "plan optimizer=muon optimizer.momentum=1",
+        "optimizer.momentum",
+        ("1",),
+    ),
+    BadInput(
+        "no momentum to look ahead with",
+        "plan optimizer=muon optimizer.momentum=0",
+        "optimizer.momentum",
+        ("0",),
+    ),
+    BadInput(
+        "a first moment that forgets nothing",
+        "plan optimizer=muon optimizer.beta1=1",
+        "optimizer.beta1",
+        ("1",),
+    ),
+    BadInput(
+        "a scale of learning rates that nobody knows",
+        "plan optimizer=muon optimizer.adjust_lr_fn=spectral",
+        "optimizer.adjust_lr_fn",
+        ("spectral", "original", "match_rms_adamw"),
+    ),
+    BadInput(
+        "no orthogonalization", "plan optimizer=muon optimizer.ns_steps=0", "optimizer.ns_steps", ("0",)
+    ),
+    BadInput("a rate of nothing", "plan optimizer=muon optimizer.adamw_lr=0", "optimizer.adamw_lr", ("0",)),
+    BadInput("Muon's momentum for AdamW", "plan optimizer.momentum=0.9", "optimizer.momentum", ("beta1",)),
+    BadInput(
+        "a fused optimizer that has no matrices",
+        "train optimizer=muon kernels.optimizer=te",
+        "kernels.optimizer",
+        ("te", "optimizer.name=muon", "null"),
+    ),
     BadInput("run name with a slash", "plan run.name=a/b", "run.name", ("a/b",)),
     BadInput(
         "source name leaves the folder",
@@ -494,6 +529,18 @@ LAYOUT = [
         "parallelism.expert_model_parallel_size=4",
         "parallelism.data_parallel_sharding_strategy",
         ("optim_grads", "context 1 x data 4 / expert 4 = 1"),
+    ),
+    BadInput(
+        "matrices that FSDP cuts",
+        "train optimizer=muon parallelism=zero2 resources.devices_per_node=2",
+        "parallelism.data_parallel_sharding_strategy",
+        ("optim_grads", "muon", "use_distributed_optimizer=true"),
+    ),
+    BadInput(
+        "matrices that FSDP cuts, parameters too",
+        "plan optimizer=muon parallelism=zero3 resources.devices_per_node=2",
+        "parallelism.data_parallel_sharding_strategy",
+        ("optim_grads_params", "muon"),
     ),
     BadInput(
         "no layout for so many devices",
@@ -801,6 +848,20 @@ TRAINING = [
         "training.precision",
         ("fp32", "bf16", "step-00000010"),
         _checkpoint(precision="bf16"),
+    ),
+    BadInput(
+        "checkpoint of another optimizer",
+        "train optimizer=muon",
+        "optimizer.name",
+        ("muon", "adamw", "step-00000010", "run.dir"),
+        _checkpoint(optimizer="adamw"),
+    ),
+    BadInput(
+        "checkpoint of another optimizer than AdamW",
+        "train",
+        "optimizer.name",
+        ("adamw", "muon", "step-00000010", "run.dir"),
+        _checkpoint(optimizer="muon"),
     ),
     BadInput(
         "fewer steps than done",

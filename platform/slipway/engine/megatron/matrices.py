@@ -39,7 +39,8 @@ def mark(config: RunConfig, network: Network, chunk: Any) -> None:
     for entry in nested_values(chunk.sharded_state_dict(prefix="")):
         parameter: Any = getattr(entry, "data", None)
         if isinstance(entry, ShardedBase) and isinstance(parameter, torch.nn.Parameter):
-            parameter.matrix = network.matrix(config, entry.key, tuple(parameter.shape))
+            matrix = network.matrix(config, entry.key, tuple(parameter.shape))
+            parameter.matrix = matrix  # type: ignore[attr-defined]
 
 
 def arrange(optimizer: Any, config: RunConfig) -> None:

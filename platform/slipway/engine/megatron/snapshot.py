@@ -1,6 +1,6 @@
 """A copy of a rank's share of the model and the optimizer, taken at once; brought together for writing later."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Pieces:
     held: dict[str, Tensor]
     owner: int | None
     """Rank that writes the whole; None: this rank holds and writes it alone."""
-    spans: list[tuple[int, int, int]]
+    spans: Sequence[tuple[int, int, int]]
     """(rank, start, end) of all that hold elements of it."""
     cut: bool = False
     """The parameter itself is made from its fp32 copy."""
