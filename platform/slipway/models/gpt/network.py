@@ -86,7 +86,7 @@ class GPT:
         """All weights of layers that are matrices, the router's too; embedding, positions and output layer are none."""
         if len(shape) < 2 or key.startswith(("embedding.", "output_layer.")):
             return None
-        return matrices.matrix(gpt_of(config).block, key, shape)
+        return matrices.matrix(gpt_of(config).blocks[0], key, shape)
 
 
 def loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Sums]:

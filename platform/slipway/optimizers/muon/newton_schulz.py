@@ -14,7 +14,8 @@ def orthogonalized(x: Tensor, steps: int) -> Tensor:
     """Each of the matrices U S V^T in [matrices, rows, columns] as about U V^T, in its own type."""
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
-    norm = torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True, dtype=torch.float32)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True, dtype=wide)
     x = (x / norm.clamp(min=EPS)).to(x.dtype)
     a, b, c = COEFFICIENTS
     for _ in range(steps):
