@@ -99,6 +99,8 @@ MAY_BE_HEAVY = [
     "models.transformer.config",
     "models.transformer.layer_spec",
     "optimizers.adamw.optimizer",
+    "optimizers.muon.newton_schulz",
+    "optimizers.muon.optimizer",
     "evaluate.tasks.harness",
     "evaluate.tasks.run",
     "train.batches",

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.engine.megatron import fully_sharded
-from slipway.models.matrix import Matrix
 from slipway.optimizers import algorithm, builder
 from slipway.optimizers.kind import Algorithm, Builder, State, states_of
+from slipway.optimizers.matrix import Matrix
 
 
 class Keeper(NamedTuple):

@@ -15,9 +15,9 @@ from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.stage import build_stage
 from slipway.models.gpt.transformer import transformer_config
 from slipway.models.initial import Constant, Initial, Normal
-from slipway.models.matrix import Matrix
 from slipway.models.network import ATTENDED, Batch, LossFunction, Stage, Sums
 from slipway.models.transformer import matrices
+from slipway.optimizers.matrix import Matrix
 
 
 class GPT:
