@@ -16,6 +16,7 @@ GRADIENT_NORM = 1e-4  # relative
 MUON = ["optimizer=muon", "optimizer.lr=5e-3"]
 GATED = ["model.activation=swiglu", "model.add_bias_linear=false", "model.num_query_groups=2"]
 EXPERTS = [*GATED, "model.num_moe_experts=4", "model.moe_router_topk=2"]
+THREE = ["model.num_layers=3"]  # which no two replicas of the experts share without cutting a matrix
 LAYOUTS = {
     "tp2": layout(ranks=2, tp=2),
     "tp2_sp": layout(ranks=2, tp=2, sp=True),
@@ -33,15 +34,18 @@ MIXTURES = {
     "ep2": layout(ranks=2, ep=2),
     "unfused_ep2": ["kernels.moe=unfused", *layout(ranks=2, ep=2)],
     "tp2_pp2_ep2_distopt": layout(ranks=8, tp=2, pp=2, sp=True, ep=2, distopt=True),
+    "ep2_dp4_distopt_of_three_layers": [*THREE, *layout(ranks=4, ep=2, distopt=True)],
     "tp2_ep2_dp4": layout(ranks=8, tp=2, sp=True, ep=2),
 }
 # each dimension alone, and each way to bring matrices together, is in one of these, too
 LAYOUTS = some(
     LAYOUTS,
-    ["tp2_pp2_interleaved_dp2_sp_distopt", "tp4_sp_dp2"],
-    ["dp3_distopt", "pp2", "dp2", "cp2_dp2_distopt"],
+    ["tp2_pp2_interleaved_dp2_sp_distopt", "tp4_sp_dp2", "cp2_dp2_distopt"],
+    ["dp3_distopt", "pp2", "dp2"],
 )
-MIXTURES = some(MIXTURES, ["tp2_pp2_ep2_distopt"], ["unfused_ep2", "tp2_ep2_dp4"])
+MIXTURES = some(
+    MIXTURES, ["tp2_pp2_ep2_distopt", "ep2_dp4_distopt_of_three_layers"], ["unfused_ep2", "tp2_ep2_dp4"]
+)
 BATCHES = {"dp3_distopt": "one_of_nine"}
 JOBS = {name: [*MUON, *words] for name, words in LAYOUTS.items()}
 JOBS |= {f"mixture_{name}": [*MUON, *EXPERTS, *words] for name, words in MIXTURES.items()}
@@ -49,12 +53,15 @@ WHOLE = {
     "one": [*MUON, *layout(ranks=1)],
     "one_of_nine": [*MUON, *layout(ranks=1), "training.global_batch_size=9"],
     "one_mixture": [*MUON, *EXPERTS, *layout(ranks=1)],
+    "one_mixture_of_three_layers": [*MUON, *EXPERTS, *THREE, *layout(ranks=1)],
 }
 
 
 def whole(name: str) -> str:
     """The run on one rank that a layout is compared with."""
-    return "one_mixture" if name.startswith("mixture") else BATCHES.get(name, "one")
+    if name.startswith("mixture"):
+        return "one_mixture_of_three_layers" if name.endswith("three_layers") else "one_mixture"
+    return BATCHES.get(name, "one")
 
 
 @pytest.fixture(scope="module")
