@@ -27,13 +27,12 @@ EXPERTS = (
     "moe_router_load_balancing_type",
     "moe_z_loss_coeff",
 )
-PREDICTION = ("mtp_num_layers", "mtp_loss_scaling_factor")
 
 
 def check(config: RunConfig) -> None:
     """Raise UserError for the first of them that has a value of its own."""
     model = gpt_of(config)
-    for name in (*ATTENTION, *LATENT, *EXPERTS, *PREDICTION):
+    for name in (*ATTENTION, *LATENT, *EXPERTS):
         value = getattr(model, name)
         if value != Config.model_fields[name].default:
             raise UserError(f"model.{name}", "is not built yet", value=value)
