@@ -66,6 +66,11 @@ class PredictionLayer(MegatronModule):
         )
         self.final_layernorm = own.layer_norm(**of_norm)
 
+    @property
+    def mtp_model_layer(self) -> Any:
+        """What schedules of Megatron-core 0.19 call transformer_layer."""
+        return self.transformer_layer
+
     def forward(self, states: Tensor, embedded: Tensor, spans: Tensor | None, *rotary: Any) -> Tensor:
         """States of this depth, normalized for the output layer, like those given: [s, b, h], or a rank's part of s.
 
