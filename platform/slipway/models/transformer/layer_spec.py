@@ -16,6 +16,7 @@ from slipway.kernels.provider import SpecProvider
 from slipway.kernels.recompute import recomputed_mlp
 from slipway.models.transformer import recompute
 from slipway.models.transformer.block import Block
+from slipway.models.transformer.routing import CountingRouter
 
 
 def layer_spec(config: RunConfig, block: Block) -> tuple[ModuleSpec, type]:
@@ -53,10 +54,17 @@ def _feed_forward(provider: SpecProvider, block: Block, recomputed: Collection[s
     spec: Any = mlp_spec(provider, block.num_experts, provider.kernels.moe == "te")
     if block.num_experts or not {"activation", "mlp"} & set(recomputed):
         return spec
-    parts: Any = spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]
-    return recomputed_mlp(parts, product="mlp" in recomputed)
+    return recomputed_mlp(_parts(spec), product="mlp" in recomputed)
 
 
 def mlp_spec(provider: SpecProvider, num_experts: int | None, grouped: bool) -> ModuleSpec:
     """Return a layer's MLP, or its experts; grouped: multiplied together by Transformer Engine."""
-    return get_mlp_module_spec_for_backend(provider, num_experts=num_experts, moe_grouped_gemm=grouped)
+    spec: Any = get_mlp_module_spec_for_backend(provider, num_experts=num_experts, moe_grouped_gemm=grouped)
+    if num_experts:
+        _parts(spec).router = CountingRouter
+    return spec
+
+
+def _parts(spec: Any) -> Any:
+    """The submodules of a specification, which newer versions of Megatron-core make a partial function."""
+    return spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]
