@@ -78,7 +78,8 @@ def watched(steps: int = 3, **settings: object) -> Guard:
 
 def test_a_load_that_stays_uneven_has_collapsed_and_is_told_once() -> None:
     judge = watched()
-    loads = [UNEVEN, UNEVEN, EVEN, UNEVEN, UNEVEN, UNEVEN, UNEVEN, EVEN, EVEN]
+    between = {"layer 0": 0.9, "layer 1": 0.5}  # above what makes a collapse, below what ends one
+    loads = [UNEVEN, UNEVEN, between, UNEVEN, UNEVEN, UNEVEN, between, EVEN, EVEN]
     verdicts = [judge.judge(step, 3.0, 1.0, load) for step, load in enumerate(loads, start=1)]
     assert {verdict.action for verdict in verdicts} == {"update"}
     told = [[event for event, _ in verdict.warnings] for verdict in verdicts]

@@ -48,7 +48,7 @@ class Guard(Section):
         "event and a line, and again when it is over; stop: end without an update; ignore.",
     )
     collapse_evenness: float = Field(
-        default=0.25,
+        default=0.1,
         gt=0.0,
         lt=1.0,
         description="A layer's load is uneven where its evenness is below this: (H - ln k) / (ln n - ln k), with H the "
@@ -56,7 +56,9 @@ class Guard(Section):
         "same k, 1: all experts have as many.",
     )
     collapse_steps: PositiveInt = Field(
-        default=50, description="Steps in succession with an uneven load after which it has collapsed."
+        default=50,
+        description="Steps in succession with an uneven load after which it has collapsed; that is over when the "
+        "evenness is half-way between collapse_evenness and 1.",
     )
     rollback_batches: PositiveInt = Field(
         default=1, description="Batches left out after going back; the offending one is the last of them."

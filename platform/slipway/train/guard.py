@@ -100,31 +100,34 @@ class Guard:
         return Bound(middle + self.settings.spike_deviations * deviation, middle, deviation)
 
     def _on_load(self, evenness: Mapping[str, float]) -> Verdict:
-        """A place has collapsed when its load has been uneven for collapse_steps in succession."""
+        """A place has collapsed when its load has been uneven for collapse_steps in succession.
+
+        That is over when it is half-way between collapse_evenness and 1, lest it be told again and again.
+        """
         settings, before = self.settings, self.uneven
         if settings.on_collapse == "ignore":
             return UPDATE
-        low = {place: even for place, even in evenness.items() if even < settings.collapse_evenness}
+        due, bound = settings.collapse_steps, settings.collapse_evenness
+        over = (bound + 1) / 2
+        old = {place for place, steps in before.items() if steps >= due}
+        low = {place: even for place, even in evenness.items() if even < (over if place in old else bound)}
         self.uneven = {place: before.get(place, 0) + 1 for place in low}
-        due = settings.collapse_steps
-        rule = f"guard.collapse_evenness {settings.collapse_evenness:g}"
-        if settings.on_collapse == "stop":
-            fallen = [place for place, steps in self.uneven.items() if steps >= due]
-        else:
-            fallen = [place for place, steps in self.uneven.items() if steps == due]
-        risen = [place for place, steps in before.items() if steps >= due and place not in low]
+        fallen = [place for place, steps in self.uneven.items() if steps >= due]
+        if settings.on_collapse == "warn":
+            fallen = [place for place in fallen if place not in old]
         warnings = []
         if fallen:
             lowest = min(low[place] for place in fallen)
-            reason = f"the load of {_places(fallen)} has collapsed: evenness {lowest:.3f}, for {due} steps below {rule}"
+            reason = (
+                f"the load of {_places(fallen)} has collapsed: evenness {lowest:.3f}, for {due} steps below "
+                f"guard.collapse_evenness {bound:g}"
+            )
             if settings.on_collapse == "stop":
                 return Verdict("stop", reason)
             warnings.append((COLLAPSE, reason))
-        if risen:
+        if risen := [place for place in before if place in old and place not in low]:
             lowest = min(evenness[place] for place in risen)
-            warnings.append(
-                (RECOVERY, f"the load of {_places(risen)} is even again: {lowest:.3f}, not below {rule}")
-            )
+            warnings.append((RECOVERY, f"the load of {_places(risen)} is even again: evenness {lowest:.3f}"))
         return Verdict("update", warnings=tuple(warnings)) if warnings else UPDATE
 
     def _within_limit(self, step: int, verdict: Verdict) -> Verdict:
