@@ -123,12 +123,13 @@ def test_it_stops_where_it_is_asked_to(guarded: Path) -> None:
 @pytest.mark.timeout(600)
 def test_a_continued_run_counts_the_steps_before_it(guarded: Path) -> None:
     info = json.loads((guarded / "continued" / "checkpoints" / "step-00000006" / "slipway.json").read_text())
-    assert max(info["uneven"].values()) in (2, 3, 4), "it stopped on the way"
+    assert 0 < max(info["uneven"].values()) < 5, "it stopped on the way"
     told = [
         [(e["step"], e["reason"]) for e in events(guarded / run, "collapse")]
         for run in ("warned", "continued")
     ]
-    assert told[0] == told[1] != []
+    assert told[0] == told[1]
+    assert told[0][0][0] < 6 + 5, "the steps before the stop have counted"
 
 
 @pytest.mark.timeout(600)

@@ -25,7 +25,7 @@ def model(**more) -> Config:
 
 def held(gpt: Config, layers: int, *, first: bool, last: bool, tp: int = 1, ep: int = 1) -> Shard:
     """Parameters of a rank whose stage has so many transformer layers and, first or last, what is at the ends."""
-    total = Shard(*(layers * count for count in layer(gpt.block, tp, ep)))
+    total = Shard(*(layers * count for count in layer(gpt.blocks[0], tp, ep)))
     if first:
         total += counts.embedding(gpt, tp)
     if last:

@@ -1,17 +1,24 @@
 """Exact parameters, and floating-point operations, of a GPT as Megatron-core builds it. Pure Python."""
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from slipway.models.family import Shard
 from slipway.models.gpt.config import Config
 from slipway.models.transformer import counts
+from slipway.models.transformer.block import Block
 
 
 def active_parameters(model: Config) -> int:
     """Parameters that one token meets: of the experts only those that it is sent to."""
     ends = embedding(model) + head(model, copies_embedding=False)
-    return ends.total + model.num_layers * (counts.layer(model.block).total - counts.idle(model.block))
+    return ends.total + _sum(model, lambda block: counts.layer(block).total - counts.idle(block))
+
+
+def _sum(model: Config, number: Callable[[Block], int]) -> int:
+    """Of all transformer layers; computed once for those that are alike."""
+    return sum(count * number(block) for block, count in Counter(model.blocks).items())
 
 
 # Embedding and output layer are sharded over tensor-parallel ranks by vocabulary, learned positions are whole.
@@ -31,7 +38,7 @@ def head(model: Config, tp: int = 1, *, copies_embedding: bool) -> Shard:
     copies_embedding: the output layer is tied to an embedding that another rank holds, so this one has a copy.
     """
     has_table = model.untie_embeddings_and_output_weights or copies_embedding
-    return Shard(counts.norm(model.block) + (_table(model, tp) if has_table else 0))
+    return Shard(counts.norm(model.blocks[0]) + (_table(model, tp) if has_table else 0))
 
 
 def _table(model: Config, tp: int) -> int:
@@ -45,7 +52,7 @@ def flops_per_sample(model: Config, tokens: int) -> int:
     h x h attention and a 4h MLP this is 72 s l h^2 (1 + s/(6h) + V/(12lh)): the F without recomputation of Narayanan et
     al. 2021 (arXiv 2104.04473), which is the model FLOP of Korthikanti et al. 2022, arXiv 2205.05198.
     """
-    return model.num_layers * counts.flops(model.block, tokens) + _logit_flops(model) * tokens
+    return _sum(model, lambda block: counts.flops(block, tokens)) + _logit_flops(model) * tokens
 
 
 def _logit_flops(model: Config) -> int:
@@ -54,7 +61,7 @@ def _logit_flops(model: Config) -> int:
 
 def attention_flops(model: Config, tokens: int) -> int:
     """Of these, attention's two products over the whole s x s square, causal or not."""
-    return model.num_layers * counts.attention_flops(model.block, tokens)
+    return _sum(model, lambda block: counts.attention_flops(block, tokens))
 
 
 def palm_flops(model: Config, tokens: int) -> int:
@@ -68,14 +75,14 @@ def palm_flops(model: Config, tokens: int) -> int:
 
 def recomputed_flops_per_sample(model: Config, tokens: int, modules: Collection[str]) -> int:
     """Operations that the backward pass does again."""
-    return model.num_layers * counts.recomputed_flops(model.block, tokens, modules)
+    return _sum(model, lambda block: counts.recomputed_flops(block, tokens, modules))
 
 
 class Costs(NamedTuple):
     """Operations of a token in each kind of layer, forward and backward, with what is computed again."""
 
     embedding: int
-    layer: int
+    layers: Sequence[int]
     head: int
 
 
@@ -85,9 +92,12 @@ def costs(model: Config, tokens: int, modules: Collection[str]) -> Costs:
     The embedding multiplies nothing: one multiplication and addition for each number it looks up, and twice that
     backward, so that it counts as something.
     """
-    block = model.block
+    each = {
+        block: (counts.flops(block, tokens) + counts.recomputed_flops(block, tokens, modules)) // tokens
+        for block in set(model.blocks)
+    }
     return Costs(
         embedding=6 * model.hidden_size,
-        layer=(counts.flops(block, tokens) + counts.recomputed_flops(block, tokens, modules)) // tokens,
+        layers=[each[block] for block in model.blocks],
         head=_logit_flops(model),
     )

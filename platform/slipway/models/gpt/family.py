@@ -12,7 +12,8 @@ from slipway.models import spans
 from slipway.models.family import Family, Layer, Measure, Sample, Spread
 from slipway.models.gpt import activations, counts, rules, work
 from slipway.models.gpt.config import gpt_of
-from slipway.models.gpt.share import share_of
+from slipway.models.gpt.rules.data import check_tokens
+from slipway.models.gpt.share import of_layers, share_of
 from slipway.models.gpt.spread import spread
 from slipway.models.transformer import recompute
 from slipway.models.transformer.layer import planned_layer
@@ -35,13 +36,12 @@ class GPT:
 
     def check_data(self, config: RunConfig, traits: Mapping[str, Any]) -> None:
         """Raise UserError where tokens would have no embedding."""
-        rules.check_tokens(config, traits["vocab_size"])
+        check_tokens(config, traits["vocab_size"])
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
         """Embedding, transformer layers, and the head: final norm, output layer and loss."""
         model, share = gpt_of(config), share_of(config, layout)
         tp = layout.tensor_model_parallel_size
-        block = planned_layer(share)
         return [
             Layer(
                 "embedding",
@@ -50,7 +50,7 @@ class GPT:
                 sent_bytes=share.state_bytes,  # where the first stage has nothing else
                 block=False,
             ),
-            *[block] * model.num_layers,
+            *of_layers(share, planned_layer),
             Layer(
                 "head",
                 counts.head(model, tp, copies_embedding=layout.pipeline_model_parallel_size > 1),
@@ -66,11 +66,9 @@ class GPT:
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
         """Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError."""
         model, length = gpt_of(config), tokens_of(config).sequence_length
-        costs = counts.costs(model, length, recompute.modules(config, gpt_of(config).block))
+        costs = counts.costs(model, length, recompute.modules(config, model.blocks))
         is_block = [False, *[True] * model.num_layers, False]
-        return spans.shared_out(
-            is_block, [costs.embedding, *[costs.layer] * model.num_layers, costs.head], layout
-        )
+        return spans.shared_out(is_block, [costs.embedding, *costs.layers, costs.head], layout)
 
     def sample(self, config: RunConfig) -> Sample:
         """A sequence of tokens."""
@@ -91,7 +89,7 @@ class GPT:
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
         """See slipway.models.gpt.recompute."""
-        return recompute.modules(config, gpt_of(config).block)
+        return recompute.modules(config, gpt_of(config).blocks)
 
     def chance(self, config: RunConfig) -> float | None:
         """Ln V: the loss of a model for which all tokens are equally likely."""
@@ -99,7 +97,9 @@ class GPT:
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
         """All but the preset's name, what is dropped, and what only initial values and auxiliary losses depend on."""
-        free = {"name", "hidden_dropout", "attention_dropout", "init_method_std", "moe_aux_loss_coeff"}
+        free = {"name", "hidden_dropout", "attention_dropout", "init_method_std"}
+        free |= {"moe_router_load_balancing_type", "moe_aux_loss_coeff", "moe_z_loss_coeff"}
+        free |= {"moe_router_bias_update_rate", "mtp_loss_scaling_factor"}
         if gpt_of(config).position_embedding_type == "rope":
             free.add("max_position_embeddings")  # a limit; learned positions are as many weights
         return config.model.model_dump(mode="json", exclude={"family", *free})
@@ -119,7 +119,7 @@ class GPT:
         if (operator, backend) == ("attention", "te") and tokens_of(config).apart:
             return f"it is not told where documents begin ({tokens_of(config).apart})"
         if operator == "moe":
-            return recompute.experts_trouble(backend, config, gpt_of(config).block)
+            return recompute.experts_trouble(backend, config, gpt_of(config).blocks)
         return None
 
 

@@ -30,7 +30,8 @@ class GPT:
         swiglu.use(config.kernels.activation or "torch")
         products.use(config.kernels.product or "torch")
         transformer = transformer_config(config, settings)
-        layers = len(span) - stage.first - stage.last  # embedding and head are layers of the family, too
+        # embedding and head are layers of the family, too
+        layers = range(span.start - (not stage.first), span.stop - 1 - stage.last)
         return build_stage(config, transformer, layers, stage)
 
     def boundary(self, config: RunConfig) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """How a mixture's tokens were routed in a step: what the routers of this rank have counted, and what all of it says."""
 
+import re
 from collections.abc import Iterator, Sequence
 from math import log
 
@@ -9,9 +10,12 @@ from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.models.family import Spread
-from slipway.models.gpt.spread import LAYER, has_bias, spread
+from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.spread import LAYER, PREDICTION, spread
 from slipway.models.network import Handed
 from slipway.models.transformer.routing import SUMS, CountingRouter
+
+_PREDICTION = re.compile(r"(?:^|\.)mtp\.layers\.(\d+)\.")
 
 
 def counted(config: RunConfig, modules: Sequence[torch.nn.Module]) -> Tensor:
@@ -44,7 +48,7 @@ def handed(config: RunConfig, sums: Tensor) -> Handed:
         "router_entropy": float((entropies / tokens).mean()) / log(told.size) if told.size > 1 else 1.0,
         "tokens_dropped": float((sent - counts.sum()) / sent),
     }
-    if not has_bias(config):
+    if not gpt_of(config).moe_router_enable_expert_bias:
         return Handed(counts, measures, {})
     bias = rows[:, told.size + SUMS :]
     measures |= {"expert_bias_min": float(bias.min()), "expert_bias_max": float(bias.max())}
@@ -52,14 +56,17 @@ def handed(config: RunConfig, sums: Tensor) -> Handed:
 
 
 def _width(config: RunConfig, told: Spread) -> int:
-    return told.size + SUMS + (told.size if has_bias(config) else 0)
+    return told.size + SUMS + (told.size if gpt_of(config).moe_router_enable_expert_bias else 0)
 
 
 def _routers(modules: Sequence[torch.nn.Module]) -> Iterator[tuple[str, CountingRouter]]:
-    """Each with its place in the Spread. Megatron-core numbers layers from 1, over all stages."""
+    """Each with its place in the Spread. Megatron-core numbers layers from 1, and those of prediction anew."""
     for module in modules:
-        for part in module.modules():
+        for name, part in module.named_modules():
             if isinstance(part, CountingRouter):
+                if ahead := _PREDICTION.search(name):
+                    yield PREDICTION.format(ahead[1]), part
+                    continue
                 assert part.layer_number is not None
                 yield LAYER.format(part.layer_number - 1), part
 

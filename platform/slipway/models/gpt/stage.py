@@ -8,7 +8,7 @@ from typing import Any
 
 from megatron.core.models.gpt import GPTModel
 from megatron.core.tensor_parallel import ColumnParallelLinear
-from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
+from megatron.core.transformer.transformer_block import get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from torch.distributed import ProcessGroup
@@ -17,7 +17,7 @@ from slipway.config.schema import RunConfig
 from slipway.kernels.cross_entropy import hide_padding, linear_cross_entropy
 from slipway.models.gpt.config import gpt_of
 from slipway.models.network import Stage
-from slipway.models.transformer.layer_spec import layer_spec
+from slipway.models.transformer.layer_spec import block_submodules
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -28,17 +28,16 @@ def _is_news(record: logging.LogRecord) -> bool:
 logging.getLogger(GPTModel.__module__).addFilter(_is_news)  # 0.19 says so at each build, on every rank
 
 
-def build_stage(config: RunConfig, transformer: TransformerConfig, layers: int, stage: Stage) -> GPTModel:
-    """Build a stage of so many transformer layers, the first one with the embedding, the last one with the head."""
+def build_stage(config: RunConfig, transformer: TransformerConfig, layers: range, stage: Stage) -> GPTModel:
+    """Build a stage of these transformer layers, the first one with the embedding, the last one with the head."""
     model = gpt_of(config)
-    layer, norm = layer_spec(config, model.block)
     virtual = stage.chunk if stage.chunks > 1 else None
-    assert layers == get_num_layers_to_build(transformer, vp_stage=virtual), (layers, stage)
+    assert len(layers) == get_num_layers_to_build(transformer, vp_stage=virtual), (layers, stage)
     # cross entropy by torch computes the output layer too, the others take whole logits
     fused = config.kernels.cross_entropy in (None, "torch")
     module = (FusedLossGPT if fused else WholeLogitsGPT)(
         config=transformer,
-        transformer_layer_spec=TransformerBlockSubmodules(layer_specs=[layer] * layers, layer_norm=norm),  # type: ignore[arg-type]
+        transformer_layer_spec=block_submodules(config, model.blocks, layers),  # type: ignore[arg-type]
         vocab_size=model.padded_vocab_size,
         max_sequence_length=model.max_position_embeddings,
         pre_process=stage.first,

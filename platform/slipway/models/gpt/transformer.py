@@ -24,4 +24,4 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
     chunks = shared.pipeline_layout(FAMILY.spans(config, layout))
     if chunks is not None:
         fields["pipeline_model_parallel_layout"] = chunks
-    return shared.transformer_config(config, model.block, model.num_layers, settings, **fields)
+    return shared.transformer_config(config, model.blocks, settings, **fields)

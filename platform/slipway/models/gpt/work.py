@@ -2,7 +2,7 @@
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.gpt.config import gpt_of
-from slipway.models.gpt.share import share_of
+from slipway.models.gpt.share import of_layers, share_of
 from slipway.models.transformer.share import Share, Traits
 from slipway.models.transformer.work import edges, layer, linear
 from slipway.models.work import Exchange, Pass, Work
@@ -15,7 +15,7 @@ def layers(config: RunConfig, layout: Parallelism, traits: Traits | None = None)
     """
     share = share_of(config, layout)._replace(traits=traits or Traits())
     fused = config.kernels.cross_entropy != "unfused"
-    return [_embedding(share), *[layer(share)] * gpt_of(config).num_layers, _head(share, fused)]
+    return [_embedding(share), *of_layers(share, layer), _head(share, fused)]
 
 
 def _embedding(share: Share) -> Work:

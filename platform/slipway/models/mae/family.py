@@ -83,7 +83,7 @@ class MaskedAutoencoders:
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
         """See slipway.models.transformer.recompute: the same in both stacks."""
-        return recompute.modules(config, mae_of(config).encoder_block)
+        return recompute.modules(config, [mae_of(config).encoder_block])
 
     def chance(self, config: RunConfig) -> float | None:
         """Pixels have about mean 0 and variance 1, by band or by patch: the loss of predicting 0."""

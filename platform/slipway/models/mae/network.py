@@ -37,9 +37,9 @@ class MaskedAutoencoders:
         chunks = pipeline_layout(FAMILY.spans(config, config.parallelism))
         if chunks is not None:
             fields["pipeline_model_parallel_layout"] = chunks
-        encoder = transformer_config(config, model.encoder_block, model.num_layers, settings, **fields)
+        encoder = transformer_config(config, [model.encoder_block] * model.num_layers, settings, **fields)
         whole = {**settings, "pipeline_model_parallel_size": 1, "virtual_pipeline_model_parallel_size": None}
-        decoder = transformer_config(config, model.decoder_block, model.decoder_num_layers, whole)
+        decoder = transformer_config(config, [model.decoder_block] * model.decoder_num_layers, whole)
         layers = len(span) - stage.first - stage.last  # embedding and head are layers of the family, too
         return MaskedAutoencoder(config, encoder, decoder, layers, stage)
 

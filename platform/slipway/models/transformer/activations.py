@@ -67,7 +67,7 @@ def _gradients(share: Share, recomputed: Collection[str]) -> int:
     )  # what SwiGLU multiplies, and what it returns
     visits, weight = visited * tokens, experts * block.hidden_size
     second, first = visits + weight, gates * (visits + weight) - released * visits
-    if {"activation", "mlp", "experts"} & set(recomputed):
+    if {"activation", _feed(share)} & set(recomputed):
         second += visits
     state = share.state_bytes * (2 if LAYER in recomputed else 1)
     return size * (max(first, second) * block.mlp_size // tp + orders * visits * block.hidden_size) + state
@@ -128,7 +128,7 @@ def _feed_forward(share: Share, recomputed: Collection[str]) -> tuple[int, int]:
     block, size = share.block, share.element_bytes
     gated = block.activation == "swiglu"
     split = 0
-    if not {"mlp", "experts"} & set(recomputed):
+    if _feed(share) not in recomputed:
         split = 2 if gated else 1  # the activation's input
         if "activation" not in recomputed:
             split += 1  # and what it returns
@@ -136,6 +136,11 @@ def _feed_forward(share: Share, recomputed: Collection[str]) -> tuple[int, int]:
     # each expert has its own copy of a token, from all tensor-parallel ranks
     visited, copy = (block.topk, block.hidden_size) if block.num_experts else (1, 0)
     return visited * size * copy, visited * size * split * block.mlp_size
+
+
+def _feed(share: Share) -> str:
+    """The module of slipway.models.transformer.recompute that is between a layer's second norm and its end."""
+    return "experts" if share.block.num_experts else "mlp"
 
 
 def _fuses_activation(share: Share) -> bool:

@@ -19,7 +19,10 @@ class Block(NamedTuple):
     norm_epsilon: float = 1e-5
     activation: Literal["gelu", "gelu_tanh", "swiglu"] = "gelu"
     bias: bool = True
-    """Of all linear layers."""
+    """Of all linear layers but that of queries, keys and values."""
+    qkv_bias: bool = True
+    qk_norm: bool = False
+    """Whether each head's queries and keys are normalized, all heads with the same weights."""
     hidden_dropout: float = 0.0
     attention_dropout: float = 0.0
     rotary: bool = False

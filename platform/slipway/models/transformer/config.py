@@ -22,29 +22,33 @@ _ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": _gelu_tanh, "swiglu": F.silu}  # sw
 
 
 def transformer_config(
-    config: RunConfig, block: Block, num_layers: int, settings: Mapping[str, Any], **fields: Any
+    config: RunConfig, blocks: Sequence[Block], settings: Mapping[str, Any], **fields: Any
 ) -> TransformerConfig:
-    """Megatron-core's configuration of so many layers of the whole model.
+    """Megatron-core's configuration of a transformer of these layers, which all stages are told alike.
 
     settings: what the engine says of layout and precision. fields: what only this family sets; they win.
     """
-    training, kernels = config.training, config.kernels
+    training, kernels, block = config.training, config.kernels, blocks[0]
+    dense = next((block for block in blocks if not block.num_experts), block)
+    mixture = next((block for block in blocks if block.num_experts), None)
     # Megatron-core's small functions are compiled by torch, which writes Triton for GPUs; on a CPU the compiler's start
     # costs more than it gains
     compiled = kernels.linear != "unfused" and torch.cuda.is_available() and machine("cuda").triton.usable
     gated = block.activation == "swiglu"
     common: dict[str, Any] = dict(
-        num_layers=num_layers,
+        num_layers=len(blocks),
         hidden_size=block.hidden_size,
         num_attention_heads=block.num_attention_heads,
         num_query_groups=block.query_groups,
         kv_channels=block.head_size,
-        ffn_hidden_size=block.mlp_size,
+        ffn_hidden_size=dense.mlp_size,
         normalization=block.normalization,
         layernorm_epsilon=block.norm_epsilon,
         activation_func=_ACTIVATIONS[block.activation],
         gated_linear_unit=gated,
         add_bias_linear=block.bias,
+        add_qkv_bias=block.qkv_bias,
+        qk_layernorm=block.qk_norm,
         hidden_dropout=block.hidden_dropout,
         attention_dropout=block.attention_dropout,
         masked_softmax_fusion=False,
@@ -57,9 +61,9 @@ def transformer_config(
     )
     if training.fp8:
         common |= dict(fp8=training.fp8, fp8_recipe=training.fp8_recipe)
-    if block.num_experts:
-        common |= _experts(config, block)
-    return TransformerConfig(**common | dict(settings) | _recomputed(config, block) | fields)
+    if mixture is not None:
+        common |= _experts(config, blocks, mixture)
+    return TransformerConfig(**common | dict(settings) | _recomputed(config, blocks) | fields)
 
 
 def pipeline_layout(spans: Sequence[range]) -> list[list[str]] | None:
@@ -90,18 +94,21 @@ def parts_of_balance(layout: Parallelism) -> int:
     return layout.tensor_model_parallel_size * layout.context_parallel_size
 
 
-def _experts(config: RunConfig, block: Block) -> dict[str, Any]:
+def _experts(config: RunConfig, blocks: Sequence[Block], mixture: Block) -> dict[str, Any]:
+    mixed = any(block.num_experts is None for block in blocks)
     return dict(
-        num_moe_experts=block.num_experts,
-        moe_router_topk=block.topk,
+        num_moe_experts=mixture.num_experts,
+        moe_ffn_hidden_size=mixture.mlp_size,
+        moe_layer_freq=[int(block.num_experts is not None) for block in blocks] if mixed else 1,
+        moe_router_topk=mixture.topk,
         moe_router_load_balancing_type="aux_loss",
         moe_grouped_gemm=config.kernels.moe == "te",
     )
 
 
-def _recomputed(config: RunConfig, block: Block) -> dict[str, Any]:
+def _recomputed(config: RunConfig, blocks: Sequence[Block]) -> dict[str, Any]:
     """What Megatron-core's own modules compute again; slipway.models.transformer.layer_spec builds ours."""
-    modules = recompute.modules(config, block)
+    modules = recompute.modules(config, blocks)
     if recompute.LAYER in modules:
         return dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)
     names = {"norm": "layernorm", "attention": "core_attn"}

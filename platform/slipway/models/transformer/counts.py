@@ -31,7 +31,9 @@ def norm(block: Block) -> int:
 def _without_experts(block: Block, tp: int) -> int:
     hidden, bias = block.hidden_size, int(block.bias)
     qkv = block.width + 2 * block.group_width
-    attention = qkv // tp * (hidden + bias) + block.width // tp * hidden + bias * hidden
+    attention = qkv // tp * (hidden + int(block.qkv_bias)) + block.width // tp * hidden + bias * hidden
+    if block.qk_norm:
+        attention += 2 * norm(block) // hidden * block.head_size
     feed = hidden * block.num_experts if block.num_experts else _mlp(block, tp)
     return 2 * norm(block) + attention + feed
 
@@ -78,6 +80,6 @@ def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int
     if LAYER in modules:
         again = 2 * weights(block) + scores
     else:
-        again = 2 * _first_product(block) if {"mlp", "experts"} & set(modules) else 0
+        again = 2 * _first_product(block) if ("experts" if block.num_experts else "mlp") in modules else 0
         again += scores if "attention" in modules else 0
     return tokens * again

@@ -1,6 +1,6 @@
-"""The modules of a transformer layer, from the chosen kernels."""
+"""The modules of transformer layers, from the chosen kernels."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
@@ -9,6 +9,7 @@ from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubm
 from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.identity_op import IdentityOp
 from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
 
 from slipway.config.schema import RunConfig
@@ -19,13 +20,21 @@ from slipway.models.transformer.block import Block
 from slipway.models.transformer.routing import CountingRouter
 
 
-def layer_spec(config: RunConfig, block: Block) -> tuple[ModuleSpec, type]:
-    """The transformer layer, and the norm that follows the last one."""
-    recomputed = recompute.modules(config, block)
+def block_submodules(config: RunConfig, blocks: Sequence[Block], span: range) -> TransformerBlockSubmodules:
+    """The layers `span` of a transformer, and the norm that follows its last one. Equal layers are one object."""
+    recomputed = recompute.modules(config, blocks)
     provider = SpecProvider(config.kernels, recomputed)
+    specs = {block: _layer(provider, block, recomputed) for block in dict.fromkeys(blocks)}
+    norm = provider.layer_norm(rms_norm=blocks[0].normalization == "RMSNorm")
+    return TransformerBlockSubmodules(layer_specs=[specs[blocks[layer]] for layer in span], layer_norm=norm)  # type: ignore[arg-type]
+
+
+def _layer(provider: SpecProvider, block: Block, recomputed: Collection[str]) -> ModuleSpec:
     bias_dropout_add: Any = get_bias_dropout_add  # a function, where the annotation asks for a type
-    norm = provider.layer_norm(rms_norm=block.normalization == "RMSNorm")
-    layer = ModuleSpec(
+    rms_norm = block.normalization == "RMSNorm"
+    norm = provider.layer_norm(rms_norm=rms_norm)
+    of_heads: Any = provider.layer_norm(rms_norm=rms_norm, for_qk=True) if block.qk_norm else IdentityOp
+    return ModuleSpec(
         module=TransformerLayer,
         submodules=TransformerLayerSubmodules(
             input_layernorm=norm,
@@ -36,8 +45,8 @@ def layer_spec(config: RunConfig, block: Block) -> tuple[ModuleSpec, type]:
                     linear_qkv=provider.column_parallel_linear(),
                     core_attention=provider.core_attention(),
                     linear_proj=provider.row_parallel_linear(),
-                    q_layernorm=IdentityOp,
-                    k_layernorm=IdentityOp,
+                    q_layernorm=of_heads,
+                    k_layernorm=of_heads,
                 ),
             ),
             self_attn_bda=bias_dropout_add,
@@ -46,7 +55,6 @@ def layer_spec(config: RunConfig, block: Block) -> tuple[ModuleSpec, type]:
             mlp_bda=bias_dropout_add,
         ),
     )
-    return layer, norm
 
 
 def _feed_forward(provider: SpecProvider, block: Block, recomputed: Collection[str]) -> Any:

@@ -4,7 +4,7 @@ What a module returns is released once it has been used, and computed again when
 time. `training.recompute=selective` takes what costs no matrix product, unless `training.recompute_modules` says what.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from slipway.config.explain import nearest
 from slipway.config.schema import RunConfig
@@ -61,8 +61,8 @@ CHEAP = ("norm", "activation", "attention")
 """By rule: those without a product, and core attention where its scores are much more than its products cost."""
 
 
-def modules(config: RunConfig, block: Block) -> tuple[str, ...]:
-    """Return what is computed again: modules, or LAYER. Raises UserError for modules that are not there."""
+def modules(config: RunConfig, blocks: Sequence[Block]) -> tuple[str, ...]:
+    """Return what is computed again: modules, or LAYER. Raises UserError for modules that are in none of the layers."""
     training, asked = config.training, config.training.recompute_modules
     if asked is not None and training.recompute != "selective":
         raise UserError(
@@ -77,20 +77,24 @@ def modules(config: RunConfig, block: Block) -> tuple[str, ...]:
     if training.recompute == "full":
         return (LAYER,)
     for name in asked or ():
-        _check(name, config, block)
+        _check(name, config, blocks)
     wanted = CHEAP if asked is None else asked
-    chosen = tuple(
-        name for name, trouble in MODULES.items() if name in wanted and trouble(config, block) is None
-    )
+    chosen = tuple(name for name in MODULES if name in wanted and _trouble(name, config, blocks) is None)
     _check_fp8(chosen, config)
     return chosen
 
 
-def _check(name: str, config: RunConfig, block: Block) -> None:
-    here = [each for each, trouble in MODULES.items() if trouble(config, block) is None]
+def _trouble(name: str, config: RunConfig, blocks: Sequence[Block]) -> str | None:
+    """Why a module is computed again in none of the layers; None where it is in one."""
+    troubles = [MODULES[name](config, block) for block in dict.fromkeys(blocks)]
+    return None if None in troubles else troubles[0]
+
+
+def _check(name: str, config: RunConfig, blocks: Sequence[Block]) -> None:
+    here = [each for each in MODULES if _trouble(each, config, blocks) is None]
     if name not in MODULES:
         raise UserError("training.recompute_modules", "is not a module", value=name, do=nearest(name, here))
-    why = MODULES[name](config, block)
+    why = _trouble(name, config, blocks)
     if why is not None:
         raise UserError(
             "training.recompute_modules", f"has no effect: {why}", value=name, use=", ".join(here)
@@ -119,13 +123,16 @@ def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
         )
 
 
-def experts_trouble(backend: str, config: RunConfig, block: Block) -> str | None:
+def experts_trouble(backend: str, config: RunConfig, blocks: Sequence[Block]) -> str | None:
     """Why a backend of `kernels.moe` cannot do what is asked; None where it can."""
     here = {"torch": {"activation", "experts"}, "te": {"activation"}, "unfused": set[str]()}[backend]
-    missing = {"activation", "experts"} & set(modules(config, block)) - here
+    missing = {"activation", "experts"} & set(modules(config, blocks)) - here
     if missing:
         return f"it cannot compute {', '.join(sorted(missing))} again (training.recompute)"
-    return _width_trouble(config, block) if backend == "torch" else None
+    if backend != "torch":
+        return None
+    troubles = (_width_trouble(config, block) for block in dict.fromkeys(blocks) if block.num_experts)
+    return next((trouble for trouble in troubles if trouble), None)
 
 
 def _width_trouble(config: RunConfig, block: Block) -> str | None:

@@ -32,7 +32,10 @@ class Share(NamedTuple):
 
     config: RunConfig
     layout: Parallelism
+    blocks: tuple[Block, ...]
+    """All layers of the transformer."""
     block: Block
+    """This one."""
     length: int
     """Tokens of a sample, those that only fill up to a multiple of the tensor-parallel size included."""
     apart: bool = False
@@ -88,4 +91,4 @@ class Share(NamedTuple):
     @property
     def recomputed(self) -> tuple[str, ...]:
         """What the backward pass computes again: modules, or recompute.LAYER."""
-        return recompute.modules(self.config, self.block)
+        return recompute.modules(self.config, self.blocks)

@@ -35,7 +35,7 @@ def layer(share: Share) -> Work:
     else:
         if "norm" in again:
             repeated += between.again
-        if {"mlp", "experts"} & set(again):
+        if ("experts" if share.block.num_experts else "mlp") in again:
             repeated += feed.again
         elif "activation" in again:
             repeated += Pass(moved_bytes=feed.again.moved_bytes, kernels=1)

@@ -128,7 +128,7 @@ def test_a_model_is_refused_or_the_same_there_and_back(config: RunConfig, tmp_pa
         {**read.to_dict(), "architectures": [name]},
     ):  # as it is, and as transformers 5 keeps it
         back = Config(**HF.fields(told))
-        assert (back.block, back.padded_vocab_size) == (model.block, model.padded_vocab_size)
+        assert (back.blocks, back.padded_vocab_size) == (model.blocks, model.padded_vocab_size)
         same = {"num_layers", "position_embedding_type", "max_position_embeddings", "rope_scaling_factor"}
         same |= {"untie_embeddings_and_output_weights", "init_method_std"}
         same |= {"rotary_base"} if model.position_embedding_type == "rope" else set()

@@ -24,7 +24,7 @@ def parts(model: Config, mlp: Callable[[int], Iterator[Part]]) -> Iterator[Part]
             at,
             f"{there}.self_attn.o_proj",
             model.hidden_size,
-            model.block.width,
+            model.blocks[0].width,
         )
         yield from tensors.norm(model, f"{ours}.pre_mlp_layernorm", at, f"{there}.post_attention_layernorm")
         yield from mlp(layer)
