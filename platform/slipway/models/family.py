@@ -5,7 +5,7 @@ parameters, bytes and work, and samples with their units and FLOP. Nothing here 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.work import Work
@@ -75,6 +75,31 @@ class Measure(NamedTuple):
     name: str
     unit: str = ""
     lower_is_better: bool = True
+
+
+class Spread(NamedTuple):
+    """What a model hands out among parts that should all have some: tokens among the experts of each mixture layer."""
+
+    parts: str
+    """What it is handed out to, in the plural: experts."""
+    places: tuple[str, ...]
+    """Where, in the model's order: `layer 3`."""
+    size: int
+    """Parts in each place."""
+    chosen: int
+    """Parts that one thing goes to: where all go to the same ones, as many have some."""
+
+
+@runtime_checkable
+class Spreading(Protocol):
+    """A family may also say what its models hand out; `FAMILY` has this method then, and `NETWORK` counts it.
+
+    It is written into metrics.jsonl, shown by the report, and watched by the guard (guard.on_collapse).
+    """
+
+    def spread(self, config: RunConfig) -> Spread | None:
+        """What the configured model hands out; None: nothing."""
+        ...
 
 
 class Family(Protocol):

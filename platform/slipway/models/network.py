@@ -3,7 +3,7 @@
 An engine builds, wraps and runs the stages of a model through this alone. Imports torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -73,6 +73,34 @@ class Pictures(Protocol):
         batch: the fields that the last stage reads. output: the last stage's. All ranks of one replica's last stage
         call it, without gradients, so that they may exchange what each has a part of.
         """
+        ...
+
+
+class Handed(NamedTuple):
+    """What became of a step's Spread, over the global batch; tensors are fp64, on the CPU."""
+
+    counts: Tensor
+    """[places, parts]: how much each part was given."""
+    measures: dict[str, float]
+    """Further numbers of the step, by name."""
+    values: dict[str, Tensor]
+    """Further numbers of each part, by name: [places, parts]."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """Where `FAMILY` says what its models hand out (models.family.Spread), `NETWORK` has these methods to count it."""
+
+    def counted(self, config: RunConfig, modules: Sequence[torch.nn.Module]) -> Tensor:
+        """What this rank's modules have counted since the last call, fp64 of one axis, to be summed over all ranks.
+
+        Of the same length on each rank; zero for places that are on others, and for what others count, too. Counted
+        are the training's forward passes, each once, also where it is done again in the backward pass.
+        """
+        ...
+
+    def handed(self, config: RunConfig, sums: Tensor) -> Handed:
+        """What the sums of `counted` over all ranks say. sums: on the CPU."""
         ...
 
 

@@ -9,13 +9,14 @@ from slipway.data.tokens import tokens_of
 from slipway.kernels.choice import OPERATORS
 from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
-from slipway.models.family import Family, Layer, Measure, Sample
+from slipway.models.family import Family, Layer, Measure, Sample, Spread
 from slipway.models.gpt import activations, counts, rules, work
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.prediction import planned as prediction
 from slipway.models.gpt.rules.data import check_tokens
 from slipway.models.gpt.rules.router import notes
 from slipway.models.gpt.share import of_layers, share_of
+from slipway.models.gpt.spread import spread
 from slipway.models.transformer import recompute
 from slipway.models.transformer.layer import planned_layer
 from slipway.models.work import Work
@@ -94,6 +95,10 @@ class GPT:
             palm_flops=counts.palm_flops(model, tokens),
             recomputed_flops=again,
         )
+
+    def spread(self, config: RunConfig) -> Spread | None:
+        """Tokens to experts."""
+        return spread(config)
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
         """See slipway.models.gpt.recompute."""

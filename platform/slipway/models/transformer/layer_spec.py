@@ -17,6 +17,7 @@ from slipway.kernels.provider import SpecProvider
 from slipway.kernels.recompute import recomputed_mlp, recomputed_shared_experts
 from slipway.models.transformer import recompute
 from slipway.models.transformer.block import Block
+from slipway.models.transformer.routing import CountingRouter
 
 
 def block_submodules(config: RunConfig, blocks: Sequence[Block], span: range) -> TransformerBlockSubmodules:
@@ -59,16 +60,23 @@ def _layer(provider: SpecProvider, block: Block, recomputed: Collection[str]) ->
 def _feed_forward(provider: SpecProvider, block: Block, recomputed: Collection[str]) -> Any:
     """Megatron-core's MLP or mixture of experts, or an MLP, of shared experts too, that keeps less."""
     spec: Any = mlp_spec(provider, block.num_experts, provider.kernels.moe == "te")
-    parts: Any = spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]
+    parts = _parts(spec)
     if block.num_experts is None:
         return recomputed_mlp(parts, "mlp" in recomputed) if {"activation", "mlp"} & set(recomputed) else spec
     if block.shared_size and {"activation", "shared_experts"} & set(recomputed):
-        dense: Any = mlp_spec(provider, None, grouped=False)
-        dense = dense.submodules if isinstance(dense, ModuleSpec) else dense.keywords["submodules"]
+        dense = _parts(mlp_spec(provider, None, grouped=False))
         parts.shared_experts = recomputed_shared_experts(dense, "shared_experts" in recomputed)
     return spec
 
 
 def mlp_spec(provider: SpecProvider, num_experts: int | None, grouped: bool) -> ModuleSpec:
     """Return a layer's MLP, or its experts; grouped: multiplied together by Transformer Engine."""
-    return get_mlp_module_spec_for_backend(provider, num_experts=num_experts, moe_grouped_gemm=grouped)
+    spec: Any = get_mlp_module_spec_for_backend(provider, num_experts=num_experts, moe_grouped_gemm=grouped)
+    if num_experts:
+        _parts(spec).router = CountingRouter
+    return spec
+
+
+def _parts(spec: Any) -> Any:
+    """The submodules of a specification, which newer versions of Megatron-core make a partial function."""
+    return spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]
