@@ -15,6 +15,8 @@ from torch import Tensor
 Weights = dict[str, Tensor]
 Batch = dict[str, Tensor]
 """tokens, labels and loss_mask, [samples, length]; where documents are apart also position_ids and document_starts."""
+OwnUpdate = Callable[[str, Tensor, Tensor, float], Tensor | None]
+"""From a weight's name, itself, its gradient and the learning rate: the new weight; None: it is not among its own."""
 FAULTS = (
     "norms are decayed",
     "no bias correction",
@@ -71,8 +73,12 @@ def train(
     *,
     bf16: bool = False,
     fault: str = "",
+    own: OwnUpdate | None = None,
 ) -> tuple[list[Line], Weights]:
-    """The lines and the weights after all batches. bf16: the model sees the weights rounded. fault: one of FAULTS."""
+    """The lines and the weights after all batches. bf16: the model sees the weights rounded. fault: one of FAULTS.
+
+    own: what makes the updates of some of the weights; all others have AdamW's.
+    """
 
     def loss_of(seen: Weights, batch: Batch) -> tuple[Tensor, Tensor]:
         each, uneven = losses(model, seen, batch, fault)
@@ -82,7 +88,7 @@ def train(
             loss = (each.sum(1) / counted).mean()
         return loss, loss + model.balance * uneven.sum() * each.shape[1] / counted.sum()
 
-    return optimize(loss_of, weights, batches, settings, bf16=bf16, fault=fault)
+    return optimize(loss_of, weights, batches, settings, bf16=bf16, fault=fault, own=own)
 
 
 def optimize(
@@ -93,6 +99,7 @@ def optimize(
     *,
     bf16: bool = False,
     fault: str = "",
+    own: OwnUpdate | None = None,
 ) -> tuple[list[Line], Weights]:
     """The same for any model; loss_of: the loss that is told, and what is differentiated."""
     weights = {name: weight.double() for name, weight in weights.items()}
@@ -112,6 +119,10 @@ def optimize(
         rate = learning_rate(settings, step - (fault == "warm-up begins at zero"))
         for name, weight in weights.items():
             gradient = gradients[name] if late else cut * gradients[name]
+            updated = None if own is None else own(name, weight, gradient, rate)
+            if updated is not None:
+                weights[name] = updated
+                continue
             first[name] = settings.beta1 * first[name] + (1 - settings.beta1) * gradient
             second[name] = settings.beta2 * second[name] + (1 - settings.beta2) * gradient**2
             uncorrected = fault == "no bias correction"

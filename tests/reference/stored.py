@@ -66,3 +66,9 @@ def named(checkpoint: Path) -> dict[str, Tensor]:
     keys = {name: copy if copy in entries else name for name, copy in copies.items()}
     held = tensors(checkpoint, keys.values())
     return {name: held[key] for name, key in keys.items()}
+
+
+def everything(checkpoint: Path) -> dict[str, Tensor]:
+    """Every tensor by its name in the checkpoint, generators left out."""
+    entries = FileSystemReader(str(checkpoint)).read_metadata().state_dict_metadata
+    return tensors(checkpoint, [name for name in entries if not name.startswith("rng.")])

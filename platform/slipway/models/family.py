@@ -50,6 +50,8 @@ class Layer(NamedTuple):
     sent_bytes: int = 0
     """What it hands to the next layer; a stage that ends with it may keep it until the backward pass."""
     block: bool = True
+    matrices: Shard = Shard(0)
+    """Of the parameters, those in hidden matrices (see slipway.models.matrix)."""
 
 
 class Sample(NamedTuple):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.models.initial import Initial
+from slipway.models.matrix import Matrix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,5 +141,12 @@ class Network(Protocol):
 
         key: the parameter's name; layers that repeat share one, each with numbers of its own. shape: of the whole
         parameter, of one layer.
+        """
+        ...
+
+    def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
+        """What a parameter is as a hidden matrix (see slipway.models.matrix); None: it is none.
+
+        key: the parameter's name, as for `initial`. shape: of this rank's part.
         """
         ...

@@ -12,7 +12,7 @@ from megatron.core.distributed import (
 from megatron.core.enums import ModelType
 from megatron.core.transformer.module import Float16Module, MegatronModule
 
-from slipway.engine.megatron import fully_sharded
+from slipway.engine.megatron import fully_sharded, matrices
 from slipway.engine.megatron.plain_stage import PlainStage
 from slipway.engine.megatron.settings import plain_transformer, settings
 from slipway.engine.megatron.weights import initialize, mark_tensor_parallel
@@ -49,6 +49,7 @@ def build_chunks(plan: Plan, device: torch.device, initial: bool = True) -> list
         chunk.model_type = ModelType.encoder_or_decoder
         chunk.to(device)  # what a family has made elsewhere
         mark_tensor_parallel(chunk)
+        matrices.mark(config, family, chunk)
         if initial:
             initialize(config, family, chunk.sharded_state_dict(prefix=""))
         chunks.append(chunk)

@@ -17,7 +17,9 @@ from slipway.models.gpt.prediction import targets
 from slipway.models.gpt.stage import build_stage
 from slipway.models.gpt.transformer import transformer_config
 from slipway.models.initial import Constant, Initial, Normal
+from slipway.models.matrix import Matrix
 from slipway.models.network import ATTENDED, Batch, Handed, LossFunction, Stage, Sums
+from slipway.models.transformer import matrices
 
 NORMS = ("layernorm.weight", "layer_norm_weight", ".enorm.weight", ".hnorm.weight")
 """How the names of norms' weights end; the last two are of multi-token prediction."""
@@ -100,6 +102,12 @@ class GPT:
         if key.endswith(("linear_proj.weight", "linear_fc2.weight")):
             std /= (2 * model.num_layers) ** 0.5
         return Normal(std)
+
+    def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
+        """All weights of layers that are matrices, the router's too; embedding, positions and output layer are none."""
+        if len(shape) < 2 or key.startswith(("embedding.", "output_layer.")):
+            return None
+        return matrices.matrix(gpt_of(config).blocks[0], key, shape)
 
 
 def loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Sums]:

@@ -58,6 +58,7 @@ class MaskedAutoencoders:
                 counts.head(model, share.tp),
                 held_bytes=activations.head_bytes(config, layout),
                 block=False,
+                matrices=counts.head_matrices(model, share.tp),
             ),
         ]
 

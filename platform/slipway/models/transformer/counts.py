@@ -19,6 +19,12 @@ def layer(block: Block, tp: int = 1, ep: int = 1) -> Shard:
     return Shard(_without_experts(block, tp), expert)
 
 
+def matrices(block: Block, tp: int = 1, ep: int = 1) -> Shard:
+    """Of these, what is in hidden matrices: all but norms and biases."""
+    dense, expert = layer(block._replace(bias=False, qkv_bias=False), tp, ep)
+    return Shard(dense - _norms(block), expert)
+
+
 def idle(block: Block) -> int:
     """Parameters of one layer that a token does not meet: of experts that it is not sent to."""
     return (block.num_experts - block.topk) * _mlp(block, tp=1) if block.num_experts else 0
@@ -33,10 +39,14 @@ def _without_experts(block: Block, tp: int) -> int:
     hidden, bias = block.hidden_size, int(block.bias)
     qkv = block.width + 2 * block.group_width
     attention = qkv // tp * (hidden + int(block.qkv_bias)) + block.width // tp * hidden + bias * hidden
-    if block.qk_norm:
-        attention += 2 * norm(block) // hidden * block.head_size
     feed = hidden * block.num_experts + _shared(block, tp) if block.num_experts else _mlp(block, tp)
-    return 2 * norm(block) + attention + feed
+    return _norms(block) + attention + feed
+
+
+def _norms(block: Block) -> int:
+    """Before attention and before the MLP, and of each head's queries and keys."""
+    heads = 2 * norm(block) // block.hidden_size * block.head_size if block.qk_norm else 0
+    return 2 * norm(block) + heads
 
 
 def _mlp(block: Block, tp: int) -> int:
