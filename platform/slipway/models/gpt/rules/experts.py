@@ -80,6 +80,15 @@ def _check_layout(config: RunConfig) -> None:
     by = "parallelism.tensor_model_parallel_size"
     if model.moe_ffn_hidden_size is not None:
         check_divisible("model.moe_ffn_hidden_size", "width of an expert", model.moe_ffn_hidden_size, by, tp)
+    strategy = layout.data_parallel_sharding_strategy
+    if strategy and model.moe_router_enable_expert_bias:
+        raise UserError(
+            "parallelism.data_parallel_sharding_strategy",
+            "does not work with model.moe_router_enable_expert_bias=true: Megatron-core's FSDP stores parameters only, "
+            "and the biases are none",
+            value=strategy,
+            use="null",
+        )
     if tp > 1 and not layout.sequence_parallel:
         raise UserError(
             "parallelism.sequence_parallel",
