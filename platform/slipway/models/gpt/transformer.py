@@ -19,6 +19,8 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
         cross_entropy_loss_fusion=config.kernels.cross_entropy == "te",
         cross_entropy_fusion_impl="te",
     )
+    if model.latent:
+        fields |= dict(rope_type="rope", rotary_base=model.rotary_base, rotary_scaling_factor=1.0)
     if model.num_moe_experts:
         fields["moe_aux_loss_coeff"] = model.moe_aux_loss_coeff * shared.parts_of_balance(layout)
     chunks = shared.pipeline_layout(FAMILY.spans(config, layout))
