@@ -19,6 +19,9 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
         cross_entropy_loss_fusion=config.kernels.cross_entropy == "te",
         cross_entropy_fusion_impl="te",
     )
+    if model.rope_scaling is not None and model.rope_scaling.attention_scale != 1:
+        # of queries and of keys, all of whose channels turn: no kernel of the rotary embedding need know it
+        fields["softmax_scale"] = model.rope_scaling.attention_scale**2 / model.head_size**0.5
     if model.num_moe_experts:
         fields["moe_aux_loss_coeff"] = model.moe_aux_loss_coeff * shared.parts_of_balance(layout)
     chunks = shared.pipeline_layout(FAMILY.spans(config, layout))
