@@ -22,6 +22,9 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
     )
     if model.latent:
         fields |= dict(rope_type="rope", rotary_base=model.rotary_base, rotary_scaling_factor=1.0)
+    elif model.rope_scaling is not None and model.rope_scaling.attention_scale != 1:
+        # of queries and of keys, all of whose channels turn: no kernel of the rotary embedding need know it
+        fields["softmax_scale"] = model.rope_scaling.attention_scale**2 / model.head_size**0.5
     fields |= router(config)
     *spans, last = FAMILY.spans(config, layout)
     # without the layers of multi-token prediction, which stand behind Megatron-core's
