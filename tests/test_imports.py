@@ -102,6 +102,8 @@ MAY_BE_HEAVY = [
     "models.transformer.layer_spec",
     "models.transformer.routing",
     "optimizers.adamw.optimizer",
+    "optimizers.muon.newton_schulz",
+    "optimizers.muon.optimizer",
     "evaluate.tasks.harness",
     "evaluate.tasks.run",
     "train.batches",

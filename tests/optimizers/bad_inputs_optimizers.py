@@ -46,6 +46,12 @@ ROWS = [
         ("te", "optimizer.name=muon", "null"),
     ),
     BadInput(
+        "a comparison with AdamW",
+        "bench compare optimizer=muon",
+        "optimizer.name",
+        ("muon", "adamw"),
+    ),
+    BadInput(
         "matrices that FSDP cuts",
         "train optimizer=muon parallelism=zero2 resources.devices_per_node=2",
         "parallelism.data_parallel_sharding_strategy",

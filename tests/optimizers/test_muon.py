@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from slipway.config.compose import compose
-from slipway.models.matrix import Matrix
 from slipway.optimizers.kind import Held
+from slipway.optimizers.matrix import Matrix
 from slipway.optimizers.muon.newton_schulz import orthogonalized
 from slipway.optimizers.muon.optimizer import OPTIMIZER
 

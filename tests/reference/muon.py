@@ -5,6 +5,7 @@ Megatron-core or torch.optim. The iteration's polynomial is applied to singular 
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ class Muon:
             decayed = decayed * self._scale(*weight.shape[-2:])
         return weight - rate * (change + decayed)
 
-    def _matrices(self, kind: str, weight: Tensor) -> list[object]:
+    def _matrices(self, kind: str, weight: Tensor) -> list[Any]:
         """Indices of the rows of each matrix in a weight."""
         if kind.endswith("experts"):
             if self.fault == "experts are one matrix":

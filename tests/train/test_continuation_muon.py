@@ -14,10 +14,13 @@ LOSS, GRADIENT_NORM = 1e-5, 1e-4  # relative, in another layout
 
 MIXTURE = ["optimizer=muon", "optimizer.lr=5e-3", "model.activation=swiglu", "model.add_bias_linear=false"]
 MIXTURE += ["model.num_moe_experts=4", "model.moe_router_topk=2"]
-FIRST = {
-    "3d": layout(ranks=8, tp=2, pp=2, sp=True, ep=2, distopt=True),
-    "bf16": layout(ranks=2, tp=2, sp=True, precision="bf16"),
-}
+FIRST = some(
+    {
+        "3d": layout(ranks=8, tp=2, pp=2, sp=True, ep=2, distopt=True),
+        "bf16": layout(ranks=2, tp=2, sp=True, precision="bf16"),
+    },
+    ["3d"],
+)
 OTHERS = some(
     {
         "one": layout(ranks=1),
@@ -25,7 +28,7 @@ OTHERS = some(
         "tp4": layout(ranks=4, tp=4, sp=True),
         "pp2_interleaved_ep2": layout(ranks=4, pp=2, vpp=2, ep=2),
     },
-    ["dp4_distopt", "pp2_interleaved_ep2"],
+    ["pp2_interleaved_ep2"],
 )
 
 

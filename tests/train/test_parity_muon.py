@@ -7,6 +7,8 @@ import pytest
 from breadth import some
 from training import layout, training_lines
 
+pytestmark = pytest.mark.slow  # `make test-py312` runs it; on 3.11 tests/reference has some of the layouts
+
 STEPS = 8
 LOSS = 1e-5  # relative, fp32
 GRADIENT_NORM = 1e-4  # relative

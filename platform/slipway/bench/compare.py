@@ -113,6 +113,13 @@ def run(options: argparse.Namespace) -> int:
                 f"{model.name} on {plan.world_size} ranks cannot be compared: the reference is a dense model without "
                 "rope_scaling on one rank, which does not separate documents",
             )
+        if config.optimizer.name != "adamw":
+            raise UserError(
+                "optimizer.name",
+                "cannot be compared: the reference has AdamW",
+                value=config.optimizer.name,
+                use="adamw",
+            )
         left_out = None
         if COMPILED in references and config.cluster.device.kind == "cpu" and (trouble := cpp_trouble()):
             references.remove(COMPILED)

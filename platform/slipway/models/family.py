@@ -51,7 +51,7 @@ class Layer(NamedTuple):
     """What it hands to the next layer; a stage that ends with it may keep it until the backward pass."""
     block: bool = True
     matrices: Shard = Shard(0)
-    """Of the parameters, those in hidden matrices (see slipway.models.matrix)."""
+    """Of the parameters, those in hidden matrices (see slipway.optimizers.matrix)."""
 
 
 class Sample(NamedTuple):

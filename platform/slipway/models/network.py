@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.models.initial import Initial
-from slipway.models.matrix import Matrix
+from slipway.optimizers.matrix import Matrix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,7 +145,7 @@ class Network(Protocol):
         ...
 
     def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
-        """What a parameter is as a hidden matrix (see slipway.models.matrix); None: it is none.
+        """What a parameter is as a hidden matrix (see slipway.optimizers.matrix); None: it is none.
 
         key: the parameter's name, as for `initial`. shape: of this rank's part.
         """

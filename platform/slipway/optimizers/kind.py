@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from slipway.config.schema import RunConfig
-from slipway.models.matrix import Matrix
+from slipway.optimizers.matrix import Matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ class State(NamedTuple):
     shape: Literal["like", "scalar"] = "like"
     """As the parameter, or one number for the whole parameter."""
     of: Literal["all", "matrices", "others"] = "all"
-    """Which parameters have it: all, the model's hidden matrices (see slipway.models.matrix), or all but those."""
+    """Which parameters have it: all, the model's hidden matrices (see slipway.optimizers.matrix), or all but those."""
 
 
 class Algorithm(Protocol):

@@ -9,8 +9,8 @@ from torch.nn import Linear, Module, ModuleDict
 
 from slipway.config.schema import RunConfig
 from slipway.models.initial import Constant, Initial, Uniform
-from slipway.models.matrix import Matrix
 from slipway.models.network import Batch, LossFunction, Picture, Stage
+from slipway.optimizers.matrix import Matrix
 from toy.config import toy_of
 
 

@@ -34,9 +34,12 @@ Function = Callable[[int, Tensor], Tensor]
 Take = Callable[[int, Tensor], None]
 
 
-def mark(config: RunConfig, network: Network, chunk: Any) -> None:
-    """Note on each parameter of a model chunk that is a hidden matrix what it is: in its attribute `matrix`."""
-    for entry in nested_values(chunk.sharded_state_dict(prefix="")):
+def mark(config: RunConfig, network: Network, state: dict[str, Any]) -> None:
+    """Note on each parameter that is a hidden matrix what it is, for slipway.engine.megatron.shards.matrix_of.
+
+    state: a model chunk's sharded state dict.
+    """
+    for entry in nested_values(state):
         parameter: Any = getattr(entry, "data", None)
         if isinstance(entry, ShardedBase) and isinstance(parameter, torch.nn.Parameter):
             matrix = network.matrix(config, entry.key, tuple(parameter.shape))

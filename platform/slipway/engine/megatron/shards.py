@@ -13,9 +13,9 @@ from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.engine.megatron import fully_sharded
-from slipway.models.matrix import Matrix
 from slipway.optimizers import algorithm, builder
 from slipway.optimizers.kind import Algorithm, Builder, State, states_of
+from slipway.optimizers.matrix import Matrix
 
 
 class Keeper(NamedTuple):
@@ -52,8 +52,8 @@ class Shard:
 
     @property
     def matrix(self) -> Matrix | None:
-        """What the parameter is as a hidden matrix (see slipway.engine.megatron.matrices); None: no such."""
-        return getattr(self.parameter, "matrix", None)
+        """What the parameter is as a hidden matrix; None: none."""
+        return matrix_of(self.parameter)
 
     @property
     def axis(self) -> int | None:
@@ -87,6 +87,11 @@ class Shard:
     def set_updates(self, updates: int) -> None:
         """Number of updates so far, where the optimizer counts them."""
         self.keeper.builder.set_updates(self.keeper.optimizer, self.group, self.main, updates)
+
+
+def matrix_of(parameter: Tensor) -> Matrix | None:
+    """What a parameter is as a hidden matrix, as slipway.engine.megatron.matrices has noted; None: none."""
+    return getattr(parameter, "matrix", None)
 
 
 def shards(optimizer: MegatronOptimizer, config: RunConfig) -> Iterator[Shard]:

@@ -17,9 +17,9 @@ from slipway.models.gpt.prediction import targets
 from slipway.models.gpt.stage import build_stage
 from slipway.models.gpt.transformer import transformer_config
 from slipway.models.initial import Constant, Initial, Normal
-from slipway.models.matrix import Matrix
 from slipway.models.network import ATTENDED, Batch, Handed, LossFunction, Stage, Sums
 from slipway.models.transformer import matrices
+from slipway.optimizers.matrix import Matrix
 
 NORMS = ("layernorm.weight", "layer_norm_weight", ".enorm.weight", ".hnorm.weight")
 """How the names of norms' weights end; the last two are of multi-token prediction."""

@@ -17,10 +17,10 @@ from slipway.models.mae.patches import chosen, loss, patches, targets
 from slipway.models.mae.pictures import picture
 from slipway.models.mae.share import padded
 from slipway.models.mae.stage import FIELDS, MaskedAutoencoder
-from slipway.models.matrix import Matrix
 from slipway.models.network import Batch, LossFunction, Picture, Stage, Sums
 from slipway.models.transformer import matrices
 from slipway.models.transformer.config import pipeline_layout, transformer_config
+from slipway.optimizers.matrix import Matrix
 
 TOKEN_STD = 0.02  # of the class token and the mask token
 SCALE = 0.1  # of metadata, before it is learned

@@ -5,8 +5,8 @@ own (so Megatron-core's own Muon, `muon_split_qkv`), a gated MLP's two first lay
 not. So are the weights of transformers' models, whose matrices torch.optim.Muon would take one by one.
 """
 
-from slipway.models.matrix import Matrix
 from slipway.models.transformer.block import Block
+from slipway.optimizers.matrix import Matrix
 
 
 def matrix(block: Block, key: str, shape: tuple[int, ...]) -> Matrix:

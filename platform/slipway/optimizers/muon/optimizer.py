@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from slipway.config.schema import RunConfig
-from slipway.models.matrix import Matrix
 from slipway.optimizers.kind import Held, Wholes
+from slipway.optimizers.matrix import Matrix
 from slipway.optimizers.muon.config import Config
 from slipway.optimizers.muon.newton_schulz import orthogonalized
 
