@@ -222,6 +222,30 @@ LAYOUT = [
         ("true",),
     ),
     BadInput(
+        "a load of no experts written down",
+        "plan logging.load_interval=10",
+        "logging.load_interval",
+        ("10", "gpt", "null"),
+    ),
+    BadInput(
+        "a collapse without experts",
+        "plan guard.on_collapse=stop",
+        "guard.on_collapse",
+        ("stop", "gpt", "warn"),
+    ),
+    BadInput(
+        "a collapse where all experts have all tokens",
+        "plan model.num_moe_experts=2 model.add_bias_linear=false guard.on_collapse=stop",
+        "guard.on_collapse",
+        ("2", "experts", "warn"),
+    ),
+    BadInput(
+        "a collapse that is ignored after so many steps",
+        "plan guard.on_collapse=ignore guard.collapse_steps=9",
+        "guard.collapse_steps",
+        ("9", "on_collapse=ignore", "50"),
+    ),
+    BadInput(
         "best without validation at checkpoints",
         "plan checkpoint.keep_best=1 checkpoint.interval=50 validation.interval=100",
         "checkpoint.keep_best",

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 from slipway.config.watch import Guard as Settings
+from slipway.metrics.events import COLLAPSE, RECOVERY
 
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution: 1 / the normal quantile of 3/4
 
@@ -25,8 +26,6 @@ class Verdict(NamedTuple):
 
 
 UPDATE = Verdict("update")
-COLLAPSE, RECOVERY = "collapse", "collapse over"
-"""Events about the load."""
 NAMED = 8
 """Places that are named one by one."""
 
