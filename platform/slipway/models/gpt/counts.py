@@ -13,10 +13,10 @@ from slipway.models.transformer.block import Block
 def active_parameters(model: Config) -> int:
     """Parameters that one token meets: of the experts only those that it is sent to."""
     ends = embedding(model) + head(model, copies_embedding=False)
-    return ends.total + _sum(model, lambda block: counts.layer(block).total - counts.idle(block))
+    return ends.total + total(model, lambda block: counts.layer(block).total - counts.idle(block))
 
 
-def _sum(model: Config, number: Callable[[Block], int]) -> int:
+def total(model: Config, number: Callable[[Block], int]) -> int:
     """Of all transformer layers; computed once for those that are alike."""
     return sum(count * number(block) for block, count in Counter(model.blocks).items())
 
@@ -52,7 +52,7 @@ def flops_per_sample(model: Config, tokens: int) -> int:
     h x h attention and a 4h MLP this is 72 s l h^2 (1 + s/(6h) + V/(12lh)): the F without recomputation of Narayanan et
     al. 2021 (arXiv 2104.04473), which is the model FLOP of Korthikanti et al. 2022, arXiv 2205.05198.
     """
-    return _sum(model, lambda block: counts.flops(block, tokens)) + _logit_flops(model) * tokens
+    return total(model, lambda block: counts.flops(block, tokens)) + _logit_flops(model) * tokens
 
 
 def _logit_flops(model: Config) -> int:
@@ -61,7 +61,7 @@ def _logit_flops(model: Config) -> int:
 
 def attention_flops(model: Config, tokens: int) -> int:
     """Of these, attention's two products over the whole s x s square, causal or not."""
-    return _sum(model, lambda block: counts.attention_flops(block, tokens))
+    return total(model, lambda block: counts.attention_flops(block, tokens))
 
 
 def palm_flops(model: Config, tokens: int) -> int:
@@ -75,7 +75,7 @@ def palm_flops(model: Config, tokens: int) -> int:
 
 def recomputed_flops_per_sample(model: Config, tokens: int, modules: Collection[str]) -> int:
     """Operations that the backward pass does again."""
-    return _sum(model, lambda block: counts.recomputed_flops(block, tokens, modules))
+    return total(model, lambda block: counts.recomputed_flops(block, tokens, modules))
 
 
 class Costs(NamedTuple):

@@ -14,6 +14,7 @@ from slipway.models.gpt import activations, counts, rules, work
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.rules.data import check_tokens
 from slipway.models.gpt.share import of_layers, share_of
+from slipway.models.transformer import counts as transformer
 from slipway.models.transformer import recompute
 from slipway.models.transformer.layer import planned_layer
 from slipway.models.work import Work
@@ -80,6 +81,8 @@ class GPT:
             attention_flops=counts.attention_flops(model, tokens),
             palm_flops=counts.palm_flops(model, tokens),
             recomputed_flops=again,
+            cached=counts.total(model, transformer.cached),
+            cached_least=counts.total(model, transformer.cached_least),
         )
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def layer_bytes(share: Share, recomputed: Collection[str]) -> int:
         return share.state_bytes  # the layer's input alone
     tp, tokens = share.tp, share.tokens
     whole, split = _feed_forward(share, recomputed)
-    tables = _turns(share) * tokens // share.samples
+    tables = _turns(share, recomputed) * tokens // share.samples
     return (
         tables
         + tokens * _between(share, recomputed) // share.outside
@@ -125,13 +125,13 @@ def _scores(share: Share) -> int:
     return 12 * share.block.num_attention_heads * keys
 
 
-def _turns(share: Share) -> int:
+def _turns(share: Share, recomputed: Collection[str]) -> int:
     """Of the rotary embedding, for Q and for K, the same for all samples."""
     block, backend = share.block, "unfused" if share.on_cpu else share.config.kernels.rotary
     if not block.rotary:
         return 0
     if block.latent:
-        return latent.tables(share)
+        return latent.tables(share, recomputed)
     # sines and cosines; torch's compiled function has half of them, in fp32; Triton and te take the angles alone
     return {"unfused": 4 * share.element_bytes, "torch": 8}.get(backend or "", 0) * block.head_size
 

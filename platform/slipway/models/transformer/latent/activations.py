@@ -28,9 +28,9 @@ def gathered(share: Share, recomputed: Collection[str]) -> int:
     )
 
 
-def tables(share: Share) -> int:
+def tables(share: Share, recomputed: Collection[str]) -> int:
     """Sines and cosines, for queries and for keys, the same for all samples and heads."""
-    return 4 * share.element_bytes * _latent(share).qk_pos_emb_head_dim
+    return 0 if UP in recomputed else 4 * share.element_bytes * _latent(share).qk_pos_emb_head_dim
 
 
 def heads(share: Share, recomputed: Collection[str], scores: bool) -> int:
@@ -51,11 +51,9 @@ def heads(share: Share, recomputed: Collection[str], scores: bool) -> int:
     kept = 0 if again and not fills_keys else queries
     kept += 0 if again and not fills_keys and cp == 1 else keys * cp
     kept += 0 if again and not fills_values and cp == 1 else values * cp
-    kept += values  # what attention returns
-    if fills_values:
-        kept += value  # the projection's input, without what was filled up
-    if (cp > 1 and not scores) or share.apart:
-        kept += values  # joined from the results of several stretches, which stay
+    kept += 0 if scores else values  # what flash attention returns
+    if fills_values or scores or cp > 1 or share.apart:
+        kept += value  # the projection's input, joined from several stretches, or without what was filled up
     return share.element_bytes * share.block.num_attention_heads * kept
 
 
