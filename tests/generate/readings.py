@@ -28,6 +28,16 @@ MODELS = {
         "model.rope_scaling={type:llama3,factor:8}",
         "model.untie_embeddings_and_output_weights=true",
     ],
+    "latent attention, values wider than keys, YaRN": [
+        *PLAIN,
+        "model.hidden_size=64",
+        "model.num_attention_heads=4",
+        "model.multi_latent_attention=true",
+        "model.qk_layernorm=true",
+        *("model.q_lora_rank=24", "model.kv_lora_rank=16", "model.qk_head_dim=8"),
+        *("model.qk_pos_emb_head_dim=6", "model.v_head_dim=20"),
+        "model.rope_scaling={type:yarn,factor:4,original_max_position_embeddings:8,mscale:1.0,mscale_all_dim:1.0}",
+    ],
     "experts, untied": [
         *PLAIN,
         "model.hidden_size=64",

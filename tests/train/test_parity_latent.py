@@ -29,6 +29,9 @@ LATENT = [
     *("model.add_bias_linear=false", "model.normalization=RMSNorm", "model.activation=swiglu"),
 ]
 WITHOUT_QUERY_STATE = ["model.q_lora_rank=null"]
+YARN = [
+    "model.rope_scaling={type:yarn,factor:4,original_max_position_embeddings:8,mscale:1.0,mscale_all_dim:0.7}"
+]
 LAYOUTS = {
     "tp2_sp": layout(ranks=2, tp=2, sp=True),
     "pp2": layout(ranks=2, pp=2),
@@ -45,10 +48,15 @@ LAYOUTS = {
         *layout(ranks=4, tp=2, cp=2, sp=True, recompute="selective"),
     ],
     "documents_tp2_cp2": ["data.reset_attention_mask=true", *layout(ranks=4, tp=2, cp=2, sp=True)],
+    "yarn_tp2_pp2": [*YARN, *layout(ranks=4, tp=2, pp=2, sp=True)],
     "without_query_state_tp2_pp2": [*WITHOUT_QUERY_STATE, *layout(ranks=4, tp=2, pp=2, sp=True)],
 }
 LAYOUTS = some(LAYOUTS, LAYOUTS)
-WHOLE = {"without_query_state": WITHOUT_QUERY_STATE, "documents": ["data.reset_attention_mask=true"]}
+WHOLE = {
+    "without_query_state": WITHOUT_QUERY_STATE,
+    "yarn": YARN,
+    "documents": ["data.reset_attention_mask=true"],
+}
 
 
 def whole_of(name: str) -> str:

@@ -67,6 +67,10 @@ class Sample(NamedTuple):
     """Operations that the backward pass does again (see Family.recomputed)."""
     attention_flops: int = 0
     """The part of `flops` that is less where documents are kept apart: times `models.network.ATTENDED`."""
+    cached: int = 0
+    """Numbers that generation keeps of one unit, of all layers: keys and values; 0 where nothing is generated."""
+    cached_least: int = 0
+    """The same where less than keys and values can be kept: latent states."""
     palm_flops: int | None = None
     """The same FLOP by PaLM's convention (arXiv 2204.02311, appendix B); None: it has no meaning for this family."""
 

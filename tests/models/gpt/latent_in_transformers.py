@@ -25,7 +25,17 @@ WORDS = [
     *("model.kv_lora_rank=16", "model.qk_head_dim=12", "model.qk_pos_emb_head_dim=8", "model.v_head_dim=10"),
     *("model.qk_layernorm=true",),
 ]
-KINDS = {"with a state of queries": ["model.q_lora_rank=24"], "without": ["model.q_lora_rank=null"]}
+YARN = "type:yarn,factor:4,original_max_position_embeddings:16"
+KINDS = {
+    "with a state of queries": ["model.q_lora_rank=24"],
+    "without": ["model.q_lora_rank=null"],
+    "YaRN": ["model.q_lora_rank=24", f"model.rope_scaling={{{YARN}}}"],
+    # as DeepSeek-V3, but for the channels, which it leaves at their size
+    "YaRN with magnitudes": [
+        "model.q_lora_rank=24",
+        f"model.rope_scaling={{{YARN},beta_fast:8,beta_slow:2,mscale:1.0,mscale_all_dim:0.7}}",
+    ],
+}
 NAMES = {
     "input_layernorm": "input_layernorm",
     "self_attn.q_proj": "self_attention.linear_q_proj",
@@ -43,6 +53,9 @@ NAMES = {
 
 def theirs(model: Any) -> Any:
     """A DeepSeek-V3 of these sizes, all of its layers dense."""
+    rotary = {"rope_type": "default"}
+    if model.rope_scaling:
+        rotary = model.rope_scaling.model_dump(exclude={"type"}, exclude_none=True) | {"rope_type": "yarn"}
     make: Any = DeepseekV3Config
     config = make(
         hidden_size=model.hidden_size,
@@ -59,7 +72,7 @@ def theirs(model: Any) -> Any:
         v_head_dim=model.v_head_dim,
         rms_norm_eps=model.norm_epsilon,
         max_position_embeddings=model.max_position_embeddings,
-        rope_parameters={"rope_type": "default", "rope_theta": model.rotary_base},
+        rope_parameters={"rope_theta": model.rotary_base, **rotary},
         attn_implementation="eager",
     )
     return DeepseekV3ForCausalLM(config)

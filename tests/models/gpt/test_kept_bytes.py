@@ -34,6 +34,17 @@ LLAMA = [
     *("model.num_query_groups=2", "model.ffn_hidden_size=704", "model.position_embedding_type=rope"),
 ]
 EXPERTS = [*LLAMA, "model.num_moe_experts=4", "model.moe_router_topk=4"]
+LATENT = [
+    *("model.activation=swiglu", "model.normalization=RMSNorm", "model.add_bias_linear=false"),
+    *("model.ffn_hidden_size=704", "model.multi_latent_attention=true", "model.qk_layernorm=true"),
+    *(
+        "model.q_lora_rank=96",
+        "model.kv_lora_rank=64",
+        "model.qk_head_dim=48",
+        "model.qk_pos_emb_head_dim=16",
+    ),
+    "model.v_head_dim=48",
+]
 ALONE = [*layout(ranks=1), "training.global_batch_size=2"]
 EIGHT = layout(ranks=8)
 UNFUSED = ["kernels.activation=unfused", "kernels.rotary=unfused"]
@@ -59,10 +70,18 @@ ANYWHERE = {
     "llama_tp2_sp": [*LLAMA, *EIGHT, *layout(tp=2, sp=True)],
     "llama_cp2": [*LLAMA, *EIGHT, *layout(cp=2)],
     "gpt_cp2": [*GPT, *EIGHT, *layout(cp=2)],
+    "latent_mbs2": [*LATENT, *ALONE, "training.micro_batch_size=2"],
+    "latent_wide_values": [*LATENT, *ALONE, "model.v_head_dim=80"],
+    "latent_alike": [*LATENT, *ALONE, "model.v_head_dim=64", "model.q_lora_rank=null"],
+    "latent_up_tp2": [*LATENT, *EIGHT, *layout(tp=2, sp=True), *again("norm,mla_up_proj")],
+    "latent_cp2": [*LATENT, *EIGHT, *layout(cp=2)],
+    "latent_up_cp2": [*LATENT, *EIGHT, *layout(cp=2), *again("mla_up_proj")],
+    "latent_documents": [*LATENT, *ALONE, "data.reset_attention_mask=true"],
 }
 OF = {
     "cpu": {
         **ANYWHERE,
+        "latent_dropout": [*LATENT, *ALONE, "model.attention_dropout=0.1"],
         "llama_bf16": [*LLAMA, *ALONE, *layout(precision="bf16")],
         "experts": [*EXPERTS, *ALONE],
         "experts_by_rule": [*EXPERTS, *ALONE, *again()],
@@ -85,8 +104,8 @@ OF = {
 if not breadth.ALL:
     shown = {"llama", "llama_by_rule_mbs2", "llama_norm_mlp_tp2", "llama_full_tp2_sp"}
     few = {
-        "cpu": {*shown, "gpt_dropout_by_rule", "experts_again"},
-        "cuda": {*shown, "llama_cp2", "experts_tp2_ep2_again"},
+        "cpu": {*shown, "gpt_dropout_by_rule", "experts_again", "latent_up_tp2"},
+        "cuda": {*shown, "llama_cp2", "experts_tp2_ep2_again", "latent_cp2"},
     }
     OF = {kind: {name: run for name, run in runs.items() if name in few[kind]} for kind, runs in OF.items()}
 CASES = [(kind, name) for kind, runs in OF.items() for name in runs]

@@ -37,7 +37,7 @@ def test_it_is_deepseeks() -> None:
     done = warm.run([sys.executable, str(PROGRAM)], capture_output=True, timeout=180)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert len(found) == 2
+    assert len(found) == 4
     for name, apart in found.items():
         assert apart["largest"] > 0.5, name  # there is something to compare
         assert apart["logits"] < CLOSE, (name, apart)
@@ -50,7 +50,6 @@ def test_it_is_deepseeks() -> None:
         ("num_query_groups", "2", "null", "heads"),
         ("kv_channels", "32", "null", "qk_head_dim"),
         ("position_embedding_type", "learned_absolute", "rope", "qk_pos_emb_head_dim"),
-        ("rope_scaling_factor", "8.0", "null", "Llama"),
         ("qk_layernorm", "false", "true", "DeepSeek-V3"),
         ("add_bias_linear", "true", "false", "biases"),
         ("qk_pos_emb_head_dim", "15", (), "7 x 2 + 1"),
@@ -63,6 +62,23 @@ def test_it_is_deepseeks() -> None:
 def test_what_it_does_not_go_with(field: str, value: str, use: str | tuple[str, ...], fact: str) -> None:
     with refused(f"model.{field}", fact, value=value, use=use):
         make_plan(compose(words(**{field: value})))
+
+
+YARN = "type:yarn,factor:4,original_max_position_embeddings:64"
+
+
+@pytest.mark.parametrize(
+    ("scaling", "field", "value", "use"),
+    [
+        ("type:llama3,factor:8", "type", "llama3", "yarn"),
+        (f"{YARN},attention_factor:1.5", "attention_factor", 1.5, "null"),
+        (f"{YARN},truncate:false", "truncate", False, "true"),
+    ],
+)
+def test_of_rotary_scalings_it_knows_one(scaling: str, field: str, value: object, use: str) -> None:
+    make_plan(compose(words(rope_scaling=f"{{{YARN}}}")))
+    with refused(f"model.rope_scaling.{field}", "multi_latent_attention", value=value, use=use):
+        make_plan(compose(words(rope_scaling=f"{{{scaling}}}")))
 
 
 @pytest.mark.parametrize("field", ["q_lora_rank", "kv_lora_rank", "qk_head_dim", "v_head_dim"])

@@ -17,6 +17,7 @@ from slipway.models.gpt.rules.data import check_tokens
 from slipway.models.gpt.rules.router import notes
 from slipway.models.gpt.share import of_layers, share_of
 from slipway.models.gpt.spread import spread
+from slipway.models.transformer import counts as transformer
 from slipway.models.transformer import recompute
 from slipway.models.transformer.layer import planned_layer
 from slipway.models.work import Work
@@ -94,6 +95,8 @@ class GPT:
             attention_flops=counts.attention_flops(model, tokens),
             palm_flops=counts.palm_flops(model, tokens),
             recomputed_flops=again,
+            cached=counts.total(model, transformer.cached),
+            cached_least=counts.total(model, transformer.cached_least),
         )
 
     def spread(self, config: RunConfig) -> Spread | None:

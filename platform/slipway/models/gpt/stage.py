@@ -52,7 +52,7 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, layers: range
         rotary_base=model.rotary_base,  # type: ignore[arg-type]  # Starcoder2 has a fraction
         vp_stage=virtual,
     )
-    if model.rope_scaling is not None:
+    if model.rope_scaling is not None and not model.latent:  # which turns channels itself
         stretch(module.rotary_pos_emb, model.rope_scaling, model.rotary_base)
     if stage.last:
         output: Any = module.output_layer

@@ -12,6 +12,7 @@ order of a mixture's tokens, together below three hundredths of a small layer.
 
 from collections.abc import Collection
 
+from slipway.models.transformer.latent import activations as latent
 from slipway.models.transformer.recompute import LAYER, keeps_scores
 from slipway.models.transformer.share import Share
 
@@ -25,11 +26,11 @@ def layer_bytes(share: Share, recomputed: Collection[str]) -> int:
         return share.state_bytes  # the layer's input alone
     tp, tokens = share.tp, share.tokens
     whole, split = _feed_forward(share, recomputed)
-    tables = _turns(share) * tokens // share.samples
+    tables = _turns(share, recomputed) * tokens // share.samples
     return (
         tables
         + tokens * _between(share, recomputed) // share.outside
-        + tokens * whole
+        + tokens * (whole + (latent.gathered(share, recomputed) if share.block.latent else 0))
         + tokens * (_attention(share, recomputed) + split) // tp
     )
 
@@ -95,14 +96,15 @@ def _of_products(share: Share, visits: int, weight: int, again: bool) -> int:
 def _between(share: Share, recomputed: Collection[str]) -> int:
     """Between the tensor-parallel regions, split only by sequence parallelism."""
     block, size, cpu = share.block, share.element_bytes, share.on_cpu
-    norm = 0
-    if "norm" not in recomputed:
-        norm = size  # what it returns, the input of a product
-        if cpu and block.normalization == "RMSNorm":
-            # in fp32: the normalized input; in bf16 also a copy of the input, which one of both norms has instead
-            norm += 4 if size == 4 else 7
+    norm = size  # what it returns, the input of a product
+    if cpu and block.normalization == "RMSNorm":
+        # in fp32: the normalized input; in bf16 also a copy of the input, which one of both norms has instead
+        norm += 4 if size == 4 else 7
+    states = latent.states(share, norm) if block.latent else 0
+    if "norm" in recomputed:
+        norm = 0
     mask = (size if cpu else 1) if block.hidden_dropout else 0
-    return 2 * block.hidden_size * (size + norm + mask)  # size: the norm's input
+    return 2 * block.hidden_size * (size + norm + mask) + states  # size: the norm's input
 
 
 def _attention(share: Share, recomputed: Collection[str]) -> int:
@@ -110,6 +112,11 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
     block, size, cp = share.block, share.element_bytes, share.cp
     width, group, rotary = block.width, block.group_width, block.rotary
     scores = keeps_scores(share.config, share.block) and "attention" not in recomputed
+    numbers = _scores(share) if scores else 0
+    if not keeps_scores(share.config, share.block):
+        numbers = 4 * block.num_attention_heads  # a row's log-sum-exp, fp32
+    if block.latent:
+        return latent.heads(share, recomputed, scores) + numbers
     # The product's result stays as a whole, as long as there is a view of it: of V, or of Q; of scores, copies stay.
     kept = 0 if cp > 1 and (rotary or scores) else width + 2 * group
     if rotary:
@@ -119,22 +126,28 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
     kept += width  # the projection's input
     if (cp > 1 and not scores) or share.apart:
         kept += width  # joined from the results of several stretches, which stay
-    numbers = (
-        0 if keeps_scores(share.config, share.block) else 4 * block.num_attention_heads
-    )  # a row's log-sum-exp, fp32
     if scores:
-        # softmax, the dropout's noise and their product, in fp32, and scaled copies of Q and K; of a rank's two
-        # stretches of the sequence, the first and the last of 2 cp for example, with the keys before each
-        keys = share.length * (2 * cp + 1) // (4 * cp) if cp > 1 else share.length
-        numbers = 12 * block.num_attention_heads * keys + 2 * size * width
+        kept += 2 * width  # scaled copies of Q and K
     return size * kept + numbers
 
 
-def _turns(share: Share) -> int:
+def _scores(share: Share) -> int:
+    """Softmax, the dropout's noise and their product, in fp32.
+
+    Of a rank's two stretches of the sequence, the first and the last of 2 cp for example, with the keys before each.
+    """
+    cp = share.cp
+    keys = share.length * (2 * cp + 1) // (4 * cp) if cp > 1 else share.length
+    return 12 * share.block.num_attention_heads * keys
+
+
+def _turns(share: Share, recomputed: Collection[str]) -> int:
     """Of the rotary embedding, for Q and for K, the same for all samples."""
     block, backend = share.block, "unfused" if share.on_cpu else share.config.kernels.rotary
     if not block.rotary:
         return 0
+    if block.latent:
+        return latent.tables(share, recomputed)
     # sines and cosines; torch's compiled function has half of them, in fp32; Triton and te take the angles alone
     return {"unfused": 4 * share.element_bytes, "torch": 8}.get(backend or "", 0) * block.head_size
 

@@ -87,6 +87,17 @@ def _first_product_of_shared(block: Block) -> int:
     return block.gates * block.hidden_size * block.shared_size
 
 
+def cached(block: Block) -> int:
+    """Numbers that generation keeps of a token: its keys and values."""
+    groups = block.num_attention_heads if block.latent else block.query_groups
+    return groups * (block.head_size + block.value_size)
+
+
+def cached_least(block: Block) -> int:
+    """The same where latent states can be kept instead, as programs that serve models do."""
+    return block.latent.kv_down if block.latent else cached(block)
+
+
 def flops(block: Block, tokens: int) -> int:
     """Floating-point operations of one layer for a sample of so many tokens, forward and backward.
 

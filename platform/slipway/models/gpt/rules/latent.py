@@ -3,6 +3,7 @@
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
 from slipway.models.gpt.config import Config, gpt_of
+from slipway.models.gpt.fields.rotary import Yarn
 
 SIZES = ("kv_lora_rank", "qk_head_dim", "qk_pos_emb_head_dim", "v_head_dim")
 """That it cannot do without; q_lora_rank it can."""
@@ -16,6 +17,7 @@ def check(config: RunConfig) -> None:
         return
     _check_sizes(model)
     _check_fields(model)
+    _check_scaling(model)
     _check_layout(config)
 
 
@@ -65,12 +67,6 @@ def _check_fields(model: Config) -> None:
             "rope",
         ),
         (
-            "rope_scaling_factor",
-            model.rope_scaling_factor is None,
-            "Megatron-core's latent attention does not know Llama 3.1's scaling",
-            "null",
-        ),
-        (
             "qk_layernorm",
             model.qk_layernorm,
             "latent states are normalized, as in DeepSeek-V3",
@@ -92,6 +88,34 @@ def _check_fields(model: Config) -> None:
                 value=str(getattr(model, name)).lower(),
                 use=use,
             )
+
+
+def _check_scaling(model: Config) -> None:
+    """Of what Megatron-core's latent attention does by itself."""
+    scaling = model.rope_scaling
+    if scaling is None:
+        return
+    if not isinstance(scaling, Yarn):
+        raise UserError(
+            "model.rope_scaling.type",
+            "does not work with model.multi_latent_attention, whose channels Megatron-core turns itself",
+            value=scaling.type,
+            use="yarn",
+        )
+    if scaling.attention_factor is not None:
+        raise UserError(
+            "model.rope_scaling.attention_factor",
+            "does not work with model.multi_latent_attention, whose factors follow from mscale and mscale_all_dim",
+            value=scaling.attention_factor,
+            use="null",
+        )
+    if not scaling.truncate:
+        raise UserError(
+            "model.rope_scaling.truncate",
+            "does not work with model.multi_latent_attention: Megatron-core rounds its limits to whole pairs",
+            value=False,
+            use="true",
+        )
 
 
 def _check_layout(config: RunConfig) -> None:
