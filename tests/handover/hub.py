@@ -48,6 +48,19 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         | {"hidden_size": 36, "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 8}
         | {"rope_parameters": {"rope_theta": 500.0, **LLAMA3}, "max_position_embeddings": 65536},
     ),
+    "qwen3": (
+        "qwen3",
+        LIKE_LLAMA
+        | {"hidden_size": 30, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 8}
+        | {"tie_word_embeddings": True, "rms_norm_eps": 1e-5},
+    ),
+    "qwen3_moe": (
+        "qwen3_moe",
+        LIKE_LLAMA
+        | {"hidden_size": 24, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 8}
+        | {"num_hidden_layers": 3, "mlp_only_layers": [0], "moe_intermediate_size": 16}
+        | {"num_experts": 6, "num_experts_per_tok": 3, "norm_topk_prob": False, "router_aux_loss_coef": 0.0},
+    ),
     "mixtral": (
         "mixtral",
         LIKE_LLAMA

@@ -55,7 +55,7 @@ def shapes_of(config: Any) -> dict[str, Shape]:
     found: dict[str, Shape] = {}
     for name, weight in model.named_parameters():
         if ".mlp.experts." in name or name.endswith(".mlp.gate.weight"):  # stacked in memory, apart in files
-            found |= _of_experts(name.replace(".mlp.", ".block_sparse_moe."), tuple(weight.shape))
+            found |= _of_experts(name, tuple(weight.shape), config.model_type)
         else:
             found[name] = tuple(weight.shape)
     if config.model_type == "gpt_neox" and "lm_head.weight" in found:  # as transformers 5 calls it in memory
@@ -63,12 +63,15 @@ def shapes_of(config: Any) -> dict[str, Shape]:
     return found
 
 
-def _of_experts(name: str, shape: Shape) -> dict[str, Shape]:
+def _of_experts(name: str, shape: Shape, kind_of_model: str) -> dict[str, Shape]:
+    first, last = ("gate_proj", "up_proj"), ("down_proj",)
+    if kind_of_model == "mixtral":
+        name, first, last = name.replace(".mlp.", ".block_sparse_moe."), ("w1", "w3"), ("w2",)
     if name.endswith("gate.weight"):
         return {name: shape}
     place, _, kind = name.rpartition(".")
     number, rows, columns = shape
-    names = {"gate_up_proj": ("w1", "w3"), "down_proj": ("w2",)}[kind]
+    names = {"gate_up_proj": first, "down_proj": last}[kind]
     return {
         f"{place}.{e}.{own}.weight": (rows // len(names), columns) for e in range(number) for own in names
     }
@@ -86,6 +89,15 @@ def models(draw: st.DrawFn) -> RunConfig:
     hidden = heads * 8 if size is None else draw(st.sampled_from([heads * 8, 40, 66]))
     positions = draw(st.sampled_from(["rope", "learned_absolute"]))
     experts = draw(st.sampled_from([None, None, 4]))
+    mixture: dict[str, Any] = {}
+    if experts:
+        mixture = {
+            "num_moe_experts": experts,
+            "moe_router_topk": draw(st.sampled_from([1, 2])),
+            "moe_ffn_hidden_size": draw(st.sampled_from([None, 20])),
+            "moe_router_pre_softmax": draw(st.booleans()),
+            "first_k_dense_replace": draw(st.sampled_from([0, 0, 1])),
+        }
     return config_of(
         hidden_size=hidden,
         num_attention_heads=heads,
@@ -101,8 +113,8 @@ def models(draw: st.DrawFn) -> RunConfig:
         add_bias_linear=not experts and draw(st.booleans()),
         untie_embeddings_and_output_weights=draw(st.booleans()),
         hidden_dropout=draw(st.sampled_from([0.0, 0.1])),
-        num_moe_experts=experts,
-        moe_router_topk=draw(st.sampled_from([1, 2])) if experts else 2,
+        qk_layernorm=draw(st.booleans()),
+        **mixture,
     )
 
 
@@ -132,7 +144,7 @@ def test_a_model_is_refused_or_the_same_there_and_back(config: RunConfig, tmp_pa
         same = {"num_layers", "position_embedding_type", "max_position_embeddings", "rope_scaling_factor"}
         same |= {"untie_embeddings_and_output_weights", "init_method_std"}
         same |= {"rotary_base"} if model.position_embedding_type == "rope" else set()
-        same |= {"moe_aux_loss_coeff"} if model.num_moe_experts else set()
+        same |= {"moe_aux_loss_coeff", "moe_router_pre_softmax"} if model.num_moe_experts else set()
         assert {key: getattr(back, key) for key in same} == {key: getattr(model, key) for key in same}
 
 
@@ -190,6 +202,8 @@ def like(name: str, **changed: Any) -> dict[str, Any]:
         "Starcoder2ForCausalLM": dict(rotary(), num_query_groups=1),
         "LlamaForCausalLM": dict(gated(), num_query_groups=1, rope_scaling_factor=8.0),
         "MixtralForCausalLM": dict(gated(), num_moe_experts=4),
+        "Qwen3ForCausalLM": dict(gated(), qk_layernorm=True),
+        "Qwen3MoeForCausalLM": dict(gated(), qk_layernorm=True, num_moe_experts=4),
     }[name]
     written = dict(HF.settings(config_of(hidden_size=24, num_attention_heads=3, **small), 7))
     assert written["architectures"] == [name]
@@ -208,7 +222,7 @@ def gated() -> dict[str, Any]:
     return rotary() | {"normalization": "RMSNorm", "activation": "swiglu", "add_bias_linear": False}
 
 
-G, N, S, L, M = CLASSES
+G, N, S, L, M, Q, QM = CLASSES
 SCALED = {"rope_type": "llama3", "factor": 8.0, **LLAMA3}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (G, {"activation_function": "relu"}, "activation_function"),
@@ -251,13 +265,33 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (L, {"tie_word_embeddings": None}, "tie_word_embeddings"),
     (L, {"rms_norm_eps": "1e-5"}, "rms_norm_eps"),
     (L, {"architectures": ["LlamaModel"]}, "architectures"),
-    (L, {"architectures": ["Qwen3ForCausalLM"]}, "architectures"),
+    (L, {"architectures": ["Gemma3ForCausalLM"]}, "architectures"),
     (L, {"architectures": None}, "architectures"),
     (L, {"architectures": [["LlamaForCausalLM"]]}, "architectures"),
     (L, {"model_type": "mistral"}, "model_type"),
     (M, {"sliding_window": 16}, "sliding_window"),
     (M, {"router_jitter_noise": 0.1}, "router_jitter_noise"),
     (M, {"hidden_act": ["silu"]}, "hidden_act"),
+    (Q, {"attention_bias": True}, "attention_bias"),
+    (Q, {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}, "sliding_window"),
+    (Q, {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
+    (
+        Q,
+        {
+            "layer_types": ["full_attention", "sliding_attention"],
+            "use_sliding_window": True,
+            "sliding_window": 9,
+        },
+        "sliding_window",
+    ),
+    (Q, {"head_dim": None}, "head_dim"),
+    (QM, {"attention_bias": True}, "attention_bias"),
+    (QM, {"use_sliding_window": True, "sliding_window": 16}, "sliding_window"),
+    (QM, {"decoder_sparse_step": 2}, "decoder_sparse_step"),
+    (QM, {"mlp_only_layers": [1]}, "mlp_only_layers"),
+    (QM, {"mlp_only_layers": [0, 1]}, "mlp_only_layers"),
+    (QM, {"num_local_experts": 8}, "num_local_experts"),
+    (QM, {"norm_topk_prob": 1}, "norm_topk_prob"),
 ]
 
 
@@ -321,7 +355,9 @@ def test_numbers_are_moved_and_none_is_computed(config: RunConfig, seed: int) ->
     """There and back is the same; each number of ours is once among theirs; padding is zeros."""
     model = gpt_of(config)
     for architecture in ARCHITECTURES:
-        if architecture.trouble(model) is not None or (architecture.name == M) != bool(model.num_moe_experts):
+        if architecture.trouble(model) is not None or (architecture.name in (M, QM)) != bool(
+            model.num_moe_experts
+        ):
             continue
         if (architecture.name == G) != (model.position_embedding_type == "learned_absolute"):
             continue

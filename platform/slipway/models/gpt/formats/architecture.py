@@ -44,9 +44,29 @@ class Architecture(Protocol):
         ...
 
 
+# What most classes have no setting for; one that has says so itself.
+_PLAIN: dict[str, tuple[Any, ...]] = {
+    "qk_layernorm": (False,),
+    "add_qkv_bias": (False,),
+    "window_size": (None,),
+    "multi_latent_attention": (False,),
+    "first_k_dense_replace": (0,),
+    "moe_shared_expert_intermediate_size": (None,),
+    "moe_router_score_function": ("softmax",),
+    "moe_router_pre_softmax": (False,),
+    "moe_router_topk_scaling_factor": (None,),
+    "moe_router_num_groups": (None,),
+    "moe_router_enable_expert_bias": (False,),
+    "mtp_num_layers": (None,),
+}
+
+
 def unfit(name: str, model: Config, wanted: Mapping[str, tuple[Any, ...]], do: str = "") -> UserError | None:
-    """Return what is wrong with the first field that has none of the values which this architecture can have."""
-    for field, values in wanted.items():
+    """Return what is wrong with the first field that has none of the values which this architecture can have.
+
+    wanted: the values of fields; of those that are not named the plain ones alone will do.
+    """
+    for field, values in {**wanted, **{f: v for f, v in _PLAIN.items() if f not in wanted}}.items():
         value = getattr(model, field)
         if value not in values:
             return UserError(

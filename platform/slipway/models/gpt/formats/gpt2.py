@@ -11,6 +11,7 @@ from slipway.models.gpt.formats import tensors
 from slipway.models.gpt.formats.activations import GELU, TANH
 from slipway.models.gpt.formats.architecture import unfit, unfit_heads
 from slipway.models.gpt.formats.given import Given
+from slipway.models.gpt.keys import layer_key
 
 
 class GPT2:
@@ -45,7 +46,8 @@ class GPT2:
         positions = (model.max_position_embeddings, hidden)
         yield same("embedding.position_embeddings.weight", (), positions, "transformer.wpe.weight")
         for layer in range(model.num_layers):
-            at, there, ours = (layer,), f"transformer.h.{layer}", tensors.LAYER
+            ours, at = layer_key(model, layer)
+            there = f"transformer.h.{layer}"
             yield from tensors.norm(model, f"{ours}.input_layernorm", at, f"{there}.ln_1")
             yield from tensors.heads_joined(model, layer, f"{there}.attn.c_attn")
             for key, name, outputs, inputs in (

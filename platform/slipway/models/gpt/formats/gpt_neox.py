@@ -11,6 +11,7 @@ from slipway.models.gpt.formats import rotary, tensors
 from slipway.models.gpt.formats.activations import GELU, TANH
 from slipway.models.gpt.formats.architecture import unfit, unfit_heads
 from slipway.models.gpt.formats.given import Given
+from slipway.models.gpt.keys import layer_key
 
 
 class GPTNeoX:
@@ -38,7 +39,8 @@ class GPTNeoX:
         hidden, mlp = model.hidden_size, model.mlp_size
         yield from tensors.tables(model, self.embedding, self.head)
         for layer in range(model.num_layers):
-            at, there, ours = (layer,), f"gpt_neox.layers.{layer}", tensors.LAYER
+            ours, at = layer_key(model, layer)
+            there = f"gpt_neox.layers.{layer}"
             yield from tensors.norm(model, f"{ours}.input_layernorm", at, f"{there}.input_layernorm")
             # head by head its query, key and value: as here where each head is a group
             for key, name, outputs, inputs in (

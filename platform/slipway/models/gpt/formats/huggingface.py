@@ -13,10 +13,21 @@ from slipway.models.gpt.formats.gpt2 import GPT2
 from slipway.models.gpt.formats.gpt_neox import GPTNeoX
 from slipway.models.gpt.formats.llama import Llama
 from slipway.models.gpt.formats.mixtral import Mixtral
+from slipway.models.gpt.formats.qwen3 import Qwen3
+from slipway.models.gpt.formats.qwen3_moe import Qwen3Moe
 from slipway.models.gpt.formats.starcoder2 import Starcoder2
 
-ARCHITECTURES: tuple[Architecture, ...] = (GPT2(), GPTNeoX(), Starcoder2(), Llama(), Mixtral())
-_GPT2, _NEOX, _STARCODER2, _LLAMA, _MIXTRAL = ARCHITECTURES
+_GPT2, _NEOX, _STARCODER2, _LLAMA, _MIXTRAL = GPT2(), GPTNeoX(), Starcoder2(), Llama(), Mixtral()
+_QWEN3, _QWEN3_MOE = Qwen3(), Qwen3Moe()
+ARCHITECTURES: tuple[Architecture, ...] = (
+    _GPT2,
+    _NEOX,
+    _STARCODER2,
+    _LLAMA,
+    _MIXTRAL,
+    _QWEN3,
+    _QWEN3_MOE,
+)
 
 
 class HuggingFace:
@@ -101,12 +112,12 @@ class HuggingFace:
 def _for(model: Config) -> Architecture:
     """Return the class for a model, or the one that comes nearest."""
     if model.num_moe_experts:
-        return _MIXTRAL
+        return _QWEN3_MOE if model.qk_layernorm else _MIXTRAL
     if model.position_embedding_type == "learned_absolute":
         return _GPT2
     if model.normalization == "LayerNorm":
         return _STARCODER2 if _NEOX.trouble(model) else _NEOX
-    return _LLAMA
+    return _QWEN3 if model.qk_layernorm else _LLAMA
 
 
 def _named(settings: Mapping[str, Any]) -> Architecture:

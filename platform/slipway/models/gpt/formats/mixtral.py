@@ -5,15 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from slipway.errors import UserError
-from slipway.models.formats import Part, same
+from slipway.models.formats import Part
 from slipway.models.gpt.config import Config
-from slipway.models.gpt.formats import like_llama, tensors
+from slipway.models.gpt.formats import like_llama
 from slipway.models.gpt.formats.activations import SILU
 from slipway.models.gpt.formats.architecture import unfit
+from slipway.models.gpt.formats.experts import mixture
 from slipway.models.gpt.formats.given import Given
-
-# Checkpoints have these keys whoever multiplies the experts (kernels.moe); the axes before are layer and expert.
-_EXPERTS = f"{tensors.LAYER}.mlp.experts.experts"
 
 
 class Mixtral:
@@ -41,25 +39,17 @@ class Mixtral:
 
     def parts(self, model: Config) -> Iterator[Part]:
         """With the router and the experts of each layer."""
-        experts = model.num_moe_experts
-        assert experts
+        names = ("w1", "w3", "w2")
 
         def mlp(layer: int) -> Iterator[Part]:
-            there, hidden, wide = f"model.layers.{layer}.block_sparse_moe", model.hidden_size, model.mlp_size
-            yield same(
-                f"{tensors.LAYER}.mlp.router.weight", (layer,), (experts, hidden), f"{there}.gate.weight"
-            )
-            for expert in range(experts):
-                at, name = (layer, expert), f"{there}.experts.{expert}"
-                first = [f"{name}.w1.weight", f"{name}.w3.weight"]  # the gate, and what it multiplies
-                yield tensors.apart(f"{_EXPERTS}.linear_fc1.weight", at, first, wide, (hidden,))
-                yield same(f"{_EXPERTS}.linear_fc2.weight", at, (hidden, wide), f"{name}.w2.weight")
+            return mixture(model, layer, f"model.layers.{layer}.block_sparse_moe", names)
 
         return like_llama.parts(model, mlp)
 
     def settings(self, model: Config) -> dict[str, Any]:
         """Return Mixtral's names."""
         return like_llama.settings(model) | {
+            "intermediate_size": model.expert_size,
             "hidden_act": "silu",
             "rms_norm_eps": model.norm_epsilon,
             "sliding_window": None,

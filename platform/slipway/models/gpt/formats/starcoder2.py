@@ -11,6 +11,7 @@ from slipway.models.gpt.formats import like_llama, tensors
 from slipway.models.gpt.formats.activations import GELU, TANH
 from slipway.models.gpt.formats.architecture import unfit
 from slipway.models.gpt.formats.given import Given
+from slipway.models.gpt.keys import layer_key
 
 
 class Starcoder2:
@@ -32,7 +33,8 @@ class Starcoder2:
         """As Llama's, with an MLP that is not gated."""
 
         def mlp(layer: int) -> Iterator[Part]:
-            at, there, ours = (layer,), f"model.layers.{layer}.mlp", f"{tensors.LAYER}.mlp"
+            key, at = layer_key(model, layer)
+            there, ours = f"model.layers.{layer}.mlp", f"{key}.mlp"
             hidden, wide = model.hidden_size, model.mlp_size
             yield from tensors.linear(model, f"{ours}.linear_fc1", at, f"{there}.c_fc", wide, hidden)
             yield from tensors.linear(model, f"{ours}.linear_fc2", at, f"{there}.c_proj", hidden, wide)

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from slipway.models.formats import Array, Part, same
 from slipway.models.gpt.config import Config
-
-LAYER = "decoder.layers"
+from slipway.models.gpt.keys import layer_key
 
 
 def table(model: Config, key: str, name: str) -> Part:
@@ -34,11 +33,12 @@ def tables(model: Config, embedding: str, head: str) -> Iterator[Part]:
         yield table(model, "output_layer.weight", head)
 
 
-def norm(model: Config, key: str, at: tuple[int, ...], name: str) -> Iterator[Part]:
-    """A norm's weight, and bias."""
-    yield same(f"{key}.weight", at, (model.hidden_size,), f"{name}.weight")
+def norm(model: Config, key: str, at: tuple[int, ...], name: str, width: int | None = None) -> Iterator[Part]:
+    """A norm's weight, and bias. width: None: that of the hidden state."""
+    shape = (model.hidden_size if width is None else width,)
+    yield same(f"{key}.weight", at, shape, f"{name}.weight")
     if model.normalization == "LayerNorm":
-        yield same(f"{key}.bias", at, (model.hidden_size,), f"{name}.bias")
+        yield same(f"{key}.bias", at, shape, f"{name}.bias")
 
 
 def linear(
@@ -83,15 +83,31 @@ def apart(key: str, at: tuple[int, ...], names: Sequence[str], each: int, rest: 
     )
 
 
+def gated(
+    model: Config,
+    key: str,
+    at: tuple[int, ...],
+    there: str,
+    width: int,
+    names: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj"),
+) -> Iterator[Part]:
+    """A gated MLP, which has its first two layers in one here. names: of the gate, what it multiplies, the last one."""
+    *first, last = names
+    for kind, rest in _kinds(model, bias=model.add_bias_linear):
+        theirs = [f"{there}.{name}.{kind}" for name in first]
+        yield apart(f"{key}.linear_fc1.{kind}", at, theirs, width, rest)
+    yield from linear(model, f"{key}.linear_fc2", at, f"{there}.{last}", model.hidden_size, width)
+
+
 def heads_apart(model: Config, layer: int, names: Sequence[str]) -> Iterator[Part]:
     """Queries, keys and values as linear layers of their own."""
-    for kind, rest in _kinds(model):
+    for kind, rest in _kinds(model, bias=model.add_bias_linear or model.add_qkv_bias):
         yield _grouped(model, layer, kind, rest, [f"{name}.{kind}" for name in names])
 
 
 def heads_joined(model: Config, layer: int, name: str) -> Iterator[Part]:
     """All queries, all keys, all values in one layer, which is [inputs, outputs] (GPT-2's Conv1D)."""
-    for kind, rest in _kinds(model):
+    for kind, rest in _kinds(model, bias=model.add_bias_linear):
         inner = _grouped(model, layer, kind, rest, ["queries", "keys", "values"])
         ends = [sum(shape[0] for shape in list(inner.theirs.values())[:n]) for n in range(4)]
         whole = (*rest, inner.shape[0])
@@ -111,11 +127,12 @@ def heads_joined(model: Config, layer: int, name: str) -> Iterator[Part]:
         yield Part(inner.key, inner.at, inner.shape, {f"{name}.{kind}": whole}, split, join)
 
 
-def _kinds(model: Config) -> list[tuple[str, tuple[int, ...]]]:
-    return [("weight", (model.hidden_size,)), *([("bias", ())] if model.add_bias_linear else [])]
+def _kinds(model: Config, *, bias: bool) -> list[tuple[str, tuple[int, ...]]]:
+    return [("weight", (model.hidden_size,)), *([("bias", ())] if bias else [])]
 
 
 def _grouped(model: Config, layer: int, kind: str, rest: tuple[int, ...], names: Sequence[str]) -> Part:
+    key, at = layer_key(model, layer)
     groups, size = model.query_groups, model.head_size
     each = model.num_attention_heads // groups
     queries, keys = (model.num_attention_heads * size, *rest), (groups * size, *rest)
@@ -140,8 +157,8 @@ def _grouped(model: Config, layer: int, kind: str, rest: tuple[int, ...], names:
 
     whole = (groups * (each + 2) * size, *rest)
     return Part(
-        f"{LAYER}.self_attention.linear_qkv.{kind}",
-        (layer,),
+        f"{key}.self_attention.linear_qkv.{kind}",
+        at,
         whole,
         dict(zip(names, (queries, keys, keys), strict=True)),
         split,
