@@ -30,7 +30,6 @@ class Llama:
 
     def parts(self, model: Config) -> Iterator[Part]:
         """With a gated MLP."""
-
         return like_llama.parts(model, lambda layer: like_llama.mlp(model, layer))
 
     def settings(self, model: Config) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Qwen3Moe:
     computed = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
     def trouble(self, model: Config) -> UserError | None:
-        """Its layers may differ in that the first ones have no experts, and the weights of experts need not sum to one."""
+        """The first layers may have no experts, and the weights of a token's experts need not sum to one."""
         free = {
             "first_k_dense_replace": (model.first_k_dense_replace,),
             "moe_router_pre_softmax": (False, True),
