@@ -100,8 +100,7 @@ class Family(Protocol):
         """What it minimizes."""
         ...
 
-    @property
-    def measures(self) -> Sequence[Measure]:
+    def measures(self, config: RunConfig) -> Sequence[Measure]:
         """What its steps and validations report besides the loss."""
         ...
 

@@ -68,6 +68,11 @@ class Config(Attention, Experts, Prediction, ModelSection):
         """Its layers, in their order."""
         return tuple(map(self._block, range(self.num_layers)))
 
+    @property
+    def prediction_depths(self) -> int:
+        """Layers of multi-token prediction behind them, each with a block like the last one."""
+        return self.mtp_num_layers or 0
+
     def _block(self, layer: int) -> Block:
         mixture = self.num_moe_experts is not None and layer >= self.first_k_dense_replace
         return Block(

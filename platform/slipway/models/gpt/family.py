@@ -1,6 +1,6 @@
 """GPT without torch: what it says of its layers, its samples and its loss."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log
 from typing import Any
 
@@ -12,6 +12,7 @@ from slipway.models import spans
 from slipway.models.family import Family, Layer, Measure, Sample
 from slipway.models.gpt import activations, counts, rules, work
 from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.prediction import planned as prediction
 from slipway.models.gpt.rules.data import check_tokens
 from slipway.models.gpt.rules.router import notes
 from slipway.models.gpt.share import of_layers, share_of
@@ -27,8 +28,12 @@ class GPT:
     data_kinds = ("text", "chat")
     unit = "token"
     loss = Measure("loss", "nats per token")
-    measures = ()
     operators = frozenset(OPERATORS) - {"optimizer"}
+
+    def measures(self, config: RunConfig) -> Sequence[Measure]:
+        """The loss of each depth of multi-token prediction."""
+        depths = range(1, gpt_of(config).prediction_depths + 1)
+        return [Measure(f"mtp_{depth}_loss", "nats per token") for depth in depths]
 
     def check(self, config: RunConfig) -> None:
         """Raise UserError for the first rule that the configuration breaks."""
@@ -39,9 +44,10 @@ class GPT:
         check_tokens(config, traits["vocab_size"])
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
-        """Embedding, transformer layers, and the head: final norm, output layer and loss."""
+        """Embedding, transformer layers, multi-token prediction, and the head: final norm, output layer and loss."""
         model, share = gpt_of(config), share_of(config, layout)
-        tp = layout.tensor_model_parallel_size
+        tp, copies = layout.tensor_model_parallel_size, layout.pipeline_model_parallel_size > 1
+        own_output = model.untie_embeddings_and_output_weights  # where it is tied, the head has the copy
         return [
             Layer(
                 "embedding",
@@ -51,24 +57,30 @@ class GPT:
                 block=False,
             ),
             *of_layers(share, planned_layer),
+            *prediction.layers(share, counts.table(model, tp) if copies and own_output else 0),
             Layer(
                 "head",
-                counts.head(model, tp, copies_embedding=layout.pipeline_model_parallel_size > 1),
+                counts.head(model, tp, copies_embedding=copies),
                 held_bytes=activations.head_bytes(share),
                 block=False,
             ),
         ]
 
     def work(self, config: RunConfig, layout: Parallelism) -> list[Work]:
-        """Of the embedding, the transformer layers, and the head."""
+        """Of the embedding, the transformer layers, multi-token prediction, and the head."""
         return work.layers(config, layout)
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        """Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError."""
+        """Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError.
+
+        Multi-token prediction stays with the head.
+        """
         model, length = gpt_of(config), tokens_of(config).sequence_length
         costs = counts.costs(model, length, recompute.modules(config, model.blocks))
-        is_block = [False, *[True] * model.num_layers, False]
-        return spans.shared_out(is_block, [costs.embedding, *costs.layers, costs.head], layout)
+        ahead = model.prediction_depths
+        is_block = [False, *[True] * model.num_layers, *[False] * ahead, False]
+        each = [costs.embedding, *costs.layers, *[costs.prediction] * ahead, costs.head]
+        return spans.shared_out(is_block, each, layout, always_level=ahead > 0)
 
     def sample(self, config: RunConfig) -> Sample:
         """A sequence of tokens."""

@@ -21,7 +21,10 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
         cross_entropy_fusion_impl="te",
     )
     fields |= router(config)
-    chunks = shared.pipeline_layout(FAMILY.spans(config, layout))
+    *spans, last = FAMILY.spans(config, layout)
+    # without the layers of multi-token prediction, which stand behind Megatron-core's
+    spans.append(range(last.start, last.stop - model.prediction_depths))
+    chunks = shared.pipeline_layout(spans)
     if chunks is not None:
         fields["pipeline_model_parallel_layout"] = chunks
     return shared.transformer_config(config, model.blocks, settings, **fields)

@@ -5,7 +5,7 @@ from slipway.kernels.fp8 import check_sizes
 from slipway.models.gpt import graphs
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.fp8 import sizes
-from slipway.models.gpt.rules import attention, data, experts, sequence, unbuilt
+from slipway.models.gpt.rules import attention, data, experts, prediction, sequence, unbuilt
 from slipway.models.transformer import recompute
 
 
@@ -14,6 +14,7 @@ def check(config: RunConfig) -> None:
     unbuilt.check(config)
     attention.check(config)
     experts.check(config)
+    prediction.check(config)
     sequence.check(config)
     data.check(config)
     if config.training.fp8:

@@ -13,13 +13,12 @@ LATENT = (
     "qk_pos_emb_head_dim",
     "v_head_dim",
 )
-PREDICTION = ("mtp_num_layers", "mtp_loss_scaling_factor")
 
 
 def check(config: RunConfig) -> None:
     """Raise UserError for the first of them that has a value of its own."""
     model = gpt_of(config)
-    for name in (*ATTENTION, *LATENT, *PREDICTION):
+    for name in (*ATTENTION, *LATENT):
         value = getattr(model, name)
         if value != Config.model_fields[name].default:
             raise UserError(f"model.{name}", "is not built yet", value=value)
