@@ -31,7 +31,7 @@ def run_words(overrides: Sequence[str], options: argparse.Namespace) -> int:
 
     source = Path(options.source)
     folder.check(f"import {options.action}", source)
-    settings = folder.settings(source)
+    settings = derived.held(source, folder.settings(source), options.action)
     words, recipe = list(overrides), []
     model: list[str] = []
     if derived.is_auto(words):

@@ -5,7 +5,7 @@ tensor of a checkpoint its name, or names, in the other library, and how the num
 writes files, and checks names and shapes, knows no format (slipway.handover). Imports no torch.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
@@ -119,6 +119,13 @@ class FolderFormat(Protocol):
         Raises UserError for an architecture that is not known, and for a setting whose model would compute
         something else; never passes one over. Sizes are said in one form alone: of a configuration, the fields to
         compare with are `fields(settings(config, None))`.
+        """
+        ...
+
+    def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+        """Return config.json as far as the folder holds it, whose tensors have these names.
+
+        Raises UserError for a class that is not known.
         """
         ...
 

@@ -1,6 +1,6 @@
 """What each module of an architecture says: one of transformers' classes beside the fields of `model`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from re import Pattern
 from typing import Any, Protocol
 
@@ -42,6 +42,32 @@ class Architecture(Protocol):
         Raises UserError for a setting that changes the function and has no field.
         """
         ...
+
+    def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+        """Return config.json as far as the tensors of these names are there. See FolderFormat.held."""
+        ...
+
+    def left_out(self, model: Config, name: str) -> str | None:
+        """See FolderFormat.left_out."""
+        ...
+
+
+class Class:
+    """What most of them answer alike."""
+
+    embedding: str
+    head: str
+    computed: Pattern[str]
+
+    def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+        """All that config.json says."""
+        return settings
+
+    def left_out(self, model: Config, name: str) -> str | None:
+        """A tied output layer must be the embedding; masks and rotary frequencies are computed."""
+        if name == self.head and not model.untie_embeddings_and_output_weights:
+            return self.embedding
+        return "" if self.computed.fullmatch(name) else None
 
 
 # What most classes have no setting for; one that has says so itself.

@@ -9,12 +9,11 @@ from slipway.models.formats import Part
 from slipway.models.gpt.config import Config
 from slipway.models.gpt.formats import rotary, tensors
 from slipway.models.gpt.formats.activations import GELU, TANH
-from slipway.models.gpt.formats.architecture import unfit, unfit_heads
+from slipway.models.gpt.formats.architecture import Class, unfit, unfit_heads
 from slipway.models.gpt.formats.given import Given
-from slipway.models.gpt.keys import layer_key
 
 
-class GPTNeoX:
+class GPTNeoX(Class):
     """See slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "GPTNeoXForCausalLM"
@@ -39,8 +38,7 @@ class GPTNeoX:
         hidden, mlp = model.hidden_size, model.mlp_size
         yield from tensors.tables(model, self.embedding, self.head)
         for layer in range(model.num_layers):
-            ours, at = layer_key(model, layer)
-            there = f"gpt_neox.layers.{layer}"
+            ours, at, there = tensors.place(model, layer, "gpt_neox.layers")
             yield from tensors.norm(model, f"{ours}.input_layernorm", at, f"{there}.input_layernorm")
             # head by head its query, key and value: as here where each head is a group
             for key, name, outputs, inputs in (

@@ -9,11 +9,11 @@ from slipway.models.formats import Part
 from slipway.models.gpt.config import Config
 from slipway.models.gpt.formats import like_llama
 from slipway.models.gpt.formats.activations import SILU
-from slipway.models.gpt.formats.architecture import unfit, unfit_width
+from slipway.models.gpt.formats.architecture import Class, unfit, unfit_width
 from slipway.models.gpt.formats.given import Given
 
 
-class Llama:
+class Llama(Class):
     """See slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "LlamaForCausalLM"
@@ -30,7 +30,7 @@ class Llama:
 
     def parts(self, model: Config) -> Iterator[Part]:
         """With a gated MLP."""
-        return like_llama.parts(model, lambda layer: like_llama.mlp(model, layer))
+        return like_llama.parts(model, lambda _, where: like_llama.mlp(model, where))
 
     def settings(self, model: Config) -> dict[str, Any]:
         """Return Llama's names."""

@@ -9,12 +9,12 @@ from slipway.models.formats import Part
 from slipway.models.gpt.config import Config
 from slipway.models.gpt.formats import like_llama
 from slipway.models.gpt.formats.activations import SILU
-from slipway.models.gpt.formats.architecture import unfit
-from slipway.models.gpt.formats.experts import mixture
+from slipway.models.gpt.formats.architecture import Class, unfit
+from slipway.models.gpt.formats.experts import mixture, read_balance, written_balance
 from slipway.models.gpt.formats.given import Given
 
 
-class Mixtral:
+class Mixtral(Class):
     """See slipway.models.gpt.formats.architecture.Architecture.
 
     transformers 5 computes with the experts stacked, but its files keep the names of each expert's layers.
@@ -41,10 +41,7 @@ class Mixtral:
         """With the router and the experts of each layer."""
         names = ("w1", "w3", "w2")
 
-        def mlp(layer: int) -> Iterator[Part]:
-            return mixture(model, layer, f"model.layers.{layer}.block_sparse_moe", names)
-
-        return like_llama.parts(model, mlp)
+        return like_llama.parts(model, lambda _, where: mixture(model, where, "block_sparse_moe", names))
 
     def settings(self, model: Config) -> dict[str, Any]:
         """Return Mixtral's names."""
@@ -56,7 +53,7 @@ class Mixtral:
             "num_local_experts": model.num_moe_experts,
             "num_experts_per_tok": model.moe_router_topk,
             "output_router_logits": False,
-            "router_aux_loss_coef": model.moe_aux_loss_coeff,
+            "router_aux_loss_coef": written_balance(model),
             "router_jitter_noise": 0.0,
         }
 
@@ -74,7 +71,7 @@ class Mixtral:
             "add_bias_linear": False,
             "num_moe_experts": given.size("num_local_experts", 8),
             "moe_router_topk": given.size("num_experts_per_tok", 2),
-            "moe_aux_loss_coeff": given.number("router_aux_loss_coef", 0.001),
+            **read_balance(given.number("router_aux_loss_coef", 0.001)),
             "untie_embeddings_and_output_weights": not given.value("tie_word_embeddings", False, bool),
             "init_method_std": given.number("initializer_range", 0.02),
             "vocab_size": given.size("vocab_size", 32000),

@@ -9,7 +9,7 @@ from slipway.models.formats import Part
 from slipway.models.gpt.config import Config
 from slipway.models.gpt.formats import like_llama
 from slipway.models.gpt.formats.activations import SILU
-from slipway.models.gpt.formats.architecture import unfit
+from slipway.models.gpt.formats.architecture import Class, unfit
 from slipway.models.gpt.formats.given import Given
 
 WANTED: dict[str, tuple[Any, ...]] = {
@@ -23,7 +23,7 @@ WANTED: dict[str, tuple[Any, ...]] = {
 """Of the fields that all Qwen3 have alike."""
 
 
-class Qwen3:
+class Qwen3(Class):
     """See slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "Qwen3ForCausalLM"
@@ -39,7 +39,7 @@ class Qwen3:
 
     def parts(self, model: Config) -> Iterator[Part]:
         """With a gated MLP."""
-        return like_llama.parts(model, lambda layer: like_llama.mlp(model, layer))
+        return like_llama.parts(model, lambda _, where: like_llama.mlp(model, where))
 
     def settings(self, model: Config) -> dict[str, Any]:
         """Return Qwen3's names."""

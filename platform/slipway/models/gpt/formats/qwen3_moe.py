@@ -8,12 +8,12 @@ from slipway.errors import UserError
 from slipway.models.formats import Part
 from slipway.models.gpt.config import Config
 from slipway.models.gpt.formats import like_llama, qwen3
-from slipway.models.gpt.formats.architecture import unfit
-from slipway.models.gpt.formats.experts import mixture
+from slipway.models.gpt.formats.architecture import Class, unfit
+from slipway.models.gpt.formats.experts import mlp_or_experts, read_balance, written_balance
 from slipway.models.gpt.formats.given import Given
 
 
-class Qwen3Moe:
+class Qwen3Moe(Class):
     """See slipway.models.gpt.formats.architecture.Architecture.
 
     transformers 5 computes with the experts stacked, but its files keep the names of each expert's layers.
@@ -36,13 +36,7 @@ class Qwen3Moe:
 
     def parts(self, model: Config) -> Iterator[Part]:
         """With an MLP, or the router and the experts of a layer."""
-
-        def mlp(layer: int) -> Iterator[Part]:
-            if layer < model.first_k_dense_replace:
-                return like_llama.mlp(model, layer)
-            return mixture(model, layer, f"model.layers.{layer}.mlp")
-
-        return like_llama.parts(model, mlp)
+        return like_llama.parts(model, lambda layer, where: mlp_or_experts(model, layer, where))
 
     def settings(self, model: Config) -> dict[str, Any]:
         """Return Qwen3-MoE's names."""
@@ -57,7 +51,7 @@ class Qwen3Moe:
                 "decoder_sparse_step": 1,
                 "mlp_only_layers": list(range(model.first_k_dense_replace)),
                 "output_router_logits": False,
-                "router_aux_loss_coef": model.moe_aux_loss_coeff,
+                "router_aux_loss_coef": written_balance(model),
             }
         )
 
@@ -85,6 +79,6 @@ class Qwen3Moe:
                 "moe_ffn_hidden_size": given.size("moe_intermediate_size", 768),
                 "moe_router_pre_softmax": not given.value("norm_topk_prob", False, bool),
                 "first_k_dense_replace": len(dense),
-                "moe_aux_loss_coeff": given.number("router_aux_loss_coef", 0.001),
+                **read_balance(given.number("router_aux_loss_coef", 0.001)),
             }
         )
