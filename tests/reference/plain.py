@@ -36,6 +36,7 @@ class Model:
     norm: str = "layer"  # or "rms"
     rotary_base: float = 0.0  # 0: learned positions
     rotary_factor: float = 0.0  # Llama 3.1's stretching; 0: none
+    turned: int = 0  # of latent attention, a head's channels that positions turn; 0: no latent attention
     topk: int = 0  # experts that a token visits; 0: no experts
     balance: float = 0.0  # weight of the load-balancing loss
 
@@ -142,7 +143,8 @@ def losses(model: Model, weights: Weights, batch: Batch, fault: str = "") -> tup
     uneven = x.new_zeros(len(x))
     for number in range(model.layers):
         own = {name.split(".", 1)[1]: w for name, w in weights.items() if name.startswith(f"{number}.")}
-        x = x + attention(model, own, norm(model, own, "norm1", x), batch.get("document_starts"))
+        attend = latent_attention if model.turned else attention
+        x = x + attend(model, own, norm(model, own, "norm1", x), batch.get("document_starts"))
         normed = norm(model, own, "norm2", x)
         if model.topk:
             mixed, here = mixture(model, own, normed)
@@ -172,12 +174,45 @@ def attention(model: Model, weights: Weights, x: Tensor, starts: Tensor | None =
         q, k = rotated(model, q), rotated(model, k)
     k, v = k.expand_as(q), v.expand_as(q)  # shared by the group
     scores = torch.einsum("bsgnd,btgnd->bgnst", q, k) / math.sqrt(q.shape[-1])
-    hidden = torch.ones(x.shape[1], x.shape[1]).triu(1).bool().expand(len(x), -1, -1)
-    if starts is not None:
-        hidden = hidden | (torch.arange(x.shape[1]) < starts[..., None])
-    seen = scores.masked_fill(hidden[:, None, None], -math.inf).softmax(-1)
+    seen = scores.masked_fill(unseen(x, starts)[:, None, None], -math.inf).softmax(-1)
     mixed = torch.einsum("bgnst,btgnd->bsgnd", seen, v).flatten(2)
     return F.linear(mixed, weights["proj.weight"], weights.get("proj.bias"))
+
+
+def unseen(x: Tensor, starts: Tensor | None) -> Tensor:
+    """Which tokens a token does not see, [b, s, s]."""
+    hidden = torch.ones(x.shape[1], x.shape[1]).triu(1).bool().expand(len(x), -1, -1)
+    return hidden if starts is None else hidden | (torch.arange(x.shape[1]) < starts[..., None])
+
+
+def latent_attention(model: Model, weights: Weights, x: Tensor, starts: Tensor | None = None) -> Tensor:
+    """Equations 37 to 47 of DeepSeek-V2 (arXiv 2405.04434); all heads share the keys' turned channels."""
+    heads, turned = model.heads, model.turned
+    queries = weights.get("q.weight")
+    if queries is None:
+        q = norm(model, weights, "q_norm", x @ weights["q_down.weight"].T) @ weights["q_up.weight"].T
+    else:
+        q = x @ queries.T
+    q = q.view(*x.shape[:2], heads, -1)
+    plain = q.shape[-1] - turned
+    down = x @ weights["kv_down.weight"].T
+    state, key = down[..., :-turned], down[..., None, -turned:]
+    kv = (norm(model, weights, "kv_norm", state) @ weights["kv_up.weight"].T).view(*x.shape[:2], heads, -1)
+    scores = torch.einsum("bsnd,btnd->bnst", q[..., :plain], kv[..., :plain])
+    q_turned, k_turned = turned_pairs(model, q[..., plain:]), turned_pairs(model, key)
+    scores = scores + torch.einsum("bsnd,btd->bnst", q_turned, k_turned[..., 0, :])
+    seen = (scores / math.sqrt(q.shape[-1])).masked_fill(unseen(x, starts)[:, None], -math.inf).softmax(-1)
+    mixed = torch.einsum("bnst,btnd->bsnd", seen, kv[..., plain:]).flatten(2)
+    return F.linear(mixed, weights["proj.weight"], weights.get("proj.bias"))
+
+
+def turned_pairs(model: Model, x: Tensor) -> Tensor:
+    """Neighbours as a complex number each, turned by position times frequency."""
+    pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2).contiguous())
+    number = pairs.shape[-1]
+    frequencies = model.rotary_base ** (-torch.arange(number).double() / number)
+    angles = torch.outer(torch.arange(x.shape[1]).double(), frequencies)[:, None]
+    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
 
 
 def rotated(model: Model, x: Tensor) -> Tensor:

@@ -70,6 +70,45 @@ def test_what_a_plain_mixture_does() -> None:
     assert counted(lambda: plain.losses(shape, weights, batch)[0]) == counts.flops_per_sample(model, 16)
 
 
+@pytest.mark.parametrize("rank", [10, None])
+def test_what_a_plain_latent_attention_does(rank: int | None) -> None:
+    words = [
+        "model.multi_latent_attention=true",
+        f"model.q_lora_rank={rank or 'null'}",
+        "model.kv_lora_rank=6",
+    ]
+    words += ["model.qk_head_dim=5", "model.qk_pos_emb_head_dim=4", "model.v_head_dim=7"]
+    model = gpt_of(compose([*SMALL, *LLAMA[2:], *words]))
+    hidden, heads, wide, table = 24, 4, 40, (model.padded_vocab_size, 24)
+    layer: dict[str, tuple[int, ...]] = {"norm1.weight": (hidden,), "norm2.weight": (hidden,)}
+    layer |= {"kv_down.weight": (6 + 4, hidden), "kv_norm.weight": (6,), "kv_up.weight": (heads * (5 + 7), 6)}
+    layer |= {
+        "proj.weight": (hidden, heads * 7),
+        "in.weight": (2 * wide, hidden),
+        "out.weight": (hidden, wide),
+    }
+    if rank:
+        layer |= {"q_down.weight": (rank, hidden), "q_norm.weight": (rank,), "q_up.weight": (heads * 9, rank)}
+    else:
+        layer["q.weight"] = (heads * 9, hidden)
+    sizes = {"embedding": table, "norm.weight": (hidden,), "output": table}
+    sizes |= {f"{number}.{name}": size for number in range(2) for name, size in layer.items()}
+    weights = {name: torch.rand(size, dtype=torch.float64).requires_grad_() for name, size in sizes.items()}
+    shape = plain.Model(
+        layers=2,
+        vocabulary=model.vocab_size,
+        heads=heads,
+        groups=heads,
+        norm="rms",
+        rotary_base=1e4,
+        turned=4,
+    )
+    batch = {name: torch.zeros(1, 16, dtype=torch.long) for name in ("tokens", "labels")}
+    batch["loss_mask"] = torch.ones(1, 16)
+    assert counted(lambda: plain.losses(shape, weights, batch)[0]) == counts.flops_per_sample(model, 16)
+    assert counts.active_parameters(model) == sum(weight.numel() for weight in weights.values())
+
+
 @pytest.mark.parametrize("more", [[], LLAMA], ids=["gpt", "llama"])
 def test_palms_convention(more: list[str]) -> None:
     """6 N + 12 L H Q T a token; N: the parameters of a model that somebody else's code has built."""

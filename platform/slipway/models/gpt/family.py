@@ -128,6 +128,8 @@ class GPT:
             return f"it does {widest}, not of hidden_size {gpt_of(config).hidden_size}"
         if operator == "activation" and backend != "unfused" and activation != "swiglu":
             return f"only swiglu is fused, not {activation}"
+        if operator == "rotary" and backend != "unfused" and gpt_of(config).latent:
+            return "latent attention turns its channels by Megatron-core's own functions"
         if (operator, backend) == ("attention", "te") and tokens_of(config).apart:
             return f"it is not told where documents begin ({tokens_of(config).apart})"
         if operator == "moe":

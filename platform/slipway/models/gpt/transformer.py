@@ -20,6 +20,8 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
         cross_entropy_loss_fusion=config.kernels.cross_entropy == "te",
         cross_entropy_fusion_impl="te",
     )
+    if model.latent:
+        fields |= dict(rope_type="rope", rotary_base=model.rotary_base, rotary_scaling_factor=1.0)
     fields |= router(config)
     *spans, last = FAMILY.spans(config, layout)
     # without the layers of multi-token prediction, which stand behind Megatron-core's

@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple
 
+from slipway.models.transformer.latent.sizes import Latent
+
 
 class Block(NamedTuple):
     """One pre-norm transformer layer: attention, then an MLP or experts."""
@@ -11,6 +13,7 @@ class Block(NamedTuple):
     query_groups: int
     """Heads of keys and values."""
     head_size: int
+    """Of queries and keys; of values, too, but for latent attention."""
     mlp_size: int
     """Width of the MLP, or of one expert."""
     causal: bool
@@ -22,9 +25,12 @@ class Block(NamedTuple):
     """Of all linear layers but that of queries, keys and values."""
     qkv_bias: bool = True
     qk_norm: bool = False
-    """Whether each head's queries and keys are normalized, all heads with the same weights."""
+    """Whether each head's queries and keys are normalized, all heads with the same weights; of latent attention, the
+    latent states."""
     hidden_dropout: float = 0.0
     attention_dropout: float = 0.0
+    latent: Latent | None = None
+    """Sizes of latent attention; None: queries, keys and values come from the layer's input."""
     rotary: bool = False
     """Whether Q and K are turned by their positions (rotary embedding)."""
     num_experts: int | None = None
@@ -43,6 +49,11 @@ class Block(NamedTuple):
     def group_width(self) -> int:
         """Width of all keys, and of all values."""
         return self.query_groups * self.head_size
+
+    @property
+    def value_size(self) -> int:
+        """Size of a head's values."""
+        return self.latent.v_head_dim if self.latent else self.head_size
 
     @property
     def gates(self) -> int:

@@ -2,14 +2,15 @@
 
 Sharded over tensor-parallel ranks: QKV and the first MLP layer with their biases by output; attention projection and
 the second MLP layer by input, their biases whole; of experts that every token meets likewise. Whole on every rank:
-norms and router. Below, tp is the
-tensor-parallel size, also of the experts; ep the expert-parallel.
+norms and router. Of latent attention, see slipway.models.transformer.latent.counts. Below, tp is the tensor-parallel
+size, also of the experts; ep the expert-parallel.
 """
 
 from collections.abc import Collection
 
 from slipway.models.family import Shard
 from slipway.models.transformer.block import Block
+from slipway.models.transformer.latent import counts as latent
 from slipway.models.transformer.recompute import LAYER
 
 
@@ -30,13 +31,21 @@ def norm(block: Block) -> int:
 
 
 def _without_experts(block: Block, tp: int) -> int:
+    hidden = block.hidden_size
+    of_one = norm(block) // hidden
+    attention = latent.parameters(block, tp, of_one) if block.latent else _attention(block, tp, of_one)
+    feed = hidden * block.num_experts + _shared(block, tp) if block.num_experts else _mlp(block, tp)
+    return 2 * norm(block) + attention + feed
+
+
+def _attention(block: Block, tp: int, norm: int) -> int:
+    """Parameters of attention; norm: of a norm for each number that it takes."""
     hidden, bias = block.hidden_size, int(block.bias)
     qkv = block.width + 2 * block.group_width
     attention = qkv // tp * (hidden + int(block.qkv_bias)) + block.width // tp * hidden + bias * hidden
     if block.qk_norm:
-        attention += 2 * norm(block) // hidden * block.head_size
-    feed = hidden * block.num_experts + _shared(block, tp) if block.num_experts else _mlp(block, tp)
-    return 2 * norm(block) + attention + feed
+        attention += 2 * norm * block.head_size
+    return attention
 
 
 def _mlp(block: Block, tp: int) -> int:
@@ -54,6 +63,8 @@ def weights(block: Block) -> int:
     """Weights of one layer that multiply each token; of the experts only the active ones."""
     hidden, width = block.hidden_size, block.width
     attention = hidden * (width + 2 * block.group_width) + width * hidden
+    if block.latent:
+        attention = latent.weights(block)
     router = hidden * block.num_experts if block.num_experts else 0
     second = hidden * (block.mlp_size * block.visited + block.shared_size)
     return attention + router + _first_product(block) + _first_product_of_shared(block) + second
@@ -78,8 +89,16 @@ def flops(block: Block, tokens: int) -> int:
 
 
 def attention_flops(block: Block, tokens: int) -> int:
-    """Of these, attention's two products over the whole s x s square, causal or not: 12 x width x s^2."""
-    return 12 * block.width * tokens**2
+    """Of these, attention's two products over the whole s x s square, causal or not: 12 x width x s^2.
+
+    Where values are of another size than queries, 6 x (their width + that of queries) x s^2.
+    """
+    return 3 * tokens * _scores(block, tokens)
+
+
+def _scores(block: Block, tokens: int) -> int:
+    """Of a token, forward: 2 operations for each channel of a head's queries and of its values, and token."""
+    return 2 * block.num_attention_heads * (block.head_size + block.value_size) * tokens
 
 
 def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int:
@@ -87,11 +106,12 @@ def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int
 
     modules: of slipway.models.transformer.recompute. Of core attention, 4 x width x s per token.
     """
-    scores = 4 * block.width * tokens
+    scores = _scores(block, tokens)
     if LAYER in modules:
         again = 2 * weights(block) + scores
     else:
         again = 2 * _first_product(block) if ("experts" if block.num_experts else "mlp") in modules else 0
         again += 2 * _first_product_of_shared(block) if "shared_experts" in modules else 0
         again += scores if "attention" in modules else 0
+        again += 2 * latent.products_up(block) if "mla_up_proj" in modules and block.latent else 0
     return tokens * again

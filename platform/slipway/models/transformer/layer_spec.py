@@ -17,6 +17,7 @@ from slipway.kernels.provider import SpecProvider
 from slipway.kernels.recompute import recomputed_mlp, recomputed_shared_experts
 from slipway.models.transformer import recompute
 from slipway.models.transformer.block import Block
+from slipway.models.transformer.latent import spec as latent
 
 
 def block_submodules(config: RunConfig, blocks: Sequence[Block], span: range) -> TransformerBlockSubmodules:
@@ -32,26 +33,31 @@ def _layer(provider: SpecProvider, block: Block, recomputed: Collection[str]) ->
     bias_dropout_add: Any = get_bias_dropout_add  # a function, where the annotation asks for a type
     rms_norm = block.normalization == "RMSNorm"
     norm = provider.layer_norm(rms_norm=rms_norm)
-    of_heads: Any = provider.layer_norm(rms_norm=rms_norm, for_qk=True) if block.qk_norm else IdentityOp
     return ModuleSpec(
         module=TransformerLayer,
         submodules=TransformerLayerSubmodules(
             input_layernorm=norm,
-            self_attention=ModuleSpec(
-                module=SelfAttention,
-                params={"attn_mask_type": AttnMaskType.causal if block.causal else AttnMaskType.no_mask},
-                submodules=SelfAttentionSubmodules(
-                    linear_qkv=provider.column_parallel_linear(),
-                    core_attention=provider.core_attention(),
-                    linear_proj=provider.row_parallel_linear(),
-                    q_layernorm=of_heads,
-                    k_layernorm=of_heads,
-                ),
-            ),
+            self_attention=latent.attention(provider, block) if block.latent else _attention(provider, block),
             self_attn_bda=bias_dropout_add,
             pre_mlp_layernorm=norm,
             mlp=_feed_forward(provider, block, recomputed),
             mlp_bda=bias_dropout_add,
+        ),
+    )
+
+
+def _attention(provider: SpecProvider, block: Block) -> ModuleSpec:
+    rms_norm = block.normalization == "RMSNorm"
+    of_heads: Any = provider.layer_norm(rms_norm=rms_norm, for_qk=True) if block.qk_norm else IdentityOp
+    return ModuleSpec(
+        module=SelfAttention,
+        params={"attn_mask_type": AttnMaskType.causal if block.causal else AttnMaskType.no_mask},
+        submodules=SelfAttentionSubmodules(
+            linear_qkv=provider.column_parallel_linear(),
+            core_attention=provider.core_attention(),
+            linear_proj=provider.row_parallel_linear(),
+            q_layernorm=of_heads,
+            k_layernorm=of_heads,
         ),
     )
 

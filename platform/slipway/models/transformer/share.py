@@ -89,6 +89,13 @@ class Share(NamedTuple):
         return "unfused" in (kernels.linear, kernels.activation, kernels.rotary)
 
     @property
+    def pads_heads(self) -> bool:
+        """Whether queries and values are brought to one size by zeros, for flash kernels of torch."""
+        return (
+            self.on_cpu or self.config.kernels.attention == "torch" or self.config.kernels.backend == "torch"
+        )
+
+    @property
     def recomputed(self) -> tuple[str, ...]:
         """What the backward pass computes again: modules, or recompute.LAYER."""
         return recompute.modules(self.config, self.blocks)

@@ -14,7 +14,7 @@ def check(config: RunConfig) -> None:
 
 def _check_heads(config: RunConfig) -> None:
     model = gpt_of(config)
-    if model.kv_channels is None:
+    if model.kv_channels is None and model.latent is None:
         check_divisible(
             "model.hidden_size",
             "hidden size",
@@ -35,7 +35,7 @@ def _check_heads(config: RunConfig) -> None:
             f"needs position_embedding_type=rope, but it is {model.position_embedding_type}",
             value=model.rope_scaling_factor,
         )
-    if model.position_embedding_type == "rope" and model.head_size % 2:
+    if model.position_embedding_type == "rope" and model.latent is None and model.head_size % 2:
         raise UserError(
             "model.kv_channels", f"rotary embedding needs an even head size, but it is {model.head_size}"
         )
