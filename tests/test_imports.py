@@ -85,6 +85,7 @@ MAY_BE_HEAVY = [
     "kernels.triton",
     "models.gpt.network",
     "models.gpt.reading",
+    "models.gpt.rotary",
     "models.gpt.stage",
     "models.gpt.transformer",
     "models.mae.masks",

@@ -25,7 +25,7 @@ MODELS = {
         "model.hidden_size=80",
         "model.num_attention_heads=5",
         "model.num_query_groups=1",
-        "model.rope_scaling_factor=8",
+        "model.rope_scaling={type:llama3,factor:8}",
         "model.untie_embeddings_and_output_weights=true",
     ],
     "experts, untied": [

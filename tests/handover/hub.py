@@ -22,6 +22,8 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
 }
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16}
+YARN |= {"mscale": 1.0, "mscale_all_dim": 0.7}
 SIZES: dict[str, Any] = {"vocab_size": 259, "bos_token_id": None, "eos_token_id": 256}
 LIKE_LLAMA = SIZES | {"num_hidden_layers": 2, "intermediate_size": 36, "max_position_embeddings": 64}
 # odd numbers of heads, grouped queries, heads that are not hidden / heads wide, a vocabulary that is padded
@@ -76,7 +78,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         }
         | {"first_k_dense_replace": 1, "moe_intermediate_size": 16, "n_shared_experts": 2}
         | {"n_routed_experts": 8, "num_experts_per_tok": 4, "n_group": 4, "topk_group": 2}
-        | {"tie_word_embeddings": False, "num_nextn_predict_layers": 0},
+        | {"tie_word_embeddings": False, "aux_loss_alpha": 0.0, "rope_parameters": YARN},
     ),
     "mixtral": (
         "mixtral",

@@ -50,7 +50,11 @@ GPT = ["model=demo", "model.num_layers=2", "model.hidden_size=32", "model.num_at
 GPT += ["model.vocab_size=257", "model.max_position_embeddings=32", "model.ffn_hidden_size=64"]
 GPT += ["model.position_embedding_type=learned_absolute"]
 LLAMA = [*GPT[:-1], "model.kv_channels=16", "model.num_query_groups=2", "model.rotary_base=500000"]
-LLAMA += ["model.rope_scaling_factor=8", "model.normalization=RMSNorm", "model.activation=swiglu"]
+LLAMA += [
+    "model.rope_scaling={type:llama3,factor:8}",
+    "model.normalization=RMSNorm",
+    "model.activation=swiglu",
+]
 LLAMA += ["model.add_bias_linear=false", "model.untie_embeddings_and_output_weights=true"]
 LATENT = [*GPT[:-1], "model.normalization=RMSNorm", "model.activation=swiglu", "model.add_bias_linear=false"]
 LATENT += ["model.multi_latent_attention=true", "model.q_lora_rank=12", "model.kv_lora_rank=10"]
@@ -61,7 +65,7 @@ LATENT += [
     "model.qk_layernorm=true",
 ]
 LATENT += ["model.rotary_base=500000"]
-MIXTURE = [*LLAMA, "model.rope_scaling_factor=null", "model.num_moe_experts=4"]
+MIXTURE = [*LLAMA, "model.rope_scaling=null", "model.num_moe_experts=4"]
 MODELS = {
     "gpt": (GPT, plain.Model(layers=2, vocabulary=257, heads=4, groups=4)),
     "llama": (

@@ -107,11 +107,11 @@ def run(options: argparse.Namespace) -> int:
         joined = isinstance(data, Text) and not (
             data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss
         )
-        if plan.world_size > 1 or model.num_moe_experts or model.rope_scaling_factor or not joined:
+        if plan.world_size > 1 or model.num_moe_experts or model.rope_scaling or not joined:
             raise UserError(
                 "bench compare",
                 f"{model.name} on {plan.world_size} ranks cannot be compared: the reference is a dense model without "
-                "rope_scaling_factor on one rank, which does not separate documents",
+                "rope_scaling on one rank, which does not separate documents",
             )
         left_out = None
         if COMPILED in references and config.cluster.device.kind == "cpu" and (trouble := cpp_trouble()):

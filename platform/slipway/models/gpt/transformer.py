@@ -6,8 +6,9 @@ from typing import Any
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from slipway.config.schema import RunConfig
-from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.config import Config, gpt_of
 from slipway.models.gpt.family import FAMILY
+from slipway.models.gpt.fields.rotary import Yarn
 from slipway.models.gpt.router import router
 from slipway.models.transformer import config as shared
 
@@ -21,7 +22,10 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
         cross_entropy_fusion_impl="te",
     )
     if model.latent:
-        fields |= dict(rope_type="rope", rotary_base=model.rotary_base, rotary_scaling_factor=1.0)
+        fields |= _latent(model)
+    elif model.rope_scaling is not None and model.rope_scaling.attention_scale != 1:
+        # of queries and of keys, all of whose channels turn: no kernel of the rotary embedding need know it
+        fields["softmax_scale"] = model.rope_scaling.attention_scale**2 / model.head_size**0.5
     fields |= router(config)
     *spans, last = FAMILY.spans(config, layout)
     # without the layers of multi-token prediction, which stand behind Megatron-core's
@@ -30,3 +34,21 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
     if chunks is not None:
         fields["pipeline_model_parallel_layout"] = chunks
     return shared.transformer_config(config, model.blocks, settings, **fields)
+
+
+def _latent(model: Config) -> dict[str, Any]:
+    """Latent attention turns its channels itself; YaRN's factors are those of equation 22 as DeepSeek-V2 has them."""
+    found: dict[str, Any] = dict(rope_type="rope", rotary_base=model.rotary_base, rotary_scaling_factor=1.0)
+    yarn = model.rope_scaling
+    if yarn is None:
+        return found
+    assert isinstance(yarn, Yarn)  # slipway.models.gpt.rules.latent
+    return found | dict(
+        rope_type="yarn",
+        rotary_scaling_factor=yarn.factor,
+        original_max_position_embeddings=yarn.original_max_position_embeddings,
+        beta_fast=yarn.beta_fast,
+        beta_slow=yarn.beta_slow,
+        mscale=yarn.mscale or 1.0,
+        mscale_all_dim=yarn.mscale_all_dim or 0.0,
+    )

@@ -25,7 +25,6 @@ from slipway.models.formats import Shape
 from slipway.models.gpt.config import Config, gpt_of
 from slipway.models.gpt.formats import FORMATS
 from slipway.models.gpt.formats.huggingface import ARCHITECTURES, HuggingFace
-from slipway.models.gpt.formats.rotary import LLAMA3
 
 HF = FORMATS["hf"]
 BASE = compose(["model=demo"])
@@ -35,6 +34,19 @@ NEOX = {
     "use_parallel_residual": False,
     "rope_parameters": {"rope_theta": 10000.0, "partial_rotary_factor": 1.0},
 }
+STRETCHED: tuple[dict[str, Any], ...] = (
+    {"type": "llama3", "factor": 8.0},
+    {"type": "llama3", "factor": 2.0, "original_max_position_embeddings": 16, "low_freq_factor": 0.5},
+    {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8, "beta_slow": 2.0},
+    {
+        "type": "yarn",
+        "factor": 40.0,
+        "original_max_position_embeddings": 16,
+        "mscale": 1.0,
+        "mscale_all_dim": 0.5,
+        "truncate": False,
+    },
+)
 ONLY = {"GPTNeoXForCausalLM": NEOX}
 """What a class's own defaults must be replaced with to be computed here."""
 
@@ -76,8 +88,8 @@ def _prediction(model: Any, config: Any) -> Iterator[tuple[str, Any]]:
     own = MtpModel(model, depths).layers
     for name, weight in [*own.named_parameters(), *own.named_buffers()]:
         number, _, rest = name.partition(".")
-        for theirs, published in others.items():
-            rest = rest.replace(theirs, published)
+        for theirs, ours in others.items():
+            rest = rest.replace(theirs, ours)
         yield f"model.layers.{layers + int(number)}.{rest}", weight
 
 
@@ -126,7 +138,7 @@ def models(draw: st.DrawFn) -> RunConfig:
         ffn_hidden_size=draw(st.sampled_from([None, 36])),
         position_embedding_type=positions,
         rotary_base=draw(st.sampled_from([10000, 500000, 999999.4420358813])),
-        rope_scaling_factor=draw(st.sampled_from([None, 8.0])) if positions == "rope" else None,
+        rope_scaling=draw(st.sampled_from([None, *STRETCHED])) if positions == "rope" else None,
         normalization=draw(st.sampled_from(["LayerNorm", "RMSNorm"])),
         norm_epsilon=draw(st.sampled_from([1e-5, 1e-6])),
         activation=draw(st.sampled_from(["gelu", "gelu_tanh", "swiglu"])),
@@ -202,7 +214,7 @@ def test_a_model_is_refused_or_the_same_there_and_back(config: RunConfig, tmp_pa
     ):  # as it is, and as transformers 5 keeps it
         back = Config(**HF.fields(told))
         assert (back.blocks, back.padded_vocab_size) == (model.blocks, model.padded_vocab_size)
-        same = {"num_layers", "position_embedding_type", "max_position_embeddings", "rope_scaling_factor"}
+        same = {"num_layers", "position_embedding_type", "max_position_embeddings", "rope_scaling"}
         same |= {"untie_embeddings_and_output_weights", "init_method_std"}
         same |= {"rotary_base"} if model.position_embedding_type == "rope" else set()
         same |= {"moe_aux_loss_coeff", "moe_router_pre_softmax"} if model.num_moe_experts else set()
@@ -263,7 +275,7 @@ def like(name: str, **changed: Any) -> dict[str, Any]:
         "GPT2LMHeadModel": dict(learned(), activation="gelu_tanh"),
         "GPTNeoXForCausalLM": dict(rotary(), add_bias_linear=True),
         "Starcoder2ForCausalLM": dict(rotary(), num_query_groups=1),
-        "LlamaForCausalLM": dict(gated(), num_query_groups=1, rope_scaling_factor=8.0),
+        "LlamaForCausalLM": dict(gated(), num_query_groups=1, rope_scaling=STRETCHED[0]),
         "MixtralForCausalLM": dict(gated(), num_moe_experts=4),
         "Qwen3ForCausalLM": dict(gated(), qk_layernorm=True),
         "Qwen3MoeForCausalLM": dict(gated(), qk_layernorm=True, num_moe_experts=4),
@@ -310,7 +322,9 @@ def gated() -> dict[str, Any]:
 
 
 G, N, S, L, M, Q, QM, D = CLASSES
-SCALED = {"rope_type": "llama3", "factor": 8.0, **LLAMA3}
+SCALED = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+SCALED |= {"original_max_position_embeddings": 8192}
+YARN = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 4096}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (G, {"activation_function": "relu"}, "activation_function"),
     (G, {"embd_pdrop": 0.1}, "embd_pdrop"),
@@ -335,7 +349,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (L, {"rope_interleaved": True}, "rope_interleaved"),
     (L, {"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
     (L, {"rope_parameters": {**SCALED, "rope_type": "yarn"}, "rope_scaling": None}, "rope_parameters"),
-    (L, {"rope_parameters": {**SCALED, "low_freq_factor": 2.0}, "rope_scaling": None}, "rope_parameters"),
+    (L, {"rope_parameters": {**SCALED, "low_freq_factor": 2.0}}, "rope_parameters"),
+    (L, {"rope_parameters": {**SCALED, "high_freq_factor": 1.0}, "rope_scaling": None}, "rope_parameters"),
+    (L, {"rope_parameters": {**SCALED, "high_freq_factor": None}, "rope_scaling": None}, "rope_parameters"),
+    (L, {"rope_parameters": {**YARN, "mscale": 0.7}, "rope_scaling": None}, "rope_parameters"),
+    (L, {"rope_parameters": {**YARN, "factor": None}, "rope_scaling": None}, "rope_parameters"),
+    (L, {"rope_parameters": {**YARN, "beta_fast": "32"}, "rope_scaling": None}, "rope_parameters"),
     (L, {"rope_parameters": {**SCALED, "original_max_position_embeddings": 4096}}, "rope_parameters"),
     (L, {"rope_parameters": {**SCALED, "mscale": 1.0}}, "rope_parameters"),
     (L, {"rope_theta": 77.0}, "rope_parameters"),  # which says another
@@ -478,28 +497,3 @@ def test_numbers_are_moved_and_none_is_computed(config: RunConfig, seed: int) ->
                 assert sorted(x for t in split for x in t.flatten().tolist()) == sorted(
                     whole.flatten().tolist()
                 )
-
-
-@pytest.mark.parametrize("factor", [8.0, 32.0])
-def test_megatron_cores_constants_of_rotary_scaling_are_those_that_are_written(factor: float) -> None:
-    """They are no arguments of its model; transformers computes the same frequencies with ours."""
-    from megatron.core.models.common.embeddings.rotary_pos_embedding import RotaryEmbedding
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-
-    config = config_of(
-        hidden_size=192, num_attention_heads=3, rotary_base=500000, rope_scaling_factor=factor, **gated()
-    )
-    kind: Any = AutoConfig.for_model(
-        "llama", **{k: v for k, v in HF.settings(config, None).items() if k != "model_type"}
-    )
-    expected = LlamaRotaryEmbedding(kind).inv_freq
-    got = RotaryEmbedding(
-        kv_channels=64,
-        rotary_percent=1.0,
-        rotary_base=500000,
-        rope_scaling=True,
-        rope_scaling_factor=factor,
-        use_cpu_initialization=True,
-    ).inv_freq
-    torch.testing.assert_close(got.cpu(), expected, rtol=1e-6, atol=0)
-    assert not torch.equal(expected, 500000.0 ** -(torch.arange(0, 64, 2) / 64)), "scaled"

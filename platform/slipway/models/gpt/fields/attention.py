@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
+from slipway.models.gpt.fields.rotary import RopeScaling
+
 
 class Attention(BaseModel):
     """Fields of a GPT's attention. Sizes left out (null) follow from the others as in Megatron-core."""
@@ -25,8 +27,10 @@ class Attention(BaseModel):
     )
     position_embedding_type: Literal["learned_absolute", "rope"] = "learned_absolute"
     rotary_base: PositiveFloat = 10000.0
-    rope_scaling_factor: PositiveFloat | None = Field(
-        default=None, description="Llama 3.1 long-context scaling of the rotary frequencies; null: none."
+    rope_scaling: RopeScaling = Field(
+        default=None,
+        description="How rotary frequencies are stretched for a longer context: type llama3 or yarn, and its numbers "
+        "by Hugging Face's names; null: not.",
     )
     window_size: PositiveInt | None = Field(
         default=None,

@@ -29,11 +29,12 @@ def _check_heads(config: RunConfig) -> None:
         "num_query_groups",
         model.query_groups,
     )
-    if model.rope_scaling_factor is not None and model.position_embedding_type != "rope":
+    if model.rope_scaling is not None and model.position_embedding_type != "rope":
         raise UserError(
-            "model.rope_scaling_factor",
+            "model.rope_scaling",
             f"needs position_embedding_type=rope, but it is {model.position_embedding_type}",
-            value=model.rope_scaling_factor,
+            value=model.rope_scaling.type,
+            use="null",
         )
     if model.position_embedding_type == "rope" and model.latent is None and model.head_size % 2:
         raise UserError(

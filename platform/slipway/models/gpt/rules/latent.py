@@ -16,6 +16,7 @@ def check(config: RunConfig) -> None:
         return
     _check_sizes(model)
     _check_fields(model)
+    _check_scaling(model)
     _check_layout(config)
 
 
@@ -65,12 +66,6 @@ def _check_fields(model: Config) -> None:
             "rope",
         ),
         (
-            "rope_scaling_factor",
-            model.rope_scaling_factor is None,
-            "Megatron-core's latent attention does not know Llama 3.1's scaling",
-            "null",
-        ),
-        (
             "qk_layernorm",
             model.qk_layernorm,
             "latent states are normalized, as in DeepSeek-V3",
@@ -91,6 +86,25 @@ def _check_fields(model: Config) -> None:
                 f"does not work with model.multi_latent_attention: {why}",
                 value=str(getattr(model, name)).lower(),
                 use=use,
+            )
+
+
+def _check_scaling(model: Config) -> None:
+    scaling = model.rope_scaling
+    if scaling is not None and scaling.type != "yarn":
+        raise UserError(
+            "model.rope_scaling",
+            "does not work with model.multi_latent_attention: Megatron-core's knows YaRN alone",
+            value=scaling.type,
+            use="yarn or null",
+        )
+    for name, value in (("attention_factor", None), ("truncate", True)):
+        if scaling is not None and getattr(scaling, name) != value:
+            raise UserError(
+                f"model.rope_scaling.{name}",
+                "is not known to Megatron-core's latent attention",
+                value=str(getattr(scaling, name)).lower(),
+                use="null" if value is None else "true",
             )
 
 
