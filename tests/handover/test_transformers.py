@@ -149,8 +149,14 @@ def theirs(folder: Path, data: list[str]) -> dict[str, tuple[list[tuple[float, f
 def model_words(folder: Path, name: str) -> list[str]:
     """The model that the import has derived, as words."""
     model = json.loads((folder / f"{name}-run" / "plan.json").read_text())["config"]["model"]
-    words = [f"model.{key}={'null' if value is None else value}" for key, value in model.items()]
+    words = [f"model.{key}={_word(value)}" for key, value in model.items()]
     return ["model=base/gpt", *(word for word in words if not word.startswith("model.family"))]
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_word(each)}" for key, each in value.items()) + "}"
+    return "null" if value is None else str(value)
 
 
 def exported(folder: Path, run: str, step: int) -> Path:

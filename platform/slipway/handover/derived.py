@@ -112,4 +112,6 @@ def _word(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_word(each)}" for key, each in value.items()) + "}"
     return f"[{','.join(map(_word, value))}]" if isinstance(value, list | tuple) else str(value)

@@ -50,7 +50,6 @@ def test_it_is_deepseeks() -> None:
         ("num_query_groups", "2", "null", "heads"),
         ("kv_channels", "32", "null", "qk_head_dim"),
         ("position_embedding_type", "learned_absolute", "rope", "qk_pos_emb_head_dim"),
-        ("rope_scaling_factor", "8.0", "null", "Llama"),
         ("qk_layernorm", "false", "true", "DeepSeek-V3"),
         ("add_bias_linear", "true", "false", "biases"),
         ("qk_pos_emb_head_dim", "15", (), "7 x 2 + 1"),
@@ -63,6 +62,31 @@ def test_it_is_deepseeks() -> None:
 def test_what_it_does_not_go_with(field: str, value: str, use: str | tuple[str, ...], fact: str) -> None:
     with refused(f"model.{field}", fact, value=value, use=use):
         make_plan(compose(words(**{field: value})))
+
+
+@pytest.mark.parametrize(
+    ("scaling", "path", "value", "use"),
+    [
+        ("type:llama3,factor:8", "", "llama3", ["yarn", "null"]),
+        (
+            "type:yarn,factor:8,original_max_position_embeddings:16,attention_factor:2",
+            ".attention_factor",
+            "2.0",
+            "null",
+        ),
+        (
+            "type:yarn,factor:8,original_max_position_embeddings:16,truncate:false",
+            ".truncate",
+            "false",
+            "true",
+        ),
+    ],
+)
+def test_positions_are_stretched_by_yarn_alone(
+    scaling: str, path: str, value: str, use: str | list[str]
+) -> None:
+    with refused(f"model.rope_scaling{path}", value=value, use=use):
+        make_plan(compose(words(rope_scaling="{" + scaling + "}")))
 
 
 @pytest.mark.parametrize("field", ["q_lora_rank", "kv_lora_rank", "qk_head_dim", "v_head_dim"])
