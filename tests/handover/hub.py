@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 MODEL: Any = AutoModelForCausalLM
 END = "<|endoftext|>"
+BIAS_RATE = 0.001
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -20,6 +22,8 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
 }
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16}
+YARN |= {"mscale": 1.0, "mscale_all_dim": 0.7}
 SIZES: dict[str, Any] = {"vocab_size": 259, "bos_token_id": None, "eos_token_id": 256}
 LIKE_LLAMA = SIZES | {"num_hidden_layers": 2, "intermediate_size": 36, "max_position_embeddings": 64}
 # odd numbers of heads, grouped queries, heads that are not hidden / heads wide, a vocabulary that is padded
@@ -47,6 +51,34 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         LIKE_LLAMA
         | {"hidden_size": 36, "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 8}
         | {"rope_parameters": {"rope_theta": 500.0, **LLAMA3}, "max_position_embeddings": 65536},
+    ),
+    "qwen3": (
+        "qwen3",
+        LIKE_LLAMA
+        | {"hidden_size": 30, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 8}
+        | {"tie_word_embeddings": True, "rms_norm_eps": 1e-5},
+    ),
+    "qwen3_moe": (
+        "qwen3_moe",
+        LIKE_LLAMA
+        | {"hidden_size": 24, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 8}
+        | {"num_hidden_layers": 3, "mlp_only_layers": [0], "moe_intermediate_size": 16}
+        | {"num_experts": 6, "num_experts_per_tok": 3, "norm_topk_prob": False, "router_aux_loss_coef": 0.05},
+    ),
+    "deepseek_v3": (
+        "deepseek_v3",
+        LIKE_LLAMA
+        | {"hidden_size": 24, "num_attention_heads": 4, "num_key_value_heads": 4, "num_hidden_layers": 3}
+        | {
+            "q_lora_rank": 12,
+            "kv_lora_rank": 10,
+            "qk_nope_head_dim": 6,
+            "qk_rope_head_dim": 4,
+            "v_head_dim": 8,
+        }
+        | {"first_k_dense_replace": 1, "moe_intermediate_size": 16, "n_shared_experts": 2}
+        | {"n_routed_experts": 8, "num_experts_per_tok": 4, "n_group": 4, "topk_group": 2}
+        | {"tie_word_embeddings": False, "aux_loss_alpha": 0.0, "rope_parameters": YARN},
     ),
     "mixtral": (
         "mixtral",
@@ -78,6 +110,9 @@ def write(name: str, folder: Path) -> None:
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(3 * weight if weight.dim() > 1 else weight + 0.1 * torch.randn_like(weight))
+        for name, buffer in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                buffer.copy_(0.05 * torch.randn_like(buffer))
     model.save_pretrained(folder)
     letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {letter: number for number, letter in enumerate(letters)} | {END: 256}
@@ -85,6 +120,12 @@ def write(name: str, folder: Path) -> None:
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END).save_pretrained(folder)
+
+
+def weights_of(model: Any) -> dict[str, Tensor]:
+    """What is trained: parameters, and the routers' biases."""
+    biases = {name: one for name, one in model.named_buffers() if name.endswith("e_score_correction_bias")}
+    return {name: one.detach() for name, one in model.named_parameters()} | biases
 
 
 def model_of(folder: Path) -> Any:
@@ -96,12 +137,41 @@ def model_of(folder: Path) -> Any:
     return model
 
 
-def loss_of(model: Any, batch: dict[str, Tensor]) -> Tensor:
-    """The mean over all tokens that count."""
-    logits = model(input_ids=batch["tokens"]).logits
-    each = F.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), reduction="none")
+def loss_of(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean over all tokens that count, and the loss for even loads of experts."""
+    balance = getattr(model.config, "router_aux_loss_coef", 0.0)
+    output = model(input_ids=batch["tokens"], **({"output_router_logits": True} if balance else {}))
+    each = F.cross_entropy(output.logits.flatten(0, 1), batch["labels"].flatten(), reduction="none")
     mask = batch["loss_mask"].flatten()
-    return (each * mask).sum() / mask.sum()
+    uneven = torch.zeros(())
+    for logits in output.router_logits if balance else ():
+        uneven = uneven + sum(_uneven(model, own) for own in logits.chunk(len(batch["tokens"])))
+    # a token weighs as much as in the loss, whether it counts there or not
+    return (each * mask).sum() / mask.sum(), balance * uneven * batch["tokens"].shape[1] / mask.sum()
+
+
+def _uneven(model: Any, logits: Tensor) -> Tensor:
+    """transformers' loss of one layer and one sequence: it would take all of both together; 1 where loads are even."""
+    chosen = model.config.num_experts_per_tok
+    return load_balancing_loss_func((logits,), logits.shape[-1], chosen) / chosen
+
+
+class Biases:
+    """DeepSeek-V3's rule for routers' biases (arXiv 2412.19437, section 2.1.2), which transformers has not."""
+
+    def __init__(self, model: Any, rate: float) -> None:
+        self.rate, self.counts = rate, {}
+        for router in model.modules():
+            if hasattr(router, "e_score_correction_bias"):
+                router.register_forward_hook(self._count)
+
+    def _count(self, router: Any, _: Any, output: tuple[Tensor, Tensor, Tensor]) -> None:
+        self.counts[router] = torch.bincount(output[2].flatten(), minlength=output[0].shape[-1])
+
+    def move(self) -> None:
+        """After a step: up where an expert had less than the mean of the step's tokens, down where more."""
+        for router, counts in self.counts.items():
+            router.e_score_correction_bias += self.rate * torch.sign(counts.float().mean() - counts)
 
 
 def train(model: Any, batches: Sequence[dict[str, Tensor]], settings: Settings) -> list[tuple[float, float]]:
@@ -112,6 +182,7 @@ def train(model: Any, batches: Sequence[dict[str, Tensor]], settings: Settings) 
         {"params": [w for w in weights if w.dim() < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=settings.eps)
+    biases = Biases(model, BIAS_RATE)
     lines = []
     for step, batch in enumerate(batches, start=1):
         if step <= settings.warmup:
@@ -122,9 +193,10 @@ def train(model: Any, batches: Sequence[dict[str, Tensor]], settings: Settings) 
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad()
-        loss = loss_of(model, batch)
-        loss.backward()
+        loss, balance = loss_of(model, batch)
+        (loss + balance).backward()
         norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip)
         optimizer.step()
+        biases.move()
         lines.append((loss.item(), norm.item()))
     return lines

@@ -31,8 +31,7 @@ def run(config: RunConfig, options: argparse.Namespace, command: str) -> int:
     longest = getattr(config.model, "max_position_embeddings", None)
     tokenizer = exported(config, info, longest)
 
-    itemsize = weights.dtype.itemsize
-    split = shards.shared_out(weights.shapes, itemsize, options.shard_size)
+    split = shards.shared_out(weights.shapes, weights.nbytes, options.shard_size)
     numbers = sum(map(prod, weights.shapes.values()))
     settings = {
         **form.settings(config, tokenizer.end_of_document),
@@ -49,7 +48,7 @@ def run(config: RunConfig, options: argparse.Namespace, command: str) -> int:
         **tokenizer.contents,
     }
     if len(split) > 1:
-        texts[shards.INDEX] = as_json(shards.index(split, itemsize))
+        texts[shards.INDEX] = as_json(shards.index(split, weights.nbytes))
 
     with whole_folder(target) as beside:
         _write_weights(beside, weights, split)
@@ -70,4 +69,4 @@ def _write_weights(folder: Path, weights: Weights, split: dict[str, dict[str, tu
 
     tensors = Progress("export", len(weights.shapes)).of(weights.tensors())
     for name, shapes in split.items():
-        safetensors_file.write(folder / name, shapes, weights.dtype, islice(tensors, len(shapes)))
+        safetensors_file.write(folder / name, shapes, weights.dtypes, islice(tensors, len(shapes)))
