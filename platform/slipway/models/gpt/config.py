@@ -10,7 +10,7 @@ from slipway.models.gpt.fields.attention import Attention
 from slipway.models.gpt.fields.experts import Experts
 from slipway.models.gpt.fields.prediction import Prediction
 from slipway.models.transformer.block import Block
-from slipway.models.transformer.latent.sizes import Latent
+from slipway.models.transformer.latent_sizes import Latent
 
 
 class Config(Attention, Experts, Prediction, ModelSection):

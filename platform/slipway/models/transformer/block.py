@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from slipway.models.transformer.latent.sizes import Latent
+from slipway.models.transformer.latent_sizes import Latent
 
 
 class Block(NamedTuple):
