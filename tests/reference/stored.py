@@ -33,6 +33,16 @@ OF_LAYERS = {
     "mlp.experts.experts.linear_fc1.weight": "in.experts",
     "mlp.experts.experts.linear_fc2.weight": "out.experts",
 }
+OF_PREDICTION = {
+    "enorm.weight": "enorm.weight",
+    "enorm.bias": "enorm.bias",
+    "hnorm.weight": "hnorm.weight",
+    "hnorm.bias": "hnorm.bias",
+    "eh_proj.weight": "project",
+    "final_layernorm.weight": "norm.weight",
+    "final_layernorm.bias": "norm.bias",
+    **{f"transformer_layer.{name}": own for name, own in OF_LAYERS.items()},
+}
 
 
 def tensors(checkpoint: Path, keys: Iterable[str]) -> dict[str, Tensor]:
@@ -52,6 +62,10 @@ def weights(checkpoint: Path) -> dict[str, Tensor]:
     for name, weight in named(checkpoint).items():
         if name in WHOLE:
             found[WHOLE[name]] = weight
+            continue
+        if name.startswith("mtp.layers."):
+            number, own = name.removeprefix("mtp.layers.").split(".", 1)
+            found[f"mtp.{number}.{OF_PREDICTION[own]}"] = weight
             continue
         own = OF_LAYERS[name.removeprefix("decoder.layers.")]  # nothing is left out: else a KeyError
         found |= {f"{number}.{own}": layer for number, layer in enumerate(weight)}
