@@ -43,6 +43,16 @@ OF_LAYERS = {
     "mlp.shared_experts.linear_fc2.weight": "shared.out",
     "mlp.router.expert_bias": "bias",
 }
+OF_PREDICTION = {
+    "enorm.weight": "enorm.weight",
+    "enorm.bias": "enorm.bias",
+    "hnorm.weight": "hnorm.weight",
+    "hnorm.bias": "hnorm.bias",
+    "eh_proj.weight": "project",
+    "final_layernorm.weight": "norm.weight",
+    "final_layernorm.bias": "norm.bias",
+    **{f"transformer_layer.{name}": own for name, own in OF_LAYERS.items()},
+}
 
 
 def tensors(checkpoint: Path, keys: Iterable[str]) -> dict[str, Tensor]:
@@ -62,6 +72,10 @@ def weights(checkpoint: Path) -> dict[str, Tensor]:
     for name, weight in named(checkpoint).items():
         if name in WHOLE:
             found[WHOLE[name]] = weight
+            continue
+        if name.startswith("mtp.layers."):
+            number, own = name.removeprefix("mtp.layers.").split(".", 1)
+            found[f"mtp.{number}.{OF_PREDICTION[own]}"] = weight
             continue
         rest = name.removeprefix("decoder.layers.")
         number, _, numbered = rest.partition(".")
