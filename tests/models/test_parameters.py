@@ -28,6 +28,11 @@ LAYOUTS = {  # sizes, and ranks of several stages
     "ep4_tp2_pp2": (dict(tp=2, sp=True, pp=2, ep=4, ranks=16), (0, 13)),
     "ep2_tp4": (dict(tp=4, sp=True, ep=2, ranks=8), (5,)),
 }
+LATENT = [
+    *("model.multi_latent_attention=true", "model.qk_layernorm=true", "model.q_lora_rank=48"),
+    *("model.kv_lora_rank=40", "model.qk_head_dim=24", "model.qk_pos_emb_head_dim=12", "model.v_head_dim=20"),
+    *("model.add_bias_linear=false", "model.normalization=LayerNorm"),
+]
 
 
 def cases() -> Iterator[tuple[str, int, list[str]]]:
@@ -42,6 +47,9 @@ def cases() -> Iterator[tuple[str, int, list[str]]]:
             words = [*preset(path.stem), "cluster=local", "parallelism=single", *layout(mbs=1, **sizes)]
             for rank in ranks:
                 yield f"{path.stem}-{place}-{rank}", rank, [*words, "training.global_batch_size=16"]
+    for name, words in (("latent", LATENT), ("latent_of_inputs", [*LATENT, "model.q_lora_rank=null"])):
+        sizes = [*layout(mbs=1, **LAYOUTS["tp2_pp2"][0]), "training.global_batch_size=16"]
+        yield f"{name}-tp2_pp2-3", 3, [*preset("demo"), *words, "cluster=local", "parallelism=single", *sizes]
 
 
 TODAY = [
@@ -62,6 +70,7 @@ def mixtures_of_today() -> Iterator[tuple[str, int, list[str]]]:
 
 FEW = [
     *("today-pp4-0", "today-ep4_tp2_pp2-13"),
+    *("latent-tp2_pp2-3", "latent_of_inputs-tp2_pp2-3"),
     *("gpt3_350m-tp4_pp2_vpp3-4", "llama3_70b-tp2_pp2-0", "mixtral_8x7b-ep4_tp2_pp2-13", "demo-whole-0"),
     *("llama3_405b-whole-0", "prithvi_eo2_600m_tl-whole-0", "prithvi_eo2_300m_tl-tp2_pp2-3"),
 ]

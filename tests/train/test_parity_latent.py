@@ -34,6 +34,8 @@ YARN = [
 ]
 LAYOUTS = {
     "tp2_sp": layout(ranks=2, tp=2, sp=True),
+    # of Megatron-core's own linear layers, which it would cut without a word
+    "unfused_tp2_sp": ["kernels.linear=unfused", *layout(ranks=2, tp=2, sp=True)],
     "pp2": layout(ranks=2, pp=2),
     "pp2_interleaved": layout(ranks=2, pp=2, vpp=2),
     "pp2_uneven": ["parallelism.pipeline_layout=Et|tttL", *layout(ranks=2, pp=2)],
@@ -51,7 +53,10 @@ LAYOUTS = {
     "yarn_tp2_pp2": [*YARN, *layout(ranks=4, tp=2, pp=2, sp=True)],
     "without_query_state_tp2_pp2": [*WITHOUT_QUERY_STATE, *layout(ranks=4, tp=2, pp=2, sp=True)],
 }
-LAYOUTS = some(LAYOUTS, LAYOUTS)
+LAYOUTS = some(
+    LAYOUTS,
+    ["tp2_pp2_dp2_distopt", "pp2_interleaved", "unfused_tp2_sp", "recompute_up_cp2_tp2", "yarn_tp2_pp2"],
+)
 WHOLE = {
     "without_query_state": WITHOUT_QUERY_STATE,
     "yarn": YARN,
