@@ -46,6 +46,10 @@ MODELS = {
         "model.untie_embeddings_and_output_weights=true",
     ],
 }
+MODELS["the same with prediction"] = [
+    *MODELS["rotary with scaling, grouped queries, untied"],
+    "model.mtp_num_layers=2",
+]
 LENGTH = 30
 
 
@@ -59,6 +63,7 @@ def compared(words: list[str]) -> dict[str, object]:
         for parameter in module.parameters():
             parameter.mul_(4) if parameter.dim() > 1 else parameter.add_(torch.randn_like(parameter) / 8)
         model = text_of(config).model(config, module, here.device)
+        torch.manual_seed(7)  # the same, however many parameters were drawn for
         tokens = torch.randint(0, 300, (3, LENGTH))
         whole = model.logits(tokens)
         reading = model.begin(3, LENGTH)

@@ -95,16 +95,23 @@ def _of_products(share: Share, visits: int, weight: int, again: bool) -> int:
 
 def _between(share: Share, recomputed: Collection[str]) -> int:
     """Between the tensor-parallel regions, split only by sequence parallelism."""
-    block, size, cpu = share.block, share.element_bytes, share.on_cpu
-    norm = size  # what it returns, the input of a product
-    if cpu and block.normalization == "RMSNorm":
-        # in fp32: the normalized input; in bf16 also a copy of the input, which one of both norms has instead
-        norm += 4 if size == 4 else 7
+    block, size = share.block, share.element_bytes
+    norm = size + norm_bytes(share)  # what it returns, the input of a product
     states = latent.states(share, norm) if block.latent else 0
     if "norm" in recomputed:
         norm = 0
-    mask = (size if cpu else 1) if block.hidden_dropout else 0
+    mask = (size if share.on_cpu else 1) if block.hidden_dropout else 0
     return 2 * block.hidden_size * (size + norm + mask) + states  # size: the norm's input
+
+
+def norm_bytes(share: Share) -> int:
+    """Bytes that a norm keeps of each element besides its input and what it returns; in bf16 the mean of a layer's two.
+
+    On a CPU, in fp32: the normalized input; in bf16 also a copy of the input, which one of both norms has instead.
+    """
+    if not share.on_cpu or share.block.normalization != "RMSNorm":
+        return 0
+    return 4 if share.element_bytes == 4 else 7
 
 
 def _attention(share: Share, recomputed: Collection[str]) -> int:

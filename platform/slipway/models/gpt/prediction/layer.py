@@ -87,7 +87,8 @@ class PredictionLayer(MegatronModule):
             joined = torch.cat((self.enorm(embedded), self.hnorm(states)), -1)
             projected = gather_from_tensor_model_parallel_region(self.eh_proj(joined)[0])
             if parallel:
-                projected = scatter_to_sequence_parallel_region(projected)
+                # a view would keep all ranks' part until the backward pass
+                projected = scatter_to_sequence_parallel_region(projected).clone()
             frequencies, cosines, sines = rotary
             states, _ = self.transformer_layer(
                 hidden_states=projected,

@@ -11,6 +11,7 @@ from slipway.models.gpt import activations
 from slipway.models.gpt.config import Config, gpt_of
 from slipway.models.transformer import counts, recompute
 from slipway.models.transformer import work as of_layers
+from slipway.models.transformer.activations import norm_bytes
 from slipway.models.transformer.block import Block
 from slipway.models.transformer.layer import planned_layer
 from slipway.models.transformer.share import Share
@@ -68,11 +69,15 @@ def layers(share: Share, copy: int) -> list[Layer]:
 
 
 def kept_bytes(share: Share) -> int:
-    """Bytes that one depth keeps of a microbatch besides what its transformer layer keeps."""
-    state = share.state_bytes
+    """Bytes that one depth keeps of a microbatch besides what its transformer layer keeps, the input of that included.
+
+    The inputs of its norms, what they keep besides, and the projection's input, which is twice as wide. Computed again
+    as a whole: the embeddings, beside the states that its transformer layer would keep.
+    """
     if recompute.LAYER in share.recomputed:
-        return state + 2 * state  # the embeddings, and what both norms ...
-    return state
+        return share.state_bytes
+    elements = share.tokens * share.block.hidden_size // share.outside
+    return elements * (NORMS * (share.element_bytes + norm_bytes(share)) + 2 * share.element_bytes)
 
 
 def work(share: Share, embedding: Work, head: Work) -> Work:
