@@ -32,20 +32,23 @@ def norm(block: Block) -> int:
 
 def _without_experts(block: Block, tp: int) -> int:
     hidden = block.hidden_size
-    of_one = norm(block) // hidden
-    attention = latent.parameters(block, tp, of_one) if block.latent else _attention(block, tp, of_one)
+    attention = latent.parameters(block, tp) if block.latent else _attention(block, tp)
     feed = hidden * block.num_experts if block.num_experts else _mlp(block, tp)
-    return 2 * norm(block) + attention + feed
+    return _norms(block) + attention + feed
 
 
-def _attention(block: Block, tp: int, norm: int) -> int:
-    """Parameters of attention; norm: of a norm for each number that it takes."""
+def _attention(block: Block, tp: int) -> int:
     hidden, bias = block.hidden_size, int(block.bias)
     qkv = block.width + 2 * block.group_width
-    attention = qkv // tp * (hidden + int(block.qkv_bias)) + block.width // tp * hidden + bias * hidden
-    if block.qk_norm:
-        attention += 2 * norm * block.head_size
-    return attention
+    return qkv // tp * (hidden + int(block.qkv_bias)) + block.width // tp * hidden + bias * hidden
+
+
+def _norms(block: Block) -> int:
+    """Before attention and before the MLP, and of each head's queries and keys, or of latent states."""
+    inside = 2 * block.head_size if block.qk_norm else 0
+    if block.latent:
+        inside = latent.normed(block)
+    return 2 * norm(block) + norm(block) // block.hidden_size * inside
 
 
 def _mlp(block: Block, tp: int) -> int:

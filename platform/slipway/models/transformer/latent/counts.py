@@ -3,15 +3,15 @@
 from slipway.models.transformer.block import Block
 
 
-def parameters(block: Block, tp: int, norm: int) -> int:
-    """Parameters on one of tp ranks: of the products down and of the latent states' norms, all.
+def parameters(block: Block, tp: int) -> int:
+    """Parameters on one of tp ranks, without norms: of the products down, all."""
+    return down(block) + up(block) // tp + int(block.bias) * block.hidden_size
 
-    norm: parameters of a norm for each number that it takes.
-    """
-    latent = block.latent
-    assert latent
-    normed = (latent.q_lora_rank or 0) + latent.kv_lora_rank
-    return down(block) + norm * normed + up(block) // tp + int(block.bias) * block.hidden_size
+
+def normed(block: Block) -> int:
+    """Numbers of a token's latent states that are normalized."""
+    assert block.latent
+    return (block.latent.q_lora_rank or 0) + block.latent.kv_lora_rank
 
 
 def weights(block: Block) -> int:
