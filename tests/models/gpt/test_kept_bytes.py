@@ -43,7 +43,7 @@ LATENT = [
         "model.qk_head_dim=48",
         "model.qk_pos_emb_head_dim=16",
     ),
-    "model.v_head_dim=48",
+    *("model.v_head_dim=48", "kernels.attention=torch"),
 ]
 ALONE = [*layout(ranks=1), "training.global_batch_size=2"]
 EIGHT = layout(ranks=8)
