@@ -28,8 +28,9 @@ MODELS = {
         "model.rope_scaling={type:llama3,factor:8}",
         "model.untie_embeddings_and_output_weights=true",
     ],
-    "latent attention, values wider than keys, YaRN": [
+    "latent attention, values wider than keys, YaRN, untied": [
         *PLAIN,
+        "model.untie_embeddings_and_output_weights=true",
         "model.hidden_size=64",
         "model.num_attention_heads=4",
         "model.multi_latent_attention=true",

@@ -43,7 +43,7 @@ LATENT = [
         "model.qk_head_dim=48",
         "model.qk_pos_emb_head_dim=16",
     ),
-    "model.v_head_dim=48",
+    *("model.v_head_dim=48", "kernels.attention=torch"),
 ]
 # of two layers the second one, which is looked at, is a mixture
 TODAY = [*EXPERTS, "model.first_k_dense_replace=1", "model.moe_ffn_hidden_size=352"]

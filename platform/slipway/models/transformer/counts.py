@@ -37,24 +37,24 @@ def norm(block: Block) -> int:
 
 
 def _without_experts(block: Block, tp: int) -> int:
-    feed = (
-        block.hidden_size * block.num_experts + _shared(block, tp) if block.num_experts else _mlp(block, tp)
-    )
-    return _norms(block) + (latent.matrices(block, tp) if block.latent else _attention(block, tp)) + feed
-
-
-def _norms(block: Block) -> int:
-    """Before attention and before the MLP, and of each head's queries and keys or of the latent states."""
-    normed = 2 * block.head_size if block.qk_norm else 0
-    if block.latent:
-        normed = (block.latent.q_lora_rank or 0) + block.latent.kv_lora_rank
-    return 2 * norm(block) + norm(block) // block.hidden_size * normed
+    hidden = block.hidden_size
+    attention = latent.parameters(block, tp) if block.latent else _attention(block, tp)
+    feed = hidden * block.num_experts + _shared(block, tp) if block.num_experts else _mlp(block, tp)
+    return _norms(block) + attention + feed
 
 
 def _attention(block: Block, tp: int) -> int:
     hidden, bias = block.hidden_size, int(block.bias)
     qkv = block.width + 2 * block.group_width
     return qkv // tp * (hidden + int(block.qkv_bias)) + block.width // tp * hidden + bias * hidden
+
+
+def _norms(block: Block) -> int:
+    """Before attention and before the MLP, and of each head's queries and keys, or of latent states."""
+    inside = 2 * block.head_size if block.qk_norm else 0
+    if block.latent:
+        inside = latent.normed(block)
+    return 2 * norm(block) + norm(block) // block.hidden_size * inside
 
 
 def _mlp(block: Block, tp: int) -> int:

@@ -90,10 +90,15 @@ class Share(NamedTuple):
 
     @property
     def pads_heads(self) -> bool:
-        """Whether queries and values are brought to one size by zeros, for flash kernels of torch."""
-        return (
-            self.on_cpu or self.config.kernels.attention == "torch" or self.config.kernels.backend == "torch"
-        )
+        """Whether queries and values are brought to one size by zeros, for flash kernels of torch.
+
+        Where no kernel is named yet, Transformer Engine's is expected wherever it could be taken.
+        """
+        kernels = self.config.kernels
+        if self.on_cpu or kernels.attention is not None:
+            return self.on_cpu or kernels.attention != "te"
+        could = kernels.backend in ("auto", "te") and not self.apart
+        return not could or self.config.training.precision == "fp32"
 
     @property
     def recomputed(self) -> tuple[str, ...]:
