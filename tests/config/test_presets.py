@@ -19,7 +19,7 @@ MODELS = sorted(file.stem for file in (conf_dir() / "model").glob("*.yaml"))
 EXPERIMENTS = sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml"))
 CLUSTERS = sorted(file.stem for file in (conf_dir() / "cluster").glob("*.yaml"))
 RUNS = [
-    *(f"model={name}" for name in MODELS if name not in ("demo", "earth_demo", *NOT_PUBLISHED)),
+    *(f"model={name}" for name in MODELS if not name.endswith("demo") and name not in NOT_PUBLISHED),
     *(f"experiment={name}" for name in EXPERIMENTS if name not in DEMOS),
 ]
 
