@@ -131,7 +131,7 @@ def test_tables_that_published_files_repeat_must_be_the_models(
         ({"num_mtp_layers": 2}, ("num_mtp_layers", "num_nextn_predict_layers")),
         ({"num_nextn_predict_layers": 2}, ("model.layers.3.enorm.weight", "missing")),
         ({"n_routed_experts": 5}, ("model.layers.1.mlp.experts.4.gate_proj.weight",)),
-        ({"first_k_dense_replace": 2}, ("model.layers.1.mlp.gate_proj.weight",)),
+        ({"first_k_dense_replace": 0}, ("model.layers.0.mlp.gate.weight",)),
     ],
 )
 def test_a_bad_folder_is_told_in_one_line(

@@ -46,9 +46,9 @@ def cases() -> Iterator[tuple[str, int, list[str]]]:
 
 
 FEW = [
-    *("qwen3_30b_a3b-ep4_tp2_pp2-13", "deepseek_v3-ep2_tp4-5", "deepseek_demo-tp2_pp2-3"),
     *("gpt3_350m-tp4_pp2_vpp3-4", "llama3_70b-tp2_pp2-0", "mixtral_8x7b-ep4_tp2_pp2-13", "demo-whole-0"),
     *("llama3_405b-whole-0", "prithvi_eo2_600m_tl-whole-0", "prithvi_eo2_300m_tl-tp2_pp2-3"),
+    *("qwen3_30b_a3b-ep4_tp2_pp2-13", "deepseek_v3-ep2_tp4-5", "deepseek_demo-tp2_pp2-3"),
 ]
 CASES = {name: (rank, words) for name, rank, words in cases() if breadth.ALL or name in FEW}
 
