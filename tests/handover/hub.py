@@ -8,13 +8,17 @@ from typing import Any, NamedTuple
 import tokenizers
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers.modeling_layers import MtpModel
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 MODEL: Any = AutoModelForCausalLM
 END = "<|endoftext|>"
-BIAS_RATE = 0.001
+BIAS, BIAS_RATE = "e_score_correction_bias", 0.001
+AHEAD = 0.1
+"""What the losses of prediction layers weigh."""
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -78,7 +82,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         }
         | {"first_k_dense_replace": 1, "moe_intermediate_size": 16, "n_shared_experts": 2}
         | {"n_routed_experts": 8, "num_experts_per_tok": 4, "n_group": 4, "topk_group": 2}
-        | {"tie_word_embeddings": False, "aux_loss_alpha": 0.0, "rope_parameters": YARN},
+        | {"tie_word_embeddings": False, "aux_loss_alpha": 0.0, "rope_parameters": YARN}
+        | {"num_nextn_predict_layers": 1},
     ),
     "mixtral": (
         "mixtral",
@@ -106,14 +111,20 @@ def write(name: str, folder: Path) -> None:
     """A folder with weights in which everything matters: larger matrices, norms and biases that are not 1 and 0."""
     kind, fields = MODELS[name]
     torch.manual_seed(len(name))
-    model = MODEL.from_config(AutoConfig.for_model(kind, **fields))
+    model = with_prediction(MODEL.from_config(AutoConfig.for_model(kind, **fields)))
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(3 * weight if weight.dim() > 1 else weight + 0.1 * torch.randn_like(weight))
         for name, buffer in model.named_buffers():
-            if name.endswith("e_score_correction_bias"):
+            if name.endswith(BIAS):
                 buffer.copy_(0.05 * torch.randn_like(buffer))
+    ahead = getattr(model, "ahead", None)
+    model.ahead = None
     model.save_pretrained(folder)
+    if ahead is not None:
+        file = folder / "model.safetensors"
+        layers = {published(model, name): one for name, one in ahead.layers.state_dict().items()}
+        save_file(load_file(file) | experts_apart(layers), file, metadata={"format": "pt"})
     letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {letter: number for number, letter in enumerate(letters)} | {END: 256}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
@@ -124,7 +135,7 @@ def write(name: str, folder: Path) -> None:
 
 def weights_of(model: Any) -> dict[str, Tensor]:
     """What is trained: parameters, and the routers' biases."""
-    biases = {name: one for name, one in model.named_buffers() if name.endswith("e_score_correction_bias")}
+    biases = {name: one for name, one in model.named_buffers() if name.endswith(BIAS)}
     return {name: one.detach() for name, one in model.named_parameters()} | biases
 
 
@@ -133,21 +144,95 @@ def model_of(folder: Path) -> Any:
     model, found = MODEL.from_pretrained(
         folder, output_loading_info=True, attn_implementation="eager", dtype=torch.float32
     )
-    assert not any(found[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), found
+    ahead = published(model, "")
+    assert not found["missing_keys"] and not found["mismatched_keys"], found
+    assert all(name.startswith(ahead) for name in found["unexpected_keys"]), found
+    if found["unexpected_keys"]:
+        model = with_prediction(model)
+        state = load_file(folder / "model.safetensors")
+        held = {name: one for name, one in state.items() if name.startswith(ahead)}
+        wanted = {name: published(model, name) for name in model.ahead.layers.state_dict()}
+        model.ahead.layers.load_state_dict(stacked(wanted, held))
+        assert not held, "each has its place"
     return model
+
+
+def depths(model: Any) -> int:
+    """Layers that predict further tokens, which transformers keeps for generating."""
+    return getattr(model.config, "num_mtp_layers", 0)
+
+
+def with_prediction(model: Any) -> Any:
+    """The same with its prediction layers as `ahead`, if it has any: one."""
+    model.ahead = MtpModel(model, depths(model)) if depths(model) else None
+    return model
+
+
+def published(model: Any, name: str) -> str:
+    """What published files call a tensor of the prediction layer."""
+    name = name.removeprefix("0.").replace("mtp_block.", "").replace("post_norm.", "shared_head.norm.")
+    return f"model.layers.{model.config.num_hidden_layers}.{name}"
+
+
+def experts_apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """By the names of files, in which experts have a layer each."""
+    found = {}
+    for name, tensor in state.items():
+        place, _, kind = name.rpartition(".")
+        if kind == "gate_up_proj":
+            for expert, own in enumerate(tensor):
+                gate, up = own.chunk(2)
+                found[f"{place}.{expert}.gate_proj.weight"] = gate.contiguous()
+                found[f"{place}.{expert}.up_proj.weight"] = up.contiguous()
+        elif kind == "down_proj":
+            found |= {f"{place}.{expert}.down_proj.weight": own.clone() for expert, own in enumerate(tensor)}
+        else:
+            found[name] = tensor
+    return found
+
+
+def stacked(names: dict[str, str], held: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse, by the names in memory; takes what it needs out of `held`."""
+    found = {}
+    for name, there in names.items():
+        place, _, kind = there.rpartition(".")
+        parts = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}.get(kind)
+        if parts is None:
+            found[name] = held.pop(there)
+            continue
+        experts = []
+        while f"{place}.{len(experts)}.{parts[0]}.weight" in held:
+            number = len(experts)
+            experts.append(torch.cat([held.pop(f"{place}.{number}.{part}.weight") for part in parts]))
+        found[name] = torch.stack(experts)
+    return found
 
 
 def loss_of(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """The mean over all tokens that count, and the loss for even loads of experts."""
     balance = getattr(model.config, "router_aux_loss_coef", 0.0)
-    output = model(input_ids=batch["tokens"], **({"output_router_logits": True} if balance else {}))
+    more = {"output_router_logits": True} if balance else {"output_hidden_states": True}
+    output = model(input_ids=batch["tokens"], **more)
     each = F.cross_entropy(output.logits.flatten(0, 1), batch["labels"].flatten(), reduction="none")
     mask = batch["loss_mask"].flatten()
     uneven = torch.zeros(())
     for logits in output.router_logits if balance else ():
         uneven = uneven + sum(_uneven(model, own) for own in logits.chunk(len(batch["tokens"])))
+    beside = balance * uneven * batch["tokens"].shape[1] / len(batch["tokens"])
+    if getattr(model, "ahead", None) is not None:
+        beside = beside + AHEAD * _ahead(model, output.hidden_states[-1], batch)
     # a token weighs as much as in the loss, whether it counts there or not
-    return (each * mask).sum() / mask.sum(), balance * uneven * batch["tokens"].shape[1] / mask.sum()
+    return (each * mask).sum() / mask.sum(), beside / mask.sum()
+
+
+def _ahead(model: Any, states: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """The sum of the prediction layer's losses: from a token's state and the next token to the one after that."""
+    positions = torch.arange(states.shape[1])[None]
+    embedded = model.get_input_embeddings()(batch["labels"])
+    states = model.ahead.forward_layer(0, states, positions, None, inputs_embeds=embedded)
+    logits = model.lm_head(states)[:, :-1]
+    each = F.cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction="none")
+    return (each * batch["loss_mask"][:, 1:].flatten()).sum()
 
 
 def _uneven(model: Any, logits: Tensor) -> Tensor:
@@ -162,7 +247,7 @@ class Biases:
     def __init__(self, model: Any, rate: float) -> None:
         self.rate, self.counts = rate, {}
         for router in model.modules():
-            if hasattr(router, "e_score_correction_bias"):
+            if hasattr(router, BIAS):
                 router.register_forward_hook(self._count)
 
     def _count(self, router: Any, _: Any, output: tuple[Tensor, Tensor, Tensor]) -> None:

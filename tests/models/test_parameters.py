@@ -19,6 +19,7 @@ from slipway.plan.memory import Share
 from training import layout
 
 DRIVE = Path(__file__).parents[1] / "meta_parameters.py"
+MIXTURES = ("mixtral", "qwen3_30b", "qwen3_moe", "deepseek")
 CONF = Path(__file__).parents[2] / "conf" / "model"
 LAYOUTS = {  # sizes, and ranks of several stages
     "whole": (dict(ranks=1), (0,)),
@@ -42,7 +43,7 @@ def cases() -> Iterator[tuple[str, int, list[str]]]:
         layers = int(found[1]) if found else 0
         for place, (sizes, ranks) in LAYOUTS.items():
             chunks = sizes.get("pp", 1) * sizes.get("vpp", 1)
-            if layers % chunks or ("ep" in sizes and not path.stem.startswith("mixtral")):
+            if layers % chunks or ("ep" in sizes and not path.stem.startswith(MIXTURES)):
                 continue
             words = [*preset(path.stem), "cluster=local", "parallelism=single", *layout(mbs=1, **sizes)]
             for rank in ranks:
@@ -73,6 +74,7 @@ FEW = [
     *("latent-tp2_pp2-3", "latent_of_inputs-tp2_pp2-3"),
     *("gpt3_350m-tp4_pp2_vpp3-4", "llama3_70b-tp2_pp2-0", "mixtral_8x7b-ep4_tp2_pp2-13", "demo-whole-0"),
     *("llama3_405b-whole-0", "prithvi_eo2_600m_tl-whole-0", "prithvi_eo2_300m_tl-tp2_pp2-3"),
+    *("qwen3_30b_a3b-ep4_tp2_pp2-13", "deepseek_v3-ep2_tp4-5", "deepseek_demo-tp2_pp2-3"),
 ]
 CASES = {
     name: (rank, words)

@@ -2,7 +2,6 @@
 
 import argparse
 from itertools import islice
-from math import prod
 from pathlib import Path
 
 from slipway.config.schema import RunConfig
@@ -32,13 +31,12 @@ def run(config: RunConfig, options: argparse.Namespace, command: str) -> int:
     tokenizer = exported(config, info, longest)
 
     split = shards.shared_out(weights.shapes, weights.nbytes, options.shard_size)
-    numbers = sum(map(prod, weights.shapes.values()))
     settings = {
         **form.settings(config, tokenizer.end_of_document),
         "dtype": DTYPES[precision],
         "torch_dtype": DTYPES[precision],  # transformers 4 and its readers
     }
-    seen = record.of(config, info, numbers, precision)
+    seen = record.of(config, info, weights.parameters, precision)
     texts = {
         "config.json": as_json(settings),
         "generation_config.json": as_json(

@@ -75,6 +75,11 @@ class Weights:
         """Size of each tensor in a file."""
         return {name: prod(shape) * self.dtypes[name].itemsize for name, shape in self.shapes.items()}
 
+    @property
+    def parameters(self) -> int:
+        """Numbers of the model that are trained."""
+        return sum(prod(shape) for part in self.parts if not part.buffer for shape in part.theirs.values())
+
     def described(self) -> str:
         """How much it is, and in which precision."""
         total = sum(self.nbytes.values())

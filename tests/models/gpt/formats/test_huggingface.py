@@ -266,7 +266,10 @@ def test_shapes_and_number_of_parameters_of_every_preset(name: str, tmp_path: Pa
 @pytest.mark.parametrize("name", published.PRESETS)
 def test_a_preset_is_what_was_published(name: str) -> None:
     told = HF.fields(published.PRESETS[name])
-    assert told == HF.fields(HF.settings(compose(preset(name)), None))
+    written = HF.fields(HF.settings(compose([*preset(name), *published.AFTERWARDS.get(name, [])]), None))
+    if name == "deepseek_v3":  # whose config.json does not say how loads were balanced
+        written = {key: value for key, value in written.items() if key in told}
+    assert told == written
 
 
 def like(name: str, **changed: Any) -> dict[str, Any]:

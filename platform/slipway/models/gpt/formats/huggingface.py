@@ -102,10 +102,13 @@ class HuggingFace:
 
     def usage(self, config: RunConfig, folder: str) -> str:
         """How transformers loads it."""
+        depths, layers = gpt_of(config).mtp_num_layers, gpt_of(config).num_layers
+        said = f"\n# it leaves out model.layers.{layers} and what follows: prediction of further tokens"
+        ahead = said if depths else ""
         return (
             "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
             f'model = AutoModelForCausalLM.from_pretrained("{folder}")\n'
-            f'tokenizer = AutoTokenizer.from_pretrained("{folder}")'
+            f'tokenizer = AutoTokenizer.from_pretrained("{folder}"){ahead}'
         )
 
     def _architecture(self, model: Config) -> Architecture:
