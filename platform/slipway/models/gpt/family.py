@@ -113,6 +113,11 @@ class GPT:
             return f"only swiglu is fused, not {activation}"
         if (operator, backend) == ("attention", "te") and tokens_of(config).apart:
             return f"it is not told where documents begin ({tokens_of(config).apart})"
+        if (operator, backend) == ("attention", "te") and gpt_of(config).window_size:
+            ranks = config.parallelism.context_parallel_size
+            # of cp_comm_type p2p, Megatron-core's default (DotProductAttention in Transformer Engine)
+            if ranks > 1:
+                return f"its ring over {ranks} context-parallel ranks takes no sliding window"
         if operator == "moe":
             return recompute.experts_trouble(backend, config, gpt_of(config).blocks)
         return None

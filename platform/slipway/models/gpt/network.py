@@ -63,7 +63,9 @@ class GPT:
 
         def reported(losses: Tensor) -> tuple[Tensor, Tensor, Sums]:
             total, tokens, sums = loss(own["loss_mask"], losses)
-            return total, tokens, sums if starts is None else {**sums, ATTENDED: attended_share(starts)}
+            if starts is not None:
+                sums[ATTENDED] = attended_share(starts, gpt_of(config).windows)
+            return total, tokens, sums
 
         return output, reported
 

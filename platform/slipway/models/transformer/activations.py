@@ -12,6 +12,7 @@ order of a mixture's tokens, together below three hundredths of a small layer.
 
 from collections.abc import Collection
 
+from slipway.kernels.sizes import WINDOW_QUERIES
 from slipway.models.transformer.recompute import LAYER, keeps_scores
 from slipway.models.transformer.share import Share
 
@@ -25,7 +26,7 @@ def layer_bytes(share: Share, recomputed: Collection[str]) -> int:
         return share.state_bytes  # the layer's input alone
     tp, tokens = share.tp, share.tokens
     whole, split = _feed_forward(share, recomputed)
-    tables = _turns(share) * tokens // share.samples
+    tables = _turns(share) * tokens // share.samples + _band(share)
     return (
         tables
         + tokens * _between(share, recomputed) // share.outside
@@ -95,23 +96,62 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
     width, group, rotary = block.width, block.group_width, block.rotary
     scores = keeps_scores(share.config, share.block) and "attention" not in recomputed
     # The product's result stays as a whole, as long as there is a view of it: of V, or of Q; of scores, copies stay.
-    kept = 0 if cp > 1 and (rotary or scores) else width + 2 * group
+    kept = 0 if cp > 1 and (rotary or scores) and not block.qk_norm else width + 2 * group
+    numbers = 0
+    if block.qk_norm and not rotary:
+        kept += width + group  # what the norms return
+    if block.qk_norm and share.on_cpu and block.normalization == "RMSNorm":
+        numbers += (4 if size == 4 else 8) * (
+            width + group
+        )  # in fp32: the normalized; in bf16 also what it was
     if rotary:
         kept += width + (group if cp == 1 else 0)
     if cp > 1:
         kept += 2 * group * cp  # K and V of the whole sequence
     kept += width  # the projection's input
-    if (cp > 1 and not scores) or share.apart:
+    stretches, copied = _stretches(share)
+    if (cp > 1 and not scores) or share.apart or stretches > 1:
         kept += width  # joined from the results of several stretches, which stay
-    numbers = (
-        0 if keeps_scores(share.config, share.block) else 4 * block.num_attention_heads
-    )  # a row's log-sum-exp, fp32
+    numbers += int(copied * size)
+    if not keeps_scores(share.config, share.block):
+        numbers += 4 * block.num_attention_heads  # a row's log-sum-exp, fp32
     if scores:
         # softmax, the dropout's noise and their product, in fp32, and scaled copies of Q and K; of a rank's two
         # stretches of the sequence, the first and the last of 2 cp for example, with the keys before each
         keys = share.length * (2 * cp + 1) // (4 * cp) if cp > 1 else share.length
-        numbers = 12 * block.num_attention_heads * keys + 2 * size * width
+        if _slides(share):
+            keys = min(keys, max(block.seen(share.length), WINDOW_QUERIES) + block.seen(share.length))
+        numbers += 12 * block.num_attention_heads * keys + 2 * size * width
     return size * kept + numbers
+
+
+def _slides(share: Share) -> bool:
+    """Whether torch's attention is in a sliding window (slipway.kernels.windows)."""
+    return share.block.seen(share.length) < share.length and share.config.kernels.attention != "te"
+
+
+def _stretches(share: Share) -> tuple[int, float]:
+    """Stretches of queries in each part of the sequence, and channels of keys and values that they copy, per token."""
+    block, cp = share.block, share.cp
+    if not _slides(share):
+        return 1, 0.0
+    window, rows = block.seen(share.length), share.length // (2 * cp if cp > 1 else 1)
+    step = max(window, WINDOW_QUERIES)
+    number = -(-rows // step)
+    later = max(0, rows - step) + (number - 1) * window  # keys of all stretches but the first
+    if share.on_cpu or block.num_attention_heads == block.query_groups:
+        return number, 2 * block.group_width * later / rows
+    masked = later if step == window and cp == 1 else later + min(step, rows)
+    return number, 2 * block.width * masked / rows  # for each head
+
+
+def _band(share: Share) -> int:
+    """Bytes of the mask that stretches of queries share."""
+    window, rows = share.block.seen(share.length), share.length // (2 * share.cp if share.cp > 1 else 1)
+    if not _slides(share) or (share.cp == 1 and rows <= window):
+        return 0
+    step = min(rows, max(window, WINDOW_QUERIES))
+    return share.element_bytes * step * min(share.length, step + window * (rows > step or share.cp > 1))
 
 
 def _turns(share: Share) -> int:

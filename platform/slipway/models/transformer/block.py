@@ -25,6 +25,8 @@ class Block(NamedTuple):
     """Whether each head's queries and keys are normalized, all heads with the same weights."""
     hidden_dropout: float = 0.0
     attention_dropout: float = 0.0
+    window: int | None = None
+    """Tokens that a token sees, itself included; None: all before it."""
     rotary: bool = False
     """Whether Q and K are turned by their positions (rotary embedding)."""
     num_experts: int | None = None
@@ -41,6 +43,10 @@ class Block(NamedTuple):
     def group_width(self) -> int:
         """Width of all keys, and of all values."""
         return self.query_groups * self.head_size
+
+    def seen(self, tokens: int) -> int:
+        """Tokens that a token sees at most, in a sample of so many."""
+        return min(tokens, self.window or tokens)
 
     @property
     def gates(self) -> int:

@@ -67,8 +67,12 @@ def flops(block: Block, tokens: int) -> int:
 
 
 def attention_flops(block: Block, tokens: int) -> int:
-    """Of these, attention's two products over the whole s x s square, causal or not: 12 x width x s^2."""
-    return 12 * block.width * tokens**2
+    """Of these, attention's two products over the whole s x s square, causal or not: 12 x width x s^2.
+
+    Of a layer with a sliding window of w tokens, s x w: the whole band, of which a causal model needs all but the
+    corner at the beginning. So a window as long as the sample counts as none.
+    """
+    return 12 * block.width * tokens * block.seen(tokens)
 
 
 def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int:
@@ -76,7 +80,7 @@ def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int
 
     modules: of slipway.models.transformer.recompute. Of core attention, 4 x width x s per token.
     """
-    scores = 4 * block.width * tokens
+    scores = 4 * block.width * block.seen(tokens)
     if LAYER in modules:
         again = 2 * weights(block) + scores
     else:
