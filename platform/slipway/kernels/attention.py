@@ -102,7 +102,9 @@ class TorchAttention(MegatronModule):
         """softmax(q k^T + mask) v; without a mask causal."""
         if mask is None:
             return self._product(q, k, v, causal=True)
-        if q.is_cuda and q.shape[1] != k.shape[1]:  # torch's kernel that takes masks there knows no groups
+        if (
+            q.device.type == "cuda" and q.shape[1] != k.shape[1]
+        ):  # torch's kernel that takes masks there knows no groups
             k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
         return self._product(q, k, v, causal=False, mask=mask)
 

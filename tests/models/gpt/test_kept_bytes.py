@@ -34,6 +34,9 @@ LLAMA = [
     *("model.num_query_groups=2", "model.ffn_hidden_size=704", "model.position_embedding_type=rope"),
 ]
 EXPERTS = [*LLAMA, "model.num_moe_experts=4", "model.moe_router_topk=4"]
+NORMED = [*LLAMA, "model.qk_layernorm=true", "model.add_qkv_bias=true"]
+LONG = ["model.max_position_embeddings=1024", "data.sequence_length=1024"]
+WINDOW = [*NORMED, *LONG, "model.window_size=256"]
 ALONE = [*layout(ranks=1), "training.global_batch_size=2"]
 EIGHT = layout(ranks=8)
 UNFUSED = ["kernels.activation=unfused", "kernels.rotary=unfused"]
@@ -59,11 +62,18 @@ ANYWHERE = {
     "llama_tp2_sp": [*LLAMA, *EIGHT, *layout(tp=2, sp=True)],
     "llama_cp2": [*LLAMA, *EIGHT, *layout(cp=2)],
     "gpt_cp2": [*GPT, *EIGHT, *layout(cp=2)],
+    "normed": [*NORMED, *ALONE],
+    "normed_gpt": [*GPT, "model.qk_layernorm=true", *ALONE],
+    "normed_cp2": [*NORMED, *EIGHT, *layout(cp=2)],
+    "normed_window_tp2_sp": [*WINDOW, *EIGHT, *layout(tp=2, sp=True)],
+    "window_cp2": [*LLAMA, *LONG, "model.window_size=256", *EIGHT, *layout(cp=2)],
+    "short_window": [*LLAMA, *LONG, "model.window_size=64", *ALONE],
 }
 OF = {
     "cpu": {
         **ANYWHERE,
         "llama_bf16": [*LLAMA, *ALONE, *layout(precision="bf16")],
+        "normed_bf16": [*NORMED, *ALONE, *layout(precision="bf16")],
         "experts": [*EXPERTS, *ALONE],
         "experts_by_rule": [*EXPERTS, *ALONE, *again()],
         "experts_again": [*EXPERTS, *ALONE, *again("norm,experts")],
@@ -83,7 +93,7 @@ OF = {
     },
 }
 if not breadth.ALL:
-    shown = {"llama", "llama_by_rule_mbs2", "llama_norm_mlp_tp2", "llama_full_tp2_sp"}
+    shown = {"llama", "llama_by_rule_mbs2", "llama_norm_mlp_tp2", "llama_full_tp2_sp", "normed_window_tp2_sp"}
     few = {
         "cpu": {*shown, "gpt_dropout_by_rule", "experts_again"},
         "cuda": {*shown, "llama_cp2", "experts_tp2_ep2_again"},

@@ -9,12 +9,13 @@ from slipway.data.tokens import tokens_of
 from slipway.kernels.choice import OPERATORS
 from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
-from slipway.models.family import Family, Layer, Measure, Sample
+from slipway.models.family import Family, KeyValues, Layer, Measure, Sample
 from slipway.models.gpt import activations, counts, rules, work
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.rules.data import check_tokens
 from slipway.models.gpt.share import of_layers, share_of
 from slipway.models.transformer import recompute
+from slipway.models.transformer.cache import cache_bytes
 from slipway.models.transformer.layer import planned_layer
 from slipway.models.work import Work
 
@@ -80,6 +81,7 @@ class GPT:
             attention_flops=counts.attention_flops(model, tokens),
             palm_flops=counts.palm_flops(model, tokens),
             recomputed_flops=again,
+            key_values=_key_values(config),
         )
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
@@ -121,6 +123,13 @@ class GPT:
         if operator == "moe":
             return recompute.experts_trouble(backend, config, gpt_of(config).blocks)
         return None
+
+
+def _key_values(config: RunConfig) -> KeyValues:
+    model, size = gpt_of(config), 2 if config.training.precision == "bf16" else 4
+    longest = model.max_position_embeddings
+    first, whole = (cache_bytes(model.blocks, tokens, size) for tokens in (1, longest))
+    return KeyValues(first, longest, whole)
 
 
 FAMILY: Family = GPT()

@@ -96,14 +96,16 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
     width, group, rotary = block.width, block.group_width, block.rotary
     scores = keeps_scores(share.config, share.block) and "attention" not in recomputed
     # The product's result stays as a whole, as long as there is a view of it: of V, or of Q; of scores, copies stay.
-    kept = 0 if cp > 1 and (rotary or scores) and not block.qk_norm else width + 2 * group
-    numbers = 0
+    own = (
+        block.normalization == "RMSNorm" and share.on_cpu
+    )  # written out: numbers in fp32 stay, and no others in bf16
+    normed = block.qk_norm and not (own and size == 2)  # the norms' inputs stay
+    kept = 0 if cp > 1 and (rotary or scores) and not normed else width + 2 * group
+    if normed and block.num_attention_heads != block.query_groups:
+        kept += width  # queries are copied out of the product's result
     if block.qk_norm and not rotary:
         kept += width + group  # what the norms return
-    if block.qk_norm and share.on_cpu and block.normalization == "RMSNorm":
-        numbers += (4 if size == 4 else 8) * (
-            width + group
-        )  # in fp32: the normalized; in bf16 also what it was
+    numbers = (4 if size == 4 else 8) * (width + group) if block.qk_norm and own else 0
     if rotary:
         kept += width + (group if cp == 1 else 0)
     if cp > 1:
