@@ -100,18 +100,18 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
         block.normalization == "RMSNorm" and share.on_cpu
     )  # written out: numbers in fp32 stay, and no others in bf16
     normed = block.qk_norm and not (own and size == 2)  # the norms' inputs stay
-    kept = 0 if cp > 1 and (rotary or scores) and not normed else width + 2 * group
+    stretches, copied, every = _stretches(share)
+    kept = 0 if (cp > 1 or every) and (rotary or scores) and not normed else width + 2 * group
     if normed and block.num_attention_heads != block.query_groups:
         kept += width  # queries are copied out of the product's result
     if block.qk_norm and not rotary:
         kept += width + group  # what the norms return
     numbers = (4 if size == 4 else 8) * (width + group) if block.qk_norm and own else 0
     if rotary:
-        kept += width + (group if cp == 1 else 0)
-    if cp > 1:
+        kept += width + (group if cp == 1 and not every else 0)
+    if cp > 1 and not every:
         kept += 2 * group * cp  # K and V of the whole sequence
     kept += width  # the projection's input
-    stretches, copied = _stretches(share)
     if (cp > 1 and not scores) or share.apart or stretches > 1:
         kept += width  # joined from the results of several stretches, which stay
     numbers += int(copied * size)
@@ -132,19 +132,23 @@ def _slides(share: Share) -> bool:
     return share.block.seen(share.length) < share.length and share.config.kernels.attention != "te"
 
 
-def _stretches(share: Share) -> tuple[int, float]:
-    """Stretches of queries in each part of the sequence, and channels of keys and values that they copy, per token."""
+def _stretches(share: Share) -> tuple[int, float, bool]:
+    """Stretches of queries in each part of the sequence; channels of keys and values that they copy, per token.
+
+    And whether all of them copy, so that the keys and values themselves are released.
+    """
     block, cp = share.block, share.cp
     if not _slides(share):
-        return 1, 0.0
+        return 1, 0.0, False
     window, rows = block.seen(share.length), share.length // (2 * cp if cp > 1 else 1)
     step = max(window, WINDOW_QUERIES)
     number = -(-rows // step)
     later = max(0, rows - step) + (number - 1) * window  # keys of all stretches but the first
     if share.on_cpu or block.num_attention_heads == block.query_groups:
-        return number, 2 * block.group_width * later / rows
-    masked = later if step == window and cp == 1 else later + min(step, rows)
-    return number, 2 * block.width * masked / rows  # for each head
+        return number, 2 * block.group_width * later / rows, False
+    every = step > window  # else the first one is causal, without a mask
+    masked = later + min(step, rows) if every else later
+    return number, 2 * block.width * masked / rows, every  # for each head
 
 
 def _band(share: Share) -> int:
