@@ -39,6 +39,18 @@ MODELS = {
         *("model.qk_pos_emb_head_dim=6", "model.v_head_dim=20"),
         "model.rope_scaling={type:yarn,factor:4,original_max_position_embeddings:8,mscale:1.0,mscale_all_dim:1.0}",
     ],
+    "windows, normalized queries, biases of Q, K and V, YaRN": [
+        *PLAIN,
+        "model.num_layers=4",
+        "model.hidden_size=64",
+        "model.num_attention_heads=4",
+        "model.num_query_groups=2",
+        "model.qk_layernorm=true",
+        "model.add_qkv_bias=true",
+        "model.window_size=5",
+        "model.window_attn_skip_freq=3",
+        "model.rope_scaling={type:yarn,factor:4,original_max_position_embeddings:8,beta_fast:2,beta_slow:0.25}",
+    ],
     "experts, untied": [
         *PLAIN,
         "model.hidden_size=64",

@@ -6,7 +6,7 @@ from typing import Any
 from megatron.core.models.backends import LocalSpecProvider
 
 from slipway.config.schema import Kernels
-from slipway.kernels.attention import TorchAttention
+from slipway.kernels.attention import TorchAttention, in_window
 from slipway.kernels.experts import grouped_experts
 from slipway.kernels.linear import ColumnLinear, ReplicatedLinear, RowLinear
 from slipway.kernels.norms import LayerNorm, RMSNorm
@@ -53,9 +53,11 @@ class SpecProvider(LocalSpecProvider):
             return TritonRMSNorm if rms_norm else TritonLayerNorm
         return RMSNorm if rms_norm else LayerNorm
 
-    def core_attention(self) -> type:
-        """softmax(Q K^T) V."""
-        return _te().core_attention() if self.kernels.attention == "te" else TorchAttention
+    def core_attention(self, window: int | None = None) -> type:
+        """softmax(Q K^T) V. window: keys that a query sees; Transformer Engine's reads it in TransformerConfig."""
+        if self.kernels.attention == "te":
+            return _te().core_attention()
+        return TorchAttention if window is None else in_window(window)
 
     def grouped_mlp_modules(self, *words: Any, **named: Any) -> Any:
         """The experts; arguments and results differ between Megatron-core's versions."""

@@ -54,6 +54,19 @@ class Layer(NamedTuple):
     """Of the parameters, those in hidden matrices (see slipway.optimizers.matrix)."""
 
 
+class KeyValues(NamedTuple):
+    """Bytes of keys and values that a model keeps of one text, in the precision that it is trained in."""
+
+    per_token: int
+    """Of the first token; less of later ones where a layer's window is full."""
+    context: int
+    """The longest text, in tokens."""
+    whole: int
+    """Of so long a text."""
+    least_per_token: int
+    """The same as per_token, where programs that serve models keep less: latent states."""
+
+
 class Sample(NamedTuple):
     """What one sample is. Where samples differ in size, the expected values."""
 
@@ -67,10 +80,8 @@ class Sample(NamedTuple):
     """Operations that the backward pass does again (see Family.recomputed)."""
     attention_flops: int = 0
     """The part of `flops` that is less where documents are kept apart: times `models.network.ATTENDED`."""
-    cached: int = 0
-    """Numbers that generation keeps of one unit, of all layers: keys and values; 0 where nothing is generated."""
-    cached_least: int = 0
-    """The same where less than keys and values can be kept: latent states."""
+    key_values: KeyValues | None = None
+    """What it keeps while it goes on with a sample; None: nothing."""
     palm_flops: int | None = None
     """The same FLOP by PaLM's convention (arXiv 2204.02311, appendix B); None: it has no meaning for this family."""
 

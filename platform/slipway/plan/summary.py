@@ -30,7 +30,6 @@ def summary(plan: "Plan") -> dict[str, Any]:
         "parameters_per_device": max(stage.parameters for stage in plan.stages),
         "memory_per_device_bytes": {**parts, "total": fullest.total},
         f"flop_per_{plan.unit}": plan.flops_per_sample / plan.units_per_sample,
-        **_cached(plan),
         "step_seconds": None
         if seconds is None
         else {**(time.step.parts if time.step else {}), "total": seconds},
@@ -47,24 +46,12 @@ def summary(plan: "Plan") -> dict[str, Any]:
     }
 
 
-def _cached(plan: "Plan") -> dict[str, int]:
-    """Bytes that generation keeps of a token, and the least that could be kept; nothing where nothing is generated."""
-    sample, config = family(plan.config).sample(plan.config), plan.config
-    size = 2 if config.training.precision == "bf16" else 4
-    names = {
-        f"cache_bytes_per_{plan.unit}": sample.cached,
-        f"least_cache_bytes_per_{plan.unit}": sample.cached_least,
-    }
-    return {name: size * numbers for name, numbers in names.items() if numbers}
-
-
 def without(plain: Mapping[str, Any], unit: str) -> dict[str, Any]:
     """Return a plan's plain values without the numbers that follow from them."""
     names = {
         *("parameters_per_device", "memory_per_device_bytes", "step_seconds", "samples_per_second"),
         *("tflops_per_device", "mfu", "days", "device_hours", "energy_kwh", "jobs"),
         *("checkpoint_bytes", "checkpoint_seconds", f"flop_per_{unit}", f"{plural(unit)}_per_second"),
-        *(f"cache_bytes_per_{unit}", f"least_cache_bytes_per_{unit}"),
     }
     return {name: value for name, value in plain.items() if name not in names}
 

@@ -197,6 +197,44 @@ def test_documents_apart_are_counted_as_the_kernel_computes_them() -> None:
     assert found == 12 * heads * each * round(total * 32**2)
 
 
+WINDOW = [*LLAMA, "model.window_size=8", "model.window_attn_skip_freq=2"]  # of the first layer
+
+
+def test_a_window_counts_each_token_with_as_many_as_it_sees() -> None:
+    whole, model = (gpt_of(compose([*SMALL, *more])) for more in (LLAMA, WINDOW))
+    heads, each = 4, 8
+    seen = torch.rand(
+        32, heads, 8, each, requires_grad=True
+    )  # for each token the keys, or values, of its window
+    q = torch.rand(32, heads, 1, each, requires_grad=True)
+    band = counted(lambda: (q @ seen.transpose(-1, -2)).softmax(-1) @ seen)
+    less = counts.attention_flops(whole, 32) // 2 - band
+    assert counts.flops_per_sample(whole, 32) - counts.flops_per_sample(model, 32) == less > 0
+    assert counts.palm_flops(whole, 32) - counts.palm_flops(model, 32) == less
+    assert counts.costs(model, 32, ()).layers[0] < counts.costs(model, 32, ()).layers[1]
+
+
+@given(DOCUMENTS, st.lists(st.one_of(st.none(), st.integers(1, 12)), min_size=1, max_size=4))
+def test_the_attended_share_of_windows_is_that_of_each_document_by_itself(
+    samples: list[list[int]], windows: list[int | None]
+) -> None:
+    starts = starts_of(samples)
+    length = starts.shape[1]
+    parts = [[*lengths, length - sum(lengths)] for lengths in samples]
+    each = [sum(d * min(d, w or d) for own in parts for d in own) for w in windows]
+    total, number = attended_share(starts, windows).tolist()
+    assert number == len(samples)
+    assert total == pytest.approx(sum(each) / sum(length * min(length, w or length) for w in windows))
+
+
+def test_keys_and_values_are_those_that_later_tokens_see() -> None:
+    config = compose([*SMALL, *WINDOW])
+    kept = family(config).sample(config).key_values
+    assert kept is not None
+    token = 2 * 2 * 8 * 4  # keys and values, of two groups of 8 channels, fp32
+    assert (kept.per_token, kept.context, kept.whole) == (2 * token, 32, (8 + 32) * token)
+
+
 def test_the_family_tells_all_of_it() -> None:
     config = compose([*SMALL, *LLAMA])
     model, sample = gpt_of(config), family(config).sample(config)

@@ -101,10 +101,10 @@ def test_what_generation_keeps_of_a_token() -> None:
     """The paper on DeepSeek-V2 (arXiv 2405.04434, table 1) has the least; Llama 3 has nothing less than its groups."""
     config = config_of()
     layers, told = gpt_of(config).num_layers, summary(make_plan(config))
-    assert told["cache_bytes_per_token"] == 2 * layers * HEADS * (PLAIN + TURNED + VALUE)
-    assert told["least_cache_bytes_per_token"] == 2 * layers * (KV_RANK + TURNED)
+    assert told["key_values"]["per_token"] == 2 * layers * HEADS * (PLAIN + TURNED + VALUE)
+    assert told["key_values"]["least_per_token"] == 2 * layers * (KV_RANK + TURNED)
     llama = summary(make_plan(compose([*large("llama3_8b"), "training.precision=bf16"])))
-    assert llama["cache_bytes_per_token"] == llama["least_cache_bytes_per_token"] == 2 * 32 * 2 * 8 * 128
+    assert llama["key_values"]["per_token"] == llama["key_values"]["least_per_token"] == 2 * 32 * 2 * 8 * 128
 
 
 def test_fp8_takes_multiples_of_sixteen() -> None:

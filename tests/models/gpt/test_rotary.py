@@ -1,5 +1,6 @@
 """Stretched rotary frequencies against transformers', and what a stage makes of them."""
 
+import warnings
 from collections.abc import Mapping
 
 import pytest
@@ -13,6 +14,7 @@ from slipway.config.compose import compose
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.fields.rotary import Llama3, Yarn
 from slipway.models.gpt.rotary import frequencies
+from slipway.plan import Plan, make_plan
 
 PUBLISHED: Mapping[str, tuple[int, float, Llama3 | Yarn]] = {
     "Llama 3.1 405B": (128, 500000.0, Llama3(type="llama3", factor=8.0)),
@@ -109,3 +111,11 @@ def test_a_preset_takes_the_other_kind_of_stretching_in_one_word() -> None:
     assert gpt_of(compose([*words, yarn])).rope_scaling == Yarn(
         type="yarn", factor=4, original_max_position_embeddings=64
     )
+
+
+def test_a_stretched_model_is_written_and_read_without_a_word() -> None:
+    plan = make_plan(compose(["model=demo", "model.rope_scaling={type:llama3,factor:8}"]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = Plan.model_validate_json(plan.model_dump_json())
+    assert again == plan and isinstance(gpt_of(again.config).rope_scaling, Llama3)

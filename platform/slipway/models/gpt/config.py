@@ -89,6 +89,16 @@ class Config(Attention, Experts, Prediction, ModelSection):
         """Layers of multi-token prediction behind them, each with a block like the last one."""
         return self.mtp_num_layers or 0
 
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """Tokens that a token sees in each layer, itself included; None: all before it."""
+        layers, full = range(self.num_layers), self.window_attn_skip_freq
+        if isinstance(full, int):
+            return tuple(self.window_size if (layer + 1) % full else None for layer in layers)
+        if full is None:
+            return (self.window_size,) * self.num_layers
+        return tuple(self.window_size if 1 in full[layer : layer + 1] else None for layer in layers)
+
     def _block(self, layer: int) -> Block:
         mixture = self.num_moe_experts is not None and layer >= self.first_k_dense_replace
         return Block(
@@ -107,6 +117,7 @@ class Config(Attention, Experts, Prediction, ModelSection):
             latent=self.latent,
             hidden_dropout=self.hidden_dropout,
             attention_dropout=self.attention_dropout,
+            window=self.windows[layer],
             rotary=self.position_embedding_type == "rope",
             num_experts=self.num_moe_experts if mixture else None,
             topk=self.moe_router_topk,

@@ -9,7 +9,7 @@ from slipway.data.tokens import tokens_of
 from slipway.kernels.choice import OPERATORS
 from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
-from slipway.models.family import Family, Layer, Measure, Sample, Spread
+from slipway.models.family import Family, KeyValues, Layer, Measure, Sample, Spread
 from slipway.models.gpt import activations, counts, rules, work
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.prediction import planned as prediction
@@ -17,8 +17,8 @@ from slipway.models.gpt.rules.data import check_tokens
 from slipway.models.gpt.rules.router import notes
 from slipway.models.gpt.share import of_layers, share_of
 from slipway.models.gpt.spread import spread
-from slipway.models.transformer import counts as transformer
 from slipway.models.transformer import recompute
+from slipway.models.transformer.cache import cache_bytes, least_numbers
 from slipway.models.transformer.layer import planned_layer
 from slipway.models.work import Work
 
@@ -95,8 +95,7 @@ class GPT:
             attention_flops=counts.attention_flops(model, tokens),
             palm_flops=counts.palm_flops(model, tokens),
             recomputed_flops=again,
-            cached=counts.total(model, transformer.cached),
-            cached_least=counts.total(model, transformer.cached_least),
+            key_values=_key_values(config),
         )
 
     def spread(self, config: RunConfig) -> Spread | None:
@@ -140,9 +139,21 @@ class GPT:
             return "latent attention turns its channels by Megatron-core's own functions"
         if (operator, backend) == ("attention", "te") and tokens_of(config).apart:
             return f"it is not told where documents begin ({tokens_of(config).apart})"
+        if (operator, backend) == ("attention", "te") and gpt_of(config).window_size:
+            ranks = config.parallelism.context_parallel_size
+            # of cp_comm_type p2p, Megatron-core's default (DotProductAttention in Transformer Engine)
+            if ranks > 1:
+                return f"its ring over {ranks} context-parallel ranks takes no sliding window"
         if operator == "moe":
             return recompute.experts_trouble(backend, config, gpt_of(config).blocks)
         return None
+
+
+def _key_values(config: RunConfig) -> KeyValues:
+    model, size = gpt_of(config), 2 if config.training.precision == "bf16" else 4
+    longest = model.max_position_embeddings
+    first, whole = (cache_bytes(model.blocks, tokens, size) for tokens in (1, longest))
+    return KeyValues(first, longest, whole, size * counts.total(model, least_numbers))
 
 
 FAMILY: Family = GPT()

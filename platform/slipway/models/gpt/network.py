@@ -78,7 +78,9 @@ class GPT:
             total, tokens, sums = (
                 targets.loss(mask, losses, model.mtp_loss_scaling_factor) if depths else loss(mask, losses)
             )
-            return total, tokens, sums if starts is None else {**sums, ATTENDED: attended_share(starts)}
+            if starts is not None:
+                sums[ATTENDED] = attended_share(starts, model.windows)
+            return total, tokens, sums
 
         return output, reported
 

@@ -12,6 +12,7 @@ order of a mixture's tokens, together below three hundredths of a small layer.
 
 from collections.abc import Collection
 
+from slipway.kernels.sizes import WINDOW_QUERIES
 from slipway.models.transformer.latent import activations as latent
 from slipway.models.transformer.recompute import LAYER, keeps_scores
 from slipway.models.transformer.share import Share
@@ -26,7 +27,7 @@ def layer_bytes(share: Share, recomputed: Collection[str]) -> int:
         return share.state_bytes  # the layer's input alone
     tp, tokens = share.tp, share.tokens
     whole, split = _feed_forward(share, recomputed)
-    tables = _turns(share, recomputed) * tokens // share.samples
+    tables = _turns(share, recomputed) * tokens // share.samples + _band(share)
     return (
         tables
         + tokens * _between(share, recomputed) // share.outside
@@ -125,14 +126,26 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
     if block.latent:
         return latent.heads(share, recomputed, scores) + numbers
     # The product's result stays as a whole, as long as there is a view of it: of V, or of Q; of scores, copies stay.
-    kept = 0 if cp > 1 and (rotary or scores) else width + 2 * group
+    own = (
+        block.normalization == "RMSNorm" and share.on_cpu
+    )  # written out: numbers in fp32 stay, and no others in bf16
+    normed = block.qk_norm and not (own and size == 2)  # the norms' inputs stay
+    stretches, copied, every = _stretches(share)
+    kept = 0 if (cp > 1 or every) and (rotary or scores) and not normed else width + 2 * group
+    if normed and block.num_attention_heads != block.query_groups:
+        kept += width  # queries are copied out of the product's result
+    if block.qk_norm and not rotary:
+        kept += width + group  # what the norms return
+    if block.qk_norm and own:
+        numbers += (4 if size == 4 else 8) * (width + group)
     if rotary:
-        kept += width + (group if cp == 1 else 0)
-    if cp > 1:
+        kept += width + (group if cp == 1 and not every else 0)
+    if cp > 1 and not every:
         kept += 2 * group * cp  # K and V of the whole sequence
     kept += width  # the projection's input
-    if (cp > 1 and not scores) or share.apart:
+    if (cp > 1 and not scores) or share.apart or stretches > 1:
         kept += width  # joined from the results of several stretches, which stay
+    numbers += int(copied * size)
     if scores:
         kept += 2 * width  # scaled copies of Q and K
     return size * kept + numbers
@@ -143,9 +156,44 @@ def _scores(share: Share) -> int:
 
     Of a rank's two stretches of the sequence, the first and the last of 2 cp for example, with the keys before each.
     """
-    cp = share.cp
+    cp, seen = share.cp, share.block.seen(share.length)
     keys = share.length * (2 * cp + 1) // (4 * cp) if cp > 1 else share.length
+    if _slides(share):
+        keys = min(keys, max(seen, WINDOW_QUERIES) + seen)
     return 12 * share.block.num_attention_heads * keys
+
+
+def _slides(share: Share) -> bool:
+    """Whether torch's attention is in a sliding window (slipway.kernels.windows)."""
+    return share.block.seen(share.length) < share.length and share.config.kernels.attention != "te"
+
+
+def _stretches(share: Share) -> tuple[int, float, bool]:
+    """Stretches of queries in each part of the sequence; channels of keys and values that they copy, per token.
+
+    And whether all of them copy, so that the keys and values themselves are released.
+    """
+    block, cp = share.block, share.cp
+    if not _slides(share):
+        return 1, 0.0, False
+    window, rows = block.seen(share.length), share.length // (2 * cp if cp > 1 else 1)
+    step = max(window, WINDOW_QUERIES)
+    number = -(-rows // step)
+    later = max(0, rows - step) + (number - 1) * window  # keys of all stretches but the first
+    if share.on_cpu or block.num_attention_heads == block.query_groups:
+        return number, 2 * block.group_width * later / rows, False
+    every = step > window  # else the first one is causal, without a mask
+    masked = later + min(step, rows) if every else later
+    return number, 2 * block.width * masked / rows, every  # for each head
+
+
+def _band(share: Share) -> int:
+    """Bytes of the mask that stretches of queries share."""
+    window, rows = share.block.seen(share.length), share.length // (2 * share.cp if share.cp > 1 else 1)
+    if not _slides(share) or (share.cp == 1 and rows <= window):
+        return 0
+    step = min(rows, max(window, WINDOW_QUERIES))
+    return share.element_bytes * step * min(share.length, step + window * (rows > step or share.cp > 1))
 
 
 def _turns(share: Share, recomputed: Collection[str]) -> int:

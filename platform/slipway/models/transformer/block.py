@@ -31,6 +31,8 @@ class Block(NamedTuple):
     attention_dropout: float = 0.0
     latent: Latent | None = None
     """Sizes of latent attention; None: queries, keys and values come from the layer's input."""
+    window: int | None = None
+    """Tokens that a token sees, itself included; None: all before it."""
     rotary: bool = False
     """Whether Q and K are turned by their positions (rotary embedding)."""
     num_experts: int | None = None
@@ -49,6 +51,10 @@ class Block(NamedTuple):
     def group_width(self) -> int:
         """Width of all keys, and of all values."""
         return self.query_groups * self.head_size
+
+    def seen(self, tokens: int) -> int:
+        """Tokens that a token sees at most, in a sample of so many."""
+        return min(tokens, self.window or tokens)
 
     @property
     def value_size(self) -> int:

@@ -61,6 +61,8 @@ def transformer_config(
     )
     if training.fp8:
         common |= dict(fp8=training.fp8, fp8_recipe=training.fp8_recipe)
+    if any(block.window for block in blocks):
+        common |= _windows(blocks)
     if mixture is not None:
         common |= _experts(config, blocks, mixture)
     common |= dict(settings) | _recomputed(config, blocks)
@@ -108,6 +110,15 @@ def samples_of_balance(samples: int) -> int:
 def _counts_tokens() -> bool:
     """Whether Megatron-core's router knows how many tokens its losses are of."""
     return package_info.MAJOR > 0 or package_info.MINOR >= 19
+
+
+def _windows(blocks: Sequence[Block]) -> dict[str, Any]:
+    """Read by Transformer Engine's attention; slipway.models.transformer.layer_spec tells ours."""
+    (window,) = {block.window for block in blocks if block.window}
+    return dict(
+        window_size=(window - 1, 0),  # before a token, and behind it
+        window_attn_skip_freq=[int(block.window is not None) for block in blocks],
+    )
 
 
 def _experts(config: RunConfig, blocks: Sequence[Block], mixture: Block) -> dict[str, Any]:

@@ -87,17 +87,6 @@ def _first_product_of_shared(block: Block) -> int:
     return block.gates * block.hidden_size * block.shared_size
 
 
-def cached(block: Block) -> int:
-    """Numbers that generation keeps of a token: its keys and values."""
-    groups = block.num_attention_heads if block.latent else block.query_groups
-    return groups * (block.head_size + block.value_size)
-
-
-def cached_least(block: Block) -> int:
-    """The same where latent states can be kept instead, as programs that serve models do."""
-    return block.latent.kv_down if block.latent else cached(block)
-
-
 def flops(block: Block, tokens: int) -> int:
     """Floating-point operations of one layer for a sample of so many tokens, forward and backward.
 
@@ -111,14 +100,16 @@ def flops(block: Block, tokens: int) -> int:
 def attention_flops(block: Block, tokens: int) -> int:
     """Of these, attention's two products over the whole s x s square, causal or not: 12 x width x s^2.
 
-    Where values are of another size than queries, 6 x (their width + that of queries) x s^2.
+    Where values are of another size than queries, 6 x (their width + that of queries) x s^2. Of a layer with a sliding
+    window of w tokens, s x w in place of s^2: the whole band, of which a causal model needs all but the corner at the
+    beginning. So a window as long as the sample counts as none.
     """
     return 3 * tokens * _scores(block, tokens)
 
 
 def _scores(block: Block, tokens: int) -> int:
     """Of a token, forward: 2 operations for each channel of a head's queries and of its values, and token."""
-    return 2 * block.num_attention_heads * (block.head_size + block.value_size) * tokens
+    return 2 * block.num_attention_heads * (block.head_size + block.value_size) * block.seen(tokens)
 
 
 def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int:

@@ -55,7 +55,7 @@ def _attention(provider: SpecProvider, block: Block) -> ModuleSpec:
         params={"attn_mask_type": AttnMaskType.causal if block.causal else AttnMaskType.no_mask},
         submodules=SelfAttentionSubmodules(
             linear_qkv=provider.column_parallel_linear(),
-            core_attention=provider.core_attention(),
+            core_attention=provider.core_attention(block.window),
             linear_proj=provider.row_parallel_linear(),
             q_layernorm=of_heads,
             k_layernorm=of_heads,

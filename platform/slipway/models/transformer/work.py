@@ -4,6 +4,7 @@ Bytes count what each fused kernel reads and writes; operators that torch comput
 kernels.
 """
 
+from slipway.kernels.sizes import window_pairs
 from slipway.models.transformer import recompute
 from slipway.models.transformer.latent import work as latent
 from slipway.models.transformer.products import edges, linear
@@ -58,7 +59,7 @@ def _attention(share: Share) -> Work:
                 block.head_size,
                 2 * heads,
                 "attention",
-                0.5 if block.causal else 1.0,
+                _computed(share),
                 size,
                 0,
                 share.traits.attention_pace,
@@ -85,6 +86,19 @@ def _attention(share: Share) -> Work:
         (*back, *(each for each in ring for _ in range(2))),
     )
     return Work(forward, backward, Pass(core, scores, 4))
+
+
+def _computed(share: Share) -> float:
+    """The share of a square of scores that flash attention computes."""
+    block, length = share.block, share.length
+    if not block.causal:
+        return 1.0
+    seen = block.seen(length)
+    if seen == length:
+        return 0.5
+    if share.config.kernels.attention == "te":  # flash attention itself skips what is outside of the window
+        return seen / length - 0.5 * (seen / length) ** 2
+    return window_pairs(length, seen) / length**2
 
 
 def _ring(share: Share, group: int, core: tuple[Product, ...]) -> tuple[Exchange, ...]:

@@ -1,10 +1,22 @@
 """How tokens see each other: heads, positions, windows, and latent attention."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from slipway.models.gpt.fields.rotary import RopeScaling
+
+
+def _which(value: object) -> object:
+    """A positive number, or zeros and ones."""
+    several = isinstance(value, list | tuple)
+    items = list(value) if several else [value]  # type: ignore[call-overload]
+    right = all(isinstance(item, int) and not isinstance(item, bool) for item in items) and (
+        set(items) <= {0, 1} if several else items[0] >= 1
+    )
+    if value is not None and not right:
+        raise ValueError("must be a positive number, or a list with 0 or 1 for each layer")
+    return value
 
 
 class Attention(BaseModel):
@@ -36,9 +48,10 @@ class Attention(BaseModel):
         default=None,
         description="Tokens that a token sees, itself included, in layers with a sliding window; null: all before it.",
     )
-    window_attn_skip_freq: PositiveInt | None = Field(
+    window_attn_skip_freq: Annotated[int | list[int] | None, BeforeValidator(_which)] = Field(
         default=None,
-        description="Every so manieth layer sees all tokens in spite of window_size; null: none does.",
+        description="Which layers see all tokens in spite of window_size: N, every Nth one (Gemma 3: 6, gpt-oss: 2), "
+        "or a list with 0 for each of these and 1 for each with the window; null: none.",
     )
     attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     multi_latent_attention: bool = Field(

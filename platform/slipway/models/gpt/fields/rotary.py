@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import log
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PlainValidator, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PlainValidator, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
 
 from slipway.config.section import Section
 from slipway.registry import by_tag
@@ -97,5 +97,7 @@ class Yarn(Section):
 KINDS: Mapping[str, type[Llama3] | type[Yarn]] = {"llama3": Llama3, "yarn": Yarn}
 _of_kind = by_tag("rope_scaling", "type", lambda: KINDS, KINDS.__getitem__)
 RopeScaling = Annotated[
-    Llama3 | Yarn | None, PlainValidator(lambda value: None if value is None else _of_kind(value))
+    Llama3 | Yarn | None,
+    PlainValidator(lambda value: None if value is None else _of_kind(value)),
+    SerializeAsAny(),
 ]
