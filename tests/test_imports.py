@@ -84,6 +84,7 @@ MAY_BE_HEAVY = [
     "kernels.swiglu",
     "kernels.triton",
     "models.gpt.network",
+    "models.gpt.router",
     "models.gpt.reading",
     "models.gpt.stage",
     "models.gpt.transformer",
