@@ -11,6 +11,7 @@ from typing import Any
 from slipway.config.compose import compose
 from slipway.engine.runtime import load_torch
 from slipway.kernels.choice import backends
+from slipway.models.gpt.config import gpt_of
 from slipway.plan import make_plan
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     for name, buffer in mixture.named_buffers():
         if name.endswith("expert_bias"):
             buffer.uniform_(-0.2, 0.2, generator=generator)
-    length, samples, hidden = config.model.max_position_embeddings, 3, mixture.config.hidden_size
+    length, samples, hidden = gpt_of(config).max_position_embeddings, 3, mixture.config.hidden_size
     x = torch.randn(length, samples, hidden, generator=generator)
     x = x.to(mixture.config.params_dtype).requires_grad_()
     output, _ = mixture(x)
