@@ -218,7 +218,7 @@ def loss_of(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     uneven = torch.zeros(())
     for logits in output.router_logits if balance else ():
         uneven = uneven + sum(_uneven(model, own) for own in logits.chunk(len(batch["tokens"])))
-    beside = balance * uneven * batch["tokens"].shape[1] / len(batch["tokens"])
+    beside = balance * uneven * batch["tokens"].shape[1]
     if getattr(model, "ahead", None) is not None:
         beside = beside + AHEAD * _ahead(model, output.hidden_states[-1], batch)
     # a token weighs as much as in the loss, whether it counts there or not
