@@ -81,8 +81,9 @@ class PredictionLayer(MegatronModule):
         return self._predict(states, embedded, spans, *rotary)
 
     def _predict(self, states: Tensor, embedded: Tensor, spans: Tensor | None, *rotary: Any) -> Tensor:
-        parallel = self.config.sequence_parallel
-        with get_cuda_rng_tracker().fork() if parallel else nullcontext():
+        parallel, tracker = self.config.sequence_parallel, get_cuda_rng_tracker()
+        assert tracker is not None
+        with tracker.fork() if parallel else nullcontext():
             joined = torch.cat((self.enorm(embedded), self.hnorm(states)), -1)
             projected = gather_from_tensor_model_parallel_region(self.eh_proj(joined)[0])
             if parallel:
