@@ -6,6 +6,7 @@ Documents are short, apart, and end everywhere, so that targets are masked in th
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ OF_RUN = [word for word in TRAINING if not word.startswith("training.steps")] + 
 BASE = [*LLAMA, "model.rope_scaling=null", f"model.mtp_loss_scaling_factor={FACTOR}"]
 GPT = [*BASE, "model.normalization=LayerNorm", "model.activation=gelu", "model.add_bias_linear=true"]
 TIED = "model.untie_embeddings_and_output_weights=false"
-MODEL = dict(layers=2, vocabulary=257, heads=4, groups=2, rotary_base=500000)
+MODEL: Any = dict(layers=2, vocabulary=257, heads=4, groups=2, rotary_base=500000)
 MODELS = {
     "llama, 1 depth": ([*BASE, "model.mtp_num_layers=1"], plain.Model(**MODEL, norm="rms"), 1),
     "llama, 2 depths": ([*BASE, "model.mtp_num_layers=2"], plain.Model(**MODEL, norm="rms"), 2),

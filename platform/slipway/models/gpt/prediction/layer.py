@@ -81,8 +81,8 @@ class PredictionLayer(MegatronModule):
         return self._predict(states, embedded, spans, *rotary)
 
     def _predict(self, states: Tensor, embedded: Tensor, spans: Tensor | None, *rotary: Any) -> Tensor:
-        parallel = self.config.sequence_parallel
-        tracker: Any = get_cuda_rng_tracker()
+        parallel, tracker = self.config.sequence_parallel, get_cuda_rng_tracker()
+        assert tracker is not None
         with tracker.fork() if parallel else nullcontext():
             joined = torch.cat((self.enorm(embedded), self.hnorm(states)), -1)
             projected = gather_from_tensor_model_parallel_region(self.eh_proj(joined)[0])
