@@ -98,6 +98,7 @@ MAY_BE_HEAVY = [
     "models.mae.stage",
     "models.network",
     "models.transformer.config",
+    "models.transformer.latent.spec",
     "models.transformer.layer_spec",
     "optimizers.adamw.optimizer",
     "evaluate.tasks.harness",

@@ -4,7 +4,7 @@ from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of
 from slipway.kernels.fp8 import Size
 from slipway.models.gpt.config import gpt_of
-from slipway.models.transformer.latent.sizes import Latent
+from slipway.models.transformer.block import Latent
 
 
 def sizes(config: RunConfig) -> list[Size]:
