@@ -9,8 +9,7 @@ from slipway.config.section import ModelSection
 from slipway.models.gpt.fields.attention import Attention
 from slipway.models.gpt.fields.experts import Experts
 from slipway.models.gpt.fields.prediction import Prediction
-from slipway.models.transformer.block import Block
-from slipway.models.transformer.latent_sizes import Latent
+from slipway.models.transformer.block import Block, Latent
 
 
 class Config(Attention, Experts, Prediction, ModelSection):

@@ -4,7 +4,7 @@ from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of
 from slipway.kernels.fp8 import Size
 from slipway.models.gpt.config import Config, gpt_of
-from slipway.models.transformer.latent_sizes import Latent
+from slipway.models.transformer.block import Latent
 
 
 def sizes(config: RunConfig) -> list[Size]:

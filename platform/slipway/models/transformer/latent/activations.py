@@ -5,7 +5,7 @@ tests/models/gpt/test_kept_bytes.py has what it really keeps.
 
 from collections.abc import Collection
 
-from slipway.models.transformer.latent_sizes import Latent
+from slipway.models.transformer.block import Latent
 from slipway.models.transformer.share import Share
 
 UP = "mla_up_proj"

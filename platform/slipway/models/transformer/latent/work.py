@@ -4,7 +4,7 @@ Sequence parallelism is taken for granted where there are tensor-parallel ranks 
 computes the products down for its part of the sequence, and gathers latent states in place of the layer's input.
 """
 
-from slipway.models.transformer.latent_sizes import Latent
+from slipway.models.transformer.block import Latent
 from slipway.models.transformer.products import linear
 from slipway.models.transformer.share import Share
 from slipway.models.work import Exchange, Pass, Product, Work
