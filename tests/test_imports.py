@@ -83,6 +83,7 @@ MAY_BE_HEAVY = [
     "kernels.spans",
     "kernels.swiglu",
     "kernels.triton",
+    "kernels.windows",
     "models.gpt.network",
     "models.gpt.reading",
     "models.gpt.rotary",
