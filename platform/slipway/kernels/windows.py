@@ -45,7 +45,7 @@ def windowed(q: Tensor, k: Tensor, v: Tensor, window: int, attend: Attend) -> Te
         shape = (part.shape[2], seen[0].shape[2])
         if shape[1] > window and shape not in masks:
             masks[shape] = band(*shape, window, q)
-        outputs.append(attend(part, *seen, masks.get(shape)))
+        outputs.append(attend(part, seen[0], seen[1], masks.get(shape)))
         before = tuple(mine)
     return torch.cat(outputs, dim=2) if len(outputs) > 1 else outputs[0]
 

@@ -9,11 +9,10 @@ from slipway.models.gpt.fields.rotary import RopeScaling
 
 def _which(value: object) -> object:
     """A positive number, or zeros and ones."""
-    several = isinstance(value, list | tuple)
-    items = list(value) if several else [value]  # type: ignore[call-overload]
-    right = all(isinstance(item, int) and not isinstance(item, bool) for item in items) and (
-        set(items) <= {0, 1} if several else items[0] >= 1
-    )
+    items = list(value) if isinstance(value, list | tuple) else [value]
+    numbers = [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
+    fitting = set(numbers) <= {0, 1} if isinstance(value, list | tuple) else min(numbers, default=0) >= 1
+    right = len(numbers) == len(items) and fitting
     if value is not None and not right:
         raise ValueError("must be a positive number, or a list with 0 or 1 for each layer")
     return value

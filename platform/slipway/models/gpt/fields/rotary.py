@@ -99,5 +99,5 @@ _of_kind = by_tag("rope_scaling", "type", lambda: KINDS, KINDS.__getitem__)
 RopeScaling = Annotated[
     Llama3 | Yarn | None,
     PlainValidator(lambda value: None if value is None else _of_kind(value)),
-    SerializeAsAny(),
+    SerializeAsAny(),  # pyright: ignore[reportCallIssue]
 ]
