@@ -47,6 +47,7 @@ class Fault:
 SLIPWAY = "platform/slipway"
 PARITY = "tests/train/test_parity.py -k"
 PARITY_MUON = "tests/train/test_parity_muon.py -k"
+LATENT = "tests/train/test_parity_latent.py -k unfused_tp2_sp"
 FAULTS = [
     Fault(
         "muon: matrices that tensor-parallel ranks have cut",
@@ -82,6 +83,27 @@ FAULTS = [
         "return Shard(dense - _norms(block), expert)",
         "return Shard(dense, expert)",
         "tests/plan/test_optimizers.py",
+    ),
+    Fault(
+        "latent attention: gradients of whole products under sequence parallelism",
+        f"{SLIPWAY}/kernels/linear.py",
+        "self.weight.sequence_parallel = config.sequence_parallel",
+        "self.weight.sequence_parallel = False",
+        LATENT,
+    ),
+    Fault(
+        "latent attention: products down, cut over tensor-parallel ranks",
+        f"{SLIPWAY}/models/transformer/latent/spec.py",
+        "_module.TELinear = down  #",
+        "down, _module.TELinear = up, type('Other', (), {})  #",
+        LATENT,
+    ),
+    Fault(
+        "latent attention: tensor parallelism without sequence parallelism",
+        f"{SLIPWAY}/models/gpt/rules/latent.py",
+        "if tp > 1 and not layout.sequence_parallel:",
+        "if tp > 8 and not layout.sequence_parallel:",
+        "tests/models/gpt/test_latent.py",
     ),
     Fault(
         "layout: ranks of a grid",

@@ -208,6 +208,7 @@ class Saver:
             versions={name: version(name) for name in ("torch", "megatron-core")},
             validation_loss=validation_loss,
             recent_losses=position.recent_losses,
+            uneven=position.uneven,
         )
 
     def _check_time(self, save: _Save) -> None:

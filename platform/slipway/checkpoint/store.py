@@ -72,6 +72,8 @@ class CheckpointInfo(BaseModel):
     """Measured at this step."""
     recent_losses: list[float] = []
     """For the guard: see slipway.train.guard."""
+    uneven: dict[str, int] = {}
+    """Likewise."""
     imported: Imported | None = None
     """None: written by a training. Else no rank has written it: it holds no generators and no optimizer's states, which
     are zero before the first update."""

@@ -3,7 +3,7 @@
 An engine builds, wraps and runs the stages of a model through this alone. Imports torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -21,9 +21,10 @@ Batch = Mapping[str, Tensor]
 Sums = dict[str, Tensor]
 """For the loss and each measure of the family, by name: [sum, count], detached. The mean is reported."""
 ATTENDED = "attended"
-"""A name that Sums may hold besides: [sum, samples] of the share of a sample's square that attention computes.
+"""A name that Sums may hold besides: [sum, samples] of the share of Sample.attention_flops that attention computes.
 
-Where documents of lengths d are kept apart in a sample of s tokens, the sum of d^2 over s^2. On the CPU.
+Where documents of lengths d are kept apart in a sample of s tokens, the sum of d^2 over s^2; of layers with windows see
+slipway.kernels.spans.attended_share. On the CPU.
 """
 LossFunction = Callable[[Tensor], tuple[Tensor, Tensor, Sums]]
 """From the last stage's output: the loss's sum, which is differentiated, its count, and what is reported.
@@ -74,6 +75,34 @@ class Pictures(Protocol):
         batch: the fields that the last stage reads. output: the last stage's. All ranks of one replica's last stage
         call it, without gradients, so that they may exchange what each has a part of.
         """
+        ...
+
+
+class Handed(NamedTuple):
+    """What became of a step's Spread, over the global batch; tensors are fp64, on the CPU."""
+
+    counts: Tensor
+    """[places, parts]: how much each part was given."""
+    measures: dict[str, float]
+    """Further numbers of the step, by name."""
+    values: dict[str, Tensor]
+    """Further numbers of each part, by name: [places, parts]."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """Where `FAMILY` says what its models hand out (models.family.Spread), `NETWORK` has these methods to count it."""
+
+    def counted(self, config: RunConfig, modules: Sequence[torch.nn.Module]) -> Tensor:
+        """What this rank's modules have counted since the last call, fp64 of one axis, to be summed over all ranks.
+
+        Of the same length on each rank; zero for places that are on others, and for what others count, too. Counted
+        are the training's forward passes, each once, also where it is done again in the backward pass.
+        """
+        ...
+
+    def handed(self, config: RunConfig, sums: Tensor) -> Handed:
+        """What the sums of `counted` over all ranks say. sums: on the CPU."""
         ...
 
 

@@ -7,7 +7,7 @@ from slipway.kernels import fp8
 from slipway.models import family, held_out
 from slipway.optimizers import algorithm
 from slipway.optimizers.kind import knows_matrices
-from slipway.plan import schedule, switches
+from slipway.plan import schedule, switches, watching
 
 # A language model is trained well on 20 tokens for each parameter (arXiv 2203.15556), the demo on two. Ten parameters
 # for each token, the other way round, are no training, however many steps it has.
@@ -25,6 +25,7 @@ def check(config: RunConfig) -> None:
     _check_best(config)
     _check_evaluation(config)
     _check_data(config)
+    watching.check(config)
 
 
 def check_choice(config: RunConfig) -> None:

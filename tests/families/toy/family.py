@@ -37,8 +37,10 @@ class Toy:
     data_kinds = ("vectors",)
     unit = "vector"
     loss = Measure("squared_error", "squared error per number")
-    measures = (Measure("largest_error"),)
     operators = frozenset[str]()
+
+    def measures(self, config: RunConfig) -> tuple[Measure, ...]:
+        return (Measure("largest_error"),)
 
     def check(self, config: RunConfig) -> None:
         for name in ALONE:
@@ -92,6 +94,10 @@ class Toy:
 
     def chance(self, config: RunConfig) -> float | None:
         return None
+
+    def notes(self, config: RunConfig) -> list[str]:
+        """Nothing."""
+        return []
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
         return toy_of(config).model_dump(mode="json", exclude={"family", "name"})
