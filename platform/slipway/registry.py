@@ -84,7 +84,11 @@ DATA_KINDS = Registry(
     },
 )
 OPTIMIZERS = Registry(
-    "optimizer", "name", "optimizer", "slipway.optimizers", {"adamw": "slipway.optimizers.adamw"}
+    "optimizer",
+    "name",
+    "optimizer",
+    "slipway.optimizers",
+    {"adamw": "slipway.optimizers.adamw", "muon": "slipway.optimizers.muon"},
 )
 BY_SECTION = {registry.section: registry for registry in (FAMILIES, DATA_KINDS, OPTIMIZERS)}
 

@@ -38,8 +38,7 @@ def batches(overrides: list[str], steps: int) -> list[dict[str, Tensor]]:
     dataset = open_dataset(config, "training")
     samples = [dataset[draw] for draw in drawn]
     dataset.close()
-    fields = ["tokens", "labels", "loss_mask"]
-    fields += ["document_starts"] if "document_starts" in samples[0] else []
+    fields = [name for name in ("tokens", "labels", "loss_mask", "document_starts") if name in samples[0]]
     return [
         {name: torch.stack([sample[name] for sample in samples[start : start + size]]) for name in fields}
         for start in range(0, len(samples), size)

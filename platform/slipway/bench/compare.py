@@ -114,6 +114,13 @@ def run(options: argparse.Namespace) -> int:
                 f"{model.name} on {plan.world_size} ranks cannot be compared: the reference is on one rank, and does "
                 "not separate documents",
             )
+        if config.optimizer.name != "adamw":
+            raise UserError(
+                "optimizer.name",
+                "cannot be compared: the reference has AdamW",
+                value=config.optimizer.name,
+                use="adamw",
+            )
         check_reference(model)
         left_out = None
         if COMPILED in references and config.cluster.device.kind == "cpu" and (trouble := cpp_trouble()):

@@ -40,12 +40,15 @@ class TorchAttention(MegatronModule):
         super().__init__(config=config)
         self.causal = attn_mask_type == AttnMaskType.causal
         self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
-        self.softmax_scale = softmax_scale
+        self.softmax_scale = softmax_scale  # None: by the size of a query's head
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, **_: Any
     ) -> Tensor:
-        """[s, b, n, d], [s, b, g, d], [s, b, g, d] -> [s, b, n * d].
+        """[s, b, n, d], [s, b, g, d], [s, b, g, v] -> [s, b, n * v].
+
+        Where values are of another size than queries (latent attention), zeros fill the smaller ones up: torch's flash
+        kernels take one size only, and its others would keep all scores.
 
         attention_mask: where documents are kept apart, spans_of_samples of the microbatch; the only place in which
         Megatron-core's layers hand something on. None: tokens see all before them.
@@ -55,14 +58,15 @@ class TorchAttention(MegatronModule):
             group: Any = parallel_state.get_context_parallel_group()
             rank = group.rank()
             key, value = gather_sequence(key, group), gather_sequence(value, group)
-        q, k, v = (x.permute(1, 2, 0, 3) for x in (query, key, value))  # [b, heads, s, d]
+        wide = max(query.shape[-1], value.shape[-1])
+        q, k, v = (_filled(x, wide).permute(1, 2, 0, 3) for x in (query, key, value))  # [b, heads, s, d]
         if self.dropout and self.training and not self.config.sequence_parallel:
             tracker: Any = tensor_parallel.get_cuda_rng_tracker()
             with tracker.fork():  # heads differ between TP ranks
                 out = self._attend(q, k, v, attention_mask, rank, size)
         else:
             out = self._attend(q, k, v, attention_mask, rank, size)
-        return out.permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], -1)
+        return out[..., : value.shape[-1]].permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], -1)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, spans: Tensor | None, rank: int, size: int) -> Tensor:
         if not self.causal:
@@ -123,6 +127,11 @@ class TorchAttention(MegatronModule):
             scale=self.softmax_scale,
             enable_gqa=q.shape[1] != k.shape[1],
         )
+
+
+def _filled(x: Tensor, size: int) -> Tensor:
+    """X [..., d] with zeros up to [..., size]."""
+    return x if x.shape[-1] == size else F.pad(x, (0, size - x.shape[-1]))
 
 
 @cache

@@ -8,7 +8,7 @@ from megatron.core.models.backends import LocalSpecProvider
 from slipway.config.schema import Kernels
 from slipway.kernels.attention import TorchAttention, in_window
 from slipway.kernels.experts import grouped_experts
-from slipway.kernels.linear import ColumnLinear, RowLinear
+from slipway.kernels.linear import ColumnLinear, ReplicatedLinear, RowLinear
 from slipway.kernels.norms import LayerNorm, RMSNorm
 
 
@@ -32,6 +32,12 @@ class SpecProvider(LocalSpecProvider):
         if self.kernels.linear == "te":
             return _te().row_parallel_linear()
         return RowLinear if self.kernels.linear == "torch" else super().row_parallel_linear()
+
+    def replicated_linear(self) -> Any:
+        """A linear layer that every tensor-parallel rank has whole, for its part of the sequence; without a bias."""
+        if self.kernels.linear == "te":
+            return _te().linear()
+        return ReplicatedLinear
 
     def layer_norm(self, rms_norm: bool = False, for_qk: bool = False, has_residual: bool = False) -> type:
         """LayerNorm or RMSNorm."""

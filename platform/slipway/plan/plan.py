@@ -49,6 +49,7 @@ class KeyValues(Frozen):
     per_token: int
     context: int
     whole: int
+    least_per_token: int
 
 
 class Wish(Frozen):

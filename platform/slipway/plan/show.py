@@ -87,6 +87,7 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         *([("chosen", plan.choice.why)] if plan.choice else []),
         *_stage_rows(plan),
         *([("switches", "\n".join(switches.in_words(speed)))] if speed else []),
+        *([("note", "\n".join(notes))] if (notes := family(config).notes(config)) else []),
         *([("changed", "\n".join(plan.changes))] if plan.changes else []),
         (
             "batch",
@@ -111,6 +112,8 @@ def _key_value_rows(plan: Plan) -> list[tuple[str, str]]:
     if kept is None:
         return []
     of = f"{size(kept.whole)} for {kept.context:,} {plural(plan.unit)}"
+    if kept.least_per_token < kept.per_token:
+        of += f"; {size(kept.least_per_token)} for a {plan.unit} as latent states"
     return [("keys, values", f"{size(kept.per_token)} for a {plan.unit} to go on from, {of}")]
 
 

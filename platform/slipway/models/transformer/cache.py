@@ -11,7 +11,13 @@ def kept_numbers(block: Block, tokens: int) -> int:
 
     A program that reads a window's keys from a whole cache, as `slipway generate` does, keeps as many as without one.
     """
-    return 2 * block.group_width * block.seen(tokens)
+    groups = block.num_attention_heads if block.latent else block.query_groups
+    return groups * (block.head_size + block.value_size) * block.seen(tokens)
+
+
+def least_numbers(block: Block) -> int:
+    """Numbers of one token, where latent states are kept in place of the keys and values made from them."""
+    return block.latent.kv_down if block.latent else kept_numbers(block, 1)
 
 
 def cache_bytes(blocks: Iterable[Block], tokens: int, element_bytes: int) -> int:
