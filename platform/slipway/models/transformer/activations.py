@@ -132,8 +132,8 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
     normed = block.qk_norm and not (own and size == 2)  # the norms' inputs stay
     stretches, copied, every = _stretches(share)
     kept = 0 if (cp > 1 or every) and (rotary or scores) and not normed else width + 2 * group
-    if normed and block.num_attention_heads != block.query_groups:
-        kept += width  # queries are copied out of the product's result
+    if normed and block.num_attention_heads != block.query_groups > share.tp:
+        kept += width  # queries of several groups are copied out of the product's result
     if block.qk_norm and not rotary:
         kept += width + group  # what the norms return
     if block.qk_norm and own:
@@ -182,8 +182,8 @@ def _stretches(share: Share) -> tuple[int, float, bool]:
     later = max(0, rows - step) + (number - 1) * window  # keys of all stretches but the first
     if share.on_cpu or block.num_attention_heads == block.query_groups:
         return number, 2 * block.group_width * later / rows, False
-    every = step > window  # else the first one is causal, without a mask
-    masked = later + min(step, rows) if every else later
+    every = step > window  # else the sequence's first one is causal, without a mask
+    masked = later + min(step, rows) if every or cp > 1 else later
     return number, 2 * block.width * masked / rows, every  # for each head
 
 
