@@ -121,16 +121,24 @@ def _like_a_gpu() -> Iterator[None]:
         def backward(ctx: Any, gradient: Any) -> Any:
             return gradient, ctx.saved_tensors[1]
 
-    def flash(q: Any, k: Any, v: Any, dropout_p: float, is_causal: bool, scale: Any, **_: Any) -> Any:
-        return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, dropout_p, is_causal, scale=scale)[
-            0
-        ]
+    def attend(
+        q: Any, k: Any, v: Any, attn_mask: Any, dropout_p: float, is_causal: bool, scale: Any, **_: Any
+    ) -> Any:
+        aten = torch.ops.aten
+        if (
+            torch.is_tensor(attn_mask) and attn_mask.is_floating_point()
+        ):  # which flash attention does not take
+            mask = attn_mask.expand(*q.shape[:3], k.shape[2])
+            return aten._scaled_dot_product_efficient_attention(
+                q, k, v, mask, True, dropout_p, is_causal, scale=scale
+            )[0]
+        return aten._scaled_dot_product_flash_attention(q, k, v, dropout_p, is_causal, scale=scale)[0]
 
     def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
         return torch.native_dropout(x, p, True)[0] if p and training else x
 
     functional: Any = F
-    functional.scaled_dot_product_attention = flash
+    functional.scaled_dot_product_attention = attend
     functional.rms_norm = lambda x, shape, weight, eps: RmsNorm.apply(x, weight)
     functional.dropout = dropout
     fake_gpu._share_tokens_out_evenly()

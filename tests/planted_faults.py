@@ -46,7 +46,29 @@ class Fault:
 
 SLIPWAY = "platform/slipway"
 PARITY = "tests/train/test_parity.py -k"
+LATENT = "tests/train/test_parity_latent.py -k unfused_tp2_sp"
 FAULTS = [
+    Fault(
+        "latent attention: gradients of whole products under sequence parallelism",
+        f"{SLIPWAY}/kernels/linear.py",
+        "self.weight.sequence_parallel = config.sequence_parallel",
+        "self.weight.sequence_parallel = False",
+        LATENT,
+    ),
+    Fault(
+        "latent attention: products down, cut over tensor-parallel ranks",
+        f"{SLIPWAY}/models/transformer/latent/spec.py",
+        "_module.TELinear = down  #",
+        "down, _module.TELinear = up, type('Other', (), {})  #",
+        LATENT,
+    ),
+    Fault(
+        "latent attention: tensor parallelism without sequence parallelism",
+        f"{SLIPWAY}/models/gpt/rules/latent.py",
+        "if tp > 1 and not layout.sequence_parallel:",
+        "if tp > 8 and not layout.sequence_parallel:",
+        "tests/models/gpt/test_latent.py",
+    ),
     Fault(
         "layout: ranks of a grid",
         f"{SLIPWAY}/plan/layout.py",

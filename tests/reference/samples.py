@@ -28,7 +28,10 @@ def short_documents(folder: Path) -> list[str]:
 
 
 def batches(overrides: list[str], steps: int) -> list[dict[str, Tensor]]:
-    """Every step's samples, in the order in which a run draws them: tokens, labels and loss_mask, [samples, length]."""
+    """Every step's samples, in the order in which a run draws them: tokens, labels and loss_mask, [samples, length].
+
+    Where documents are kept apart also document_starts.
+    """
     config = compose(overrides)
     size = config.training.global_batch_size
     drawn = DataLedger.begin(config.training.seed, {"files": 1.0}, {}).draw(size * steps)

@@ -21,7 +21,7 @@ STEPS = 10
 FACTOR = 0.3
 SETTINGS = plain.Settings(STEPS, 2e-3, 2e-4, 2, 0.5, 0.9, 0.95, 1e-6, 1.0)  # of TRAINING
 OF_RUN = [word for word in TRAINING if not word.startswith("training.steps")] + [f"training.steps={STEPS}"]
-BASE = [*LLAMA, "model.rope_scaling_factor=null", f"model.mtp_loss_scaling_factor={FACTOR}"]
+BASE = [*LLAMA, "model.rope_scaling=null", f"model.mtp_loss_scaling_factor={FACTOR}"]
 GPT = [*BASE, "model.normalization=LayerNorm", "model.activation=gelu", "model.add_bias_linear=true"]
 TIED = "model.untie_embeddings_and_output_weights=false"
 MODEL: Any = dict(layers=2, vocabulary=257, heads=4, groups=2, rotary_base=500000)

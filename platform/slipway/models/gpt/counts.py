@@ -14,11 +14,11 @@ from slipway.models.transformer.block import Block
 def active_parameters(model: Config) -> int:
     """Parameters that one token meets: of the experts only those that it is sent to."""
     ends = embedding(model) + head(model, copies_embedding=False)
-    layers = _sum(model, lambda block: counts.layer(block).total - counts.idle(block))
+    layers = total(model, lambda block: counts.layer(block).total - counts.idle(block))
     return ends.total + layers + prediction.active_parameters(model)
 
 
-def _sum(model: Config, number: Callable[[Block], int]) -> int:
+def total(model: Config, number: Callable[[Block], int]) -> int:
     """Of all transformer layers; computed once for those that are alike."""
     return sum(count * number(block) for block, count in Counter(model.blocks).items())
 
@@ -55,7 +55,7 @@ def flops_per_sample(model: Config, tokens: int) -> int:
     h x h attention and a 4h MLP this is 72 s l h^2 (1 + s/(6h) + V/(12lh)): the F without recomputation of Narayanan et
     al. 2021 (arXiv 2104.04473), which is the model FLOP of Korthikanti et al. 2022, arXiv 2205.05198.
     """
-    own = _sum(model, lambda block: counts.flops(block, tokens)) + _logit_flops(model) * tokens
+    own = total(model, lambda block: counts.flops(block, tokens)) + _logit_flops(model) * tokens
     return own + model.prediction_depths * prediction.flops(model, tokens, _logit_flops(model))
 
 
@@ -66,7 +66,7 @@ def _logit_flops(model: Config) -> int:
 def attention_flops(model: Config, tokens: int) -> int:
     """Of these, attention's two products over the whole s x s square, causal or not."""
     ahead = model.prediction_depths * counts.attention_flops(model.blocks[-1], tokens)
-    return _sum(model, lambda block: counts.attention_flops(block, tokens)) + ahead
+    return total(model, lambda block: counts.attention_flops(block, tokens)) + ahead
 
 
 def palm_flops(model: Config, tokens: int) -> int:
@@ -81,7 +81,7 @@ def palm_flops(model: Config, tokens: int) -> int:
 def recomputed_flops_per_sample(model: Config, tokens: int, modules: Collection[str]) -> int:
     """Operations that the backward pass does again."""
     ahead = model.prediction_depths * prediction.recomputed_flops(model, tokens, modules)
-    return _sum(model, lambda block: counts.recomputed_flops(block, tokens, modules)) + ahead
+    return total(model, lambda block: counts.recomputed_flops(block, tokens, modules)) + ahead
 
 
 class Costs(NamedTuple):

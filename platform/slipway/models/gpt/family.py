@@ -9,13 +9,16 @@ from slipway.data.tokens import tokens_of
 from slipway.kernels.choice import OPERATORS
 from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
-from slipway.models.family import Family, Layer, Measure, Sample
+from slipway.models.family import Family, KeyValues, Layer, Measure, Sample, Spread
 from slipway.models.gpt import activations, counts, rules, work
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.prediction import planned as prediction
 from slipway.models.gpt.rules.data import check_tokens
+from slipway.models.gpt.rules.router import notes
 from slipway.models.gpt.share import of_layers, share_of
+from slipway.models.gpt.spread import spread
 from slipway.models.transformer import recompute
+from slipway.models.transformer.cache import cache_bytes, least_numbers
 from slipway.models.transformer.layer import planned_layer
 from slipway.models.work import Work
 
@@ -92,7 +95,12 @@ class GPT:
             attention_flops=counts.attention_flops(model, tokens),
             palm_flops=counts.palm_flops(model, tokens),
             recomputed_flops=again,
+            key_values=_key_values(config),
         )
+
+    def spread(self, config: RunConfig) -> Spread | None:
+        """Tokens to experts."""
+        return spread(config)
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
         """See slipway.models.gpt.recompute."""
@@ -101,6 +109,10 @@ class GPT:
     def chance(self, config: RunConfig) -> float | None:
         """Ln V: the loss of a model for which all tokens are equally likely."""
         return log(gpt_of(config).vocab_size)
+
+    def notes(self, config: RunConfig) -> list[str]:
+        """Of a balancing loss that depends on the layout."""
+        return notes(gpt_of(config))
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
         """All but the preset's name, what is dropped, and what only initial values and auxiliary losses depend on."""
@@ -123,11 +135,25 @@ class GPT:
             return f"it does {widest}, not of hidden_size {gpt_of(config).hidden_size}"
         if operator == "activation" and backend != "unfused" and activation != "swiglu":
             return f"only swiglu is fused, not {activation}"
+        if operator == "rotary" and backend != "unfused" and gpt_of(config).latent:
+            return "latent attention turns its channels by Megatron-core's own functions"
         if (operator, backend) == ("attention", "te") and tokens_of(config).apart:
             return f"it is not told where documents begin ({tokens_of(config).apart})"
+        if (operator, backend) == ("attention", "te") and gpt_of(config).window_size:
+            ranks = config.parallelism.context_parallel_size
+            # of cp_comm_type p2p, Megatron-core's default (DotProductAttention in Transformer Engine)
+            if ranks > 1:
+                return f"its ring over {ranks} context-parallel ranks takes no sliding window"
         if operator == "moe":
             return recompute.experts_trouble(backend, config, gpt_of(config).blocks)
         return None
+
+
+def _key_values(config: RunConfig) -> KeyValues:
+    model, size = gpt_of(config), 2 if config.training.precision == "bf16" else 4
+    longest = model.max_position_embeddings
+    first, whole = (cache_bytes(model.blocks, tokens, size) for tokens in (1, longest))
+    return KeyValues(first, longest, whole, size * counts.total(model, least_numbers))
 
 
 FAMILY: Family = GPT()

@@ -1,6 +1,6 @@
 """The GPT family's torch half: stages, their batches, loss and initial values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,12 +11,15 @@ from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of
 from slipway.kernels import products, rotary, swiglu
 from slipway.kernels.spans import attended_share, local_positions, spans_of_samples
+from slipway.models.gpt import routing
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.prediction import targets
 from slipway.models.gpt.stage import build_stage
 from slipway.models.gpt.transformer import transformer_config
 from slipway.models.initial import Constant, Initial, Normal
-from slipway.models.network import ATTENDED, Batch, LossFunction, Stage, Sums
+from slipway.models.network import ATTENDED, Batch, Handed, LossFunction, Stage, Sums
+from slipway.models.transformer import matrices
+from slipway.optimizers.matrix import Matrix
 
 NORMS = ("layernorm.weight", "layer_norm_weight", ".enorm.weight", ".hnorm.weight")
 """How the names of norms' weights end; the last two are of multi-token prediction."""
@@ -75,9 +78,19 @@ class GPT:
             total, tokens, sums = (
                 targets.loss(mask, losses, model.mtp_loss_scaling_factor) if depths else loss(mask, losses)
             )
-            return total, tokens, sums if starts is None else {**sums, ATTENDED: attended_share(starts)}
+            if starts is not None:
+                sums[ATTENDED] = attended_share(starts, model.windows)
+            return total, tokens, sums
 
         return output, reported
+
+    def counted(self, config: RunConfig, modules: Sequence[torch.nn.Module]) -> Tensor:
+        """Tokens of each expert; see slipway.models.gpt.routing."""
+        return routing.counted(config, modules)
+
+    def handed(self, config: RunConfig, sums: Tensor) -> Handed:
+        """Load, entropy, bias."""
+        return routing.handed(config, sums)
 
     def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
         """Norm weights start at one, all other vectors (biases) at zero, matrices from a normal distribution.
@@ -91,6 +104,12 @@ class GPT:
         if key.endswith(("linear_proj.weight", "linear_fc2.weight")):
             std /= (2 * model.num_layers) ** 0.5
         return Normal(std)
+
+    def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
+        """All weights of layers that are matrices, the router's too; embedding, positions and output layer are none."""
+        if len(shape) < 2 or key.startswith(("embedding.", "output_layer.")):
+            return None
+        return matrices.matrix(gpt_of(config).blocks[0], key, shape)
 
 
 def loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Sums]:

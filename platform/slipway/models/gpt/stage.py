@@ -20,6 +20,7 @@ from slipway.config.schema import RunConfig
 from slipway.kernels.cross_entropy import hide_padding, linear_cross_entropy
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.prediction import layer as prediction
+from slipway.models.gpt.rotary import stretch
 from slipway.models.network import Stage
 from slipway.models.transformer.layer_spec import block_submodules
 
@@ -49,10 +50,10 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, layers: range
         share_embeddings_and_output_weights=not model.untie_embeddings_and_output_weights,
         position_embedding_type=model.position_embedding_type,
         rotary_base=model.rotary_base,  # type: ignore[arg-type]  # Starcoder2 has a fraction
-        rope_scaling=model.rope_scaling_factor is not None,
-        rope_scaling_factor=model.rope_scaling_factor or 1.0,
         vp_stage=virtual,
     )
+    if model.rope_scaling is not None and not model.latent:  # which turns channels itself
+        stretch(module.rotary_pos_emb, model.rope_scaling, model.rotary_base)
     if stage.last:
         output: Any = module.output_layer
         output.entries = model.vocab_size

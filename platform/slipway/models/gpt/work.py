@@ -4,8 +4,9 @@ from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.prediction import planned as prediction
 from slipway.models.gpt.share import of_layers, share_of
+from slipway.models.transformer.products import edges, linear
 from slipway.models.transformer.share import Share, Traits
-from slipway.models.transformer.work import edges, layer, linear
+from slipway.models.transformer.work import layer
 from slipway.models.work import Exchange, Pass, Work
 
 

@@ -58,6 +58,7 @@ class MaskedAutoencoders:
                 counts.head(model, share.tp),
                 held_bytes=activations.head_bytes(config, layout),
                 block=False,
+                matrices=counts.head_matrices(model, share.tp),
             ),
         ]
 
@@ -91,6 +92,10 @@ class MaskedAutoencoders:
     def chance(self, config: RunConfig) -> float | None:
         """Pixels have about mean 0 and variance 1, by band or by patch: the loss of predicting 0."""
         return 1.0
+
+    def notes(self, config: RunConfig) -> list[str]:
+        """Nothing."""
+        return []
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
         """All but the preset's name, and what changes only how samples are drawn, hidden or told apart.
