@@ -121,6 +121,13 @@ LAYOUT = [
         ("tensor_model_parallel_size", "4 = 1 x 3 + 1"),
     ),
     BadInput(
+        "latent attention with grouped queries",
+        "plan model.multi_latent_attention=true model.kv_lora_rank=16 model.qk_head_dim=16 "
+        "model.qk_pos_emb_head_dim=16 model.v_head_dim=16 model.num_query_groups=2",
+        "model.num_query_groups",
+        ("2", "model.multi_latent_attention", "4", "null"),
+    ),
+    BadInput(
         "query groups by tensor parallel",
         "plan model.num_query_groups=2 resources.devices_per_node=4 parallelism.tensor_model_parallel_size=4",
         "model.num_query_groups",
@@ -220,6 +227,30 @@ LAYOUT = [
         "plan model.num_moe_experts=4",
         "model.add_bias_linear",
         ("true",),
+    ),
+    BadInput(
+        "a load of no experts written down",
+        "plan logging.load_interval=10",
+        "logging.load_interval",
+        ("10", "gpt", "null"),
+    ),
+    BadInput(
+        "a collapse without experts",
+        "plan guard.on_collapse=stop",
+        "guard.on_collapse",
+        ("stop", "gpt", "warn"),
+    ),
+    BadInput(
+        "a collapse where all experts have all tokens",
+        "plan model.num_moe_experts=2 model.add_bias_linear=false guard.on_collapse=stop",
+        "guard.on_collapse",
+        ("2", "experts", "warn"),
+    ),
+    BadInput(
+        "a collapse that is ignored after so many steps",
+        "plan guard.on_collapse=ignore guard.collapse_steps=9",
+        "guard.collapse_steps",
+        ("9", "on_collapse=ignore", "50"),
     ),
     BadInput(
         "best without validation at checkpoints",

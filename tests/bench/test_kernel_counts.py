@@ -50,7 +50,7 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("name", ["demo", "llama3_8b", "gpt3_1_3b"])
 def test_adamw_has_every_parameter_of_a_layer(name: str) -> None:
     config = compose(preset(name))
-    layer = layer_of(gpt_of(config).block).total
+    layer = layer_of(gpt_of(config).blocks[0]).total
     assert counts.adamw(config) == (28 * layer, 15 * layer)
 
 

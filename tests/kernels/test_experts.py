@@ -99,7 +99,7 @@ def test_widths_that_torch_refuses_are_known_before(
     precision: str, dtype: torch.dtype, hidden: int, wide: int
 ) -> None:
     config = compose([*preset("mixtral_8x7b"), f"training.precision={precision}"])
-    block = gpt_of(config).block._replace(hidden_size=hidden, mlp_size=wide)
+    block = gpt_of(config).blocks[0]._replace(hidden_size=hidden, mlp_size=wide)
     module = experts(2, gated=True, dtype=dtype, hidden=hidden, wide=wide)
     x = torch.ones(4, hidden, dtype=dtype, requires_grad=True)
     if experts_trouble("torch", config, block) is None:

@@ -20,8 +20,10 @@ VALUES |= {"samples_per_second": 32.0, "units_per_second": 4096.0, "tflops_per_d
     ],
 )
 def test_rates_have_the_unit_of_the_run(units: Units, rate: str, mirror: dict[str, float]) -> None:
-    line = train_line({**VALUES, "measures": {"f1": 0.5, "nothing": None}}, 200, 60.0, units)
+    measures = {"f1": 0.5, "nothing": None, "load_entropy": 0.9}
+    line = train_line({**VALUES, "measures": measures}, 200, 60.0, units, ["f1", "nothing"])
     assert rate in line and "f1 0.5" in line and "nothing" not in line
+    assert "load_entropy" not in line, "what a family counts beside its measures is in metrics.jsonl"
     assert line.count("/s ") == 1  # the rate once; TFLOP/s/device and s/step are others
     found = mirrored("train", VALUES, units)
     assert {name: value for name, value in found.items() if "per_second" in name} == mirror

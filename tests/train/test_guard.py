@@ -63,3 +63,63 @@ def test_a_continued_guard_judges_as_the_undisturbed_one() -> None:
     first = [half.judge(9 + i, loss, 1.0) for i, loss in enumerate(losses[:2])]
     again = Guard(half.settings, list(half.losses))
     assert first + [again.judge(11 + i, loss, 1.0) for i, loss in enumerate(losses[2:])] == expected
+
+
+EVEN, UNEVEN = {"layer 0": 0.9, "layer 1": 0.9}, {"layer 0": 0.9, "layer 1": 0.05}
+
+
+def watched(steps: int = 3, **settings: object) -> Guard:
+    return Guard(
+        Settings.model_validate(
+            {"collapse_steps": steps, "collapse_evenness": 0.1, "spike_window": 8, **settings}
+        )
+    )
+
+
+def test_a_load_that_stays_uneven_has_collapsed_and_is_told_once() -> None:
+    judge = watched()
+    between = {"layer 0": 0.9, "layer 1": 0.5}  # above what makes a collapse, below what ends one
+    loads = [UNEVEN, UNEVEN, between, UNEVEN, UNEVEN, UNEVEN, between, EVEN, EVEN]
+    verdicts = [judge.judge(step, 3.0, 1.0, load) for step, load in enumerate(loads, start=1)]
+    assert {verdict.action for verdict in verdicts} == {"update"}
+    told = [[event for event, _ in verdict.warnings] for verdict in verdicts]
+    assert told == [[], [], [], [], [], ["collapse"], [], ["collapse over"], []]
+    ((_, reason),) = verdicts[5].warnings
+    assert "layer 1" in reason and "layer 0" not in reason and "0.050" in reason and "0.1" in reason
+
+
+def test_a_collapse_stops_where_it_is_asked_to() -> None:
+    judge = watched(on_collapse="stop")
+    assert [judge.judge(step, 3.0, 1.0, UNEVEN).action for step in (1, 2, 3)] == ["update", "update", "stop"]
+    assert "layer 1" in judge.judge(4, 3.0, 1.0, UNEVEN).reason
+
+
+def test_a_collapse_is_ignored_where_it_is_asked_to() -> None:
+    judge = watched(steps=1, on_collapse="ignore")
+    assert judge.judge(1, 3.0, 1.0, UNEVEN) == ("update", "", ())
+    assert judge.uneven == {}
+
+
+def test_a_step_that_is_left_out_counts_for_no_collapse() -> None:
+    judge = watched(steps=2, on_nonfinite="skip")
+    judge.judge(1, 3.0, 1.0, UNEVEN)
+    assert judge.judge(2, nan, 1.0, UNEVEN).action == "skip"
+    assert judge.uneven == {"layer 1": 1}
+    assert judge.judge(3, 3.0, 1.0, UNEVEN).warnings
+
+
+def test_a_guard_that_has_gone_back_or_is_continued_counts_on() -> None:
+    judge = watched()
+    judge.judge(1, 3.0, 1.0, UNEVEN)
+    again = Guard(judge.settings, list(judge.losses), dict(judge.uneven))
+    judge.judge(2, 3.0, 1.0, UNEVEN)
+    judge.recall([3.0], {"layer 1": 1})
+    for one in (judge, again):
+        assert not one.judge(2, 3.0, 1.0, UNEVEN).warnings
+        assert one.judge(3, 3.0, 1.0, UNEVEN).warnings
+
+
+def test_many_places_are_counted() -> None:
+    judge = watched(steps=1)
+    ((_, reason),) = judge.judge(1, 3.0, 1.0, {f"layer {n}": 0.0 for n in range(61)}).warnings
+    assert "layer 7 and 53 more" in reason

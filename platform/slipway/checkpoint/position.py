@@ -16,3 +16,5 @@ class Position:
     """Optimizer updates: fewer than steps where batches were left out."""
     recent_losses: list[float] = field(default_factory=list)
     """For the guard."""
+    uneven: dict[str, int] = field(default_factory=dict)
+    """For the guard, likewise."""

@@ -204,9 +204,11 @@ class Saver:
             parallelism=config.parallelism,
             precision=config.training.precision,
             shape=models.shape(config),
+            optimizer=config.optimizer.name,
             versions={name: version(name) for name in ("torch", "megatron-core")},
             validation_loss=validation_loss,
             recent_losses=position.recent_losses,
+            uneven=position.uneven,
         )
 
     def _check_time(self, save: _Save) -> None:

@@ -22,6 +22,7 @@ from slipway.config.cluster import Cluster
 from slipway.config.derived import fill
 from slipway.config.evaluation import Evaluation, Validation
 from slipway.config.launch import Launch
+from slipway.config.logging import Logging
 from slipway.config.pipeline_layout import PipelineLayout
 from slipway.config.section import DataSection, Folder, ModelSection, OptimizerSection, Section
 from slipway.config.watch import Guard, Watch
@@ -256,32 +257,6 @@ class Parallelism(Section):
     def virtual_stages(self) -> int:
         """Model chunks per pipeline rank, 1 where not interleaved."""
         return self.virtual_pipeline_model_parallel_size or 1
-
-
-class Wandb(Section):
-    """Mirror of the metrics in Weights & Biases."""
-
-    mode: Literal["disabled", "offline", "online"] = "disabled"
-    project: str = "slipway"
-    entity: str | None = None
-
-
-class Logging(Section):
-    """metrics.jsonl is always written; these are its mirrors."""
-
-    interval: PositiveInt = Field(default=1, description="Steps between progress lines on the console.")
-    profile_step: PositiveInt | None = Field(
-        default=None,
-        description="The first of four steps that run under torch's profiler on all ranks, each slower than usual: "
-        "metrics.jsonl gets the seconds of each kind of work, for the receipt of `slipway report`; null: none.",
-    )
-    tensorboard: bool = False
-    wandb: Wandb = Wandb()
-
-    @property
-    def profiled(self) -> range:
-        """The steps under the profiler; the first warms it up and does not count."""
-        return range(0) if self.profile_step is None else range(self.profile_step, self.profile_step + 4)
 
 
 class RunConfig(Section):

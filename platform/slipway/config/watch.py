@@ -42,6 +42,24 @@ class Guard(Section):
     spike_window: int = Field(
         default=64, ge=8, description="Losses that are recent; judged once there are so many."
     )
+    on_collapse: Literal["ignore", "warn", "stop"] = Field(
+        default="warn",
+        description="A load that has collapsed: a few experts of a mixture layer have nearly all tokens. warn: an "
+        "event and a line, and again when it is over; stop: end without an update; ignore.",
+    )
+    collapse_evenness: float = Field(
+        default=0.1,
+        gt=0.0,
+        lt=1.0,
+        description="A layer's load is uneven where its evenness is below this: (H - ln k) / (ln n - ln k), with H the "
+        "entropy of the shares of the n experts in the tokens of the step, of which each goes to k. 0: all go to the "
+        "same k, 1: all experts have as many.",
+    )
+    collapse_steps: PositiveInt = Field(
+        default=50,
+        description="Steps in succession with an uneven load after which it has collapsed; that is over when the "
+        "evenness is half-way between collapse_evenness and 1.",
+    )
     rollback_batches: PositiveInt = Field(
         default=1, description="Batches left out after going back; the offending one is the last of them."
     )

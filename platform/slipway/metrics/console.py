@@ -10,11 +10,13 @@ STRETCHES = 8
 """Stretches of missing steps that are named one by one."""
 
 
-def train_line(values: Mapping[str, Any], steps: int, left: float, units: Units) -> str:
-    """Return the line of a training step: its fields in metrics.jsonl, of so many steps; left: seconds to the end."""
-    measures = "".join(
-        f"  {name} {value:.4g}" for name, value in values.get("measures", {}).items() if value is not None
-    )
+def train_line(values: Mapping[str, Any], steps: int, left: float, units: Units, shown: Sequence[str]) -> str:
+    """Return the line of a training step: its fields in metrics.jsonl, of so many steps.
+
+    left: seconds to the end. shown: the measures that people are shown; all are in metrics.jsonl.
+    """
+    held = values.get("measures", {})
+    measures = "".join(f"  {name} {held[name]:.4g}" for name in shown if held.get(name) is not None)
     return (
         f"step {values['step']:>{len(str(steps))}}/{steps}  loss {values['loss']:.4f}{measures}"
         f"  lr {values['learning_rate']:.2e}  grad norm {values['grad_norm']:.3f}"

@@ -14,6 +14,7 @@ from slipway.errors import Fault
 from slipway.metrics.console import missing_line, train_line
 from slipway.metrics.file import FOREIGN, MISSING, Course, lines_of, missing_steps, parse
 from slipway.metrics.mirrors import Mirrors, mirrored
+from slipway.models import family
 from slipway.plan import Plan
 from slipway.plan.units import Units
 from slipway.run_dir import RunDir
@@ -29,6 +30,7 @@ class Metrics:
         config = plan.config
         run_dir = config.run.dir
         self.plan, self.units = plan, Units.of(plan)
+        self.shown = [measure.name for measure in family(config).measures(config)]
         self.console_interval = config.logging.interval
         self.path = RunDir(run_dir).metrics
         course = self._open(start_step)
@@ -57,7 +59,8 @@ class Metrics:
         self.recent.append(values["step_seconds"])
         step, steps = values["step"], self.plan.config.training.steps
         if step % self.console_interval == 0 or step == steps:
-            self.say(train_line(values, steps, (steps - step) * median(self.recent), self.units))
+            left = (steps - step) * median(self.recent)
+            self.say(train_line(values, steps, left, self.units, self.shown))
 
     def back_to(self, step: int) -> None:
         """The run goes on after `step` once more: lines of later steps are dropped."""

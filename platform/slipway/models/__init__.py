@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.models.family import Family
+from slipway.models.family import Family, Spread, Spreading
 from slipway.registry import FAMILIES
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ def network_of(config: RunConfig) -> "Network":
 def family(config: RunConfig) -> Family:
     """The pure half of the configured model's family."""
     return FAMILIES.part(config.model.family, "family").FAMILY
+
+
+def spread_of(config: RunConfig) -> Spread | None:
+    """What the configured model hands out among parts that should all have some; None: nothing."""
+    told = family(config)
+    return told.spread(config) if isinstance(told, Spreading) else None
 
 
 def evaluation_of(config: RunConfig) -> "Evaluation":

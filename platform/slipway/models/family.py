@@ -5,7 +5,7 @@ parameters, bytes and work, and samples with their units and FLOP. Nothing here 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.work import Work
@@ -50,6 +50,21 @@ class Layer(NamedTuple):
     sent_bytes: int = 0
     """What it hands to the next layer; a stage that ends with it may keep it until the backward pass."""
     block: bool = True
+    matrices: Shard = Shard(0)
+    """Of the parameters, those in hidden matrices (see slipway.optimizers.matrix)."""
+
+
+class KeyValues(NamedTuple):
+    """Bytes of keys and values that a model keeps of one text, in the precision that it is trained in."""
+
+    per_token: int
+    """Of the first token; less of later ones where a layer's window is full."""
+    context: int
+    """The longest text, in tokens."""
+    whole: int
+    """Of so long a text."""
+    least_per_token: int
+    """The same as per_token, where programs that serve models keep less: latent states."""
 
 
 class Sample(NamedTuple):
@@ -65,6 +80,8 @@ class Sample(NamedTuple):
     """Operations that the backward pass does again (see Family.recomputed)."""
     attention_flops: int = 0
     """The part of `flops` that is less where documents are kept apart: times `models.network.ATTENDED`."""
+    key_values: KeyValues | None = None
+    """What it keeps while it goes on with a sample; None: nothing."""
     palm_flops: int | None = None
     """The same FLOP by PaLM's convention (arXiv 2204.02311, appendix B); None: it has no meaning for this family."""
 
@@ -75,6 +92,31 @@ class Measure(NamedTuple):
     name: str
     unit: str = ""
     lower_is_better: bool = True
+
+
+class Spread(NamedTuple):
+    """What a model hands out among parts that should all have some: tokens among the experts of each mixture layer."""
+
+    parts: str
+    """What it is handed out to, in the plural: experts."""
+    places: tuple[str, ...]
+    """Where, in the model's order: `layer 3`."""
+    size: int
+    """Parts in each place."""
+    chosen: int
+    """Parts that one thing goes to: where all go to the same ones, as many have some."""
+
+
+@runtime_checkable
+class Spreading(Protocol):
+    """A family may also say what its models hand out; `FAMILY` has this method then, and `NETWORK` counts it.
+
+    It is written into metrics.jsonl, shown by the report, and watched by the guard (guard.on_collapse).
+    """
+
+    def spread(self, config: RunConfig) -> Spread | None:
+        """What the configured model hands out; None: nothing."""
+        ...
 
 
 class Family(Protocol):
@@ -100,8 +142,7 @@ class Family(Protocol):
         """What it minimizes."""
         ...
 
-    @property
-    def measures(self) -> Sequence[Measure]:
+    def measures(self, config: RunConfig) -> Sequence[Measure]:
         """What its steps and validations report besides the loss."""
         ...
 
@@ -149,6 +190,10 @@ class Family(Protocol):
 
     def chance(self, config: RunConfig) -> float | None:
         """The loss of a model that has learnt nothing, for pictures; None: not known."""
+        ...
+
+    def notes(self, config: RunConfig) -> Sequence[str]:
+        """What a user should know of the model before it is trained, each in a line; mostly nothing."""
         ...
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 An engine builds, wraps and runs the stages of a model through this alone. Imports torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.models.initial import Initial
+from slipway.optimizers.matrix import Matrix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,9 +21,10 @@ Batch = Mapping[str, Tensor]
 Sums = dict[str, Tensor]
 """For the loss and each measure of the family, by name: [sum, count], detached. The mean is reported."""
 ATTENDED = "attended"
-"""A name that Sums may hold besides: [sum, samples] of the share of a sample's square that attention computes.
+"""A name that Sums may hold besides: [sum, samples] of the share of Sample.attention_flops that attention computes.
 
-Where documents of lengths d are kept apart in a sample of s tokens, the sum of d^2 over s^2. On the CPU.
+Where documents of lengths d are kept apart in a sample of s tokens, the sum of d^2 over s^2; of layers with windows see
+slipway.kernels.spans.attended_share. On the CPU.
 """
 LossFunction = Callable[[Tensor], tuple[Tensor, Tensor, Sums]]
 """From the last stage's output: the loss's sum, which is differentiated, its count, and what is reported.
@@ -76,6 +78,34 @@ class Pictures(Protocol):
         ...
 
 
+class Handed(NamedTuple):
+    """What became of a step's Spread, over the global batch; tensors are fp64, on the CPU."""
+
+    counts: Tensor
+    """[places, parts]: how much each part was given."""
+    measures: dict[str, float]
+    """Further numbers of the step, by name."""
+    values: dict[str, Tensor]
+    """Further numbers of each part, by name: [places, parts]."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """Where `FAMILY` says what its models hand out (models.family.Spread), `NETWORK` has these methods to count it."""
+
+    def counted(self, config: RunConfig, modules: Sequence[torch.nn.Module]) -> Tensor:
+        """What this rank's modules have counted since the last call, fp64 of one axis, to be summed over all ranks.
+
+        Of the same length on each rank; zero for places that are on others, and for what others count, too. Counted
+        are the training's forward passes, each once, also where it is done again in the backward pass.
+        """
+        ...
+
+    def handed(self, config: RunConfig, sums: Tensor) -> Handed:
+        """What the sums of `counted` over all ranks say. sums: on the CPU."""
+        ...
+
+
 class Network(Protocol):
     """The torch half of a model family."""
 
@@ -112,5 +142,12 @@ class Network(Protocol):
 
         key: the parameter's name; layers that repeat share one, each with numbers of its own. shape: of the whole
         parameter, of one layer.
+        """
+        ...
+
+    def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
+        """What a parameter is as a hidden matrix (see slipway.optimizers.matrix); None: it is none.
+
+        key: the parameter's name, as for `initial`. shape: of this rank's part.
         """
         ...

@@ -12,7 +12,7 @@ from typing import Any
 from slipway.errors import EXIT_DONE, UserError
 from slipway.files import reason, write_whole
 from slipway.metrics import evaluations
-from slipway.report import costs, receipt
+from slipway.report import costs, load, receipt
 from slipway.report.evaluations import sentences as sentences_of
 from slipway.report.run import Recorded, read
 from slipway.report.table import table
@@ -105,6 +105,8 @@ def _print_tables(found: Sequence[Recorded]) -> None:
     for one in found:
         console.print(table(one.summary, one.units, one.plan, one.folder))
         for line in sentences(receipt.make(one.plan, one.metrics)):
+            console.print(line, markup=False)
+        for line in load.sentences(one.metrics):
             console.print(line, markup=False)
         for line in sentences_of(evaluations.found(one.folder)[0]):
             console.print(line, markup=False)

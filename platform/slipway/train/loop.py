@@ -19,6 +19,7 @@ from slipway.train import recovery
 from slipway.train.evaluation import Evaluation
 from slipway.train.garbage import Garbage
 from slipway.train.guard import Guard
+from slipway.train.load import load_due
 from slipway.train.meter import meter
 from slipway.train.peak import Peak
 from slipway.train.profile import RunProfile
@@ -50,7 +51,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
     peak = Peak(config, device)
     watch.at(0, "loading the checkpoint", 60 * config.checkpoint.timeout_minutes)
     at = recovery.resume(session, start)
-    guard = Guard(config.guard, at.recent_losses)
+    guard = Guard(config.guard, at.recent_losses, at.uneven)
     log = Metrics(plan, at.step) if place.rank == 0 else NoMetrics()
     sensors = Sensors(device, log.say) if place.rank == 0 else None
     saver = Saver(plan, session.model, before_commit=log.flush)
@@ -77,12 +78,13 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
         waited = time.perf_counter() - started
         watch.at(step, "forward, backward, reduction")
         outcome = compute(session, batches, stopping)
-        verdict = guard.judge(step, outcome.loss, outcome.grad_norm)
+        evenness = outcome.load.evenness if outcome.load else None
+        verdict = guard.judge(step, outcome.loss, outcome.grad_norm, evenness)
         if verdict.action in ("stop", "rollback"):
             _note(saver.wait(), log, stopping)
             watch.at(step, "going back to a checkpoint", 60 * config.checkpoint.timeout_minutes)
             at = recovery.recover(session, log, at, outcome, verdict, left_out)
-            guard.recall(at.recent_losses)
+            guard.recall(at.recent_losses, at.uneven)
             continue
         watch.at(step, "update")
         rate = learning_rate(config.optimizer, step, steps)
@@ -92,7 +94,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
             session.model.leave_out()
             recovery.note_skip(log, at, outcome, verdict)
         updates = at.updates + (verdict.action == "update")
-        at = Position(following, step, updates, list(guard.losses))
+        at = Position(following, step, updates, list(guard.losses), dict(guard.uneven))
         seconds = time.perf_counter() - started
         log.train(
             step=step,
@@ -108,6 +110,9 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
             **energy.summed(outcome.energy),
             **_measures(outcome),
         )
+        recovery.note_warnings(log, step, verdict)
+        if outcome.load and load_due(config, step):
+            log.write("load", step=step, **outcome.load.line())
         profile.end(step, log)
         stop = outcome.stop if step < last else []
         found = None

@@ -54,7 +54,7 @@ def resume(session: Session, start: Start) -> Position:
     _load(session, start)
     if torch.distributed.get_rank() == 0:
         print(f"continuing from {start.checkpoint} (step {info.step})", flush=True)
-    return Position(start.data, info.step, info.updates, info.recent_losses)
+    return Position(start.data, info.step, info.updates, info.recent_losses, info.uneven)
 
 
 def note_start(log: Log, plan: Plan, start: Start, at: Position, peak: Peak) -> None:
@@ -93,12 +93,19 @@ def recover(
     log.back_to(info.step)
     _event(log, info.step, "rollback", at, outcome, verdict, f"back to step {info.step}", (start, end))
     data = info.data.resume(at.data.seed, at.data.weights, at.data.facts, at.data.signatures)
-    return Position(left_out.pass_over(data), info.step, info.updates, info.recent_losses)
+    return Position(left_out.pass_over(data), info.step, info.updates, info.recent_losses, info.uneven)
 
 
 def note_skip(log: Log, at: Position, outcome: Outcome, verdict: Verdict) -> None:
     """Say that a step makes no update."""
     _event(log, at.step + 1, "skip", at, outcome, verdict, "no update from this batch", None)
+
+
+def note_warnings(log: Log, step: int, verdict: Verdict) -> None:
+    """Say what the guard found in a step that it let pass."""
+    for event, reason in verdict.warnings:
+        log.write("event", step=step, event=event, reason=reason)
+        log.say(f"warning: step {step}: {reason}")
 
 
 def _give_up(config: RunConfig, log: Log, step: int, outcome: Outcome, verdict: Verdict) -> Never:
@@ -107,9 +114,10 @@ def _give_up(config: RunConfig, log: Log, step: int, outcome: Outcome, verdict: 
     stop = Fault(
         f"step {step}",
         f"{verdict.reason}{_on(outcome)}; stopped before the update (guard.on_nonfinite="
-        f"{config.guard.on_nonfinite}, guard.on_spike={config.guard.on_spike}); the last checkpoint is "
-        f"{newest.name if newest else 'none'}",
-        do="to continue past it, set guard.on_nonfinite or guard.on_spike to skip or rollback",
+        f"{config.guard.on_nonfinite}, guard.on_spike={config.guard.on_spike}, guard.on_collapse="
+        f"{config.guard.on_collapse}); the last checkpoint is {newest.name if newest else 'none'}",
+        do="to continue past it, set guard.on_nonfinite or guard.on_spike to skip or rollback, guard.on_collapse to "
+        "warn",
     )
     log.write("event", step=step, event="guard stop", reason=str(stop))
     log.close()

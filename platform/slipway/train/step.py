@@ -9,8 +9,9 @@ import torch
 
 from slipway.data.ledger import DataLedger
 from slipway.data.reader import Reader
-from slipway.models import family
-from slipway.models.network import ATTENDED, Batch, Sums
+from slipway.models import family, network_of, spread_of
+from slipway.models.network import ATTENDED, Batch, Counting, Sums
+from slipway.train.load import Load
 from slipway.train.pictures import Painter
 from slipway.train.setup import Session
 from slipway.train.stopping import Stopping, reasons
@@ -44,6 +45,8 @@ class Outcome(Means):
     """Mean over the samples of models.network.ATTENDED; None: documents are not kept apart."""
     energy: list[float]
     """Of all ranks since the segment began: [joules, counters] of each of energy.counter.SOURCES."""
+    load: Load | None
+    """What became of what the model hands out; None: it hands nothing out."""
 
 
 def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> Outcome:
@@ -55,9 +58,11 @@ def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> O
     flags = _tensor(session, [float(not isfinite(grad_norm)), *stopping.flags()])
     energy = session.meter.numbers()
     parts = [_own(session, sums).flatten(), _attended(session, sums), flags, _tensor(session, energy)]
-    totals = torch.cat(parts)
+    counted = _counted(session)
+    totals = torch.cat([counted, *parts])
     torch.distributed.all_reduce(totals)
-    numbers = totals.tolist()
+    totals = totals.cpu()
+    load, numbers = _load(session, totals[: len(counted)]), totals[len(counted) :].tolist()
     numbers, energy = numbers[: -len(energy)], numbers[-len(energy) :]
     means = _means(names, numbers[: 2 * len(names)])
     shares, samples, bad_norms, *seen = numbers[2 * len(names) :]
@@ -65,7 +70,8 @@ def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> O
         grad_norm = nan
     where = _not_finite_on(sums, names[0]) if bad_norms or not isfinite(means.loss) else []
     attended = shares / samples if samples else None
-    return Outcome(means.loss, means.measures, grad_norm, reasons(seen), where, attended, energy)
+    measures = means.measures | (load.summary() if load else {})
+    return Outcome(means.loss, measures, grad_norm, reasons(seen), where, attended, energy, load)
 
 
 def update_weights(session: Session, learning_rate: float, grad_norm: float) -> None:
@@ -109,8 +115,9 @@ def read(
 
 def _names(session: Session) -> list[str]:
     """What is reported: the loss first."""
-    told = family(session.plan.config)
-    return [told.loss.name, *(measure.name for measure in told.measures)]
+    config = session.plan.config
+    told = family(config)
+    return [told.loss.name, *(measure.name for measure in told.measures(config))]
 
 
 def _own(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
@@ -127,6 +134,26 @@ def _attended(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
     if not found or not session.model.counts:
         return _tensor(session, [0.0, 0.0])
     return torch.stack(found).sum(0).to(session.device)
+
+
+def _counted(session: Session) -> torch.Tensor:
+    """What this rank's part of the model has handed out, to be summed; empty where the model hands nothing out."""
+    config = session.plan.trained
+    if spread_of(config) is None:
+        return _tensor(session, [])
+    network = network_of(config)
+    assert isinstance(network, Counting)
+    return network.counted(config, session.model.modules)
+
+
+def _load(session: Session, sums: torch.Tensor) -> Load | None:
+    """What the sums over all ranks say."""
+    config = session.plan.trained
+    spread, network = spread_of(config), network_of(config)
+    if spread is None:
+        return None
+    assert isinstance(network, Counting)
+    return Load(spread, *network.handed(config, sums))
 
 
 def _means(names: list[str], numbers: list[float]) -> Means:

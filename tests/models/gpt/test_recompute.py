@@ -20,7 +20,7 @@ SELECTIVE = "training.recompute=selective"
 
 
 def modules(config: RunConfig) -> tuple[str, ...]:
-    return recompute.modules(config, gpt_of(config).block)
+    return recompute.modules(config, gpt_of(config).blocks)
 
 
 def asked(names: str) -> list[str]:

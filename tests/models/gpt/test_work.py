@@ -38,7 +38,7 @@ def test_products_are_the_operations_counted(name: str) -> None:
     config = config_of(name)
     layers = work.layers(config, Parallelism())
     model = gpt_of(config)
-    weights = model.num_layers * weights_of(model.block) + model.hidden_size * model.padded_vocab_size
+    weights = model.num_layers * weights_of(model.blocks[0]) + model.hidden_size * model.padded_vocab_size
     weights *= 2 * tokens_of(config)
     forward = [layer.forward for layer in layers]
     backward = [layer.backward for layer in layers]

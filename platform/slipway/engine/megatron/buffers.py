@@ -3,12 +3,15 @@
 Each replica's forward passes change its own from its own samples. After a step the replicas' floating-point buffers
 become their mean; others, which count batches, must be equal. So a checkpoint holds what every replica has, whoever
 writes it, and a continuation in the same layout is exact.
+
+The bias of a mixture's router is the same on all ranks already: finalize_model_grads makes it from the tokens of all.
 """
 
 from typing import Any
 
 import torch
 from megatron.core import parallel_state
+from megatron.core.transformer.moe.router import Router
 from torch import Tensor
 
 from slipway.errors import Fault
@@ -25,8 +28,15 @@ class Buffers:
 
     def __init__(self, chunks: list[torch.nn.Module]) -> None:
         self.held: dict[str, Tensor] = {}
+        self.own: dict[str, Tensor] = {}
+        """Those that each replica changes by its own samples."""
         for index, chunk in enumerate(chunks):
-            self.held |= {f"{index}.{name}": value for name, value in persistent(chunk).items()}
+            held = {f"{index}.{name}": value for name, value in persistent(chunk).items()}
+            of_routers = {
+                id(value) for part in chunk.modules() if isinstance(part, Router) for value in part.buffers()
+            }
+            self.held |= held
+            self.own |= {name: value for name, value in held.items() if id(value) not in of_routers}
         self.before: dict[str, Tensor] = {}
 
     def remember(self) -> None:
@@ -46,7 +56,7 @@ class Buffers:
         size = torch.distributed.get_world_size(group)
         if size == 1:
             return
-        for name, value in self.held.items():
+        for name, value in self.own.items():
             if value.is_floating_point():
                 torch.distributed.all_reduce(value, group=group)
                 value.div_(size)

@@ -6,24 +6,19 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from slipway.config.schema import RunConfig
 from slipway.config.section import ModelSection
-from slipway.models.transformer.block import Block
+from slipway.models.gpt.fields.attention import Attention
+from slipway.models.gpt.fields.experts import Experts
+from slipway.models.gpt.fields.prediction import Prediction
+from slipway.models.transformer.block import Block, Latent
 
 
-class Config(ModelSection):
+class Config(Attention, Experts, Prediction, ModelSection):
     """Decoder-only transformer. Sizes left out (null) follow from the others as in Megatron-core."""
 
     family: Literal["gpt"] = "gpt"
     name: str = Field(description="Name of the preset, used in default run names.")
     num_layers: PositiveInt
     hidden_size: PositiveInt
-    num_attention_heads: PositiveInt
-    num_query_groups: PositiveInt | None = Field(
-        default=None,
-        description="Key/value heads (grouped-query attention); null: as many as attention heads.",
-    )
-    kv_channels: PositiveInt | None = Field(
-        default=None, description="Size of one head; null: hidden_size / num_attention_heads."
-    )
     ffn_hidden_size: PositiveInt | None = Field(
         default=None, description="Width of the MLP; null: 4 x hidden_size."
     )
@@ -33,11 +28,6 @@ class Config(ModelSection):
         description="The embedding table is padded to a multiple of this, for every layout alike.",
     )
     max_position_embeddings: PositiveInt = Field(description="Longest sequence, in tokens.")
-    position_embedding_type: Literal["learned_absolute", "rope"] = "learned_absolute"
-    rotary_base: PositiveFloat = 10000.0
-    rope_scaling_factor: PositiveFloat | None = Field(
-        default=None, description="Llama 3.1 long-context scaling of the rotary frequencies; null: none."
-    )
     normalization: Literal["LayerNorm", "RMSNorm"] = "LayerNorm"
     norm_epsilon: PositiveFloat = 1e-5
     activation: Literal["gelu", "gelu_tanh", "swiglu"] = Field(
@@ -51,17 +41,13 @@ class Config(ModelSection):
         default=False, description="Whether the output layer has weights of its own."
     )
     hidden_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     init_method_std: PositiveFloat = 0.02
-    num_moe_experts: PositiveInt | None = Field(
-        default=None, description="Experts per layer; null: a dense MLP."
-    )
-    moe_router_topk: PositiveInt = 2
-    moe_aux_loss_coeff: float = Field(default=0.01, ge=0.0)
 
     @property
     def head_size(self) -> int:
-        """Size of one attention head."""
+        """Size of one attention head: of its queries and keys."""
+        if self.latent:
+            return self.latent.qk_size
         return self.kv_channels or self.hidden_size // self.num_attention_heads
 
     @property
@@ -70,29 +56,71 @@ class Config(ModelSection):
         return self.num_query_groups or self.num_attention_heads
 
     @property
+    def latent(self) -> Latent | None:
+        """Sizes of latent attention, which slipway.models.gpt.rules.latent asks for."""
+        if not self.multi_latent_attention:
+            return None
+        return Latent(
+            q_lora_rank=self.q_lora_rank,
+            kv_lora_rank=self.kv_lora_rank or 0,
+            qk_head_dim=self.qk_head_dim or 0,
+            qk_pos_emb_head_dim=self.qk_pos_emb_head_dim or 0,
+            v_head_dim=self.v_head_dim or 0,
+        )
+
+    @property
     def mlp_size(self) -> int:
         """Width of the MLP."""
         return self.ffn_hidden_size or 4 * self.hidden_size
 
     @property
-    def block(self) -> Block:
-        """Each of its layers."""
+    def expert_size(self) -> int:
+        """Width of one expert."""
+        return self.moe_ffn_hidden_size or self.mlp_size
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Its layers, in their order."""
+        return tuple(map(self._block, range(self.num_layers)))
+
+    @property
+    def prediction_depths(self) -> int:
+        """Layers of multi-token prediction behind them, each with a block like the last one."""
+        return self.mtp_num_layers or 0
+
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """Tokens that a token sees in each layer, itself included; None: all before it."""
+        layers, full = range(self.num_layers), self.window_attn_skip_freq
+        if isinstance(full, int):
+            return tuple(self.window_size if (layer + 1) % full else None for layer in layers)
+        if full is None:
+            return (self.window_size,) * self.num_layers
+        return tuple(self.window_size if 1 in full[layer : layer + 1] else None for layer in layers)
+
+    def _block(self, layer: int) -> Block:
+        mixture = self.num_moe_experts is not None and layer >= self.first_k_dense_replace
         return Block(
             hidden_size=self.hidden_size,
             num_attention_heads=self.num_attention_heads,
             query_groups=self.query_groups,
             head_size=self.head_size,
-            mlp_size=self.mlp_size,
+            mlp_size=self.expert_size if mixture else self.mlp_size,
             causal=True,
             normalization=self.normalization,
             norm_epsilon=self.norm_epsilon,
             activation=self.activation,
             bias=self.add_bias_linear,
+            qkv_bias=self.add_bias_linear or self.add_qkv_bias,
+            qk_norm=self.qk_layernorm,
+            latent=self.latent,
             hidden_dropout=self.hidden_dropout,
             attention_dropout=self.attention_dropout,
+            window=self.windows[layer],
             rotary=self.position_embedding_type == "rope",
-            num_experts=self.num_moe_experts,
+            num_experts=self.num_moe_experts if mixture else None,
             topk=self.moe_router_topk,
+            shared_size=(self.moe_shared_expert_intermediate_size or 0) if mixture else 0,
         )
 
     @property

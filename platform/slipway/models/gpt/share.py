@@ -1,12 +1,23 @@
 """What one rank has of a GPT's layers. Pure Python."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.data.tokens import tokens_of
 from slipway.models.gpt.config import gpt_of
 from slipway.models.transformer.share import Share
 
+Each = TypeVar("Each")
+
 
 def share_of(config: RunConfig, layout: Parallelism) -> Share:
-    """A transformer layer on one rank of a layout, with one microbatch."""
-    data = tokens_of(config)
-    return Share(config, layout, gpt_of(config).block, data.sequence_length, bool(data.apart))
+    """The first transformer layer on one rank of a layout, with one microbatch; for what all layers have alike, too."""
+    data, blocks = tokens_of(config), gpt_of(config).blocks
+    return Share(config, layout, blocks, blocks[0], data.sequence_length, bool(data.apart))
+
+
+def of_layers(share: Share, make: Callable[[Share], Each]) -> list[Each]:
+    """What is made of each transformer layer, in their order; the same object for layers that are alike."""
+    made = {block: make(share._replace(block=block)) for block in dict.fromkeys(share.blocks)}
+    return [made[block] for block in share.blocks]

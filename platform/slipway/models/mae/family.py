@@ -27,8 +27,11 @@ class MaskedAutoencoders:
     data_kinds = ("imagery",)
     unit = "patch"
     loss = Measure("squared_error", "mean squared error of normalized pixels")
-    measures = ()
     operators = frozenset(OPERATORS) - {"activation", "cross_entropy", "moe", "optimizer", "rotary"}
+
+    def measures(self, config: RunConfig) -> tuple[Measure, ...]:
+        """None."""
+        return ()
 
     def check(self, config: RunConfig) -> None:
         """Raise UserError for the first rule that the configuration breaks."""
@@ -55,6 +58,7 @@ class MaskedAutoencoders:
                 counts.head(model, share.tp),
                 held_bytes=activations.head_bytes(config, layout),
                 block=False,
+                matrices=counts.head_matrices(model, share.tp),
             ),
         ]
 
@@ -83,11 +87,15 @@ class MaskedAutoencoders:
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
         """See slipway.models.transformer.recompute: the same in both stacks."""
-        return recompute.modules(config, mae_of(config).encoder_block)
+        return recompute.modules(config, [mae_of(config).encoder_block])
 
     def chance(self, config: RunConfig) -> float | None:
         """Pixels have about mean 0 and variance 1, by band or by patch: the loss of predicting 0."""
         return 1.0
+
+    def notes(self, config: RunConfig) -> list[str]:
+        """Nothing."""
+        return []
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
         """All but the preset's name, and what changes only how samples are drawn, hidden or told apart.

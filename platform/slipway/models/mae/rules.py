@@ -28,7 +28,7 @@ def check(config: RunConfig) -> None:
     if config.training.fp8:
         encoder, decoder = (of(config, config.parallelism) for of in (encoder_share, decoder_share))
         check_sizes(config, [*_sizes(encoder, ""), *_sizes(decoder, "decoder_")])
-    recompute.modules(config, mae_of(config).encoder_block)
+    recompute.modules(config, [mae_of(config).encoder_block])
 
 
 def _divisions(config: RunConfig) -> Iterator[tuple[str, str, int, str, int]]:

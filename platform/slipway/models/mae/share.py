@@ -8,13 +8,17 @@ from slipway.models.transformer.share import Share
 def encoder_share(config: RunConfig, layout: Parallelism) -> Share:
     """A layer of the encoder, which sees the class token and the visible patches."""
     model = mae_of(config)
-    return Share(config, layout, model.encoder_block, padded(1 + model.num_visible, layout))
+    return Share(
+        config, layout, (model.encoder_block,), model.encoder_block, padded(1 + model.num_visible, layout)
+    )
 
 
 def decoder_share(config: RunConfig, layout: Parallelism) -> Share:
     """A layer of the decoder, which sees the class token and all patches."""
     model = mae_of(config)
-    return Share(config, layout, model.decoder_block, padded(1 + model.num_patches, layout))
+    return Share(
+        config, layout, (model.decoder_block,), model.decoder_block, padded(1 + model.num_patches, layout)
+    )
 
 
 def padded(length: int, layout: Parallelism) -> int:

@@ -19,7 +19,7 @@ from slipway.models.mae.sequence import gathered, scattered, unpadded
 from slipway.models.mae.share import padded
 from slipway.models.network import Batch, Stage
 from slipway.models.transformer.block import Block
-from slipway.models.transformer.layer_spec import layer_spec
+from slipway.models.transformer.layer_spec import block_submodules
 
 FIELDS: dict[Metadata, str] = {"time": "dates", "location": "location"}
 """The field of a sample that holds each kind of metadata."""
@@ -155,8 +155,10 @@ def _vector(size: int) -> Parameter:
 
 def _submodules(config: RunConfig, block: Block, layers: int, length: int) -> TransformerBlockSubmodules:
     """So many layers, and the norm after the last one; length: of the sequence, before it is padded."""
-    layer, norm = layer_spec(config, block)
-    if padded(length, config.parallelism) > length:
-        attention: Any = layer.submodules.self_attention.submodules  # type: ignore[union-attr]
+    submodules: Any = block_submodules(config, [block] * layers, range(layers))
+    if layers and padded(length, config.parallelism) > length:
+        attention = submodules.layer_specs[
+            0
+        ].submodules.self_attention.submodules  # of all: they are one object
         attention.core_attention = unpadded(attention.core_attention, length)
-    return TransformerBlockSubmodules(layer_specs=[layer] * layers, layer_norm=norm)  # type: ignore[arg-type]
+    return submodules

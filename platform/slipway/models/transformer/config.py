@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from megatron.core import package_info
-from megatron.core.transformer.transformer_config import TransformerConfig
+from megatron.core.transformer.transformer_config import MLATransformerConfig, TransformerConfig
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.kernels.probe import machine
@@ -22,29 +22,33 @@ _ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": _gelu_tanh, "swiglu": F.silu}  # sw
 
 
 def transformer_config(
-    config: RunConfig, block: Block, num_layers: int, settings: Mapping[str, Any], **fields: Any
+    config: RunConfig, blocks: Sequence[Block], settings: Mapping[str, Any], **fields: Any
 ) -> TransformerConfig:
-    """Megatron-core's configuration of so many layers of the whole model.
+    """Megatron-core's configuration of a transformer of these layers, which all stages are told alike.
 
     settings: what the engine says of layout and precision. fields: what only this family sets; they win.
     """
-    training, kernels = config.training, config.kernels
+    training, kernels, block = config.training, config.kernels, blocks[0]
+    dense = next((block for block in blocks if not block.num_experts), block)
+    mixture = next((block for block in blocks if block.num_experts), None)
     # Megatron-core's small functions are compiled by torch, which writes Triton for GPUs; on a CPU the compiler's start
     # costs more than it gains
     compiled = kernels.linear != "unfused" and torch.cuda.is_available() and machine("cuda").triton.usable
     gated = block.activation == "swiglu"
     common: dict[str, Any] = dict(
-        num_layers=num_layers,
+        num_layers=len(blocks),
         hidden_size=block.hidden_size,
         num_attention_heads=block.num_attention_heads,
         num_query_groups=block.query_groups,
         kv_channels=block.head_size,
-        ffn_hidden_size=block.mlp_size,
+        ffn_hidden_size=dense.mlp_size,
         normalization=block.normalization,
         layernorm_epsilon=block.norm_epsilon,
         activation_func=_ACTIVATIONS[block.activation],
         gated_linear_unit=gated,
         add_bias_linear=block.bias,
+        add_qkv_bias=block.qkv_bias,
+        qk_layernorm=block.qk_norm,
         hidden_dropout=block.hidden_dropout,
         attention_dropout=block.attention_dropout,
         masked_softmax_fusion=False,
@@ -57,9 +61,16 @@ def transformer_config(
     )
     if training.fp8:
         common |= dict(fp8=training.fp8, fp8_recipe=training.fp8_recipe)
-    if block.num_experts:
-        common |= _experts(config, block)
-    return TransformerConfig(**common | dict(settings) | _recomputed(config, block) | fields)
+    if any(block.window for block in blocks):
+        common |= _windows(blocks)
+    if mixture is not None:
+        common |= _experts(config, blocks, mixture)
+    common |= dict(settings) | _recomputed(config, blocks)
+    if block.latent is None:
+        return TransformerConfig(**common | fields)
+    # turned by Megatron-core's plain functions: its fused one takes YaRN only, and ours other tensors than these
+    common |= dict(apply_rope_fusion=False, **block.latent._asdict())
+    return MLATransformerConfig(**common | fields)
 
 
 def pipeline_layout(spans: Sequence[range]) -> list[list[str]] | None:
@@ -79,32 +90,57 @@ def pipeline_layout(spans: Sequence[range]) -> list[list[str]] | None:
 
 
 def parts_of_balance(layout: Parallelism) -> int:
-    """By how much Megatron-core's load-balancing loss is too small on this layout.
+    """By how much Megatron-core's losses on a router's output are too small on this layout.
 
     Each of the tensor- and context-parallel ranks that share a sequence adds its part of the loss's gradient,
     multiplied by the number of tokens, by which finalize_model_grads divides. 0.16 takes the tokens of one rank for
     those of all; 0.19 is right.
     """
-    if package_info.MAJOR > 0 or package_info.MINOR >= 19:
-        return 1
-    return layout.tensor_model_parallel_size * layout.context_parallel_size
+    return 1 if _counts_tokens() else layout.tensor_model_parallel_size * layout.context_parallel_size
 
 
-def _experts(config: RunConfig, block: Block) -> dict[str, Any]:
+def samples_of_balance(samples: int) -> int:
+    """By how much its loss of each sequence (seq_aux_loss) is too small in a microbatch of so many samples.
+
+    It is their mean, multiplied by the number of tokens, for which 0.16 takes those of one sample; 0.19 is right.
+    """
+    return 1 if _counts_tokens() else samples
+
+
+def _counts_tokens() -> bool:
+    """Whether Megatron-core's router knows how many tokens its losses are of."""
+    return package_info.MAJOR > 0 or package_info.MINOR >= 19
+
+
+def _windows(blocks: Sequence[Block]) -> dict[str, Any]:
+    """Read by Transformer Engine's attention; slipway.models.transformer.layer_spec tells ours."""
+    (window,) = {block.window for block in blocks if block.window}
     return dict(
-        num_moe_experts=block.num_experts,
-        moe_router_topk=block.topk,
-        moe_router_load_balancing_type="aux_loss",
+        window_size=(window - 1, 0),  # before a token, and behind it
+        window_attn_skip_freq=[int(block.window is not None) for block in blocks],
+    )
+
+
+def _experts(config: RunConfig, blocks: Sequence[Block], mixture: Block) -> dict[str, Any]:
+    mixed = any(block.num_experts is None for block in blocks)
+    return dict(
+        num_moe_experts=mixture.num_experts,
+        moe_ffn_hidden_size=mixture.mlp_size,
+        moe_layer_freq=[int(block.num_experts is not None) for block in blocks] if mixed else 1,
+        moe_router_topk=mixture.topk,
+        moe_shared_expert_intermediate_size=mixture.shared_size or None,
+        # rounded, near ties go to other experts, and training diverges (Switch Transformers, arXiv 2101.03961, 2.4)
+        moe_router_dtype="fp32",
         moe_grouped_gemm=config.kernels.moe == "te",
     )
 
 
-def _recomputed(config: RunConfig, block: Block) -> dict[str, Any]:
+def _recomputed(config: RunConfig, blocks: Sequence[Block]) -> dict[str, Any]:
     """What Megatron-core's own modules compute again; slipway.models.transformer.layer_spec builds ours."""
-    modules = recompute.modules(config, block)
+    modules = recompute.modules(config, blocks)
     if recompute.LAYER in modules:
         return dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)
-    names = {"norm": "layernorm", "attention": "core_attn"}
+    names = {"norm": "layernorm", "attention": "core_attn", "mla_up_proj": "mla_up_proj"}
     if config.kernels.moe == "te":
         names["activation"] = "moe_act"
     own = [name for module, name in names.items() if module in modules]

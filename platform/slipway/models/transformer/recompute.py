@@ -4,7 +4,7 @@ What a module returns is released once it has been used, and computed again when
 time. `training.recompute=selective` takes what costs no matrix product, unless `training.recompute_modules` says what.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from slipway.config.explain import nearest
 from slipway.config.schema import RunConfig
@@ -23,10 +23,6 @@ def keeps_scores(config: RunConfig, block: Block) -> bool:
     return block.attention_dropout > 0 and config.cluster.device.kind == "cpu"
 
 
-def _never(why: str) -> Callable[[RunConfig, Block], str | None]:
-    return lambda config, block: why
-
-
 def _always(config: RunConfig, block: Block) -> None:
     return None
 
@@ -37,6 +33,14 @@ def _mlp(config: RunConfig, block: Block) -> str | None:
 
 def _experts(config: RunConfig, block: Block) -> str | None:
     return None if block.num_experts else "the model has none"
+
+
+def _shared_experts(config: RunConfig, block: Block) -> str | None:
+    return None if block.shared_size else "the model has none"
+
+
+def _up_projection(config: RunConfig, block: Block) -> str | None:
+    return None if block.latent else "the model has no latent attention"
 
 
 def _attention(config: RunConfig, block: Block) -> str | None:
@@ -50,19 +54,19 @@ def _attention(config: RunConfig, block: Block) -> str | None:
 # module -> why it is not computed again here, None where it can be
 MODULES: Mapping[str, Callable[[RunConfig, Block], str | None]] = {
     "norm": _always,  # what both norms of a layer return
-    "activation": _always,  # what GELU or SwiGLU returns, in the MLP or in the experts
+    "activation": _always,  # what GELU or SwiGLU returns, in the MLP or in the experts, shared ones included
     "attention": _attention,  # core attention: between Q, K, V and what it returns
     "mlp": _mlp,  # the MLP's first product and its activation
     "experts": _experts,  # the same of a mixture's experts
-    "shared_experts": _never("the model has none"),
-    "mla_up_proj": _never("the model has no latent attention"),
+    "shared_experts": _shared_experts,  # the same of the experts that every token meets
+    "mla_up_proj": _up_projection,  # of latent attention: queries, keys and values, from the latent states
 }
 CHEAP = ("norm", "activation", "attention")
 """By rule: those without a product, and core attention where its scores are much more than its products cost."""
 
 
-def modules(config: RunConfig, block: Block) -> tuple[str, ...]:
-    """Return what is computed again: modules, or LAYER. Raises UserError for modules that are not there."""
+def modules(config: RunConfig, blocks: Sequence[Block]) -> tuple[str, ...]:
+    """Return what is computed again: modules, or LAYER. Raises UserError for modules that are in none of the layers."""
     training, asked = config.training, config.training.recompute_modules
     if asked is not None and training.recompute != "selective":
         raise UserError(
@@ -77,20 +81,24 @@ def modules(config: RunConfig, block: Block) -> tuple[str, ...]:
     if training.recompute == "full":
         return (LAYER,)
     for name in asked or ():
-        _check(name, config, block)
+        _check(name, config, blocks)
     wanted = CHEAP if asked is None else asked
-    chosen = tuple(
-        name for name, trouble in MODULES.items() if name in wanted and trouble(config, block) is None
-    )
+    chosen = tuple(name for name in MODULES if name in wanted and _trouble(name, config, blocks) is None)
     _check_fp8(chosen, config)
     return chosen
 
 
-def _check(name: str, config: RunConfig, block: Block) -> None:
-    here = [each for each, trouble in MODULES.items() if trouble(config, block) is None]
+def _trouble(name: str, config: RunConfig, blocks: Sequence[Block]) -> str | None:
+    """Why a module is computed again in none of the layers; None where it is in one."""
+    troubles = [MODULES[name](config, block) for block in dict.fromkeys(blocks)]
+    return None if None in troubles else troubles[0]
+
+
+def _check(name: str, config: RunConfig, blocks: Sequence[Block]) -> None:
+    here = [each for each in MODULES if _trouble(each, config, blocks) is None]
     if name not in MODULES:
         raise UserError("training.recompute_modules", "is not a module", value=name, do=nearest(name, here))
-    why = MODULES[name](config, block)
+    why = _trouble(name, config, blocks)
     if why is not None:
         raise UserError(
             "training.recompute_modules", f"has no effect: {why}", value=name, use=", ".join(here)
@@ -100,7 +108,7 @@ def _check(name: str, config: RunConfig, block: Block) -> None:
 def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
     """Products in FP8 keep their inputs in FP8; with the delayed recipe scales follow from every pass."""
     training = config.training
-    products = {"mlp", "experts"} & set(chosen)
+    products = {"mlp", "experts", "shared_experts", "mla_up_proj"} & set(chosen)
     if training.fp8 is not None and products:
         raise UserError(
             "training.recompute_modules",
@@ -119,13 +127,16 @@ def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
         )
 
 
-def experts_trouble(backend: str, config: RunConfig, block: Block) -> str | None:
+def experts_trouble(backend: str, config: RunConfig, blocks: Sequence[Block]) -> str | None:
     """Why a backend of `kernels.moe` cannot do what is asked; None where it can."""
     here = {"torch": {"activation", "experts"}, "te": {"activation"}, "unfused": set[str]()}[backend]
-    missing = {"activation", "experts"} & set(modules(config, block)) - here
+    missing = {"activation", "experts"} & set(modules(config, blocks)) - here
     if missing:
         return f"it cannot compute {', '.join(sorted(missing))} again (training.recompute)"
-    return _width_trouble(config, block) if backend == "torch" else None
+    if backend != "torch":
+        return None
+    troubles = (_width_trouble(config, block) for block in dict.fromkeys(blocks) if block.num_experts)
+    return next((trouble for trouble in troubles if trouble), None)
 
 
 def _width_trouble(config: RunConfig, block: Block) -> str | None:
@@ -134,7 +145,7 @@ def _width_trouble(config: RunConfig, block: Block) -> str | None:
     ranks = config.parallelism.tensor_model_parallel_size
     widths = {
         "hidden_size": block.hidden_size,
-        f"ffn_hidden_size / tensor_model_parallel_size {ranks}": block.mlp_size // ranks,
+        f"the width of an expert / tensor_model_parallel_size {ranks}": block.mlp_size // ranks,
     }
     for name, width in widths.items():
         if width * itemsize % 16:

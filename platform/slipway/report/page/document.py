@@ -11,6 +11,7 @@ from slipway.report.page import charts
 from slipway.report.page.bill import receipt_of
 from slipway.report.page.evaluations import evaluations
 from slipway.report.page.figures import figures
+from slipway.report.page.load import load
 from slipway.report.page.markup import Html, element
 from slipway.report.page.pictures import pictures
 from slipway.report.page.plot import draw, legend
@@ -67,6 +68,7 @@ def _content(runs: Sequence[Recorded], names: Sequence[str], now: float) -> list
     parts += [element("h2", "Step by step"), _key(runs, names)]
     parts.append(element("div", *map(draw, charts.panels(runs, names)), class_="charts"))
     for title, section in (
+        ("Load", load),
         ("Pictures", lambda run: pictures(run, alone)),
         ("Evaluations", evaluations),
     ):

@@ -1,0 +1,38 @@
+"""What a run writes down, and where else."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from slipway.config.section import Section
+
+
+class Wandb(Section):
+    """Mirror of the metrics in Weights & Biases."""
+
+    mode: Literal["disabled", "offline", "online"] = "disabled"
+    project: str = "slipway"
+    entity: str | None = None
+
+
+class Logging(Section):
+    """What metrics.jsonl, which is always written, has besides each step's line, and its mirrors."""
+
+    interval: PositiveInt = Field(default=1, description="Steps between progress lines on the console.")
+    profile_step: PositiveInt | None = Field(
+        default=None,
+        description="The first of four steps that run under torch's profiler on all ranks, each slower than usual: "
+        "metrics.jsonl gets the seconds of each kind of work, for the receipt of `slipway report`; null: none.",
+    )
+    load_interval: NonNegativeInt | None = Field(
+        default=None,
+        description="Steps between lines of kind `load` with the load of every expert, where a model has experts; "
+        "0: none; null: as many as make 200 lines of the run.",
+    )
+    tensorboard: bool = False
+    wandb: Wandb = Wandb()
+
+    @property
+    def profiled(self) -> range:
+        """The steps under the profiler; the first warms it up and does not count."""
+        return range(0) if self.profile_step is None else range(self.profile_step, self.profile_step + 4)

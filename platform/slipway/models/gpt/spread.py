@@ -1,0 +1,21 @@
+"""What a mixture of experts hands out: tokens to the experts of each mixture layer. Pure Python."""
+
+from slipway.config.schema import RunConfig
+from slipway.models.family import Spread
+from slipway.models.gpt.config import gpt_of
+
+LAYER, PREDICTION = "layer {}", "prediction {}"
+"""A layer by its number from 0, as in the keys of checkpoints; one that predicts tokens further ahead."""
+
+
+def spread(config: RunConfig) -> Spread | None:
+    """The experts; None: all layers are dense."""
+    model = gpt_of(config)
+    blocks = model.blocks
+    places = [LAYER.format(number) for number, block in enumerate(blocks) if block.num_experts]
+    if blocks[-1].num_experts:  # as which layers of prediction are built
+        places += [PREDICTION.format(number) for number in range(model.mtp_num_layers or 0)]
+    if not places:
+        return None
+    assert model.num_moe_experts
+    return Spread("experts", tuple(places), model.num_moe_experts, model.moe_router_topk)
