@@ -13,7 +13,6 @@ from slipway.models.gpt.config import gpt_of
 from slipway.models.transformer.counts import weights
 from slipway.models.work import Pass
 from slipway.plan import make_plan
-from slipway.plan.summary import summary
 
 # DeepSeek-V3's (arXiv 2412.19437, section 4.2)
 HEADS, Q_RANK, KV_RANK, PLAIN, TURNED, VALUE, HIDDEN = 128, 1536, 512, 128, 64, 128, 7168
