@@ -1,6 +1,8 @@
 """What a GPT is: the fields of `conf/model/*.yaml` for the family `gpt`. Names are Megatron-core's."""
 
-from typing import Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -78,7 +80,7 @@ class Config(Attention, Experts, Prediction, ModelSection):
         """Width of one expert."""
         return self.moe_ffn_hidden_size or self.mlp_size
 
-    @property
+    @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """Its layers, in their order."""
         mixtures = [
@@ -86,8 +88,14 @@ class Config(Attention, Experts, Prediction, ModelSection):
             for layer in range(self.num_layers)
         ]
         kinds = list(zip(mixtures, self.windows, strict=True))
-        made = {kind: self._block(*kind) for kind in set(kinds)}  # a plan asks for them many times
+        made = {kind: self._block(*kind) for kind in set(kinds)}
         return tuple(made[kind] for kind in kinds)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, which would copy the blocks that were made of other fields."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("blocks", None)
+        return copied
 
     @property
     def prediction_depths(self) -> int:

@@ -80,6 +80,7 @@ def modules(config: RunConfig, blocks: Sequence[Block]) -> tuple[str, ...]:
         return ()
     if training.recompute == "full":
         return (LAYER,)
+    blocks = tuple(dict.fromkeys(blocks))
     for name in asked or ():
         _check(name, config, blocks)
     wanted = CHEAP if asked is None else asked
@@ -90,7 +91,7 @@ def modules(config: RunConfig, blocks: Sequence[Block]) -> tuple[str, ...]:
 
 def _trouble(name: str, config: RunConfig, blocks: Sequence[Block]) -> str | None:
     """Why a module is computed again in none of the layers; None where it is in one."""
-    troubles = [MODULES[name](config, block) for block in dict.fromkeys(blocks)]
+    troubles = [MODULES[name](config, block) for block in blocks]
     return None if None in troubles else troubles[0]
 
 
