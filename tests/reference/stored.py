@@ -32,6 +32,9 @@ OF_LAYERS = {
     "mlp.router.weight": "router",
     "mlp.experts.experts.linear_fc1.weight": "in.experts",
     "mlp.experts.experts.linear_fc2.weight": "out.experts",
+    "mlp.shared_experts.linear_fc1.weight": "shared.in",
+    "mlp.shared_experts.linear_fc2.weight": "shared.out",
+    "mlp.router.expert_bias": "bias",
 }
 
 
@@ -47,14 +50,19 @@ def tensors(checkpoint: Path, keys: Iterable[str]) -> dict[str, Tensor]:
 
 
 def weights(checkpoint: Path) -> dict[str, Tensor]:
-    """Every weight of a GPT by the names of plain.py. Layers are stored stacked."""
+    """Every weight of a GPT by the names of plain.py. Layers are stored stacked, or numbered where they differ."""
     found = {}
     for name, weight in named(checkpoint).items():
         if name in WHOLE:
             found[WHOLE[name]] = weight
             continue
-        own = OF_LAYERS[name.removeprefix("decoder.layers.")]  # nothing is left out: else a KeyError
-        found |= {f"{number}.{own}": layer for number, layer in enumerate(weight)}
+        rest = name.removeprefix("decoder.layers.")
+        number, _, numbered = rest.partition(".")
+        own = OF_LAYERS[numbered if number.isdigit() else rest]  # nothing is left out: else a KeyError
+        if number.isdigit():
+            found[f"{number}.{own}"] = weight
+        else:
+            found |= {f"{number}.{own}": layer for number, layer in enumerate(weight)}
     return found
 
 

@@ -10,6 +10,7 @@ import torch
 from megatron.core import tensor_parallel
 from megatron.core.tensor_parallel import random
 from megatron.core.transformer.mlp import MLP, MLPSubmodules
+from megatron.core.transformer.moe.shared_experts import SharedExpertMLP
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
@@ -39,11 +40,18 @@ def recomputed_mlp(parts: MLPSubmodules, product: bool) -> type[MLP]:
     class Built(RecomputedMLP):
         def __init__(self, config: TransformerConfig, **_: Any) -> None:
             super().__init__(config, parts, ffn_hidden_size=config.ffn_hidden_size)
-            self.product = product
-            if config.fp8:  # else the second product keeps its input in FP8, not what is released
-                from megatron.core.extensions.transformer_engine import set_save_original_input
+            self.prepare(product)
 
-                set_save_original_input(self.linear_fc2)
+    return Built
+
+
+def recomputed_shared_experts(parts: MLPSubmodules, product: bool) -> type[MLP]:
+    """The same of a mixture's experts that every token meets."""
+
+    class Built(RecomputedSharedExperts):
+        def __init__(self, config: TransformerConfig, *, pg_collection: Any, gate: bool, **_: Any) -> None:
+            super().__init__(config, parts, gate=gate, pg_collection=pg_collection)
+            self.prepare(product)
 
     return Built
 
@@ -62,6 +70,14 @@ class RecomputedMLP(MLP):
     """Megatron-core's MLP; between its products it runs Megatron-core's code, so that the numbers are the same."""
 
     product: bool
+
+    def prepare(self, product: bool) -> None:
+        """To be called once it is built. product: see recomputed_mlp."""
+        self.product = product
+        if self.config.fp8:  # else the second product keeps its input in FP8, not what is released
+            from megatron.core.extensions.transformer_engine import set_save_original_input
+
+            set_save_original_input(self.linear_fc2)
 
     def forward(
         self, hidden_states: Tensor, per_token_scale: Tensor | None = None, **_: Any
@@ -85,3 +101,7 @@ class RecomputedMLP(MLP):
             config=self.config, activation_func=self.activation_func, linear_fc1=first, linear_fc2=_PASS
         )
         return MLP.forward(parts, x)[0]  # type: ignore[arg-type]
+
+
+class RecomputedSharedExperts(SharedExpertMLP, RecomputedMLP):
+    """Megatron-core's, which asks the class after it for the MLP's part."""

@@ -176,6 +176,10 @@ class Family(Protocol):
         """The loss of a model that has learnt nothing, for pictures; None: not known."""
         ...
 
+    def notes(self, config: RunConfig) -> Sequence[str]:
+        """What a user should know of the model before it is trained, each in a line; mostly nothing."""
+        ...
+
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
         """The fields of `model` that weights in a checkpoint depend on: a continued run must have the same."""
         ...

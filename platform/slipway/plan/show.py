@@ -87,6 +87,7 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         *([("chosen", plan.choice.why)] if plan.choice else []),
         *_stage_rows(plan),
         *([("switches", "\n".join(switches.in_words(speed)))] if speed else []),
+        *([("note", "\n".join(notes))] if (notes := family(config).notes(config)) else []),
         *([("changed", "\n".join(plan.changes))] if plan.changes else []),
         (
             "batch",

@@ -192,6 +192,8 @@ def _say_layout(plan: Plan, info: CheckpointInfo | None) -> None:
         print(line, flush=True)
     if asked := budget.in_words(plan.config):
         print(f"budget: {asked}", flush=True)
+    for note in family(plan.config).notes(plan.config):
+        print(f"note: {note}", flush=True)
     for change in plan.changes:
         print(f"elastic: {change}", flush=True)
     if info and not info.imported and (change := describe_change(info.world_size, info.parallelism, plan)):

@@ -83,6 +83,10 @@ class Toy:
     def chance(self, config: RunConfig) -> float | None:
         return None
 
+    def notes(self, config: RunConfig) -> list[str]:
+        """Nothing."""
+        return []
+
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
         return toy_of(config).model_dump(mode="json", exclude={"family", "name"})
 

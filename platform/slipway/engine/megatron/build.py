@@ -11,6 +11,7 @@ from megatron.core.distributed import (
 )
 from megatron.core.enums import ModelType
 from megatron.core.transformer.module import Float16Module, MegatronModule
+from megatron.core.transformer.moe.router import Router
 
 from slipway.engine.megatron import fully_sharded
 from slipway.engine.megatron.plain_stage import PlainStage
@@ -54,8 +55,25 @@ def build_chunks(plan: Plan, device: torch.device, initial: bool = True) -> list
         chunks.append(chunk)
     _check_parameters(plan, chunks)
     if config.training.precision == "bf16":
-        return [Float16Module(chunk.config, chunk) for chunk in chunks]
+        return [_in_bf16(chunk) for chunk in chunks]
     return chunks
+
+
+def _in_bf16(chunk: Any) -> Float16Module:
+    """The chunk in bf16, but not what its routers count: above 256 bf16 no longer tells a token more from none.
+
+    Megatron-core keeps their biases in fp32, not the loads that move them.
+    """
+    loads = [
+        (module, name, buffer.clone())
+        for module in chunk.modules()
+        if isinstance(module, Router)
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    wrapped = Float16Module(chunk.config, chunk)
+    for module, name, buffer in loads:
+        getattr(module, name).data = buffer
+    return wrapped
 
 
 def _check_parameters(plan: Plan, chunks: list[Any]) -> None:

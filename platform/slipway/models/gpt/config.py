@@ -88,6 +88,7 @@ class Config(Attention, Experts, Prediction, ModelSection):
             rotary=self.position_embedding_type == "rope",
             num_experts=self.num_moe_experts if mixture else None,
             topk=self.moe_router_topk,
+            shared_size=(self.moe_shared_expert_intermediate_size or 0) if mixture else 0,
         )
 
     @property

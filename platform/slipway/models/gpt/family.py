@@ -13,6 +13,7 @@ from slipway.models.family import Family, Layer, Measure, Sample, Spread
 from slipway.models.gpt import activations, counts, rules, work
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.rules.data import check_tokens
+from slipway.models.gpt.rules.router import notes
 from slipway.models.gpt.share import of_layers, share_of
 from slipway.models.gpt.spread import spread
 from slipway.models.transformer import recompute
@@ -94,6 +95,10 @@ class GPT:
     def chance(self, config: RunConfig) -> float | None:
         """Ln V: the loss of a model for which all tokens are equally likely."""
         return log(gpt_of(config).vocab_size)
+
+    def notes(self, config: RunConfig) -> list[str]:
+        """Of a balancing loss that depends on the layout."""
+        return notes(gpt_of(config))
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
         """All but the preset's name, what is dropped, and what only initial values and auxiliary losses depend on."""

@@ -3,7 +3,7 @@
 from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of
 from slipway.kernels.fp8 import Size
-from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.config import Config, gpt_of
 
 
 def sizes(config: RunConfig) -> list[Size]:
@@ -28,6 +28,19 @@ def sizes(config: RunConfig) -> list[Size]:
             f"query, key and value channels ({heads} + 2 x {groups}) x {size}{by_tensor}",
             (heads + 2 * groups) * size // tp,
         ),
-        Size("model.ffn_hidden_size", f"MLP width {model.mlp_size}{by_tensor}", model.mlp_size // tp),
+        *(Size(path, f"{what} {width}{by_tensor}", width // tp) for path, what, width in _widths(model)),
         Size("data.sequence_length", said, tokens),
     ]
+
+
+def _widths(model: Config) -> list[tuple[str, str, int]]:
+    """Field, name and width of each kind of MLP that the layers have."""
+    found = []
+    if any(block.num_experts is None for block in model.blocks) or model.moe_ffn_hidden_size is None:
+        found.append(("model.ffn_hidden_size", "MLP width", model.mlp_size))
+    if model.moe_ffn_hidden_size is not None:
+        found.append(("model.moe_ffn_hidden_size", "width of an expert", model.moe_ffn_hidden_size))
+    shared = model.moe_shared_expert_intermediate_size
+    if shared is not None:
+        found.append(("model.moe_shared_expert_intermediate_size", "width of the shared experts", shared))
+    return found

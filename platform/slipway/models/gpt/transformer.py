@@ -8,6 +8,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from slipway.config.schema import RunConfig
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.family import FAMILY
+from slipway.models.gpt.router import router
 from slipway.models.transformer import config as shared
 
 
@@ -19,8 +20,7 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
         cross_entropy_loss_fusion=config.kernels.cross_entropy == "te",
         cross_entropy_fusion_impl="te",
     )
-    if model.num_moe_experts:
-        fields["moe_aux_loss_coeff"] = model.moe_aux_loss_coeff * shared.parts_of_balance(layout)
+    fields |= router(config)
     chunks = shared.pipeline_layout(FAMILY.spans(config, layout))
     if chunks is not None:
         fields["pipeline_model_parallel_layout"] = chunks

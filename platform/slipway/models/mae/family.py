@@ -89,6 +89,10 @@ class MaskedAutoencoders:
         """Pixels have about mean 0 and variance 1, by band or by patch: the loss of predicting 0."""
         return 1.0
 
+    def notes(self, config: RunConfig) -> list[str]:
+        """Nothing."""
+        return []
+
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
         """All but the preset's name, and what changes only how samples are drawn, hidden or told apart.
 

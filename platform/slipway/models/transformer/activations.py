@@ -56,21 +56,37 @@ def _gradients(share: Share, recomputed: Collection[str]) -> int:
     behind it has been released. Experts have what they return once more, in the tokens' order. What is computed again
     is there twice, as it was computed and where it was before; of a whole layer that is what it returns.
     """
-    block, size, tp = share.block, share.element_bytes, share.tp
-    visited, experts, orders = 1, 1, 1
-    if block.num_experts:
-        visited, orders = block.topk, 2
-        experts = block.num_experts // share.layout.expert_model_parallel_size
-    gates, tokens = block.gates, share.tokens
+    block, tokens, hidden = share.block, share.tokens, share.block.hidden_size
+    again = {"activation", _feed(share)} & set(recomputed)
+    state = share.state_bytes * (2 if LAYER in recomputed else 1)
+    if not block.num_experts:
+        fullest = (
+            _of_products(share, tokens, hidden, bool(again)) * block.mlp_size // share.tp + tokens * hidden
+        )
+        return share.element_bytes * fullest + state
+    visits = block.topk * tokens
+    weight = block.num_experts // share.layout.expert_model_parallel_size * hidden
+    fullest = (
+        _of_products(share, visits, weight, bool(again)) * block.mlp_size // share.tp + 2 * visits * hidden
+    )
+    again = {"activation", "shared_experts"} & set(recomputed)
+    shared = (
+        _of_products(share, tokens, hidden, bool(again)) * block.shared_size // share.tp + tokens * hidden
+    )
+    return share.element_bytes * max(fullest, shared) + state
+
+
+def _of_products(share: Share, visits: int, weight: int, again: bool) -> int:
+    """Numbers for each of an MLP's channels that are there in the backward pass of the fuller of its products.
+
+    visits: tokens that it meets. weight: rows of its weights' gradients. again: it computes its activation again.
+    """
+    gates = share.block.gates
     released = (
         3 if gates == 2 and not _fuses_activation(share) else 1
     )  # what SwiGLU multiplies, and what it returns
-    visits, weight = visited * tokens, experts * block.hidden_size
     second, first = visits + weight, gates * (visits + weight) - released * visits
-    if {"activation", _feed(share)} & set(recomputed):
-        second += visits
-    state = share.state_bytes * (2 if LAYER in recomputed else 1)
-    return size * (max(first, second) * block.mlp_size // tp + orders * visits * block.hidden_size) + state
+    return max(first, second + (visits if again else 0))
 
 
 # Below: bytes per token.
@@ -126,16 +142,23 @@ def _turns(share: Share) -> int:
 def _feed_forward(share: Share, recomputed: Collection[str]) -> tuple[int, int]:
     """Of the MLP or of the experts that a token visits: what each tensor-parallel rank has, and what they share."""
     block, size = share.block, share.element_bytes
-    gated = block.activation == "swiglu"
-    split = 0
-    if _feed(share) not in recomputed:
-        split = 2 if gated else 1  # the activation's input
-        if "activation" not in recomputed:
-            split += 1  # and what it returns
-            split += 2 if gated and not _fuses_activation(share) else 0  # the gate, and what it multiplies
+    split = _widths(share, _feed(share), recomputed)
     # each expert has its own copy of a token, from all tensor-parallel ranks
     visited, copy = (block.topk, block.hidden_size) if block.num_experts else (1, 0)
-    return visited * size * copy, visited * size * split * block.mlp_size
+    shared = _widths(share, "shared_experts", recomputed) * block.shared_size
+    return visited * size * copy, size * (visited * split * block.mlp_size + shared)
+
+
+def _widths(share: Share, module: str, recomputed: Collection[str]) -> int:
+    """How many tensors as wide as an MLP it keeps. module: what it is called where it is computed again."""
+    gated = share.block.activation == "swiglu"
+    if module in recomputed:
+        return 0
+    kept = 2 if gated else 1  # the activation's input
+    if "activation" not in recomputed:
+        kept += 1  # and what it returns
+        kept += 2 if gated and not _fuses_activation(share) else 0  # the gate, and what it multiplies
+    return kept
 
 
 def _feed(share: Share) -> str:

@@ -31,6 +31,8 @@ class Block(NamedTuple):
     """None: a dense MLP."""
     topk: int = 1
     """Experts that a token is sent to."""
+    shared_size: int = 0
+    """Width of the experts, taken together, that every token meets besides; 0: none."""
 
     @property
     def width(self) -> int:

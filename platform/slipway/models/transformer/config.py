@@ -83,15 +83,26 @@ def pipeline_layout(spans: Sequence[range]) -> list[list[str]] | None:
 
 
 def parts_of_balance(layout: Parallelism) -> int:
-    """By how much Megatron-core's load-balancing loss is too small on this layout.
+    """By how much Megatron-core's losses on a router's output are too small on this layout.
 
     Each of the tensor- and context-parallel ranks that share a sequence adds its part of the loss's gradient,
     multiplied by the number of tokens, by which finalize_model_grads divides. 0.16 takes the tokens of one rank for
     those of all; 0.19 is right.
     """
-    if package_info.MAJOR > 0 or package_info.MINOR >= 19:
-        return 1
-    return layout.tensor_model_parallel_size * layout.context_parallel_size
+    return 1 if _counts_tokens() else layout.tensor_model_parallel_size * layout.context_parallel_size
+
+
+def samples_of_balance(samples: int) -> int:
+    """By how much its loss of each sequence (seq_aux_loss) is too small in a microbatch of so many samples.
+
+    It is their mean, multiplied by the number of tokens, for which 0.16 takes those of one sample; 0.19 is right.
+    """
+    return 1 if _counts_tokens() else samples
+
+
+def _counts_tokens() -> bool:
+    """Whether Megatron-core's router knows how many tokens its losses are of."""
+    return package_info.MAJOR > 0 or package_info.MINOR >= 19
 
 
 def _experts(config: RunConfig, blocks: Sequence[Block], mixture: Block) -> dict[str, Any]:
@@ -101,7 +112,9 @@ def _experts(config: RunConfig, blocks: Sequence[Block], mixture: Block) -> dict
         moe_ffn_hidden_size=mixture.mlp_size,
         moe_layer_freq=[int(block.num_experts is not None) for block in blocks] if mixed else 1,
         moe_router_topk=mixture.topk,
-        moe_router_load_balancing_type="aux_loss",
+        moe_shared_expert_intermediate_size=mixture.shared_size or None,
+        # rounded, near ties go to other experts, and training diverges (Switch Transformers, arXiv 2101.03961, 2.4)
+        moe_router_dtype="fp32",
         moe_grouped_gemm=config.kernels.moe == "te",
     )
 

@@ -1,7 +1,8 @@
 """Exact parameters, and floating-point operations, of a transformer layer as Megatron-core builds it. Pure Python.
 
 Sharded over tensor-parallel ranks: QKV and the first MLP layer with their biases by output; attention projection and
-the second MLP layer by input, their biases whole. Whole on every rank: norms and router. Below, tp is the
+the second MLP layer by input, their biases whole; of experts that every token meets likewise. Whole on every rank:
+norms and router. Below, tp is the
 tensor-parallel size, also of the experts; ep the expert-parallel.
 """
 
@@ -34,7 +35,7 @@ def _without_experts(block: Block, tp: int) -> int:
     attention = qkv // tp * (hidden + int(block.qkv_bias)) + block.width // tp * hidden + bias * hidden
     if block.qk_norm:
         attention += 2 * norm(block) // hidden * block.head_size
-    feed = hidden * block.num_experts if block.num_experts else _mlp(block, tp)
+    feed = hidden * block.num_experts + _shared(block, tp) if block.num_experts else _mlp(block, tp)
     return 2 * norm(block) + attention + feed
 
 
@@ -44,16 +45,26 @@ def _mlp(block: Block, tp: int) -> int:
     return block.gates * outputs * (hidden + bias) + outputs * hidden + bias * hidden
 
 
+def _shared(block: Block, tp: int) -> int:
+    """The experts that every token meets: one MLP without biases."""
+    return (block.gates + 1) * block.shared_size // tp * block.hidden_size
+
+
 def weights(block: Block) -> int:
     """Weights of one layer that multiply each token; of the experts only the active ones."""
     hidden, width = block.hidden_size, block.width
     attention = hidden * (width + 2 * block.group_width) + width * hidden
     router = hidden * block.num_experts if block.num_experts else 0
-    return attention + router + _first_product(block) + hidden * block.mlp_size * block.visited
+    second = hidden * (block.mlp_size * block.visited + block.shared_size)
+    return attention + router + _first_product(block) + _first_product_of_shared(block) + second
 
 
 def _first_product(block: Block) -> int:
     return block.gates * block.hidden_size * block.mlp_size * block.visited
+
+
+def _first_product_of_shared(block: Block) -> int:
+    return block.gates * block.hidden_size * block.shared_size
 
 
 def flops(block: Block, tokens: int) -> int:
@@ -81,5 +92,6 @@ def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int
         again = 2 * weights(block) + scores
     else:
         again = 2 * _first_product(block) if ("experts" if block.num_experts else "mlp") in modules else 0
+        again += 2 * _first_product_of_shared(block) if "shared_experts" in modules else 0
         again += scores if "attention" in modules else 0
     return tokens * again

@@ -14,7 +14,7 @@ from megatron.core.transformer.transformer_layer import TransformerLayer, Transf
 
 from slipway.config.schema import RunConfig
 from slipway.kernels.provider import SpecProvider
-from slipway.kernels.recompute import recomputed_mlp
+from slipway.kernels.recompute import recomputed_mlp, recomputed_shared_experts
 from slipway.models.transformer import recompute
 from slipway.models.transformer.block import Block
 from slipway.models.transformer.routing import CountingRouter
@@ -58,11 +58,18 @@ def _layer(provider: SpecProvider, block: Block, recomputed: Collection[str]) ->
 
 
 def _feed_forward(provider: SpecProvider, block: Block, recomputed: Collection[str]) -> Any:
-    """Megatron-core's MLP or mixture of experts, or the MLP that keeps less."""
+    """Megatron-core's MLP or mixture of experts, or an MLP, of shared experts too, that keeps less."""
     spec: Any = mlp_spec(provider, block.num_experts, provider.kernels.moe == "te")
-    if block.num_experts or not {"activation", "mlp"} & set(recomputed):
-        return spec
-    return recomputed_mlp(_parts(spec), product="mlp" in recomputed)
+    if block.num_experts is None:
+        return (
+            recomputed_mlp(_parts(spec), "mlp" in recomputed)
+            if {"activation", "mlp"} & set(recomputed)
+            else spec
+        )
+    if block.shared_size and {"activation", "shared_experts"} & set(recomputed):
+        dense = mlp_spec(provider, None, grouped=False)
+        _parts(spec).shared_experts = recomputed_shared_experts(_parts(dense), "shared_experts" in recomputed)
+    return spec
 
 
 def mlp_spec(provider: SpecProvider, num_experts: int | None, grouped: bool) -> ModuleSpec:

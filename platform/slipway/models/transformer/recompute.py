@@ -39,6 +39,10 @@ def _experts(config: RunConfig, block: Block) -> str | None:
     return None if block.num_experts else "the model has none"
 
 
+def _shared_experts(config: RunConfig, block: Block) -> str | None:
+    return None if block.shared_size else "the model has none"
+
+
 def _attention(config: RunConfig, block: Block) -> str | None:
     return (
         None
@@ -50,11 +54,11 @@ def _attention(config: RunConfig, block: Block) -> str | None:
 # module -> why it is not computed again here, None where it can be
 MODULES: Mapping[str, Callable[[RunConfig, Block], str | None]] = {
     "norm": _always,  # what both norms of a layer return
-    "activation": _always,  # what GELU or SwiGLU returns, in the MLP or in the experts
+    "activation": _always,  # what GELU or SwiGLU returns, in the MLP or in the experts, shared ones included
     "attention": _attention,  # core attention: between Q, K, V and what it returns
     "mlp": _mlp,  # the MLP's first product and its activation
     "experts": _experts,  # the same of a mixture's experts
-    "shared_experts": _never("the model has none"),
+    "shared_experts": _shared_experts,  # the same of the experts that every token meets
     "mla_up_proj": _never("the model has no latent attention"),
 }
 CHEAP = ("norm", "activation", "attention")
@@ -104,7 +108,7 @@ def _check(name: str, config: RunConfig, blocks: Sequence[Block]) -> None:
 def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
     """Products in FP8 keep their inputs in FP8; with the delayed recipe scales follow from every pass."""
     training = config.training
-    products = {"mlp", "experts"} & set(chosen)
+    products = {"mlp", "experts", "shared_experts"} & set(chosen)
     if training.fp8 is not None and products:
         raise UserError(
             "training.recompute_modules",
@@ -141,7 +145,7 @@ def _width_trouble(config: RunConfig, block: Block) -> str | None:
     ranks = config.parallelism.tensor_model_parallel_size
     widths = {
         "hidden_size": block.hidden_size,
-        f"ffn_hidden_size / tensor_model_parallel_size {ranks}": block.mlp_size // ranks,
+        f"the width of an expert / tensor_model_parallel_size {ranks}": block.mlp_size // ranks,
     }
     for name, width in widths.items():
         if width * itemsize % 16:

@@ -25,20 +25,23 @@ def linear(share: Share, m: int, n: int, k: int) -> tuple[Product, Product, Prod
 def layer(share: Share) -> Work:
     """One transformer layer."""
     again = share.recomputed
-    attention, feed = _attention(share), _experts(share) if share.block.num_experts else _mlp(share)
-    between = _between(share)
-    forward = attention.forward + feed.forward + between.forward
-    backward = attention.backward + feed.backward + between.backward
+    block = share.block
+    attention, feed = _attention(share), _experts(share) if block.num_experts else _mlp(share, block.mlp_size)
+    between, shared = _between(share), _mlp(share, block.shared_size) if block.shared_size else Work()
+    forward = attention.forward + feed.forward + shared.forward + between.forward
+    backward = attention.backward + feed.backward + shared.backward + between.backward
     repeated = Pass()
     if recompute.LAYER in again:
         repeated = forward
     else:
         if "norm" in again:
             repeated += between.again
-        if ("experts" if share.block.num_experts else "mlp") in again:
-            repeated += feed.again
-        elif "activation" in again:
-            repeated += Pass(moved_bytes=feed.again.moved_bytes, kernels=1)
+        module = "experts" if block.num_experts else "mlp"
+        for part, name in ((feed, module), *([(shared, "shared_experts")] if block.shared_size else [])):
+            if name in again:
+                repeated += part.again
+            elif "activation" in again:
+                repeated += Pass(moved_bytes=part.again.moved_bytes, kernels=1)
         if not share.traits.flash and share.traits.scores_again:
             repeated += attention.again
     return Work(forward, backward, repeated)
@@ -130,9 +133,10 @@ def _ring(share: Share, group: int, core: tuple[Product, ...]) -> tuple[Exchange
     return (Exchange("all_gather", "context", size, beside=core),)
 
 
-def _mlp(share: Share) -> Work:
+def _mlp(share: Share, whole: int) -> Work:
+    """An MLP of a width, the tensor-parallel ranks' parts together."""
     block, tokens, tp, size = share.block, share.tokens, share.tp, share.element_bytes
-    width = block.mlp_size // tp
+    width = whole // tp
     first = linear(share, tokens, block.gates * width, block.hidden_size)
     last = linear(share, tokens, block.hidden_size, width)
     here, there = _activation(share)

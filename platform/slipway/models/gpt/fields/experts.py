@@ -12,7 +12,7 @@ class Experts(BaseModel):
         default=None, description="Experts per layer; null: a dense MLP."
     )
     moe_ffn_hidden_size: PositiveInt | None = Field(
-        default=None, description="Width of one expert; null: ffn_hidden_size."
+        default=None, description="Width of one expert; null: as the MLP, ffn_hidden_size."
     )
     moe_shared_expert_intermediate_size: PositiveInt | None = Field(
         default=None, description="Width of the experts, taken together, that every token meets; null: none."
@@ -20,7 +20,7 @@ class Experts(BaseModel):
     first_k_dense_replace: int = Field(
         default=0, ge=0, description="So many layers at the beginning have a dense MLP in place of experts."
     )
-    moe_router_topk: PositiveInt = 2
+    moe_router_topk: PositiveInt = Field(default=2, description="Experts that a token is sent to.")
     moe_router_score_function: Literal["softmax", "sigmoid"] = Field(
         default="softmax", description="Makes an expert's weight from the router's output."
     )
@@ -35,16 +35,23 @@ class Experts(BaseModel):
         default=None,
         description="Groups of experts, of which a token visits moe_router_group_topk; null: no groups.",
     )
-    moe_router_group_topk: PositiveInt | None = None
+    moe_router_group_topk: PositiveInt | None = Field(
+        default=None,
+        description="Groups with the largest sums of their best moe_router_topk / moe_router_group_topk experts.",
+    )
     moe_router_enable_expert_bias: bool = Field(
         default=False,
         description="A bias for each expert, moved against its load after each step, in the choice of experts alone.",
     )
-    moe_router_bias_update_rate: PositiveFloat = 1e-3
-    moe_router_load_balancing_type: Literal["aux_loss", "seq_aux_loss", "global_aux_loss", "none"] = (
-        "aux_loss"
+    moe_router_bias_update_rate: PositiveFloat = Field(
+        default=1e-3, description="By how much it moves after each step."
     )
-    moe_aux_loss_coeff: float = Field(default=0.01, ge=0.0)
+    moe_router_load_balancing_type: Literal["aux_loss", "seq_aux_loss", "global_aux_loss", "none"] = Field(
+        default="seq_aux_loss",
+        description="Over which tokens the loss for even loads is taken: seq_aux_loss: a sequence, whatever the "
+        "layout; aux_loss: a microbatch; global_aux_loss: those of all replicas up to now in the step.",
+    )
+    moe_aux_loss_coeff: float = Field(default=0.01, ge=0.0, description="Weight of that loss.")
     moe_z_loss_coeff: float | None = Field(
         default=None,
         ge=0.0,

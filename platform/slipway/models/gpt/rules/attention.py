@@ -46,5 +46,6 @@ def _check_tensor_parallel(config: RunConfig) -> None:
     by = "parallelism.tensor_model_parallel_size"
     check_divisible("model.num_attention_heads", "attention heads", model.num_attention_heads, by, tp)
     check_divisible("model.num_query_groups", "query groups", model.query_groups, by, tp)
-    check_divisible("model.ffn_hidden_size", "MLP width", model.mlp_size, by, tp)
+    if model.moe_ffn_hidden_size is None or any(block.num_experts is None for block in model.blocks):
+        check_divisible("model.ffn_hidden_size", "MLP width", model.mlp_size, by, tp)
     check_divisible("model.vocab_size", "padded vocabulary", model.padded_vocab_size, by, tp)
