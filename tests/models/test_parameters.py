@@ -44,11 +44,32 @@ def cases() -> Iterator[tuple[str, int, list[str]]]:
                 yield f"{path.stem}-{place}-{rank}", rank, [*words, "training.global_batch_size=16"]
 
 
+TODAY = [
+    *("model=demo", "model.num_layers=4", "model.activation=swiglu", "model.add_bias_linear=false"),
+    *("model.num_moe_experts=8", "model.moe_ffn_hidden_size=96", "model.first_k_dense_replace=1"),
+    *("model.moe_shared_expert_intermediate_size=192", "data.allow_large_models=true"),
+]
+
+
+def mixtures_of_today() -> Iterator[tuple[str, int, list[str]]]:
+    """A dense layer and three mixtures, on ranks of each stage."""
+    for place in ("whole", "tp2_pp2", "pp4", "ep4_tp2_pp2", "ep2_tp4"):
+        sizes, ranks = LAYOUTS[place]
+        words = [*TODAY, "cluster=local", "parallelism=single", *layout(mbs=1, **sizes)]
+        for rank in ranks:
+            yield f"today-{place}-{rank}", rank, [*words, "training.global_batch_size=16"]
+
+
 FEW = [
+    *("today-pp4-0", "today-ep4_tp2_pp2-13"),
     *("gpt3_350m-tp4_pp2_vpp3-4", "llama3_70b-tp2_pp2-0", "mixtral_8x7b-ep4_tp2_pp2-13", "demo-whole-0"),
     *("llama3_405b-whole-0", "prithvi_eo2_600m_tl-whole-0", "prithvi_eo2_300m_tl-tp2_pp2-3"),
 ]
-CASES = {name: (rank, words) for name, rank, words in cases() if breadth.ALL or name in FEW}
+CASES = {
+    name: (rank, words)
+    for name, rank, words in [*cases(), *mixtures_of_today()]
+    if breadth.ALL or name in FEW
+}
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,8 @@ VALIDATE = [f"validation.interval={HALF}", "validation.steps=1", "data.split=[0.
 VALIDATE += ["training.global_batch_size=4"]  # two microbatches of each of two replicas
 GATED = ["model.activation=swiglu", "model.normalization=RMSNorm", "model.add_bias_linear=false"]
 UNTIED = ["model.untie_embeddings_and_output_weights=true", *GATED]
-EXPERTS = ["model.num_moe_experts=4", "model.add_bias_linear=false", "model.moe_aux_loss_coeff=0"]
+EXPERTS = ["model.num_moe_experts=4", "model.add_bias_linear=false", "model.moe_aux_loss_coeff=0.1"]
+EXPERTS += ["model.first_k_dense_replace=1", "model.moe_shared_expert_intermediate_size=256"]
 
 LAYOUTS = {
     "zero2": [ZERO2, *layout(ranks=2)],

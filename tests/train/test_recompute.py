@@ -20,6 +20,8 @@ LLAMA = [
     *("model.num_query_groups=2", "model.untie_embeddings_and_output_weights=true"),
 ]
 EXPERTS = [*LLAMA, "model.num_moe_experts=4", "model.moe_router_topk=2"]
+TODAY = [*EXPERTS, "model.moe_shared_expert_intermediate_size=64", "model.first_k_dense_replace=1"]
+TODAY += ["model.moe_router_score_function=sigmoid", "model.moe_router_enable_expert_bias=true"]
 DROPOUT = ["model.hidden_dropout=0.1", "model.attention_dropout=0.1"]
 WIDE = layout(ranks=8, tp=2, pp=2, vpp=2, sp=True, distopt=True)
 # layout, and what is computed again in it, each in a run of its own
@@ -34,6 +36,10 @@ RUNS: dict[str, tuple[list[str], list[str]]] = {
         [*EXPERTS, *layout(ranks=8, tp=2, pp=2, ep=2, sp=True, distopt=True)],
         ["rule", "norm,experts", "experts"],
     ),
+    "today_tp2_ep2": (
+        [*TODAY, *layout(ranks=4, tp=2, ep=2, sp=True)],
+        ["rule", "norm,experts,shared_experts", "shared_experts", "mlp", "full"],
+    ),
     "experts_zero3_ep2": (["parallelism=zero3", *EXPERTS, *layout(ranks=4, ep=2)], ["norm,experts", "rule"]),
     "documents_apart": (["data.reset_attention_mask=true", *LLAMA, *layout(ranks=2, cp=2)], ["rule"]),
 }
@@ -45,6 +51,7 @@ if not breadth.ALL:  # the same on fewer ranks, and fewer modules by themselves
             [*EXPERTS, *layout(ranks=4, tp=2, ep=2, sp=True, distopt=True)],
             ["norm,experts"],
         ),
+        "today_tp2_ep2": ([*TODAY, *layout(ranks=4, tp=2, ep=2, sp=True)], ["norm,experts,shared_experts"]),
     }
 CASES = [(name, modules) for name, (_, again) in RUNS.items() for modules in again]
 

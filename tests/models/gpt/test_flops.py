@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from float64 import CONFIG
-from reference import plain
+from reference import mixtures, plain
 from slipway.bench.plain_gpt import PlainGPT
 from slipway.config.compose import compose
 from slipway.kernels.attention import TorchAttention
@@ -68,6 +68,43 @@ def test_what_a_plain_mixture_does() -> None:
     batch = {name: torch.zeros(1, 16, dtype=torch.long) for name in ("tokens", "labels")}
     batch["loss_mask"] = torch.ones(1, 16)
     assert counted(lambda: plain.losses(shape, weights, batch)[0]) == counts.flops_per_sample(model, 16)
+
+
+def test_what_a_plain_mixture_of_today_does() -> None:
+    """A dense layer, then one with a shared expert of another width than the MLP."""
+    more = ["model.first_k_dense_replace=1", "model.moe_ffn_hidden_size=8"]
+    more += ["model.moe_shared_expert_intermediate_size=16"]
+    model = gpt_of(compose([*SMALL, *MIXTURE, *more]))
+    hidden, width, wide, narrow, shared, experts = 24, 32, 40, 8, 16, 3
+    sizes: dict[str, tuple[int, ...]] = {
+        "embedding": (model.padded_vocab_size, hidden),
+        "norm.weight": (hidden,),
+    }
+    sizes["output"] = sizes["embedding"]
+    for number in range(2):
+        layer = {"norm1.weight": (hidden,), "norm2.weight": (hidden,), "proj.weight": (hidden, width)}
+        layer["qkv.weight"] = (width + 2 * 2 * 8, hidden)
+        if number:
+            layer |= {"router": (experts, hidden), "shared.in": (2 * shared, hidden)}
+            layer |= {"in.experts": (experts, 2 * narrow, hidden), "out.experts": (experts, hidden, narrow)}
+            layer["shared.out"] = (hidden, shared)
+        else:
+            layer |= {"in.weight": (2 * wide, hidden), "out.weight": (hidden, wide)}
+        sizes |= {f"{number}.{name}": size for name, size in layer.items()}
+    weights = {name: torch.rand(size, dtype=torch.float64).requires_grad_() for name, size in sizes.items()}
+    shape = plain.Model(
+        layers=2, vocabulary=model.vocab_size, heads=4, groups=2, norm="rms", rotary_base=500000
+    )
+    batch = {name: torch.zeros(1, 16, dtype=torch.long) for name in ("tokens", "labels")}
+    batch["loss_mask"] = torch.ones(1, 16)
+    mixture = mixtures.Mixture(topk=experts)
+    found = counted(lambda: mixtures.losses(shape, mixture, weights, {}, batch)[0])
+    assert found == counts.flops_per_sample(model, 16)
+    # counted by hand: all but the table that is looked up, what a token of three experts meets of two
+    total = sum(weight.numel() for weight in weights.values())
+    expert = 3 * narrow * hidden
+    two = model.model_copy(update={"moe_router_topk": 2})
+    assert counts.active_parameters(two) == total - expert
 
 
 @pytest.mark.parametrize("more", [[], LLAMA], ids=["gpt", "llama"])

@@ -34,6 +34,10 @@ LLAMA = [
     *("model.num_query_groups=2", "model.ffn_hidden_size=704", "model.position_embedding_type=rope"),
 ]
 EXPERTS = [*LLAMA, "model.num_moe_experts=4", "model.moe_router_topk=4"]
+# of two layers the second one, which is looked at, is a mixture
+TODAY = [*EXPERTS, "model.first_k_dense_replace=1", "model.moe_ffn_hidden_size=352"]
+TODAY += ["model.moe_shared_expert_intermediate_size=704", "model.moe_router_score_function=sigmoid"]
+TODAY += ["model.moe_router_enable_expert_bias=true"]
 ALONE = [*layout(ranks=1), "training.global_batch_size=2"]
 EIGHT = layout(ranks=8)
 UNFUSED = ["kernels.activation=unfused", "kernels.rotary=unfused"]
@@ -67,6 +71,9 @@ OF = {
         "experts": [*EXPERTS, *ALONE],
         "experts_by_rule": [*EXPERTS, *ALONE, *again()],
         "experts_again": [*EXPERTS, *ALONE, *again("norm,experts")],
+        "today": [*TODAY, *ALONE],
+        "today_by_rule": [*TODAY, *ALONE, *again()],
+        "today_again": [*TODAY, *ALONE, *again("norm,shared_experts")],
     },
     "cuda": {
         **ANYWHERE,
@@ -76,6 +83,10 @@ OF = {
         "experts_tp2_ep2": [*EXPERTS, *EIGHT, *layout(tp=2, sp=True, ep=2)],
         "experts_tp2_ep2_by_rule": [*EXPERTS, *EIGHT, *layout(tp=2, sp=True, ep=2), *again()],
         "experts_tp2_ep2_again": [*EXPERTS, *EIGHT, *layout(tp=2, sp=True, ep=2), *again("norm,experts")],
+        "today_tp2_ep2": [*TODAY, *EIGHT, *layout(tp=2, sp=True, ep=2)],
+        "today_tp2_ep2_again": [
+            *(*TODAY, *EIGHT, *layout(tp=2, sp=True, ep=2), *again("norm,experts,shared_experts")),
+        ],
         "experts_gathered": [
             *(*EXPERTS, *EIGHT, *layout(tp=2, sp=True, ep=2)),
             "parallelism.moe_token_dispatcher_type=allgather",
@@ -85,8 +96,8 @@ OF = {
 if not breadth.ALL:
     shown = {"llama", "llama_by_rule_mbs2", "llama_norm_mlp_tp2", "llama_full_tp2_sp"}
     few = {
-        "cpu": {*shown, "gpt_dropout_by_rule", "experts_again"},
-        "cuda": {*shown, "llama_cp2", "experts_tp2_ep2_again"},
+        "cpu": {*shown, "gpt_dropout_by_rule", "experts_again", "today_again"},
+        "cuda": {*shown, "llama_cp2", "experts_tp2_ep2_again", "today_tp2_ep2"},
     }
     OF = {kind: {name: run for name, run in runs.items() if name in few[kind]} for kind, runs in OF.items()}
 CASES = [(kind, name) for kind, runs in OF.items() for name in runs]
@@ -121,6 +132,7 @@ def test_a_layer_keeps_what_the_plan_says(kept: dict[tuple[str, str], Any], kind
     measured, config = kept[kind, name], compose(words(kind, name))
     assert isinstance(measured, int), measured["error"]
     share = share_of(config, config.parallelism)
+    share = share._replace(block=share.blocks[1])
     # the dispatcher's one buffer is there from the first layer on
     assert layer_bytes(share, share.recomputed) + gathered_bytes(share) == pytest.approx(measured, rel=CLOSE)
 
