@@ -114,7 +114,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "moe_router_group_topk": null,
    "moe_router_enable_expert_bias": false,
    "moe_router_bias_update_rate": 0.001,
-   "moe_router_load_balancing_type": "aux_loss",
+   "moe_router_load_balancing_type": "seq_aux_loss",
    "moe_aux_loss_coeff": 0.01,
    "moe_z_loss_coeff": null,
    "num_attention_heads": 16,
