@@ -137,6 +137,7 @@ test-all: setup
 test-py312: setup .venv312/.installed
 	$(BYTECODE) .venv312/bin/python -m pytest --strict-config tests/reference tests/train/test_parity.py \
 		tests/train/test_parity_experts.py tests/train/test_fully_sharded.py tests/train/test_documents.py \
+		tests/train/test_parity_latent.py tests/train/test_parity_muon.py tests/train/test_parity_prediction.py \
 		tests/train/test_fake_gpu.py tests/engine/megatron/test_cpu_adapter.py tests/kernels/test_triton.py \
 		tests/train/test_recompute.py tests/train/test_parity_mae.py tests/train/test_continuation_mae.py \
 		tests/models/gpt/test_kept_bytes.py tests/models/mae/test_kept_bytes.py tests/bench/gpu/test_rehearsal.py \

@@ -121,6 +121,13 @@ LAYOUT = [
         ("tensor_model_parallel_size", "4 = 1 x 3 + 1"),
     ),
     BadInput(
+        "latent attention with grouped queries",
+        "plan model.multi_latent_attention=true model.kv_lora_rank=16 model.qk_head_dim=16 "
+        "model.qk_pos_emb_head_dim=16 model.v_head_dim=16 model.num_query_groups=2",
+        "model.num_query_groups",
+        ("2", "model.multi_latent_attention", "4", "null"),
+    ),
+    BadInput(
         "query groups by tensor parallel",
         "plan model.num_query_groups=2 resources.devices_per_node=4 parallelism.tensor_model_parallel_size=4",
         "model.num_query_groups",

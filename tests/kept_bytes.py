@@ -6,7 +6,7 @@ rank of many, with a process group that sends nothing: with numbers on a CPU, or
 
 Reads a JSON object {name: overrides} from standard input, and writes {name: bytes, or the error} to the file named on
 the command line; the second word is cpu or cuda, the third one which of the layers (1: the second, whose input is
-another layer's output).
+another layer's output; -1: the last one of multi-token prediction, with the embeddings that it is given).
 """
 
 import contextlib
@@ -36,6 +36,7 @@ def measure(config: RunConfig, layer: int) -> int:
     from megatron.core.transformer.transformer_layer import TransformerLayer
 
     from slipway.engine.megatron import groups
+    from slipway.models.gpt.prediction.layer import PredictionLayer
     from slipway.train import setup, step
     from slipway.train.stopping import Stopping
 
@@ -47,7 +48,8 @@ def measure(config: RunConfig, layer: int) -> int:
             _use_one_sample(config)
             session: Any = setup.set_up(plan, device)
             modules = session.model.chunks[0].modules()
-            kept = _watch([module for module in modules if isinstance(module, TransformerLayer)][layer])
+            kind = TransformerLayer if layer >= 0 else PredictionLayer
+            kept = _watch([module for module in modules if isinstance(module, kind)][layer], 1 + (layer < 0))
             batches = step.read(session, session.train_data, session.validation_start, None)
             step.compute(session, batches, Stopping())
             session.close()
@@ -56,8 +58,8 @@ def measure(config: RunConfig, layer: int) -> int:
     return kept()
 
 
-def _watch(layer: Any) -> Callable[[], int]:
-    """Note what a layer keeps of its first forward pass."""
+def _watch(layer: Any, inputs: int) -> Callable[[], int]:
+    """Note what a layer keeps of its first forward pass, so many inputs counted."""
     import torch
     from torch.multiprocessing.reductions import StorageWeakRef
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -86,13 +88,13 @@ def _watch(layer: Any) -> Callable[[], int]:
             return
         gc.collect()
         not_kept = storages((words, named, output, list(module.parameters())))
-        states = words[0] if words else named["hidden_states"]
+        given = words[:inputs] if words else [named["hidden_states"]]
         alive = [
             torch.UntypedStorage._new_with_weak_ptr(key).nbytes()
             for key, one in made.items()
             if key not in not_kept and not one.expired()
         ]
-        kept.append(sum(alive) + states.untyped_storage().nbytes())
+        kept.append(sum(alive) + sum(one.untyped_storage().nbytes() for one in given))
 
     layer.register_forward_pre_hook(begin, with_kwargs=True)
     layer.register_forward_hook(end, with_kwargs=True)
@@ -119,16 +121,24 @@ def _like_a_gpu() -> Iterator[None]:
         def backward(ctx: Any, gradient: Any) -> Any:
             return gradient, ctx.saved_tensors[1]
 
-    def flash(q: Any, k: Any, v: Any, dropout_p: float, is_causal: bool, scale: Any, **_: Any) -> Any:
-        return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, dropout_p, is_causal, scale=scale)[
-            0
-        ]
+    def attend(
+        q: Any, k: Any, v: Any, attn_mask: Any, dropout_p: float, is_causal: bool, scale: Any, **_: Any
+    ) -> Any:
+        aten = torch.ops.aten
+        if (
+            torch.is_tensor(attn_mask) and attn_mask.is_floating_point()
+        ):  # which flash attention does not take
+            mask = attn_mask.expand(*q.shape[:3], k.shape[2])
+            return aten._scaled_dot_product_efficient_attention(
+                q, k, v, mask, True, dropout_p, is_causal, scale=scale
+            )[0]
+        return aten._scaled_dot_product_flash_attention(q, k, v, dropout_p, is_causal, scale=scale)[0]
 
     def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
         return torch.native_dropout(x, p, True)[0] if p and training else x
 
     functional: Any = F
-    functional.scaled_dot_product_attention = flash
+    functional.scaled_dot_product_attention = attend
     functional.rms_norm = lambda x, shape, weight, eps: RmsNorm.apply(x, weight)
     functional.dropout = dropout
     fake_gpu._share_tokens_out_evenly()

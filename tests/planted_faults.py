@@ -46,7 +46,65 @@ class Fault:
 
 SLIPWAY = "platform/slipway"
 PARITY = "tests/train/test_parity.py -k"
+PARITY_MUON = "tests/train/test_parity_muon.py -k"
+LATENT = "tests/train/test_parity_latent.py -k unfused_tp2_sp"
 FAULTS = [
+    Fault(
+        "muon: matrices that tensor-parallel ranks have cut",
+        f"{SLIPWAY}/engine/megatron/matrices.py",
+        "self.cut = [shard.axis is not None and self.tensor_group.size() > 1 for shard in held]",
+        "self.cut = [False for _ in held]",
+        f"{PARITY_MUON} [tp4_sp_dp2]",
+    ),
+    Fault(
+        "muon: matrices of several holders",
+        f"{SLIPWAY}/engine/megatron/matrices.py",
+        "torch.distributed.isend, tensor[start:end], rank",
+        "torch.distributed.isend, tensor[: end - start], rank",
+        f"{PARITY_MUON} [tp2_pp2_interleaved_dp2_sp_distopt]",
+    ),
+    Fault(
+        "muon: who computes what of replicas",
+        f"{SLIPWAY}/engine/megatron/matrices.py",
+        "torch.distributed.broadcast(update, rank, self.replicas)",
+        "torch.distributed.broadcast(update, members[0], self.replicas)",
+        f"{PARITY_MUON} [tp4_sp_dp2]",
+    ),
+    Fault(
+        "muon: gate and up apart",
+        f"{SLIPWAY}/models/transformer/matrices.py",
+        "block.gates == 2",
+        "block.gates == 3",
+        "tests/reference/test_muon.py -k plain_pytorch",
+    ),
+    Fault(
+        "muon: matrices that the plan counts",
+        f"{SLIPWAY}/models/transformer/counts.py",
+        "return Shard(dense - _norms(block), expert)",
+        "return Shard(dense, expert)",
+        "tests/plan/test_optimizers.py",
+    ),
+    Fault(
+        "latent attention: gradients of whole products under sequence parallelism",
+        f"{SLIPWAY}/kernels/linear.py",
+        "self.weight.sequence_parallel = config.sequence_parallel",
+        "self.weight.sequence_parallel = False",
+        LATENT,
+    ),
+    Fault(
+        "latent attention: products down, cut over tensor-parallel ranks",
+        f"{SLIPWAY}/models/transformer/latent/spec.py",
+        "_module.TELinear = down  #",
+        "down, _module.TELinear = up, type('Other', (), {})  #",
+        LATENT,
+    ),
+    Fault(
+        "latent attention: tensor parallelism without sequence parallelism",
+        f"{SLIPWAY}/models/gpt/rules/latent.py",
+        "if tp > 1 and not layout.sequence_parallel:",
+        "if tp > 8 and not layout.sequence_parallel:",
+        "tests/models/gpt/test_latent.py",
+    ),
     Fault(
         "layout: ranks of a grid",
         f"{SLIPWAY}/plan/layout.py",

@@ -11,7 +11,13 @@ _RECIPE = [
     "optimizer.lr=1e-3",
     "optimizer.min_lr=1e-4",
 ]
-NOT_PUBLISHED = dict.fromkeys(["mixtral_8x7b", "gpt2", "llama3_2_1b", "smollm2_135m"], _RECIPE)
+NOT_PUBLISHED = dict.fromkeys(
+    [
+        *("mixtral_8x7b", "gpt2", "llama3_2_1b", "smollm2_135m"),
+        *("qwen3_0_6b", "qwen3_8b", "qwen3_30b_a3b"),
+    ],
+    _RECIPE,
+)
 
 
 DEMOS = {"demo": 8, "demo_earth": 4}

@@ -9,13 +9,21 @@ import bad_command_lines
 import bad_inputs
 import warm
 from launch import bad_inputs_launch
-from models.gpt import bad_inputs_experts
+from models.gpt import bad_inputs_experts, bad_inputs_prediction
+from optimizers import bad_inputs_optimizers
 from refusals import check_line
 from slipway.cli import main
 from train import bad_inputs_training
 
-ROWS = [*bad_inputs.ROWS, *bad_command_lines.ROWS, *bad_inputs_launch.ROWS, *bad_inputs_training.ROWS]
-ROWS += bad_inputs_experts.ROWS
+ROWS = [
+    *bad_inputs.ROWS,
+    *bad_command_lines.ROWS,
+    *bad_inputs_launch.ROWS,
+    *bad_inputs_optimizers.ROWS,
+    *bad_inputs_training.ROWS,
+    *bad_inputs_experts.ROWS,
+    *bad_inputs_prediction.ROWS,
+]
 FIRST = list({row.argv.split()[0]: row for row in reversed(ROWS)}.values())  # of each verb
 
 

@@ -5,7 +5,7 @@ entry point of the table's group, so that a family can live outside of this repo
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -84,13 +84,24 @@ DATA_KINDS = Registry(
     },
 )
 OPTIMIZERS = Registry(
-    "optimizer", "name", "optimizer", "slipway.optimizers", {"adamw": "slipway.optimizers.adamw"}
+    "optimizer",
+    "name",
+    "optimizer",
+    "slipway.optimizers",
+    {"adamw": "slipway.optimizers.adamw", "muon": "slipway.optimizers.muon"},
 )
 BY_SECTION = {registry.section: registry for registry in (FAMILIES, DATA_KINDS, OPTIMIZERS)}
 
 
 def validator(registry: Registry) -> Callable[[Any], Any]:
     """Validates a section as what its tag names, so that errors keep the section's own paths."""
+    return by_tag(registry.section, registry.tag, registry.names, registry.section_class)
+
+
+def by_tag(
+    section: str, tag: str, names: Callable[[], Iterable[str]], kind: Callable[[str], Any]
+) -> Callable[[Any], Any]:
+    """The same for a section that is of one of several kinds: their names, and the pydantic section of each."""
 
     def validate(value: Any) -> Any:
         from pydantic import BaseModel, ValidationError
@@ -100,22 +111,22 @@ def validator(registry: Registry) -> Callable[[Any], Any]:
             return value
         if not isinstance(value, dict):
             raise PydanticCustomError("dict_type", "must be a section (key: value)")
-        name = value.get(registry.tag)
+        name = value.get(tag)
         if name is None:
-            misspelt = difflib.get_close_matches(registry.tag, map(str, value), n=1)
+            misspelt = difflib.get_close_matches(tag, map(str, value), n=1)
             raise ValidationError.from_exception_data(
-                registry.section,
+                section,
                 [
-                    {"type": "missing", "loc": (registry.tag,), "input": value},
+                    {"type": "missing", "loc": (tag,), "input": value},
                     *({"type": "extra_forbidden", "loc": (key,), "input": value[key]} for key in misspelt),
                 ],
             )
-        if name not in registry.names():
-            choices = " or ".join(repr(one) for one in registry.names())
+        if name not in names():
+            choices = " or ".join(repr(one) for one in names())
             wrong = PydanticCustomError("literal_error", "must be {expected}", {"expected": choices})
             raise ValidationError.from_exception_data(
-                registry.section, [{"type": wrong, "loc": (registry.tag,), "input": name}]
+                section, [{"type": wrong, "loc": (tag,), "input": name}]
             )
-        return registry.section_class(name).model_validate(value)
+        return kind(name).model_validate(value)
 
     return validate

@@ -19,7 +19,7 @@ KINDS = {
         "model.num_query_groups=2",
         "model.ffn_hidden_size=100",
     ]
-    + ["model.kv_channels=null", "model.rope_scaling_factor=null"],
+    + ["model.kv_channels=null", "model.rope_scaling=null"],
     "demo": ["model=demo"],
 }
 

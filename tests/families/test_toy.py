@@ -55,6 +55,8 @@ WHOLE = {
     "dp2": [*NOVOGRAD, *DP2],
     "adamw_dp2_distopt": [*ADAMW, *layout(ranks=2, distopt=True)],
 }
+MUON = ["optimizer=muon", *ADAMW[1:]]
+OF_MUON = {"muon": MUON, "muon_pp2_dp2_distopt": [*MUON, *layout(ranks=4, pp=2, distopt=True)]}
 HALVES = {"pp2": "pp2", "dp2": "dp2"}
 OTHERS = {("pp2", "pp2"): PP2, ("pp2", "dp2"): DP2, ("dp2", "one"): [], ("dp2", "dp2"): DP2}
 
@@ -78,7 +80,7 @@ def folder(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     def job(name: str, *words: str) -> list[str]:
         return [*TOY, f"run.dir={root / name}", *words]
 
-    jobs = [job(name, *words) for name, words in WHOLE.items()]
+    jobs = [job(name, *words) for name, words in [*WHOLE.items(), *OF_MUON.items()]]
     jobs += [job(f"{name}-half", STOP, *WHOLE[name]) for name in HALVES]
     (root / "blocked").mkdir()
     (root / "blocked" / "pictures").write_text("in the way of a folder")
@@ -180,6 +182,14 @@ def test_every_layout_trains_what_plain_pytorch_trains(folder: Path, name: str) 
     got = [(line["loss"], line["measures"]["largest_error"], line["grad_norm"]) for line in lines]
     expected = plain(config_of(*optimizer_of(name)))
     assert got == [pytest.approx(step, rel=LOSS) for step in expected]
+
+
+def test_an_optimizer_of_matrices_is_told_which_they_are(folder: Path) -> None:
+    one, other = (training_lines(folder / name) for name in OF_MUON)
+    assert [line["loss"] for line in other] == pytest.approx([line["loss"] for line in one], rel=LOSS)
+    index = stored.everything(folder / "muon" / "checkpoints" / f"step-{LAST:08d}")
+    kept = {key.removeprefix("optimizer.momentum_buffer.layers.") for key in index if "momentum" in key}
+    assert kept == {f"block{n}.{part}.weight" for n in range(5) for part in ("wide", "back")}
 
 
 @pytest.mark.parametrize(("name", "other"), OTHERS)

@@ -25,8 +25,31 @@ MODELS = {
         "model.hidden_size=80",
         "model.num_attention_heads=5",
         "model.num_query_groups=1",
-        "model.rope_scaling_factor=8",
+        "model.rope_scaling={type:llama3,factor:8}",
         "model.untie_embeddings_and_output_weights=true",
+    ],
+    "latent attention, values wider than keys, YaRN, untied": [
+        *PLAIN,
+        "model.untie_embeddings_and_output_weights=true",
+        "model.hidden_size=64",
+        "model.num_attention_heads=4",
+        "model.multi_latent_attention=true",
+        "model.qk_layernorm=true",
+        *("model.q_lora_rank=24", "model.kv_lora_rank=16", "model.qk_head_dim=8"),
+        *("model.qk_pos_emb_head_dim=6", "model.v_head_dim=20"),
+        "model.rope_scaling={type:yarn,factor:4,original_max_position_embeddings:8,mscale:1.0,mscale_all_dim:1.0}",
+    ],
+    "windows, normalized queries, biases of Q, K and V, YaRN": [
+        *PLAIN,
+        "model.num_layers=4",
+        "model.hidden_size=64",
+        "model.num_attention_heads=4",
+        "model.num_query_groups=2",
+        "model.qk_layernorm=true",
+        "model.add_qkv_bias=true",
+        "model.window_size=5",
+        "model.window_attn_skip_freq=3",
+        "model.rope_scaling={type:yarn,factor:4,original_max_position_embeddings:8,beta_fast:2,beta_slow:0.25}",
     ],
     "experts, untied": [
         *PLAIN,
@@ -36,6 +59,10 @@ MODELS = {
         "model.untie_embeddings_and_output_weights=true",
     ],
 }
+MODELS["the same with prediction"] = [
+    *MODELS["rotary with scaling, grouped queries, untied"],
+    "model.mtp_num_layers=2",
+]
 LENGTH = 30
 
 
@@ -46,7 +73,9 @@ def compared(words: list[str]) -> dict[str, object]:
     with world(config) as here:
         module = here.untrained(3)
         torch.manual_seed(5)
-        for parameter in module.parameters():
+        for name, parameter in module.named_parameters():
+            if name.startswith("mtp."):  # else other numbers would be drawn for what follows
+                continue
             parameter.mul_(4) if parameter.dim() > 1 else parameter.add_(torch.randn_like(parameter) / 8)
         model = text_of(config).model(config, module, here.device)
         tokens = torch.randint(0, 300, (3, LENGTH))

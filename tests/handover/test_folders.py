@@ -76,7 +76,7 @@ def test_a_folder_comes_back_bit_by_bit(
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 120))
 def test_a_shard_is_no_larger_than_asked_unless_one_tensor_is(sizes: list[int], largest: int) -> None:
     shapes = {f"t{number}": (size,) for number, size in enumerate(sizes)}
-    split = shards.shared_out(shapes, 2, largest)
+    split = shards.shared_out(shapes, {name: 2 * size for name, (size,) in shapes.items()}, largest)
     assert [name for some in split.values() for name in some] == list(shapes), "all, once, in order"
     for some in split.values():
         assert len(some) == 1 or sum(2 * n for (n,) in some.values()) <= largest

@@ -68,6 +68,21 @@ LAYOUTS: dict[str, dict[str, list[str]]] = {
         "pp2_dp2": layout(ranks=4, pp=2, distopt=True),
         "zero3": ["parallelism=zero3", *layout(ranks=2)],
     },
+    "qwen3": {
+        "tp2_sp": layout(ranks=2, tp=2, sp=True),
+        "cp2_dp2": layout(ranks=4, cp=2, distopt=True),
+        "pp2": layout(ranks=2, pp=2),
+    },
+    "qwen3_moe": {
+        "tp2_ep2": layout(ranks=4, tp=2, ep=2, sp=True),
+        "pp3": layout(ranks=3, pp=3),
+        "ep2": [*layout(ranks=2, ep=2, distopt=True), "kernels.moe=unfused"],
+    },
+    "deepseek_v3": {
+        "tp2_ep2": layout(ranks=4, tp=2, ep=2, sp=True),
+        "pp3": layout(ranks=3, pp=3),
+        "ep2": layout(ranks=2, ep=2, distopt=True),
+    },
     "mixtral": {
         "ep2": layout(ranks=2, ep=2),
         "tp2_ep2": layout(ranks=4, tp=2, ep=2, sp=True),
@@ -81,8 +96,8 @@ CASES = [
 NAMES = [f"{name}-{place}" for name, place in CASES]
 LOGITS, LOSS, TRAINED = 1e-5, 1e-5, 1e-4
 
-# `make test` looks at two that together have every kind of tensor; `make test-py312` trains, and has all
-MODELS = list(LAYOUTS) if breadth.ALL or breadth.SECOND else ["gpt2", "mixtral"]
+# `make test` looks at three that together have every kind of tensor; `make test-py312` trains, and has all
+MODELS = list(LAYOUTS) if breadth.ALL or breadth.SECOND else ["gpt2", "qwen3_moe", "deepseek_v3"]
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -127,15 +142,21 @@ def theirs(folder: Path, data: list[str]) -> dict[str, tuple[list[tuple[float, f
         samples = batches([*model_words(folder, name), *TRAINING, *data, *ONE], STEPS)
         model = hub.model_of(folder / name)
         lines = hub.train(model, samples, SETTINGS)
-        done[name] = (lines, {key: weight.detach() for key, weight in model.named_parameters()})
+        done[name] = (lines, hub.weights_of(model))
     return done
 
 
 def model_words(folder: Path, name: str) -> list[str]:
     """The model that the import has derived, as words."""
     model = json.loads((folder / f"{name}-run" / "plan.json").read_text())["config"]["model"]
-    words = [f"model.{key}={'null' if value is None else value}" for key, value in model.items()]
+    words = [f"model.{key}={_word(value)}" for key, value in model.items()]
     return ["model=base/gpt", *(word for word in words if not word.startswith("model.family"))]
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_word(each)}" for key, each in value.items()) + "}"
+    return "null" if value is None else str(value)
 
 
 def exported(folder: Path, run: str, step: int) -> Path:
@@ -203,7 +224,7 @@ def test_every_layout_trains_as_a_plain_loop(
 @pytest.mark.skipif(
     not breadth.SECOND, reason="`make test-py312`: the second Python has the first one beside it"
 )
-@pytest.mark.parametrize("name", ["llama", "mixtral"] if breadth.ALL else ["mixtral"])
+@pytest.mark.parametrize("name", ["llama", "mixtral", "deepseek_v3"] if breadth.ALL else ["deepseek_v3"])
 def test_one_version_of_megatron_core_goes_on_with_the_others(
     trained: Path, data: list[str], name: str
 ) -> None:
@@ -238,8 +259,8 @@ def in_the_other(*words: str, cwd: Path) -> None:
 @pytest.mark.parametrize(("name", "place"), CASES, ids=NAMES)
 def test_what_was_trained_loads_there(trained: Path, theirs: dict[str, Any], name: str, place: str) -> None:
     _, expected = theirs[name]
-    got = dict(hub.model_of(exported(trained, f"{name}-{place}", STEPS)).named_parameters())
-    start = dict(hub.model_of(trained / name).named_parameters())
+    got = hub.weights_of(hub.model_of(exported(trained, f"{name}-{place}", STEPS)))
+    start = hub.weights_of(hub.model_of(trained / name))
     assert got.keys() == expected.keys()
     for key, weight in expected.items():
         off, way = (got[key] - weight).norm(), (weight - start[key]).norm()

@@ -19,6 +19,7 @@ from slipway.plan.memory import Share
 from training import layout
 
 DRIVE = Path(__file__).parents[1] / "meta_parameters.py"
+MIXTURES = ("mixtral", "qwen3_30b", "qwen3_moe", "deepseek")
 CONF = Path(__file__).parents[2] / "conf" / "model"
 LAYOUTS = {  # sizes, and ranks of several stages
     "whole": (dict(ranks=1), (0,)),
@@ -28,6 +29,11 @@ LAYOUTS = {  # sizes, and ranks of several stages
     "ep4_tp2_pp2": (dict(tp=2, sp=True, pp=2, ep=4, ranks=16), (0, 13)),
     "ep2_tp4": (dict(tp=4, sp=True, ep=2, ranks=8), (5,)),
 }
+LATENT = [
+    *("model.multi_latent_attention=true", "model.qk_layernorm=true", "model.q_lora_rank=48"),
+    *("model.kv_lora_rank=40", "model.qk_head_dim=24", "model.qk_pos_emb_head_dim=12", "model.v_head_dim=20"),
+    *("model.add_bias_linear=false", "model.normalization=LayerNorm"),
+]
 
 
 def cases() -> Iterator[tuple[str, int, list[str]]]:
@@ -37,11 +43,14 @@ def cases() -> Iterator[tuple[str, int, list[str]]]:
         layers = int(found[1]) if found else 0
         for place, (sizes, ranks) in LAYOUTS.items():
             chunks = sizes.get("pp", 1) * sizes.get("vpp", 1)
-            if layers % chunks or ("ep" in sizes and not path.stem.startswith("mixtral")):
+            if layers % chunks or ("ep" in sizes and not path.stem.startswith(MIXTURES)):
                 continue
             words = [*preset(path.stem), "cluster=local", "parallelism=single", *layout(mbs=1, **sizes)]
             for rank in ranks:
                 yield f"{path.stem}-{place}-{rank}", rank, [*words, "training.global_batch_size=16"]
+    for name, words in (("latent", LATENT), ("latent_of_inputs", [*LATENT, "model.q_lora_rank=null"])):
+        sizes = [*layout(mbs=1, **LAYOUTS["tp2_pp2"][0]), "training.global_batch_size=16"]
+        yield f"{name}-tp2_pp2-3", 3, [*preset("demo"), *words, "cluster=local", "parallelism=single", *sizes]
 
 
 TODAY = [
@@ -62,8 +71,10 @@ def mixtures_of_today() -> Iterator[tuple[str, int, list[str]]]:
 
 FEW = [
     *("today-pp4-0", "today-ep4_tp2_pp2-13"),
+    *("latent-tp2_pp2-3", "latent_of_inputs-tp2_pp2-3"),
     *("gpt3_350m-tp4_pp2_vpp3-4", "llama3_70b-tp2_pp2-0", "mixtral_8x7b-ep4_tp2_pp2-13", "demo-whole-0"),
     *("llama3_405b-whole-0", "prithvi_eo2_600m_tl-whole-0", "prithvi_eo2_300m_tl-tp2_pp2-3"),
+    *("qwen3_30b_a3b-ep4_tp2_pp2-13", "deepseek_v3-ep2_tp4-5", "deepseek_demo-tp2_pp2-3"),
 ]
 CASES = {
     name: (rank, words)

@@ -86,6 +86,8 @@ MORE = {
     "bf16": layout(precision="bf16"),
     "mbs2": layout(mbs=2),
     "batch16": ["training.global_batch_size=16"],
+    "muon": ["optimizer=muon"],
+    "muon16": ["optimizer=muon", *layout(precision="bf16")],
 }
 
 
@@ -112,6 +114,8 @@ alone-mae-zero0-none-fp32 alone-mae-zero0-none-bf16 alone-mae-zero0-selective-mb
 tp2-mae-zero1-mlp-mbs2 tp2sp_dp2-mae-zero1-none-fp32 tp4sp-mae-zero0-selective-bf16
 pp2-mae-zero0-none-fp32 pp4-mae-zero1-full-batch16 pp2vpp2-mae-zero1-norm-bf16 pp2vpp2_tp2sp-mae-zero1-none-batch16
 dp2-mae-zero2-selective-bf16 dp4-mae-zero3-full-mbs2 tp2sp_dp2-mae-zero3-none-mbs2
+pp2-gpt-zero0-none-muon ep2_tp2sp-mixture-zero0-full-muon16 tp2-mae-zero0-none-muon
+dp4-gpt-zero1-none-muon ep2_pp2-mixture-zero1-none-muon16
 """
 FEW = [
     "dp2-mixture-zero2-selective-bf16",
@@ -119,6 +123,8 @@ FEW = [
     "cp2-gpt-zero0-none-bf16",
     "ep2-mixture-zero1-experts-bf16",
     "pp2vpp2_tp2sp-mae-zero1-none-batch16",
+    "ep2_tp2sp-mixture-zero0-full-muon16",
+    "dp4-gpt-zero1-none-muon",
 ]
 CHOSEN = CASES.split() if breadth.ALL else FEW
 
@@ -175,10 +181,32 @@ def test_ranks_hold_what_the_plan_says(measured: dict[str, Any], name: str) -> N
     """Weights, gradients and optimizer exactly, over the replicas where they share; all else within 10%."""
     held, plan = measured[name], make_plan(compose(overrides(name)))
     assert isinstance(held, list), held["error"]
-    for part in PARTS[:3]:
+    for part in PARTS[: 2 if uneven(name) else 3]:
         assert 0 <= rounding(plan, held, part) < 16 * plan.world_size, part
     for rank, one in enumerate(held):
         assert planned_peak(of_rank(plan, rank)) == pytest.approx(one["peak"], rel=CLOSE), rank
+
+
+def uneven(name: str) -> bool:
+    """Whether replicas share unlike parameters: of matrices Muon keeps less."""
+    return "zero1" in name and "muon" in name
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", [name for name in CHOSEN if uneven(name)])
+def test_the_fullest_replica_holds_the_optimizer_that_the_plan_says(
+    measured: dict[str, Any], name: str
+) -> None:
+    """One that has few matrices; embeddings and norms do not lie side by side, so that it is not met exactly."""
+    held, plan = measured[name], make_plan(compose(overrides(name)))
+    for stage in plan.memory.stages:
+        ranks = [rank for rank in range(plan.world_size) if of_rank(plan, rank) == stage]
+        fullest = max(held[rank]["optimizer_states"] for rank in ranks)
+        assert 0.95 * stage.optimizer_states < fullest <= stage.optimizer_states
+    if plan.grid.ep == 1:  # all together hold one replica's
+        whole = make_plan(compose([*overrides(name), *layout(distopt=False)])).memory.stages
+        together = sum(one["optimizer_states"] for one in held)
+        assert together == sum(stage.optimizer_states for stage in whole) * plan.grid.tp
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from slipway.config.compose import compose
 from slipway.engine.runtime import load_torch
 from slipway.kernels.choice import backends
+from slipway.models.gpt.config import gpt_of
 from slipway.plan import make_plan
 
 
@@ -20,6 +21,7 @@ def main() -> None:
     plan = make_plan(config).with_kernels(backends(load_torch(config, 1)))
 
     import torch
+    from megatron.core.utils import get_attr_wrapped_model
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
     from slipway.engine.megatron import build
@@ -27,16 +29,18 @@ def main() -> None:
 
     torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=1)
     _make_groups(plan)
-    mixture: Any = build.build_chunks(plan, torch.device("cpu"))[0].decoder.layers[-1].mlp
+    chunk: Any = build.build_chunks(plan, torch.device("cpu"))[0]
+    mixture: Any = get_attr_wrapped_model(chunk, "decoder").layers[-1].mlp
     generator = torch.Generator().manual_seed(5)
     for name, buffer in mixture.named_buffers():
         if name.endswith("expert_bias"):
             buffer.uniform_(-0.2, 0.2, generator=generator)
-    length, samples, hidden = 16, 3, mixture.config.hidden_size
-    x = torch.randn(length, samples, hidden, generator=generator, requires_grad=True)
+    length, samples, hidden = gpt_of(config).max_position_embeddings, 3, mixture.config.hidden_size
+    x = torch.randn(length, samples, hidden, generator=generator)
+    x = x.to(mixture.config.params_dtype).requires_grad_()
     output, _ = mixture(x)
     names, parameters = zip(*mixture.named_parameters(), strict=True)
-    upstream = torch.randn(output.shape, generator=generator)
+    upstream = torch.randn(output.shape, generator=generator).to(output.dtype)
     gradients = torch.autograd.grad(output, [x, *parameters], upstream)
     state = {name: value.detach() for name, value in (*mixture.named_parameters(), *mixture.named_buffers())}
     torch.save(

@@ -1,4 +1,4 @@
-"""GPT-2, Llama 3 and Mixtral in plain PyTorch, and how they are trained, in float64 on one process.
+"""GPT-2, Llama 3, Mixtral and later kinds of attention in plain PyTorch, and their training, in float64 on one process.
 
 Written anew from the papers; shares no code with Slipway or Megatron-core, so that it can tell when all layouts are
 wrong alike. A model is a function of named weights; each layer's are named `layer number.name`.
@@ -15,6 +15,8 @@ from torch import Tensor
 Weights = dict[str, Tensor]
 Batch = dict[str, Tensor]
 """tokens, labels and loss_mask, [samples, length]; where documents are apart also position_ids and document_starts."""
+OwnUpdate = Callable[[str, Tensor, Tensor, float], Tensor | None]
+"""From a weight's name, itself, its gradient and the learning rate: the new weight; None: it is not among its own."""
 FAULTS = (
     "norms are decayed",
     "no bias correction",
@@ -23,6 +25,7 @@ FAULTS = (
     "embeddings are scaled",
     "averaged over samples",
 )
+FAULTS_OF_ATTENTION = ("windows are ignored",)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class Model:
     norm: str = "layer"  # or "rms"
     rotary_base: float = 0.0  # 0: learned positions
     rotary_factor: float = 0.0  # Llama 3.1's stretching; 0: none
+    turned: int = 0  # of latent attention, a head's channels that positions turn; 0: no latent attention
+    yarn: tuple[float, float, float, float] | None = None  # factor, original length, beta_fast, beta_slow
+    window: int = 0  # tokens that a token sees, itself included; 0: all before it
+    full_every: int = 0  # every so manieth layer has no window; 0: none
     topk: int = 0  # experts that a token visits; 0: no experts
     balance: float = 0.0  # weight of the load-balancing loss
 
@@ -71,8 +78,13 @@ def train(
     *,
     bf16: bool = False,
     fault: str = "",
+    own: OwnUpdate | None = None,
 ) -> tuple[list[Line], Weights]:
-    """The lines and the weights after all batches. bf16: the model sees the weights rounded. fault: one of FAULTS."""
+    """The lines and the weights after all batches.
+
+    bf16: the model sees the weights rounded. fault: one of FAULTS, or of FAULTS_OF_ATTENTION.
+    own: what makes the updates of some of the weights; all others have AdamW's.
+    """
 
     def loss_of(seen: Weights, batch: Batch) -> tuple[Tensor, Tensor]:
         each, uneven = losses(model, seen, batch, fault)
@@ -82,7 +94,7 @@ def train(
             loss = (each.sum(1) / counted).mean()
         return loss, loss + model.balance * uneven.sum() * each.shape[1] / counted.sum()
 
-    return optimize(loss_of, weights, batches, settings, bf16=bf16, fault=fault)
+    return optimize(loss_of, weights, batches, settings, bf16=bf16, fault=fault, own=own)
 
 
 def optimize(
@@ -93,6 +105,7 @@ def optimize(
     *,
     bf16: bool = False,
     fault: str = "",
+    own: OwnUpdate | None = None,
 ) -> tuple[list[Line], Weights]:
     """The same for any model; loss_of: the loss that is told, and what is differentiated."""
     weights = {name: weight.double() for name, weight in weights.items()}
@@ -112,6 +125,10 @@ def optimize(
         rate = learning_rate(settings, step - (fault == "warm-up begins at zero"))
         for name, weight in weights.items():
             gradient = gradients[name] if late else cut * gradients[name]
+            updated = None if own is None else own(name, weight, gradient, rate)
+            if updated is not None:
+                weights[name] = updated
+                continue
             first[name] = settings.beta1 * first[name] + (1 - settings.beta1) * gradient
             second[name] = settings.beta2 * second[name] + (1 - settings.beta2) * gradient**2
             uncorrected = fault == "no bias correction"
@@ -142,7 +159,13 @@ def losses(model: Model, weights: Weights, batch: Batch, fault: str = "") -> tup
     uneven = x.new_zeros(len(x))
     for number in range(model.layers):
         own = {name.split(".", 1)[1]: w for name, w in weights.items() if name.startswith(f"{number}.")}
-        x = x + attention(model, own, norm(model, own, "norm1", x), batch.get("document_starts"))
+        full = model.full_every and (number + 1) % model.full_every == 0
+        window = 0 if full or fault == "windows are ignored" else model.window
+        normed, starts = norm(model, own, "norm1", x), batch.get("document_starts")
+        if model.turned:
+            x = x + latent_attention(model, own, normed, starts)
+        else:
+            x = x + attention(model, own, normed, starts, window)
         normed = norm(model, own, "norm2", x)
         if model.topk:
             mixed, here = mixture(model, own, normed)
@@ -162,22 +185,65 @@ def norm(model: Model, weights: Weights, name: str, x: Tensor) -> Tensor:
     return x + weights[f"{name}.bias"] if model.norm == "layer" else x
 
 
-def attention(model: Model, weights: Weights, x: Tensor, starts: Tensor | None = None) -> Tensor:
-    """Causal, from a token's document on; the rows of qkv: for each group its queries' heads, its key's and value's."""
+def attention(
+    model: Model, weights: Weights, x: Tensor, starts: Tensor | None = None, window: int = 0
+) -> Tensor:
+    """Causal, from a token's document on; the rows of qkv: for each group its queries' heads, its key's and value's.
+
+    Where there are weights for it, each head's queries and keys are normalized (Qwen3).
+    """
     each = model.heads // model.groups
     qkv = F.linear(x, weights["qkv.weight"], weights.get("qkv.bias"))
     qkv = qkv.view(*x.shape[:2], model.groups, each + 2, -1)
     q, k, v = qkv[..., :each, :], qkv[..., each:-1, :], qkv[..., -1:, :]
+    if "q_norm.weight" in weights:
+        q, k = norm(model, weights, "q_norm", q), norm(model, weights, "k_norm", k)
     if model.rotary_base:
         q, k = rotated(model, q), rotated(model, k)
     k, v = k.expand_as(q), v.expand_as(q)  # shared by the group
     scores = torch.einsum("bsgnd,btgnd->bgnst", q, k) / math.sqrt(q.shape[-1])
-    hidden = torch.ones(x.shape[1], x.shape[1]).triu(1).bool().expand(len(x), -1, -1)
-    if starts is not None:
-        hidden = hidden | (torch.arange(x.shape[1]) < starts[..., None])
+    hidden = unseen(x, starts)
+    if window:
+        hidden = hidden | torch.ones(x.shape[1], x.shape[1]).tril(-window).bool()
     seen = scores.masked_fill(hidden[:, None, None], -math.inf).softmax(-1)
     mixed = torch.einsum("bgnst,btgnd->bsgnd", seen, v).flatten(2)
     return F.linear(mixed, weights["proj.weight"], weights.get("proj.bias"))
+
+
+def unseen(x: Tensor, starts: Tensor | None) -> Tensor:
+    """Which tokens a token does not see, [b, s, s]."""
+    hidden = torch.ones(x.shape[1], x.shape[1]).triu(1).bool().expand(len(x), -1, -1)
+    return hidden if starts is None else hidden | (torch.arange(x.shape[1]) < starts[..., None])
+
+
+def latent_attention(model: Model, weights: Weights, x: Tensor, starts: Tensor | None = None) -> Tensor:
+    """Equations 37 to 47 of DeepSeek-V2 (arXiv 2405.04434); all heads share the keys' turned channels."""
+    heads, turned = model.heads, model.turned
+    queries = weights.get("q.weight")
+    if queries is None:
+        q = norm(model, weights, "q_norm", x @ weights["q_down.weight"].T) @ weights["q_up.weight"].T
+    else:
+        q = x @ queries.T
+    q = q.view(*x.shape[:2], heads, -1)
+    plain = q.shape[-1] - turned
+    down = x @ weights["kv_down.weight"].T
+    state, key = down[..., :-turned], down[..., None, -turned:]
+    kv = (norm(model, weights, "kv_norm", state) @ weights["kv_up.weight"].T).view(*x.shape[:2], heads, -1)
+    scores = torch.einsum("bsnd,btnd->bnst", q[..., :plain], kv[..., :plain])
+    q_turned, k_turned = turned_pairs(model, q[..., plain:]), turned_pairs(model, key)
+    scores = scores + torch.einsum("bsnd,btd->bnst", q_turned, k_turned[..., 0, :])
+    seen = (scores / math.sqrt(q.shape[-1])).masked_fill(unseen(x, starts)[:, None], -math.inf).softmax(-1)
+    mixed = torch.einsum("bnst,btnd->bsnd", seen, kv[..., plain:]).flatten(2)
+    return F.linear(mixed, weights["proj.weight"], weights.get("proj.bias"))
+
+
+def turned_pairs(model: Model, x: Tensor) -> Tensor:
+    """Neighbours as a complex number each, turned by position times frequency."""
+    pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2).contiguous())
+    number = pairs.shape[-1]
+    frequencies = model.rotary_base ** (-torch.arange(number).double() / number)
+    angles = torch.outer(torch.arange(x.shape[1]).double(), frequencies)[:, None]
+    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
 
 
 def rotated(model: Model, x: Tensor) -> Tensor:
@@ -189,9 +255,21 @@ def rotated(model: Model, x: Tensor) -> Tensor:
         if model.rotary_factor:  # below 1 stretched, above 4 left alone
             share = min(1.0, max(0.0, (turns - 1) / (4 - 1)))
             frequency = share * frequency + (1 - share) * frequency / model.rotary_factor
+        if model.yarn:
+            factor, length, fast, slow = model.yarn
+            # pairs that turn `fast` and `slow` times in the original context, rounded outwards
+            first, last = (
+                half * math.log(length / (2 * math.pi * turns)) / math.log(model.rotary_base)
+                for turns in (fast, slow)
+            )
+            first, last = max(0, math.floor(first)), min(2 * half - 1, math.ceil(last))
+            stretched = min(1.0, max(0.0, (pair - first) / (last - first)))
+            frequency = (1 - stretched) * frequency + stretched * frequency / factor
         frequencies.append(frequency)
     angles = torch.outer(torch.arange(x.shape[1]).double(), torch.tensor(frequencies).double())[:, None, None]
     one, other = x[..., :half], x[..., half:]
+    if model.yarn:
+        one, other = ((0.1 * math.log(model.yarn[0]) + 1) * part for part in (one, other))
     return torch.cat(
         [one * angles.cos() - other * angles.sin(), other * angles.cos() + one * angles.sin()], -1
     )

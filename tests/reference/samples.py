@@ -28,14 +28,17 @@ def short_documents(folder: Path) -> list[str]:
 
 
 def batches(overrides: list[str], steps: int) -> list[dict[str, Tensor]]:
-    """Every step's samples, in the order in which a run draws them: tokens, labels and loss_mask, [samples, length]."""
+    """Every step's samples, in the order in which a run draws them: tokens, labels and loss_mask, [samples, length].
+
+    Where documents are kept apart also document_starts.
+    """
     config = compose(overrides)
     size = config.training.global_batch_size
     drawn = DataLedger.begin(config.training.seed, {"files": 1.0}, {}).draw(size * steps)
     dataset = open_dataset(config, "training")
     samples = [dataset[draw] for draw in drawn]
     dataset.close()
-    fields = ("tokens", "labels", "loss_mask")
+    fields = [name for name in ("tokens", "labels", "loss_mask", "document_starts") if name in samples[0]]
     return [
         {name: torch.stack([sample[name] for sample in samples[start : start + size]]) for name in fields}
         for start in range(0, len(samples), size)

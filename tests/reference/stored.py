@@ -21,6 +21,16 @@ OF_LAYERS = {
     "input_layernorm.bias": "norm1.bias",
     "self_attention.linear_qkv.weight": "qkv.weight",
     "self_attention.linear_qkv.bias": "qkv.bias",
+    "self_attention.linear_q_proj.weight": "q.weight",
+    "self_attention.linear_q_down_proj.weight": "q_down.weight",
+    "self_attention.q_layernorm.weight": "q_norm.weight",
+    "self_attention.linear_q_up_proj.weight": "q_up.weight",
+    "self_attention.linear_kv_down_proj.weight": "kv_down.weight",
+    "self_attention.kv_layernorm.weight": "kv_norm.weight",
+    "self_attention.linear_kv_up_proj.weight": "kv_up.weight",
+    "self_attention.q_layernorm.bias": "q_norm.bias",
+    "self_attention.k_layernorm.weight": "k_norm.weight",
+    "self_attention.k_layernorm.bias": "k_norm.bias",
     "self_attention.linear_proj.weight": "proj.weight",
     "self_attention.linear_proj.bias": "proj.bias",
     "pre_mlp_layernorm.weight": "norm2.weight",
@@ -35,6 +45,16 @@ OF_LAYERS = {
     "mlp.shared_experts.linear_fc1.weight": "shared.in",
     "mlp.shared_experts.linear_fc2.weight": "shared.out",
     "mlp.router.expert_bias": "bias",
+}
+OF_PREDICTION = {
+    "enorm.weight": "enorm.weight",
+    "enorm.bias": "enorm.bias",
+    "hnorm.weight": "hnorm.weight",
+    "hnorm.bias": "hnorm.bias",
+    "eh_proj.weight": "project",
+    "final_layernorm.weight": "norm.weight",
+    "final_layernorm.bias": "norm.bias",
+    **{f"transformer_layer.{name}": own for name, own in OF_LAYERS.items()},
 }
 
 
@@ -56,6 +76,10 @@ def weights(checkpoint: Path) -> dict[str, Tensor]:
         if name in WHOLE:
             found[WHOLE[name]] = weight
             continue
+        if name.startswith("mtp.layers."):
+            number, own = name.removeprefix("mtp.layers.").split(".", 1)
+            found[f"mtp.{number}.{OF_PREDICTION[own]}"] = weight
+            continue
         rest = name.removeprefix("decoder.layers.")
         number, _, numbered = rest.partition(".")
         own = OF_LAYERS[numbered if number.isdigit() else rest]  # nothing is left out: else a KeyError
@@ -74,3 +98,9 @@ def named(checkpoint: Path) -> dict[str, Tensor]:
     keys = {name: copy if copy in entries else name for name, copy in copies.items()}
     held = tensors(checkpoint, keys.values())
     return {name: held[key] for name, key in keys.items()}
+
+
+def everything(checkpoint: Path) -> dict[str, Tensor]:
+    """Every tensor by its name in the checkpoint, generators left out."""
+    entries = FileSystemReader(str(checkpoint)).read_metadata().state_dict_metadata
+    return tensors(checkpoint, [name for name in entries if not name.startswith("rng.")])

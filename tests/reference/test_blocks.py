@@ -39,7 +39,7 @@ def qwen() -> torch.nn.Module:
             num_experts_per_tok=2,
             norm_topk_prob=True,
             hidden_act="silu",
-            experts_implementation="eager",
+            experts_implementation="eager",  # type: ignore[call-arg]
         )
     )
 
@@ -57,7 +57,7 @@ def deepseek() -> torch.nn.Module:
             routed_scaling_factor=2.5,
             norm_topk_prob=True,
             hidden_act="silu",
-            experts_implementation="eager",
+            experts_implementation="eager",  # type: ignore[call-arg]
         )
     )
 
@@ -88,13 +88,30 @@ def near(ours: Tensor, theirs: Tensor) -> bool:
     return float((ours - theirs).abs().max()) < CLOSE * float(theirs.abs().max())
 
 
-@pytest.mark.parametrize("name", BLOCKS)
-def test_it_computes_what_transformers_does(name: str, tmp_path: Path) -> None:
-    overrides, make = BLOCKS[name]
+def run(tmp_path: Path, *overrides: str) -> dict[str, Any]:
+    """What blocks.py says of our layer."""
     command = [sys.executable, str(DRIVE), str(tmp_path / "ours.pt")]
     done = warm.run(command, input=json.dumps([*overrides, *ALONE]), capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    ours: dict[str, Any] = torch.load(tmp_path / "ours.pt")
+    return torch.load(tmp_path / "ours.pt")
+
+
+@pytest.mark.timeout(400)
+def test_a_router_in_bf16_counts_every_token(tmp_path: Path) -> None:
+    """bf16 has no number between 256 and 258: the loads that move the biases are fp32, as the biases are."""
+    length = 1024
+    ours = run(tmp_path, *DEEPSEEK, "training.precision=bf16", f"model.max_position_embeddings={length}")
+    loads, bias = ours["state"]["router.local_tokens_per_expert"], ours["state"]["router.expert_bias"]
+    assert loads.dtype == bias.dtype == torch.float32
+    assert ours["state"]["experts.fc1"].dtype == torch.bfloat16
+    assert int(loads.sum()) == 3 * length * 4 and loads.max() > 256
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_it_computes_what_transformers_does(name: str, tmp_path: Path) -> None:
+    overrides, make = BLOCKS[name]
+    ours = run(tmp_path, *overrides)
     block = make()
     missing, unknown = block.load_state_dict(theirs_by_name(ours["state"]), strict=False)
     assert not missing and not unknown

@@ -50,9 +50,22 @@ GPT = ["model=demo", "model.num_layers=2", "model.hidden_size=32", "model.num_at
 GPT += ["model.vocab_size=257", "model.max_position_embeddings=32", "model.ffn_hidden_size=64"]
 GPT += ["model.position_embedding_type=learned_absolute"]
 LLAMA = [*GPT[:-1], "model.kv_channels=16", "model.num_query_groups=2", "model.rotary_base=500000"]
-LLAMA += ["model.rope_scaling_factor=8", "model.normalization=RMSNorm", "model.activation=swiglu"]
+LLAMA += [
+    "model.rope_scaling={type:llama3,factor:8}",
+    "model.normalization=RMSNorm",
+    "model.activation=swiglu",
+]
 LLAMA += ["model.add_bias_linear=false", "model.untie_embeddings_and_output_weights=true"]
-MIXTURE = [*LLAMA, "model.rope_scaling_factor=null", "model.num_moe_experts=4"]
+LATENT = [*GPT[:-1], "model.normalization=RMSNorm", "model.activation=swiglu", "model.add_bias_linear=false"]
+LATENT += ["model.multi_latent_attention=true", "model.q_lora_rank=12", "model.kv_lora_rank=10"]
+LATENT += [
+    "model.qk_head_dim=6",
+    "model.qk_pos_emb_head_dim=4",
+    "model.v_head_dim=8",
+    "model.qk_layernorm=true",
+]
+LATENT += ["model.rotary_base=500000"]
+MIXTURE = [*LLAMA, "model.rope_scaling=null", "model.num_moe_experts=4"]
 MODELS = {
     "gpt": (GPT, plain.Model(layers=2, vocabulary=257, heads=4, groups=4)),
     "llama": (
@@ -60,6 +73,10 @@ MODELS = {
         plain.Model(
             layers=2, vocabulary=257, heads=4, groups=2, norm="rms", rotary_base=500000, rotary_factor=8
         ),
+    ),
+    "latent": (
+        LATENT,
+        plain.Model(layers=2, vocabulary=257, heads=4, groups=4, norm="rms", rotary_base=500000, turned=4),
     ),
     "mixture": (
         MIXTURE,
@@ -78,6 +95,8 @@ RUNS = {
     "llama, ZeRO-2": ["parallelism=zero2", *layout(ranks=2)],
     "llama, ZeRO-3": ["parallelism=zero3", *layout(ranks=2)],
     "llama, bf16 3D": [*THREE_D, *layout(precision="bf16")],
+    "latent, one rank": layout(ranks=1),
+    "latent, 3D": THREE_D,
     "mixture, one rank": layout(ranks=1),
     "mixture, 3D": [*THREE_D, *layout(ep=2)],
     "mixture, CP": layout(ranks=2, cp=2),
@@ -86,11 +105,11 @@ RUNS = {
 # the others differ from these in one thing that tests/train compares with these layouts, too
 RUNS = some(
     RUNS,
-    ["gpt, one rank", "llama, one rank", "llama, ZeRO-3", "mixture, one rank", "mixture, 3D"]
+    ["gpt, one rank", "llama, one rank", "llama, ZeRO-3", "latent, 3D", "mixture, one rank", "mixture, 3D"]
     if breadth.SECOND  # which runs tests/train/test_parity.py
     else [
         *("gpt, one rank", "llama, one rank", "llama, 3D", "llama, ZeRO-3", "llama, bf16 3D"),
-        *("mixture, one rank", "mixture, 3D"),
+        *("latent, one rank", "latent, 3D", "mixture, one rank", "mixture, 3D"),
     ],
 )
 STOPPED = ["llama, one rank", "llama, ZeRO-3"]  # half-way, and continued from the checkpoint

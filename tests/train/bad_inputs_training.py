@@ -14,7 +14,7 @@ from slipway.data.ledger import DataLedger
 STEP_10 = Path("runs/demo/checkpoints/step-00000010")
 
 
-def _checkpoint(**changes: object) -> Callable[[Path], None]:
+def a_checkpoint(**changes: object) -> Callable[[Path], None]:
     """A checkpoint of the demo at step 10, with these fields of slipway.json changed (shape: some fields)."""
 
     def prepare(folder: Path) -> None:
@@ -42,20 +42,20 @@ def _no_info(folder: Path) -> None:
 
 
 def _half_an_info(folder: Path) -> None:
-    _checkpoint()(folder)
+    a_checkpoint()(folder)
     path = folder / STEP_10 / "slipway.json"
     path.write_bytes(path.read_bytes()[:40])
 
 
 def _planted_index(folder: Path) -> None:
     """An index whose unpickling would create a file, and a manifest made to fit it."""
-    _checkpoint()(folder)
+    a_checkpoint()(folder)
     (folder / STEP_10 / ".metadata").write_bytes(b"cposix\nsystem\n(S'touch owned'\ntR.")
     _list_files(folder / STEP_10)
 
 
 def _no_index(folder: Path) -> None:
-    _checkpoint()(folder)
+    a_checkpoint()(folder)
     (folder / STEP_10 / ".metadata").unlink()
 
 
@@ -101,21 +101,21 @@ ROWS = [
         "train",
         "model.hidden_size",
         ("128", "256", "step-00000010", "run.dir"),
-        _checkpoint(shape={"hidden_size": 256}),
+        a_checkpoint(shape={"hidden_size": 256}),
     ),
     BadInput(
         "checkpoint in another precision",
         "train",
         "training.precision",
         ("fp32", "bf16", "step-00000010"),
-        _checkpoint(precision="bf16"),
+        a_checkpoint(precision="bf16"),
     ),
     BadInput(
         "fewer steps than done",
         "train training.steps=5 optimizer.lr_warmup_steps=0",
         "training.steps",
         ("5", "10"),
-        _checkpoint(),
+        a_checkpoint(),
     ),
     BadInput("the only checkpoint has no index", "train", "run.dir", ("metadata",), _no_index),
     BadInput("planted payload", "train", "run.dir", ("metadata", "posix.system"), _planted_index),

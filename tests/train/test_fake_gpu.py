@@ -96,12 +96,15 @@ RUNS: dict[str, tuple[int, list[str]]] = {
             "parallelism.pad_buckets_for_high_nccl_busbw=false",
         ],
     ),
+    "muon_tp2": (LAST, [*LLAMA, "optimizer=muon", *layout(tp=2, sp=True)]),
+    "muon_experts_tp2": (FIRST, [*EXPERTS, "optimizer=muon", *layout(tp=2, sp=True)]),
     "experts_forced": (FIRST, [*EXPERTS, "parallelism.moe_token_dispatcher_type=allgather"]),
 }
 RUNS = some(
     RUNS,
     [
         *("gpt_fp32", "gpt_interleaved_last", "gpt_zero2", "llama_tp2_pp2_cp2", "experts_tp2"),
+        "muon_experts_tp2",
     ],
     second=[
         *("gpt_overlaps", "gpt_interleaved_forced", "llama_zero3_recompute", "llama_graphs"),
@@ -211,7 +214,8 @@ def test_a_step_on_the_gpu(found: dict[str, Any], name: str) -> None:
     run = found[name]
     assert "error" not in run, run["error"]
     bf16, fp32 = ["cuda:0 bfloat16"], ["cuda:0 float32"]
-    everything = dict.fromkeys(("main_grad", "main", "exp_avg", "exp_avg_sq"), fp32)
+    momentum = ("momentum_buffer",) if "muon" in name else ()
+    everything = dict.fromkeys(("main_grad", "main", "exp_avg", "exp_avg_sq", *momentum), fp32)
     assert set(run["held"].pop("snapshot", [])) <= {
         "cpu bfloat16",
         "cpu float32",

@@ -26,6 +26,7 @@ from slipway.data.text.config import Config as Text
 from slipway.data.tokens import tokens_of
 from slipway.errors import EXIT_DONE, UserError
 from slipway.kernels.compiler import cpp_trouble
+from slipway.models.gpt.config import Config as GPTConfig
 from slipway.models.gpt.config import gpt_of
 from slipway.optimizers.adamw.config import Config as AdamW
 from slipway.plan import make_plan
@@ -107,12 +108,20 @@ def run(options: argparse.Namespace) -> int:
         joined = isinstance(data, Text) and not (
             data.reset_attention_mask or data.reset_position_ids or data.eod_mask_loss
         )
-        if plan.world_size > 1 or model.num_moe_experts or model.rope_scaling_factor or not joined:
+        if plan.world_size > 1 or not joined:
             raise UserError(
                 "bench compare",
-                f"{model.name} on {plan.world_size} ranks cannot be compared: the reference is a dense model without "
-                "rope_scaling_factor on one rank, which does not separate documents",
+                f"{model.name} on {plan.world_size} ranks cannot be compared: the reference is on one rank, and does "
+                "not separate documents",
             )
+        if config.optimizer.name != "adamw":
+            raise UserError(
+                "optimizer.name",
+                "cannot be compared: the reference has AdamW",
+                value=config.optimizer.name,
+                use="adamw",
+            )
+        check_reference(model)
         left_out = None
         if COMPILED in references and config.cluster.device.kind == "cpu" and (trouble := cpp_trouble()):
             references.remove(COMPILED)
@@ -125,6 +134,35 @@ def run(options: argparse.Namespace) -> int:
     summary = Summary(ceiling_tflops=ceiling / 1e12, left_out=left_out)
     publish("compare", options.argv, rows, summary, units=plural(plan.unit), as_json=options.json)
     return EXIT_DONE
+
+
+COMPUTED = frozenset(
+    {
+        *("family", "name", "num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads"),
+        *("num_query_groups", "kv_channels", "vocab_size", "make_vocab_size_divisible_by"),
+        *(
+            "max_position_embeddings",
+            "position_embedding_type",
+            "rotary_base",
+            "normalization",
+            "norm_epsilon",
+        ),
+        *("activation", "add_bias_linear", "untie_embeddings_and_output_weights", "init_method_std"),
+    }
+)
+"""The fields of `model` that the reference follows. Dropout costs the same wherever it is; it has none."""
+
+
+def check_reference(model: GPTConfig) -> None:
+    """Raise UserError for a field by which the model is another than the reference."""
+    for name, own in GPTConfig.model_fields.items():
+        value = getattr(model, name)
+        if name not in COMPUTED and value != own.default:
+            least = "null" if own.default is None else str(own.default).lower()
+            shown = getattr(value, "type", value)  # of a section
+            raise UserError(
+                f"model.{name}", "is not in the reference of bench compare", value=shown, use=least
+            )
 
 
 def _asked(words: str) -> list[str]:

@@ -24,6 +24,7 @@ from slipway.bench.options import at_least, configuration, make_folder, of_gpt
 from slipway.bench.record import named, publish
 from slipway.config.explain import nearest
 from slipway.errors import EXIT_DONE, UserError
+from slipway.models.gpt.config import gpt_of
 from slipway.plan import Plan, make_plan
 from slipway.plan.rules import world_size
 from slipway.run_dir import RunDir
@@ -75,6 +76,13 @@ def run(options: argparse.Namespace) -> int:
         batch = "training.global_batch_size=${training.micro_batch_size}"  # of no meaning here
         config = configuration(DEFAULTS, [*asked, batch], Path(folder))
         of_gpt("bench kernels", config)
+        if (window := gpt_of(config).window_size) is not None:
+            raise UserError(
+                "model.window_size",
+                "has no effect in bench kernels: attention is measured without windows",
+                value=window,
+                use="null",
+            )
         if (ranks := world_size(config)) > 1:
             raise UserError(
                 "bench kernels",

@@ -204,6 +204,7 @@ class Saver:
             parallelism=config.parallelism,
             precision=config.training.precision,
             shape=models.shape(config),
+            optimizer=config.optimizer.name,
             versions={name: version(name) for name in ("torch", "megatron-core")},
             validation_loss=validation_loss,
             recent_losses=position.recent_losses,

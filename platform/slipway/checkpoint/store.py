@@ -65,6 +65,8 @@ class CheckpointInfo(BaseModel):
     precision: str
     shape: dict[str, Any]
     """What the weights depend on: see slipway.models.shape."""
+    optimizer: str = "adamw"
+    """Whose states it holds; it is not written down in older ones, which AdamW's are."""
     versions: dict[str, str]
     validation_loss: float | None = None
     """Measured at this step."""
@@ -171,7 +173,7 @@ def read_info(path: Path) -> CheckpointInfo:
 
 
 def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
-    """Any layout may continue any checkpoint; the model's shape and precision must be the same. Raises UserError."""
+    """Any layout may continue any checkpoint; shape, precision and optimizer must be the same. Raises UserError."""
     now = models.shape(config)
     for name in sorted(now.keys() | info.shape.keys()):
         if now.get(name) != info.shape.get(name):
@@ -186,6 +188,13 @@ def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
             "training.precision",
             f"differs from {info.precision} in checkpoint {path}",
             value=config.training.precision,
+            do="set it back, or choose another run.dir",
+        )
+    if info.imported is None and info.optimizer != config.optimizer.name:
+        raise UserError(
+            "optimizer.name",
+            f"differs from {info.optimizer}, whose states are in checkpoint {path}",
+            value=config.optimizer.name,
             do="set it back, or choose another run.dir",
         )
     if info.step > config.training.steps:

@@ -213,6 +213,12 @@ def _unknown(path: Path, more: str, plain: Mapping[str, typing.Any]) -> UserErro
     names = valid_names(path[:-1], plain)
     if len(path) == 1:
         names = [*names, "experiment"]
+    if str(path[-1]) in names:  # of a section that is of one of several kinds
+        parent, do = (
+            dotted.rpartition(".")[0],
+            "" if more else f"write ++{dotted}=... where it is of that kind",
+        )
+        return UserError(dotted, f"belongs to another kind of {parent}{more}", do=do)
     return UserError(dotted, f"no such key{more}", do=nearest(str(path[-1]), names))
 
 

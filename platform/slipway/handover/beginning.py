@@ -57,10 +57,11 @@ def write(
     config = plan.config
     by_place = {(part.key, part.at): part for part in parts}
     alone = tensors_of(config)
-    weights = {key: alone.Weight(leading, shape) for key, leading, shape in _weights(parts)}
+    buffers = {part.key for part in parts if part.buffer}
+    weights = {key: alone.Weight(leading, shape, key in buffers) for key, leading, shape in _weights(parts)}
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.training.precision]
-    copies = 1 if dtype == torch.float32 else 2
-    progress = Progress("import", copies * len(parts))
+    copied = 0 if dtype == torch.float32 else sum(not part.buffer for part in parts)
+    progress = Progress("import", len(parts) + copied)
 
     def value(key: str, at: Shape) -> "Tensor":
         progress.advance()

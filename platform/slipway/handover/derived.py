@@ -10,7 +10,7 @@ from slipway.config import budget
 from slipway.config.compose import conf_dir
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
-from slipway.handover.folder import CONFIG
+from slipway.handover.folder import CONFIG, names
 from slipway.models.formats import FolderFormat, folder_formats
 
 AUTO = "model=auto"
@@ -46,6 +46,14 @@ def with_derived(words: Sequence[str], model: Sequence[str]) -> tuple[list[str],
         recipe += [RATE] if "optimizer.lr" not in given else []
         recipe += [LENGTH] if not given & budget.keys() else []
     return [*model, *recipe, *rest], recipe
+
+
+def held(folder: Path, settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What config.json says, as far as the folder has tensors for it. name: of the format. Raises UserError."""
+    ((_, form),) = folder_formats(name).items()
+    with naming(folder):
+        form.of(settings)  # before weights are looked at
+    return form.held(settings, names(folder))
 
 
 def fields_of(form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -104,4 +112,6 @@ def _word(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_word(each)}" for key, each in value.items()) + "}"
     return f"[{','.join(map(_word, value))}]" if isinstance(value, list | tuple) else str(value)

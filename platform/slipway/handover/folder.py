@@ -73,6 +73,13 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
+def names(folder: Path) -> list[str]:
+    """What the tensors are called, as the index has it, or the only file. Raises UserError."""
+    from slipway.handover.safetensors_file import Source
+
+    return list(_places(folder)) or list(Source(inside(folder, ALONE)).shapes)
+
+
 class Tensors:
     """The tensors of all files of weights: shapes by name, numbers one by one."""
 

@@ -31,7 +31,7 @@ def run_words(overrides: Sequence[str], options: argparse.Namespace) -> int:
 
     source = Path(options.source)
     folder.check(f"import {options.action}", source)
-    settings = folder.settings(source)
+    settings = derived.held(source, folder.settings(source), options.action)
     words, recipe = list(overrides), []
     model: list[str] = []
     if derived.is_auto(words):
@@ -104,7 +104,7 @@ class Given:
             name = self.names[wanted]
             theirs.append(tensor := self.tensors.read(name))
             given.check_numbers(self.tensors.file(name), name, tensor)
-            if self.rounds and given.is_rounded(tensor, torch.bfloat16):
+            if self.rounds and not part.buffer and given.is_rounded(tensor, torch.bfloat16):
                 self.rounded.add(name)
             del tensor
         ours = part.join(theirs)

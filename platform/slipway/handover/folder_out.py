@@ -2,7 +2,6 @@
 
 import argparse
 from itertools import islice
-from math import prod
 from pathlib import Path
 
 from slipway.config.schema import RunConfig
@@ -31,15 +30,13 @@ def run(config: RunConfig, options: argparse.Namespace, command: str) -> int:
     longest = getattr(config.model, "max_position_embeddings", None)
     tokenizer = exported(config, info, longest)
 
-    itemsize = weights.dtype.itemsize
-    split = shards.shared_out(weights.shapes, itemsize, options.shard_size)
-    numbers = sum(map(prod, weights.shapes.values()))
+    split = shards.shared_out(weights.shapes, weights.nbytes, options.shard_size)
     settings = {
         **form.settings(config, tokenizer.end_of_document),
         "dtype": DTYPES[precision],
         "torch_dtype": DTYPES[precision],  # transformers 4 and its readers
     }
-    seen = record.of(config, info, numbers, precision)
+    seen = record.of(config, info, weights.parameters, precision)
     texts = {
         "config.json": as_json(settings),
         "generation_config.json": as_json(
@@ -49,7 +46,7 @@ def run(config: RunConfig, options: argparse.Namespace, command: str) -> int:
         **tokenizer.contents,
     }
     if len(split) > 1:
-        texts[shards.INDEX] = as_json(shards.index(split, itemsize))
+        texts[shards.INDEX] = as_json(shards.index(split, weights.nbytes))
 
     with whole_folder(target) as beside:
         _write_weights(beside, weights, split)
@@ -70,4 +67,4 @@ def _write_weights(folder: Path, weights: Weights, split: dict[str, dict[str, tu
 
     tensors = Progress("export", len(weights.shapes)).of(weights.tensors())
     for name, shapes in split.items():
-        safetensors_file.write(folder / name, shapes, weights.dtype, islice(tensors, len(shapes)))
+        safetensors_file.write(folder / name, shapes, weights.dtypes, islice(tensors, len(shapes)))

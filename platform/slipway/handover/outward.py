@@ -43,7 +43,7 @@ def _file(config: RunConfig, options: argparse.Namespace, command: str) -> int:
     weights = Weights(config, parts, path, precision, command, form.constants(config))
     progress = Progress("export", len(weights.shapes))
     with files.whole(target) as beside:
-        tensor_file.kind(target).write(beside, weights.shapes, weights.dtype, progress.of(weights.tensors()))
+        tensor_file.kind(target).write(beside, weights.shapes, weights.dtypes, progress.of(weights.tensors()))
     print(f"exported step {info.step:,} of {config.run.dir} to {target}: {weights.described()}")
     print(
         f"{form.library} loads it with (docs/{options.action}.md)\n{form.usage(config, str(target.absolute()))}"

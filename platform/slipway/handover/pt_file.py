@@ -2,7 +2,7 @@
 
 import pickle
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,12 @@ _LARGE = 2**20  # bytes, from which on a tensor waits on disk
 
 
 def write(
-    path: Path, shapes: dict[str, Shape], dtype: torch.dtype, tensors: Iterable[tuple[str, Tensor]]
+    path: Path,
+    shapes: dict[str, Shape],
+    dtypes: Mapping[str, torch.dtype],
+    tensors: Iterable[tuple[str, Tensor]],
 ) -> None:
-    """Write tensors in the order in which they come. shapes, dtype: of all, known before.
+    """Write tensors in the order in which they come. shapes, dtypes: of all, known before.
 
     torch.save wants the whole dictionary. What is large waits in files beside `path` that are mapped into memory and
     have no name any more: the system keeps as much of them in memory as it likes, and an end leaves nothing behind.
@@ -27,7 +30,7 @@ def write(
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as folder:
         place = Path(folder) / "tensor"
         for name, tensor in tensors:
-            kept = torch.empty(0, dtype=dtype)
+            dtype = dtypes[name]
             if tensor.nbytes >= _LARGE:
                 kept = torch.from_file(str(place), shared=True, size=tensor.numel(), dtype=dtype)
                 place.unlink()

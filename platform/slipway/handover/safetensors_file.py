@@ -6,7 +6,7 @@ The format: huggingface/safetensors, README, "Format". 8 bytes for the length of
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,14 +26,17 @@ _LARGEST_HEADER = 10**8  # as the library has it
 
 
 def write(
-    path: Path, shapes: dict[str, Shape], dtype: torch.dtype, tensors: Iterable[tuple[str, Tensor]]
+    path: Path,
+    shapes: dict[str, Shape],
+    dtypes: Mapping[str, torch.dtype],
+    tensors: Iterable[tuple[str, Tensor]],
 ) -> None:
     """Write tensors in the order in which they come, which is that of `shapes`; none is kept."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, shape in shapes.items():
-        start, end = end, end + prod(shape) * dtype.itemsize
-        header[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+        start, end = end, end + prod(shape) * dtypes[name].itemsize
+        header[name] = {"dtype": _NAMES[dtypes[name]], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:

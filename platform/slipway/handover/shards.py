@@ -14,29 +14,30 @@ ALONE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 
-def shared_out(shapes: Mapping[str, Shape], itemsize: int, largest: int) -> dict[str, dict[str, Shape]]:
+def shared_out(
+    shapes: Mapping[str, Shape], nbytes: Mapping[str, int], largest: int
+) -> dict[str, dict[str, Shape]]:
     """The tensors of each file, in order. largest: bytes of a file's numbers, unless one tensor alone has more.
 
-    itemsize: bytes of a number.
+    nbytes: of each tensor.
     """
     groups: list[dict[str, Shape]] = []
     filled = 0
     for name, shape in shapes.items():
-        nbytes = itemsize * prod(shape)
-        if not groups or filled + nbytes > largest:
+        if not groups or filled + nbytes[name] > largest:
             groups.append({})
             filled = 0
         groups[-1][name] = shape
-        filled += nbytes
+        filled += nbytes[name]
     if len(groups) == 1:
         return {ALONE: groups[0]}
     return {f"model-{n:05d}-of-{len(groups):05d}.safetensors": group for n, group in enumerate(groups, 1)}
 
 
-def index(shards: Mapping[str, Mapping[str, Shape]], itemsize: int) -> dict[str, Any]:
+def index(shards: Mapping[str, Mapping[str, Shape]], nbytes: Mapping[str, int]) -> dict[str, Any]:
     """What model.safetensors.index.json holds."""
     numbers = sum(prod(shape) for shapes in shards.values() for shape in shapes.values())
     return {
-        "metadata": {"total_parameters": numbers, "total_size": numbers * itemsize},
+        "metadata": {"total_parameters": numbers, "total_size": sum(nbytes.values())},
         "weight_map": {name: file for file, shapes in shards.items() for name in shapes},
     }

@@ -42,8 +42,9 @@ class Weights:
         self.parts, self.constants = parts, constants
         check_weights(path, whole_shapes(parts), self.reader.shapes)
         self.keys = {key: key if precision == "bf16" else self.reader.main(key) for key in self.reader.shapes}
+        buffers = {part.key for part in parts if part.buffer}
         for own, key in self.keys.items():
-            if self.reader.dtype(key) != self.dtype:
+            if self.reader.dtype(key) != (torch.float32 if own in buffers else self.dtype):
                 raise UserError(
                     f"{command} --precision",
                     f"is not what the checkpoint holds of {own}: {str(self.reader.dtype(key)).partition('.')[2]}",
@@ -52,6 +53,9 @@ class Weights:
                 )
         self.shapes: dict[str, Shape] = {n: s for part in parts for n, s in part.theirs.items()}
         self.shapes |= {name: constant.shape for name, constant in constants.items()}
+        self.dtypes = dict.fromkeys(self.shapes, self.dtype)
+        self.dtypes |= {name: torch.float32 for part in parts if part.buffer for name in part.theirs}
+        """Of each tensor: buffers are fp32 whatever the others are."""
         self.copies = any(own != key for own, key in self.keys.items())
 
     def tensors(self) -> Iterator[tuple[str, "Tensor"]]:
@@ -66,9 +70,19 @@ class Weights:
         for name, constant in self.constants.items():
             yield name, constant.values().to(self.dtype).reshape(constant.shape)
 
+    @property
+    def nbytes(self) -> dict[str, int]:
+        """Size of each tensor in a file."""
+        return {name: prod(shape) * self.dtypes[name].itemsize for name, shape in self.shapes.items()}
+
+    @property
+    def parameters(self) -> int:
+        """Numbers of the model that are trained."""
+        return sum(prod(shape) for part in self.parts if not part.buffer for shape in part.theirs.values())
+
     def described(self) -> str:
         """How much it is, and in which precision."""
-        total = sum(map(prod, self.shapes.values())) * self.dtype.itemsize
+        total = sum(self.nbytes.values())
         which = str(self.dtype).partition(".")[2]
         if self.copies:
             which += ", the copies that training updates"

@@ -5,6 +5,7 @@ layer spec, on CPU and on GPUs without Transformer Engine.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -17,10 +18,14 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
 from slipway.kernels.spans import Span, causal_spans
+from slipway.kernels.windows import windowed
 
 
 class TorchAttention(MegatronModule):
     """Attention over the whole sequence; s: local sequence, b: batch, n/g: local query/key heads, d: head size."""
+
+    window: int | None = None
+    """Keys that a query sees at most, its own included; None: all before it."""
 
     def __init__(
         self,
@@ -35,12 +40,15 @@ class TorchAttention(MegatronModule):
         super().__init__(config=config)
         self.causal = attn_mask_type == AttnMaskType.causal
         self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
-        self.softmax_scale = softmax_scale
+        self.softmax_scale = softmax_scale  # None: by the size of a query's head
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, **_: Any
     ) -> Tensor:
-        """[s, b, n, d], [s, b, g, d], [s, b, g, d] -> [s, b, n * d].
+        """[s, b, n, d], [s, b, g, d], [s, b, g, v] -> [s, b, n * v].
+
+        Where values are of another size than queries (latent attention), zeros fill the smaller ones up: torch's flash
+        kernels take one size only, and its others would keep all scores.
 
         attention_mask: where documents are kept apart, spans_of_samples of the microbatch; the only place in which
         Megatron-core's layers hand something on. None: tokens see all before them.
@@ -50,18 +58,21 @@ class TorchAttention(MegatronModule):
             group: Any = parallel_state.get_context_parallel_group()
             rank = group.rank()
             key, value = gather_sequence(key, group), gather_sequence(value, group)
-        q, k, v = (x.permute(1, 2, 0, 3) for x in (query, key, value))  # [b, heads, s, d]
+        wide = max(query.shape[-1], value.shape[-1])
+        q, k, v = (_filled(x, wide).permute(1, 2, 0, 3) for x in (query, key, value))  # [b, heads, s, d]
         if self.dropout and self.training and not self.config.sequence_parallel:
             tracker: Any = tensor_parallel.get_cuda_rng_tracker()
             with tracker.fork():  # heads differ between TP ranks
                 out = self._attend(q, k, v, attention_mask, rank, size)
         else:
             out = self._attend(q, k, v, attention_mask, rank, size)
-        return out.permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], -1)
+        return out[..., : value.shape[-1]].permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], -1)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, spans: Tensor | None, rank: int, size: int) -> Tensor:
         if not self.causal:
-            assert spans is None, "documents are kept apart in causal attention only"
+            assert spans is None and self.window is None, (
+                "documents and windows are for causal attention only"
+            )
             return self._product(q, k, v, causal=False)
         if spans is None:
             return self._over(causal_spans(q.shape[2], rank, size), q, k, v)
@@ -74,16 +85,38 @@ class TorchAttention(MegatronModule):
     def _over(self, spans: Sequence[Span], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Spans hold all queries, in their order."""
         if len(spans) == 1:
-            return self._product(q, k, v, causal=True)
+            return self._before(q, k, v)
         queries = q.split([span.end - span.first for span in spans], dim=2)
-        keys, values = (_stretches(x, [span[2:] for span in spans]) for x in (k, v))
-        parts = [self._product(*part, causal=True) for part in zip(queries, keys, values, strict=True)]
-        return torch.cat(parts, dim=2)
+        keys, values = (_stretches(x, [self._keys(span) for span in spans]) for x in (k, v))
+        return torch.cat([self._before(*part) for part in zip(queries, keys, values, strict=True)], dim=2)
 
-    def _product(self, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-        """softmax(q k^T) v, [b, n, s, d]; causal: the last query sees all keys."""
+    def _keys(self, span: Span) -> tuple[int, int]:
+        """First and end of the keys that a span's queries see."""
+        if self.window is None:
+            return span.first_key, span.end_key
+        return max(span.first_key, span.end_key - (span.end - span.first) - self.window), span.end_key
+
+    def _before(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Causal attention, where the last query sees all keys, or the last ones in its window."""
+        if self.window is None:
+            return self._product(q, k, v, causal=True)
+        return windowed(q, k, v, self.window, self._masked)
+
+    def _masked(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """softmax(q k^T + mask) v; without a mask causal."""
+        if mask is None:
+            return self._product(q, k, v, causal=True)
+        if (
+            q.device.type == "cuda" and q.shape[1] != k.shape[1]
+        ):  # torch's kernel that takes masks there knows no groups
+            k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+        return self._product(q, k, v, causal=False, mask=mask)
+
+    def _product(self, q: Tensor, k: Tensor, v: Tensor, causal: bool, mask: Tensor | None = None) -> Tensor:
+        """softmax(q k^T + mask) v, [b, n, s, d]; causal: the last query sees all keys."""
         causal = causal and q.shape[2] > 1  # a single one: a cache's next token
-        mask = _lower_right(q.shape[2], k.shape[2], q.device) if causal and q.shape[2] < k.shape[2] else None
+        if causal and q.shape[2] < k.shape[2]:
+            mask = _lower_right(q.shape[2], k.shape[2], q.device)
         return F.scaled_dot_product_attention(
             q,
             k,
@@ -94,6 +127,17 @@ class TorchAttention(MegatronModule):
             scale=self.softmax_scale,
             enable_gqa=q.shape[1] != k.shape[1],
         )
+
+
+def _filled(x: Tensor, size: int) -> Tensor:
+    """X [..., d] with zeros up to [..., size]."""
+    return x if x.shape[-1] == size else F.pad(x, (0, size - x.shape[-1]))
+
+
+@cache
+def in_window(window: int) -> type[TorchAttention]:
+    """The same where a query sees so many keys, its own included."""
+    return type(f"TorchAttentionInWindow{window}", (TorchAttention,), {"window": window})
 
 
 def _lower_right(queries: int, keys: int, device: torch.device) -> Tensor:

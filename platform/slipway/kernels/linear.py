@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from megatron.core.tensor_parallel import ColumnParallelLinear, RowParallelLinear
+from megatron.core.transformer.module import MegatronModule
+from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup
@@ -48,6 +50,26 @@ class RowLinear(RowParallelLinear):
         """[s, b, in / tp] -> [s, b, out], with sequence parallelism [s / tp, b, out], and the bias still to add."""
         output, bias = super().forward(input_)
         return output, None if self.adds_bias else bias
+
+
+class ReplicatedLinear(MegatronModule):
+    """x W^T, whole on every rank, each for its part of the sequence, [s / tp, b, in] -> [s / tp, b, out].
+
+    The weight is marked for the gradient reduction of sequence parallelism. Takes the words of Transformer Engine's
+    TELinear, and needs few of them.
+    """
+
+    def __init__(
+        self, input_size: int, output_size: int, *, config: TransformerConfig, bias: bool, **_: Any
+    ) -> None:
+        assert not bias
+        super().__init__(config=config)
+        self.weight = torch.nn.Parameter(torch.empty(output_size, input_size, dtype=config.params_dtype))
+        self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        """The result, and no bias to add."""
+        return _Linear.apply(x, self.weight, None, None, False, False), None
 
 
 def _linear(

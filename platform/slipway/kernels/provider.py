@@ -6,9 +6,9 @@ from typing import Any
 from megatron.core.models.backends import LocalSpecProvider
 
 from slipway.config.schema import Kernels
-from slipway.kernels.attention import TorchAttention
+from slipway.kernels.attention import TorchAttention, in_window
 from slipway.kernels.experts import grouped_experts
-from slipway.kernels.linear import ColumnLinear, RowLinear
+from slipway.kernels.linear import ColumnLinear, ReplicatedLinear, RowLinear
 from slipway.kernels.norms import LayerNorm, RMSNorm
 
 
@@ -33,6 +33,12 @@ class SpecProvider(LocalSpecProvider):
             return _te().row_parallel_linear()
         return RowLinear if self.kernels.linear == "torch" else super().row_parallel_linear()
 
+    def replicated_linear(self) -> Any:
+        """A linear layer that every tensor-parallel rank has whole, for its part of the sequence; without a bias."""
+        if self.kernels.linear == "te":
+            return _te().linear()
+        return ReplicatedLinear
+
     def layer_norm(self, rms_norm: bool = False, for_qk: bool = False, has_residual: bool = False) -> type:
         """LayerNorm or RMSNorm."""
         if self.kernels.norm == "te":
@@ -47,9 +53,11 @@ class SpecProvider(LocalSpecProvider):
             return TritonRMSNorm if rms_norm else TritonLayerNorm
         return RMSNorm if rms_norm else LayerNorm
 
-    def core_attention(self) -> type:
-        """softmax(Q K^T) V."""
-        return _te().core_attention() if self.kernels.attention == "te" else TorchAttention
+    def core_attention(self, window: int | None = None) -> type:
+        """softmax(Q K^T) V. window: keys that a query sees; Transformer Engine's reads it in TransformerConfig."""
+        if self.kernels.attention == "te":
+            return _te().core_attention()
+        return TorchAttention if window is None else in_window(window)
 
     def grouped_mlp_modules(self, *words: Any, **named: Any) -> Any:
         """The experts; arguments and results differ between Megatron-core's versions."""

@@ -8,3 +8,15 @@ LOSS_CHUNK = {"cpu": 512, "cuda": 2048}
 # The widest row that the norms in Triton take. A program holds one, as a power of two of elements, in the registers of
 # at most 1,024 threads; of wider ones the compiler would put a part into memory (tests/kernels/test_triton.py).
 NORM_WIDTH = {"RMSNorm": 16384, "LayerNorm": 8192}
+
+# Queries that torch's attention in a sliding window takes at once, at least (slipway.kernels.windows): with fewer, the
+# starts of kernels would cost more than the keys that they need not read.
+WINDOW_QUERIES = 256
+
+
+def window_pairs(length: int, window: int) -> int:
+    """Pairs of a query and a key that these stretches compute, of a sequence; flash kernels skip half of a square."""
+    step = max(window, WINDOW_QUERIES)
+    first = min(step, length)
+    rest = length - first
+    return first**2 // (2 if first <= window else 1) + rest * (step + window)

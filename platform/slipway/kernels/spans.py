@@ -4,6 +4,7 @@ Attention over a few dense stretches needs no mask, so that flash kernels take i
 computed.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -68,16 +69,22 @@ def spans_of_samples(document_starts: Tensor, rank: int, size: int) -> Tensor:
     return torch.tensor(rows)
 
 
-def attended_share(document_starts: Tensor) -> Tensor:
-    """Of a microbatch whose documents are kept apart, [sum, samples] of the share of s^2 that is computed; [2] fp64.
+def attended_share(document_starts: Tensor, windows: Sequence[int | None] = (None,)) -> Tensor:
+    """Of a microbatch whose documents are kept apart, [sum, samples] of the share of attention that is computed; fp64.
 
-    In each sample that is the sum of d^2 / s^2 over its documents of d tokens. document_starts: see
-    spans_of_samples. On the CPU, as its argument.
+    In each sample of s tokens that is the sum of d x min(d, w) over its documents of d tokens and all layers, over
+    that of s x min(s, w) over the layers. windows: w of each layer, in tokens; None: no window, so that the share is
+    the sum of d^2 / s^2. document_starts: see spans_of_samples. On the CPU, as its argument.
     """
     samples, length = document_starts.shape
-    before = torch.arange(length) - document_starts  # in a document of d tokens they add up to d (d - 1) / 2
-    squares = 2 * before.sum() + samples * length
-    return torch.stack([squares / length**2, torch.tensor(samples)]).double()
+    lengths = torch.zeros_like(document_starts).scatter_add_(
+        1, document_starts, torch.ones_like(document_starts)
+    )
+    own = lengths.gather(1, document_starts)  # of each token's document
+    layers = Counter(min(length, window or length) for window in windows)
+    pairs = sum(count * int(own.clamp(max=window).sum()) for window, count in layers.items())
+    whole = length * sum(count * window for window, count in layers.items())
+    return torch.tensor([pairs / whole, samples], dtype=torch.float64)
 
 
 def _stretches(length: int, rank: int, size: int) -> list[tuple[int, int, int]]:

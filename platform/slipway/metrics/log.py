@@ -30,7 +30,7 @@ class Metrics:
         config = plan.config
         run_dir = config.run.dir
         self.plan, self.units = plan, Units.of(plan)
-        self.shown = [measure.name for measure in family(config).measures]
+        self.shown = [measure.name for measure in family(config).measures(config)]
         self.console_interval = config.logging.interval
         self.path = RunDir(run_dir).metrics
         course = self._open(start_step)

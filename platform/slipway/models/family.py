@@ -50,6 +50,21 @@ class Layer(NamedTuple):
     sent_bytes: int = 0
     """What it hands to the next layer; a stage that ends with it may keep it until the backward pass."""
     block: bool = True
+    matrices: Shard = Shard(0)
+    """Of the parameters, those in hidden matrices (see slipway.optimizers.matrix)."""
+
+
+class KeyValues(NamedTuple):
+    """Bytes of keys and values that a model keeps of one text, in the precision that it is trained in."""
+
+    per_token: int
+    """Of the first token; less of later ones where a layer's window is full."""
+    context: int
+    """The longest text, in tokens."""
+    whole: int
+    """Of so long a text."""
+    least_per_token: int
+    """The same as per_token, where programs that serve models keep less: latent states."""
 
 
 class Sample(NamedTuple):
@@ -65,6 +80,8 @@ class Sample(NamedTuple):
     """Operations that the backward pass does again (see Family.recomputed)."""
     attention_flops: int = 0
     """The part of `flops` that is less where documents are kept apart: times `models.network.ATTENDED`."""
+    key_values: KeyValues | None = None
+    """What it keeps while it goes on with a sample; None: nothing."""
     palm_flops: int | None = None
     """The same FLOP by PaLM's convention (arXiv 2204.02311, appendix B); None: it has no meaning for this family."""
 
@@ -125,8 +142,7 @@ class Family(Protocol):
         """What it minimizes."""
         ...
 
-    @property
-    def measures(self) -> Sequence[Measure]:
+    def measures(self, config: RunConfig) -> Sequence[Measure]:
         """What its steps and validations report besides the loss."""
         ...
 

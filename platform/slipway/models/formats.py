@@ -5,7 +5,7 @@ tensor of a checkpoint its name, or names, in the other library, and how the num
 writes files, and checks names and shapes, knows no format (slipway.handover). Imports no torch.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
@@ -33,6 +33,8 @@ class Part(NamedTuple):
     """From the part to theirs, in the order of the names; moves numbers and computes none."""
     join: Callable[[Sequence[Array]], Array]
     """The inverse of split."""
+    buffer: bool = False
+    """Whether no optimizer updates it: it is fp32 in every precision, and has no second copy."""
 
 
 class Constant(NamedTuple):
@@ -120,6 +122,13 @@ class FolderFormat(Protocol):
         """
         ...
 
+    def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+        """Return config.json as far as the folder holds it, whose tensors have these names.
+
+        Raises UserError for a class that is not known.
+        """
+        ...
+
     def renamed(self, name: str) -> str:
         """What the tables call a tensor that a folder has under this name. Of a format that `of` has returned."""
         ...
@@ -166,11 +175,27 @@ def _named(family: str, name: str) -> Any:
 # --- how one tensor of a checkpoint is laid out in other libraries
 
 
-def same(key: str, at: tuple[int, ...], shape: Shape, name: str, theirs: Shape | None = None) -> Part:
+def same(
+    key: str,
+    at: tuple[int, ...],
+    shape: Shape,
+    name: str,
+    theirs: Shape | None = None,
+    *,
+    buffer: bool = False,
+) -> Part:
     """The same numbers in the same order, perhaps in another shape."""
     theirs = shape if theirs is None else theirs
     assert prod(shape) == prod(theirs), (name, shape, theirs)
-    return Part(key, at, shape, {name: theirs}, lambda t: [t.reshape(theirs)], lambda t: t[0].reshape(shape))
+    return Part(
+        key,
+        at,
+        shape,
+        {name: theirs},
+        lambda t: [t.reshape(theirs)],
+        lambda t: t[0].reshape(shape),
+        buffer,
+    )
 
 
 def by_kind(key: str, at: tuple[int, ...], shape: Shape, name: str, heads: int) -> Part:

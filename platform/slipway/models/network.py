@@ -11,6 +11,7 @@ from torch import Tensor
 
 from slipway.config.schema import RunConfig
 from slipway.models.initial import Initial
+from slipway.optimizers.matrix import Matrix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,9 +21,10 @@ Batch = Mapping[str, Tensor]
 Sums = dict[str, Tensor]
 """For the loss and each measure of the family, by name: [sum, count], detached. The mean is reported."""
 ATTENDED = "attended"
-"""A name that Sums may hold besides: [sum, samples] of the share of a sample's square that attention computes.
+"""A name that Sums may hold besides: [sum, samples] of the share of Sample.attention_flops that attention computes.
 
-Where documents of lengths d are kept apart in a sample of s tokens, the sum of d^2 over s^2. On the CPU.
+Where documents of lengths d are kept apart in a sample of s tokens, the sum of d^2 over s^2; of layers with windows see
+slipway.kernels.spans.attended_share. On the CPU.
 """
 LossFunction = Callable[[Tensor], tuple[Tensor, Tensor, Sums]]
 """From the last stage's output: the loss's sum, which is differentiated, its count, and what is reported.
@@ -140,5 +142,12 @@ class Network(Protocol):
 
         key: the parameter's name; layers that repeat share one, each with numbers of its own. shape: of the whole
         parameter, of one layer.
+        """
+        ...
+
+    def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
+        """What a parameter is as a hidden matrix (see slipway.optimizers.matrix); None: it is none.
+
+        key: the parameter's name, as for `initial`. shape: of this rank's part.
         """
         ...

@@ -1,9 +1,10 @@
 """What an optimizer says of itself: ALGORITHM of its module `algorithm`, and with torch OPTIMIZER of `optimizer`."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from slipway.config.schema import RunConfig
+from slipway.optimizers.matrix import Matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +18,8 @@ class State(NamedTuple):
     """Its name in torch's `optimizer.state[parameter]`."""
     shape: Literal["like", "scalar"] = "like"
     """As the parameter, or one number for the whole parameter."""
+    of: Literal["all", "matrices", "others"] = "all"
+    """Which parameters have it: all, the model's hidden matrices (see slipway.optimizers.matrix), or all but those."""
 
 
 class Algorithm(Protocol):
@@ -24,7 +27,7 @@ class Algorithm(Protocol):
 
     @property
     def states(self) -> Sequence[State]:
-        """What it keeps of each parameter between updates, besides the number of updates."""
+        """What it keeps of parameters between updates, besides the number of updates."""
         ...
 
     @property
@@ -51,6 +54,52 @@ class Builder(Protocol):
         ...
 
 
-def bytes_per_parameter(algorithm: Algorithm) -> int:
+class Wholes(Protocol):
+    """An engine's hidden matrices, of which each rank may hold a part only; by their numbers, the same on all ranks."""
+
+    def apply(
+        self,
+        piece: Callable[[int], "Tensor"],
+        function: Callable[[int, "Tensor"], "Tensor"],
+        take: Callable[[int, "Tensor"], None],
+    ) -> None:
+        """Bring each matrix together, apply a function to it, and hand out what it returns.
+
+        piece: this rank's elements of a matrix, asked for once where it has any. function: of a whole,
+        [matrices, rows, columns], called on one of the ranks that hold a part of it, or on several with the same
+        numbers; returns the same shape and type. take: is given this rank's elements of that, flat.
+        All ranks that share matrices call it.
+        """
+        ...
+
+
+class Held(NamedTuple):
+    """A rank's part of a parameter that is a hidden matrix."""
+
+    matrix: Matrix
+    main: "Tensor | None"
+    """What the optimizer updates: this rank's elements; None: it has none."""
+
+
+@runtime_checkable
+class MatrixBuilder(Protocol):
+    """A torch half may also treat hidden matrices as wholes: OPTIMIZER has this method then."""
+
+    def arrange(self, optimizer: "Optimizer", held: Sequence[Held], wholes: Wholes) -> None:
+        """Tell it which of its parameters are matrices, numbered as in `wholes`; once, before the first update."""
+        ...
+
+
+def states_of(algorithm: Algorithm, matrix: bool) -> list[State]:
+    """What is kept of a parameter. matrix: whether it is a hidden matrix."""
+    return [state for state in algorithm.states if state.of in ("all", "matrices" if matrix else "others")]
+
+
+def knows_matrices(algorithm: Algorithm) -> bool:
+    """Whether it treats hidden matrices as what they are, so that it needs them whole."""
+    return any(state.of == "matrices" for state in algorithm.states)
+
+
+def bytes_per_parameter(algorithm: Algorithm, matrix: bool) -> int:
     """Bytes of fp32 state for each element of a parameter; numbers of whole parameters weigh nothing."""
-    return 4 * sum(state.shape == "like" for state in algorithm.states)
+    return 4 * sum(state.shape == "like" for state in states_of(algorithm, matrix))

@@ -17,6 +17,8 @@ class Keeps(NamedTuple):
     gradient: int
     state: int
     """The optimizer's, its own copy of the parameter among it."""
+    of_matrix: int | None = None
+    """The same of hidden matrices; None: as much."""
     whole: int = 4
     """Bytes of a sharded parameter while it is whole."""
     ahead: int = GATHERED_AHEAD
@@ -27,9 +29,22 @@ class Keeps(NamedTuple):
         """Of this project's trainer.
 
         Parameters in the training precision; gradients accumulated in fp32. The optimizer keeps its state in fp32
-        (AdamW: two moments), in bf16 also an fp32 copy of the parameters: with AdamW 8 or 12 bytes. FSDP keeps the
-        fp32 copy in fp32 too.
+        (AdamW: two moments; Muon: one of hidden matrices), in bf16 also an fp32 copy of the parameters: with AdamW 8 or
+        12 bytes. FSDP keeps the fp32 copy in fp32 too.
         """
         each = 2 if config.training.precision == "bf16" else 4
         copies = each == 2 or config.parallelism.data_parallel_sharding_strategy is not None
-        return cls(each, 4, bytes_per_parameter(algorithm(config)) + 4 * copies, whole=each)
+        of_other, of_matrix = (
+            bytes_per_parameter(algorithm(config), matrix) + 4 * copies for matrix in (False, True)
+        )
+        return cls(each, 4, of_other, of_matrix, whole=each)
+
+    def states(self, parameters: int, matrices: int, ranks: int = 1) -> int:
+        """Bytes of the optimizer's of so many parameters, of which so many are in hidden matrices.
+
+        ranks: that have cut them as they lie one behind the other; of the rank whose part takes most.
+        """
+        part, others = -(-parameters // ranks), parameters - matrices
+        of_matrix = self.state if self.of_matrix is None else self.of_matrix
+        others = min(part, others) if self.state >= of_matrix else part - min(part, matrices)
+        return self.state * others + of_matrix * (part - others)

@@ -11,7 +11,7 @@ from slipway.models.family import Layer, Shard
 from slipway.plan import overheads
 from slipway.plan.keeps import Keeps
 from slipway.plan.layout import Grid
-from slipway.plan.moments import Kind, moments, passing_through, total_of
+from slipway.plan.moments import Kind, matrices_of, moments, passing_through, total_of
 from slipway.plan.overheads import GIB
 
 
@@ -103,17 +103,19 @@ def stage_memory(
     """
     keeps, chunks = keeps or Keeps.of(config), share.of_stage(grid, stage)
     kinds = [kind for chunk in chunks for kind in chunk]
-    dense, expert = total_of(kinds)
+    (dense, expert), matrices = total_of(kinds), matrices_of(kinds)
     layout = config.parallelism
     strategy = layout.data_parallel_sharding_strategy
     whole, cut = dense + expert, -(-dense // (grid.dp * grid.cp)) + -(-expert // grid.expert_dp)
+    replicas = (grid.dp * grid.cp, grid.expert_dp) if layout.use_distributed_optimizer else (1, 1)
     passing = passing_through(config, chunks, grid, stage, microbatches)
     moment = max(moments(config, kinds, grid, keeps, passing), key=sum)
     stable = StageMemory.model_construct(
         stage=stage,
         parameters=keeps.parameter * (cut if strategy == "optim_grads_params" else whole),
         gradients=keeps.gradient * (cut if strategy else whole),
-        optimizer_states=keeps.state * (cut if layout.use_distributed_optimizer else whole),
+        optimizer_states=keeps.states(dense, matrices.dense, replicas[0])
+        + keeps.states(expert, matrices.expert, replicas[1]),
         **moment._asdict(),
         buffers=overheads.exchanged(config, grid, passing.sent, passing.shared, passing.blocks),
         framework=overheads.of_framework(config, grid),

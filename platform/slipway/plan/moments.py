@@ -22,6 +22,15 @@ def total_of(kinds: Iterable[Kind]) -> Shard:
     return Shard(dense, expert)
 
 
+def matrices_of(kinds: Iterable[Kind]) -> Shard:
+    """Of these, what is in hidden matrices."""
+    dense = expert = 0
+    for layer, count in kinds:
+        dense += count * layer.matrices.dense
+        expert += count * layer.matrices.expert
+    return Shard(dense, expert)
+
+
 class Passing(NamedTuple):
     """Bytes of what passes through a stage."""
 

@@ -43,6 +43,15 @@ class Memory(Frozen):
     fits: bool | None
 
 
+class KeyValues(Frozen):
+    """See slipway.models.family.KeyValues."""
+
+    per_token: int
+    context: int
+    whole: int
+    least_per_token: int
+
+
 class Wish(Frozen):
     """What the user asked for before it was fitted to the devices (resources.elastic)."""
 
@@ -83,6 +92,8 @@ class Plan(Frozen):
     flops_per_sample: int
     """Of forward and backward pass; the expected value where samples differ in size."""
     flops_per_step: int
+    key_values: KeyValues | None = None
+    """What the model keeps while it goes on with a text; None: nothing."""
     memory: Memory
     time: TimeEstimate
     stages: list[StagePlan]
@@ -165,6 +176,7 @@ def make_plan(config: RunConfig) -> Plan:
         active_parameters=sample.active_parameters,
         flops_per_sample=sample.flops,
         flops_per_step=sample.flops * batch,
+        key_values=sample.key_values and KeyValues(**sample.key_values._asdict()),
         memory=_memory(config, share, grid, microbatches),
         time=estimate(config, share, grid, microbatches, sample),
         stages=[_stage(share, grid, stage) for stage in range(grid.pp)],

@@ -6,6 +6,7 @@ from slipway.errors import UserError
 from slipway.kernels import fp8
 from slipway.models import family, held_out
 from slipway.optimizers import algorithm
+from slipway.optimizers.kind import knows_matrices
 from slipway.plan import schedule, switches, watching
 
 # A language model is trained well on 20 tokens for each parameter (arXiv 2203.15556), the demo on two. Ten parameters
@@ -42,6 +43,7 @@ def check_layout(config: RunConfig) -> None:
     _check_pipeline(config)
     _check_sharing(config)
     _check_states(config)
+    _check_matrices(config)
     family(config).check(config)
 
 
@@ -182,6 +184,28 @@ def _check_states(config: RunConfig) -> None:
                 value=getattr(layout, name),
                 use=allowed,
             )
+
+
+def _check_matrices(config: RunConfig) -> None:
+    """An optimizer of hidden matrices needs some, and each whole."""
+    if not knows_matrices(algorithm(config)):
+        return
+    name, strategy = config.optimizer.name, config.parallelism.data_parallel_sharding_strategy
+    if strategy is not None:
+        raise UserError(
+            "parallelism.data_parallel_sharding_strategy",
+            f"does not work with optimizer.name={name}, which needs whole matrices: nothing here puts together "
+            "what Megatron-core's FSDP cuts",
+            value=strategy,
+            use="null, with parallelism.use_distributed_optimizer=true",
+        )
+    if not any(layer.matrices.total for layer in family(config).layers(config, Parallelism())):
+        raise UserError(
+            "optimizer.name",
+            f"has no effect: model.family={config.model.family} names no hidden matrices",
+            value=name,
+            use="adamw",
+        )
 
 
 def _check_overlap(config: RunConfig) -> None:

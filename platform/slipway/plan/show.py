@@ -100,9 +100,21 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
         ("work", f"{per_unit} per {plan.unit}, {per_step} per step"),
         ("memory", f"{size(memory.largest)} on the fullest device{fits}"),
         *_recompute_rows(plan),
+        *_key_value_rows(plan),
         *_time_rows(plan),
         ("directory", str(config.run.dir)),
     ]
+
+
+def _key_value_rows(plan: Plan) -> list[tuple[str, str]]:
+    """What the trained model keeps of a text that it goes on with."""
+    kept = plan.key_values
+    if kept is None:
+        return []
+    of = f"{size(kept.whole)} for {kept.context:,} {plural(plan.unit)}"
+    if kept.least_per_token < kept.per_token:
+        of += f"; {size(kept.least_per_token)} for a {plan.unit} as latent states"
+    return [("keys, values", f"{size(kept.per_token)} for a {plan.unit} to go on from, {of}")]
 
 
 def _schedule(plan: Plan) -> str:

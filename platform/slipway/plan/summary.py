@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from slipway.config.schema import RunConfig
+from slipway.config.schema import Parallelism, RunConfig
+from slipway.models import family
 from slipway.optimizers import algorithm
 from slipway.optimizers.kind import bytes_per_parameter
 from slipway.plan.units import plural
@@ -57,8 +58,19 @@ def without(plain: Mapping[str, Any], unit: str) -> dict[str, Any]:
 
 def checkpoint_bytes(config: RunConfig, parameters: int) -> int:
     """Bytes of one checkpoint: parameters and the optimizer's state in fp32; in bf16 the model's 2 bytes besides."""
-    each = 4 + bytes_per_parameter(algorithm(config)) + (2 if config.training.precision == "bf16" else 0)
-    return each * parameters
+    return sum(number * each for number, each in checkpoint_parts(config, parameters))
+
+
+def checkpoint_parts(config: RunConfig, parameters: int) -> list[tuple[int, int]]:
+    """Parameters, and the bytes that a checkpoint has of each: of hidden matrices and of others, where they differ."""
+    matrices = sum(layer.matrices.total for layer in family(config).layers(config, Parallelism()))
+    weight = 4 + (2 if config.training.precision == "bf16" else 0)
+    of_other, of_matrix = (
+        weight + bytes_per_parameter(algorithm(config), matrix) for matrix in (False, True)
+    )
+    if of_other == of_matrix:
+        return [(parameters, of_other)]
+    return [(matrices, of_matrix), (parameters - matrices, of_other)]
 
 
 def jobs(config: RunConfig, hours: float | None) -> int | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from slipway.config.schema import RunConfig
 from slipway.data import kind_of
 from slipway.plan import Plan
-from slipway.plan.summary import checkpoint_bytes
+from slipway.plan.summary import checkpoint_bytes, checkpoint_parts
 from slipway.words import size
 
 
@@ -30,8 +30,9 @@ def checkpoints(plan: Plan) -> Checkpoints:
         for_good = steps // settings.keep_every if settings.keep_every else 0
         kept = min(written, settings.keep_last + settings.keep_best + for_good + 1)
     one = checkpoint_bytes(plan.config, plan.parameters)
-    each = one / plan.parameters
-    return Checkpoints(one, written, kept, f"{plan.parameters:,} parameters × {each:g} bytes = {size(one)}")
+    parts = checkpoint_parts(plan.config, plan.parameters)
+    arithmetic = " + ".join(f"{number:,} parameters × {each:g} bytes" for number, each in parts)
+    return Checkpoints(one, written, kept, f"{arithmetic} = {size(one)}")
 
 
 def prepared_bytes(config: RunConfig) -> int | None:

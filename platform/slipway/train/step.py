@@ -115,8 +115,9 @@ def read(
 
 def _names(session: Session) -> list[str]:
     """What is reported: the loss first."""
-    told = family(session.plan.config)
-    return [told.loss.name, *(measure.name for measure in told.measures)]
+    config = session.plan.config
+    told = family(config)
+    return [told.loss.name, *(measure.name for measure in told.measures(config))]
 
 
 def _own(session: Session, sums: Sequence[Sums]) -> torch.Tensor:

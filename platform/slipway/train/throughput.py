@@ -21,7 +21,7 @@ def rates(plan: Plan, seconds: float, peak: float, attended: float | None = None
     device could have done in that time. Counted as in the papers on Megatron (arXiv 2104.04473 without its
     recomputation, which is the model FLOP of 2205.05198); for mfu_palm as in PaLM's (arXiv 2204.02311, appendix B).
     Either counts the whole square of attention, of which a causal model needs half; of documents kept apart, the
-    square of each.
+    square of each; of a layer with a sliding window, each token with as many tokens as the window has.
     """
     batch_size = plan.config.training.global_batch_size
     sample = family(plan.config).sample(plan.config)

@@ -28,13 +28,19 @@ def _weights(model: Config) -> dict[str, int]:
     }
 
 
+def _matrices(model: Config) -> dict[str, int]:
+    return {f"block {number}": 2 * model.width * hidden for number, hidden in enumerate(model.hidden)}
+
+
 class Toy:
     engine = "megatron"
     data_kinds = ("vectors",)
     unit = "vector"
     loss = Measure("squared_error", "squared error per number")
-    measures = (Measure("largest_error"),)
     operators = frozenset[str]()
+
+    def measures(self, config: RunConfig) -> tuple[Measure, ...]:
+        return (Measure("largest_error"),)
 
     def check(self, config: RunConfig) -> None:
         for name in ALONE:
@@ -49,7 +55,13 @@ class Toy:
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
         model, batch = toy_of(config), config.training.micro_batch_size
         return [
-            Layer(name, Shard(count), kept_bytes=4 * batch * model.width, block=name.startswith("block"))
+            Layer(
+                name,
+                Shard(count),
+                kept_bytes=4 * batch * model.width,
+                block=name.startswith("block"),
+                matrices=Shard(_matrices(model).get(name, 0)),
+            )
             for name, count in _weights(model).items()
         ]
 

@@ -10,6 +10,7 @@ from torch.nn import Linear, Module, ModuleDict
 from slipway.config.schema import RunConfig
 from slipway.models.initial import Constant, Initial, Uniform
 from slipway.models.network import Batch, LossFunction, Picture, Stage
+from slipway.optimizers.matrix import Matrix
 from toy.config import toy_of
 
 
@@ -96,6 +97,9 @@ class Toy:
         rows = torch.cat([batch["targets"], output[0]], 1).clamp(-2, 2)
         grey = ((rows + 2) * 63.75).round().to(torch.uint8)
         return Picture(grey[:, :, None].expand(-1, -1, 3).numpy(), "targets | outputs, a row for each sample")
+
+    def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
+        return Matrix() if ".block" in key and len(shape) == 2 else None
 
     def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
         if len(shape) == 1:

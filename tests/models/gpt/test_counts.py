@@ -47,11 +47,47 @@ def parameters(gpt: Config) -> int:
         ("mixtral_8x7b", 46_702_792_704),
         ("llama3_2_1b", 1_235_814_400),
         ("smollm2_135m", 134_515_008),
+        ("qwen3_0_6b", 596_049_920),
+        ("qwen3_8b", 8_190_735_360),
+        ("qwen3_30b_a3b", 30_532_122_624),
         ("gpt2", 124_439_808 + 47 * 768),  # and the rows that fill the table up to a multiple of 128
     ],
 )
 def test_published_totals(name: str, total: int) -> None:
     assert make_plan(compose([*preset(name), "parallelism=single"])).parameters == total
+
+
+DEEPSEEK = 671_026_404_352
+"""Of the main model; with the routers' 58 x 256 biases, which are no parameters, 671,026,419,200."""
+
+
+WITHOUT_PREDICTION = ["model.mtp_num_layers=null", "model.mtp_loss_scaling_factor=0.1"]
+
+
+def test_published_totals_of_deepseek_v3() -> None:
+    """Its prediction layer has a layer's parameters, a projection and three norms, and shares both tables."""
+    words, alone = preset("deepseek_v3"), "parallelism=single"
+    assert make_plan(compose([*words, alone, *WITHOUT_PREDICTION])).parameters == DEEPSEEK
+    ahead = 11_507_286_016 + 2 * 7168**2 + 3 * 7168
+    assert make_plan(compose([*words, alone])).parameters == DEEPSEEK + ahead
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "active", "without_embedding"),
+    [
+        ("mixtral_8x7b", [], 12_879_925_248, None),  # printed: 13B
+        ("qwen3_30b_a3b", [], 3_353_032_704, None),  # 3.3B, of which 3.0B outside the tables
+        # 37B; the published weights' description: 36.6B, the output layer among them, not the embedding
+        ("deepseek_v3", WITHOUT_PREDICTION, 37_552_282_624, 36_625_603_584),
+    ],
+)
+def test_published_active_parameters(
+    name: str, more: list[str], active: int, without_embedding: int | None
+) -> None:
+    gpt = gpt_of(compose([*preset(name), *more]))
+    assert counts.active_parameters(gpt) == active
+    if without_embedding is not None:
+        assert active - counts.embedding(gpt).total == without_embedding
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,45 @@ def test_what_a_plain_mixture_does() -> None:
     assert counted(lambda: plain.losses(shape, weights, batch)[0]) == counts.flops_per_sample(model, 16)
 
 
+@pytest.mark.parametrize("rank", [10, None])
+def test_what_a_plain_latent_attention_does(rank: int | None) -> None:
+    words = [
+        "model.multi_latent_attention=true",
+        f"model.q_lora_rank={rank or 'null'}",
+        "model.kv_lora_rank=6",
+    ]
+    words += ["model.qk_head_dim=5", "model.qk_pos_emb_head_dim=4", "model.v_head_dim=7"]
+    model = gpt_of(compose([*SMALL, *LLAMA[2:], *words]))
+    hidden, heads, wide, table = 24, 4, 40, (model.padded_vocab_size, 24)
+    layer: dict[str, tuple[int, ...]] = {"norm1.weight": (hidden,), "norm2.weight": (hidden,)}
+    layer |= {"kv_down.weight": (6 + 4, hidden), "kv_norm.weight": (6,), "kv_up.weight": (heads * (5 + 7), 6)}
+    layer |= {
+        "proj.weight": (hidden, heads * 7),
+        "in.weight": (2 * wide, hidden),
+        "out.weight": (hidden, wide),
+    }
+    if rank:
+        layer |= {"q_down.weight": (rank, hidden), "q_norm.weight": (rank,), "q_up.weight": (heads * 9, rank)}
+    else:
+        layer["q.weight"] = (heads * 9, hidden)
+    sizes = {"embedding": table, "norm.weight": (hidden,), "output": table}
+    sizes |= {f"{number}.{name}": size for number in range(2) for name, size in layer.items()}
+    weights = {name: torch.rand(size, dtype=torch.float64).requires_grad_() for name, size in sizes.items()}
+    shape = plain.Model(
+        layers=2,
+        vocabulary=model.vocab_size,
+        heads=heads,
+        groups=heads,
+        norm="rms",
+        rotary_base=1e4,
+        turned=4,
+    )
+    batch = {name: torch.zeros(1, 16, dtype=torch.long) for name in ("tokens", "labels")}
+    batch["loss_mask"] = torch.ones(1, 16)
+    assert counted(lambda: plain.losses(shape, weights, batch)[0]) == counts.flops_per_sample(model, 16)
+    assert counts.active_parameters(model) == sum(weight.numel() for weight in weights.values())
+
+
 def test_what_a_plain_mixture_of_today_does() -> None:
     """A dense layer, then one with a shared expert of another width than the MLP."""
     more = ["model.first_k_dense_replace=1", "model.moe_ffn_hidden_size=8"]
@@ -156,6 +195,44 @@ def test_documents_apart_are_counted_as_the_kernel_computes_them() -> None:
     found = counted(lambda: attention(q, k, v, spans_of_samples(starts, 0, 1)))
     total, _ = attended_share(starts).tolist()
     assert found == 12 * heads * each * round(total * 32**2)
+
+
+WINDOW = [*LLAMA, "model.window_size=8", "model.window_attn_skip_freq=2"]  # of the first layer
+
+
+def test_a_window_counts_each_token_with_as_many_as_it_sees() -> None:
+    whole, model = (gpt_of(compose([*SMALL, *more])) for more in (LLAMA, WINDOW))
+    heads, each = 4, 8
+    seen = torch.rand(
+        32, heads, 8, each, requires_grad=True
+    )  # for each token the keys, or values, of its window
+    q = torch.rand(32, heads, 1, each, requires_grad=True)
+    band = counted(lambda: (q @ seen.transpose(-1, -2)).softmax(-1) @ seen)
+    less = counts.attention_flops(whole, 32) // 2 - band
+    assert counts.flops_per_sample(whole, 32) - counts.flops_per_sample(model, 32) == less > 0
+    assert counts.palm_flops(whole, 32) - counts.palm_flops(model, 32) == less
+    assert counts.costs(model, 32, ()).layers[0] < counts.costs(model, 32, ()).layers[1]
+
+
+@given(DOCUMENTS, st.lists(st.one_of(st.none(), st.integers(1, 12)), min_size=1, max_size=4))
+def test_the_attended_share_of_windows_is_that_of_each_document_by_itself(
+    samples: list[list[int]], windows: list[int | None]
+) -> None:
+    starts = starts_of(samples)
+    length = starts.shape[1]
+    parts = [[*lengths, length - sum(lengths)] for lengths in samples]
+    each = [sum(d * min(d, w or d) for own in parts for d in own) for w in windows]
+    total, number = attended_share(starts, windows).tolist()
+    assert number == len(samples)
+    assert total == pytest.approx(sum(each) / sum(length * min(length, w or length) for w in windows))
+
+
+def test_keys_and_values_are_those_that_later_tokens_see() -> None:
+    config = compose([*SMALL, *WINDOW])
+    kept = family(config).sample(config).key_values
+    assert kept is not None
+    token = 2 * 2 * 8 * 4  # keys and values, of two groups of 8 channels, fp32
+    assert (kept.per_token, kept.context, kept.whole) == (2 * token, 32, (8 + 32) * token)
 
 
 def test_the_family_tells_all_of_it() -> None:

@@ -34,10 +34,24 @@ LLAMA = [
     *("model.num_query_groups=2", "model.ffn_hidden_size=704", "model.position_embedding_type=rope"),
 ]
 EXPERTS = [*LLAMA, "model.num_moe_experts=4", "model.moe_router_topk=4"]
+LATENT = [
+    *("model.activation=swiglu", "model.normalization=RMSNorm", "model.add_bias_linear=false"),
+    *("model.ffn_hidden_size=704", "model.multi_latent_attention=true", "model.qk_layernorm=true"),
+    *(
+        "model.q_lora_rank=96",
+        "model.kv_lora_rank=64",
+        "model.qk_head_dim=48",
+        "model.qk_pos_emb_head_dim=16",
+    ),
+    *("model.v_head_dim=48", "kernels.attention=torch"),
+]
 # of two layers the second one, which is looked at, is a mixture
 TODAY = [*EXPERTS, "model.first_k_dense_replace=1", "model.moe_ffn_hidden_size=352"]
 TODAY += ["model.moe_shared_expert_intermediate_size=704", "model.moe_router_score_function=sigmoid"]
 TODAY += ["model.moe_router_enable_expert_bias=true"]
+NORMED = [*LLAMA, "model.qk_layernorm=true", "model.add_qkv_bias=true"]
+LONG = ["model.max_position_embeddings=1024", "data.sequence_length=1024"]
+WINDOW = [*NORMED, *LONG, "model.window_size=256"]
 ALONE = [*layout(ranks=1), "training.global_batch_size=2"]
 EIGHT = layout(ranks=8)
 UNFUSED = ["kernels.activation=unfused", "kernels.rotary=unfused"]
@@ -63,11 +77,26 @@ ANYWHERE = {
     "llama_tp2_sp": [*LLAMA, *EIGHT, *layout(tp=2, sp=True)],
     "llama_cp2": [*LLAMA, *EIGHT, *layout(cp=2)],
     "gpt_cp2": [*GPT, *EIGHT, *layout(cp=2)],
+    "latent_mbs2": [*LATENT, *ALONE, "training.micro_batch_size=2"],
+    "latent_wide_values": [*LATENT, *ALONE, "model.v_head_dim=80"],
+    "latent_alike": [*LATENT, *ALONE, "model.v_head_dim=64", "model.q_lora_rank=null"],
+    "latent_up_tp2": [*LATENT, *EIGHT, *layout(tp=2, sp=True), *again("norm,mla_up_proj")],
+    "latent_cp2": [*LATENT, *EIGHT, *layout(cp=2)],
+    "latent_up_cp2": [*LATENT, *EIGHT, *layout(cp=2), *again("mla_up_proj")],
+    "latent_documents": [*LATENT, *ALONE, "data.reset_attention_mask=true"],
+    "normed": [*NORMED, *ALONE],
+    "normed_gpt": [*GPT, "model.qk_layernorm=true", *ALONE],
+    "normed_cp2": [*NORMED, *EIGHT, *layout(cp=2)],
+    "normed_window_tp2_sp": [*WINDOW, *EIGHT, *layout(tp=2, sp=True)],
+    "window_cp2": [*LLAMA, *LONG, "model.window_size=256", *EIGHT, *layout(cp=2)],
+    "short_window": [*LLAMA, *LONG, "model.window_size=64", *ALONE],
 }
 OF = {
     "cpu": {
         **ANYWHERE,
+        "latent_dropout": [*LATENT, *ALONE, "model.attention_dropout=0.1"],
         "llama_bf16": [*LLAMA, *ALONE, *layout(precision="bf16")],
+        "normed_bf16": [*NORMED, *ALONE, *layout(precision="bf16")],
         "experts": [*EXPERTS, *ALONE],
         "experts_by_rule": [*EXPERTS, *ALONE, *again()],
         "experts_again": [*EXPERTS, *ALONE, *again("norm,experts")],
@@ -94,10 +123,10 @@ OF = {
     },
 }
 if not breadth.ALL:
-    shown = {"llama", "llama_by_rule_mbs2", "llama_norm_mlp_tp2", "llama_full_tp2_sp"}
+    shown = {"llama", "llama_by_rule_mbs2", "llama_norm_mlp_tp2", "llama_full_tp2_sp", "normed_window_tp2_sp"}
     few = {
-        "cpu": {*shown, "gpt_dropout_by_rule", "experts_again", "today_again"},
-        "cuda": {*shown, "llama_cp2", "experts_tp2_ep2_again", "today_tp2_ep2"},
+        "cpu": {*shown, "gpt_dropout_by_rule", "experts_again", "latent_up_tp2", "today_again"},
+        "cuda": {*shown, "llama_cp2", "experts_tp2_ep2_again", "latent_cp2", "today_tp2_ep2"},
     }
     OF = {kind: {name: run for name, run in runs.items() if name in few[kind]} for kind, runs in OF.items()}
 CASES = [(kind, name) for kind, runs in OF.items() for name in runs]

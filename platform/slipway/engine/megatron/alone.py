@@ -41,12 +41,14 @@ BACKENDS |= {"common_backend": "torch", "common_backend_version": 1}
 
 
 class Weight(NamedTuple):
-    """A parameter of the whole model."""
+    """A parameter, or a buffer, of the whole model."""
 
     leading: Shape
     """How many parts there are along each leading axis: (layers,), or ()."""
     shape: Shape
     """Of each part."""
+    buffer: bool = False
+    """Whether no optimizer updates it: it is fp32 in every precision, and has no copy."""
 
 
 class Reader:
@@ -120,7 +122,7 @@ def write(
     """Write a model that no optimizer has updated, without the optimizer's states: they are zero.
 
     value: a part of a weight, in fp32; it is stored as `dtype` with, where that is another, its fp32 copy, for which it
-    is asked again. What `value` raises passes through.
+    is asked again; a buffer in fp32 alone. What `value` raises passes through.
     """
     folder.mkdir(exist_ok=True)
     writer = _OneByOne(folder)
@@ -165,6 +167,9 @@ class _Parts(dcp.SavePlanner):
         self.values: dict[tuple[str, torch.Size], Callable[[], Tensor]] = {}
         for key, weight in weights.items():
             for at in product(*map(range, weight.leading)):
+                if weight.buffer:
+                    self._add(key, weight, at, torch.float32, lambda k=key, a=at: value(k, a))
+                    continue
                 self._add(key, weight, at, dtype, lambda k=key, a=at: value(k, a).to(dtype))
                 if dtype != torch.float32:
                     self._add(of_state(FP32, key), weight, at, torch.float32, lambda k=key, a=at: value(k, a))

@@ -13,13 +13,18 @@ from megatron.core.enums import ModelType
 from megatron.core.transformer.module import Float16Module, MegatronModule
 from megatron.core.transformer.moe.router import Router
 
-from slipway.engine.megatron import fully_sharded
+from slipway.engine.megatron import fully_sharded, matrices
 from slipway.engine.megatron.plain_stage import PlainStage
 from slipway.engine.megatron.settings import plain_transformer, settings
+from slipway.engine.megatron.shards import matrix_of
 from slipway.engine.megatron.weights import initialize, mark_tensor_parallel
 from slipway.models import network_of
 from slipway.models.network import Stage
+from slipway.optimizers import algorithm
+from slipway.optimizers.kind import knows_matrices
 from slipway.plan import Plan, switches
+from slipway.plan.memory import Share
+from slipway.plan.moments import matrices_of
 
 
 def stages_here(plan: Plan) -> list[Stage]:
@@ -50,8 +55,10 @@ def build_chunks(plan: Plan, device: torch.device, initial: bool = True) -> list
         chunk.model_type = ModelType.encoder_or_decoder
         chunk.to(device)  # what a family has made elsewhere
         mark_tensor_parallel(chunk)
+        entries = chunk.sharded_state_dict(prefix="")
+        matrices.mark(config, family, entries)
         if initial:
-            initialize(config, family, chunk.sharded_state_dict(prefix=""))
+            initialize(config, family, entries)
         chunks.append(chunk)
     _check_parameters(plan, chunks)
     if config.training.precision == "bf16":
@@ -79,8 +86,16 @@ def _in_bf16(chunk: Any) -> Float16Module:
 def _check_parameters(plan: Plan, chunks: list[Any]) -> None:
     """The plan counts parameters without torch: here it is held against what was built."""
     built = sum(parameter.numel() for chunk in chunks for parameter in chunk.parameters())
-    planned = plan.stages[plan.grid.coordinates(torch.distributed.get_rank()).pp].parameters
+    stage = plan.grid.coordinates(torch.distributed.get_rank()).pp
+    planned = plan.stages[stage].parameters
     assert built == planned, f"{built} parameters were built, the plan says {planned}"
+    if knows_matrices(algorithm(plan.config)):
+        of_stage = Share.of(plan.config).of_stage(plan.grid, stage)
+        planned = matrices_of(kind for kinds in of_stage for kind in kinds).total
+        built = sum(
+            one.numel() for chunk in chunks for one in chunk.parameters() if matrix_of(one) is not None
+        )
+        assert built == planned, f"{built} of them in hidden matrices, the plan says {planned}"
 
 
 def wrap_chunks(plan: Plan, chunks: list[Any], device: torch.device) -> list[Any]:

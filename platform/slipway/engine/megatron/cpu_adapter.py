@@ -6,6 +6,7 @@ Verified with Megatron-core 0.16.1 and 0.19.2 (tests/train/test_parity.py runs o
 """
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,12 +16,38 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
 
 _CPU = torch.device("cpu")
+# What makes a tensor and takes a device, beside torch's own list of constructors.
+_ALIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
+_OF_TENSORS = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros")
 
 
-class _Redirect(TorchFunctionMode):
-    """Maps CUDA device arguments to CPU, drops pinning, and reports CPU tensors under CUDA's type names."""
+def _to_cpu(device: Any) -> Any:
+    """The device, CUDA's mapped to CPU; torch takes a number for one of CUDA's."""
+    named = isinstance(device, str | torch.device) and str(device).startswith("cuda")
+    return _CPU if named or isinstance(device, int) else device
+
+
+def _made_on_cpu(make: Callable) -> Callable:
+    """A factory of tensors that maps CUDA devices to CPU and drops pinning."""
+
+    @functools.wraps(make)
+    def made(*args: Any, **options: Any) -> Any:
+        if "device" in options:
+            options["device"] = _to_cpu(options["device"])
+        options.pop("pin_memory", None)
+        return make(*args, **options)
+
+    return made
+
+
+class _Device(TorchFunctionMode):
+    """Makes the device of CPUs where Megatron-core's FSDP writes f"cuda:{torch.cuda.current_device()}".
+
+    Nothing less sees the making of a device; but a mode is asked at every operation, which takes time (see below).
+    """
 
     def __torch_function__(
         self,
@@ -30,24 +57,8 @@ class _Redirect(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is torch.device and args and str(args[0]).startswith("cuda"):
-            return _CPU  # FSDP writes f"cuda:{current_device()}"
-        if kwargs:
-            kwargs = {k: _to_cpu(v) if k == "device" else v for k, v in kwargs.items() if k != "pin_memory"}
-        if func is torch.Tensor.to:
-            args = tuple(_to_cpu(a) if isinstance(a, str | torch.device) else a for a in args)
-        result = func(*args, **(kwargs or {}))
-        # the optimizers compare type names, e.g. 'torch.cuda.FloatTensor'
-        if func is torch.Tensor.type and isinstance(result, str):
-            return result.replace("torch.", "torch.cuda.", 1)
-        return result
-
-
-def _to_cpu(device: Any) -> Any:
-    if isinstance(device, int) or (
-        isinstance(device, str | torch.device) and torch.device(device).type == "cuda"
-    ):
-        return _CPU
-    return device
+            return _CPU
+        return func(*args, **(kwargs or {}))
 
 
 class _Stream:
@@ -76,24 +87,28 @@ class _Event(_Stream):
         return 0.0
 
 
-_installed: list[_Redirect] = []
+_modes: list[_Device] = []
 
 
+@functools.cache
 def install() -> None:
     """Redirect CUDA to CPU in this process. Does nothing the second time."""
-    if _installed:
-        return
     assert not torch.cuda.is_available(), "the CPU adapter must not be used where there is a GPU"
     assert "megatron.core" not in sys.modules, "the CPU adapter comes before Megatron-core"
 
     _leave_out_dynamo()
     _import_megatron()
+    _redirect_factories()
     _redirect_torch()
     _complete_one_by_one()
     _redirect_megatron()
-    mode = _Redirect()
-    mode.__enter__()  # for the life of the process
-    _installed.append(mode)
+
+
+def install_for_fsdp() -> None:
+    """Redirect what only Megatron-core's FSDP needs, from now on; after install. Does nothing the second time."""
+    if not _modes:
+        _modes.append(_Device())
+        _modes[0].__enter__()  # for the life of the process
 
 
 def _leave_out_dynamo() -> None:
@@ -123,6 +138,39 @@ def _import_megatron() -> None:
         if wandb is not None:
             sys.modules["wandb"] = wandb
     megatron.core.jit.disable_jit_fuser()  # for what is imported later
+
+
+def _redirect_factories() -> None:
+    """Let tensors be made and moved on CPU, whatever CUDA device is named, and report them under CUDA's type names.
+
+    The functions are replaced one by one: a TorchFunctionMode around all that torch does would see these, too, and cost
+    a small model's step a sixth of its time.
+    """
+    made = {id(make) for make in _device_constructors()}  # remembered by torch as they are
+    names = [name for name, value in vars(torch).items() if id(value) in made]
+    for owner, name in [
+        *((torch, name) for name in (*names, *_ALIKE)),
+        *((torch.Tensor, n) for n in _OF_TENSORS),
+    ]:
+        setattr(owner, name, _made_on_cpu(getattr(owner, name)))
+    to, type_ = torch.Tensor.to, torch.Tensor.type
+
+    @functools.wraps(to)
+    def to_cpu(self: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        if "device" in options:
+            options["device"] = _to_cpu(options["device"])
+        if args and isinstance(args[0], str | torch.device):
+            args = (_to_cpu(args[0]), *args[1:])
+        return to(self, *args, **options)
+
+    @functools.wraps(type_)
+    def of_cuda(self: torch.Tensor, *args: Any, **options: Any) -> Any:
+        found = type_(self, *args, **options)
+        # the optimizers compare names, e.g. 'torch.cuda.FloatTensor'
+        return found.replace("torch.", "torch.cuda.", 1) if isinstance(found, str) else found
+
+    torch.Tensor.to = to_cpu
+    torch.Tensor.type = of_cuda
 
 
 def _redirect_torch() -> None:

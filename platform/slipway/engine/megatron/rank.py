@@ -13,7 +13,7 @@ from megatron.core.utils import get_attr_wrapped_model
 from torch import Tensor
 
 from slipway.engine.engine import Seen, Timed
-from slipway.engine.megatron import generators, restore
+from slipway.engine.megatron import generators, matrices, restore
 from slipway.engine.megatron.buffers import Buffers
 from slipway.engine.megatron.build import build_chunks, stages_here, tell_schedule, wrap_chunks
 from slipway.engine.megatron.optimizer import build_optimizer, prepare_gradients, update
@@ -37,6 +37,7 @@ class MegatronRank:
         if optimize:
             self.chunks = wrap_chunks(plan, self.chunks, device)
             self.optimizer = build_optimizer(self.config, self.chunks)
+            matrices.arrange(self.optimizer, self.config)
             tell_schedule(plan, self.chunks, self.optimizer)
         self.buffers = Buffers(self.chunks)
 

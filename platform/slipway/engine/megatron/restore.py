@@ -64,8 +64,8 @@ def _wanted(
     config: RunConfig, model: dict[str, Any], held: dict[int, Shard], with_states: bool
 ) -> dict[str, Any]:
     """The whole tensors of each shard's optimizer state; without its states the fp32 copy alone."""
-    by_parameter, states = content.by_parameter(model), algorithm(config).states
-    numbers = {state.name for state in states if state.shape == "scalar"}
+    by_parameter = content.by_parameter(model)
+    numbers = {state.name for state in algorithm(config).states if state.shape == "scalar"}
     wanted = {}
     for index, shard in held.items():
         whole = {
@@ -74,7 +74,7 @@ def _wanted(
                 dtype=torch.float32,
                 device=shard.parameter.device,
             )
-            for name in content.names(shard, tuple(state.name for state in states if with_states))
+            for name in content.names(shard, config, with_states)
         }
         wanted[str(index)] = content.sharded(by_parameter[shard.parameter], whole)
     return wanted

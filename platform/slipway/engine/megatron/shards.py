@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from megatron.core import parallel_state
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.optimizer.optimizer import Float16OptimizerWithFloat16Params, MegatronOptimizer
 from megatron.core.utils import to_local_if_dtensor
@@ -13,7 +14,8 @@ from torch import Tensor
 from slipway.config.schema import RunConfig
 from slipway.engine.megatron import fully_sharded
 from slipway.optimizers import algorithm, builder
-from slipway.optimizers.kind import Algorithm, Builder
+from slipway.optimizers.kind import Algorithm, Builder, State, states_of
+from slipway.optimizers.matrix import Matrix
 
 
 class Keeper(NamedTuple):
@@ -48,18 +50,32 @@ class Shard:
         """Whether main is an fp32 copy that a checkpoint must hold."""
         return self.parameter.dtype != torch.float32
 
+    @property
+    def matrix(self) -> Matrix | None:
+        """What the parameter is as a hidden matrix; None: none."""
+        return matrix_of(self.parameter)
+
+    @property
+    def axis(self) -> int | None:
+        """The axis from the end, -1 or -2, along which tensor-parallel ranks cut a matrix; None: each has it whole."""
+        parameter: Any = self.parameter
+        if not getattr(parameter, "tensor_model_parallel", False):
+            return None
+        return parameter.partition_dim - parameter.dim()
+
     def states(self) -> dict[str, Tensor]:
         """What the optimizer keeps, made as zeros before the first update; for a shard that is not empty.
 
         This rank's elements where a state is like the parameter, else the one number, [].
         """
         kept = self.keeper.optimizer.state[self.main]
-        for state in self.keeper.algorithm.states:
+        states: list[State] = states_of(self.keeper.algorithm, self.matrix is not None)
+        for state in states:
             if kept.get(state.name) is None:
                 like = state.shape == "like"
                 kept[state.name] = torch.zeros_like(self.main) if like else self._number()
         self.keeper.builder.begin(self.keeper.optimizer, self.main)
-        return {s.name: to_local_if_dtensor(kept[s.name]) for s in self.keeper.algorithm.states}
+        return {s.name: to_local_if_dtensor(kept[s.name]) for s in states}
 
     def _number(self) -> Tensor:
         return torch.zeros((), dtype=torch.float32, device=self.main.device)
@@ -71,6 +87,11 @@ class Shard:
     def set_updates(self, updates: int) -> None:
         """Number of updates so far, where the optimizer counts them."""
         self.keeper.builder.set_updates(self.keeper.optimizer, self.group, self.main, updates)
+
+
+def matrix_of(parameter: Tensor) -> Matrix | None:
+    """What a parameter is as a hidden matrix, as slipway.engine.megatron.matrices has noted; None: none."""
+    return getattr(parameter, "matrix", None)
 
 
 def shards(optimizer: MegatronOptimizer, config: RunConfig) -> Iterator[Shard]:
@@ -116,6 +137,25 @@ def _fully_sharded_shards(inner: Any, keeper: Keeper) -> Iterator[Shard]:
                 yield Shard(parameter, cut=True)
             else:
                 yield Shard(parameter, start, end, main, keeper, groups[main], cut=True)
+
+
+def is_expert(shard: Shard) -> bool:
+    """Whether the parameter belongs to an expert, which is replicated less often than the rest."""
+    return not getattr(shard.parameter, "allreduce", True)
+
+
+def data_parallel_group(shard: Shard) -> Any:
+    """The ranks that share the parameter's optimizer state."""
+    if is_expert(shard):
+        return parallel_state.get_expert_data_parallel_group()
+    return parallel_state.get_data_parallel_group(with_context_parallel=True)
+
+
+def tensor_parallel_group(shard: Shard) -> Any:
+    """The ranks that may have cut the parameter among themselves."""
+    if is_expert(shard):
+        return parallel_state.get_expert_tensor_parallel_group()
+    return parallel_state.get_tensor_model_parallel_group()
 
 
 def inner_optimizers(optimizer: MegatronOptimizer) -> list[Any]:

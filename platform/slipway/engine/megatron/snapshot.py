@@ -1,6 +1,6 @@
 """A copy of a rank's share of the model and the optimizer, taken at once; brought together for writing later."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from torch import Tensor
 from slipway.config.schema import RunConfig
 from slipway.engine.megatron import state as content
 from slipway.engine.megatron import tensor_files
-from slipway.engine.megatron.shards import Shard, shards
-from slipway.optimizers import algorithm
+from slipway.engine.megatron.holders import holders
+from slipway.engine.megatron.shards import shards
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Pieces:
     held: dict[str, Tensor]
     owner: int | None
     """Rank that writes the whole; None: this rank holds and writes it alone."""
-    spans: list[tuple[int, int, int]]
+    spans: Sequence[tuple[int, int, int]]
     """(rank, start, end) of all that hold elements of it."""
     cut: bool = False
     """The parameter itself is made from its fp32 copy."""
@@ -81,8 +81,7 @@ class Snapshotter:
 
     def __init__(self, config: RunConfig, chunks: list[Any], optimizer: Any, beside: bool) -> None:
         self.config, self.chunks, self.optimizer, self.beside = config, chunks, optimizer, beside
-        self.states = tuple(state.name for state in algorithm(config).states)
-        self.spans = _spans(list(shards(optimizer, config)))
+        self.spans = holders(list(shards(optimizer, config)))
         self.copies: dict[Any, Tensor] = {}
 
     @torch.no_grad()
@@ -102,10 +101,8 @@ class Snapshotter:
             if shard.end > shard.start and (owner is not None or is_main_replica(like.replica_id)):
                 held = {n: self._copy((index, n), t.view(-1)) for n, t in content.tensors(shard).items()}
             if held or owner is not None:
-                shape = shard.parameter.shape
-                pieces.append(
-                    Pieces(like, content.names(shard, self.states), shape, held, owner, spans, shard.cut)
-                )
+                names, shape = content.names(shard, self.config), shard.parameter.shape
+                pieces.append(Pieces(like, names, shape, held, owner, spans, shard.cut))
         written: dict[str, Any] = {}
         for chunk, entries in model.items():
             for name, entry in entries.items():
@@ -145,27 +142,3 @@ def _whole(piece: Pieces, name: str, own: int, group: Any) -> Tensor | None:
         else:
             torch.distributed.recv(flat[start:end], src=rank, group=group)
     return whole
-
-
-def _spans(held: list[Shard]) -> list[tuple[int | None, list[tuple[int, int, int]]]]:
-    """For each shard: the rank that holds most of the parameter's state, and (rank, start, end) of all holders."""
-    plans: list[tuple[int | None, list[tuple[int, int, int]]]] = [(None, [])] * len(held)
-    for expert in (False, True):
-        indices = [i for i, s in enumerate(held) if not s.replicated and content.is_expert(s) is expert]
-        if not indices:
-            continue
-        group = content.data_parallel_group(held[indices[0]])
-        members = torch.distributed.get_process_group_ranks(group)
-        ranges: list[Any] = [None] * len(members)
-        torch.distributed.all_gather_object(
-            ranges, [(held[i].start, held[i].end) for i in indices], group=group
-        )
-        for position, index in enumerate(indices):
-            spans = [
-                (rank, *of_rank[position])
-                for rank, of_rank in zip(members, ranges, strict=True)
-                if of_rank[position][1] > of_rank[position][0]
-            ]
-            owner = max(spans, key=lambda span: span[2] - span[1])[0]
-            plans[index] = (owner, spans)
-    return plans

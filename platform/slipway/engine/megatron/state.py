@@ -9,17 +9,19 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedBase, ShardedObject, ShardedTensor
 from megatron.core.distributed import DistributedDataParallel
 from torch import Tensor
 
+from slipway.config.schema import RunConfig
 from slipway.engine.megatron import generators
 from slipway.engine.megatron.fully_sharded import is_fully_sharded
 from slipway.engine.megatron.keys import FP32, of_state
 from slipway.engine.megatron.shards import Shard
 from slipway.engine.megatron.weights import sharded_tensors
+from slipway.optimizers import algorithm
+from slipway.optimizers.kind import states_of
 
 
 def model_state(chunks: list[Any]) -> dict[str, Any]:
@@ -78,27 +80,17 @@ def _number(like: Any) -> ShardedTensor:
     )
 
 
-def names(shard: Shard, states: tuple[str, ...]) -> tuple[str, ...]:
-    """Of the tensors that a parameter's optimizer state consists of; states: the optimizer's own."""
-    return (*states, FP32) if shard.has_main_copy or shard.cut else states
+def names(shard: Shard, config: RunConfig, with_states: bool = True) -> tuple[str, ...]:
+    """Of the tensors that a parameter's optimizer state consists of. with_states: the optimizer's own among them."""
+    states = states_of(algorithm(config), shard.matrix is not None) if with_states else []
+    copy = [FP32] if shard.has_main_copy or shard.cut else []
+    return (*(state.name for state in states), *copy)
 
 
 def tensors(shard: Shard) -> dict[str, Tensor]:
     """This rank's part of them; for a shard that is not empty."""
     held = shard.states()
     return held | {FP32: shard.kept()} if shard.has_main_copy or shard.cut else held
-
-
-def is_expert(shard: Shard) -> bool:
-    """Whether the parameter belongs to an expert, which is replicated less often than the rest."""
-    return not getattr(shard.parameter, "allreduce", True)
-
-
-def data_parallel_group(shard: Shard) -> Any:
-    """The ranks that share the parameter's optimizer state."""
-    if is_expert(shard):
-        return parallel_state.get_expert_data_parallel_group()
-    return parallel_state.get_data_parallel_group(with_context_parallel=True)
 
 
 def rng_state() -> dict[str, ShardedTensor]:

@@ -20,15 +20,30 @@ def head_bytes(share: Share) -> int:
     at once, and the logits of some tokens, in bf16 twice. Otherwise the output layer's input, all logits, and
     their softmax in fp32.
     """
+    config, size = share.config, share.element_bytes
+    if not _is_fused(config.kernels):
+        return loss_bytes(share)
+    wide = size + 4 if config.training.precision == "bf16" else size
+    return loss_bytes(share) + _chunk(share) * wide * _vocabulary(share)
+
+
+def loss_bytes(share: Share) -> int:
+    """Of these, the bytes that are there until the backward pass, of each loss that the output layer computes."""
     config, size, tokens = share.config, share.element_bytes, share.tokens
-    hidden, vocabulary = share.block.hidden_size, gpt_of(config).padded_vocab_size // share.tp
+    hidden, vocabulary = share.block.hidden_size, _vocabulary(share)
     states, shared = tokens * hidden * size, share.state_bytes
     if not _is_fused(config.kernels):
         return 2 * shared + tokens * (size + 4) * vocabulary
-    chunk = min(tokens, LOSS_CHUNK[config.cluster.device.kind])
-    wide = size + 4 if config.training.precision == "bf16" else size
-    of_weight = (4 if tokens > chunk else size) * vocabulary * hidden
-    return shared + states + of_weight + chunk * wide * vocabulary
+    of_weight = (4 if tokens > _chunk(share) else size) * vocabulary * hidden
+    return shared + states + of_weight
+
+
+def _vocabulary(share: Share) -> int:
+    return gpt_of(share.config).padded_vocab_size // share.tp
+
+
+def _chunk(share: Share) -> int:
+    return min(share.tokens, LOSS_CHUNK[share.config.cluster.device.kind])
 
 
 def _is_fused(kernels: Kernels) -> bool:

@@ -9,7 +9,7 @@ from slipway.config.section import ModelSection
 from slipway.models.gpt.fields.attention import Attention
 from slipway.models.gpt.fields.experts import Experts
 from slipway.models.gpt.fields.prediction import Prediction
-from slipway.models.transformer.block import Block
+from slipway.models.transformer.block import Block, Latent
 
 
 class Config(Attention, Experts, Prediction, ModelSection):
@@ -45,13 +45,28 @@ class Config(Attention, Experts, Prediction, ModelSection):
 
     @property
     def head_size(self) -> int:
-        """Size of one attention head."""
+        """Size of one attention head: of its queries and keys."""
+        if self.latent:
+            return self.latent.qk_size
         return self.kv_channels or self.hidden_size // self.num_attention_heads
 
     @property
     def query_groups(self) -> int:
         """Number of key/value heads."""
         return self.num_query_groups or self.num_attention_heads
+
+    @property
+    def latent(self) -> Latent | None:
+        """Sizes of latent attention, which slipway.models.gpt.rules.latent asks for."""
+        if not self.multi_latent_attention:
+            return None
+        return Latent(
+            q_lora_rank=self.q_lora_rank,
+            kv_lora_rank=self.kv_lora_rank or 0,
+            qk_head_dim=self.qk_head_dim or 0,
+            qk_pos_emb_head_dim=self.qk_pos_emb_head_dim or 0,
+            v_head_dim=self.v_head_dim or 0,
+        )
 
     @property
     def mlp_size(self) -> int:
@@ -68,6 +83,21 @@ class Config(Attention, Experts, Prediction, ModelSection):
         """Its layers, in their order."""
         return tuple(map(self._block, range(self.num_layers)))
 
+    @property
+    def prediction_depths(self) -> int:
+        """Layers of multi-token prediction behind them, each with a block like the last one."""
+        return self.mtp_num_layers or 0
+
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """Tokens that a token sees in each layer, itself included; None: all before it."""
+        layers, full = range(self.num_layers), self.window_attn_skip_freq
+        if isinstance(full, int):
+            return tuple(self.window_size if (layer + 1) % full else None for layer in layers)
+        if full is None:
+            return (self.window_size,) * self.num_layers
+        return tuple(self.window_size if 1 in full[layer : layer + 1] else None for layer in layers)
+
     def _block(self, layer: int) -> Block:
         mixture = self.num_moe_experts is not None and layer >= self.first_k_dense_replace
         return Block(
@@ -83,8 +113,10 @@ class Config(Attention, Experts, Prediction, ModelSection):
             bias=self.add_bias_linear,
             qkv_bias=self.add_bias_linear or self.add_qkv_bias,
             qk_norm=self.qk_layernorm,
+            latent=self.latent,
             hidden_dropout=self.hidden_dropout,
             attention_dropout=self.attention_dropout,
+            window=self.windows[layer],
             rotary=self.position_embedding_type == "rope",
             num_experts=self.num_moe_experts if mixture else None,
             topk=self.moe_router_topk,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from slipway.models.family import Shard
 from slipway.models.gpt.config import Config
+from slipway.models.gpt.prediction import planned as prediction
 from slipway.models.transformer import counts
 from slipway.models.transformer.block import Block
 
@@ -13,10 +14,11 @@ from slipway.models.transformer.block import Block
 def active_parameters(model: Config) -> int:
     """Parameters that one token meets: of the experts only those that it is sent to."""
     ends = embedding(model) + head(model, copies_embedding=False)
-    return ends.total + _sum(model, lambda block: counts.layer(block).total - counts.idle(block))
+    layers = total(model, lambda block: counts.layer(block).total - counts.idle(block))
+    return ends.total + layers + prediction.active_parameters(model)
 
 
-def _sum(model: Config, number: Callable[[Block], int]) -> int:
+def total(model: Config, number: Callable[[Block], int]) -> int:
     """Of all transformer layers; computed once for those that are alike."""
     return sum(count * number(block) for block, count in Counter(model.blocks).items())
 
@@ -29,7 +31,7 @@ def embedding(model: Config, tp: int = 1) -> Shard:
     positions = 0
     if model.position_embedding_type == "learned_absolute":
         positions = model.max_position_embeddings * model.hidden_size
-    return Shard(_table(model, tp) + positions)
+    return Shard(table(model, tp) + positions)
 
 
 def head(model: Config, tp: int = 1, *, copies_embedding: bool) -> Shard:
@@ -38,10 +40,11 @@ def head(model: Config, tp: int = 1, *, copies_embedding: bool) -> Shard:
     copies_embedding: the output layer is tied to an embedding that another rank holds, so this one has a copy.
     """
     has_table = model.untie_embeddings_and_output_weights or copies_embedding
-    return Shard(counts.norm(model.blocks[0]) + (_table(model, tp) if has_table else 0))
+    return Shard(counts.norm(model.blocks[0]) + (table(model, tp) if has_table else 0))
 
 
-def _table(model: Config, tp: int) -> int:
+def table(model: Config, tp: int) -> int:
+    """Parameters of the embedding's table, or of an output layer's of its own, on one rank."""
     return model.padded_vocab_size // tp * model.hidden_size
 
 
@@ -52,7 +55,8 @@ def flops_per_sample(model: Config, tokens: int) -> int:
     h x h attention and a 4h MLP this is 72 s l h^2 (1 + s/(6h) + V/(12lh)): the F without recomputation of Narayanan et
     al. 2021 (arXiv 2104.04473), which is the model FLOP of Korthikanti et al. 2022, arXiv 2205.05198.
     """
-    return _sum(model, lambda block: counts.flops(block, tokens)) + _logit_flops(model) * tokens
+    own = total(model, lambda block: counts.flops(block, tokens)) + _logit_flops(model) * tokens
+    return own + model.prediction_depths * prediction.flops(model, tokens, _logit_flops(model))
 
 
 def _logit_flops(model: Config) -> int:
@@ -61,7 +65,8 @@ def _logit_flops(model: Config) -> int:
 
 def attention_flops(model: Config, tokens: int) -> int:
     """Of these, attention's two products over the whole s x s square, causal or not."""
-    return _sum(model, lambda block: counts.attention_flops(block, tokens))
+    ahead = model.prediction_depths * counts.attention_flops(model.blocks[-1], tokens)
+    return total(model, lambda block: counts.attention_flops(block, tokens)) + ahead
 
 
 def palm_flops(model: Config, tokens: int) -> int:
@@ -75,7 +80,8 @@ def palm_flops(model: Config, tokens: int) -> int:
 
 def recomputed_flops_per_sample(model: Config, tokens: int, modules: Collection[str]) -> int:
     """Operations that the backward pass does again."""
-    return _sum(model, lambda block: counts.recomputed_flops(block, tokens, modules))
+    ahead = model.prediction_depths * prediction.recomputed_flops(model, tokens, modules)
+    return total(model, lambda block: counts.recomputed_flops(block, tokens, modules)) + ahead
 
 
 class Costs(NamedTuple):
@@ -83,6 +89,8 @@ class Costs(NamedTuple):
 
     embedding: int
     layers: Sequence[int]
+    prediction: int
+    """Of one depth of multi-token prediction."""
     head: int
 
 
@@ -99,5 +107,11 @@ def costs(model: Config, tokens: int, modules: Collection[str]) -> Costs:
     return Costs(
         embedding=6 * model.hidden_size,
         layers=[each[block] for block in model.blocks],
+        prediction=_prediction(model, tokens, modules),
         head=_logit_flops(model),
     )
+
+
+def _prediction(model: Config, tokens: int, modules: Collection[str]) -> int:
+    own = prediction.flops(model, tokens, _logit_flops(model))
+    return (own + prediction.recomputed_flops(model, tokens, modules)) // tokens

@@ -1,6 +1,6 @@
 """GPT without torch: what it says of its layers, its samples and its loss."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log
 from typing import Any
 
@@ -9,14 +9,16 @@ from slipway.data.tokens import tokens_of
 from slipway.kernels.choice import OPERATORS
 from slipway.kernels.sizes import NORM_WIDTH
 from slipway.models import spans
-from slipway.models.family import Family, Layer, Measure, Sample, Spread
+from slipway.models.family import Family, KeyValues, Layer, Measure, Sample, Spread
 from slipway.models.gpt import activations, counts, rules, work
 from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.prediction import planned as prediction
 from slipway.models.gpt.rules.data import check_tokens
 from slipway.models.gpt.rules.router import notes
 from slipway.models.gpt.share import of_layers, share_of
 from slipway.models.gpt.spread import spread
 from slipway.models.transformer import recompute
+from slipway.models.transformer.cache import cache_bytes, least_numbers
 from slipway.models.transformer.layer import planned_layer
 from slipway.models.work import Work
 
@@ -28,8 +30,12 @@ class GPT:
     data_kinds = ("text", "chat")
     unit = "token"
     loss = Measure("loss", "nats per token")
-    measures = ()
     operators = frozenset(OPERATORS) - {"optimizer"}
+
+    def measures(self, config: RunConfig) -> Sequence[Measure]:
+        """The loss of each depth of multi-token prediction."""
+        depths = range(1, gpt_of(config).prediction_depths + 1)
+        return [Measure(f"mtp_{depth}_loss", "nats per token") for depth in depths]
 
     def check(self, config: RunConfig) -> None:
         """Raise UserError for the first rule that the configuration breaks."""
@@ -40,9 +46,10 @@ class GPT:
         check_tokens(config, traits["vocab_size"])
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
-        """Embedding, transformer layers, and the head: final norm, output layer and loss."""
+        """Embedding, transformer layers, multi-token prediction, and the head: final norm, output layer and loss."""
         model, share = gpt_of(config), share_of(config, layout)
-        tp = layout.tensor_model_parallel_size
+        tp, copies = layout.tensor_model_parallel_size, layout.pipeline_model_parallel_size > 1
+        own_output = model.untie_embeddings_and_output_weights  # where it is tied, the head has the copy
         return [
             Layer(
                 "embedding",
@@ -52,24 +59,30 @@ class GPT:
                 block=False,
             ),
             *of_layers(share, planned_layer),
+            *prediction.layers(share, counts.table(model, tp) if copies and own_output else 0),
             Layer(
                 "head",
-                counts.head(model, tp, copies_embedding=layout.pipeline_model_parallel_size > 1),
+                counts.head(model, tp, copies_embedding=copies),
                 held_bytes=activations.head_bytes(share),
                 block=False,
             ),
         ]
 
     def work(self, config: RunConfig, layout: Parallelism) -> list[Work]:
-        """Of the embedding, the transformer layers, and the head."""
+        """Of the embedding, the transformer layers, multi-token prediction, and the head."""
         return work.layers(config, layout)
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        """Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError."""
+        """Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError.
+
+        Multi-token prediction stays with the head.
+        """
         model, length = gpt_of(config), tokens_of(config).sequence_length
         costs = counts.costs(model, length, recompute.modules(config, model.blocks))
-        is_block = [False, *[True] * model.num_layers, False]
-        return spans.shared_out(is_block, [costs.embedding, *costs.layers, costs.head], layout)
+        ahead = model.prediction_depths
+        is_block = [False, *[True] * model.num_layers, *[False] * ahead, False]
+        each = [costs.embedding, *costs.layers, *[costs.prediction] * ahead, costs.head]
+        return spans.shared_out(is_block, each, layout, always_level=ahead > 0)
 
     def sample(self, config: RunConfig) -> Sample:
         """A sequence of tokens."""
@@ -82,6 +95,7 @@ class GPT:
             attention_flops=counts.attention_flops(model, tokens),
             palm_flops=counts.palm_flops(model, tokens),
             recomputed_flops=again,
+            key_values=_key_values(config),
         )
 
     def spread(self, config: RunConfig) -> Spread | None:
@@ -121,11 +135,25 @@ class GPT:
             return f"it does {widest}, not of hidden_size {gpt_of(config).hidden_size}"
         if operator == "activation" and backend != "unfused" and activation != "swiglu":
             return f"only swiglu is fused, not {activation}"
+        if operator == "rotary" and backend != "unfused" and gpt_of(config).latent:
+            return "latent attention turns its channels by Megatron-core's own functions"
         if (operator, backend) == ("attention", "te") and tokens_of(config).apart:
             return f"it is not told where documents begin ({tokens_of(config).apart})"
+        if (operator, backend) == ("attention", "te") and gpt_of(config).window_size:
+            ranks = config.parallelism.context_parallel_size
+            # of cp_comm_type p2p, Megatron-core's default (DotProductAttention in Transformer Engine)
+            if ranks > 1:
+                return f"its ring over {ranks} context-parallel ranks takes no sliding window"
         if operator == "moe":
             return recompute.experts_trouble(backend, config, gpt_of(config).blocks)
         return None
+
+
+def _key_values(config: RunConfig) -> KeyValues:
+    model, size = gpt_of(config), 2 if config.training.precision == "bf16" else 4
+    longest = model.max_position_embeddings
+    first, whole = (cache_bytes(model.blocks, tokens, size) for tokens in (1, longest))
+    return KeyValues(first, longest, whole, size * counts.total(model, least_numbers))
 
 
 FAMILY: Family = GPT()

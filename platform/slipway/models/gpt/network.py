@@ -13,10 +13,16 @@ from slipway.kernels import products, rotary, swiglu
 from slipway.kernels.spans import attended_share, local_positions, spans_of_samples
 from slipway.models.gpt import routing
 from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.prediction import targets
 from slipway.models.gpt.stage import build_stage
 from slipway.models.gpt.transformer import transformer_config
 from slipway.models.initial import Constant, Initial, Normal
 from slipway.models.network import ATTENDED, Batch, Handed, LossFunction, Stage, Sums
+from slipway.models.transformer import matrices
+from slipway.optimizers.matrix import Matrix
+
+NORMS = ("layernorm.weight", "layer_norm_weight", ".enorm.weight", ".hnorm.weight")
+"""How the names of norms' weights end; the last two are of multi-token prediction."""
 
 
 class GPT:
@@ -31,7 +37,8 @@ class GPT:
         products.use(config.kernels.product or "torch")
         transformer = transformer_config(config, settings)
         # embedding and head are layers of the family, too
-        layers = range(span.start - (not stage.first), span.stop - 1 - stage.last)
+        behind = 1 + gpt_of(config).prediction_depths if stage.last else 0
+        layers = range(span.start - (not stage.first), span.stop - 1 - behind)
         return build_stage(config, transformer, layers, stage)
 
     def boundary(self, config: RunConfig) -> tuple[int, int]:
@@ -57,14 +64,23 @@ class GPT:
         Fields: tokens, labels, position_ids ([b, s] int64), loss_mask ([b, s] fp32) and, where documents are kept
         apart, document_starts ([b, s] int64, on the CPU).
         """
+        model, starts = gpt_of(config), batch.get("document_starts")
+        depths = model.prediction_depths
+        if depths and "labels" in batch:
+            labels, masks = targets.of_depths(batch["labels"], batch["loss_mask"], starts, depths)
+            batch = {**batch, "labels": labels, "loss_mask": masks}
         own, spans = _of_this_rank(batch)
-        targets = {name: own.get(name) for name in ("labels", "loss_mask")}
-        output = module(own.get("tokens"), own.get("position_ids"), spans, **targets)
-        starts = batch.get("document_starts")
+        of_loss = {name: own.get(name) for name in ("labels", "loss_mask")}
+        output = module(own.get("tokens"), own.get("position_ids"), spans, **of_loss)
 
         def reported(losses: Tensor) -> tuple[Tensor, Tensor, Sums]:
-            total, tokens, sums = loss(own["loss_mask"], losses)
-            return total, tokens, sums if starts is None else {**sums, ATTENDED: attended_share(starts)}
+            mask = own["loss_mask"]
+            total, tokens, sums = (
+                targets.loss(mask, losses, model.mtp_loss_scaling_factor) if depths else loss(mask, losses)
+            )
+            if starts is not None:
+                sums[ATTENDED] = attended_share(starts, model.windows)
+            return total, tokens, sums
 
         return output, reported
 
@@ -82,12 +98,18 @@ class GPT:
         Output projections are scaled by 1/sqrt(2 x layers), as in GPT-2 (Radford et al. 2019, section 2.3).
         """
         if len(shape) < 2:
-            return Constant(1.0 if key.endswith(("layernorm.weight", "layer_norm_weight")) else 0.0)
+            return Constant(1.0 if key.endswith(NORMS) else 0.0)
         model = gpt_of(config)
         std = model.init_method_std
         if key.endswith(("linear_proj.weight", "linear_fc2.weight")):
             std /= (2 * model.num_layers) ** 0.5
         return Normal(std)
+
+    def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
+        """All weights of layers that are matrices, the router's too; embedding, positions and output layer are none."""
+        if len(shape) < 2 or key.startswith(("embedding.", "output_layer.")):
+            return None
+        return matrices.matrix(gpt_of(config).blocks[0], key, shape)
 
 
 def loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Sums]:
@@ -109,8 +131,8 @@ def _of_this_rank(whole: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
     spans = None if starts is None else spans_of_samples(starts, rank, size)
     if size > 1 and batch:
         first = next(iter(batch.values()))
-        positions = local_positions(first.shape[1] // size, rank, size, first.device)
-        batch = {name: value[:, positions].contiguous() for name, value in batch.items()}
+        positions = local_positions(first.shape[-1] // size, rank, size, first.device)
+        batch = {name: value[..., positions].contiguous() for name, value in batch.items()}
     return batch, spans
 
 

@@ -4,6 +4,11 @@ The cache is Megatron-core's StaticInferenceContext, which its attention fills a
 rotary embedding and turns all of them at every step, by their places in the cache. So all rows stand at the same
 position. Attention over the cache is the layer's own (slipway.kernels.attention, or Transformer Engine's).
 
+Of latent attention it stores each head's keys, turned, and values, not the latent states from which they come: a token
+takes heads x (qk_head_dim + qk_pos_emb_head_dim + v_head_dim) numbers of a layer, and not kv_lora_rank +
+qk_pos_emb_head_dim, as where the products up are taken into those of queries and outputs. Megatron-core does that only
+with a kernel for some GPUs (cache_mla_latents).
+
 A mixture's router sends each token to its experts whatever the others are: it has no capacity. With one, a token read
 alone could go where it would not among others, and this would no longer be what the full forward pass gives.
 """

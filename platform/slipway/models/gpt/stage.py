@@ -4,9 +4,12 @@ Megatron-core 0.19 announces that GPTModel gives way to HybridModel; docs/megatr
 """
 
 import logging
+from dataclasses import replace
 from typing import Any
 
+import torch
 from megatron.core.models.gpt import GPTModel
+from megatron.core.parallel_state import get_data_parallel_rank
 from megatron.core.tensor_parallel import ColumnParallelLinear
 from megatron.core.transformer.transformer_block import get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
@@ -16,6 +19,8 @@ from torch.distributed import ProcessGroup
 from slipway.config.schema import RunConfig
 from slipway.kernels.cross_entropy import hide_padding, linear_cross_entropy
 from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.prediction import layer as prediction
+from slipway.models.gpt.rotary import stretch
 from slipway.models.network import Stage
 from slipway.models.transformer.layer_spec import block_submodules
 
@@ -45,13 +50,15 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, layers: range
         share_embeddings_and_output_weights=not model.untie_embeddings_and_output_weights,
         position_embedding_type=model.position_embedding_type,
         rotary_base=model.rotary_base,  # type: ignore[arg-type]  # Starcoder2 has a fraction
-        rope_scaling=model.rope_scaling_factor is not None,
-        rope_scaling_factor=model.rope_scaling_factor or 1.0,
         vp_stage=virtual,
     )
+    if model.rope_scaling is not None and not model.latent:  # which turns channels itself
+        stretch(module.rotary_pos_emb, model.rope_scaling, model.rotary_base)
     if stage.last:
         output: Any = module.output_layer
         output.entries = model.vocab_size
+    if model.prediction_depths:
+        prediction.add(module, config, transformer, stage)
     return module
 
 
@@ -87,11 +94,15 @@ class OutputLayer(ColumnParallelLinear):
 
 
 class WholeLogitsGPT(GPTModel):
-    """Its last stage takes labels and returns Megatron-core's losses of whole logits, [b, s]; no labels: logits."""
+    """Its last stage takes labels and returns Megatron-core's losses of whole logits, [b, s]; no labels: logits.
+
+    With multi-token prediction it takes labels and loss_mask of all depths, [1 + depths, b, s], and returns the masked
+    sums of losses, [1 + depths]; logits are the model's own.
+    """
 
     def setup_embeddings_and_output_layer(self) -> None:
         """The output layer is there by now, its weight's attributes not yet."""
-        assert not self.mtp_process and not self.config.mtp_num_layers, "no multi-token prediction"
+        assert not self.mtp_process, "its own block of multi-token prediction is not used"
         assert not getattr(self.config, "use_mup", False), "no scaled logits"
         assert not self.config.defer_embedding_wgrad_compute
         if self.post_process:
@@ -99,17 +110,72 @@ class WholeLogitsGPT(GPTModel):
             self.output_layer.__class__ = OutputLayer
         super().setup_embeddings_and_output_layer()
 
+    def shared_embedding_or_output_weight(self) -> Any:
+        """The embedding, on the last stage its copy where there is one."""
+        if self._predicts and not self.pre_process:
+            return self.embedding.word_embeddings.weight
+        return super().shared_embedding_or_output_weight()
+
+    def sharded_state_dict(self, prefix: str = "", *words: Any, **named: Any) -> dict[str, Any]:
+        """Megatron-core's; the last stage's copy of the embedding is a replica of the first stage's."""
+        state = super().sharded_state_dict(prefix, *words, **named)
+        if self._predicts and not self.pre_process:
+            key = f"{prefix}embedding.word_embeddings.weight"
+            replica = (1, 0, get_data_parallel_rank(with_context_parallel=True))
+            own = replace(state.pop(key), replica_id=replica)
+            if not self.share_embeddings_and_output_weights:  # else it is there as the output layer's weight
+                state[key] = own
+        return state
+
+    def masked_loss(self, states: Tensor, labels: Tensor, loss_mask: Tensor) -> Tensor:
+        """Masked sum of the cross entropies of states [s, b, h]; labels, loss_mask: [b, s]."""
+        logits, _ = self.output_layer(states, weight=self._tied())
+        return torch.sum(self.compute_language_model_loss(labels, logits).float() * loss_mask)
+
+    @property
+    def _predicts(self) -> bool:
+        return hasattr(self, "mtp")
+
+    def _tied(self) -> Any:
+        return self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
+
+    def _postprocess(self, hidden_states: Tensor, **named: Any) -> Tensor:
+        """Megatron-core's, but for prediction; private there, and the same in all versions supported."""
+        labels = named["labels"]
+        if not self._predicts:
+            return super()._postprocess(hidden_states, **named)
+        if labels is None:
+            depths, self.config.mtp_num_layers = (
+                self.config.mtp_num_layers,
+                None,
+            )  # of which it would want losses
+            try:
+                return super()._postprocess(hidden_states, **named)
+            finally:
+                self.config.mtp_num_layers = depths
+        rotary = [named[f"rotary_pos_{name}"] for name in ("emb", "cos", "sin")]
+        return self.mtp(
+            hidden_states,
+            labels,
+            named["loss_mask"],
+            self.embedding,
+            self.masked_loss,
+            named["attention_mask"],
+            rotary,
+        )
+
 
 class FusedLossGPT(WholeLogitsGPT):
     """Its last stage takes labels and loss_mask, and returns the masked sum of losses; no labels: logits."""
 
+    def masked_loss(self, states: Tensor, labels: Tensor, loss_mask: Tensor) -> Tensor:
+        """As WholeLogitsGPT's, without whole logits."""
+        return self.output_layer(states, weight=self._tied(), labels=labels, loss_mask=loss_mask)
+
     def _postprocess(self, hidden_states: Tensor, **named: Any) -> Tensor:
-        """Megatron-core's, but for the loss; private there, and the same in all versions supported."""
+        """Megatron-core's, but for the loss."""
         labels, loss_mask = named["labels"], named["loss_mask"]
-        if labels is None or not self.post_process:
+        if labels is None or not self.post_process or self._predicts:
             return super()._postprocess(hidden_states, **named)
         assert loss_mask is not None and named["inference_context"] is None
-        shared = (
-            self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
-        )
-        return self.output_layer(hidden_states, weight=shared, labels=labels, loss_mask=loss_mask)
+        return self.masked_loss(hidden_states, labels, loss_mask)

@@ -2,20 +2,25 @@
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.gpt.config import gpt_of
+from slipway.models.gpt.prediction import planned as prediction
 from slipway.models.gpt.share import of_layers, share_of
+from slipway.models.transformer.products import edges, linear
 from slipway.models.transformer.share import Share, Traits
-from slipway.models.transformer.work import edges, layer, linear
+from slipway.models.transformer.work import layer
 from slipway.models.work import Exchange, Pass, Work
 
 
 def layers(config: RunConfig, layout: Parallelism, traits: Traits | None = None) -> list[Work]:
-    """Work of the embedding, of each transformer layer, and of the head: final norm, output layer and loss.
+    """Work of the embedding, of each transformer layer, of prediction, and of the head: norm, output layer and loss.
 
     traits: of another framework; None: as Slipway computes.
     """
     share = share_of(config, layout)._replace(traits=traits or Traits())
     fused = config.kernels.cross_entropy != "unfused"
-    return [_embedding(share), *of_layers(share, layer), _head(share, fused)]
+    first, last = _embedding(share), _head(share, fused)
+    depths = gpt_of(config).prediction_depths
+    ahead = [prediction.work(share, first, last)] * depths if depths else []
+    return [first, *of_layers(share, layer), *ahead, last]
 
 
 def _embedding(share: Share) -> Work:

@@ -27,6 +27,12 @@ def head(model: Config, tp: int = 1) -> Shard:
     return Shard(norms + ends + model.decoder_hidden_size + layers + len(model.metadata))
 
 
+def head_matrices(model: Config, tp: int = 1) -> Shard:
+    """Of the head's parameters, what is in hidden matrices: the decoder's layers and what embeds its input."""
+    layers = model.decoder_num_layers * counts.matrices(model.decoder_block, tp).total
+    return Shard(layers + model.hidden_size * model.decoder_hidden_size)
+
+
 def parameters(model: Config) -> int:
     """Of the whole model."""
     layers = model.num_layers * counts.layer(model.encoder_block).total

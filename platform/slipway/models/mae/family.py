@@ -27,8 +27,11 @@ class MaskedAutoencoders:
     data_kinds = ("imagery",)
     unit = "patch"
     loss = Measure("squared_error", "mean squared error of normalized pixels")
-    measures = ()
     operators = frozenset(OPERATORS) - {"activation", "cross_entropy", "moe", "optimizer", "rotary"}
+
+    def measures(self, config: RunConfig) -> tuple[Measure, ...]:
+        """None."""
+        return ()
 
     def check(self, config: RunConfig) -> None:
         """Raise UserError for the first rule that the configuration breaks."""
@@ -55,6 +58,7 @@ class MaskedAutoencoders:
                 counts.head(model, share.tp),
                 held_bytes=activations.head_bytes(config, layout),
                 block=False,
+                matrices=counts.head_matrices(model, share.tp),
             ),
         ]
 

@@ -18,7 +18,9 @@ from slipway.models.mae.pictures import picture
 from slipway.models.mae.share import padded
 from slipway.models.mae.stage import FIELDS, MaskedAutoencoder
 from slipway.models.network import Batch, LossFunction, Picture, Stage, Sums
+from slipway.models.transformer import matrices
 from slipway.models.transformer.config import pipeline_layout, transformer_config
+from slipway.optimizers.matrix import Matrix
 
 TOKEN_STD = 0.02  # of the class token and the mask token
 SCALE = 0.1  # of metadata, before it is learned
@@ -99,6 +101,17 @@ class MaskedAutoencoders:
             bound = mae_of(config).patch_values ** -0.5
             return Uniform(-bound, bound)
         return Constant(1.0 if key.endswith(("layernorm.weight", "layer_norm_weight")) else 0.0)
+
+    def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
+        """All weights of layers that are matrices, and the decoder's embedding of what the encoder has found.
+
+        The patch embedding is the input layer, the prediction the output layer.
+        """
+        if len(shape) < 2 or key.startswith(("patch_embedding.", "prediction.")):
+            return None
+        model = mae_of(config)
+        block = model.decoder_block if key.startswith("decoder.") else model.encoder_block
+        return matrices.matrix(block, key, shape)
 
 
 NETWORK = MaskedAutoencoders()

@@ -3,8 +3,9 @@
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.mae.config import Config, mae_of
 from slipway.models.mae.share import decoder_share, encoder_share
+from slipway.models.transformer.products import linear
 from slipway.models.transformer.share import Share
-from slipway.models.transformer.work import layer, linear
+from slipway.models.transformer.work import layer
 from slipway.models.work import Exchange, Pass, Work
 
 

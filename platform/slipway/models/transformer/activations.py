@@ -12,6 +12,8 @@ order of a mixture's tokens, together below three hundredths of a small layer.
 
 from collections.abc import Collection
 
+from slipway.kernels.sizes import WINDOW_QUERIES
+from slipway.models.transformer.latent import activations as latent
 from slipway.models.transformer.recompute import LAYER, keeps_scores
 from slipway.models.transformer.share import Share
 
@@ -25,11 +27,11 @@ def layer_bytes(share: Share, recomputed: Collection[str]) -> int:
         return share.state_bytes  # the layer's input alone
     tp, tokens = share.tp, share.tokens
     whole, split = _feed_forward(share, recomputed)
-    tables = _turns(share) * tokens // share.samples
+    tables = _turns(share, recomputed) * tokens // share.samples + _band(share)
     return (
         tables
         + tokens * _between(share, recomputed) // share.outside
-        + tokens * whole
+        + tokens * (whole + (latent.gathered(share, recomputed) if share.block.latent else 0))
         + tokens * (_attention(share, recomputed) + split) // tp
     )
 
@@ -94,15 +96,23 @@ def _of_products(share: Share, visits: int, weight: int, again: bool) -> int:
 
 def _between(share: Share, recomputed: Collection[str]) -> int:
     """Between the tensor-parallel regions, split only by sequence parallelism."""
-    block, size, cpu = share.block, share.element_bytes, share.on_cpu
-    norm = 0
-    if "norm" not in recomputed:
-        norm = size  # what it returns, the input of a product
-        if cpu and block.normalization == "RMSNorm":
-            # in fp32: the normalized input; in bf16 also a copy of the input, which one of both norms has instead
-            norm += 4 if size == 4 else 7
-    mask = (size if cpu else 1) if block.hidden_dropout else 0
-    return 2 * block.hidden_size * (size + norm + mask)  # size: the norm's input
+    block, size = share.block, share.element_bytes
+    norm = size + norm_bytes(share)  # what it returns, the input of a product
+    states = latent.states(share, norm) if block.latent else 0
+    if "norm" in recomputed:
+        norm = 0
+    mask = (size if share.on_cpu else 1) if block.hidden_dropout else 0
+    return 2 * block.hidden_size * (size + norm + mask) + states  # size: the norm's input
+
+
+def norm_bytes(share: Share) -> int:
+    """Bytes that a norm keeps of each element besides its input and what it returns; in bf16 the mean of a layer's two.
+
+    On a CPU, in fp32: the normalized input; in bf16 also a copy of the input, which one of both norms has instead.
+    """
+    if not share.on_cpu or share.block.normalization != "RMSNorm":
+        return 0
+    return 4 if share.element_bytes == 4 else 7
 
 
 def _attention(share: Share, recomputed: Collection[str]) -> int:
@@ -110,31 +120,89 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
     block, size, cp = share.block, share.element_bytes, share.cp
     width, group, rotary = block.width, block.group_width, block.rotary
     scores = keeps_scores(share.config, share.block) and "attention" not in recomputed
+    numbers = _scores(share) if scores else 0
+    if not keeps_scores(share.config, share.block):
+        numbers = 4 * block.num_attention_heads  # a row's log-sum-exp, fp32
+    if block.latent:
+        return latent.heads(share, recomputed, scores) + numbers
     # The product's result stays as a whole, as long as there is a view of it: of V, or of Q; of scores, copies stay.
-    kept = 0 if cp > 1 and (rotary or scores) else width + 2 * group
+    own = (
+        block.normalization == "RMSNorm" and share.on_cpu
+    )  # written out: numbers in fp32 stay, and no others in bf16
+    normed = block.qk_norm and not (own and size == 2)  # the norms' inputs stay
+    stretches, copied, every = _stretches(share)
+    kept = 0 if (cp > 1 or every) and (rotary or scores) and not normed else width + 2 * group
+    if normed and block.num_attention_heads != block.query_groups > share.tp:
+        kept += width  # queries of several groups are copied out of the product's result
+    if block.qk_norm and not rotary:
+        kept += width + group  # what the norms return
+    if block.qk_norm and own:
+        numbers += (4 if size == 4 else 8) * (width + group)
     if rotary:
-        kept += width + (group if cp == 1 else 0)
-    if cp > 1:
+        kept += width + (group if cp == 1 and not every else 0)
+    if cp > 1 and not every:
         kept += 2 * group * cp  # K and V of the whole sequence
     kept += width  # the projection's input
-    if (cp > 1 and not scores) or share.apart:
+    if (cp > 1 and not scores) or share.apart or stretches > 1:
         kept += width  # joined from the results of several stretches, which stay
-    numbers = (
-        0 if keeps_scores(share.config, share.block) else 4 * block.num_attention_heads
-    )  # a row's log-sum-exp, fp32
+    numbers += int(copied * size)
     if scores:
-        # softmax, the dropout's noise and their product, in fp32, and scaled copies of Q and K; of a rank's two
-        # stretches of the sequence, the first and the last of 2 cp for example, with the keys before each
-        keys = share.length * (2 * cp + 1) // (4 * cp) if cp > 1 else share.length
-        numbers = 12 * block.num_attention_heads * keys + 2 * size * width
+        kept += 2 * width  # scaled copies of Q and K
     return size * kept + numbers
 
 
-def _turns(share: Share) -> int:
+def _scores(share: Share) -> int:
+    """Softmax, the dropout's noise and their product, in fp32.
+
+    Of a rank's two stretches of the sequence, the first and the last of 2 cp for example, with the keys before each.
+    """
+    cp, seen = share.cp, share.block.seen(share.length)
+    keys = share.length * (2 * cp + 1) // (4 * cp) if cp > 1 else share.length
+    if _slides(share):
+        keys = min(keys, max(seen, WINDOW_QUERIES) + seen)
+    return 12 * share.block.num_attention_heads * keys
+
+
+def _slides(share: Share) -> bool:
+    """Whether torch's attention is in a sliding window (slipway.kernels.windows)."""
+    return share.block.seen(share.length) < share.length and share.config.kernels.attention != "te"
+
+
+def _stretches(share: Share) -> tuple[int, float, bool]:
+    """Stretches of queries in each part of the sequence; channels of keys and values that they copy, per token.
+
+    And whether all of them copy, so that the keys and values themselves are released.
+    """
+    block, cp = share.block, share.cp
+    if not _slides(share):
+        return 1, 0.0, False
+    window, rows = block.seen(share.length), share.length // (2 * cp if cp > 1 else 1)
+    step = max(window, WINDOW_QUERIES)
+    number = -(-rows // step)
+    later = max(0, rows - step) + (number - 1) * window  # keys of all stretches but the first
+    if share.on_cpu or block.num_attention_heads == block.query_groups:
+        return number, 2 * block.group_width * later / rows, False
+    every = step > window  # else the sequence's first one is causal, without a mask
+    masked = later + min(step, rows) if every or cp > 1 else later
+    return number, 2 * block.width * masked / rows, every  # for each head
+
+
+def _band(share: Share) -> int:
+    """Bytes of the mask that stretches of queries share."""
+    window, rows = share.block.seen(share.length), share.length // (2 * share.cp if share.cp > 1 else 1)
+    if not _slides(share) or (share.cp == 1 and rows <= window):
+        return 0
+    step = min(rows, max(window, WINDOW_QUERIES))
+    return share.element_bytes * step * min(share.length, step + window * (rows > step or share.cp > 1))
+
+
+def _turns(share: Share, recomputed: Collection[str]) -> int:
     """Of the rotary embedding, for Q and for K, the same for all samples."""
     block, backend = share.block, "unfused" if share.on_cpu else share.config.kernels.rotary
     if not block.rotary:
         return 0
+    if block.latent:
+        return latent.tables(share, recomputed)
     # sines and cosines; torch's compiled function has half of them, in fp32; Triton and te take the angles alone
     return {"unfused": 4 * share.element_bytes, "torch": 8}.get(backend or "", 0) * block.head_size
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from megatron.core import package_info
-from megatron.core.transformer.transformer_config import TransformerConfig
+from megatron.core.transformer.transformer_config import MLATransformerConfig, TransformerConfig
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.kernels.probe import machine
@@ -61,9 +61,16 @@ def transformer_config(
     )
     if training.fp8:
         common |= dict(fp8=training.fp8, fp8_recipe=training.fp8_recipe)
+    if any(block.window for block in blocks):
+        common |= _windows(blocks)
     if mixture is not None:
         common |= _experts(config, blocks, mixture)
-    return TransformerConfig(**common | dict(settings) | _recomputed(config, blocks) | fields)
+    common |= dict(settings) | _recomputed(config, blocks)
+    if block.latent is None:
+        return TransformerConfig(**common | fields)
+    # turned by Megatron-core's plain functions: its fused one takes YaRN only, and ours other tensors than these
+    common |= dict(apply_rope_fusion=False, **block.latent._asdict())
+    return MLATransformerConfig(**common | fields)
 
 
 def pipeline_layout(spans: Sequence[range]) -> list[list[str]] | None:
@@ -105,6 +112,15 @@ def _counts_tokens() -> bool:
     return package_info.MAJOR > 0 or package_info.MINOR >= 19
 
 
+def _windows(blocks: Sequence[Block]) -> dict[str, Any]:
+    """Read by Transformer Engine's attention; slipway.models.transformer.layer_spec tells ours."""
+    (window,) = {block.window for block in blocks if block.window}
+    return dict(
+        window_size=(window - 1, 0),  # before a token, and behind it
+        window_attn_skip_freq=[int(block.window is not None) for block in blocks],
+    )
+
+
 def _experts(config: RunConfig, blocks: Sequence[Block], mixture: Block) -> dict[str, Any]:
     mixed = any(block.num_experts is None for block in blocks)
     return dict(
@@ -124,7 +140,7 @@ def _recomputed(config: RunConfig, blocks: Sequence[Block]) -> dict[str, Any]:
     modules = recompute.modules(config, blocks)
     if recompute.LAYER in modules:
         return dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)
-    names = {"norm": "layernorm", "attention": "core_attn"}
+    names = {"norm": "layernorm", "attention": "core_attn", "mla_up_proj": "mla_up_proj"}
     if config.kernels.moe == "te":
         names["activation"] = "moe_act"
     own = [name for module, name in names.items() if module in modules]

@@ -2,14 +2,15 @@
 
 Sharded over tensor-parallel ranks: QKV and the first MLP layer with their biases by output; attention projection and
 the second MLP layer by input, their biases whole; of experts that every token meets likewise. Whole on every rank:
-norms and router. Below, tp is the
-tensor-parallel size, also of the experts; ep the expert-parallel.
+norms and router. Of latent attention, see slipway.models.transformer.latent.counts. Below, tp is the tensor-parallel
+size, also of the experts; ep the expert-parallel.
 """
 
 from collections.abc import Collection
 
 from slipway.models.family import Shard
 from slipway.models.transformer.block import Block
+from slipway.models.transformer.latent import counts as latent
 from slipway.models.transformer.recompute import LAYER
 
 
@@ -17,6 +18,12 @@ def layer(block: Block, tp: int = 1, ep: int = 1) -> Shard:
     """Parameters of one layer on one rank."""
     expert = (block.num_experts // ep) * _mlp(block, tp) if block.num_experts else 0
     return Shard(_without_experts(block, tp), expert)
+
+
+def matrices(block: Block, tp: int = 1, ep: int = 1) -> Shard:
+    """Of these, what is in hidden matrices: all but norms and biases."""
+    dense, expert = layer(block._replace(bias=False, qkv_bias=False), tp, ep)
+    return Shard(dense - _norms(block), expert)
 
 
 def idle(block: Block) -> int:
@@ -30,13 +37,24 @@ def norm(block: Block) -> int:
 
 
 def _without_experts(block: Block, tp: int) -> int:
+    hidden = block.hidden_size
+    attention = latent.parameters(block, tp) if block.latent else _attention(block, tp)
+    feed = hidden * block.num_experts + _shared(block, tp) if block.num_experts else _mlp(block, tp)
+    return _norms(block) + attention + feed
+
+
+def _attention(block: Block, tp: int) -> int:
     hidden, bias = block.hidden_size, int(block.bias)
     qkv = block.width + 2 * block.group_width
-    attention = qkv // tp * (hidden + int(block.qkv_bias)) + block.width // tp * hidden + bias * hidden
-    if block.qk_norm:
-        attention += 2 * norm(block) // hidden * block.head_size
-    feed = hidden * block.num_experts + _shared(block, tp) if block.num_experts else _mlp(block, tp)
-    return 2 * norm(block) + attention + feed
+    return qkv // tp * (hidden + int(block.qkv_bias)) + block.width // tp * hidden + bias * hidden
+
+
+def _norms(block: Block) -> int:
+    """Before attention and before the MLP, and of each head's queries and keys, or of latent states."""
+    inside = 2 * block.head_size if block.qk_norm else 0
+    if block.latent:
+        inside = latent.normed(block)
+    return 2 * norm(block) + norm(block) // block.hidden_size * inside
 
 
 def _mlp(block: Block, tp: int) -> int:
@@ -54,6 +72,8 @@ def weights(block: Block) -> int:
     """Weights of one layer that multiply each token; of the experts only the active ones."""
     hidden, width = block.hidden_size, block.width
     attention = hidden * (width + 2 * block.group_width) + width * hidden
+    if block.latent:
+        attention = latent.weights(block)
     router = hidden * block.num_experts if block.num_experts else 0
     second = hidden * (block.mlp_size * block.visited + block.shared_size)
     return attention + router + _first_product(block) + _first_product_of_shared(block) + second
@@ -78,8 +98,18 @@ def flops(block: Block, tokens: int) -> int:
 
 
 def attention_flops(block: Block, tokens: int) -> int:
-    """Of these, attention's two products over the whole s x s square, causal or not: 12 x width x s^2."""
-    return 12 * block.width * tokens**2
+    """Of these, attention's two products over the whole s x s square, causal or not: 12 x width x s^2.
+
+    Where values are of another size than queries, 6 x (their width + that of queries) x s^2. Of a layer with a sliding
+    window of w tokens, s x w in place of s^2: the whole band, of which a causal model needs all but the corner at the
+    beginning. So a window as long as the sample counts as none.
+    """
+    return 3 * tokens * _scores(block, tokens)
+
+
+def _scores(block: Block, tokens: int) -> int:
+    """Of a token, forward: 2 operations for each channel of a head's queries and of its values, and token."""
+    return 2 * block.num_attention_heads * (block.head_size + block.value_size) * block.seen(tokens)
 
 
 def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int:
@@ -87,11 +117,12 @@ def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int
 
     modules: of slipway.models.transformer.recompute. Of core attention, 4 x width x s per token.
     """
-    scores = 4 * block.width * tokens
+    scores = _scores(block, tokens)
     if LAYER in modules:
         again = 2 * weights(block) + scores
     else:
         again = 2 * _first_product(block) if ("experts" if block.num_experts else "mlp") in modules else 0
         again += 2 * _first_product_of_shared(block) if "shared_experts" in modules else 0
         again += scores if "attention" in modules else 0
+        again += 2 * latent.products_up(block) if "mla_up_proj" in modules and block.latent else 0
     return tokens * again

@@ -14,4 +14,5 @@ def planned_layer(share: Share) -> Layer:
         inside_bytes=activations.inside_bytes(share, share.recomputed),
         shared_bytes=buffers.shared_bytes(share),
         sent_bytes=share.state_bytes,
+        matrices=counts.matrices(share.block, share.tp, share.layout.expert_model_parallel_size),
     )

@@ -17,6 +17,7 @@ from slipway.kernels.provider import SpecProvider
 from slipway.kernels.recompute import recomputed_mlp, recomputed_shared_experts
 from slipway.models.transformer import recompute
 from slipway.models.transformer.block import Block
+from slipway.models.transformer.latent import spec as latent
 from slipway.models.transformer.routing import CountingRouter
 
 
@@ -33,22 +34,11 @@ def _layer(provider: SpecProvider, block: Block, recomputed: Collection[str]) ->
     bias_dropout_add: Any = get_bias_dropout_add  # a function, where the annotation asks for a type
     rms_norm = block.normalization == "RMSNorm"
     norm = provider.layer_norm(rms_norm=rms_norm)
-    of_heads: Any = provider.layer_norm(rms_norm=rms_norm, for_qk=True) if block.qk_norm else IdentityOp
     return ModuleSpec(
         module=TransformerLayer,
         submodules=TransformerLayerSubmodules(
             input_layernorm=norm,
-            self_attention=ModuleSpec(
-                module=SelfAttention,
-                params={"attn_mask_type": AttnMaskType.causal if block.causal else AttnMaskType.no_mask},
-                submodules=SelfAttentionSubmodules(
-                    linear_qkv=provider.column_parallel_linear(),
-                    core_attention=provider.core_attention(),
-                    linear_proj=provider.row_parallel_linear(),
-                    q_layernorm=of_heads,
-                    k_layernorm=of_heads,
-                ),
-            ),
+            self_attention=latent.attention(provider, block) if block.latent else _attention(provider, block),
             self_attn_bda=bias_dropout_add,
             pre_mlp_layernorm=norm,
             mlp=_feed_forward(provider, block, recomputed),
@@ -57,18 +47,31 @@ def _layer(provider: SpecProvider, block: Block, recomputed: Collection[str]) ->
     )
 
 
+def _attention(provider: SpecProvider, block: Block) -> ModuleSpec:
+    rms_norm = block.normalization == "RMSNorm"
+    of_heads: Any = provider.layer_norm(rms_norm=rms_norm, for_qk=True) if block.qk_norm else IdentityOp
+    return ModuleSpec(
+        module=SelfAttention,
+        params={"attn_mask_type": AttnMaskType.causal if block.causal else AttnMaskType.no_mask},
+        submodules=SelfAttentionSubmodules(
+            linear_qkv=provider.column_parallel_linear(),
+            core_attention=provider.core_attention(block.window),
+            linear_proj=provider.row_parallel_linear(),
+            q_layernorm=of_heads,
+            k_layernorm=of_heads,
+        ),
+    )
+
+
 def _feed_forward(provider: SpecProvider, block: Block, recomputed: Collection[str]) -> Any:
     """Megatron-core's MLP or mixture of experts, or an MLP, of shared experts too, that keeps less."""
     spec: Any = mlp_spec(provider, block.num_experts, provider.kernels.moe == "te")
+    parts = _parts(spec)
     if block.num_experts is None:
-        return (
-            recomputed_mlp(_parts(spec), "mlp" in recomputed)
-            if {"activation", "mlp"} & set(recomputed)
-            else spec
-        )
+        return recomputed_mlp(parts, "mlp" in recomputed) if {"activation", "mlp"} & set(recomputed) else spec
     if block.shared_size and {"activation", "shared_experts"} & set(recomputed):
-        dense = mlp_spec(provider, None, grouped=False)
-        _parts(spec).shared_experts = recomputed_shared_experts(_parts(dense), "shared_experts" in recomputed)
+        dense = _parts(mlp_spec(provider, None, grouped=False))
+        parts.shared_experts = recomputed_shared_experts(dense, "shared_experts" in recomputed)
     return spec
 
 

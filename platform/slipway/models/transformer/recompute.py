@@ -23,10 +23,6 @@ def keeps_scores(config: RunConfig, block: Block) -> bool:
     return block.attention_dropout > 0 and config.cluster.device.kind == "cpu"
 
 
-def _never(why: str) -> Callable[[RunConfig, Block], str | None]:
-    return lambda config, block: why
-
-
 def _always(config: RunConfig, block: Block) -> None:
     return None
 
@@ -41,6 +37,10 @@ def _experts(config: RunConfig, block: Block) -> str | None:
 
 def _shared_experts(config: RunConfig, block: Block) -> str | None:
     return None if block.shared_size else "the model has none"
+
+
+def _up_projection(config: RunConfig, block: Block) -> str | None:
+    return None if block.latent else "the model has no latent attention"
 
 
 def _attention(config: RunConfig, block: Block) -> str | None:
@@ -59,7 +59,7 @@ MODULES: Mapping[str, Callable[[RunConfig, Block], str | None]] = {
     "mlp": _mlp,  # the MLP's first product and its activation
     "experts": _experts,  # the same of a mixture's experts
     "shared_experts": _shared_experts,  # the same of the experts that every token meets
-    "mla_up_proj": _never("the model has no latent attention"),
+    "mla_up_proj": _up_projection,  # of latent attention: queries, keys and values, from the latent states
 }
 CHEAP = ("norm", "activation", "attention")
 """By rule: those without a product, and core attention where its scores are much more than its products cost."""
@@ -108,7 +108,7 @@ def _check(name: str, config: RunConfig, blocks: Sequence[Block]) -> None:
 def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
     """Products in FP8 keep their inputs in FP8; with the delayed recipe scales follow from every pass."""
     training = config.training
-    products = {"mlp", "experts", "shared_experts"} & set(chosen)
+    products = {"mlp", "experts", "shared_experts", "mla_up_proj"} & set(chosen)
     if training.fp8 is not None and products:
         raise UserError(
             "training.recompute_modules",

@@ -89,6 +89,18 @@ class Share(NamedTuple):
         return "unfused" in (kernels.linear, kernels.activation, kernels.rotary)
 
     @property
+    def pads_heads(self) -> bool:
+        """Whether queries and values are brought to one size by zeros, for flash kernels of torch.
+
+        Where no kernel is named yet, Transformer Engine's is expected wherever it could be taken.
+        """
+        kernels = self.config.kernels
+        if self.on_cpu or kernels.attention is not None:
+            return self.on_cpu or kernels.attention != "te"
+        could = kernels.backend in ("auto", "te") and not self.apart
+        return not could or self.config.training.precision == "fp32"
+
+    @property
     def recomputed(self) -> tuple[str, ...]:
         """What the backward pass computes again: modules, or recompute.LAYER."""
         return recompute.modules(self.config, self.blocks)

@@ -1,32 +1,23 @@
 """What a transformer layer computes and exchanges on one rank for one microbatch. Pure Python.
 
-Products as Megatron-core splits them over tensor-parallel ranks (arXiv 1909.08053, section 3; with sequence parallelism
-arXiv 2205.05198, section 4.2.2). Bytes count what each fused kernel reads and writes; operators that torch computes one
-by one move more, by their own kernels.
+Bytes count what each fused kernel reads and writes; operators that torch computes one by one move more, by their own
+kernels.
 """
 
-from collections.abc import Sequence
-
+from slipway.kernels.sizes import window_pairs
 from slipway.models.transformer import recompute
+from slipway.models.transformer.latent import work as latent
+from slipway.models.transformer.products import edges, linear
 from slipway.models.transformer.share import Share
 from slipway.models.work import Exchange, Pass, Product, Work
-
-
-def linear(share: Share, m: int, n: int, k: int) -> tuple[Product, Product, Product]:
-    """A linear layer's product, its input's gradient, its weight's gradient."""
-    size, pace = share.element_bytes, share.traits.product_pace
-    return (
-        Product(m, n, k, element_bytes=size, output_bytes=size, pace=pace),
-        Product(m, k, n, element_bytes=size, output_bytes=size, pace=pace),
-        Product(n, k, m, element_bytes=size, output_bytes=8, pace=pace, by_columns=True),
-    )
 
 
 def layer(share: Share) -> Work:
     """One transformer layer."""
     again = share.recomputed
     block = share.block
-    attention, feed = _attention(share), _experts(share) if block.num_experts else _mlp(share, block.mlp_size)
+    attention = latent.attention(share) if block.latent else _attention(share)
+    feed = _experts(share) if block.num_experts else _mlp(share, block.mlp_size)
     between, shared = _between(share), _mlp(share, block.shared_size) if block.shared_size else Work()
     forward = attention.forward + feed.forward + shared.forward + between.forward
     backward = attention.backward + feed.backward + shared.backward + between.backward
@@ -42,38 +33,11 @@ def layer(share: Share) -> Work:
                 repeated += part.again
             elif "activation" in again:
                 repeated += Pass(moved_bytes=part.again.moved_bytes, kernels=1)
+        if "mla_up_proj" in again and block.latent:
+            repeated += latent.up_again(share)
         if not share.traits.flash and share.traits.scores_again:
             repeated += attention.again
     return Work(forward, backward, repeated)
-
-
-def edges(
-    share: Share, first: Sequence[Product], last: Sequence[Product]
-) -> tuple[tuple[Exchange, ...], ...]:
-    """Exchanges around a tensor-parallel region, forward and backward.
-
-    first, last: its first and last linear layer, as `linear` has them. In the backward pass Megatron-core gathers
-    the input again while the input's gradient is computed, and reduces that while the weight's gradient is computed.
-    """
-    if share.tp == 1:
-        return (), ()
-    size = float(share.tokens * share.block.hidden_size * share.element_bytes)
-    overlaps, beside = share.layout.tp_comm_overlap, share.traits.tensor_async
-    one, other = ((first[0],), (last[0],)) if overlaps else ((), ())
-    if share.layout.sequence_parallel:
-        forward = (
-            Exchange("all_gather", "tensor", size, beside=one),
-            Exchange("reduce_scatter", "tensor", size, beside=other),
-        )
-        backward = (
-            Exchange("all_gather", "tensor", size, beside=(last[1],) if overlaps else ()),
-            Exchange("all_gather", "tensor", size, beside=(first[1],) if beside else ()),
-            Exchange("reduce_scatter", "tensor", size, beside=(first[2],) if beside else ()),
-        )
-        return forward, backward
-    return (Exchange("all_reduce", "tensor", size, beside=other),), (
-        Exchange("all_reduce", "tensor", size, beside=(first[2],) if beside else ()),
-    )
 
 
 def _attention(share: Share) -> Work:
@@ -95,7 +59,7 @@ def _attention(share: Share) -> Work:
                 block.head_size,
                 2 * heads,
                 "attention",
-                0.5 if block.causal else 1.0,
+                _computed(share),
                 size,
                 0,
                 share.traits.attention_pace,
@@ -122,6 +86,19 @@ def _attention(share: Share) -> Work:
         (*back, *(each for each in ring for _ in range(2))),
     )
     return Work(forward, backward, Pass(core, scores, 4))
+
+
+def _computed(share: Share) -> float:
+    """The share of a square of scores that flash attention computes."""
+    block, length = share.block, share.length
+    if not block.causal:
+        return 1.0
+    seen = block.seen(length)
+    if seen == length:
+        return 0.5
+    if share.config.kernels.attention == "te":  # flash attention itself skips what is outside of the window
+        return seen / length - 0.5 * (seen / length) ** 2
+    return window_pairs(length, seen) / length**2
 
 
 def _ring(share: Share, group: int, core: tuple[Product, ...]) -> tuple[Exchange, ...]:

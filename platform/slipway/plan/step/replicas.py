@@ -91,13 +91,15 @@ def optimizer(job: Job, stages: Sequence[Stage], hardware: Hardware) -> float:
     are read and written, and the parameters written.
     """
     layout, grid, config = job.config.parallelism, job.grid, job.config
-    states = bytes_per_parameter(algorithm(config)) + 4
-    each = 2 * 4 + 2 * states + parameter_bytes(config)
+    of_other, of_matrix = (
+        2 * 4 + 2 * (bytes_per_parameter(algorithm(config), matrix) + 4) + parameter_bytes(config)
+        for matrix in (False, True)
+    )
+    replicas = (grid.dp * grid.cp, grid.expert_dp) if layout.use_distributed_optimizer else (1, 1)
     most = 0.0
     for stage in dict.fromkeys(stages):
-        dense, expert = stage.shard
-        if layout.use_distributed_optimizer:
-            most = max(most, dense / (grid.dp * grid.cp) + expert / grid.expert_dp)
-        else:
-            most = max(most, dense + expert)
-    return most * each / (hardware.memory_gb_per_s * hardware.rates.memory_share * 1e9)
+        moved = 0.0
+        for parameters, matrices, ranks in zip(stage.shard, stage.matrices, replicas, strict=True):
+            moved += (of_other * (parameters - matrices) + of_matrix * matrices) / ranks
+        most = max(most, moved)
+    return most / (hardware.memory_gb_per_s * hardware.rates.memory_share * 1e9)

@@ -42,6 +42,8 @@ class Stage(NamedTuple):
     behind: float
     """Seconds of the backward pass, with what it computes again."""
     layers: int
+    matrices: Shard = Shard(0)
+    """Of the parameters, those in hidden matrices."""
 
 
 def clocks(job: Job, rings: Rings, hardware: Hardware) -> list[Rounds]:
@@ -77,14 +79,15 @@ def stages(job: Job, times: Sequence[Rounds]) -> list[Stage]:
 
 def _stage(kinds: Iterable[tuple[Layer, Rounds, int]]) -> Stage:
     dense = expert = layers = 0
-    forward = behind = 0.0
+    forward, behind, matrices = 0.0, 0.0, Shard(0)
     for layer, clock, count in kinds:
         dense += count * layer.parameters.dense
         expert += count * layer.parameters.expert
         forward += count * clock.forward.total
         behind += count * clock.behind
         layers += count
-    return Stage(Shard(dense, expert), forward, behind, layers)
+        matrices += Shard(count * layer.matrices.dense, count * layer.matrices.expert)
+    return Stage(Shard(dense, expert), forward, behind, layers, matrices)
 
 
 def parts(job: Job, times: Sequence[Rounds], stage: int) -> tuple[Seconds, Seconds]:

@@ -1,8 +1,21 @@
 """How tokens see each other: heads, positions, windows, and latent attention."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, BeforeValidator, Field, PositiveFloat, PositiveInt
+
+from slipway.models.gpt.fields.rotary import RopeScaling
+
+
+def _which(value: object) -> object:
+    """A positive number, or zeros and ones."""
+    items = list(value) if isinstance(value, list | tuple) else [value]
+    numbers = [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
+    fitting = set(numbers) <= {0, 1} if isinstance(value, list | tuple) else min(numbers, default=0) >= 1
+    right = len(numbers) == len(items) and fitting
+    if value is not None and not right:
+        raise ValueError("must be a positive number, or a list with 0 or 1 for each layer")
+    return value
 
 
 class Attention(BaseModel):
@@ -25,16 +38,19 @@ class Attention(BaseModel):
     )
     position_embedding_type: Literal["learned_absolute", "rope"] = "learned_absolute"
     rotary_base: PositiveFloat = 10000.0
-    rope_scaling_factor: PositiveFloat | None = Field(
-        default=None, description="Llama 3.1 long-context scaling of the rotary frequencies; null: none."
+    rope_scaling: RopeScaling = Field(
+        default=None,
+        description="How rotary frequencies are stretched for a longer context: type llama3 or yarn, and its numbers "
+        "by Hugging Face's names; null: not.",
     )
     window_size: PositiveInt | None = Field(
         default=None,
         description="Tokens that a token sees, itself included, in layers with a sliding window; null: all before it.",
     )
-    window_attn_skip_freq: PositiveInt | None = Field(
+    window_attn_skip_freq: Annotated[int | list[int] | None, BeforeValidator(_which)] = Field(
         default=None,
-        description="Every so manieth layer sees all tokens in spite of window_size; null: none does.",
+        description="Which layers see all tokens in spite of window_size: N, every Nth one (Gemma 3: 6, gpt-oss: 2), "
+        "or a list with 0 for each of these and 1 for each with the window; null: none.",
     )
     attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     multi_latent_attention: bool = Field(

@@ -1,6 +1,6 @@
 """What each module of an architecture says: one of transformers' classes beside the fields of `model`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from re import Pattern
 from typing import Any, Protocol
 
@@ -43,10 +43,56 @@ class Architecture(Protocol):
         """
         ...
 
+    def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+        """Return config.json as far as the tensors of these names are there. See FolderFormat.held."""
+        ...
+
+    def left_out(self, model: Config, name: str) -> str | None:
+        """See FolderFormat.left_out."""
+        ...
+
+
+class Class:
+    """What most of them answer alike."""
+
+    embedding: str
+    head: str
+    computed: Pattern[str]
+
+    def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+        """All that config.json says."""
+        return settings
+
+    def left_out(self, model: Config, name: str) -> str | None:
+        """A tied output layer must be the embedding; masks and rotary frequencies are computed."""
+        if name == self.head and not model.untie_embeddings_and_output_weights:
+            return self.embedding
+        return "" if self.computed.fullmatch(name) else None
+
+
+# What most classes have no setting for; one that has says so itself.
+_PLAIN: dict[str, tuple[Any, ...]] = {
+    "qk_layernorm": (False,),
+    "add_qkv_bias": (False,),
+    "window_size": (None,),
+    "multi_latent_attention": (False,),
+    "first_k_dense_replace": (0,),
+    "moe_shared_expert_intermediate_size": (None,),
+    "moe_router_score_function": ("softmax",),
+    "moe_router_pre_softmax": (False,),
+    "moe_router_topk_scaling_factor": (None,),
+    "moe_router_num_groups": (None,),
+    "moe_router_enable_expert_bias": (False,),
+    "mtp_num_layers": (None,),
+}
+
 
 def unfit(name: str, model: Config, wanted: Mapping[str, tuple[Any, ...]], do: str = "") -> UserError | None:
-    """Return what is wrong with the first field that has none of the values which this architecture can have."""
-    for field, values in wanted.items():
+    """Return what is wrong with the first field that has none of the values which this architecture can have.
+
+    wanted: the values of fields; of those that are not named the plain ones alone will do.
+    """
+    for field, values in {**wanted, **{f: v for f, v in _PLAIN.items() if f not in wanted}}.items():
         value = getattr(model, field)
         if value not in values:
             return UserError(

@@ -90,6 +90,13 @@ class Given:
             raise self.error(key, "is not positive")
         return value
 
+    def renamed(self, key: str, other: str) -> str:
+        """Return by which of two names a setting is there. Raises UserError where both are, and disagree."""
+        self.asked |= {key, other}
+        if key in self.settings and other in self.settings and self.settings[key] != self.settings[other]:
+            raise self.error(other, f"disagrees with {key} {_json(self.settings[key])}, which is the same")
+        return other if other in self.settings else key
+
     def number(self, key: str, default: float) -> float:
         """Return a number."""
         return float(self.value(key, default, *NUMBER))

@@ -9,11 +9,11 @@ from slipway.models.formats import Part, same
 from slipway.models.gpt.config import Config
 from slipway.models.gpt.formats import tensors
 from slipway.models.gpt.formats.activations import GELU, TANH
-from slipway.models.gpt.formats.architecture import unfit, unfit_heads
+from slipway.models.gpt.formats.architecture import Class, unfit, unfit_heads
 from slipway.models.gpt.formats.given import Given
 
 
-class GPT2:
+class GPT2(Class):
     """See slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "GPT2LMHeadModel"
@@ -45,9 +45,9 @@ class GPT2:
         positions = (model.max_position_embeddings, hidden)
         yield same("embedding.position_embeddings.weight", (), positions, "transformer.wpe.weight")
         for layer in range(model.num_layers):
-            at, there, ours = (layer,), f"transformer.h.{layer}", tensors.LAYER
+            ours, at, there = where = tensors.place(model, layer, "transformer.h")
             yield from tensors.norm(model, f"{ours}.input_layernorm", at, f"{there}.ln_1")
-            yield from tensors.heads_joined(model, layer, f"{there}.attn.c_attn")
+            yield from tensors.heads_joined(model, where, "attn.c_attn")
             for key, name, outputs, inputs in (
                 ("self_attention.linear_proj", "attn.c_proj", hidden, hidden),
                 ("mlp.linear_fc1", "mlp.c_fc", mlp, hidden),

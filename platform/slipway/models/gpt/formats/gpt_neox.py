@@ -9,11 +9,11 @@ from slipway.models.formats import Part
 from slipway.models.gpt.config import Config
 from slipway.models.gpt.formats import rotary, tensors
 from slipway.models.gpt.formats.activations import GELU, TANH
-from slipway.models.gpt.formats.architecture import unfit, unfit_heads
+from slipway.models.gpt.formats.architecture import Class, unfit, unfit_heads
 from slipway.models.gpt.formats.given import Given
 
 
-class GPTNeoX:
+class GPTNeoX(Class):
     """See slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "GPTNeoXForCausalLM"
@@ -38,7 +38,7 @@ class GPTNeoX:
         hidden, mlp = model.hidden_size, model.mlp_size
         yield from tensors.tables(model, self.embedding, self.head)
         for layer in range(model.num_layers):
-            at, there, ours = (layer,), f"gpt_neox.layers.{layer}", tensors.LAYER
+            ours, at, there = tensors.place(model, layer, "gpt_neox.layers")
             yield from tensors.norm(model, f"{ours}.input_layernorm", at, f"{there}.input_layernorm")
             # head by head its query, key and value: as here where each head is a group
             for key, name, outputs, inputs in (

@@ -1,6 +1,6 @@
 """Which of transformers' classes a GPT is, and which GPT a folder of transformers' is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from slipway.config.schema import RunConfig
@@ -8,15 +8,28 @@ from slipway.errors import UserError
 from slipway.models.formats import Part
 from slipway.models.gpt.config import Config, gpt_of
 from slipway.models.gpt.formats.architecture import Architecture
+from slipway.models.gpt.formats.deepseek_v3 import DeepseekV3
 from slipway.models.gpt.formats.given import Given
 from slipway.models.gpt.formats.gpt2 import GPT2
 from slipway.models.gpt.formats.gpt_neox import GPTNeoX
 from slipway.models.gpt.formats.llama import Llama
 from slipway.models.gpt.formats.mixtral import Mixtral
+from slipway.models.gpt.formats.qwen3 import Qwen3
+from slipway.models.gpt.formats.qwen3_moe import Qwen3Moe
 from slipway.models.gpt.formats.starcoder2 import Starcoder2
 
-ARCHITECTURES: tuple[Architecture, ...] = (GPT2(), GPTNeoX(), Starcoder2(), Llama(), Mixtral())
-_GPT2, _NEOX, _STARCODER2, _LLAMA, _MIXTRAL = ARCHITECTURES
+_GPT2, _NEOX, _STARCODER2, _LLAMA, _MIXTRAL = GPT2(), GPTNeoX(), Starcoder2(), Llama(), Mixtral()
+_QWEN3, _QWEN3_MOE, _DEEPSEEK = Qwen3(), Qwen3Moe(), DeepseekV3()
+ARCHITECTURES: tuple[Architecture, ...] = (
+    _GPT2,
+    _NEOX,
+    _STARCODER2,
+    _LLAMA,
+    _MIXTRAL,
+    _QWEN3,
+    _QWEN3_MOE,
+    _DEEPSEEK,
+)
 
 
 class HuggingFace:
@@ -64,6 +77,10 @@ class HuggingFace:
             "torch_dtype": dtype,  # what transformers before 4.56 reads
         }
 
+    def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+        """See FolderFormat."""
+        return _named(settings).held(settings, names)
+
     def fields(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the section `model` that a config.json says. Raises UserError for what is not computed here."""
         architecture = _named(settings)
@@ -79,19 +96,19 @@ class HuggingFace:
         return name if name == self.architecture.head or name.startswith(prefix) else prefix + name
 
     def left_out(self, config: RunConfig, name: str) -> str | None:
-        """A tied output layer must be the embedding; masks and rotary frequencies are computed."""
+        """What follows from the configuration, and tables that are there twice."""
         model = gpt_of(config)
-        architecture = self._architecture(model)
-        if name == architecture.head and not model.untie_embeddings_and_output_weights:
-            return architecture.embedding
-        return "" if architecture.computed.fullmatch(name) else None
+        return self._architecture(model).left_out(model, name)
 
     def usage(self, config: RunConfig, folder: str) -> str:
         """How transformers loads it."""
+        depths, layers = gpt_of(config).mtp_num_layers, gpt_of(config).num_layers
+        said = f"\n# it leaves out model.layers.{layers} and what follows: prediction of further tokens"
+        ahead = said if depths else ""
         return (
             "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
             f'model = AutoModelForCausalLM.from_pretrained("{folder}")\n'
-            f'tokenizer = AutoTokenizer.from_pretrained("{folder}")'
+            f'tokenizer = AutoTokenizer.from_pretrained("{folder}"){ahead}'
         )
 
     def _architecture(self, model: Config) -> Architecture:
@@ -100,13 +117,15 @@ class HuggingFace:
 
 def _for(model: Config) -> Architecture:
     """Return the class for a model, or the one that comes nearest."""
+    if model.multi_latent_attention:
+        return _DEEPSEEK
     if model.num_moe_experts:
-        return _MIXTRAL
+        return _QWEN3_MOE if model.qk_layernorm else _MIXTRAL
     if model.position_embedding_type == "learned_absolute":
         return _GPT2
     if model.normalization == "LayerNorm":
         return _STARCODER2 if _NEOX.trouble(model) else _NEOX
-    return _LLAMA
+    return _QWEN3 if model.qk_layernorm else _LLAMA
 
 
 def _named(settings: Mapping[str, Any]) -> Architecture:

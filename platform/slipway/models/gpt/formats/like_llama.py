@@ -7,28 +7,49 @@ from slipway.models.formats import Part
 from slipway.models.gpt.config import Config
 from slipway.models.gpt.formats import rotary, tensors
 from slipway.models.gpt.formats.given import Given
+from slipway.models.gpt.formats.tensors import Place
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
-def parts(model: Config, mlp: Callable[[int], Iterator[Part]]) -> Iterator[Part]:
+def parts(model: Config, mlp: Callable[[int, Place], Iterator[Part]]) -> Iterator[Part]:
     """Tables, layers, the last norm; mlp: of a layer what is between its second norm and its end."""
     yield from tensors.tables(model, EMBEDDING, HEAD)
-    for layer in range(model.num_layers):
-        at, there, ours = (layer,), f"model.layers.{layer}", tensors.LAYER
-        yield from tensors.norm(model, f"{ours}.input_layernorm", at, f"{there}.input_layernorm")
-        yield from tensors.heads_apart(model, layer, [f"{there}.self_attn.{each}_proj" for each in "qkv"])
-        yield from tensors.linear(
-            model,
-            f"{ours}.self_attention.linear_proj",
-            at,
-            f"{there}.self_attn.o_proj",
-            model.hidden_size,
-            model.blocks[0].width,
-        )
-        yield from tensors.norm(model, f"{ours}.pre_mlp_layernorm", at, f"{there}.post_attention_layernorm")
-        yield from mlp(layer)
+    for number in range(model.num_layers):
+        where = tensors.place(model, number, "model.layers")
+        yield from layer(model, where, attention(model, where), mlp(number, where))
     yield from tensors.norm(model, "decoder.final_layernorm", (), "model.norm")
+
+
+def layer(
+    model: Config, where: Place, attention: Iterator[Part], feed_forward: Iterator[Part]
+) -> Iterator[Part]:
+    """Both halves of a layer, each after its norm."""
+    key, at, there = where
+    yield from tensors.norm(model, f"{key}.input_layernorm", at, f"{there}.input_layernorm")
+    yield from attention
+    yield from tensors.norm(model, f"{key}.pre_mlp_layernorm", at, f"{there}.post_attention_layernorm")
+    yield from feed_forward
+
+
+def attention(model: Config, where: Place) -> Iterator[Part]:
+    """Queries, keys, values and the projection, with norms of queries and keys where there are."""
+    key, at, there = where
+    yield from tensors.heads_apart(model, where, [f"self_attn.{each}_proj" for each in "qkv"])
+    width = model.num_attention_heads * model.head_size
+    yield from tensors.linear(
+        model, f"{key}.self_attention.linear_proj", at, f"{there}.self_attn.o_proj", model.hidden_size, width
+    )
+    if model.qk_layernorm:
+        for each in "qk":
+            norm = f"{key}.self_attention.{each}_layernorm"
+            yield from tensors.norm(model, norm, at, f"{there}.self_attn.{each}_norm", model.head_size)
+
+
+def mlp(model: Config, where: Place) -> Iterator[Part]:
+    """Return a layer's gated MLP."""
+    key, at, there = where
+    return tensors.gated(model, Place(f"{key}.mlp", at, f"{there}.mlp"), model.mlp_size)
 
 
 def settings(model: Config) -> dict[str, Any]:
@@ -56,11 +77,12 @@ def fields(
     groups: int | None,
     positions: int,
     theta: float,
+    size: int | None = None,
 ) -> dict[str, Any]:
-    """Return the fields of these settings; the numbers are the class's own defaults."""
+    """Return the fields of these settings; the numbers are the class's own defaults. size: of a head."""
     hidden = given.size("hidden_size", hidden)
     heads = given.size("num_attention_heads", heads)
-    size = given.size("head_dim", None, optional=True)
+    size = given.size("head_dim", size, optional=size is None)
     groups = given.size("num_key_value_heads", groups, optional=True)
     return {
         "num_layers": given.size("num_hidden_layers", layers),
@@ -76,9 +98,12 @@ def fields(
     }
 
 
-def check_window(given: Given, fields: dict[str, Any]) -> None:
-    """Raise UserError where tokens do not see all before them; a window as wide as the longest sequence is none."""
-    longest, window = fields["max_position_embeddings"], given.size("sliding_window", None, optional=True)
+def check_window(given: Given, fields: dict[str, Any], default: int | None = None) -> None:
+    """Raise UserError where tokens do not see all before them; a window as wide as the longest sequence is none.
+
+    default: the class's own window.
+    """
+    longest, window = fields["max_position_embeddings"], given.size("sliding_window", default, optional=True)
     if window is not None and window < longest:
         raise given.error(
             "sliding_window",

@@ -7,13 +7,13 @@ from typing import Any
 from slipway.errors import UserError
 from slipway.models.formats import Part
 from slipway.models.gpt.config import Config
-from slipway.models.gpt.formats import like_llama, tensors
+from slipway.models.gpt.formats import like_llama
 from slipway.models.gpt.formats.activations import SILU
-from slipway.models.gpt.formats.architecture import unfit, unfit_width
+from slipway.models.gpt.formats.architecture import Class, unfit, unfit_width
 from slipway.models.gpt.formats.given import Given
 
 
-class Llama:
+class Llama(Class):
     """See slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "LlamaForCausalLM"
@@ -30,16 +30,7 @@ class Llama:
 
     def parts(self, model: Config) -> Iterator[Part]:
         """With a gated MLP."""
-
-        def mlp(layer: int) -> Iterator[Part]:
-            at, there, ours = (layer,), f"model.layers.{layer}.mlp", f"{tensors.LAYER}.mlp"
-            hidden, wide, names = model.hidden_size, model.mlp_size, ("gate_proj", "up_proj")
-            for kind, rest in (("weight", (hidden,)), *([("bias", ())] if model.add_bias_linear else [])):
-                theirs = [f"{there}.{name}.{kind}" for name in names]
-                yield tensors.apart(f"{ours}.linear_fc1.{kind}", at, theirs, wide, rest)
-            yield from tensors.linear(model, f"{ours}.linear_fc2", at, f"{there}.down_proj", hidden, wide)
-
-        return like_llama.parts(model, mlp)
+        return like_llama.parts(model, lambda _, where: like_llama.mlp(model, where))
 
     def settings(self, model: Config) -> dict[str, Any]:
         """Return Llama's names."""

@@ -5,18 +5,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from slipway.errors import UserError
-from slipway.models.formats import Part, same
+from slipway.models.formats import Part
 from slipway.models.gpt.config import Config
-from slipway.models.gpt.formats import like_llama, tensors
+from slipway.models.gpt.formats import like_llama
 from slipway.models.gpt.formats.activations import SILU
-from slipway.models.gpt.formats.architecture import unfit
+from slipway.models.gpt.formats.architecture import Class, unfit
+from slipway.models.gpt.formats.experts import mixture, read_balance, written_balance
 from slipway.models.gpt.formats.given import Given
 
-# Checkpoints have these keys whoever multiplies the experts (kernels.moe); the axes before are layer and expert.
-_EXPERTS = f"{tensors.LAYER}.mlp.experts.experts"
 
-
-class Mixtral:
+class Mixtral(Class):
     """See slipway.models.gpt.formats.architecture.Architecture.
 
     transformers 5 computes with the experts stacked, but its files keep the names of each expert's layers.
@@ -41,32 +39,21 @@ class Mixtral:
 
     def parts(self, model: Config) -> Iterator[Part]:
         """With the router and the experts of each layer."""
-        experts = model.num_moe_experts
-        assert experts
+        names = ("w1", "w3", "w2")
 
-        def mlp(layer: int) -> Iterator[Part]:
-            there, hidden, wide = f"model.layers.{layer}.block_sparse_moe", model.hidden_size, model.mlp_size
-            yield same(
-                f"{tensors.LAYER}.mlp.router.weight", (layer,), (experts, hidden), f"{there}.gate.weight"
-            )
-            for expert in range(experts):
-                at, name = (layer, expert), f"{there}.experts.{expert}"
-                first = [f"{name}.w1.weight", f"{name}.w3.weight"]  # the gate, and what it multiplies
-                yield tensors.apart(f"{_EXPERTS}.linear_fc1.weight", at, first, wide, (hidden,))
-                yield same(f"{_EXPERTS}.linear_fc2.weight", at, (hidden, wide), f"{name}.w2.weight")
-
-        return like_llama.parts(model, mlp)
+        return like_llama.parts(model, lambda _, where: mixture(model, where, "block_sparse_moe", names))
 
     def settings(self, model: Config) -> dict[str, Any]:
         """Return Mixtral's names."""
         return like_llama.settings(model) | {
+            "intermediate_size": model.expert_size,
             "hidden_act": "silu",
             "rms_norm_eps": model.norm_epsilon,
             "sliding_window": None,
             "num_local_experts": model.num_moe_experts,
             "num_experts_per_tok": model.moe_router_topk,
             "output_router_logits": False,
-            "router_aux_loss_coef": model.moe_aux_loss_coeff,
+            "router_aux_loss_coef": written_balance(model),
             "router_jitter_noise": 0.0,
         }
 
@@ -84,7 +71,7 @@ class Mixtral:
             "add_bias_linear": False,
             "num_moe_experts": given.size("num_local_experts", 8),
             "moe_router_topk": given.size("num_experts_per_tok", 2),
-            "moe_aux_loss_coeff": given.number("router_aux_loss_coef", 0.001),
+            **read_balance(given.number("router_aux_loss_coef", 0.001)),
             "untie_embeddings_and_output_weights": not given.value("tie_word_embeddings", False, bool),
             "init_method_std": given.number("initializer_range", 0.02),
             "vocab_size": given.size("vocab_size", 32000),

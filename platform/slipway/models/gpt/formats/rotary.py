@@ -7,20 +7,25 @@ written, and either is read.
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from slipway.models.gpt.config import Config
+from slipway.models.gpt.fields.rotary import KINDS
 from slipway.models.gpt.formats.given import NUMBER, Given
 
-# Of Llama 3.1's scaling, written into Megatron-core (RotaryEmbedding._apply_scaling, 0.16.1 and 0.19.2); the factor
-# alone is a field of `model`.
-LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
-_KNOWN = {"rope_type", "type", "rope_theta", "factor", "partial_rotary_factor", *LLAMA3}
+_NUMBERS = {name for kind in KINDS.values() for name in kind.model_fields} - {"type"}
+_KNOWN = {"rope_type", "type", "rope_theta", "partial_rotary_factor", *_NUMBERS}
 
 
 def written(model: Config, base: str = "rope_theta", **more: Any) -> dict[str, Any]:
     """Return the settings of both forms; base: what transformers 4 calls the base; more: of rope_parameters."""
     theta, scaling = model.rotary_base, None
-    if model.rope_scaling_factor is not None:
-        scaling = {"rope_type": "llama3", "factor": model.rope_scaling_factor, **LLAMA3}
+    if model.rope_scaling is not None:
+        kind, numbers = (
+            model.rope_scaling.type,
+            model.rope_scaling.model_dump(exclude={"type"}, exclude_none=True),
+        )
+        scaling = {"rope_type": kind, **numbers}
     return {
         base: theta,
         "rope_scaling": scaling,
@@ -48,12 +53,7 @@ def read(
             raise given.error(key, f"has {unknown[0]}, which is not computed here")
 
     def one(name: str, above: str | None, default: Any) -> Any:
-        found = {key: form[name] for key, form in forms.items() if name in form}
-        if above in top:
-            found[above] = top[above]
-        if len(set(map(repr, map(_plain, found.values())))) > 1:
-            raise given.error(next(iter(found)), f"disagrees with {list(found)[1]} on {name}")
-        key, value = next(iter(found.items()), (above or "rope_parameters", default))
+        key, value = _agreed(given, forms, top, name, above) or (above or "rope_parameters", default)
         if not isinstance(value, NUMBER) or isinstance(value, bool):
             raise given.error(key, f"has no number for {name}")
         return value
@@ -63,27 +63,58 @@ def read(
         key = part if part in top or not forms["rope_parameters"] else "rope_parameters"
         raise given.error(key, f"turns {share:g} of each head, and here all of it is turned", default=turned)
     value = float(one("rope_theta", base, theta))
-    return {"rotary_base": value, "rope_scaling_factor": _scaling(given, forms, one)}
+    return {"rotary_base": value, "rope_scaling": _scaling(given, forms)}
 
 
-def _scaling(given: Given, forms: Mapping[str, Any], one: Any) -> float | None:
+def _agreed(
+    given: Given, forms: Mapping[str, Any], top: Mapping[str, Any], name: str, above: str | None
+) -> tuple[str, Any] | None:
+    """Where a setting stands, and its value; None where it stands nowhere. Raises UserError for two values."""
+    found = {key: form[name] for key, form in forms.items() if name in form}
+    if above is not None and above in top:
+        found[above] = top[above]
+    if len(set(map(repr, map(_plain, found.values())))) > 1:
+        raise given.error(next(iter(found)), f"disagrees with {list(found)[1]} on {name}")
+    return next(iter(found.items()), None)
+
+
+def _scaling(given: Given, forms: Mapping[str, Any]) -> dict[str, Any] | None:
     kinds = {key: form.get("rope_type", form.get("type", "default")) for key, form in forms.items() if form}
     if len(set(kinds.values())) > 1:
         raise given.error("rope_scaling", "disagrees with rope_parameters on rope_type")
     key, kind = next(iter(kinds.items()), ("rope_parameters", "default"))
-    if kind == "default":
-        extra = [name for form in forms.values() for name in form if name in {"factor", *LLAMA3}]
-        if extra:
-            raise given.error(key, f"has {extra[0]} without a rope_type that uses it")
-        return None
-    if kind != "llama3":
+    if kind != "default" and kind not in KINDS:
         raise given.error(
-            key, f"has rope_type {kind}, which is not computed here", use='rope_type "default" or "llama3"'
+            key,
+            f"has rope_type {kind}, which is not computed here",
+            use="rope_type " + " or ".join(f'"{name}"' for name in ("default", *KINDS)),
         )
-    for name, value in LLAMA3.items():
-        if one(name, None, None) != value:
-            raise given.error(key, f"has another {name} than {value:g}, which is written into Megatron-core")
-    return float(one("factor", None, None))
+    used = set() if kind == "default" else _NUMBERS & set(KINDS[kind].model_fields)
+    extra = [name for form in forms.values() for name in form if name in _NUMBERS - used]
+    if extra:
+        raise given.error(key, f"has {extra[0]} without a rope_type that uses it")
+    if kind == "default":
+        return None
+    agreed = {name: _agreed(given, forms, {}, name, None) for name in used}
+    # transformers demands all of Llama 3's numbers, and writes null for what a model does not set
+    numbers = {name: each[1] for name, each in agreed.items() if each is not None and each[1] is not None}
+    demanded = used if kind == "llama3" else {"factor", "original_max_position_embeddings"}
+    for name in sorted(used):
+        if name in numbers and not _is_plain(name, numbers[name]) or name in demanded - set(numbers):
+            raise given.error(key, f"has no number for {name}")
+    try:
+        return KINDS[kind].model_validate({"type": kind, **numbers}).model_dump()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = "".join(f"{name}: " for name in problem["loc"])
+        raise given.error(key, where + problem["msg"].removeprefix("Value error, ")) from None
+
+
+def _is_plain(name: str, value: Any) -> bool:
+    """Whether it is a number, and not text or a switch in its place."""
+    return isinstance(value, bool if name == "truncate" else NUMBER) and isinstance(value, bool) == (
+        name == "truncate"
+    )
 
 
 def _plain(value: Any) -> Any:

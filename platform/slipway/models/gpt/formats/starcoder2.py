@@ -9,11 +9,11 @@ from slipway.models.formats import Part
 from slipway.models.gpt.config import Config
 from slipway.models.gpt.formats import like_llama, tensors
 from slipway.models.gpt.formats.activations import GELU, TANH
-from slipway.models.gpt.formats.architecture import unfit
+from slipway.models.gpt.formats.architecture import Class, unfit
 from slipway.models.gpt.formats.given import Given
 
 
-class Starcoder2:
+class Starcoder2(Class):
     """See slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "Starcoder2ForCausalLM"
@@ -31,11 +31,11 @@ class Starcoder2:
     def parts(self, model: Config) -> Iterator[Part]:
         """As Llama's, with an MLP that is not gated."""
 
-        def mlp(layer: int) -> Iterator[Part]:
-            at, there, ours = (layer,), f"model.layers.{layer}.mlp", f"{tensors.LAYER}.mlp"
+        def mlp(layer: int, where: tensors.Place) -> Iterator[Part]:
+            key, at, there = where
             hidden, wide = model.hidden_size, model.mlp_size
-            yield from tensors.linear(model, f"{ours}.linear_fc1", at, f"{there}.c_fc", wide, hidden)
-            yield from tensors.linear(model, f"{ours}.linear_fc2", at, f"{there}.c_proj", hidden, wide)
+            yield from tensors.linear(model, f"{key}.mlp.linear_fc1", at, f"{there}.mlp.c_fc", wide, hidden)
+            yield from tensors.linear(model, f"{key}.mlp.linear_fc2", at, f"{there}.mlp.c_proj", hidden, wide)
 
         return like_llama.parts(model, mlp)
 

@@ -6,11 +6,27 @@ others], whatever the layout was.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from slipway.models.formats import Array, Part, same
 from slipway.models.gpt.config import Config
+from slipway.models.gpt.keys import layer_key
 
-LAYER = "decoder.layers"
+
+class Place(NamedTuple):
+    """Where a layer is."""
+
+    key: str
+    """What stands before the names of its tensors here."""
+    at: tuple[int, ...]
+    """Its place on the axes before each tensor's own."""
+    there: str
+    """What stands before the names there."""
+
+
+def place(model: Config, layer: int, there: str) -> Place:
+    """The place of a transformer layer; there: what stands before its number in the other names."""
+    return Place(*layer_key(model, layer), f"{there}.{layer}")
 
 
 def table(model: Config, key: str, name: str) -> Part:
@@ -34,11 +50,12 @@ def tables(model: Config, embedding: str, head: str) -> Iterator[Part]:
         yield table(model, "output_layer.weight", head)
 
 
-def norm(model: Config, key: str, at: tuple[int, ...], name: str) -> Iterator[Part]:
-    """A norm's weight, and bias."""
-    yield same(f"{key}.weight", at, (model.hidden_size,), f"{name}.weight")
+def norm(model: Config, key: str, at: tuple[int, ...], name: str, width: int | None = None) -> Iterator[Part]:
+    """A norm's weight, and bias. width: None: that of the hidden state."""
+    shape = (model.hidden_size if width is None else width,)
+    yield same(f"{key}.weight", at, shape, f"{name}.weight")
     if model.normalization == "LayerNorm":
-        yield same(f"{key}.bias", at, (model.hidden_size,), f"{name}.bias")
+        yield same(f"{key}.bias", at, shape, f"{name}.bias")
 
 
 def linear(
@@ -83,16 +100,32 @@ def apart(key: str, at: tuple[int, ...], names: Sequence[str], each: int, rest: 
     )
 
 
-def heads_apart(model: Config, layer: int, names: Sequence[str]) -> Iterator[Part]:
+def gated(
+    model: Config,
+    where: Place,
+    width: int,
+    names: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj"),
+) -> Iterator[Part]:
+    """A gated MLP, which has its first two layers in one here. names: of the gate, what it multiplies, the last one."""
+    *first, last = names
+    for kind, rest in _kinds(model, bias=model.add_bias_linear):
+        theirs = [f"{where.there}.{name}.{kind}" for name in first]
+        yield apart(f"{where.key}.linear_fc1.{kind}", where.at, theirs, width, rest)
+    yield from linear(
+        model, f"{where.key}.linear_fc2", where.at, f"{where.there}.{last}", model.hidden_size, width
+    )
+
+
+def heads_apart(model: Config, where: Place, names: Sequence[str]) -> Iterator[Part]:
     """Queries, keys and values as linear layers of their own."""
-    for kind, rest in _kinds(model):
-        yield _grouped(model, layer, kind, rest, [f"{name}.{kind}" for name in names])
+    for kind, rest in _kinds(model, bias=model.add_bias_linear or model.add_qkv_bias):
+        yield _grouped(model, where, kind, rest, [f"{where.there}.{name}.{kind}" for name in names])
 
 
-def heads_joined(model: Config, layer: int, name: str) -> Iterator[Part]:
+def heads_joined(model: Config, where: Place, name: str) -> Iterator[Part]:
     """All queries, all keys, all values in one layer, which is [inputs, outputs] (GPT-2's Conv1D)."""
-    for kind, rest in _kinds(model):
-        inner = _grouped(model, layer, kind, rest, ["queries", "keys", "values"])
+    for kind, rest in _kinds(model, bias=model.add_bias_linear):
+        inner = _grouped(model, where, kind, rest, ["queries", "keys", "values"])
         ends = [sum(shape[0] for shape in list(inner.theirs.values())[:n]) for n in range(4)]
         whole = (*rest, inner.shape[0])
 
@@ -108,14 +141,14 @@ def heads_joined(model: Config, layer: int, name: str) -> Iterator[Part]:
             upright = theirs[0].swapaxes(0, 1) if rest else theirs[0]
             return inner.join([upright[a:b] for a, b in zip(ends, ends[1:], strict=False)])
 
-        yield Part(inner.key, inner.at, inner.shape, {f"{name}.{kind}": whole}, split, join)
+        yield Part(inner.key, inner.at, inner.shape, {f"{where.there}.{name}.{kind}": whole}, split, join)
 
 
-def _kinds(model: Config) -> list[tuple[str, tuple[int, ...]]]:
-    return [("weight", (model.hidden_size,)), *([("bias", ())] if model.add_bias_linear else [])]
+def _kinds(model: Config, *, bias: bool) -> list[tuple[str, tuple[int, ...]]]:
+    return [("weight", (model.hidden_size,)), *([("bias", ())] if bias else [])]
 
 
-def _grouped(model: Config, layer: int, kind: str, rest: tuple[int, ...], names: Sequence[str]) -> Part:
+def _grouped(model: Config, where: Place, kind: str, rest: tuple[int, ...], names: Sequence[str]) -> Part:
     groups, size = model.query_groups, model.head_size
     each = model.num_attention_heads // groups
     queries, keys = (model.num_attention_heads * size, *rest), (groups * size, *rest)
@@ -140,8 +173,8 @@ def _grouped(model: Config, layer: int, kind: str, rest: tuple[int, ...], names:
 
     whole = (groups * (each + 2) * size, *rest)
     return Part(
-        f"{LAYER}.self_attention.linear_qkv.{kind}",
-        (layer,),
+        f"{where.key}.self_attention.linear_qkv.{kind}",
+        where.at,
         whole,
         dict(zip(names, (queries, keys, keys), strict=True)),
         split,

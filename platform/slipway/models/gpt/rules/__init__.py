@@ -5,15 +5,17 @@ from slipway.kernels.fp8 import check_sizes
 from slipway.models.gpt import graphs
 from slipway.models.gpt.config import gpt_of
 from slipway.models.gpt.fp8 import sizes
-from slipway.models.gpt.rules import attention, data, experts, sequence, unbuilt
+from slipway.models.gpt.rules import attention, data, experts, latent, prediction, sequence, windows
 from slipway.models.transformer import recompute
 
 
 def check(config: RunConfig) -> None:
     """Raise UserError for the first thing this family cannot do."""
-    unbuilt.check(config)
+    latent.check(config)
+    windows.check(config)
     attention.check(config)
     experts.check(config)
+    prediction.check(config)
     sequence.check(config)
     data.check(config)
     if config.training.fp8:

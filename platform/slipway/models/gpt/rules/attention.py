@@ -14,7 +14,7 @@ def check(config: RunConfig) -> None:
 
 def _check_heads(config: RunConfig) -> None:
     model = gpt_of(config)
-    if model.kv_channels is None:
+    if model.kv_channels is None and model.latent is None:
         check_divisible(
             "model.hidden_size",
             "hidden size",
@@ -29,13 +29,14 @@ def _check_heads(config: RunConfig) -> None:
         "num_query_groups",
         model.query_groups,
     )
-    if model.rope_scaling_factor is not None and model.position_embedding_type != "rope":
+    if model.rope_scaling is not None and model.position_embedding_type != "rope":
         raise UserError(
-            "model.rope_scaling_factor",
+            "model.rope_scaling",
             f"needs position_embedding_type=rope, but it is {model.position_embedding_type}",
-            value=model.rope_scaling_factor,
+            value=model.rope_scaling.type,
+            use="null",
         )
-    if model.position_embedding_type == "rope" and model.head_size % 2:
+    if model.position_embedding_type == "rope" and model.latent is None and model.head_size % 2:
         raise UserError(
             "model.kv_channels", f"rotary embedding needs an even head size, but it is {model.head_size}"
         )

@@ -1,0 +1,62 @@
+"""What latent attention keeps for its backward pass, in bytes per token. Pure Python.
+
+tests/models/gpt/test_kept_bytes.py has what it really keeps.
+"""
+
+from collections.abc import Collection
+
+from slipway.models.transformer.block import Latent
+from slipway.models.transformer.share import Share
+
+UP = "mla_up_proj"
+
+
+def states(share: Share, norm: int) -> int:
+    """Of the latent states, split by sequence parallelism alone: what comes down, and what their norms keep and return.
+
+    norm: what a norm keeps beside its input, for each number of that.
+    """
+    latent, size = _latent(share), share.element_bytes
+    normed = (latent.q_lora_rank or 0) + latent.kv_lora_rank
+    return size * ((latent.q_lora_rank or 0) + latent.kv_down) + norm * normed
+
+
+def gathered(share: Share, recomputed: Collection[str]) -> int:
+    """Of the keys' turned channels, which every tensor-parallel rank has gathered: where they are turned again."""
+    return (
+        share.element_bytes * _latent(share).qk_pos_emb_head_dim if UP in recomputed and share.tp > 1 else 0
+    )
+
+
+def tables(share: Share, recomputed: Collection[str]) -> int:
+    """Sines and cosines, for queries and for keys, the same for all samples and heads."""
+    return 0 if UP in recomputed else 4 * share.element_bytes * _latent(share).qk_pos_emb_head_dim
+
+
+def heads(share: Share, recomputed: Collection[str], scores: bool) -> int:
+    """From the products up to the input of the projection, all ranks' heads, without the scores.
+
+    scores: whether these are kept.
+    """
+    latent, cp, again = _latent(share), share.cp, UP in recomputed
+    qk, value = latent.qk_size, latent.v_head_dim
+    wide = max(qk, value) if share.pads_heads else 0
+    fills_keys, fills_values = bool(wide) and qk < value, bool(wide) and value < qk
+    queries, keys, values = (
+        (wide if fills_keys else qk),
+        (wide if fills_keys else qk),
+        (wide if fills_values else value),
+    )
+    # what is filled up, or gathered, is a copy of what is made again
+    kept = 0 if again and not fills_keys else queries
+    kept += 0 if again and not fills_keys and cp == 1 else keys * cp
+    kept += 0 if again and not fills_values and cp == 1 else values * cp
+    kept += 0 if scores else values  # what flash attention returns
+    if fills_values or scores or cp > 1 or share.apart:
+        kept += value  # the projection's input, joined from several stretches, or without what was filled up
+    return share.element_bytes * share.block.num_attention_heads * kept
+
+
+def _latent(share: Share) -> Latent:
+    assert share.block.latent
+    return share.block.latent
