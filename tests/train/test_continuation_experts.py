@@ -14,6 +14,8 @@ from breadth import some
 from reference import stored
 from training import layout, lines_of, training_lines
 
+pytestmark = pytest.mark.slow  # `make test-py312` runs it; on 3.11 faults/test_kill.py has a bias
+
 STEPS, HALF = (8, 4) if breadth.ALL else (6, 3)
 RATE = 0.003  # of the bias: enough to change who visits whom within a few steps
 MIXTURE = ["model.num_moe_experts=4", "model.moe_router_topk=2", "model.add_bias_linear=false"]

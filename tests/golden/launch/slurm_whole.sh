@@ -124,7 +124,7 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
    "add_qkv_bias": false,
    "position_embedding_type": "learned_absolute",
    "rotary_base": 10000.0,
-   "rope_scaling_factor": null,
+   "rope_scaling": null,
    "window_size": null,
    "window_attn_skip_freq": null,
    "attention_dropout": 0.0,
@@ -403,6 +403,12 @@ cat >"$beside" <<'SLIPWAY_PLAN_JSON' || exit 1
  "active_parameters": 1315819520,
  "flops_per_sample": 18583249747968,
  "flops_per_step": 594663991934976,
+ "key_values": {
+  "per_token": 196608,
+  "context": 2048,
+  "whole": 402653184,
+  "least_per_token": 196608
+ },
  "memory": {
   "stages": [
    {
