@@ -20,7 +20,7 @@ def compared() -> dict[str, Any]:
 
 
 def test_the_cache_gives_what_the_full_pass_gives(compared: dict[str, Any]) -> None:
-    assert len(compared) == 4
+    assert len(compared) == 6
     for name, found in compared.items():
         assert found["shape"] == [[3, 30, 300], "torch.float32"], name  # no padded rows
         assert found["apart"] <= 2e-6 * found["largest"], (name, found["apart"], found["largest"])

@@ -113,6 +113,9 @@ def write(name: str, folder: Path) -> None:
     torch.manual_seed(len(name))
     model = with_prediction(MODEL.from_config(AutoConfig.for_model(kind, **fields)))
     with torch.no_grad():
+        if model.ahead is not None:
+            for weight in model.ahead.layers.parameters():  # which transformers leaves as memory was
+                weight.normal_(std=0.02) if weight.dim() > 1 else weight.fill_(1.0)
         for weight in model.parameters():
             weight.copy_(3 * weight if weight.dim() > 1 else weight + 0.1 * torch.randn_like(weight))
         for name, buffer in model.named_buffers():

@@ -102,7 +102,7 @@ def test_widths_that_torch_refuses_are_known_before(
     block = gpt_of(config).blocks[0]._replace(hidden_size=hidden, mlp_size=wide)
     module = experts(2, gated=True, dtype=dtype, hidden=hidden, wide=wide)
     x = torch.ones(4, hidden, dtype=dtype, requires_grad=True)
-    if experts_trouble("torch", config, block) is None:
+    if experts_trouble("torch", config, [block]) is None:
         module(x, torch.tensor([2, 2]), torch.ones(4))[0].square().sum().backward()
         return
     with pytest.raises(RuntimeError, match="16 bytes"):

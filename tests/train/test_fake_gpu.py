@@ -189,6 +189,8 @@ DISPATCH = "megatron/core/transformer/moe/"
 # what the CPU does itself: samples and their documents, numbers for the device, the experts' counts
 ON_CPU = {"slipway/data/collate.py", "slipway/data/upload.py", "slipway/data/reader.py", STEP}
 ON_CPU |= {"slipway/kernels/experts.py", "slipway/kernels/spans.py"}
+# what is made of the experts' loads, once a step, after they have come with the loss
+ON_CPU |= {"slipway/models/gpt/routing.py", "slipway/train/load.py"}
 
 
 @pytest.fixture(scope="module")

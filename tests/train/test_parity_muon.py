@@ -16,6 +16,20 @@ GRADIENT_NORM = 1e-4  # relative
 MUON = ["optimizer=muon", "optimizer.lr=5e-3"]
 GATED = ["model.activation=swiglu", "model.add_bias_linear=false", "model.num_query_groups=2"]
 EXPERTS = [*GATED, "model.num_moe_experts=4", "model.moe_router_topk=2"]
+# as DeepSeek-V3: latent attention, a dense layer before mixtures, shared experts, a prediction layer
+DEEP = ["model.multi_latent_attention=true", "model.qk_layernorm=true", "model.q_lora_rank=24"]
+DEEP += [
+    "model.kv_lora_rank=16",
+    "model.qk_head_dim=12",
+    "model.qk_pos_emb_head_dim=8",
+    "model.v_head_dim=16",
+]
+DEEP += ["model.add_bias_linear=false", "model.normalization=RMSNorm", "model.activation=swiglu"]
+DEEP += ["model.untie_embeddings_and_output_weights=true", "model.first_k_dense_replace=1"]
+DEEP += ["model.num_moe_experts=4", "model.moe_router_topk=2", "model.moe_ffn_hidden_size=48"]
+DEEP += ["model.moe_shared_expert_intermediate_size=48", "model.moe_router_score_function=sigmoid"]
+DEEP += ["model.moe_router_enable_expert_bias=true", "model.moe_router_load_balancing_type=seq_aux_loss"]
+DEEP += ["model.mtp_num_layers=1"]
 THREE = ["model.num_layers=3"]  # which no two replicas of the experts share without cutting a matrix
 LAYOUTS = {
     "tp2": layout(ranks=2, tp=2),
@@ -37,6 +51,11 @@ MIXTURES = {
     "ep2_dp4_distopt_of_three_layers": [*THREE, *layout(ranks=4, ep=2, distopt=True)],
     "tp2_ep2_dp4": layout(ranks=8, tp=2, sp=True, ep=2),
 }
+DEEPS = {
+    "tp2_pp2_ep2_distopt": layout(ranks=8, tp=2, pp=2, sp=True, ep=2, distopt=True),
+    "pp2_dp2": layout(ranks=4, pp=2),
+    "ep2_dp4_distopt": layout(ranks=4, ep=2, distopt=True),
+}
 # each dimension alone, and each way to bring matrices together, is in one of these, too
 LAYOUTS = some(
     LAYOUTS,
@@ -46,10 +65,13 @@ LAYOUTS = some(
 MIXTURES = some(
     MIXTURES, ["tp2_pp2_ep2_distopt", "ep2_dp4_distopt_of_three_layers"], ["unfused_ep2", "tp2_ep2_dp4"]
 )
+DEEPS = some(DEEPS, ["tp2_pp2_ep2_distopt"])
 BATCHES = {"dp3_distopt": "one_of_nine"}
 JOBS = {name: [*MUON, *words] for name, words in LAYOUTS.items()}
 JOBS |= {f"mixture_{name}": [*MUON, *EXPERTS, *words] for name, words in MIXTURES.items()}
+JOBS |= {f"deep_{name}": [*MUON, *DEEP, *words] for name, words in DEEPS.items()}
 WHOLE = {
+    "one_deep": [*MUON, *DEEP, *layout(ranks=1)],
     "one": [*MUON, *layout(ranks=1)],
     "one_of_nine": [*MUON, *layout(ranks=1), "training.global_batch_size=9"],
     "one_mixture": [*MUON, *EXPERTS, *layout(ranks=1)],
@@ -61,7 +83,7 @@ def whole(name: str) -> str:
     """The run on one rank that a layout is compared with."""
     if name.startswith("mixture"):
         return "one_mixture_of_three_layers" if name.endswith("three_layers") else "one_mixture"
-    return BATCHES.get(name, "one")
+    return "one_deep" if name.startswith("deep") else BATCHES.get(name, "one")
 
 
 @pytest.fixture(scope="module")

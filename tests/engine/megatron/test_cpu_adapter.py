@@ -51,6 +51,9 @@ assert moved[1].dtype == torch.bfloat16 and moved[1].type() == "torch.cuda.BFloa
 assert torch.zeros(2, dtype=torch.int).type(torch.float32).type() == "torch.cuda.FloatTensor"
 with torch.device("meta"):
     assert torch.zeros(2).is_meta and torch.nn.Linear(2, 2).weight.is_meta
+with cpu_adapter.Devices():
+    assert torch.device(f"cuda:{torch.cuda.current_device()}").type == "cpu"
+    assert torch.zeros(2, device="cuda").type() == "torch.cuda.FloatTensor"
 print("modes:", torch._C._len_torch_function_stack())
 """
 

@@ -13,7 +13,6 @@ from slipway.models.gpt.config import gpt_of
 from slipway.models.transformer.counts import weights
 from slipway.models.work import Pass
 from slipway.plan import make_plan
-from slipway.plan.summary import summary
 
 # DeepSeek-V3's (arXiv 2412.19437, section 4.2)
 HEADS, Q_RANK, KV_RANK, PLAIN, TURNED, VALUE, HIDDEN = 128, 1536, 512, 128, 64, 128, 7168
@@ -100,11 +99,13 @@ def test_the_products_up_are_computed_again() -> None:
 def test_what_generation_keeps_of_a_token() -> None:
     """The paper on DeepSeek-V2 (arXiv 2405.04434, table 1) has the least; Llama 3 has nothing less than its groups."""
     config = config_of()
-    layers, told = gpt_of(config).num_layers, summary(make_plan(config))
-    assert told["key_values"]["per_token"] == 2 * layers * HEADS * (PLAIN + TURNED + VALUE)
-    assert told["key_values"]["least_per_token"] == 2 * layers * (KV_RANK + TURNED)
-    llama = summary(make_plan(compose([*large("llama3_8b"), "training.precision=bf16"])))
-    assert llama["key_values"]["per_token"] == llama["key_values"]["least_per_token"] == 2 * 32 * 2 * 8 * 128
+    layers, told = gpt_of(config).num_layers, make_plan(config).key_values
+    assert told
+    assert told.per_token == 2 * layers * HEADS * (PLAIN + TURNED + VALUE)
+    assert told.least_per_token == 2 * layers * (KV_RANK + TURNED)
+    llama = make_plan(compose([*large("llama3_8b"), "training.precision=bf16"])).key_values
+    assert llama
+    assert llama.per_token == llama.least_per_token == 2 * 32 * 2 * 8 * 128
 
 
 def test_fp8_takes_multiples_of_sixteen() -> None:

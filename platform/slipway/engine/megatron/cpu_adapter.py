@@ -8,6 +8,7 @@ Verified with Megatron-core 0.16.1 and 0.19.2 (tests/train/test_parity.py runs o
 import contextlib
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -43,10 +44,10 @@ def _made_on_cpu(make: Callable) -> Callable:
     return made
 
 
-class _Device(TorchFunctionMode):
-    """Makes the device of CPUs where Megatron-core's FSDP writes f"cuda:{torch.cuda.current_device()}".
+class Devices(TorchFunctionMode):
+    """Within it a CUDA device is made a CPU's: Megatron-core's FSDP writes f"cuda:{torch.cuda.current_device()}".
 
-    Nothing less sees the making of a device; but a mode is asked at every operation, which takes time (see below).
+    Nothing less sees the making of a device; but a mode is asked at every operation, so that it has to end soon.
     """
 
     def __torch_function__(
@@ -87,9 +88,6 @@ class _Event(_Stream):
         return 0.0
 
 
-_modes: list[_Device] = []
-
-
 @functools.cache
 def install() -> None:
     """Redirect CUDA to CPU in this process. Does nothing the second time."""
@@ -102,13 +100,6 @@ def install() -> None:
     _redirect_torch()
     _complete_one_by_one()
     _redirect_megatron()
-
-
-def install_for_fsdp() -> None:
-    """Redirect what only Megatron-core's FSDP needs, from now on; after install. Does nothing the second time."""
-    if not _modes:
-        _modes.append(_Device())
-        _modes[0].__enter__()  # for the life of the process
 
 
 def _leave_out_dynamo() -> None:
@@ -166,8 +157,8 @@ def _redirect_factories() -> None:
     @functools.wraps(type_)
     def of_cuda(self: torch.Tensor, *args: Any, **options: Any) -> Any:
         found = type_(self, *args, **options)
-        # the optimizers compare names, e.g. 'torch.cuda.FloatTensor'
-        return found.replace("torch.", "torch.cuda.", 1) if isinstance(found, str) else found
+        # the optimizers compare names, e.g. 'torch.cuda.FloatTensor'; a mode calls this from within itself
+        return re.sub(r"^torch\.(?!cuda\.)", "torch.cuda.", found) if isinstance(found, str) else found
 
     torch.Tensor.to = to_cpu
     torch.Tensor.type = of_cuda

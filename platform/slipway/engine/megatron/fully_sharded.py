@@ -5,6 +5,7 @@ in bf16); the whole ones that the forward pass uses, "raw" below, exist only aro
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import megatron.core.distributed.fsdp.mcore_fsdp_adapter as megatron_fsdp
@@ -40,11 +41,21 @@ def wrap(
     state = chunk.sharded_state_dict(prefix="")  # while parameters are whole
     state = {name: entry for name, entry in state.items() if not isinstance(entry, ShardedObject)}
     _refuse_buffers(config, chunk)
-    wrapped: Any = FullyShardedDataParallel(transformer, options, chunk, device=device)
+    with _devices(device):
+        wrapped: Any = FullyShardedDataParallel(transformer, options, chunk, device=device)
     # it has made random states the same on all tensor-parallel ranks, for an initialization that is not ours
     generators.seed(config.training.seed)
     wrapped.state_of_whole_parameters = state
     return wrapped
+
+
+def _devices(device: torch.device) -> AbstractContextManager[Any]:
+    """Within it FSDP makes this kind of device, where it names CUDA's."""
+    if device.type != "cpu":
+        return nullcontext()
+    from slipway.engine.megatron.cpu_adapter import Devices
+
+    return Devices()
 
 
 def _refuse_buffers(config: RunConfig, chunk: torch.nn.Module) -> None:

@@ -24,5 +24,3 @@ def adapt(config: RunConfig) -> None:
         from slipway.engine.megatron import cpu_adapter
 
         cpu_adapter.install()
-        if config.parallelism.data_parallel_sharding_strategy:
-            cpu_adapter.install_for_fsdp()

@@ -81,7 +81,13 @@ class Config(Attention, Experts, Prediction, ModelSection):
     @property
     def blocks(self) -> tuple[Block, ...]:
         """Its layers, in their order."""
-        return tuple(map(self._block, range(self.num_layers)))
+        mixtures = [
+            self.num_moe_experts is not None and layer >= self.first_k_dense_replace
+            for layer in range(self.num_layers)
+        ]
+        kinds = list(zip(mixtures, self.windows, strict=True))
+        made = {kind: self._block(*kind) for kind in set(kinds)}  # a plan asks for them many times
+        return tuple(made[kind] for kind in kinds)
 
     @property
     def prediction_depths(self) -> int:
@@ -98,8 +104,7 @@ class Config(Attention, Experts, Prediction, ModelSection):
             return (self.window_size,) * self.num_layers
         return tuple(self.window_size if 1 in full[layer : layer + 1] else None for layer in layers)
 
-    def _block(self, layer: int) -> Block:
-        mixture = self.num_moe_experts is not None and layer >= self.first_k_dense_replace
+    def _block(self, mixture: bool, window: int | None) -> Block:
         return Block(
             hidden_size=self.hidden_size,
             num_attention_heads=self.num_attention_heads,
@@ -116,7 +121,7 @@ class Config(Attention, Experts, Prediction, ModelSection):
             latent=self.latent,
             hidden_dropout=self.hidden_dropout,
             attention_dropout=self.attention_dropout,
-            window=self.windows[layer],
+            window=window,
             rotary=self.position_embedding_type == "rope",
             num_experts=self.num_moe_experts if mixture else None,
             topk=self.moe_router_topk,
