@@ -29,12 +29,8 @@ DENSE_FIRST = [
     "model.mtp_num_layers=1",
 ]  # three mixtures, and a fourth ahead
 # what no router bears without a balance: a few steps, and all tokens go to the same two experts
-<<<<<<< HEAD
-COLLAPSE = ["model.moe_router_load_balancing_type=none", "optimizer.lr=0.05", "guard.collapse_steps=5"]
-=======
 UNEVEN = ["model.moe_router_load_balancing_type=none", "model.moe_aux_loss_coeff=0"]
 COLLAPSE = [*UNEVEN, "optimizer.lr=0.05", "guard.collapse_steps=5"]
->>>>>>> main
 LAYOUTS = some(LAYOUTS, ["cp2_ep2_mbs2", "tp2_pp2_ep2_interleaved_distopt_full"])
 
 
@@ -42,11 +38,7 @@ LAYOUTS = some(LAYOUTS, ["cp2_ep2_mbs2", "tp2_pp2_ep2_interleaved_distopt_full"]
 def folder(train_many, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of one rank and of every layout. Without a balance loads are less even."""
     root = tmp_path_factory.mktemp("routing")
-<<<<<<< HEAD
-    words = [*EXPERTS, *DENSE_FIRST, f"training.steps={STEPS}", "model.moe_router_load_balancing_type=none"]
-=======
-    words = [*EXPERTS, f"training.steps={STEPS}", *UNEVEN]
->>>>>>> main
+    words = [*EXPERTS, *DENSE_FIRST, f"training.steps={STEPS}", *UNEVEN]
     jobs = {"one": layout(ranks=1), **LAYOUTS}
     codes = train_many([[f"run.dir={root / name}", *words, *of_one] for name, of_one in jobs.items()])
     assert codes == [0] * len(jobs), dict(zip(jobs, codes, strict=True))
