@@ -141,7 +141,7 @@ test-py312: setup .venv312/.installed
 		tests/train/test_fake_gpu.py tests/engine/megatron/test_cpu_adapter.py tests/kernels/test_triton.py \
 		tests/train/test_recompute.py tests/train/test_parity_mae.py tests/train/test_continuation_mae.py \
 		tests/models/gpt/test_kept_bytes.py tests/models/mae/test_kept_bytes.py tests/bench/gpu/test_rehearsal.py \
-		tests/handover/test_transformers.py \
+		tests/handover/test_transformers.py tests/train/test_routing.py tests/train/test_continuation_experts.py \
 		tests/bench/gpu/test_fake_gpu.py tests/plan/test_memory_measured.py \
 		$(BESIDE) --durations 5 $(OPTIONS)
 

@@ -15,9 +15,17 @@ import pytest
 import breadth
 import chips
 from processes import gone, ranks_of, started, wait_until
-from training import SMALL, layout, slipway, training_lines
+from training import SMALL, layout, lines_of, slipway, training_lines
 
-KILLS = {"gpt": 20 if breadth.ALL else 8, "mae": 12 if breadth.ALL else 4}
+KILLS = {
+    "gpt": 20 if breadth.ALL else 8,
+    "mixture": 12 if breadth.ALL else 4,
+    "mae": 12 if breadth.ALL else 4,
+}
+# of a router's bias, which is no parameter, a step undone must leave nothing behind
+MIXTURE = ["model.num_moe_experts=4", "model.moe_router_topk=2", "model.add_bias_linear=false"]
+MIXTURE += ["model.moe_router_score_function=sigmoid", "model.moe_router_enable_expert_bias=true"]
+MIXTURE += ["model.moe_router_bias_update_rate=0.003", *layout(ep=2)]
 SETTINGS = [
     "model.num_layers=2",
     *layout(ranks=4, tp=2, sp=True, distopt=True),
@@ -56,7 +64,9 @@ def kill(process: subprocess.Popen[str], everybody: bool, victim: int) -> None:
 def test_kills_leave_the_curve_as_it_is(corpus: list[str], tmp_path: Path, family: str) -> None:
     run_dir, dice, kills = tmp_path / "run", random.Random(3), KILLS[family]
     steps = 9 * kills
-    model = [*SMALL, *corpus] if family == "gpt" else [*chips.TINY, *chips.write(tmp_path / "chips")]
+    text = [*SMALL, *corpus]
+    models = {"gpt": lambda: text, "mixture": lambda: [*text, *MIXTURE]}
+    model = models.get(family, lambda: [*chips.TINY, *chips.write(tmp_path / "chips")])()
     words = [*model, *SETTINGS, f"training.steps={steps}", f"run.dir={run_dir}"]
     within_saves, alone, together = 0, 0, 0
     for number in range(kills):
@@ -82,11 +92,17 @@ def test_kills_leave_the_curve_as_it_is(corpus: list[str], tmp_path: Path, famil
     assert last.returncode == 0, last.stderr
     whole = slipway("train", *words, f"run.dir={tmp_path / 'whole'}", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
-    exact = ("step", "loss", "grad_norm", "learning_rate", "consumed_samples")
+    exact = ("step", "loss", "grad_norm", "learning_rate", "consumed_samples", "measures")
     curves = [
-        [[line[name] for name in exact] for line in training_lines(folder)]
+        [[line.get(name) for name in exact] for line in training_lines(folder)]
         for folder in (run_dir, tmp_path / "whole")
     ]
     assert len(curves[1]) == steps
     assert curves[0] == curves[1]
+    loads = [
+        [(line["step"], line["load"], line["bias"]) for line in lines_of(folder, "load")]
+        for folder in (run_dir, tmp_path / "whole")
+    ]
+    assert loads[0] == loads[1]
+    assert bool(loads[0]) is (family == "mixture")
     assert not list((run_dir / "checkpoints").glob(".*"))

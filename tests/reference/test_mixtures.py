@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from math import log
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from breadth import some
 from reference import mixtures, plain, stored
 from reference.samples import batches, short_documents
-from training import layout, train_in_one_process, training_lines
+from training import layout, lines_of, train_in_one_process, training_lines
 
 STEPS = 10
 SETTINGS = plain.Settings(
@@ -160,3 +161,39 @@ def test_biases_have_moved_step_by_step(folder: Path) -> None:
         steps = bias / 0.01
         assert torch.allclose(steps, steps.round(), atol=1e-3) and steps.abs().max() <= STEPS
         assert steps.max() > 0 > steps.min()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", RUNS)
+def test_the_routing_is_told_as_plain_pytorch_counts_it(
+    folder: Path, data: list[str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Load and router's entropy of every step, from the scores and choices of the reference."""
+    counted: list[tuple[torch.Tensor, float]] = []
+    compute = mixtures.experts
+
+    def noted(mixture: mixtures.Mixture, own: plain.Weights, bias: torch.Tensor, x: torch.Tensor, fault: str):
+        logits = (x @ own["router"].T).detach()
+        scores = logits.sigmoid() if mixture.score == "sigmoid" else logits.softmax(-1)
+        shares = scores / scores.sum(-1, keepdim=True)
+        chosen = mixtures.choose(mixture, scores + bias)
+        entropy = float(-(shares * shares.log()).sum(-1).mean()) / log(shares.shape[-1])
+        counted.append((chosen.sum((0, 1)), entropy))
+        return compute(mixture, own, bias, x, fault)
+
+    monkeypatch.setattr(mixtures, "experts", noted)
+    kind = name.split(",")[0]
+    overrides, mixture = MODELS[kind]
+    samples = batches([*overrides, *TRAINING, *data], STEPS)
+    mixtures.train(MODEL, mixture, weights(folder, name, 0), samples, SETTINGS)
+    lines = lines_of(place(folder, name), "load")
+    layers = len(lines[0]["places"])
+    assert layers == {"deepseek": 2, "qwen": 3}[kind] and len(counted) == STEPS * layers
+    for step, (line, told) in enumerate(zip(lines, training_lines(place(folder, name)), strict=True)):
+        here = counted[step * layers : (step + 1) * layers]
+        for load, (expected, _) in zip(line["load"], here, strict=True):
+            assert load == pytest.approx((expected / expected.mean()).tolist(), abs=6e-4), f"step {step + 1}"
+        mean = sum(entropy for _, entropy in here) / layers
+        assert told["measures"]["router_entropy"] == pytest.approx(mean, rel=1e-5)
+        unused = sum(int((load == 0).sum()) for load, _ in here) / (layers * 8)
+        assert told["measures"]["unused_experts"] == unused

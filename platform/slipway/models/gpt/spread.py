@@ -13,8 +13,8 @@ def spread(config: RunConfig) -> Spread | None:
     model = gpt_of(config)
     blocks = model.blocks
     places = [LAYER.format(number) for number, block in enumerate(blocks) if block.num_experts]
-    if blocks[-1].num_experts:  # as which layers of prediction are built
-        places += [PREDICTION.format(number) for number in range(model.mtp_num_layers or 0)]
+    if blocks[-1].num_experts:  # as which the layers of prediction are built
+        places += [PREDICTION.format(number) for number in range(model.prediction_depths)]
     if not places:
         return None
     assert model.num_moe_experts

@@ -1,4 +1,4 @@
-"""The router of a mixture layer, which counts what it does; its state in full precision.
+"""The router of a mixture layer, which counts what it does.
 
 Counted is what the experts compute: every position of every sample, those whose loss is masked, too. Validation is
 not counted, and neither is the first of two passes where the layer is recomputed: it runs without gradients.
@@ -55,14 +55,3 @@ class CountingRouter(TopKRouter):
         """The counts, which begin anew; None: nothing was counted."""
         counts, self.counts = self.counts, None
         return counts
-
-    def _maintain_float32_expert_bias(self) -> None:
-        """Keep what the bias is computed from in fp32, too.
-
-        Megatron-core's Float16Module turns buffers to bf16, and Megatron-core turns the bias alone back: the tokens
-        of an expert, which decide whether its bias rises or falls, would be counted with three digits.
-        """
-        super()._maintain_float32_expert_bias()
-        tokens = self.local_tokens_per_expert
-        if tokens is not None and tokens.dtype != torch.float32:
-            tokens.data = tokens.data.to(torch.float32)
