@@ -17,6 +17,9 @@ PYTEST    := $(BYTECODE) .venv/bin/python -m pytest --strict-config
 DAILY     := -m "not slow and not faults and not image and not cluster and not terratorch and not evaluation"
 # Files run side by side in the order that tests/conftest.py gives them: the longest first.
 BESIDE     = -n "$(WORKERS)" --dist loadfile --no-loadscope-reorder
+# Where tests with a marker are: the files in which it stands, or the folder whose conftest.py sets it. To import all
+# others takes longer than some of these run; tests/conftest.py holds the files to it.
+with_mark  = $(sort $(shell grep -rl --include='*.py' 'pytest\.mark\.$(1)\b' tests | sed 's|/conftest\.py$$||'))
 LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -110,7 +113,7 @@ coverage: setup
 # Its limits are in seconds.
 test-faults: WORKERS = 2
 test-faults: setup
-	$(PYTEST) -m faults $(BESIDE) --durations 10 $(OPTIONS)
+	$(PYTEST) -m faults $(call with_mark,faults) $(BESIDE) --durations 10 $(OPTIONS)
 
 test-planted: setup
 	.venv/bin/python tests/planted_faults.py
@@ -123,13 +126,13 @@ soak: setup
 	.venv/bin/python tests/soak.py --minutes "$(MINUTES)" --workers "$(WORKERS)"
 
 test-clusters: setup
-	$(PYTEST) -m cluster --durations 15 -rA $(OPTIONS)
+	$(PYTEST) -m cluster $(call with_mark,cluster) --durations 15 -rA $(OPTIONS)
 
 test-real: setup
-	$(PYTEST) -m "image or cluster" --durations 25 -rA $(OPTIONS)
+	$(PYTEST) -m "image or cluster" $(call with_mark,image) $(call with_mark,cluster) --durations 25 -rA $(OPTIONS)
 
 test-image: setup
-	$(PYTEST) -m image --durations 15 -rA $(OPTIONS)
+	$(PYTEST) -m image $(call with_mark,image) --durations 15 -rA $(OPTIONS)
 
 test-all: setup
 	$(PYTEST) -m "not image and not cluster and not terratorch" $(OPTIONS)
@@ -146,10 +149,10 @@ test-py312: setup .venv312/.installed
 		$(BESIDE) --durations 5 $(OPTIONS)
 
 test-evaluation: setup
-	$(PYTEST) -m evaluation --durations 5 $(OPTIONS)
+	$(PYTEST) -m evaluation $(call with_mark,evaluation) --durations 5 $(OPTIONS)
 
 test-terratorch: setup .venv-terratorch/.installed
-	$(PYTEST) -m terratorch --durations 5 $(OPTIONS)
+	$(PYTEST) -m terratorch $(call with_mark,terratorch) --durations 5 $(OPTIONS)
 
 check: lint types
 

@@ -3,7 +3,7 @@
 import json
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,15 +43,32 @@ LONGEST = (
 )
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files; within one, tests stay as they are."""
+# targets of make that collect only the files in which the marker stands, or a folder whose conftest.py sets it
+BY_FILE = ("faults", "image", "cluster", "evaluation", "terratorch")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Order the files, after all that is left out; within one, tests stay as they are."""
+    _stand_where_their_tests_are(items)
+    yield
 
     def rank(item: pytest.Item) -> int:
         name = item.path.relative_to(Path(__file__).parent).as_posix()
         return next((i for i, start in enumerate(LONGEST) if name.startswith(start)), len(LONGEST))
 
     items.sort(key=rank)
+
+
+def _stand_where_their_tests_are(items: Sequence[pytest.Item]) -> None:
+    """Raise UsageError where a test has a marker whose target of make would not find its file."""
+    found = {(item.path, name) for item in items for name in BY_FILE if item.get_closest_marker(name)}
+    for path, name in found:
+        places = [path, path.with_name("conftest.py")]
+        if not any(f"pytest.mark.{name}" in place.read_text() for place in places if place.exists()):
+            raise pytest.UsageError(
+                f"{path}: pytest.mark.{name} is not named there; make test-{name} looks for it"
+            )
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from slipway.report.run import read
 from training import SMALL, layout, slipway, training_lines
 
 WORDS = [*SMALL, "data=bytes", "training.steps=8", "validation.steps=1", *layout(ranks=2)]
+WORDS += ["model.num_layers=2", "training.global_batch_size=4"]  # a report needs no more
 PROFILED = ["logging.profile_step=3", "run.name=profiled", "run.dir=runs/profiled"]
 
 

@@ -12,7 +12,7 @@ from breadth import some
 from reference import stored
 from training import layout, training_lines
 
-STEPS, HALF = (8, 4) if breadth.ALL else (4, 2)
+STEPS, HALF = (8, 4) if breadth.ALL else (3, 1)
 LOSS = 1e-5  # relative, in another layout
 
 DROPOUT = ["model.hidden_dropout=0.1", "model.attention_dropout=0.1"]

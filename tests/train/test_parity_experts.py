@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import breadth
 from breadth import some
 from training import layout, training_lines
 
 pytestmark = pytest.mark.slow  # `make test-py312` runs it in CI
 
-STEPS = 8
+STEPS = 8 if breadth.ALL else 4
 LOSS = 1e-5  # relative, fp32
 GRADIENT_NORM = 1e-4  # relative
 
@@ -31,6 +32,7 @@ ALLGATHER = "parallelism.moe_token_dispatcher_type=allgather"  # the rule is all
 LAYOUTS = {
     "ep2": layout(ranks=2, ep=2),
     "unfused_ep2": ["kernels.moe=unfused", *layout(ranks=2, ep=2)],
+    "unfused_ep2_dp4": ["kernels.moe=unfused", *layout(ranks=4, ep=2)],
     "ep4_distopt": layout(ranks=4, ep=4, distopt=True),
     "ep2_dp4": layout(ranks=4, ep=2),
     "pp2_ep2": layout(ranks=4, pp=2, ep=2),
@@ -40,6 +42,14 @@ LAYOUTS = {
     "allgather_tp2_ep2": [ALLGATHER, *layout(ranks=4, tp=2, sp=True, ep=2)],
     "tp2_pp2_ep2_distopt": layout(ranks=8, tp=2, pp=2, sp=True, ep=2, distopt=True),
 }
+# each dimension, dispatcher and kind of product is in one of these, and experts that several replicas hold
+LAYOUTS = some(
+    LAYOUTS,
+    [
+        *("unfused_ep2_dp4", "ep4_distopt", "cp2_ep2", "allgather_ep2_dp4", "allgather_tp2_ep2"),
+        "tp2_pp2_ep2_distopt",
+    ],
+)
 
 
 KINDS = {"deepseek": DEEPSEEK, "qwen": QWEN, "five": [*DEEPSEEK, FIVE]}
