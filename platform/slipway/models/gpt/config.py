@@ -94,7 +94,7 @@ class Config(Attention, Experts, Prediction, ModelSection):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, which would copy the blocks that were made of other fields."""
         copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("blocks", None)
+        vars(copied).pop("blocks", None)
         return copied
 
     @property
