@@ -5,8 +5,9 @@ when the layer returns are added up, whatever holds them. Everything else is the
 rank of many, with a process group that sends nothing: with numbers on a CPU, or on a GPU without them (fake_device).
 
 Reads a JSON object {name: overrides} from standard input, and writes {name: bytes, or the error} to the file named on
-the command line; the second word is cpu or cuda, the third one which of the layers (1: the second, whose input is
-another layer's output; -1: the last one of multi-token prediction, with the embeddings that it is given).
+the command line; the second word is cpu or cuda, the third one which of the transformer layers (1: the second, whose
+input is another layer's output; -1: the last one), or "prediction": the last one of multi-token prediction, with the
+embeddings that it is given.
 """
 
 import contextlib
@@ -27,8 +28,8 @@ from slipway.plan import make_plan
 from slipway.ranks.environment import Place
 
 
-def measure(config: RunConfig, layer: int) -> int:
-    """Bytes that a layer keeps of a microbatch, its input counted and its output not."""
+def measure(config: RunConfig, layer: str) -> int:
+    """Bytes that a layer (its position, or "prediction") keeps of a microbatch, its input counted, its output not."""
     chosen = load_torch(config, 1)
     plan = make_plan(config).with_kernels(backends(chosen))
 
@@ -48,8 +49,10 @@ def measure(config: RunConfig, layer: int) -> int:
             _use_one_sample(config)
             session: Any = setup.set_up(plan, device)
             modules = session.model.chunks[0].modules()
-            kind = TransformerLayer if layer >= 0 else PredictionLayer
-            kept = _watch([module for module in modules if isinstance(module, kind)][layer], 1 + (layer < 0))
+            kind, at, inputs = (
+                (PredictionLayer, -1, 2) if layer == "prediction" else (TransformerLayer, int(layer), 1)
+            )
+            kept = _watch([module for module in modules if isinstance(module, kind)][at], inputs)
             batches = step.read(session, session.train_data, session.validation_start, None)
             step.compute(session, batches, Stopping())
             session.close()
@@ -178,7 +181,7 @@ def main() -> None:
     found: dict[str, Any] = {}
     for name, overrides in json.load(sys.stdin).items():
         try:
-            found[name] = measure(compose(overrides), int(sys.argv[3]))
+            found[name] = measure(compose(overrides), sys.argv[3])
         except Exception:  # each has its own verdict
             found[name] = {"error": traceback.format_exc()}
     Path(sys.argv[1]).write_text(json.dumps(found))

@@ -102,6 +102,8 @@ def computed(
     x = pixels.transpose(1, 2)
     places = (given.get("dates"), given.get("location"))
     backbones, models = registries()
+    # one of its models asks for "medium" where it is imported, which on a CPU with AMX multiplies in bf16
+    torch.set_float32_matmul_precision("highest")
     encoder = backbones.build(name, pretrained=True, ckpt_path=file, **backbone).eval()
     features = encoder(x, *places)
 

@@ -75,7 +75,19 @@ def _gradients(share: Share, recomputed: Collection[str]) -> int:
     shared = (
         _of_products(share, tokens, hidden, bool(again)) * block.shared_size // share.tp + tokens * hidden
     )
-    return share.element_bytes * max(fullest, shared) + state
+    return max(share.element_bytes * max(fullest, shared), _of_weighting(share, visits, recomputed)) + state
+
+
+def _of_weighting(share: Share, visits: int, recomputed: Collection[str]) -> int:
+    """Bytes that are there where what experts compute in 16 bits is weighted by the router's numbers, in fp32.
+
+    In fp32: the gradient, and its products with the weights and with what they weight. The gradient of the latter takes
+    the place of the second product's input, which is there once more where it is computed again.
+    """
+    if share.element_bytes == 4 or _fuses_activation(share):
+        return 0
+    again = 2 * share.element_bytes if {"activation", "experts"} & set(recomputed) else 0
+    return (3 * 4 + again) * visits * share.block.mlp_size // share.tp
 
 
 def _of_products(share: Share, visits: int, weight: int, again: bool) -> int:

@@ -153,7 +153,7 @@ def test_a_depth_keeps_what_the_plan_says(tmp_path: Path) -> None:
     }
     result = tmp_path / "kept.json"
     done = subprocess.run(
-        [sys.executable, TESTS / "kept_bytes.py", result, "cpu", "-1"],
+        [sys.executable, TESTS / "kept_bytes.py", result, "cpu", "prediction"],
         input=json.dumps(cases),
         capture_output=True,
         text=True,
