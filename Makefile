@@ -25,7 +25,7 @@ LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.t
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-earth image sif test coverage test-faults test-image test-clusters test-real test-all test-nightly \
 	test-planted soak test-py312 test-terratorch test-evaluation test-wheel test-gpu wheels-gpu test-wheels-gpu check lint \
-	types format lock wheel clean
+	types docs format lock wheel clean
 
 help:
 	@echo "Slipway: one run description for training foundation models."
@@ -55,6 +55,7 @@ help:
 	@echo "  make test-clusters  launch on a real Slurm and real pods: below 9 minutes on 2 cores"
 	@echo "  make test-real   both, with one image"
 	@echo "  make test-gpu    on this machine's GPUs: what works, how fast it is against torch.compile; 8 minutes a call"
+	@echo "  make docs        this documentation as a site, with a reference generated from the code: build/site/index.html"
 	@echo "  make wheel       build dist/*.whl                   make test-wheel  use it away from here"
 	@echo "  make wheels-gpu  dist/gpu: all but torch, for a GPU machine without a network; make test-wheels-gpu  use it"
 	@echo "  make lock        resolve the pins anew              make clean       remove what make installed"
@@ -79,6 +80,11 @@ setup: .venv/.installed
 # terratorch brings older libraries than ours and imports most of them: it has an environment of its own.
 .venv-terratorch/.installed: containers/lock/terratorch.txt containers/install.sh
 	@containers/install.sh .venv-terratorch "$(PYTHON)" terratorch
+	@touch $@
+
+# What builds the site needs nothing of ours, and we need nothing of it.
+.venv-docs/.installed: containers/lock/docs.txt containers/install.sh
+	@containers/install.sh .venv-docs "$(PYTHON)" docs
 	@touch $@
 
 image: setup
@@ -165,6 +171,12 @@ lint: setup
 types: setup
 	.venv/bin/pyright --pythonpath .venv/bin/python
 
+# Any warning fails it: a link or an anchor that leads nowhere, a page that is in no menu.
+docs: setup .venv-docs/.installed
+	PYTHONPATH=docs .venv/bin/python -m generate build/reference
+	PYTHONPATH=docs NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict # not --quiet: it drops the warnings
+	PYTHONPATH=docs .venv/bin/python -m generate.check build/site
+
 format: setup
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
@@ -193,5 +205,5 @@ test-gpu:
 		PYTHONPATH="$(CURDIR)/platform$${PYTHONPATH:+:$$PYTHONPATH}" "$$python" -m slipway bench gpu $(OPTIONS)
 
 clean:
-	rm -rf .venv .venv312 .venv-terratorch build dist .pytest_cache .hypothesis .ruff_cache
-	find platform tests containers -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv .venv312 .venv-terratorch .venv-docs build dist .pytest_cache .hypothesis .ruff_cache
+	find platform tests containers docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -32,7 +32,9 @@ locked() { # FILE: what it names, with these checksums
 }
 
 echo "Installing the locked packages into $venv (minutes the first time; log: $log)"
-if [ -n "${TORCH_INDEX_URL:-}" ]; then
+if ! grep -q '^torch==' "$lock/$name.txt"; then
+    : # an environment without torch
+elif [ -n "${TORCH_INDEX_URL:-}" ]; then
     # Builds that the lock has no checksum of: the version is pinned, the index is trusted.
     "$venv/bin/python" "$lock.py" --torch >"$venv/torch.txt"
     must pip install --extra-index-url "$TORCH_INDEX_URL" -r "$venv/torch.txt"
@@ -42,8 +44,8 @@ elif ! nvidia-smi -L >/dev/null 2>&1; then
         echo "pip sees no build of torch for CPU only: taking the registry's (see containers/README.md)"
 fi
 must locked "$lock/$name.txt"
-case $("$venv/bin/python" -c 'from importlib.metadata import version; print(version("torch"))') in
-*+*) ;; # a build for another kind of machine
+case $("$venv/bin/python" -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null) in
+"" | *+*) ;; # none, or a build for another kind of machine
 *)
     echo "This is torch for CUDA: installing NVIDIA's libraries (about 3 GB)"
     must locked "$lock/cuda.txt"

@@ -3,8 +3,9 @@
 `lock.py` writes them and the Dockerfile's defaults (needs uv and the network), `lock.py --check` says whether
 they agree with pyproject.toml, `lock.py --torch` prints the pins of torch. One resolution serves Python 3.11 and
 3.12 and all platforms; base.txt and cuda.txt split it because a build of torch for CPU needs none of NVIDIA's
-libraries; the image's files are the parts of it that a variant of the image installs. terratorch.txt is a resolution
-of its own, for Python 3.11 on Linux, of what the dependency group `terratorch` names.
+libraries; the image's files are the parts of it that a variant of the image installs. terratorch.txt and docs.txt are
+resolutions of their own, for Python 3.11 on Linux, of what the dependency groups of these names ask for; `lock.py
+--group NAME` writes one of them.
 """
 
 import re
@@ -26,6 +27,8 @@ PINNED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\
 MACHINES = ("x86_64", "aarch64")
 INSIDE = ("container", "earth", "evaluation", "formats", "mirrors", "nvidia")
 """The extras that images have; `nvidia` only the variant for CUDA."""
+GROUPS = ("terratorch", "docs")
+"""The dependency groups with an environment, and so with a lock, of their own."""
 
 
 def project() -> dict:
@@ -89,13 +92,14 @@ def write() -> None:
             f"image-{variant}.txt", [b for b in inside if _belongs(b, variant) and serves(b, image["python"])]
         )
     _write("image-build.txt", _tools(found))
-    write_terratorch()
+    for name in GROUPS:
+        write_group(name)
     DOCKERFILE.write_text(with_defaults(DOCKERFILE.read_text(), pins))
 
 
-def write_terratorch() -> None:
-    """Resolves the environment of terratorch anew; its torch is one of base.txt's, with the libraries in cuda.txt."""
-    _write("terratorch.txt", [b for b in resolve_group("terratorch") if not CUDA_ONLY.match(b)])
+def write_group(name: str) -> None:
+    """Resolves a dependency group anew; a torch in it is one of base.txt's, with the libraries in cuda.txt."""
+    _write(f"{name}.txt", [b for b in resolve_group(name) if not CUDA_ONLY.match(b)])
 
 
 def _belongs(block: str, variant: str) -> bool:
@@ -160,20 +164,21 @@ def check() -> None:
         if (name, version.split("+")[0]) not in asked:
             sys.exit(f"containers/lock/torch-cpu.txt: {name}=={version} is not what pyproject.toml pins")
     _check_image({(pin(block), hashes(block)) for block in locked})
-    _check_terratorch(asked)
+    for name in GROUPS:
+        _check_group(name, asked)
     print(f"containers/lock: {len(locked)} packages, in agreement with pyproject.toml")
 
 
-def _check_terratorch(asked: set[tuple[str, str]]) -> None:
-    found = blocks((LOCK / "terratorch.txt").read_text())
-    wanted = {pin(line) for line in project()["dependency-groups"]["terratorch"]}
+def _check_group(name: str, asked: set[tuple[str, str]]) -> None:
+    found = blocks((LOCK / f"{name}.txt").read_text())
+    wanted = {pin(line) for line in project()["dependency-groups"][name]}
     if not {one for one in wanted if one[0] == "torch"} <= asked:
-        sys.exit("pyproject.toml: the group `terratorch` pins another torch than the dependencies do")
+        sys.exit(f"pyproject.toml: the group `{name}` pins another torch than the dependencies do")
     if missing := wanted - {pin(block) for block in found}:
         names = ", ".join(sorted(f"{name}=={version}" for name, version in missing))
-        sys.exit(f"containers/lock/terratorch.txt: {names} is missing: run `make lock`")
+        sys.exit(f"containers/lock/{name}.txt: {names} is missing: run `make lock`")
     if bare := [pin(block)[0] for block in found if not hashes(block)]:
-        sys.exit(f"containers/lock/terratorch.txt: no checksum for {', '.join(bare)}: run `make lock`")
+        sys.exit(f"containers/lock/{name}.txt: no checksum for {', '.join(bare)}: run `make lock`")
 
 
 def _check_image(locked: set[tuple[tuple[str, str], frozenset[str]]]) -> None:
@@ -208,4 +213,7 @@ def print_torch() -> None:
 
 
 if __name__ == "__main__":
-    {"": write, "--check": check, "--torch": print_torch}[sys.argv[1] if len(sys.argv) > 1 else ""]()
+    if sys.argv[1:2] == ["--group"]:
+        write_group(*sys.argv[2:])
+    else:
+        {"": write, "--check": check, "--torch": print_torch}[sys.argv[1] if len(sys.argv) > 1 else ""]()

@@ -12,6 +12,7 @@ from slipway.errors import (
     EXIT_CONTINUE,
     EXIT_DONE,
     EXIT_FAULT,
+    EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
     Fault,
     Stopped,
@@ -24,8 +25,6 @@ from slipway.verbs import help
 from slipway.verbs.configured import GENERAL, HYDRA
 from slipway.verbs.parse import check_options, names, parse, plain_words
 from slipway.verbs.table import VERBS
-
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 # Options that ask about the configuration, or Hydra, and need no verb.
 _ASKING = tuple(

@@ -230,7 +230,7 @@ def test_an_export_loads_nothing_by_torch_and_imports_neither_megatron_nor_hydra
 
 @pytest.mark.faults
 def test_memory_is_that_of_two_tensors_whatever_the_models_size(tmp_path: Path) -> None:
-    """The same program measures a model of 3 GB (docs/performance.md)."""
+    """The same program measures a model of 3 GB (docs/dev/performance.md)."""
 
     def run(command: list[str], where: Path) -> int:
         return warm.run([sys.executable, *command], cwd=where, capture_output=True, timeout=240).returncode

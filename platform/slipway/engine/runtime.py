@@ -108,7 +108,7 @@ def wait_without_spinning() -> None:
     """Let a rank's threads sleep while they wait for each other; to be called before torch is imported.
 
     GNU OpenMP's threads spin for milliseconds at the end of every parallel loop, on cores that other ranks and
-    programs need: beside one busy program a step then takes several times as long (docs/performance.md). What the
+    programs need: beside one busy program a step then takes several times as long (docs/dev/performance.md). What the
     user has set is left alone.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():

@@ -1,7 +1,7 @@
 """x W^T + b: torch's, or oneDNN's, which torch brings along and does not use for fp32.
 
 torch gives products in fp32 to MKL on x86. On AMD's processors with AVX-512 oneDNN is faster, probably because MKL
-takes its kernels for AVX2 there: docs/performance.md has by how much. Weights are read in either order, so that the
+takes its kernels for AVX2 there: docs/dev/performance.md has by how much. Weights are read in either order, so that the
 input's gradient is a product of this kind, too; for the weight's gradient oneDNN would copy first, and gains nothing.
 """
 

@@ -10,14 +10,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway import __version__, files
 from slipway.energy.record import Energy
-from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_USER_ERROR, UserError
+from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
 from slipway.plan.facts import Facts
 from slipway.records import first_problem
 from slipway.run_dir import RunDir
 from slipway.runs.lock.holder import Holder
 from slipway.runs.progress import Progress, read_progress
-
-EXIT_INTERRUPTED = 130
 
 Reason = Literal[
     "finished", "stop_after_step", "signal", "wall time", "failed", "user error", "interrupted", "lost"

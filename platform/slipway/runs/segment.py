@@ -8,11 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway import files
-from slipway.errors import EXIT_CONTINUE, EXIT_FAULT, EXIT_USER_ERROR, Fault, Stopped, UserError
+from slipway.errors import (
+    EXIT_CONTINUE,
+    EXIT_FAULT,
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    Fault,
+    Stopped,
+    UserError,
+)
 from slipway.plan import Plan
 from slipway.plan.facts import facts_of
 from slipway.runs import ledger
-from slipway.runs.ledger import EXIT_INTERRUPTED
 from slipway.runs.lock import earlier as earlier_start
 from slipway.runs.lock import lock
 from slipway.runs.lock.heartbeat import Heartbeat

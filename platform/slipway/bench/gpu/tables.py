@@ -1,4 +1,4 @@
-"""The record of all parts, as text for people and as Markdown for docs/performance.md. Imports no torch."""
+"""The record of all parts, as text for people and as Markdown for docs/dev/performance.md. Imports no torch."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ def record_of(here: Here, parts: Sequence[Mapping[str, Any]], command: Sequence[
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """A section for docs/performance.md: what was measured where, the verdicts, each part's table, the goals."""
+    """A section for docs/dev/performance.md: what was measured where, the verdicts, each part's table, the goals."""
     lines = [f"## {_title(record)}", "", f"`{record['command']}`, {_dates(record)}. {where(record)}.", ""]
     lines += _table([_verdict(part) for part in record["parts"]])
     for part in record["parts"]:

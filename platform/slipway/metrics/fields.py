@@ -1,0 +1,145 @@
+"""What the lines of metrics.jsonl hold, with units: read by people, on the site's page about metrics. Imports nothing.
+
+Tests hold the lines of real runs, and the events that the code writes, to these tables.
+"""
+
+from typing import NamedTuple
+
+
+class Field(NamedTuple):
+    """A field of a line."""
+
+    unit: str
+    """Empty where it has none."""
+    meaning: str
+    sometimes: bool = False
+    """Whether some lines of the kind lack it."""
+
+
+EVERY = {
+    "kind": Field("", "The kind of line: one of those below."),
+    "time": Field("s", "Unix time at which the line was written."),
+    "step": Field("steps", "The step that it is about, from 1; 0: before the first."),
+}
+"""In every line."""
+
+LINES: dict[str, tuple[str, dict[str, Field]]] = {
+    "train": (
+        "One for each step.",
+        {
+            "loss": Field("loss_unit", "Mean over the global batch (GPT: nats per token); null: not finite."),
+            "measures": Field(
+                "", "Further numbers of the model family by name, means over the global batch.", True
+            ),
+            "learning_rate": Field("", "The rate of this update."),
+            "grad_norm": Field("", "L2 norm of the whole gradient before clipping."),
+            "updated": Field("", "false: the guard left the batch out."),
+            "consumed_samples": Field("samples", "Samples behind the run after this step."),
+            "step_seconds": Field("s", "Wall time of the step."),
+            "data_wait_seconds": Field("s", "Of that, waiting for samples."),
+            "samples_per_second": Field("samples/s", "Over all ranks."),
+            "units_per_second": Field("units/s", "Over all ranks, in the unit of the run's event `start`."),
+            "tflops_per_device": Field(
+                "TFLOP/s", "Model FLOP of the step, nothing that is computed again, per second and device."
+            ),
+            "peak_tflops": Field(
+                "TFLOP/s", "What one device could do: the profile's dense peak, or a measured one."
+            ),
+            "mfu": Field("share", "Model FLOP utilization: tflops_per_device over peak_tflops."),
+            "mfu_palm": Field(
+                "share", "The same as PaLM's paper counts; families without that count lack it.", True
+            ),
+            "attended": Field(
+                "share",
+                "Where documents are kept apart: the part of attention's square that was computed.",
+                True,
+            ),
+            "memory_gib": Field(
+                "GiB",
+                "Rank 0: most memory allocated on the GPU; on a CPU the resident memory of the process.",
+            ),
+            "power_watts": Field("W", "Power of rank 0's GPU, mean over the step; NVIDIA's GPUs only.", True),
+            "clock_mhz": Field("MHz", "Clock of its multiprocessors, mean over the step.", True),
+            "energy_joules": Field(
+                "J", "By source and over all ranks: since the segment began; absent without a counter.", True
+            ),
+            "energy_counters": Field("", "By source: devices or nodes that were counted.", True),
+        },
+    ),
+    "validation": (
+        "One for each validation.",
+        {
+            "loss": Field("loss_unit", "Mean over the validation's batches."),
+            "measures": Field("", "Further numbers of the model family, by name.", True),
+        },
+    ),
+    "evaluation": (
+        "One for each evaluation while training goes on.",
+        {
+            "name": Field("", "Of the result, as in its file's name."),
+            "measures": Field("", "By TEXT/MEASURE; docs/evaluation.md has their units."),
+        },
+    ),
+    "checkpoint": (
+        "One for each checkpoint that is complete.",
+        {
+            "path": Field("", "Its folder."),
+            "seconds": Field("s", "From its begin to its commit."),
+            "stall_seconds": Field("s", "Of that, how long training stood still."),
+            "consumed": Field("samples", "Samples behind the run, by source."),
+        },
+    ),
+    "load": (
+        "Routing of a mixture of experts, every `logging.load_interval` steps.",
+        {
+            "parts": Field("", "What shares the work: experts."),
+            "places": Field("", "The layers that have some."),
+            "load": Field("multiple", "By layer and expert: of an even share of the tokens."),
+            "bias": Field("", "Likewise the router's bias, where there is one.", True),
+        },
+    ),
+    "ranks": (
+        "Every `watch.straggler_interval` steps.",
+        {"forward_seconds": Field("s", "Mean forward pass of each rank, in the order of ranks.")},
+    ),
+    "profile": (
+        "One, after the steps that `logging.profile_step` names.",
+        {
+            "first": Field("steps", "The first step under the profiler, which does not count."),
+            "steps": Field("steps", "How many count."),
+            "seconds": Field("s", "Of a step, by kind of work; means over ranks and steps."),
+        },
+    ),
+    "event": (
+        "What happened; a continuation leaves these lines where it removes those of undone steps.",
+        {"event": Field("", "Which event: one of those below, each with fields of its own.")},
+    ),
+}
+"""By kind: when there is such a line, and its fields besides those of every line."""
+
+EVENTS = {
+    "start": "A segment begins its first step: seconds since the command, units of the run, where the peak is from.",
+    "stop": "The segment ends early, with the reason.",
+    "slice refused": "A start was refused because its time was too short for a step and a save.",
+    "checkpoint skipped": "A damaged checkpoint was left out, with its path and the reason.",
+    "checkpoint warning": "A checkpoint is complete; tidying up after it failed.",
+    "blend changed": "The blend of the data's sources is another one from here on.",
+    "layout changed": "The run continues in another layout.",
+    "skip": "The guard left a batch out.",
+    "rollback": "The guard went back to a checkpoint; `samples_left_out` is the stretch that is not read again.",
+    "guard stop": "The guard ended the run before an update.",
+    "collapse": "A router has collapsed.",
+    "collapse over": "It is over.",
+    "hang": "A rank hung; `ranks` are the suspects.",
+    "straggler": "A rank is slower than its peers; `rank` and `host` name it.",
+    "steps missing": "The file has no lines of steps that the checkpoint has.",
+    "foreign lines": "The file has lines that are no records; `count` of them.",
+    "picture not written": "The picture of a validation could not be written.",
+    "evaluation not possible": "An evaluation could not be made.",
+    "evaluation not finite": "An evaluation gave NaN or Inf.",
+    "evaluation not written": "The file of an evaluation could not be written.",
+    "wandb offline": "wandb keeps its data on disk from here on.",
+    "wandb incomplete": "wandb lacks lines.",
+    "wandb stopped": "wandb takes no more lines.",
+    "tensorboard stopped": "TensorBoard takes no more lines.",
+}
