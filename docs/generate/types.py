@@ -20,19 +20,27 @@ WORDS = {
     type(None): "null",
 }
 BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-UNITS = {  # what a name ends with, the longer first
-    "_gb_per_s": "GB/s",
-    "_per_kwh": "per kWh",
-    "_per_device_hour": "per device-hour",
-    "_minutes": "minutes",
-    "_seconds": "seconds",
-    "_hours": "hours",
-    "_days": "days",
-    "_gib": "GiB",
-    "_watts": "W",
-    "_steps": "steps",
-    "_fraction": "share",
-    "_ratio": "ratio",
+UNITS = {  # what a name is, or ends with after an underscore
+    "gb_per_s": "GB/s",
+    "per_kwh": "per kWh",
+    "per_device_hour": "per device-hour",
+    "minutes": "minutes",
+    "seconds": "seconds",
+    "hours": "hours",
+    "days": "days",
+    "gib": "GiB",
+    "watts": "W",
+    "steps": "steps",
+    "interval": "steps",
+    "samples": "samples",
+    "sequence_length": "tokens",
+    "chip_size": "pixels",
+    "crop_size": "pixels",
+    "shard_size": "bytes",
+    "resolution": "metres",
+    "fraction": "share",
+    "dropout": "share",
+    "ratio": "ratio",
 }
 UNITS_WITHIN = {"tflops": "TFLOP/s"}
 
@@ -81,7 +89,7 @@ def unit(name: str, field: FieldInfo) -> str:
     if not _is_number(field.annotation):
         return ""
     for end, word in UNITS.items():
-        if name.endswith(end):
+        if name == end or name.endswith(f"_{end}"):
             return word
     return next((word for part, word in UNITS_WITHIN.items() if part in name), "")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slipway.metrics.fields import EVENTS, EVERY, LINES
 from slipway.metrics.step_time import KINDS
 from slipway.report import receipt
 from slipway.report.run import read
@@ -52,6 +53,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def profiles(run: Path) -> list[dict]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == "profile"]
+
+
+def test_lines_have_the_fields_of_the_reference(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "runs/profiled/metrics.jsonl").read_text().splitlines()]
+    assert {"train", "validation", "checkpoint", "profile", "event"} <= {line["kind"] for line in lines}
+    for line in lines:
+        fields = EVERY | LINES[line["kind"]][1]
+        always = {name for name, field in fields.items() if not field.sometimes}
+        assert always <= line.keys(), line
+        if line["kind"] == "event":
+            assert line["event"] in EVENTS  # each has fields of its own
+        else:
+            assert line.keys() <= fields.keys(), line
 
 
 def test_a_profile_is_written_once_and_changes_no_result(folder: Path) -> None:

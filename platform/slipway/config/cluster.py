@@ -31,8 +31,12 @@ from slipway.config.section import Section
 class Device(Section):
     """One accelerator of the cluster (or one CPU process)."""
 
-    kind: Literal["cpu", "cuda"] = "cpu"
-    name: str = "CPU"
+    kind: Literal["cpu", "cuda"] = Field(
+        default="cpu", description="What ranks compute on; cuda: a GPU of NVIDIA's, or of AMD's by ROCm."
+    )
+    name: str = Field(
+        default="CPU", description="As the driver names it; conf/devices.yaml knows devices by this name."
+    )
     memory_gib: PositiveFloat | None = Field(
         default=None, description="Memory of one device, GiB; null: not known."
     )
@@ -152,11 +156,15 @@ class Slurm(Section):
     queues: dict[Word, Queue] = Field(
         min_length=1, description="By name, the usual one first: the first one that fits is taken."
     )
-    account_required: bool = False
+    account_required: bool = Field(
+        default=False, description="The site charges a project: refuse a job without launch.account."
+    )
     account_suffix: str = Field(
         default="", pattern=r"^[A-Za-z0-9_-]*$", description="What accounts end in for these nodes."
     )
-    qos_required: bool = False
+    qos_required: bool = Field(
+        default=False, description="The site asks for a QoS: refuse a job without launch.qos."
+    )
     gpu_request: Literal["gres", "gpus-per-node", "gpus"] = Field(
         default="gres", description="--gres=gpu:N, --gpus-per-node=N, or --gpus=N over all nodes."
     )
@@ -219,8 +227,8 @@ class Source(Section):
 class Cluster(Section):
     """A machine: its devices, its nodes, its rules."""
 
-    name: str
-    description: str = ""
+    name: str = Field(description="As the profile's file is named.")
+    description: str = Field(default="", description="One line, shown by `slipway clusters`.")
     device: Device = Device()
     network: Network = Network()
     node: Node = Node()

@@ -21,10 +21,14 @@ from slipway.config.section import Section
 class Toleration(Section):
     """Of a taint, as Kubernetes has it."""
 
-    key: Word | None = None
-    operator: Literal["Equal", "Exists"] = "Exists"
-    value: Word | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    key: Word | None = Field(default=None, description="The taint's key; null: any.")
+    operator: Literal["Equal", "Exists"] = Field(
+        default="Exists", description="Exists: whatever the value; Equal: that value."
+    )
+    value: Word | None = Field(default=None, description="The taint's value, for operator=Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Which effect of the taint is tolerated; null: all."
+    )
 
     @model_validator(mode="after")
     def _as_kubernetes_takes_it(self) -> "Toleration":
@@ -47,7 +51,7 @@ class Volume(Section):
     config_map: Word | None = Field(default=None, description="A ConfigMap of the namespace.")
     claim: Word | None = Field(default=None, description="A PersistentVolumeClaim of the namespace.")
     mount_path: Absolute = Field(description="Where the pod sees it.")
-    read_only: bool = True
+    read_only: bool = Field(default=True, description="Pods cannot write to it.")
 
     @model_validator(mode="after")
     def _one_source(self) -> "Volume":
@@ -69,7 +73,7 @@ class Kubernetes(Section):
     queueing: Literal["kueue", "volcano"] | None = Field(
         default="kueue", description="What admits whole gangs, where launch.queue names a queue."
     )
-    namespace: Word = "default"
+    namespace: Word = Field(default="default", description="Where everything is created.")
     device_resource: Word | None = Field(default=None, description="nvidia.com/gpu, amd.com/gpu; null: none.")
     resources: dict[Word, Word] = Field(
         default={},
@@ -83,7 +87,7 @@ class Kubernetes(Section):
         description="Of node.cores and node.memory_gib, what pods ask for; the rest is left to the kubelet, the "
         "system and daemon sets.",
     )
-    node_selector: dict[Word, Line] = {}
+    node_selector: dict[Word, Line] = Field(default={}, description="Labels that a node must have.")
     tolerations: list[Toleration] = []
     annotations: dict[Word, Line] = Field(default={}, description="Of the pods.")
     topology: Word | None = Field(
@@ -123,7 +127,9 @@ class Kubernetes(Section):
         description="ClusterTrainingRuntime of a TrainJob, as torch-distributed; null: one of the run's own, with the "
         "rules for exit codes and without a service account token.",
     )
-    priority_class: Word | None = None
+    priority_class: Word | None = Field(
+        default=None, description="The pods' PriorityClass; null: the cluster's default."
+    )
     service_account: Word | None = Field(
         default=None, description="Of the pods; null: the namespace's default."
     )

@@ -10,9 +10,12 @@ from slipway.config.section import Section
 class Wandb(Section):
     """Mirror of the metrics in Weights & Biases."""
 
-    mode: Literal["disabled", "offline", "online"] = "disabled"
-    project: str = "slipway"
-    entity: str | None = None
+    mode: Literal["disabled", "offline", "online"] = Field(
+        default="disabled",
+        description="offline: kept on disk, for `slipway runs sync`; online: sent while training runs.",
+    )
+    project: str = Field(default="slipway", description="The project in wandb.")
+    entity: str | None = Field(default=None, description="The user or team in wandb; null: your default one.")
 
 
 class Logging(Section):
@@ -29,7 +32,7 @@ class Logging(Section):
         description="Steps between lines of kind `load` with the load of every expert, where a model has experts; "
         "0: none; null: as many as make 200 lines of the run.",
     )
-    tensorboard: bool = False
+    tensorboard: bool = Field(default=False, description="Mirror the metrics into run.dir/tensorboard.")
     wandb: Wandb = Wandb()
 
     @property

@@ -17,10 +17,10 @@ from slipway.models.transformer.block import Block, Latent
 class Config(Attention, Experts, Prediction, ModelSection):
     """Decoder-only transformer. Sizes left out (null) follow from the others as in Megatron-core."""
 
-    family: Literal["gpt"] = "gpt"
+    family: Literal["gpt"] = Field(default="gpt", description="The model family.")
     name: str = Field(description="Name of the preset, used in default run names.")
-    num_layers: PositiveInt
-    hidden_size: PositiveInt
+    num_layers: PositiveInt = Field(description="Transformer layers.")
+    hidden_size: PositiveInt = Field(description="Width of the hidden states.")
     ffn_hidden_size: PositiveInt | None = Field(
         default=None, description="Width of the MLP; null: 4 x hidden_size."
     )
@@ -30,8 +30,12 @@ class Config(Attention, Experts, Prediction, ModelSection):
         description="The embedding table is padded to a multiple of this, for every layout alike.",
     )
     max_position_embeddings: PositiveInt = Field(description="Longest sequence, in tokens.")
-    normalization: Literal["LayerNorm", "RMSNorm"] = "LayerNorm"
-    norm_epsilon: PositiveFloat = 1e-5
+    normalization: Literal["LayerNorm", "RMSNorm"] = Field(
+        default="LayerNorm", description="The norms of all layers."
+    )
+    norm_epsilon: PositiveFloat = Field(
+        default=1e-5, description="Added to the variance (RMSNorm: to the mean square)."
+    )
     activation: Literal["gelu", "gelu_tanh", "swiglu"] = Field(
         default="gelu",
         description="Of the MLP. gelu_tanh: GELU approximated by tanh, as GPT-2 and Starcoder2 have it.",
@@ -42,8 +46,12 @@ class Config(Attention, Experts, Prediction, ModelSection):
     untie_embeddings_and_output_weights: bool = Field(
         default=False, description="Whether the output layer has weights of its own."
     )
-    hidden_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    init_method_std: PositiveFloat = 0.02
+    hidden_dropout: float = Field(
+        default=0.0, ge=0.0, lt=1.0, description="Share of the hidden states that each training step drops."
+    )
+    init_method_std: PositiveFloat = Field(
+        default=0.02, description="Standard deviation of the initial weights."
+    )
 
     @property
     def head_size(self) -> int:

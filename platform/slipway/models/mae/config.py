@@ -14,7 +14,7 @@ Metadata = Literal["time", "location"]
 class Config(ModelSection):
     """Vision transformer over the visible patches of an image time series, and a small decoder over all patches."""
 
-    family: Literal["mae"] = "mae"
+    family: Literal["mae"] = Field(default="mae", description="The model family.")
     image_size: PositiveInt = Field(description="Height and width of a sample, in pixels.")
     num_frames: PositiveInt = Field(description="Dates of a sample.")
     num_bands: PositiveInt = Field(description="Spectral bands of a sample.")
@@ -32,7 +32,9 @@ class Config(ModelSection):
     decoder_ffn_hidden_size: PositiveInt | None = Field(
         default=None, description="Width of the decoder's MLP; null: 4 x decoder_hidden_size."
     )
-    norm_epsilon: PositiveFloat = 1e-5
+    norm_epsilon: PositiveFloat = Field(
+        default=1e-5, description="Added to the variance, in the encoder's and the decoder's norms."
+    )
     mask_ratio: float = Field(
         default=0.75, gt=0.0, lt=1.0, description="Share of the patches that are hidden."
     )

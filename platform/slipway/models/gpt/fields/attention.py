@@ -21,7 +21,7 @@ def _which(value: object) -> object:
 class Attention(BaseModel):
     """Fields of a GPT's attention. Sizes left out (null) follow from the others as in Megatron-core."""
 
-    num_attention_heads: PositiveInt
+    num_attention_heads: PositiveInt = Field(description="Heads of the queries.")
     num_query_groups: PositiveInt | None = Field(
         default=None,
         description="Key/value heads (grouped-query attention); null: as many as attention heads.",
@@ -36,8 +36,11 @@ class Attention(BaseModel):
         default=False,
         description="Biases of queries, keys and values where other linear layers have none, as in Qwen2.",
     )
-    position_embedding_type: Literal["learned_absolute", "rope"] = "learned_absolute"
-    rotary_base: PositiveFloat = 10000.0
+    position_embedding_type: Literal["learned_absolute", "rope"] = Field(
+        default="learned_absolute",
+        description="learned_absolute: a learned vector for each position; rope: rotary embedding of queries and keys.",
+    )
+    rotary_base: PositiveFloat = Field(default=10000.0, description="Base of the rotary frequencies (theta).")
     rope_scaling: RopeScaling = Field(
         default=None,
         description="How rotary frequencies are stretched for a longer context: type llama3 or yarn, and its numbers "
@@ -52,7 +55,12 @@ class Attention(BaseModel):
         description="Which layers see all tokens in spite of window_size: N, every Nth one (Gemma 3: 6, gpt-oss: 2), "
         "or a list with 0 for each of these and 1 for each with the window; null: none.",
     )
-    attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    attention_dropout: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Share of the attention weights that each training step drops.",
+    )
     multi_latent_attention: bool = Field(
         default=False,
         description="Keys and values from a low-rank latent state, as in DeepSeek-V3; the next five fields are its.",

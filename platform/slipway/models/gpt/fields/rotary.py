@@ -16,7 +16,7 @@ from slipway.registry import by_tag
 class Llama3(Section):
     """Llama 3.1's (Grattafiori et al. 2024, arXiv 2407.21783; its numbers are in the published config.json)."""
 
-    type: Literal["llama3"]
+    type: Literal["llama3"] = Field(description="How frequencies are stretched.")
     factor: float = Field(ge=1.0, description="By which low frequencies are divided.")
     low_freq_factor: PositiveFloat = Field(
         default=1.0, description="Turns in the original context, up to which a frequency is low."
@@ -45,7 +45,7 @@ class Llama3(Section):
 class Yarn(Section):
     """YaRN (Peng et al. 2023, arXiv 2309.00071)."""
 
-    type: Literal["yarn"]
+    type: Literal["yarn"] = Field(description="How frequencies are stretched.")
     factor: float = Field(ge=1.0, description="By which low frequencies are divided.")
     original_max_position_embeddings: PositiveInt = Field(
         description="Longest sequence before the stretching, in tokens."
@@ -61,7 +61,7 @@ class Yarn(Section):
         description="With mscale_all_dim, as DeepSeek has them: queries and keys are multiplied by "
         "(0.1 mscale ln factor + 1) / (0.1 mscale_all_dim ln factor + 1); null: by 0.1 ln factor + 1.",
     )
-    mscale_all_dim: PositiveFloat | None = None
+    mscale_all_dim: PositiveFloat | None = Field(default=None, description="See mscale.")
     attention_factor: PositiveFloat | None = Field(
         default=None, description="Multiplies queries and keys, instead of what follows from the factor."
     )
