@@ -16,6 +16,8 @@ from generate.links import OUTSIDE, ROOT, with_links
 
 REFERENCE = ROOT / "build" / "reference"
 """Where docs/generate has written the reference."""
+WIDE = ("status.md",)
+"""Pages of one wide table."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -40,5 +42,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return the page with links that hold in the site."""
+    """Return the page with links that hold in the site; what is wide gets the room of menus beside it."""
+    if page.file.src_uri in WIDE:
+        page.meta["hide"] = ["navigation", "toc"]
+    elif page.file.src_uri.startswith("reference/command-line/"):
+        page.meta["hide"] = ["toc"]
     return with_links(markdown, page.file.src_uri, {file.src_uri for file in files}, config.repo_url)

@@ -61,7 +61,7 @@ def test_what_a_page_would_load_from_another_host_is_found(tmp_path: Path, marku
 
 
 def test_links_for_readers_and_files_of_the_site_are_fine(tmp_path: Path) -> None:
-    page = '<link rel="canonical" href="https://a.example/"><a href="https://b.example"></a><script src="a.js"></script>'
+    page = '<link rel="canonical" href="https://a.example/"><a href="//b.example"></a><script src="a.js"></script>'
     (tmp_path / "page.html").write_text(page)
     (tmp_path / "a.css").write_text(
         "a{background:url(data:image/svg+xml;charset=utf-8,<svg xmlns='http://www.w3.org/2000/svg'/>)}"
