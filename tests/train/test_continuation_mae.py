@@ -31,7 +31,6 @@ OTHERS = some(
         "zero3, tp4_sp": layout(ranks=4, tp=4, sp=True),
     },
     ["3d, elastic", "zero3, pp2"],
-    second=["3d, pp2_interleaved_uneven", "zero3, tp4_sp"],
 )
 STILL = ["optimizer.lr=1e-30", "optimizer.weight_decay=0", "validation.interval=1"]  # no weight moves
 

@@ -58,7 +58,7 @@ LAYOUTS = {
 LAYOUTS = some(
     LAYOUTS,
     ["tp2_pp2_interleaved_dp2_sp_distopt_full_forced", "plain_tp2_sp_pp2", "bf16_tp2_pp2_dp2_sp_distopt"],
-    second=["zero3_tp2_sp_full", "recompute_selective_interleaved", "dp2_distopt_overlapped"],
+    second=["zero3_tp2_sp_full"],
 )
 
 

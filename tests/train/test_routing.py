@@ -9,6 +9,8 @@ import pytest
 from breadth import some
 from training import layout, lines_of, training_lines
 
+pytestmark = pytest.mark.slow  # `make test-py312` runs it
+
 STEPS = 4
 EXPERTS = ["model.num_moe_experts=4", "model.moe_router_topk=2", "model.add_bias_linear=false"]
 EXPERTS += ["model.activation=swiglu"]

@@ -45,10 +45,10 @@ ROWS = [
         ("llama3", "learned_absolute"),
     ),
     BadInput(
-        "a key of another kind of scaling, over a preset's",
-        "plan model=llama3_405b model.rope_scaling={type:yarn,beta_fast:8}",
+        "a key of another kind of scaling than a preset's",
+        "plan model=llama3_405b ++model.rope_scaling.beta_fast=8",
         f"{FIELD}.beta_fast",
-        (f"++{FIELD}.beta_fast=...",),
+        ("8",),
     ),
     BadInput(
         "a window above the sequence",
