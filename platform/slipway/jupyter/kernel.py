@@ -19,8 +19,8 @@ TEMPLATE = "jupyter/kernel.sh.j2"
 GPU = {"nvidia": "--nv", "amd": "--rocm"}
 """Apptainer's option that lends the machine's GPUs to the image, by vendor."""
 COMMAND = (
-    "/opt/slipway/bin/slipway-entry",  # once more over what APPTAINERENV_* of a site's own wrapper may bring
-    *("/opt/slipway/bin/python", "-P", "-m", "ipykernel_launcher", "-f"),
+    "/opt/slipway/bin/slipway-entry",  # sets the image's environment once more, by the variables that are handed on
+    *("/opt/slipway/bin/python", "-m", "ipykernel_launcher", "-f"),
 )
 """What the image runs, before the connection file."""
 HANDED_ON = (
@@ -74,7 +74,6 @@ def script(kernel: Kernel) -> str:
         title=one_line(f"The Jupyter kernel {kernel.name}: Slipway {__version__} in {kernel.image}"),
         script=SCRIPT,
         runtime=container.runtime,
-        prefix=f"{container.runtime.upper()}ENV_",
         orders=[f'"${{!{prefix}@}}"' for prefix in _ORDERS],
         kept=[name for name in leftovers.KEPT if name.startswith(_ORDERS)],
         handed_on=HANDED_ON,
