@@ -105,7 +105,10 @@ RUNS = {
 # the others differ from these in one thing that tests/train compares with these layouts, too
 RUNS = some(
     RUNS,
-    ["gpt, one rank", "llama, one rank", "llama, ZeRO-3", "latent, 3D", "mixture, one rank", "mixture, 3D"]
+    [
+        *("gpt, one rank", "llama, one rank", "llama, ZeRO-3", "latent, one rank", "latent, 3D"),
+        *("mixture, one rank", "mixture, 3D"),
+    ]
     if breadth.SECOND  # which runs tests/train/test_parity.py
     else [
         *("gpt, one rank", "llama, one rank", "llama, 3D", "llama, ZeRO-3", "llama, bf16 3D"),

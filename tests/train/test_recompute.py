@@ -20,7 +20,8 @@ LLAMA = [
     *("model.num_query_groups=2", "model.untie_embeddings_and_output_weights=true"),
 ]
 EXPERTS = [*LLAMA, "model.num_moe_experts=4", "model.moe_router_topk=2"]
-TODAY = [*EXPERTS, "model.moe_shared_expert_intermediate_size=64", "model.first_k_dense_replace=1"]
+TODAY = [*EXPERTS, "model.moe_ffn_hidden_size=64", "model.moe_shared_expert_intermediate_size=64"]
+TODAY += ["model.first_k_dense_replace=1"]
 TODAY += ["model.moe_router_score_function=sigmoid", "model.moe_router_enable_expert_bias=true"]
 DROPOUT = ["model.hidden_dropout=0.1", "model.attention_dropout=0.1"]
 WIDE = layout(ranks=8, tp=2, pp=2, vpp=2, sp=True, distopt=True)

@@ -71,10 +71,25 @@ class Composer:
         return override.key_or_group.replace("/", ".").partition(".")[0] == "hydra"
 
 
-def set_values(composed: "DictConfig", values: Sequence[Any]) -> None:
-    """Set parsed overrides on a composed configuration as Hydra does. Raises what Hydra raises."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+TAGS = ("kind", "type")
+"""Fields that say of which kind a section is, and so which other fields it has."""
 
+
+def set_values(composed: "DictConfig", values: Sequence[Any]) -> None:
+    """Set parsed overrides on a composed configuration as Hydra does. Raises what Hydra raises.
+
+    A section of another kind takes the place of the one that is there; Hydra would mix the fields of both.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from omegaconf import OmegaConf
+
+    for override in values:
+        key, given = override.key_or_group, None if override.is_sweep_override() else override.value()
+        present = OmegaConf.select(composed, key) if isinstance(given, dict) else None
+        if OmegaConf.is_dict(present) and any(
+            tag in given and tag in present and given[tag] != present[tag] for tag in TAGS
+        ):
+            OmegaConf.update(composed, key, None)
     ConfigLoaderImpl._apply_overrides_to_config(list(values), composed)
 
 

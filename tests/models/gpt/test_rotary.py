@@ -107,10 +107,13 @@ def test_a_preset_takes_the_other_kind_of_stretching_in_one_word() -> None:
         "optimizer.lr=1e-3",
         "data.allow_large_models=true",
     ]
-    yarn = "++model.rope_scaling={type:yarn,factor:4,original_max_position_embeddings:64}"
-    assert gpt_of(compose([*words, yarn])).rope_scaling == Yarn(
-        type="yarn", factor=4, original_max_position_embeddings=64
-    )
+    yarn = "model.rope_scaling={type:yarn,factor:4,original_max_position_embeddings:64}"
+    expected = Yarn(type="yarn", factor=4, original_max_position_embeddings=64)
+    for word in (yarn, f"++{yarn}"):
+        assert gpt_of(compose([*words, word])).rope_scaling == expected
+    same = gpt_of(compose([*words, "model.rope_scaling={type:llama3,factor:4}"])).rope_scaling
+    preset = gpt_of(compose(words)).rope_scaling
+    assert isinstance(preset, Llama3) and same == preset.model_copy(update={"factor": 4}), "fields are merged"
 
 
 def test_a_stretched_model_is_written_and_read_without_a_word() -> None:

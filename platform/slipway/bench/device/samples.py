@@ -1,7 +1,9 @@
 """Times of what a training step is made of, on one rank beside the others: products, attention, operators, exchanges.
 
 All ranks measure the same at the same time, as they would train: on a laptop they share cores and memory. Each time is
-the lower quartile of several calls, so that other programs disturb little. Imports torch.
+the lower quartile of several calls, so that other programs disturb little. Exchanges are timed between products: ranks
+that come from work do not arrive together, and what waits for them has to be woken, which on a CPU takes longer than
+a message of a layer does. Imports torch.
 """
 
 import time
@@ -32,6 +34,8 @@ MESSAGES = {"cpu": (2**12, 2**16, 2**20, 2**22, 2**24), "cuda": (2**12, 2**16, 2
 """Bytes that are exchanged."""
 SECONDS = 0.1
 """That each is repeated for, at least three times."""
+ROUNDS = 8
+"""Of a product and an exchange, that are timed as one."""
 
 
 def device_samples(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
@@ -49,6 +53,12 @@ def exchange_samples(device: torch.device, dtype: torch.dtype) -> Iterator[Timed
     ranks = dist.get_world_size()
     if ranks == 1:
         return
+    side = SIDES[device.type][-2]
+    x, weight = _random((side, side), device, dtype), _random((side, side), device, dtype)
+
+    def work() -> object:
+        return products.linear(x, weight)
+
     for size in MESSAGES[device.type]:
         count = size // 4 // ranks * ranks
         whole, part = torch.ones(count, device=device), torch.ones(count // ranks, device=device)
@@ -58,7 +68,7 @@ def exchange_samples(device: torch.device, dtype: torch.dtype) -> Iterator[Timed
             "reduce_scatter": lambda whole=whole, part=part: dist.reduce_scatter_tensor(part, whole),
         }
         for kind, call in calls.items():
-            yield Timed(kind, _together(call, device), size=whole.nbytes)
+            yield Timed(kind, _between(call, work, device), size=whole.nbytes)
     yield _beside(device, dtype)
 
 
@@ -210,6 +220,21 @@ def _together(call: Callable[[], object], device: torch.device, repeat: int = 9)
         synchronize(device)
         times.append(time.perf_counter() - started)
     return _lower_quartile(times[1:])
+
+
+def _between(call: Callable[[], object], work: Callable[[], object], device: torch.device) -> float:
+    """Seconds by which calls between pieces of work make these last longer; not less than a call by itself takes."""
+
+    def both() -> None:
+        for _ in range(ROUNDS):
+            work()
+            call()
+
+    def alone() -> None:
+        for _ in range(ROUNDS):
+            work()
+
+    return max(_together(call, device), (_together(both, device) - _together(alone, device)) / ROUNDS)
 
 
 def _lower_quartile(times: list[float]) -> float:
