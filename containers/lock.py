@@ -25,7 +25,7 @@ NVML = re.compile(r"nvidia-ml-py\b")
 TORCH = re.compile(r"torch\b")
 PINNED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)")
 MACHINES = ("x86_64", "aarch64")
-INSIDE = ("container", "earth", "evaluation", "formats", "mirrors", "nvidia")
+INSIDE = ("container", "earth", "evaluation", "formats", "jupyter", "mirrors", "nvidia")
 """The extras that images have; `nvidia` only the variant for CUDA."""
 GROUPS = ("terratorch", "docs")
 """The dependency groups with an environment, and so with a lock, of their own."""

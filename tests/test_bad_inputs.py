@@ -7,6 +7,7 @@ import pytest
 
 import bad_command_lines
 import bad_inputs
+import bad_inputs_jupyter
 import warm
 from launch import bad_inputs_launch
 from models.gpt import bad_inputs_experts, bad_inputs_prediction
@@ -18,6 +19,7 @@ from train import bad_inputs_training
 ROWS = [
     *bad_inputs.ROWS,
     *bad_command_lines.ROWS,
+    *bad_inputs_jupyter.ROWS,
     *bad_inputs_launch.ROWS,
     *bad_inputs_optimizers.ROWS,
     *bad_inputs_training.ROWS,

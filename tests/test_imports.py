@@ -32,7 +32,7 @@ LAYERS = [
     {"access", "engine", "metrics"},
     {"checkpoint", "image", "launch"},
     {"clusters", "runs"},
-    {"doctor", "evaluate", "generate", "handover", "report", "train"},
+    {"doctor", "evaluate", "generate", "handover", "jupyter", "report", "train"},
     {"bench", "verbs"},
     {"proposal"},
     {"cli"},

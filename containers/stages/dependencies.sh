@@ -50,9 +50,12 @@ fi
 
 bash "$here/megatron-helper.sh" $python "$scratch/tools/bin/python"
 
-# What no run uses: the packages' own tests, and what torch brings for compiling against it (no compiler is here).
+# What no run uses: the packages' own tests and sources, and what torch brings for compiling (no compiler is here).
 find "$site" -type d -name tests -prune -exec rm -rf {} +
+rm -rf "$site"/jedi/third_party/{typeshed/stubs,django-stubs}/* # completion looks at the packages themselves
 if [ "$variant" = cpu ]; then
+    find "$site" -path "$site/torch" -prune -o -type f \( -name '*.[ach]' -o -name '*.cc' -o -name '*.[ch]pp' \
+        -o -name '*.pxd' -o -name '*.pyx' \) -exec rm -f {} +
     rm -rf "$site"/torch/{test,include,share}
     find "$site/torch/bin" -type f ! -name torch_shm_manager -delete
 fi

@@ -10,6 +10,7 @@ import pytest
 
 import breadth
 from container_tools import ROOT, Image, good, run, slipway
+from slipway import __version__
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(1500)]
 
@@ -43,6 +44,7 @@ def test_from_a_clean_clone(image: Image, clone: Path) -> None:
     assert config["Entrypoint"][0].endswith("dumb-init") and config["Cmd"] == ["slipway", "--help"]
     head = good(run(["git", "-C", str(clone), "rev-parse", "HEAD"])).strip()
     assert config["Labels"]["org.opencontainers.image.revision"] == head
+    assert config["Labels"]["org.opencontainers.image.version"] == __version__
     assert "torch==2.13.0+cpu,megatron-core==0.16.1" in config["Labels"]["org.slipway.pins"]
     assert inside(image.tag, "stat", "-c", "%A %U", "/tmp").strip() == "drwxrwxrwt root"  # as in the base
     assert found["Size"] < 2.0e9, f"{found['Size'] / 1e9:.2f} GB"

@@ -54,6 +54,7 @@ def test_the_program_answers(program: Path) -> None:
         "runs",
         "clusters",
         "image",
+        "jupyter",
         "bench",
     ]
     assert query(program, "slipway train model=llama3_8") == ["model=llama3_8b"]

@@ -6,7 +6,7 @@ from slipway.verbs.declare import Verb
 from slipway.verbs.evaluate import EVALUATE
 from slipway.verbs.generate import GENERATE
 from slipway.verbs.handover import EXPORT, IMPORT
-from slipway.verbs.unconfigured import CLUSTERS, IMAGE, REPORT, RUNS
+from slipway.verbs.unconfigured import CLUSTERS, IMAGE, JUPYTER, REPORT, RUNS
 
 VERBS: dict[str, Verb] = {
     **CONFIGURED,
@@ -18,5 +18,6 @@ VERBS: dict[str, Verb] = {
     "runs": RUNS,
     "clusters": CLUSTERS,
     "image": IMAGE,
+    "jupyter": JUPYTER,
     "bench": BENCH,
 }

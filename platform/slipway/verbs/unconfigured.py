@@ -76,18 +76,17 @@ REPORT = Verb(
     examples="  slipway report demo\n  slipway report runs/first runs/second --out comparison.html",
 )
 
+_CONFIG_DIR = Option(
+    "--config-dir",
+    "look in DIR/cluster before the shipped profiles: your own (docs/clusters.md)",
+    "DIR",
+    Path,
+    short="-cd",
+)
+
 CLUSTERS = Verb(
     "list the machines that cluster=NAME can name: queues, limits, rules, what is unverified",
-    (
-        Option(
-            "--config-dir",
-            "look in DIR/cluster before the shipped profiles: your own (docs/clusters.md)",
-            "DIR",
-            Path,
-            short="-cd",
-        ),
-        JSON,
-    ),
+    (_CONFIG_DIR, JSON),
     Argument("name", "NAME", least=0, group="cluster"),
     notes=lambda: "Asks no scheduler; needs no torch. With a NAME: its limits, its rules, its notes in full.",
     examples="  slipway clusters juwels_booster\n  slipway clusters --config-dir ~/sites",
@@ -184,4 +183,46 @@ IMAGE = Verb(
         "Exit code 0: done, verified; 1: fault, not verified; 2: a mistake, or a program is missing, in one line."
     ),
     examples="  slipway image build --variant cuda\n  slipway image sif",
+)
+
+JUPYTER = Verb(
+    "write a Jupyter kernel that runs in the image, under Apptainer",
+    (
+        Option("--image", "the SIF (default: cluster.container.image of the profile)", "FILE", Path),
+        Option(
+            "--cluster", "whose profile says how images are run (default: local)", "NAME", default="local"
+        ),
+        _CONFIG_DIR,
+        Option(
+            "--bind",
+            "a folder that notebooks see, as of your runs; may be repeated (default: the current one)",
+            "SOURCE[:TARGET[:ro]]",
+            values.one,
+            many=True,
+        ),
+        Option(
+            "--gpu",
+            "lend it the machine's GPUs (default: as the profile says)",
+            "nvidia|amd",
+            choices=("nvidia", "amd"),
+        ),
+        Option(
+            "--prefix",
+            "write below DIR/share/jupyter, for a project (default: your own ~/.local)",
+            "DIR",
+            Path,
+        ),
+        Option("--display-name", "what notebooks call it (default: `Slipway (NAME)`)", "TEXT"),
+        Option("--dry-run", "print the files that would be written; write nothing", effect="answers"),
+    ),
+    Argument("name", "NAME"),
+    acts=True,
+    notes=lambda: (
+        "NAME is the kernel's folder: kernel.json, which Jupyter reads, and the script that it starts. The same NAME\n"
+        "again replaces the kernel. A notebook sees its own folder, those that are bound and the profile's; of the\n"
+        "server's environment only which GPUs it has. The image has the kernel, not Jupyter's server. Needs no torch."
+    ),
+    examples="""\
+  slipway jupyter slipway --image slipway-cpu.sif --bind runs/ --dry-run
+  slipway jupyter slipway --image slipway-cuda.sif --cluster juwels_booster --prefix /p/project1/PROJECT/.local""",
 )
