@@ -42,8 +42,8 @@ RUNS = {
 }
 RUNS = some(
     RUNS,
-    ["llama, 1 depth, one rank", "gpt, 2 depths, 3D"],
-    second=["llama, 2 depths, documents", "llama, 2 depths, CP"],
+    ["llama, 2 depths, documents", "gpt, 2 depths, 3D"],
+    second=["llama, 1 depth, one rank", "llama, 2 depths, CP"],
 )
 LOSS, GRADIENT_NORM = 1e-6, 1e-6  # relative
 WEIGHT = 1e-5  # absolute, where the largest has moved by 1e-2

@@ -84,12 +84,12 @@ def set_values(composed: "DictConfig", values: Sequence[Any]) -> None:
     from omegaconf import OmegaConf
 
     for override in values:
-        key, given = override.key_or_group, None if override.is_sweep_override() else override.value()
-        present = OmegaConf.select(composed, key) if isinstance(given, dict) else None
-        if OmegaConf.is_dict(present) and any(
-            tag in given and tag in present and given[tag] != present[tag] for tag in TAGS
-        ):
-            OmegaConf.update(composed, key, None)
+        given = None if override.is_sweep_override() else override.value()
+        if not isinstance(given, dict):
+            continue
+        present: Any = OmegaConf.select(composed, override.key_or_group) or {}
+        if any(tag in given and tag in present and given[tag] != present[tag] for tag in TAGS):
+            OmegaConf.update(composed, override.key_or_group, None)
     ConfigLoaderImpl._apply_overrides_to_config(list(values), composed)
 
 
