@@ -146,7 +146,7 @@ def test_each_planted_fault_is_noticed(folder: Path, reference: Callable[..., Tr
 @pytest.mark.timeout(900)
 def test_initial_weights_have_the_stated_spread(folder: Path) -> None:
     """Norms at one, the projection as other matrices, outputs of attention and MLP narrower (GPT-2)."""
-    weights = stored.weights(_checkpoint(folder, "llama, 1 depth, one rank", 0))
+    weights = stored.weights(_checkpoint(folder, "llama, 2 depths, documents", 0))
     own = prediction.part(weights, "mtp.0.")
     assert all(torch.equal(own[name], torch.ones_like(own[name])) for name in own if "norm" in name)
     for name, spread in (
