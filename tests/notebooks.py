@@ -65,9 +65,22 @@ def answer(client: BlockingKernelClient, code: str) -> str:
         elif message["msg_type"] == "error":
             failed.append("\n".join(message["content"]["traceback"]))
 
-    client.execute_interactive(code, timeout=SECONDS, output_hook=take)
+    reply = client.execute_interactive(code, timeout=SECONDS, output_hook=take)
     assert not failed, failed
+    assert reply["content"]["status"] == "ok", reply["content"]
     return "".join(printed)
+
+
+def interrupted(manager: KernelManager, client: BlockingKernelClient) -> str:
+    """Interrupt a kernel that sleeps; return the name of the exception that this has become."""
+    # what follows an error is left out where it waits already
+    sleeping = client.execute("print('asleep'); import time; time.sleep(600)", stop_on_error=False)
+    while client.get_iopub_msg(timeout=SECONDS)["msg_type"] != "stream":
+        pass
+    manager.interrupt_kernel()
+    while (reply := client.get_shell_msg(timeout=SECONDS))["parent_header"]["msg_id"] != sleeping:
+        pass
+    return reply["content"].get("ename", reply["content"]["status"])
 
 
 def texts(cells: list[dict]) -> list[str]:
