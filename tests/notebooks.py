@@ -1,5 +1,6 @@
 """Notebooks and kernels, driven by a real Jupyter client."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,8 @@ def executed(notebook: Path, parameters: str, kernels: Path | None, name: str, f
         client = NotebookClient(
             book, km=manager, timeout=SECONDS, resources={"metadata": {"path": str(folder)}}
         )
-        client.execute()
+        client.execute(cleanup_kc=True)  # a manager that it was given it would leave with its kernel
+    assert not asyncio.run(_is_alive(manager)), "the kernel is still there"
     return book.cells
 
 
@@ -81,6 +83,10 @@ def interrupted(manager: KernelManager, client: BlockingKernelClient) -> str:
     while (reply := client.get_shell_msg(timeout=SECONDS))["parent_header"]["msg_id"] != sleeping:
         pass
     return reply["content"].get("ename", reply["content"]["status"])
+
+
+async def _is_alive(manager: AsyncKernelManager) -> bool:
+    return await manager.is_alive()
 
 
 def texts(cells: list[dict]) -> list[str]:

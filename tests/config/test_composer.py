@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from generate.configuration import fields, kinds
 from slipway.config.compose import _by_hydra, conf_dir
-from slipway.config.composer import Composer
+from slipway.config.composer import TAG, Composer
 from slipway.config.explain import CompositionErrors
+from slipway.models.gpt.fields.rotary import KINDS
 
 Made = list[tuple[str, ...]]
 
@@ -79,3 +81,27 @@ def test_files_are_read_once_for_each_set_of_choices(composer: Composer, made: M
     assert made == []
     composer.compose(["data=bytes", "cluster=leonardo_booster"])
     assert made == [("data=bytes", "cluster=leonardo_booster")]
+
+
+def test_a_section_of_another_kind_takes_the_place_of_the_one_that_is_there(composer: Composer) -> None:
+    preset = ["model=llama3_2_1b", "data=any_text"]
+    before = composer.compose(preset).model.rope_scaling
+    assert before.type == "llama3" and "low_freq_factor" in before
+    other = composer.compose([*preset, "model.rope_scaling={type:yarn,factor:4}"]).model.rope_scaling
+    assert other == {"type": "yarn", "factor": 4}
+    same = composer.compose([*preset, "model.rope_scaling={type:llama3,factor:4}"]).model.rope_scaling
+    assert same == {**before, "factor": 4}
+
+
+def test_sections_of_one_kind_are_merged_as_hydra_does(composer: Composer) -> None:
+    """Whatever one of their fields is called: of a device `kind` says no more than where it computes."""
+    before = composer.compose(["cluster=local"]).cluster.device
+    assert composer.compose(["cluster=local", "cluster.device={kind:cuda}"]).cluster.device == {
+        **before,
+        "kind": "cuda",
+    }
+
+
+def test_the_tag_is_no_field_of_anything_else() -> None:
+    named = {cls for name, section in kinds() for _, field, _, cls in fields(section, name) if field == TAG}
+    assert named == set(KINDS.values())

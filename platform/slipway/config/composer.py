@@ -71,8 +71,8 @@ class Composer:
         return override.key_or_group.replace("/", ".").partition(".")[0] == "hydra"
 
 
-TAGS = ("kind", "type")
-"""Fields that say of which kind a section is, and so which other fields it has."""
+TAG = "type"
+"""The field that says of which kind a section within a section is, and so which other fields it has."""
 
 
 def set_values(composed: "DictConfig", values: Sequence[Any]) -> None:
@@ -88,7 +88,7 @@ def set_values(composed: "DictConfig", values: Sequence[Any]) -> None:
         if not isinstance(given, dict):
             continue
         present: Any = OmegaConf.select(composed, override.key_or_group) or {}
-        if any(tag in given and tag in present and given[tag] != present[tag] for tag in TAGS):
+        if TAG in given and TAG in present and given[TAG] != present[TAG]:
             OmegaConf.update(composed, override.key_or_group, None)
     ConfigLoaderImpl._apply_overrides_to_config(list(values), composed)
 

@@ -2,8 +2,8 @@
 
 All ranks measure the same at the same time, as they would train: on a laptop they share cores and memory. Each time is
 the lower quartile of several calls, so that other programs disturb little. Exchanges are timed between products: ranks
-that come from work do not arrive together, and what waits for them has to be woken, which on a CPU takes longer than
-a message of a layer does. Imports torch.
+that have just computed do not arrive at the same moment, and on a CPU waking the one that waits takes longer than
+sending a layer's message. Imports torch.
 """
 
 import time
@@ -223,7 +223,7 @@ def _together(call: Callable[[], object], device: torch.device, repeat: int = 9)
 
 
 def _between(call: Callable[[], object], work: Callable[[], object], device: torch.device) -> float:
-    """Seconds by which calls between pieces of work make these last longer; not less than a call by itself takes."""
+    """Return the seconds that a call adds to work when both alternate, and no less than the call alone takes."""
 
     def both() -> None:
         for _ in range(ROUNDS):

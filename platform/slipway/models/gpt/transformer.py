@@ -26,10 +26,6 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
     elif model.rope_scaling is not None and model.rope_scaling.attention_scale != 1:
         # of queries and of keys, all of whose channels turn: no kernel of the rotary embedding need know it
         fields["softmax_scale"] = model.rope_scaling.attention_scale**2 / model.head_size**0.5
-    if model.window_size is not None:
-        # by number Transformer Engine's attention looks up its layer; those of multi-token prediction are the last
-        each = [*model.windows, *[model.windows[-1]] * model.prediction_depths]
-        fields["window_attn_skip_freq"] = [int(window is not None) for window in each]
     fields |= router(config)
     *spans, last = FAMILY.spans(config, layout)
     # without the layers of multi-token prediction, which stand behind Megatron-core's
@@ -37,7 +33,7 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
     chunks = shared.pipeline_layout(spans)
     if chunks is not None:
         fields["pipeline_model_parallel_layout"] = chunks
-    return shared.transformer_config(config, model.blocks, settings, **fields)
+    return shared.transformer_config(config, model.blocks, settings, behind=model.prediction_depths, **fields)
 
 
 def latent_rotary(model: Config) -> dict[str, Any]:

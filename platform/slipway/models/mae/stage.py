@@ -155,9 +155,8 @@ def _vector(size: int) -> Parameter:
 
 def _submodules(config: RunConfig, block: Block, layers: int, length: int) -> TransformerBlockSubmodules:
     """So many layers, and the norm after the last one; length: of the sequence, before it is padded."""
-    submodules: Any = block_submodules(
-        config, [block] * max(1, layers), range(layers)
-    )  # a stage may have none
+    blocks = [block] * max(1, layers)  # a stage without layers has the norm's kind from one, too
+    submodules: Any = block_submodules(config, blocks, range(layers))
     if layers and padded(length, config.parallelism) > length:
         attention = submodules.layer_specs[
             0

@@ -79,10 +79,11 @@ def _gradients(share: Share, recomputed: Collection[str]) -> int:
 
 
 def _of_weighting(share: Share, visits: int, recomputed: Collection[str]) -> int:
-    """Bytes that are there where what experts compute in 16 bits is weighted by the router's numbers, in fp32.
+    """Bytes of the backward pass while experts' activations in 16 bits are weighted by the router, which is fp32.
 
-    In fp32: the gradient, and its products with the weights and with what they weight. The gradient of the latter takes
-    the place of the second product's input, which is there once more where it is computed again.
+    Three tensors as wide as the activations are then in fp32: their gradient, and its products with the weights and
+    with the activations. The gradient in 16 bits takes the place of the second product's input, of which there is one
+    more where it is computed again.
     """
     if share.element_bytes == 4 or _fuses_activation(share):
         return 0

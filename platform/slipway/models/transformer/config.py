@@ -22,11 +22,12 @@ _ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": _gelu_tanh, "swiglu": F.silu}  # sw
 
 
 def transformer_config(
-    config: RunConfig, blocks: Sequence[Block], settings: Mapping[str, Any], **fields: Any
+    config: RunConfig, blocks: Sequence[Block], settings: Mapping[str, Any], *, behind: int = 0, **fields: Any
 ) -> TransformerConfig:
     """Megatron-core's configuration of a transformer of these layers, which all stages are told alike.
 
-    settings: what the engine says of layout and precision. fields: what only this family sets; they win.
+    settings: what the engine says of layout and precision. behind: layers like the last one that follow and that the
+    family builds itself. fields: what only this family sets; they win.
     """
     training, kernels, block = config.training, config.kernels, blocks[0]
     dense = next((block for block in blocks if not block.num_experts), block)
@@ -62,7 +63,7 @@ def transformer_config(
     if training.fp8:
         common |= dict(fp8=training.fp8, fp8_recipe=training.fp8_recipe)
     if any(block.window for block in blocks):
-        common |= _windows(blocks)
+        common |= _windows([*blocks, *[blocks[-1]] * behind])
     if mixture is not None:
         common |= _experts(config, blocks, mixture)
     common |= dict(settings) | _recomputed(config, blocks)
@@ -113,7 +114,7 @@ def _counts_tokens() -> bool:
 
 
 def _windows(blocks: Sequence[Block]) -> dict[str, Any]:
-    """Read by Transformer Engine's attention; slipway.models.transformer.layer_spec tells ours."""
+    """For Transformer Engine's attention, by the layer's number; slipway.models.transformer.layer_spec tells ours."""
     (window,) = {block.window for block in blocks if block.window}
     return dict(
         window_size=(window - 1, 0),  # before a token, and behind it
