@@ -38,6 +38,20 @@ def test_two_ranks_are_measured(tmp_path: Path) -> None:
     assert 0 < summary["share"] == pytest.approx(summary["tflops_per_device"] / summary["ceiling_tflops"])
 
 
+@pytest.mark.parametrize("dimension", ["tensor_model", "pipeline_model", "context"])
+def test_each_dimension_is_measured(dimension: str, tmp_path: Path) -> None:
+    """Each rank is given what its stages read, and no more: two ranks share a sequence by cutting all fields."""
+    layout = [
+        "parallelism=single",
+        f"parallelism.{dimension}_parallel_size=2",
+        "resources.devices_per_node=2",
+    ]
+    words = ["--steps", "1", "--warmup", "1", "--json", "--out", "found", *TINY, *layout]
+    done = slipway("bench", "train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["summary"]["step_s"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "path", "facts"),
     [

@@ -86,6 +86,23 @@ def test_a_cpus_peak_rises_where_later_windows_are_better(monkeypatch: pytest.Mo
     assert Told.asked == [peak.AT_THE_START, *[peak.LATER] * 3]
 
 
+@pytest.mark.usefixtures("one_rank")
+def test_where_ranks_waited_for_a_core_through_all_windows_they_measure_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A peak of zero would end the run: a step's rate is divided by it."""
+    tell(monkeypatch, {torch.float32: [[0.0, 0.0], [0.0, 0.0], [0.2, 0.1], [0.0, 0.0]]})
+    found = Peak(compose([]), CPU)
+    assert found.tflops == 0.2 and Told.asked == [peak.AT_THE_START] * 3
+    found.after(1)
+    assert found.tflops == 0.2 and Told.asked[3:] == [peak.LATER], "one is known by now"
+
+
+def test_a_rank_that_comes_after_all_windows_has_measured_nothing() -> None:
+    product = peak._Product(torch.float32, CPU)
+    assert product.tflops(time.perf_counter() - 1.0, 3) == [0.0] * 3
+
+
 def test_a_window_holds_the_products_that_ran_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each takes 4 ms, but the fourth is held up until 36 ms: what ran over a border counts on either side."""
     ends = iter([1.0, 1.004, 1.008, 1.012, 1.036, 1.040, 1.044])

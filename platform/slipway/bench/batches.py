@@ -1,5 +1,6 @@
 """Batches to measure with: samples that the kind of data makes up."""
 
+from collections.abc import Collection
 from typing import Any
 
 from slipway.config.schema import RunConfig
@@ -10,8 +11,13 @@ from slipway.data.randomness import SEED_FIELD, sample_seed
 from slipway.errors import UserError
 
 
-def random_batch(config: RunConfig, device: Any = "cpu") -> dict[str, Any]:
-    """A microbatch with all fields that its samples have, on the device. Raises UserError."""
+def random_batch(
+    config: RunConfig, device: Any = "cpu", fields: Collection[str] | None = None
+) -> dict[str, Any]:
+    """Return a microbatch on the device. Raises UserError where the kind of data makes up no samples.
+
+    fields: those that a rank's stages read, as in training; None: all that samples have.
+    """
     from slipway.data.collate import collate
 
     kind, seed = kind_of(config), config.training.seed
@@ -23,5 +29,6 @@ def random_batch(config: RunConfig, device: Any = "cpu") -> dict[str, Any]:
         )
     dataset = kind.made_up(config)
     draws = [Draw("random", number) for number in range(config.training.micro_batch_size)]
-    batch = collate([{**dataset[draw], SEED_FIELD: sample_seed(seed, "training", draw)} for draw in draws])
+    samples = [{**dataset[draw], SEED_FIELD: sample_seed(seed, "training", draw)} for draw in draws]
+    batch = collate(samples, fields)
     return {name: x if name in dataset.on_host else x.to(device) for name, x in batch.items()}

@@ -94,7 +94,8 @@ def _rank(plan: Plan, place: Any, rounds: int, found: Path) -> int:
 
     device = engine_of(plan.config).connect(plan, place)
     session = build_session(plan, device)
-    batches = [random_batch(plan.config, device) for _ in range(plan.num_microbatches)]
+    reads = session.model.reads
+    batches = [random_batch(plan.config, device, reads) for _ in range(plan.num_microbatches)]
     stopping = Stopping()
 
     def step() -> float:

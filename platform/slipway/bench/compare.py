@@ -276,7 +276,7 @@ def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object
     place = Place(0, 0, 1, "127.0.0.1", port, own_store=True, store_fd=listener.detach())
     device = engine_of(config).connect(plan, place)
     session = build_session(plan, device)
-    batch = random_batch(config, device)
+    batch = random_batch(config, device, session.model.reads)
     batches = [batch] * plan.num_microbatches
     stopping = Stopping()
 

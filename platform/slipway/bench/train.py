@@ -281,7 +281,7 @@ def trainer_step(plan: Plan, device: Any) -> Callable[[], None]:
 
     session = build_session(plan, device)
     mark_optimizer(session.model)
-    batches = [random_batch(plan.config, device)] * plan.num_microbatches
+    batches = [random_batch(plan.config, device, session.model.reads)] * plan.num_microbatches
     stopping = Stopping()
 
     def step() -> None:

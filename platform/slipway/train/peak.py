@@ -58,6 +58,16 @@ class Peak:
         return {"peak": "measured" if self.measured else "profile", "peak_precision": self.precision}
 
     def _measure(self, product: "_Product", windows: int) -> None:
+        while True:
+            rate = self._best(product, windows)
+            if rate > self.tflops:
+                self.tflops, self.precision = rate, product.precision
+            if self.tflops:
+                return
+            # every rank waited for a core until all windows had passed, and has measured nothing
+
+    def _best(self, product: "_Product", windows: int) -> float:
+        """TFLOP/s of a device in the best of so many windows; 0 where no rank computed in any."""
         torch.distributed.barrier()
         start = torch.tensor(time.perf_counter(), dtype=torch.float64, device=self._device)
         if self._one_node:  # ranks that share cores share a clock: their windows are the same
@@ -65,9 +75,7 @@ class Peak:
         rates = product.tflops(start.item(), windows)
         together = torch.tensor(rates, dtype=torch.float64, device=self._device)
         torch.distributed.all_reduce(together)  # window by window
-        best = together.max().item() / torch.distributed.get_world_size()
-        if best > self.tflops:
-            self.tflops, self.precision = best, product.precision
+        return together.max().item() / torch.distributed.get_world_size()
 
 
 class _Product:
