@@ -1,8 +1,9 @@
-"""Where a step's time goes: what a profiler has seen on one rank, to seconds of each kind of work.
+"""Where a step's time goes: turns a profiler's trace of one rank into seconds of each kind of work.
 
 Every instant of the window belongs to exactly one kind, so that the kinds add up to the window. Computation
-comes first: communication beside it costs nothing and is not counted. On a GPU the device's kernels decide. On a
-CPU the operators on the threads of the forward and the backward pass decide, each instant by the innermost one.
+comes first: communication beside it costs nothing and is not counted. On a GPU the device's kernels decide.
+On a CPU the operators on the threads of the forward and the backward pass decide, each instant by the
+innermost one.
 """
 
 import re
@@ -61,7 +62,7 @@ class Span(NamedTuple):
 
 
 def read_trace(trace: dict[str, Any]) -> list[Event]:
-    """Return the spans of a Chrome trace, as torch's profiler exports it (microseconds)."""
+    """Return the spans of a Chrome trace as torch's profiler exports it; its microseconds become seconds."""
     return [
         Event(e["name"], e.get("cat", ""), _number(e["tid"]), e["ts"] * 1e-6, (e["ts"] + e["dur"]) * 1e-6)
         for e in trace["traceEvents"]
@@ -70,7 +71,7 @@ def read_trace(trace: dict[str, Any]) -> list[Event]:
 
 
 def breakdown(events: Sequence[Event]) -> dict[str, float]:
-    """Return seconds of each of KINDS within the events' window (WINDOW_RANGE); they add up to the window."""
+    """Return the seconds of each of KINDS within the events' window (WINDOW_RANGE); they add up to the window."""
     window = next(e for e in events if e.name == WINDOW_RANGE and e.kind == "user_annotation")
     on_device = any(e.kind in _DEVICE_WORK for e in events)
     spans = _device_spans(events) if on_device else _host_spans(events, window.thread)
@@ -80,7 +81,10 @@ def breakdown(events: Sequence[Event]) -> dict[str, float]:
 
 
 def _partition(spans: Iterable[Span], start: float, end: float) -> dict[str, float]:
-    """Return seconds of each kind in _FIRST, the first one that runs at an instant; of "", where nothing runs."""
+    """Return the seconds of each kind in _FIRST, and under "" those in which nothing ran.
+
+    An instant belongs to the first kind in that order that runs then.
+    """
     changes: list[tuple[float, int, str]] = []
     for span in spans:
         first, last = max(span.start, start), min(span.end, end)
@@ -121,7 +125,7 @@ def device_kind(name: str, *, in_optimizer: bool = False) -> str:
 
 
 def _host_spans(events: Sequence[Event], main: int) -> Iterator[Span]:
-    """Yield operators of the main thread and of threads of the backward pass; gloo's transfers, wherever they run."""
+    """Yield the operators of the main thread and of the backward pass, and gloo's transfers on any thread."""
     threads = {main} | {e.thread for e in events if e.name.startswith("autograd::engine")}
     nested: dict[int, list[Event]] = {thread: [] for thread in threads}
     for event in events:
@@ -142,7 +146,7 @@ class _Frame(NamedTuple):
 
 
 def _innermost(events: list[Event]) -> Iterator[Span]:
-    """Yield one thread's nested events as spans side by side."""
+    """Yield one thread's nested events as spans side by side, each instant under its innermost event."""
     stack = [_Frame(float("inf"), "", False, "")]
     at = float("-inf")
 

@@ -1,6 +1,7 @@
-"""Whether wandb is here, and has a key for its server. Imports neither torch nor, in this process, wandb.
+"""Whether wandb is installed here, and has a key for its server.
 
-As a program (`python -m slipway.metrics.wandb_access`) it asks wandb, and prints {"problem": TEXT or null}.
+Imports neither torch nor, in this process, wandb. As a program (`python -m slipway.metrics.wandb_access`) it
+asks wandb, and prints {"problem": TEXT or null}.
 """
 
 import json
@@ -17,15 +18,15 @@ HOW_TO_MEND = "set WANDB_API_KEY, or run `wandb login` once"
 
 
 def installed(package: str) -> bool:
-    """Return a mere folder of this name, as wandb leaves them, is no package."""
+    """Return whether a package is installed; a mere folder of its name, as wandb leaves them, is none."""
     found = find_spec(package)
     return found is not None and found.origin is not None
 
 
 def key_problem() -> str | None:
-    """Return what is wrong with the credentials that wandb finds here (environment, netrc, its settings); None: nothing.
+    """Return what is wrong with the credentials that wandb finds here; None if nothing is, or wandb cannot be asked.
 
-    Needs no network. The key is not in the answer.
+    wandb looks into the environment, netrc and its settings. Needs no network. The key is not in the answer.
     """
     words = [sys.executable, "-m", "slipway.metrics.wandb_access"]
     try:
@@ -44,7 +45,7 @@ def key_problem() -> str | None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's text, without secrets, of bounded length."""
+    """Return an error's text in one line of at most 300 characters, without secrets."""
     return (in_one_line(error) or type(error).__name__)[:300]
 
 

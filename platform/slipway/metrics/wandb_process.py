@@ -1,9 +1,9 @@
-"""The process that speaks to wandb: JSON lines in on standard input, JSON lines out. Imports no torch.
+"""The process that talks to wandb: JSON lines in on standard input, JSON lines out. Imports no torch.
 
-First line: the arguments of wandb.init, and its time limits. Then lines of numbers; `null` ends the run well, the
-end of the input ends it as failed. Out: {"ready": URL or null} once, {"failed": REASON} where wandb cannot go on,
-{"done": true} when all is uploaded or, offline, on disk. Every failure ends this process; what to do then is its
-parent's to decide. TMPDIR is a folder of its own, removed at the end.
+First line: the arguments of wandb.init, and its time limits. Then lines of numbers; `null` ends the run well,
+the end of the input ends it as failed. Out: {"ready": URL or null} once, {"failed": REASON} if wandb cannot
+continue, {"done": true} when all is uploaded or, offline, on disk. Every failure ends this process; its
+parent decides what to do then. TMPDIR is a folder of its own, removed at the end.
 """
 
 import json
@@ -19,7 +19,7 @@ from slipway.metrics.wandb_data import MARK, Content, note
 
 
 def main() -> None:
-    """Take the place of standard output, so that what wandb prints goes to standard error."""
+    """Run the process, with standard output redirected so that what wandb prints goes to standard error."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # they are for the trainer
