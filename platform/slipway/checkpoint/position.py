@@ -1,4 +1,4 @@
-"""Where a run stands between two steps."""
+"""The position of a run between two steps."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from slipway.data.ledger import DataLedger
 
 @dataclass
 class Position:
-    """What a checkpoint holds besides tensors, the same on every rank."""
+    """The state besides tensors that a checkpoint holds, the same on every rank."""
 
     data: DataLedger
     """Samples consumed of each source."""
