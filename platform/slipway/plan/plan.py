@@ -39,12 +39,12 @@ class Memory(Frozen):
     largest: int
     """Bytes on the fullest device."""
     device: int | None
-    """Bytes a device has; None: the cluster profile does not say."""
+    """Bytes that a device has; None: the cluster profile does not state them."""
     fits: bool | None
 
 
 class KeyValues(Frozen):
-    """See slipway.models.family.KeyValues."""
+    """Bytes of keys and values; see slipway.models.family.KeyValues."""
 
     per_token: int
     context: int
@@ -53,7 +53,7 @@ class KeyValues(Frozen):
 
 
 class Wish(Frozen):
-    """What the user asked for before it was fitted to the devices (resources.elastic)."""
+    """The layout that the user asked for before it was fitted to the devices (resources.elastic)."""
 
     parallelism: Parallelism
     micro_batch_size: int
@@ -115,15 +115,15 @@ class Plan(Frozen):
         return Grid.of(self.config.parallelism, self.world_size)
 
     def with_kernels(self, backends: Mapping[str, str]) -> "Plan":
-        """Return the plan as it is trained on a machine that computes each operator with this backend."""
+        """Return the plan as it is trained on a machine that computes each operator with these backends."""
         return self.model_copy(update={"kernels": dict(backends)})._with_memory()
 
     def with_switches(self, values: Mapping[str, bool | int | str]) -> "Plan":
-        """Return the plan as it is trained on a machine for which the rules say this."""
+        """Return the plan as it is trained on a machine for which the rules choose these switches."""
         return self.model_copy(update={"switches": dict(values)})._with_memory()
 
     def _with_memory(self) -> "Plan":
-        """Return the memory follows what is chosen for the machine."""
+        """Return the plan with the memory that follows from what was chosen for the machine."""
         config = self.trained
         memory = _memory(config, Share.of(config), self.grid, self.num_microbatches)
         return self.model_copy(update={"memory": memory})
@@ -144,7 +144,7 @@ class Plan(Frozen):
 
 
 def make_plan(config: RunConfig) -> Plan:
-    """Return the plan of a configuration; UserError, with the arithmetic, where its sections disagree."""
+    """Return the plan of a configuration. Raises UserError, with the arithmetic, if its sections disagree."""
     choice = None
     if config.auto:
         config, choice = choose(config)
