@@ -72,7 +72,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
-    """One trainer; ratios are of turns beside each other."""
+    """One trainer; its ratios compare turns beside each other."""
 
     trainer: str
     units_per_second: float = named("median {units}/s")
@@ -89,14 +89,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the rows were measured with."""
+    """The conditions of the measurement."""
 
     ceiling_tflops: float = named("measured matmul ceiling (TFLOP/s)")
     left_out: str | None = named("left out")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and print the rates and their ratios."""
+    """Measure, print the rates and their ratios, and return the exit code.
+
+    Raises UserError for a configuration that the reference cannot follow.
+    """
     at_least("bench compare --rounds", options.rounds, 1)
     at_least("bench compare --steps", options.steps, 1)
     references = _asked(options.references)
@@ -154,7 +157,7 @@ COMPUTED = frozenset(
 
 
 def check_reference(model: GPTConfig) -> None:
-    """Raise UserError for a field by which the model is another than the reference."""
+    """Raise UserError for a field by which the model differs from the reference."""
     for name, own in GPTConfig.model_fields.items():
         value = getattr(model, name)
         if name not in COMPUTED and value != own.default:
@@ -166,7 +169,7 @@ def check_reference(model: GPTConfig) -> None:
 
 
 def _asked(words: str) -> list[str]:
-    """Return the names of the references in `eager,compiled`."""
+    """Return the names of the references in `eager,compiled`. Raises UserError for any other word."""
     for word in words.split(","):
         if word not in REFERENCES:
             raise UserError(
@@ -199,7 +202,7 @@ def _row(name: str, one: Measured, ours: Measured, units: int, flops: float, cei
 def _measure(
     config: RunConfig, references: Sequence[str], options: argparse.Namespace
 ) -> tuple[dict[str, Measured], float]:
-    """Of each trainer what it took; FLOP/s of a large matrix product."""
+    """Return what each trainer took, and the FLOP/s of a large matrix product."""
     context = multiprocessing.get_context("spawn")
     builds = {OURS: _slipway_step, EAGER: _plain_step, COMPILED: partial(_plain_step, compiled=True)}
     workers: dict[str, tuple[Connection, Any]] = {}

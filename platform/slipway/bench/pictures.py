@@ -68,7 +68,10 @@ def draw_shares(axes: "Axes", shares: Sequence[Mapping[str, float]], fontsize: i
 def draw_step(
     plan: Plan, rows: Sequence["StepRow"], summary: "StepSummary", record: Mapping[str, Any], path: Path
 ) -> None:
-    """Write the picture (PNG) of where the step's time goes: a bar per row. record: of machine and versions."""
+    """Write the picture (PNG) of where the step's time goes: a bar per row.
+
+    record: of machine and versions.
+    """
     with matplotlib.rc_context(BARS):
         figure, axes = _figure(len(rows), "Where a step's time goes", [
             heading(plan),
@@ -135,7 +138,7 @@ def _rank_name(row: "StepRow") -> str:
 def _figure(
     bars: int, title: str, lines: Sequence[str], record: Mapping[str, Any], *, legend: bool = False
 ) -> tuple["Figure", "Axes"]:
-    """Return a page with a title, lines below it, room for so many bars, and the machine at its foot."""
+    """Return a page and its axes: a title, lines below it, room for so many bars, and the machine at its foot."""
     from matplotlib.figure import Figure
 
     above, below, each = (

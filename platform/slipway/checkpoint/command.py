@@ -21,8 +21,7 @@ from slipway.words import clock, size
 def run(config: RunConfig, options: argparse.Namespace) -> int:
     """List, verify or show a run's checkpoints and return the exit code; of the configuration only run.dir is read.
 
-    Options: `action`; `step`, of one checkpoint; `json`. Raises UserError if run.dir or the step does not
-    exist.
+    Options: `action`; `step`, of one checkpoint; `json`. Raises UserError if run.dir or the step does not exist.
     """
     found = _chosen(config.run.dir, options.step)
     if options.action == "verify":

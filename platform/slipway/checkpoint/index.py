@@ -1,7 +1,7 @@
 """Reads torch's index of a distributed checkpoint (.metadata), which is a pickle, without trusting it.
 
-Nothing that the index names is imported or called, so this needs no torch: a stand-in takes the place of
-every class, and keeps what it was given.
+Nothing that the index names is imported or called, so this needs no torch: a stand-in takes the place of every class,
+and keeps what it was given.
 """
 
 import io
@@ -101,8 +101,8 @@ class _Reader(pickle.Unpickler):
 def check_index(path: Path) -> list[Piece]:
     """Return where the tensors of the checkpoint at `path` are.
 
-    Raises Damaged if the index holds anything foreign, or would have a file read that is not in the folder;
-    Unreadable if it cannot be read now.
+    Raises Damaged if the index holds anything foreign, or would have a file read that is not in the folder; Unreadable
+    if it cannot be read now.
     """
     content = look(path / INDEX, (path / INDEX).read_bytes)
     try:

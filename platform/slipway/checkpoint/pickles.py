@@ -1,7 +1,7 @@
 """Checks the pickles of a checkpoint: each tensor is a zip file with a small one, and none is trusted.
 
-torch refuses a planted one, too (weights_only), but in the middle of loading; here it is found before, and an
-older checkpoint can be loaded instead. Imports no torch.
+torch refuses a planted one, too (weights_only), but in the middle of loading; here it is found before, and an older
+checkpoint can be loaded instead. Imports no torch.
 """
 
 import io

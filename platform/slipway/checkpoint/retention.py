@@ -1,7 +1,7 @@
 """Removes old checkpoints when a new one is committed, and what an interrupted save or removal has left.
 
-All of it comes after a commit or before a save, and only tidies up: what cannot be removed is a warning,
-never the end of a run. Imports no torch.
+All of it comes after a commit or before a save, and only tidies up: what cannot be removed is a warning, never the end
+of a run. Imports no torch.
 """
 
 from collections.abc import Mapping
@@ -30,9 +30,8 @@ def tidy(run_dir: Path, warn: Warn) -> None:
 def retain(newest: Path, settings: Checkpoint, warn: Warn, best_is_lowest: bool = True) -> list[Path]:
     """Remove the checkpoints that are not to be kept now that `newest` is committed; return the removed ones.
 
-    Only good checkpoints up to `newest` count, and only they are removed: one that is damaged, cannot be
-    read, or is of a later step is left as it is. best_is_lowest: the best checkpoint has the lowest
-    validation loss.
+    Only good checkpoints up to `newest` count, and only they are removed: one that is damaged, cannot be read, or is of
+    a later step is left as it is. best_is_lowest: the best checkpoint has the lowest validation loss.
     """
     if settings.keep_last is None:
         return []

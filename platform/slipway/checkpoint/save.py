@@ -1,8 +1,8 @@
 """Writes checkpoints, beside training or while it waits.
 
-With checkpoint.async_save the loop waits only while its state is copied to host memory; without, until the
-checkpoint is complete. A thread brings the pieces of the optimizer's state together, writes, hashes and
-commits. It talks to the other ranks' threads through a process group of its own.
+With checkpoint.async_save the loop waits only while its state is copied to host memory; without, until the checkpoint
+is complete. A thread brings the pieces of the optimizer's state together, writes, hashes and commits. It talks to the
+other ranks' threads through a process group of its own.
 """
 
 import threading
@@ -90,9 +90,8 @@ class Saver:
     def start(self, position: Position, validation_loss: float | None) -> None:
         """Begin to save the present state; return as soon as training may change it.
 
-        No other save may be under way. Without checkpoint.async_save it returns when the checkpoint is
-        complete, as the thread writes the tensors that training changes. validation_loss: None if it was not
-        measured at this step.
+        No other save may be under way. Without checkpoint.async_save it returns when the checkpoint is complete, as the
+        thread writes the tensors that training changes. validation_loss: None if it was not measured at this step.
         """
         assert self.save is None, "wait for the last save first"
         save = self.save = _Save(self._info(position, validation_loss), time.monotonic())

@@ -142,8 +142,8 @@ def newest_good(run_dir: Path, content: bool = True) -> Newest:
 def verify(path: Path, content: bool = True) -> None:
     """Raise Damaged if the checkpoint is not what was committed or holds anything foreign.
 
-    Raises Unreadable if it cannot be read now. content: read all files, compare their checksums and look into
-    the tensors' pickles; else check only names, sizes and the index.
+    Raises Unreadable if it cannot be read now. content: read all files, compare their checksums and look into the
+    tensors' pickles; else check only names, sizes and the index.
     """
     _check_link(path)
     manifest = checkpoint_manifest.read(path)
@@ -170,8 +170,7 @@ def _check_link(path: Path) -> None:
 def read_info(path: Path) -> CheckpointInfo:
     """Return a checkpoint's description.
 
-    Raises Damaged if the file is missing or not what this version writes; Unreadable if it cannot be read
-    now.
+    Raises Damaged if the file is missing or not what this version writes; Unreadable if it cannot be read now.
     """
     content = checkpoint_manifest.look(path / INFO, (path / INFO).read_bytes)
     try:
@@ -183,8 +182,8 @@ def read_info(path: Path) -> CheckpointInfo:
 def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
     """Raise UserError unless the run can continue from the checkpoint at `path`.
 
-    Any layout may continue any checkpoint; shape, precision and optimizer must be the same, and its step must
-    not be beyond the run's end.
+    Any layout may continue any checkpoint; shape, precision and optimizer must be the same, and its step must not be
+    beyond the run's end.
     """
     now = models.shape(config)
     for name in sorted(now.keys() | info.shape.keys()):
@@ -239,9 +238,9 @@ def commit(
 ) -> Path:
     """Complete the checkpoint in a temporary folder and return its final folder.
 
-    Describes the checkpoint, lists its files, flushes everything, gives the folder its name and moves the
-    pointer. known: manifest entries of files that need not be read again. warn: called if the pointer cannot
-    be moved; the checkpoint is as good without it.
+    Describes the checkpoint, lists its files, flushes everything, gives the folder its name and moves the pointer.
+    known: manifest entries of files that need not be read again. warn: called if the pointer cannot be moved; the
+    checkpoint is as good without it.
     """
     (temporary / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=2) + "\n")
     manifest = checkpoint_manifest.make(temporary, known)

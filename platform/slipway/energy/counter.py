@@ -5,8 +5,8 @@ from typing import Protocol
 SOURCES = ("NVML", "AMD SMI", "RAPL", "Cray pm_counters")
 """The counters.
 
-The first two count one device with its memory, RAPL the processors of a node and, if they report it, their
-memory; Cray's counters count whole nodes with all that is in them.
+The first two count one device with its memory, RAPL the processors of a node and, if they report it, their memory;
+Cray's counters count whole nodes with all that is in them.
 """
 OF_DEVICES, OF_NODES = SOURCES[:2], SOURCES[2:]
 

@@ -8,8 +8,8 @@ from slipway.energy.counter import Counter
 class NvmlDevice:
     """A counter of NVML: millijoules since the driver was loaded.
 
-    nvmlDeviceGetTotalEnergyConsumption, from Volta on (NVML API reference). The device is found by its UUID,
-    as NVML knows nothing of CUDA_VISIBLE_DEVICES.
+    nvmlDeviceGetTotalEnergyConsumption, from Volta on (NVML API reference). The device is found by its UUID, as NVML
+    knows nothing of CUDA_VISIBLE_DEVICES.
     """
 
     source = "NVML"
@@ -18,8 +18,7 @@ class NvmlDevice:
     def __init__(self, uuid: str) -> None:
         """Find the device by its UUID.
 
-        Raises ImportError without nvidia-ml-py, and NVML's own errors if there is no driver or no such
-        device.
+        Raises ImportError without nvidia-ml-py, and NVML's own errors if there is no driver or no such device.
         """
         import pynvml  # pyright: ignore[reportMissingImports]
 

@@ -13,8 +13,8 @@ STRETCHES = 8
 def train_line(values: Mapping[str, Any], steps: int, left: float, units: Units, shown: Sequence[str]) -> str:
     """Return the console line of a training step, from its fields in metrics.jsonl.
 
-    steps: of the whole run. left: seconds to its end. shown: names of the measures to print; metrics.jsonl
-    has all of them.
+    steps: of the whole run. left: seconds to its end. shown: names of the measures to print; metrics.jsonl has all of
+    them.
     """
     held = values.get("measures", {})
     measures = "".join(f"  {name} {held[name]:.4g}" for name in shown if held.get(name) is not None)

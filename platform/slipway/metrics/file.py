@@ -1,9 +1,9 @@
 """metrics.jsonl, the authoritative record of a run's course: the one way in which it is read. Imports no torch.
 
-A record is a line with a JSON object that has a `kind` (text), a `step` (a whole number) and, if any, an
-`event` (text). Any other line is foreign: `null`, `{}`, bytes that are not UTF-8, what a power cut or another
-program left. Foreign lines stop no reader, stay in the file, and are counted. A last line without its end is
-torn: an interruption left it.
+A record is a line with a JSON object that has a `kind` (text), a `step` (a whole number) and, if any, an `event`
+(text). Any other line is foreign: `null`, `{}`, bytes that are not UTF-8, what a power cut or another program left.
+Foreign lines stop no reader, stay in the file, and are counted. A last line without its end is torn: an interruption
+left it.
 """
 
 import json

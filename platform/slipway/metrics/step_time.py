@@ -1,9 +1,8 @@
 """Where a step's time goes: turns a profiler's trace of one rank into seconds of each kind of work.
 
-Every instant of the window belongs to exactly one kind, so that the kinds add up to the window. Computation
-comes first: communication beside it costs nothing and is not counted. On a GPU the device's kernels decide.
-On a CPU the operators on the threads of the forward and the backward pass decide, each instant by the
-innermost one.
+Every instant of the window belongs to exactly one kind, so that the kinds add up to the window. Computation comes
+first: communication beside it costs nothing and is not counted. On a GPU the device's kernels decide. On a CPU the
+operators on the threads of the forward and the backward pass decide, each instant by the innermost one.
 """
 
 import re

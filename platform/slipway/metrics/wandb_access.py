@@ -1,7 +1,7 @@
 """Whether wandb is installed here, and has a key for its server.
 
-Imports neither torch nor, in this process, wandb. As a program (`python -m slipway.metrics.wandb_access`) it
-asks wandb, and prints {"problem": TEXT or null}.
+Imports neither torch nor, in this process, wandb. As a program (`python -m slipway.metrics.wandb_access`) it asks
+wandb, and prints {"problem": TEXT or null}.
 """
 
 import json

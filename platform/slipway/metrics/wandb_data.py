@@ -1,7 +1,7 @@
 """The files that wandb left in a run's directory: a folder for each segment. Imports neither torch nor wandb.
 
-A folder holds run-ID.wandb, in a format of wandb's own. Beside it lie wandb's mark that it was uploaded, and
-the note that slipway.metrics.wandb_process makes when the run has begun, and again when it has ended.
+A folder holds run-ID.wandb, in a format of wandb's own. Beside it lie wandb's mark that it was uploaded, and the note
+that slipway.metrics.wandb_process makes when the run has begun, and again when it has ended.
 """
 
 import json

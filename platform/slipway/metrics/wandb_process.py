@@ -1,9 +1,9 @@
 """The process that talks to wandb: JSON lines in on standard input, JSON lines out. Imports no torch.
 
-First line: the arguments of wandb.init, and its time limits. Then lines of numbers; `null` ends the run well,
-the end of the input ends it as failed. Out: {"ready": URL or null} once, {"failed": REASON} if wandb cannot
-continue, {"done": true} when all is uploaded or, offline, on disk. Every failure ends this process; its
-parent decides what to do then. TMPDIR is a folder of its own, removed at the end.
+First line: the arguments of wandb.init, and its time limits. Then lines of numbers; `null` ends the run well, the end
+of the input ends it as failed. Out: {"ready": URL or null} once, {"failed": REASON} if wandb cannot continue, {"done":
+true} when all is uploaded or, offline, on disk. Every failure ends this process; its parent decides what to do then.
+TMPDIR is a folder of its own, removed at the end.
 """
 
 import json

@@ -9,8 +9,7 @@ from slipway.words import counted
 def describe_change(before_world_size: int, before: Parallelism, plan: Plan) -> str | None:
     """Return in one line how a continuation changed its checkpoint's layout; None if it did not.
 
-    before_world_size, before: as the checkpoint records them. A checkpoint does not record its micro-batch
-    size.
+    before_world_size, before: as the checkpoint records them. A checkpoint does not record its micro-batch size.
     """
     now, batch = plan.config.parallelism, plan.config.training.global_batch_size
     changed: list[str] = []

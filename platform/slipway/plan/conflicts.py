@@ -67,8 +67,8 @@ def of_tensor_overlap(config: RunConfig) -> str | None:
 def of_graphs(config: RunConfig) -> str | None:
     """Return why cuda_graph_impl=local cannot be used; None if it can.
 
-    What each step decides anew, or keeps elsewhere, cannot be recorded once. Each family's own rules have
-    what only it knows.
+    What each step decides anew, or keeps elsewhere, cannot be recorded once. Each family's own rules have what only it
+    knows.
     """
     layout, training = config.parallelism, config.training
     if training.precision != "bf16":

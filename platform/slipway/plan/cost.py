@@ -46,8 +46,8 @@ def pipeline_bubble(stages: int, virtual_stages: int, microbatches: int) -> floa
 def recompute_factor(counted: int, recomputed: int) -> float:
     """Return operations done per operation counted.
 
-    Whole layers again: near 4/3 (arXiv 2104.04473), all but the head. Norms and activations have no matrix
-    product, so they count as nothing, here as in the operations counted.
+    Whole layers again: near 4/3 (arXiv 2104.04473), all but the head. Norms and activations have no matrix product, so
+    they count as nothing, here as in the operations counted.
     """
     return 1 + recomputed / counted
 

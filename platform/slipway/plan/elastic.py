@@ -1,18 +1,16 @@
 """Fits a layout to the devices that exist: pure arithmetic, the same on every rank.
 
-`parallelism.*` and `training.micro_batch_size` are a wish. If it fits the devices, and their memory if the
-cluster profile knows it, it stays and the data-parallel size takes up the change. Else the nearest layout
-that uses all devices is chosen. Near means changing what is costly to change as little as possible, the
-costliest first:
+`parallelism.*` and `training.micro_batch_size` are a wish. If it fits the devices, and their memory if the cluster
+profile knows it, it stays and the data-parallel size takes up the change. Else the nearest layout that uses all devices
+is chosen. Near means changing what is costly to change as little as possible, the costliest first:
 
     expert, context, tensor, pipeline, virtual pipeline, micro-batch
 
-each by the ratio of its sizes, at equal ratios the smaller one; a layout that fits the memory goes before one
-that does not. Expert, context, virtual pipeline and micro-batch become divisors of what was wished; tensor
-and pipeline may also grow. Tensor-parallel ranks stay on one node unless the wish says otherwise. Stages with
-more layers than others, if they were not wished, come after all that share the layers evenly;
-parallelism.pipeline_layout goes with the stages that it was made for. Model, global batch, steps and schedule
-never change.
+each by the ratio of its sizes, at equal ratios the smaller one; a layout that fits the memory goes before one that does
+not. Expert, context, virtual pipeline and micro-batch become divisors of what was wished; tensor and pipeline may also
+grow. Tensor-parallel ranks stay on one node unless the wish says otherwise. Stages with more layers than others, if
+they were not wished, come after all that share the layers evenly; parallelism.pipeline_layout goes with the stages that
+it was made for. Model, global batch, steps and schedule never change.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -62,8 +60,8 @@ class Layout(NamedTuple):
 def fit(config: RunConfig) -> tuple[RunConfig, list[str]]:
     """Return the configuration with a layout that uses all devices, and one line per field it changed.
 
-    Raises UserError if there is none, with the nearest numbers of devices that have one, or if something is
-    wrong that no layout can mend.
+    Raises UserError if there is none, with the nearest numbers of devices that have one, or if something is wrong that
+    no layout can mend.
     """
     if not _objection(config):
         return config, []
@@ -92,8 +90,7 @@ def on_machines(config: RunConfig, nodes: int, devices_per_node: int) -> RunConf
 def ranked(config: RunConfig) -> list[Layout]:
     """Return the layouts that divide devices and global batch, and for whose stages the layers suffice.
 
-    Those with as many layers on each stage and those with the wished stages come first, the nearest to the
-    wish first.
+    Those with as many layers on each stage and those with the wished stages come first, the nearest to the wish first.
     """
     wish = Layout.of(config)
     is_block = [layer.block for layer in family(config).layers(config, Parallelism())]

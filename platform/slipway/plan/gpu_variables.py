@@ -17,10 +17,9 @@ def device_connections(
 ) -> str | None:
     """Return the value for CUDA_DEVICE_MAX_CONNECTIONS; None: leave it as it is.
 
-    The rules of Megatron-LM's arguments. Until Blackwell, tensor- and context-parallel ranks use one queue,
-    so that what is sent gets ahead of what is computed meanwhile; FSDP needs more. capability: of the GPU,
-    None: not known. found: the present value, which stays. Raises UserError if FSDP, or tp_comm_overlap,
-    could not work with it.
+    The rules of Megatron-LM's arguments. Until Blackwell, tensor- and context-parallel ranks use one queue, so that
+    what is sent gets ahead of what is computed meanwhile; FSDP needs more. capability: of the GPU, None: not known.
+    found: the present value, which stays. Raises UserError if FSDP, or tp_comm_overlap, could not work with it.
     """
     if layout.data_parallel_sharding_strategy:
         if found == "1":

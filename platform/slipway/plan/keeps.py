@@ -28,9 +28,9 @@ class Keeps(NamedTuple):
     def of(cls, config: RunConfig) -> "Keeps":
         """Return what this project's trainer keeps.
 
-        Parameters are in the training precision; gradients are accumulated in fp32. The optimizer keeps its
-        state in fp32 (AdamW: two moments; Muon: one of hidden matrices), in bf16 also an fp32 copy of the
-        parameters: with AdamW 8 or 12 bytes. FSDP keeps the fp32 copy in fp32 too.
+        Parameters are in the training precision; gradients are accumulated in fp32. The optimizer keeps its state in
+        fp32 (AdamW: two moments; Muon: one of hidden matrices), in bf16 also an fp32 copy of the parameters: with AdamW
+        8 or 12 bytes. FSDP keeps the fp32 copy in fp32 too.
         """
         each = 2 if config.training.precision == "bf16" else 4
         copies = each == 2 or config.parallelism.data_parallel_sharding_strategy is not None
@@ -42,8 +42,8 @@ class Keeps(NamedTuple):
     def states(self, parameters: int, matrices: int, ranks: int = 1) -> int:
         """Return the optimizer's bytes for so many parameters, of which `matrices` are in hidden matrices.
 
-        ranks: how many have divided them, cut as they lie one behind the other; the bytes are those of the
-        rank whose part takes most.
+        ranks: how many have divided them, cut as they lie one behind the other; the bytes are those of the rank whose
+        part takes most.
         """
         part, others = -(-parameters // ranks), parameters - matrices
         of_matrix = self.state if self.of_matrix is None else self.of_matrix

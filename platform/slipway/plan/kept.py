@@ -15,8 +15,8 @@ from slipway.run_dir import RunDir
 def plan_of(config: RunConfig, workdir: Path = Path()) -> Plan:
     """Return the plan of a configuration, with its `auto` fields as in the run's plan.json.
 
-    Without a plan.json they are searched for. workdir: where a relative run.dir begins. Raises UserError if
-    plan.json cannot be used, slipway.files.Unreadable if it cannot be read.
+    Without a plan.json they are searched for. workdir: where a relative run.dir begins. Raises UserError if plan.json
+    cannot be used, slipway.files.Unreadable if it cannot be read.
     """
     kept = _kept(config, workdir) if config.auto else None
     if kept is None:

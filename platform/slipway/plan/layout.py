@@ -1,8 +1,8 @@
 """Ranks and their coordinates, stages and their layers: pure arithmetic.
 
-Ranks follow Megatron-core's default order tp-cp-ep-dp-pp, tensor parallel fastest. Expert parallelism has a
-grid of its own there (`parallel_state.initialize_model_parallel`): within one pipeline stage the
-tensor-parallel groups, cp x dp of them, are counted once more as ep x expert-data-parallel, ep fastest.
+Ranks follow Megatron-core's default order tp-cp-ep-dp-pp, tensor parallel fastest. Expert parallelism has a grid of its
+own there (`parallel_state.initialize_model_parallel`): within one pipeline stage the tensor-parallel groups, cp x dp of
+them, are counted once more as ep x expert-data-parallel, ep fastest.
 """
 
 from dataclasses import dataclass
@@ -67,8 +67,7 @@ def chunks_in_flight(stages: int, virtual_stages: int, microbatches: int, stage:
     """Return how many forward passes of one model chunk a stage keeps the activations of, at its fullest.
 
     1F1B: P - p. Interleaved: 2 (P - p - 1) + (V - 1) P + 1, Megatron-core's warm-up and the next pass; arXiv
-    2205.05198, section 4.2.3, has its value on stage 0: L (1 + (P - 1) / (P V)) layers. Never more than the
-    step has.
+    2205.05198, section 4.2.3, has its value on stage 0: L (1 + (P - 1) / (P V)) layers. Never more than the step has.
     """
     warm = stages - stage
     if virtual_stages > 1:

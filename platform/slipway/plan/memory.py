@@ -97,10 +97,9 @@ def stage_memory(
 ) -> StageMemory:
     """Return the memory of one rank of a stage, at the fullest moment of a step.
 
-    The optimizer's states are divided over the replicas by the distributed optimizer (ZeRO-1). FSDP also
-    divides gradients (ZeRO-2) and parameters (ZeRO-3), arXiv 1910.02054, sections 3.1 and 5, and holds some
-    of it whole for a while. Not counted: the padding of buckets, at most 2^16 of 4 x 10^7 elements or more,
-    0.2%.
+    The optimizer's states are divided over the replicas by the distributed optimizer (ZeRO-1). FSDP also divides
+    gradients (ZeRO-2) and parameters (ZeRO-3), arXiv 1910.02054, sections 3.1 and 5, and holds some of it whole for a
+    while. Not counted: the padding of buckets, at most 2^16 of 4 x 10^7 elements or more, 0.2%.
 
     keeps: None: what this project's trainer keeps.
     """

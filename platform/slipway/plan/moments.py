@@ -87,10 +87,10 @@ def moments(
 ) -> Iterator[Moment]:
     """Yield the moments at which a stage may be fullest: in the head, and in the first backward pass of a layer.
 
-    With FSDP also at the end of the backward pass. It has whole parameters of what is outside of blocks, and
-    of blocks ahead, and from the first one on whole gradients, of what is outside and of a block, or without
-    whole parameters (ZeRO-2) of a bucket. Gradients wait for their reduction; by then as large a part of the
-    activations and of the whole parameters is gone. At the end this rank's part of their sum is there, too.
+    With FSDP also at the end of the backward pass. It has whole parameters of what is outside of blocks, and of blocks
+    ahead, and from the first one on whole gradients, of what is outside and of a block, or without whole parameters
+    (ZeRO-2) of a bucket. Gradients wait for their reduction; by then as large a part of the activations and of the
+    whole parameters is gone. At the end this rank's part of their sum is there, too.
     """
     strategy = config.parallelism.data_parallel_sharding_strategy
     if strategy is None:

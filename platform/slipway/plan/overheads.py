@@ -1,7 +1,7 @@
 """Memory besides the model's: buffers, libraries, fragmentation; the constants and their sources.
 
-docs/planner-memory.md has the measurements that they are held against. On CPUs only buffers that the trainer
-makes itself are counted: what a process takes besides is the host's memory.
+docs/planner-memory.md has the measurements that they are held against. On CPUs only buffers that the trainer makes
+itself are counted: what a process takes besides is the host's memory.
 """
 
 import math
@@ -21,18 +21,18 @@ PEER, PEERS = 470 * MB, 7
 FRAGMENTED, AT_LEAST = 0.2, 0.05
 """Shares of what each step allocates and releases that the allocator holds in addition.
 
-The first applies if there is room, the second if the allocator gives back what it can: fitted to what
-SimuMax's runs on B200 reserved and allocated (least squares), and the largest share with which nearly all
-published runs fit into their devices (docs).
+The first applies if there is room, the second if the allocator gives back what it can: fitted to what SimuMax's runs on
+B200 reserved and allocated (least squares), and the largest share with which nearly all published runs fit into their
+devices (docs).
 """
 
 
 def exchanged(config: RunConfig, grid: Grid, sent: int, shared: int, blocks: int) -> int:
     """Return the bytes of the trainer's own buffers.
 
-    sent: bytes that a stage hands on. shared: of buffers that layers use one after the other. blocks: of the
-    rank. These buffers receive the next stage's gradient and the activation that comes next; with
-    cuda_graph_impl=local, others are what a recording of each block reads and writes.
+    sent: bytes that a stage hands on. shared: of buffers that layers use one after the other. blocks: of the rank.
+    These buffers receive the next stage's gradient and the activation that comes next; with cuda_graph_impl=local,
+    others are what a recording of each block reads and writes.
     """
     records = config.parallelism.cuda_graph_impl == "local"
     return shared + 2 * sent * (grid.pp > 1) + 2 * sent * blocks * records
@@ -56,9 +56,8 @@ def groups_of(grid: Grid) -> list[int]:
 def fragmentation(config: RunConfig, passing: int, used: int) -> int:
     """Return the bytes that the allocator holds and cannot give to anybody.
 
-    passing: bytes that each step allocates and releases. used: all that is needed, these among it. If the
-    device has no room for more, the allocator returns blocks that nobody uses, except what is scattered among
-    those in use.
+    passing: bytes that each step allocates and releases. used: all that is needed, these among it. If the device has no
+    room for more, the allocator returns blocks that nobody uses, except what is scattered among those in use.
     """
     device = config.cluster.device
     if device.kind != "cuda":

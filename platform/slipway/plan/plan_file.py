@@ -60,8 +60,8 @@ def differences(base: Any, other: Any, at: str = "") -> list[tuple[str, Any]]:
 def read(path: Path, changed: Sequence[str] = ()) -> Plan:
     """Return the plan in a plan.json, changed by KEY=JSON words.
 
-    Raises UserError if the file holds none, or if its numbers do not follow from its configuration: it was
-    written by another version, or changed by hand.
+    Raises UserError if the file holds none, or if its numbers do not follow from its configuration: it was written by
+    another version, or changed by hand.
     """
     plain = _load(path, changed)
     _config(plain, path)  # its mistakes are told with their own paths
@@ -106,8 +106,7 @@ def _config(plain: dict[str, Any], path: Path) -> RunConfig:
 def _check_follows(plan: Plan, path: Path) -> None:
     """Plan again what ranks rely on and raise UserError if it differs; estimates may be another version's.
 
-    The time is not compared: a file of constants (cluster.device.measured) need not exist where the plan is
-    read.
+    The time is not compared: a file of constants (cluster.device.measured) need not exist where the plan is read.
     """
     anew = make_plan(_without_constants(plan.config))
     for name in (

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def summary(plan: "Plan") -> dict[str, Any]:
     """Return the numbers by name; null if nothing is known of the devices, their power, storage or queues.
 
-    Memory and parameters are those of the fullest device. Units are the family's: flop_per_token,
-    tokens_per_second.
+    Memory and parameters are those of the fullest device. Units are the family's: flop_per_token, tokens_per_second.
     """
     time, config = plan.time, plan.config
     fullest = max(plan.memory.stages, key=lambda stage: stage.total)

@@ -1,7 +1,6 @@
 """Switches of Megatron-core that decide speed or memory, never a result: each is set by a rule. Imports no torch.
 
-A field of `parallelism` or `training` that is not null forces its switch. docs/megatron.md has the rules as a
-table.
+A field of `parallelism` or `training` that is not null forces its switch. docs/megatron.md has the rules as a table.
 """
 
 from collections.abc import Mapping
@@ -49,10 +48,9 @@ def switches(
 ) -> list[Switch]:
     """Return the switches that have an effect in this layout, each with its value and the reason.
 
-    megatron: the version of Megatron-core that will train; None: not known, assumed to be the newest.
-    machine: the one that trains; None: not known yet, so that nothing is chosen that only some have, and
-    nothing refused that others lack. Raises UserError for a forced switch that has no effect here, cannot
-    work, or would give wrong gradients.
+    megatron: the version of Megatron-core that will train; None: not known, assumed to be the newest. machine: the one
+    that trains; None: not known yet, so that nothing is chosen that only some have, and nothing refused that others
+    lack. Raises UserError for a forced switch that has no effect here, cannot work, or would give wrong gradients.
     """
     layout = config.parallelism
     interleaved, pipeline = layout.virtual_stages > 1, layout.pipeline_model_parallel_size > 1

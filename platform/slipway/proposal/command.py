@@ -21,8 +21,7 @@ NAME = "proposal"
 def run(config: RunConfig, options: argparse.Namespace) -> int:
     """Write proposal.md, proposal.pdf and the plot, and return the exit code.
 
-    Raises UserError, before anything is written, for a bad option or answer, or if the plan does not fit into
-    memory.
+    Raises UserError, before anything is written, for a bad option or answer, or if the plan does not fit into memory.
     """
     at_least("proposal --runs", options.runs, 1)
     if not 0 <= options.reserve <= 100:

@@ -1,8 +1,7 @@
 """The receipt of a run: what the plan had predicted for each part of a step, what was measured, and the difference.
 
-A line of the receipt is as fine as what was measured allows. The trainer's profile (logging.profile_step)
-tells kinds of work apart; parts of the plan that fall into one kind are shown as one sum. Nothing is split by
-guesses.
+A line of the receipt is as fine as what was measured allows. The trainer's profile (logging.profile_step) tells kinds
+of work apart; parts of the plan that fall into one kind are shown as one sum. Nothing is split by guesses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -168,8 +167,8 @@ def _read(record: Record) -> Profile | None:
 def _as_usual(profile: Profile, usual: float) -> dict[str, float]:
     """Return the profile's seconds as a step without the profiler would take them.
 
-    The profiler's own time is taken from waiting: it works between the operators, where it looks as if
-    nothing ran. Any excess is taken from all kinds in proportion.
+    The profiler's own time is taken from waiting: it works between the operators, where it looks as if nothing ran. Any
+    excess is taken from all kinds in proportion.
     """
     seconds = dict(profile.seconds)
     own = profile.total - usual

@@ -1,4 +1,4 @@
-"""What the benchmark runs on: this machine's GPUs, or for a rehearsal its CPU as if it were two small devices."""
+"""The devices of the benchmark: this machine's GPUs, or for a rehearsal its CPU as if it were two small devices."""
 
 import json
 import os
@@ -45,7 +45,7 @@ class Here:
         ]
 
     def plain(self) -> dict[str, Any]:
-        """For a file: what decides whether two results may stand side by side."""
+        """Return the fields for a file; results may be compared only if all of them are the same."""
         return asdict(self)
 
 
@@ -55,7 +55,10 @@ def rehearsal() -> Here:
 
 
 def look() -> Here:
-    """This machine's GPUs, asked in a process of its own: CUDA is not started in this one. Raises UserError."""
+    """Return this machine's GPUs, found by a process of its own, so that CUDA does not start in this one.
+
+    Raises UserError if there is none.
+    """
     plain: dict[str, Any]
     try:
         asked = commands.call(
@@ -85,7 +88,7 @@ def environment() -> dict[str, str]:
 
 
 def driver(root: Path = Path("/")) -> str | None:
-    """Return version of the GPU driver's kernel module, NVIDIA's or AMD's; None where it does not say."""
+    """Return the version of the GPU driver's kernel module, NVIDIA's or AMD's; None if neither states one."""
     for module in ("nvidia", "amdgpu"):
         try:
             return (root / "sys/module" / module / "version").read_text(encoding="ascii").strip()

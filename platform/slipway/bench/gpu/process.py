@@ -1,4 +1,4 @@
-"""A part in a process of its own: ended, with all that it has started, when its time is over."""
+"""Runs a part in a process of its own, which is ended with all that it has started when its time is over."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ LOOK_SECONDS = 0.1
 def ended_in(
     command: Sequence[str], seconds: float, log: Path, environment: dict[str, str], cwd: Path
 ) -> int | None:
-    """Run a command to its end. Returns its exit code, None where it took longer and was ended.
+    """Run a command to its end; return its exit code, or None if it took longer and was ended.
 
     It gets a session of its own, so that a Ctrl-C is ours, and what is left of it is killed in any case, also what has
     begun a session itself.

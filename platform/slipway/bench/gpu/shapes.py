@@ -63,7 +63,7 @@ TINY_TOKENS = 64  # of them a 2,048th part of the shape's tokens each
 
 
 class Fit(NamedTuple):
-    """What of a shape fits into one device, in GiB."""
+    """How much of a shape fits into one device; memory in GiB."""
 
     layers: int
     beside: bool
@@ -75,7 +75,7 @@ class Fit(NamedTuple):
 
 
 def overrides(shape: Shape, here: Here, layers: int, devices: int = 1) -> list[str]:
-    """For so many layers on so many devices, in bf16."""
+    """Return the overrides for so many layers on so many devices, in bf16."""
     tokens = shape.tokens * TINY_TOKENS // 2048 if here.rehearse else shape.tokens
     batch = shape.micro_batch * MICROBATCHES * devices
     return [
@@ -99,7 +99,7 @@ def planned(shape: Shape, here: Here, layers: int, folder: Path) -> Plan:
 
 
 def fit(shape: Shape, here: Here, folder: Path, *, compared: bool = True) -> Fit | None:
-    """As many layers as fit into one device, beside the plain model where that is possible; None: too few fit.
+    """Return as many layers as fit into one device, beside the plain model if possible; None if too few fit.
 
     compared: whether there is a plain model.
     """
@@ -116,21 +116,21 @@ def fit(shape: Shape, here: Here, folder: Path, *, compared: bool = True) -> Fit
 
 
 def usable_gib(memory_gib: float, processes: int) -> float:
-    """Return what the estimates may fill of a device that processes share. GiB."""
+    """Return how many GiB of a device the estimates may fill if so many processes share it."""
     return max(0.0, USABLE * (memory_gib - processes * CONTEXT_GIB))
 
 
 def layers_within(room: float, first: float, each: float) -> int:
-    """Return how many layers fit into `room`, where one alone needs `first`, and each further one `each`."""
+    """Return how many layers fit into `room` if one alone needs `first`, and each further one `each`."""
     return 0 if room < first else 1 + int((room - first) / each)
 
 
 def plain_gib(plan: Plan) -> float:
-    """Of the plain model (bench/plain_gpt.py) under autocast, in first order. GiB.
+    """Return a first-order estimate of the plain model's memory (bench/plain_gpt.py) under autocast, in GiB.
 
     Parameters, gradients and AdamW's two moments in fp32, and the copies in bf16 that autocast keeps: 18 bytes each.
-    Activations as the plan has them, once more because the residual stream stays in fp32. The logits whole: in bf16,
-    in fp32, and the gradient of both.
+    Activations as the plan has them, once more because the residual stream stays in fp32. The logits whole: in bf16, in
+    fp32, and the gradient of both.
     """
     model, training = gpt_of(plan.config), plan.config.training
     tokens = plan.units_per_sample * training.micro_batch_size
@@ -140,17 +140,17 @@ def plain_gib(plan: Plan) -> float:
 
 
 def _gib(plan: Plan) -> float:
-    """Of tensors: what else a process takes is CONTEXT_GIB, and what USABLE leaves."""
+    """Return the GiB of tensors; what else a process takes is CONTEXT_GIB, and what USABLE leaves."""
     return max(stage.allocated for stage in plan.memory.stages) / GIB
 
 
 def least_gib(shape: Shape, here: Here, folder: Path) -> float:
-    """Return what a device needs for the fewest layers, without the plain model. GiB."""
+    """Return the GiB that a device needs for the fewest layers, without the plain model."""
     return _gib(planned(shape, here, FEWEST, folder)) / USABLE + CONTEXT_GIB
 
 
 def describe(plan: Plan, whole: int) -> str:
-    """Return `24 of 24 layers, 1.32 G parameters`."""
+    """Return layers and parameters in words: `24 of 24 layers, 1.32 G parameters`."""
     from slipway.words import quantity
 
     return (

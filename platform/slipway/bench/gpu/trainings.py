@@ -53,7 +53,7 @@ class Batch:
         spoil: Mapping[str, Any] | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Start them, one after the other.
+        """Start the trainings, one after the other.
 
         Args:
             jobs: Overrides of each by its name, which is its run directory's below `folder`.
@@ -77,7 +77,7 @@ class Batch:
         )
 
     def codes(self) -> dict[str, int]:
-        """Wait for all; each one's exit code. Raises Fault where there is no answer."""
+        """Wait for all trainings and return their exit codes by name. Raises Fault if their process wrote none."""
         code = self.process.wait()
         try:
             codes = json.loads(_codes_of(self.file).read_text(encoding="utf-8"))

@@ -42,8 +42,8 @@ class Evaluator:
     def memory(self, config: RunConfig, candidate: Candidate) -> StageMemory:
         """Return the memory of a rank of the fullest stage. Raises UserError if the layers cannot be shared out.
 
-        config: with the candidate's layout. Earlier stages have more microbatches in flight, so that of
-        stages with the same layers the first one is the fullest.
+        config: with the candidate's layout. Earlier stages have more microbatches in flight, so that of stages with the
+        same layers the first one is the fullest.
         """
         share, grid = self._share(config, candidate), self._grid(candidate)
         microbatches = rules.num_microbatches(config)

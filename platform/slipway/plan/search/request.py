@@ -32,8 +32,7 @@ class Request(NamedTuple):
 def read(words: Sequence[str]) -> Request:
     """Return the request in a command line's words.
 
-    Raises UserError if a field has several values that a search cannot vary, or a number of devices is not
-    positive.
+    Raises UserError if a field has several values that a search cannot vary, or a number of devices is not positive.
     """
     overrides = [word for word in words if not word.startswith("-") and "=" in word]
     composed, allowed, ranges = list(words), {}, {}

@@ -95,8 +95,8 @@ def _on_one_device(config: RunConfig) -> RunConfig:
 class _Walk:
     """The state of a search. What is refused whatever is inside of a loop is refused there, and counted as a whole.
 
-    The rules of slipway.plan.rules decide; what is cheap to know of them is asked first, then the memory, and
-    then, of what is left, the rules themselves.
+    The rules of slipway.plan.rules decide; what is cheap to know of them is asked first, then the memory, and then, of
+    what is left, the rules themselves.
     """
 
     def __init__(self, config: RunConfig, space: Space) -> None:

@@ -47,9 +47,9 @@ def rings(grid: Grid, inside: int) -> Rings:
 def seconds(kind: Collective, size: float, ring: Ring, hardware: Hardware, copies: int = 1) -> float:
     """Return the seconds of an exchange of `size` bytes (see slipway.models.work.Exchange).
 
-    A ring of n ranks moves (n - 1) / n of the message through each rank's links, an all_reduce twice: busbw
-    of NVIDIA's nccl-tests, doc/PERFORMANCE.md. For a group over several nodes, each with k of its ranks, (n -
-    k) / n of the message must reach a node, and comes in through the links of its k ranks.
+    A ring of n ranks moves (n - 1) / n of the message through each rank's links, an all_reduce twice: busbw of NVIDIA's
+    nccl-tests, doc/PERFORMANCE.md. For a group over several nodes, each with k of its ranks, (n - k) / n of the message
+    must reach a node, and comes in through the links of its k ranks.
     """
     n, k = ring
     inner, outer = hardware.inside, hardware.between

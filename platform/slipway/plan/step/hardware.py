@@ -24,8 +24,8 @@ class Link(Section):
 class Rates(Section):
     """How much of a device's peaks its kernels reach, and what each costs besides. Fitted, or measured.
 
-    A product takes product_us, its operations at product_share of the peak, and product_bytes of the time
-    that its operands and its result would take from memory.
+    A product takes product_us, its operations at product_share of the peak, and product_bytes of the time that its
+    operands and its result would take from memory.
     """
 
     product_share: PositiveFloat = Field(

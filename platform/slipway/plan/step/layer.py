@@ -16,8 +16,8 @@ HEAD, SOFTMAX = 128, 0.35
 def softmax(head: int) -> float:
     """Return the time of attention's kernel for each of its operations, relative to that at heads of 128.
 
-    The exponentials, about a third of the time there, do not get fewer with smaller heads: FlashAttention-3
-    (arXiv 2407.08608, section 4.1) is as much slower at heads of 64.
+    The exponentials, about a third of the time there, do not get fewer with smaller heads: FlashAttention-3 (arXiv
+    2407.08608, section 4.1) is as much slower at heads of 64.
     """
     return 1 - SOFTMAX + SOFTMAX * HEAD / head
 
@@ -58,8 +58,8 @@ class Rounds(NamedTuple):
 def product_seconds(product: Product, hardware: Hardware, backward: bool = False) -> float:
     """Return the seconds of a product: its fixed time, its operations and its operands' way from memory, added up.
 
-    That they add up, and do not hide behind each other, is what measured products show (docs/planner.md):
-    fill and drain of the tiles, and waves that are not full, cost most when a dimension is small.
+    That they add up, and do not hide behind each other, is what measured products show (docs/planner.md): fill and
+    drain of the tiles, and waves that are not full, cost most when a dimension is small.
     """
     rates, moved, kernels = hardware.rates, product.moved_bytes, product.count
     if product.kind == "attention":

@@ -39,9 +39,9 @@ def sends(job: Job, hardware: Hardware) -> Sends:
 def busiest_and_bubble(stages: Sequence[float], virtual_stages: int) -> tuple[int, float]:
     """Return the stage that all others wait for, and the seconds that it waits for them.
 
-    stages: seconds of one microbatch. 1F1B: before its first and after its last microbatch the busiest stage
-    waits while each of the others has one, or with virtual stages one chunk of it: (P - 1) / (V m) of the
-    work for equal stages (arXiv 2104.04473, 2.2).
+    stages: seconds of one microbatch. 1F1B: before its first and after its last microbatch the busiest stage waits
+    while each of the others has one, or with virtual stages one chunk of it: (P - 1) / (V m) of the work for equal
+    stages (arXiv 2104.04473, 2.2).
     """
     busiest = max(range(len(stages)), key=lambda stage: stages[stage])
     return busiest, (sum(stages) - stages[busiest]) / virtual_stages

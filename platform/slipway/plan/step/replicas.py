@@ -34,8 +34,8 @@ def exchange(kind: Collective, shard: Shard, each: int, grid: Grid, hardware: Ha
 def once_a_step(job: Job, stages: Sequence[Stage], hardware: Hardware) -> float:
     """Return the seconds spent waiting for gradients to be reduced and parameters gathered, on the slowest stage.
 
-    With overlap, gradients pass beside the backward pass of the last microbatch, all but the last layer's;
-    parameters beside the forward pass of the first one, all but the first layer's (Megatron-core's buckets).
+    With overlap, gradients pass beside the backward pass of the last microbatch, all but the last layer's; parameters
+    beside the forward pass of the first one, all but the first layer's (Megatron-core's buckets).
     """
     layout, grid = job.config.parallelism, job.grid
     strategy = layout.data_parallel_sharding_strategy
@@ -63,8 +63,8 @@ def once_a_step(job: Job, stages: Sequence[Stage], hardware: Hardware) -> float:
 def each_microbatch(job: Job, times: Sequence[Rounds], hardware: Hardware) -> list[float]:
     """Return the seconds that each layer of a sharded model waits for its parameters and gradients (FSDP).
 
-    A layer's parameters are gathered beside the layer before it, in both passes, and its gradients reduced
-    beside the backward pass of the next one: what lasts longer than a layer's own pass is waited for.
+    A layer's parameters are gathered beside the layer before it, in both passes, and its gradients reduced beside the
+    backward pass of the next one: what lasts longer than a layer's own pass is waited for.
     """
     strategy = job.config.parallelism.data_parallel_sharding_strategy
     if strategy is None:
@@ -87,8 +87,8 @@ def each_microbatch(job: Job, times: Sequence[Rounds], hardware: Hardware) -> li
 def optimizer(job: Job, stages: Sequence[Stage], hardware: Hardware) -> float:
     """Return the seconds of the update on the fullest stage, by the bytes that it moves.
 
-    Gradients are read for their norm and again for the update; the parameters' fp32 copies and the
-    optimizer's states are read and written, and the parameters written.
+    Gradients are read for their norm and again for the update; the parameters' fp32 copies and the optimizer's states
+    are read and written, and the parameters written.
     """
     layout, grid, config = job.config.parallelism, job.grid, job.config
     of_other, of_matrix = (
