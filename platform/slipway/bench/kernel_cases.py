@@ -49,9 +49,9 @@ class Seen(NamedTuple):
     inputs: Sequence[Any]
     upstream: Any
     gradients: Sequence[Any]
-    """Of the inputs; None for one that was not used."""
+    """Gradients of the inputs; None for one that was not used."""
     given: dict[str, Any]
-    """What else the output depends on, by name."""
+    """Further values on which the output depends, by name."""
 
 
 def _gradients(output: Any, inputs: Sequence[Any], upstream: Any, **given: Any) -> Seen:

@@ -41,7 +41,7 @@ RANKS_SHOWN = 16
 
 @dataclass(frozen=True)
 class Row:
-    """Where the time of a step goes, on one rank or as the mean of several."""
+    """The parts of a step's time, on one rank or as the mean of several."""
 
     rank: str
     """Its number, or `mean of N`."""

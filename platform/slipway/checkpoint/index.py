@@ -39,7 +39,7 @@ _SHARD = re.compile(r"__\d+_\d+\.distcp")
 
 
 class Piece(NamedTuple):
-    """Where a tensor, or a part of one, is: `length` bytes of a file in the checkpoint's folder."""
+    """The place of a tensor, or of a part of one: `length` bytes of a file in the checkpoint's folder."""
 
     file: str
     offset: int

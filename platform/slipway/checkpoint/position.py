@@ -13,8 +13,8 @@ class Position:
     """Samples consumed of each source."""
     step: int = 0
     updates: int = 0
-    """Optimizer updates: fewer than steps where batches were left out."""
+    """Optimizer updates: fewer than steps if batches were skipped."""
     recent_losses: list[float] = field(default_factory=list)
-    """For the guard."""
+    """The guard's recent losses."""
     uneven: dict[str, int] = field(default_factory=dict)
-    """For the guard, likewise."""
+    """The guard's uneven places."""

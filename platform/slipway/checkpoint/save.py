@@ -50,7 +50,7 @@ class Saved:
     consumed: dict[str, int]
     """Samples behind it, by source."""
     warnings: list[str]
-    """What went wrong around it but harms no checkpoint, reported for the first time."""
+    """Faults around it that harm no checkpoint, reported for the first time."""
 
 
 @dataclass

@@ -44,7 +44,7 @@ class Imported(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str
-    """See slipway.models.formats."""
+    """The format of the file: see slipway.models.formats."""
     file: str
     """Its name, without folders."""
     sha256: str
@@ -57,26 +57,29 @@ class CheckpointInfo(BaseModel):
 
     step: int
     updates: int
-    """Optimizer updates so far: fewer than steps where batches were left out."""
+    """Optimizer updates so far: fewer than steps if batches were skipped."""
     data: DataLedger
     """The position in the data: samples consumed of each source."""
     world_size: int
     parallelism: Parallelism
     precision: str
     shape: dict[str, Any]
-    """What the weights depend on: see slipway.models.shape."""
+    """The settings that the weights depend on: see slipway.models.shape."""
     optimizer: str = "adamw"
-    """Whose states it holds; it is not written down in older ones, which AdamW's are."""
+    """The optimizer whose states it holds; older checkpoints, which are AdamW's, do not name it."""
     versions: dict[str, str]
     validation_loss: float | None = None
     """Measured at this step."""
     recent_losses: list[float] = []
-    """For the guard: see slipway.train.guard."""
+    """The guard's recent losses: see slipway.train.guard."""
     uneven: dict[str, int] = {}
-    """Likewise."""
+    """The guard's uneven places."""
     imported: Imported | None = None
-    """None: written by a training. Else no rank has written it: it holds no generators and no optimizer's states, which
-    are zero before the first update."""
+    """None: written by a training.
+
+    Otherwise no rank has written it: it holds no generators and no optimizer's states, which are zero before the first
+    update.
+    """
 
     @property
     def consumed_samples(self) -> int:

@@ -12,7 +12,7 @@ OF_DEVICES, OF_NODES = SOURCES[:2], SOURCES[2:]
 
 
 class Counter(Protocol):
-    """Counts joules from some moment on."""
+    """A counter of joules, from some moment on."""
 
     @property
     def source(self) -> str:

@@ -16,9 +16,9 @@ class Energy(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     joules: dict[str, float]
-    """By source."""
+    """Joules by source."""
     counters: dict[str, int]
-    """How many devices, or nodes, each source counted to the end."""
+    """Number of devices, or nodes, that each source counted to the end."""
 
     @property
     def total(self) -> float:
@@ -27,7 +27,7 @@ class Energy(BaseModel):
 
     @property
     def in_words(self) -> str:
-        """`NVML on 4 devices, RAPL on 1 node`."""
+        """The counters in words: `NVML on 4 devices, RAPL on 1 node`."""
         counts = {source: self.counters.get(source, 0) for source in self.joules}
         return ", ".join(f"{source} on {n} {NOUNS[source]}{'s' * (n != 1)}" for source, n in counts.items())
 

@@ -18,7 +18,7 @@ HEADER = 7  # bytes of an empty file
 
 @dataclass(frozen=True)
 class Stored:
-    """One segment's wandb file."""
+    """The wandb file of one segment."""
 
     file: Path
 

@@ -21,7 +21,7 @@ class TimeEstimate(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     peak_tflops: float | None
-    """Of a device, in the precision of the products."""
+    """Peak of a device, in the precision of the products."""
     step: StepSeconds | None
     """Seconds of a step by part; None if cluster.expected_mfu takes the model's place."""
     seconds_per_step: float | None
@@ -34,7 +34,7 @@ class TimeEstimate(BaseModel):
     hours: float | None
     device_hours: float | None
     energy_kwh: float | None
-    """Of the devices alone, each at full load all the time; None: the power is not known."""
+    """Energy of the devices alone, each at full load all the time; None: the power is not known."""
     assumption: str
 
 

@@ -23,14 +23,14 @@ SIZES = {
 
 
 class Facts(BaseModel):
-    """What was to be trained, and where."""
+    """The model to be trained, and the machines it trains on."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     model: str
     steps: int
-    """Of the whole run."""
+    """Steps of the whole run."""
     nodes: int
     world_size: int
     layout: dict[str, int]

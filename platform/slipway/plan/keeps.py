@@ -11,12 +11,12 @@ GATHERED_AHEAD = 10**9 // 2  # parameters that it gathers before they are needed
 
 
 class Keeps(NamedTuple):
-    """Bytes that a trainer keeps of each parameter; whole parameters and gradients where they are sharded."""
+    """Bytes that a trainer keeps of each parameter; whole parameters and gradients if they are sharded."""
 
     parameter: int
     gradient: int
     state: int
-    """The optimizer's, its own copy of the parameter among it."""
+    """The optimizer's state, with its own copy of the parameter."""
     of_matrix: int | None = None
     """The optimizer's state for hidden matrices; None: the same as for other parameters."""
     whole: int = 4

@@ -26,18 +26,21 @@ class StageMemory(BaseModel):
     optimizer_states: int
     activations: int
     head: int = 0
-    """For the head (logits or a decoder, the loss, gradients); 0 if a layer's backward pass needs more after it."""
+    """The head's bytes (logits or a decoder, the loss, gradients).
+
+    0 if a layer's backward pass needs more after it.
+    """
     gathered: int = 0
     """Parameters and gradients that are sharded, but whole for a while (FSDP).
 
     For gradients 0 if the activations, before there are any, take more.
     """
     buffers: int = 0
-    """For what ranks exchange, and for what is recorded."""
+    """Buffers for what ranks exchange, and for what is recorded."""
     framework: int = 0
-    """Outside of torch's allocator: the device's context, libraries, NCCL's own buffers."""
+    """Bytes outside of torch's allocator: the device's context, libraries, NCCL's own buffers."""
     fragmentation: int = 0
-    """What the allocator holds and cannot use."""
+    """Bytes that the allocator holds and cannot use."""
 
     @property
     def allocated(self) -> int:

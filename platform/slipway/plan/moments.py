@@ -35,15 +35,15 @@ class Passing(NamedTuple):
     """Bytes of what passes through a stage."""
 
     kept: int
-    """For all microbatches in flight, until their backward passes."""
+    """Activations of all microbatches in flight, until their backward passes."""
     inside: int
-    """In addition, in the backward pass of the layer that needs most."""
+    """Extra bytes in the backward pass of the layer that needs most."""
     held: int
-    """In addition, in the head."""
+    """Extra bytes in the head."""
     sent: int
     """The output of a layer."""
     shared: int
-    """Of buffers that layers use one after the other."""
+    """Buffers that layers use one after the other."""
     blocks: int
     """Number of blocks on the stage."""
 
@@ -90,7 +90,7 @@ def moments(
     With FSDP also at the end of the backward pass. It has whole parameters of what is outside of blocks, and of blocks
     ahead, and from the first one on whole gradients, of what is outside and of a block, or without whole parameters
     (ZeRO-2) of a bucket. Gradients wait for their reduction; by then as large a part of the activations and of the
-    whole parameters is gone. At the end this rank's part of their sum is there, too.
+    whole parameters is gone. At the end this rank's part of their sum is held, too.
     """
     strategy = config.parallelism.data_parallel_sharding_strategy
     if strategy is None:

@@ -29,7 +29,7 @@ class StagePlan(Frozen):
     blocks: list[tuple[int, int]]
     """The same for the blocks alone (see slipway.models.family.Layer)."""
     parameters: int
-    """Of one rank."""
+    """Parameters of one rank."""
 
 
 class Memory(Frozen):
@@ -63,20 +63,20 @@ class Plan(Frozen):
     """Everything that follows from a configuration. Data only: ranks read it, none composes again."""
 
     config: RunConfig
-    """As it is trained: with resources.elastic, the layout that was fitted."""
+    """The configuration as it is trained: with resources.elastic, with the layout that was fitted."""
     changes: list[str] = []
     """One line per field that was fitted."""
     wish: Wish | None = None
-    """Where something was changed: what other devices are fitted to, so that a run that shrank grows again."""
+    """Set if something was changed: other devices are fitted to it, so that a run that shrank grows again."""
     choice: Choice | None = None
-    """What was left open (parallelism=auto), and why the planner took this layout."""
+    """The choice for what was left open (parallelism=auto), and why the planner took this layout."""
     world_size: int
     model_parallel_size: int
     """tensor x pipeline x context."""
     data_parallel_size: int
     num_microbatches: int
     unit: str
-    """What throughput is counted in, in the singular: token, patch, image."""
+    """The unit of throughput, in the singular: token, patch, image."""
     units_per_sample: int
     samples: int
     """Samples of the whole run, repeated ones counted again."""
@@ -90,14 +90,14 @@ class Plan(Frozen):
     active_parameters: int
     """Parameters one unit meets: all, without experts."""
     flops_per_sample: int
-    """Of forward and backward pass; the expected value where samples differ in size."""
+    """FLOP of forward and backward pass; the expected value if samples differ in size."""
     flops_per_step: int
     key_values: KeyValues | None = None
-    """What the model keeps while it goes on with a text; None: nothing."""
+    """Bytes that the model keeps while it continues a text; None: it keeps none."""
     memory: Memory
     time: TimeEstimate
     stages: list[StagePlan]
-    """Ranks of a stage are told apart by `grid.coordinates(rank)`."""
+    """The pipeline stages; `grid.coordinates(rank)` gives the stage of a rank."""
     kernels: dict[str, str] = {}
     """Operator -> the backend that computes it, fp8 -> its recipe; empty until the machine is known that trains."""
     switches: dict[str, bool | int | str] = {}

@@ -230,7 +230,7 @@ def _rank_cells(plan: Plan, rank: int) -> list[str]:
 
 
 def _elided(items: Sequence[T], limit: int | None) -> list[T | None]:
-    """Return at most `limit` items, from both ends, with one None for those left out."""
+    """Return at most `limit` items, from both ends, with one None for those skipped."""
     if limit is None or len(items) <= limit:
         return list(items)
     return [*items[: -(-limit // 2)], None, *items[len(items) - limit // 2 :]]

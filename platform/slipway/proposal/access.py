@@ -20,7 +20,7 @@ class Mode(BaseModel):
 
 
 class Programme(BaseModel):
-    """The modes of a programme, with where their limits come from."""
+    """The modes of a programme, with the source of their limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

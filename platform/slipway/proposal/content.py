@@ -21,7 +21,7 @@ from slipway.words import duration, figure, quantity, size
 
 @dataclass(frozen=True)
 class Request:
-    """What the document is made from."""
+    """The input of the document."""
 
     plan: Plan
     measurement: Measurement
@@ -29,7 +29,7 @@ class Request:
     programme: Programme
     runs: int
     picture: Path
-    """Of the measurement."""
+    """The plot of the measurement."""
     answers: Mapping[str, str]
 
 

@@ -9,21 +9,21 @@ from slipway.errors import UserError
 
 @dataclass(frozen=True)
 class Heading:
-    """Begins a section."""
+    """A heading, which begins a section."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Plain text."""
+    """A paragraph of plain text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text. The first column is left-aligned; with `numbers`, the others are right-aligned."""
+    """A table of texts. The first column is left-aligned; with `numbers`, the others are right-aligned."""
 
     head: Sequence[str]
     """Empty: the rows are pairs of a name and its value."""

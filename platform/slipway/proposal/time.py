@@ -17,15 +17,15 @@ class ComputerTime:
 
     step_seconds: float
     basis: str
-    """Where the step's time comes from, in words."""
+    """The source of the step's time, in words."""
     measured: bool
     hours: float
-    """Of one run."""
+    """Hours of one run."""
     device_hours: float
-    """Of all runs, with the reserve."""
+    """Device-hours of all runs, with the reserve."""
     arithmetic: str
     energy_kwh: float | None
-    """Of the devices, at full load for these hours; None: their power is not known."""
+    """Energy of the devices, at full load for these hours; None: their power is not known."""
 
 
 def computer_time(plan: Plan, measurement: Measurement, runs: int, reserve: float) -> ComputerTime:

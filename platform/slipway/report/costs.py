@@ -28,10 +28,10 @@ class Costs:
 
     total: float
     steps: float
-    """Of the steps that count."""
+    """The steps that count."""
     starts: float
     again: float
-    """Of steps that were done again: their number x the median step, as their own lines are gone."""
+    """Steps that were done again: their number x the median step, as their own lines are gone."""
     checkpoints: float
     """Time in which training was blocked by one."""
     rest: float
@@ -39,7 +39,7 @@ class Costs:
     pauses: float
     """Between segments; not in `total`, as nothing ran."""
     steps_again: int
-    """After interruptions and after going back to a checkpoint."""
+    """Number of steps done again, after interruptions and after going back to a checkpoint."""
 
 
 def spells(segments: Sequence[Segment], metrics: Metrics) -> list[Spell]:

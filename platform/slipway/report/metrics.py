@@ -18,11 +18,11 @@ class Metrics:
     foreign: Sequence[int] = ()
     """Numbers of the lines that are no records."""
     units: Units = Units()
-    """As the newest segment recorded them."""
+    """The units that the newest segment recorded."""
     others: Sequence[Record] = ()
     """All other records, as they were written: events, checkpoints, the ranks' times, profiles."""
     peak: str = ""
-    """Where the newest segment's peak comes from: profile, measured; empty: not known."""
+    """The source of the newest segment's peak: profile, measured; empty: not known."""
 
     _columns: dict[str, tuple[list[int], list[float]]] = field(
         default_factory=dict, compare=False, repr=False

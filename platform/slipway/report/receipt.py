@@ -57,7 +57,7 @@ class Profile:
     under: range
     """The steps that ran under the profiler."""
     steps: int
-    """How many of them count."""
+    """The number of them that count."""
     seconds: Mapping[str, float]
 
     @property
@@ -89,7 +89,7 @@ class Receipt:
 
     @property
     def ratio(self) -> float | None:
-        """Measured to predicted."""
+        """Measured over predicted seconds; None if either is not known."""
         return self.measured / self.predicted if self.measured and self.predicted else None
 
 
@@ -110,7 +110,10 @@ def make(plan: Plan | None, metrics: Metrics) -> Receipt:
 
 
 def predicted(plan: Plan | None) -> tuple[float | None, dict[str, float]]:
-    """Return the planned seconds of a step and of each of PARTS; only this function knows where a plan has them."""
+    """Return the planned seconds of a step and of each of PARTS.
+
+    Only this function knows where a plan has them.
+    """
     if plan is None:
         return None, {}
     time = plan.time.model_dump()

@@ -22,15 +22,15 @@ class Summary:
     step: int
     loss: Ends
     measures: dict[str, Ends]
-    """Of training: what the family reports besides the loss."""
+    """The family's measures of training besides the loss."""
     validation_loss: Ends
     best_validation: tuple[int, float] | None
-    """(step, loss), where there is more than one."""
+    """(step, loss), if there is more than one."""
     validation_measures: dict[str, Ends]
     samples: float | None
-    """Trained on, of the steps that count."""
+    """Samples trained on, in the steps that count."""
     units: float | None
-    """The same in the run's unit."""
+    """The same amount in the run's unit."""
     samples_per_second: float | None
     """Median over the steps, as all rates here."""
     units_per_second: float | None
@@ -39,19 +39,19 @@ class Summary:
     mfu: float | None
     mfu_palm: float | None
     peak_tflops: float | None
-    """The newest."""
+    """The newest peak."""
     peak: str
-    """Where it comes from: profile, measured."""
+    """The source of the peak: profile, measured."""
     power_watts: float | None
     """Rank 0's, as the clock."""
     clock_mhz: float | None
     memory_gib: float | None
-    """Largest."""
+    """The largest."""
     data_wait: float | None
     """Share of the steps' time spent waiting for data."""
     seconds_in_steps: float
     wall_seconds: float | None
-    """From the first line to the last, pauses between segments included."""
+    """Seconds from the first line to the last, pauses between segments included."""
 
 
 def summarize(metrics: Metrics, units: Units) -> Summary:

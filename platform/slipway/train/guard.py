@@ -17,7 +17,7 @@ MAD_TO_DEVIATION = 1.4826  # of a normal distribution: 1 / the normal quantile o
 
 
 class Verdict(NamedTuple):
-    """What to do with a batch, and why."""
+    """The action to take with a batch, and why."""
 
     action: Literal["update", "stop", "skip", "rollback"]
     reason: str = ""

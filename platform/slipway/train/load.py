@@ -21,7 +21,7 @@ LOAD_DIGITS, VALUE_DIGITS = 3, 6
 
 @dataclass(frozen=True)
 class Load:
-    """What each part was given over the global batch, the same on every rank."""
+    """The share of work that each part was given over the global batch, the same on every rank."""
 
     spread: Spread
     counts: Tensor
@@ -33,7 +33,7 @@ class Load:
 
     @property
     def entropies(self) -> Tensor:
-        """[places]: entropy of the parts' shares, over ln(parts). 1: all have as much."""
+        """Entropy of the parts' shares over ln(parts), [places]. 1: all have as much."""
         shares = self.counts / self.counts.sum(1, keepdim=True)
         return (
             torch.special.entr(shares).sum(1) / log(self.spread.size) if self.spread.size > 1 else _ones(self)
@@ -41,9 +41,10 @@ class Load:
 
     @property
     def evenness(self) -> dict[str, float]:
-        """By place: 0 if all went to the same parts, as many as each thing goes to; 1 if all parts have as much.
+        """The evenness of each place: 0 if all went to as few parts as possible, 1 if all parts have as much.
 
-        That is the entropy between ln(chosen) and ln(parts). Empty if each thing goes to all parts.
+        As few as possible are as many as each thing goes to. That is the entropy between ln(chosen) and ln(parts).
+        Empty if each thing goes to all parts.
         """
         size, chosen = self.spread.size, self.spread.chosen
         if size == chosen:
@@ -54,7 +55,7 @@ class Load:
 
     @property
     def relative(self) -> Tensor:
-        """[places, parts]: how much each part was given, as a multiple of an even share."""
+        """The work that each part was given, as a multiple of an even share, [places, parts]."""
         return self.counts / self.counts.mean(1, keepdim=True)
 
     def summary(self) -> dict[str, float]:

@@ -52,7 +52,7 @@ class Meter:
 
 
 def meter(device: torch.device, place: Place, root: Path = Path("/"), interval: float = INTERVAL) -> Meter:
-    """Return the meter of a rank; counters that cannot be read are left out.
+    """Return the meter of a rank; counters that cannot be read are skipped.
 
     root: of the file system with /sys; interval: seconds between readings.
     """

@@ -54,7 +54,7 @@ class Peak:
                 self._measure(product, LATER)
 
     def in_words(self) -> dict[str, str]:
-        """Return the fields of metrics.jsonl on where the peak comes from."""
+        """Return the fields of metrics.jsonl that name the source of the peak."""
         return {"peak": "measured" if self.measured else "profile", "peak_precision": self.precision}
 
     def _measure(self, product: "_Product", windows: int) -> None:

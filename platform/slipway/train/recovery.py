@@ -157,7 +157,7 @@ def _event(
 ) -> None:
     """Write an event down and print it.
 
-    samples: the stretch that is left out, as positions in the run's order of samples.
+    samples: the stretch that is skipped, as positions in the run's order of samples.
     """
     reason = f"{verdict.reason}{_on(outcome)}"
     more = {} if samples is None else {"samples_left_out": samples}

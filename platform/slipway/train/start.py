@@ -21,4 +21,4 @@ class Start:
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     """Newer checkpoints that are damaged, and what is wrong with each."""
     pace: Pace = Pace()
-    """What earlier segments have measured."""
+    """The latest measurements of earlier segments."""

@@ -44,9 +44,9 @@ class Outcome(Means):
     attended: float | None
     """Mean over the samples of models.network.ATTENDED; None: documents are not kept apart."""
     energy: list[float]
-    """Of all ranks since the segment began: [joules, counters] of each of energy.counter.SOURCES."""
+    """Energy of all ranks since the segment began: [joules, counters] of each of energy.counter.SOURCES."""
     load: Load | None
-    """How the step has spread its model's work; None: the model spreads none."""
+    """The spread of the model's work in this step; None: the model spreads none."""
 
 
 def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> Outcome:

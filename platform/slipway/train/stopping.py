@@ -47,7 +47,7 @@ class Durations:
 
 @dataclass
 class Stopping:
-    """What one rank knows about ending early. Only rank 0 is given the end: one clock decides."""
+    """One rank's knowledge about ending early. Only rank 0 is given the end: one clock decides."""
 
     end: float | None = None
     """When the job is over, by time.monotonic; None: no limit."""
@@ -73,7 +73,7 @@ class Stopping:
     def is_over(self) -> bool:
         """Return whether another step might leave too little time to save.
 
-        Twice the time that a save takes, for bad days.
+        It allows twice the time that a save takes, for bad days.
         """
         return self.end is not None and time.monotonic() + self.steps.most + 2 * self.saves.most >= self.end
 
@@ -131,7 +131,7 @@ class Pace:
     """The latest measurements of earlier segments of a run, in seconds, oldest first."""
 
     starts: Sequence[float] = ()
-    """From the command to the first step."""
+    """Seconds from the command to the first step."""
     steps: Sequence[float] = ()
     saves: Sequence[float] = ()
     refused: bool = False

@@ -28,7 +28,7 @@ class Here:
     name: str
     count: int
     memory_gib: float
-    """Of one."""
+    """Memory of one device."""
     driver: str | None
     versions: dict[str, str]
 
@@ -50,7 +50,7 @@ class Here:
 
 
 def rehearsal() -> Here:
-    """Return two CPU ranks in the place of GPUs."""
+    """Return two CPU ranks that stand in for GPUs."""
     return Here("cpu", "CPU (rehearsal)", REHEARSAL_DEVICES, REHEARSAL_GIB, None, versions())
 
 

@@ -57,7 +57,7 @@ class Found:
     """Rows of the part's table: label -> text or number, the same labels in each."""
     notes: list[str] = field(default_factory=list)
     shares: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Where a step's time goes: name -> kind of work -> share."""
+    """A step's time by kind of work: name -> kind of work -> share."""
     left_out: str | None = None
     """Why there is nothing to show on these devices."""
 
@@ -87,7 +87,7 @@ class Found:
         self._write()
 
     def share(self, name: str, shares: Mapping[str, float]) -> None:
-        """Note where a step's time goes."""
+        """Note the shares of a step's time."""
         self.shares[name] = dict(shares)
         self._write()
 

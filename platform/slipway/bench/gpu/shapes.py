@@ -63,7 +63,7 @@ TINY_TOKENS = 64  # of them a 2,048th part of the shape's tokens each
 
 
 class Fit(NamedTuple):
-    """How much of a shape fits into one device; memory in GiB."""
+    """The part of a shape that fits into one device; memory in GiB."""
 
     layers: int
     beside: bool

@@ -27,7 +27,7 @@ class Repeat:
     number: int
     plan: Plan
     folder: Path
-    """Where its record is seen from here."""
+    """The path of its record's folder as seen from here."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for."""
+    """The request of the command line."""
 
     overrides: Sequence[str]
     ranks: Sequence[int] | None = None

@@ -47,7 +47,7 @@ class Row:
     planned_step_seconds: Mapping[str, float] | None = named(None)
     """The plan's parts of a step, by its own names: seconds that nothing else hides."""
     step_seconds: Mapping[str, float] = named(None)
-    """By KINDS, mean of ranks and repeats: the shares under the profiler times the step's seconds without it."""
+    """Seconds by KINDS, mean of ranks and repeats: shares under the profiler times the step's seconds without it."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Layout(NamedTuple):
     """A layout that fits, and what it costs."""
 
     config: RunConfig
-    """With the layout."""
+    """The configuration with the layout."""
     candidate: Candidate
     world: int
     replicas: int
@@ -33,7 +33,7 @@ class Layout(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """Of one step."""
+        """Seconds of one step; None: not known."""
         return self.evaluation.seconds["total"] if self.evaluation.seconds else None
 
     @property
@@ -51,7 +51,7 @@ class Found(NamedTuple):
     """The outcome of a search on one number of devices."""
 
     layouts: list[Layout]
-    """Those that fit, in the order in which they were looked at."""
+    """The layouts that fit, in the order in which they were looked at."""
     rejected: Counter[str]
     """Reason -> number of candidates; the reason is the field that a rule names, or `memory`."""
     sentences: dict[str, str]
@@ -61,7 +61,7 @@ class Found(NamedTuple):
 
     @property
     def enumerated(self) -> int:
-        """Candidates that were looked at."""
+        """Number of candidates that were looked at."""
         return len(self.layouts) + self.rejected.total()
 
 

@@ -62,7 +62,7 @@ def _in_words(candidate: Candidate, world: int) -> str:
 
 
 def sentence(config: RunConfig, found: Found, reason: str) -> str:
-    """Return a rule's message for the first candidate that it refused; for memory, the least that is missing."""
+    """Return a rule's message for the first candidate that it refused; for memory, the least that one needs."""
     device = usable_bytes(config)
     if reason != MEMORY or found.nearest is None or device is None:
         return found.sentences[reason]

@@ -12,9 +12,9 @@ class Sends(NamedTuple):
     """Seconds that stages wait for their outputs to be sent."""
 
     waited: float
-    """For each microbatch."""
+    """Seconds for each microbatch."""
     filling: float
-    """Once a step, while the pipeline fills and drains."""
+    """Seconds once a step, while the pipeline fills and drains."""
 
 
 def sends(job: Job, hardware: Hardware) -> Sends:

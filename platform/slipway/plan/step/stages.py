@@ -20,12 +20,12 @@ class Job(NamedTuple):
     grid: Grid
     layers: Sequence[Layer]
     work: Sequence[Work]
-    """Of each layer."""
+    """The work of each layer."""
     spans: Sequence[range]
     """Layers of each model chunk: chunk v x stages + p is virtual stage v of stage p."""
     microbatches: float
     gradient_bytes: int = 4
-    """Of each gradient that is exchanged."""
+    """Bytes of each gradient that is exchanged."""
     scattered_sends: bool = False
     """Stages send a part from each tensor-parallel rank, and gather it."""
 
@@ -35,7 +35,7 @@ class Job(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One rank of a pipeline stage and one microbatch."""
+    """The work of one rank of a pipeline stage for one microbatch."""
 
     shard: Shard
     forward: float

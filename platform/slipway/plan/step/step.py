@@ -17,7 +17,7 @@ class StepSeconds(BaseModel):
     memory_bound: float
     """Norms, activations, embedding, loss."""
     recompute: float
-    """What the backward pass does again, exchanges included."""
+    """Recomputation in the backward pass, exchanges included."""
     bubble: float
     tensor_parallel: float
     context_parallel: float
@@ -30,12 +30,12 @@ class StepSeconds(BaseModel):
 
     @property
     def total(self) -> float:
-        """Seconds of the step."""
+        """Seconds of the whole step."""
         return sum(self.parts.values())
 
     @property
     def parts(self) -> dict[str, float]:
-        """Seconds by name."""
+        """Seconds of each part, by name."""
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 

@@ -48,7 +48,7 @@ def receipt_of(run: Recorded) -> Html:
 
 
 def sentences(found: receipt.Receipt) -> list[str]:
-    """Return the receipt in words, one sentence for each line."""
+    """Return the receipt in words: the step as measured and planned, then what explains the difference."""
     if found.measured is None:
         return ["No step's time was recorded, so there is nothing to hold against a plan."]
     if found.predicted is None:

@@ -16,7 +16,7 @@ class Html(str):
 def element(name: str, /, *children: object, **attributes: object) -> Html:
     """Return `<name ...>children</name>`; everything but Html is escaped.
 
-    Attributes: a trailing underscore is dropped (class_), others become hyphens; None and False are left out.
+    Attributes: a trailing underscore is dropped (class_), others become hyphens; None and False are skipped.
     """
     words = [name]
     for key, value in attributes.items():

@@ -27,7 +27,7 @@ _FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
 
 
 class Finding(BaseModel):
-    """What is known of one rank; what it did not write itself is None."""
+    """The facts about one rank; what it did not write itself is None."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,13 +41,13 @@ class Finding(BaseModel):
     step: int | None = None
     what: str | None = None
     count: int | None = None
-    """How often it has made progress so far: with less than others have, it is behind."""
+    """Number of times that it has made progress: with less than others have, it is behind."""
     seconds: float | None = None
-    """For how long it has made no progress."""
+    """Seconds for which it has made no progress."""
 
 
 class Suspect(BaseModel):
-    """The verdict."""
+    """The verdict on a hang."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -44,7 +44,7 @@ class _Peer:
 
     rank: int
     host: str
-    """Of its machine, or its pod: those who share one see each other's processes."""
+    """The name of its machine, or its pod: ranks that share one see each other's processes."""
     node: str
     """The scheduler's name for the machine: reported to people, and named as bad."""
     pid: int
