@@ -162,7 +162,7 @@ def check_reference(model: GPTConfig) -> None:
         value = getattr(model, name)
         if name not in COMPUTED and value != own.default:
             least = "null" if own.default is None else str(own.default).lower()
-            shown = getattr(value, "type", value)  # of a section
+            shown = getattr(value, "type", value)  # a section is named by its type
             raise UserError(
                 f"model.{name}", "is not in the reference of bench compare", value=shown, use=least
             )
@@ -214,7 +214,7 @@ def _measure(
         )
         started = time.perf_counter()
         process.start()
-        theirs.close()  # so that its end is noticed
+        theirs.close()  # so that recv fails when the process ends
         ours.send(1)
         try:
             ours.recv()
@@ -225,14 +225,14 @@ def _measure(
         found[name].first_step = time.perf_counter() - started
         workers[name] = (ours, process)
     names = list(workers)
-    for turn in range(options.rounds + 1):  # the first warms up
+    for turn in range(options.rounds + 1):  # the first turn warms up
         for name in names:
             pipe, _ = workers[name]
             pipe.send(options.steps)
             taken = pipe.recv()
             if turn:
                 found[name].turns.append(Turn(*(seconds / options.steps for seconds in taken)))
-        names = [*names[1:], names[0]]  # each comes after each other one, and none always first
+        names = [*names[1:], names[0]]  # each follows every other one, and none is always first
     ceilings = []
     for pipe, process in workers.values():
         pipe.send(0)
@@ -294,7 +294,7 @@ def _plain_step(config: RunConfig, threads: int | None, compiled: bool = False) 
     """Return a step of the reference; compiled afresh: what the machine has compiled before does not count."""
     from slipway.engine.runtime import wait_without_spinning
 
-    wait_without_spinning()  # the same for all
+    wait_without_spinning()  # as the trainer does
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(config.run.dir).parent / "compiled")
     import torch
 
@@ -306,7 +306,7 @@ def _plain_step(config: RunConfig, threads: int | None, compiled: bool = False) 
         cast(AdamW, config.optimizer),
         torch.device("cuda" if torch.cuda.is_available() else "cpu"),
     )
-    with device:  # weights are drawn there
+    with device:  # draws the weights on the device
         model: Any = PlainGPT(gpt_of(config))
     optimizer = torch.optim.AdamW(
         model.parameters(),

@@ -227,7 +227,7 @@ def _measure(task: Task, rounds: int, with_tiktoken: bool) -> tuple[dict[str, li
 
 def _timed(name: str, task: Task, prefix: Path) -> tuple[float, int]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread
-    gc.freeze()  # looking through all that was imported belongs to no contender
+    gc.freeze()  # the collector's search through all imported objects counts for no contender
     started = time.process_time()
     tokens = CONTENDERS[name](task, prefix)
     return time.process_time() - started, tokens

@@ -30,7 +30,7 @@ from slipway.errors import EXIT_DONE
 
 BANDS = ("blue", "green", "red", "nir_narrow", "swir_1", "swir_2")
 DATES, SIZE = 4, 224
-SHUFFLED = 64  # samples of webdataset's buffer
+SHUFFLED = 64  # samples in webdataset's shuffle buffer
 NEEDS = {"GeoTIFF": "rasterio", "webdataset": "webdataset"}
 NODE_RATE = 178.0
 """Chips a second of a node of 8 GPUs in the published training of Prithvi-EO-2.0 300M."""
@@ -234,7 +234,7 @@ def files(folder: Path) -> list[Path]:
     return sorted([*(folder / "shards").glob("*"), *(folder / "rasters").glob("*")])
 
 
-# --- who reads: each opens what it reads, and gives all chips once, [dates, bands, rows, columns]
+# --- the readers: each opens its files and yields every chip once, [dates, bands, rows, columns]
 
 
 def slipway(folder: Path) -> Iterator[Any]:

@@ -94,7 +94,7 @@ def trouble(case: Case, machine: Machine, config: RunConfig) -> str | None:
     for backend in TABLE[OPERATORS[case.operator].part]:
         if backend.name == case.backend:
             return backend.trouble(machine, of_operator(config, case.operator))
-    return None  # for comparison only: torch does it everywhere
+    return None  # for comparison only: torch runs it everywhere
 
 
 CASES = [

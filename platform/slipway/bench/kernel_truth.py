@@ -17,7 +17,7 @@ from slipway.config.schema import RunConfig
 from slipway.models.gpt.config import gpt_of
 
 Truth = Callable[[RunConfig, Sequence[Tensor], Seen], Any]
-EPSILON, LEARNING_RATE, DECAY = 1e-8, 0.1, 0.1  # of build_adamw, and the defaults of all its backends
+EPSILON, LEARNING_RATE, DECAY = 1e-8, 0.1, 0.1  # those of build_adamw, and the defaults of all its backends
 
 
 def layer_norm(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
@@ -138,7 +138,7 @@ def errors(config: RunConfig, operator: str, seen: Seen) -> list[float]:
         if got is not None and one is not None:
             found.append(error(got, one))
         elif got is not one:
-            found.append(float("inf"))  # one of them takes no part
+            found.append(float("inf"))  # only one of them has a gradient
     return found
 
 

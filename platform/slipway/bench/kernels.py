@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     operators = chosen_operators(options.operators)
     asked = [*([f"model={options.model}"] if options.model else []), *options.overrides]
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        batch = "training.global_batch_size=${training.micro_batch_size}"  # of no meaning here
+        batch = "training.global_batch_size=${training.micro_batch_size}"  # has no meaning here
         config = configuration(DEFAULTS, [*asked, batch], Path(folder))
         of_gpt("bench kernels", config)
         if (window := gpt_of(config).window_size) is not None:
@@ -216,7 +216,7 @@ def take_turns(built: Mapping[str, Callable[[], object]], repeat: int, device: A
 
     calls = {}
     for name, run in built.items():
-        sample(run, 1)  # whatever is compiled or allocated at first
+        sample(run, 1)  # compiles and allocates what it needs
         calls[name] = max(1, math.ceil(SAMPLE_SECONDS / sample(run, 2)))
     seconds: dict[str, list[float]] = {name: [] for name in built}
     for _ in range(repeat):

@@ -108,7 +108,7 @@ def draw_kernels(
         figure, axes = _figure(round(y), "Kernels, one by one", lines, record)
         for y, row in zip(places, rows, strict=True):
             share, text = 100 * row.share, f"{100 * row.share:.0f}% of {row.ceiling}"
-            beyond = share > 100  # cut: the number says how far it goes
+            beyond = share > 100  # the bar is cut off; the number shows how far it goes
             axes.barh(y, min(share, 104), height=0.78, color=BACKENDS[row.backend])
             axes.annotate(
                 text,
@@ -130,7 +130,7 @@ def draw_kernels(
 
 
 def _rank_name(row: "StepRow") -> str:
-    if not row.rank.isdigit():  # the mean of several
+    if not row.rank.isdigit():  # the mean of several ranks
         return row.rank
     return f"rank {row.rank}" + ("" if row.stage is None else f", stage {row.stage}")
 

@@ -89,5 +89,5 @@ class PlainGPT(nn.Module):
             x = x + self.positions(torch.arange(length, device=tokens.device))
         for block in self.blocks:
             x = block(x, turn)
-        logits = self.output(self.norm(x))[..., : self.entries]  # rows beyond belong to no token
+        logits = self.output(self.norm(x))[..., : self.entries]  # rows beyond it belong to no token
         return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten())

@@ -254,7 +254,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     seconds = torch.tensor(times, dtype=torch.float64, device=device)
     torch.distributed.all_reduce(
         seconds, op=torch.distributed.ReduceOp.MAX
-    )  # a step lasts as on its slowest rank
+    )  # a step takes as long as its slowest rank
     memory = torch.tensor(memory_gib(device), device=device)
     torch.distributed.all_reduce(memory, op=torch.distributed.ReduceOp.MAX)
 
@@ -263,7 +263,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     torch.distributed.all_gather_object(breakdowns, own)
 
     dtype = torch.bfloat16 if plan.config.training.precision == "bf16" else torch.float32
-    torch.distributed.barrier()  # all at once: on a laptop the ranks share the cores, and so the ceiling
+    torch.distributed.barrier()  # all ranks measure at once: on a laptop they share the cores, and so the ceiling
     ceiling = torch.tensor(matmul_flops(dtype, device), dtype=torch.float64, device=device)
     torch.distributed.all_reduce(ceiling)
     if place.rank == 0:

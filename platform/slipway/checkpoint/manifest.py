@@ -15,7 +15,7 @@ from slipway import files
 from slipway.records import first_problem
 
 FILE = "manifest.json"
-_NAME = r"^([^./\x00]|\.[^./\x00]|\.\.[^/\x00])[^/\x00]*$"  # of a file in the folder itself: neither . nor ..
+_NAME = r"^([^./\x00]|\.[^./\x00]|\.\.[^/\x00])[^/\x00]*$"  # a file in the folder itself: neither . nor ..
 _THREADS = 8  # hashing is mostly waiting for the file system, and leaves Python's lock
 
 T = TypeVar("T")

@@ -29,7 +29,7 @@ from slipway.ranks.rendezvous import COLLECTIVE_TIMEOUT
 from slipway.secrets import in_one_line
 
 WAITING = "waiting for the other ranks"
-SUSPECT_FIRST_SECONDS = 5.0  # who waits for others complains later than those others
+SUSPECT_FIRST_SECONDS = 5.0  # a rank that waits for others complains later than they do
 
 
 class SaveError(Fault):
@@ -139,7 +139,7 @@ class Saver:
             save.thread.join(0.2)
             self._check_time(save)
 
-    # what the thread does
+    # the thread's part
 
     def _run(self, save: _Save, snapshot: Snapshot) -> None:
         try:
@@ -173,7 +173,7 @@ class Saver:
         try:
             lowest = models.family(self.plan.config).loss.lower_is_better
             retention.retain(path, self.settings, self._warn, best_is_lowest=lowest)
-        except Exception as error:  # the checkpoint is there: nothing that is tidied up after it ends the run
+        except Exception as error:  # the checkpoint is complete: tidying up after it ends no run
             self._warn(f"older checkpoints were not removed: {in_one_line(error)}")
         return path
 

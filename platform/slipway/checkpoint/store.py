@@ -230,7 +230,7 @@ def begin(run_dir: Path, step: int) -> Path:
     for attempt in itertools.count():
         path = root / f".step-{step:08d}{f'.{attempt}' if attempt else ''}.tmp"
         files.remove(path)
-        if not os.path.lexists(path):  # else something stands there that cannot be removed
+        if not os.path.lexists(path):  # else a file is in the way that cannot be removed
             path.mkdir()
             return path
     raise AssertionError

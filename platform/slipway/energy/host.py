@@ -60,7 +60,7 @@ def begun(counters: Sequence[Counter] | Iterator[Counter]) -> list[Used]:
     for counter in counters:
         try:
             found.append(Used(counter))
-        except Exception:  # absent, or nobody but root may read it
+        except Exception:  # it does not exist, or only root may read it
             continue
     return found
 

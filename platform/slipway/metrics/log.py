@@ -19,7 +19,7 @@ from slipway.plan import Plan
 from slipway.plan.units import Units
 from slipway.run_dir import RunDir
 
-RECENT = 20  # steps from whose median the time that is left is reckoned
+RECENT = 20  # steps whose median gives the time that is left
 
 
 class Metrics:
@@ -165,7 +165,8 @@ def drop_after(path: Path, step: int) -> Course:
     for line, record in lines_of(content):
         if record is None and (line.isspace() or not line.endswith(b"\n")):
             continue
-        if record is None or record["step"] <= step or record["kind"] == "event":  # what happened, happened
+        # events stay: they did happen
+        if record is None or record["step"] <= step or record["kind"] == "event":
             kept.append(line.removesuffix(b"\n") + b"\n")
     left = b"".join(kept)
     if left != content:

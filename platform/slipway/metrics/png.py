@@ -29,7 +29,7 @@ def caption(content: bytes) -> str:
     try:
         with Image.open(BytesIO(content), formats=["PNG"]) as image:
             told = image.info.get(_CAPTION)
-            image.verify()  # every chunk to the last one; Image.open reads only what stands before the pixels
+            image.verify()  # checks every chunk; Image.open reads only what precedes the pixels
     except UnidentifiedImageError:
         raise ValueError("it is no PNG") from None
     except (OSError, SyntaxError) as error:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-OPTIMIZER_RANGE = "slipway: optimizer"  # the names of profiler ranges around what is measured
+OPTIMIZER_RANGE = "slipway: optimizer"  # names of the profiler ranges around what is measured
 WINDOW_RANGE = "slipway: steps"
 
 KINDS = {
@@ -21,7 +21,7 @@ KINDS = {
     "waiting": "nothing runs: Python between kernels, or the pipeline's neighbour has not sent yet",
     "optimizer": "gradient norm, clipping and update, without their collectives",
 }
-_EXCHANGE = "exchange"  # a send or receive in flight: waiting, where nothing else is
+_EXCHANGE = "exchange"  # a send or receive in flight: counts as waiting if nothing else runs
 _FIRST = ("matmul", "attention", "optimizer", "other kernels", "communication", _EXCHANGE)
 
 _HOST_MATMULS = re.compile(
@@ -139,9 +139,9 @@ def _host_spans(events: Sequence[Event], main: int) -> Iterator[Span]:
 
 class _Frame(NamedTuple):
     end: float
-    context: str  # attention, optimizer, communication: what all inside belongs to; "" elsewhere
-    working: bool  # an operator runs, not only what calls operators
-    kind: str  # while nothing further inside runs; "": nothing
+    context: str  # attention, optimizer or communication: the kind of all inside; "" elsewhere
+    working: bool  # an operator runs, not only a function that calls operators
+    kind: str  # the kind while no inner event runs; "": none
 
 
 def _innermost(events: list[Event]) -> Iterator[Span]:

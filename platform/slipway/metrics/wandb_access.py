@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 from slipway.secrets import in_one_line
 
-CHECK_SECONDS = 60.0  # a slow file system needs its time to load wandb
+CHECK_SECONDS = 60.0  # a slow file system takes long to load wandb
 HOW_TO_MEND = "set WANDB_API_KEY, or run `wandb login` once"
 
 
@@ -41,7 +41,7 @@ def key_problem() -> str | None:
             )
         return json.loads(done.stdout)["problem"]
     except (subprocess.TimeoutExpired, OSError, ValueError, KeyError):
-        return None  # not known: who uses wandb finds out
+        return None  # not known: wandb itself reports it when it is used
 
 
 def one_line(error: BaseException) -> str:

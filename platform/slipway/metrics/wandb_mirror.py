@@ -23,8 +23,8 @@ from slipway.run_dir import RunDir
 INIT_SECONDS = 15.0  # for the server's first answer
 START_SECONDS = 25.0  # for that, and for the process to begin
 LAST_START_SECONDS = 10.0  # the same, once training is over
-UPLOAD_SECONDS = 20.0  # at the end, for what is not uploaded by then
-CLOSE_SECONDS = 30.0  # from the end of training on; what is not uploaded then is on disk
+UPLOAD_SECONDS = 20.0  # at the end, for data that is not uploaded by then
+CLOSE_SECONDS = 30.0  # from the end of training on; data that is not uploaded then is on disk
 BACKLOG = 100_000  # lines that wait for a slow start; later ones are lost to the mirror
 
 
@@ -41,11 +41,11 @@ class WandbMirror:
         self._mode: str = config.logging.wandb.mode
         self._lines: queue.Queue[str | None] = queue.Queue(BACKLOG)
         self._notes: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
-        self._carried: str | None = None  # a line that one process did not take
+        self._carried: str | None = None  # a line that the last process did not accept
         self._lost = 0
         self._closing, self._over = threading.Event(), threading.Event()
         self._process: subprocess.Popen[str] | None = None
-        self._folder = ""  # of that process, for what it keeps for a while
+        self._folder = ""  # the process's folder for temporary files
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
         self._thread.start()
 
@@ -92,7 +92,7 @@ class WandbMirror:
                 if self._closing.is_set() and self._lines.empty() and self._carried is None:
                     return  # all of it was handed over, and is on disk
             reason = self._mirror("offline")
-        except Exception as error:  # a mirror's fault is no training's fault
+        except Exception as error:  # a mirror's fault must not end the training
             reason = one_line(error)
         if reason is not None and not self._over.is_set():
             self._note("wandb stopped", reason=reason)

@@ -32,7 +32,7 @@ def main() -> None:
         out.flush()
     finally:
         shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)  # this process's own; its parent may be gone
-        os._exit(0)  # nothing of wandb's at the exit may wait; its service ends with this process
+        os._exit(0)  # so that no exit handler of wandb waits; its service ends with this process
 
 
 def _mirror(out: TextIO) -> None:
@@ -47,7 +47,7 @@ def _mirror(out: TextIO) -> None:
             init_timeout=init_seconds,
             finish_timeout=upload_seconds,
             finish_timeout_raises=True,
-            quiet=True,  # also: no question to the server before init's own, with a time-out of its own
+            quiet=True,  # also avoids a request before init's own, which has a time-out of its own
             console="off",
             disable_job_creation=True,
             x_stats_pid=os.getppid(),

@@ -6,8 +6,8 @@ from slipway.config.schema import RunConfig
 from slipway.optimizers import algorithm
 from slipway.optimizers.kind import bytes_per_parameter
 
-WAITING_GRADIENTS = 10**9  # whole ones that Megatron-core's FSDP lets wait for their reduction
-GATHERED_AHEAD = 10**9 // 2  # parameters that it gathers before they are needed
+WAITING_GRADIENTS = 10**9  # whole gradients that Megatron-core's FSDP lets wait for their reduction
+GATHERED_AHEAD = 10**9 // 2  # parameters that Megatron-core's FSDP gathers before they are needed
 
 
 class Keeps(NamedTuple):

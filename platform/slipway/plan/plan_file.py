@@ -64,7 +64,7 @@ def read(path: Path, changed: Sequence[str] = ()) -> Plan:
     another version, or changed by hand.
     """
     plain = _load(path, changed)
-    _config(plain, path)  # its mistakes are told with their own paths
+    _config(plain, path)  # so that its mistakes are reported with their own paths
     try:
         plan = Plan.model_validate(plain)
     except ValidationError as error:
@@ -130,7 +130,7 @@ def _check_follows(plan: Plan, path: Path) -> None:
 def _without_constants(config: RunConfig) -> RunConfig:
     cluster = config.cluster
     device = cluster.device.model_copy(update={"measured": None})
-    timeless = {"device": device, "expected_mfu": cluster.expected_mfu or 1.0}  # asks no device's constants
+    timeless = {"device": device, "expected_mfu": cluster.expected_mfu or 1.0}  # needs no constants
     return config.model_copy(update={"cluster": cluster.model_copy(update=timeless)})
 
 

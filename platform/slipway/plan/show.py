@@ -24,7 +24,7 @@ SMALL = 0.005
 
 def show(plan: Plan, ranks: int | None = 32, console: Console | None = None) -> None:
     """Print summary, memory by stage, and ranks (at most `ranks` rows, the middle elided; None: all)."""
-    # Wide enough for every table where the output is not a terminal.
+    # Wide enough for every table if the output is not a terminal.
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = 120

@@ -134,7 +134,7 @@ def switches(
         "experts",
         {"flex": flex},
     )
-    # which linear layers there are is known once the machine is, unless the run names them
+    # the kind of linear layers is known only with the machine, unless the run names it
     linear = config.kernels.linear or ("te" if config.kernels.backend in ("auto", "te") else "torch")
     sequence_parallel = layout.tensor_model_parallel_size > 1 and layout.sequence_parallel
     named = config.kernels.linear is not None or layout.tp_comm_overlap is not None

@@ -15,7 +15,7 @@ FONT = "DejaVu"
 SIZE = 9.5
 MARGIN = 20.0  # mm, as all lengths here
 INK, MUTED, LINE, ACCENT = (31, 41, 51), (102, 114, 127), (205, 211, 217), (31, 95, 168)
-KEPT_TOGETHER = 16  # rows of a table that does not go on over the page
+KEPT_TOGETHER = 16  # rows of a table that is not split between pages
 PAIR = (32.0, 68.0)  # per cent of the width, for a name and its value
 MARKED = (255, 243, 200)
 

@@ -112,7 +112,7 @@ def _validation(axes: "Axes", steps: list[int], losses: list[float]) -> None:
         return
     axes.plot(steps, losses, color=VALIDATION, linewidth=1.0, alpha=0.45, zorder=1.9)
     axes.scatter(steps, losses, s=52, color=VALIDATION, edgecolor="white", zorder=4, label="validation")
-    ends = {steps[0]: ("left", (9, 7)), steps[-1]: ("center", (0, 9))}  # the curve falls away from the first
+    ends = {steps[0]: ("left", (9, 7)), steps[-1]: ("center", (0, 9))}  # the curve falls from the first
     for step, (side, offset) in ends.items():
         loss = losses[steps.index(step)]
         axes.annotate(

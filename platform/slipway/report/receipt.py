@@ -190,7 +190,7 @@ def _by_kind(
     exchanged = tuple(
         part for short, part in _EXCHANGES.items() if sizes.get(short, 1) > 1 or parts.get(part)
     )
-    again = parts.get("recompute")  # the profile shows its work, and its exchange, among the others
+    again = parts.get("recompute")  # the profile counts its work, and its exchange, among the others
     inside = [part for part in exchanged if part != "data_parallel"]
     kernels = ("matmul", "attention", "other kernels")
     exchange: list[tuple[tuple[str, ...], tuple[str, ...]]]

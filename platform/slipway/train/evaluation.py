@@ -64,7 +64,7 @@ class Evaluation:
     def _read(self) -> list[HeldOut] | str:
         """Return the files' samples, or why there are none."""
         kind = held_out.measured(self.config)
-        assert kind is not None  # as the plan's rules have it
+        assert kind is not None  # the plan's rules guarantee it
         try:
             return list(kind.held_out(self.config, self.wanted))
         except (UserError, Fault) as error:

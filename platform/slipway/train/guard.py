@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from slipway.config.watch import Guard as Settings
 from slipway.metrics.events import COLLAPSE, RECOVERY
 
-MAD_TO_DEVIATION = 1.4826  # of a normal distribution: 1 / the normal quantile of 3/4
+MAD_TO_DEVIATION = 1.4826  # for a normal distribution: 1 / the normal quantile of 3/4
 
 
 class Verdict(NamedTuple):

@@ -122,7 +122,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
             evaluation.run(log, watch, step)
         if stop or step == last or _due(step, config.checkpoint.interval):
             watch.at(step, "saving a checkpoint", 120 * config.checkpoint.timeout_minutes)
-            _note(saver.wait(), log, stopping)  # one at a time
+            _note(saver.wait(), log, stopping)  # one save at a time
             _save(session, saver, at, found)
         _note(saver.wait() if stop or step == last else saver.poll(), log, stopping)
         if _due(step, config.watch.straggler_interval):

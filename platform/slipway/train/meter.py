@@ -58,7 +58,7 @@ def meter(device: torch.device, place: Place, root: Path = Path("/"), interval: 
     """
     whole = host.of_node(root)
     counters = whole if place.local_rank == 0 else []
-    if any(one.source == "Cray pm_counters" for one in whole):  # it counts the devices, too
+    if any(one.source == "Cray pm_counters" for one in whole):  # these counters include the devices
         return Meter(counters, interval)
     return Meter([*counters, *host.begun(_of_device(device))], interval)
 

@@ -64,7 +64,7 @@ class Peak:
                 self.tflops, self.precision = rate, product.precision
             if self.tflops:
                 return
-            # every rank waited for a core until all windows had passed, and has measured nothing
+            # no rank got a core before all windows had passed, so nothing was measured
 
     def _best(self, product: "_Product", windows: int) -> float:
         """Return the TFLOP/s of a device in the best of so many windows; 0 if no rank computed in any."""
@@ -74,7 +74,7 @@ class Peak:
             torch.distributed.all_reduce(start, torch.distributed.ReduceOp.MAX)
         rates = product.tflops(start.item(), windows)
         together = torch.tensor(rates, dtype=torch.float64, device=self._device)
-        torch.distributed.all_reduce(together)  # window by window
+        torch.distributed.all_reduce(together)  # adds up the ranks' rates in each window
         return together.max().item() / torch.distributed.get_world_size()
 
 
@@ -82,12 +82,12 @@ class _Product:
     """A square matrix product that fills a device."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self.size = 8192 if device.type == "cuda" else 512  # a GPU is not filled by less
-        own = torch.Generator(device).manual_seed(0)  # the other generators are training's
+        self.size = 8192 if device.type == "cuda" else 512  # a smaller product does not fill a GPU
+        own = torch.Generator(device).manual_seed(0)  # training uses the other generators
         self.factor = torch.randn(self.size, self.size, dtype=dtype, device=device, generator=own)
         self.result = torch.empty_like(self.factor)
         self.precision = "bf16" if dtype == torch.bfloat16 else "fp32"
-        self._run()  # the first one is slow
+        self._run()  # the first run is slow
 
     def tflops(self, start: float, windows: int) -> list[float]:
         """Return the TFLOP/s in each of so many windows, one after the other from `start` on, which is about now."""
@@ -96,7 +96,8 @@ class _Product:
             self._run()
             ends.append(time.perf_counter())
         borders = start + WINDOW * np.arange(windows + 1)
-        products = np.interp(borders, ends, np.arange(len(ends)))  # one over a border counts in either window
+        # a product across a border counts in part in either window
+        products = np.interp(borders, ends, np.arange(len(ends)))
         return (np.diff(products) * 2 * self.size**3 / WINDOW / 1e12).tolist()
 
     def _run(self) -> None:

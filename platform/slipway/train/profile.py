@@ -73,7 +73,7 @@ class RunProfile:
             self._counted += 1
         if step == self._steps[-1] and self._counted == len(
             self._steps[WARM_UP:]
-        ):  # else it began among them
+        ):  # else the segment began among them
             self._write(step, log)
 
     def _write(self, step: int, log: Log) -> None:

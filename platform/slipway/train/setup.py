@@ -22,7 +22,7 @@ class Session:
     device: torch.device
     model: Rank
     times: ForwardTimes
-    train_data: Reader | None = None  # None on ranks whose stages need nothing of the samples
+    train_data: Reader | None = None  # None on ranks whose stages read no fields of the samples
     validation_data: Reader | None = None
     meter: Meter = field(default_factory=lambda: Meter([]))  # counts nothing, unless training has set it
 

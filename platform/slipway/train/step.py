@@ -39,7 +39,7 @@ class Outcome(Means):
     """The result of a step over the global batch, before any update; the same on every rank."""
 
     grad_norm: float  # L2 norm of the whole gradient, before clipping
-    stop: list[str]  # why this segment should end after this step: what any rank has seen; empty: go on
+    stop: list[str]  # why this segment should end after this step, as any rank has seen; empty: continue
     not_finite: list[int]  # ranks that computed a loss that is not finite
     attended: float | None
     """Mean over the samples of models.network.ATTENDED; None: documents are not kept apart."""
@@ -66,7 +66,7 @@ def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> O
     numbers, energy = numbers[: -len(energy)], numbers[-len(energy) :]
     means = _means(names, numbers[: 2 * len(names)])
     shares, samples, bad_norms, *seen = numbers[2 * len(names) :]
-    if bad_norms:  # on one rank is on all
+    if bad_norms:  # a bad norm on one rank counts on all
         grad_norm = nan
     where = _not_finite_on(sums, names[0]) if bad_norms or not isfinite(means.loss) else []
     attended = shares / samples if samples else None

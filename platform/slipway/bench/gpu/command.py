@@ -24,7 +24,7 @@ from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, UserError
 from slipway.run_dir import RunDir
 from slipway.words import duration
 
-LOG_LINES = 12  # of a part that failed, kept in its result
+LOG_LINES = 12  # last lines of a failed part's log, kept in its result
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         say(f"{told}: {part.shows} (at most {limit:.0f} s)")
         found = _part(part, here, folder, limit, deadline - time.monotonic())
         say(f"    {found['verdict']} after {duration(found['seconds'])}" + _why(found))
-        _write(folder, here, options)  # an interrupted call has shown what it has found
+        _write(folder, here, options)  # so that an interrupted call leaves its results
     record = _write(folder, here, options)
     from slipway.bench.gpu.picture import draw
 

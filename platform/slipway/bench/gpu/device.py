@@ -11,10 +11,10 @@ from slipway import commands
 from slipway.bench.record import versions
 from slipway.errors import UserError
 
-LOOK_SECONDS = 120.0  # torch is read from a cold, shared file system
+LOOK_SECONDS = 120.0  # enough to read torch from a cold, shared file system
 REHEARSAL_DEVICES = 2
 REHEARSAL_GIB = 2.0  # of each, so that the number of layers is chosen there, too
-# what launchers tell their ranks; a part starts its own
+# variables that launchers set for their ranks; a part starts its own
 LAUNCHERS = ("SLURM_", "PMI", "OMPI_", "TORCHELASTIC_", "PET_", "SLIPWAY_NODE", "SLIPWAY_NNODES", "GROUP_")
 RANK_VARIABLES = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 

@@ -81,10 +81,10 @@ def _compare(scene: Scene, configs: dict[tuple[str, str], RunConfig], here: Any,
                     reasons[why].append(precision)
                     continue
                 if operator == "adamw" and precision == "bf16":
-                    continue  # its weights are fp32 in both
+                    continue  # its weights are fp32 with either precision
                 try:
                     found = _errors(case, of_operator(config, operator), precision, device)
-                except Exception as error:  # each has its own verdict
+                except Exception as error:  # so that each backend has its own verdict
                     scene.found.check(
                         f"{operator} {case.backend} {precision}, {size}", False, repr(error)[:300]
                     )

@@ -7,7 +7,7 @@ from slipway.errors import EXIT_DONE, EXIT_FAULT
 from slipway.run_dir import RunDir
 
 STEPS, BATCH, BAD_STEP = 6, 8, 4
-NUMBER = (BAD_STEP - 1) * BATCH  # of the first sample of that step
+NUMBER = (BAD_STEP - 1) * BATCH  # the first sample of that step
 HANG_SECONDS = 5.0
 
 
@@ -27,7 +27,7 @@ def faults(scene: Scene) -> None:
         f"0, [{BAD_STEP}], {STEPS}",
     )
 
-    ranks = min(2, scene.here.count)  # another rank that waits shows which one does not come
+    ranks = min(2, scene.here.count)  # a second rank that waits shows which one hangs
     shared = [f"resources.devices_per_node={ranks}", "training.micro_batch_size=2"]
     _hangs(scene, "hang", [*common, *shared], [0] if ranks > 1 else [])
     if not scene.here.rehearse:

@@ -26,7 +26,7 @@ def losses(scene: Scene) -> None:
         for name, words in models.items()
         for precision in LIMITS
     }
-    both = Batch(expected, folder), Batch(on_device, folder, variables=NO_TF32)  # beside each other
+    both = Batch(expected, folder), Batch(on_device, folder, variables=NO_TF32)  # both run at once
     codes = both[0].codes() | both[1].codes()
     for name in models:
         for precision, limit in LIMITS.items():

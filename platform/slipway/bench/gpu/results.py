@@ -19,7 +19,7 @@ EMPTY: dict[str, Any] = {
     "shares": {},
     "left_out": None,
 }
-OPEN = {NOT_BEGUN, CUT}  # the call's time was over: the next call goes on
+OPEN = {NOT_BEGUN, CUT}  # the call's time was over: the next call continues
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from slipway.models.gpt.config import gpt_of
 from slipway.plan import Plan, make_plan
 from slipway.plan.memory import GIB
 
-MICROBATCHES = 4  # of a step: the optimizer takes the share that it has where batches are large
-USABLE = 0.9  # of a device's memory: what the estimate leaves out is workspaces, buffers and fragmentation
-CONTEXT_GIB = 0.75  # of each process, for CUDA and its libraries
+MICROBATCHES = 4  # in a step: so the optimizer has the share that it has with large batches
+USABLE = 0.9  # share of a device's memory: the estimate leaves out workspaces, buffers and fragmentation
+CONTEXT_GIB = 0.75  # for each process, taken by CUDA and its libraries
 FEWEST = 2  # layers: with one there is no neighbour whose work could overlap
 
 
@@ -29,7 +29,7 @@ class Shape(NamedTuple):
 
 GPT = ("model=gpt3_1_3b", "training.recompute=none")
 LLAMA = ("model=llama3_8b", "training.recompute=none")
-# as DeepSeekMoE (arXiv 2401.06066) many and small: 16 experts of a Llama 3 8B's MLP would be 50 GiB a layer
+# many small experts, as in DeepSeekMoE (arXiv 2401.06066): 16 of a Llama 3 8B's MLP would be 50 GiB a layer
 EXPERTS = (
     *(
         "model=mixtral_8x7b",
@@ -59,7 +59,7 @@ SHAPES = {
     ]
 }
 TINY_LAYERS = 3
-TINY_TOKENS = 64  # of them a 2,048th part of the shape's tokens each
+TINY_TOKENS = 64  # for 2,048 tokens of the shape, and in proportion for others
 
 
 class Fit(NamedTuple):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LINES = {STRONG: ("#1f5fa8", "o"), WEAK: ("#d9541e", "s")}
 LEFT, RIGHT = 0.075, 0.975
-_OFFSET = {STRONG: 0.985, WEAK: 1.015}  # so that intervals of both are seen beside each other
+_OFFSET = {STRONG: 0.985, WEAK: 1.015}  # so that the intervals of both are visible beside each other
 
 
 def draw(rows: Sequence[Row], summary: Summary, record: Mapping[str, Any], path: Path) -> None:

@@ -11,7 +11,7 @@ from slipway.plan.search.shortage import no_layout
 from slipway.plan.search.words import limit, line, of_device
 from slipway.words import duration
 
-# What a layout does not depend on. Of jobs of a sweep that differ in nothing else, one is searched.
+# Sections that no layout depends on. If jobs of a sweep differ only in these, one search serves all.
 IRRELEVANT = {"run", "validation", "evaluation", "checkpoint", "watch", "guard", "logging", "launch"}
 
 

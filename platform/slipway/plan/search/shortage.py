@@ -80,7 +80,7 @@ def fewest(config: RunConfig, allowed: Allowed = NOTHING) -> tuple[int, int] | N
             if search(there, frugal, first=True).layouts:
                 return nodes, devices
         except UserError:
-            return None  # more than the machine has
+            return None  # more nodes than the machine has
     return None
 
 

@@ -130,7 +130,7 @@ def _recomputes(config: RunConfig) -> list[str]:
         try:
             modules = tuple(family.recomputed(config.model_copy(update={"training": training})))
         except UserError:
-            modules = (recompute,)  # refused by its rule, and counted
+            modules = (recompute,)  # its rule refuses it later, and counts it
         found.setdefault(modules, recompute)
     return list(found.values())
 

@@ -144,7 +144,7 @@ def read(path: Path) -> Hardware:
         raise UserError(path, f"does not hold a device's constants: {first_problem(error)}") from error
     except UserError:
         raise
-    except ValueError as error:  # a zero, or what no file system can write
+    except ValueError as error:  # a zero byte, or a character that the file system cannot encode
         raise UserError("cluster.device.measured", "cannot be the name of a file", value=str(path)) from error
 
 

@@ -8,7 +8,7 @@ from slipway.report.page.markup import Html, element
 from slipway.report.page.scale import Scale, spanning, tick_text
 from slipway.report.page.thin import thin
 
-SIZE = 1000  # of the SVG's own coordinates, stretched over the plot
+SIZE = 1000  # in the SVG's own coordinates, which stretch over the plot
 
 
 @dataclass(frozen=True)

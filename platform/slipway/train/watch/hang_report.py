@@ -21,7 +21,7 @@ from slipway.errors import Fault
 from slipway.run_dir import RunDir
 from slipway.runs import bad_nodes
 
-# where a rank that waits for another one is, in Python's eyes
+# modules whose frame is innermost in a rank that waits for another one
 _WAITING_IN = ("/torch/distributed/", "/megatron/core/pipeline_parallel/", "/torch/autograd/")
 _FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
 

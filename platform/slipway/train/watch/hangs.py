@@ -65,10 +65,10 @@ class Watch:
         self.limit = None if minutes is None else 60 * minutes
         self.step, self.what, self.count = 0, "starting", 0
         self.since = awake.now()
-        self.allowed: float | None = 60 + rendezvous.LIMIT_SECONDS  # torch's own words come first
+        self.allowed: float | None = 60 + rendezvous.LIMIT_SECONDS  # torch's own message comes first
         self.main = threading.get_ident()
         self.stack_file = os.memfd_create(_MEMORY_FILE)
-        # the main thread, which alone is sent the signal: to walk the others while they run may crash
+        # only the main thread, which alone gets the signal: walking the others while they run may crash
         faulthandler.register(STACK_SIGNAL, file=self.stack_file, all_threads=False, chain=False)
         self.peers: list[_Peer] = []
         self._stop, self._ends = threading.Event(), threading.Event()
@@ -182,7 +182,7 @@ class Watch:
             stack = _dumped(process, peer.stack_file, ANSWER_SECONDS)
             state = "answers" if stack else status
             if not stack:
-                self._write(peer, state, "", None)  # before it is awake and speaks for itself
+                self._write(peer, state, "", None)  # before it is awake and writes its own finding
                 process.send_signal(signal.SIGCONT)
                 left = (deadline - time.monotonic()) / 2  # it may have been swapped out
                 stack = _dumped(process, peer.stack_file, max(ANSWER_SECONDS, left))
@@ -233,7 +233,7 @@ def _signal_main_thread(pid: int) -> None:
 def _dumped(process: psutil.Process, descriptor: int, seconds: float) -> str:
     """Return what a rank writes into its stack file when it is asked for its stack; empty if it does not answer."""
     path = f"/proc/{process.pid}/fd/{descriptor}"
-    if _MEMORY_FILE not in os.readlink(path):  # the number of another process by now
+    if _MEMORY_FILE not in os.readlink(path):  # another process has this number by now
         return ""
     with open(path, encoding="utf-8", errors="replace") as file:
         file.seek(0, os.SEEK_END)
