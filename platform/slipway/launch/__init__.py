@@ -1,1 +1,1 @@
-"""From a plan to what a scheduler takes, and to the scheduler. Imports no torch."""
+"""The way from a plan to what a scheduler takes, and to the scheduler itself. Imports no torch."""

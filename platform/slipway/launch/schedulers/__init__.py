@@ -1,1 +1,1 @@
-"""What became of launched jobs: asks squeue, sacct and kubectl; reads, ends and follows jobs. Imports no torch."""
+"""States of launched jobs, asked from squeue, sacct and kubectl; also cancels and follows jobs. Imports no torch."""
