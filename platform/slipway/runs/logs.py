@@ -74,7 +74,7 @@ def last_lines(path: Path, lines: int) -> tuple[bytes, int]:
 def follow_files(
     newest: Callable[[], Path | None], path: Path | None, at: int, alive: Callable[[], bool]
 ) -> Iterator[bytes]:
-    """Yield what is appended to the newest file from `at` on, and to files that follow it, until alive() says no."""
+    """Yield what is appended to the newest file from offset `at` on, and to later files, while alive() holds."""
     asked, over = time.monotonic(), False
     while True:
         current = newest()
