@@ -41,7 +41,7 @@ class UserError(Problem, ValueError):
 
 
 class Fault(Problem, RuntimeError):
-    """The end of a run that had begun, for a reason that a traceback would not explain. Exit code 1."""
+    """A failure that ended what had begun, for which a traceback would not help. Exit code 1."""
 
 
 class Stopped(BaseException):

@@ -109,11 +109,11 @@ class Slice(io.RawIOBase):
         self._file, self._offset, self._length, self._at = file, offset, length, 0
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return True: the stretch can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Tell that it can seek."""
+        """Return True: any position in it can be reached."""
         return True
 
     def tell(self) -> int:

@@ -25,7 +25,7 @@ _NOT_KEYS = {
     "pkey",
     "wckey",
 }  # of words, of InfiniBand, of Slurm
-_WEAK_PARTS = {"key", "keys", "auth", "sas", "bearer", "signature", "sig"}  # of many names
+_WEAK_PARTS = {"key", "keys", "auth", "sas", "bearer", "signature", "sig"}  # not of secrets alone
 _PARTS_OF_SECRETS = _WEAK_PARTS | {"pass", "pwd", "pat", "apikeys", "cred", "creds"}
 _PARTS_OF_KEYS = {"api", "access", "private", "secret"}
 _ABOUT = re.compile(  # a name with such an end tells the place of a secret, or something about it

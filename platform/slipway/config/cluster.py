@@ -78,7 +78,7 @@ class Device(Section):
 
 
 class Network(Section):
-    """Links, for the estimate of time and for the doctor."""
+    """The links of devices and nodes, for the estimate of time and for the doctor."""
 
     intra_node_gb_per_s: PositiveFloat | None = Field(
         default=None, description="Per device and direction, GB/s."

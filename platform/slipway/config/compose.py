@@ -1,4 +1,4 @@
-"""The way from overrides to RunConfig: Hydra composes plain YAML from conf/, pydantic validates it."""
+"""Composition, from overrides to RunConfig: Hydra composes plain YAML from conf/, pydantic validates it."""
 
 import functools
 import os

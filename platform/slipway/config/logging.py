@@ -19,7 +19,7 @@ class Wandb(Section):
 
 
 class Logging(Section):
-    """What metrics.jsonl, which is always written, contains besides each step's line, and its mirrors."""
+    """A run's metrics: what metrics.jsonl, which is always written, has besides each step's line, and its mirrors."""
 
     interval: PositiveInt = Field(default=1, description="Steps between progress lines on the console.")
     profile_step: PositiveInt | None = Field(

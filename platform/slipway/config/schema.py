@@ -121,7 +121,7 @@ class Training(Section):
 
 
 class Checkpoint(Section):
-    """When checkpoints are written into run.dir/checkpoints; one is always written at the end."""
+    """The times at which checkpoints are written into run.dir/checkpoints; one is always written at the end."""
 
     interval: NonNegativeInt = Field(description="Steps between checkpoints; 0: only at the end.")
     keep_last: PositiveInt | None = Field(

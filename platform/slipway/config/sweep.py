@@ -81,7 +81,7 @@ class Sweep:
     ) -> "RunConfig":
         """Return the configuration of a job, with a name and a directory of its own. known: see resolve.
 
-        Raises UserError if two jobs would share a directory.
+        Raises UserError if it is not valid, or if two jobs would share a directory.
         """
         from omegaconf import OmegaConf
 

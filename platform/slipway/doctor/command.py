@@ -118,7 +118,7 @@ def follow(here: Here, seconds: float) -> int:
         print(f"slipway doctor: {here.host}: answers: rank {place.rank}: {lost}", file=sys.stderr)
         if (
             report_file
-        ):  # rank 0 takes it away once it has told; srun might end rank 0 before, were this rank to end
+        ):  # rank 0 removes it when it has reported; if this rank ended earlier, srun might end rank 0
             exchange.wait_until_read(report_file, 3 * GRACE_SECONDS)
         return EXIT_FAULT
 

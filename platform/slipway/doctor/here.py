@@ -64,7 +64,7 @@ class Here:
 
     @property
     def prepares(self) -> bool:
-        """Whether training here would prepare the data: where one process starts all ranks."""
+        """Whether training here would prepare the data, as it does if one process starts all ranks."""
         return PREPARES in self.environment
 
     @property

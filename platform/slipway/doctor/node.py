@@ -57,7 +57,7 @@ def examine(here: Here) -> list[Finding]:
 
 
 def of_node(here: Here) -> dict[str, Any]:
-    """Return what is compared between nodes."""
+    """Return this node's findings, and its facts that are compared between nodes."""
     return {
         "findings": [finding.plain() for finding in examine(here)],
         "versions": versions.facts(here),
@@ -67,7 +67,7 @@ def of_node(here: Here) -> dict[str, Any]:
 
 
 def of_rank(here: Here) -> dict[str, Any]:
-    """Return what is compared between ranks."""
+    """Return this rank's facts that are compared between ranks."""
     assert here.place is not None
     return {
         "rank": here.place.rank,

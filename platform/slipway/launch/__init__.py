@@ -1,1 +1,1 @@
-"""The way from a plan to what a scheduler takes, and to the scheduler itself. Imports no torch."""
+"""Launching: from a plan to what a scheduler accepts, and to the scheduler itself. Imports no torch."""

@@ -93,7 +93,7 @@ def check_offline(config: RunConfig, image: str, scheduler: str) -> None:
 
 
 def _paths(section: Section, at: str) -> Iterator[tuple[str, Path]]:
-    """Yield the paths that a section names, and the dotted path of each's field."""
+    """Yield the dotted path of each field of a section that holds a path, and the path itself."""
     for name, value in section:
         if isinstance(value, Path):
             yield f"{at}.{name}", value

@@ -1,4 +1,4 @@
-"""The way from plans to a shell script that trains here, for clusters without a scheduler. Pure."""
+"""Rendering of plans as a shell script that trains here, for clusters without a scheduler. Pure."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -16,7 +16,7 @@ from slipway.run_dir import RunDir
 if TYPE_CHECKING:
     from slipway.config.schema import RunConfig
 
-KEPT = 100  # submissions of a run, the newest
+KEPT = 100  # the newest submissions of a run stay
 
 _ID = re.compile(r"[0-9]+(_[0-9]+)?")
 

@@ -1,6 +1,6 @@
-"""The way from plans to one sbatch script: one plan is a job, several are an array.
+"""Rendering of plans as one sbatch script: one plan is a job, several are an array.
 
-Pure; the text is in deploy/slurm.
+Pure; its text is in deploy/slurm.
 """
 
 import re
@@ -21,8 +21,8 @@ END_MARGIN_SECONDS = 30
 TEMPLATE = "slurm/job.sh.j2"
 LOG = "slurm-%j.out"
 LOG_OF_ARRAY = "slurm-%A_%a.out"
-"""In the workdir, which is there for certain: Slurm opens it before the script can make the run's folder, into which
-the script moves it."""
+"""The job's log, in the workdir, which is sure to exist: Slurm opens it before the script can make the run's
+directory, into which the script moves it."""
 
 
 def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Sequence[str] = TRAIN) -> str:

@@ -64,7 +64,7 @@ def node_name(environment: Mapping[str, str]) -> str:
     """
     given = environment.get("SLURMD_NODENAME") or environment.get(
         "SLIPWAY_NODE_NAME"
-    )  # by slurmd; of a pod's node
+    )  # set by slurmd; for a pod, its node
     return given or socket.gethostname().partition(".")[0]
 
 
@@ -86,7 +86,7 @@ def launched(environment: Mapping[str, str]) -> Place | Node | None:
 def started_node(environment: Mapping[str, str]) -> Node | None:
     """Return this process's place if something started it once per node, else None.
 
-    Raises UserError if the node's rank is not below the number of nodes, or if node 0's address is missing.
+    Raises UserError if a variable makes no sense, or if node 0's address is missing.
     """
     for rank, nodes, host, port in _NODE_VARIABLES:
         if nodes not in environment:

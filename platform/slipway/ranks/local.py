@@ -41,11 +41,13 @@ class _Child:
 def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int], node: Node | None = None) -> int:
     """Fork this machine's ranks, run body(place) in each, and wait. Return EXIT_DONE or EXIT_CONTINUE, as they did.
 
-    node: None if all ranks of the world are here; else its equal share of them is, and the first thing is to find
-    node 0. The first rank that fails ends all others here; its UserError is raised, or a Fault that says what
-    happened. SIGUSR1, SIGTERM, SIGHUP and the first SIGINT are passed on to the ranks, which note them and stop at a
-    step boundary; ranks that still wait for others end at once, and so does this process (Stopped). A second SIGINT
-    ends everything at once. The first rank here keeps the terminal; the others write into log_dir.
+    node: None if all ranks of the world run here; else this node's equal share of them does, and node 0 is found
+    first.
+
+    The first rank that fails ends all others here; its UserError is raised, or a Fault that says what happened.
+    SIGUSR1, SIGTERM, SIGHUP and the first SIGINT are passed on to the ranks, which note them and stop at a step
+    boundary; ranks that still wait for others end at once, and so does this process (Stopped). A second SIGINT ends
+    everything at once. The first rank here keeps the terminal; the others write into log_dir.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
     with not_counted():

@@ -1,4 +1,4 @@
-"""Which run is meant by a name."""
+"""Finding a run by its directory or its name."""
 
 import time
 from collections.abc import Sequence

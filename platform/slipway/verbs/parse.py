@@ -1,4 +1,4 @@
-"""The way from the words of a command line to a verb, its action, its options and what is left for Hydra."""
+"""Parsing of a command line: the verb, its action, its options and what is left for Hydra."""
 
 import argparse
 from collections.abc import Iterable, Sequence

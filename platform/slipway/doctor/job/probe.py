@@ -1,6 +1,7 @@
 """Collectives in a process of their own, which may hang or crash. The only part of the doctor that imports torch.
 
-Usage: python -m slipway.doctor.job.probe SPEC, a JSON object as collectives.spec makes it. Prints one JSON object.
+Usage: python -m slipway.doctor.job.probe SPEC, a JSON object: the rank's part of collectives.parts, and what all
+ranks share (lead.py). Prints one JSON object.
 """
 
 import json

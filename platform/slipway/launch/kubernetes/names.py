@@ -45,7 +45,7 @@ def sweep_name(run_names: Sequence[str]) -> str:
 def of_content(name: str, text: str) -> str:
     """Return a name for an object that cannot be changed.
 
-    It ends with a hash of the content, so another content never meets it.
+    It ends with a hash of the content, so that other content gets another name.
     """
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:_CONTENT_HASH]}"
 

@@ -44,7 +44,7 @@ def pod_template(
         "volumeMounts": mounts.volume_mounts(kubernetes),
     }
     spec: dict[str, Any] = {
-        "restartPolicy": "Never",  # when a rank ends, the whole gang restarts, not its pod
+        "restartPolicy": "Never",  # the end of a rank is the whole gang's concern
         "terminationGracePeriodSeconds": kubernetes.termination_grace_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

@@ -17,7 +17,7 @@ _BYTES: dict[str, int | Fraction] = {"": 1} | {
 _BYTES |= {"k": 1000, "m": Fraction(1, 1000)}
 
 # For nodes of unknown size: for each device so little that it fits anywhere. A pod that asks for nothing is
-# the first to be evicted, and refused where a quota is set.
+# the first to be evicted, and refused if a quota is set.
 LEAST = {"cpu": "250m", "memory": "1Gi"}
 
 

@@ -11,9 +11,7 @@ _PLAIN = re.compile(
     r"(?!(?:y|n|yes|no|on|off|true|false|null|nan|inf)$)[A-Za-z][A-Za-z0-9_./-]*", re.IGNORECASE
 )
 
-_Base: Any = getattr(
-    yaml, "CSafeDumper", yaml.SafeDumper
-)  # ten times as fast, where PyYAML was built with it
+_Base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, if PyYAML was built with it
 
 
 class _Dumper(_Base):

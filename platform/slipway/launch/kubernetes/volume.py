@@ -50,7 +50,7 @@ def ownership(config: RunConfig, image: str) -> Manifest:
 def preparation(config: RunConfig, image: str, words: Sequence[str]) -> Manifest:
     """Return a Job that runs `slipway data WORDS` on the volume, without devices.
 
-    Runs of several nodes prepare no data themselves. The Job has no limits, because preparing starts as many
+    Runs of several nodes prepare no data themselves. The Job uses what is free on its node: preparing starts as many
     processes as the pod sees cores.
     """
     kubernetes = config.cluster.kubernetes

@@ -1,1 +1,1 @@
-"""States of launched jobs, asked from squeue, sacct and kubectl; also cancels and follows jobs. Imports no torch."""
+"""The states of launched jobs, from squeue, sacct and kubectl, and ways to end and follow jobs. Imports no torch."""

@@ -10,7 +10,7 @@ SECONDS = 10.0
 
 
 class SchedulerUnavailable(Exception):
-    """The scheduler did not answer; the text says why, as `squeue not found`."""
+    """The scheduler did not answer; the text says why, such as `squeue not found`."""
 
 
 def ask(command: Sequence[str], variables: Mapping[str, str] | None = None, seconds: float = SECONDS) -> str:
