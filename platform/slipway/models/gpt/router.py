@@ -8,9 +8,10 @@ from slipway.models.transformer.config import parts_of_balance, samples_of_balan
 
 
 def router(config: RunConfig) -> dict[str, Any]:
-    """Return fields of TransformerConfig; none for a model without experts.
+    """Return the router's fields of TransformerConfig; none for a model without experts.
 
-    A balancing loss is scaled up by what Megatron-core scales it down: then it is the same in every layout.
+    A balancing loss is scaled up by the factor by which Megatron-core scales it down: then it is the same in every
+    layout.
     """
     model = gpt_of(config)
     if not model.num_moe_experts:

@@ -1,4 +1,4 @@
-"""What a mixture of experts hands out: tokens to the experts of each mixture layer. Pure Python."""
+"""What a mixture of experts distributes: tokens among the experts of each mixture layer. Pure Python."""
 
 from slipway.config.schema import RunConfig
 from slipway.models.family import Spread
@@ -9,11 +9,11 @@ LAYER, PREDICTION = "layer {}", "prediction {}"
 
 
 def spread(config: RunConfig) -> Spread | None:
-    """Return the experts; None: all layers are dense."""
+    """Return the experts of each mixture layer; None: all layers are dense."""
     model = gpt_of(config)
     blocks = model.blocks
     places = [LAYER.format(number) for number, block in enumerate(blocks) if block.num_experts]
-    if blocks[-1].num_experts:  # as which the layers of prediction are built
+    if blocks[-1].num_experts:  # the layers of prediction are built like the last one
         places += [PREDICTION.format(number) for number in range(model.prediction_depths)]
     if not places:
         return None

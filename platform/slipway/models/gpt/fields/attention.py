@@ -8,7 +8,10 @@ from slipway.models.gpt.fields.rotary import RopeScaling
 
 
 def _which(value: object) -> object:
-    """Return a positive number, or zeros and ones."""
+    """Return the value if it is a positive number, a list of zeros and ones, or None.
+
+    Raises ValueError otherwise.
+    """
     items = list(value) if isinstance(value, list | tuple) else [value]
     numbers = [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
     fitting = set(numbers) <= {0, 1} if isinstance(value, list | tuple) else min(numbers, default=0) >= 1
