@@ -52,7 +52,10 @@ def _widths(model: Config) -> list[tuple[str, str, int]]:
 
 
 def _of_latent(latent: Latent, heads: int, tp: int, by_tensor: str) -> list[Size]:
-    """Of latent attention's products: down, whole on each rank, and up, cut by heads."""
+    """Return the sizes of latent attention's products.
+
+    Down-projections are whole on each rank, up-projections are split by heads.
+    """
     down, turned, value = latent.kv_lora_rank, latent.qk_pos_emb_head_dim, latent.v_head_dim
     plain = latent.qk_head_dim
     found = [

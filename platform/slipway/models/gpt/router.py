@@ -1,4 +1,4 @@
-"""What Megatron-core is told of a GPT's router: how experts are chosen, and what keeps their loads even."""
+"""The fields of Megatron-core's TransformerConfig for a GPT's router: the choice of experts, and even loads."""
 
 from typing import Any
 

@@ -5,7 +5,7 @@ from slipway.models.family import Spread
 from slipway.models.gpt.config import gpt_of
 
 LAYER, PREDICTION = "layer {}", "prediction {}"
-"""A layer by its number from 0, as in the keys of checkpoints; one that predicts tokens further ahead."""
+"""The names of a layer, numbered from 0 as in the keys of checkpoints, and of a layer that predicts further ahead."""
 
 
 def spread(config: RunConfig) -> Spread | None:

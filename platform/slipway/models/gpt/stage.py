@@ -63,7 +63,7 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, layers: range
 
 
 class OutputLayer(ColumnParallelLinear):
-    """Megatron-core's output layer; padding takes part in no logits; given labels, it gives the loss instead."""
+    """Megatron-core's output layer without padding in its logits; given labels, it returns the loss instead."""
 
     entries: int
     """Entries of the vocabulary; later rows, over all ranks, are padding."""
@@ -143,7 +143,10 @@ class WholeLogitsGPT(GPTModel):
         return self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
 
     def _postprocess(self, hidden_states: Tensor, **named: Any) -> Tensor:
-        """Return Megatron-core's, but for prediction; private there, and the same in all versions supported."""
+        """Return Megatron-core's result except for prediction.
+
+        It is private there, but equal in all supported versions.
+        """
         labels = named["labels"]
         if not self._predicts:
             return super()._postprocess(hidden_states, **named)
@@ -169,7 +172,7 @@ class WholeLogitsGPT(GPTModel):
 
 
 class FusedLossGPT(WholeLogitsGPT):
-    """Its last stage takes labels and loss_mask, and returns the masked sum of losses; no labels: logits."""
+    """A GPTModel whose last stage, given labels and loss_mask, returns the masked sum of losses; otherwise logits."""
 
     def masked_loss(self, states: Tensor, labels: Tensor, loss_mask: Tensor) -> Tensor:
         """Return the sum of WholeLogitsGPT.masked_loss, in the same shapes, without whole logits."""
