@@ -140,11 +140,11 @@ class Snapshot(Protocol):
     def write(self, folder: Path, group: Any, waits: Callable[[bool], None]) -> None:
         """Write this rank's tensors as files `__RANK_*`, and on rank 0 the index of all; all ranks call it.
 
-        group: of all ranks; it may be called on their background threads. waits: called with whether this rank waits
-        for the others, whenever that changes. Raises OSError if the file system refuses.
+        group: a group of all ranks for this call alone, which may run in their background threads. waits: called with
+        whether this rank waits for the others, whenever that changes. Raises OSError if the file system refuses.
         """
         ...
 
     def finish(self, folder: Path) -> None:
-        """Add the format's other files, on rank 0, when all ranks have written."""
+        """Add the format's files other than tensors and index, on rank 0, when all ranks have written."""
         ...

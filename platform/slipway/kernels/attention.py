@@ -161,7 +161,10 @@ def _stretches(x: Tensor, borders: Sequence[Sequence[int]]) -> Sequence[Tensor]:
 
 
 def gather_sequence(x: Tensor, group: torch.distributed.ProcessGroup) -> Tensor:
-    """Return [s * size, ...] in sequence order, gathered from [s, ...] of every context-parallel rank."""
+    """Return [s * size, ...] in sequence order, gathered from [s, ...] of every context-parallel rank.
+
+    The backward pass reduce-scatters the gradient.
+    """
     gathered = tensor_parallel.gather_from_sequence_parallel_region(x, group=group)
     size = group.size()
     halves = [part.chunk(2) for part in gathered.chunk(size)]

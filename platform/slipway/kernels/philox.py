@@ -26,9 +26,7 @@ def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> Tensor:
     words = torch.stack(torch.broadcast_tensors(*counter))
     a, b, c, d = words
     p, q = torch.empty_like(words[:2])
-    for turn in range(
-        ROUNDS
-    ):  # in place: allocating memory for each operation would cost more than the operation
+    for turn in range(ROUNDS):  # in place: allocating memory would cost more than the operations
         first, second = ((k + turn * step) & LOW for k, step in zip(key, WEYL, strict=True))
         torch.mul(a, MULTIPLIERS[0], out=p)
         torch.mul(c, MULTIPLIERS[1], out=q)

@@ -40,7 +40,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Machine:
-    """What decides which kernels can be used on this machine."""
+    """The properties of this machine that decide which kernels can be used."""
 
     cuda: bool
     compute_capability: tuple[int, int] | None
@@ -115,7 +115,7 @@ def probe(name: str, modules: Sequence[str]) -> Package:
 
 
 def probe_apex() -> Package:
-    """Return NVIDIA's apex, if it works.
+    """Return the Package of NVIDIA's apex.
 
     The Python registry's package of that name is a toolkit for Pyramid, and is refused.
     """
@@ -132,9 +132,9 @@ def probe_apex() -> Package:
 
 
 def probe_triton() -> Package:
-    """Return Triton, if it and what it needs to start a kernel are here; torch's compiler uses it as well.
+    """Return the Package of Triton, which is usable only if what it needs to start a kernel is here.
 
-    The driver is not asked.
+    torch's compiler uses Triton as well. The driver is not asked.
     """
     found = probe(TRITON, [TRITON])
     trouble = found.trouble or _interpreted() or _no_compiler()

@@ -1,4 +1,4 @@
-"""Outputs of modules that are released once they have been used, and recomputed in the backward pass.
+"""Release outputs of modules once they have been used, and recompute them in the backward pass.
 
 This is Megatron-core's CheckpointWithoutOutput with two faults fixed, and an MLP that uses it between its products.
 """
@@ -81,9 +81,7 @@ class RecomputedMLP(MLP):
     def prepare(self, product: bool) -> None:
         """Complete the module once it is built. product: see recomputed_mlp."""
         self.product = product
-        if (
-            self.config.fp8
-        ):  # otherwise the second product keeps its input in FP8, not the tensor that is released
+        if self.config.fp8:  # else the second product keeps its input in FP8, not the released tensor
             from megatron.core.extensions.transformer_engine import set_save_original_input
 
             set_save_original_input(self.linear_fc2)

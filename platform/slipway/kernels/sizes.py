@@ -1,8 +1,8 @@
 """Sizes that kernels share with the plan's memory model. Imports no torch."""
 
-# Tokens whose logits the cross entropy holds at a time. CPU: measured; they stay in the caches. Elsewhere: each chunk
-# in bf16 adds a product of the weight's size to an fp32 sum, 10 bytes per weight, which should be little compared with
-# its three matrix products.
+# Tokens whose logits the cross entropy holds at a time. CPU: measured; so few stay close to the caches. Elsewhere: each
+# chunk in bf16 adds a product of the weight's size to an fp32 sum, 10 bytes per weight, which should be little compared
+# with its three matrix products.
 LOSS_CHUNK = {"cpu": 512, "cuda": 2048}
 
 # The widest row that the norms in Triton take. A program holds one, as a power of two of elements, in the registers of

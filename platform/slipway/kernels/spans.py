@@ -1,4 +1,4 @@
-"""Which range of keys a range of queries may see: causal, over context-parallel ranks, with separate documents.
+"""The range of keys that a range of queries may see: causal, over context-parallel ranks, with separate documents.
 
 Attention over a few dense ranges needs no mask, so that flash kernels support it; what no query sees is not computed.
 """
@@ -90,7 +90,7 @@ def attended_share(document_starts: Tensor, windows: Sequence[int | None] = (Non
 
 
 def _stretches(length: int, rank: int, size: int) -> list[tuple[int, int, int]]:
-    """Return (first, end, position of the first) of each contiguous range of a rank's tokens.
+    """Return (first, end, position of the first in the sequence) of each contiguous range of a rank's tokens.
 
     The sequence is cut into 2 x size chunks, and rank r holds chunks r and 2 x size - 1 - r, so that causal attention
     costs the same on every rank.

@@ -23,7 +23,7 @@ def windowed(q: Tensor, k: Tensor, v: Tensor, window: int, attend: Attend) -> Te
     The last query's own key is the last one. q: [b, n, s, d]; k, v: [b, g, t, d] with t >= s.
     """
     queries = q.shape[2]
-    # one key more than they see, which the mask hides: then its rows have a length that kernels of GPUs support
+    # one key more than they see, which the mask hides: then its rows have the length that GPU kernels expect
     needed = min(k.shape[2], queries + window if queries > 1 else window)
     if needed < k.shape[2]:
         k, v = (x[:, :, x.shape[2] - needed :] for x in (k, v))

@@ -1,4 +1,4 @@
-"""What a family offers to `slipway evaluate`: `EVALUATION` in its package's module `evaluation`, if it has one."""
+"""The interface of a family's evaluation for `slipway evaluate`: `EVALUATION` in its module `evaluation`, if any."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,7 +50,7 @@ class Result(BaseModel):
     headline: str | None = None
     """The entry of `scores` to report when there is room for only one; None: the last."""
     how: str
-    """What was done and how the measures are defined, in sentences."""
+    """The method and the definition of the measures, in sentences."""
     facts: dict[str, Any] = {}
     """Further results for programs, as JSON."""
     settings: dict[str, Any] = {}

@@ -69,7 +69,7 @@ class KeyValues(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What one sample is: expected values if samples differ in size."""
+    """The size and the work of one sample: expected values if samples differ in size."""
 
     units: int
     """Units (see Family.unit) of one sample; 1 if the sample is the unit."""
@@ -96,7 +96,7 @@ class Measure(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """What a model distributes among parts that should all be used: tokens among the experts of each mixture layer."""
+    """Items that a model distributes among parts that should all be used: tokens among a mixture layer's experts."""
 
     parts: str
     """The name of the parts, in the plural: experts."""

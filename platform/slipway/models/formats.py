@@ -125,9 +125,9 @@ class FolderFormat(Protocol):
         ...
 
     def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-        """Return the part of config.json that a folder holds whose tensors have these names.
+        """Return config.json reduced to what a folder with tensors of these names really holds.
 
-        Raises UserError for an unknown class.
+        Raises UserError for a class that is not known.
         """
         ...
 

@@ -27,9 +27,10 @@ If documents of lengths d are kept apart in a sample of s tokens, the share is t
 windows see slipway.kernels.spans.attended_share. On the CPU.
 """
 LossFunction = Callable[[Tensor], tuple[Tensor, Tensor, Sums]]
-"""From the last stage's output to the loss's sum, which is differentiated, its count, and the sums to report.
+"""A function of the last stage's output that returns the loss's sum, its count, and the sums to report.
 
-The gradient is that of the sum over the global batch, divided once by the count over the global batch.
+The sum is differentiated. The gradient is that of the sum over the global batch, divided once by the count over the
+global batch.
 """
 
 
@@ -80,7 +81,7 @@ class Pictures(Protocol):
 
 
 class Handed(NamedTuple):
-    """How a step's Spread was distributed over the global batch; tensors are fp64, on the CPU."""
+    """The distribution of a step's Spread over the global batch; tensors are fp64, on the CPU."""
 
     counts: Tensor
     """[places, parts]: how much each part received."""
@@ -149,7 +150,7 @@ class Network(Protocol):
         ...
 
     def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
-        """Return how a parameter holds hidden matrices (see slipway.optimizers.matrix); None: it holds none.
+        """Return the layout of the hidden matrices in a parameter (see slipway.optimizers.matrix); None: it holds none.
 
         key: the parameter's name, as for `initial`. shape: of this rank's part.
         """

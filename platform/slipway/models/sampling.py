@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Sampling(NamedTuple):
-    """How tokens are drawn; each row of a batch draws its own random numbers."""
+    """Settings by which tokens are drawn; each row of a batch draws its own random numbers."""
 
     temperature: float
     """Above 0: logits are divided by it. 1: the model's own distribution; below 1, likely tokens become likelier."""

@@ -1,4 +1,4 @@
-"""How the layers of a model are divided among pipeline stages. Pure arithmetic.
+"""The division of a model's layers among pipeline stages. Pure arithmetic.
 
 A model chunk is what one virtual stage of a pipeline stage holds: chunk v x P + p is virtual stage v of stage p. Cuts
 are made in front of blocks; a layer that is no block (embedding, head) stays with the block next to it. Only the first

@@ -43,7 +43,7 @@ class TextModel(Protocol):
     """A whole model in one process, in evaluation mode, used without gradients."""
 
     vocab_size: int
-    """Tokens that it gives logits for: those of the tokenizer, not the padded rows of an embedding."""
+    """Tokens that it gives logits for: those of the tokenizer, not the rows that pad an embedding."""
     device: "torch.device"
     """The device of its tokens and logits."""
 

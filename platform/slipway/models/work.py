@@ -1,4 +1,4 @@
-"""What a layer computes and exchanges on one rank for one microbatch: a family describes it here, without torch.
+"""The computation and the exchanges of a layer on one rank for one microbatch: a family's description, without torch.
 
 The model of a step (slipway.plan.step) turns it into seconds. Nothing here knows what the layer is.
 """
@@ -60,7 +60,7 @@ class Exchange(NamedTuple):
     group: Group
     size: float
     copies: int = 1
-    """For all_to_all: each element goes to this many ranks, but to each node once, as DeepEP's kernels send."""
+    """Ranks that each element goes to in an all_to_all, but to each node only once, as DeepEP's kernels send."""
     beside: tuple[Product, ...] = ()
     """Products of the same layer that run meanwhile; only the time beyond theirs is waited for."""
 

@@ -44,7 +44,7 @@ class Weight(NamedTuple):
     """A parameter, or a buffer, of the whole model."""
 
     leading: Shape
-    """How many parts there are along each leading axis: (layers,), or ()."""
+    """The number of parts along each leading axis: (layers,), or ()."""
     shape: Shape
     """The shape of each part."""
     buffer: bool = False

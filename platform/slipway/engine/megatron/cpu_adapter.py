@@ -258,9 +258,7 @@ def _fork(tracker: Any, name: str = "model-parallel-rng") -> Iterator[None]:
     Megatron-core's own would warn each time that the host's generator was used: here it is the device's.
     """
     outer, before = tracker._current_state_name, torch.get_rng_state()
-    nested = (
-        outer in tracker.states_
-    )  # otherwise it is the default generator, which the tracker does not hold
+    nested = outer in tracker.states_  # else it is the default generator, which the tracker does not hold
     if nested:
         tracker.states_[outer] = before
     torch.set_rng_state(tracker.states_[name])

@@ -1,4 +1,4 @@
-"""Which ranks hold a parameter's optimizer state, if the distributed optimizer or FSDP has sharded it."""
+"""The ranks that hold a parameter's optimizer state, if the distributed optimizer or FSDP has sharded it."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

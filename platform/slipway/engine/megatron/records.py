@@ -20,7 +20,7 @@ class Place(NamedTuple):
 
     file: Path
     offset: int
-    """In bytes."""
+    """The offset in bytes."""
 
 
 def place(path: Path, offset: int, length: int, shape: tuple[int, ...], itemsize: int) -> Place:

@@ -52,7 +52,7 @@ class Shard:
 
     @property
     def matrix(self) -> Matrix | None:
-        """How the parameter holds hidden matrices; None: it holds none."""
+        """The layout of the hidden matrices in the parameter; None: it holds none."""
         return matrix_of(self.parameter)
 
     @property
@@ -90,7 +90,10 @@ class Shard:
 
 
 def matrix_of(parameter: Tensor) -> Matrix | None:
-    """Return how a parameter [...] holds hidden matrices, as slipway.engine.megatron.matrices noted; None: none."""
+    """Return the layout of the hidden matrices in a parameter [...]; None: it holds none.
+
+    slipway.engine.megatron.matrices has noted it on the parameter.
+    """
     return getattr(parameter, "matrix", None)
 
 

@@ -16,7 +16,7 @@ from slipway.plan import switches
 
 MODULE = "transformer_engine.pytorch.module.base"
 BOOTSTRAP = "nccl"
-"""How ranks exchange the buffers' addresses: Megatron-core's default."""
+"""The backend by which ranks exchange the buffers' addresses: Megatron-core's default."""
 
 
 def open_them(config: RunConfig) -> None:

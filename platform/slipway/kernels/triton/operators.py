@@ -1,4 +1,4 @@
-"""How kernels become operators of torch, and how they are launched.
+"""Register kernels as operators of torch, and launch them.
 
 An operator has two halves: one makes the tensors that it returns, the other fills them. torch's compiler and
 FakeTensorMode run only the first. Launches are the same on every rank: nothing is tuned by measuring.

@@ -1,4 +1,4 @@
-"""What a GPT is: the fields of `conf/model/*.yaml` for the family `gpt`. Names are Megatron-core's."""
+"""The configuration of a GPT: the fields of `conf/model/*.yaml` for the family `gpt`. Names are Megatron-core's."""
 
 from collections.abc import Mapping
 from functools import cached_property

@@ -91,7 +91,7 @@ class Costs(NamedTuple):
     embedding: int
     layers: Sequence[int]
     prediction: int
-    """Of one depth of multi-token prediction."""
+    """Operations of one depth of multi-token prediction."""
     head: int
 
 

@@ -124,9 +124,7 @@ class GPT:
         free |= {"moe_router_load_balancing_type", "moe_aux_loss_coeff", "moe_z_loss_coeff"}
         free |= {"moe_router_bias_update_rate", "mtp_loss_scaling_factor"}
         if gpt_of(config).position_embedding_type == "rope":
-            free.add(
-                "max_position_embeddings"
-            )  # only a limit; learned positions are that many rows of weights
+            free.add("max_position_embeddings")  # a limit; with learned positions, a size of weights
         return config.model.model_dump(mode="json", exclude={"family", *free})
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:

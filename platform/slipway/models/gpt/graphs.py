@@ -1,4 +1,4 @@
-"""What recorded layers (cuda_graph_impl=local) do not support in a GPT."""
+"""Rules for recorded layers (cuda_graph_impl=local), which do the same for every batch."""
 
 from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of

@@ -1,4 +1,4 @@
-"""How a mixture's tokens were routed in a step: the counts of this rank's routers, and what all counts say."""
+"""The routing of a mixture's tokens in a step: the counts of this rank's routers, and what all counts say."""
 
 import re
 from collections.abc import Iterator, Sequence

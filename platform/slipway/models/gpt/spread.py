@@ -1,4 +1,4 @@
-"""What a mixture of experts distributes: tokens among the experts of each mixture layer. Pure Python."""
+"""The tokens that a mixture of experts distributes among the experts of each mixture layer. Pure Python."""
 
 from slipway.config.schema import RunConfig
 from slipway.models.family import Spread

@@ -1,4 +1,4 @@
-"""How a GPT reads and writes text: with its own network and Megatron-core's key/value cache. Imports no torch."""
+"""The use of a GPT for text: its own network with Megatron-core's cache of keys and values. Imports no torch."""
 
 from typing import TYPE_CHECKING
 

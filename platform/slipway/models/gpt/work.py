@@ -1,4 +1,4 @@
-"""What a GPT's layers compute and exchange on one rank for one microbatch. Pure Python."""
+"""The computation and the exchanges of a GPT's layers on one rank for one microbatch. Pure Python."""
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.gpt.config import gpt_of

@@ -1,4 +1,4 @@
-"""What a masked auto-encoder is: the fields of `conf/model/*.yaml` for the family `mae`."""
+"""The configuration of a masked auto-encoder: the fields of `conf/model/*.yaml` for the family `mae`."""
 
 from typing import Literal
 

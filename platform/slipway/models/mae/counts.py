@@ -44,7 +44,7 @@ class Flops(NamedTuple):
 
     embedding: int
     layer: int
-    """Of each layer of the encoder."""
+    """Operations of each layer of the encoder."""
     head: int
 
     def total(self, model: Config) -> int:

@@ -24,7 +24,7 @@ TRAIN_SCENES, TEST_SCENES = 12, 6
 ENCODED_TOGETHER = 32
 WHAT = TRAINED, RANDOM, RAW = "trained encoder", "same encoder, random weights", "raw pixels of the patch"
 ONE, ALL = "one date", "all dates"
-"""What the encoder sees of a chip: a single acquisition, as most maps are made from, or the whole series."""
+"""The dates of a chip that the encoder sees: a single acquisition, as most maps are made from, or the whole series."""
 HOW = (
     "Linear probe for {classes} classes of land cover on generated scenes of other places than training's: the encoder "
     "is frozen and sees all patches of a chip, or those of one of its dates, drawn for each chip; its last layer after "

@@ -1,4 +1,4 @@
-"""Which patches of a sample are hidden, and which metadata training drops: functions of the sample's seed alone.
+"""The patches of a sample that are hidden, and the metadata that training drops: functions of the sample's seed alone.
 
 They are drawn with integers only (Philox, slipway.kernels.philox), so that the first and the last stage of a pipeline,
 other layouts, other devices and resumed runs get the same. Validation draws its samples by the same seeds each time.

@@ -1,4 +1,4 @@
-"""What a masked auto-encoder requires of the sections around it; each broken rule is one line with its arithmetic."""
+"""The rules of a masked auto-encoder for the sections around it; each broken rule is one line with its arithmetic."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a masked auto-encoder's layers compute and exchange on one rank for one microbatch. Pure Python."""
+"""The computation and the exchanges of a masked auto-encoder's layers on one rank for one microbatch. Pure Python."""
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.mae.config import Config, mae_of

@@ -98,7 +98,9 @@ def _of_products(share: Share, visits: int, weight: int, again: bool) -> int:
     activation.
     """
     gates = share.block.gates
-    released = 3 if gates == 2 and not _fuses_activation(share) else 1  # SwiGLU's two factors, and its output
+    released = (
+        3 if gates == 2 and not _fuses_activation(share) else 1
+    )  # the two factors that SwiGLU multiplies, and its output
     second, first = visits + weight, gates * (visits + weight) - released * visits
     return max(first, second + (visits if again else 0))
 

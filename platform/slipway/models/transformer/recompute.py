@@ -1,4 +1,4 @@
-"""Which modules of a transformer layer are recomputed in the backward pass. Imports no torch.
+"""The modules of a transformer layer that are recomputed in the backward pass. Imports no torch.
 
 The output of such a module is released once it has been used, and computed again when the backward pass needs it, which
 trades time for memory. `training.recompute=selective` recomputes what costs no matrix product, unless

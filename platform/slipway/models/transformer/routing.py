@@ -14,7 +14,7 @@ from megatron.core.transformer.moe.router import TopKRouter
 from torch import Tensor
 
 SUMS = 2
-"""How many numbers are counted besides the tokens of each expert: see CountingRouter."""
+"""The number of sums that are counted besides the tokens of each expert: see CountingRouter."""
 
 SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": partial(torch.softmax, dim=-1),

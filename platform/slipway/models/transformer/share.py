@@ -8,7 +8,7 @@ from slipway.models.transformer.block import Block
 
 
 class Traits(NamedTuple):
-    """How a framework computes, as far as frameworks differ. The defaults are Slipway's."""
+    """The ways in which frameworks compute differently. The defaults are Slipway's."""
 
     flash: bool = True
     """Whether attention is one kernel that keeps no scores and skips what the mask hides."""
@@ -57,7 +57,7 @@ class Share(NamedTuple):
 
     @property
     def outside(self) -> int:
-        """How many ranks split what lies between tensor-parallel regions."""
+        """The number of ranks that split what lies between tensor-parallel regions."""
         return self.tp if self.layout.sequence_parallel else 1
 
     @property

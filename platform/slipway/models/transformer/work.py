@@ -1,4 +1,4 @@
-"""What a transformer layer computes and exchanges on one rank for one microbatch. Pure Python.
+"""The computation and the exchanges of a transformer layer on one rank for one microbatch. Pure Python.
 
 Bytes are what each fused kernel reads and writes; operators that torch computes one by one move more, in kernels of
 their own.

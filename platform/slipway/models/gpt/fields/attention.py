@@ -1,4 +1,4 @@
-"""How tokens see each other: heads, positions, windows, and latent attention."""
+"""Attention: heads, positions, windows, and latent attention."""
 
 from typing import Annotated, Literal
 

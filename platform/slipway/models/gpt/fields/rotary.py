@@ -1,4 +1,4 @@
-"""How rotary frequencies are stretched for contexts longer than those a model was first trained on.
+"""Rotary frequencies, stretched for contexts longer than those that a model was first trained on.
 
 Names are those of `rope_scaling` in Hugging Face's config.json.
 """

@@ -1,4 +1,4 @@
-"""Which of transformers' classes matches a GPT, and which GPT a folder of transformers holds."""
+"""The class of transformers that matches a GPT, and the GPT that a folder of transformers holds."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What Llama, Mixtral, Qwen3, DeepSeek-V3 and Starcoder2 share: the names of attention, norms and tables."""
+"""The names of attention, norms and tables that Llama, Mixtral, Qwen3 and Starcoder2 share."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""How tensors of a GPT's checkpoint are laid out in transformers' files: the building blocks of the key maps.
+"""The layout of a GPT's tensors in checkpoints and in transformers' files: the building blocks of the key maps.
 
 Queries, keys and values of a checkpoint are ordered by group, [groups, heads of a group + 2, head size, hidden]: the
 queries of a group, then its key and its value (Megatron-core's linear_qkv). Gated first layers are [all gates; all

@@ -1,4 +1,4 @@
-"""What a GPT requires of the sections around it; each broken rule is one line with its arithmetic."""
+"""The rules of a GPT for the sections around it; each broken rule is one line with its arithmetic."""
 
 from slipway.config.schema import RunConfig
 from slipway.kernels.fp8 import check_sizes

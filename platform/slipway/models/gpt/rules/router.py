@@ -10,7 +10,7 @@ DEPENDS = {
     "global_aux_loss": "is taken over all replicas and the step so far: it depends on the data-parallel size and on "
     "training.micro_batch_size",
 }
-"""How each balancing loss that differs between layouts depends on the layout."""
+"""The reason why a balancing loss differs between layouts, for each that does."""
 
 
 def notes(model: Config) -> list[str]:

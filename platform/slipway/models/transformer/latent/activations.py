@@ -1,4 +1,4 @@
-"""What latent attention keeps for its backward pass, in bytes per token. Pure Python.
+"""The bytes per token that latent attention keeps for its backward pass. Pure Python.
 
 tests/models/gpt/test_kept_bytes.py measures what it really keeps.
 """

@@ -1,4 +1,4 @@
-"""What latent attention computes and exchanges on one rank for one microbatch. Pure Python.
+"""The computation and the exchanges of latent attention on one rank for one microbatch. Pure Python.
 
 With several tensor-parallel ranks, sequence parallelism is assumed (slipway.models.gpt.rules.latent): each rank
 computes the down-projections for its part of the sequence, and gathers latent states in place of the layer's input.
@@ -95,7 +95,10 @@ def _core(share: Share) -> tuple[tuple[Product, ...], tuple[Product, ...], float
 
 
 def _ring(share: Share, core: tuple[Product, ...]) -> tuple[Exchange, ...]:
-    """Return the exchange of context parallelism: all keys and values reach every rank while attention runs."""
+    """Return the exchange of context parallelism: the keys and values of all heads, for the whole sequence.
+
+    They reach every rank while attention runs.
+    """
     latent = _latent(share)
     if share.cp == 1:
         return ()
