@@ -99,7 +99,7 @@ def _compute_capability() -> tuple[int, int] | None:
 
 
 def probe(name: str, modules: Sequence[str]) -> Package:
-    """Import `modules` of a top-level package and return it; if one fails, hide the package and report why."""
+    """Import `modules` of a top-level package and return the Package; if one fails, hide it and report the reason."""
     try:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError) as error:

@@ -15,7 +15,7 @@ from slipway.models.transformer.block import Block, Latent
 
 
 class Config(Attention, Experts, Prediction, ModelSection):
-    """Decoder-only transformer. Sizes left out (null) follow from the others as in Megatron-core."""
+    """Decoder-only transformer. Sizes that are null follow from the others as in Megatron-core."""
 
     family: Literal["gpt"] = Field(default="gpt", description="The model family.")
     name: str = Field(description="Name of the preset, used in default run names.")

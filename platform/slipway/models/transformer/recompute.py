@@ -58,9 +58,9 @@ MODULES: Mapping[str, Callable[[RunConfig, Block], str | None]] = {
     "activation": _always,  # the output of GELU or SwiGLU, in the MLP or in the experts, including shared ones
     "attention": _attention,  # core attention: between Q, K, V and its output
     "mlp": _mlp,  # the MLP's first product and its activation
-    "experts": _experts,  # the same of a mixture's experts
-    "shared_experts": _shared_experts,  # the same of the experts that every token meets
-    "mla_up_proj": _up_projection,  # of latent attention: queries, keys and values, from the latent states
+    "experts": _experts,  # the same in a mixture's experts
+    "shared_experts": _shared_experts,  # the same in the shared experts
+    "mla_up_proj": _up_projection,  # in latent attention: queries, keys and values, from the latent states
 }
 CHEAP = ("norm", "activation", "attention")
 """The default: modules without a product, and core attention, whose scores are much larger than its products cost."""

@@ -22,7 +22,7 @@ def _which(value: object) -> object:
 
 
 class Attention(BaseModel):
-    """Fields of a GPT's attention. Sizes left out (null) follow from the others as in Megatron-core."""
+    """Fields of a GPT's attention. Sizes that are null follow from the others as in Megatron-core."""
 
     num_attention_heads: PositiveInt = Field(description="Heads of the queries.")
     num_query_groups: PositiveInt | None = Field(

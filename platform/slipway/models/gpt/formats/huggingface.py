@@ -78,7 +78,10 @@ class HuggingFace:
         }
 
     def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-        """Return the part of config.json whose tensors are among these names. Raises UserError for an unknown class."""
+        """Return config.json reduced to what a folder with tensors of these names really holds.
+
+        Raises UserError for an unknown class. See FolderFormat.held.
+        """
         return _named(settings).held(settings, names)
 
     def fields(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:

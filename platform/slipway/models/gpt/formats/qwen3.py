@@ -20,7 +20,7 @@ WANTED: dict[str, tuple[Any, ...]] = {
     "qk_layernorm": (True,),
     "hidden_dropout": (0.0,),
 }
-"""The allowed values of the fields that are the same in all Qwen3 models."""
+"""The accepted values of the fields that are the same in all Qwen3 models."""
 
 
 class Qwen3(Class):
