@@ -44,7 +44,10 @@ class Architecture(Protocol):
         ...
 
     def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-        """Return the part of config.json whose tensors are among these names. See FolderFormat.held."""
+        """Return config.json reduced to what a folder with tensors of these names really holds.
+
+        See FolderFormat.held.
+        """
         ...
 
     def left_out(self, model: Config, name: str) -> str | None:
