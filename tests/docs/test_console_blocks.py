@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import breadth
-from console_blocks import DOCUMENTS, ROOT, Block, Command, blocks, split
+from console_blocks import DOCUMENTS, ROOT, Block, Command, blocks, files, split
 from slipway import cli
 from slipway.config import hydra_app
 from slipway.config.compose import compose
@@ -31,6 +31,7 @@ READERS_OWN = {"slipway-cpu.sif", "private.pem", "public.pem", "plan.json", "tex
 OTHERS = {
     *("apptainer", "docker", "podman", "srun", "sbatch", "kubectl"),
     *("git", "pip", "pre-commit", "pytest", "read", "printf", "unset"),
+    *("cat", "cd", "echo", "kill", "python", "sed", "tail", "wait"),
 }
 MADE = {  # by commands that take minutes
     "slipway image build": ["dist/image/slipway-cpu.tar", "dist/image/slipway-cpu.json"],
@@ -53,6 +54,10 @@ def _a_readers_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("where", BLOCKS)
 def test_block(where: str, capfd: pytest.CaptureFixture[str]) -> None:
+    for path, content in files(where.partition(":")[0]).items():
+        place = Path(path).expanduser()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(content, encoding="utf-8")
     _check(BLOCKS[where], capfd)
 
 
