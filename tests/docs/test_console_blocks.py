@@ -26,12 +26,12 @@ from slipway.verbs.table import VERBS
 
 BLOCKS = {block.where: block for document in DOCUMENTS for block in blocks(document)}
 # What a reader has, or is told to make, and this repository has not.
-READERS_OWN = {"slipway-cpu.sif", "private.pem", "public.pem", "plan.json", "texts/", "my-texts/"}
+READERS_OWN = {"slipway-cpu.sif", "private.pem", "public.pem", "plan.json", "texts/", "my-texts/", "outputs/proposal/proposal.md"}
 # Programs of others; of their words the paths are looked at, and `slipway` among them.
 OTHERS = {
     *("apptainer", "docker", "podman", "srun", "sbatch", "kubectl"),
     *("git", "pip", "pre-commit", "pytest", "read", "printf", "unset"),
-    *("cat", "cd", "echo", "kill", "python", "sed", "tail", "wait"),
+    *("cat", "cd", "diff", "echo", "kill", "ls", "python", "sed", "tail", "wait"),
 }
 MADE = {  # by commands that take minutes
     "slipway image build": ["dist/image/slipway-cpu.tar", "dist/image/slipway-cpu.json"],
