@@ -26,7 +26,10 @@ from slipway.verbs.table import VERBS
 
 BLOCKS = {block.where: block for document in DOCUMENTS for block in blocks(document)}
 # What a reader has, or is told to make, and this repository has not.
-READERS_OWN = {"slipway-cpu.sif", "private.pem", "public.pem", "plan.json", "texts/", "my-texts/", "outputs/proposal/proposal.md"}
+READERS_OWN = {
+    *("slipway-cpu.sif", "private.pem", "public.pem", "plan.json", "texts/", "my-texts/"),
+    "outputs/proposal/proposal.md",
+}
 # Programs of others; of their words the paths are looked at, and `slipway` among them.
 OTHERS = {
     *("apptainer", "docker", "podman", "srun", "sbatch", "kubectl"),

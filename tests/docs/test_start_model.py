@@ -7,7 +7,7 @@ import pytest
 from followed import Page
 from newcomer import newcomer
 
-pytestmark = [pytest.mark.start, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.start, pytest.mark.timeout(900)]
 
 
 def test_the_page_is_true(tmp_path: Path) -> None:
