@@ -115,7 +115,7 @@ def parse(words: Sequence[str]):  # noqa: ANN201
     for word in parsed.overrides:
         check_key(word)
     if parsed.config_dir == "":  # Hydra would take it for none
-        raise UserError("--config-dir", "is empty", do="name a directory, or omit the option")
+        raise UserError("--config-dir", "is empty", do="give a directory, or omit the option")
     return parsed
 
 

@@ -93,7 +93,12 @@ class Sweep:
         config = validate_plain(resolve(composed, known))
         used = self._folders.setdefault(str(config.run.dir), number)
         if used != number:
-            raise UserError("run.dir", f"is already the directory of job {used}", value=config.run.dir)
+            raise UserError(
+                "run.dir",
+                f"is already the directory of job {used}",
+                value=config.run.dir,
+                do="include what the jobs differ in, such as ${run.name}",
+            )
         return config
 
 

@@ -44,7 +44,7 @@ def _versions(of: Mapping[str, Mapping[str, str]]) -> list[Finding]:
         return []
     texts = {host: ", ".join(f"{k} {v[:19]}" for k, v in sorted(facts.items())) for host, facts in of.items()}
     usual = Counter(texts.values()).most_common(1)[0][0]
-    advice = "start the same image on all nodes; a node with an old copy of it is to be left out"
+    advice = "start the same image on all nodes; exclude a node that has an old copy of it"
     return [
         Finding("versions", "ok", text, "the same on all nodes", node=host)
         if text == usual
@@ -72,7 +72,7 @@ def _shared(host: str, sees: bool, config: RunConfig) -> Finding:
     if sees:
         return Finding("run-dir-shared", "ok", "rank 0's file is seen", expected, node=host)
     saw = f"rank 0's file is not in {config.run.dir}"
-    advice = "choose a run.dir on a shared file system; a node that lacks its mount is to be left out"
+    advice = "choose a run.dir on a shared file system; exclude a node that lacks its mount"
     return Finding("run-dir-shared", "fault", saw, expected, advice, host)
 
 

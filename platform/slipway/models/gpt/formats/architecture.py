@@ -125,13 +125,13 @@ def unfit_heads(name: str, model: Config) -> UserError | None:
 
 
 def unfit_width(name: str, model: Config) -> UserError | None:
-    """Return what is wrong where the hidden size is no multiple of the heads, which some classes demand."""
+    """Return what is wrong where the hidden size is not a multiple of the heads, which some classes demand."""
     heads = model.num_attention_heads
     if model.hidden_size % heads == 0:
         return None
     return UserError(
         "model.hidden_size",
-        f"is no multiple of num_attention_heads {heads}, which {name} requires even where head_dim is given",
+        f"is not a multiple of num_attention_heads {heads}, which {name} requires even if head_dim is given",
         value=model.hidden_size,
         use=f"{-(-model.hidden_size // heads) * heads}",
     )
