@@ -114,7 +114,7 @@ BENCH = Verb(
                 Option("--warmup", "steps before (default 2)", "N", int, 2),
                 Option(
                     "--threads",
-                    "use N torch threads in each rank on a CPU (default: the cores over the most ranks, the same at all sizes)",
+                    "use N torch threads in each rank on a CPU (default: the cores over the most ranks, for all sizes)",
                     "N",
                     int,
                 ),
