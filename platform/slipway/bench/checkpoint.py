@@ -1,4 +1,4 @@
-"""`slipway bench checkpoint`: how long training stands still for a checkpoint, saved beside training or not.
+"""`slipway bench checkpoint`: how long a checkpoint blocks training, saved beside training or not.
 
 The two take turns in one run: saves that training waits for, and saves that a thread writes while training goes
 on. A third column tells what the writing costs the steps beside it.

@@ -38,7 +38,7 @@ class SaveError(Fault):
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that is complete. Seconds: from begin to commit, and of that, in which training stood still."""
+    """A checkpoint that is complete. Seconds: from begin to commit, and of that, in which training was blocked."""
 
     step: int
     path: Path
@@ -118,7 +118,7 @@ class Saver:
         )
 
     def wait(self) -> Saved | None:
-        """Return like poll, but stand still until the save under way is complete."""
+        """Return like poll, but block until the save under way is complete."""
         save = self.save
         if save is None or save.thread is None:
             return None

@@ -252,7 +252,7 @@ def commit(
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a checkpoint that is not to be used again, so that nothing takes it for one; nothing is removed."""
+    """Rename a checkpoint that is not to be used again, so that nothing mistakes it for one; nothing is removed."""
     number, aside = 1, path.with_name(f"{path.name}.aside")
     while os.path.lexists(aside):
         number, aside = number + 1, path.with_name(f"{path.name}.aside-{number + 1}")

@@ -1,4 +1,4 @@
-"""Where a profile's values are from (`sources`), and which nobody has checked on the site (`unverified`)."""
+"""Where a profile's values are from (`sources`), and which are not verified on the site (`unverified`)."""
 
 from collections.abc import Iterable, Iterator
 

@@ -114,7 +114,7 @@ def parse(words: Sequence[str]):  # noqa: ANN201
     parsed = parser.parse_args(list(words))
     for word in parsed.overrides:
         check_key(word)
-    if parsed.config_dir == "":  # Hydra would take it for none
+    if parsed.config_dir == "":  # Hydra would treat it as absent
         raise UserError("--config-dir", "is empty", do="give a directory, or omit the option")
     return parsed
 

@@ -62,7 +62,7 @@ _SAID_BY = {
     "exclusive": "cluster.slurm.exclusive",
     "signal": "cluster.slurm.signal_seconds",
 }
-# Of srun's: a later option beats the script's own words, and what the job is given.
+# Of srun's: a later option beats the script's options, and what the job is given.
 _SAID_TO_SRUN_BY = {
     **dict.fromkeys(("ntasks", "n", "ntasks-per-node", "tasks-per-node"), "resources.devices_per_node"),
     **dict.fromkeys(("nodes", "N"), "resources.nodes"),

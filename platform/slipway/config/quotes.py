@@ -7,7 +7,7 @@ from slipway.errors import UserError
 
 
 def check_key(word: str) -> None:
-    """Raise UserError for an override of nothing: Hydra's own words for it name no override."""
+    """Raise UserError for an override of nothing: Hydra's message for it names no override."""
     if re.match(r"(\+\+?|~)?(@|=|$)", word):
         raise UserError(word or repr(word), "has no key", do="write key=value, +key=value or ~key")
 

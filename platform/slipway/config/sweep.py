@@ -63,9 +63,7 @@ class Sweep:
         if not self._failed:
             return EXIT_DONE
         if self._stopped:
-            text = (
-                f"job {self._jobs - 1} was stopped, {self._left} were not begun; the same command continues"
-            )
+            text = f"job {self._jobs - 1} was stopped, {self._left} were not started; run the same command to continue"
             print(f"slipway: {text}", file=sys.stderr)
             return EXIT_CONTINUE
         numbers = ", ".join(str(number) for number, _ in self._failed)

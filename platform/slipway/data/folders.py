@@ -149,7 +149,7 @@ def entries(path: str, where: str) -> list[os.DirEntry[str]]:
 
 
 def state_of(path: str, where: str) -> os.stat_result:
-    """State of a file or folder, or of what a link leads to. Raises UserError where it cannot be had."""
+    """State of a file or folder, or of what a link leads to. Raises UserError if it cannot be read."""
     try:
         return os.stat(path)
     except OSError as error:

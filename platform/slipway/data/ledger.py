@@ -72,10 +72,10 @@ class DataLedger(BaseModel):
         facts: Mapping[str, dict[str, Any]],
         signatures: Mapping[str, Any] | None = None,
     ) -> "DataLedger":
-        """This position, where it goes on with these weights: in a new phase where they are others.
+        """This position, when it continues with these weights: in a new phase where they are others.
 
         A source that is no longer drawn keeps its facts and counts; one that comes back goes on where it was.
-        Raises UserError where the seed, or a fact of a source that was drawn before, is another.
+        Raises UserError where the seed, or a fact of a source that was drawn before, differs.
         """
         if seed != self.seed:
             raise UserError(

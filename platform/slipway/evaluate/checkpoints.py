@@ -67,6 +67,6 @@ def identity(checkpoint: Path) -> str:
 def known(
     results: Sequence[Result], settings: Mapping[str, Any], step: int, checkpoint: str
 ) -> Result | None:
-    """Return the result that is there already of the same settings on the same checkpoint."""
+    """Return the result that exists for the same settings on the same checkpoint."""
     same = (settings, step, checkpoint)
     return next((one for one in results if (one.settings, one.step, one.checkpoint) == same), None)

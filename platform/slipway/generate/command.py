@@ -1,4 +1,4 @@
-"""`slipway generate run.dir=DIR TEXT`: how the model of a checkpoint goes on with a text."""
+"""`slipway generate run.dir=DIR TEXT`: let the model of a checkpoint continue a text."""
 
 import argparse
 import sys

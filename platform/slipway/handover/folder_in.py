@@ -142,7 +142,7 @@ def _said(
     kinds = ", ".join(sorted(weights.types))
     lines = [
         f"imported {source} as {path}: {weights.count:,} tensors, {weights.numbers:,} numbers, {kinds}; the "
-        "optimizer begins anew"
+        "optimizer starts from scratch"
     ]
     if weights.ignored:
         lines.append(f"left out, as they follow from the others: {', '.join(weights.ignored)}")

@@ -67,7 +67,7 @@ def code_of(command: Sequence[str], dry_run: bool = False) -> int:
 
 
 def answer(command: Sequence[str]) -> str:
-    """Return what a command that changes nothing prints; Fault with its last words where it fails. Said to nobody."""
+    """Return what a command that changes nothing prints; Fault with its last words where it fails. The command is not echoed."""
     done = commands.call(command)
     if done.code:
         raise Fault(

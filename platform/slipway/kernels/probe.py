@@ -1,7 +1,7 @@
 """Which optional packages of fused kernels work here, told in a line each; nothing fails because one is broken.
 
 A package that is there but cannot be loaded (compiled for another torch, a missing CUDA library) would end
-Megatron-core's own import. It is hidden before that, so that Megatron-core takes it for one that is missing.
+Megatron-core's own import. It is hidden before that, so that Megatron-core considers it missing.
 """
 
 import functools

@@ -23,7 +23,7 @@ class Recomputed(random.CheckpointWithoutOutput):
 
 
 def _fill(released: Tensor, again: Tensor) -> None:
-    """Give a released tensor, and all that shares its memory, its numbers back; autograd takes it for unchanged."""
+    """Give a released tensor, and all that shares its memory, its numbers back; autograd considers it unchanged."""
     storage = again.untyped_storage()
     released.untyped_storage().resize_(storage.size())
     released.data.copy_(again)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 SLURM_OWN = ("SLURM_", "SLURMD_", "_SLURM_")
-"""Of another job, outside of this one: in a job's script Slurm's own words, which it needs."""
+"""Of another job, outside of this one: in a job's script Slurm's variables, which it needs."""
 PROGRAMS = ("SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SCANCEL_", "SCONTROL_", "SINFO_", "SACCT_")
 """Options of Slurm's programs; sbatch prefers its own to the #SBATCH lines of a script."""
 LAUNCHERS = ("TORCHELASTIC_", "PET_", "OMPI_", "PMI", "PRTE_", "MPI_", "I_MPI_", "MPIEXEC_", "PALS_", "MV2_")

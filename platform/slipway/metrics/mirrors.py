@@ -16,7 +16,7 @@ RATES = ("samples_per_second", "units_per_second")
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError where a mirror that was asked for cannot be had. Needs no network, imports no torch."""
+    """Raise UserError where a mirror that was asked for is not available. Needs no network, imports no torch."""
     wandb = config.logging.wandb
     if config.logging.tensorboard and not installed("tensorboard"):
         raise UserError("logging.tensorboard", "needs tensorboard, which is not installed here", use="false")

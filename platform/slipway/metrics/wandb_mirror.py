@@ -29,7 +29,7 @@ BACKLOG = 100_000  # lines that wait for a slow start; later ones are lost to th
 
 
 class WandbMirror:
-    """Starts online where that was asked for, and goes on offline where the server cannot be had.
+    """Starts online where that was asked for, and continues offline if the server is not available.
 
     No method raises or waits, but close, for CLOSE_SECONDS at the most.
     """

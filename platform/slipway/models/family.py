@@ -81,7 +81,7 @@ class Sample(NamedTuple):
     attention_flops: int = 0
     """The part of `flops` that is less where documents are kept apart: times `models.network.ATTENDED`."""
     key_values: KeyValues | None = None
-    """What it keeps while it goes on with a sample; None: nothing."""
+    """What it keeps while it continues a sample; None: nothing."""
     palm_flops: int | None = None
     """The same FLOP by PaLM's convention (arXiv 2204.02311, appendix B); None: it has no meaning for this family."""
 

@@ -1,4 +1,4 @@
-"""Texts that a model goes on with, token by token. Imports torch when it runs."""
+"""Texts that a model continues, token by token. Imports torch when it runs."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple

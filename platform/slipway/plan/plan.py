@@ -93,7 +93,7 @@ class Plan(Frozen):
     """Of forward and backward pass; the expected value where samples differ in size."""
     flops_per_step: int
     key_values: KeyValues | None = None
-    """What the model keeps while it goes on with a text; None: nothing."""
+    """What the model keeps while it continues a text; None: nothing."""
     memory: Memory
     time: TimeEstimate
     stages: list[StagePlan]

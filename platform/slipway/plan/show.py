@@ -107,7 +107,7 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _key_value_rows(plan: Plan) -> list[tuple[str, str]]:
-    """Return what the trained model keeps of a text that it goes on with."""
+    """Return what the trained model keeps of a text that it continues."""
     kept = plan.key_values
     if kept is None:
         return []

@@ -1,4 +1,4 @@
-"""What a run's segments and interruptions cost: time to start, steps done again, pauses, standing still."""
+"""What a run's segments and interruptions cost: time to start, steps done again, pauses, time blocked by checkpoints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Costs:
     again: float
     """Of steps that were done again: their number x the median step, as their own lines are gone."""
     checkpoints: float
-    """In which training stood still for one."""
+    """In which training was blocked for one."""
     rest: float
     """Validation, loading, the end of a segment: what no line tells apart."""
     pauses: float

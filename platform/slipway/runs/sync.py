@@ -64,7 +64,7 @@ def sync(run: Overview, dry_run: bool) -> int:
 
 def command(one: Stored) -> list[str]:
     """Return the command that uploads one segment; wandb appends it to the run of its id."""
-    # a segment that was online is passed over by `wandb sync` unless it is told otherwise
+    # a segment that was online is skipped by `wandb sync` unless it is told otherwise
     online = ["--include-online"] if one.online else []
     return [sys.executable, "-m", "wandb", "sync", *online, str(one.folder.resolve())]
 

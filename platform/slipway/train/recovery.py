@@ -28,7 +28,7 @@ from slipway.train.step import Outcome
 
 @dataclass
 class LeftOut:
-    """Stretches of the run's order of samples that are passed over: (first, one after the last); may overlap."""
+    """Stretches of the run's order of samples that are skipped: (first, one after the last); may overlap."""
 
     stretches: list[tuple[int, int]] = field(default_factory=list)
 

@@ -81,7 +81,7 @@ def end_time(config: RunConfig, environment: Mapping[str, str]) -> float | None:
     """Return when this segment must be over, by time.monotonic, which nobody sets; None: no limit.
 
     run.time_limit_minutes from the start of the command, or what the launcher says, whichever comes first. A launcher's
-    time in the past says nothing about a job that runs: it is told and passed over.
+    time in the past says nothing about a job that runs: it is reported and ignored.
     """
     ends = []
     if config.run.time_limit_minutes is not None:

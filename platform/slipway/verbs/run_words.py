@@ -17,7 +17,7 @@ def is_override(word: str) -> bool:
 
 
 def take(name: str, verb: Verb, options: argparse.Namespace) -> None:
-    """Sort `options.words` into `run_dir`, the verb's own words and its argument.
+    """Sort `options.words` into `run_dir`, the verb's own arguments and its argument.
 
     name: of the command, for messages. Raises UserError where a word would have no effect or the run is not named.
     """

@@ -89,7 +89,7 @@ def clock(host: str, offset: float, error: float) -> Finding:
         status,
         saw,
         expected,
-        "ask the site to synchronise this node (NTP, chrony); leave it out",
+        "ask the site to synchronise this node (NTP, chrony), or exclude it",
         host,
     )
 
@@ -105,7 +105,7 @@ def missing(
         by_node.setdefault(names[rank] if len(names) == world_size else "", []).append(rank)
     found = []
     for host, ranks in by_node.items():
-        advice = "the node hangs, is down, or cannot reach rank 0: leave it out, look at its log"
+        advice = "the node hangs, is down, or cannot reach rank 0: look at its log, and exclude it"
         found.append(
             Finding("answers", "fault", f"no word from rank {ranges(ranks)}", expected, advice, host)
         )

@@ -121,7 +121,7 @@ def write(
 ) -> None:
     """Write a model that no optimizer has updated, without the optimizer's states: they are zero.
 
-    value: a part of a weight, in fp32; it is stored as `dtype` with, where that is another, its fp32 copy, for which it
+    value: a part of a weight, in fp32; it is stored as `dtype` with, where that differs, its fp32 copy, for which it
     is asked again; a buffer in fp32 alone. What `value` raises passes through.
     """
     folder.mkdir(exist_ok=True)

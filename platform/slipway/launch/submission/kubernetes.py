@@ -27,7 +27,7 @@ from slipway.plan import Plan
 
 SECONDS = 120.0
 APPLY = ("apply", "--server-side", "--filename=-", "--output=name")
-CREATE = ("create", "--filename=-", "--output=name")  # not apply: what is there already is another's run
+CREATE = ("create", "--filename=-", "--output=name")  # not apply: what already exists is another's run
 
 Manifest = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Keys and values that a transformer keeps while it goes on with a text. Pure Python."""
+"""Keys and values that a transformer keeps while it continues a text. Pure Python."""
 
 from collections import Counter
 from collections.abc import Iterable

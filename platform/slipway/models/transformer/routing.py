@@ -52,6 +52,6 @@ class CountingRouter(TopKRouter):
         self.counts[-1] += len(flat)
 
     def take(self) -> Tensor | None:
-        """Return the counts, which begin anew; None: nothing was counted."""
+        """Return the counts, which then restart from zero; None: nothing was counted."""
         counts, self.counts = self.counts, None
         return counts

@@ -1,4 +1,4 @@
-"""An earlier pod of the same run that still holds it: one that saves while the next one is there already."""
+"""An earlier pod of the same run that still holds it: one that saves while the next one has already started."""
 
 import os
 import time

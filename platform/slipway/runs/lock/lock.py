@@ -2,7 +2,7 @@
 
 First witness: a POSIX lock on run.dir/.lock, held by the process that starts the run for as long as it lives.
 Second witness, for file systems that do not share locks between nodes: run.dir/.lock.holder names the holder,
-and its time is renewed every few seconds. A name whose time stands still for STALE_SECONDS is taken over.
+and its time is renewed every few seconds. A name whose time is not renewed for STALE_SECONDS is taken over.
 """
 
 import os

@@ -1,6 +1,6 @@
 """A rank that hangs is named, with every rank's Python stack. One thread per rank; no traffic while all is well.
 
-Each rank watches its own progress. When that stands still for too long, it writes into run.dir/hangs/segment-N
+Each rank watches its own progress. When it makes none for too long, it writes into run.dir/hangs/segment-N
 where it is, and its stack; a rank that writes nothing is one that cannot. Somebody on its machine looks after it:
 SIGUSR2 makes a rank dump its stack even while Python is stuck, SIGCONT wakes a stopped one for that. The first
 to have all in hand names the suspect, and all end.
@@ -62,7 +62,7 @@ class Watch:
         self.limit = None if minutes is None else 60 * minutes
         self.step, self.what, self.count = 0, "starting", 0
         self.since = awake.now()
-        self.allowed: float | None = 60 + rendezvous.LIMIT_SECONDS  # torch's own words come first
+        self.allowed: float | None = 60 + rendezvous.LIMIT_SECONDS  # torch's message comes first
         self.main = threading.get_ident()
         self.stack_file = os.memfd_create(_MEMORY_FILE)
         # the main thread, which alone is sent the signal: to walk the others while they run may crash

@@ -53,7 +53,7 @@ class Attention(BaseModel):
     )
     window_attn_skip_freq: Annotated[int | list[int] | None, BeforeValidator(_which)] = Field(
         default=None,
-        description="Which layers see all tokens in spite of window_size: N, every Nth one (Gemma 3: 6, gpt-oss: 2), "
+        description="Which layers see all tokens despite window_size: N, every Nth one (Gemma 3: 6, gpt-oss: 2), "
         "or a list with 0 for each of these and 1 for each with the window; null: none.",
     )
     attention_dropout: float = Field(

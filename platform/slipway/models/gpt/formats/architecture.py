@@ -17,7 +17,7 @@ class Architecture(Protocol):
     """The class: what `architectures` in config.json says."""
     model_type: str
     prefix: str
-    """Of the names of all tensors but the output layer's; files of the bare model leave it out."""
+    """Of the names of all tensors but the output layer's; files of the bare model omit it."""
     embedding: str
     head: str
     """Names of the embedding's table and of the output layer's."""
