@@ -20,5 +20,9 @@ def refusal(verb: str, message: str) -> UserError:
     if named := re.match(r"argument (\S+?)(?:/\S+)?: (.*)", message, re.DOTALL):
         return UserError(f"{verb} {named[1]}".strip(), named[2])
     if unknown := re.match(r"unrecognized arguments: (.*)", message, re.DOTALL):
-        return UserError(f"{verb} {unknown[1]}".strip(), "no such option")
+        return UserError(
+            f"{verb} {unknown[1]}".strip(),
+            "no such option",
+            do=f"omit it; `slipway {verb} --help` lists the options",
+        )
     return UserError(verb or "command line", message)

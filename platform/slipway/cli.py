@@ -35,8 +35,8 @@ _ASKING = tuple(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, and return the exit code. argv: None if this is the whole program.
 
-    0: done; 1: fault; 2: the user's mistake, reported in one line on stderr, nothing written; 75: stopped, the same
-    command continues; 130: Ctrl-C.
+    0: done; 1: fault; 2: the user's mistake, reported in one line on stderr, nothing written; 75: stopped, run the same
+    command to resume; 130: Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     hush_libraries()

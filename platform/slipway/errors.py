@@ -72,10 +72,10 @@ EXIT_USER_ERROR = 2
 EXIT_CONTINUE = 75  # stopped cleanly before the end: run the same command again
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_CODES = {
-    EXIT_DONE: "Done. Of a training: its last step, or training.stop_after_step, is reached and saved.",
-    EXIT_FAULT: "A fault ended what had begun: one line, or the traceback of the first rank that failed.",
-    EXIT_USER_ERROR: "A mistake in what was asked: one line that says what to use instead; nothing was written.",
-    EXIT_CONTINUE: "Stopped cleanly before the end (a signal, the wall time): run the same command to continue.",
-    EXIT_INTERRUPTED: "Interrupted by Ctrl-C: a training twice, or before its ranks had started.",
+    EXIT_DONE: "Done. A training has reached and saved its last step, or training.stop_after_step.",
+    EXIT_FAULT: "A fault ended a command that had begun: one line, or the traceback of the first rank that failed.",
+    EXIT_USER_ERROR: "The command refused its input: one line says what to use instead, and nothing is written.",
+    EXIT_CONTINUE: "Training stopped cleanly before its end (a signal, the wall time). Run the same command to resume.",
+    EXIT_INTERRUPTED: "Interrupted by Ctrl-C; a training by the second one, or by one before its ranks had started.",
 }
 """The meaning of each exit code, for people."""

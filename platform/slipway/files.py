@@ -43,7 +43,7 @@ class Unreadable(Fault):
         super().__init__(
             path,
             f"cannot be read: {why}; nothing was changed",
-            do="make it readable, or start again once the file system is well",
+            do="make it readable, or run the same command again once the file system works",
         )
 
 

@@ -81,9 +81,16 @@ class RunDir:
         run_dir = self.path
         nearest = nearest_existing(run_dir)
         if not nearest.is_dir():
-            raise UserError("run.dir", f"cannot be created: {nearest} is not a directory", value=run_dir)
+            raise UserError(
+                "run.dir",
+                f"cannot be created: {nearest} is not a directory",
+                value=run_dir,
+                do="choose another run.dir",
+            )
         if not os.access(nearest, os.W_OK | os.X_OK):
-            raise UserError("run.dir", cannot_write(nearest))
+            raise UserError(
+                "run.dir", cannot_write(nearest), do="ask its owner for permission, or choose another run.dir"
+            )
         for path in (self.checkpoints, self.hangs, self.logs, self.segments, self.tensorboard, self.wandb):
             _check(path, "a directory", Path.is_dir, os.W_OK | os.X_OK)
         for path in (self.metrics, self.plan, self.bad_nodes, self.lock, self.holder):

@@ -142,7 +142,7 @@ def _refusal(path: str, reason: str, held: Mapping[str, str]) -> UserError:
     return UserError(
         where,
         f"{reason}, and this is copied to where others read it",
-        do=f"leave the secret out; Slurm: export {name} in the shell that calls `slipway launch --submit`; "
+        do=f"remove the secret; Slurm: export {name} in the shell that calls `slipway launch --submit`; "
         "Kubernetes: keep it in a Secret (cluster.kubernetes.wandb_secret)",
     )
 

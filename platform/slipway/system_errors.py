@@ -29,7 +29,7 @@ ADVICE = {
     errno.EEXIST: _KIND,
     errno.ENOTEMPTY: _KIND,
     errno.ELOOP: "check where its symbolic links lead",
-    errno.ENAMETOOLONG: "choose shorter names: mostly 255 bytes each, 4,095 for a whole path",
+    errno.ENAMETOOLONG: "choose shorter names: most file systems take 255 bytes for each and 4,095 for a whole path",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.EBADF: "leave it open, or send it to a file",
 }

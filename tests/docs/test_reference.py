@@ -187,7 +187,11 @@ def test_the_api_page_shows_a_program_that_runs(texts: dict[str, str]) -> None:
     done = subprocess.run([sys.executable, str(api.EXAMPLE)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     parameters, memory, title = done.stdout.splitlines()
-    assert parameters.startswith("8,030,261,248 ") and "GB" in memory and title.startswith("# Slipway: llama3_8b")
+    assert (
+        parameters.startswith("8,030,261,248 ")
+        and "GB" in memory
+        and title.startswith("# Slipway: llama3_8b")
+    )
     assert api.EXAMPLE.read_text(encoding="utf-8").strip() in texts["api.md"]
 
 

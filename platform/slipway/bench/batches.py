@@ -24,8 +24,9 @@ def random_batch(
     if not isinstance(kind, MadeUp):
         raise UserError(
             "data.kind",
-            "makes up no samples, and nothing is prepared to measure with",
+            "generates no samples, and no data is prepared to measure with",
             value=config.data.kind,
+            do="run `slipway data` first, with the same data.* overrides",
         )
     dataset = kind.made_up(config)
     draws = [Draw("random", number) for number in range(config.training.micro_batch_size)]

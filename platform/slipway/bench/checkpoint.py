@@ -62,7 +62,12 @@ def run(options: argparse.Namespace) -> int:
     Raises UserError if --dir is no directory.
     """
     if options.dir is not None and not options.dir.is_dir():
-        raise UserError("bench checkpoint --dir", "is not a directory", value=options.dir)
+        raise UserError(
+            "bench checkpoint --dir",
+            "is not a directory",
+            value=options.dir,
+            do="create it, or name another directory",
+        )
     with tempfile.TemporaryDirectory(prefix="slipway-bench-", dir=options.dir) as folder:
         config = configuration(SHAPE, [*options.overrides, "checkpoint.keep_last=1"], Path(folder))
         measured = _measure(config, Path(folder), options.rounds)

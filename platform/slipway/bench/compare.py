@@ -114,8 +114,10 @@ def run(options: argparse.Namespace) -> int:
         if plan.world_size > 1 or not joined:
             raise UserError(
                 "bench compare",
-                f"{model.name} on {plan.world_size} ranks cannot be compared: the reference is on one rank, and does "
-                "not separate documents",
+                f"{model.name} on {plan.world_size} ranks cannot be compared: the reference runs "
+                "on one rank and mixes documents",
+                do="set resources.* and parallelism.* to 1, "
+                "and data.reset_attention_mask, data.reset_position_ids and data.eod_mask_loss to false",
             )
         if config.optimizer.name != "adamw":
             raise UserError(
@@ -220,7 +222,7 @@ def _measure(
             ours.recv()
         except EOFError:
             raise UserError(
-                "bench compare", f"{name} exited before its first step; see its output above"
+                "bench compare", f"{name} exited before its first step", do="see its output above"
             ) from None
         found[name].first_step = time.perf_counter() - started
         workers[name] = (ours, process)

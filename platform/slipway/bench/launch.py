@@ -107,7 +107,11 @@ def command_seconds(words: Sequence[str]) -> float:
     started = time.perf_counter()
     done = commands.call(command, seconds=LIMIT_SECONDS)
     if done.code:
-        raise UserError("bench launch", f"`slipway launch` exited with code {done.code}: {done.last}")
+        raise UserError(
+            "bench launch",
+            f"`slipway launch` exited with code {done.code}: {done.last}",
+            do="run that command by itself to see all of its output",
+        )
     return time.perf_counter() - started
 
 

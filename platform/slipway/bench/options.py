@@ -28,7 +28,12 @@ def make_folder(option: str, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(option, f"cannot be created: {error.strerror}", value=folder) from error
+        raise UserError(
+            option,
+            f"cannot be created: {error.strerror}",
+            value=folder,
+            do="name a directory that you can write to",
+        ) from error
 
 
 def configuration(defaults: Sequence[str], overrides: Sequence[str], run_dir: Path) -> RunConfig:
@@ -50,8 +55,8 @@ def of_gpt(what: str, config: RunConfig) -> None:
     if config.model.family != "gpt":
         raise UserError(
             what,
-            f"measures models of the family gpt alone, but model.family is {config.model.family}",
-            do="choose another model; `slipway bench train` measures those of every family",
+            f"measures only models of the family gpt, but model.family is {config.model.family}",
+            do="choose another model, or use `slipway bench train`, which measures every family",
         )
 
 

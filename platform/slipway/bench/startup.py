@@ -95,5 +95,7 @@ def slipway(words: Sequence[str]) -> None:
     done = commands.call(command, seconds=LIMIT_SECONDS)
     if done.code:
         raise UserError(
-            "bench startup", f"`slipway {' '.join(words)}` exited with code {done.code}: {done.last}"
+            "bench startup",
+            f"`slipway {' '.join(words)}` exited with code {done.code}: {done.last}",
+            do="run that command by itself to see all of its output",
         )

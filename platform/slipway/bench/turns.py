@@ -42,9 +42,11 @@ class Worker:
             good, value = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join()
-            raise Fault(self.name, f"its process ended with code {self._process.exitcode}") from None
+            raise Fault(
+                self.name, f"its process exited with code {self._process.exitcode}", do="see its output above"
+            ) from None
         if not good:
-            raise Fault(self.name, value)
+            raise Fault(self.name, value, do="see its output above")
         return value
 
 

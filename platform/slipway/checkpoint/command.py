@@ -61,7 +61,7 @@ def _layout(info: CheckpointInfo) -> str:
 
 def _chosen(run_dir: Path, step: int | None) -> list[Path]:
     if not run_dir.is_dir():
-        raise UserError("run.dir", "does not exist", value=run_dir)
+        raise UserError("run.dir", "does not exist", value=run_dir, do="name the directory of a run")
     found = store.complete(run_dir)
     if step is None:
         return found
@@ -69,7 +69,10 @@ def _chosen(run_dir: Path, step: int | None) -> list[Path]:
     if not chosen:
         there = ", ".join(str(store.step_of(path)) for path in found) or "none"
         raise UserError(
-            "checkpoint --step", f"is not in {store.folder(run_dir)}, which holds {there}", value=step
+            "checkpoint --step",
+            f"is not in {store.folder(run_dir)}, which holds {there}",
+            value=step,
+            do="choose one of those steps",
         )
     return chosen
 
@@ -120,12 +123,16 @@ def _verify(found: list[Path], as_json: bool) -> int:
 
 def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
     if not found:
-        raise UserError("run.dir", f"{store.folder(run_dir)} holds no checkpoint")
+        raise UserError(
+            "run.dir",
+            f"{store.folder(run_dir)} holds no checkpoint",
+            do="name a run that has saved one (checkpoint.interval)",
+        )
     path = found[-1]
     try:
         info, manifest = store.read_info(path), checkpoint_manifest.read(path)
     except Damaged as error:
-        raise UserError(f"checkpoint {path}", str(error)) from None
+        raise UserError(f"checkpoint {path}", str(error), do="choose another --step") from None
     if as_json:
         print(json.dumps({**info.model_dump(mode="json"), **manifest.model_dump()}, indent=1))
         return EXIT_DONE

@@ -236,6 +236,7 @@ class Saver:
         failed = SaveError(
             f"step {save.info.step}",
             f"the checkpoint cannot be written: {where}: {reason}; earlier checkpoints are intact",
+            do="free some space or restore access there, then run the same command again",
         )
         failed.__cause__ = error
         return failed

@@ -167,7 +167,11 @@ def _check_link(path: Path) -> None:
         files.patiently(path.stat, path)
     except files.ABSENT:
         if path.is_symlink():
-            raise files.Unreadable(path, f"nothing is at {os.readlink(path)}, where the link leads") from None
+            raise files.Unreadable(
+                path,
+                f"nothing is at {os.readlink(path)}, where the link leads",
+                do="mount what the link leads to, or remove the link",
+            ) from None
 
 
 def read_info(path: Path) -> CheckpointInfo:

@@ -134,7 +134,11 @@ class Profiles:
         except CompositionErrors() as error:
             raise explain(error) from error
         if not isinstance(plain, dict):
-            raise UserError(self.files()[name], "must be a section (key: value), got a list")
+            raise UserError(
+                self.files()[name],
+                "must be a section (key: value), got a list",
+                do="write it as the profiles in conf/cluster",
+            )
         return {str(key): value for key, value in plain.items()}
 
 

@@ -36,7 +36,7 @@ def print_clusters(clusters: dict[str, Cluster]) -> None:
     console = _console()
     console.print(table)
     console.print(
-        f"{MARK}: values that nobody has checked on the site; `slipway clusters NAME` marks them.\n"
+        f"{MARK}: not verified on the site; `slipway clusters NAME` marks them.\n"
         "A profile of your own: docs/clusters.md",
         markup=False,
     )

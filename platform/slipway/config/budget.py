@@ -61,7 +61,7 @@ def _alone(words: list[str], kinds: Sequence[str]) -> list[str]:
         first, second, *_ = given
         raise UserError(
             second,
-            f"is given beside {first}, which says the same in another way",
+            f"is given beside {first}, which sets the same thing",
             value=words[given[second]].partition("=")[2],
             do="give one of them",
         )
@@ -108,7 +108,7 @@ def _budget(training: dict[str, Any], model: Any) -> dict[str, Any]:
         first, second, *_ = given
         raise UserError(
             f"training.{second}",
-            f"is given beside training.{first} {given[first]}, which says the same in another way",
+            f"is given beside training.{first} {given[first]}, which sets the same thing",
             value=given[second],
             do="set one of them to null",
         )
@@ -135,7 +135,7 @@ def _shares(optimizer: dict[str, Any]) -> dict[str, Any]:
         if optimizer.get(steps):
             raise UserError(
                 f"optimizer.{share}",
-                f"is given beside optimizer.{steps} {optimizer[steps]}, which says the same in another way",
+                f"is given beside optimizer.{steps} {optimizer[steps]}, which sets the same thing",
                 value=optimizer[share],
                 do="set one of them to null",
             )

@@ -110,18 +110,20 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
 
     if isinstance(error, RecursionError):
         return UserError(
-            "configuration", "a file is nested too deeply, or names itself in its defaults or aliases"
+            "configuration",
+            "a file is nested too deeply, or names itself in its defaults or aliases",
+            do="look for a file whose defaults or aliases lead back to itself",
         )
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         if error.errno is not None:  # an error of the system, reported as everywhere
             raise error
-        return UserError(_file(error), f"is not valid: {error}")
+        return UserError(_file(error), f"is not valid: {error}", do="correct the file")
     if isinstance(error, UnicodeDecodeError):
-        return UserError(_file(error), f"is not text in UTF-8: {error}")
+        return UserError(_file(error), f"is not text in UTF-8: {error}", do="save it as UTF-8")
     if str(error).startswith("Config group override"):
         return UserError(
             _override(error),
-            "names no choice of a group",
+            "does not name a choice of a group",
             do=f"write {_override(error).split('=')[0]}=CHOICE",
         )
     if open_group := re.match(r"You must specify '(\S+)'", str(error)):
@@ -142,7 +144,7 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
     if again:
         return UserError(
             again[1],
-            "is given twice, or with + although it has a value",
+            "is given twice, or with + although it already has a value",
             do=f"write {again[1]}=CHOICE once",
         )
     if not isinstance(cause, OmegaConfBaseException):
@@ -232,7 +234,9 @@ def _validation(error: typing.Any, plain: Mapping[str, typing.Any]) -> UserError
     if first["type"] == "extra_forbidden":
         return _unknown(path, f", got {_got(first['input'])}{rest}", plain)
     if first["type"] == "missing" and isinstance(path[-1], int):
-        return UserError(".".join(map(str, path[:-1])), f"value {path[-1] + 1} of the list is missing{rest}")
+        return UserError(
+            ".".join(map(str, path[:-1])), f"value {path[-1] + 1} of the list is missing{rest}", do="add it"
+        )
     if first["type"] == "missing":
         return UserError(dotted, f"is missing and has no default{rest}", do=f"set {dotted}=...")
     text = _PYDANTIC_TEXT.get(first["type"]) or re.sub("^(Input|String) should", "must", first["msg"])

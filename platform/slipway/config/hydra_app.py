@@ -119,8 +119,8 @@ def parse(words: Sequence[str]):  # noqa: ANN201
     parsed = parser.parse_args(list(words))
     for word in parsed.overrides:
         check_key(word)
-    if parsed.config_dir == "":  # Hydra would take it for a missing option
-        raise UserError("--config-dir", "is empty", do="name a directory, or omit the option")
+    if parsed.config_dir == "":  # Hydra would treat it as absent
+        raise UserError("--config-dir", "is empty", do="give a directory, or omit the option")
     return parsed
 
 

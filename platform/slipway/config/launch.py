@@ -44,34 +44,35 @@ Minutes = Annotated[int, BeforeValidator(_minutes), Field(ge=1)]
 class Launch(Section):
     """The request of `slipway launch` to the scheduler; the limits are the profile's."""
 
-    account: Word | None = Field(default=None, description="The project that pays (Slurm).")
+    account: Word | None = Field(default=None, description="Project that is charged (Slurm).")
     partition: Word | None = Field(
         default=None,
-        description="A queue of the profile or a partition (Slurm); null: the first queue that fits.",
+        description="Queue of the profile, or a partition (Slurm); null: the first queue that fits.",
     )
-    qos: Word | None = Field(default=None, description="Slurm; null: the queue's.")
+    qos: Word | None = Field(default=None, description="Quality of service (Slurm); null: the queue's.")
     time_limit: Minutes | None = Field(
         default=None,
-        description="Wall time of one segment as Slurm takes it: minutes, MM:SS, HH:MM:SS, D-HH or D-HH:MM:SS; null: "
-        "the queue's largest.",
+        description="Wall time of one segment as Slurm takes it: minutes, MM:SS, HH:MM:SS, D-HH or D-HH:MM:SS; "
+        "null: the longest that the queue allows.",
     )
     image: Line | None = Field(
         default=None,
-        description="A SIF file (Slurm) or an image's reference (Kubernetes); null: the profile's.",
+        description="SIF file (Slurm) or image reference (Kubernetes); null: the profile's image.",
     )
     workdir: Line | None = Field(
         default=None,
-        description="Where the job runs, bound into the container; null: the current folder (Slurm).",
+        description="Folder in which the job runs, bound into the container; null: the current folder (Slurm).",
     )
     chain: PositiveInt = Field(
-        default=10, description="Segments at most: jobs that continue the run after exit code 75."
+        default=10, description="Most segments of the run: jobs that resume it after exit code 75."
     )
     exclude: Annotated[list[NodeNames], BeforeValidator(_node_list)] = Field(
-        default=[], description="Nodes not to use, by the scheduler's names; on Slurm also lists as n[1-4,7]."
+        default=[],
+        description="Nodes to avoid, by the scheduler's names; on Slurm also lists such as n[1-4,7].",
     )
-    preflight: bool = Field(default=False, description="`slipway doctor` on every node before the training.")
+    preflight: bool = Field(default=False, description="Run `slipway doctor` on every node before training.")
     kind: Literal["job", "jobset", "trainjob"] | None = Field(
-        default=None, description="Kubernetes; null: the profile's."
+        default=None, description="Kind of workload (Kubernetes); null: the profile's."
     )
     queue: Word | None = Field(
         default=None, description="Kueue's LocalQueue or Volcano's queue (Kubernetes); null: none."

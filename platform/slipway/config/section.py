@@ -65,28 +65,28 @@ class SourceSection(Section):
     """The fields that every source of samples has, whatever its kind."""
 
     weight: NonNegativeFloat = Field(
-        default=1.0, description="Share of the samples drawn from this source, relative; 0: none for now."
+        default=1.0, description="Relative share of the samples drawn from this source; 0: draw none for now."
     )
 
 
 class DataSection(Section):
     """The fields that every kind of data has: named sources, from which samples are drawn by weight."""
 
-    kind: str = Field(description="The kind of data: which package prepares and reads it.")
+    kind: str = Field(description="Kind of data, which selects the package that prepares and reads it.")
     name: str = Field(description="Name of the preset.")
     sources: Mapping[SourceName, SourceSection] = Field(
-        min_length=1, description="By name; the name is their files'."
+        min_length=1, description="Sources by name; their prepared files carry the same name."
     )
     readers: PositiveInt = Field(
-        default=1, description="Threads of each rank that read samples; more where samples must be decoded."
+        default=1, description="Threads of each rank that read samples; set more if samples must be decoded."
     )
     demo_units: PositiveInt | None = Field(
         default=None,
-        description="Units (tokens, patches...), about, of data that is there to try things; models with more than 10 "
-        "parameters for each of them are refused. null: of data to train on.",
+        description="Approximate units (tokens, patches...) of demonstration data; models with more than 10 "
+        "parameters for each of them are refused. null: data for real training.",
     )
     allow_large_models: bool = Field(
-        default=False, description="Take data that is there to try things for large models, too."
+        default=False, description="Accept demonstration data for large models, too."
     )
 
     @property
@@ -103,18 +103,24 @@ class OptimizerSection(Section):
     min_lr: NonNegativeFloat = Field(default=0.0, description="Learning rate at the end of the decay.")
     lr_warmup_steps: NonNegativeInt = Field(default=0, description="Steps of linear warm-up from zero.")
     lr_warmup_fraction: PositiveFloat | None = Field(
-        default=None, lt=1.0, description="Share of the run's steps, instead of lr_warmup_steps."
+        default=None,
+        lt=1.0,
+        description="Share of the run's steps used for warm-up, instead of lr_warmup_steps.",
     )
     lr_decay_style: Literal["constant", "linear", "cosine", "WSD"] = Field(
         default="cosine", description="Shape of the decay; WSD: warm-up, stable, decay."
     )
     lr_wsd_decay_steps: PositiveInt | None = Field(
-        default=None, description="Last steps, in which WSD decays."
+        default=None, description="Number of steps at the end in which WSD decays."
     )
     lr_wsd_decay_fraction: PositiveFloat | None = Field(
-        default=None, lt=1.0, description="Share of the run's steps, instead of lr_wsd_decay_steps."
+        default=None,
+        lt=1.0,
+        description="Share of the run's steps in which WSD decays, instead of lr_wsd_decay_steps.",
     )
-    weight_decay: NonNegativeFloat = Field(default=0.1, description="Decoupled, times the learning rate.")
+    weight_decay: NonNegativeFloat = Field(
+        default=0.1, description="Decoupled weight decay, multiplied by the learning rate."
+    )
     clip_grad: NonNegativeFloat = Field(
         default=1.0, description="Largest global gradient norm; 0: no clipping."
     )

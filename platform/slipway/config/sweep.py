@@ -63,9 +63,7 @@ class Sweep:
         if not self._failed:
             return EXIT_DONE
         if self._stopped:
-            text = (
-                f"job {self._jobs - 1} was stopped, {self._left} were not begun; the same command continues"
-            )
+            text = f"job {self._jobs - 1} was stopped, {self._left} were not started; run the same command to continue"
             print(f"slipway: {text}", file=sys.stderr)
             return EXIT_CONTINUE
         numbers = ", ".join(str(number) for number, _ in self._failed)
@@ -96,7 +94,12 @@ class Sweep:
         config = validate_plain(resolve(composed, known))
         used = self._folders.setdefault(str(config.run.dir), number)
         if used != number:
-            raise UserError("run.dir", f"is already the directory of job {used}", value=config.run.dir)
+            raise UserError(
+                "run.dir",
+                f"is already the directory of job {used}",
+                value=config.run.dir,
+                do="include what the jobs differ in, such as ${run.name}",
+            )
         return config
 
 

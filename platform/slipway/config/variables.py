@@ -87,7 +87,7 @@ def _beside(name: str, value: str, stated: Mapping[str, object]) -> str | None:
     if fabric in ("infiniband", "roce") and (
         (name, value) == ("NCCL_IB_DISABLE", "1") or (name == "NCCL_NET" and value.lower() == "socket")
     ):
-        return f"{value} sends collectives over TCP, but network.fabric is {fabric}; leave it out"
+        return f"{value} sends collectives over TCP, but network.fabric is {fabric}; omit it"
     if name == "NCCL_NET" and value.upper() == "IB" and fabric in ("slingshot", "efa", "ethernet"):
         return f"{value} needs InfiniBand or RoCE, but network.fabric is {fabric}"
     return None

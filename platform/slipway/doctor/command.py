@@ -64,7 +64,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
 
 def _root(given: Path | None) -> Path:
     if given is not None and not given.is_dir():
-        raise UserError("doctor --root", "is not a directory", value=given)
+        raise UserError("doctor --root", "is not a directory", value=given, do="name a directory")
     return given or Path("/")
 
 

@@ -73,9 +73,18 @@ def _asked(options: argparse.Namespace, root: Path, variant: pins.Variant, engin
     if folder is None and variant.name == "cpu" and not options.torch_index:
         folder = wheels.of_pip(root)
     if options.offline and folder is None:
-        raise UserError("image build --offline", "needs --wheels DIR with every locked package")
+        raise UserError(
+            "image build --offline",
+            "needs the folder of wheels",
+            do="add --wheels DIR, which holds every locked package",
+        )
     if options.apex_source and not (options.apex_source / "setup.py").is_file():
-        raise UserError("image build --apex-source", "contains no setup.py", value=options.apex_source)
+        raise UserError(
+            "image build --apex-source",
+            "contains no setup.py",
+            value=options.apex_source,
+            do="name a checkout of apex",
+        )
     labels = {
         "VERSION": pins.slipway_version(root),
         "REVISION": source.revision(root),
@@ -235,4 +244,4 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _existing(name: str, what: str) -> None:
     if not Path(name).is_file():
-        raise UserError(f"image {what}", "is not a file", value=name)
+        raise UserError(f"image {what}", "is not a file", value=name, do="name an existing file")

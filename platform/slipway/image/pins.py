@@ -34,7 +34,7 @@ def checkout(folder: Path | None) -> Path:
             return candidate.resolve()
     where = f"--context {folder}" if folder else "here"
     raise UserError(
-        "image", f"no Dockerfile and apptainer.def {where}", use="a checkout of Slipway (--context DIR)"
+        "image", f"found no Dockerfile and apptainer.def {where}", use="a checkout of Slipway (--context DIR)"
     )
 
 

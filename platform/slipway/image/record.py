@@ -27,7 +27,12 @@ def read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         check_digest(content["digest"], str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError("image", f"is not a record of an image ({error})", value=path) from None
+        raise UserError(
+            "image",
+            f"is not a record of an image ({error})",
+            value=path,
+            do="build the image again, or name another record",
+        ) from None
     return content
 
 

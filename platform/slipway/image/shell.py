@@ -57,7 +57,9 @@ def run(command: Sequence[str], dry_run: bool = False, environment: Mapping[str,
     done = subprocess.run(command, env=environment, stdout=sys.stderr)
     if done.returncode:
         raise Fault(
-            f"`{shlex.join(command[:3])} ...`", f"exited with code {done.returncode}; see its output above"
+            f"`{shlex.join(command[:3])} ...`",
+            f"exited with code {done.returncode}",
+            do="see its output above",
         )
 
 
@@ -74,5 +76,9 @@ def answer(command: Sequence[str]) -> str:
     """
     done = commands.call(command)
     if done.code:
-        raise Fault(f"`{shlex.join(command)}`", f"exited with code {done.code}: {done.last}")
+        raise Fault(
+            f"`{shlex.join(command)}`",
+            f"exited with code {done.code}: {done.last}",
+            do="run that command by itself to see all of its output",
+        )
     return done.output.strip()

@@ -52,7 +52,7 @@ def build(definition: Path, sif: Path, words: Sequence[str], dry_run: bool) -> N
             force=False,
         )
         if not made or not beside.exists():
-            raise Fault("`singularity build ...`", "created no image; see its output above")
+            raise Fault("`singularity build ...`", "created no image", do="see its output above")
 
 
 def labels(sif: Path) -> dict[str, str]:
@@ -61,7 +61,12 @@ def labels(sif: Path) -> dict[str, str]:
         found = client().inspect(str(sif), quiet=True)
         return found["attributes"]["labels"]
     except (KeyError, TypeError, ValueError):
-        raise UserError("image", "is not a SIF that Apptainer can read", value=sif) from None
+        raise UserError(
+            "image",
+            "is not a SIF that Apptainer can read",
+            value=sif,
+            do="create one with `slipway image sif`",
+        ) from None
 
 
 def client() -> Any:

@@ -16,7 +16,7 @@ def given(folder: Path) -> Path:
             "image build --wheels",
             "is not a directory of wheels",
             value=folder,
-            do="see docs/image.md for how to fill one",
+            do="fill one as docs/image.md describes",
         )
     return folder.resolve()
 

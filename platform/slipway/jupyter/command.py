@@ -44,14 +44,14 @@ def kernel_of(options: argparse.Namespace, cluster: Cluster) -> Kernel:
     if cluster.kubernetes:
         raise UserError(
             "jupyter --cluster",
-            "runs pods, and a kernel needs Apptainer",
+            "runs pods, but a kernel needs Apptainer",
             value=options.cluster,
             use="a Slurm cluster, local or local_gpu",
         )
     if not _NAME.fullmatch(options.name):
         raise UserError(
             "jupyter NAME",
-            "is no name for a kernel",
+            "is not a valid name of a kernel",
             value=options.name,
             use="at most 100 letters, digits and . _ -, of which the first is a letter or a digit",
         )
@@ -101,9 +101,11 @@ def _check_place(folder: Path) -> None:
         )
     there = files.nearest_existing(folder)
     if not there.is_dir():
-        raise UserError(option, "is a file where the kernel's folder would be", value=there, use="a folder")
+        raise UserError(
+            option, "is a file, but the kernel's folder would be there", value=there, use="a folder"
+        )
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(option, "cannot be written", value=there, use="a folder that you may write to")
+        raise UserError(option, "cannot be written", value=there, use="a folder that you can write to")
     spec = folder / SPEC
     if not spec.exists():
         return

@@ -230,7 +230,7 @@ def _fp8(config: RunConfig, machine: Machine, model: Model, backends: dict[str, 
         )
     if found is None:
         raise UserError(
-            "training.fp8", "needs a GPU whose compute capability nvidia-smi tells", value=asked, use="null"
+            "training.fp8", "needs a GPU whose compute capability nvidia-smi reports", value=asked, use="null"
         )
     here = on_device(config, found)
     fp8.check_device(here)

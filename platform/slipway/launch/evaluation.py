@@ -42,7 +42,9 @@ def words_of(options: argparse.Namespace) -> list[str]:
     try:
         return shlex.split(options.evaluate)
     except ValueError as error:
-        raise UserError("launch --evaluate", f"cannot be read: {error}", value=options.evaluate) from None
+        raise UserError(
+            "launch --evaluate", f"cannot be read: {error}", value=options.evaluate, do="close its quotes"
+        ) from None
 
 
 def of_job(config: RunConfig) -> RunConfig:

@@ -129,4 +129,8 @@ def read(folder: Path) -> Record | None:
     try:
         return Record.model_validate_json(content)
     except ValidationError as error:
-        raise UserError(path, f"is not a record of submissions: {first_problem(error)}") from error
+        raise UserError(
+            path,
+            f"is not a record of submissions: {first_problem(error)}",
+            do="remove it, or use the version of Slipway that wrote it",
+        ) from error

@@ -40,6 +40,7 @@ def check(config: RunConfig) -> None:
             "cluster.slurm.memory",
             f"is more than a node's {node.memory_gib:g} GiB (cluster.node.memory_gib)",
             value=asked,
+            do="reduce it",
         )
 
 

@@ -254,4 +254,9 @@ def _check_one_shape(configs: Sequence[RunConfig]) -> None:
     folders: dict[Path, int] = {}
     for number, config in enumerate(configs):
         if folders.setdefault(config.run.dir, number) != number:
-            raise UserError("run.dir", "is the directory of two jobs", value=config.run.dir)
+            raise UserError(
+                "run.dir",
+                "is the directory of two jobs",
+                value=config.run.dir,
+                do="include what the jobs differ in, such as ${run.name}",
+            )

@@ -68,7 +68,7 @@ def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tup
     found += [("warning", text) for text in cluster.warnings]
     unverified = matters(config, placement)
     if unverified:
-        found.append(("unverified", f"nobody has checked on the site: {', '.join(unverified)}"))
+        found.append(("unverified", f"not verified on this site: {', '.join(unverified)}"))
     return found
 
 

@@ -65,7 +65,7 @@ def _check_segment(plan: Plan, placement: Placement) -> None:
     if 60 * minutes < needed:
         raise UserError(
             what,
-            f"= {60 * minutes} s leaves no time to train, because the ranks are asked to stop before the end: "
+            f"= {60 * minutes} s leaves no time to train, because ranks stop before the end of the job: "
             f"{parts} = {needed} s",
             value=f"{minutes} min",
             use=f"at least {math.ceil(needed / 60)} min, or a smaller cluster.slurm.signal_seconds",
@@ -80,6 +80,7 @@ def _check_nodes(config: RunConfig) -> None:
             "launch.exclude",
             f"{nodes} nodes of {config.cluster.name} - {excluded} = {nodes - excluded}, fewer than the {wanted} "
             "of resources.nodes",
+            do="exclude fewer nodes, or reduce resources.nodes",
         )
 
 

@@ -124,7 +124,11 @@ class Metrics:
             )
 
     def _failed(self, error: OSError) -> Fault:
-        return Fault(self.path, f"cannot be written: {files.reason(error)}; the checkpoints are intact")
+        return Fault(
+            self.path,
+            f"cannot be written: {files.reason(error)}; the checkpoints are intact",
+            do="make it writable, or free some space, and run the same command again",
+        )
 
 
 class NoMetrics:

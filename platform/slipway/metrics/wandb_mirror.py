@@ -75,7 +75,7 @@ class WandbMirror:
                 continue
         self._thread.join(max(0.0, limit - time.monotonic()))
         if self._lost:
-            self._note("wandb incomplete", reason=f"{self._lost} lines came faster than wandb took them")
+            self._note("wandb incomplete", reason=f"{self._lost} lines came faster than wandb accepted them")
         if self._thread.is_alive():
             self._over.set()
             self._note("wandb offline", reason=f"not done {CLOSE_SECONDS:.0f} s after the end of training")

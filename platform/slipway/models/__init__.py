@@ -57,7 +57,7 @@ def text_of(config: RunConfig) -> "Text":
     if not FAMILIES.has(name, "text"):
         having = [one for one in FAMILIES.names() if FAMILIES.has(one, "text")]
         use = f"a run of one that does: {', '.join(having)}" if having else ""
-        raise UserError("model.family", "reads and writes no text", value=name, use=use)
+        raise UserError("model.family", "does not read or write text", value=name, use=use)
     return FAMILIES.part(name, "text").TEXT
 
 

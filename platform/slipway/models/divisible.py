@@ -13,4 +13,5 @@ def check_divisible(path: str, meaning: str, value: int, by: str, divisor: int) 
             path,
             f"{meaning} {value} is not divisible by {by} {divisor} ({value} = {value // divisor} x {divisor} + "
             f"{value % divisor})",
+            do="change one of the two",
         )

@@ -171,7 +171,7 @@ def _named(family: str, name: str) -> Any:
     formats = _formats(family)
     if name not in formats:
         others = ", ".join(sorted(formats)) or "no format"
-        raise UserError("model.family", f"has no format {name}; it has {others}", value=family)
+        raise UserError("model.family", f"has no format {name}", do=f"choose from: {others}", value=family)
     return formats[name]
 
 

@@ -114,7 +114,7 @@ def _forced(model: _Model, counts: Sequence[int], stages: int, virtual: int) -> 
         )
     if sum(given) != blocks:
         raise UserError(
-            FIELD, f"shares out {sum(given)} layers, but the model has {blocks}", value=given, use=fitting
+            FIELD, f"distributes {sum(given)} layers, but the model has {blocks}", value=given, use=fitting
         )
     for chunk, (count, fewest) in enumerate(zip(given, model.fewest(chunks), strict=True)):
         if count < fewest:

@@ -56,7 +56,7 @@ def _kept(config: RunConfig, workdir: Path) -> tuple[RunConfig, Choice] | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             path,
-            "is not the plan of a run, whose layout parallelism=auto stays with",
+            "is not a run's plan, from which parallelism=auto would take the layout",
             do="remove it to search for a layout again, or choose another run.dir",
         ) from None
     why = (plain.get("choice") or {}).get("why") or "the layout that the run was begun with"

@@ -68,7 +68,11 @@ def read(path: Path, changed: Sequence[str] = ()) -> Plan:
     try:
         plan = Plan.model_validate(plain)
     except ValidationError as error:
-        raise UserError(path, f"is not a plan of this version: {first_problem(error)}") from error
+        raise UserError(
+            path,
+            f"is not a plan of this version: {first_problem(error)}",
+            do="make a new one with `slipway plan --json`",
+        ) from error
     _check_follows(plan, path)
     return plan
 
@@ -82,12 +86,16 @@ def _load(path: Path, changed: Sequence[str]) -> dict[str, Any]:
     try:
         plain = json.loads(Path(path).read_bytes())
     except OSError as error:
-        raise UserError(path, f"the plan cannot be read: {error.strerror}") from error
+        raise UserError(
+            path, f"the plan cannot be read: {error.strerror}", do="make it readable, or name another file"
+        ) from error
     except ValueError as error:
-        raise UserError(path, f"is not JSON: {error}") from error
+        raise UserError(
+            path, f"is not JSON: {error}", do="make a new one with `slipway plan --json`"
+        ) from error
     if not isinstance(plain, dict) or not isinstance(plain.get("config"), dict):
         raise UserError(
-            path, "is not a plan: it has no section `config`", use="what `slipway plan --json` prints"
+            path, "is not a plan: it has no section `config`", use="the output of `slipway plan --json`"
         )
     for word in changed:
         _change(plain, word)
@@ -121,8 +129,8 @@ def _check_follows(plan: Plan, path: Path) -> None:
         if found != right:
             raise UserError(
                 path,
-                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was changed, or "
-                "another version wrote it",
+                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was edited, "
+                "or another version wrote it",
                 do="make a new one with `slipway plan --json`",
             )
 
@@ -156,5 +164,5 @@ def _change(plain: dict[str, Any], word: str) -> None:
     for key in path:
         section = section.get(key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or last not in section:
-        raise UserError(dotted, "no such key in the plan")
+        raise UserError(dotted, "no such key in the plan", do="name one that `slipway plan --json` prints")
     section[last] = value

@@ -64,7 +64,10 @@ def check_resources(config: RunConfig) -> None:
         wanted, there = getattr(resources, name), getattr(cluster, name)
         if there is not None and wanted > there:
             raise UserError(
-                f"resources.{name}", f"is more than the {there} of cluster {cluster.name}", value=wanted
+                f"resources.{name}",
+                f"is more than the {there} of cluster {cluster.name}",
+                use=f"at most {there}",
+                value=wanted,
             )
 
 
@@ -76,6 +79,7 @@ def _check_world(config: RunConfig) -> None:
         raise UserError(
             "parallelism",
             f"{_world(config)} is not divisible by tensor {tp} x pipeline {pp} x context {cp} = {tp * pp * cp}",
+            do="change the layout or the number of devices, or set parallelism=auto",
         )
     replicas = world // (tp * pp)
     if replicas % ep:
@@ -83,6 +87,7 @@ def _check_world(config: RunConfig) -> None:
             "parallelism.expert_model_parallel_size",
             f"does not divide the context x data ranks {replicas} = world {world} / (tensor {tp} x pipeline {pp})",
             value=ep,
+            do=f"use a divisor of {replicas}",
         )
     if layout.sequence_parallel and tp == 1:
         raise UserError(
@@ -117,6 +122,7 @@ def _check_batch(config: RunConfig) -> None:
             f"is not divisible by micro_batch_size {training.micro_batch_size} x data parallel {dp} = {samples} "
             f"({_world(config)})",
             value=training.global_batch_size,
+            do=f"use a multiple of {samples}",
         )
 
 
@@ -128,6 +134,7 @@ def _check_pipeline(config: RunConfig) -> None:
             "parallelism.virtual_pipeline_model_parallel_size",
             f"needs pipeline_model_parallel_size > 1, but it is {pp}",
             value=vp,
+            do="set it to null, or use pipeline parallelism",
         )
     family(config).spans(config, layout)
     if vp > 1 and num_microbatches(config) % pp:
@@ -136,6 +143,7 @@ def _check_pipeline(config: RunConfig) -> None:
             f"the interleaved schedule needs a number of microbatches divisible by pipeline {pp}, but there are "
             f"{num_microbatches(config)} = global_batch_size {config.training.global_batch_size} / "
             f"(micro_batch_size {config.training.micro_batch_size} x data parallel {data_parallel_size(config)})",
+            do="change training.global_batch_size or training.micro_batch_size, or set it to null",
         )
 
 
@@ -179,7 +187,7 @@ def _check_states(config: RunConfig) -> None:
         if numbers and cuts:
             raise UserError(
                 f"parallelism.{name}",
-                f"cuts parameters, and optimizer.name={config.optimizer.name} keeps one number of each whole parameter "
+                f"splits parameters, but optimizer.name={config.optimizer.name} keeps one number per whole parameter "
                 f"({', '.join(numbers)})",
                 value=getattr(layout, name),
                 use=allowed,
@@ -194,15 +202,15 @@ def _check_matrices(config: RunConfig) -> None:
     if strategy is not None:
         raise UserError(
             "parallelism.data_parallel_sharding_strategy",
-            f"does not work with optimizer.name={name}, which needs whole matrices: nothing here puts together "
-            "what Megatron-core's FSDP cuts",
+            f"does not work with optimizer.name={name}, which needs whole matrices: Slipway cannot reassemble "
+            "what Megatron-core's FSDP splits",
             value=strategy,
             use="null, with parallelism.use_distributed_optimizer=true",
         )
     if not any(layer.matrices.total for layer in family(config).layers(config, Parallelism())):
         raise UserError(
             "optimizer.name",
-            f"has no effect: model.family={config.model.family} names no hidden matrices",
+            f"has no effect: model.family={config.model.family} declares no hidden matrices",
             value=name,
             use="adamw",
         )
@@ -224,17 +232,25 @@ def _check_overlap(config: RunConfig) -> None:
                 )
     if layout.overlap_param_gather and not layout.use_distributed_optimizer:
         raise UserError(
-            "parallelism.overlap_param_gather", "needs use_distributed_optimizer=true", value=True
+            "parallelism.overlap_param_gather",
+            "needs use_distributed_optimizer=true",
+            value=True,
+            do="set that, or set it to false",
         )
     if layout.overlap_param_gather and not layout.overlap_grad_reduce:
-        raise UserError("parallelism.overlap_param_gather", "needs overlap_grad_reduce=true", value=True)
+        raise UserError(
+            "parallelism.overlap_param_gather",
+            "needs overlap_grad_reduce=true",
+            value=True,
+            do="set that, or set it to false",
+        )
 
 
 def _check_recompute(config: RunConfig) -> None:
     if config.training.recompute != "none" and not family(config).recomputed(config):
         raise UserError(
             "training.recompute",
-            f"has no effect: model.family={config.model.family} computes nothing again",
+            f"has no effect: model.family={config.model.family} does not recompute activations",
             value=config.training.recompute,
             use="none",
         )
@@ -324,5 +340,5 @@ def _check_demo_data(config: RunConfig) -> None:
             f"{PARAMETERS_PER_DEMO_UNIT}",
             value=data.name,
             use="data=files",
-            do="set data.allow_large_models=true to train on it all the same",
+            do="set data.allow_large_models=true to train on it anyway",
         )

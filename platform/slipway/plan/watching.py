@@ -18,7 +18,7 @@ def check(config: RunConfig) -> None:
     if spread and spread.chosen == spread.size and guard.on_collapse == "stop":
         raise UserError(
             "guard.on_collapse",
-            f"has no effect where each goes to all {spread.size} {spread.parts}: none can be left out",
+            f"has no effect if each goes to all {spread.size} {spread.parts}: none can be left out",
             value="stop",
             use="warn",
         )

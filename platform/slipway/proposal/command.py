@@ -25,7 +25,12 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
     """
     at_least("proposal --runs", options.runs, 1)
     if not 0 <= options.reserve <= 100:
-        raise UserError("proposal --reserve", "is not between 0 and 100 per cent", value=options.reserve)
+        raise UserError(
+            "proposal --reserve",
+            "is not between 0 and 100 per cent",
+            value=options.reserve,
+            do="give a number from 0 to 100",
+        )
     measurement = table.read(options.scaling)
     answers = read_answers(options.answers) if options.answers else {}
     plan = make_plan(config)
@@ -34,7 +39,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
             "proposal",
             f"{size(plan.memory.largest)} on the fullest device are more than its {size(plan.memory.device)}: this "
             "plan cannot run",
-            do="change it until `slipway plan` says that it fits",
+            do="change it until `slipway plan` shows that it fits",
         )
     time = computer_time(plan, measurement, options.runs, options.reserve)
     picture = options.out / "scaling.png"
@@ -66,9 +71,13 @@ def read_answers(path: Path) -> dict[str, str]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(path, f"cannot be read: {error.strerror}") from error
+        raise UserError(
+            path, f"cannot be read: {error.strerror}", do="make it readable, or name another file"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(path, f"is not YAML: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(
+            path, f"is not YAML: {' '.join(str(error).split())[:200]}", do="correct it"
+        ) from error
     if not isinstance(found, dict) or not all(
         isinstance(text, str) for pair in found.items() for text in pair
     ):

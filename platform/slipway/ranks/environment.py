@@ -102,7 +102,7 @@ def started_node(environment: Mapping[str, str]) -> Node | None:
         if count > 1 and not environment.get(host):
             raise UserError(
                 host,
-                f"is not set, but {nodes}={count} says that this process is one of several nodes",
+                f"is not set, but {nodes}={count} shows that this process runs on one of several nodes",
                 do=f"set {host} to the address of node 0",
             )
         return Node(number, count, environment.get(host, ""), _integer(environment, port, str(DEFAULT_PORT)))
@@ -128,8 +128,8 @@ def started_rank(environment: Mapping[str, str]) -> Place | None:
     if host not in environment:
         raise UserError(
             "MASTER_ADDR",
-            f"is not set, but {names[0]}={environment[names[0]]} says that a launcher started this process as a "
-            "rank",
+            f"is not set, but {names[0]}={environment[names[0]]} shows that a launcher "
+            "started this process as a rank",
             do="set MASTER_ADDR to the address of rank 0's node",
         )
     world_size = _integer(environment, names[2])
@@ -207,7 +207,7 @@ def _check_address(environment: Mapping[str, str]) -> None:
     if nodes > 1 and (host == "localhost" or host.startswith("127.") or host == "::1"):
         raise UserError(
             "environment variable MASTER_ADDR",
-            f"means another machine on each of the {nodes} nodes of this srun step",
+            f"resolves to a different machine on each of the {nodes} nodes of this srun step",
             value=host,
             do="set it to the address of rank 0's node, or unset it",
         )
@@ -232,7 +232,12 @@ def _integer(environment: Mapping[str, str], name: str, default: str | None = No
     try:
         return int(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise UserError(f"environment variable {name}", "is not a whole number", value=value) from None
+        raise UserError(
+            f"environment variable {name}",
+            "is not a whole number",
+            value=value,
+            do="unset it, or set it as the launcher should",
+        ) from None
 
 
 def listening_socket() -> socket.socket:

@@ -231,10 +231,14 @@ def _explain(reports: Mapping[int, dict[str, Any]], failed: Mapping[int, int]) -
     for rank, status in failed.items():
         if os.WIFSIGNALED(status) and rank not in reports:
             name = signal.Signals(os.WTERMSIG(status)).name
-            raise Fault(f"rank {rank}", f"was ended by {name}; the other ranks were stopped")
+            raise Fault(
+                f"rank {rank}",
+                f"was ended by {name}; the other ranks were stopped",
+                do=f"see logs/rank-{rank:05d}.log; SIGKILL often means that memory ran out",
+            )
     if not reports:
         rank = min(failed)
-        raise Fault(f"rank {rank}", f"exited without an error message; see logs/rank-{rank:05d}.log")
+        raise Fault(f"rank {rank}", "exited without an error message", do=f"see logs/rank-{rank:05d}.log")
     rank = min(reports, key=lambda r: reports[r]["time"])
     kind, text, parts = reports[rank]["kind"], reports[rank]["text"], reports[rank]["parts"]
     if kind == "user":
@@ -244,7 +248,7 @@ def _explain(reports: Mapping[int, dict[str, Any]], failed: Mapping[int, int]) -
     if kind == "line":
         raise Fault(**parts)
     print(text, file=sys.stderr)
-    raise Fault(f"rank {rank}", "failed first, with the traceback above; the other ranks were stopped")
+    raise Fault(f"rank {rank}", "failed first; the other ranks were stopped", do="see its traceback above")
 
 
 def _end(pids: list[int]) -> None:

@@ -90,7 +90,9 @@ def _listen(node: Node) -> socket.socket:
         )
     except OSError as error:
         raise Fault(
-            "MASTER_PORT", f"node 0 cannot listen on port {node.master_port}: {error.strerror}"
+            "MASTER_PORT",
+            f"node 0 cannot listen on port {node.master_port}: {error.strerror}",
+            do="set MASTER_PORT to a free port on all nodes",
         ) from None
     sock.set_inheritable(True)
     return sock

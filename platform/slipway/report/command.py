@@ -70,7 +70,12 @@ def _writing(path: Path, write: Any) -> None:
     try:
         write()
     except OSError as error:
-        raise UserError("run.dir", f"cannot be written: {reason(error)}", value=path) from error
+        raise UserError(
+            "run.dir",
+            f"cannot be written: {reason(error)}",
+            value=path,
+            do="name a page in a directory that you can write to (--out)",
+        ) from error
 
 
 def _as_json(one: Recorded) -> dict[str, Any]:

@@ -38,7 +38,12 @@ def read(folder: Path, now: float) -> Recorded:
     run = RunDir(folder)
     metrics = metrics_file.read(_metrics_of(run))
     if not metrics.train:
-        raise UserError("run.dir", "contains no training step yet: none was finished", value=run.metrics)
+        raise UserError(
+            "run.dir",
+            "contains no training step yet",
+            value=run.metrics,
+            do="train at least one step first",
+        )
     plan, notes = _plan_of(run)
     if metrics.foreign:
         lines = f"{len(metrics.foreign)} lines are no records, the first is line {metrics.foreign[0]}"

@@ -61,6 +61,7 @@ def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
             raise Fault(
                 f"runs cancel {name}",
                 f"was asked to end, but has not ended after {WAIT_SECONDS:.0f} s: {left}",
+                do=f"look again with `slipway runs show {name}`",
             )
         if not alive:
             break
@@ -142,11 +143,23 @@ def _run(command: Sequence[str]) -> None:
     try:
         done = call(command, seconds=60, environment=for_slurms_programs(os.environ))
     except Missing:
-        raise Fault("runs cancel", f"{command[0]} is not installed on this machine") from None
+        raise Fault(
+            "runs cancel",
+            f"{command[0]} is not installed on this machine",
+            do="run it on a machine that has it",
+        ) from None
     except NoAnswer:
-        raise Fault("runs cancel", f"`{shlex.join(command)}` did not answer within 60 s") from None
+        raise Fault(
+            "runs cancel",
+            f"`{shlex.join(command)}` did not answer within 60 s",
+            do="run the same command again",
+        ) from None
     if done.code:
-        raise Fault("runs cancel", f"`{shlex.join(command)}` exited with code {done.code}: {done.last}")
+        raise Fault(
+            "runs cancel",
+            f"`{shlex.join(command)}` exited with code {done.code}: {done.last}",
+            do="run that command by itself to see all of its output",
+        )
 
 
 def _named(job: Job) -> str:

@@ -50,7 +50,9 @@ def wait(name: str, every: Sequence[Submission]) -> None:
             left = left_of(every)
         except SchedulerUnavailable as silent:
             raise Fault(
-                f"runs cancel {name}", f"was asked to end; whether its pods are gone is unknown: {silent}"
+                f"runs cancel {name}",
+                f"was asked to end; whether its pods are gone is unknown: {silent}",
+                do=f"look again with `slipway runs show {name}`",
             ) from None
         if not left:
             return

@@ -204,11 +204,15 @@ def _so_far(segment: Segment, progress: Progress) -> dict[str, Any]:
 def _read(path: Path) -> Segment:
     content = files.read(path)
     if content is None:
-        raise UserError(path, "no longer exists")
+        raise UserError(path, "no longer exists", do="run the same command again to start anew")
     try:
         return Segment.model_validate_json(content)
     except ValidationError as error:
-        raise UserError(path, f"is not a segment's record: {first_problem(error)}") from error
+        raise UserError(
+            path,
+            f"is not a segment's record: {first_problem(error)}",
+            do="remove it, or use the version of Slipway that wrote it",
+        ) from error
 
 
 def _version(distribution: str) -> str | None:

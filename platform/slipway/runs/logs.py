@@ -112,10 +112,14 @@ def _of_pods(run: Overview, job: Job, lines: int, rank: int | None, follow: bool
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
-        raise UserError(f"runs logs {run.name}", "kubectl is not installed on this machine") from None
+        raise UserError(
+            f"runs logs {run.name}",
+            "kubectl is not installed on this machine",
+            do="run the same command on a machine that has it",
+        ) from None
     if done.returncode:
         raise Fault(
-            f"runs logs {run.name}", f"kubectl exited with code {done.returncode}; see its output above"
+            f"runs logs {run.name}", f"kubectl exited with code {done.returncode}", do="see its output above"
         )
     return EXIT_DONE
 

@@ -66,7 +66,7 @@ def run_segment(
                 "run.dir",
                 "was trained by another process in the meantime",
                 value=run_dir,
-                do="start again to continue it",
+                do="run the same command again to resume it",
             )
             # a pod's successor starts again by itself
             raise Fault(**continued.parts()) if os.environ.get(WORKLOAD) else continued
@@ -82,7 +82,12 @@ def run_segment(
                 switches,
             )
         except OSError as error:
-            raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None
+            raise UserError(
+                "run.dir",
+                f"cannot be written ({files.reason(error)})",
+                value=run_dir,
+                do="make it writable, then run the same command again",
+            ) from None
         life = _Life(held, segment)
         heartbeat = Heartbeat(BEAT_SECONDS, life.beat)
         code, told = EXIT_FAULT, None

@@ -36,8 +36,9 @@ def sync(run: Overview, dry_run: bool) -> int:
     if not every:
         raise UserError(
             f"runs sync {run.name}",
-            f"no wandb data in {RunDir(run.dir).wandb}; it is kept if logging.wandb.mode is online or "
+            f"no wandb data in {RunDir(run.dir).wandb}; it exists only if logging.wandb.mode is online or "
             "offline (logging=wandb, logging=wandb_offline), and the default is disabled",
+            do="train with logging=wandb_offline",
         )
     pending = [(one, wandb_data.read(one.file)) for one in wandb_data.pending(run.dir)]
     left = [(one, content) for one, content in pending if content]

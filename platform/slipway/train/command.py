@@ -76,7 +76,7 @@ def run_plan(plan: Plan) -> int:
     info = checkpoint_store.read_info(continued.path) if continued.path else None
     step = info.step if info else 0
     if step >= config.last_step:
-        print(f"{config.run.dir} is at step {step} of {config.training.steps}: nothing left to do")
+        print(f"{config.run.dir} is at step {step} of {config.training.steps}: nothing is left to do")
         return EXIT_DONE
     end = end_time(config, os.environ) if leads else None
     pace = _check_slice(config, end, step) if leads else Pace()
@@ -248,4 +248,9 @@ def _write_beginning(plan: Plan) -> None:
         plan_file.write(plan, RunDir(folder).plan)
         keep_tokenizer(plan.config)
     except OSError as error:
-        raise UserError("run.dir", f"cannot be written ({reason(error)})", value=folder) from None
+        raise UserError(
+            "run.dir",
+            f"cannot be written ({reason(error)})",
+            value=folder,
+            do="make it writable, then run the same command again",
+        ) from None

@@ -133,7 +133,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
     if stop:
         why = " and ".join(stop)
         log.write("event", step=at.step, event="stop", reason=why)
-        log.say(f"step {at.step}  stopped well: {why}; the same command continues")
+        log.say(f"step {at.step}  stopped cleanly: {why}; run the same command to resume")
     garbage.close()
     if sensors:
         sensors.close()
@@ -190,8 +190,8 @@ def _note(saved: Saved | None, log: Log, stopping: Stopping) -> None:
         consumed=saved.consumed,
     )
     log.say(
-        f"step {saved.step}  checkpoint {saved.path} ({saved.seconds:.1f} s, training stood still "
-        f"{saved.stall_seconds:.2f} s)"
+        f"step {saved.step}  checkpoint {saved.path} ({saved.seconds:.1f} s, training "
+        f"was blocked for {saved.stall_seconds:.2f} s)"
     )
     for warning in saved.warnings:
         log.write("event", step=saved.step, event="checkpoint warning", reason=warning)

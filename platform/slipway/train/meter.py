@@ -11,7 +11,7 @@ from slipway.energy import host
 from slipway.energy.counter import OF_NODES, SOURCES, Used
 from slipway.ranks.environment import Place
 
-INTERVAL = 1.0  # seconds; counters are renewed every 20 to 100 ms, and the quickest begin anew after minutes
+INTERVAL = 1.0  # seconds; counters are renewed every 20 to 100 ms, and the quickest wrap around after minutes
 
 
 class Meter:

@@ -28,7 +28,7 @@ from slipway.train.step import Outcome
 
 @dataclass
 class LeftOut:
-    """Stretches of the run's order of samples that are passed over: (first, one after the last); may overlap."""
+    """Stretches of the run's order of samples that are skipped: (first, one after the last); may overlap."""
 
     stretches: list[tuple[int, int]] = field(default_factory=list)
 
@@ -85,7 +85,11 @@ def recover(
     again = agreed(_newest(config, at.data) if torch.distributed.get_rank() == 0 else Start(at.data))
     info = again.info
     if info is None:
-        raise Fault(f"step {at.step + 1}", f"{verdict.reason}, and there is no good checkpoint to return to")
+        raise Fault(
+            f"step {at.step + 1}",
+            f"{verdict.reason}, and no intact checkpoint exists to return to",
+            do="lower optimizer.lr, or check the data, and train again",
+        )
     _load(session, again)
     batch = config.training.global_batch_size
     start = max(info.data.total, at.data.total - (config.guard.rollback_batches - 1) * batch)
@@ -114,7 +118,7 @@ def _give_up(config: RunConfig, log: Log, step: int, outcome: Outcome, verdict: 
     newest = checkpoint_store.latest(config.run.dir)
     stop = Fault(
         f"step {step}",
-        f"{verdict.reason}{_on(outcome)}; stopped before the update (guard.on_nonfinite="
+        f"{verdict.reason}{_on(outcome)}; training stopped before the update (guard.on_nonfinite="
         f"{config.guard.on_nonfinite}, guard.on_spike={config.guard.on_spike}, guard.on_collapse="
         f"{config.guard.on_collapse}); the last checkpoint is {newest.name if newest else 'none'}",
         do="to continue past it, set guard.on_nonfinite or guard.on_spike to skip or rollback, guard.on_collapse to "
@@ -142,6 +146,7 @@ def _load(session: Session, start: Start) -> None:
         raise Fault(
             f"checkpoint {start.checkpoint}",
             f"cannot be loaded: {in_one_line(cause or first)}; nothing was changed",
+            do="run `slipway checkpoint verify` on it; if it is damaged, remove it and run the same command again",
         ) from error
 
 

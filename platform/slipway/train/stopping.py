@@ -113,7 +113,9 @@ def _seconds(name: str, text: str) -> float:
             return float(text)
     except ValueError:
         pass
-    raise UserError(f"environment variable {name}", "is not a time", value=text)
+    raise UserError(
+        f"environment variable {name}", "is not a time", value=text, do="set it in Unix seconds, or unset it"
+    )
 
 
 def started_at() -> float:
@@ -175,7 +177,7 @@ def check_slice(end: float | None, pace: Pace) -> str | None:
     refusal = UserError(
         "run.time_limit_minutes or the job's end",
         f"too little time for one step and a checkpoint: {max(left, 0.0):.1f} s are left, but start {start:.1f} s "
-        f"+ step {step:.1f} s + save 2 x {save:.1f} s = {needed:.1f} s (the least that this run has measured)",
+        f"+ step {step:.1f} s + save 2 x {save:.1f} s = {needed:.1f} s (the shortest times that this run has measured)",
         use=f"at least {needed / 60:.2f} minutes",
         do="run the same command again to try anyway",
     )

@@ -34,8 +34,8 @@ More:
   eval "$(slipway -sc install=bash)"   completion of verbs, options, groups and keys (also fish)
   slipway --version, --hydra-help
 
-Exit code 0: done; 1: fault; 2: a mistake in what was asked, reported in one line, nothing written;
-75: training stopped well before its end (signal, wall time): the same command continues."""
+Exit code 0: done; 1: fault; 2: input refused in one line, nothing written;
+75: training stopped cleanly before its end (signal, wall time): run the same command to resume."""
 
 
 def general() -> str:

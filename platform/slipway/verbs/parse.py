@@ -151,7 +151,7 @@ def _check_argument(name: str, verb: Verb, options: argparse.Namespace) -> None:
     given = getattr(options, argument.key if argument else "words")
     if argument is None:
         if given:
-            raise UserError(name, "is an argument, and only options are taken", value=given[0])
+            raise UserError(name, "is an argument, and only options are taken", value=given[0], do="omit it")
         delattr(options, "words")
         return
     if len(given) < argument.least or len(given) > (argument.most or len(given)):

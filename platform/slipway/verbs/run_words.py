@@ -17,7 +17,7 @@ def is_override(word: str) -> bool:
 
 
 def take(name: str, verb: Verb, options: argparse.Namespace) -> None:
-    """Sort `options.words` into `run_dir`, the verb's own words and its argument.
+    """Sort `options.words` into `run_dir`, the verb's own arguments and its argument.
 
     name: the command's, for messages. Raises UserError if a word would have no effect, or if the run is not named.
     """
@@ -32,16 +32,16 @@ def take(name: str, verb: Verb, options: argparse.Namespace) -> None:
             rest.append(word)
         elif is_own:
             if not value:
-                raise UserError(key, "is empty", value=word)
+                raise UserError(key, "is empty", value=word, do="give it a value")
             if key in given:
                 raise UserError(key, "is given twice", value=value, do="give it once")
             given[key] = value
         else:
             raise UserError(
                 key,
-                f"has no effect on `{name}`, which takes the run as it was trained",
+                f"has no effect on `{name}`, which uses the configuration that the run was trained with",
                 value=value,
-                do=f"omit it; {RUN_DIR}=DIR says enough",
+                do=f"omit it; {RUN_DIR}=DIR is sufficient",
             )
     if RUN_DIR not in given:
         raise UserError(RUN_DIR, f"is missing: `{name}` needs to know which run", use=f"{RUN_DIR}=DIR")

@@ -109,6 +109,8 @@ def _train(overrides: Sequence[str], folder: Path) -> float:
     )
     if found.returncode:
         raise Fault(
-            f"slipway {shlex.join(command)}", f"exited with code {found.returncode}: {found.stderr[-500:]}"
+            f"slipway {shlex.join(command)}",
+            f"exited with code {found.returncode}: {found.stderr[-500:]}",
+            do="run that command by itself to see all of its output",
         )
     return json.loads(found.stdout)["summary"]["step_s"]

@@ -33,7 +33,9 @@ def run(options: argparse.Namespace) -> int:
     Raises UserError if there is no GPU, or if the folder holds results of something else.
     """
     if options.minutes <= 0:
-        raise UserError("bench gpu --minutes", "is not above 0", value=options.minutes)
+        raise UserError(
+            "bench gpu --minutes", "is not above 0", value=options.minutes, do="give a number above 0"
+        )
     wanted = chosen(options.part)
     if options.dry_run:
         print("\n".join(listed(wanted, rehearse=options.rehearse, minutes=options.minutes)))

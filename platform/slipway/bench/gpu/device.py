@@ -73,7 +73,7 @@ def look() -> Here:
         raise UserError(
             "bench gpu",
             f"found no GPU to measure: {plain['trouble']}",
-            do="`--rehearse` tries it with tiny shapes on the CPU",
+            do="try it with tiny shapes on the CPU (--rehearse)",
         )
     return Here(**plain, driver=driver(), versions=versions())
 

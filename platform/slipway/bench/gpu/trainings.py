@@ -82,7 +82,11 @@ class Batch:
         try:
             codes = json.loads(_codes_of(self.file).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise Fault("trainings", f"exited with code {code} without an answer") from None
+            raise Fault(
+                "trainings",
+                f"exited with code {code} without a result",
+                do="see its output above, and run it again",
+            ) from None
         return dict(zip(self.names, codes, strict=True))
 
 

@@ -48,7 +48,9 @@ def run(options: argparse.Namespace) -> int:
     if options.collect or not left:
         return _show(points, done, len(left), threads, options)
     if on_cluster and options.json:
-        raise UserError("bench scaling --json", "has no effect on jobs", use="it with --collect")
+        raise UserError(
+            "bench scaling --json", "has no effect while jobs are submitted", use="it with --collect"
+        )
     if on_cluster:
         return _launch(left, options)
     if any(point.size.nodes > 1 for point in points):

@@ -88,7 +88,7 @@ def sizes(asked: Asked, config: RunConfig) -> list[Size]:
     """
     each, nodes = config.resources.devices_per_node, config.resources.nodes
     if asked.ranks is not None and asked.nodes is not None:
-        raise UserError("bench scaling --ranks", "cannot be given beside --nodes", use="one of them")
+        raise UserError("bench scaling --ranks", "cannot be combined with --nodes", use="one of them")
     if asked.ranks is not None:
         here = scheduler_of(config.cluster) == "local"  # all of them on this machine
         found = [Size(1, ranks) if here else _of_ranks(ranks, each) for ranks in asked.ranks]
@@ -109,7 +109,7 @@ def sizes(asked: Asked, config: RunConfig) -> list[Size]:
         given = ", ".join(f"{size.nodes} nodes x {size.devices_per_node} devices" for size in found)
         raise UserError(
             "bench scaling",
-            f"{given or 'no size'} (resources.nodes {nodes}, devices_per_node {each}): one size shows no scaling",
+            f"{given or 'no size'} (resources.nodes {nodes}, devices_per_node {each}): one size cannot show scaling",
             use="--ranks 1,2,4 or --nodes 1,2,4",
         )
     return found
@@ -142,6 +142,7 @@ def points(asked: Asked) -> list[Point]:
                     "training.global_batch_size",
                     f"{batch} x {size.devices} devices / {smallest.devices} = {grown / smallest.devices:g} samples for "
                     "weak scaling are not a whole number",
+                    do="choose another batch, or other sizes",
                 )
             found.setdefault((size, samples), []).append(scaling)
     return [

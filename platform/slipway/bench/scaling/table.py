@@ -169,7 +169,7 @@ def read(path: Path) -> Measurement:
     if most < 2 or not usable:
         raise UserError(
             path,
-            f"holds {most} sizes, and scaling takes at least 2",
+            f"holds {most} sizes, but scaling needs at least 2",
             do="measure more with `slipway bench scaling --ranks 1,2,4`",
         )
     return found

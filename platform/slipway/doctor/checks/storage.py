@@ -89,8 +89,8 @@ def data(here: Here) -> Finding:
         return Finding("data", "ok", f"data.kind={kind} prepares nothing", "nothing")
     folder = files[0].parent
     expected = f"{files[0]} and the files of {', '.join(here.config.data.sources)}"
-    status = "fault" if here.place and not here.prepares else "warning"  # else training prepares it itself
-    advice = "prepare it with `slipway data` and the same words, on a file system that all nodes see"
+    status = "fault" if here.place and not here.prepares else "warning"  # else training itself prepares it
+    advice = "prepare it with `slipway data` and the same overrides, on a file system that all nodes see"
     for path in files:
         try:
             with path.open("rb") as file:

@@ -44,7 +44,7 @@ def _versions(of: Mapping[str, Mapping[str, str]]) -> list[Finding]:
         return []
     texts = {host: ", ".join(f"{k} {v[:19]}" for k, v in sorted(facts.items())) for host, facts in of.items()}
     usual = Counter(texts.values()).most_common(1)[0][0]
-    advice = "start the same image on all nodes; a node with an old copy of it is to be left out"
+    advice = "start the same image on all nodes; exclude a node that has an old copy of it"
     return [
         Finding("versions", "ok", text, "the same on all nodes", node=host)
         if text == usual
@@ -75,7 +75,7 @@ def _shared(host: str, sees: bool, config: RunConfig) -> Finding:
     if sees:
         return Finding("run-dir-shared", "ok", "rank 0's file is seen", expected, node=host)
     saw = f"rank 0's file is not in {config.run.dir}"
-    advice = "choose a run.dir on a shared file system; a node that lacks its mount is to be left out"
+    advice = "choose a run.dir on a shared file system; exclude a node that lacks its mount"
     return Finding("run-dir-shared", "fault", saw, expected, advice, host)
 
 
@@ -95,7 +95,7 @@ def clock(host: str, offset: float, error: float) -> Finding:
         status,
         saw,
         expected,
-        "ask the site to synchronise this node (NTP, chrony); leave it out",
+        "ask the site to synchronise this node (NTP, chrony), or exclude it",
         host,
     )
 
@@ -114,7 +114,7 @@ def missing(
         by_node.setdefault(names[rank] if len(names) == world_size else "", []).append(rank)
     found = []
     for host, ranks in by_node.items():
-        advice = "the node hangs, is down, or cannot reach rank 0: leave it out, look at its log"
+        advice = "the node hangs, is down, or cannot reach rank 0: look at its log, and exclude it"
         found.append(
             Finding("answers", "fault", f"no word from rank {ranges(ranks)}", expected, advice, host)
         )

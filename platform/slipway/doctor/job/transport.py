@@ -58,7 +58,7 @@ def _nccl(node: str, logs: Sequence[Mapping[str, Sequence[str]]], network: Netwo
     saw = f"NCCL by {', '.join(ways) or 'nothing that its log names'}"
     advice = (
         "collectives fell back to TCP: bind the fabric's devices and its plugin into the container (/dev/infiniband; "
-        "aws-ofi-nccl below /opt/slipway/plugins), see NCCL_IB_HCA; a single node: leave it out"
+        "aws-ofi-nccl below /opt/slipway/plugins), see NCCL_IB_HCA; if it is a single node, exclude it"
     )
     if network.fabric not in RDMA:
         return Finding("transport", "ok", saw, expected, node=node)

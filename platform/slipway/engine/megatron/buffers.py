@@ -66,5 +66,7 @@ class Buffers:
             torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX, group=group)
             if not torch.equal(least, most):
                 raise Fault(
-                    f"buffer {name}", "differs between replicas, and integers have no mean to agree on"
+                    f"buffer {name}",
+                    "differs between replicas, and replicas cannot agree on a mean of integers",
+                    do="keep it as floating-point numbers, or compute it alike on every replica",
                 )

@@ -51,7 +51,12 @@ def check(config: RunConfig, image: str) -> None:
             _key(f"{at}.{field}", key)
     for key, value in kubernetes.node_selector.items():
         if not names.is_label_value(value):
-            raise UserError(f"{at}.node_selector.{key}", "is not a valid label value", value=value)
+            raise UserError(
+                f"{at}.node_selector.{key}",
+                "is not a valid label value",
+                value=value,
+                do="use at most 63 letters, digits, - _ and ., with a letter or digit at both ends",
+            )
     for key in filter(None, [kubernetes.topology, kubernetes.device_resource]):
         _key(at, key)
     if not _IMAGE.fullmatch(image) or image.endswith(".sif"):

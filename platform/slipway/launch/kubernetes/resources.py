@@ -94,6 +94,7 @@ def check_fits_node(config: RunConfig) -> None:
                 f"{at}.{name}",
                 f"is more than {of}a node's {there[name][1]}, so the pod would wait forever",
                 value=asked[name],
+                do="reduce it",
             )
 
 

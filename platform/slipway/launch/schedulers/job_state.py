@@ -1,4 +1,4 @@
-"""The state of one launched job, in the same words for every scheduler."""
+"""The state of one launched job, in the same terms for every scheduler."""
 
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -27,7 +27,7 @@ from slipway.plan import Plan
 
 SECONDS = 120.0
 APPLY = ("apply", "--server-side", "--filename=-", "--output=name")
-CREATE = ("create", "--filename=-", "--output=name")  # not apply: what exists already is another's run
+CREATE = ("create", "--filename=-", "--output=name")  # not apply: what already exists is another's run
 
 Manifest = dict[str, Any]
 
@@ -68,10 +68,16 @@ class Cluster:
                 do="launch where it is, or omit --submit and apply the manifests there",
             ) from None
         except commands.NoAnswer:
-            raise Fault(shlex.join(command), f"no answer within {SECONDS:.0f} s") from None
+            raise Fault(
+                shlex.join(command),
+                f"no answer within {SECONDS:.0f} s",
+                do="check the connection to the cluster",
+            ) from None
         lines = done.output.split("\n")[:-1]
         if done.code:
-            refused = Refused(shlex.join(command), done.why)
+            refused = Refused(
+                shlex.join(command), done.why, do="run that command by itself to see all of its output"
+            )
             refused.made = lines
             raise refused
         return lines
@@ -134,7 +140,7 @@ def _check_free(runs: Sequence[Manifest], cluster: Cluster) -> None:
     if there:
         raise UserError(
             "run.name",
-            f"already exists in the cluster, launched from elsewhere ({len(there)} of {len(runs)} runs)",
+            f"already exists in the cluster, launched from another place ({len(there)} of {len(runs)} runs)",
             value=there[0],
             do=f"choose another run.name, or delete it with kubectl delete {there[0]}",
         )
@@ -153,8 +159,8 @@ def _check_free(runs: Sequence[Manifest], cluster: Cluster) -> None:
     if left:
         raise UserError(
             "run.name",
-            f"{len(left)} pods of an earlier launch have not ended ({', '.join(list(left)[:3])}), and new ones "
-            "would have their names",
+            f"{len(left)} pods of an earlier launch have not ended ({', '.join(list(left)[:3])}), and new pods "
+            "would get the same names",
             do="wait for them with `slipway runs cancel NAME`",
         )
 
@@ -206,7 +212,12 @@ def submit_runs(text: str, plans: Sequence[Plan], placement: Placement, folders:
                 warning = hand_to_pods(folder, plan.config) if new else None
             except OSError as error:
                 forget()
-                raise UserError("run.dir", f"cannot be written ({error.strerror})", value=folder) from None
+                raise UserError(
+                    "run.dir",
+                    f"cannot be written ({error.strerror})",
+                    value=folder,
+                    do="choose a run.dir that you can write to",
+                ) from None
             if warning:
                 print(f"slipway: {warning}", file=sys.stderr)
 

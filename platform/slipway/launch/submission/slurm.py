@@ -36,7 +36,14 @@ def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
     except Unanswered as unanswered:
         said, why = "", unanswered
     except KeyboardInterrupt:
-        said, why = "", Fault(shlex.join(command), "was interrupted, but may have submitted the job")
+        said, why = (
+            "",
+            Fault(
+                shlex.join(command),
+                "was interrupted, but may have submitted the job",
+                do="check with `squeue --me`",
+            ),
+        )
     job = job_number(said) or slurm.newest(name, began)
     indices = range(len(plans)) if len(plans) > 1 else [None]
     for plan, folder, index in zip(plans, folders, indices, strict=True):
@@ -44,7 +51,9 @@ def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
         remember(folder, plan, placement, command, id=number, name=name)
     if job is None:
         why = why or Fault(
-            shlex.join(command), f"printed no job number: {' '.join(said.split())[-500:] or 'nothing'}"
+            shlex.join(command),
+            f"printed no job number: {' '.join(said.split())[-500:] or 'nothing'}",
+            do="check with `squeue --me` before you submit again",
         )
         raise why.replaced(
             problem=f"{why.problem}; the run counts as submitted while a job of its name is in the queue",
@@ -76,5 +85,5 @@ def _call(command: Sequence[str], environment: dict[str, str]) -> str:
             shlex.join(command), f"no answer within {SECONDS:.0f} s", do="check whether it was submitted"
         ) from None
     if done.code:
-        raise Fault(shlex.join(command), done.why)
+        raise Fault(shlex.join(command), done.why, do="correct what sbatch reports and submit again")
     return done.output

@@ -80,7 +80,12 @@ def _write(text: str, folders: Sequence[Path]) -> Path:
             RunDir(folder).logs.mkdir(parents=True, exist_ok=True)
         write_whole(RunDir(folders[0]).script, text)
     except OSError as error:
-        raise UserError("run.dir", f"cannot be written ({error.strerror})", value=folders[0]) from None
+        raise UserError(
+            "run.dir",
+            f"cannot be written ({error.strerror})",
+            value=folders[0],
+            do="choose a run.dir that you can write to",
+        ) from None
     return RunDir(folders[0]).script
 
 

@@ -27,27 +27,30 @@ class Config(Attention, Experts, Prediction, ModelSection):
     vocab_size: PositiveInt = Field(description="Entries of the tokenizer's vocabulary.")
     make_vocab_size_divisible_by: PositiveInt = Field(
         default=128,
-        description="The embedding table is padded to a multiple of this, for every layout alike.",
+        description="Pad the embedding table to a multiple of this, in every layout alike.",
     )
     max_position_embeddings: PositiveInt = Field(description="Longest sequence, in tokens.")
     normalization: Literal["LayerNorm", "RMSNorm"] = Field(
-        default="LayerNorm", description="The norms of all layers."
+        default="LayerNorm", description="Kind of all norms."
     )
     norm_epsilon: PositiveFloat = Field(
-        default=1e-5, description="Added to the variance (RMSNorm: to the mean square)."
+        default=1e-5, description="Epsilon added to the variance (RMSNorm: to the mean square)."
     )
     activation: Literal["gelu", "gelu_tanh", "swiglu"] = Field(
         default="gelu",
-        description="Of the MLP. gelu_tanh: GELU approximated by tanh, as GPT-2 and Starcoder2 have it.",
+        description="Activation of the MLP. gelu_tanh is GELU approximated by tanh, as in GPT-2 and Starcoder2.",
     )
     add_bias_linear: bool = Field(
-        default=True, description="Biases in the linear layers (GPT-3: yes, Llama: no)."
+        default=True, description="Use biases in the linear layers (GPT-3 does, Llama does not)."
     )
     untie_embeddings_and_output_weights: bool = Field(
-        default=False, description="Whether the output layer has weights of its own."
+        default=False, description="Give the output layer weights of its own."
     )
     hidden_dropout: float = Field(
-        default=0.0, ge=0.0, lt=1.0, description="Share of the hidden states that each training step drops."
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Share of the hidden states that dropout zeroes in each training step.",
     )
     init_method_std: PositiveFloat = Field(
         default=0.02, description="Standard deviation of the initial weights."

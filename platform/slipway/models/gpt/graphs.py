@@ -22,8 +22,8 @@ def check(config: RunConfig) -> None:
         if found:
             raise UserError(
                 "parallelism.cuda_graph_impl",
-                f"does not work with {path}={str(found).lower()}: the recording of a layer is the same for all "
-                f"batches, and {why}",
+                f"does not work with {path}={str(found).lower()}: one recording of "
+                f"a layer serves all batches, and {why}",
                 value="local",
                 use="null",
             )

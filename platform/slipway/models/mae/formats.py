@@ -35,6 +35,7 @@ class Terratorch:
                 f"is not {model.mlp_size} / {model.hidden_size} of decoder_hidden_size {model.decoder_hidden_size}, "
                 "and terratorch has one mlp_ratio for encoder and decoder",
                 value=model.decoder_mlp_size,
+                do="choose a model with one ratio for both",
             )
         if model.patch_frames > 1 and "time" in model.metadata:
             raise UserError(

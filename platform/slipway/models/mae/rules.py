@@ -69,7 +69,7 @@ def _check_metadata(config: RunConfig) -> None:
     once = list(dict.fromkeys(model.metadata))
     if len(once) < len(model.metadata):
         given = f"[{','.join(model.metadata)}]"
-        raise UserError("model.metadata", "names an entry twice", value=given, use=f"[{','.join(once)}]")
+        raise UserError("model.metadata", "lists an entry twice", value=given, use=f"[{','.join(once)}]")
     if model.metadata_drop and not model.metadata:
         raise UserError(
             "model.metadata_drop",
@@ -108,7 +108,7 @@ def _check_layout(config: RunConfig) -> None:
     if layout.cuda_graph_impl == "local":
         raise UserError(
             "parallelism.cuda_graph_impl",
-            "is not supported by model.family=mae: it has not been tried with two stacks of layers",
+            "is not supported by model.family=mae: it has not been tested with two stacks of layers",
             value="local",
             use="null",
         )

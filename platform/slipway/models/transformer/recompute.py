@@ -117,7 +117,7 @@ def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
     if training.fp8 is not None and products:
         raise UserError(
             "training.recompute_modules",
-            f"computes products again, which does not work with training.fp8={training.fp8}",
+            f"recomputes matrix products, which does not work with training.fp8={training.fp8}",
             value=",".join(sorted(products)),
             use="norm, activation",
         )

@@ -95,9 +95,15 @@ def _draw(layouts: list[Layout], config: RunConfig, path: Path) -> None:
     if layouts[0].seconds is None:
         raise UserError(
             "--picture",
-            f"has no time to show: cluster {config.cluster.name} states no {config.training.precision} peak",
+            f"has no step time to show: cluster {config.cluster.name} states no {config.training.precision} peak",
+            do="set cluster.device.peak_tflops_{config.training.precision}, or omit it",
         )
     try:
         draw(layouts, config, path)
     except OSError as error:
-        raise UserError("--picture", f"cannot be written: {error.strerror}", value=path) from error
+        raise UserError(
+            "--picture",
+            f"cannot be written: {error.strerror}",
+            value=path,
+            do="name a file in a directory that you can write to",
+        ) from error

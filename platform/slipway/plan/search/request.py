@@ -51,7 +51,7 @@ def read(words: Sequence[str]) -> Request:
         else:
             raise UserError(
                 field,
-                "has several values, and a search varies layouts and devices only",
+                "has several values, but a search varies only layouts and devices",
                 value=word.partition("=")[2],
                 use="one value",
                 do=f"give several of {', '.join((*DEVICES, *SEARCHED))}",
@@ -81,5 +81,10 @@ def _values(parsed: Any, field: str) -> list[Any]:
 def _counts(field: str, values: list[Any]) -> list[int]:
     for value in values:
         if type(value) is not int or value < 1:
-            raise UserError(field, "is not a positive number of machines or devices", value=value)
+            raise UserError(
+                field,
+                "is not a positive number of machines or devices",
+                value=value,
+                do="give whole numbers above 0",
+            )
     return sorted(values)

@@ -36,7 +36,7 @@ def no_layout(config: RunConfig, found: Found, allowed: Allowed = NOTHING) -> Us
         use = f"{nodes * devices} devices (nodes {nodes} x devices_per_node {devices}), the fewest that would do"
     return UserError(
         "resources.nodes",
-        f"no layout fits on {world} devices: the most frugal one ({_in_words(candidate, world)}) needs "
+        f"no layout fits on {world} devices: the one that needs least ({_in_words(candidate, world)}) needs "
         f"{size(needed)}, {size(needed - device)} more than the {size(device)} of a device that may be used (all but "
         f"{SPARE:.0%}){nothing}",
         use=use,
@@ -46,11 +46,16 @@ def no_layout(config: RunConfig, found: Found, allowed: Allowed = NOTHING) -> Us
 def _all_refused(found: Found, world: int) -> UserError:
     """Return the error if not memory but a rule is in the way."""
     if not found.rejected:
-        return UserError("parallelism", f"no combination of the given sizes divides the {world} devices")
+        return UserError(
+            "parallelism",
+            f"no combination of the given sizes divides the {world} devices",
+            do="change the sizes that are given, or the number of devices",
+        )
     reason, count = found.rejected.most_common(1)[0]
     return UserError(
         reason,
         f"leaves no layout: {count:,} of {found.enumerated:,} break its rule ({found.sentences[reason]})",
+        do="change that field",
     )
 
 

@@ -139,13 +139,26 @@ def read(path: Path) -> Hardware:
     try:
         return _read(path, path.stat().st_mtime_ns)
     except OSError as error:
-        raise UserError(path, f"constants cannot be read: {error.strerror}") from error
+        raise UserError(
+            path,
+            f"constants cannot be read: {error.strerror}",
+            do="make it readable, or name another file in cluster.device.measured",
+        ) from error
     except ValidationError as error:
-        raise UserError(path, f"does not hold a device's constants: {first_problem(error)}") from error
+        raise UserError(
+            path,
+            f"does not hold a device's constants: {first_problem(error)}",
+            do="measure them again with `slipway bench device`",
+        ) from error
     except UserError:
         raise
-    except ValueError as error:  # a zero byte, or a character that the file system cannot encode
-        raise UserError("cluster.device.measured", "cannot be the name of a file", value=str(path)) from error
+    except ValueError as error:  # a zero, or what no file system can write
+        raise UserError(
+            "cluster.device.measured",
+            "cannot be the name of a file",
+            value=str(path),
+            do="name a file that `slipway bench device` has written",
+        ) from error
 
 
 @lru_cache(maxsize=16)
@@ -164,4 +177,6 @@ def _load(path: Path) -> Mapping[str, Any]:
     try:
         return yaml.load(Path(path).read_text(encoding="utf-8"), loader)  # noqa: S506
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(path, "is neither YAML nor JSON") from error
+        raise UserError(
+            path, "is neither YAML nor JSON", do="measure them again with `slipway bench device`"
+        ) from error

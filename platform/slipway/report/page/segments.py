@@ -104,7 +104,7 @@ def _where_time_went(found: Sequence[costs.Spell], run: Recorded) -> Html:
         ("steps that count", sums.steps, 1),
         ("starting", sums.starts, 5),
         ("steps done again", sums.again, 2),
-        ("standing still for checkpoints", sums.checkpoints, 4),
+        ("blocked by checkpoints", sums.checkpoints, 4),
         ("validation, loading, ending: not told apart", sums.rest, 8),
     )
     if not sums.total:

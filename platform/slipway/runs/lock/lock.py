@@ -78,7 +78,12 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
         if outcome == "held" and not _is_held(run_dir):
             descriptor, outcome = posix_lock.take(RunDir(run_dir).lock)
     except OSError as error:
-        raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None
+        raise UserError(
+            "run.dir",
+            f"cannot be written ({files.reason(error)})",
+            value=run_dir,
+            do="make it writable, then run the same command again",
+        ) from None
     if outcome == "held":
         _refuse(run_dir)
     me = Holder.here(locked=outcome == "taken")
@@ -88,7 +93,12 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
     except BaseException as error:
         posix_lock.release(descriptor)
         if isinstance(error, OSError):
-            raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None
+            raise UserError(
+                "run.dir",
+                f"cannot be written ({files.reason(error)})",
+                value=run_dir,
+                do="make it writable, then run the same command again",
+            ) from None
         raise
     _sweep(run_dir)
     return RunLock(run_dir, descriptor, me)
@@ -153,7 +163,12 @@ def _refuse(run_dir: Path) -> NoReturn:
     found = holder_file.read(run_dir)
     who = str(found[0]) if found else "another process, which is just starting"
     if found and is_own(found[0], os.environ):
-        raise Fault("run.dir", f"is still held by {who}, an earlier pod of this run", value=run_dir)
+        raise Fault(
+            "run.dir",
+            f"is still held by {who}, an earlier pod of this run",
+            value=run_dir,
+            do="wait until that pod is gone",
+        )
     raise UserError(
         "run.dir",
         f"is being trained by {who}, and only one process may train a run",

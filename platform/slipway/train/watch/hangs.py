@@ -133,8 +133,8 @@ class Watch:
             ranks.tell(
                 Fault(
                     f"rank {self.place.rank}",
-                    f"the ranks did not find each other within {self.allowed:.0f} s",
-                    do="check the network",
+                    f"not all ranks connected within {self.allowed:.0f} s",
+                    do="check that all nodes run and can reach each other",
                 )
             )
             return

@@ -134,7 +134,7 @@ def unfit_width(name: str, model: Config) -> UserError | None:
         return None
     return UserError(
         "model.hidden_size",
-        f"is no multiple of num_attention_heads {heads}, which {name} requires even where head_dim is given",
+        f"is not a multiple of num_attention_heads {heads}, which {name} requires even if head_dim is given",
         value=model.hidden_size,
         use=f"{-(-model.hidden_size // heads) * heads}",
     )

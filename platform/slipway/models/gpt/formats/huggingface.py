@@ -138,14 +138,14 @@ def _named(settings: Mapping[str, Any]) -> Architecture:
     if not found:
         raise UserError(
             "config.json architectures",
-            "is not known here" if names else "is missing",
+            "is not supported" if names else "is missing",
             value=", ".join(map(str, names)) if isinstance(names, list) else names,
             use=", ".join(a.name for a in ARCHITECTURES),
         )
     if settings.get("model_type", found[0].model_type) != found[0].model_type:
         raise UserError(
             "config.json model_type",
-            f"is not that of {found[0].name}",
+            f"does not fit {found[0].name}",
             value=settings["model_type"],
             use=found[0].model_type,
         )

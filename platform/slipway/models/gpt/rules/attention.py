@@ -38,7 +38,9 @@ def _check_heads(config: RunConfig) -> None:
         )
     if model.position_embedding_type == "rope" and model.latent is None and model.head_size % 2:
         raise UserError(
-            "model.kv_channels", f"rotary embedding needs an even head size, but it is {model.head_size}"
+            "model.kv_channels",
+            f"rotary embedding needs an even head size, but it is {model.head_size}",
+            do="choose an even model.kv_channels",
         )
 
 

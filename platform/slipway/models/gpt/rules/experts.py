@@ -35,6 +35,7 @@ def _check_none(config: RunConfig) -> None:
             "parallelism.expert_model_parallel_size",
             "needs a model with experts, but model.num_moe_experts is null",
             value=ep,
+            do="set it to 1, or choose a model with experts",
         )
 
 
@@ -59,7 +60,7 @@ def _check_model(config: RunConfig) -> None:
     if shared is not None and shared % each:
         raise UserError(
             "model.moe_shared_expert_intermediate_size",
-            f"is no whole number of experts of width {each} ({shared} = {shared // each} x {each} + {shared % each}): "
+            f"is not a multiple of the experts' width {each} ({shared} = {shared // each} x {each} + {shared % each}): "
             "it is the width of all shared experts together",
             value=shared,
             use=f"{-(-shared // each) * each}",
@@ -85,7 +86,7 @@ def _check_layout(config: RunConfig) -> None:
         raise UserError(
             "parallelism.data_parallel_sharding_strategy",
             "does not work with model.moe_router_enable_expert_bias=true: Megatron-core's FSDP stores parameters only, "
-            "and the biases are none",
+            "and the biases are not parameters",
             value=strategy,
             use="null",
         )

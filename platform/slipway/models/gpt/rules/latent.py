@@ -35,13 +35,19 @@ def _check_unused(model: Config) -> None:
 def _check_sizes(model: Config) -> None:
     for name in SIZES:
         if getattr(model, name) is None:
-            raise UserError(f"model.{name}", "is needed with model.multi_latent_attention", value="null")
+            raise UserError(
+                f"model.{name}",
+                "is not valid with model.multi_latent_attention",
+                value="null",
+                use="a size above 0",
+            )
     turned = model.qk_pos_emb_head_dim or 0
     if turned % 2:
         raise UserError(
             "model.qk_pos_emb_head_dim",
             f"is odd: positions turn pairs of channels ({turned} = {turned // 2} x 2 + 1)",
             value=turned,
+            do="use an even number",
         )
 
 

@@ -42,7 +42,7 @@ def _check_factor(model: Config) -> None:
             "model.mtp_loss_scaling_factor",
             "has no effect without model.mtp_num_layers: no loss is scaled by it",
             value=factor,
-            do=f"set {FIELD}, or leave it out",
+            do=f"set {FIELD}, or omit it",
         )
 
 

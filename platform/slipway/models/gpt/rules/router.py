@@ -27,7 +27,9 @@ def check(config: RunConfig) -> None:
     experts, topk = model.num_moe_experts, model.moe_router_topk
     assert experts
     if topk > experts:
-        raise UserError("model.moe_router_topk", f"is more than num_moe_experts {experts}", value=topk)
+        raise UserError(
+            "model.moe_router_topk", f"is more than num_moe_experts {experts}", value=topk, do="reduce it"
+        )
     _check_scores(model)
     _check_groups(model, experts)
     _check_balance(model)
@@ -38,8 +40,8 @@ def _check_scores(model: Config) -> None:
     if model.moe_router_topk == 1 and softmax and not pre:
         raise UserError(
             "model.moe_router_topk",
-            "with moe_router_score_function=softmax gives the one expert the weight 1 whatever the router says, so "
-            "that it learns nothing (a rule of Megatron-core)",
+            "with moe_router_score_function=softmax gives the one expert the weight "
+            "1 whatever the router computes, so the router learns nothing (a rule of Megatron-core)",
             value=1,
             do="set model.moe_router_pre_softmax=true",
         )
@@ -69,7 +71,10 @@ def _check_groups(model: Config, experts: int) -> None:
     check_divisible("model.num_moe_experts", "experts", experts, "model.moe_router_num_groups", groups)
     if visited > groups:
         raise UserError(
-            "model.moe_router_group_topk", f"is more than moe_router_num_groups {groups}", value=visited
+            "model.moe_router_group_topk",
+            f"is more than moe_router_num_groups {groups}",
+            value=visited,
+            do="reduce it",
         )
     held = visited * (experts // groups)
     if topk > held:
@@ -83,7 +88,7 @@ def _check_groups(model: Config, experts: int) -> None:
     if topk % visited:
         raise UserError(
             "model.moe_router_topk",
-            f"is no multiple of moe_router_group_topk {visited}: a group counts as much as the sum of its best "
+            f"is not a multiple of moe_router_group_topk {visited}: a group counts as much as the sum of its best "
             f"{topk} / {visited} experts",
             value=topk,
             use=f"{-(-topk // visited) * visited}",
@@ -96,7 +101,7 @@ def _check_balance(model: Config) -> None:
     if kind != "none" and coefficient == 0:
         raise UserError(
             "model.moe_aux_loss_coeff",
-            f"leaves nothing of moe_router_load_balancing_type={kind}",
+            f"switches off moe_router_load_balancing_type={kind}",
             value=0.0,
             do="set model.moe_router_load_balancing_type=none",
         )
@@ -108,7 +113,7 @@ def _check_balance(model: Config) -> None:
             use="0",
         )
     if model.moe_z_loss_coeff == 0:
-        raise UserError("model.moe_z_loss_coeff", "leaves nothing of the loss", value=0.0, use="null")
+        raise UserError("model.moe_z_loss_coeff", "switches the loss off", value=0.0, use="null")
     if not model.moe_router_enable_expert_bias:
         rate = model.moe_router_bias_update_rate
         if rate != fields["moe_router_bias_update_rate"].default:

@@ -26,7 +26,7 @@ def check(config: RunConfig) -> None:
     if isinstance(which, list) and len(which) != model.num_layers:
         raise UserError(
             WHICH,
-            f"speaks of {len(which)} layers, but model.num_layers is {model.num_layers}",
+            f"describes {len(which)} layers, but model.num_layers is {model.num_layers}",
             value=which,
             use=f"{model.num_layers} times 0 or 1, or a number",
         )
