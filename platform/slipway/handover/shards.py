@@ -1,4 +1,4 @@
-"""How the tensors of a model are distributed over files, and the index of their places. Imports no torch.
+"""The distribution of a model's tensors over files, and the index of their places. Imports no torch.
 
 Names and index are those of huggingface_hub: model.safetensors, or model-00001-of-00003.safetensors and so on with
 model.safetensors.index.json.

@@ -1,4 +1,4 @@
-"""Where the assistant's words lie in a rendered conversation: what the loss is of.
+"""The places of the assistant's words in a rendered conversation, for which the loss counts.
 
 The rule: from the first character that follows what the assistant is prompted with, to the end of the mark that ends
 its turn, so that a model learns to stop. White space that a template writes after that mark is nobody's words.

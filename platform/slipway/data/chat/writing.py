@@ -1,4 +1,4 @@
-"""From shards to the files of a source: conversations in the order of the samples that they are packed into.
+"""The files of a source, written from shards: conversations in the order of the samples that they are packed into.
 
 .bin and .idx are Megatron-core's indexed format, whose sequences are conversations and whose documents are samples;
 .loss has a byte for each token of the .bin, 1 where the loss is of it. Samples of training come first, then those of

@@ -30,7 +30,7 @@ class Chip(NamedTuple):
     epsg: int
     """The EPSG number of the coordinates that `transform` leads to."""
     transform: tuple[float, float, float, float, float, float]
-    """From (column, row) to coordinates, as in rasterio: a, b, c, d, e, f."""
+    """The transform from (column, row) to coordinates, as in rasterio: a, b, c, d, e, f."""
     valid: tuple[float, ...]
     """Share of the pixels that were measured in every band, by date."""
     cloudy: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Where a chip lies in a shard: arithmetic alone, since all chips of a data set have one size.
+"""The place of a chip in a shard: arithmetic alone, since all chips of a data set have one size.
 
 A shard is a tar archive that webdataset and TerraMesh's tools read: of each chip the members NUMBER.npy, its pixels
 [dates, bands, rows, columns] as little-endian int16, and NUMBER.json, where and when it was taken. All of them begin

@@ -1,4 +1,4 @@
-"""From chips to shards: parts that workers write side by side, and the shards that are made of them.
+"""Parts of chips, which workers write in parallel, and the shards that are made of them.
 
 How preparation uses it:
 
@@ -158,7 +158,7 @@ class ShardJob:
     def write(self) -> FileRecord:
         """Write the shard, whole or not at all, and return its record; one that exists is not written again.
 
-        Raises UserError if a part has changed.
+        Raises UserError if the part of a chip is damaged.
         """
         if self.path.is_file():
             return record_of(self.path)

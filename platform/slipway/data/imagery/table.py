@@ -1,4 +1,4 @@
-"""What is known of each chip besides its pixels: one table for each source and split, by column.
+"""The facts about each chip besides its pixels: one table for each source and split, by column.
 
 A .npz file (numpy's arrays in a zip archive, without pickle), so that training reads the columns that it needs, and
 people all others with numpy alone. N rows, in the order of the chips:

@@ -1,4 +1,4 @@
-r"""Cutting long documents into pieces that have the tokens of the whole, where the tokenizer allows it.
+r"""Cutting long documents into pieces that have the tokens of the whole, if the tokenizer allows it.
 
 A cut lies between an ASCII letter or digit and a blank or line feed. The tokens on both sides are those of the whole
 where three things hold:

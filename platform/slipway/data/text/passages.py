@@ -74,7 +74,7 @@ class Rules:
 
 @dataclass
 class Passages:
-    """See slipway.data.held_out.HeldOut: a sample is a window of one document."""
+    """A HeldOut (see slipway.data.held_out) whose samples are windows of one document each."""
 
     text: Text
     rules: Rules

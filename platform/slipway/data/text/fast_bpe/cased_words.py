@@ -1,4 +1,4 @@
-r"""Where the words of GPT-4o's pattern (o200k) begin, which also cuts before capitals; see `words`.
+r"""The beginnings of words by GPT-4o's pattern (o200k), which also cuts before capitals; see `words`.
 
 Marks (`\p{M}`) are both letters and signs to it.
 """

@@ -1,4 +1,4 @@
-"""What a tokenizer does to a text before it cuts it into words: a normal form, and added tokens that it finds."""
+"""Changes of a text before a tokenizer cuts it into words: a normal form, and added tokens that are found in it."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-r"""Where the words of known patterns begin, for a whole batch of documents at once.
+r"""The beginnings of words by known patterns, for a whole batch of documents at once.
 
 Byte-level BPE tokenizers first cut text into words by a regular expression, and then merge bytes within each word
 only. In the patterns below, whether a word begins at a character can be told from the classes of the characters
