@@ -9,9 +9,9 @@ only read. A command has to exit with code 0, except where the next one is `echo
 
 Below a command stands what it prints. `...` on a line of its own stands for any number of lines. Words have to be the
 same; numbers have to agree within 2%, so that another CPU's last digits do not count, except where a unit of time,
-rate, power or memory follows, which are the machine's own (31 s, or 1 min 44 s on a busier one). Dates, checksums and runs
-of spaces and rules do not count either. `<!-- varies: REGEX -->` names more of a page that no two runs share, a job's
-number for example. The home of the shell is shown as /home/you.
+rate, power or memory follows, which are the machine's own (31 s, or 1 min 44 s on a busier one). Dates, checksums and
+runs of spaces and rules do not count either. `<!-- varies: REGEX -->` names more of a page that no two runs share, a
+job's number for example. The home of the shell is shown as /home/you.
 
 `<!-- picture: runs/demo/loss.png -->` before a picture says which file of the run it is; the run has to leave one.
 
