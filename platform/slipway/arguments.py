@@ -1,4 +1,4 @@
-"""Command lines whose mistakes are one line, as all of slipway's are."""
+"""Command lines whose mistakes are reported in one line, as all of slipway's are."""
 
 import argparse
 import re
@@ -8,10 +8,10 @@ from slipway.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, with UserError in place of its usage and exit."""
+    """The parser of argparse, with UserError in place of its usage and exit."""
 
     def error(self, message: str) -> Never:
-        """Raise UserError."""
+        """Raise argparse's message as a UserError; never return."""
         raise refusal(self.prog.removeprefix("slipway "), message)
 
 

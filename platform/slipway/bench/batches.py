@@ -1,4 +1,4 @@
-"""Batches to measure with: samples that the kind of data makes up."""
+"""Batches to measure with, of samples that the kind of data makes up."""
 
 from collections.abc import Collection
 from typing import Any
@@ -14,7 +14,7 @@ from slipway.errors import UserError
 def random_batch(
     config: RunConfig, device: Any = "cpu", fields: Collection[str] | None = None
 ) -> dict[str, Any]:
-    """Return a microbatch on the device. Raises UserError where the kind of data makes up no samples.
+    """Return a microbatch on the device. Raises UserError if the kind of data makes up no samples.
 
     fields: those that a rank's stages read, as in training; None: all that samples have.
     """

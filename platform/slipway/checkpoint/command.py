@@ -1,4 +1,4 @@
-"""`slipway checkpoint list|verify|show run.dir=DIR`: what a run has saved, and whether it is whole."""
+"""`slipway checkpoint list|verify|show run.dir=DIR`: list a run's checkpoints, and verify that they are whole."""
 
 import argparse
 import json
@@ -19,7 +19,10 @@ from slipway.words import clock, size
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
-    """Of the configuration only run.dir is read. Options: `action`; `step`, of one checkpoint; `json`."""
+    """List, verify or show a run's checkpoints and return the exit code; of the configuration only run.dir is read.
+
+    Options: `action`; `step`, of one checkpoint; `json`. Raises UserError if run.dir or the step does not exist.
+    """
     found = _chosen(config.run.dir, options.step)
     if options.action == "verify":
         return _verify(found, options.json)
@@ -48,7 +51,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _layout(info: CheckpointInfo) -> str:
-    """Return `TP2 × PP2 × DP2`: the dimensions larger than one of the ranks that wrote a checkpoint."""
+    """Return the layout of the ranks that wrote a checkpoint as `TP2 × PP2 × DP2`: dimensions larger than one."""
     sizes = info.parallelism
     replicas = info.world_size // (
         sizes.tensor_model_parallel_size * sizes.context_parallel_size * sizes.pipeline_model_parallel_size
@@ -154,7 +157,7 @@ def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
 
 
 def _problem(error: Damaged | Unreadable) -> dict[str, Any]:
-    """Return what is wrong with a checkpoint: that it is damaged, or that this cannot be told now."""
+    """Return what is wrong with a checkpoint, and whether it is damaged or only cannot be read now."""
     return {"problem": in_one_line(error), "damaged": isinstance(error, Damaged)}
 
 

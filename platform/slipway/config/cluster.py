@@ -1,4 +1,4 @@
-"""A cluster's profile: data, no code. One file in conf/cluster, or in a folder of the user's own."""
+"""A cluster's profile: data, no code. One file in conf/cluster, or in a directory of the user's own."""
 
 from pathlib import Path
 from typing import Literal
@@ -72,7 +72,7 @@ class Device(Section):
         return int(major), int(minor)
 
     def peak_tflops(self, precision: str) -> float | None:
-        """Return the peak in TFLOP/s at a training precision; None where the profile states none."""
+        """Return the peak in TFLOP/s at a training precision; None if the profile gives none."""
         return {
             "bf16": self.peak_tflops_bf16,
             "fp32": self.peak_tflops_fp32,
@@ -81,7 +81,7 @@ class Device(Section):
 
 
 class Network(Section):
-    """Links, for the estimate of time and for the doctor."""
+    """The links of devices and nodes, for the estimate of time and for the doctor."""
 
     intra_node_gb_per_s: PositiveFloat | None = Field(
         default=None, description="Bandwidth between the devices of a node, per device and direction, GB/s."
@@ -106,7 +106,7 @@ class Network(Section):
 
 
 class Node(Section):
-    """A node's shape."""
+    """The size and kind of a node."""
 
     cores: PositiveInt | None = Field(
         default=None,
@@ -130,7 +130,7 @@ class Node(Section):
 
 
 class Container(Section):
-    """How the image is run on the site's nodes."""
+    """The way in which the image runs on the site's nodes."""
 
     runtime: Literal["apptainer", "singularity"] = Field(
         default="apptainer", description="Container runtime of Slurm clusters; Kubernetes has its own."
@@ -149,7 +149,7 @@ class Container(Section):
 
 
 class Queue(Section):
-    """One queue of a Slurm site: a partition, with a QoS where the site asks for one."""
+    """One queue of a Slurm site: a partition, with a QoS if the site requires one."""
 
     partition: Word | None = Field(
         description="Partition (--partition); null: the site's default, and launch.partition may name any."
@@ -165,7 +165,7 @@ class Queue(Section):
 
 
 class Slurm(Section):
-    """What a Slurm site asks of a job."""
+    """The requirements that a Slurm site has for a job."""
 
     queues: dict[Word, Queue] = Field(
         min_length=1, description="Queues by name, the usual one first; Slipway takes the first that fits."
@@ -240,7 +240,7 @@ class Slurm(Section):
 
 
 class Source(Section):
-    """A document, or users' scripts, and what a profile has from there."""
+    """A document, or users' scripts, and the fields of a profile that come from there."""
 
     of: list[Line] = Field(
         min_length=1, description="Dotted paths of the fields and sections that the source covers."

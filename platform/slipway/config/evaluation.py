@@ -1,4 +1,4 @@
-"""How good the model is while it trains: on the split for validation, and on files."""
+"""The evaluation of the model while it trains: on the validation split, and on files."""
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -15,7 +15,7 @@ class Validation(Section):
 
 
 class Evaluation(Section):
-    """Perplexity and bits per byte on files while training goes on, of the weights as they are, on its ranks."""
+    """Perplexity and bits per byte on files during training, from the current weights, on the training's ranks."""
 
     interval: NonNegativeInt = Field(
         default=0,

@@ -1,4 +1,4 @@
-"""What a profile says of Kubernetes: the kind of workload, its pods, their volumes."""
+"""The part of a profile about Kubernetes: the kind of workload, its pods, their volumes."""
 
 from typing import Literal
 
@@ -19,7 +19,7 @@ from slipway.config.section import Section
 
 
 class Toleration(Section):
-    """Of a taint, as Kubernetes has it."""
+    """A toleration of a taint, as in Kubernetes."""
 
     key: Word | None = Field(default=None, description="Key of the taint; null: any.")
     operator: Literal["Equal", "Exists"] = Field(
@@ -41,7 +41,7 @@ class Toleration(Section):
 
 
 class Volume(Section):
-    """What a pod mounts beside its own volumes: one of host_path, config_map and claim."""
+    """A volume that a pod mounts beside its own: one of host_path, config_map and claim."""
 
     host_path: Absolute | None = Field(
         default=None, description="Path on the node; the namespace must allow Pod Security `privileged`."
@@ -65,7 +65,7 @@ class Volume(Section):
 
 
 class Kubernetes(Section):
-    """What a Kubernetes cluster asks of a pod. One pod takes a node's devices."""
+    """The requirements that a Kubernetes cluster has for a pod. One pod takes a node's devices."""
 
     kind: Literal["job", "jobset", "trainjob"] = Field(
         default="jobset",

@@ -1,4 +1,4 @@
-"""How a run reaches a scheduler."""
+"""The way in which a run reaches a scheduler."""
 
 import re
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, StringConstraints
 from slipway.config.notation import Line, Word
 from slipway.config.section import Section
 
-# As Slurm takes them: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
+# Times as Slurm accepts them: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
 _TIME = re.compile(
     r"(?P<days>\d{1,4})-(?P<dh>\d{1,4})(?::(?P<dm>\d{1,2}))?(?::(?P<ds>\d{1,2}))?"
     r"|(?:(?P<h>\d{1,5}):)?(?P<m>\d{1,6}):(?P<s>\d{1,2})"
@@ -17,7 +17,7 @@ _NODES = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:\[[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]
 
 
 def _minutes(value: object) -> object:
-    """Return whole minutes, seconds rounded up."""
+    """Return a time in Slurm's notation as whole minutes, rounded up. Raises ValueError if it is none."""
     if not isinstance(value, str):
         return value
     if value.isdecimal():
@@ -30,7 +30,7 @@ def _minutes(value: object) -> object:
 
 
 def _node_list(value: object) -> object:
-    """Return Slurm's list of nodes, as n[1-4,7],m2, or several."""
+    """Return the names in one or several of Slurm's lists of nodes, such as n[1-4,7],m2."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         return value
@@ -42,7 +42,7 @@ Minutes = Annotated[int, BeforeValidator(_minutes), Field(ge=1)]
 
 
 class Launch(Section):
-    """What `slipway launch` asks of the scheduler; limits are the profile's."""
+    """The request of `slipway launch` to the scheduler; the limits are the profile's."""
 
     account: Word | None = Field(default=None, description="Project that is charged (Slurm).")
     partition: Word | None = Field(

@@ -1,4 +1,4 @@
-"""What a run writes down, and where else."""
+"""The records that a run writes, and their mirrors."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from slipway.config.section import Section
 
 
 class Wandb(Section):
-    """Mirror of the metrics in Weights & Biases."""
+    """A mirror of the metrics in Weights & Biases."""
 
     mode: Literal["disabled", "offline", "online"] = Field(
         default="disabled",
@@ -20,7 +20,7 @@ class Wandb(Section):
 
 
 class Logging(Section):
-    """What metrics.jsonl, which is always written, has besides each step's line, and its mirrors."""
+    """A run's metrics: what metrics.jsonl, which is always written, has besides each step's line, and its mirrors."""
 
     interval: PositiveInt = Field(default=1, description="Steps between progress lines on the console.")
     profile_step: PositiveInt | None = Field(

@@ -1,7 +1,7 @@
-"""RunConfig: what the user asked for. Frozen, closed, every field with its unit.
+"""RunConfig: the user's request. Frozen, closed, every field with its unit.
 
-Only what can be said of one field alone, or of one section, is checked here; what needs several
-sections (layout against world, heads against TP) is checked by slipway.plan.
+Only what concerns one field, or one section, is checked here; what needs several sections (layout against world,
+heads against TP) is checked by slipway.plan.
 """
 
 from typing import Annotated, Any, Literal
@@ -28,7 +28,7 @@ from slipway.config.section import DataSection, Folder, ModelSection, OptimizerS
 from slipway.config.watch import Guard, Watch
 from slipway.registry import DATA_KINDS, FAMILIES, OPTIMIZERS, validator
 
-# Unions by a tag: the package that the tag names brings the section's fields.
+# Unions by a tag: the package that the tag names defines the section's fields.
 Model = SerializeAsAny[Annotated[ModelSection, PlainValidator(validator(FAMILIES))]]
 Data = SerializeAsAny[Annotated[DataSection, PlainValidator(validator(DATA_KINDS))]]
 Optimizer = SerializeAsAny[Annotated[OptimizerSection, PlainValidator(validator(OPTIMIZERS))]]
@@ -38,7 +38,7 @@ AutoField = Annotated[str, AfterValidator(known)]
 
 
 class Run(Section):
-    """Identity of the run: survives the chain of jobs."""
+    """The identity of the run, which survives the chain of jobs."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+-]*$",
@@ -132,7 +132,7 @@ class Training(Section):
 
 
 class Checkpoint(Section):
-    """When checkpoints are written into run.dir/checkpoints; one is always written at the end."""
+    """The times at which checkpoints are written into run.dir/checkpoints; one is always written at the end."""
 
     interval: NonNegativeInt = Field(description="Steps between checkpoints; 0: save only at the end.")
     keep_last: PositiveInt | None = Field(
@@ -157,7 +157,7 @@ class Checkpoint(Section):
 
 
 class Kernels(Section):
-    """Which backend computes what. null: the backend above, or another where it cannot."""
+    """The backend of each operator. null: the backend above, or another one if it cannot."""
 
     backend: Literal["auto", "te", "apex", "triton", "torch"] = Field(
         default="auto",
@@ -275,12 +275,12 @@ class Parallelism(Section):
 
     @property
     def virtual_stages(self) -> int:
-        """Model chunks per pipeline rank, 1 where not interleaved."""
+        """Model chunks per pipeline rank; 1 if the schedule is not interleaved."""
         return self.virtual_pipeline_model_parallel_size or 1
 
 
 class RunConfig(Section):
-    """The whole run description, composed by Hydra from conf/."""
+    """The description of a whole run, composed by Hydra from conf/."""
 
     run: Run
     resources: Resources

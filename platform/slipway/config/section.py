@@ -1,4 +1,4 @@
-"""What every section of the configuration is, and what all model families, data kinds and optimizers have in common."""
+"""The base of every section, and the fields that all model families, data kinds and optimizers have in common."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +36,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_switch(cls, value: Any, info: ValidationInfo) -> Any:
-        """Return Python, and pydantic with it, takes true for the number 1."""
+        """Return the value. Raises ValueError for true in a number's place, which Python and pydantic take for 1."""
         items = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(item, bool) for item in items):
             kinds = _types(cls.model_fields[str(info.field_name)].annotation)
@@ -46,7 +46,7 @@ class Section(BaseModel):
 
 
 def _types(annotation: Any) -> set[Any]:
-    """Return all types that an annotation is made of."""
+    """Return all types that an annotation consists of."""
     return (
         {annotation}
         if isinstance(annotation, type) and not get_args(annotation)
@@ -55,14 +55,14 @@ def _types(annotation: Any) -> set[Any]:
 
 
 class ModelSection(Section):
-    """What every model family's configuration has."""
+    """The fields that every model family's configuration has."""
 
     family: str = Field(description="The model family: which package builds the model.")
     name: str = Field(description="Name of the preset, used in default run names.")
 
 
 class SourceSection(Section):
-    """What every source of samples has, whatever its kind."""
+    """The fields that every source of samples has, whatever its kind."""
 
     weight: NonNegativeFloat = Field(
         default=1.0, description="Relative share of the samples drawn from this source; 0: draw none for now."
@@ -70,7 +70,7 @@ class SourceSection(Section):
 
 
 class DataSection(Section):
-    """What every kind of data has: named sources, from which samples are drawn by weight."""
+    """The fields that every kind of data has: named sources, from which samples are drawn by weight."""
 
     kind: str = Field(description="Kind of data, which selects the package that prepares and reads it.")
     name: str = Field(description="Name of the preset.")
@@ -96,7 +96,7 @@ class DataSection(Section):
 
 
 class OptimizerSection(Section):
-    """What every optimizer has: the schedule of its learning rate, weight decay and clipping."""
+    """The fields that every optimizer has: the schedule of its learning rate, weight decay and clipping."""
 
     name: str = Field(description="The algorithm.")
     lr: PositiveFloat = Field(description="Peak learning rate.")

@@ -1,4 +1,4 @@
-"""What watches a run: fields about ranks that hang or lag, and about a loss or a gradient that goes wrong."""
+"""The supervision of a run: fields about ranks that hang or lag, and about a loss or a gradient that goes wrong."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from slipway.config.section import Section
 
 
 class Watch(Section):
-    """What tells a rank that hangs or lags."""
+    """The detection of a rank that hangs or lags."""
 
     hang_timeout_minutes: PositiveFloat | None = Field(
         default=10.0,
@@ -24,7 +24,7 @@ class Watch(Section):
 
 
 class Guard(Section):
-    """What all ranks do together when the loss or the gradient goes wrong."""
+    """The reaction of all ranks when the loss or the gradient goes wrong."""
 
     on_nonfinite: Literal["stop", "skip", "rollback"] = Field(
         default="stop",

@@ -1,6 +1,6 @@
-"""What the lines of metrics.jsonl hold, with units: read by people, on the site's page about metrics. Imports nothing.
+"""The contents of the lines of metrics.jsonl, with units: people read them on the site's page about metrics.
 
-Tests hold the lines of real runs, and the events that the code writes, to these tables.
+Imports nothing. Tests hold the lines of real runs, and the events that the code writes, to these tables.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ class Field(NamedTuple):
     """A field of a line."""
 
     unit: str
-    """Empty where it has none."""
+    """Empty if it has none."""
     meaning: str
     sometimes: bool = False
     """Whether some lines of the kind lack it."""
@@ -21,7 +21,7 @@ EVERY = {
     "time": Field("s", "Unix time at which the line was written."),
     "step": Field("steps", "The step that it is about, from 1; 0: before the first."),
 }
-"""In every line."""
+"""The fields that every line has."""
 
 LINES: dict[str, tuple[str, dict[str, Field]]] = {
     "train": (
@@ -119,7 +119,7 @@ LINES: dict[str, tuple[str, dict[str, Field]]] = {
         {"event": Field("", "Which event: one of those below, each with fields of its own.")},
     ),
 }
-"""By kind: when there is such a line, and its fields besides those of every line."""
+"""By kind: when such a line is written, and its fields besides those of every line."""
 
 EVENTS = {
     "start": "A segment begins its first step: seconds since the command, units of the run, where the peak is from.",

@@ -1,4 +1,4 @@
-"""How long a run is and how its learning rate goes: what budget, steps and schedule must agree on."""
+"""Rules on the length of a run and the course of its learning rate: budget, steps and schedule must agree."""
 
 from slipway.config import budget
 from slipway.config.schema import RunConfig
@@ -6,14 +6,14 @@ from slipway.errors import UserError
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first rule broken."""
+    """Raise UserError for the first broken rule."""
     _check_budget(config)
     _check_schedule(config)
     _check_steps(config)
 
 
 def _check_budget(config: RunConfig) -> None:
-    """What composing has made of budget and shares, and only a changed plan could have otherwise."""
+    """Raise UserError if budget and shares are not as composing makes them; only a changed plan can be so."""
     (name, asked), steps = budget.given(config), config.training.steps
     if budget.steps_of(config) != steps:
         raise UserError(

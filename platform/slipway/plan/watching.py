@@ -1,4 +1,4 @@
-"""Rules on what watches how a model hands out what it hands out (models.family.Spread)."""
+"""Rules on the fields that watch how a model spreads its work, such as tokens over experts (models.family.Spread)."""
 
 from slipway.config.schema import RunConfig
 from slipway.config.watch import Guard

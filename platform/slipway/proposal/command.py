@@ -1,4 +1,4 @@
-"""`slipway proposal`: writes the technical part of an application, and says what is still missing in it."""
+"""`slipway proposal`: writes the technical part of an application, and lists what is still missing in it."""
 
 import argparse
 from pathlib import Path
@@ -19,7 +19,10 @@ NAME = "proposal"
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
-    """Write proposal.md, proposal.pdf and the plot. Raises UserError before anything is written."""
+    """Write proposal.md, proposal.pdf and the plot, and return the exit code.
+
+    Raises UserError, before anything is written, for a bad option or answer, or if the plan does not fit into memory.
+    """
     at_least("proposal --runs", options.runs, 1)
     if not 0 <= options.reserve <= 100:
         raise UserError(
@@ -64,7 +67,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
 
 
 def read_answers(path: Path) -> dict[str, str]:
-    """Read a YAML file of names and texts. Raises UserError."""
+    """Return the names and texts in a YAML file. Raises UserError if it cannot be read or holds anything else."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A run as it was trained, and one of its checkpoints, for what reads them. Imports no torch."""
+"""A run as it was trained, and one of its checkpoints, for those who read them. Imports no torch."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,10 @@ from slipway.run_dir import RunDir
 
 
 def trained(run_dir: Path) -> RunConfig:
-    """Return the configuration that a run was trained with: its own plan.json's. Raises UserError."""
+    """Return the configuration that a run was trained with, from its plan.json.
+
+    Raises UserError if no run has begun in the directory.
+    """
     if not run_dir.is_dir():
         raise UserError("run.dir", "does not exist", value=run_dir, do="name the directory of a run")
     plan = RunDir(run_dir).plan
@@ -30,15 +33,15 @@ def trained(run_dir: Path) -> RunConfig:
 
 
 def check_absent(option: str, target: Path) -> None:
-    """Raise UserError where something stands where an export is to go."""
+    """Raise UserError if something exists at the place that an export is to be written to."""
     if target.exists() or target.is_symlink():
         raise UserError(option, "already exists", value=target, do="remove it, or name another one")
 
 
 def checkpoint(config: RunConfig, step: int | None, command: str) -> tuple[Path, CheckpointInfo]:
-    """Return the checkpoint of a step, or the newest good one, verified; and what it says of itself.
+    """Return the verified checkpoint of a step, or the newest good one, and its description.
 
-    command: for messages. Raises UserError where there is none that is good, or it is of another model.
+    command: for messages. Raises UserError if no checkpoint is good, or if it belongs to another model.
     """
     path = _chosen(config.run.dir, step, command)
     info = store.read_info(path)

@@ -29,7 +29,7 @@ HYDRA = (
     ),
 )
 
-# Asked without a verb.
+# Options that need no verb.
 GENERAL = (
     HELP,
     Option("--version", "print the version", effect="answers"),

@@ -1,4 +1,4 @@
-"""The verb that finds out what checkpoints are worth."""
+"""The verb that evaluates checkpoints."""
 
 from pathlib import Path
 

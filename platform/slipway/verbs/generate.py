@@ -1,4 +1,4 @@
-"""The verb that lets a run's model speak."""
+"""The verb that generates text with a run's model."""
 
 from slipway.verbs import values
 from slipway.verbs.declare import Argument, Option, Verb

@@ -1,4 +1,4 @@
-"""The verbs that give checkpoints to other libraries and take theirs: one action for each format."""
+"""The verbs that export checkpoints to other libraries and import theirs: one action for each format."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`run.dir=DIR` and a verb's own `NAME=VALUE`: the words of verbs that take a run as it was trained."""
+"""The words of verbs that take a run as it was trained: `run.dir=DIR` and a verb's own `NAME=VALUE`."""
 
 import argparse
 import re
@@ -12,14 +12,14 @@ _OVERRIDE = re.compile(r"(\+{0,2}[A-Za-z_][\w./@:-]*)=|~[A-Za-z_][\w./@:-]*")
 
 
 def is_override(word: str) -> bool:
-    """Return whether a word sets or deletes a key, as Hydra has it: no path, and no text."""
+    """Return whether a word sets or deletes a key, as in Hydra: it is neither a path nor text."""
     return _OVERRIDE.match(word) is not None
 
 
 def take(name: str, verb: Verb, options: argparse.Namespace) -> None:
     """Sort `options.words` into `run_dir`, the verb's own arguments and its argument.
 
-    name: of the command, for messages. Raises UserError where a word would have no effect or the run is not named.
+    name: the command's, for messages. Raises UserError if a word would have no effect, or if the run is not named.
     """
     own = {option.name: option for option in verb.options if option.is_word}
     is_text = verb.argument is not None and verb.argument.text

@@ -1,4 +1,4 @@
-"""One call of sbatch, and the number of the job that it made."""
+"""The submission with one call of sbatch, and the number of the job that it made."""
 
 import os
 import re
@@ -21,11 +21,14 @@ _NUMBER = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?")
 
 
 class Unanswered(Fault):
-    """A program was ended because it gave no answer: what it was to do may have been done."""
+    """A program was ended because it did not answer: what it was to do may have been done."""
 
 
 def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
-    """Return one call of sbatch; the job's number. Fault where it refuses, and where nothing says which number it gave."""
+    """Call sbatch once, record the submission, and return the job's number.
+
+    Raises Fault if sbatch refuses, or if nothing tells which number it gave.
+    """
     command, name = ["sbatch", "--parsable", str(script)], job_name(plans)
     began, why = time.time(), None
     try:
@@ -60,7 +63,10 @@ def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
 
 
 def job_number(said: str) -> str | None:
-    """Return the number in what sbatch printed, the last line of that form: a site's wrapper may print more. None: none."""
+    """Return the number in sbatch's output: the last line of that form, as a site's wrapper may print more.
+
+    None: no number.
+    """
     found = [_NUMBER.fullmatch(line.strip()) for line in said.splitlines()]
     return next((one[1] for one in reversed(found) if one), None)
 

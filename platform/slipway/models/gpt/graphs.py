@@ -1,4 +1,4 @@
-"""What of a GPT a recording of its layers (cuda_graph_impl=local) does not stand."""
+"""Rules for recorded layers (cuda_graph_impl=local), which do the same for every batch."""
 
 from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of
@@ -7,7 +7,7 @@ from slipway.models.gpt.config import gpt_of
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError where layers are to be recorded that do something else each time."""
+    """Raise UserError if layers are to be recorded that do something different each time."""
     model = gpt_of(config)
     if config.parallelism.cuda_graph_impl != "local":
         return

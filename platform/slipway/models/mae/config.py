@@ -1,4 +1,4 @@
-"""What a masked auto-encoder is: the fields of `conf/model/*.yaml` for the family `mae`."""
+"""The configuration of a masked auto-encoder: the fields of `conf/model/*.yaml` for the family `mae`."""
 
 from typing import Literal
 
@@ -87,12 +87,12 @@ class Config(ModelSection):
 
     @property
     def encoder_block(self) -> Block:
-        """Each layer of the encoder."""
+        """The sizes of each layer of the encoder."""
         return _block(self.hidden_size, self.num_attention_heads, self.mlp_size, self.norm_epsilon)
 
     @property
     def decoder_block(self) -> Block:
-        """Each layer of the decoder."""
+        """The sizes of each layer of the decoder."""
         heads, width = self.decoder_num_attention_heads, self.decoder_mlp_size
         return _block(self.decoder_hidden_size, heads, width, self.norm_epsilon)
 

@@ -1,4 +1,4 @@
-"""`slipway plan search`: all layouts that fit, best first."""
+"""`slipway plan search`: prints all layouts that fit, best first."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ SHOWN = 10
 
 
 def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
-    """Search what the command line describes. Returns the exit code."""
+    """Search the layouts that the command line describes and return the exit code."""
     request = read(words)
 
     def task(config: RunConfig) -> int:
@@ -34,7 +34,10 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
 
 
 def run(configs: Sequence[RunConfig], allowed: Allowed, options: argparse.Namespace) -> int:
-    """Search each of these configurations, which differ in their devices alone, and show all layouts together."""
+    """Search these configurations, which differ only in their devices; show all layouts; return the exit code.
+
+    Raises UserError if no layout fits, or the picture cannot be written.
+    """
     found = [_search(config, allowed, number, len(configs)) for number, config in enumerate(configs)]
     layouts = ranked([layout for one in found for layout in one.layouts], options.by)
     if not layouts:

@@ -1,4 +1,4 @@
-"""What a command line asks to be searched: a range of devices, and the values that fields of a layout may have."""
+"""Reads what a command line asks to search: a range of devices, and the values that a layout's fields may have."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -14,10 +14,10 @@ DEVICES = ("resources.nodes", "resources.devices_per_node")
 
 
 class Request(NamedTuple):
-    """Words that compose one configuration, and the values that they do not have."""
+    """Words that compose one configuration, and the values that they leave open."""
 
     words: list[str]
-    """Fields with several values are `auto` here, and devices as many as the range has at most."""
+    """Fields with several values are `auto` here; devices have the largest number of their range."""
     allowed: Allowed
     ranges: dict[str, list[int]]
     """The field of resources -> its values, in ascending order."""
@@ -30,7 +30,10 @@ class Request(NamedTuple):
 
 
 def read(words: Sequence[str]) -> Request:
-    """Read a command line's words. Raises UserError."""
+    """Return the request in a command line's words.
+
+    Raises UserError if a field has several values that a search cannot vary, or a number of devices is not positive.
+    """
     overrides = [word for word in words if not word.startswith("-") and "=" in word]
     composed, allowed, ranges = list(words), {}, {}
     for word, parsed in zip(overrides, _parsed(overrides), strict=True):

@@ -1,4 +1,4 @@
-"""How tokens see each other: heads, positions, windows, and latent attention."""
+"""Attention: heads, positions, windows, and latent attention."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,10 @@ from slipway.models.gpt.fields.rotary import RopeScaling
 
 
 def _which(value: object) -> object:
-    """Return a positive number, or zeros and ones."""
+    """Return the value if it is a positive number, a list of zeros and ones, or None.
+
+    Raises ValueError otherwise.
+    """
     items = list(value) if isinstance(value, list | tuple) else [value]
     numbers = [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
     fitting = set(numbers) <= {0, 1} if isinstance(value, list | tuple) else min(numbers, default=0) >= 1
@@ -19,7 +22,7 @@ def _which(value: object) -> object:
 
 
 class Attention(BaseModel):
-    """Fields of a GPT's attention. Sizes left out (null) follow from the others as in Megatron-core."""
+    """Fields of a GPT's attention. Sizes that are null follow from the others as in Megatron-core."""
 
     num_attention_heads: PositiveInt = Field(description="Heads of the queries.")
     num_query_groups: PositiveInt | None = Field(

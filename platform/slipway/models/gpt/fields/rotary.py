@@ -1,4 +1,4 @@
-"""How rotary frequencies are stretched for contexts longer than those a model was first trained on.
+"""Rotary frequencies, stretched for contexts longer than those that a model was first trained on.
 
 Names are those of `rope_scaling` in Hugging Face's config.json.
 """
@@ -14,7 +14,10 @@ from slipway.registry import by_tag
 
 
 class Llama3(Section):
-    """Llama 3.1's (Grattafiori et al. 2024, arXiv 2407.21783; its numbers are in the published config.json)."""
+    """The stretching of Llama 3.1 (Grattafiori et al. 2024, arXiv 2407.21783.
+
+    Its numbers are in the published config.json).
+    """
 
     type: Literal["llama3"] = Field(description="Method by which frequencies are scaled.")
     factor: float = Field(ge=1.0, description="Factor by which low frequencies are divided.")
@@ -38,7 +41,7 @@ class Llama3(Section):
 
     @property
     def attention_scale(self) -> float:
-        """What queries and keys are each multiplied by."""
+        """The factor of queries and of keys."""
         return 1.0
 
 
@@ -83,7 +86,7 @@ class Yarn(Section):
 
     @property
     def attention_scale(self) -> float:
-        """What queries and keys are each multiplied by (equation 22; with mscale as in DeepSeek-V2's code)."""
+        """The factor of queries and of keys (equation 22; with mscale as in DeepSeek-V2's code)."""
         if self.attention_factor is not None:
             return self.attention_factor
         if self.mscale is None or self.mscale_all_dim is None:

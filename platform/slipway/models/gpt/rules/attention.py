@@ -1,4 +1,4 @@
-"""Rules of heads, positions and windows, and of the layers' tensor parallelism."""
+"""Rules for heads, positions and windows, and for the layers' tensor parallelism."""
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -7,7 +7,7 @@ from slipway.models.gpt.config import gpt_of
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first broken one."""
+    """Raise UserError for the first broken rule."""
     _check_heads(config)
     _check_tensor_parallel(config)
 

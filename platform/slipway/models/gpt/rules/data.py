@@ -1,4 +1,4 @@
-"""Rules of tokens and documents."""
+"""Rules for tokens and documents."""
 
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import Config as Text
@@ -10,7 +10,7 @@ BYTE_VOCAB = 257  # 256 bytes and the end mark
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first broken one."""
+    """Raise UserError for the first broken rule."""
     _check_vocabulary(config)
     _check_documents(config)
 
@@ -48,7 +48,7 @@ def _check_vocabulary(config: RunConfig) -> None:
 
 
 def check_tokens(config: RunConfig, entries: int) -> None:
-    """Raise UserError where the tokenizer of the prepared data has more entries than the model."""
+    """Raise UserError if the tokenizer of the prepared data has more entries than the model."""
     model, folder = gpt_of(config), tokens_of(config).dir
     if entries > model.vocab_size:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Rules of mixtures of experts: their sizes, their layers and the layout. The router's are beside them."""
+"""Rules for mixtures of experts: their sizes, their layers and the layout. The router's rules are in `router`."""
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -9,7 +9,7 @@ from slipway.models.gpt.rules import router
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first broken one."""
+    """Raise UserError for the first broken rule."""
     if gpt_of(config).num_moe_experts is None:
         _check_none(config)
         return
@@ -19,7 +19,7 @@ def check(config: RunConfig) -> None:
 
 
 def _check_none(config: RunConfig) -> None:
-    """A model without experts has none of their fields, and no ranks for them."""
+    """Raise UserError if a model without experts sets one of their fields, or has ranks for them."""
     model, ep = gpt_of(config), config.parallelism.expert_model_parallel_size
     for name in Experts.model_fields:
         value, default = getattr(model, name), Config.model_fields[name].default

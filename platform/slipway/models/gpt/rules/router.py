@@ -1,4 +1,4 @@
-"""Rules of a mixture's router: how experts are chosen, and what balances them."""
+"""Rules for a mixture's router: how experts are chosen, and how loads are balanced."""
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -10,11 +10,11 @@ DEPENDS = {
     "global_aux_loss": "is taken over all replicas and the step so far: it depends on the data-parallel size and on "
     "training.micro_batch_size",
 }
-"""How the balancing losses that are not the same in every layout depend on it."""
+"""The reason why a balancing loss differs between layouts, for each that does."""
 
 
 def notes(model: Config) -> list[str]:
-    """Return what a user should know of the balancing; nothing where it is the same in every layout."""
+    """Return what a user should know about the balancing; empty if it is the same in every layout."""
     kind = model.moe_router_load_balancing_type
     if not model.num_moe_experts or kind not in DEPENDS:
         return []
@@ -22,7 +22,7 @@ def notes(model: Config) -> list[str]:
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first broken one; for a model with experts."""
+    """Raise UserError for the first broken rule of a model with experts."""
     model = gpt_of(config)
     experts, topk = model.num_moe_experts, model.moe_router_topk
     assert experts

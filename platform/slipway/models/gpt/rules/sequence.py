@@ -1,4 +1,4 @@
-"""Rules of the sequence's length."""
+"""Rules for the sequence's length."""
 
 from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of
@@ -7,7 +7,7 @@ from slipway.models.gpt.config import gpt_of
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError where context- and tensor-parallel ranks cannot share it, or positions end before it."""
+    """Raise UserError if context- and tensor-parallel ranks cannot divide it, or if it exceeds the positions."""
     model, layout, length = gpt_of(config), config.parallelism, tokens_of(config).sequence_length
     tp, cp = layout.tensor_model_parallel_size, layout.context_parallel_size
     if length > model.max_position_embeddings:

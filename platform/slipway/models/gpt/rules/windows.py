@@ -1,4 +1,4 @@
-"""Rules of sliding windows."""
+"""Rules for sliding windows."""
 
 from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of
@@ -9,7 +9,7 @@ WINDOW, WHICH = "model.window_size", "model.window_attn_skip_freq"
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for a window without effect, or which layers have it without sense."""
+    """Raise UserError for a window without effect, or if the choice of layers makes no sense."""
     model, length = gpt_of(config), tokens_of(config).sequence_length
     window, which = model.window_size, model.window_attn_skip_freq
     if window is None:
