@@ -49,6 +49,13 @@ def blocks(document: str) -> list[Block]:
     return found
 
 
+def written(document: str) -> dict[str, str]:
+    """Return the files that a document has its reader write, by path: its blocks with a title."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    found = re.findall(r'^```\w+ title="([^"~]+)"\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
+    return dict(found)
+
+
 def _commands(document: str, first: int, lines: list[str]) -> Iterator[Command]:
     latest: Command | None = None
     number = 0

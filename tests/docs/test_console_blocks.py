@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import breadth
-from console_blocks import DOCUMENTS, ROOT, Block, Command, blocks, split
+from console_blocks import DOCUMENTS, ROOT, Block, Command, blocks, split, written
 from slipway import cli
 from slipway.config import hydra_app
 from slipway.config.compose import compose
@@ -26,14 +26,15 @@ from slipway.verbs.table import VERBS
 
 BLOCKS = {block.where: block for document in DOCUMENTS for block in blocks(document)}
 # What a reader has, or is told to make, and this repository has not.
-READERS_OWN = {"slipway-cpu.sif", "private.pem", "public.pem", "plan.json", "texts/", "my-texts/"}
+READERS_OWN = {"slipway-cpu.sif", "private.pem", "public.pem", "plan.json", "job.sh", "texts/", "my-texts/"}
 # Programs of others; of their words the paths are looked at, and `slipway` among them.
 OTHERS = {
     *("apptainer", "docker", "podman", "srun", "sbatch", "kubectl"),
-    *("git", "pip", "pre-commit", "pytest", "read", "printf", "unset"),
+    *("cd", "grep", "scp", "sed", "sinfo", "git", "pip", "pre-commit", "pytest", "read", "printf", "unset"),
 }
 MADE = {  # by commands that take minutes
     "slipway image build": ["dist/image/slipway-cpu.tar", "dist/image/slipway-cpu.json"],
+    "make sif": ["dist/image/slipway-cpu.sif"],
     "slipway image sif": ["dist/image/slipway-cpu.sif"],
 }
 
@@ -53,6 +54,9 @@ def _a_readers_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("where", BLOCKS)
 def test_block(where: str, capfd: pytest.CaptureFixture[str]) -> None:
+    for path, content in written(where.partition(":")[0]).items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(content, encoding="utf-8")
     _check(BLOCKS[where], capfd)
 
 
@@ -135,7 +139,8 @@ def _check_slipway(command: Command, words: list[str], capfd: pytest.CaptureFixt
     verb, rest = words[0], words[1:]
     assert verb in VERBS, f"{command.where}: slipway has no verb {verb}"
     parsed = parse(verb, rest)
-    refused = next((line for line in command.shown if line.startswith("slipway: ")), None)
+    lines = [] if verb == "runs" else command.shown  # it shows what jobs printed
+    refused = next((line for line in lines if line.startswith("slipway: ")), None)
     searches = verb == "plan" and parsed.options.action == "search"
     if searches and not breadth.ALL:  # of each seconds; tests/plan/search has some
         error = _once(("plan", "search", *parsed.overrides), lambda: _requested(parsed.overrides))
