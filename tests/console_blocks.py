@@ -11,7 +11,7 @@ DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "containers/README.md", "deploy/kubernetes/README.md"),
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 ]
-_SEPARATORS = (";", "&&", "||", "|")
+_SEPARATORS = (";", "&&", "||", "|", "&")
 
 
 @dataclass
@@ -34,6 +34,12 @@ class Block:
     commands: list[Command]
 
 
+def files(document: str) -> dict[str, str]:
+    """Return what a document has its reader write, by path: blocks with a title."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', text, re.DOTALL | re.MULTILINE))
+
+
 def blocks(document: str) -> list[Block]:
     """All `console` blocks of a document; `where` is its path and the line that they begin in."""
     lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
@@ -47,13 +53,6 @@ def blocks(document: str) -> list[Block]:
         elif line.startswith("```console"):
             opened = number
     return found
-
-
-def written(document: str) -> dict[str, str]:
-    """Return the files that a document has its reader write, by path: its blocks with a title."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-    found = re.findall(r'^```\w+ title="([^"~]+)"\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
-    return dict(found)
 
 
 def _commands(document: str, first: int, lines: list[str]) -> Iterator[Command]:

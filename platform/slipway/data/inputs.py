@@ -31,17 +31,19 @@ class LeftOut:
 
 
 def expand(entry: str, where: str) -> list[str]:
-    """The files and folders that an entry of `inputs` stands for. Raises UserError where nothing matches a pattern."""
+    """Return the files and folders that an entry of `inputs` stands for. Raises UserError where nothing matches a pattern."""
     path = os.path.expanduser(entry)
     if os.path.lexists(path) or not glob.has_magic(path):
         return [path]
     if not (matches := match(path, where)):
-        raise UserError(where, f"matches nothing (relative to {Path.cwd()})", value=entry)
+        raise UserError(
+            where, f"matches nothing (relative to {Path.cwd()})", value=entry, do="correct the pattern"
+        )
     return matches
 
 
 def fingerprint(files: Iterable[FoundFile]) -> str:
-    """Checksum of the files' names, sizes and times of change, in their order."""
+    """Return checksum of the files' names, sizes and times of change, in their order."""
     digest = sha256()
     for file in files:
         digest.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode("utf-8", "surrogateescape"))
@@ -59,7 +61,7 @@ class InputRecord(Protocol):
 def changed(
     source: str, find: Callable[[], Sequence[FoundFile]], record: InputRecord, folder: Path
 ) -> UserError | None:
-    """The error that a source's files are not those that the folder was prepared from; None where they are.
+    """Return the error that a source's files are not those that the folder was prepared from; None where they are.
 
     find: finds them; what it raises is the error, too.
     """
@@ -74,11 +76,12 @@ def changed(
         f"files were changed, renamed or rewritten since {folder} was "
         f"prepared ({record.files} files of {record.input_bytes} bytes then, {len(files)} of "
         f"{sum(file.size for file in files)} now)",
+        do="put the files back, or remove that folder and run `slipway data` again",
     )
 
 
 def is_there(entry: str) -> bool:
-    """Whether there is a file or folder of this name, or it is a pattern."""
+    """Return whether there is a file or folder of this name, or it is a pattern."""
     path = os.path.expanduser(entry)
     return os.path.exists(path) or glob.has_magic(path)
 
@@ -88,17 +91,19 @@ def check_unchanged(file: FoundFile) -> None:
     try:
         state = os.stat(file.path)
     except OSError as error:
-        raise UserError(file.path, f"can no longer be read: {error.strerror}", do="start again") from error
+        raise UserError(
+            file.path, f"can no longer be read: {error.strerror}", do="run the same command again"
+        ) from error
     if state.st_size != file.size or file.mtime_ns not in (0, state.st_mtime_ns):
         raise UserError(
             file.path,
             f"was changed while it was being read: it had {file.size} bytes and now has {state.st_size}",
-            do="start again once nothing writes to it",
+            do="run the same command again once nothing writes to it",
         )
 
 
 def describe(left_out: Sequence[LeftOut], most: int = 3) -> str:
-    """What is left out and why: how many of each kind, and some of their paths."""
+    """Return what is left out and why: how many of each kind, and some of their paths."""
     by_reason: dict[str, list[str]] = {}
     for one in left_out:
         by_reason.setdefault(one.reason, []).append(one.path)

@@ -72,15 +72,15 @@ class DataLedger(BaseModel):
         facts: Mapping[str, dict[str, Any]],
         signatures: Mapping[str, Any] | None = None,
     ) -> "DataLedger":
-        """This position, where it goes on with these weights: in a new phase where they are others.
+        """This position, when it continues with these weights: in a new phase where they are others.
 
         A source that is no longer drawn keeps its facts and counts; one that comes back goes on where it was.
-        Raises UserError where the seed, or a fact of a source that was drawn before, is another.
+        Raises UserError where the seed, or a fact of a source that was drawn before, differs.
         """
         if seed != self.seed:
             raise UserError(
                 "training.seed",
-                f"differs from {self.seed} in the checkpoint, and the order of the samples depends on it",
+                f"differs from {self.seed} in the checkpoint, and the order of the samples depends on the seed",
                 value=seed,
                 do="set it back, or choose another run.dir",
             )
@@ -129,7 +129,7 @@ class DataLedger(BaseModel):
         )
 
     def draw(self, samples: int) -> list[Draw]:
-        """The next samples."""
+        """Return the next samples."""
         numbers = self.consumed
         drawn = []
         for source in self._next(samples):
@@ -138,7 +138,7 @@ class DataLedger(BaseModel):
         return drawn
 
     def advance(self, samples: int) -> "DataLedger":
-        """The ledger when they are drawn."""
+        """Return the ledger when they are drawn."""
         last = self.phases[-1]
         consumed = dict(last.consumed)
         for source in self._next(samples):
@@ -153,7 +153,7 @@ class DataLedger(BaseModel):
 
 @lru_cache(8)  # a step draws and advances, in two threads
 def _schedule(sources: tuple[tuple[str, float, int], ...], samples: int) -> tuple[str, ...]:
-    """Whose turn it is, `samples` times: the least (consumed + 1/2) / weight first. sources: name, weight, consumed."""
+    """Return whose turn it is, `samples` times: the least (consumed + 1/2) / weight first. sources: name, weight, consumed."""
     heap = [((count + 0.5) / weight, name, count + 1.5, weight) for name, weight, count in sources]
     heapq.heapify(heap)
     turns = []

@@ -16,7 +16,7 @@ class TokenSection(DataSection):
     """Sequences of tokens, prepared into a folder."""
 
     dir: Folder = Field(
-        description="The prepared data: manifest.json, tokenizer.json and files of each source."
+        description="Folder of the prepared data: manifest.json, tokenizer.json and files of each source."
     )
     sequence_length: PositiveInt = Field(description="Tokens per sample.")
 
@@ -27,6 +27,6 @@ class TokenSection(DataSection):
 
 
 def tokens_of(config: RunConfig) -> TokenSection:
-    """The section `data` of a run that reads sequences of tokens."""
+    """Return the section `data` of a run that reads sequences of tokens."""
     assert isinstance(config.data, TokenSection), f"data.kind is {config.data.kind}"
     return config.data

@@ -26,7 +26,7 @@ def way(
             if value is not None:
                 raise UserError(
                     f"generate {name}",
-                    "has no effect without --temperature: the most likely token is taken",
+                    "has no effect without --temperature: the most likely token is always chosen",
                     value=value,
                     use="it with --temperature 1, which draws from the model's own distribution",
                 )
@@ -39,7 +39,11 @@ def prompt_of(text: str, vocabulary: Vocabulary, reach: Reach) -> list[int]:
     tokens = vocabulary.encode(text)
     if not tokens:
         if vocabulary.end_of_document is None:
-            raise UserError("text", "is empty, and the tokenizer has no end mark to begin a document after")
+            raise UserError(
+                "text",
+                "is empty, and the tokenizer has no end mark to begin a document after",
+                do="give a text",
+            )
         tokens = [vocabulary.end_of_document]
     check_length(len(tokens), reach)
     return tokens
@@ -68,7 +72,7 @@ def check_entries(vocabulary: Vocabulary, vocab_size: int) -> None:
 
 
 def beyond(longest: int, way: Way, reach: Reach) -> str | None:
-    """What is to be said of a text that may become longer than the model was made for; None: nothing."""
+    """Return what is to be said of a text that may become longer than the model was made for; None: nothing."""
     asked = longest + way.tokens
     if reach.most is not None and asked > reach.most:
         left = reach.most - longest

@@ -17,12 +17,15 @@ def check_license(option: str, license: str | None) -> None:
     """Raise UserError for what cannot be a licence's identifier."""
     if license is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", license):
         raise UserError(
-            option, "is not an identifier of a licence", value=license, use="one as apache-2.0, mit, other"
+            option,
+            "is not a licence identifier",
+            value=license,
+            use="an identifier such as apache-2.0, mit or other",
         )
 
 
 def render(record: Record, settings: Mapping[str, Any], license: str | None, author: str | None) -> str:
-    """The text. settings: the model's config.json."""
+    """Return the text. settings: the model's config.json."""
     parts = [
         _front_matter(settings, license),
         f"# {_plain(record.name)}",
@@ -150,7 +153,7 @@ def _cell(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that means nothing to Markdown and HTML, in one line."""
+    """Return text that means nothing to Markdown and HTML, in one line."""
     return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(text.split()))
 
 

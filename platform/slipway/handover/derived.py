@@ -19,12 +19,12 @@ RATE, LENGTH = "optimizer.lr=1e-5", "training.steps=1000"
 
 
 def is_auto(words: Sequence[str]) -> bool:
-    """Whether the model is to be derived."""
+    """Return whether the model is to be derived."""
     return AUTO in words
 
 
 def derived(folder: Path, settings: Mapping[str, Any], name: str) -> list[str]:
-    """The overrides that make the model of a config.json. name: of the format. Raises UserError."""
+    """Return the overrides that make the model of a config.json. name: of the format. Raises UserError."""
     ((family, form),) = folder_formats(name).items()
     found = fields_of(form, folder, settings)
     base = _base(family)
@@ -38,7 +38,7 @@ def derived(folder: Path, settings: Mapping[str, Any], name: str) -> list[str]:
 
 
 def with_derived(words: Sequence[str], model: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command line with the derived model in place of `auto`, and what of a recipe had to be added to it."""
+    """Return a command line with the derived model in place of `auto`, and what of a recipe had to be added to it."""
     rest = [word for word in words if word != AUTO]
     given = {word.partition("=")[0].lstrip("+") for word in rest}
     recipe = []
@@ -49,7 +49,7 @@ def with_derived(words: Sequence[str], model: Sequence[str]) -> tuple[list[str],
 
 
 def held(folder: Path, settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """What config.json says, as far as the folder has tensors for it. name: of the format. Raises UserError."""
+    """Return what config.json says, as far as the folder has tensors for it. name: of the format. Raises UserError."""
     ((_, form),) = folder_formats(name).items()
     with naming(folder):
         form.of(settings)  # before weights are looked at
@@ -57,13 +57,13 @@ def held(folder: Path, settings: Mapping[str, Any], name: str) -> Mapping[str, A
 
 
 def fields_of(form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The section `model` that a config.json says. Raises UserError, which names the file."""
+    """Return the section `model` that a config.json says. Raises UserError, which names the file."""
     with naming(folder):
         return form.fields(settings)
 
 
 def format_for(form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> FolderFormat:
-    """The format as this folder has it. Raises UserError, which names the file."""
+    """Return the format as this folder has it. Raises UserError, which names the file."""
     with naming(folder):
         return form.of(settings)
 
@@ -85,7 +85,10 @@ def check_same(config: RunConfig, form: FolderFormat, folder: Path, settings: Ma
     found = fields_of(form, folder, settings)
     if found.get("family", config.model.family) != config.model.family:
         raise UserError(
-            "model.family", f"is not {found['family']}, as {folder / CONFIG} says", value=config.model.family
+            "model.family",
+            f"differs from {found['family']} in {folder / CONFIG}",
+            value=config.model.family,
+            do="choose a model of that family",
         )
     ours = form.fields(form.settings(config, None))
     differing = [name for name in found if name != "name" and ours.get(name) != found[name]]
@@ -93,7 +96,7 @@ def check_same(config: RunConfig, form: FolderFormat, folder: Path, settings: Ma
         first = differing[0]
         raise UserError(
             f"model.{first}",
-            f"is not {_word(found[first])}, as {folder / CONFIG} says",
+            f"differs from {_word(found[first])} in {folder / CONFIG}",
             value=_word(ours.get(first)),
             use=" ".join(f"model.{name}={_word(found[name])}" for name in differing),
         )

@@ -18,7 +18,7 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 def run(config: RunConfig, options: argparse.Namespace, command: str) -> int:
-    """Options: `action`, the format; `to`; `step`; `precision`; `shard_size`; `license`; `author`."""
+    """Return options: `action`, the format; `to`; `step`; `precision`; `shard_size`; `license`; `author`."""
     target: Path = options.to
     chosen.check_absent(f"{command} to", target)
     card.check_license(f"{command} --license", options.license)
@@ -57,7 +57,7 @@ def run(config: RunConfig, options: argparse.Namespace, command: str) -> int:
         f"file{'s' if len(split) > 1 else ''}"
     )
     if not options.license:
-        print(f"{target / 'README.md'} names no licence: --license ID writes it")
+        print(f"{target / 'README.md'} names no licence; set it with --license ID")
     print(f"{form.library} loads it with (docs/huggingface.md)\n{form.usage(config, str(target.absolute()))}")
     return EXIT_DONE
 

@@ -81,7 +81,7 @@ class Weights:
         return sum(prod(shape) for part in self.parts if not part.buffer for shape in part.theirs.values())
 
     def described(self) -> str:
-        """How much it is, and in which precision."""
+        """Return how much it is, and in which precision."""
         total = sum(self.nbytes.values())
         which = str(self.dtype).partition(".")[2]
         if self.copies:
@@ -92,7 +92,7 @@ class Weights:
 
 
 def whole_shapes(parts: list[Part]) -> dict[str, Shape]:
-    """The shapes of a checkpoint's tensors that are made of these parts."""
+    """Return the shapes of a checkpoint's tensors that are made of these parts."""
     found: dict[str, Shape] = {}
     for part in parts:
         leading = tuple(n + 1 for n in part.at)
@@ -105,10 +105,16 @@ def check_weights(path: Path, wanted: dict[str, Shape], found: dict[str, Shape])
     """Raise UserError for the first tensor of a checkpoint that is missing, is too much, or has another shape."""
     for key in sorted(wanted.keys() | found.keys()):
         if key not in found:
-            raise UserError(path, f"{key} {list(wanted[key])} is missing")
+            raise UserError(path, f"{key} {list(wanted[key])} is missing", do="choose another --step")
         if key not in wanted:
-            raise UserError(path, f"{key} {list(found[key])} has no place in the format")
+            raise UserError(
+                path,
+                f"{key} {list(found[key])} has no place in the format",
+                do="choose another --step, or another format",
+            )
         if wanted[key] != found[key]:
             raise UserError(
-                path, f"{key} is {list(found[key])}, and {list(wanted[key])} by plan.json beside it"
+                path,
+                f"{key} is {list(found[key])}, and {list(wanted[key])} according to plan.json beside it",
+                do="put the run's own plan.json back",
             )

@@ -1,6 +1,6 @@
 """Optimizers.
 
-One is a package with three modules, and a line in slipway.registry or an entry point of slipway.optimizers:
+An optimizer is a package with three modules, and a line in slipway.registry or an entry point of slipway.optimizers:
 
 config     the pydantic section `Config` of conf/optimizer/*.yaml, with the literal field `name`
 algorithm  the pure half, ALGORITHM (see slipway.optimizers.kind): what is kept of each parameter; imports no torch
@@ -13,10 +13,10 @@ from slipway.registry import OPTIMIZERS
 
 
 def algorithm(config: RunConfig) -> Algorithm:
-    """The pure half of the configured optimizer."""
+    """Return the pure half of the configured optimizer."""
     return OPTIMIZERS.part(config.optimizer.name, "algorithm").ALGORITHM
 
 
 def builder(config: RunConfig) -> Builder:
-    """The torch half of the configured optimizer. Imports torch."""
+    """Return the torch half of the configured optimizer. Imports torch."""
     return OPTIMIZERS.part(config.optimizer.name, "optimizer").OPTIMIZER

@@ -143,12 +143,13 @@ class _Preparation:
                 raise UserError(
                     f"data.sources.{name}",
                     f"has no conversations to train on: {_in_words(found)}",
+                    do="give files with conversations, or correct data.sources",
                 )
         self.progress.phase("writing")
         return self._commit(shards, counts)
 
     def _submitted(self) -> Iterator[tuple[tuple[str, Path, int, bool], Future[Counts]]]:
-        """Blocks of all sources, in order, with those that are done already."""
+        """Yield blocks of all sources, in order, with those that are done already."""
         size = block_size(sum(file.size for of_source in self.files.values() for file in of_source))
         for name, files in self.files.items():
             folder = self.work / name
@@ -242,13 +243,13 @@ _PACKAGES = ("tokenizers", "jinja2")
 
 
 def _ends(counts: Iterable[Counts], template: Path) -> tuple[dict[str, int], str]:
-    """How many turns of the assistant each special token ends, and which ends the most."""
+    """Return how many turns of the assistant each special token ends, and which ends the most."""
     found = sum((Counter(one.ends) for one in counts), Counter[str]())
     if missing := found.pop("", 0):
         raise UserError(
             "data.tokenizer.template",
-            f"ends {missing} of {missing + found.total()} turns of the assistant without a special token, so that a "
-            "model would not learn to stop",
+            f"ends {missing} of {missing + found.total()} assistant turns without a "
+            "special token, so a model would not learn to stop",
             value=template,
             use="a template that writes one there, such as eos_token",
         )
@@ -263,7 +264,7 @@ def _in_words(counts: Counts) -> str:
 
 
 def _job(data: Data, files: dict[str, list[InputFile]], tokenizer: _Described) -> dict[str, object]:
-    """All that decides what the work holds."""
+    """Return all that decides what the work holds."""
     from importlib.metadata import version
 
     return {

@@ -55,13 +55,23 @@ class ChatTokenizer:
         try:
             settings = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise UserError("data.tokenizer.path", f"is not JSON: {error}", value=path) from error
+            raise UserError(
+                "data.tokenizer.path",
+                f"is not JSON: {error}",
+                value=path,
+                do="replace the file with a good copy",
+            ) from error
         if not isinstance(settings, dict):
-            raise UserError("data.tokenizer.path", "is not a JSON object", value=path)
+            raise UserError(
+                "data.tokenizer.path",
+                "is not a JSON object",
+                value=path,
+                do="replace the file with a good copy",
+            )
         return settings
 
     def _template(self, asked: Path | None, settings: dict[str, Any]) -> tuple[Path, str]:
-        """Where the template was read, and its source; chat_template.jinja goes before tokenizer_config.json."""
+        """Return where the template was read, and its source; chat_template.jinja goes before tokenizer_config.json."""
         if asked is not None:
             return asked, _read(asked, "data.tokenizer.template")
         beside = self.path.with_name(TEMPLATE)
@@ -74,7 +84,7 @@ class ChatTokenizer:
             return self.path.with_name(SETTINGS), found
         raise UserError(
             "data.tokenizer.template",
-            f"is null, and there is no chat template beside {self.path} ({TEMPLATE}, or chat_template in {SETTINGS})",
+            f"is null, and no chat template was found beside {self.path} ({TEMPLATE}, or chat_template in {SETTINGS})",
             use="a file that holds one",
         )
 
@@ -85,6 +95,7 @@ class ChatTokenizer:
                     "data.tokenizer.path",
                     f"lacks {named[name]!r}, which {SETTINGS} calls its {name}, and which the chat template writes",
                     value=self.path,
+                    do="use the tokenizer that these settings belong to",
                 )
 
     @cached_property
@@ -120,7 +131,7 @@ class ChatTokenizer:
         return count_entries(self.library)
 
     def files(self, end: str) -> dict[str, str]:
-        """The tokenizer's folder as a run keeps it, by the files' names. end: the token that ends a turn.
+        """Return the tokenizer's folder as a run keeps it, by the files' names. end: the token that ends a turn.
 
         It is the `eos_token` then, whatever it was before: where the model has learnt to stop.
         """
@@ -137,11 +148,11 @@ class ChatTokenizer:
         return self.template.render(messages, add_generation_prompt)
 
     def words(self, messages: Sequence[Message]) -> Marked:
-        """The conversation as text, and where the assistant's words lie. Raises Rejected, UserError."""
+        """Return the conversation as text, and where the assistant's words lie. Raises Rejected, UserError."""
         return words_of(self.template, messages, self.special.keys())
 
     def encode(self, marked: Sequence[Marked]) -> list[Encoded]:
-        """The tokens of conversations, and which of them the loss is of.
+        """Return the tokens of conversations, and which of them the loss is of.
 
         A token is the assistant's where any of its characters is, and so is what lies between two such tokens of the
         same turn.
@@ -170,9 +181,16 @@ def _read(path: Path, field: str) -> str:
     try:
         return path.read_bytes().decode()
     except OSError as error:
-        raise UserError(field, f"cannot be read: {error.strerror}", value=path) from error
+        raise UserError(
+            field,
+            f"cannot be read: {error.strerror}",
+            value=path,
+            do="make it readable, or name another file",
+        ) from error
     except UnicodeDecodeError as error:
-        raise UserError(field, f"is not UTF-8: {error}", value=path) from error
+        raise UserError(
+            field, f"is not UTF-8: {error}", value=path, do="save it as UTF-8, or name another file"
+        ) from error
 
 
 def _as_json(value: dict[str, Any]) -> str:
@@ -180,6 +198,6 @@ def _as_json(value: dict[str, Any]) -> str:
 
 
 def _content(token: Any) -> str:
-    """A token's text in tokenizer_config.json: a string, or an object with its content."""
+    """Return a token's text in tokenizer_config.json: a string, or an object with its content."""
     found = token.get("content") if isinstance(token, dict) else token
     return found if isinstance(found, str) else ""

@@ -27,7 +27,9 @@ class OpenFiles:
             while len(buffer):
                 count = os.preadv(file.descriptor, [buffer], offset)
                 if not count:
-                    raise DataChanged(self.paths[number], "has become shorter", do=ADVICE)
+                    raise DataChanged(
+                        self.paths[number], "is shorter than it was when training began", do=ADVICE
+                    )
                 buffer, offset = buffer[count:], offset + count
         except OSError as error:
             raise DataChanged(
@@ -62,7 +64,7 @@ class _File:
 
 
 def _room(wanted: int) -> int:
-    """How many of `wanted` files can be kept open; raises this process's soft limit where it is too low."""
+    """Return how many of `wanted` files can be kept open; raises this process's soft limit where it is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _RESERVE
     if soft != resource.RLIM_INFINITY and soft < needed:

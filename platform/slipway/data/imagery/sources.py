@@ -62,7 +62,8 @@ def inspect_source(name: str, data: Data, found: Survey, pool: ProcessPoolExecut
     if not tiles:
         raise UserError(
             f"data.sources.{name}",
-            f"has no scene that can be used, of {len(skipped)}: {_some(skipped)}",
+            f"has no usable scene among {len(skipped)}: {_some(skipped)}",
+            do="repair one of them, or name other scenes",
         )
     located = [pool.submit(locate, tile.grid, data.chip_size) for tile in tiles]
     grounds = []
@@ -74,7 +75,7 @@ def inspect_source(name: str, data: Data, found: Survey, pool: ProcessPoolExecut
 
 
 def refusal(skipped: Sequence[Skipped]) -> UserError:
-    """The error of scenes that are bad where none may be."""
+    """Return the error of scenes that are bad where none may be."""
     more = f" ({len(skipped) - 1} more scenes are bad)" if len(skipped) > 1 else ""
     return UserError(
         skipped[0].path, f"{skipped[0].reason}{more}", do="repair or remove it, or set data.on_bad_scene=skip"
@@ -104,7 +105,7 @@ def check_resolution(sources: Mapping[str, Prepared]) -> None:
 
 
 def units_of(source: Prepared, data: Data) -> list[Unit]:
-    """The units of work, in the order of their parts."""
+    """Return the units of work, in the order of their parts."""
     size = Layout(data.num_frames, len(data.bands), data.chip_size).pixel_bytes
     return [
         unit

@@ -18,7 +18,7 @@ class Statistics(NamedTuple):
 
 
 def statistics(data: Data, found: Manifest) -> Statistics:
-    """data.mean and data.std, or those of the training chips of all prepared sources, whatever their weights.
+    """Return data.mean and data.std, or those of the training chips of all prepared sources, whatever their weights.
 
     Raises UserError where there are none: nothing was measured in a band, or all pixels of it are equal.
     """
@@ -29,7 +29,7 @@ def statistics(data: Data, found: Manifest) -> Statistics:
         if data.std is None and not std > 0:
             raise UserError(
                 "data.std",
-                f"cannot be taken from the training chips in {data.dir}: {band} is the same in all their pixels, "
+                f"cannot be computed from the training chips in {data.dir}: {band} is the same in all their pixels, "
                 "or was not measured",
                 use=f"{len(data.bands)} numbers above 0",
             )

@@ -51,7 +51,7 @@ class StoredChips:
         if table.check_of(data) != self.check[chip]:
             raise DataChanged(
                 self.files.paths[shard],
-                f"chip {place} is not what was prepared: its checksum differs",
+                f"chip {place} differs from what was prepared: its checksum is wrong",
                 do=ADVICE,
             )
 
@@ -61,7 +61,7 @@ class StoredChips:
 
 
 def read_columns(path: Path, chips: int, *names: str) -> dict[str, np.ndarray]:
-    """The columns of a table that training needs of all chips, and `names`. Raises DataChanged."""
+    """Return the columns of a table that training needs of all chips, and `names`. Raises DataChanged."""
     try:
         columns = table.read(path, ["dates", "latitude", "longitude", *names])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:

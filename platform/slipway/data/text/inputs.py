@@ -49,14 +49,14 @@ class HasInputs(Protocol):
 
 
 def find_inputs(source_name: str, source: HasInputs, kinds: Collection[Kind] = KINDS) -> list[InputFile]:
-    """The files of a source. Raises UserError for what is missing, empty or of no readable type."""
+    """Return the files of a source. Raises UserError for what is missing, empty or of no readable type."""
     return survey(source_name, source, kinds)[0]
 
 
 def survey(
     source_name: str, source: HasInputs, kinds: Collection[Kind] = KINDS
 ) -> tuple[list[InputFile], list[LeftOut]]:
-    """The files of a source, and what is left out of its folders. Raises UserError, as find_inputs.
+    """Return the files of a source, and what is left out of its folders. Raises UserError, as find_inputs.
 
     kinds: of files that are read.
     """
@@ -82,12 +82,13 @@ def survey(
         raise UserError(
             f"data.sources.{source_name}.inputs",
             f"all {len(found)} files are empty, so there are no documents",
+            do="name files with text",
         )
     return found, left_out + [LeftOut(file.path, _EMPTY) for file in found if not file.size]
 
 
 def places(entries: list[str]) -> list[str]:
-    """Where the entries of `inputs` lie, the same for each spelling of the same file. They need not be there."""
+    """Return where the entries of `inputs` lie, the same for each spelling of the same file. They need not be there."""
     return [entry if entry == STDLIB else os.path.realpath(os.path.expanduser(entry)) for entry in entries]
 
 
@@ -96,16 +97,20 @@ def _named(path: str, where: str, kinds: Collection[Kind]) -> InputFile:
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(where, f"does not exist (relative to {Path.cwd()})", value=path) from None
+        raise UserError(
+            where, f"does not exist (relative to {Path.cwd()})", value=path, do="correct the path"
+        ) from None
     except OSError:
         pass  # state_of says what it is
     if not stat.S_ISREG(state_of(path, where).st_mode):
-        raise UserError(where, "is neither a file nor a directory", value=path)
+        raise UserError(
+            where, "is neither a file nor a directory", value=path, do="name a file or a directory"
+        )
     if ending := packed(name):
         raise _cannot_unpack(path, ending, where)
     kind, packing = readable(name) or ("text", compression(name))
     if kind not in kinds:
-        raise UserError(where, "is of no type that can be read here", value=path, use=endings(kinds))
+        raise UserError(where, "has a type that cannot be read here", value=path, use=endings(kinds))
     # a link has its own type, and the identity of what it leads to
     return _file(path, os.path.basename(os.path.realpath(path)), kind, packing, where)
 
@@ -122,7 +127,7 @@ def _folder(
         if holds_text(name):
             raise _cannot_unpack(os.path.join(folder, name), packed(name), where)
     if not found.files and not found.left_out:
-        raise UserError(where, "contains no files", value=folder)
+        raise UserError(where, "contains no files", value=folder, do="name another directory")
     if not found.files:
         types = sorted({suffix(name) or "(none)" for name in found.left_out})
         raise UserError(
@@ -140,7 +145,7 @@ def _folder(
 
 
 def _stdlib(where: str) -> list[InputFile]:
-    """The running Python's standard library without its tests, which are not all UTF-8.
+    """Return the running Python's standard library without its tests, which are not all UTF-8.
 
     In the order of a checksum of their names: the splits are stretches of the documents, and each shall be a
     fair sample of the library.
@@ -153,7 +158,10 @@ def _stdlib(where: str) -> list[InputFile]:
     ]
     if not names:
         raise UserError(
-            where, "contains no .py files: this Python comes without the source of its library", value=folder
+            where,
+            "contains no .py files: this Python comes without the source of its library",
+            value=folder,
+            do="choose another data=...",
         )
     names.sort(key=lambda name: sha256(name.encode()).digest())
     files = [_file(os.path.join(folder, name), name, "text", "", where) for name in names]
@@ -161,7 +169,7 @@ def _stdlib(where: str) -> list[InputFile]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """The library's files; what a system adds to it by links is no part of it, and may be missing."""
+    """Yield the library's files; what a system adds to it by links is no part of it, and may be missing."""
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in _NOT_STDLIB]
         for name in names:
@@ -172,7 +180,9 @@ def _walk(folder: str) -> Iterator[str]:
 
 def _file(path: str, name: str, kind: Kind, packing: Compression, where: str) -> InputFile:
     if not os.access(path, os.R_OK):
-        raise UserError(where, "is not readable", value=path)
+        raise UserError(
+            where, "is not readable", value=path, do="ask its owner for permission, or name other files"
+        )
     state = state_of(path, where)
     if not state.st_size and (packing or kind == "parquet"):
         raise UserError(

@@ -19,17 +19,17 @@ class MeasuredText:
     """See slipway.data.held_out.Measured."""
 
     def in_windows(self, config: RunConfig, wanted: Wanted) -> RunConfig:
-        """The same run with samples of another length, where one is wanted."""
+        """Return the same run with samples of another length, where one is wanted."""
         update = {"sequence_length": wanted.context} if wanted.context else {}
         return config.model_copy(update={"data": tokens_of(config).model_copy(update=update)})
 
     def check_wanted(self, config: RunConfig, wanted: Wanted) -> None:
-        """Raise UserError for a stride that would pass over tokens."""
+        """Raise UserError for a stride that would skip tokens."""
         length = tokens_of(config).sequence_length
         if wanted.stride and wanted.stride > length:
             raise UserError(
                 "stride",
-                f"would leave out tokens, because it is longer than a window of {length}",
+                f"would skip tokens, because it is longer than a window of {length}",
                 value=wanted.stride,
                 use=f"at most {length}",
             )

@@ -54,7 +54,7 @@ def prepare(data: Data, progress: bool) -> Manifest:
     workers = data.workers or cores.usable()
     for name, others in left_out.items():
         if others:
-            print(f"data: data.sources.{name}: left out: {describe(others)}", file=sys.stderr, flush=True)
+            print(f"data: data.sources.{name}: skipped: {describe(others)}", file=sys.stderr, flush=True)
     with (
         prepared.being_prepared(data.dir),
         worker_pool(workers, ENVIRONMENT) as pool,
@@ -109,7 +109,7 @@ class _Preparation:
         )
 
     def _encode(self) -> tuple[dict[str, list[Path]], "dict[str, Counts]"]:
-        """Shards of each source, in order, and what they amount to."""
+        """Return shards of each source, in order, and what they amount to."""
         from slipway.data.text.fast_bpe.encode import token_type
         from slipway.data.text.shards import Counts, read_counts
 
@@ -154,7 +154,8 @@ class _Preparation:
             if not found.documents:
                 raise UserError(
                     f"data.sources.{name}",
-                    f"no documents: all {found.without_text} in {len(self.files[name])} files are without text",
+                    f"has no documents: all {found.without_text} in {len(self.files[name])} files are without text",
+                    do="name files with text, or set text_key",
                 )
         return shards, counts
 
@@ -205,7 +206,7 @@ class _Preparation:
 
 
 def _job(data: Data, files: dict[str, list[InputFile]]) -> dict[str, object]:
-    """All that decides what the work holds."""
+    """Return all that decides what the work holds."""
     from importlib.metadata import version
 
     digest = sha256()

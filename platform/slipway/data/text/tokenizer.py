@@ -23,7 +23,7 @@ BYTE_LETTERS = {byte: chr(byte) for byte in _PRINTABLE} | {
 
 
 def byte_tokenizer(end_of_document: str) -> Any:
-    """Tokens 0 to 255 are the bytes of UTF-8; 256 ends a document."""
+    """Return tokens 0 to 255 are the bytes of UTF-8; 256 ends a document."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     tokenizer = Tokenizer(
@@ -40,7 +40,7 @@ SMALLEST_VOCABULARY = 257
 
 
 def count_entries(tokenizer: Any) -> int:
-    """One above the largest token: the rows that an embedding needs, gaps in the numbering included."""
+    """Return one above the largest token: the rows that an embedding needs, gaps in the numbering included."""
     return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
 
@@ -63,16 +63,23 @@ def check_asked(asked: Tokenizer) -> None:
     if asked.kind == "file":
         if asked.path is None:
             raise UserError(
-                "data.tokenizer.path", "is missing, but kind=file needs the path of a tokenizer.json"
+                "data.tokenizer.path",
+                "is missing, but kind=file needs the path of a tokenizer.json",
+                do="set data.tokenizer.path=FILE",
             )
         if not asked.path.is_file():
-            raise UserError("data.tokenizer.path", "does not exist", value=asked.path)
+            raise UserError(
+                "data.tokenizer.path",
+                "does not exist",
+                value=asked.path,
+                do="name an existing tokenizer.json",
+            )
 
 
 def make_tokenizer(
     asked: Tokenizer, files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], threads: int
 ) -> str:
-    """The text of tokenizer.json. Raises UserError."""
+    """Return the text of tokenizer.json. Raises UserError."""
     if asked.kind != "file":
         check_new_mark(asked.end_of_document)
     if asked.kind == "byte":
@@ -91,7 +98,9 @@ def library_errors(path: str, problem: str) -> Iterator[None]:
     except BaseException as error:
         # It raises a bare Exception; where it panics, a PanicException, which is none.
         if type(error) is Exception or type(error).__name__ == "PanicException":
-            raise UserError(path, f"{problem}: {error}") from error
+            raise UserError(
+                path, f"{problem}: {error}", do="use a tokenizer.json that the tokenizers library loads"
+            ) from error
         raise
 
 
@@ -101,15 +110,22 @@ def _read(path: Path) -> str:
     try:
         text = path.read_bytes().decode()
     except OSError as error:
-        raise UserError("data.tokenizer.path", f"cannot be read: {error.strerror}", value=path) from error
+        raise UserError(
+            "data.tokenizer.path",
+            f"cannot be read: {error.strerror}",
+            value=path,
+            do="make it readable, or name another file",
+        ) from error
     except UnicodeDecodeError as error:
-        raise UserError("data.tokenizer.path", f"is not a tokenizer.json: {error}", value=path) from error
+        raise UserError(
+            "data.tokenizer.path", f"is not a tokenizer.json: {error}", value=path, do="name a tokenizer.json"
+        ) from error
     with library_errors("data.tokenizer.path", f"{path} is not a tokenizer.json"):
         parts = json.loads(Loaded.from_str(text).to_str())
     if parts["model"].get("dropout"):
         raise UserError(
             "data.tokenizer.path",
-            f"draws tokens at random (model.dropout {parts['model']['dropout']}), so the same text would give "
+            f"chooses tokens at random (model.dropout {parts['model']['dropout']}), so the same text would give "
             "other tokens each time",
             value=path,
             use="a tokenizer with model.dropout null",
@@ -125,7 +141,7 @@ def _read(path: Path) -> str:
 
 
 def _left_out(parts: dict[str, Any]) -> str:
-    """What a tokenizer.json, as JSON, has no token for, and would silently leave out; empty where nothing is."""
+    """Return what a tokenizer.json, as JSON, has no token for, and would silently leave out; empty where nothing is."""
     model = parts["model"]
     if model["type"] != "BPE" or model["unk_token"]:
         return ""  # the others raise an error

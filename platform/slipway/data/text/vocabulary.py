@@ -122,7 +122,7 @@ def vocabulary_of(config: RunConfig) -> Vocabulary:
     data: Any = config.data
     there = kind_of(config).tokenizer(config)
     if not there:
-        raise UserError("data.kind", "has no tokenizer", value=data.kind)
+        raise UserError("data.kind", "has no tokenizer", value=data.kind, do="choose data that is text")
     own = RunDir(config.run.dir).tokenizer
     found = _found(own) or _prepared(there[0].parent)
     if found is None:
@@ -145,7 +145,7 @@ def check_trained_with(vocabulary: Vocabulary, ledger: DataLedger) -> None:
     if known and vocabulary.checksum not in known:
         raise UserError(
             vocabulary.path,
-            "is not the tokenizer that the checkpoint was trained with: its checksum is another",
+            "is not the tokenizer that the checkpoint was trained with: its checksum differs",
             do="replace it with the one that was",
         )
 
@@ -157,7 +157,7 @@ def _prepared(folder: Path) -> Vocabulary | None:
     if found.checksum != record.file.sha256:
         raise UserError(
             "data.dir",
-            "is not the file that its manifest lists: its checksum is another",
+            "is not the file that its manifest lists: its checksum differs",
             value=found.path,
             do=f"remove {folder} and run `slipway data`",
         )
@@ -165,7 +165,7 @@ def _prepared(folder: Path) -> Vocabulary | None:
 
 
 def _found(folder: Path) -> Vocabulary | None:
-    """The tokenizer in a folder, whatever its end mark is."""
+    """Return the tokenizer in a folder, whatever its end mark is."""
     text = _content(folder / TOKENIZER_NAME)
     if text is None:
         return None
@@ -177,7 +177,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _template(folder: Path, settings: dict[str, Any]) -> str | None:
-    """The template in a file of its own, as newer versions of transformers write it, or among the settings."""
+    """Return the template in a file of its own, as newer versions of transformers write it, or among the settings."""
     text = _content(folder / TEMPLATE_NAME)
     if text is not None:
         return text
@@ -188,7 +188,7 @@ def _template(folder: Path, settings: dict[str, Any]) -> str | None:
 
 
 def _name(token: Any) -> str:
-    """A special token's name: settings have it as it is, or as the fields of an added token."""
+    """Return a special token's name: settings have it as it is, or as the fields of an added token."""
     name = token.get("content") if isinstance(token, dict) else token
     return name if isinstance(name, str) else ""
 
@@ -200,16 +200,16 @@ def _json(path: Path) -> dict[str, Any] | None:
     try:
         plain = json.loads(text)
     except ValueError as error:
-        raise UserError(path, f"is not JSON: {error}") from error
+        raise UserError(path, f"is not JSON: {error}", do="replace it with a good copy") from error
     if not isinstance(plain, dict):
-        raise UserError(path, "is not a JSON object")
+        raise UserError(path, "is not a JSON object", do="replace it with a good copy")
     return plain
 
 
 def _content(path: Path) -> str | None:
-    """The text of a file; None where there is none. Raises UserError where it is not UTF-8, and Unreadable."""
+    """Return the text of a file; None where there is none. Raises UserError where it is not UTF-8, and Unreadable."""
     content = files.read(path)
     try:
         return None if content is None else content.decode()
     except UnicodeDecodeError as error:
-        raise UserError(path, f"is not UTF-8: {error}") from error
+        raise UserError(path, f"is not UTF-8: {error}", do="replace it with a good copy") from error

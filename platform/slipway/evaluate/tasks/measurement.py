@@ -76,7 +76,7 @@ class Task:
         }
 
     def of(self, subject: Subject, tell: Tell) -> Result:
-        """Have the library ask the model, and take over its figures. Raises UserError for what it cannot run."""
+        """Return have the library ask the model, and take over its figures. Raises UserError for what it cannot run."""
         from slipway.evaluate.tasks.run import figures
 
         model = text_of(self.config).model(self.config, whole(subject.rank), subject.world.device)
@@ -99,12 +99,12 @@ class Task:
 
 
 def tasks(config: RunConfig, asked: Asked) -> list[Task]:
-    """The tasks of a command line. Raises UserError before anything heavy is imported."""
+    """Return the tasks of a command line. Raises UserError before anything heavy is imported."""
     if not find_spec("lm_eval"):
         raise UserError(
             "evaluate --tasks",
             "needs lm-evaluation-harness, which is not installed here",
-            do="install slipway's extra `evaluation`: pip install 'slipway[evaluation]'",
+            do="run `pip install 'slipway[evaluation]'`",
         )
     _prepare(asked.allow_network)
     reach, vocabulary = text_of(config).reach(config), vocabulary_of(config)
@@ -114,7 +114,11 @@ def tasks(config: RunConfig, asked: Asked) -> list[Task]:
             "evaluate --context", "is more than the model can read", value=length, use=f"at most {reach.most}"
         )
     if vocabulary.end_of_document is None:
-        raise UserError("evaluate --tasks", f"needs an end mark, which {vocabulary.path} does not have")
+        raise UserError(
+            "evaluate --tasks",
+            f"needs an end mark, which {vocabulary.path} does not have",
+            do="evaluate a run whose tokenizer has one",
+        )
     folder = Folder(asked.include, asked.allow_code, asked.allow_network) if asked.include else None
     return [
         Task(config, name, asked, folder, folder.checked(name) if folder else [], vocabulary, length)
@@ -123,7 +127,7 @@ def tasks(config: RunConfig, asked: Asked) -> list[Task]:
 
 
 def scores(results: Mapping[str, Mapping[str, Any]]) -> list[Score]:
-    """The figures of lm-evaluation-harness's `results`, whose keys are METRIC,FILTER; standard errors are facts."""
+    """Return the figures of lm-evaluation-harness's `results`, whose keys are METRIC,FILTER; standard errors are facts."""
     found = []
     for task, figures in results.items():
         for key, value in figures.items():
@@ -133,7 +137,11 @@ def scores(results: Mapping[str, Mapping[str, Any]]) -> list[Score]:
             name = metric if filtered == "none" else f"{metric} ({filtered})"
             found.append(Score(what=task, measure=name, values=[float(value)]))
     if not found:
-        raise Fault("evaluate --tasks", f"lm-evaluation-harness reported no figures for {', '.join(results)}")
+        raise Fault(
+            "evaluate --tasks",
+            f"lm-evaluation-harness reported no figures for {', '.join(results)}",
+            do="check the metrics of the task file",
+        )
     return found
 
 

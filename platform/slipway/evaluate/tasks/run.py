@@ -51,7 +51,7 @@ class _Factory(TaskFactory):
 
 
 def figures(task: "Task", model: TextModel, tell: Tell) -> Mapping[str, Any]:
-    """What simple_evaluate returns of a task. Raises UserError for what the library cannot do."""
+    """Return what simple_evaluate returns of a task. Raises UserError for what the library cannot do."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     asked = task.asked
     for file in task.files:
@@ -63,9 +63,9 @@ def figures(task: "Task", model: TextModel, tell: Tell) -> Mapping[str, Any]:
         if unknown:
             raise UserError(
                 file.path,
-                "is a metric that lm-evaluation-harness does not bring: it would be code from elsewhere",
+                "is a metric that lm-evaluation-harness does not ship, so it would run code from elsewhere",
                 value=unknown[0],
-                do="read it and give --allow-code if you trust it",
+                do="read that code, and give --allow-code if you trust it",
             )
     try:
         manager = TaskManager(
@@ -90,14 +90,14 @@ def figures(task: "Task", model: TextModel, tell: Tell) -> Mapping[str, Any]:
         raise UserError(
             f"evaluate --tasks {task.name}",
             f"lm-evaluation-harness cannot run it: {type(error).__name__}: {' '.join(str(error).split())[:400]}",
-            do="" if asked.allow_network else "give --allow-network where its data is not on this machine",
+            do="" if asked.allow_network else "give --allow-network if its data is not on this machine",
         ) from error
     assert found is not None  # this is its only rank
     return found
 
 
 def _is_all_ours(task: "Task") -> bool:
-    """Whether the library's thousands of files need not be looked through."""
+    """Return whether the library's thousands of files need not be looked through."""
     assert not task.files or task.folder
     names = set(task.folder.by_name) | set(task.folder.by_tag) if task.folder else set()
     members = {
@@ -114,7 +114,7 @@ def _unknown(task: "Task", known: list[str]) -> UserError:
     where = f"in {task.asked.include}, nor " if task.asked.include else ""
     return UserError(
         "evaluate --tasks",
-        f"is no task {where}of lm-evaluation-harness",
+        f"is not a task {where}of lm-evaluation-harness",
         value=task.name,
         do=nearest(task.name, known),
     )

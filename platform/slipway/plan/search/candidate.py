@@ -16,7 +16,7 @@ SHARDINGS: dict[str, tuple[bool, str | None]] = {
 
 
 class Candidate(NamedTuple):
-    """What the search chooses; the data-parallel size follows from the devices."""
+    """The sizes that the search chooses; the data-parallel size follows from the devices."""
 
     tensor: int
     pipeline: int
@@ -29,15 +29,15 @@ class Candidate(NamedTuple):
     recompute: str
 
     def replicas(self, world: int) -> int:
-        """Data-parallel size on so many devices."""
+        """Return the data-parallel size on `world` devices."""
         return world // (self.tensor * self.pipeline * self.context)
 
     def shares(self, world: int) -> int:
-        """Ranks over which what is not an expert can be sharded: context x data."""
+        """Return the number of ranks over which all but the experts can be sharded: context x data."""
         return world // (self.tensor * self.pipeline)
 
     def fields(self, world: int) -> dict[str, Any]:
-        """Dotted field -> value, for every field that may be `auto`."""
+        """Return dotted field -> value, for every field that may be `auto`."""
         distributed, strategy = SHARDINGS[self.sharding]
         overlaps = self.shares(world) > 1
         return {
@@ -57,7 +57,7 @@ class Candidate(NamedTuple):
 
 
 class Applied:
-    """Configurations of candidates, made without validation: every value is one that the schema allows."""
+    """Builds the configurations of candidates without validation: every value is one that the schema allows."""
 
     def __init__(self, config: RunConfig, world: int) -> None:
         self.config, self.world = config, world
@@ -70,7 +70,7 @@ class Applied:
         self._training = lru_cache(maxsize=None)(self._make_training)
 
     def __call__(self, candidate: Candidate) -> RunConfig:
-        """The configuration with the candidate's layout; what the user has fixed stays as it is."""
+        """Return the configuration with the candidate's layout; what the user has fixed stays as it is."""
         parallelism = self._parallelism(candidate._replace(micro_batch=1, recompute="none"))
         training = self._training(candidate.micro_batch, candidate.recompute)
         update: Mapping[str, Any] = {"parallelism": parallelism, "training": training, "auto": []}

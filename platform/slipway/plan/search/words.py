@@ -1,4 +1,4 @@
-"""A layout in words and numbers: as a line, as rows of a table, as JSON."""
+"""Describes a layout in words and numbers: as a line, as rows of a table, as JSON."""
 
 from typing import Any
 
@@ -15,32 +15,32 @@ SHARDED = {
     "zero3": "parameters sharded (ZeRO-3)",
 }
 LEAST_SHARE = 0.02
-"""Of a step: parts below limit nothing."""
+"""Least share of a step with which a part can be its limit."""
 
 
 def sizes(layout: Layout) -> str:
-    """`TP8 × PP16 × VP2 × DP24`."""
+    """Return the sizes of a layout as text: `TP8 × PP16 × VP2 × DP24`."""
     return words.layout(sizes_of(layout.config.parallelism, layout.replicas))
 
 
 def line(layout: Layout) -> str:
-    """Layout, microbatch, sharding and recomputation in one line."""
+    """Return layout, microbatch, sharding and recomputation in one line."""
     training = layout.config.training
     parts = [sizes(layout), f"microbatch {training.micro_batch_size}", SHARDED[sharding(layout)]]
     return ", ".join([*parts, f"recompute {training.recompute}"])
 
 
 def sharding(layout: Layout) -> str:
-    """The name of what is sharded; the user may have fixed another than the candidate's."""
+    """Return the name of what is sharded; the user may have fixed another than the candidate's."""
     sizes = layout.config.parallelism
     given = (sizes.use_distributed_optimizer, sizes.data_parallel_sharding_strategy)
     return next(name for name, values in SHARDINGS.items() if values == given)
 
 
 def limit(layout: Layout) -> tuple[str, float]:
-    """The part of a step that costs most besides the products, and its share of the step.
+    """Return the part of a step that costs most besides the products, and its share of the step.
 
-    `products`, with their own share, where nothing else counts; `unknown` where no time is known.
+    `products`, with their own share, if no other part matters; `unknown` if no time is known.
     """
     seconds = layout.evaluation.seconds
     if seconds is None:
@@ -54,14 +54,14 @@ def limit(layout: Layout) -> tuple[str, float]:
 
 
 def device_hours(layout: Layout) -> float | None:
-    """Of the whole run."""
+    """Return the device-hours of the whole run; None if no time is known."""
     if layout.seconds is None:
         return None
     return layout.seconds * layout.config.training.steps * layout.world / 3600
 
 
 def as_json(layout: Layout, device: int | None) -> dict[str, Any]:
-    """The layout's fields by their own names, and what it costs; seconds of a step, bytes of the fullest device."""
+    """Return the layout's fields by their own names, with its seconds of a step and bytes on the fullest device."""
     config = layout.config
     training, resources, parallelism = config.training, config.resources, config.parallelism
     name, share = limit(layout)
@@ -90,7 +90,7 @@ def as_json(layout: Layout, device: int | None) -> dict[str, Any]:
 
 
 def of_device(layout: Layout, device: int | None) -> str:
-    """`61.2 GiB a device`, or `61.2 GiB of a device's 79 GiB`."""
+    """Return `61.2 GiB a device`, or `61.2 GiB of a device's 79 GiB`."""
     return (
         f"{size(layout.memory)} a device"
         if device is None
