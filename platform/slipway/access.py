@@ -8,7 +8,7 @@ from slipway.data import kind_of
 
 
 def hand_to_pods(folder: Path, config: RunConfig) -> str | None:
-    """A new folder where the pods' volume is in reach: give it to the pods' user, else say who cannot write there.
+    """Return a new folder where the pods' volume is in reach: give it to the pods' user, else say who cannot write there.
 
     That this is the volume is taken from the run's data, which is prepared on it.
     """

@@ -51,7 +51,7 @@ class Stream(io.RawIOBase):
             raise OSError(error.errno, error.strerror, self._name) from None
 
     def _wait(self, again: bool = False) -> bool:
-        """Whether somebody takes what is written: waits for that, but not for long where lines may be dropped."""
+        """Return whether somebody takes what is written: waits for that, but not for long where lines may be dropped."""
         if not self.dropping and not again:
             return True
         poll = select.poll()

@@ -9,7 +9,7 @@ QUOTA = (
 
 
 def usable(root: Path = Path("/")) -> int:
-    """The cores that it is bound to, and no more than its container's quota: a pod sees all cores of its node.
+    """Return the cores that it is bound to, and no more than its container's quota: a pod sees all cores of its node.
 
     More threads than the quota has CPUs stop together, in each period, for what is left of it. root: stands for /.
     """

@@ -48,7 +48,7 @@ class Unreadable(Fault):
 
 
 def reason(error: OSError) -> str:
-    """What the system says of an error; some that Python makes have a text alone."""
+    """Return what the system says of an error; some that Python makes have a text alone."""
     return error.strerror or str(error) or type(error).__name__
 
 
@@ -56,7 +56,7 @@ def reason(error: OSError) -> str:
 
 
 def patiently(call: Callable[[], T], path: Path) -> T:
-    """call(), which reads `path`, and again where an error may pass. Raises one of ABSENT, or Unreadable."""
+    """Return call(), which reads `path`, and again where an error may pass. Raises one of ABSENT, or Unreadable."""
     for pause in (*PAUSES, None):
         try:
             return call()
@@ -70,7 +70,7 @@ def patiently(call: Callable[[], T], path: Path) -> T:
 
 
 def read(path: Path) -> bytes | None:
-    """The content of a file; None where there is none. Raises Unreadable."""
+    """Return the content of a file; None where there is none. Raises Unreadable."""
     try:
         return patiently(lambda: _content(path), path)
     except ABSENT:
@@ -78,7 +78,7 @@ def read(path: Path) -> bytes | None:
 
 
 def opened(path: Path) -> BinaryIO:
-    """A file, open for reading. Raises OSError, also where it is a pipe or a device: reading those may never end."""
+    """Return a file, open for reading. Raises OSError, also where it is a pipe or a device: reading those may never end."""
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
@@ -223,7 +223,7 @@ class Appended:
 
 
 def _is_torn(path: Path) -> bool:
-    """Whether the last line of a file has no end."""
+    """Return whether the last line of a file has no end."""
     with path.open("rb") as file:
         if not file.seek(0, os.SEEK_END):
             return False

@@ -9,7 +9,7 @@ _NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 
 
 def expand(names: str) -> list[str]:
-    """`a[1-2,5],b` as a1, a2, a5, b; leading zeros stay."""
+    """Return `a[1-2,5],b` as a1, a2, a5, b; leading zeros stay."""
     return [name for group in _GROUPS.findall(names) for name in _expand_one(group)]
 
 
@@ -29,7 +29,7 @@ def _expand_one(group: str) -> list[str]:
 
 
 def fold(names: Iterable[str]) -> str:
-    """The names, shortened: n1, n2, n3 become n[1-3]."""
+    """Return the names, shortened: n1, n2, n3 become n[1-3]."""
     numbers: dict[tuple[str, str, int], list[int]] = {}
     alone: list[str] = []
     for name in dict.fromkeys(names):
@@ -49,7 +49,7 @@ def _one(before: str, after: str, width: int, numbers: Sequence[int]) -> str:
 
 
 def ranges(numbers: Iterable[int], width: int = 0) -> str:
-    """`0-3,8` of whole numbers."""
+    """Return `0-3,8` of whole numbers."""
     spans: list[list[int]] = []
     for number in sorted(set(numbers)):
         if spans and number == spans[-1][1] + 1:
@@ -61,7 +61,7 @@ def ranges(numbers: Iterable[int], width: int = 0) -> str:
 
 
 def of_ranks(node_list: str, tasks_per_node: str) -> list[str]:
-    """The node of each rank of a Slurm step with block distribution; empty where the two do not fit together.
+    """Return the node of each rank of a Slurm step with block distribution; empty where the two do not fit together.
 
     tasks_per_node: as SLURM_STEP_TASKS_PER_NODE, `4(x2),2`.
     """

@@ -33,11 +33,11 @@ class Registry:
         return f"{self.section}.{self.tag}"
 
     def names(self) -> list[str]:
-        """All names that can be chosen here, sorted."""
+        """Return all names that can be chosen here, sorted."""
         return sorted({*self.packages, *_entry_points(self.group)})
 
     def package(self, name: str) -> str:
-        """The package of a name. Raises UserError where there is none."""
+        """Return the package of a name. Raises UserError where there is none."""
         package = self.packages.get(name) or _entry_points(self.group).get(name)
         if package is None:
             raise UserError(
@@ -46,15 +46,15 @@ class Registry:
         return package
 
     def part(self, name: str, module: str) -> Any:
-        """The module `module` of a name's package. Raises UserError where the name is unknown."""
+        """Return the module `module` of a name's package. Raises UserError where the name is unknown."""
         return import_module(f"{self.package(name)}.{module}")
 
     def has(self, name: str, module: str) -> bool:
-        """Whether a name's package has this module, which not every one needs. Raises UserError; imports it not."""
+        """Return whether a name's package has this module, which not every one needs. Raises UserError; imports it not."""
         return find_spec(f"{self.package(name)}.{module}") is not None
 
     def section_class(self, name: str) -> type:
-        """The pydantic section that describes what was named: `Config` in the package's module `config`."""
+        """Return the pydantic section that describes what was named: `Config` in the package's module `config`."""
         return self.part(name, "config").Config
 
 
@@ -94,14 +94,14 @@ BY_SECTION = {registry.section: registry for registry in (FAMILIES, DATA_KINDS, 
 
 
 def validator(registry: Registry) -> Callable[[Any], Any]:
-    """Validates a section as what its tag names, so that errors keep the section's own paths."""
+    """Return validates a section as what its tag names, so that errors keep the section's own paths."""
     return by_tag(registry.section, registry.tag, registry.names, registry.section_class)
 
 
 def by_tag(
     section: str, tag: str, names: Callable[[], Iterable[str]], kind: Callable[[str], Any]
 ) -> Callable[[Any], Any]:
-    """The same for a section that is of one of several kinds: their names, and the pydantic section of each."""
+    """Return the same for a section that is of one of several kinds: their names, and the pydantic section of each."""
 
     def validate(value: Any) -> Any:
         from pydantic import BaseModel, ValidationError

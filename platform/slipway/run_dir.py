@@ -115,7 +115,7 @@ def _check(path: Path, what: str, is_right: Callable[[Path], bool], rights: int)
 
 
 def cannot_write(folder: Path) -> str:
-    """Why a folder cannot be written: whose it is, who asks, and what mends it."""
+    """Return why a folder cannot be written: whose it is, who asks, and what mends it."""
     me = f"{os.geteuid()}:{os.getegid()}"
     mend = f"chown -R {me} {folder}, or another run.dir"
     try:

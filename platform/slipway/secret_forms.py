@@ -80,7 +80,7 @@ _PERCENT = re.compile(r"(?<!\S)\S*?%[0-9A-Fa-f]{2}\S*")
 
 @functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Whether a variable, a key or a parameter of a query of this name holds a secret."""
+    """Return whether a variable, a key or a parameter of a query of this name holds a secret."""
     parts = _parts(name)
     if (
         not parts
@@ -102,7 +102,7 @@ def _is_of_secret(part: str) -> bool:
 
 
 def is_ordinary(value: str) -> bool:
-    """Whether a value may stand in innocent texts, too: short, a word or several, a number."""
+    """Return whether a value may stand in innocent texts, too: short, a word or several, a number."""
     value = value.strip()
     if len(value) < SHORTEST:
         return True
@@ -112,7 +112,7 @@ def is_ordinary(value: str) -> bool:
 
 
 def is_setting(name: str, value: str) -> bool:
-    """Whether a value that has a secret's name is none: nothing, a switch, a small number, a reference, a place."""
+    """Return whether a value that has a secret's name is none: nothing, a switch, a small number, a reference, a place."""
     text = value.strip(" \"'")
     if _says_nothing(text):
         return True
@@ -122,7 +122,7 @@ def is_setting(name: str, value: str) -> bool:
 
 
 def _is_strong(name: str) -> bool:
-    """Whether a secret's name is no other thing's: key and auth are of much else."""
+    """Return whether a secret's name is no other thing's: key and auth are of much else."""
     parts = set(_parts(name))
     return not {part for part in parts if _is_of_secret(part)} <= _WEAK_PARTS or bool(parts & _PARTS_OF_KEYS)
 
@@ -135,7 +135,7 @@ def _says_nothing(text: str) -> bool:
 
 @functools.lru_cache(maxsize=16384)
 def spans(text: str, near_wandb: bool = False) -> tuple[Span, ...]:
-    """Where secrets are in a text, and what they are. near_wandb: it is wandb's, whose older keys have no shape."""
+    """Return where secrets are in a text, and what they are. near_wandb: it is wandb's, whose older keys have no shape."""
     if len(text) < SHORTEST and "=" not in text and "@" not in text:
         return ()
     found: list[Span] = [
@@ -161,7 +161,7 @@ def spans(text: str, near_wandb: bool = False) -> tuple[Span, ...]:
 
 
 def _beside(text: str) -> Iterator[Span]:
-    """`NAME: VALUE` of a header, YAML or JSON, and `--NAME VALUE`; names that are of nothing but secrets."""
+    """Yield `NAME: VALUE` of a header, YAML or JSON, and `--NAME VALUE`; names that are of nothing but secrets."""
     for match in (*_HEADER.finditer(text), *_OPTION.finditer(text)):
         name, value = match.groups()
         if (
@@ -174,7 +174,7 @@ def _beside(text: str) -> Iterator[Span]:
 
 
 def _encoded(text: str, near_wandb: bool) -> Iterator[Span]:
-    """Whole words that hold a secret once their %XX are read, as a URL's reader does."""
+    """Yield whole words that hold a secret once their %XX are read, as a URL's reader does."""
     for match in _PERCENT.finditer(text):
         decoded = unquote(match[0]).replace("%", " ")  # once is enough
         for _, _, reason in spans(decoded, near_wandb)[:1]:
@@ -194,7 +194,7 @@ def _in_front_of_host(text: str) -> Iterator[Span]:
 
 
 def _assigned(text: str) -> Iterator[Span]:
-    """NAME=VALUE anywhere: in the query of a URL, in an option for a program."""
+    """Yield NAME=VALUE anywhere: in the query of a URL, in an option for a program."""
     for match in _ASSIGNED.finditer(text):
         name, value = match.groups()
         if not is_secret_name(name) or _says_nothing(value):

@@ -51,7 +51,7 @@ def check_words(words: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """A text for people or files, with what looks like a secret taken out: others' words may repeat one."""
+    """Return a text for people or files, with what looks like a secret taken out: others' words may repeat one."""
     for value in held_in(os.environ if environment is None else environment):
         text = text.replace(value, HIDDEN)
     found = sorted(forms.spans(text), reverse=True)
@@ -64,13 +64,13 @@ def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 def in_one_line(error: BaseException | str) -> str:
-    """What an error says, in one line without a secret, and without anything that a terminal would obey."""
+    """Return what an error says, in one line without a secret, and without anything that a terminal would obey."""
     words = redacted(" ".join(str(error).split()))
     return "".join(repr(char)[1:-1] if ord(char) < 32 or 127 <= ord(char) < 160 else char for char in words)
 
 
 def held_in(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variable by value, of what an environment holds under a secret's name; in URLs a value may be quoted."""
+    """Return variable by value, of what an environment holds under a secret's name; in URLs a value may be quoted."""
     from urllib.parse import quote
 
     found = {}
@@ -83,12 +83,12 @@ def held_in(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def looks_secret(name: str) -> bool:
-    """Whether a variable of this name holds a secret: *_KEY, *TOKEN*, *SECRET*, *PASSWORD*..."""
+    """Return whether a variable of this name holds a secret: *_KEY, *TOKEN*, *SECRET*, *PASSWORD*..."""
     return forms.is_secret_name(name)
 
 
 def _reason(path: str, text: str, held: Mapping[str, str]) -> str | None:
-    """Why a text is taken for a secret; None: it is not."""
+    """Return why a text is taken for a secret; None: it is not."""
     variable = next((name for value, name in held.items() if value in text), None)
     if variable:
         return f"holds the value of the variable {variable}"
@@ -96,14 +96,14 @@ def _reason(path: str, text: str, held: Mapping[str, str]) -> str | None:
 
 
 def _named(path: str, key: str, text: str) -> str | None:
-    """Why a value is a secret by the name that it is given to."""
+    """Return why a value is a secret by the name that it is given to."""
     if not looks_secret(key) or _OURS.fullmatch(path) or forms.is_setting(key, text):
         return None
     return f"has the name of a secret, {key}"
 
 
 def _named_inside(path: str, value: str) -> tuple[str, str | None]:
-    """The same for the value of an override, which may be a section: {KEY: VALUE}."""
+    """Return the same for the value of an override, which may be a section: {KEY: VALUE}."""
     pairs = [(path, path.rpartition(".")[2], value)]
     if "{" in value:
         pairs = [(f"{path}.{key}", key, text) for key, text in _NESTED.findall(value)]
@@ -111,7 +111,7 @@ def _named_inside(path: str, value: str) -> tuple[str, str | None]:
 
 
 def _strings(plain: Any, path: str, key: str) -> Iterator[tuple[str, str, str]]:
-    """(dotted path, last name in it, text) of every value that may hold a secret, and of every key."""
+    """Yield (dotted path, last name in it, text) of every value that may hold a secret, and of every key."""
     if isinstance(plain, Mapping):
         for name, value in plain.items():
             yield path, "", str(name)

@@ -44,7 +44,7 @@ def explained(error: OSError) -> Fault:
 
 
 def _folder_gone() -> str | None:
-    """The current folder, where it was removed: then the system names nothing."""
+    """Return the current folder, where it was removed: then the system names nothing."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def _folder_gone() -> str | None:
 
 
 def is_users(error: OSError) -> bool:
-    """Whether the user can mend it, as far as an error's number tells."""
+    """Return whether the user can mend it, as far as an error's number tells."""
     return error.errno in ADVICE
 
 
@@ -67,7 +67,7 @@ def begun() -> Iterator[None]:
 
 
 def behind(error: BaseException) -> OSError | None:
-    """The operating system's error behind a failed save: itself, a cause of it, or what a rank reported."""
+    """Return the operating system's error behind a failed save: itself, a cause of it, or what a rank reported."""
     seen: list[BaseException] = [error]
     for found in seen:  # grows while it is read
         if isinstance(found, OSError) and found.errno:
@@ -81,7 +81,7 @@ def behind(error: BaseException) -> OSError | None:
 
 
 def in_hand(error: BaseException) -> str | None:
-    """The file that the code worked on when a call failed that names none: reading, writing, flushing, closing."""
+    """Return the file that the code worked on when a call failed that names none: reading, writing, flushing, closing."""
     frames: list[FrameType] = []
     trace = error.__traceback__
     while trace is not None:

@@ -149,7 +149,7 @@ def _rank(plan: Plan, place: Any, rounds: int, found: Path) -> int:
 
 
 def _waited_for(saver: Any, at: Any) -> tuple[float, float, float]:
-    """(stall, time until complete, 0), in seconds."""
+    """Return (stall, time until complete, 0), in seconds."""
     started = time.perf_counter()
     saver.start(at, None)
     saver.wait()
@@ -158,7 +158,7 @@ def _waited_for(saver: Any, at: Any) -> tuple[float, float, float]:
 
 
 def _beside(saver: Any, at: Any, step: Callable[[], float], device: Any) -> tuple[float, float, float]:
-    """(stall, time until complete, median step meanwhile), in seconds; all ranks go on until all are through."""
+    """Return (stall, time until complete, median step meanwhile), in seconds; all ranks go on until all are through."""
     import torch
 
     started = time.perf_counter()

@@ -166,7 +166,7 @@ def check_reference(model: GPTConfig) -> None:
 
 
 def _asked(words: str) -> list[str]:
-    """The names of the references in `eager,compiled`."""
+    """Return the names of the references in `eager,compiled`."""
     for word in words.split(","):
         if word not in REFERENCES:
             raise UserError(
@@ -255,7 +255,7 @@ def _worker(pipe: Connection, build: Callable, config: RunConfig, threads: int |
 
 
 def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object]:
-    """The trainer's own step on one rank, on random tokens."""
+    """Return the trainer's own step on one rank, on random tokens."""
     from slipway.engine.runtime import as_trained, load_torch
 
     plan = make_plan(config)
@@ -288,7 +288,7 @@ def _slipway_step(config: RunConfig, threads: int | None) -> Callable[[], object
 
 
 def _plain_step(config: RunConfig, threads: int | None, compiled: bool = False) -> Callable[[], object]:
-    """A step of the reference; compiled afresh: what the machine has compiled before does not count."""
+    """Return a step of the reference; compiled afresh: what the machine has compiled before does not count."""
     from slipway.engine.runtime import wait_without_spinning
 
     wait_without_spinning()  # the same for all

@@ -157,7 +157,7 @@ def _texts(folder: Path) -> Iterator[str]:
 
 
 def one_at_a_time(task: Task, prefix: Path) -> int:
-    """The reference; returns the tokens written."""
+    """Return the reference; returns the tokens written."""
     import torch
     from megatron.core.datasets.indexed_dataset import DType, IndexedDatasetBuilder
     from tokenizers import Tokenizer as Loaded
@@ -177,7 +177,7 @@ def one_at_a_time(task: Task, prefix: Path) -> int:
 
 
 def slipway(task: Task, prefix: Path) -> int:
-    """What `slipway data` does with one worker, from text to .bin and .idx; returns the tokens written."""
+    """Return what `slipway data` does with one worker, from text to .bin and .idx; returns the tokens written."""
     from slipway.data.text.blocks import block_size, cut_into_blocks
     from slipway.data.text.indexed import merge_shards
     from slipway.data.text.workers import encode_block
@@ -199,7 +199,7 @@ TIKTOKEN = "tiktoken, encoding alone"
 
 
 def _measure(task: Task, rounds: int, with_tiktoken: bool) -> tuple[dict[str, list[float]], int]:
-    """Seconds of processor time of each turn, and the tokens in the text."""
+    """Return seconds of processor time of each turn, and the tokens in the text."""
     import torch
 
     import slipway.data.text.indexed  # noqa: F401  with Megatron-core, once and before the turns

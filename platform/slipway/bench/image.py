@@ -81,13 +81,13 @@ def _row(what: str, measured: list[float], target: float | None) -> Row:
 
 
 def image_bytes(engine: str, tag: str) -> int:
-    """All layers of an image, uncompressed, as the engine counts them."""
+    """Return all layers of an image, uncompressed, as the engine counts them."""
     found = shell.answer([engine, "image", "inspect", tag])
     return int(json.loads(found)[0]["Size"])
 
 
 def rebuild_seconds(engine: str, root: Path, variant: str, repeat: int) -> list[float]:
-    """Wall time of builds that each differ from the last by a line in one module; all layers below are cached."""
+    """Return wall time of builds that each differ from the last by a line in one module; all layers below are cached."""
     tag = f"slipway-bench:{os.getpid()}"
     with tempfile.TemporaryDirectory(prefix="slipway-image-") as folder:
         context = copy_context(root, Path(folder) / "context")
@@ -107,7 +107,7 @@ def rebuild_seconds(engine: str, root: Path, variant: str, repeat: int) -> list[
 
 
 def copy_context(root: Path, target: Path) -> Path:
-    """What the Dockerfile copies, to be changed without changing the checkout."""
+    """Return what the Dockerfile copies, to be changed without changing the checkout."""
     target.mkdir(parents=True)
     for folder in CONTEXT:
         shutil.copytree(root / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -117,7 +117,7 @@ def copy_context(root: Path, target: Path) -> Path:
 
 
 def seconds_of(command: Sequence[str]) -> float:
-    """Wall time of a command whose output nobody wants."""
+    """Return wall time of a command whose output nobody wants."""
     shell.say(command)
     started = time.perf_counter()
     shell.answer(command)

@@ -127,7 +127,7 @@ def _summary(rows: list[Row], count: int, pixels: int, missing: list[str]) -> Su
 
 
 def data_in(folder: Path) -> Any:
-    """The configuration, as far as data is concerned."""
+    """Return the configuration, as far as data is concerned."""
     data = Data(
         name="bench",
         dir=folder / "shards",
@@ -231,7 +231,7 @@ def _write_rasters(folder: Path, pixels: Any) -> None:
 
 
 def files(folder: Path) -> list[Path]:
-    """All that readers read."""
+    """Return all that readers read."""
     return sorted([*(folder / "shards").glob("*"), *(folder / "rasters").glob("*")])
 
 
@@ -239,7 +239,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def slipway(folder: Path) -> Iterator[Any]:
-    """Slipway's samples, in the order of an epoch."""
+    """Yield slipway's samples, in the order of an epoch."""
     from slipway.data.imagery.dataset import open_dataset
     from slipway.data.ledger import Draw
 
@@ -248,7 +248,7 @@ def slipway(folder: Path) -> Iterator[Any]:
 
 
 def geotiff(folder: Path) -> Iterator[Any]:
-    """Windows of all files, which stay open, in an order that is as random."""
+    """Yield windows of all files, which stay open, in an order that is as random."""
     import numpy as np
     import rasterio
     from rasterio.windows import Window
@@ -271,7 +271,7 @@ def geotiff(folder: Path) -> Iterator[Any]:
 
 
 def web_dataset(folder: Path) -> Iterator[Any]:
-    """The same shards in webdataset's own loader, shuffled in a buffer and decoded."""
+    """Yield the same shards in webdataset's own loader, shuffled in a buffer and decoded."""
     webdataset: Any = import_module("webdataset")
     urls = sorted(str(path) for path in (folder / "shards").glob("*.tar"))
     samples = webdataset.WebDataset(urls, shardshuffle=False, empty_check=False).shuffle(SHUFFLED).decode()
@@ -295,7 +295,7 @@ def _digest(read: Callable[[Path], Iterator[Any]], folder: Path) -> int:
 
 
 def _timed(read: Callable[[Path], Iterator[Any]], folder: Path, cold: bool) -> tuple[float, float]:
-    """Seconds, and seconds of this process's processor time, of all chips; imports and opening are not measured."""
+    """Return seconds, and seconds of this process's processor time, of all chips; imports and opening are not measured."""
     for path in files(folder):
         with open(path, "rb") as file:
             if cold:

@@ -26,12 +26,12 @@ class Scene(NamedTuple):
     dtype: Any
 
     def with_backend(self, **backends: str) -> RunConfig:
-        """The configuration with another backend for an operator."""
+        """Return the configuration with another backend for an operator."""
         kernels = self.config.kernels.model_copy(update=backends)
         return self.config.model_copy(update={"kernels": kernels})
 
     def random(self, *shape: int) -> Any:
-        """A tensor that wants a gradient."""
+        """Return a tensor that wants a gradient."""
         import torch
 
         return torch.randn(shape, device=self.device, dtype=self.dtype).requires_grad_()
@@ -272,7 +272,7 @@ def build_rotary(scene: Scene, backend: str) -> Callable[[], object]:
 
 
 def _output_layer(scene: Scene) -> tuple[Any, Any, Any]:
-    """Input [s, b, h], weight [V, h], labels [s, b]."""
+    """Return input [s, b, h], weight [V, h], labels [s, b]."""
     import torch
 
     shape = counts.shape_of(scene.config)

@@ -52,7 +52,7 @@ class Shape(NamedTuple):
 
 
 def shape_of(config: RunConfig) -> Shape:
-    """The shape of a configuration."""
+    """Return the shape of a configuration."""
     model, training = gpt_of(config), config.training
     return Shape(
         sequence=tokens_of(config).sequence_length,
@@ -74,7 +74,7 @@ def norm(shape: Shape, operator: str) -> Cost:
 
 
 def attention_forward(shape: Shape, documents: int = 1) -> Cost:
-    """Reads q, k, v, writes o: T d (2n + 2g) e bytes. Two products over half the square: 2 s T n d FLOP.
+    """Return reads q, k, v, writes o: T d (2n + 2g) e bytes. Two products over half the square: 2 s T n d FLOP.
 
     Of a sample that is cut into equal documents: over half of each one's square, 2 s T n d / documents.
     """
@@ -83,13 +83,13 @@ def attention_forward(shape: Shape, documents: int = 1) -> Cost:
 
 
 def attention(shape: Shape, documents: int = 1) -> Cost:
-    """Backward reads q, k, v, o, do and writes dq, dk, dv: T d (6n + 6g) e bytes in all; three times the FLOP."""
+    """Return backward reads q, k, v, o, do and writes dq, dk, dv: T d (6n + 6g) e bytes in all; three times the FLOP."""
     forward = attention_forward(shape, documents)
     return Cost(3 * forward.bytes, 3 * forward.flops)
 
 
 def mlp(shape: Shape, *, gated: bool) -> Cost:
-    """Two products, three where gated (p); each reads and writes memory, what lies between them is one pass.
+    """Return two products, three where gated (p); each reads and writes memory, what lies between them is one pass.
 
     Bytes: the weights read twice and their gradients written, 3 p h f; x read twice, y and dx written, dy read,
     5 T h; inside, (p-1) T f before the activation 3 times and its gradient 3 times, T f after it 3 times and its
@@ -118,7 +118,7 @@ def experts(config: RunConfig) -> Cost:
 
 
 def rotary(shape: Shape) -> Cost:
-    """Both q and k are read and written, forward and backward: 4 T (n + g) d e bytes; turning back costs as much."""
+    """Return both q and k are read and written, forward and backward: 4 T (n + g) d e bytes; turning back costs as much."""
     elements = shape.tokens * (shape.heads + shape.groups) * shape.head
     return Cost(4 * elements * shape.element, 2 * ROTARY_OPERATIONS * elements)
 
@@ -139,7 +139,7 @@ def adamw(config: RunConfig) -> Cost:
 
 
 def layer_weights(config: RunConfig) -> list[tuple[int, int]]:
-    """Shapes of one dense layer's weights and vectors (of one column), as an optimizer gets them."""
+    """Return shapes of one dense layer's weights and vectors (of one column), as an optimizer gets them."""
     model, shape = gpt_of(config), shape_of(config)
     width, first = shape.heads * shape.head, shape.mlp * (2 if model.activation == "swiglu" else 1)
     outputs = width + 2 * shape.groups * shape.head
@@ -156,6 +156,6 @@ def layer_weights(config: RunConfig) -> list[tuple[int, int]]:
 
 
 def least_seconds(cost: Cost, flops_per_second: float, bytes_per_second: float) -> tuple[float, str]:
-    """What the ceilings allow, and which of them it is (roofline, Williams et al. 2009)."""
+    """Return what the ceilings allow, and which of them it is (roofline, Williams et al. 2009)."""
     compute, memory = cost.flops / flops_per_second, cost.bytes / bytes_per_second
     return max(compute, memory), "matmul" if compute >= memory else "memory"

@@ -74,14 +74,14 @@ OPERATORS: dict[str, Operator] = {
 
 
 def of_operator(config: RunConfig, operator: str) -> RunConfig:
-    """The configuration with the model's fields as the operator needs them; dense, but for a mixture's experts."""
+    """Return the configuration with the model's fields as the operator needs them; dense, but for a mixture's experts."""
     experts = gpt_of(config).num_moe_experts or EXPERTS
     fields = OPERATORS[operator].fields | {"num_moe_experts": experts if operator == "experts" else None}
     return config.model_copy(update={"model": gpt_of(config).model_copy(update=fields)})
 
 
 def trouble(case: Case, machine: Machine, config: RunConfig) -> str | None:
-    """Why a case cannot be measured here; None where it can."""
+    """Return why a case cannot be measured here; None where it can."""
     for backend in TABLE[OPERATORS[case.operator].part]:
         if backend.name == case.backend:
             return backend.trouble(machine, of_operator(config, case.operator))

@@ -21,20 +21,20 @@ EPSILON, LEARNING_RATE, DECAY = 1e-8, 0.1, 0.1  # of build_adamw, and the defaul
 
 
 def layer_norm(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Ba et al. 2016, arXiv 1607.06450."""
+    """Return ba et al. 2016, arXiv 1607.06450."""
     x, weight, bias = inputs
     centred = x - x.mean(-1, keepdim=True)
     return rms_norm(config, [centred, weight], seen) + bias
 
 
 def rms_norm(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Zhang and Sennrich 2019, arXiv 1910.07467."""
+    """Return zhang and Sennrich 2019, arXiv 1910.07467."""
     x, weight = inputs
     return x / (x.square().mean(-1, keepdim=True) + gpt_of(config).norm_epsilon).sqrt() * weight
 
 
 def attention(config: RunConfig, inputs: Sequence[Tensor], seen: Seen, documents: int = 1) -> Tensor:
-    """Causal attention, whole scores; [s, b, heads, d] three times -> [s, b, heads * d]."""
+    """Return causal attention, whole scores; [s, b, heads, d] three times -> [s, b, heads * d]."""
     q, k, v = (x.permute(1, 2, 0, 3) for x in inputs)
     k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
     position = torch.arange(q.shape[2])
@@ -45,18 +45,18 @@ def attention(config: RunConfig, inputs: Sequence[Tensor], seen: Seen, documents
 
 
 def attention_documents(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """The same, each document by itself."""
+    """Return the same, each document by itself."""
     return attention(config, inputs, seen, DOCUMENTS)
 
 
 def swiglu(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Shazeer 2020, arXiv 2002.05202: the first half is the gate."""
+    """Return shazeer 2020, arXiv 2002.05202: the first half is the gate."""
     gate, up = inputs[0].chunk(2, dim=-1)
     return gate / (1 + (-gate).exp()) * up
 
 
 def mlp(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Two products around GELU (exact) or SwiGLU; a last bias that the layer hands on is not in its output."""
+    """Return two products around GELU (exact) or SwiGLU; a last bias that the layer hands on is not in its output."""
     x, *rest = inputs
     first, second = (w for w in rest if w.dim() == 2)
     biases = [w for w in rest if w.dim() == 1]
@@ -72,7 +72,7 @@ def _activated(config: RunConfig, wide: Tensor) -> Tensor:
 
 
 def experts(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Each expert by itself; its output times the router's probability."""
+    """Return each expert by itself; its output times the router's probability."""
     x, *weights = inputs
     hidden = x.shape[-1]
     whole = [part for w in weights for part in (w.unbind() if w.dim() == 3 else [w])]
@@ -87,7 +87,7 @@ def experts(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
 
 
 def rotary(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> list[Tensor]:
-    """Su et al. 2021, arXiv 2104.09864, with base 10,000: pairs are half the width apart, turned as complex numbers."""
+    """Return su et al. 2021, arXiv 2104.09864, with base 10,000: pairs are half the width apart, turned as complex numbers."""
     turned = []
     for x in inputs:
         length, size = x.shape[0], x.shape[-1]
@@ -100,7 +100,7 @@ def rotary(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> list[Tens
 
 
 def cross_entropy(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """The sum over all tokens, of whole logits."""
+    """Return the sum over all tokens, of whole logits."""
     x, weight = inputs
     labels = seen.given["labels"].cpu().flatten()
     return F.cross_entropy((x @ weight.t()).flatten(0, 1), labels, reduction="sum")
@@ -122,7 +122,7 @@ TRUTHS: dict[str, Truth] = {
 
 
 def errors(config: RunConfig, operator: str, seen: Seen) -> list[float]:
-    """Largest error of each output and of each gradient, relative to the largest value; infinite: not finite."""
+    """Return largest error of each output and of each gradient, relative to the largest value; infinite: not finite."""
     inputs = [x.detach().double().cpu().requires_grad_() for x in seen.inputs]
     expected = TRUTHS[operator](config, inputs, seen)
     upstream = None if seen.upstream is None else [x.double().cpu() for x in _several(seen.upstream)]
@@ -151,7 +151,7 @@ def adamw_error(step: Any) -> float:
 
 
 def error(got: Tensor, expected: Tensor) -> float:
-    """Largest difference relative to the largest value; shapes must agree."""
+    """Return largest difference relative to the largest value; shapes must agree."""
     got = got.detach().double().cpu()
     if got.shape != expected.shape or not torch.isfinite(got).all():
         return float("inf")

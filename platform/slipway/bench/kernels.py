@@ -194,7 +194,7 @@ def _memory_mib(run: Callable[[], object], device: Any) -> float | None:
 
 
 def take_turns(built: Mapping[str, Callable[[], object]], repeat: int, device: Any) -> dict[str, list[float]]:
-    """Seconds of one call, `repeat` samples of each; a noisy machine disturbs all alike."""
+    """Return seconds of one call, `repeat` samples of each; a noisy machine disturbs all alike."""
     from slipway.bench.ceilings import synchronize
 
     def sample(run: Callable[[], object], calls: int) -> float:

@@ -85,21 +85,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 def parts_of_one(words: Sequence[str]) -> Parts:
-    """Seconds to compose, plan and render one run, within this process."""
+    """Return seconds to compose, plan and render one run, within this process."""
     from slipway.config.compose import compose
 
     return _parts(lambda: [compose(words)])
 
 
 def parts_of_sweep(words: Sequence[str]) -> Parts:
-    """The same of a sweep."""
+    """Return the same of a sweep."""
     from slipway.config.sweep_compose import compose_sweep
 
     return _parts(lambda: compose_sweep(list(words)))
 
 
 def command_seconds(words: Sequence[str]) -> float:
-    """Wall time of `slipway launch` in a process of its own; UserError with its last words where it fails."""
+    """Return wall time of `slipway launch` in a process of its own; UserError with its last words where it fails."""
     command = [sys.executable, "-m", "slipway", "launch", *words]
     started = time.perf_counter()
     done = commands.call(command, seconds=LIMIT_SECONDS)

@@ -53,7 +53,7 @@ def of_gpt(what: str, config: RunConfig) -> None:
 
 
 def made_up(words: Sequence[str]) -> list[str]:
-    """The overrides, and those for a model whose samples are made up: no data is read, so none limits the model."""
+    """Return the overrides, and those for a model whose samples are made up: no data is read, so none limits the model."""
     standing = _stand_in(words)
     kind = DATA_KINDS.part(standing.removeprefix(f"{GROUP}={TO_PLAN}"), "kind").KIND
     chosen = any(word.lstrip("+").startswith(f"{GROUP}=") for word in words)
@@ -61,14 +61,14 @@ def made_up(words: Sequence[str]) -> list[str]:
 
 
 def _stand_in(words: Sequence[str]) -> str:
-    """What stands for data of a kind that the model reads."""
+    """Return what stands for data of a kind that the model reads."""
     elsewhere = [word for word in words if not word.lstrip("+").startswith((f"{GROUP}=", f"{GROUP}."))]
     chosen = any(word.lstrip("+").startswith(("model=", "experiment=")) for word in words)
     return stand_in(elsewhere) if chosen else DEFAULT
 
 
 def with_defaults(defaults: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """The default shape and what is asked for.
+    """Return the default shape and what is asked for.
 
     A default gives way to a group that is chosen (`model=x` to its `model.*`), and all of them to an
     experiment: Hydra would let the single values win over the group.

@@ -135,7 +135,7 @@ def _rank_name(row: "StepRow") -> str:
 def _figure(
     bars: int, title: str, lines: Sequence[str], record: Mapping[str, Any], *, legend: bool = False
 ) -> tuple["Figure", "Axes"]:
-    """A page with a title, lines below it, room for so many bars, and the machine at its foot."""
+    """Return a page with a title, lines below it, room for so many bars, and the machine at its foot."""
     from matplotlib.figure import Figure
 
     above, below, each = (

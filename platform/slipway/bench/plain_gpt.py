@@ -28,7 +28,7 @@ class Block(nn.Module):
         self.fc2 = nn.Linear(model.mlp_size, hidden, bias)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None) -> Tensor:
-        """Attention and MLP, each added to its input; turn: cosine and sine of the rotary angles, [s, d]."""
+        """Return attention and MLP, each added to its input; turn: cosine and sine of the rotary angles, [s, d]."""
         batch, length, _ = x.shape
         heads = self.qkv(self.norm1(x)).view(batch, length, -1, self.size).transpose(1, 2)
         q, k, v = heads.split([self.heads, self.groups, self.groups], dim=1)
@@ -46,7 +46,7 @@ class Block(nn.Module):
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of [b, n, s, d]."""
+    """Return Rotary embedding of [b, n, s, d]."""
     first, second = x.chunk(2, dim=-1)
     return x * cos.to(x.dtype) + torch.cat([-second, first], dim=-1) * sin.to(x.dtype)
 
@@ -78,7 +78,7 @@ class PlainGPT(nn.Module):
             self.output.weight = self.tokens.weight
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
-        """[b, s] int64 twice -> scalar."""
+        """Return [b, s] int64 twice -> scalar."""
         x, turn, length = self.tokens(tokens), None, tokens.shape[1]
         if self.rotary:
             turn = self.angles[:length].cos(), self.angles[:length].sin()

@@ -104,7 +104,7 @@ def labelled(row: Any, units: str) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, usable cores, memory (GiB) and, where torch was imported and sees one, GPU."""
+    """Return processor, usable cores, memory (GiB) and, where torch was imported and sees one, GPU."""
     import psutil
 
     found = {
@@ -174,19 +174,19 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def describe_machine(record: Mapping[str, Any]) -> str:
-    """The record's machine in words."""
+    """Return the record's machine in words."""
     facts = record["machine"]
     words = [facts["processor"], f"{facts['cores']} cores", f"{facts['memory_gib']} GiB"]
     return ", ".join([*words, *([facts["gpu"]] if "gpu" in facts else [])])
 
 
 def describe_versions(record: Mapping[str, Any]) -> str:
-    """The record's versions in words."""
+    """Return the record's versions in words."""
     return ", ".join(f"{name} {number}" for name, number in record["versions"].items())
 
 
 def shown(value: str | float | int) -> str:
-    """Four significant digits, thousands separated."""
+    """Return four significant digits, thousands separated."""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else value

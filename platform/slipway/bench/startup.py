@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def first_step(overrides: Sequence[str]) -> dict[str, float]:
-    """Seconds from `slipway train` to the beginning and the end of step 1, by the clock of metrics.jsonl."""
+    """Return seconds from `slipway train` to the beginning and the end of step 1, by the clock of metrics.jsonl."""
     with tempfile.TemporaryDirectory(prefix="slipway-startup-") as folder:
         run_dir = Path(folder) / "run"
         started = time.time()
@@ -77,7 +77,7 @@ def first_step(overrides: Sequence[str]) -> dict[str, float]:
 
 
 def seconds_of(words: Sequence[str]) -> float:
-    """Wall time of one slipway command."""
+    """Return wall time of one slipway command."""
     started = time.perf_counter()
     slipway(words)
     return time.perf_counter() - started

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def why_not(folder: Path) -> str | None:
-    """Why tiktoken cannot give the tokens of folder/tokenizer.json for folder/text.jsonl; None where it can."""
+    """Return why tiktoken cannot give the tokens of folder/tokenizer.json for folder/text.jsonl; None where it can."""
     try:
         import tiktoken  # noqa: F401
     except ModuleNotFoundError:
@@ -26,7 +26,7 @@ def why_not(folder: Path) -> str | None:
 
 
 def timed(folder: Path, entries: int, end: int, tokens: Path | None) -> float:
-    """Seconds of processor time for encoding all texts.
+    """Return seconds of processor time for encoding all texts.
 
     tokens: the .bin that holds the tokens of all, each text followed by `end`; checked where it is given.
     """
@@ -56,7 +56,7 @@ def _texts(folder: Path) -> list[str]:
 
 
 def _pattern(parts: dict[str, Any]) -> str | None:
-    """The regular expression that cuts words, as tiktoken has it."""
+    """Return the regular expression that cuts words, as tiktoken has it."""
     from tiktoken_ext.openai_public import r50k_pat_str
 
     cut = parts["pre_tokenizer"] or {"type": None}

@@ -130,7 +130,7 @@ def _publish(plan: Plan, measured: dict[str, Any], options: argparse.Namespace, 
 
 
 def table(plan: Plan, measured: dict[str, Any]) -> list[Row]:
-    """A row per rank, or, where there are many, the mean of each pipeline stage's ranks."""
+    """Return a row per rank, or, where there are many, the mean of each pipeline stage's ranks."""
     of_rank = measured["breakdowns"]
     pipeline = plan.config.parallelism.pipeline_model_parallel_size
     many = len(of_rank) > RANKS_SHOWN
@@ -149,7 +149,7 @@ def table(plan: Plan, measured: dict[str, Any]) -> list[Row]:
 
 
 def summarize(plan: Plan, measured: dict[str, Any]) -> Summary:
-    """The rates of the median step; mfu as the trainer reports it, where the profile has a peak."""
+    """Return the rates of the median step; mfu as the trainer reports it, where the profile has a peak."""
     from slipway.train.peak import of_profile
     from slipway.train.throughput import rates
 
@@ -187,7 +187,7 @@ def measure(
     place: Place | Node | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """What `table` and `summarize` are made from, on all ranks of the plan; of use where rank 0 is this process's.
+    """Return what `table` and `summarize` are made from, on all ranks of the plan; of use where rank 0 is this process's.
 
     Args:
         plan: Of the ranks, which are all started here unless `place` says otherwise.
@@ -273,7 +273,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
 
 
 def trainer_step(plan: Plan, device: Any) -> Callable[[], None]:
-    """The trainer's own step on made-up samples, with the optimizer's work marked. Process groups must exist."""
+    """Return the trainer's own step on made-up samples, with the optimizer's work marked. Process groups must exist."""
     from slipway.train.profile import mark_optimizer
     from slipway.train.setup import build_session
     from slipway.train.step import compute, update_weights

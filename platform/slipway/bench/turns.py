@@ -28,7 +28,7 @@ class Worker:
         self._answer()
 
     def ask(self, question: Callable[..., Any], *words: Any) -> Any:
-        """The value of question(built, *words) there. Raises Fault where it fails, or the process has ended."""
+        """Return the value of question(built, *words) there. Raises Fault where it fails, or the process has ended."""
         self._pipe.send((question, words))
         return self._answer()
 

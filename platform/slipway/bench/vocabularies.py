@@ -68,7 +68,7 @@ PUBLISHED = {
 
 
 def train(kind: Published, texts: Iterator[str], vocab_size: int) -> Any:
-    """A tokenizers.Tokenizer of this kind, its vocabulary trained on texts; smaller where they do not give more."""
+    """Return a tokenizers.Tokenizer of this kind, its vocabulary trained on texts; smaller where they do not give more."""
     from tokenizers import (
         AddedToken,
         Regex,

@@ -29,7 +29,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What is known of a checkpoint without reading its tensors; `problem`: what is wrong, or None."""
+    """Return what is known of a checkpoint without reading its tensors; `problem`: what is wrong, or None."""
     record: dict[str, Any] = {"step": store.step_of(path), "path": str(path), "problem": None}
     try:
         store.verify(path, content=False)
@@ -48,7 +48,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _layout(info: CheckpointInfo) -> str:
-    """`TP2 × PP2 × DP2`: the dimensions larger than one of the ranks that wrote a checkpoint."""
+    """Return `TP2 × PP2 × DP2`: the dimensions larger than one of the ranks that wrote a checkpoint."""
     sizes = info.parallelism
     replicas = info.world_size // (
         sizes.tensor_model_parallel_size * sizes.context_parallel_size * sizes.pipeline_model_parallel_size
@@ -147,7 +147,7 @@ def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
 
 
 def _problem(error: Damaged | Unreadable) -> dict[str, Any]:
-    """What is wrong with a checkpoint: that it is damaged, or that this cannot be told now."""
+    """Return what is wrong with a checkpoint: that it is damaged, or that this cannot be told now."""
     return {"problem": in_one_line(error), "damaged": isinstance(error, Damaged)}
 
 

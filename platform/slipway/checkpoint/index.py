@@ -96,7 +96,7 @@ class _Reader(pickle.Unpickler):
 
 
 def check_index(path: Path) -> list[Piece]:
-    """Where the tensors of the checkpoint at `path` are. Raises Unreadable.
+    """Return where the tensors of the checkpoint at `path` are. Raises Unreadable.
 
     Raises Damaged where the index holds anything foreign, or would have a file read that is not in the folder.
     """

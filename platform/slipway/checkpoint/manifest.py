@@ -50,12 +50,12 @@ class Manifest(BaseModel):
         return sum(entry.size for entry in self.files.values())
 
     def text(self) -> str:
-        """The one way in which a manifest is written; any other text is a damaged one."""
+        """Return the one way in which a manifest is written; any other text is a damaged one."""
         return self.model_dump_json(indent=1) + "\n"
 
 
 def make(folder: Path, known: Mapping[str, Entry] | None = None) -> Manifest:
-    """The manifest of all files in `folder`; those in `known` have been hashed by the ranks that wrote them."""
+    """Return the manifest of all files in `folder`; those in `known` have been hashed by the ranks that wrote them."""
     known = known or {}
     others = [path for path in folder.iterdir() if path.name != FILE and path.name not in known]
     return Manifest(files=dict(sorted({**known, **entries(others)}.items())))
@@ -84,7 +84,7 @@ def read(folder: Path) -> Manifest:
 
 
 def look(path: Path, call: Callable[[], T]) -> T:
-    """call(), which looks at a checkpoint's file. Raises Damaged where that is missing; Unreadable."""
+    """Return call(), which looks at a checkpoint's file. Raises Damaged where that is missing; Unreadable."""
     try:
         return files.patiently(call, path)
     except files.ABSENT:

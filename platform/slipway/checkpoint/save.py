@@ -99,7 +99,7 @@ class Saver:
         save.stall_seconds = save.seconds
 
     def poll(self) -> Saved | None:
-        """The save that has become complete since the last call, on rank 0 with its path, if any has.
+        """Return the save that has become complete since the last call, on rank 0 with its path, if any has.
 
         Raises SaveError where it failed, or takes longer than checkpoint.timeout_minutes.
         """
@@ -118,7 +118,7 @@ class Saver:
         )
 
     def wait(self) -> Saved | None:
-        """Like poll, but stand still until the save under way is complete."""
+        """Return like poll, but stand still until the save under way is complete."""
         save = self.save
         if save is None or save.thread is None:
             return None

@@ -92,25 +92,25 @@ class Newest(NamedTuple):
 
 
 def folder(run_dir: Path) -> Path:
-    """Where the checkpoints of a run are."""
+    """Return where the checkpoints of a run are."""
     return RunDir(run_dir).checkpoints
 
 
 def step_of(path: Path) -> int:
-    """The step in the name of a complete checkpoint."""
+    """Return the step in the name of a complete checkpoint."""
     match = _NAME.fullmatch(path.name)
     assert match, path
     return int(match[1])
 
 
 def complete(run_dir: Path) -> list[Path]:
-    """The complete checkpoints, oldest first. Raises Unreadable where the folder cannot be listed."""
+    """Return the complete checkpoints, oldest first. Raises Unreadable where the folder cannot be listed."""
     root = folder(run_dir)
     return sorted((root / name for name in files.names(root) if _NAME.fullmatch(name)), key=step_of)
 
 
 def latest(run_dir: Path) -> Path | None:
-    """The checkpoint committed last: what the pointer names, else the newest complete one. Not verified."""
+    """Return the checkpoint committed last: what the pointer names, else the newest complete one. Not verified."""
     try:
         name = (folder(run_dir) / POINTER).read_text().strip()
     except (OSError, UnicodeDecodeError):
@@ -121,7 +121,7 @@ def latest(run_dir: Path) -> Path | None:
 
 
 def newest_good(run_dir: Path, content: bool = True) -> Newest:
-    """The newest checkpoint that passes verify (with content=False, verify's checks but for the contents).
+    """Return the newest checkpoint that passes verify (with content=False, verify's checks but for the contents).
 
     Raises Unreadable where one that is newer than it can now not be read: it may be the better one.
     """
@@ -210,7 +210,7 @@ def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
 
 
 def begin(run_dir: Path, step: int) -> Path:
-    """A fresh temporary folder for the checkpoint of `step`."""
+    """Return a fresh temporary folder for the checkpoint of `step`."""
     root = folder(run_dir)
     files.make_folder(root)
     for attempt in itertools.count():

@@ -11,7 +11,7 @@ _OWN = ("name", "description", "notes", "warnings", "unverified", "sources")
 
 
 def values(cluster: Cluster) -> Iterator[tuple[str, object]]:
-    """Dotted path and value of every field, those of absent sections left out; lists are values."""
+    """Yield dotted path and value of every field, those of absent sections left out; lists are values."""
     yield from _values(cluster, "")
 
 
@@ -34,7 +34,7 @@ def _named(found: object) -> dict[str, object]:
 
 
 def has(cluster: Cluster, path: str) -> bool:
-    """Whether a dotted path names a field, a section or a queue of the profile."""
+    """Return whether a dotted path names a field, a section or a queue of the profile."""
     found: object = cluster
     for name in path.split("."):
         inside = _named(found)
@@ -45,12 +45,12 @@ def has(cluster: Cluster, path: str) -> bool:
 
 
 def is_unverified(cluster: Cluster, path: str) -> bool:
-    """Whether a field is marked, or a section that it is in."""
+    """Return whether a field is marked, or a section that it is in."""
     return any(path == mark or path.startswith(f"{mark}.") for mark in cluster.unverified)
 
 
 def sources(cluster: Cluster, path: str) -> list[int]:
-    """Numbers, from 1 on, of the sources that name a field; where none does, the nearest section that it is in."""
+    """Return numbers, from 1 on, of the sources that name a field; where none does, the nearest section that it is in."""
     above = path
     while above:
         found = [number for number, source in enumerate(cluster.sources, 1) if above in source.of]
@@ -61,7 +61,7 @@ def sources(cluster: Cluster, path: str) -> list[int]:
 
 
 def unverified(cluster: Cluster, within: Iterable[str] = ("",)) -> list[str]:
-    """Paths of the marked fields that have a value; `within`: only of these fields or sections."""
+    """Return paths of the marked fields that have a value; `within`: only of these fields or sections."""
     inside = tuple(within)
     return [
         path
@@ -73,5 +73,5 @@ def unverified(cluster: Cluster, within: Iterable[str] = ("",)) -> list[str]:
 
 
 def is_stated(value: object) -> bool:
-    """Whether a profile says something: neither null nor empty."""
+    """Return whether a profile says something: neither null nor empty."""
     return value is not None and value not in ("", [], {})

@@ -68,7 +68,7 @@ class Profiles:
         return [folder for folder in (self.config_dir, conf_dir()) if folder is not None]
 
     def files(self) -> dict[str, Path]:
-        """The file of each profile, by name, in alphabetical order, the user's own first."""
+        """Return the file of each profile, by name, in alphabetical order, the user's own first."""
         found: dict[str, Path] = {}
         for folder in self.folders:
             for file in sorted((folder / GROUP).glob("*.yaml")):
@@ -76,7 +76,7 @@ class Profiles:
         return found
 
     def load(self, name: str) -> Cluster:
-        """One profile. Raises UserError where there is none of this name, or it is not valid."""
+        """Return one profile. Raises UserError where there is none of this name, or it is not valid."""
         from pydantic import ValidationError
 
         files = self.files()
@@ -93,7 +93,7 @@ class Profiles:
             raise problem.replaced(path=f"{files[name]}: {problem.path}") from error
 
     def _merged(self, path: str) -> dict[str, Any] | None:
-        """A plain profile, merged with those it derives from; None where only Hydra knows how."""
+        """Return a plain profile, merged with those it derives from; None where only Hydra knows how."""
         file = next((f for folder in self.folders if (f := folder / f"{path}.yaml").is_file()), None)
         if file is None:
             return None
@@ -147,7 +147,7 @@ def _merge(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unfinished(plain: object) -> bool:
-    """Whether Hydra has the last word: something has no value yet, or contains itself."""
+    """Return whether Hydra has the last word: something has no value yet, or contains itself."""
     try:
         return _missing(plain)
     except RecursionError:
@@ -155,7 +155,7 @@ def _unfinished(plain: object) -> bool:
 
 
 def _missing(plain: object) -> bool:
-    """Whether something has no value yet (OmegaConf's ???)."""
+    """Return whether something has no value yet (OmegaConf's ???)."""
     if isinstance(plain, dict):
         return any(map(_missing, plain.values()))
     return plain == "???"

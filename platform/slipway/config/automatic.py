@@ -21,7 +21,7 @@ NEUTRAL: dict[str, Any] = {
 
 
 def neutralize(plain: dict[str, Any]) -> dict[str, Any]:
-    """A composed configuration whose `auto` values are neutral, and are listed in `auto`."""
+    """Return a composed configuration whose `auto` values are neutral, and are listed in `auto`."""
     sections: dict[str, dict[str, Any]] = {}
     found = []
     for field, neutral in NEUTRAL.items():
@@ -34,7 +34,7 @@ def neutralize(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def known(field: str) -> str:
-    """The name of a field that may be `auto`. Raises ValueError."""
+    """Return the name of a field that may be `auto`. Raises ValueError."""
     if field not in NEUTRAL:
         raise ValueError(f"is not a field that may be {AUTO}: {', '.join(NEUTRAL)}")
     return field

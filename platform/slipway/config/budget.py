@@ -21,22 +21,22 @@ _LATER = 1  # steps, until the sizes of batches and samples are known
 
 
 def _unit(family: str) -> str:
-    """What a family counts in, in the plural."""
+    """Return what a family counts in, in the plural."""
     return plural(FAMILIES.part(family, "family").FAMILY.unit)
 
 
 def _units() -> set[str]:
-    """What the families count in, in the plural: tokens."""
+    """Return what the families count in, in the plural: tokens."""
     return {_unit(family) for family in FAMILIES.names()}
 
 
 def keys() -> set[str]:
-    """The dotted fields that a budget may be given by."""
+    """Return the dotted fields that a budget may be given by."""
     return {f"training.{name}" for name in {*GIVEN, *_units()}}
 
 
 def alone(words: Sequence[str]) -> list[str]:
-    """A command line on which a budget or a share is the only one of its kind: what files say instead is null.
+    """Return a command line on which a budget or a share is the only one of its kind: what files say instead is null.
 
     Raises UserError where the command line itself says it in two ways.
     """
@@ -73,13 +73,13 @@ def _alone(words: list[str], kinds: Sequence[str]) -> list[str]:
 
 
 def _forced(word: str) -> str:
-    """An override that Hydra takes although no file has the key, as none has the name of a unit."""
+    """Return an override that Hydra takes although no file has the key, as none has the name of a unit."""
     name = re.match(r"\+{0,2}training\.(\w+)", word)
     return f"++{word.lstrip('+')}" if name and name[1] not in GIVEN else word
 
 
 def named(plain: dict[str, Any]) -> dict[str, Any]:
-    """A composed configuration with the units under their own key, and steps that may be wrong still.
+    """Return a composed configuration with the units under their own key, and steps that may be wrong still.
 
     Raises UserError where more than one budget is given, or one by the unit of another family.
     """
@@ -118,7 +118,7 @@ def _budget(training: dict[str, Any], model: Any) -> dict[str, Any]:
 
 
 def told(error: UserError, plain: dict[str, Any]) -> UserError:
-    """An error about the budget by the name that the composed configuration has for it."""
+    """Return an error about the budget by the name that the composed configuration has for it."""
     if error.path in ("training.units", "training.steps"):
         training, unit = plain["training"], _unit(plain["model"]["family"])
         if error.path == "training.units" and training.get(unit) is not None:
@@ -144,7 +144,7 @@ def _shares(optimizer: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolved(config: "RunConfig") -> "RunConfig":
-    """The configuration with the steps that its budget takes, and those of the schedule's shares."""
+    """Return the configuration with the steps that its budget takes, and those of the schedule's shares."""
     steps = steps_of(config)
     training = config.training.model_copy(update={"steps": steps})
     return config.model_copy(
@@ -156,19 +156,19 @@ def resolved(config: "RunConfig") -> "RunConfig":
 
 
 def steps_of(config: "RunConfig") -> int:
-    """The whole steps that hold what was asked for."""
+    """Return the whole steps that hold what was asked for."""
     name, asked = given(config)
     return asked if name == "steps" else -(-asked // per_step(config))
 
 
 def shares_of(config: "RunConfig", steps: int) -> dict[str, int]:
-    """The steps of each share that is given: at least one."""
+    """Return the steps of each share that is given: at least one."""
     shares = {steps: getattr(config.optimizer, share) for steps, share in SHARES.items()}
     return {name: max(1, round(share * steps)) for name, share in shares.items() if share is not None}
 
 
 def given(config: "RunConfig") -> tuple[str, int]:
-    """What was asked for: the key in `training`, by which users know it, and how many."""
+    """Return what was asked for: the key in `training`, by which users know it, and how many."""
     training = config.training
     if training.units is not None:
         return _unit(config.model.family), training.units
@@ -176,7 +176,7 @@ def given(config: "RunConfig") -> tuple[str, int]:
 
 
 def in_words(config: "RunConfig") -> str | None:
-    """How the steps follow from what was asked for; None where steps were."""
+    """Return how the steps follow from what was asked for; None where steps were."""
     name, asked = given(config)
     if name == "steps":
         return None
@@ -188,7 +188,7 @@ def in_words(config: "RunConfig") -> str | None:
 
 
 def per_step(config: "RunConfig") -> int:
-    """How many of what was asked for are in a step. Raises UserError where the model cannot read the data."""
+    """Return how many of what was asked for are in a step. Raises UserError where the model cannot read the data."""
     training = config.training
     if training.units is None:
         return 1 if training.samples is None else training.global_batch_size

@@ -24,12 +24,12 @@ VERSION_BASE = "1.3"
 
 
 def conf_dir() -> Path:
-    """The folder of Hydra's groups: `slipway/conf` of a wheel, else `conf` of the checkout."""
+    """Return the folder of Hydra's groups: `slipway/conf` of a wheel, else `conf` of the checkout."""
     return shipped("conf", "config.yaml")
 
 
 def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "RunConfig":
-    """The validated configuration of `slipway VERB overrides...`.
+    """Return the validated configuration of `slipway VERB overrides...`.
 
     Args:
         overrides: Hydra overrides of one run (no sweeps).
@@ -44,7 +44,7 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "R
 
 
 def composed(words: Sequence[str], config_dir: Path | None = None) -> "DictConfig":
-    """What Hydra makes of these overrides, unresolved. Raises CompositionErrors. config_dir: see compose."""
+    """Return what Hydra makes of these overrides, unresolved. Raises CompositionErrors. config_dir: see compose."""
     if config_dir is None:
         return _composer(conf_dir()).compose(words)
     # files of the user's, which may change
@@ -71,7 +71,7 @@ def validate(composed: "DictConfig") -> "RunConfig":
 
 
 def resolve(composed: "DictConfig", known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    """Sections as plain values, interpolations resolved. known: sections that need not be looked at again."""
+    """Return sections as plain values, interpolations resolved. known: sections that need not be looked at again."""
     from omegaconf import OmegaConf
 
     def section(name: str) -> Any:
@@ -87,7 +87,7 @@ def resolve(composed: "DictConfig", known: Mapping[str, Any] = MappingProxyType(
 
 
 def validate_plain(plain: dict[str, Any]) -> "RunConfig":
-    """RunConfig of plain values. Raises UserError, for secrets before anything that would repeat a value."""
+    """Return RunConfig of plain values. Raises UserError, for secrets before anything that would repeat a value."""
     from pydantic import ValidationError
 
     from slipway.config.schema import RunConfig

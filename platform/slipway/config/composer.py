@@ -27,7 +27,7 @@ class Composer:
         self._made: dict[tuple[str, ...], bytes] = {}
 
     def compose(self, words: Sequence[str]) -> "DictConfig":
-        """What Hydra composes of these overrides. Raises what Hydra raises."""
+        """Return what Hydra composes of these overrides. Raises what Hydra raises."""
         try:
             parsed = [parsed_word(word) for word in words]
         except UserError:
@@ -45,12 +45,12 @@ class Composer:
         return composed
 
     def split(self, parsed: Sequence[Any]) -> tuple[tuple[str, ...], list[Any]]:
-        """The choices of files, as text, and the values, as parsed."""
+        """Return the choices of files, as text, and the values, as parsed."""
         choices = tuple(one.input_line or "" for one in parsed if self._is_choice(one))
         return choices, [one for one in parsed if not self._is_choice(one)]
 
     def made(self, choices: tuple[str, ...]) -> "DictConfig":
-        """A copy of what Hydra makes of these choices. Raises what Hydra raises."""
+        """Return a copy of what Hydra makes of these choices. Raises what Hydra raises."""
         if choices not in self._made:
             self._made[choices] = pickle.dumps(
                 self._by_hydra(choices)
@@ -62,7 +62,7 @@ class Composer:
         return name.partition("/")[0] in self._groups and "." not in name or self._is_hydras(override)
 
     def _is_simple(self, override: Any) -> bool:
-        """Whether it is one value or one choice; Hydra merges a section that is set in a group's place."""
+        """Return whether it is one value or one choice; Hydra merges a section that is set in a group's place."""
         one = not override.is_sweep_override() and not self._is_hydras(override)
         return one and not (self._is_choice(override) and isinstance(override.value(), dict))
 
@@ -95,12 +95,12 @@ def set_values(composed: "DictConfig", values: Sequence[Any]) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def parsed_word(word: str) -> Any:
-    """Hydra's own object of one override. Raises UserError."""
+    """Return Hydra's own object of one override. Raises UserError."""
     return parsed_words([word])[0]
 
 
 def parsed_words(words: Sequence[str]) -> list[Any]:
-    """Hydra's own objects of these overrides. Raises UserError."""
+    """Return Hydra's own objects of these overrides. Raises UserError."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     try:

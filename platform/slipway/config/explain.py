@@ -28,7 +28,7 @@ _PYDANTIC_TEXT = {
 
 
 def CompositionErrors() -> tuple[type[Exception], ...]:  # noqa: N802  (reads as a class in `except`)
-    """The exceptions with which Hydra and OmegaConf answer a user's mistake while composing."""
+    """Return the exceptions with which Hydra and OmegaConf answer a user's mistake while composing."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -73,7 +73,7 @@ def valid_names(path: Path, plain: Mapping[str, typing.Any] = MappingProxyType({
 
 
 def _tagged(registry: Registry, section: typing.Any) -> list[typing.Any]:
-    """The class that the section's tag names; all of them where it names none."""
+    """Return the class that the section's tag names; all of them where it names none."""
     tag = section.get(registry.tag) if isinstance(section, Mapping) else None
     names = registry.names()
     return [registry.section_class(name) for name in ([tag] if tag in names else names)]
@@ -99,7 +99,7 @@ def _inside(kind: typing.Any, key: str | int) -> list[typing.Any]:
 
 
 def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType({})) -> UserError:
-    """The UserError, one line, for anything that composing or validating raised.
+    """Return the UserError, one line, for anything that composing or validating raised.
 
     plain: the configuration that was validated; its tags say which fields a tagged section has.
     """
@@ -164,13 +164,13 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
 
 
 def _file(error: BaseException) -> str:
-    """The file that an error is about."""
+    """Return the file that an error is about."""
     mark = getattr(error, "problem_mark", None)  # of YAML
     return getattr(mark, "name", None) or in_hand(error) or "configuration"
 
 
 def _override(error: BaseException) -> str:
-    """The override that Hydra looked at when it raised an error whose message names none."""
+    """Return the override that Hydra looked at when it raised an error whose message names none."""
     trace, found = error.__traceback__, None
     while trace is not None:
         found, trace = trace.tb_frame.f_locals.get("override", found), trace.tb_next
@@ -195,7 +195,7 @@ def _missing_choice(file: str, options: Iterable[str], text: str) -> UserError:
 
 
 def _around(cause: typing.Any) -> Mapping[str, typing.Any]:
-    """What is known of the configuration in which OmegaConf misses a key: the section around it."""
+    """Return what is known of the configuration in which OmegaConf misses a key: the section around it."""
     from omegaconf import DictConfig
 
     node, name = cause.parent_node, str(cause.full_key or "").partition(".")[0]
@@ -242,7 +242,7 @@ def _validation(error: typing.Any, plain: Mapping[str, typing.Any]) -> UserError
 
 
 def _quotes(problem: typing.Any) -> str:
-    """The quotes that make text of what YAML takes for something else."""
+    """Return the quotes that make text of what YAML takes for something else."""
     path, value = tuple(problem["loc"]), problem["input"]
     if problem["type"] not in ("string_type", "path_type") or isinstance(value, dict | list):
         return ""

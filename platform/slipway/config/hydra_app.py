@@ -79,7 +79,7 @@ def _run(words: Sequence[str], task: Task) -> int:
 
 
 def _overrides_alone(words: Sequence[str], overrides: Sequence[str]) -> bool:
-    """Whether nothing is said to Hydra itself, whose application composes twice: once to see whether it is a sweep."""
+    """Return whether nothing is said to Hydra itself, whose application composes twice: once to see whether it is a sweep."""
     return list(words) == list(overrides) and not any("hydra" in word for word in words)
 
 
@@ -96,7 +96,7 @@ def _check_shown(arguments: Any) -> None:
 
 
 def sweep_first(words: Sequence[str]) -> list[str]:
-    """The words with -m in front: Hydra's parser takes no option between overrides."""
+    """Return the words with -m in front: Hydra's parser takes no option between overrides."""
     return sorted(words, key=lambda word: word not in ("-m", "--multirun"))
 
 

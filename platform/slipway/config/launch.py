@@ -17,7 +17,7 @@ _NODES = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:\[[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]
 
 
 def _minutes(value: object) -> object:
-    """Whole minutes, seconds rounded up."""
+    """Return whole minutes, seconds rounded up."""
     if not isinstance(value, str):
         return value
     if value.isdecimal():
@@ -30,7 +30,7 @@ def _minutes(value: object) -> object:
 
 
 def _node_list(value: object) -> object:
-    """Slurm's list of nodes, as n[1-4,7],m2, or several."""
+    """Return Slurm's list of nodes, as n[1-4,7],m2, or several."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         return value

@@ -11,7 +11,7 @@ from slipway.config import selection
 
 
 def _digits(value: object) -> object:
-    """Accounts may be made of digits, which Hydra takes for a number."""
+    """Return accounts may be made of digits, which Hydra takes for a number."""
     return str(value) if type(value) is int else value
 
 
@@ -77,7 +77,7 @@ _SAID_TO_SRUN_BY = {
 
 
 def _option(text: str) -> str:
-    """An option as scripts have it (`#SBATCH --hint=nomultithread`) or by itself."""
+    """Return an option as scripts have it (`#SBATCH --hint=nomultithread`) or by itself."""
     words = re.sub(r"^\s*#SBATCH\s+", "", text).strip()
     if not re.match(r"-{1,2}[A-Za-z]", words):
         raise ValueError(
@@ -117,7 +117,7 @@ def _own_of_srun(words: str) -> str:
 
 
 def _masks(value: object) -> object:
-    """Masks as srun takes them: without 0x, in one text."""
+    """Return masks as srun takes them: without 0x, in one text."""
     texts = re.sub(r"^mask_cpu[:=]", "", value).split(",") if isinstance(value, str) else value
     if not isinstance(texts, list):
         return value

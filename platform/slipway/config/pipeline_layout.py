@@ -15,7 +15,7 @@ def _unrolled(text: str) -> str:
 
 
 def _numbers(value: object) -> object:
-    """Layers of each model chunk, from the notation of Megatron-core's pipeline_model_parallel_layout.
+    """Return layers of each model chunk, from the notation of Megatron-core's pipeline_model_parallel_layout.
 
     E, t and L are the embedding, a layer, and the head with its loss; | ends a chunk, *n repeats what is before it, a
     letter or a group in parentheses; commas are ornament.

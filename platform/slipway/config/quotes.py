@@ -13,7 +13,7 @@ def check_key(word: str) -> None:
 
 
 def unparsed(word: str, message: str) -> UserError:
-    """An override that Hydra's grammar refuses. message: its own, of several lines."""
+    """Return an override that Hydra's grammar refuses. message: its own, of several lines."""
     key, equals, value = word.partition("=")
     if not equals or not re.fullmatch(r"(\+\+?|~)?[^\s=]+", key):
         return UserError(word, "is not an override", do="write key=value, +key=value or ~key")
@@ -23,7 +23,7 @@ def unparsed(word: str, message: str) -> UserError:
 
 
 def ambiguous(word: str) -> UserError:
-    """A value with commas outside of a sweep."""
+    """Return a value with commas outside of a sweep."""
     word = word.removeprefix("++")  # of slipway.config.budget
     key, _, value = word.partition("=")
     return UserError(
@@ -35,14 +35,14 @@ def ambiguous(word: str) -> UserError:
 
 
 def as_text(key: str, value: object) -> str:
-    """The override that gives a value, as YAML and Hydra understand it, as text."""
+    """Return the override that gives a value, as YAML and Hydra understand it, as text."""
     words = {None: "null", True: "true", False: "false"}
     shown = words[value] if value is None or isinstance(value, bool) else str(value)
     return f"{key}={_in_quotes(shown)}"
 
 
 def _quoted(key: str, value: str) -> list[str]:
-    """Ways to write a value with quotes: the items of a list, or the whole."""
+    """Return ways to write a value with quotes: the items of a list, or the whole."""
     if value.startswith(("[", "{")):
         items = ",".join(map(_in_quotes, value[1:-1].split(",")))
         return [f"{key}=[{items}]"] if value.startswith("[") and value.endswith("]") else []

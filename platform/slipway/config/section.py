@@ -36,7 +36,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_switch(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python, and pydantic with it, takes true for the number 1."""
+        """Return Python, and pydantic with it, takes true for the number 1."""
         items = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(item, bool) for item in items):
             kinds = _types(cls.model_fields[str(info.field_name)].annotation)
@@ -46,7 +46,7 @@ class Section(BaseModel):
 
 
 def _types(annotation: Any) -> set[Any]:
-    """All types that an annotation is made of."""
+    """Return all types that an annotation is made of."""
     return (
         {annotation}
         if isinstance(annotation, type) and not get_args(annotation)

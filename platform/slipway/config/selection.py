@@ -27,7 +27,7 @@ class Item:
     left_out: bool = False
 
     def means(self, name: str, port: int | None = None) -> bool:
-        """Whether this entry is about an interface, or an adapter and its port."""
+        """Return whether this entry is about an interface, or an adapter and its port."""
         same = name.startswith(self.name) if self.begins else name == self.name
         return same and (None in (self.port, port) or port == self.port)
 
@@ -41,7 +41,7 @@ class Item:
 
 
 def of_profile(texts: str | Iterable[str]) -> list[Item]:
-    """A profile's list, in its own notation or NCCL's; only without a sign they differ: exact. Raises ValueError."""
+    """Return a profile's list, in its own notation or NCCL's; only without a sign they differ: exact. Raises ValueError."""
     found = [
         item for text in ([texts] if isinstance(texts, str) else texts) for item in _read(text, begins=False)
     ]
@@ -51,12 +51,12 @@ def of_profile(texts: str | Iterable[str]) -> list[Item]:
 
 
 def of_nccl(text: str) -> list[Item]:
-    """The value of NCCL_SOCKET_IFNAME or NCCL_IB_HCA; without a sign names begin so. Raises ValueError."""
+    """Return the value of NCCL_SOCKET_IFNAME or NCCL_IB_HCA; without a sign names begin so. Raises ValueError."""
     return _read(text, begins=True) if text else []
 
 
 def of_gloo(text: str) -> list[Item]:
-    """The value of GLOO_SOCKET_IFNAME: exact names, whatever they look like."""
+    """Return the value of GLOO_SOCKET_IFNAME: exact names, whatever they look like."""
     return [Item(name) for name in text.split(",") if name]
 
 
@@ -85,7 +85,7 @@ def to_gloo(items: Sequence[Item]) -> str | None:
 
 
 def takes(items: Sequence[Item], name: str, port: int | None = None) -> bool:
-    """Whether a list takes an interface, or an adapter (and its port); an empty list takes all."""
+    """Return whether a list takes an interface, or an adapter (and its port); an empty list takes all."""
     if not items:
         return True
     if items[0].left_out:  # of an adapter with one port left out the others stay
@@ -94,6 +94,6 @@ def takes(items: Sequence[Item], name: str, port: int | None = None) -> bool:
 
 
 def missing(items: Sequence[Item], names: Iterable[str]) -> list[Item]:
-    """Entries that should be there and mean none of these names."""
+    """Return entries that should be there and mean none of these names."""
     there = list(names)
     return [item for item in items if not item.left_out and not any(map(item.means, there))]

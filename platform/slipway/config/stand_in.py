@@ -12,7 +12,7 @@ GROUP = "data"
 
 
 def stand_in(overrides: Sequence[str], config_dir: str | None = None) -> str:
-    """The override that chooses it; a plan needs no more than the sizes of samples.
+    """Return the override that chooses it; a plan needs no more than the sizes of samples.
 
     Args:
         overrides: Of a command line that lacks it.

@@ -79,7 +79,7 @@ class Sweep:
         number: int,
         known: Mapping[str, Any] = MappingProxyType({}),
     ) -> "RunConfig":
-        """The configuration of a job, with a name and a directory of its own. Raises UserError. known: see resolve."""
+        """Return the configuration of a job, with a name and a directory of its own. Raises UserError. known: see resolve."""
         from omegaconf import OmegaConf
 
         folder = str(OmegaConf.to_container(composed.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
@@ -112,7 +112,7 @@ def _shown(override: str) -> str:
 
 
 def _fixed(overrides: Sequence[str]) -> set[str]:
-    """Keys that the command line sets to one value for all jobs."""
+    """Return keys that the command line sets to one value for all jobs."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from slipway.config.explain import CompositionErrors, explain

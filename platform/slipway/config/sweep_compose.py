@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def compose_sweep(overrides: Sequence[str], config_dir: str | None = None) -> "list[RunConfig]":
-    """The jobs of `-m overrides...`, in Hydra's order. Raises UserError, which names the job, for the first bad one.
+    """Return the jobs of `-m overrides...`, in Hydra's order. Raises UserError, which names the job, for the first bad one.
 
     Args:
         overrides: Hydra overrides, with sweeps in them.
@@ -43,7 +43,7 @@ def compose_sweep(overrides: Sequence[str], config_dir: str | None = None) -> "l
 
 
 def _jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
-    """The words of each job: the product of all sweeps, the last one fastest, as Hydra's BasicSweeper has it."""
+    """Yield the words of each job: the product of all sweeps, the last one fastest, as Hydra's BasicSweeper has it."""
     alternatives: dict[
         str, list[str]
     ] = {}  # a key that is given twice has its first place and its last value
@@ -75,7 +75,7 @@ class _Jobs:
         self._used: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, words: Sequence[str]) -> "tuple[DictConfig, dict[str, Any]]":
-        """The configuration of one job, good until the next one is asked for; its sections that are known already."""
+        """Return the configuration of one job, good until the next one is asked for; its sections that are known already."""
         key, values = self._composer.split([parsed_word(word) for word in words])
         try:
             if key not in self._made:
@@ -89,7 +89,7 @@ class _Jobs:
         return composed, {name: plain for name, plain in self._plain[key].items() if name not in changed}
 
     def _copy(self, key: tuple[str, ...], values: Sequence[Any]) -> "DictConfig":
-        """A copy to set values on. The last job's serves again where each of its values is about to be replaced."""
+        """Return a copy to set values on. The last job's serves again where each of its values is about to be replaced."""
         from hydra.core.override_parser.types import OverrideType
 
         names = tuple(one.key_or_group for one in values)
@@ -109,7 +109,7 @@ class _Jobs:
 
 
 def _constant(composed: "DictConfig") -> dict[str, Any]:
-    """The sections, as plain values, that say nothing of others: they are the same in every job that leaves them."""
+    """Return the sections, as plain values, that say nothing of others: they are the same in every job that leaves them."""
     from omegaconf import OmegaConf
 
     plain = OmegaConf.to_container(composed, resolve=False)
@@ -122,7 +122,7 @@ def _constant(composed: "DictConfig") -> dict[str, Any]:
 
 
 def _open(value: Any) -> bool:
-    """Whether an interpolation or a missing value is in it."""
+    """Return whether an interpolation or a missing value is in it."""
     if isinstance(value, dict | list):
         return any(map(_open, value.values() if isinstance(value, dict) else value))
     return isinstance(value, str) and ("${" in value or value == "???")

@@ -49,7 +49,7 @@ MOST_SOCKETS = 64
 
 
 def trouble(environment: Mapping[str, str], stated: Mapping[str, object]) -> str | None:
-    """`NAME: what is wrong` for the first variable that cannot be meant; None where all may be.
+    """Return `NAME: what is wrong` for the first variable that cannot be meant; None where all may be.
 
     Args:
         environment: A profile's.

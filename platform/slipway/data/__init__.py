@@ -14,12 +14,12 @@ from slipway.registry import DATA_KINDS
 
 
 def kind_of(config: RunConfig) -> DataKind:
-    """The kind of data that is configured."""
+    """Return the kind of data that is configured."""
     return DATA_KINDS.part(config.data.kind, "kind").KIND
 
 
 def find_position(config: RunConfig, earlier: DataLedger | None, verify: bool) -> DataLedger:
-    """The position from which the run goes on: a checkpoint's, with the blend of now, or the beginning.
+    """Return the position from which the run goes on: a checkpoint's, with the blend of now, or the beginning.
 
     verify: read files whose size or time is another than when the checkpoint was written, and compare their
     checksums. Raises UserError where the samples would not be those that the run began with.

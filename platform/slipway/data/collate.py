@@ -11,7 +11,7 @@ Batch = dict[str, torch.Tensor]
 
 
 def collate(samples: Sequence[Mapping[str, Any]], fields: Collection[str] | None = None) -> Batch:
-    """Stack samples field by field. Raises Fault, naming the fields, where samples do not have the same.
+    """Return stack samples field by field. Raises Fault, naming the fields, where samples do not have the same.
 
     fields: those that the batch has; None: all that the samples have.
     """

@@ -24,7 +24,7 @@ class Listing:
 def list_folder(
     folder: str, skipped: Collection[str], reason_against: Callable[[str], str], where: str, seen: set[str]
 ) -> Listing:
-    """The files below a folder in the order of their paths; nothing hidden, nothing in `skipped` folders.
+    """Return the files below a folder in the order of their paths; nothing hidden, nothing in `skipped` folders.
 
     Links are followed. A file or folder that several of them lead to is taken once, by its own name where it has one
     below the folder. reason_against: why a file of this name is left out; empty where it is not. seen: real paths of
@@ -77,7 +77,7 @@ def list_folder(
 
 
 def match(pattern: str, where: str) -> list[str]:
-    """The files and folders that a pattern stands for, in order; `**`: any folders. Nothing hidden, if not by name.
+    """Return the files and folders that a pattern stands for, in order; `**`: any folders. Nothing hidden, if not by name.
 
     What lies in a folder that matches is left to the folder. Raises UserError where a folder cannot be read.
     """
@@ -90,7 +90,7 @@ def match(pattern: str, where: str) -> list[str]:
 
 
 def _inside(folder: str, part: str, where: str) -> list[str]:
-    """What one part of a pattern stands for in a folder."""
+    """Return what one part of a pattern stands for in a folder."""
     if folder and not os.path.isdir(folder):
         return []
     if part == "**":
@@ -107,7 +107,7 @@ def _inside(folder: str, part: str, where: str) -> list[str]:
 
 
 def _folders(folder: str, where: str) -> list[str]:
-    """A folder and all below it, each once; nothing hidden."""
+    """Return a folder and all below it, each once; nothing hidden."""
     found: list[str] = []
     seen: set[str] = set()
     left, links = [folder], []
@@ -135,7 +135,7 @@ def _is_folder(link: str, where: str) -> bool:
 
 
 def entries(path: str, where: str) -> list[os.DirEntry[str]]:
-    """What a folder holds. Raises UserError where it cannot be read."""
+    """Return what a folder holds. Raises UserError where it cannot be read."""
     try:
         with os.scandir(path) as entries:
             return list(entries)

@@ -48,7 +48,7 @@ class HeldOut(Protocol):
         ...
 
     def __len__(self) -> int:
-        """How many samples it has. Those beside each other are of similar length."""
+        """Return how many samples it has. Those beside each other are of similar length."""
         ...
 
     def batch(self, numbers: Sequence[int], rows: int, cut: bool) -> "Mapping[str, np.ndarray]":

@@ -31,7 +31,7 @@ class LeftOut:
 
 
 def expand(entry: str, where: str) -> list[str]:
-    """The files and folders that an entry of `inputs` stands for. Raises UserError where nothing matches a pattern."""
+    """Return the files and folders that an entry of `inputs` stands for. Raises UserError where nothing matches a pattern."""
     path = os.path.expanduser(entry)
     if os.path.lexists(path) or not glob.has_magic(path):
         return [path]
@@ -41,7 +41,7 @@ def expand(entry: str, where: str) -> list[str]:
 
 
 def fingerprint(files: Iterable[FoundFile]) -> str:
-    """Checksum of the files' names, sizes and times of change, in their order."""
+    """Return checksum of the files' names, sizes and times of change, in their order."""
     digest = sha256()
     for file in files:
         digest.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode("utf-8", "surrogateescape"))
@@ -59,7 +59,7 @@ class InputRecord(Protocol):
 def changed(
     source: str, find: Callable[[], Sequence[FoundFile]], record: InputRecord, folder: Path
 ) -> UserError | None:
-    """The error that a source's files are not those that the folder was prepared from; None where they are.
+    """Return the error that a source's files are not those that the folder was prepared from; None where they are.
 
     find: finds them; what it raises is the error, too.
     """
@@ -78,7 +78,7 @@ def changed(
 
 
 def is_there(entry: str) -> bool:
-    """Whether there is a file or folder of this name, or it is a pattern."""
+    """Return whether there is a file or folder of this name, or it is a pattern."""
     path = os.path.expanduser(entry)
     return os.path.exists(path) or glob.has_magic(path)
 
@@ -98,7 +98,7 @@ def check_unchanged(file: FoundFile) -> None:
 
 
 def describe(left_out: Sequence[LeftOut], most: int = 3) -> str:
-    """What is left out and why: how many of each kind, and some of their paths."""
+    """Return what is left out and why: how many of each kind, and some of their paths."""
     by_reason: dict[str, list[str]] = {}
     for one in left_out:
         by_reason.setdefault(one.reason, []).append(one.path)

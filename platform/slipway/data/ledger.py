@@ -129,7 +129,7 @@ class DataLedger(BaseModel):
         )
 
     def draw(self, samples: int) -> list[Draw]:
-        """The next samples."""
+        """Return the next samples."""
         numbers = self.consumed
         drawn = []
         for source in self._next(samples):
@@ -138,7 +138,7 @@ class DataLedger(BaseModel):
         return drawn
 
     def advance(self, samples: int) -> "DataLedger":
-        """The ledger when they are drawn."""
+        """Return the ledger when they are drawn."""
         last = self.phases[-1]
         consumed = dict(last.consumed)
         for source in self._next(samples):
@@ -153,7 +153,7 @@ class DataLedger(BaseModel):
 
 @lru_cache(8)  # a step draws and advances, in two threads
 def _schedule(sources: tuple[tuple[str, float, int], ...], samples: int) -> tuple[str, ...]:
-    """Whose turn it is, `samples` times: the least (consumed + 1/2) / weight first. sources: name, weight, consumed."""
+    """Return whose turn it is, `samples` times: the least (consumed + 1/2) / weight first. sources: name, weight, consumed."""
     heap = [((count + 0.5) / weight, name, count + 1.5, weight) for name, weight, count in sources]
     heapq.heapify(heap)
     turns = []

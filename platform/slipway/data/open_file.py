@@ -21,7 +21,7 @@ class OpenFile:
         self._check()
 
     def read_bytes(self, offset: int, size: int) -> bytearray:
-        """`size` bytes from `offset` on. Raises DataChanged where the file has changed since it was opened."""
+        """Return `size` bytes from `offset` on. Raises DataChanged where the file has changed since it was opened."""
         data = bytearray()
         try:
             while missing := size - len(data):

@@ -15,7 +15,7 @@ _MASK = (1 << 64) - 1
 
 
 def permuted(number: int, size: int, key: str | int) -> int:
-    """Where `number` goes in the permutation of range(size) that the key names; the same on every machine."""
+    """Return where `number` goes in the permutation of range(size) that the key names; the same on every machine."""
     if not 0 <= number < size:
         raise IndexError(f"{number} is not in range({size})")
     half, mask, keys = _prepared(size, key)
@@ -34,7 +34,7 @@ def permuted(number: int, size: int, key: str | int) -> int:
 
 @lru_cache(256)
 def _prepared(size: int, key: str | int) -> tuple[int, int, tuple[int, ...]]:
-    """Bits of half a number of the smallest domain that holds the range, their mask, and the rounds' keys."""
+    """Return bits of half a number of the smallest domain that holds the range, their mask, and the rounds' keys."""
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     digest = hashlib.blake2b(str(key).encode(), digest_size=8 * _ROUNDS).digest()
     return half, (1 << half) - 1, struct.unpack(f"<{_ROUNDS}Q", digest)

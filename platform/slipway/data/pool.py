@@ -53,7 +53,7 @@ def in_order(submitted: Iterable[tuple[Label, Future[Result]]], ahead: int) -> I
 
 
 def done(result: Result) -> Future[Result]:
-    """A task that was done before."""
+    """Return a task that was done before."""
     future: Future[Result] = Future()
     future.set_result(result)
     return future

@@ -46,7 +46,7 @@ class _Measured(Progress):
         self.show()
 
     def rate(self) -> float:
-        """What is measured, per second, that of earlier calls left out."""
+        """Return what is measured, per second, that of earlier calls left out."""
         return self.fresh / self.seconds if self.seconds else 0.0
 
     def numbers(self) -> str:

@@ -57,7 +57,7 @@ class Reader:
         return taken.received() if isinstance(taken, Upload) else taken
 
     def _take(self, data: DataLedger) -> "list[Batch] | Upload":
-        """A step's batches, on this device or on their way to it."""
+        """Return a step's batches, on this device or on their way to it."""
         batches = self._read(data)
         if self.stream is None:
             return batches

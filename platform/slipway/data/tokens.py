@@ -27,6 +27,6 @@ class TokenSection(DataSection):
 
 
 def tokens_of(config: RunConfig) -> TokenSection:
-    """The section `data` of a run that reads sequences of tokens."""
+    """Return the section `data` of a run that reads sequences of tokens."""
     assert isinstance(config.data, TokenSection), f"data.kind is {config.data.kind}"
     return config.data

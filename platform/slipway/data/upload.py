@@ -23,7 +23,7 @@ class Upload:
             self.done = stream.record_event()
 
     def received(self) -> list[Batch]:
-        """The batches, for this thread's stream: it waits for the copies, the CPU does not."""
+        """Return the batches, for this thread's stream: it waits for the copies, the CPU does not."""
         stream = torch.cuda.current_stream()
         stream.wait_event(self.done)
         for batch in self.batches:
@@ -35,5 +35,5 @@ class Upload:
 
 
 def _copied(value: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy that the CPU does not wait for; torch keeps the pinned memory until it is made."""
+    """Return a copy that the CPU does not wait for; torch keeps the pinned memory until it is made."""
     return value.pin_memory().to(device, non_blocking=True)

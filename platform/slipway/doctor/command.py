@@ -86,7 +86,7 @@ def watch(here: Here, seconds: float) -> None:
 
 
 def follow(here: Here, seconds: float) -> int:
-    """Another rank than rank 0: report, take part, hear the verdict."""
+    """Return another rank than rank 0: report, take part, hear the verdict."""
     from slipway.doctor.job import collectives
 
     place = here.place

@@ -25,12 +25,12 @@ class Finding:
 def judged(
     good: bool, name: str, saw: str, expected: str, advice: str, otherwise: Status = "fault", node: str = ""
 ) -> Finding:
-    """Fine where it is good; else a fault (or what `otherwise` says) with the advice."""
+    """Return fine where it is good; else a fault (or what `otherwise` says) with the advice."""
     return Finding(name, "ok" if good else otherwise, saw, expected, "" if good else advice, node)
 
 
 def skipped(name: str, why: str, expected: str = "") -> Finding:
-    """A check that says nothing here."""
+    """Return a check that says nothing here."""
     return Finding(name, "skipped", why, expected)
 
 

@@ -27,11 +27,11 @@ class Here:
     """RLIMIT_NOFILE (soft, hard) as the job has it: rank 0 raises its own."""
 
     def path(self, absolute: str) -> Path:
-        """A file of this machine below root."""
+        """Return a file of this machine below root."""
         return self.root / absolute.lstrip("/")
 
     def read(self, absolute: str) -> str | None:
-        """Text of such a file; None where it cannot be read."""
+        """Return text of such a file; None where it cannot be read."""
         try:
             return self.path(absolute).read_text(errors="replace")
         except OSError:
@@ -78,14 +78,14 @@ class Here:
 
 
 def host_name(environment: Mapping[str, str]) -> str:
-    """The name by which the scheduler knows this node; of a pod MACHINE/POD, where the machine is known."""
+    """Return the name by which the scheduler knows this node; of a pod MACHINE/POD, where the machine is known."""
     name = node_name(environment)
     pod = "SLIPWAY_NODE_NAME" in environment and "SLURMD_NODENAME" not in environment
     return f"{name}/{socket.gethostname().partition('.')[0]}" if pod else name
 
 
 def cores_online(here: Here) -> int:
-    """Logical CPUs of this machine."""
+    """Return logical CPUs of this machine."""
     text = here.read("/sys/devices/system/cpu/online") or ""
     spans = re.findall(r"(\d+)(?:-(\d+))?", text)
     return sum(int(last or first) - int(first) + 1 for first, last in spans) or os.cpu_count() or 1

@@ -38,7 +38,7 @@ under_way = ""
 
 
 def examine(here: Here) -> list[Finding]:
-    """All checks of this node. None ends the others: what it stumbles over is a warning."""
+    """Return all checks of this node. None ends the others: what it stumbles over is a warning."""
     global under_way
     found = []
     for name, check in NODE_CHECKS.items():
@@ -54,7 +54,7 @@ def examine(here: Here) -> list[Finding]:
 
 
 def of_node(here: Here) -> dict[str, Any]:
-    """What is compared between nodes."""
+    """Return what is compared between nodes."""
     return {
         "findings": [finding.plain() for finding in examine(here)],
         "versions": versions.facts(here),
@@ -64,7 +64,7 @@ def of_node(here: Here) -> dict[str, Any]:
 
 
 def of_rank(here: Here) -> dict[str, Any]:
-    """What is compared between ranks."""
+    """Return what is compared between ranks."""
     assert here.place is not None
     return {
         "rank": here.place.rank,

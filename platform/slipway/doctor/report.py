@@ -19,7 +19,7 @@ def ordered(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def to_json(node: str, nodes: Sequence[str], findings: Sequence[Finding], left_out: Sequence[str]) -> str:
-    """One object: who reports, about which nodes, all checks, those left out."""
+    """Return one object: who reports, about which nodes, all checks, those left out."""
     plain: dict[str, Any] = {
         "node": node,
         "nodes": list(nodes),

@@ -22,7 +22,7 @@ class Counter(Protocol):
         ...
 
     def read(self) -> float:
-        """Joules. Raises any exception where it cannot be read now."""
+        """Return joules. Raises any exception where it cannot be read now."""
         ...
 
 

@@ -23,7 +23,7 @@ class NvmlDevice:
         self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
 
     def read(self) -> float:
-        """Joules."""
+        """Return joules."""
         return self._ask(self._handle) / 1000
 
 
@@ -42,11 +42,11 @@ class AmdDevice:
         self._handle = amdsmi.amdsmi_get_processor_handle_from_bdf(bus)
 
     def read(self) -> float:
-        """Joules."""
+        """Return joules."""
         told = self._ask(self._handle)
         return told["energy_accumulator"] * told["counter_resolution"] / 1e6
 
 
 def of_device(kind: str, identity: str) -> Counter:
-    """The counter of a device; kind: nvidia (identity: its UUID) or amd (identity: its PCI address)."""
+    """Return the counter of a device; kind: nvidia (identity: its UUID) or amd (identity: its PCI address)."""
     return NvmlDevice(identity) if kind == "nvidia" else AmdDevice(identity)

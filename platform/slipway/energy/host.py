@@ -25,7 +25,7 @@ class RaplZone:
         self.wraps_at: float | None = float((folder / "max_energy_range_uj").read_text()) / 1e6
 
     def read(self) -> float:
-        """Joules."""
+        """Return joules."""
         return float(self._energy.read_text()) / 1e6
 
 
@@ -39,7 +39,7 @@ class CrayNode:
         self._energy = root / CRAY
 
     def read(self) -> float:
-        """Joules."""
+        """Return joules."""
         value, unit, *_ = self._energy.read_text().split()
         if unit != "J":
             raise ValueError(f"{self._energy} counts {unit}, not J")
@@ -47,7 +47,7 @@ class CrayNode:
 
 
 def of_node(root: Path = Path("/")) -> list[Used]:
-    """The counters of this node that can be read, none of which counts what another does. root: of the file system."""
+    """Return the counters of this node that can be read, none of which counts what another does. root: of the file system."""
     return begun([CrayNode(root)]) or begun(_zones(root / POWERCAP))
 
 
@@ -63,7 +63,7 @@ def begun(counters: Sequence[Counter] | Iterator[Counter]) -> list[Used]:
 
 
 def _zones(folder: Path) -> Iterator[Counter]:
-    """Processors and their memory; `core` and `uncore` are within a processor, `psys` holds the processors again."""
+    """Yield processors and their memory; `core` and `uncore` are within a processor, `psys` holds the processors again."""
     try:
         names = sorted(path.name for path in folder.iterdir())
     except OSError:

@@ -32,7 +32,7 @@ class Energy(BaseModel):
         return ", ".join(f"{source} on {n} {NOUNS[source]}{'s' * (n != 1)}" for source, n in counts.items())
 
     def covers(self, device: str | None, devices: int, nodes: int) -> bool:
-        """Whether every device (of the kind cpu or cuda) was counted to the end."""
+        """Return whether every device (of the kind cpu or cuda) was counted to the end."""
         of_nodes = {source: self.counters.get(source, 0) for source in OF_NODES}
         if of_nodes["Cray pm_counters"] >= nodes:
             return True
@@ -42,7 +42,7 @@ class Energy(BaseModel):
 
 
 def summed(numbers: Sequence[float]) -> dict[str, Any]:
-    """Fields of a training line, from [joules, counters] of each of SOURCES; empty where nothing is counted."""
+    """Return fields of a training line, from [joules, counters] of each of SOURCES; empty where nothing is counted."""
     pairs = list(zip(SOURCES, numbers[::2], numbers[1::2], strict=True))
     known = [(source, joules, count) for source, joules, count in pairs if count or joules]
     if not known:
@@ -54,7 +54,7 @@ def summed(numbers: Sequence[float]) -> dict[str, Any]:
 
 
 def read(record: Mapping[str, Any]) -> Energy | None:
-    """What a training line holds; None where it holds nothing of the kind."""
+    """Return what a training line holds; None where it holds nothing of the kind."""
     joules, counters = record.get("energy_joules"), record.get("energy_counters")
     if not isinstance(joules, dict) or not isinstance(counters, dict):
         return None

@@ -16,17 +16,17 @@ Its modules: `engine`, with ENGINE; `prepare`, which comes before torch; `alone`
 
 
 def engine_of(config: "RunConfig") -> "Engine":
-    """The engine that trains the configured model. Imports torch: call slipway.engine.runtime.load_torch first."""
+    """Return the engine that trains the configured model. Imports torch: call slipway.engine.runtime.load_torch first."""
     return _part(config, "engine").ENGINE
 
 
 def preparation_of(config: "RunConfig") -> ModuleType:
-    """What the configured model's engine needs before its libraries are imported: quiet(), and with torch adapt()."""
+    """Return what the configured model's engine needs before its libraries are imported: quiet(), and with torch adapt()."""
     return _part(config, "prepare")
 
 
 def tensors_of(config: "RunConfig") -> ModuleType:
-    """What reads (Reader) and writes (Weight, write) a checkpoint's tensors in one process. Imports torch alone."""
+    """Return what reads (Reader) and writes (Weight, write) a checkpoint's tensors in one process. Imports torch alone."""
     return _part(config, "alone")
 
 

@@ -16,7 +16,7 @@ ON_CPU, ON_DEVICE = 2**15, 2**22
 
 
 def key_of(place: str) -> tuple[int, int]:
-    """A generator's key for each place: 64 bits of its SHA-256."""
+    """Return a generator's key for each place: 64 bits of its SHA-256."""
     digest = hashlib.sha256(place.encode()).digest()
     return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
 
@@ -53,7 +53,7 @@ def draw(
 
 
 def _rows(part: Tensor, whole: Sequence[int], offset: Sequence[int]) -> Tensor:
-    """The numbers, in the whole, of the part's rows: int64."""
+    """Return the numbers, in the whole, of the part's rows: int64."""
     numbers = torch.zeros(1, dtype=torch.int64, device=part.device)
     for axis in range(part.dim() - 1):
         own = torch.arange(offset[axis], offset[axis] + part.shape[axis], device=part.device)
@@ -62,7 +62,7 @@ def _rows(part: Tensor, whole: Sequence[int], offset: Sequence[int]) -> Tensor:
 
 
 def _numbers(initial: Initial, key: tuple[int, int], rows: Tensor, blocks: Tensor) -> Tensor:
-    """fp32 [rows, WORDS x blocks]."""
+    """Return fp32 [rows, WORDS x blocks]."""
     assert not isinstance(initial, Constant)
     nothing = torch.zeros((), dtype=torch.int64, device=rows.device)
     words = philox((blocks, nothing, rows[:, None] & LOW, rows[:, None] >> 32), key)

@@ -84,7 +84,7 @@ class Rank(Protocol):
         ...
 
     def whole_parameters(self) -> AbstractContextManager[None]:
-        """Every rank holds current parameters inside, also where their gathering overlaps the forward pass."""
+        """Return every rank holds current parameters inside, also where their gathering overlaps the forward pass."""
         ...
 
     def grad_norm(self) -> float:
@@ -100,7 +100,7 @@ class Rank(Protocol):
         ...
 
     def snapshotter(self, beside: bool) -> "Snapshotter":
-        """Takes copies for checkpoints; made by all ranks together.
+        """Return takes copies for checkpoints; made by all ranks together.
 
         beside: training goes on while a copy is written, so that everything is copied.
         """
@@ -122,7 +122,7 @@ class Snapshotter(Protocol):
     """Takes copies of one rank's part."""
 
     def take(self) -> "Snapshot":
-        """What is now; training may go on when this returns."""
+        """Return what is now; training may go on when this returns."""
         ...
 
 

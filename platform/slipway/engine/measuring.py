@@ -12,7 +12,7 @@ from slipway.plan import Plan
 
 
 def steps_of(plan: Plan, held_out: HeldOut) -> int:
-    """How many forward passes of a global batch its samples take."""
+    """Return how many forward passes of a global batch its samples take."""
     return -(-len(held_out) // plan.config.training.global_batch_size)
 
 
@@ -24,7 +24,7 @@ def summed_loss(
     replica: int = 0,
     tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> torch.Tensor:
-    """[sum, count] of the loss over all samples that this rank reports, fp64: summed over ranks, those of all.
+    """Return [sum, count] of the loss over all samples that this rank reports, fp64: summed over ranks, those of all.
 
     All ranks call it, inside of `model.evaluating()`. replica: which data-parallel one this rank is of. tell: called
     with how many global batches are done, of how many, before each.

@@ -21,12 +21,12 @@ LOGARITHM = (2 / 9, 2 / 7, 2 / 5, 2 / 3, 2)
 
 
 def uniform(words: Tensor) -> Tensor:
-    """Numbers 0 <= x < 1, multiples of 2^-24, from words below 2^32; of the same shape."""
+    """Return numbers 0 <= x < 1, multiples of 2^-24, from words below 2^32; of the same shape."""
     return (words >> (32 - BITS)).float().mul_(2.0**-BITS)
 
 
 def normal(words: Tensor) -> Tensor:
-    """Independent standard normal numbers from words below 2^32, int64 [2 n, ...]; of the same shape.
+    """Return independent standard normal numbers from words below 2^32, int64 [2 n, ...]; of the same shape.
 
     G. Box, M. Muller: A Note on the Generation of Random Normal Deviates (1958). Words of the first half give a radius
     sqrt(-2 ln u), those of the second half an angle: uniform within an eighth of a turn around 0, and mirrored by two
@@ -62,7 +62,7 @@ def minus_two_log(count: Tensor) -> Tensor:
 
 
 def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
-    """Horner's rule; the highest power comes first."""
+    """Return horner's rule; the highest power comes first."""
     result = (x * coefficients[0]).add_(coefficients[1])
     for coefficient in coefficients[2:]:
         result.mul_(x).add_(coefficient)

@@ -72,13 +72,13 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
 
 
 def as_trained(plan: Plan, chosen: list[Choice]) -> Plan:
-    """The plan with this machine's kernels and switches, as ranks train it; chosen: what load_torch has returned."""
+    """Return the plan with this machine's kernels and switches, as ranks train it; chosen: what load_torch has returned."""
     plan = plan.with_kernels(backends(chosen))
     return plan.with_switches({one.name: one.value for one in switches_of(plan)})
 
 
 def switches_of(plan: Plan) -> list[Switch]:
-    """The switches of a run on this machine, after load_torch; plan: with its kernels named.
+    """Return the switches of a run on this machine, after load_torch; plan: with its kernels named.
 
     Switches that the plan has by rule are not taken for forced ones: the reasons stay those of the rules.
     """

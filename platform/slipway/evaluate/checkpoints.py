@@ -12,7 +12,7 @@ from slipway.models.evaluation import Result
 
 
 def chosen(run_dir: Path, steps: Sequence[int] | None, every: bool) -> list[Path]:
-    """The newest checkpoint, those of the given steps, or all, oldest first; not verified. Raises UserError."""
+    """Return the newest checkpoint, those of the given steps, or all, oldest first; not verified. Raises UserError."""
     there = store.complete(run_dir)
     if not there and not steps:
         raise UserError("run.dir", f"has no checkpoint in {store.folder(run_dir)}", value=run_dir)
@@ -45,7 +45,7 @@ def verify(checkpoint: Path) -> None:
 
 
 def identity(checkpoint: Path) -> str:
-    """What tells a checkpoint from another of the same step: the checksum of its manifest. Raises UserError."""
+    """Return what tells a checkpoint from another of the same step: the checksum of its manifest. Raises UserError."""
     try:
         return hashlib.sha256((checkpoint / manifest.FILE).read_bytes()).hexdigest()
     except OSError as error:
@@ -55,6 +55,6 @@ def identity(checkpoint: Path) -> str:
 def known(
     results: Sequence[Result], settings: Mapping[str, Any], step: int, checkpoint: str
 ) -> Result | None:
-    """The result that is there already of the same settings on the same checkpoint."""
+    """Return the result that is there already of the same settings on the same checkpoint."""
     same = (settings, step, checkpoint)
     return next((one for one in results if (one.settings, one.step, one.checkpoint) == same), None)

@@ -19,19 +19,19 @@ TASKS = ("tasks", "include_path", "num_fewshot", "allow_code", "allow_network")
 
 
 def wanted(options: argparse.Namespace) -> Wanted:
-    """What text the options ask for."""
+    """Return what text the options ask for."""
     given = {name: value for name in TEXT if (value := getattr(options, name)) is not None}
     return Wanted(**{**given, "files": tuple(given.get("files", ()))})
 
 
 def in_windows(config: RunConfig, asked: Wanted) -> RunConfig:
-    """The configuration with samples as long as the context that was asked for."""
+    """Return the configuration with samples as long as the context that was asked for."""
     kind = held_out.measured(config)
     return kind.in_windows(config, asked) if kind else config
 
 
 def measurements(config: RunConfig, options: argparse.Namespace) -> Sequence[Measurement]:
-    """All that is to be measured; config: for one process. Raises UserError for what cannot be, before torch is there.
+    """Return all that is to be measured; config: for one process. Raises UserError for what cannot be, before torch is there.
 
     Text families: perplexity, of the validation split where nothing else is asked for. Others: what they find out.
     """

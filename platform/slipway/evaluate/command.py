@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _device(options: argparse.Namespace) -> Kind:
-    """The kind of device that is asked for, or that a job has."""
+    """Return the kind of device that is asked for, or that a job has."""
     if options.plan is None:
         return options.device or "cpu"
     if options.device:

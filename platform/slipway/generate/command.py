@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _texts(words: list[str], as_json: bool) -> list[str]:
-    """The texts that are given; of `-`, what standard input holds, without its last line feed; none: ask for some."""
+    """Return the texts that are given; of `-`, what standard input holds, without its last line feed; none: ask for some."""
     if words.count("-") > 1:
         raise UserError("generate -", "is given twice, and there is one standard input", do="give it once")
     if not words and (as_json or not sys.stdin.isatty()):

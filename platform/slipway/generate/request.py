@@ -68,7 +68,7 @@ def check_entries(vocabulary: Vocabulary, vocab_size: int) -> None:
 
 
 def beyond(longest: int, way: Way, reach: Reach) -> str | None:
-    """What is to be said of a text that may become longer than the model was made for; None: nothing."""
+    """Return what is to be said of a text that may become longer than the model was made for; None: nothing."""
     asked = longest + way.tokens
     if reach.most is not None and asked > reach.most:
         left = reach.most - longest

@@ -85,7 +85,7 @@ def _dim(prompt: str) -> None:
 
 
 def as_json(text: Text, step: int) -> str:
-    """A text as a line for programs."""
+    """Return a text as a line for programs."""
     found = {
         "step": step,
         "prompt": text.prompt,

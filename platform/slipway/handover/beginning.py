@@ -104,6 +104,6 @@ def _remove_empty(folder: Path, until: Path) -> None:
 
 
 def _weights(parts: list[Part]) -> list[tuple[str, Shape, Shape]]:
-    """Key, leading axes, shape of a part; each key once."""
+    """Return key, leading axes, shape of a part; each key once."""
     axes = {part.key: len(part.at) for part in parts}
     return [(key, shape[: axes[key]], shape[axes[key] :]) for key, shape in whole_shapes(parts).items()]

@@ -22,7 +22,7 @@ def check_license(option: str, license: str | None) -> None:
 
 
 def render(record: Record, settings: Mapping[str, Any], license: str | None, author: str | None) -> str:
-    """The text. settings: the model's config.json."""
+    """Return the text. settings: the model's config.json."""
     parts = [
         _front_matter(settings, license),
         f"# {_plain(record.name)}",
@@ -150,7 +150,7 @@ def _cell(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that means nothing to Markdown and HTML, in one line."""
+    """Return text that means nothing to Markdown and HTML, in one line."""
     return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(text.split()))
 
 

@@ -19,12 +19,12 @@ RATE, LENGTH = "optimizer.lr=1e-5", "training.steps=1000"
 
 
 def is_auto(words: Sequence[str]) -> bool:
-    """Whether the model is to be derived."""
+    """Return whether the model is to be derived."""
     return AUTO in words
 
 
 def derived(folder: Path, settings: Mapping[str, Any], name: str) -> list[str]:
-    """The overrides that make the model of a config.json. name: of the format. Raises UserError."""
+    """Return the overrides that make the model of a config.json. name: of the format. Raises UserError."""
     ((family, form),) = folder_formats(name).items()
     found = fields_of(form, folder, settings)
     base = _base(family)
@@ -38,7 +38,7 @@ def derived(folder: Path, settings: Mapping[str, Any], name: str) -> list[str]:
 
 
 def with_derived(words: Sequence[str], model: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command line with the derived model in place of `auto`, and what of a recipe had to be added to it."""
+    """Return a command line with the derived model in place of `auto`, and what of a recipe had to be added to it."""
     rest = [word for word in words if word != AUTO]
     given = {word.partition("=")[0].lstrip("+") for word in rest}
     recipe = []
@@ -49,7 +49,7 @@ def with_derived(words: Sequence[str], model: Sequence[str]) -> tuple[list[str],
 
 
 def held(folder: Path, settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """What config.json says, as far as the folder has tensors for it. name: of the format. Raises UserError."""
+    """Return what config.json says, as far as the folder has tensors for it. name: of the format. Raises UserError."""
     ((_, form),) = folder_formats(name).items()
     with naming(folder):
         form.of(settings)  # before weights are looked at
@@ -57,13 +57,13 @@ def held(folder: Path, settings: Mapping[str, Any], name: str) -> Mapping[str, A
 
 
 def fields_of(form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The section `model` that a config.json says. Raises UserError, which names the file."""
+    """Return the section `model` that a config.json says. Raises UserError, which names the file."""
     with naming(folder):
         return form.fields(settings)
 
 
 def format_for(form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> FolderFormat:
-    """The format as this folder has it. Raises UserError, which names the file."""
+    """Return the format as this folder has it. Raises UserError, which names the file."""
     with naming(folder):
         return form.of(settings)
 

@@ -32,12 +32,12 @@ def check(option: str, folder: Path) -> None:
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """What config.json says. Raises UserError."""
+    """Return what config.json says. Raises UserError."""
     return read_json(folder, CONFIG)
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON object in a file of the folder. Raises UserError."""
+    """Return a JSON object in a file of the folder. Raises UserError."""
     path = inside(folder, name)
     try:
         found = json.loads(text(path))
@@ -49,14 +49,14 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def text(path: Path) -> bytes:
-    """The content of a file that is not to be large. Raises UserError."""
+    """Return the content of a file that is not to be large. Raises UserError."""
     if path.stat().st_size > _LARGEST_TEXT:
         raise UserError(path, f"has {path.stat().st_size:,} bytes, more than any file of its kind")
     return files.read(path) or b""
 
 
 def inside(folder: Path, name: str) -> Path:
-    """A file of the folder. Raises UserError where it is not there, or leads out of the folder."""
+    """Return a file of the folder. Raises UserError where it is not there, or leads out of the folder."""
     path = folder / name
     if Path(name).name != name:
         raise UserError(folder / INDEX, "names a file that is not in the folder", value=name)
@@ -74,7 +74,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    """What the tensors are called, as the index has it, or the only file. Raises UserError."""
+    """Return what the tensors are called, as the index has it, or the only file. Raises UserError."""
     from slipway.handover.safetensors_file import Source
 
     return list(_places(folder)) or list(Source(inside(folder, ALONE)).shapes)
@@ -107,19 +107,19 @@ class Tensors:
             raise UserError(folder / places[lost], f"does not hold {lost}, as {INDEX} says")
 
     def read(self, name: str) -> "Tensor":
-        """One tensor."""
+        """Return one tensor."""
         return self.sources[name].read(name)
 
     def file(self, name: str) -> Path:
-        """Where a tensor is."""
+        """Return where a tensor is."""
         return self.sources[name].path
 
     def type(self, name: str) -> str:
-        """The type of a tensor's numbers, by the name of safetensors."""
+        """Return the type of a tensor's numbers, by the name of safetensors."""
         return self.sources[name].types[name]
 
     def equal(self, one: str, other: str) -> bool:
-        """Whether two tensors have the same shape and numbers; keeps little of them in memory."""
+        """Return whether two tensors have the same shape and numbers; keeps little of them in memory."""
         import torch
 
         if other not in self.shapes or self.shapes[one] != self.shapes[other]:
@@ -129,7 +129,7 @@ class Tensors:
 
 
 def _places(folder: Path) -> dict[str, str]:
-    """The file of each tensor, as the index says; empty where all are in one file. Raises UserError."""
+    """Return the file of each tensor, as the index says; empty where all are in one file. Raises UserError."""
     has_index = (folder / INDEX).exists() or (folder / INDEX).is_symlink()
     if not has_index:
         if not (folder / ALONE).exists() and not (folder / ALONE).is_symlink():

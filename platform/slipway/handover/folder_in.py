@@ -96,7 +96,7 @@ class Given:
         self.count, self.numbers = len(wanted), sum(map(prod, wanted.values()))
 
     def part(self, part: Part) -> "Tensor":
-        """The numbers of a part, in fp32. Raises UserError where one is not finite."""
+        """Return the numbers of a part, in fp32. Raises UserError where one is not finite."""
         import torch
 
         theirs = []

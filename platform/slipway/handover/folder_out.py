@@ -18,7 +18,7 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 def run(config: RunConfig, options: argparse.Namespace, command: str) -> int:
-    """Options: `action`, the format; `to`; `step`; `precision`; `shard_size`; `license`; `author`."""
+    """Return options: `action`, the format; `to`; `step`; `precision`; `shard_size`; `license`; `author`."""
     target: Path = options.to
     chosen.check_absent(f"{command} to", target)
     card.check_license(f"{command} --license", options.license)

@@ -27,7 +27,7 @@ def check_names(where: Path, wanted: Mapping[str, Shape], found: Mapping[str, Sh
 
 
 def renamed(where: Path, of: Callable[[str], str], names: Iterable[str]) -> dict[str, str]:
-    """The names that tensors have, by what tables call them. Raises UserError where two are the same."""
+    """Return the names that tensors have, by what tables call them. Raises UserError where two are the same."""
     found: dict[str, str] = {}
     for there in names:
         name = of(there)
@@ -57,12 +57,12 @@ def check_numbers(where: Path, name: str, tensor: "Tensor") -> None:
 
 
 def is_rounded(tensor: "Tensor", dtype: "dtype") -> bool:
-    """Whether a type does not hold all of the numbers as they are."""
+    """Return whether a type does not hold all of the numbers as they are."""
     return not all(bool((some.to(dtype) == some).all()) for some in in_pieces(tensor))
 
 
 def in_pieces(tensor: "Tensor") -> Iterator["Tensor"]:
-    """The numbers of a contiguous tensor, some at a time, so that what is made of them stays small."""
+    """Yield the numbers of a contiguous tensor, some at a time, so that what is made of them stays small."""
     flat = tensor.reshape(-1)
     for start in range(0, flat.numel(), _AT_ONCE):
         yield flat[start : start + _AT_ONCE]

@@ -78,7 +78,7 @@ class Given:
                 self._check_constant(name, constant.shape, shapes[name], constant.values)
 
     def part(self, part: Part) -> "Tensor":
-        """The numbers of a part, in fp32. Raises UserError where one is not finite."""
+        """Return the numbers of a part, in fp32. Raises UserError where one is not finite."""
         import torch
 
         return part.join([self._numbers(name) for name in part.theirs]).to(torch.float32)

@@ -15,7 +15,7 @@ def keep(run_dir: Path, imported: Imported) -> None:
 
 
 def origin_of(run_dir: Path) -> Imported | None:
-    """Whose weights the run began with; None where it began with its own, or the file is none."""
+    """Return whose weights the run began with; None where it began with its own, or the file is none."""
     try:
         return Imported.model_validate_json(files.read(RunDir(run_dir).imported) or b"")
     except ValidationError:

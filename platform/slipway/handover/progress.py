@@ -17,7 +17,7 @@ class Progress:
         self.what, self.total, self.done, self.shown = what, total, 0, time.monotonic()
 
     def of(self, tensors: Iterable[T]) -> Iterator[T]:
-        """The tensors, counted as they pass."""
+        """Yield the tensors, counted as they pass."""
         for one in tensors:
             yield one
             del one  # before the next is made: it may be large

@@ -60,7 +60,7 @@ class Source:
         self.shapes: dict[str, Shape] = {name: tuple(tensor.shape) for name, tensor in found.items()}
 
     def read(self, name: str) -> Tensor:
-        """One tensor."""
+        """Return one tensor."""
         return self.tensors[name]
 
 

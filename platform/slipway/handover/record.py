@@ -111,7 +111,7 @@ def _sources(config: RunConfig, info: CheckpointInfo) -> list[Source]:
 
 
 def _loss(config: RunConfig, kind: str, step: int) -> tuple[int, float] | None:
-    """The newest loss of a kind of line, up to a step."""
+    """Return the newest loss of a kind of line, up to a step."""
 
     def is_it(record: file.Record) -> bool:
         return record["kind"] == kind and record["step"] <= step and file.number(record, "loss") is not None

@@ -73,12 +73,12 @@ class Source:
         self.types: dict[str, str] = {name: one.type for name, one in self.entries.items()}
 
     def read(self, name: str) -> Tensor:
-        """One tensor. Raises UserError for numbers of a type that torch has not."""
+        """Return one tensor. Raises UserError for numbers of a type that torch has not."""
         one = self.entries[name]
         return self._numbers(name, one.start, one.end).reshape(one.shape)
 
     def pieces(self, name: str) -> Iterator[Tensor]:
-        """The numbers of a tensor, some at a time, as one row."""
+        """Yield the numbers of a tensor, some at a time, as one row."""
         one = self.entries[name]
         for start in range(one.start, one.end, _PIECE):
             yield self._numbers(name, start, min(start + _PIECE, one.end))

@@ -17,7 +17,7 @@ INDEX = "model.safetensors.index.json"
 def shared_out(
     shapes: Mapping[str, Shape], nbytes: Mapping[str, int], largest: int
 ) -> dict[str, dict[str, Shape]]:
-    """The tensors of each file, in order. largest: bytes of a file's numbers, unless one tensor alone has more.
+    """Return the tensors of each file, in order. largest: bytes of a file's numbers, unless one tensor alone has more.
 
     nbytes: of each tensor.
     """
@@ -35,7 +35,7 @@ def shared_out(
 
 
 def index(shards: Mapping[str, Mapping[str, Shape]], nbytes: Mapping[str, int]) -> dict[str, Any]:
-    """What model.safetensors.index.json holds."""
+    """Return what model.safetensors.index.json holds."""
     numbers = sum(prod(shape) for shapes in shards.values() for shape in shapes.values())
     return {
         "metadata": {"total_parameters": numbers, "total_size": sum(nbytes.values())},

@@ -15,7 +15,7 @@ SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
 def check(option: str, path: Path | None) -> Path:
-    """The path that an option names. Raises UserError where it names none, or no kind of file that is known."""
+    """Return the path that an option names. Raises UserError where it names none, or no kind of file that is known."""
     if path is None:
         raise UserError(option, "is missing", use=f"FILE, a name that ends in {', '.join(SUFFIXES)}")
     if path.suffix not in SUFFIXES:
@@ -26,7 +26,7 @@ def check(option: str, path: Path | None) -> Path:
 
 
 def kind(path: Path) -> ModuleType:
-    """What writes (`write`) and reads (`Source`) such a file. Imports torch."""
+    """Return what writes (`write`) and reads (`Source`) such a file. Imports torch."""
     from slipway.handover import pt_file, safetensors_file
 
     return safetensors_file if path.suffix == ".safetensors" else pt_file

@@ -26,7 +26,7 @@ class Found(NamedTuple):
     """The token that ends a text, where the folder says so."""
 
     def words(self, kept: Path) -> str:
-        """How `slipway data` is told to use it. kept: where its files are."""
+        """Return how `slipway data` is told to use it. kept: where its files are."""
         words = ["data.tokenizer.kind=file", f"data.tokenizer.path={_for_hydra(str(kept / TOKENIZER_NAME))}"]
         if self.end:
             words.append(f"data.tokenizer.end_of_document={_for_hydra(self.end)}")
@@ -34,7 +34,7 @@ class Found(NamedTuple):
 
 
 def found(folder: Path, settings: Mapping[str, Any]) -> Found:
-    """The tokenizer in a folder. settings: of its config.json. Raises UserError where there is none."""
+    """Return the tokenizer in a folder. settings: of its config.json. Raises UserError where there is none."""
     if not (folder / TOKENIZER_NAME).exists() and not (folder / TOKENIZER_NAME).is_symlink():
         raise UserError(
             folder / TOKENIZER_NAME,
@@ -67,7 +67,7 @@ def keep(found: Found, place: Path) -> None:
 def _end(
     folder: Path, contents: Mapping[str, bytes], settings: Mapping[str, Any], tokenizer: Any
 ) -> str | None:
-    """eos_token of tokenizer_config.json, else the token whose number config.json has as eos_token_id."""
+    """Return eos_token of tokenizer_config.json, else the token whose number config.json has as eos_token_id."""
     if SETTINGS_NAME in contents:
         said = folders.read_json(folder, SETTINGS_NAME).get("eos_token")
         said = said.get("content") if isinstance(said, dict) else said
@@ -79,7 +79,7 @@ def _end(
 
 
 def _for_hydra(text: str) -> str:
-    """A value as an override writes it: in quotes where Hydra's grammar would take its signs for its own."""
+    """Return a value as an override writes it: in quotes where Hydra's grammar would take its signs for its own."""
     if re.fullmatch(r"[A-Za-z0-9_./-]+", text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

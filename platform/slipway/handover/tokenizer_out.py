@@ -24,7 +24,7 @@ class Exported(NamedTuple):
 
 
 def exported(config: RunConfig, info: CheckpointInfo, longest: int | None) -> Exported:
-    """The run's tokenizer, with the settings that an import kept, or those that transformers needs.
+    """Return the run's tokenizer, with the settings that an import kept, or those that transformers needs.
 
     longest: sequence that the model takes, in tokens. Raises UserError where it is nowhere, or is not the one that the
     checkpoint was trained with.

@@ -81,7 +81,7 @@ class Weights:
         return sum(prod(shape) for part in self.parts if not part.buffer for shape in part.theirs.values())
 
     def described(self) -> str:
-        """How much it is, and in which precision."""
+        """Return how much it is, and in which precision."""
         total = sum(self.nbytes.values())
         which = str(self.dtype).partition(".")[2]
         if self.copies:
@@ -92,7 +92,7 @@ class Weights:
 
 
 def whole_shapes(parts: list[Part]) -> dict[str, Shape]:
-    """The shapes of a checkpoint's tensors that are made of these parts."""
+    """Return the shapes of a checkpoint's tensors that are made of these parts."""
     found: dict[str, Shape] = {}
     for part in parts:
         leading = tuple(n + 1 for n in part.at)

@@ -52,6 +52,6 @@ def _member(tar: tarfile.TarFile, name: str) -> bytes:
 
 
 def file_digest(path: Path) -> str:
-    """`sha256:...` of a whole file."""
+    """Return `sha256:...` of a whole file."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

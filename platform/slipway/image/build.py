@@ -28,7 +28,7 @@ class Build:
 
 
 def command(build: Build) -> list[str]:
-    """`podman build ...` or `docker buildx build ...`."""
+    """Return `podman build ...` or `docker buildx build ...`."""
     podman = build.engine == "podman"
     words = ["podman", "build"] if podman else ["docker", "buildx", "build", "--load"]
     if podman:  # without the format, SHELL is lost in silence
@@ -61,7 +61,7 @@ def _arguments(build: Build) -> dict[str, str]:
 
 
 def save(engine: str, tag: str, archive: Path) -> list[str]:
-    """The image as a docker-archive: uncompressed layers, which Apptainer and syft read."""
+    """Return the image as a docker-archive: uncompressed layers, which Apptainer and syft read."""
     if engine == "podman":
         return ["podman", "save", "--format", "docker-archive", "--output", str(archive), tag]
     return ["docker", "save", "--output", str(archive), tag]

@@ -117,7 +117,7 @@ def _sif(options: argparse.Namespace) -> int:
 
 
 def _origin(options: argparse.Namespace, asked: str, folder: Path) -> tuple[sif.Origin, Path]:
-    """Where the SIF comes from, and its default place."""
+    """Return where the SIF comes from, and its default place."""
     if asked.startswith("docker://"):
         name, _, digest = asked.removeprefix("docker://").partition("@")
         record.check_digest(

@@ -9,7 +9,7 @@ ENGINES = ("podman", "docker")
 
 
 def choose(asked: str | None, dry_run: bool, which: Callable[[str], str | None] = shutil.which) -> str:
-    """The engine to use. A dry run takes the one asked for, or podman, whether it is here or not."""
+    """Return the engine to use. A dry run takes the one asked for, or podman, whether it is here or not."""
     if asked:
         if not dry_run and which(asked) is None:
             raise UserError(
@@ -32,6 +32,6 @@ def _others(asked: str, which: Callable[[str], str | None]) -> str:
 
 
 def full_name(engine: str, tag: str) -> str:
-    """The name under which the engine keeps a locally built image."""
+    """Return the name under which the engine keeps a locally built image."""
     local = "/" not in tag and engine == "podman"
     return f"localhost/{tag}" if local else tag

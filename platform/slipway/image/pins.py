@@ -24,7 +24,7 @@ class Variant:
 
 
 def checkout(folder: Path | None) -> Path:
-    """The source tree that images are built from: the folder given, this one, or that of an editable install."""
+    """Return the source tree that images are built from: the folder given, this one, or that of an editable install."""
     own = Path(__file__).resolve().parents[3]
     for candidate in [folder] if folder else [Path.cwd(), own]:
         if (candidate / "Dockerfile").is_file() and (candidate / "apptainer.def").is_file():
@@ -36,7 +36,7 @@ def checkout(folder: Path | None) -> Path:
 
 
 def variant(root: Path, name: str) -> Variant:
-    """The pins of a variant. Raises UserError for a name that is none."""
+    """Return the pins of a variant. Raises UserError for a name that is none."""
     known = _project(root)["tool"]["slipway"]["image"]["variants"]
     if name not in known:
         raise UserError(f"image --variant {name}", "no such variant", do=nearest(name, known))
@@ -58,7 +58,7 @@ def _versions(root: Path, name: str) -> dict[str, str]:
 
 
 def slipway_version(root: Path) -> str:
-    """What the checkout calls itself."""
+    """Return what the checkout calls itself."""
     source = (root / "platform" / "slipway" / "__init__.py").read_text()
     match = re.search(r'__version__ = "([^"]+)"', source)
     assert match, "slipway/__init__.py has no __version__"

@@ -12,7 +12,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def path_of(archive: Path) -> Path:
-    """The record that stands beside an archive or a SIF."""
+    """Return the record that stands beside an archive or a SIF."""
     return archive.with_suffix(".json")
 
 
@@ -32,7 +32,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def check_digest(text: str, where: str) -> str:
-    """The text, where it is a whole digest. Raises UserError."""
+    """Return the text, where it is a whole digest. Raises UserError."""
     if not DIGEST.fullmatch(text):
         raise UserError(
             f"image {where}", "is not a digest", value=text, use="sha256: and 64 hexadecimal digits"

@@ -7,12 +7,12 @@ FORMATS = {"cyclonedx": "cyclonedx-json", "spdx": "spdx-json"}
 
 
 def files(archive: Path) -> dict[str, Path]:
-    """Where each format is written: beside the archive."""
+    """Return where each format is written: beside the archive."""
     return {name: archive.with_suffix(f".{name}.json") for name in FORMATS}
 
 
 def command(archive: Path, syft: str) -> list[str]:
-    """What syft does with a docker-archive: seconds there, minutes on a SIF."""
+    """Return what syft does with a docker-archive: seconds there, minutes on a SIF."""
     outputs = [
         word for name, path in files(archive).items() for word in ("--output", f"{FORMATS[name]}={path}")
     ]

@@ -28,7 +28,7 @@ def need(program: str, purpose: str) -> None:
 
 
 def of_python(program: str, purpose: str) -> str:
-    """How to call a program that a Python package brings: from PATH, or from beside this Python."""
+    """Return how to call a program that a Python package brings: from PATH, or from beside this Python."""
     beside = Path(sys.executable).with_name(program)
     if shutil.which(program) is None and beside.is_file():
         return str(beside)
@@ -37,7 +37,7 @@ def of_python(program: str, purpose: str) -> str:
 
 
 def text(command: Sequence[str]) -> str:
-    """The command as a shell takes it."""
+    """Return the command as a shell takes it."""
     return f"+ {shlex.join(command)}"
 
 
@@ -65,7 +65,7 @@ def code_of(command: Sequence[str], dry_run: bool = False) -> int:
 
 
 def answer(command: Sequence[str]) -> str:
-    """What a command that changes nothing prints; Fault with its last words where it fails. Said to nobody."""
+    """Return what a command that changes nothing prints; Fault with its last words where it fails. Said to nobody."""
     done = commands.call(command)
     if done.code:
         raise Fault(f"`{shlex.join(command)}`", f"exited with code {done.code}: {done.last}")

@@ -24,7 +24,7 @@ class Origin:
 
 
 def options(origin: Origin, gzip: bool) -> list[str]:
-    """What `apptainer build` is told. --notest: `slipway image test` runs it, and sees its output."""
+    """Return what `apptainer build` is told. --notest: `slipway image test` runs it, and sees its output."""
     arguments = {"bootstrap": origin.bootstrap, "from": origin.location, "digest": origin.digest}
     words = ["--force", "--notest"]
     for name, value in arguments.items():
@@ -53,7 +53,7 @@ def build(definition: Path, sif: Path, words: Sequence[str], dry_run: bool) -> N
 
 
 def labels(sif: Path) -> dict[str, str]:
-    """The labels of a SIF, read by spython. Raises UserError where it has none."""
+    """Return the labels of a SIF, read by spython. Raises UserError where it has none."""
     try:
         found = client().inspect(str(sif), quiet=True)
         return found["attributes"]["labels"]
@@ -62,7 +62,7 @@ def labels(sif: Path) -> dict[str, str]:
 
 
 def client() -> Any:
-    """The Client of spython, quiet about itself. Raises UserError where it or Apptainer is missing."""
+    """Return the Client of spython, quiet about itself. Raises UserError where it or Apptainer is missing."""
     shell.need("apptainer", "sif")
     shell.need("singularity", "sif")
     try:

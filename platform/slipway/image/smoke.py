@@ -16,6 +16,6 @@ def in_engine(engine: str, image: str, gpu: str | None) -> list[str]:
 
 
 def in_apptainer(sif: Path, gpu_option: str | None) -> list[str]:
-    """What `apptainer test` does, contained: %test runs the same script."""
+    """Return what `apptainer test` does, contained: %test runs the same script."""
     extra = [gpu_option] if gpu_option else []
     return ["apptainer", "test", "--containall", "--no-home", *extra, str(sif)]

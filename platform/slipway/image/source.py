@@ -7,7 +7,7 @@ from slipway import commands
 
 
 def revision(root: Path) -> str:
-    """The commit, with `-dirty` where files differ from it; empty outside a repository."""
+    """Return the commit, with `-dirty` where files differ from it; empty outside a repository."""
     commit = _git(root, "rev-parse", "HEAD")
     changed = commit and _git(root, "status", "--porcelain", "--untracked-files=no")
     return f"{commit}-dirty" if changed else commit
@@ -19,7 +19,7 @@ def address(root: Path) -> str:
 
 
 def public(remote: str) -> str:
-    """A web address from a remote; empty where it names no server."""
+    """Return a web address from a remote; empty where it names no server."""
     match = re.fullmatch(
         r"(?:https?://|ssh://|git@)(?:[^@/]*@)?([^/:]+)(?::\d+)?[:/](.+?)(?:\.git)?/?", remote
     )

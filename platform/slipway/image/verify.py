@@ -16,7 +16,7 @@ class Verdict:
 
 
 def verify_command(sif: Path, key: Path | None) -> list[str]:
-    """Every object of the SIF against its signature; without a key, by the keyring."""
+    """Return every object of the SIF against its signature; without a key, by the keyring."""
     return ["apptainer", "verify", "--all", *_key(key), str(sif)]
 
 
@@ -30,7 +30,7 @@ def _key(key: Path | None) -> Sequence[str]:
 
 
 def judge(sif: Path, signature_good: bool, labels: Mapping[str, str], digest: str | None) -> Verdict:
-    """One line that says it. The label counts only under a good signature, which covers it."""
+    """Return one line that says it. The label counts only under a good signature, which covers it."""
     if not signature_good:
         return Verdict(False, f"{sif}: NOT VERIFIED: its signature is missing, by another key, or broken")
     made_from = labels.get(DIGEST_LABEL)

@@ -10,7 +10,7 @@ from slipway.errors import UserError
 
 
 def given(folder: Path) -> Path:
-    """The folder of --wheels. Raises UserError where it holds none."""
+    """Return the folder of --wheels. Raises UserError where it holds none."""
     if not folder.is_dir() or not any(folder.glob("*.whl")):
         raise UserError(
             "image build --wheels",
@@ -22,14 +22,14 @@ def given(folder: Path) -> Path:
 
 
 def of_pip(root: Path) -> Path | None:
-    """A local folder among pip's find-links that has the build of torch for CPU, as `make setup` takes it."""
+    """Return a local folder among pip's find-links that has the build of torch for CPU, as `make setup` takes it."""
     asked = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "get", "global.find-links"]
     done = commands.call(asked)
     return with_torch([] if done.code else done.output.split(), torch_version(root))
 
 
 def torch_version(root: Path) -> str:
-    """The version of the build for CPU that the lock names."""
+    """Return the version of the build for CPU that the lock names."""
     lock = (root / "containers" / "lock" / "torch-cpu.txt").read_text()
     match = re.search(r"(?m)^torch==([^\s;\\]+)", lock)
     assert match, "torch-cpu.txt names no torch"
@@ -37,7 +37,7 @@ def torch_version(root: Path) -> str:
 
 
 def with_torch(links: list[str], version: str) -> Path | None:
-    """The first of the links that is a local folder with this version of torch."""
+    """Return the first of the links that is a local folder with this version of torch."""
     for link in links:
         folder = Path(unquote(urlsplit(link).path)) if link.startswith("file:") else Path(link)
         if folder.is_dir() and any(folder.glob(f"torch-{version}-*.whl")):

@@ -45,7 +45,7 @@ class TorchAttention(MegatronModule):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, **_: Any
     ) -> Tensor:
-        """[s, b, n, d], [s, b, g, d], [s, b, g, v] -> [s, b, n * v].
+        """Return [s, b, n, d], [s, b, g, d], [s, b, g, v] -> [s, b, n * v].
 
         Where values are of another size than queries (latent attention), zeros fill the smaller ones up: torch's flash
         kernels take one size only, and its others would keep all scores.
@@ -83,7 +83,7 @@ class TorchAttention(MegatronModule):
         return torch.cat([self._over(*sample) for sample in samples])
 
     def _over(self, spans: Sequence[Span], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Spans hold all queries, in their order."""
+        """Return spans hold all queries, in their order."""
         if len(spans) == 1:
             return self._before(q, k, v)
         queries = q.split([span.end - span.first for span in spans], dim=2)
@@ -91,19 +91,19 @@ class TorchAttention(MegatronModule):
         return torch.cat([self._before(*part) for part in zip(queries, keys, values, strict=True)], dim=2)
 
     def _keys(self, span: Span) -> tuple[int, int]:
-        """First and end of the keys that a span's queries see."""
+        """Return first and end of the keys that a span's queries see."""
         if self.window is None:
             return span.first_key, span.end_key
         return max(span.first_key, span.end_key - (span.end - span.first) - self.window), span.end_key
 
     def _before(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Causal attention, where the last query sees all keys, or the last ones in its window."""
+        """Return causal attention, where the last query sees all keys, or the last ones in its window."""
         if self.window is None:
             return self._product(q, k, v, causal=True)
         return windowed(q, k, v, self.window, self._masked)
 
     def _masked(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """softmax(q k^T + mask) v; without a mask causal."""
+        """Return softmax(q k^T + mask) v; without a mask causal."""
         if mask is None:
             return self._product(q, k, v, causal=True)
         if (
@@ -113,7 +113,7 @@ class TorchAttention(MegatronModule):
         return self._product(q, k, v, causal=False, mask=mask)
 
     def _product(self, q: Tensor, k: Tensor, v: Tensor, causal: bool, mask: Tensor | None = None) -> Tensor:
-        """softmax(q k^T + mask) v, [b, n, s, d]; causal: the last query sees all keys."""
+        """Return softmax(q k^T + mask) v, [b, n, s, d]; causal: the last query sees all keys."""
         causal = causal and q.shape[2] > 1  # a single one: a cache's next token
         if causal and q.shape[2] < k.shape[2]:
             mask = _lower_right(q.shape[2], k.shape[2], q.device)
@@ -130,18 +130,18 @@ class TorchAttention(MegatronModule):
 
 
 def _filled(x: Tensor, size: int) -> Tensor:
-    """X [..., d] with zeros up to [..., size]."""
+    """Return x [..., d] with zeros up to [..., size]."""
     return x if x.shape[-1] == size else F.pad(x, (0, size - x.shape[-1]))
 
 
 @cache
 def in_window(window: int) -> type[TorchAttention]:
-    """The same where a query sees so many keys, its own included."""
+    """Return the same where a query sees so many keys, its own included."""
     return type(f"TorchAttentionInWindow{window}", (TorchAttention,), {"window": window})
 
 
 def _lower_right(queries: int, keys: int, device: torch.device) -> Tensor:
-    """Causal where the last query sees all keys: to flash kernels of GPUs a word, on CPUs a mask."""
+    """Return causal where the last query sees all keys: to flash kernels of GPUs a word, on CPUs a mask."""
     if device.type == "cpu":  # torch.nn.attention imports torch's compiler, a second of every start
         return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
     from torch.nn.attention.bias import causal_lower_right
@@ -150,7 +150,7 @@ def _lower_right(queries: int, keys: int, device: torch.device) -> Tensor:
 
 
 def _stretches(x: Tensor, borders: Sequence[Sequence[int]]) -> Sequence[Tensor]:
-    """X [b, heads, s, d] from first to end of each of the borders."""
+    """Return x [b, heads, s, d] from first to end of each of the borders."""
     following = all(one[1] == other[0] for one, other in pairwise(borders))
     if following and borders[0][0] == 0 and borders[-1][1] == x.shape[2]:
         return x.split([end - first for first, end in borders], dim=2)  # gradients are joined, not added up
@@ -158,7 +158,7 @@ def _stretches(x: Tensor, borders: Sequence[Sequence[int]]) -> Sequence[Tensor]:
 
 
 def gather_sequence(x: Tensor, group: torch.distributed.ProcessGroup) -> Tensor:
-    """All-gather [s, ...] of every context-parallel rank into [s * size, ...] in sequence order.
+    """Return all-gather [s, ...] of every context-parallel rank into [s * size, ...] in sequence order.
 
     The backward pass reduce-scatters.
     """

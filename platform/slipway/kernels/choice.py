@@ -19,7 +19,7 @@ class Model(Protocol):
         ...
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
-        """Why it cannot use a backend for an operator; None where it can."""
+        """Return why it cannot use a backend for an operator; None where it can."""
         ...
 
     def check(self, config: RunConfig) -> None:
@@ -121,7 +121,7 @@ OPERATORS = tuple(TABLE)
 
 
 def choose(config: RunConfig, machine: Machine, model: Model) -> list[Choice]:
-    """One backend for each operator of the model, and FP8's recipe under the name fp8.
+    """Return one backend for each operator of the model, and FP8's recipe under the name fp8.
 
     Raises UserError where one that was asked for cannot be used here.
     """
@@ -133,12 +133,12 @@ def choose(config: RunConfig, machine: Machine, model: Model) -> list[Choice]:
 
 
 def backends(chosen: list[Choice]) -> dict[str, str]:
-    """Operator -> the backend that was chosen for it."""
+    """Return operator -> the backend that was chosen for it."""
     return {choice.operator: choice.backend for choice in chosen}
 
 
 def in_words(chosen: list[Choice]) -> list[str]:
-    """Lines for people: operators with the same backend for the same reason together."""
+    """Return lines for people: operators with the same backend for the same reason together."""
     groups: dict[tuple[str, str], list[str]] = {}
     for choice in chosen:
         groups.setdefault((choice.backend, choice.why), []).append(choice.operator)
@@ -177,7 +177,7 @@ def _choose(operator: str, config: RunConfig, machine: Machine, model: Model) ->
 def backend_troubles(
     operator: str, config: RunConfig, machine: Machine, model: Model
 ) -> dict[str, str | None]:
-    """Why each backend cannot be used for an operator here, best backend first; None where it can."""
+    """Return why each backend cannot be used for an operator here, best backend first; None where it can."""
     return {
         one.name: model.backend_trouble(operator, one.name, config) or one.trouble(machine, config)
         for one in TABLE[operator]
@@ -197,7 +197,7 @@ def _check_backend(kernels: Kernels, machine: Machine) -> None:
 
 
 def _used(config: RunConfig, model: Model) -> frozenset[str]:
-    """The operators of the model, and the optimizer where it has backends."""
+    """Return the operators of the model, and the optimizer where it has backends."""
     return model.operators | ({"optimizer"} if algorithm(config).backends else set())
 
 
@@ -215,7 +215,7 @@ def _check_operators(config: RunConfig, used: frozenset[str]) -> None:
 
 
 def _fp8(config: RunConfig, machine: Machine, model: Model, backends: dict[str, str]) -> list[Choice]:
-    """The recipe, where there is FP8; by the rules that the plan has applied to the cluster's profile."""
+    """Return the recipe, where there is FP8; by the rules that the plan has applied to the cluster's profile."""
     asked, found = config.training.fp8, machine.compute_capability
     if asked is None:
         return []
@@ -235,7 +235,7 @@ def _fp8(config: RunConfig, machine: Machine, model: Model, backends: dict[str, 
 
 
 def on_device(config: RunConfig, capability: tuple[int, int]) -> RunConfig:
-    """The configuration with the compute capability of the devices that are here."""
+    """Return the configuration with the compute capability of the devices that are here."""
     device = config.cluster.device.model_copy(
         update={"compute_capability": float("{}.{}".format(*capability))}
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cpp_trouble() -> str | None:
-    """Why torch.compile could make nothing for a CPU here, None where it can.
+    """Return why torch.compile could make nothing for a CPU here, None where it can.
 
     It calls a C++ compiler for each new graph: the program in CXX, or g++. What is compiled includes Python.h.
     """

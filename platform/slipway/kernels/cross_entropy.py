@@ -117,7 +117,7 @@ def _by_chunks(
     chunk: int,
     needs_gradients: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The masked sum of losses, and its gradients: of the rows (this rank's part of a sum) and of the weight."""
+    """Return the masked sum of losses, and its gradients: of the rows (this rank's part of a sum) and of the weight."""
     count = -(-len(rows) // chunk)
     size = -(-len(rows) // count)  # chunks of equal size, but for the last
     total = torch.zeros((), dtype=torch.float32, device=rows.device)
@@ -150,7 +150,7 @@ def _by_chunks(
 def _losses_and_gradient(
     logits: Tensor, labels: Tensor, mask: Tensor, group: ProcessGroup, needs_gradient: bool
 ) -> tuple[Tensor, Tensor]:
-    """Losses [c] fp32, and mask x (softmax - one-hot) in the place of the logits [c, v / tp].
+    """Return losses [c] fp32, and mask x (softmax - one-hot) in the place of the logits [c, v / tp].
 
     The vocabulary's maximum, sum of exponentials and target logit are reduced over the ranks, as in
     Megatron-LM (Shoeybi et al. 2019, arXiv 1909.08053, section 3).

@@ -52,7 +52,7 @@ class GroupedExperts(MegatronModule):
     def forward(
         self, hidden: Tensor, tokens_per_expert: Tensor, probabilities: Tensor
     ) -> tuple[Tensor, None]:
-        """[n, h] sorted by expert, [experts] with the sum n, [n] -> weighted outputs [n, h], and no bias."""
+        """Return [n, h] sorted by expert, [experts] with the sum n, [n] -> weighted outputs [n, h], and no bias."""
         ends = tokens_per_expert.to(hidden.device).cumsum(0, dtype=torch.int32)
 
         def active(hidden: Tensor, weights: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class GroupedExperts(MegatronModule):
     def sharded_state_dict(
         self, prefix: str = "", sharded_offsets: tuple = (), metadata: dict | None = None
     ) -> dict[str, Any]:
-        """One entry per weight, which is cut into the tensors that SequentialMLP has: by expert, and by half."""
+        """Return one entry per weight, which is cut into the tensors that SequentialMLP has: by expert, and by half."""
         groups = self.groups
         entries: dict[str, Any] = {}
         for name, weight, axis in (("fc1", self.fc1, 0), ("fc2", self.fc2, 1)):
@@ -120,14 +120,14 @@ class ExpertsWithoutProduct(GroupedExperts):
 
 
 def grouped_experts(recomputed: Collection[str]) -> type[GroupedExperts]:
-    """The experts that compute these of a model's modules again (see slipway.models.transformer.recompute)."""
+    """Return the experts that compute these of a model's modules again (see slipway.models.transformer.recompute)."""
     if "experts" in recomputed:
         return ExpertsWithoutProduct
     return ExpertsWithoutActivation if "activation" in recomputed else GroupedExperts
 
 
 def _product(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
-    """Rows of expert e, up to ends[e], times weight[e]^T."""
+    """Return rows of expert e, up to ends[e], times weight[e]^T."""
     return F.grouped_mm(x, weight.transpose(1, 2), offs=ends)
 
 
@@ -143,7 +143,7 @@ def _cut(
     expert_rank: tuple[int, int],
     tensor_rank: tuple[int, int],
 ) -> list[ShardedTensor]:
-    """Views of [experts, ., .]; offsets: (axis, index, count) of the axes before; axis: the one cut by tensor_rank."""
+    """Return views of [experts, ., .]; offsets: (axis, index, count) of the axes before; axis: the one cut by tensor_rank."""
     first, experts = expert_rank[0] * len(whole), expert_rank[1] * len(whole)
     rank, size = tensor_rank
     before = len(offsets) + 1

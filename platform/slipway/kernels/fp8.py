@@ -39,7 +39,7 @@ class Size(NamedTuple):
 
 
 def recipe_of(config: RunConfig) -> str:
-    """The recipe that is asked for; else one that keeps nothing, so that a continued run is the uninterrupted one.
+    """Return the recipe that is asked for; else one that keeps nothing, so that a continued run is the uninterrupted one.
 
     That is mxfp8 where the GPU's products scale blocks of 32 by themselves, and tensorwise, which every GPU with FP8
     can do, where they do not or the cluster's profile does not say.
@@ -51,7 +51,7 @@ def recipe_of(config: RunConfig) -> str:
 
 
 def why(config: RunConfig) -> str:
-    """How the recipe was chosen, and what it means for a continued run."""
+    """Return how the recipe was chosen, and what it means for a continued run."""
     name, asked = recipe_of(config), config.training.fp8_recipe
     here = _text(config.cluster.device.capability)
     chosen = f"training.fp8_recipe={asked}" if asked else f"compute capability {here}"
@@ -95,7 +95,7 @@ def check_device(config: RunConfig) -> None:
 
 
 def troubles(found: Capability) -> dict[str, str | None]:
-    """Why GPUs of a compute capability cannot use each recipe; None where they can."""
+    """Return why GPUs of a compute capability cannot use each recipe; None where they can."""
     return {name: None if _works(name, found) else _needs(name, found) for name in RECIPES}
 
 

@@ -47,7 +47,7 @@ class RowLinear(RowParallelLinear):
         return _linear(input, weight, **{**named, "bias": self.bias if self.adds_bias else None})
 
     def forward(self, input_: Tensor) -> tuple[Tensor, Tensor | None]:
-        """[s, b, in / tp] -> [s, b, out], with sequence parallelism [s / tp, b, out], and the bias still to add."""
+        """Return [s, b, in / tp] -> [s, b, out], with sequence parallelism [s / tp, b, out], and the bias still to add."""
         output, bias = super().forward(input_)
         return output, None if self.adds_bias else bias
 
@@ -68,7 +68,7 @@ class ReplicatedLinear(MegatronModule):
         self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """The result, and no bias to add."""
+        """Return the result, and no bias to add."""
         return _Linear.apply(x, self.weight, None, None, False, False), None
 
 
@@ -133,7 +133,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _gather(x: Tensor, group: ProcessGroup | None, beside: bool = False) -> tuple[Tensor, Any]:
-    """[s / tp, ...] of every rank -> [s, ...]; beside: what to wait for, otherwise None."""
+    """Return [s / tp, ...] of every rank -> [s, ...]; beside: what to wait for, otherwise None."""
     assert group is not None
     whole = x.new_empty(x.shape[0] * group.size(), *x.shape[1:])
     transfer = torch.distributed.all_gather_into_tensor(whole, x.contiguous(), group=group, async_op=beside)
@@ -141,7 +141,7 @@ def _gather(x: Tensor, group: ProcessGroup | None, beside: bool = False) -> tupl
 
 
 def _weight_gradient(weight: Any, gradient: Tensor, x: Tensor) -> Tensor:
-    """gradient^T x, [out, in]; added to weight.main_grad at once where data parallelism has one of this type.
+    """Return gradient^T x, [out, in]; added to weight.main_grad at once where data parallelism has one of this type.
 
     Then the tensor returned only tells autograd's hooks that the gradient is there: its values mean nothing.
     """

@@ -18,7 +18,7 @@ WEYL = (0x9E3779B9, 0xBB67AE85)  # added to the key before each further round
 
 
 def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> Tensor:
-    """Four words for each counter: int64 [4, ...] with values below 2^32, of the counters' common shape.
+    """Return four words for each counter: int64 [4, ...] with values below 2^32, of the counters' common shape.
 
     counter: four int64 tensors with values below 2^32 that broadcast. key: two numbers below 2^32. The product of two
     words is exact modulo 2^64, which int64 keeps; what lies above a word is cut off where a word is needed.

@@ -55,7 +55,7 @@ class Machine:
 
 @functools.cache
 def machine(kind: str) -> Machine:
-    """What is here, for devices of a kind (cpu, cuda); to be called before Megatron-core is imported.
+    """Return what is here, for devices of a kind (cpu, cuda); to be called before Megatron-core is imported.
 
     Looked for once: what cannot be used is hidden from later imports. CUDA is not touched: ranks may still be forked.
     """
@@ -114,7 +114,7 @@ def probe(name: str, modules: Sequence[str]) -> Package:
 
 
 def probe_apex() -> Package:
-    """NVIDIA's apex; the Python registry's package of that name is a toolkit for Pyramid, and is refused."""
+    """Return NVIDIA's apex; the Python registry's package of that name is a toolkit for Pyramid, and is refused."""
     found = importlib.util.find_spec(APEX) if sys.modules.get(APEX, True) is not None else None
     if found is not None:
         folders = [Path(folder) for folder in found.submodule_search_locations or []]
@@ -128,7 +128,7 @@ def probe_apex() -> Package:
 
 
 def probe_triton() -> Package:
-    """Triton, and what it needs to start a kernel; torch's compiler uses it too. No driver is asked."""
+    """Return triton, and what it needs to start a kernel; torch's compiler uses it too. No driver is asked."""
     found = probe(TRITON, [TRITON])
     trouble = found.trouble or _interpreted() or _no_compiler()
     return replace(found, trouble=trouble)
@@ -141,7 +141,7 @@ def _interpreted() -> str | None:
 
 
 def _no_compiler() -> str | None:
-    """Triton builds what talks to the driver when it first runs, and keeps it in its cache."""
+    """Return triton builds what talks to the driver when it first runs, and keeps it in its cache."""
     if not os.environ.get("CC") and not any(map(shutil.which, ("gcc", "clang"))):
         return "it needs a C compiler (CC, gcc or clang) to start its kernels, and none is here"
     headers = Path(sysconfig.get_paths()["include"])

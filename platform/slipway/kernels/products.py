@@ -33,7 +33,7 @@ def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """[..., in], [out, in], [out] -> [..., out]; the weight may be a transposed view. Not for autograd."""
+    """Return [..., in], [out, in], [out] -> [..., out]; the weight may be a transposed view. Not for autograd."""
     if (
         _chosen == "onednn"
         and x.device.type == "cpu"

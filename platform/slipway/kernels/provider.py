@@ -22,25 +22,25 @@ class SpecProvider(LocalSpecProvider):
         self.kernels, self.recomputed = kernels, recomputed
 
     def column_parallel_linear(self) -> type:
-        """A linear layer whose outputs are split over the tensor-parallel ranks."""
+        """Return a linear layer whose outputs are split over the tensor-parallel ranks."""
         if self.kernels.linear == "te":
             return _te().column_parallel_linear()
         return ColumnLinear if self.kernels.linear == "torch" else super().column_parallel_linear()
 
     def row_parallel_linear(self) -> type:
-        """A linear layer whose inputs are split over the tensor-parallel ranks."""
+        """Return a linear layer whose inputs are split over the tensor-parallel ranks."""
         if self.kernels.linear == "te":
             return _te().row_parallel_linear()
         return RowLinear if self.kernels.linear == "torch" else super().row_parallel_linear()
 
     def replicated_linear(self) -> Any:
-        """A linear layer that every tensor-parallel rank has whole, for its part of the sequence; without a bias."""
+        """Return a linear layer that every tensor-parallel rank has whole, for its part of the sequence; without a bias."""
         if self.kernels.linear == "te":
             return _te().linear()
         return ReplicatedLinear
 
     def layer_norm(self, rms_norm: bool = False, for_qk: bool = False, has_residual: bool = False) -> type:
-        """LayerNorm or RMSNorm."""
+        """Return LayerNorm or RMSNorm."""
         if self.kernels.norm == "te":
             return _te().layer_norm(rms_norm=rms_norm, for_qk=for_qk)
         if self.kernels.norm == "apex":
@@ -54,13 +54,13 @@ class SpecProvider(LocalSpecProvider):
         return RMSNorm if rms_norm else LayerNorm
 
     def core_attention(self, window: int | None = None) -> type:
-        """softmax(Q K^T) V. window: keys that a query sees; Transformer Engine's reads it in TransformerConfig."""
+        """Return softmax(Q K^T) V. window: keys that a query sees; Transformer Engine's reads it in TransformerConfig."""
         if self.kernels.attention == "te":
             return _te().core_attention()
         return TorchAttention if window is None else in_window(window)
 
     def grouped_mlp_modules(self, *words: Any, **named: Any) -> Any:
-        """The experts; arguments and results differ between Megatron-core's versions."""
+        """Return the experts; arguments and results differ between Megatron-core's versions."""
         if self.kernels.moe == "te":
             _leave_extra_states_whole()
             return _te().grouped_mlp_modules(*words, **named)

@@ -35,7 +35,7 @@ random._get_share_storage = lambda: _fill  # type: ignore[attr-defined]
 
 
 def recomputed_mlp(parts: MLPSubmodules, product: bool) -> type[MLP]:
-    """The class of an MLP of these parts that keeps no activation; product: nor what its first product returns."""
+    """Return the class of an MLP of these parts that keeps no activation; product: nor what its first product returns."""
 
     class Built(RecomputedMLP):
         def __init__(self, config: TransformerConfig, **_: Any) -> None:
@@ -46,7 +46,7 @@ def recomputed_mlp(parts: MLPSubmodules, product: bool) -> type[MLP]:
 
 
 def recomputed_shared_experts(parts: MLPSubmodules, product: bool) -> type[MLP]:
-    """The same of a mixture's experts that every token meets."""
+    """Return the same of a mixture's experts that every token meets."""
 
     class Built(RecomputedSharedExperts):
         def __init__(self, config: TransformerConfig, *, pg_collection: Any, gate: bool, **_: Any) -> None:
@@ -82,7 +82,7 @@ class RecomputedMLP(MLP):
     def forward(
         self, hidden_states: Tensor, per_token_scale: Tensor | None = None, **_: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """[s, b, h] -> [s, b, h], and the bias still to add."""
+        """Return [s, b, h] -> [s, b, h], and the bias still to add."""
         assert per_token_scale is None, "not for experts"
         again = Recomputed()
         if self.product:
@@ -96,7 +96,7 @@ class RecomputedMLP(MLP):
         return output.view_as(output), bias
 
     def _active(self, first: Any, x: Any) -> Tensor:
-        """What the second product takes, by Megatron-core's own forward pass with nothing as second product."""
+        """Return what the second product takes, by Megatron-core's own forward pass with nothing as second product."""
         parts = SimpleNamespace(
             config=self.config, activation_func=self.activation_func, linear_fc1=first, linear_fc2=_PASS
         )

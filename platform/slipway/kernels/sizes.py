@@ -15,7 +15,7 @@ WINDOW_QUERIES = 256
 
 
 def window_pairs(length: int, window: int) -> int:
-    """Pairs of a query and a key that these stretches compute, of a sequence; flash kernels skip half of a square."""
+    """Return pairs of a query and a key that these stretches compute, of a sequence; flash kernels skip half of a square."""
     step = max(window, WINDOW_QUERIES)
     first = min(step, length)
     rest = length - first

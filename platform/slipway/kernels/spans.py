@@ -26,7 +26,7 @@ class Span(NamedTuple):
 
 
 def local_positions(length: int, rank: int, size: int, device: torch.device | None = None) -> Tensor:
-    """Positions in the whole sequence of the `length` tokens of one context-parallel rank, [length]."""
+    """Return positions in the whole sequence of the `length` tokens of one context-parallel rank, [length]."""
     stretches = [
         torch.arange(position, position + end - first, device=device)
         for first, end, position in _stretches(length, rank, size)
@@ -42,7 +42,7 @@ def causal_spans(length: int, rank: int, size: int) -> list[Span]:
 
 
 def document_spans(documents: Sequence[int], length: int, rank: int, size: int) -> list[Span]:
-    """The same within documents; they begin at these positions, ascending, the first at 0."""
+    """Return the same within documents; they begin at these positions, ascending, the first at 0."""
     spans = []
     for first, end, position in _stretches(length, rank, size):
         stop = position + end - first
@@ -55,7 +55,7 @@ def document_spans(documents: Sequence[int], length: int, rank: int, size: int) 
 
 
 def spans_of_samples(document_starts: Tensor, rank: int, size: int) -> Tensor:
-    """document_spans of a microbatch, [spans, 5]: the sample, and its span. On the CPU, as its argument.
+    """Return document_spans of a microbatch, [spans, 5]: the sample, and its span. On the CPU, as its argument.
 
     document_starts: [b, sequence], for every token the position of its document's first token.
     """
@@ -88,7 +88,7 @@ def attended_share(document_starts: Tensor, windows: Sequence[int | None] = (Non
 
 
 def _stretches(length: int, rank: int, size: int) -> list[tuple[int, int, int]]:
-    """(first, end, position of the first in the sequence) of a rank's tokens that are neighbours in the sequence.
+    """Return (first, end, position of the first in the sequence) of a rank's tokens that are neighbours in the sequence.
 
     The sequence is cut into 2 x size chunks, and rank r holds chunks r and 2 x size - 1 - r, so that causal
     attention costs the same on every rank.

@@ -18,7 +18,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 def windowed(q: Tensor, k: Tensor, v: Tensor, window: int, attend: Attend) -> Tensor:
-    """Each query sees the last `window` keys up to its own; the last query's own is the last key.
+    """Return each query sees the last `window` keys up to its own; the last query's own is the last key.
 
     q: [b, n, s, d]; k, v: [b, g, t, d] with t >= s. Returns [b, n, s, d].
     """
@@ -55,7 +55,7 @@ def _last(x: Tensor, keys: int) -> Tensor:
 
 
 def band(queries: int, keys: int, window: int, like: Tensor) -> Tensor:
-    """What is added to scores, [queries, keys]: 0 for the last `window` keys up to a query's own, else -inf."""
+    """Return what is added to scores, [queries, keys]: 0 for the last `window` keys up to a query's own, else -inf."""
     every = torch.ones(queries, keys, dtype=torch.bool, device=like.device)
     own = keys - queries  # the first query's
     seen = every.tril(own) & every.triu(own - window + 1)

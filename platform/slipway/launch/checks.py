@@ -87,7 +87,7 @@ def check_offline(config: RunConfig, image: str, scheduler: str) -> None:
 
 
 def _paths(section: Section, at: str) -> Iterator[tuple[str, Path]]:
-    """The paths that a section names, and the dotted path of each's field."""
+    """Yield the paths that a section names, and the dotted path of each's field."""
     for name, value in section:
         if isinstance(value, Path):
             yield f"{at}.{name}", value

@@ -18,7 +18,7 @@ from slipway.plan.kept import plan_of
 
 
 def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
-    """Launch what the command line composes: one run, or a sweep (-m). Returns the exit code."""
+    """Return launch what the command line composes: one run, or a sweep (-m). Returns the exit code."""
     from slipway.config import hydra_app
 
     words = hydra_app.sweep_first(words)
@@ -47,7 +47,7 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
 
 
 def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
-    """Launch these runs: to one scheduler, in one call of it. Raises UserError before anything is written."""
+    """Return launch these runs: to one scheduler, in one call of it. Raises UserError before anything is written."""
     # first: a machine that has no such place is the news, not the batch that fits it
     placement = place(configs[0])
     for config in configs:
@@ -110,7 +110,7 @@ def _evaluate(config: RunConfig, options: argparse.Namespace) -> int:
 
 
 def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Sequence[str] = TRAIN) -> str:
-    """What the scheduler is given, as text.
+    """Return what the scheduler is given, as text.
 
     verb: what tasks run with the plan: the words after `slipway`, before `--plan FILE`.
     """
@@ -129,12 +129,12 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Seq
 
 
 def workdir_of(config: RunConfig) -> Path:
-    """Where relative paths of the run begin: launch.workdir, else the current folder."""
+    """Return where relative paths of the run begin: launch.workdir, else the current folder."""
     return Path(config.launch.workdir) if config.launch.workdir else Path.cwd()
 
 
 def offline(config: RunConfig) -> RunConfig:
-    """The run with wandb offline where the nodes have no internet: it would wait there in vain."""
+    """Return the run with wandb offline where the nodes have no internet: it would wait there in vain."""
     if config.cluster.internet is not False or config.logging.wandb.mode != "online":
         return config
     wandb = config.logging.wandb.model_copy(update={"mode": "offline"})

@@ -35,7 +35,7 @@ def check(options: argparse.Namespace, sweep: bool) -> None:
 
 
 def words_of(options: argparse.Namespace) -> list[str]:
-    """The words for `slipway evaluate`. Raises UserError for quotes that do not end."""
+    """Return the words for `slipway evaluate`. Raises UserError for quotes that do not end."""
     try:
         return shlex.split(options.evaluate)
     except ValueError as error:
@@ -43,7 +43,7 @@ def words_of(options: argparse.Namespace) -> list[str]:
 
 
 def of_job(config: RunConfig) -> RunConfig:
-    """The job, as a run of one device in a folder of its own: what becomes of it is not the training's state."""
+    """Return the job, as a run of one device in a folder of its own: what becomes of it is not the training's state."""
     training = config.training
     return config.model_copy(
         update={
@@ -69,10 +69,10 @@ def of_job(config: RunConfig) -> RunConfig:
 
 
 def folder(config: RunConfig) -> Path:
-    """Where the job's script, record and log are."""
+    """Return where the job's script, record and log are."""
     return RunDir(config.run.dir).evaluations / "job"
 
 
 def verb(config: RunConfig, words: list[str]) -> list[str]:
-    """What the job runs: the words after `slipway`, before `--plan FILE`."""
+    """Return what the job runs: the words after `slipway`, before `--plan FILE`."""
     return ["evaluate", f"run.dir={config.run.dir}", *words]

@@ -5,7 +5,7 @@ from slipway.config.cluster import Network
 
 
 def environment(network: Network) -> dict[str, str]:
-    """NCCL's and gloo's names of the interfaces and adapters; exact ones, where the profile's are."""
+    """Return NCCL's and gloo's names of the interfaces and adapters; exact ones, where the profile's are."""
     found = {}
     if network.interfaces:
         interfaces = selection.of_profile(network.interfaces)

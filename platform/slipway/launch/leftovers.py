@@ -92,18 +92,18 @@ _FAMILIES = ("SLURM_CPU_BIND", "SLURM_MEM_BIND")  # with _TYPE, _LIST... behind
 
 
 def for_slurms_programs(environment: Mapping[str, str]) -> dict[str, str]:
-    """What squeue, scancel and their kind are to see: no options but those on their command lines."""
+    """Return what squeue, scancel and their kind are to see: no options but those on their command lines."""
     return {k: v for k, v in environment.items() if k in KEPT or not k.startswith((*PROGRAMS, *SLURM_OWN))}
 
 
 def submission(environment: Mapping[str, str]) -> dict[str, str]:
-    """What sbatch is to see. What only ranks would read stays: a site's own wrapper of sbatch may need it."""
+    """Return what sbatch is to see. What only ranks would read stays: a site's own wrapper of sbatch may need it."""
     rest = for_slurms_programs(environment)
     return {k: v for k, v in rest.items() if not k.startswith(LAUNCHERS) and k not in NAMES}
 
 
 def inputs_in_a_job(options: Iterable[str]) -> tuple[list[str], list[str]]:
-    """SLURM_* that a job's script must take away, as (prefixes, names); options: names of sbatch's that it has."""
+    """Return SLURM_* that a job's script must take away, as (prefixes, names); options: names of sbatch's that it has."""
     set_by = tuple("SLURM_" + option.upper().replace("-", "_") for option in options)
     every = [f"SLURM_{name}" for name in _INPUTS]
     every += [name for one in _BY_OPTION if not (name := f"SLURM_{one}").startswith(set_by)]

@@ -14,7 +14,7 @@ TEMPLATE = "local/job.sh.j2"
 
 
 def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Sequence[str] = TRAIN) -> str:
-    """The script; in the image only where launch.image names one. Raises UserError where it needs several machines."""
+    """Return the script; in the image only where launch.image names one. Raises UserError where it needs several machines."""
     first = plans[0].config
     configs = [plan.config for plan in plans]
     for config in configs:

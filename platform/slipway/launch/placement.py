@@ -37,7 +37,7 @@ class Placement:
 
 
 def place(config: RunConfig) -> Placement:
-    """The placement of a run on its cluster.
+    """Return the placement of a run on its cluster.
 
     Raises UserError, with the arithmetic and what would fit, where the run breaks a limit of the profile or
     `launch` says what the cluster's scheduler does not know.
@@ -97,7 +97,7 @@ def _own(field: str) -> str:
 
 
 def _choose(config: RunConfig, slurm: Slurm) -> tuple[str | None, Queue]:
-    """The first queue that is asked for and takes the job."""
+    """Return the first queue that is asked for and takes the job."""
     asked = _asked(config, slurm)
     for name, queue in asked.items():
         if not _objection(config, queue):
@@ -106,7 +106,7 @@ def _choose(config: RunConfig, slurm: Slurm) -> tuple[str | None, Queue]:
 
 
 def _asked(config: RunConfig, slurm: Slurm) -> dict[str, Queue]:
-    """The queues that launch.partition and launch.qos leave, by name; the name "" is of one the profile lacks."""
+    """Return the queues that launch.partition and launch.qos leave, by name; the name "" is of one the profile lacks."""
     launch, queues = config.launch, slurm.queues
     if launch.partition is not None:
         named = launch.partition

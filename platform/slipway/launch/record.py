@@ -69,7 +69,7 @@ class Record(BaseModel):
 
 
 def folder_of(config: "RunConfig", scheduler: Scheduler) -> Path:
-    """Where a run's launch.json is, as seen from here.
+    """Return where a run's launch.json is, as seen from here.
 
     Slurm and local: run.dir, relative to launch.workdir. Kubernetes, whose volume is not mounted here: run.dir if it
     is relative, else runs/NAME, below the current folder.
@@ -105,7 +105,7 @@ def take_back(folder: Path, submission: Submission) -> None:
 
 
 def continuations(folder: Path) -> list[str]:
-    """Numbers of the Slurm jobs that jobs of this run submitted to continue it, oldest first. Raises Unreadable.
+    """Return numbers of the Slurm jobs that jobs of this run submitted to continue it, oldest first. Raises Unreadable.
 
     Each such job appends the number of the one it submits, on a line.
     """
@@ -114,7 +114,7 @@ def continuations(folder: Path) -> list[str]:
 
 
 def read(folder: Path) -> Record | None:
-    """A run's record; None where it was never submitted. UserError where the file is not a record; Unreadable."""
+    """Return a run's record; None where it was never submitted. UserError where the file is not a record; Unreadable."""
     path = RunDir(folder).submissions
     content = files.read(path)
     if content is None:

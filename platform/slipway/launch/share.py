@@ -11,7 +11,7 @@ _UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
 
 def cores_per_task(config: RunConfig) -> int | None:
-    """Cores of each rank; None: the site's default."""
+    """Return cores of each rank; None: the site's default."""
     node, devices, slurm = config.cluster.node, config.cluster.devices_per_node, _slurm(config)
     if node.cores_per_device:
         return node.cores_per_device

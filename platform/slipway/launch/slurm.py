@@ -23,7 +23,7 @@ the script moves it."""
 
 
 def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Sequence[str] = TRAIN) -> str:
-    """The script that trains these plans, all of the same shape.
+    """Return the script that trains these plans, all of the same shape.
 
     Args:
         plans: One for each run; several become an array with one job each.
@@ -68,7 +68,7 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Seq
 
 
 def environment(config: RunConfig) -> dict[str, str]:
-    """Variables of every rank: the profile's, and what follows from it."""
+    """Return variables of every rank: the profile's, and what follows from it."""
     slurm, derived = _slurm(config), fabric.environment(config.cluster.network)
     if config.cluster.internet is False:
         derived["WANDB_MODE"] = "offline"
@@ -81,7 +81,7 @@ def environment(config: RunConfig) -> dict[str, str]:
 
 
 def container(config: RunConfig, image: str, workdir: Path, configs: Sequence[RunConfig]) -> list[list[str]]:
-    """The words before the command in the container, line by line."""
+    """Return the words before the command in the container, line by line."""
     settings = config.cluster.container
     binds = [str(workdir), *_outside(configs, workdir), *settings.binds]
     return [
@@ -94,7 +94,7 @@ def container(config: RunConfig, image: str, workdir: Path, configs: Sequence[Ru
 
 
 def job_name(plans: Sequence[Plan]) -> str:
-    """The job's, as squeue shows it: the run's, or what the names of a sweep begin with."""
+    """Return the job's, as squeue shows it: the run's, or what the names of a sweep begin with."""
     name = plans[0].config.run.name
     return name if len(plans) == 1 else name.partition(",")[0]
 
@@ -161,13 +161,13 @@ def _srun(config: RunConfig) -> list[str]:
 
 
 def option_words(option: str) -> list[str]:
-    """`--mpi none` and `-C gpu` are two words, `--comment=a b` is one."""
+    """Return `--mpi none` and `-C gpu` are two words, `--comment=a b` is one."""
     name, space, value = option.partition(" ")
     return [option] if not re.fullmatch("-{1,2}[A-Za-z][^=]*", name) or not space else [name, value.strip()]
 
 
 def _leftovers(options: Sequence[str]) -> dict[str, list[str]]:
-    """What the script takes away, and of that what it keeps; options: the words of its #SBATCH lines."""
+    """Return what the script takes away, and of that what it keeps; options: the words of its #SBATCH lines."""
     given = [word[2:].partition("=")[0].split()[0] for word in options if re.match("--[a-z]", word)]
     families, inputs = leftovers.inputs_in_a_job(given)
     prefixes = (*leftovers.PROGRAMS, *families, *leftovers.LAUNCHERS, *leftovers.LIBRARIES)
@@ -182,7 +182,7 @@ def _leftovers(options: Sequence[str]) -> dict[str, list[str]]:
 
 
 def jobs_of(plans: Sequence[Plan]) -> list[dict[str, Any]]:
-    """What tells each run from the first one of its sweep: run_dir and KEY=JSON changes."""
+    """Return what tells each run from the first one of its sweep: run_dir and KEY=JSON changes."""
     changes = plan_file.changes_of_sweep(plans)
     return [
         {"run_dir": str(plan.config.run.dir), "changes": own}
@@ -191,7 +191,7 @@ def jobs_of(plans: Sequence[Plan]) -> list[dict[str, Any]]:
 
 
 def _outside(configs: Sequence[RunConfig], workdir: Path) -> list[str]:
-    """Folders that the runs name and that are not below workdir."""
+    """Return folders that the runs name and that are not below workdir."""
     named = [
         folder for config in configs for folder in (*kind_of(config).folders(config).values(), config.run.dir)
     ]

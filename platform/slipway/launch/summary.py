@@ -88,7 +88,7 @@ def shell(environment: Mapping[str, str], placement: Placement, submitted: bool)
 
 
 def matters(config: RunConfig, placement: Placement) -> list[str]:
-    """Unverified fields of the profile that this launch makes use of."""
+    """Return unverified fields of the profile that this launch makes use of."""
     left_out = (*_NOT_OF[placement.scheduler], *_NEVER)
     peak = "device.peak_tflops_"
     kept = []
@@ -111,7 +111,7 @@ def _image(config: RunConfig, placement: Placement) -> str:
 
 
 def _below(config: RunConfig, workdir: Path) -> str:
-    """Where relative paths begin."""
+    """Return where relative paths begin."""
     kubernetes = config.cluster.kubernetes
     return f"{kubernetes.mount_path}, volume {kubernetes.volume_claim}" if kubernetes else str(workdir)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def deploy_dir() -> Path:
-    """The folder of what schedulers are given."""
+    """Return the folder of what schedulers are given."""
     return shipped("deploy", "slurm")
 
 
@@ -26,7 +26,7 @@ WIDTH = 106  # of folded lines: the first one begins with other words
 
 @cache
 def template(name: str) -> "Template":
-    """A shell template, strict about undefined names; `quote` makes one shell word of any text, `fold` makes lines."""
+    """Return a shell template, strict about undefined names; `quote` makes one shell word of any text, `fold` makes lines."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -51,6 +51,6 @@ def variables(name: str) -> frozenset[str]:
 
 
 def fold(words: Sequence[str], indent: int, between: str = " ") -> str:
-    """Shell words on lines of bounded length, as a template that has some columns of the first one goes on."""
+    """Return shell words on lines of bounded length, as a template that has some columns of the first one goes on."""
     lines = textwrap.wrap(between.join(words), WIDTH - indent, break_long_words=False, break_on_hyphens=False)
     return (" \\\n" + " " * indent).join(lines)

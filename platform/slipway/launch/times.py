@@ -23,7 +23,7 @@ def check(plans: Sequence[Plan], placement: Placement) -> None:
 
 
 def remarks(plan: Plan, placement: Placement) -> list[str]:
-    """What can be meant, and often is not."""
+    """Return what can be meant, and often is not."""
     config, minutes = plan.config, placement.minutes
     if minutes is None:
         return []
@@ -81,12 +81,12 @@ def _check_nodes(config: RunConfig) -> None:
 
 
 def _overhead(config: RunConfig, placement: Placement) -> int:
-    """Seconds of a segment in which nothing is trained."""
+    """Return seconds of a segment in which nothing is trained."""
     slurm = config.cluster.slurm
     lead = slurm.signal_seconds + EARLY_SECONDS if slurm and placement.scheduler == "slurm" else 0
     return lead + START_SECONDS + (PREFLIGHT_SECONDS if config.launch.preflight else 0)
 
 
 def _shortest_step(plan: Plan) -> float:
-    """Seconds of a step on devices that reach their peak; 0: not known."""
+    """Return seconds of a step on devices that reach their peak; 0: not known."""
     return (plan.time.seconds_per_step or 0.0) * (plan.time.mfu or 0.0)

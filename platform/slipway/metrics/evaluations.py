@@ -11,7 +11,7 @@ from slipway.run_dir import RunDir
 
 
 def path(run_dir: Path, result: Result) -> Path:
-    """Where a result is kept."""
+    """Return where a result is kept."""
     return RunDir(run_dir).evaluations / f"{result.name}-step-{result.step:08d}.json"
 
 
@@ -24,7 +24,7 @@ def write(run_dir: Path, result: Result) -> Path:
 
 
 def found(run_dir: Path) -> tuple[list[Result], list[str]]:
-    """All results, by name and step, and a line for each file that is none. Raises Unreadable."""
+    """Return all results, by name and step, and a line for each file that is none. Raises Unreadable."""
     folder, results, problems = RunDir(run_dir).evaluations, [], []
     for name in files.names(folder):
         if not name.endswith(".json") or name.startswith("."):

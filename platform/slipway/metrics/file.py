@@ -35,7 +35,7 @@ class Course:
 
 
 def read(path: Path) -> Course:
-    """What is in a file; nothing where there is none. Raises Unreadable."""
+    """Return what is in a file; nothing where there is none. Raises Unreadable."""
     return parse(files.read(path) or b"")
 
 
@@ -68,7 +68,7 @@ def _newest(path: Path, until: Callable[[Record], bool]) -> list[Record]:
 
 
 def parse(content: bytes) -> Course:
-    """What is in the content of a file."""
+    """Return what is in the content of a file."""
     records, foreign = [], []
     for number, (line, record) in enumerate(lines_of(content), start=1):
         if record is not None:
@@ -79,14 +79,14 @@ def parse(content: bytes) -> Course:
 
 
 def lines_of(content: bytes) -> Iterator[tuple[bytes, Record | None]]:
-    """Every line with its end, and its record; None: foreign or torn."""
+    """Yield every line with its end, and its record; None: foreign or torn."""
     lines = content.split(b"\n")
     for line in [*(line + b"\n" for line in lines[:-1]), *filter(None, lines[-1:])]:
         yield line, record_of(line) if line.endswith(b"\n") else None
 
 
 def record_of(line: bytes) -> Record | None:
-    """The record on a line; None where it is none."""
+    """Return the record on a line; None where it is none."""
     try:
         record = json.loads(line.decode())
     except (ValueError, RecursionError):
@@ -99,7 +99,7 @@ def record_of(line: bytes) -> Record | None:
 
 
 def number(record: Record, name: str) -> float | None:
-    """A field of a record, where it is a finite number."""
+    """Return a field of a record, where it is a finite number."""
     value = record.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -111,7 +111,7 @@ def number(record: Record, name: str) -> float | None:
 
 
 def missing_steps(records: Sequence[Record], last: int) -> list[tuple[int, int]]:
-    """Stretches (first, last) of the steps 1 to `last` that have no training line and were not noted as missing."""
+    """Return stretches (first, last) of the steps 1 to `last` that have no training line and were not noted as missing."""
     known = {record["step"] for record in records if record["kind"] == "train"}
     for record in records:
         if record.get("event") == MISSING:

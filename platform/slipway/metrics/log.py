@@ -136,7 +136,7 @@ Log = Metrics | NoMetrics
 
 
 def _finite(value: Any) -> Any:
-    """The value, in a mapping too, as JSON can hold it: it knows no NaN and no infinity."""
+    """Return the value, in a mapping too, as JSON can hold it: it knows no NaN and no infinity."""
     if isinstance(value, dict):
         return {name: _finite(one) for name, one in value.items()}
     return None if isinstance(value, float) and not isfinite(value) else value

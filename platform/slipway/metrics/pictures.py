@@ -27,7 +27,7 @@ class Shown(NamedTuple):
 
 
 def path(run_dir: Path, step: int) -> Path:
-    """The picture of a step."""
+    """Return the picture of a step."""
     return RunDir(run_dir).pictures / f"step-{step:08d}.png"
 
 
@@ -39,7 +39,7 @@ def write(run_dir: Path, step: int, pixels: "np.ndarray", caption: str) -> None:
 
 
 def found(run_dir: Path) -> list[Shown]:
-    """All pictures, by step. Raises Unreadable where the folder cannot be listed."""
+    """Return all pictures, by step. Raises Unreadable where the folder cannot be listed."""
     folder = RunDir(run_dir).pictures
     matches = [(match, name) for name in files.names(folder) if (match := _NAME.fullmatch(name))]
     return sorted(Shown(int(match[1]), folder / name) for match, name in matches)

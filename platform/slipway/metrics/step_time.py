@@ -61,7 +61,7 @@ class Span(NamedTuple):
 
 
 def read_trace(trace: dict[str, Any]) -> list[Event]:
-    """The spans of a Chrome trace, as torch's profiler exports it (microseconds)."""
+    """Return the spans of a Chrome trace, as torch's profiler exports it (microseconds)."""
     return [
         Event(e["name"], e.get("cat", ""), _number(e["tid"]), e["ts"] * 1e-6, (e["ts"] + e["dur"]) * 1e-6)
         for e in trace["traceEvents"]
@@ -70,7 +70,7 @@ def read_trace(trace: dict[str, Any]) -> list[Event]:
 
 
 def breakdown(events: Sequence[Event]) -> dict[str, float]:
-    """Seconds of each of KINDS within the events' window (WINDOW_RANGE); they add up to the window."""
+    """Return seconds of each of KINDS within the events' window (WINDOW_RANGE); they add up to the window."""
     window = next(e for e in events if e.name == WINDOW_RANGE and e.kind == "user_annotation")
     on_device = any(e.kind in _DEVICE_WORK for e in events)
     spans = _device_spans(events) if on_device else _host_spans(events, window.thread)
@@ -80,7 +80,7 @@ def breakdown(events: Sequence[Event]) -> dict[str, float]:
 
 
 def _partition(spans: Iterable[Span], start: float, end: float) -> dict[str, float]:
-    """Seconds of each kind in _FIRST, the first one that runs at an instant; of "", where nothing runs."""
+    """Return seconds of each kind in _FIRST, the first one that runs at an instant; of "", where nothing runs."""
     changes: list[tuple[float, int, str]] = []
     for span in spans:
         first, last = max(span.start, start), min(span.end, end)
@@ -110,7 +110,7 @@ def _device_spans(events: Sequence[Event]) -> Iterator[Span]:
 
 
 def device_kind(name: str, *, in_optimizer: bool = False) -> str:
-    """The kind of a device kernel, by its name and by the range in which it was launched."""
+    """Return the kind of a device kernel, by its name and by the range in which it was launched."""
     if _DEVICE_COLLECTIVE.search(name):
         return _EXCHANGE if _DEVICE_EXCHANGE.search(name) else "communication"
     if in_optimizer or _DEVICE_OPTIMIZER.search(name):
@@ -121,7 +121,7 @@ def device_kind(name: str, *, in_optimizer: bool = False) -> str:
 
 
 def _host_spans(events: Sequence[Event], main: int) -> Iterator[Span]:
-    """Operators of the main thread and of threads of the backward pass; gloo's transfers, wherever they run."""
+    """Yield operators of the main thread and of threads of the backward pass; gloo's transfers, wherever they run."""
     threads = {main} | {e.thread for e in events if e.name.startswith("autograd::engine")}
     nested: dict[int, list[Event]] = {thread: [] for thread in threads}
     for event in events:
@@ -142,7 +142,7 @@ class _Frame(NamedTuple):
 
 
 def _innermost(events: list[Event]) -> Iterator[Span]:
-    """One thread's nested events as spans side by side."""
+    """Yield one thread's nested events as spans side by side."""
     stack = [_Frame(float("inf"), "", False, "")]
     at = float("-inf")
 

@@ -17,13 +17,13 @@ HOW_TO_MEND = "set WANDB_API_KEY, or run `wandb login` once"
 
 
 def installed(package: str) -> bool:
-    """A mere folder of this name, as wandb leaves them, is no package."""
+    """Return a mere folder of this name, as wandb leaves them, is no package."""
     found = find_spec(package)
     return found is not None and found.origin is not None
 
 
 def key_problem() -> str | None:
-    """What is wrong with the credentials that wandb finds here (environment, netrc, its settings); None: nothing.
+    """Return what is wrong with the credentials that wandb finds here (environment, netrc, its settings); None: nothing.
 
     Needs no network. The key is not in the answer.
     """
@@ -44,7 +44,7 @@ def key_problem() -> str | None:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's text, without secrets, of bounded length."""
+    """Return an error's text, without secrets, of bounded length."""
     return (in_one_line(error) or type(error).__name__)[:300]
 
 

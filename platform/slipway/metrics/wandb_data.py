@@ -51,7 +51,7 @@ class Content:
 
 
 def stored(run_dir: Path) -> list[Stored]:
-    """A run's wandb files in the order of their segments; quick, opens none."""
+    """Return a run's wandb files in the order of their segments; quick, opens none."""
     found = RunDir(run_dir).wandb.glob("*run-*/run-*.wandb")
     return sorted((Stored(file) for file in found if file.stat().st_size > HEADER), key=_date)
 
@@ -62,7 +62,7 @@ def pending(run_dir: Path) -> list[Stored]:
 
 
 def how_to_upload(name: str, run_dir: Path) -> str:
-    """The command that uploads a run's data: by its name where that is enough to find it."""
+    """Return the command that uploads a run's data: by its name where that is enough to find it."""
     return f"slipway runs sync {name if run_dir == Path('runs', name) else run_dir}"
 
 
@@ -90,5 +90,5 @@ def _note_of(file: Path) -> Path:
 
 
 def _date(one: Stored) -> tuple[str, str]:
-    """DATE_TIME of the folder, its name."""
+    """Return DATE_TIME of the folder, its name."""
     return one.folder.name.removeprefix("offline-").split("-")[1], one.folder.name

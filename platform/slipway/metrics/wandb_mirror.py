@@ -59,7 +59,7 @@ class WandbMirror:
             self._lost += 1
 
     def notes(self) -> Iterator[dict[str, str]]:
-        """What happened since the last call: `event`, and `url` or `reason`."""
+        """Yield what happened since the last call: `event`, and `url` or `reason`."""
         while not self._notes.empty():
             yield self._notes.get()
 
@@ -152,7 +152,7 @@ class WandbMirror:
     def _wait(
         self, messages: "queue.SimpleQueue[dict[str, Any]]", seconds: float, closing_seconds: float
     ) -> dict[str, Any]:
-        """The process's next message; an empty one where it ended, or was silent for too long.
+        """Return the process's next message; an empty one where it ended, or was silent for too long.
 
         Too long is `seconds`; once training is over, closing_seconds more.
         """
@@ -181,7 +181,7 @@ class WandbMirror:
 
 
 def identity(name: str, run_dir: Path) -> str:
-    """The id in wandb of a run: the same in every segment, online and offline."""
+    """Return the id in wandb of a run: the same in every segment, online and offline."""
     return hashlib.sha256(f"{name}\n{run_dir.resolve()}".encode()).hexdigest()[:16]
 
 

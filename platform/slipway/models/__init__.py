@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 
 def network_of(config: RunConfig) -> "Network":
-    """The torch half of the configured model's family. Imports torch."""
+    """Return the torch half of the configured model's family. Imports torch."""
     return FAMILIES.part(config.model.family, "network").NETWORK
 
 
 def family(config: RunConfig) -> Family:
-    """The pure half of the configured model's family."""
+    """Return the pure half of the configured model's family."""
     return FAMILIES.part(config.model.family, "family").FAMILY
 
 
 def spread_of(config: RunConfig) -> Spread | None:
-    """What the configured model hands out among parts that should all have some; None: nothing."""
+    """Return what the configured model hands out among parts that should all have some; None: nothing."""
     told = family(config)
     return told.spread(config) if isinstance(told, Spreading) else None
 
 
 def evaluation_of(config: RunConfig) -> "Evaluation":
-    """What the configured model's family finds out of models. Raises UserError where that is nothing."""
+    """Return what the configured model's family finds out of models. Raises UserError where that is nothing."""
     name = config.model.family
     if not FAMILIES.has(name, "evaluation"):
         having = [one for one in FAMILIES.names() if FAMILIES.has(one, "evaluation")]
@@ -52,7 +52,7 @@ def evaluation_of(config: RunConfig) -> "Evaluation":
 
 
 def text_of(config: RunConfig) -> "Text":
-    """What the configured model's family does with text. Raises UserError where that is nothing."""
+    """Return what the configured model's family does with text. Raises UserError where that is nothing."""
     name = config.model.family
     if not FAMILIES.has(name, "text"):
         having = [one for one in FAMILIES.names() if FAMILIES.has(one, "text")]
@@ -62,5 +62,5 @@ def text_of(config: RunConfig) -> "Text":
 
 
 def shape(config: RunConfig) -> dict[str, Any]:
-    """What weights in a checkpoint depend on, as JSON: a run continues only with the same."""
+    """Return what weights in a checkpoint depend on, as JSON: a run continues only with the same."""
     return {"family": config.model.family, **family(config).shape(config)}

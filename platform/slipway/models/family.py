@@ -115,7 +115,7 @@ class Spreading(Protocol):
     """
 
     def spread(self, config: RunConfig) -> Spread | None:
-        """What the configured model hands out; None: nothing."""
+        """Return what the configured model hands out; None: nothing."""
         ...
 
 
@@ -143,7 +143,7 @@ class Family(Protocol):
         ...
 
     def measures(self, config: RunConfig) -> Sequence[Measure]:
-        """What its steps and validations report besides the loss."""
+        """Return what its steps and validations report besides the loss."""
         ...
 
     @property
@@ -160,46 +160,46 @@ class Family(Protocol):
         ...
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
-        """All layers in pipeline order, as ranks of a layout hold them. `Parallelism()` gives the whole model."""
+        """Return all layers in pipeline order, as ranks of a layout hold them. `Parallelism()` gives the whole model."""
         ...
 
     def work(self, config: RunConfig, layout: Parallelism) -> Sequence[Work]:
-        """What each of `layers` computes and exchanges on one rank for one microbatch.
+        """Return what each of `layers` computes and exchanges on one rank for one microbatch.
 
         Layers that do the same are one object: the plan puts it on the clock once.
         """
         ...
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        """Layers of each model chunk, in pipeline order: pipeline x virtual stages of them.
+        """Return layers of each model chunk, in pipeline order: pipeline x virtual stages of them.
 
         Chunk v x P + p is virtual stage v of pipeline stage p. Raises UserError where the layers cannot be shared out.
         """
         ...
 
     def sample(self, config: RunConfig) -> Sample:
-        """What one sample is."""
+        """Return what one sample is."""
         ...
 
     def recomputed(self, config: RunConfig) -> Sequence[str]:
-        """What is computed again in the backward pass, by `training.recompute`; empty where nothing is.
+        """Return what is computed again in the backward pass, by `training.recompute`; empty where nothing is.
 
         Raises UserError for `training.recompute_modules` that the model does not have.
         """
         ...
 
     def chance(self, config: RunConfig) -> float | None:
-        """The loss of a model that has learnt nothing, for pictures; None: not known."""
+        """Return the loss of a model that has learnt nothing, for pictures; None: not known."""
         ...
 
     def notes(self, config: RunConfig) -> Sequence[str]:
-        """What a user should know of the model before it is trained, each in a line; mostly nothing."""
+        """Return what a user should know of the model before it is trained, each in a line; mostly nothing."""
         ...
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
-        """The fields of `model` that weights in a checkpoint depend on: a continued run must have the same."""
+        """Return the fields of `model` that weights in a checkpoint depend on: a continued run must have the same."""
         ...
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
-        """Why this configuration of the family cannot use a backend for an operator; None where it can."""
+        """Return why this configuration of the family cannot use a backend for an operator; None where it can."""
         ...

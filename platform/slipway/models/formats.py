@@ -58,19 +58,19 @@ class Format(Protocol):
         ...
 
     def parts(self, config: RunConfig) -> Iterable[Part]:
-        """All tensors of a checkpoint, in the order in which they are written."""
+        """Return all tensors of a checkpoint, in the order in which they are written."""
         ...
 
     def constants(self, config: RunConfig) -> Mapping[str, Constant]:
-        """What is written besides, by the other format's name."""
+        """Return what is written besides, by the other format's name."""
         ...
 
     def renamed(self, name: str) -> str:
-        """What the tables call a tensor that a file has under this name: older names of the library's."""
+        """Return what the tables call a tensor that a file has under this name: older names of the library's."""
         ...
 
     def sizes(self, shapes: Mapping[str, Shape]) -> Mapping[str, Any]:
-        """Fields of `model` that follow from the names and shapes of a file, as far as they are there."""
+        """Return fields of `model` that follow from the names and shapes of a file, as far as they are there."""
         ...
 
     def unknown(self, config: RunConfig) -> str:
@@ -78,7 +78,7 @@ class Format(Protocol):
         ...
 
     def usage(self, config: RunConfig, file: str) -> str:
-        """How the library loads an exported file: a few lines of its language."""
+        """Return how the library loads an exported file: a few lines of its language."""
         ...
 
 
@@ -103,7 +103,7 @@ class FolderFormat(Protocol):
         ...
 
     def parts(self, config: RunConfig) -> Iterable[Part]:
-        """All tensors of a checkpoint, in the order in which they are written."""
+        """Return all tensors of a checkpoint, in the order in which they are written."""
         ...
 
     def settings(self, config: RunConfig, end_of_document: int | None) -> Mapping[str, Any]:
@@ -130,33 +130,33 @@ class FolderFormat(Protocol):
         ...
 
     def renamed(self, name: str) -> str:
-        """What the tables call a tensor that a folder has under this name. Of a format that `of` has returned."""
+        """Return what the tables call a tensor that a folder has under this name. Of a format that `of` has returned."""
         ...
 
     def left_out(self, config: RunConfig, name: str) -> str | None:
-        """The name of the tensor that this one of a folder must equal; "" where it is not needed; None: it is needed.
+        """Return the name of the tensor that this one of a folder must equal; "" where it is not needed; None: it is needed.
 
         Libraries write tied tables twice, and what follows from the configuration (masks, rotary frequencies).
         """
         ...
 
     def usage(self, config: RunConfig, folder: str) -> str:
-        """How the library loads an exported folder: a few lines of its language."""
+        """Return how the library loads an exported folder: a few lines of its language."""
         ...
 
 
 def format_of(config: RunConfig, name: str) -> Format:
-    """The format of this name of the configured model's family. Raises UserError where it has none."""
+    """Return the format of this name of the configured model's family. Raises UserError where it has none."""
     return _named(config.model.family, name)
 
 
 def folder_format_of(config: RunConfig, name: str) -> FolderFormat:
-    """The same, where models are folders."""
+    """Return the same, where models are folders."""
     return _named(config.model.family, name)
 
 
 def folder_formats(name: str) -> dict[str, FolderFormat]:
-    """The format of this name of each family that has it."""
+    """Return the format of this name of each family that has it."""
     return {family: _formats(family)[name] for family in FAMILIES.names() if name in _formats(family)}
 
 
@@ -184,7 +184,7 @@ def same(
     *,
     buffer: bool = False,
 ) -> Part:
-    """The same numbers in the same order, perhaps in another shape."""
+    """Return the same numbers in the same order, perhaps in another shape."""
     theirs = shape if theirs is None else theirs
     assert prod(shape) == prod(theirs), (name, shape, theirs)
     return Part(
@@ -199,7 +199,7 @@ def same(
 
 
 def by_kind(key: str, at: tuple[int, ...], shape: Shape, name: str, heads: int) -> Part:
-    """Queries, keys and values of all heads: head by head here (Megatron-core), first all queries there (timm)."""
+    """Return queries, keys and values of all heads: head by head here (Megatron-core), first all queries there (timm)."""
     size = shape[0] // (3 * heads)
 
     def split(ours: Array) -> Sequence[Array]:

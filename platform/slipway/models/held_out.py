@@ -14,13 +14,13 @@ from slipway.models.evaluation import Result, Score
 
 
 def measured(config: RunConfig) -> Measured | None:
-    """What the run's kind of data says of held-out samples; None where it knows none."""
+    """Return what the run's kind of data says of held-out samples; None where it knows none."""
     kind = kind_of(config)
     return kind if isinstance(kind, Measured) else None
 
 
 def wanted(config: RunConfig) -> Wanted:
-    """What the section `evaluation` asks for."""
+    """Return what the section `evaluation` asks for."""
     asked = config.evaluation
     return Wanted(
         files=tuple(asked.files),
@@ -43,7 +43,7 @@ def check_there(config: RunConfig) -> None:
 
 
 def settings(config: RunConfig, wanted: Wanted, parts: Sequence[HeldOut]) -> dict[str, Any]:
-    """What identifies a measurement; the configuration is that with which the model is run."""
+    """Return what identifies a measurement; the configuration is that with which the model is run."""
     return {
         "measured": "loss",
         "texts": [{"what": one.what, **one.facts} for one in parts],
@@ -62,7 +62,7 @@ def result(
     step: int,
     checkpoint: str | None = None,
 ) -> Result:
-    """The result of a step. losses: of each part, summed over all of its samples. checkpoint: see Result."""
+    """Return the result of a step. losses: of each part, summed over all of its samples. checkpoint: see Result."""
     kind = measured(config)
     assert kind is not None
     asked = settings(config, wanted, parts)
@@ -90,7 +90,7 @@ def title(names: Sequence[str]) -> str:
 
 
 def name_of(kind: str, names: Sequence[str], asked: dict[str, Any]) -> str:
-    """The name of a result: what it is of, in letters of file names, and a checksum of all that was asked for."""
+    """Return the name of a result: what it is of, in letters of file names, and a checksum of all that was asked for."""
     words = re.sub(r"[^a-z0-9]+", "-", "-".join([kind, *names]).lower()).strip("-")[:48].strip("-")
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
     return f"{words}-{digest[:8]}"

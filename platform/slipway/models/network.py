@@ -94,7 +94,7 @@ class Counting(Protocol):
     """Where `FAMILY` says what its models hand out (models.family.Spread), `NETWORK` has these methods to count it."""
 
     def counted(self, config: RunConfig, modules: Sequence[torch.nn.Module]) -> Tensor:
-        """What this rank's modules have counted since the last call, fp64 of one axis, to be summed over all ranks.
+        """Return what this rank's modules have counted since the last call, fp64 of one axis, to be summed over all ranks.
 
         Of the same length on each rank; zero for places that are on others, and for what others count, too. Counted
         are the training's forward passes, each once, also where it is done again in the backward pass.
@@ -102,7 +102,7 @@ class Counting(Protocol):
         ...
 
     def handed(self, config: RunConfig, sums: Tensor) -> Handed:
-        """What the sums of `counted` over all ranks say. sums: on the CPU."""
+        """Return what the sums of `counted` over all ranks say. sums: on the CPU."""
         ...
 
 
@@ -112,7 +112,7 @@ class Network(Protocol):
     def build(
         self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]
     ) -> torch.nn.Module:
-        """The layers `span` of Family.layers, on torch's default device at the call, with any values.
+        """Return the layers `span` of Family.layers, on torch's default device at the call, with any values.
 
         A parameter has the same name in every layout: checkpoints and initial values go by it. settings: what the
         engine tells the modules that are its own (Megatron-core: fields of TransformerConfig).
@@ -120,11 +120,11 @@ class Network(Protocol):
         ...
 
     def boundary(self, config: RunConfig) -> tuple[int, int]:
-        """(length, width) of what one stage hands to the next: [length, samples, width], for each microbatch."""
+        """Return (length, width) of what one stage hands to the next: [length, samples, width], for each microbatch."""
         ...
 
     def reads(self, config: RunConfig, stage: Stage) -> frozenset[str]:
-        """The fields of a sample that a stage needs. Where it is empty, no data is opened."""
+        """Return the fields of a sample that a stage needs. Where it is empty, no data is opened."""
         ...
 
     def forward(
@@ -138,7 +138,7 @@ class Network(Protocol):
         ...
 
     def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
-        """What a parameter's values are before the first step; the engine draws them, each rank its own part.
+        """Return what a parameter's values are before the first step; the engine draws them, each rank its own part.
 
         key: the parameter's name; layers that repeat share one, each with numbers of its own. shape: of the whole
         parameter, of one layer.
@@ -146,7 +146,7 @@ class Network(Protocol):
         ...
 
     def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
-        """What a parameter is as a hidden matrix (see slipway.optimizers.matrix); None: it is none.
+        """Return what a parameter is as a hidden matrix (see slipway.optimizers.matrix); None: it is none.
 
         key: the parameter's name, as for `initial`. shape: of this rank's part.
         """

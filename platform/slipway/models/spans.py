@@ -46,7 +46,7 @@ class _Model(NamedTuple):
         )
 
     def fewest(self, chunks: int) -> list[int]:
-        """The fewest blocks that each chunk can have."""
+        """Return the fewest blocks that each chunk can have."""
         if chunks == 1:
             return [len(self.starts)]
         return [int(self.starts[0] == 0), *[1] * (chunks - 2), int(self.end == self.layers)]
@@ -55,7 +55,7 @@ class _Model(NamedTuple):
 def shared_out(
     is_block: Sequence[bool], costs: Sequence[float], layout: Parallelism, *, always_level: bool = False
 ) -> list[range]:
-    """Layers of each model chunk of a layout, in pipeline order.
+    """Return layers of each model chunk of a layout, in pipeline order.
 
     As `parallelism.pipeline_layout` says. Without it, as many blocks in each chunk where all cost the same and divide;
     where they do not divide, the dearest stage is as cheap as can be, and in each stage the dearest chunk. Where blocks
@@ -77,7 +77,7 @@ def shared_out(
 
 
 def _planned(model: _Model, stages: int, virtual: int, always_level: bool) -> list[int]:
-    """The number of blocks of each chunk, by the planner. Raises UserError."""
+    """Return the number of blocks of each chunk, by the planner. Raises UserError."""
     chunks, blocks = stages * virtual, len(model.starts)
     fewest = model.fewest(chunks)
     if sum(fewest) > blocks:
@@ -100,7 +100,7 @@ def _in_words(stages: int, virtual: int) -> str:
 
 
 def _forced(model: _Model, counts: Sequence[int], stages: int, virtual: int) -> list[int]:
-    """The number of blocks of each chunk, by the user. Raises UserError where they do not fit."""
+    """Return the number of blocks of each chunk, by the user. Raises UserError where they do not fit."""
     chunks, blocks = stages * virtual, len(model.starts)
     given, fitting = list(counts), f"{chunks} numbers that sum to {blocks}"
     if stages == 1:
@@ -128,7 +128,7 @@ def _forced(model: _Model, counts: Sequence[int], stages: int, virtual: int) -> 
 
 
 def _leveled(model: _Model, fewest: Sequence[int], stages: int) -> list[int]:
-    """Counts of blocks that all cost the same: stages as level as can be, then the chunks of each stage."""
+    """Return counts of blocks that all cost the same: stages as level as can be, then the chunks of each stage."""
     one, chunks = model.costs[0], len(fewest)
     loads = [count * one for count in fewest]
     loads[0] += model.before
@@ -144,7 +144,7 @@ def _leveled(model: _Model, fewest: Sequence[int], stages: int) -> list[int]:
 
 
 def _spread(loads: Sequence[float], one: float, number: int) -> list[int]:
-    """How many of so many equal jobs each machine takes, so that the largest load is as small as can be.
+    """Return how many of so many equal jobs each machine takes, so that the largest load is as small as can be.
 
     Each job goes where the load is least, which is optimal for equal jobs whatever the loads before; of equal loads to
     the last one: later stages and chunks hold the activations of fewer microbatches.
@@ -160,7 +160,7 @@ def _spread(loads: Sequence[float], one: float, number: int) -> list[int]:
 
 
 def _balanced(model: _Model, fewest: Sequence[int]) -> list[int]:
-    """Counts with the dearest chunk as cheap as can be: the linear partition problem, by tables."""
+    """Return counts with the dearest chunk as cheap as can be: the linear partition problem, by tables."""
     blocks, chunks = len(model.starts), len(fewest)
     sums = [0.0, *accumulate(model.costs)]
     dearest = [0.0, *[float("inf")] * blocks]  # of the chunks so far, by the blocks in them

@@ -58,7 +58,7 @@ class Text(Protocol):
     """A family whose models read and write text."""
 
     def reach(self, config: RunConfig) -> Reach:
-        """How long a text the configured model can read. Imports no torch."""
+        """Return how long a text the configured model can read. Imports no torch."""
         ...
 
     def model(self, config: RunConfig, module: "torch.nn.Module", device: "torch.device") -> TextModel:

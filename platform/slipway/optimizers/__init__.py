@@ -13,10 +13,10 @@ from slipway.registry import OPTIMIZERS
 
 
 def algorithm(config: RunConfig) -> Algorithm:
-    """The pure half of the configured optimizer."""
+    """Return the pure half of the configured optimizer."""
     return OPTIMIZERS.part(config.optimizer.name, "algorithm").ALGORITHM
 
 
 def builder(config: RunConfig) -> Builder:
-    """The torch half of the configured optimizer. Imports torch."""
+    """Return the torch half of the configured optimizer. Imports torch."""
     return OPTIMIZERS.part(config.optimizer.name, "optimizer").OPTIMIZER

@@ -40,7 +40,7 @@ class Builder(Protocol):
     """The torch half of an optimizer."""
 
     def build(self, groups: list[dict[str, Any]], config: RunConfig) -> "Optimizer":
-        """The optimizer of these groups of parameters. Engines set each group's lr and weight_decay at every update."""
+        """Return the optimizer of these groups of parameters. Engines set each group's lr and weight_decay at every update."""
         ...
 
     def begin(self, optimizer: "Optimizer", parameter: "Tensor") -> None:
@@ -91,15 +91,15 @@ class MatrixBuilder(Protocol):
 
 
 def states_of(algorithm: Algorithm, matrix: bool) -> list[State]:
-    """What is kept of a parameter. matrix: whether it is a hidden matrix."""
+    """Return what is kept of a parameter. matrix: whether it is a hidden matrix."""
     return [state for state in algorithm.states if state.of in ("all", "matrices" if matrix else "others")]
 
 
 def knows_matrices(algorithm: Algorithm) -> bool:
-    """Whether it treats hidden matrices as what they are, so that it needs them whole."""
+    """Return whether it treats hidden matrices as what they are, so that it needs them whole."""
     return any(state.of == "matrices" for state in algorithm.states)
 
 
 def bytes_per_parameter(algorithm: Algorithm, matrix: bool) -> int:
-    """Bytes of fp32 state for each element of a parameter; numbers of whole parameters weigh nothing."""
+    """Return bytes of fp32 state for each element of a parameter; numbers of whole parameters weigh nothing."""
     return 4 * sum(state.shape == "like" for state in states_of(algorithm, matrix))

@@ -7,7 +7,7 @@ from slipway.words import counted
 
 
 def describe_change(before_world_size: int, before: Parallelism, plan: Plan) -> str | None:
-    """What a continuation changed of its checkpoint's layout, in one line; None where nothing.
+    """Return what a continuation changed of its checkpoint's layout, in one line; None where nothing.
 
     before_world_size, before: as the checkpoint says. A checkpoint does not say its micro-batch size.
     """

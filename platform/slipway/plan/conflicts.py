@@ -31,7 +31,7 @@ def of_flex(config: RunConfig, machine: Machine | None) -> str | None:
 
 
 def expert_ranks(config: RunConfig) -> int:
-    """Ranks among which a token's experts are."""
+    """Return ranks among which a token's experts are."""
     layout = config.parallelism
     return layout.tensor_model_parallel_size * layout.expert_model_parallel_size
 

@@ -39,12 +39,12 @@ class TimeEstimate(BaseModel):
 
 
 def pipeline_bubble(stages: int, virtual_stages: int, microbatches: int) -> float:
-    """Idle time over working time: (P - 1) / (V m), arXiv 2104.04473, section 2.2."""
+    """Return idle time over working time: (P - 1) / (V m), arXiv 2104.04473, section 2.2."""
     return (stages - 1) / (virtual_stages * microbatches)
 
 
 def recompute_factor(counted: int, recomputed: int) -> float:
-    """Operations done per operation counted. Whole layers again: near 4/3 (arXiv 2104.04473), all but the head.
+    """Return operations done per operation counted. Whole layers again: near 4/3 (arXiv 2104.04473), all but the head.
 
     Norms and activations have no matrix product, so they count as nothing, here as in the operations counted.
     """
@@ -54,7 +54,7 @@ def recompute_factor(counted: int, recomputed: int) -> float:
 def job_of(
     config: RunConfig, share: Share, grid: Grid, microbatches: int, work: Sequence[Work] | None = None
 ) -> Job:
-    """What the model of a step evaluates. work: of the family for this layout; None: it is asked."""
+    """Return what the model of a step evaluates. work: of the family for this layout; None: it is asked."""
     work = work or family_of(config).work(config, config.parallelism)
     return Job(config, grid, share.layers, work, share.spans, microbatches)
 

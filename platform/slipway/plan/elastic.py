@@ -45,7 +45,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, config: RunConfig) -> "Layout":
-        """The wish."""
+        """Return the wish."""
         sizes = config.parallelism
         return cls(
             expert=sizes.expert_model_parallel_size,
@@ -58,7 +58,7 @@ class Layout(NamedTuple):
 
 
 def fit(config: RunConfig) -> tuple[RunConfig, list[str]]:
-    """The configuration with a layout that uses all devices, and one line per field it changed.
+    """Return the configuration with a layout that uses all devices, and one line per field it changed.
 
     Raises UserError where there is none, with the numbers of devices next to it that have one, or where
     something is wrong that no layout can mend.
@@ -82,13 +82,13 @@ def fit(config: RunConfig) -> tuple[RunConfig, list[str]]:
 
 
 def on_machines(config: RunConfig, nodes: int, devices_per_node: int) -> RunConfig:
-    """The configuration with other machines, its layout as it is."""
+    """Return the configuration with other machines, its layout as it is."""
     there = {"nodes": nodes, "devices_per_node": devices_per_node}
     return config.model_copy(update={"resources": config.resources.model_copy(update=there)})
 
 
 def ranked(config: RunConfig) -> list[Layout]:
-    """The layouts whose sizes divide devices and global batch and that the layers are enough for.
+    """Return the layouts whose sizes divide devices and global batch and that the layers are enough for.
 
     Those with as many layers on each stage and those with the wished stages come first, nearest to the wish first.
     """
@@ -129,7 +129,7 @@ def _candidates(config: RunConfig, shares: Callable[[int, int], bool]) -> Iterat
 
 
 def _is_uneven(config: RunConfig, is_block: Sequence[bool], pipeline: int, virtual: int) -> bool | None:
-    """Whether model chunks of so many stages differ in their number of layers; None: there are too few layers."""
+    """Return whether model chunks of so many stages differ in their number of layers; None: there are too few layers."""
     try:
         spans = family(config).spans(config, _with_stages(config.parallelism, pipeline, virtual))
     except UserError:
@@ -138,7 +138,7 @@ def _is_uneven(config: RunConfig, is_block: Sequence[bool], pipeline: int, virtu
 
 
 def _with_stages(wish: Parallelism, pipeline: int, virtual: int) -> Parallelism:
-    """The layout with so many stages; what fits no others than the wished ones goes."""
+    """Return the layout with so many stages; what fits no others than the wished ones goes."""
     changed: dict[str, Any] = {"pipeline_model_parallel_size": pipeline}
     if virtual != wish.virtual_stages:
         changed["virtual_pipeline_model_parallel_size"] = virtual if virtual > 1 else None
@@ -156,7 +156,7 @@ def _common_divisors(first: int, second: int) -> list[int]:
 
 
 def _with_layout(config: RunConfig, layout: Layout) -> RunConfig:
-    """The configuration with another layout; sequence parallelism and sharding stay where they have an effect."""
+    """Return the configuration with another layout; sequence parallelism and sharding stay where they have an effect."""
     sizes = _with_stages(config.parallelism, layout.pipeline, layout.virtual)
     sharing = rules.world_size(config) // (layout.tensor * layout.pipeline)  # context x data ranks
     changed: dict[str, Any] = {
@@ -171,7 +171,7 @@ def _with_layout(config: RunConfig, layout: Layout) -> RunConfig:
 
 
 def _breaks_a_rule(config: RunConfig) -> str | None:
-    """The first rule of layouts that the configuration breaks, in words; None where it breaks none."""
+    """Return the first rule of layouts that the configuration breaks, in words; None where it breaks none."""
     try:
         rules.check_layout(config)
     except UserError as error:
@@ -180,7 +180,7 @@ def _breaks_a_rule(config: RunConfig) -> str | None:
 
 
 def _lacks_memory(config: RunConfig) -> str | None:
-    """What a device lacks by the plan's estimate, in words; None where nothing, or where that is not known."""
+    """Return what a device lacks by the plan's estimate, in words; None where nothing, or where that is not known."""
     device = device_bytes(config)
     if device is None:
         return None
@@ -194,7 +194,7 @@ def _lacks_memory(config: RunConfig) -> str | None:
 
 
 def _objection(config: RunConfig) -> str | None:
-    """Why the layout cannot stay as it is, rules before memory."""
+    """Return why the layout cannot stay as it is, rules before memory."""
     try:
         rules.check(config)
     except UserError as error:
@@ -203,7 +203,7 @@ def _objection(config: RunConfig) -> str | None:
 
 
 def _changes(config: RunConfig, wish: Layout, layout: Layout) -> list[str]:
-    """One line per changed field, with what speaks against the wished value beside the other new ones."""
+    """Return one line per changed field, with what speaks against the wished value beside the other new ones."""
     fields = {
         "tensor": "parallelism.tensor_model_parallel_size",
         "pipeline": "parallelism.pipeline_model_parallel_size",
@@ -253,7 +253,7 @@ def _no_layout(config: RunConfig) -> UserError:
 
 
 def _next_fitting(config: RunConfig, step: int) -> int | None:
-    """The next number of devices that has a layout: whole nodes where there are several, up to twice as many."""
+    """Return the next number of devices that has a layout: whole nodes where there are several, up to twice as many."""
     cluster, resources = config.cluster, config.resources
     nodes, node = resources.nodes, resources.devices_per_node
     if nodes == 1:

@@ -69,7 +69,7 @@ def facts_of(plan: Mapping[str, Any]) -> Facts:
 
 
 def _watts(time: Mapping[str, Any]) -> float | None:
-    """Power of a device, from a plan's energy and device-hours."""
+    """Return power of a device, from a plan's energy and device-hours."""
     energy, hours = time.get("energy_kwh"), time.get("device_hours")
     return 1000 * energy / hours if energy and hours else None
 

@@ -15,7 +15,7 @@ REGISTER = "NCCL_GRAPH_REGISTER"
 def device_connections(
     layout: Parallelism, capability: tuple[int, int] | None, found: str | None
 ) -> str | None:
-    """What CUDA_DEVICE_MAX_CONNECTIONS should be; None: leave it as it is.
+    """Return what CUDA_DEVICE_MAX_CONNECTIONS should be; None: leave it as it is.
 
     The rules of Megatron-LM's arguments. Until Blackwell, tensor- and context-parallel ranks use one queue, so that
     what is sent gets ahead of what is computed meanwhile; FSDP needs more. capability: of the GPU, None: not known.
@@ -44,7 +44,7 @@ def device_connections(
 
 
 def connections_switch(layout: Parallelism, capability: tuple[int, int] | None, found: str | None) -> Switch:
-    """The line of CUDA_DEVICE_MAX_CONNECTIONS for people and for the record; see device_connections."""
+    """Return the line of CUDA_DEVICE_MAX_CONNECTIONS for people and for the record; see device_connections."""
     if found is not None:
         return Switch(CONNECTIONS, found, "set in the environment")
     if device_connections(layout, capability, None):

@@ -40,7 +40,7 @@ class Keeps(NamedTuple):
         return cls(each, 4, of_other, of_matrix, whole=each)
 
     def states(self, parameters: int, matrices: int, ranks: int = 1) -> int:
-        """Bytes of the optimizer's of so many parameters, of which so many are in hidden matrices.
+        """Return bytes of the optimizer's of so many parameters, of which so many are in hidden matrices.
 
         ranks: that have cut them as they lie one behind the other; of the rank whose part takes most.
         """

@@ -13,7 +13,7 @@ from slipway.run_dir import RunDir
 
 
 def plan_of(config: RunConfig, workdir: Path = Path()) -> Plan:
-    """The plan of a configuration: what is `auto` as the run's plan.json has it, and where there is none, searched for.
+    """Return the plan of a configuration: what is `auto` as the run's plan.json has it, and where there is none, searched for.
 
     workdir: where a relative run.dir begins. Raises UserError where plan.json cannot be used; slipway.files.Unreadable.
     """
@@ -25,7 +25,7 @@ def plan_of(config: RunConfig, workdir: Path = Path()) -> Plan:
 
 
 def stay(plan: Plan) -> Plan:
-    """The plan that a job carries, with the layout of the plan.json of an earlier segment where that has another."""
+    """Return the plan that a job carries, with the layout of the plan.json of an earlier segment where that has another."""
     if plan.choice is None:
         return plan
     wished = plan.wish.parallelism if plan.wish else plan.config.parallelism
@@ -37,7 +37,7 @@ def stay(plan: Plan) -> Plan:
 
 
 def said(plan: Plan) -> str | None:
-    """What was chosen and why, in one line; None where nothing was left open."""
+    """Return what was chosen and why, in one line; None where nothing was left open."""
     if plan.choice is None:
         return None
     return f"parallelism=auto: {plan.choice.why}" + ("; as the run began" if plan.choice.kept else "")
@@ -63,7 +63,7 @@ def _kept(config: RunConfig, workdir: Path) -> tuple[RunConfig, Choice] | None:
 
 
 def _sections(plain: dict[str, Any]) -> dict[str, Any]:
-    """What was wished before it was fitted to fewer devices (resources.elastic)."""
+    """Return what was wished before it was fitted to fewer devices (resources.elastic)."""
     wish, training = plain["wish"], plain["config"]["training"]
     return {
         "parallelism": wish["parallelism"],
@@ -77,7 +77,7 @@ def _value(sections: dict[str, Any], field: str) -> Any:
 
 
 def _with(config: RunConfig, values: dict[str, Any]) -> RunConfig:
-    """The configuration with these values, validated."""
+    """Return the configuration with these values, validated."""
     plain = config.model_dump(mode="json")
     for field, value in values.items():
         section, _, name = field.partition(".")

@@ -33,7 +33,7 @@ class Grid:
 
     @classmethod
     def of(cls, layout: Parallelism, world_size: int) -> "Grid":
-        """The grid of `world_size` ranks; the sizes are known to divide it."""
+        """Return the grid of `world_size` ranks; the sizes are known to divide it."""
         tp, cp = layout.tensor_model_parallel_size, layout.context_parallel_size
         pp = layout.pipeline_model_parallel_size
         dp, rest = divmod(world_size, tp * cp * pp)
@@ -51,7 +51,7 @@ class Grid:
         return self.cp * self.dp // self.ep
 
     def coordinates(self, rank: int) -> Coordinates:
-        """Where a rank stands."""
+        """Return where a rank stands."""
         assert 0 <= rank < self.world_size
         group, tp = divmod(rank, self.tp)
         pp, group = divmod(group, self.cp * self.dp)
@@ -59,7 +59,7 @@ class Grid:
         return Coordinates(tp=tp, cp=cp, ep=group % self.ep, dp=dp, pp=pp)
 
     def rank(self, *, tp: int, cp: int, dp: int, pp: int) -> int:
-        """The rank at a place."""
+        """Return the rank at a place."""
         return tp + self.tp * (cp + self.cp * (dp + self.dp * pp))
 
 

@@ -53,7 +53,7 @@ PARTS = tuple(name for name in StageMemory.model_fields if name != "stage")
 
 
 def device_bytes(config: RunConfig) -> int | None:
-    """Memory of one device; None: the cluster profile does not say."""
+    """Return memory of one device; None: the cluster profile does not say."""
     gib = config.cluster.device.memory_gib
     return None if gib is None else int(gib * GIB)
 
@@ -67,33 +67,33 @@ class Share(NamedTuple):
 
     @classmethod
     def of(cls, config: RunConfig) -> "Share":
-        """The share of the configured layout. Raises UserError where the layers cannot be shared out."""
+        """Return the share of the configured layout. Raises UserError where the layers cannot be shared out."""
         family, layout = family_of(config), config.parallelism
         return cls(family.layers(config, layout), family.spans(config, layout))
 
     def chunks(self, grid: Grid, stage: int) -> list[range]:
-        """Layers of each model chunk of a pipeline stage."""
+        """Return layers of each model chunk of a pipeline stage."""
         return self.spans[stage :: grid.pp]
 
     def kinds(self, span: range) -> list[Kind]:
-        """The different layers of a chunk, and how often each is there: families repeat one object."""
+        """Return the different layers of a chunk, and how often each is there: families repeat one object."""
         counted = Counter(map(id, self.layers[span.start : span.stop]))
         by_id = {id(layer): layer for layer in self.layers[span.start : span.stop]}
         return [(by_id[key], count) for key, count in counted.items()]
 
     def of_stage(self, grid: Grid, stage: int) -> list[list[Kind]]:
-        """The different layers of each chunk of a pipeline stage."""
+        """Return the different layers of each chunk of a pipeline stage."""
         return [self.kinds(span) for span in self.chunks(grid, stage)]
 
     def parameters(self, grid: Grid, stage: int) -> Shard:
-        """Parameters that a rank of a stage holds."""
+        """Return parameters that a rank of a stage holds."""
         return total_of(kind for chunk in self.of_stage(grid, stage) for kind in chunk)
 
 
 def stage_memory(
     config: RunConfig, share: Share, grid: Grid, stage: int, microbatches: int, keeps: Keeps | None = None
 ) -> StageMemory:
-    """Memory of one rank of a stage, at the fullest moment of a step.
+    """Return memory of one rank of a stage, at the fullest moment of a step.
 
     The optimizer's states are divided over the replicas by the distributed optimizer (ZeRO-1). FSDP also divides
     gradients (ZeRO-2) and parameters (ZeRO-3), arXiv 1910.02054, sections 3.1 and 5, and holds some of it whole for a
@@ -126,7 +126,7 @@ def stage_memory(
 
 
 def fullest(config: RunConfig, share: Share, grid: Grid, microbatches: int) -> StageMemory:
-    """The memory of the fullest stage, and not of all: of stages with the same layers the first holds most.
+    """Return the memory of the fullest stage, and not of all: of stages with the same layers the first holds most.
 
     For those who compare many layouts.
     """

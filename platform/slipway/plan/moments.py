@@ -14,7 +14,7 @@ Kind = tuple[Layer, int]
 
 
 def total_of(kinds: Iterable[Kind]) -> Shard:
-    """Parameters of all of them."""
+    """Return parameters of all of them."""
     dense = expert = 0
     for layer, count in kinds:
         dense += count * layer.parameters.dense
@@ -51,7 +51,7 @@ class Passing(NamedTuple):
 def passing_through(
     config: RunConfig, chunks: Sequence[Sequence[Kind]], grid: Grid, stage: int, microbatches: int
 ) -> Passing:
-    """Each chunk's passes are as many as the others', or one more."""
+    """Return each chunk's passes are as many as the others', or one more."""
     virtual = config.parallelism.virtual_stages
     passes = chunks_in_flight(grid.pp, virtual, microbatches, stage)
     keeps_sent = not switches.releases_outputs(config.parallelism, switches.installed())

@@ -24,7 +24,7 @@ with which nearly all published runs fit into their devices (docs)."""
 
 
 def exchanged(config: RunConfig, grid: Grid, sent: int, shared: int, blocks: int) -> int:
-    """Buffers of the trainer's own.
+    """Return buffers of the trainer's own.
 
     sent: bytes that a stage hands on. shared: of buffers that layers use one after the other. blocks: of the rank. What
     the next stage's gradient, and the activation that comes next, are received into; what a recording of each block
@@ -35,7 +35,7 @@ def exchanged(config: RunConfig, grid: Grid, sent: int, shared: int, blocks: int
 
 
 def of_framework(config: RunConfig, grid: Grid) -> int:
-    """What is there besides tensors: CUDA's context, and NCCL's buffers for each group of several ranks."""
+    """Return what is there besides tensors: CUDA's context, and NCCL's buffers for each group of several ranks."""
     if config.cluster.device.kind != "cuda":
         return 0
     groups = sum(COMMUNICATOR if size > 2 else OF_TWO for size in groups_of(grid))
@@ -43,14 +43,14 @@ def of_framework(config: RunConfig, grid: Grid) -> int:
 
 
 def groups_of(grid: Grid) -> list[int]:
-    """Sizes of the groups in which a rank exchanges while it trains, as Megatron-core makes them; those of several."""
+    """Return sizes of the groups in which a rank exchanges while it trains, as Megatron-core makes them; those of several."""
     experts = grid.expert_dp if grid.ep > 1 else 1
     sizes = [grid.tp, grid.pp, grid.cp, grid.dp * grid.cp, grid.ep, experts, grid.world_size]
     return [size for size in sizes if size > 1]
 
 
 def fragmentation(config: RunConfig, passing: int, used: int) -> int:
-    """What the allocator holds and cannot give to anybody.
+    """Return what the allocator holds and cannot give to anybody.
 
     passing: bytes that each step allocates and releases. used: all that is needed, these among it. Where the device has
     no room for more the allocator returns blocks that nobody uses, but for what is scattered among those in use.

@@ -115,15 +115,15 @@ class Plan(Frozen):
         return Grid.of(self.config.parallelism, self.world_size)
 
     def with_kernels(self, backends: Mapping[str, str]) -> "Plan":
-        """The plan as it is trained on a machine that computes each operator with this backend."""
+        """Return the plan as it is trained on a machine that computes each operator with this backend."""
         return self.model_copy(update={"kernels": dict(backends)})._with_memory()
 
     def with_switches(self, values: Mapping[str, bool | int | str]) -> "Plan":
-        """The plan as it is trained on a machine for which the rules say this."""
+        """Return the plan as it is trained on a machine for which the rules say this."""
         return self.model_copy(update={"switches": dict(values)})._with_memory()
 
     def _with_memory(self) -> "Plan":
-        """The memory follows what is chosen for the machine."""
+        """Return the memory follows what is chosen for the machine."""
         config = self.trained
         memory = _memory(config, Share.of(config), self.grid, self.num_microbatches)
         return self.model_copy(update={"memory": memory})
@@ -144,7 +144,7 @@ class Plan(Frozen):
 
 
 def make_plan(config: RunConfig) -> Plan:
-    """The plan of a configuration; UserError, with the arithmetic, where its sections disagree."""
+    """Return the plan of a configuration; UserError, with the arithmetic, where its sections disagree."""
     choice = None
     if config.auto:
         config, choice = choose(config)
@@ -184,7 +184,7 @@ def make_plan(config: RunConfig) -> Plan:
 
 
 def replan(plan: Plan, nodes: int, devices_per_node: int) -> Plan:
-    """The plan of the same run (and the same wish) on other machines; for resources.elastic."""
+    """Return the plan of the same run (and the same wish) on other machines; for resources.elastic."""
     config = elastic.on_machines(plan.config, nodes, devices_per_node)
     if plan.wish:
         micro_batch = {"micro_batch_size": plan.wish.micro_batch_size}

@@ -21,7 +21,7 @@ from slipway.records import first_problem
 
 
 def to_text(plan: Plan, numbers: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """plan.json of a plan: ASCII, one value per line, ends in a line feed. numbers: in front, as they are."""
+    """Return plan.json of a plan: ASCII, one value per line, ends in a line feed. numbers: in front, as they are."""
     return json.dumps({**numbers, **plan.model_dump(mode="json")}, indent=1) + "\n"
 
 
@@ -33,12 +33,12 @@ def write(plan: Plan, path: Path) -> None:
 
 
 def changes(base: Plan, plan: Plan) -> list[str]:
-    """What makes `base` into `plan`, as KEY=JSON words."""
+    """Return what makes `base` into `plan`, as KEY=JSON words."""
     return _words(base.model_dump(mode="json"), plan.model_dump(mode="json"))
 
 
 def changes_of_sweep(plans: Sequence[Plan]) -> list[list[str]]:
-    """What makes the first of the plans into each of them."""
+    """Return what makes the first of the plans into each of them."""
     base, *others = (plan.model_dump(mode="json") for plan in plans)
     return [[], *(_words(base, other) for other in others)]
 
@@ -55,7 +55,7 @@ def differences(base: Any, other: Any, at: str = "") -> list[tuple[str, Any]]:
 
 
 def read(path: Path, changed: Sequence[str] = ()) -> Plan:
-    """The plan in a plan.json, changed by KEY=JSON words.
+    """Return the plan in a plan.json, changed by KEY=JSON words.
 
     Raises UserError where it is none, and where its numbers do not follow from its configuration: it was written by
     another version, or changed by hand.
@@ -71,7 +71,7 @@ def read(path: Path, changed: Sequence[str] = ()) -> Plan:
 
 
 def read_config(path: Path, changed: Sequence[str] = ()) -> RunConfig:
-    """The configuration of a plan.json alone, changed by KEY=JSON words. Raises UserError where there is none."""
+    """Return the configuration of a plan.json alone, changed by KEY=JSON words. Raises UserError where there is none."""
     return _config(_load(path, changed), path)
 
 

@@ -48,7 +48,7 @@ def check_layout(config: RunConfig) -> None:
 
 
 def world_size(config: RunConfig) -> int:
-    """Ranks of the run: one per device."""
+    """Return ranks of the run: one per device."""
     return config.resources.nodes * config.resources.devices_per_node
 
 
@@ -94,7 +94,7 @@ def _check_world(config: RunConfig) -> None:
 
 
 def data_parallel_size(config: RunConfig) -> int:
-    """Replicas of the model, each with samples of its own: world / (tp x pp x cp)."""
+    """Return replicas of the model, each with samples of its own: world / (tp x pp x cp)."""
     layout = config.parallelism
     return world_size(config) // (
         layout.tensor_model_parallel_size * layout.pipeline_model_parallel_size * layout.context_parallel_size

@@ -57,12 +57,12 @@ def without(plain: Mapping[str, Any], unit: str) -> dict[str, Any]:
 
 
 def checkpoint_bytes(config: RunConfig, parameters: int) -> int:
-    """Bytes of one checkpoint: parameters and the optimizer's state in fp32; in bf16 the model's 2 bytes besides."""
+    """Return bytes of one checkpoint: parameters and the optimizer's state in fp32; in bf16 the model's 2 bytes besides."""
     return sum(number * each for number, each in checkpoint_parts(config, parameters))
 
 
 def checkpoint_parts(config: RunConfig, parameters: int) -> list[tuple[int, int]]:
-    """Parameters, and the bytes that a checkpoint has of each: of hidden matrices and of others, where they differ."""
+    """Return parameters, and the bytes that a checkpoint has of each: of hidden matrices and of others, where they differ."""
     matrices = sum(layer.matrices.total for layer in family(config).layers(config, Parallelism()))
     weight = 4 + (2 if config.training.precision == "bf16" else 0)
     of_other, of_matrix = (
@@ -74,7 +74,7 @@ def checkpoint_parts(config: RunConfig, parameters: int) -> list[tuple[int, int]
 
 
 def jobs(config: RunConfig, hours: float | None) -> int | None:
-    """Jobs of the longest wall time that the run takes, one after the other, in the first queue with room for it."""
+    """Return jobs of the longest wall time that the run takes, one after the other, in the first queue with room for it."""
     slurm, nodes = config.cluster.slurm, config.resources.nodes
     if slurm is None or hours is None:
         return None

@@ -61,7 +61,7 @@ def switches(
         needs: str,
         troubles: Mapping[bool | int | str, str | None] = {},
     ) -> Any:
-        """troubles: why a value could not be used; None, or left out, where it can."""
+        """Return troubles: why a value could not be used; None, or left out, where it can."""
         forced = getattr(layout, name)
         if not matters:
             if forced is not None:
@@ -161,7 +161,7 @@ def switches(
 
 
 def releases_outputs(layout: Parallelism, megatron: tuple[int, int] | None) -> bool:
-    """Whether a stage releases what it has sent; see switches, which refuses what is wrong."""
+    """Return whether a stage releases what it has sent; see switches, which refuses what is wrong."""
     if layout.deallocate_pipeline_outputs is not None:
         return layout.deallocate_pipeline_outputs
     overlaps = layout.virtual_stages > 1 and layout.overlap_p2p_comm is not False
@@ -169,7 +169,7 @@ def releases_outputs(layout: Parallelism, megatron: tuple[int, int] | None) -> b
 
 
 def _dispatcher(config: RunConfig, machine: Machine | None, trouble: str | None) -> tuple[str, str]:
-    """The token dispatcher where none is asked for, and why. trouble: of DeepEP."""
+    """Return the token dispatcher where none is asked for, and why. trouble: of DeepEP."""
     ranks, here = conflicts.expert_ranks(config), config.resources.devices_per_node
     known = machine is not None and trouble is None and ranks in conflicts.DEEP_EP_RANKS
     if known and ranks > here:

@@ -49,5 +49,5 @@ class Programme(BaseModel):
 
 
 def read(path: Path = FILE) -> Programme:
-    """The programme that comes with the package."""
+    """Return the programme that comes with the package."""
     return Programme.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -104,7 +104,7 @@ def _model(document: Document, plan: Plan) -> None:
 
 
 def _numbers(model: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Sizes of the model, as its configuration names them."""
+    """Return sizes of the model, as its configuration names them."""
     return [
         (name.replace("_", " "), f"{value:,}")
         for name, value in model.items()

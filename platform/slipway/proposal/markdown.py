@@ -34,5 +34,5 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text in which Markdown finds nothing to interpret."""
+    """Return text in which Markdown finds nothing to interpret."""
     return re.sub(r"([\\`*_<>\[\]])", r"\\\1", text)

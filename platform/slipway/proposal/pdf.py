@@ -143,7 +143,7 @@ def _size(head: Sequence[str]) -> float:
 
 
 def _height(pdf: "FPDF", table: Table) -> float:
-    """Room for a table: all of it, or, where it is long, for its first rows."""
+    """Return room for a table: all of it, or, where it is long, for its first rows."""
     widths, size = _widths(pdf, table.head, table.rows), _size(table.head)
     pdf.set_font(FONT, size=size)
     scale = pdf.epw / sum(widths)

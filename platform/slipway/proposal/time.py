@@ -74,12 +74,12 @@ def matching(plan: Plan, measurement: Measurement) -> Row | None:
 
 
 def same_machine(plan: Plan, measurement: Measurement) -> bool:
-    """Whether the measurement was made on the plan's cluster."""
+    """Return whether the measurement was made on the plan's cluster."""
     return measurement.summary.cluster == plan.config.cluster.name
 
 
 def same_model(plan: Plan, measurement: Measurement) -> bool:
-    """Whether it was made with the plan's model and precision."""
+    """Return whether it was made with the plan's model and precision."""
     measured, config = measurement.summary, plan.config
     asked = (config.model.name, plan.parameters, config.training.precision)
     return (measured.model, measured.parameters, measured.precision) == asked

@@ -20,7 +20,7 @@ class Clock:
         threading.Thread(target=self._tick, name="awake", daemon=True).start()
 
     def now(self) -> float:
-        """Seconds awake so far."""
+        """Return seconds awake so far."""
         counted, last = self._counted, self._last
         return counted + min(time.monotonic() - last, _LONGEST)
 
@@ -34,6 +34,6 @@ _clocks: dict[int, Clock] = {}  # by process: a fork takes no thread along
 
 
 def now() -> float:
-    """Seconds that this process was awake since it first asked."""
+    """Return seconds that this process was awake since it first asked."""
     clock = _clocks.get(os.getpid()) or _clocks.setdefault(os.getpid(), Clock())
     return clock.now()

@@ -5,7 +5,7 @@ from slipway.ranks.environment import Place
 
 
 def number(local_rank: int, visible: int) -> int:
-    """Device LOCAL_RANK of those that a rank sees, counted anew where it sees fewer: its launcher shows it a share.
+    """Return device LOCAL_RANK of those that a rank sees, counted anew where it sees fewer: its launcher shows it a share.
 
     Raises UserError where nothing is visible.
     """
@@ -20,7 +20,7 @@ def number(local_rank: int, visible: int) -> int:
 
 
 def of_rank(place: Place, ranks_here: int, visible: int) -> tuple[int, str | None]:
-    """A rank's device, and what is to be said about it.
+    """Return a rank's device, and what is to be said about it.
 
     Args:
         place: The rank's.

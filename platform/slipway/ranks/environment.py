@@ -30,7 +30,7 @@ class Place:
         return self.rank == 0
 
     def machines(self, devices_per_node: int) -> tuple[int, int]:
-        """(nodes, devices per node) that the launcher started, the same answer in every rank.
+        """Return (nodes, devices per node) that the launcher started, the same answer in every rank.
 
         devices_per_node: what the configuration says, of use where the launcher says nothing.
         """
@@ -53,12 +53,12 @@ class Node:
         return self.node_rank == 0
 
     def machines(self, devices_per_node: int) -> tuple[int, int]:
-        """(nodes, devices per node); devices_per_node: what the configuration says."""
+        """Return (nodes, devices per node); devices_per_node: what the configuration says."""
         return self.nodes, devices_per_node
 
 
 def node_name(environment: Mapping[str, str]) -> str:
-    """The name by which the scheduler knows this machine, the only one by which a job can be kept from it.
+    """Return the name by which the scheduler knows this machine, the only one by which a job can be kept from it.
 
     Host names differ from it on clouds; without a scheduler there is no other, and it is taken without its domain.
     """
@@ -76,7 +76,7 @@ _NODE_VARIABLES = (
 
 
 def launched(environment: Mapping[str, str]) -> Place | Node | None:
-    """What a launcher says that this process is: a rank, or a node that starts its ranks; None: no launcher."""
+    """Return what a launcher says that this process is: a rank, or a node that starts its ranks; None: no launcher."""
     return started_rank(environment) or started_node(environment)
 
 
@@ -138,7 +138,7 @@ def started_rank(environment: Mapping[str, str]) -> Place | None:
 
 
 def left_over(environment: Mapping[str, str]) -> str | None:
-    """What another launcher than srun has left in the environment of its tasks, in words; None: nothing."""
+    """Return what another launcher than srun has left in the environment of its tasks, in words; None: nothing."""
     names = [f"{name}={environment[name]}" for name in _RANK_NAMES if name in environment]
     if not names or not _of_step(environment) or _inside_a_task(environment):
         return None
@@ -153,7 +153,7 @@ _STEP_NAMES = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")
 
 
 def _of_step(environment: Mapping[str, str]) -> int:
-    """Tasks of the srun step that this process belongs to; 0: one alone, which may start ranks itself, or no step.
+    """Return tasks of the srun step that this process belongs to; 0: one alone, which may start ranks itself, or no step.
 
     A batch script has no such variable.
     """
@@ -162,7 +162,7 @@ def _of_step(environment: Mapping[str, str]) -> int:
 
 
 def _inside_a_task(environment: Mapping[str, str]) -> bool:
-    """Whether a launcher (torchrun...) within the srun task started this process. Raises UserError for contradictions.
+    """Return whether a launcher (torchrun...) within the srun task started this process. Raises UserError for contradictions.
 
     Such a launcher starts the same number of ranks, more than one, in each task, and numbers them one task after
     the other; torchrun says besides how many of its agents there are.
@@ -207,7 +207,7 @@ def _check_address(environment: Mapping[str, str]) -> None:
 
 
 def _local_world_size(environment: Mapping[str, str], names: Sequence[str], world_size: int) -> int | None:
-    """Ranks per node, from what is the same in every rank; nodes with different numbers count in their divisor."""
+    """Return ranks per node, from what is the same in every rank; nodes with different numbers count in their divisor."""
     if names == _RANK_NAMES:
         local = _integer(environment, "LOCAL_WORLD_SIZE", "0")
         nodes = _integer(environment, "GROUP_WORLD_SIZE", str(world_size // local if local else 0))
@@ -226,7 +226,7 @@ def _integer(environment: Mapping[str, str], name: str, default: str | None = No
 
 
 def listening_socket() -> socket.socket:
-    """A socket bound to a free loopback port, for the store of a local run: no other process can take the port."""
+    """Return a socket bound to a free loopback port, for the store of a local run: no other process can take the port."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.bind(("127.0.0.1", 0))
     sock.listen(1024)

@@ -185,7 +185,7 @@ def _wait(children: list[_Child], running: dict[int, _Child]) -> int:
 
 
 def _reports(children: list[_Child], known: Mapping[int, Any]) -> dict[int, dict[str, Any]]:
-    """First reports that have come from ranks not in `known`; a rank writes each at once."""
+    """Return first reports that have come from ranks not in `known`; a rank writes each at once."""
     waiting = {child.errors: child.rank for child in children if child.rank not in known}
     found = {}
     for pipe in select.select(list(waiting), [], [], 0)[0]:

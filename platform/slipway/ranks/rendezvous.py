@@ -74,7 +74,7 @@ def wait_for(node: Node, limit: float) -> None:
 
 
 def _listen(node: Node) -> socket.socket:
-    """Node 0's socket, from now on: whoever comes early waits in its queue until rank 0 serves."""
+    """Return node 0's socket, from now on: whoever comes early waits in its queue until rank 0 serves."""
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
     try:
@@ -90,7 +90,7 @@ def _listen(node: Node) -> socket.socket:
 
 
 def _unreachable(host: str, port: int) -> str | None:
-    """Why nobody can be reached there now; None: somebody listens."""
+    """Return why nobody can be reached there now; None: somebody listens."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:

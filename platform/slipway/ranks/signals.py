@@ -84,7 +84,7 @@ def check(*numbers: int) -> None:
 
 
 def name(number: int) -> str:
-    """SIGTERM..."""
+    """Return SIGTERM..."""
     return signal.Signals(number).name
 
 

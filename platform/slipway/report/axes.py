@@ -27,13 +27,13 @@ class Axis:
     values: Sequence[float]
 
     def at(self, step: int) -> float:
-        """The value at a step; 0 before the first."""
+        """Return the value at a step; 0 before the first."""
         place = bisect_right(self.steps, step)
         return self.values[place - 1] if place else 0.0
 
 
 def units_axis(run: Recorded) -> Axis | None:
-    """How much of the run's unit each step had seen; None: not recorded."""
+    """Return how much of the run's unit each step had seen; None: not recorded."""
     steps, samples = run.metrics.column("consumed_samples")
     size = run.units.units_per_sample
     if not steps or not size:
@@ -42,7 +42,7 @@ def units_axis(run: Recorded) -> Axis | None:
 
 
 def time_axis(run: Recorded) -> Axis | None:
-    """Seconds that the run's segments had run when each step ended, pauses between them left out; None: not recorded.
+    """Return seconds that the run's segments had run when each step ended, pauses between them left out; None: not recorded.
 
     Without a ledger, the steps' own seconds added up.
     """
@@ -69,5 +69,5 @@ def _of_steps(metrics: Metrics) -> Axis | None:
 
 
 def unit_of_time(longest: float) -> tuple[float, str]:
-    """(seconds, name) of the unit in which so many seconds are written."""
+    """Return (seconds, name) of the unit in which so many seconds are written."""
     return next((length, name) for least, length, name in HOURS if longest >= least)

@@ -43,7 +43,7 @@ class Costs:
 
 
 def spells(segments: Sequence[Segment], metrics: Metrics) -> list[Spell]:
-    """Each segment with what its beginning cost."""
+    """Return each segment with what its beginning cost."""
     starts = [one for one in metrics.others if one.get("event") == "start"]
     found, before = [], None
     for segment in segments:
@@ -58,7 +58,7 @@ def spells(segments: Sequence[Segment], metrics: Metrics) -> list[Spell]:
 
 
 def add_up(found: Sequence[Spell], metrics: Metrics) -> Costs:
-    """The sums over a run. Where there is no ledger, `total` is what the lines account for."""
+    """Return the sums over a run. Where there is no ledger, `total` is what the lines account for."""
     seconds = metrics.column("step_seconds")[1]
     usual = median(seconds) if seconds else 0.0
     again = sum(one.again for one in found) + sum(map(_undone, metrics.others))
@@ -70,7 +70,7 @@ def add_up(found: Sequence[Spell], metrics: Metrics) -> Costs:
 
 
 def _undone(record: Record) -> int:
-    """Steps that going back to a checkpoint has undone."""
+    """Return steps that going back to a checkpoint has undone."""
     at = number(record, "at_step")
     return max(0, int(at) - record["step"]) if record.get("event") == "rollback" and at is not None else 0
 

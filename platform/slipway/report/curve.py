@@ -50,7 +50,7 @@ def draw(metrics: Metrics, units: Units, plan: Plan | None, name: str, path: Pat
 
 
 def heading(plan: Plan) -> str:
-    """What was trained and how, in one line."""
+    """Return what was trained and how, in one line."""
     training, ranks, units = plan.config.training, plan.world_size, Units.of(plan)
     samples = f"{training.global_batch_size}" + ("" if units.is_sample else f" × {plan.units_per_sample:,}")
     parts = [
@@ -180,7 +180,7 @@ def _dots(steps: list[int]) -> str:
 
 
 def _tick(value: float) -> str:
-    """0.003 as `3e-3`, 7500 as `7.5k`."""
+    """Return 0.003 as `3e-3`, 7500 as `7.5k`."""
     if 0 < value < 1e-2:
         return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
     return quantity(value)

@@ -7,22 +7,22 @@ from slipway.models.evaluation import Result
 
 
 def by_name(results: Sequence[Result]) -> list[list[Result]]:
-    """The results of each evaluation, by step; `results` are sorted by name and step."""
+    """Return the results of each evaluation, by step; `results` are sorted by name and step."""
     return [list(group) for _, group in groupby(results, key=lambda one: one.name)]
 
 
 def measures_of(results: Sequence[Result]) -> list[str]:
-    """The measures of an evaluation, in the order in which they appear."""
+    """Return the measures of an evaluation, in the order in which they appear."""
     return list(dict.fromkeys(score.measure for one in results for score in one.scores))
 
 
 def things_of(results: Sequence[Result]) -> list[str]:
-    """What they were measured of."""
+    """Return what they were measured of."""
     return list(dict.fromkeys(score.what for one in results for score in one.scores))
 
 
 def curve(results: Sequence[Result], what: str, measure: str) -> tuple[list[int], list[float]]:
-    """Steps and means of one measure of one thing."""
+    """Return steps and means of one measure of one thing."""
     found = [
         (one.step, score.mean)
         for one in results
@@ -33,7 +33,7 @@ def curve(results: Sequence[Result], what: str, measure: str) -> tuple[list[int]
 
 
 def sentences(results: Sequence[Result]) -> Iterator[str]:
-    """A line for each evaluation: how each measure of what counts most has changed."""
+    """Yield a line for each evaluation: how each measure of what counts most has changed."""
     for group in by_name(results):
         first, last = group[0].step, group[-1].step
         when = f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
@@ -49,5 +49,5 @@ def sentences(results: Sequence[Result]) -> Iterator[str]:
 
 
 def words(measure: str) -> str:
-    """A measure's name for people."""
+    """Return a measure's name for people."""
     return measure.replace("_", " ")

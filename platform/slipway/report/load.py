@@ -19,7 +19,7 @@ class Loads(NamedTuple):
 
 
 def loads(metrics: Metrics) -> Loads | None:
-    """All that are of the newest one's form, in the order of steps; None: none was recorded."""
+    """Return all that are of the newest one's form, in the order of steps; None: none was recorded."""
     found = {
         record["step"]: record for record in metrics.others if record["kind"] == "load" and _is_whole(record)
     }
@@ -33,13 +33,13 @@ def loads(metrics: Metrics) -> Loads | None:
 
 
 def events(metrics: Metrics) -> list[Record]:
-    """What the guard said of the load, in the order of steps."""
+    """Return what the guard said of the load, in the order of steps."""
     found = [record for record in metrics.others if record.get("event") in (COLLAPSE, RECOVERY)]
     return sorted(found, key=lambda record: record["step"])
 
 
 def sentences(metrics: Metrics) -> list[str]:
-    """The newest load, and what the guard said, for people."""
+    """Return the newest load, and what the guard said, for people."""
     told = loads(metrics)
     said = [f"step {record['step']:,}: {record.get('reason')}" for record in events(metrics)]
     if told is None:
@@ -59,7 +59,7 @@ def _form(record: Record) -> Any:
 
 
 def _is_whole(record: Record) -> bool:
-    """Whether the fields are as train.load writes them; the file may hold anything."""
+    """Return whether the fields are as train.load writes them; the file may hold anything."""
     parts, places, rows = record.get("parts"), record.get("places"), record.get("load")
     if not (isinstance(parts, str) and _are(places, str) and _are(rows, list) and len(places) == len(rows)):
         return False
@@ -67,7 +67,7 @@ def _is_whole(record: Record) -> bool:
 
 
 def _are(values: Any, kind: Any) -> TypeGuard[list[Any]]:
-    """Whether it is a list that has something in it, all of one kind; no booleans."""
+    """Return whether it is a list that has something in it, all of one kind; no booleans."""
     if not isinstance(values, list) or not values:
         return False
     return all(isinstance(value, kind) and not isinstance(value, bool) for value in values)

@@ -29,7 +29,7 @@ class Metrics:
     )
 
     def column(self, name: str) -> tuple[list[int], list[float]]:
-        """Steps and values of one field of the training lines, where it is a finite number."""
+        """Return steps and values of one field of the training lines, where it is a finite number."""
         if name not in self._columns:
             self._columns[name] = numbers(self.train, name)
         return self._columns[name]
@@ -50,18 +50,18 @@ def measures(records: Sequence[Record]) -> dict[str, tuple[list[int], list[float
 
 
 def numbers(records: Iterable[Record], name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of one field, where it is a finite number."""
+    """Return steps and values of one field, where it is a finite number."""
     found = [(record["step"], value) for record in records if (value := number(record, name)) is not None]
     return [step for step, _ in found], [value for _, value in found]
 
 
 def read(path: Path) -> Metrics:
-    """The metrics of a file. Raises Unreadable."""
+    """Return the metrics of a file. Raises Unreadable."""
     return by_step(metrics_file.read(path))
 
 
 def by_step(course: metrics_file.Course) -> Metrics:
-    """The metrics of a run's course."""
+    """Return the metrics of a run's course."""
     kinds: dict[str, dict[int, Record]] = {"train": {}, "validation": {}}
     units, peak = Units(), ""
     others = []

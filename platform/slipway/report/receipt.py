@@ -94,7 +94,7 @@ class Receipt:
 
 
 def make(plan: Plan | None, metrics: Metrics) -> Receipt:
-    """The receipt of a run; what neither the plan nor the run tells is None."""
+    """Return the receipt of a run; what neither the plan nor the run tells is None."""
     profile = _profile(metrics)
     profiled = profile.under if profile else range(0)
     seconds = [
@@ -110,7 +110,7 @@ def make(plan: Plan | None, metrics: Metrics) -> Receipt:
 
 
 def predicted(plan: Plan | None) -> tuple[float | None, dict[str, float]]:
-    """Planned seconds of a step, and of each of PARTS: the one place that knows where a plan has them."""
+    """Return planned seconds of a step, and of each of PARTS: the one place that knows where a plan has them."""
     if plan is None:
         return None, {}
     time = plan.time.model_dump()
@@ -137,7 +137,7 @@ def attribution(receipt: Receipt) -> list[tuple[str, float]]:
 
 
 def _profile(metrics: Metrics) -> Profile | None:
-    """The newest profile that is whole."""
+    """Return the newest profile that is whole."""
     for record in reversed(metrics.others):
         if record["kind"] == "profile" and (found := _read(record)):
             return found
@@ -145,7 +145,7 @@ def _profile(metrics: Metrics) -> Profile | None:
 
 
 def _waited(metrics: Metrics, usual: float | None) -> float | None:
-    """Seconds of the usual step, as all steps together waited."""
+    """Return seconds of the usual step, as all steps together waited."""
     waited, seconds = (sum(metrics.column(name)[1]) for name in ("data_wait_seconds", "step_seconds"))
     return usual * waited / seconds if usual and seconds and metrics.column("data_wait_seconds")[1] else None
 
@@ -165,7 +165,7 @@ def _read(record: Record) -> Profile | None:
 
 
 def _as_usual(profile: Profile, usual: float) -> dict[str, float]:
-    """The profile's seconds, of a step without the profiler; the profiler's own time is taken for waiting.
+    """Return the profile's seconds, of a step without the profiler; the profiler's own time is taken for waiting.
 
     It works between the operators, where it shows as nothing that runs. What it takes beyond that is taken from all.
     """
@@ -181,7 +181,7 @@ def _as_usual(profile: Profile, usual: float) -> dict[str, float]:
 def _by_kind(
     parts: Mapping[str, float], sizes: Mapping[str, int], seconds: Mapping[str, float]
 ) -> list[Line]:
-    """One line for each set of parts and kinds that can be held against each other."""
+    """Return one line for each set of parts and kinds that can be held against each other."""
     products, memory = ("products", "memory_bound")
     exchanged = tuple(
         part for short, part in _EXCHANGES.items() if sizes.get(short, 1) > 1 or parts.get(part)
@@ -219,7 +219,7 @@ def _by_kind(
 
 
 def _name(parts: tuple[str, ...]) -> str:
-    """What parts are called that are one line: `exchange (tensor, data)`."""
+    """Return what parts are called that are one line: `exchange (tensor, data)`."""
     if len(parts) == 1:
         return PARTS[parts[0]]
     exchanged = ", ".join(part.removesuffix("_parallel") for part in parts if part in _EXCHANGES.values())

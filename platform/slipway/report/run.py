@@ -31,7 +31,7 @@ class Recorded:
 
 
 def read(folder: Path, now: float) -> Recorded:
-    """The run in a folder, at a time (Unix seconds).
+    """Return the run in a folder, at a time (Unix seconds).
 
     Raises UserError where there is no run or no finished step, Unreadable where metrics.jsonl cannot be read.
     """
@@ -66,7 +66,7 @@ def _metrics_of(run: RunDir) -> Path:
 
 
 def _plan_of(run: RunDir) -> tuple[Plan | None, list[str]]:
-    """The run's plan where it can be read, and what to say where it cannot."""
+    """Return the run's plan where it can be read, and what to say where it cannot."""
     if run.plan.exists() and not run.plan.is_file():
         return None, [f"{run.plan} is not a file: shown without model and layout"]
     if not run.plan.exists():

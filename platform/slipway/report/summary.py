@@ -116,7 +116,7 @@ def _ends(values: Sequence[float]) -> Ends:
 
 
 def _amount(metrics: Metrics, what: str) -> float | None:
-    """Samples or units trained on: counted where they are, else what the rates add up to."""
+    """Return samples or units trained on: counted where they are, else what the rates add up to."""
     consumed = metrics.column(f"consumed_{what}")[1]
     if consumed:
         return consumed[-1]

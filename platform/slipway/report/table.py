@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def table(summary: Summary, units: Units, plan: Plan | None, folder: Path) -> "Table":
-    """The summary for people."""
+    """Return the summary for people."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
@@ -30,7 +30,7 @@ def table(summary: Summary, units: Units, plan: Plan | None, folder: Path) -> "T
 
 
 def rows(summary: Summary, units: Units, plan: Plan | None) -> list[tuple[str, str]]:
-    """(name, value with its unit) of all that the run recorded."""
+    """Return (name, value with its unit) of all that the run recorded."""
     s = summary
     found: list[tuple[str, str | None]] = []
     if plan:

@@ -25,7 +25,7 @@ PLAIN = {"fp8": None, "fp8_recipe": None, "recompute": "none", "recompute_module
 
 
 def alone(config: RunConfig, kind: Kind) -> RunConfig:
-    """The same model and data for one process on a device of this kind; on a CPU in fp32."""
+    """Return the same model and data for one process on a device of this kind; on a CPU in fp32."""
     cluster, training = config.cluster, config.training
     if cluster.device.kind != kind:
         cluster = compose([f"cluster={'local' if kind == 'cpu' else 'local_gpu'}"]).cluster
@@ -50,7 +50,7 @@ class World:
     device: "torch.device"
 
     def rank(self, checkpoint: Path) -> "Rank":
-        """The whole model with a checkpoint's weights, as an engine runs it. Raises Damaged."""
+        """Return the whole model with a checkpoint's weights, as an engine runs it. Raises Damaged."""
         from slipway.checkpoint.load import load
 
         rank = engine_of(self.plan.config).build(self.plan, self.device, optimize=False, initial=False)
@@ -58,11 +58,11 @@ class World:
         return rank
 
     def trained(self, checkpoint: Path) -> "torch.nn.Module":
-        """The whole model with a checkpoint's weights. Raises Damaged."""
+        """Return the whole model with a checkpoint's weights. Raises Damaged."""
         return whole(self.rank(checkpoint))
 
     def untrained(self, seed: int) -> "torch.nn.Module":
-        """The whole model as it is before the first step of a run with this seed."""
+        """Return the whole model as it is before the first step of a run with this seed."""
         config = self.plan.config
         training = config.training.model_copy(update={"seed": seed})
         plan = self.plan.model_copy(update={"config": config.model_copy(update={"training": training})})
@@ -86,6 +86,6 @@ def world(config: RunConfig) -> Iterator[World]:
 
 
 def whole(rank: "Rank") -> "torch.nn.Module":
-    """The model of a rank that has all of it, to be looked at and not trained."""
+    """Return the model of a rank that has all of it, to be looked at and not trained."""
     (module,) = rank.modules
     return module.eval().requires_grad_(False)

@@ -33,7 +33,7 @@ def add(run_dir: Path, node: str, reason: str) -> None:
 
 
 def read(run_dir: Path) -> dict[str, str]:
-    """Reasons by host; empty where none is named. Raises Unreadable."""
+    """Return reasons by host; empty where none is named. Raises Unreadable."""
     lines = (files.read(RunDir(Path(run_dir)).bad_nodes) or b"").decode(errors="replace").splitlines()
     found: dict[str, str] = {}
     for line in lines:

@@ -75,7 +75,7 @@ def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
 
 
 def commands(jobs: Sequence[Job]) -> list[list[str]]:
-    """What ends them, waiting continuations first, so that they do not start when the job before them is gone."""
+    """Return what ends them, waiting continuations first, so that they do not start when the job before them is gone."""
     words = []
     slurm = [job for job in jobs if job.submission.scheduler == "slurm"]
     for continues in (True, False):
@@ -109,7 +109,7 @@ def _shared(name: str, every: Sequence[Submission]) -> list[list[str]]:
 
 
 def _leftovers(every: Sequence[Submission]) -> list[list[str]]:
-    """What removes that which earlier submissions of the run left, whose resource went by itself."""
+    """Return what removes that which earlier submissions of the run left, whose resource went by itself."""
     words = []
     for where in dict.fromkeys((one.context, one.namespace) for one in every):
         mine = [one for one in every if (one.context, one.namespace) == where]
@@ -126,7 +126,7 @@ def _there(job: Job, state: JobState) -> bool:
 
 
 def _renewed(asked: dict[Job, int], job: Job, state: JobState) -> bool:
-    """Whether the job was not asked to end since its last start."""
+    """Return whether the job was not asked to end since its last start."""
     if asked.get(job) == state.restarts:
         return False
     asked[job] = state.restarts

@@ -14,7 +14,7 @@ from slipway.run_dir import RunDir
 
 
 def trained(run_dir: Path) -> RunConfig:
-    """The configuration that a run was trained with: its own plan.json's. Raises UserError."""
+    """Return the configuration that a run was trained with: its own plan.json's. Raises UserError."""
     if not run_dir.is_dir():
         raise UserError("run.dir", "does not exist", value=run_dir)
     plan = RunDir(run_dir).plan
@@ -31,7 +31,7 @@ def check_absent(option: str, target: Path) -> None:
 
 
 def checkpoint(config: RunConfig, step: int | None, command: str) -> tuple[Path, CheckpointInfo]:
-    """The checkpoint of a step, or the newest good one, verified; and what it says of itself.
+    """Return the checkpoint of a step, or the newest good one, verified; and what it says of itself.
 
     command: for messages. Raises UserError where there is none that is good, or it is of another model.
     """

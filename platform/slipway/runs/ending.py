@@ -23,7 +23,7 @@ def submissions(jobs: Iterable[Job]) -> list[Submission]:
 
 
 def left_of(every: Sequence[Submission]) -> dict[str, float]:
-    """Pods that have not ended, and resources that wait for theirs, with the seconds that each is given to.
+    """Return pods that have not ended, and resources that wait for theirs, with the seconds that each is given to.
 
     SchedulerUnavailable where nobody answers.
     """

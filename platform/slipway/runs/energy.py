@@ -39,7 +39,7 @@ NOTHING = Use(None, "unknown", "")
 
 
 def of_segment(segment: Segment, accounted: Mapping[int, float] | None = None) -> Use:
-    """What a segment used; accounted: joules by segment, as a scheduler has them."""
+    """Return what a segment used; accounted: joules by segment, as a scheduler has them."""
     facts, counted = segment.facts, segment.energy
     measured = None if counted is None else counted.total / JOULES_PER_KWH
     if counted and counted.covers(facts.device, facts.world_size, facts.nodes):
@@ -56,7 +56,7 @@ def of_segment(segment: Segment, accounted: Mapping[int, float] | None = None) -
 
 
 def of_run(segments: Iterable[Segment], accounted: Mapping[int, float] | None = None) -> Use:
-    """The sum over a run's segments; an estimate where one of them is. accounted: see of_segment."""
+    """Return the sum over a run's segments; an estimate where one of them is. accounted: see of_segment."""
     every = [of_segment(segment, accounted) for segment in segments]
     known = [one for one in every if one.kwh is not None]
     if not known:
@@ -71,7 +71,7 @@ def of_run(segments: Iterable[Segment], accounted: Mapping[int, float] | None = 
 
 
 def ask_slurm(segments: Iterable[Segment]) -> dict[int, float]:
-    """Joules by segment, of those that nobody has measured and whose Slurm job is over. Asks sacct, once at most.
+    """Return joules by segment, of those that nobody has measured and whose Slurm job is over. Asks sacct, once at most.
 
     A job that was requeued has several segments and one account: theirs is not known.
     """

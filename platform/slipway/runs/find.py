@@ -35,7 +35,7 @@ def find_one(name: str, folder: Path, command: str) -> Path:
 
 
 def folders(names: Sequence[str], below: Path, command: str) -> list[Path]:
-    """The directories of runs given by directory or name, or by the overrides of a configuration. Raises UserError.
+    """Return the directories of runs given by directory or name, or by the overrides of a configuration. Raises UserError.
 
     command: who asks, for the message.
     """

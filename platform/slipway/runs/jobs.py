@@ -60,13 +60,13 @@ def of_runs(folders: Iterable[Path], whole: bool = False) -> dict[Path, RunJobs]
 
 
 def of_run(folder: Path) -> RunJobs:
-    """All jobs of a run, also those that have left the queue, and what pods wait for. Raises UserError; Unreadable."""
+    """Return all jobs of a run, also those that have left the queue, and what pods wait for. Raises UserError; Unreadable."""
     jobs = jobs_of(folder)
     return _launched(jobs, ask(jobs))
 
 
 def text(state: JobState, now: float) -> str:
-    """`running on n[1-2], 3 h 05 min left`, `pending (Resources), expected 2026-01-31 12:00`..."""
+    """Return `running on n[1-2], 3 h 05 min left`, `pending (Resources), expected 2026-01-31 12:00`..."""
     words: str = state.word
     if state.nodes and state.word == "running":
         words += f" on {state.nodes}"

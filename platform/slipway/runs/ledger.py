@@ -127,7 +127,7 @@ def end_segment(
 
 
 def why_ended(exit_code: int, progress: Progress, steps: int | None) -> tuple[Reason, str | None]:
-    """(reason, detail) from what the trainer returned and said; steps: of the whole run."""
+    """Return (reason, detail) from what the trainer returned and said; steps: of the whole run."""
     if exit_code == EXIT_DONE:
         whole = steps is None or (progress.step or 0) >= steps
         return ("finished" if whole else "stop_after_step"), None
@@ -139,7 +139,7 @@ def why_ended(exit_code: int, progress: Progress, steps: int | None) -> tuple[Re
 
 
 def read_segments(run_dir: Path, alive: bool, tell: Callable[[str], object] = print) -> list[Segment]:
-    """A run's segments in order; alive: a process holds the run, so the newest may still be under way.
+    """Return a run's segments in order; alive: a process holds the run, so the newest may still be under way.
 
     A record that nobody closed is shown as lost, with the last sign of life as its end. tell: takes a line about each
     record that cannot be read or is none; nobody needs it to go on.
@@ -154,7 +154,7 @@ def read_segments(run_dir: Path, alive: bool, tell: Callable[[str], object] = pr
 
 
 def newest_number(run_dir: Path) -> int:
-    """How many segments the run has had; 0: none. Raises Unreadable: a number is never given twice."""
+    """Return how many segments the run has had; 0: none. Raises Unreadable: a number is never given twice."""
     return max((int(path.stem) for path in _files(run_dir)), default=0)
 
 
@@ -172,7 +172,7 @@ def _files(run_dir: Path) -> list[Path]:
 
 
 def _closed(run_dir: Path, segments: list[Segment], alive: bool) -> list[Segment]:
-    """The records, those that nobody closed as lost; alive: the newest is still under way."""
+    """Return the records, those that nobody closed as lost; alive: the newest is still under way."""
     newest = segments[-1].number if segments else 0
     under_way = {newest} if alive else set()
     closed = []
@@ -191,7 +191,7 @@ def _lost(segment: Segment, progress: Progress) -> Segment:
 
 
 def _so_far(segment: Segment, progress: Progress) -> dict[str, Any]:
-    """The last step on record and the energy until then, where this segment did it, else what was known before."""
+    """Return the last step on record and the energy until then, where this segment did it, else what was known before."""
     step, when = progress.step, progress.time
     if step is None or step < segment.first_step or (when is not None and when < segment.started):
         return {"last_step": segment.last_step, "energy": segment.energy}

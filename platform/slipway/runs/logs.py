@@ -47,7 +47,7 @@ def _of_files(run: Overview, lines: int, rank: int | None, follow: bool) -> int:
 
 
 def log_of(run_dir: Path, rank: int | None) -> Path | None:
-    """The file to show: a rank's own, else the newest output of a job; None: there is none."""
+    """Return the file to show: a rank's own, else the newest output of a job; None: there is none."""
     if rank is not None:
         path = rank_log(RunDir(run_dir).logs, rank)
         return path if path.is_file() else None
@@ -58,7 +58,7 @@ def log_of(run_dir: Path, rank: int | None) -> Path | None:
 
 
 def last_lines(path: Path, lines: int) -> tuple[bytes, int]:
-    """(the last lines of a file, where it ended)."""
+    """Return (the last lines of a file, where it ended)."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         start, text = size, b""
@@ -74,7 +74,7 @@ def last_lines(path: Path, lines: int) -> tuple[bytes, int]:
 def follow_files(
     newest: Callable[[], Path | None], path: Path | None, at: int, alive: Callable[[], bool]
 ) -> Iterator[bytes]:
-    """What is appended to the newest file from `at` on, and to files that follow it, until alive() says no."""
+    """Yield what is appended to the newest file from `at` on, and to files that follow it, until alive() says no."""
     asked, over = time.monotonic(), False
     while True:
         current = newest()
@@ -121,7 +121,7 @@ def _of_pods(run: Overview, job: Job, lines: int, rank: int | None, follow: bool
 
 
 def _is_in_a_file(run: Overview, rank: int | None) -> bool:
-    """Whether a rank is not the first one of its pod: it prints into run.dir/logs, on the volume."""
+    """Return whether a rank is not the first one of its pod: it prints into run.dir/logs, on the volume."""
     return rank is not None and rank % _ranks_per_pod(run) != 0
 
 
@@ -130,7 +130,7 @@ def _ranks_per_pod(run: Overview) -> int:
 
 
 def _pod_of(run: Overview, command: list[str]) -> str:
-    """The pod whose log a command would print. Raises UserError where it does not run: nobody reads its volume then."""
+    """Return the pod whose log a command would print. Raises UserError where it does not run: nobody reads its volume then."""
     at = command.index("logs")
     selector = next(word for word in command if word.startswith("--selector="))
     words = [*command[:at], "get", "pods", selector, "--field-selector=status.phase=Running", "--output=name"]
@@ -150,7 +150,7 @@ def _pod_of(run: Overview, command: list[str]) -> str:
 
 
 def file_command(run: Overview, job: Job, lines: int, rank: int, follow: bool, pod: str) -> list[str]:
-    """Kubectl's own command for a rank that prints into a file on the volume: read in its pod."""
+    """Return kubectl's own command for a rank that prints into a file on the volume: read in its pod."""
     words = [word for word in kubernetes.kubectl(job.submission) if not word.startswith("--request-timeout")]
     file = rank_log(RunDir(Path(job.submission.run_dir or run.dir)).logs, rank)
     return [
@@ -166,7 +166,7 @@ def file_command(run: Overview, job: Job, lines: int, rank: int, follow: bool, p
 
 
 def pods_command(run: Overview, job: Job, lines: int, rank: int | None, follow: bool) -> list[str]:
-    """Kubectl's own command; a pod holds a node's ranks, and prints what its first one says."""
+    """Return kubectl's own command; a pod holds a node's ranks, and prints what its first one says."""
     one, facts = job.submission, run.facts
     if rank is not None and facts and rank >= facts.world_size:
         raise UserError(
@@ -181,7 +181,7 @@ def pods_command(run: Overview, job: Job, lines: int, rank: int | None, follow: 
 
 
 def _alive(run_dir: Path) -> bool:
-    """Whether more is to come: a process holds the run, or a scheduler will start or runs one, or does not answer."""
+    """Return whether more is to come: a process holds the run, or a scheduler will start or runs one, or does not answer."""
     run = look(run_dir, time.time())
     if run.holder is not None:
         return True
@@ -192,7 +192,7 @@ def _alive(run_dir: Path) -> bool:
 
 
 def _why_none(run_dir: Path, rank: int | None) -> str:
-    """What is missing, and what there is instead."""
+    """Return what is missing, and what there is instead."""
     folder = RunDir(run_dir).logs
     ranks = sorted(int(path.stem[5:]) for path in folder.glob("rank-[0-9]*.log"))
     there = f"; --rank {ranks[0]} to {ranks[-1]} are there" if ranks else ""

@@ -86,7 +86,7 @@ class Overview:
 
 
 def look(run_dir: Path, now: float) -> Overview:
-    """The run in a folder, at a time (Unix seconds). What cannot be read is left out, and said in `problems`."""
+    """Return the run in a folder, at a time (Unix seconds). What cannot be read is left out, and said in `problems`."""
     problems: list[str] = []
 
     def seen(read: Callable[[], T], otherwise: T) -> T:
@@ -123,7 +123,7 @@ def look(run_dir: Path, now: float) -> Overview:
 def state_of(
     segments: list[Segment], progress: Progress, facts: Facts | None, holder: Holder | None
 ) -> State:
-    """One word for a run."""
+    """Return one word for a run."""
     if holder is not None:
         return "running"
     reason = segments[-1].reason if segments else None
@@ -138,7 +138,7 @@ def state_of(
 
 
 def reason_text(segment: Segment) -> str:
-    """`signal (SIGTERM)`, `failed`...; `under way` where it has not ended."""
+    """Return `signal (SIGTERM)`, `failed`...; `under way` where it has not ended."""
     if segment.reason is None:
         return "under way"
     return segment.reason + (f" ({segment.detail})" if segment.detail else "")
@@ -160,7 +160,7 @@ def find(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run's directory, or that of one that was submitted and has not started."""
+    """Return whether a folder is a run's directory, or that of one that was submitted and has not started."""
     run = RunDir(folder)
     if run.segments.is_dir() or run.submissions.is_file():
         return True
@@ -168,7 +168,7 @@ def is_run(folder: Path) -> bool:
 
 
 def _changed(run_dir: Path) -> float:
-    """When the metrics or, before the first step, the folder changed."""
+    """Return when the metrics or, before the first step, the folder changed."""
     for path in (RunDir(run_dir).metrics, run_dir):
         try:
             return path.stat().st_mtime

@@ -27,12 +27,12 @@ class Progress:
 
 
 def read_progress(run_dir: Path) -> Progress:
-    """The progress of a run; an empty one where it has no metrics yet. Raises Unreadable."""
+    """Return the progress of a run; an empty one where it has no metrics yet. Raises Unreadable."""
     return progress_of(newest(RunDir(run_dir).metrics, until=lambda record: record["kind"] == "train"))
 
 
 def progress_of(records: Iterable[Record]) -> Progress:
-    """The progress that records tell of, the newest first."""
+    """Return the progress that records tell of, the newest first."""
     stop = None
     for record in records:
         if record.get("event") == "stop" and stop is None:

@@ -31,7 +31,7 @@ BEATS_PER_RECORD = 6
 
 
 def check_free(run_dir: Path) -> int:
-    """The number of segments the run has had. Raises UserError where a process trains it now. Writes nothing.
+    """Return the number of segments the run has had. Raises UserError where a process trains it now. Writes nothing.
 
     An earlier pod of the same run is waited for, as it may still write a checkpoint; Fault where it does not end.
     """

@@ -27,7 +27,7 @@ SILENT_SECONDS = 300.0  # an upload that says nothing for so long is given up
 
 
 def sync(run: Overview, dry_run: bool) -> int:
-    """Upload a run's segments in order, each by `wandb sync`. Returns the exit code: 1 where one was not uploaded.
+    """Return upload a run's segments in order, each by `wandb sync`. Returns the exit code: 1 where one was not uploaded.
 
     Raises UserError where the run has no wandb data or wandb is missing. What is being written is left for later.
     """
@@ -62,7 +62,7 @@ def sync(run: Overview, dry_run: bool) -> int:
 
 
 def command(one: Stored) -> list[str]:
-    """The command that uploads one segment; wandb appends it to the run of its id."""
+    """Return the command that uploads one segment; wandb appends it to the run of its id."""
     # a segment that was online is passed over by `wandb sync` unless it is told otherwise
     online = ["--include-online"] if one.online else []
     return [sys.executable, "-m", "wandb", "sync", *online, str(one.folder.resolve())]

@@ -121,7 +121,7 @@ def _jobs_table(jobs: RunJobs, now: float) -> Table:
 
 
 def _wandb(run: Overview) -> str:
-    """A line of its own where wandb left data."""
+    """Return a line of its own where wandb left data."""
     every = wandb_data.stored(run.dir)
     if not every:
         return ""
@@ -133,14 +133,14 @@ def _wandb(run: Overview) -> str:
 
 
 def state_text(run: Overview) -> str:
-    """`running on HOST`, `stopped (signal (SIGTERM))`..."""
+    """Return `running on HOST`, `stopped (signal (SIGTERM))`..."""
     if run.holder:
         return f"running on {run.holder.host}"
     return run.state + (f": {run.why}" if run.why else "")
 
 
 def steps_text(run: Overview) -> str:
-    """`120/200`; `-` for what is not known."""
+    """Return `120/200`; `-` for what is not known."""
     step = "-" if run.progress.step is None else f"{run.progress.step}"
     return f"{step}/{run.facts.steps}" if run.facts else step
 

@@ -17,7 +17,7 @@ def sample_positions(
     data_parallel_rank: int,
     data_parallel_size: int,
 ) -> list[list[int]]:
-    """Places in the global batch of the samples of each microbatch of one rank.
+    """Return places in the global batch of the samples of each microbatch of one rank.
 
     Over all data-parallel ranks they are 0 .. global_batch_size - 1, each exactly once, whatever the layout.
     """

@@ -114,7 +114,7 @@ def run_plan(plan: Plan) -> int:
 
 
 def _check_slice(config: RunConfig, end: float | None, step: int) -> Pace:
-    """The pace of earlier segments. Raises UserError where the time is too short for any progress."""
+    """Return the pace of earlier segments. Raises UserError where the time is too short for any progress."""
     metrics = RunDir(config.run.dir).metrics
     pace = measured_pace(metrics)
     try:
@@ -128,12 +128,12 @@ def _check_slice(config: RunConfig, end: float | None, step: int) -> Pace:
 
 
 def _alone(place: Place | Node | None) -> bool:
-    """Whether all ranks are this process's children."""
+    """Return whether all ranks are this process's children."""
     return place is None or (isinstance(place, Node) and place.nodes == 1)
 
 
 def _find_checkpoint(config: RunConfig, leads: bool) -> Newest:
-    """The newest good checkpoint, and what is skipped for it. Raises UserError where it does not fit, or none is good.
+    """Return the newest good checkpoint, and what is skipped for it. Raises UserError where it does not fit, or none is good.
 
     Under a launcher rank 0 (node 0) hashes the files and decides; the others look at names and sizes, to report what a
     user has to mend, and hash only what would tell them that the run is done.
@@ -179,7 +179,7 @@ def _set_aside(continued: Newest) -> None:
 
 
 def _find_position(config: RunConfig, info: CheckpointInfo | None, decides: bool) -> DataLedger:
-    """Where the run goes on in the data. Raises UserError where the data is not what it was. decides: see above."""
+    """Return where the run goes on in the data. Raises UserError where the data is not what it was. decides: see above."""
     data = find_position(config, info.data if info else None, verify=decides)
     if decides and data.change:
         print(f"blend: {data.change} from sample {data.total} on", flush=True)

@@ -38,7 +38,7 @@ class Evaluation:
             self.parts = told[0]
 
     def due(self, step: int) -> bool:
-        """Whether it is time for one."""
+        """Return whether it is time for one."""
         interval = self.config.evaluation.interval
         return bool(self.parts) and (step % interval == 0 or step == self.config.training.steps)
 
@@ -59,7 +59,7 @@ class Evaluation:
         self._note(log, step, every[:, 0].tolist())
 
     def _read(self) -> list[HeldOut] | str:
-        """The files' samples, or why there are none."""
+        """Return the files' samples, or why there are none."""
         kind = held_out.measured(self.config)
         assert kind is not None  # as the plan's rules have it
         try:

@@ -67,7 +67,7 @@ class Guard:
     def judge(
         self, step: int, loss: float, grad_norm: float, evenness: Mapping[str, float] | None = None
     ) -> Verdict:
-        """The verdict on a step's batch (loss: mean over it; grad_norm: L2 norm of the whole gradient).
+        """Return the verdict on a step's batch (loss: mean over it; grad_norm: L2 norm of the whole gradient).
 
         evenness: of the load of each place (slipway.train.load).
         """
@@ -99,7 +99,7 @@ class Guard:
         return Bound(middle + self.settings.spike_deviations * deviation, middle, deviation)
 
     def _on_load(self, evenness: Mapping[str, float]) -> Verdict:
-        """A place has collapsed when its load has been uneven for collapse_steps in succession.
+        """Return a place has collapsed when its load has been uneven for collapse_steps in succession.
 
         That is over when it is half-way between collapse_evenness and 1, lest it be told again and again.
         """
@@ -144,6 +144,6 @@ class Guard:
 
 
 def _places(names: Sequence[str]) -> str:
-    """`layer 3, layer 4 and 12 more`."""
+    """Return `layer 3, layer 4 and 12 more`."""
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -55,7 +55,7 @@ class Load:
         return self.counts / self.counts.mean(1, keepdim=True)
 
     def summary(self) -> dict[str, float]:
-        """The numbers of a step's line, by name."""
+        """Return the numbers of a step's line, by name."""
         entropies = self.entropies
         return {
             "load_entropy": float(entropies.mean()),
@@ -66,7 +66,7 @@ class Load:
         }
 
     def line(self) -> dict[str, Any]:
-        """The fields of a line of kind `load`: every part's number, rounded."""
+        """Return the fields of a line of kind `load`: every part's number, rounded."""
         return {
             "parts": self.spread.parts,
             "places": self.spread.places,
@@ -76,7 +76,7 @@ class Load:
 
 
 def load_due(config: RunConfig, step: int) -> bool:
-    """Whether a step's load is written down part by part: the first, the last, and those at the interval."""
+    """Return whether a step's load is written down part by part: the first, the last, and those at the interval."""
     given, steps = config.logging.load_interval, config.training.steps
     if given == 0:
         return False

@@ -149,7 +149,7 @@ def _due(step: int, interval: int) -> bool:
 
 
 def _validate(session: Session, log: Log, watch: Watch, at: Position) -> Means | None:
-    """What validation finds, where there is one; written down."""
+    """Return what validation finds, where there is one; written down."""
     steps = session.plan.config.validation.steps
     if not steps:
         return None
@@ -165,7 +165,7 @@ def _validate(session: Session, log: Log, watch: Watch, at: Position) -> Means |
 
 
 def _measures(means: Means) -> dict[str, Any]:
-    """The field `measures` of a line, where the family has any; JSON knows no NaN."""
+    """Return the field `measures` of a line, where the family has any; JSON knows no NaN."""
     if not means.measures:
         return {}
     return {"measures": {n: value if isfinite(value) else None for n, value in means.measures.items()}}

@@ -23,7 +23,7 @@ class Meter:
             threading.Thread(target=self._run, name="energy", daemon=True).start()
 
     def numbers(self) -> list[float]:
-        """[joules so far, counters that can be read] of each of SOURCES, for the sum over all ranks.
+        """Return [joules so far, counters that can be read] of each of SOURCES, for the sum over all ranks.
 
         A node counts once, whatever the number of its processors.
         """
@@ -52,7 +52,7 @@ class Meter:
 
 
 def meter(device: torch.device, place: Place, root: Path = Path("/"), interval: float = INTERVAL) -> Meter:
-    """The meter of a rank. What cannot be read is not counted.
+    """Return the meter of a rank. What cannot be read is not counted.
 
     root: of the file system with /sys; interval: seconds between readings.
     """

@@ -14,7 +14,7 @@ AT_THE_START, LATER = 20, 10
 
 
 def of_profile(config: RunConfig) -> tuple[str, float | None]:
-    """The precision whose peak counts, and that peak in TFLOP/s; None: the profile has none, it is to be measured.
+    """Return the precision whose peak counts, and that peak in TFLOP/s; None: the profile has none, it is to be measured.
 
     With FP8 it is that of FP8, or of bf16 where the profile has no other.
     """
@@ -54,7 +54,7 @@ class Peak:
                 self._measure(product, LATER)
 
     def in_words(self) -> dict[str, str]:
-        """Where it comes from, for metrics.jsonl."""
+        """Return where it comes from, for metrics.jsonl."""
         return {"peak": "measured" if self.measured else "profile", "peak_precision": self.precision}
 
     def _measure(self, product: "_Product", windows: int) -> None:
@@ -67,7 +67,7 @@ class Peak:
             # every rank waited for a core until all windows had passed, and has measured nothing
 
     def _best(self, product: "_Product", windows: int) -> float:
-        """TFLOP/s of a device in the best of so many windows; 0 where no rank computed in any."""
+        """Return TFLOP/s of a device in the best of so many windows; 0 where no rank computed in any."""
         torch.distributed.barrier()
         start = torch.tensor(time.perf_counter(), dtype=torch.float64, device=self._device)
         if self._one_node:  # ranks that share cores share a clock: their windows are the same
@@ -90,7 +90,7 @@ class _Product:
         self._run()  # the first one is slow
 
     def tflops(self, start: float, windows: int) -> list[float]:
-        """TFLOP/s of each of so many windows, one after the other from `start` on, which is about now."""
+        """Return TFLOP/s of each of so many windows, one after the other from `start` on, which is about now."""
         ends = [time.perf_counter()]
         while ends[-1] < start + windows * WINDOW:
             self._run()

@@ -85,7 +85,7 @@ class RunProfile:
 
 
 def profiled(step: Callable[[], object], steps: int, device: torch.device) -> dict[str, float]:
-    """Seconds of each of KINDS in some steps, after one for the profiler's own warm-up. All ranks call it."""
+    """Return seconds of each of KINDS in some steps, after one for the profiler's own warm-up. All ranks call it."""
     for count in (WARM_UP, steps):
         torch.distributed.barrier()
         window = Window(device)

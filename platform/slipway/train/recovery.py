@@ -33,14 +33,14 @@ class LeftOut:
     stretches: list[tuple[int, int]] = field(default_factory=list)
 
     def pass_over(self, data: DataLedger) -> DataLedger:
-        """The position from which samples are read; those in between count as consumed."""
+        """Return the position from which samples are read; those in between count as consumed."""
         while ends := [end for start, end in self.stretches if start <= data.total < end]:
             data = data.advance(max(ends) - data.total)
         return data
 
 
 def agreed(start: Start) -> Start:
-    """What rank 0 starts from, on every rank; all ranks call it."""
+    """Return what rank 0 starts from, on every rank; all ranks call it."""
     told: list[Any] = [start]
     torch.distributed.broadcast_object_list(told, src=0)
     return told[0]
@@ -73,7 +73,7 @@ def note_start(log: Log, plan: Plan, start: Start, at: Position, peak: Peak) -> 
 def recover(
     session: Session, log: Log, at: Position, outcome: Outcome, verdict: Verdict, left_out: LeftOut
 ) -> Position:
-    """What the verdicts stop and rollback ask for; `at`: before the offending batch. Raises Fault for a stop.
+    """Return what the verdicts stop and rollback ask for; `at`: before the offending batch. Raises Fault for a stop.
 
     The newest good checkpoint is loaded. The offending batch, and those before it as guard.rollback_batches
     says, are added to left_out. All ranks call it. Raises Fault where there is no checkpoint, too.

@@ -28,7 +28,7 @@ class Sensors:
         threading.Thread(target=self._sample, name="sensors", daemon=True).start()
 
     def means(self) -> dict[str, float]:
-        """The means since the last call; the last known where that was shorter than an interval; else empty."""
+        """Return the means since the last call; the last known where that was shorter than an interval; else empty."""
         new, self._new = self._new, []
         self._last = new or self._last
         if not self._last:

@@ -80,7 +80,7 @@ def update_weights(session: Session, learning_rate: float, grad_norm: float) -> 
 
 
 def validate(session: Session, steps: int, watch: Watch, step: int) -> Validated:
-    """Means over the first `steps` global batches of the validation split, without gradients; and their picture.
+    """Return means over the first `steps` global batches of the validation split, without gradients; and their picture.
 
     Training draws the same random numbers after it as without it.
 
@@ -107,21 +107,21 @@ def validate(session: Session, steps: int, watch: Watch, step: int) -> Validated
 def read(
     session: Session, reader: Reader | None, data: DataLedger, following: DataLedger | None
 ) -> Sequence[Batch]:
-    """A step's microbatches; empty ones on ranks that read no samples."""
+    """Return a step's microbatches; empty ones on ranks that read no samples."""
     if reader is None:
         return [{} for _ in range(session.plan.num_microbatches)]
     return reader.read(data, following)
 
 
 def _names(session: Session) -> list[str]:
-    """What is reported: the loss first."""
+    """Return what is reported: the loss first."""
     config = session.plan.config
     told = family(config)
     return [told.loss.name, *(measure.name for measure in told.measures(config))]
 
 
 def _own(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
-    """[sum, count] of each name over this rank's microbatches; zero where another rank reports the same samples."""
+    """Return [sum, count] of each name over this rank's microbatches; zero where another rank reports the same samples."""
     names = _names(session)
     if not sums or not session.model.counts:
         return _tensor(session, [0.0, 0.0] * len(names)).view(-1, 2)
@@ -129,7 +129,7 @@ def _own(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
 
 
 def _attended(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
-    """[sum, samples] of ATTENDED over this rank's microbatches; zero where another rank reports the same samples."""
+    """Return [sum, samples] of ATTENDED over this rank's microbatches; zero where another rank reports the same samples."""
     found = [one[ATTENDED] for one in sums if ATTENDED in one]
     if not found or not session.model.counts:
         return _tensor(session, [0.0, 0.0])
@@ -137,7 +137,7 @@ def _attended(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
 
 
 def _counted(session: Session) -> torch.Tensor:
-    """What this rank's part of the model has handed out, to be summed; empty where the model hands nothing out."""
+    """Return what this rank's part of the model has handed out, to be summed; empty where the model hands nothing out."""
     config = session.plan.trained
     if spread_of(config) is None:
         return _tensor(session, [])
@@ -147,7 +147,7 @@ def _counted(session: Session) -> torch.Tensor:
 
 
 def _load(session: Session, sums: torch.Tensor) -> Load | None:
-    """What the sums over all ranks say."""
+    """Return what the sums over all ranks say."""
     config = session.plan.trained
     spread, network = spread_of(config), network_of(config)
     if spread is None:
@@ -164,7 +164,7 @@ def _means(names: list[str], numbers: list[float]) -> Means:
 
 
 def _not_finite_on(sums: Sequence[Sums], name: str) -> list[int]:
-    """Ranks that computed a loss that is not finite; all ranks call it."""
+    """Return ranks that computed a loss that is not finite; all ranks call it."""
     here: list[Any] = [None] * torch.distributed.get_world_size()
     bad = any(not torch.isfinite(one[name]).all().item() for one in sums)
     torch.distributed.all_gather_object(here, bad)

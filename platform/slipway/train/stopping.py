@@ -63,12 +63,12 @@ class Stopping:
         self._since = now
 
     def flags(self) -> list[float]:
-        """One number for each of REASONS: 1 where this rank has seen it."""
+        """Return one number for each of REASONS: 1 where this rank has seen it."""
         seen = [float(number in signals.received) for number in signals.KINDS]
         return [*seen, float(self.is_over())]
 
     def is_over(self) -> bool:
-        """Whether another step might leave too little time for the save (twice what one takes, for bad days)."""
+        """Return whether another step might leave too little time for the save (twice what one takes, for bad days)."""
         return self.end is not None and time.monotonic() + self.steps.most + 2 * self.saves.most >= self.end
 
 
@@ -78,7 +78,7 @@ def reasons(totals: list[float]) -> list[str]:
 
 
 def end_time(config: RunConfig, environment: Mapping[str, str]) -> float | None:
-    """When this segment must be over, by time.monotonic, which nobody sets; None: no limit.
+    """Return when this segment must be over, by time.monotonic, which nobody sets; None: no limit.
 
     run.time_limit_minutes from the start of the command, or what the launcher says, whichever comes first. A launcher's
     time in the past says nothing about a job that runs: it is told and passed over.
@@ -110,7 +110,7 @@ def _seconds(name: str, text: str) -> float:
 
 
 def started_at() -> float:
-    """Unix seconds at which the command started: this process, or the one that forked this rank."""
+    """Return unix seconds at which the command started: this process, or the one that forked this rank."""
     return min(process.create_time() for process in (psutil.Process(), *_forked_from()))
 
 
@@ -137,7 +137,7 @@ class Pace:
 
 
 def measured_pace(metrics: Path) -> Pace:
-    """The latest measurements in a metrics.jsonl. Raises Unreadable."""
+    """Return the latest measurements in a metrics.jsonl. Raises Unreadable."""
     found = {kind: deque[float](maxlen=LAST) for kind in ("start", "train", "checkpoint")}
     refused = False
     for record in metrics_file.read(metrics).records:

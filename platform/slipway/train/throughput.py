@@ -8,14 +8,14 @@ from slipway.plan import Plan
 
 
 def memory_gib(device: torch.device) -> float:
-    """Largest amount of memory this rank has held: device memory on a GPU, resident memory on CPU. GiB."""
+    """Return largest amount of memory this rank has held: device memory on a GPU, resident memory on CPU. GiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     return psutil.Process().memory_info().rss / 2**30
 
 
 def rates(plan: Plan, seconds: float, peak: float, attended: float | None = None) -> dict[str, float]:
-    """What a step of so many seconds amounts to; peak: of one device, TFLOP/s; attended: see models.network.
+    """Return what a step of so many seconds amounts to; peak: of one device, TFLOP/s; attended: see models.network.
 
     mfu is model FLOP utilization: FLOP of forward and backward, nothing that is computed again, over what the
     device could have done in that time. Counted as in the papers on Megatron (arXiv 2104.04473 without its

@@ -34,7 +34,7 @@ def complete(words: Sequence[str], ask_hydra: Callable[[Sequence[str]], int]) ->
 
 
 def own_choices(line: str) -> list[str] | None:
-    """Completions of verbs, actions, options and their values for a command line; None where Hydra knows better."""
+    """Return completions of verbs, actions, options and their values for a command line; None where Hydra knows better."""
     words = line.split()
     word = "" if line.endswith(" ") or not words else words[-1]
     before = words[1:] if not word else words[1:-1]
@@ -43,7 +43,7 @@ def own_choices(line: str) -> list[str] | None:
 
 
 def _candidates(before: Sequence[str], word: str) -> list[str] | None:
-    """What may follow the words `before`, where the next one begins like `word`."""
+    """Return what may follow the words `before`, where the next one begins like `word`."""
     dash = word.startswith("-")
     if not before:
         return [option.name for option in GENERAL] if dash else list(VERBS)
@@ -71,7 +71,7 @@ def _candidates(before: Sequence[str], word: str) -> list[str] | None:
 
 
 def _action(verb: Verb, words: Sequence[str]) -> tuple[Verb, bool]:
-    """The action that the words name, and whether they name one; else the verb itself."""
+    """Return the action that the words name, and whether they name one; else the verb itself."""
     for _, word in plain_words(words, verb):
         if word in verb.actions:
             return verb.actions[word], True
@@ -80,13 +80,13 @@ def _action(verb: Verb, words: Sequence[str]) -> tuple[Verb, bool]:
 
 
 def with_data(line: str) -> str:
-    """The line with a choice of data, where it has none: Hydra completes the keys of a whole configuration only."""
+    """Return the line with a choice of data, where it has none: Hydra completes the keys of a whole configuration only."""
     program, *words = line.split(" ")
     return line if any(word.startswith("data=") for word in words) else " ".join([program, ANY_DATA, *words])
 
 
 def without_verb(line: str) -> str:
-    """The line as Hydra's completion understands it: no verb, no action, no options."""
+    """Return the line as Hydra's completion understands it: no verb, no action, no options."""
     program, verb, *words = line.split()
     described = VERBS[verb]
     plain = [word for _, word in plain_words(words, described._replace(options=(*described.options, *HYDRA)))]

@@ -39,18 +39,18 @@ Exit code 0: done; 1: fault; 2: a mistake in what was asked, reported in one lin
 
 
 def general() -> str:
-    """The text of `slipway --help`."""
+    """Return the text of `slipway --help`."""
     return _GENERAL.format(verbs=_columns((verb, described.summary) for verb, described in VERBS.items()))
 
 
 def of_verb(verb: str) -> str:
-    """The text of `slipway VERB --help`: actions, options, groups and their choices, examples."""
+    """Return the text of `slipway VERB --help`: actions, options, groups and their choices, examples."""
     described = VERBS[verb]
     return _text(verb, described, _options_of_actions(verb, described) if described.actions else None)
 
 
 def of_action(verb: str, action: str) -> str:
-    """The text of `slipway VERB ACTION --help`."""
+    """Return the text of `slipway VERB ACTION --help`."""
     described = VERBS[verb].actions[action]
     return _text(f"{verb} {action}", described._replace(takes=VERBS[verb].takes or described.takes), None)
 
@@ -92,7 +92,7 @@ def _usage(name: str, verb: Verb) -> list[str]:
 
 
 def _words(verb: Verb) -> str:
-    """The words that name a run, and what belongs to it."""
+    """Return the words that name a run, and what belongs to it."""
     if verb.takes != "run":
         return ""
     return " ".join(["", "run.dir=DIR", *(option.shown for option in verb.options if option.is_word)])
@@ -106,7 +106,7 @@ def _argument(verb: Verb) -> str:
 
 
 def _options_of_actions(name: str, verb: Verb) -> dict[str, list[Option]]:
-    """The options of all actions under the names of those that take them, the most general first."""
+    """Return the options of all actions under the names of those that take them, the most general first."""
     actions = {**({name: verb} if verb.alone else {}), **verb.actions}
     takers: dict[Option, list[str]] = {}
     for action, described in actions.items():
@@ -126,7 +126,7 @@ def _option_lines(options: Iterable[Option]) -> str:
 
 
 def _columns(rows: Iterable[tuple[str, str]]) -> str:
-    """Two columns, the second wrapped to the width of a terminal."""
+    """Return two columns, the second wrapped to the width of a terminal."""
     rows = list(rows)
     indent = max(len(name) for name, _ in rows) + 4
     return "\n".join(f"  {name:<{indent - 2}}{_wrapped(text.split(), indent)}" for name, text in rows)
@@ -141,7 +141,7 @@ def _choices() -> str:
 
 
 def groups_of(folder: Path) -> dict[str, list[str]]:
-    """Hydra's groups in a folder of configurations, and the choices of each."""
+    """Return Hydra's groups in a folder of configurations, and the choices of each."""
     return {
         group.name: sorted(file.stem for file in group.glob("*.yaml"))
         for group in sorted(folder.iterdir())

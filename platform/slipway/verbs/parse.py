@@ -47,7 +47,7 @@ def parse(verb: str, words: Sequence[str]) -> Parsed:
 
 
 def select(verb: str, words: Sequence[str]) -> tuple[str, Verb, list[str]]:
-    """What is asked for: its full name (`image build`), its description, the words without the action's name.
+    """Return what is asked for: its full name (`image build`), its description, the words without the action's name.
 
     Raises UserError where the verb needs an action and none, or an unknown one, is named.
     """
@@ -71,7 +71,7 @@ def select(verb: str, words: Sequence[str]) -> tuple[str, Verb, list[str]]:
 
 
 def plain_words(words: Sequence[str], verb: Verb) -> Iterable[tuple[int, str]]:
-    """The words, with their positions, that are neither options of the verb and its actions nor values of these."""
+    """Return the words, with their positions, that are neither options of the verb and its actions nor values of these."""
     everything = [*verb.options, *(option for action in verb.actions.values() for option in action.options)]
     valued = {name for option in everything if option.value for name in names(option)}
     beginnings = tuple(option.name for option in everything if option.is_word)
@@ -86,12 +86,12 @@ def plain_words(words: Sequence[str], verb: Verb) -> Iterable[tuple[int, str]]:
 
 
 def names(option: Option) -> list[str]:
-    """Its spellings."""
+    """Return its spellings."""
     return [option.name, *([option.short] if option.short else [])]
 
 
 def parser_of(name: str, verb: Verb) -> Parser:
-    """An argparse parser of exactly the options and the argument that the table declares."""
+    """Return an argparse parser of exactly the options and the argument that the table declares."""
     parser = Parser(prog=name, add_help=False, allow_abbrev=False)
     for option in verb.options:
         if option.is_word:
@@ -164,7 +164,7 @@ def _check_argument(name: str, verb: Verb, options: argparse.Namespace) -> None:
 
 
 def _acts(verb: Verb, words: Iterable[str]) -> bool:
-    """Whether the command does something: by its verb, unless one of its options makes it an answer."""
+    """Return whether the command does something: by its verb, unless one of its options makes it an answer."""
     hydra = HYDRA if verb.takes == "configuration" else ()
     given = {word.partition("=")[0] for word in words}
     effects = {

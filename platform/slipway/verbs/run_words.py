@@ -12,7 +12,7 @@ _OVERRIDE = re.compile(r"(\+{0,2}[A-Za-z_][\w./@:-]*)=|~[A-Za-z_][\w./@:-]*")
 
 
 def is_override(word: str) -> bool:
-    """Whether a word sets or deletes a key, as Hydra has it: no path, and no text."""
+    """Return whether a word sets or deletes a key, as Hydra has it: no path, and no text."""
     return _OVERRIDE.match(word) is not None
 
 

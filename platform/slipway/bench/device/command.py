@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _plan(overrides: list[str], folder: Path) -> Plan:
-    """A small model on the ranks that are asked for: what is trained does not matter, but that they are started."""
+    """Return a small model on the ranks that are asked for: what is trained does not matter, but that they are started."""
     config = configuration(DEFAULTS, overrides, folder)
     if config.resources.nodes > 1:
         raise UserError(

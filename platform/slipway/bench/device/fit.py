@@ -122,7 +122,7 @@ def rates(samples: Sequence[Timed], *, on_cpu: bool) -> dict[str, Any]:
     product_share = min(1.0, 1 / each) if each else 1.0
 
     def share(kind: str) -> float:
-        """The median over the sizes of what remains of the peak, products' own time left out."""
+        """Return the median over the sizes of what remains of the peak, products' own time left out."""
         found = [
             one.flop / max(one.seconds - fixed, 0.1 * one.seconds) / peak
             for one in samples

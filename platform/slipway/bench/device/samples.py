@@ -73,7 +73,7 @@ def exchange_samples(device: torch.device, dtype: torch.dtype) -> Iterator[Timed
 
 
 def _products(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
-    """A linear layer's product, its input's gradient and its weight's, which is added to an fp32 gradient."""
+    """Yield a linear layer's product, its input's gradient and its weight's, which is added to an fp32 gradient."""
     sides = SIDES[device.type]
     for m, n, k in ((m, n, k) for m in sides for n in sides for k in sides):
         flop = 2.0 * m * n * k
@@ -102,7 +102,7 @@ def _products(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
 
 
 def _grouped(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
-    """Products of experts, all with as many rows."""
+    """Yield products of experts, all with as many rows."""
     experts, rows, wide, narrow = EXPERTS[device.type]
     x, weights = (
         _random((experts * rows, wide), device, torch.bfloat16),
@@ -127,7 +127,7 @@ def _grouped(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
 
 
 def _attention(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
-    """Causal attention, forward and backward: of scores and values half is computed (slipway.models.work.Product)."""
+    """Yield causal attention, forward and backward: of scores and values half is computed (slipway.models.work.Product)."""
     for tokens, heads, head in HEADS[device.type]:
         q, k, v = (_random((1, heads, tokens, head), device, dtype).requires_grad_() for _ in range(3))
         half = tokens * tokens * head * heads  # 2 m n k of a product, half of it
@@ -149,7 +149,7 @@ def _attention(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
 
 
 def _operators(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
-    """Norm, activation and residual, forward and backward, on much and on next to nothing."""
+    """Yield norm, activation and residual, forward and backward, on much and on next to nothing."""
     rows, columns = WIDE[device.type]
     for kind, shape in (("operators", (rows, columns)), ("small", (2, 8))):
         x = _random(shape, device, dtype).requires_grad_()
@@ -167,7 +167,7 @@ def _operators(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
 
 
 def _beside(device: torch.device, dtype: torch.dtype) -> Timed:
-    """What an exchange costs the products beside it: seconds lost, of `size` (here: seconds of the exchange alone)."""
+    """Return what an exchange costs the products beside it: seconds lost, of `size` (here: seconds of the exchange alone)."""
     side = SIDES[device.type][-2]
     x, weight = _random((side, side), device, dtype), _random((side, side), device, dtype)
     message = torch.ones(MESSAGES[device.type][-2] // 4, device=device)
@@ -197,7 +197,7 @@ def _random(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) ->
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """Lower quartile of a call's seconds."""
+    """Return lower quartile of a call's seconds."""
     times: list[float] = []
     call()
     synchronize(device)
@@ -211,7 +211,7 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
 
 
 def _together(call: Callable[[], object], device: torch.device, repeat: int = 9) -> float:
-    """Lower quartile of a call's seconds that all ranks make as often, from the same moment."""
+    """Return lower quartile of a call's seconds that all ranks make as often, from the same moment."""
     times = []
     for _ in range(repeat + 1):
         dist.barrier()

@@ -30,7 +30,7 @@ class Scene:
     found: Found
 
     def sized(self, full: T, tiny: T) -> T:
-        """The first on GPUs, the second in a rehearsal."""
+        """Return the first on GPUs, the second in a rehearsal."""
         return tiny if self.here.rehearse else full
 
 

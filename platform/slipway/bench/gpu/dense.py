@@ -100,7 +100,7 @@ def _measure(scene: Scene, plan: Plan, fits: Fit, workers: dict[str, Worker]) ->
 def row(
     name: str, plan: Plan, seconds: Sequence[float], ceiling: float, memory: float, expected: float
 ) -> dict[str, Any]:
-    """A trainer's figures; seconds: of a step in each turn, ceiling: FLOP/s, memory and what was expected: GiB."""
+    """Return a trainer's figures; seconds: of a step in each turn, ceiling: FLOP/s, memory and what was expected: GiB."""
     units = plan.config.training.global_batch_size * plan.units_per_sample
     return {
         "trainer": name,
@@ -115,7 +115,7 @@ def row(
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """How many times as fast as theirs ours is: the median of the turns, each against its neighbour."""
+    """Return how many times as fast as theirs ours is: the median of the turns, each against its neighbour."""
     return median(other / one for one, other in zip(ours, theirs, strict=True))
 
 

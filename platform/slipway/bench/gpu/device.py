@@ -38,7 +38,7 @@ class Here:
         return self.kind == "cpu"
 
     def cluster(self) -> list[str]:
-        """Overrides for one of these devices, with its memory."""
+        """Return overrides for one of these devices, with its memory."""
         return [
             "cluster=local" if self.rehearse else "cluster=local_gpu",
             f"cluster.device.memory_gib={self.memory_gib:.2f}",
@@ -50,7 +50,7 @@ class Here:
 
 
 def rehearsal() -> Here:
-    """Two CPU ranks in the place of GPUs."""
+    """Return two CPU ranks in the place of GPUs."""
     return Here("cpu", "CPU (rehearsal)", REHEARSAL_DEVICES, REHEARSAL_GIB, None, versions())
 
 
@@ -76,7 +76,7 @@ def look() -> Here:
 
 
 def environment() -> dict[str, str]:
-    """The variables for a part: without those of a launcher that started this command as a rank."""
+    """Return the variables for a part: without those of a launcher that started this command as a rank."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -85,7 +85,7 @@ def environment() -> dict[str, str]:
 
 
 def driver(root: Path = Path("/")) -> str | None:
-    """Version of the GPU driver's kernel module, NVIDIA's or AMD's; None where it does not say."""
+    """Return version of the GPU driver's kernel module, NVIDIA's or AMD's; None where it does not say."""
     for module in ("nvidia", "amdgpu"):
         try:
             return (root / "sys/module" / module / "version").read_text(encoding="ascii").strip()

@@ -58,7 +58,7 @@ def layouts(scene: Scene) -> None:
 
 
 def fit(devices: int) -> list[str]:
-    """The layouts that there are devices for."""
+    """Return the layouts that there are devices for."""
     return [name for name, (needed, _, _) in LAYOUTS.items() if needed <= devices]
 
 

@@ -48,7 +48,7 @@ def losses(scene: Scene) -> None:
 
 
 def _run(model: str, where: str) -> str:
-    """The run's directory."""
+    """Return the run's directory."""
     return f"{model.replace(' ', '-')}-{where}"
 
 
@@ -59,7 +59,7 @@ def _precision(name: str) -> list[str]:
 def largest_difference(
     ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]], key: str
 ) -> float:
-    """Between two runs' values of the same steps, relative to the second's; infinite where steps are missing."""
+    """Return between two runs' values of the same steps, relative to the second's; infinite where steps are missing."""
     if not theirs or [line["step"] for line in ours] != [line["step"] for line in theirs]:
         return float("inf")
     return max(

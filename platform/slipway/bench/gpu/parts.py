@@ -80,7 +80,7 @@ BY_NAME = {part.name: part for part in PARTS}
 
 
 def chosen(words: str | None) -> list[Part]:
-    """Parts by their names, separated by commas, in the table's order; all where None. Raises UserError."""
+    """Return parts by their names, separated by commas, in the table's order; all where None. Raises UserError."""
     if words is None:
         return PARTS
     names = words.split(",")
@@ -91,17 +91,17 @@ def chosen(words: str | None) -> list[Part]:
 
 
 def seconds_for(part: Part, *, rehearse: bool, minutes: float) -> float:
-    """The part's own limit: the table's, which grows with the time that the whole call has."""
+    """Return the part's own limit: the table's, which grows with the time that the whole call has."""
     return (part.rehearsal if rehearse else part.limit) * max(1.0, minutes / MINUTES)
 
 
 def begins(limit: float, left: float) -> bool:
-    """Whether a part with this limit is begun when so many seconds of the call are left."""
+    """Return whether a part with this limit is begun when so many seconds of the call are left."""
     return left >= BEGIN * limit
 
 
 def listed(parts: Sequence[Part], *, rehearse: bool, minutes: float) -> list[str]:
-    """A line for each part: its name, its limit, what it shows."""
+    """Return a line for each part: its name, its limit, what it shows."""
     width = max(len(part.name) for part in parts)
     return [
         f"{part.name:<{width}}  {seconds_for(part, rehearse=rehearse, minutes=minutes):>4.0f} s  {part.shows}"

@@ -104,7 +104,7 @@ class Found:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The result in a file; None where there is none, or it is none. Raises files.Unreadable."""
+    """Return the result in a file; None where there is none, or it is none. Raises files.Unreadable."""
     try:
         found = json.loads(files.read(path) or b"null")
     except ValueError:
@@ -113,7 +113,7 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def verdict(code: int | None, found: Mapping[str, Any] | None, *, cut: bool) -> str:
-    """What a part amounts to.
+    """Return what a part amounts to.
 
     Args:
         code: The exit code of its process; None: it was ended because its time was over.

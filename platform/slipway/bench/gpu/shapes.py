@@ -94,7 +94,7 @@ def overrides(shape: Shape, here: Here, layers: int, devices: int = 1) -> list[s
 
 
 def planned(shape: Shape, here: Here, layers: int, folder: Path) -> Plan:
-    """The plan of so many layers on one device."""
+    """Return the plan of so many layers on one device."""
     return make_plan(configuration([], overrides(shape, here, layers), folder))
 
 
@@ -116,12 +116,12 @@ def fit(shape: Shape, here: Here, folder: Path, *, compared: bool = True) -> Fit
 
 
 def usable_gib(memory_gib: float, processes: int) -> float:
-    """What the estimates may fill of a device that processes share. GiB."""
+    """Return what the estimates may fill of a device that processes share. GiB."""
     return max(0.0, USABLE * (memory_gib - processes * CONTEXT_GIB))
 
 
 def layers_within(room: float, first: float, each: float) -> int:
-    """How many layers fit into `room`, where one alone needs `first`, and each further one `each`."""
+    """Return how many layers fit into `room`, where one alone needs `first`, and each further one `each`."""
     return 0 if room < first else 1 + int((room - first) / each)
 
 
@@ -145,12 +145,12 @@ def _gib(plan: Plan) -> float:
 
 
 def least_gib(shape: Shape, here: Here, folder: Path) -> float:
-    """What a device needs for the fewest layers, without the plain model. GiB."""
+    """Return what a device needs for the fewest layers, without the plain model. GiB."""
     return _gib(planned(shape, here, FEWEST, folder)) / USABLE + CONTEXT_GIB
 
 
 def describe(plan: Plan, whole: int) -> str:
-    """`24 of 24 layers, 1.32 G parameters`."""
+    """Return `24 of 24 layers, 1.32 G parameters`."""
     from slipway.words import quantity
 
     return (

@@ -22,7 +22,7 @@ class Trainer(NamedTuple):
 
 
 def slipway_trainer(config: RunConfig) -> Trainer:
-    """Slipway's, on one rank."""
+    """Return slipway's, on one rank."""
     plan = as_trained(make_plan(config), load_torch(config, ranks_here=1))
     from slipway.engine import engine_of
     from slipway.ranks.environment import Place, listening_socket
@@ -35,7 +35,7 @@ def slipway_trainer(config: RunConfig) -> Trainer:
 
 
 def plain_trainer(config: RunConfig) -> Trainer:
-    """The same model in plain PyTorch, on a GPU under torch.compile."""
+    """Return the same model in plain PyTorch, on a GPU under torch.compile."""
     import torch
 
     cuda = config.cluster.device.kind == "cuda"
@@ -46,7 +46,7 @@ def plain_trainer(config: RunConfig) -> Trainer:
 
 
 def _warm(trainer: Trainer) -> Trainer:
-    """After a first step: what is compiled and allocated then is there."""
+    """Return after a first step: what is compiled and allocated then is there."""
     timed(trainer, 1)
     return trainer
 
@@ -59,7 +59,7 @@ def only_fused_attention() -> None:
 
 
 def timed(trainer: Trainer, steps: int) -> float:
-    """Seconds of a step, the mean of some."""
+    """Return seconds of a step, the mean of some."""
     from slipway.bench.ceilings import synchronize
 
     synchronize(trainer.device)
@@ -71,14 +71,14 @@ def timed(trainer: Trainer, steps: int) -> float:
 
 
 def memory_gib(trainer: Trainer) -> float:
-    """Most that its tensors have held. GiB."""
+    """Return most that its tensors have held. GiB."""
     from slipway.train import throughput
 
     return throughput.memory_gib(trainer.device)
 
 
 def ceiling(trainer: Trainer) -> float:
-    """FLOP/s of a large bf16 matrix product."""
+    """Return FLOP/s of a large bf16 matrix product."""
     import torch
 
     from slipway.bench.ceilings import matmul_flops
@@ -96,12 +96,12 @@ def shares(trainer: Trainer, steps: int) -> dict[str, float]:
 
 
 def kernels(trainer: Trainer) -> dict[str, str]:
-    """Operator -> backend."""
+    """Return operator -> backend."""
     return trainer.kernels
 
 
 def in_turn(asks: dict[str, Callable[[], float]], seconds: float) -> dict[str, list[float]]:
-    """What each says, in turns, for about so many seconds; the first turn is a warm-up and does not count."""
+    """Return what each says, in turns, for about so many seconds; the first turn is a warm-up and does not count."""
     found: dict[str, list[float]] = {name: [] for name in asks}
     for ask in asks.values():
         ask()

@@ -91,13 +91,13 @@ def _codes_of(jobs: Path) -> Path:
 
 
 def lines(run_dir: Path, kind: str = "train") -> list[dict[str, Any]]:
-    """The records of a kind in a run's metrics.jsonl."""
+    """Return the records of a kind in a run's metrics.jsonl."""
     records = metrics_file.read(RunDir(run_dir).metrics).records
     return [record for record in records if record["kind"] == kind]
 
 
 def corpus(folder: str = "data") -> list[str]:
-    """Overrides for a small text of bytes, which the first training that names this folder prepares there."""
+    """Return overrides for a small text of bytes, which the first training that names this folder prepares there."""
     modules = [Path(json.__file__).with_name(f"{name}.py") for name in SOURCES]
     modules += [Path(subprocess.__file__), Path(threading.__file__)]
     return [

@@ -94,7 +94,7 @@ def student(freedom: float) -> float:
 
 
 def _within(angle: float, freedom: int) -> float:
-    """Probability that |t| is below sqrt(freedom) x tan(angle)."""
+    """Return probability that |t| is below sqrt(freedom) x tan(angle)."""
     cosine, odd = math.cos(angle), freedom % 2
     term = total = cosine if odd else 1.0
     for k in range(2 + odd, freedom, 2):

@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _threads(points: Sequence[Point], config: RunConfig) -> int | None:
-    """Torch threads of a rank on a CPU, the same at all sizes: only then is a rank the same machine at all sizes."""
+    """Return Torch threads of a rank on a CPU, the same at all sizes: only then is a rank the same machine at all sizes."""
     if config.cluster.device.kind != "cpu":
         return None
     if scheduler_of(config.cluster) == "local":
@@ -97,7 +97,7 @@ def _measure(one: Repeat, threads: int | None, options: argparse.Namespace) -> b
 
 
 def _words(options: argparse.Namespace, threads: int | None) -> list[str]:
-    """Options of `slipway bench train` that measure the same."""
+    """Return options of `slipway bench train` that measure the same."""
     words = ["--steps", str(options.steps), "--warmup", str(options.warmup)]
     return words if threads is None else [*words, "--threads", str(threads)]
 

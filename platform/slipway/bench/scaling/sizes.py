@@ -172,7 +172,7 @@ def _of_ranks(ranks: int, each: int) -> Size:
 
 
 def _doubling(first: int, last: int) -> list[int]:
-    """`first`, twice as many, ... and `last`."""
+    """Return `first`, twice as many, ... and `last`."""
     found = []
     while first < last:
         found.append(first)

@@ -65,6 +65,6 @@ class Config(TokenSection):
 
 
 def chat_of(config: RunConfig) -> Config:
-    """The section `data` of a run that reads conversations."""
+    """Return the section `data` of a run that reads conversations."""
     assert isinstance(config.data, Config), f"data.kind is {config.data.kind}"
     return config.data

@@ -18,7 +18,7 @@ class Malformed(ValueError):
 
 
 def read_conversation(row: Any, key: str, special: Collection[str]) -> list[Message]:
-    """The messages of a line. Raises Malformed.
+    """Return the messages of a line. Raises Malformed.
 
     key: of the field that holds them. special: tokens that only the template may write.
     """
@@ -68,7 +68,7 @@ def _message(message: Any, where: str, special: Collection[str]) -> Message:
 
 
 def _text(content: Any, where: str) -> str:
-    """The content of a message: a string, or parts of type text, one below the other."""
+    """Return the content of a message: a string, or parts of type text, one below the other."""
     if content is None:
         return ""
     if isinstance(content, str):

@@ -73,7 +73,7 @@ class Dataset:
         return {name: source.size for name, source in self.sources.items()}
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        """Fields as slipway.data.tokens says; document_starts always. Raises DataChanged."""
+        """Return fields as slipway.data.tokens says; document_starts always. Raises DataChanged."""
         return sample(*self.sources[draw.source][draw.number], self.length)
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class Dataset:
 
 
 def sample(tokens: np.ndarray, loss: np.ndarray, lengths: np.ndarray, length: int) -> dict[str, Tensor]:
-    """The sample of these conversations. tokens, loss: [sum of lengths]; lengths: tokens of each conversation."""
+    """Return the sample of these conversations. tokens, loss: [sum of lengths]; lengths: tokens of each conversation."""
     ends = np.cumsum(lengths)
     reads, predicts = np.ones(len(tokens), bool), np.ones(len(tokens), bool)
     reads[ends - 1] = predicts[ends - lengths] = False

@@ -55,13 +55,13 @@ class Chat(MeasuredText):
                     )
 
     def traits(self, config: RunConfig) -> Mapping[str, Any]:
-        """vocab_size: entries of the tokenizer."""
+        """Return vocab_size: entries of the tokenizer."""
         from slipway.data.chat import manifest
 
         return {"vocab_size": manifest.load(chat_of(config)).tokenizer.entries}
 
     def facts(self, config: RunConfig, source: str) -> dict[str, Any]:
-        """All that the meaning of a source's sample number depends on, besides seed and name."""
+        """Return all that the meaning of a source's sample number depends on, besides seed and name."""
         from slipway.data.chat import manifest
 
         data = chat_of(config)
@@ -95,11 +95,11 @@ class Chat(MeasuredText):
         return open_dataset(config, split)
 
     def folders(self, config: RunConfig) -> dict[str, Path]:
-        """The prepared data."""
+        """Return the prepared data."""
         return {"data.dir": chat_of(config).dir}
 
     def written(self, config: RunConfig) -> list[Path]:
-        """manifest.json, and the files of each source."""
+        """Return manifest.json, and the files of each source."""
         from slipway.data.chat.manifest import ENDS
 
         data = chat_of(config)

@@ -89,7 +89,7 @@ class Manifest(Record):
 
 
 def load(data: Data) -> Manifest:
-    """The manifest of data.dir.
+    """Return the manifest of data.dir.
 
     Raises UserError when nothing is prepared there, when something else is prepared there than `data` asks
     for, or when a file is missing or has another size than the manifest says.
@@ -104,7 +104,7 @@ def load(data: Data) -> Manifest:
 
 
 def read(folder: Path) -> Manifest | None:
-    """The manifest in a folder, None where there is none."""
+    """Return the manifest in a folder, None where there is none."""
     return prepared.read(folder, Manifest)
 
 
@@ -114,7 +114,7 @@ def to_text(manifest: Manifest) -> str:
 
 
 def files(found: Manifest) -> dict[str, FileRecord]:
-    """The files beside the manifest, by name."""
+    """Return the files beside the manifest, by name."""
     named = {
         TOKENIZER: found.tokenizer.file,
         SETTINGS: found.template.settings,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def packed(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """The numbers of the conversations in each sample. lengths: the places that each takes, 1 to room."""
+    """Return the numbers of the conversations in each sample. lengths: the places that each takes, 1 to room."""
     samples: list[list[int]] = []
     with_room: dict[int, deque[int]] = {}  # samples by the room that is left in them, first begun first
     rooms: list[int] = []  # the keys, in order

@@ -148,7 +148,7 @@ class _Preparation:
         return self._commit(shards, counts)
 
     def _submitted(self) -> Iterator[tuple[tuple[str, Path, int, bool], Future[Counts]]]:
-        """Blocks of all sources, in order, with those that are done already."""
+        """Yield blocks of all sources, in order, with those that are done already."""
         size = block_size(sum(file.size for of_source in self.files.values() for file in of_source))
         for name, files in self.files.items():
             folder = self.work / name
@@ -242,7 +242,7 @@ _PACKAGES = ("tokenizers", "jinja2")
 
 
 def _ends(counts: Iterable[Counts], template: Path) -> tuple[dict[str, int], str]:
-    """How many turns of the assistant each special token ends, and which ends the most."""
+    """Return how many turns of the assistant each special token ends, and which ends the most."""
     found = sum((Counter(one.ends) for one in counts), Counter[str]())
     if missing := found.pop("", 0):
         raise UserError(
@@ -263,7 +263,7 @@ def _in_words(counts: Counts) -> str:
 
 
 def _job(data: Data, files: dict[str, list[InputFile]], tokenizer: _Described) -> dict[str, object]:
-    """All that decides what the work holds."""
+    """Return all that decides what the work holds."""
     from importlib.metadata import version
 
     return {

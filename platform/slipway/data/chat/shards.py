@@ -75,7 +75,7 @@ def write_shard(path: Path, encoded: Sequence[Encoded], dtype: type, counts: Cou
 
 
 def read_counts(path: Path) -> Counts | None:
-    """Counts of a shard; None where there is none."""
+    """Return counts of a shard; None where there is none."""
     if not path.exists():
         return None
     said = json.loads(read_array(path, "counts").tobytes())
@@ -84,7 +84,7 @@ def read_counts(path: Path) -> Counts | None:
 
 
 def read_array(path: Path, name: str) -> "np.ndarray":
-    """`lengths` [conversations] int32, `tokens` or `loss` [tokens] of a shard."""
+    """Return `lengths` [conversations] int32, `tokens` or `loss` [tokens] of a shard."""
     import numpy as np
 
     with np.load(path, allow_pickle=False) as arrays:

@@ -5,7 +5,7 @@ from slipway.data.chat.manifest import Manifest, SourceRecord
 
 
 def summary(data: Data, found: Manifest) -> str:
-    """What is prepared, a line for each source."""
+    """Return what is prepared, a line for each source."""
     tokenizer = found.tokenizer
     lines = [
         f"{data.dir}: tokenizer of {tokenizer.entries:,} entries, turns end with {tokenizer.end_of_document}, "

@@ -57,7 +57,7 @@ class Template:
         self.asks_for = frozenset(find_undeclared_variables(parsed))
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
-        """The conversation as text; with the beginning of the assistant's next turn, where that is asked for.
+        """Return the conversation as text; with the beginning of the assistant's next turn, where that is asked for.
 
         Raises Rejected where the template does not take the messages.
         """
@@ -141,7 +141,7 @@ def _to_json(
 
 
 def _without_marks(text: str) -> Marked | None:
-    """Text and spans; None where a mark lacks its other one."""
+    """Return text and spans; None where a mark lacks its other one."""
     pieces, spans, length = [], [], 0
     begun: list[int] = []
     for piece in re.split(f"([{OPEN}{CLOSE}])", text):

@@ -61,7 +61,7 @@ class ChatTokenizer:
         return settings
 
     def _template(self, asked: Path | None, settings: dict[str, Any]) -> tuple[Path, str]:
-        """Where the template was read, and its source; chat_template.jinja goes before tokenizer_config.json."""
+        """Return where the template was read, and its source; chat_template.jinja goes before tokenizer_config.json."""
         if asked is not None:
             return asked, _read(asked, "data.tokenizer.template")
         beside = self.path.with_name(TEMPLATE)
@@ -120,7 +120,7 @@ class ChatTokenizer:
         return count_entries(self.library)
 
     def files(self, end: str) -> dict[str, str]:
-        """The tokenizer's folder as a run keeps it, by the files' names. end: the token that ends a turn.
+        """Return the tokenizer's folder as a run keeps it, by the files' names. end: the token that ends a turn.
 
         It is the `eos_token` then, whatever it was before: where the model has learnt to stop.
         """
@@ -137,11 +137,11 @@ class ChatTokenizer:
         return self.template.render(messages, add_generation_prompt)
 
     def words(self, messages: Sequence[Message]) -> Marked:
-        """The conversation as text, and where the assistant's words lie. Raises Rejected, UserError."""
+        """Return the conversation as text, and where the assistant's words lie. Raises Rejected, UserError."""
         return words_of(self.template, messages, self.special.keys())
 
     def encode(self, marked: Sequence[Marked]) -> list[Encoded]:
-        """The tokens of conversations, and which of them the loss is of.
+        """Return the tokens of conversations, and which of them the loss is of.
 
         A token is the assistant's where any of its characters is, and so is what lies between two such tokens of the
         same turn.
@@ -180,6 +180,6 @@ def _as_json(value: dict[str, Any]) -> str:
 
 
 def _content(token: Any) -> str:
-    """A token's text in tokenizer_config.json: a string, or an object with its content."""
+    """Return a token's text in tokenizer_config.json: a string, or an object with its content."""
     found = token.get("content") if isinstance(token, dict) else token
     return found if isinstance(found, str) else ""

@@ -14,7 +14,7 @@ ASSISTANT = "assistant"
 
 
 def words_of(template: Template, messages: Sequence[Message], ends: Collection[str]) -> Marked:
-    """The rendered conversation, and where the assistant's words begin and end, in characters.
+    """Return the rendered conversation, and where the assistant's words begin and end, in characters.
 
     ends: the special tokens, of which one ends a turn. By the template's own marks, where it has them; else by
     rendering the conversation up to each turn of the assistant, which shows where that begins and ends. Raises Rejected
@@ -40,7 +40,7 @@ def words_of(template: Template, messages: Sequence[Message], ends: Collection[s
 
 
 def _turn(template: Template, messages: Sequence[Message], number: int, text: str) -> tuple[int, int]:
-    """Where a turn of the assistant begins and ends, by what comes before it and what there is after it."""
+    """Return where a turn of the assistant begins and ends, by what comes before it and what there is after it."""
     before = template.render(messages[:number], add_generation_prompt=True)
     after = text if number + 1 == len(messages) else template.render(messages[: number + 1])
     if not (after.startswith(before) and text.startswith(after)):
@@ -64,7 +64,7 @@ def _untold(template: Template, what: str) -> UserError:
 
 
 def _with_end(text: str, start: int, stop: int, limit: int, ends: Collection[str]) -> int:
-    """The end of marked words, moved behind the special token that follows where they hold none themselves."""
+    """Return the end of marked words, moved behind the special token that follows where they hold none themselves."""
     words = text[start:stop]
     if any(token in words for token in ends):
         return _without_space(text, start, stop, ends)
@@ -73,6 +73,6 @@ def _with_end(text: str, start: int, stop: int, limit: int, ends: Collection[str
 
 
 def _without_space(text: str, start: int, stop: int, ends: Collection[str]) -> int:
-    """The end of words without the white space that follows a special token at their end."""
+    """Return the end of words without the white space that follows a special token at their end."""
     bare = start + len(text[start:stop].rstrip())
     return bare if any(text.endswith(token, start, bare) for token in ends) else stop

@@ -24,7 +24,7 @@ _loaded = lru_cache(1)(ChatTokenizer)
 
 
 def tokenizer_of(asked: Tokenizer) -> ChatTokenizer:
-    """The tokenizer that is asked for. Raises UserError."""
+    """Return the tokenizer that is asked for. Raises UserError."""
     return _loaded(asked.path, asked.template, asked.date)
 
 
@@ -87,7 +87,7 @@ def encode_block(block: Block, source: str, data: Data, shard: Path) -> Counts:
 
 
 def _judged(line: Line, one: Encoded, data: Data) -> Encoded | Counts:
-    """A conversation as it is kept; or, where it is left out, what that counts."""
+    """Return a conversation as it is kept; or, where it is left out, what that counts."""
     most, tokens = data.sequence_length + 1, len(one.tokens)
     if not one.loss.any():
         return _left_out(NO_WORDS, line, "nothing in it is to be learnt")

@@ -75,7 +75,7 @@ def write_source(
 def shared_out(
     conversations: int, source: str, shares: tuple[float, float, float]
 ) -> Mapping[Split, list[int]]:
-    """The numbers of the conversations of each split, in order.
+    """Return the numbers of the conversations of each split, in order.
 
     Which they are is shuffled by the source's name, so that each split is a fair sample of files in any order.
     """

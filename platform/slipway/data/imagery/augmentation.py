@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def cropped(pixels: Tensor, size: int, numbers: np.random.Generator | None) -> Tensor:
-    """A square of `size` rows and columns; None: the one in the middle. A view.
+    """Return a square of `size` rows and columns; None: the one in the middle. A view.
 
     pixels: [dates, bands, rows, columns].
     """
@@ -15,7 +15,7 @@ def cropped(pixels: Tensor, size: int, numbers: np.random.Generator | None) -> T
 
 
 def turned(pixels: Tensor, numbers: np.random.Generator) -> Tensor:
-    """One of the eight ways in which a square lies on itself: turned by quarters, and mirrored or not."""
+    """Return one of the eight ways in which a square lies on itself: turned by quarters, and mirrored or not."""
     way = int(numbers.integers(8))
     if way & 4:
         pixels = pixels.transpose(-1, -2)

@@ -14,7 +14,7 @@ class Buffers:
         self.free: list[np.ndarray] = []
 
     def take(self) -> tuple[torch.Tensor, np.ndarray]:
-        """A tensor of undefined content, and the same memory as an array, to be let go before the tensor is."""
+        """Return a tensor of undefined content, and the same memory as an array, to be let go before the tensor is."""
         try:
             memory = self.free.pop()
         except IndexError:

@@ -35,7 +35,7 @@ def _changed(data: Data, found: Manifest, name: str) -> UserError | None:
 
 
 def is_generated(name: str, source: Source) -> bool:
-    """Whether a source is what the project generates. Raises UserError where only a part of it would be."""
+    """Return whether a source is what the project generates. Raises UserError where only a part of it would be."""
     if GENERATED in source.inputs and len(source.inputs) > 1:
         raise UserError(
             f"data.sources.{name}.inputs",
@@ -54,7 +54,7 @@ def is_generated(name: str, source: Source) -> bool:
 
 
 def needed(surveys: Iterable[Survey], meshes: Iterable[object]) -> list[str]:
-    """Packages on which the content of the files depends."""
+    """Return packages on which the content of the files depends."""
     packages = {package for one in surveys for package in _NEEDED.get(one.format, _RASTERIO)}
     return sorted({"numpy", *packages, *(["numcodecs"] if list(meshes) else [])})
 

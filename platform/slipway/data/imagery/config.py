@@ -103,6 +103,6 @@ class Config(DataSection):
 
 
 def imagery_of(config: RunConfig) -> Config:
-    """The section `data` of a run that reads imagery."""
+    """Return the section `data` of a run that reads imagery."""
     assert isinstance(config.data, Config), f"data.kind is {config.data.kind}"
     return config.data

@@ -49,7 +49,7 @@ class Dataset:
         return {name: len(chips.dates) for name, chips in self.sources.items()}
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        """The fields pixels [dates, bands, size, size], mean and std [bands], dates [dates, 2] and location [2].
+        """Return the fields pixels [dates, bands, size, size], mean and std [bands], dates [dates, 2] and location [2].
 
         pixels: int16 with NODATA, or float16 with NaN, where nothing is known; all others float32. dates: year, day
         of year. location: degrees north and east of the chip's centre. Raises DataChanged.
@@ -69,7 +69,7 @@ class Dataset:
         return sample
 
     def chip(self, draw: Draw) -> int:
-        """The number of the chip, in its source's split."""
+        """Return the number of the chip, in its source's split."""
         size = len(self.sources[draw.source].dates)
         epoch, place = divmod(draw.number, size)
         return permuted(place, size, f"{self.seed}/{self.split}/{draw.source}/{epoch}")

@@ -45,7 +45,7 @@ class Imagery:
         statistics(data, found)
 
     def traits(self, config: RunConfig) -> Mapping[str, Any]:
-        """frames; bands: their names; size: rows and columns, as cropped; dtype: of the pixels."""
+        """Return frames; bands: their names; size: rows and columns, as cropped; dtype: of the pixels."""
         from slipway.data.imagery import manifest
 
         data = imagery_of(config)
@@ -58,7 +58,7 @@ class Imagery:
         }
 
     def facts(self, config: RunConfig, source: str) -> dict[str, Any]:
-        """All that the meaning of a source's sample numbers depends on, besides seed and name.
+        """Return all that the meaning of a source's sample numbers depends on, besides seed and name.
 
         A table has the checksum of every chip, so its own stands for the pixels, too.
         """
@@ -96,7 +96,7 @@ class Imagery:
         return open_dataset(config, split, fields)
 
     def folders(self, config: RunConfig) -> dict[str, Path]:
-        """The prepared data, and where shards lie that are read as they are."""
+        """Return the prepared data, and where shards lie that are read as they are."""
         data = imagery_of(config)
         found = {"data.dir": data.dir}
         for name in data.weights:
@@ -106,7 +106,7 @@ class Imagery:
         return found
 
     def written(self, config: RunConfig) -> list[Path]:
-        """manifest.json and the files that it names; where it is missing, what would be there in any case."""
+        """Return manifest.json and the files that it names; where it is missing, what would be there in any case."""
         from slipway.data.imagery import manifest
         from slipway.data.imagery.manifest import table_name
 
@@ -121,13 +121,13 @@ class Imagery:
         return [data.dir / name for name in (prepared.FILE_NAME, *names)]
 
     def tokenizer(self, config: RunConfig) -> tuple[()]:
-        """Pixels are no words."""
+        """Return pixels are no words."""
         return ()
 
     unlimited = ("data.allow_large_models=true",)
 
     def made_up(self, config: RunConfig) -> Dataset:
-        """Chips of noise. Imports torch."""
+        """Return chips of noise. Imports torch."""
         from slipway.data.imagery.made_up import MadeUp
 
         return MadeUp(imagery_of(config), config.training.seed)

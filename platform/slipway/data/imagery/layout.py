@@ -68,19 +68,19 @@ class Layout(_Sizes):
         return self.first + place * self.stride
 
     def chips_in(self, shard_size: int) -> int:
-        """Chips of a shard of about that many bytes, at least one."""
+        """Return chips of a shard of about that many bytes, at least one."""
         return max(1, (shard_size - END) // self.stride)
 
     def shard_bytes(self, chips: int) -> int:
-        """Size of a shard."""
+        """Return size of a shard."""
         return chips * self.stride + END
 
     def before(self, number: int) -> bytes:
-        """What stands before a chip's pixels: the header of its member, and numpy's."""
+        """Return what stands before a chip's pixels: the header of its member, and numpy's."""
         return _header(f"{number:0{_DIGITS}d}.npy", len(self.npy_header) + self.pixel_bytes) + self.npy_header
 
     def after(self, number: int, facts: bytes) -> bytes:
-        """What stands behind them: padding, and the member with its facts."""
+        """Return what stands behind them: padding, and the member with its facts."""
         padding = -(len(self.npy_header) + self.pixel_bytes) % BLOCK
         assert len(facts) == self.json_bytes, len(facts)
         return bytes(padding) + _header(f"{number:0{_DIGITS}d}.json", len(facts)) + facts
@@ -93,7 +93,7 @@ class Layout(_Sizes):
         epsg: int,
         transform: list[float],
     ) -> bytes:
-        """NUMBER.json: JSON, filled up with spaces to its fixed length."""
+        """Return NUMBER.json: JSON, filled up with spaces to its fixed length."""
         text = json.dumps(
             {
                 "dates": dates,
@@ -111,7 +111,7 @@ def _up(value: int, multiple: int) -> int:
 
 
 def _header(name: str, size: int) -> bytes:
-    """A member's header: nothing in it depends on when or by whom it is written."""
+    """Return a member's header: nothing in it depends on when or by whom it is written."""
     member = tarfile.TarInfo(name)
     member.size = size
     return member.tobuf(tarfile.USTAR_FORMAT)

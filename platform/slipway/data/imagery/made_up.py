@@ -23,7 +23,7 @@ class MadeUp:
         self.data, self.seed = data, seed
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        """The fields of slipway.data.imagery.dataset, pixels as int16."""
+        """Return the fields of slipway.data.imagery.dataset, pixels as int16."""
         data, random = self.data, generator(self.seed, "training", draw)
         size, bands = data.crop_size or data.chip_size, len(data.bands)
         pixels = MEAN + DEVIATION * random.standard_normal((data.num_frames, bands, size, size), np.float32)

@@ -18,12 +18,12 @@ AXES = ("dates", "bands", "rows", "columns")
 
 
 def shard_name(source: str, split: Split, number: int) -> str:
-    """File name of a shard."""
+    """Return file name of a shard."""
     return f"{source}-{split}-{number:05d}.tar"
 
 
 def table_name(source: str, split: Split) -> str:
-    """File name of the table of a split."""
+    """Return file name of the table of a split."""
     return f"{source}-{split}.npz"
 
 
@@ -107,7 +107,7 @@ CUT = ("gap_days", "resolution", "min_valid", "max_cloud", "split", "shard_size"
 
 
 def asked(data: Data) -> dict[str, Any]:
-    """What of `data`, besides the sources, decides which chips come out, as JSON."""
+    """Return what of `data`, besides the sources, decides which chips come out, as JSON."""
     return {
         name: list(value) if isinstance(value := getattr(data, name), tuple) else value
         for name in ("bands", "num_frames", "chip_size", *CUT)
@@ -115,7 +115,7 @@ def asked(data: Data) -> dict[str, Any]:
 
 
 def load(data: Data) -> Manifest:
-    """The manifest of data.dir.
+    """Return the manifest of data.dir.
 
     Raises UserError when nothing is prepared there, when something else is prepared there than `data` asks
     for, or when a file is missing or has another size than the manifest says.
@@ -127,7 +127,7 @@ def load(data: Data) -> Manifest:
 
 
 def read(folder: Path) -> Manifest | None:
-    """The manifest in a folder, None where there is none."""
+    """Return the manifest in a folder, None where there is none."""
     return prepared.read(folder, Manifest)
 
 
@@ -137,7 +137,7 @@ def to_text(manifest: Manifest) -> str:
 
 
 def files(folder: Path, found: Manifest, source: str | None = None) -> dict[Path, FileRecord]:
-    """The prepared files of a source, or of all, with their records."""
+    """Return the prepared files of a source, or of all, with their records."""
     records: dict[Path, FileRecord] = {}
     for name in found.sources if source is None else [source]:
         for split, chips in found.sources[name].splits.items():
@@ -167,12 +167,12 @@ def _check_asked(found: Manifest, data: Data) -> None:
 
 
 def _same_inputs(source: Source, record: SourceRecord) -> bool:
-    """Whether the inputs are those of the record, whatever their spelling. They need not be there."""
+    """Return whether the inputs are those of the record, whatever their spelling. They need not be there."""
     return source.inputs == record.inputs or places(source.inputs) == record.places
 
 
 def places(entries: list[str]) -> list[str]:
-    """Where the entries of `inputs` lie, the same for each spelling of the same file. They need not be there."""
+    """Return where the entries of `inputs` lie, the same for each spelling of the same file. They need not be there."""
     return [entry if entry == GENERATED else os.path.realpath(os.path.expanduser(entry)) for entry in entries]
 
 

@@ -62,7 +62,7 @@ class _File:
 
 
 def _room(wanted: int) -> int:
-    """How many of `wanted` files can be kept open; raises this process's soft limit where it is too low."""
+    """Return how many of `wanted` files can be kept open; raises this process's soft limit where it is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _RESERVE
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -121,7 +121,7 @@ class _Preparation:
         self.progress.advance(disk_bytes, {"chips": chips}, fresh)
 
     def _cut(self, name: str, source: Prepared) -> list[Path]:
-        """Parts of a source, in order."""
+        """Return parts of a source, in order."""
         from slipway.data.imagery.scenes.cut import Report, cut_unit, read_report
         from slipway.data.imagery.shards import is_done
 
@@ -193,7 +193,7 @@ def _generated(name: str, data: Data, work: Path, pool: ProcessPoolExecutor) -> 
 def _job(
     data: Data, surveys: dict[str, Survey], meshes: dict[str, list[terramesh.Shard]]
 ) -> dict[str, object]:
-    """All that decides what the work holds."""
+    """Return all that decides what the work holds."""
     from importlib.metadata import version
 
     files = {name: one.files for name, one in surveys.items()}

@@ -83,12 +83,12 @@ class PartWriter:
 
 
 def is_done(path: Path) -> bool:
-    """Whether a part is there."""
+    """Return whether a part is there."""
     return _table(path).is_file()
 
 
 def chips_in(path: Path) -> int:
-    """Chips of a part that is there."""
+    """Return chips of a part that is there."""
     return len(table.read(_table(path), ["check"])["check"])
 
 
@@ -114,7 +114,7 @@ class Plan:
     """count, sum and squares of the training chips, by band: exact."""
 
     def jobs(self, folder: Path, source: str) -> "list[ShardJob | TableJob]":
-        """The files to be written."""
+        """Return the files to be written."""
         found: list[ShardJob | TableJob] = []
         for split, chips in self.splits.items():
             for number, first in enumerate(range(0, len(chips.rows), self.chips_per_shard)):
@@ -127,7 +127,7 @@ class Plan:
         return found
 
     def records(self, source: str, written: Mapping[str, FileRecord]) -> dict[Split, SplitRecord]:
-        """What the manifest says of the splits. written: what the jobs returned, by file name."""
+        """Return what the manifest says of the splits. written: what the jobs returned, by file name."""
         return {
             split: SplitRecord(
                 chips=len(chips.rows),
@@ -208,7 +208,7 @@ class TableJob:
 
 
 def plan(parts: Sequence[Path], shares: tuple[float, float, float], layout: Layout, shard_size: int) -> Plan:
-    """Deal the chips of all parts to splits by place, and to shards of about `shard_size` bytes by number.
+    """Return deal the chips of all parts to splits by place, and to shards of about `shard_size` bytes by number.
 
     Shards of a split have the same number of chips, but for the last.
     """

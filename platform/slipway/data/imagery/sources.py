@@ -74,7 +74,7 @@ def inspect_source(name: str, data: Data, found: Survey, pool: ProcessPoolExecut
 
 
 def refusal(skipped: Sequence[Skipped]) -> UserError:
-    """The error of scenes that are bad where none may be."""
+    """Return the error of scenes that are bad where none may be."""
     more = f" ({len(skipped) - 1} more scenes are bad)" if len(skipped) > 1 else ""
     return UserError(
         skipped[0].path, f"{skipped[0].reason}{more}", do="repair or remove it, or set data.on_bad_scene=skip"
@@ -104,7 +104,7 @@ def check_resolution(sources: Mapping[str, Prepared]) -> None:
 
 
 def units_of(source: Prepared, data: Data) -> list[Unit]:
-    """The units of work, in the order of their parts."""
+    """Return the units of work, in the order of their parts."""
     size = Layout(data.num_frames, len(data.bands), data.chip_size).pixel_bytes
     return [
         unit

@@ -9,7 +9,7 @@ from slipway.data.split import SPLITS
 
 
 def split_of(places: Collection[str], shares: tuple[float, float, float]) -> dict[str, Split]:
-    """The split of each place: shares of the places, in the order of their names' checksums.
+    """Return the split of each place: shares of the places, in the order of their names' checksums.
 
     Every split with a share above 0 gets a place, as far as there are places, training first.
     """

@@ -18,7 +18,7 @@ class Statistics(NamedTuple):
 
 
 def statistics(data: Data, found: Manifest) -> Statistics:
-    """data.mean and data.std, or those of the training chips of all prepared sources, whatever their weights.
+    """Return data.mean and data.std, or those of the training chips of all prepared sources, whatever their weights.
 
     Raises UserError where there are none: nothing was measured in a band, or all pixels of it are equal.
     """

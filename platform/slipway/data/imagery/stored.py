@@ -61,7 +61,7 @@ class StoredChips:
 
 
 def read_columns(path: Path, chips: int, *names: str) -> dict[str, np.ndarray]:
-    """The columns of a table that training needs of all chips, and `names`. Raises DataChanged."""
+    """Return the columns of a table that training needs of all chips, and `names`. Raises DataChanged."""
     try:
         columns = table.read(path, ["dates", "latitude", "longitude", *names])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:

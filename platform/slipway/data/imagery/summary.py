@@ -7,7 +7,7 @@ from slipway.words import size
 
 
 def summary(data: Data, found: Manifest) -> str:
-    """What is prepared, a line for each source, and what its bands are like."""
+    """Return what is prepared, a line for each source, and what its bands are like."""
     pixels = f"{found.num_frames} dates x {len(found.bands)} bands x {found.chip_size} x {found.chip_size}"
     lines = [f"{data.dir}: chips of {pixels}, {found.dtype}"]
     for name, source in found.sources.items():

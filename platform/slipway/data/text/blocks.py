@@ -52,12 +52,12 @@ class Block:
 
 
 def block_size(total: int) -> int:
-    """Bytes of a block for inputs of `total` bytes: enough blocks for many processes, not too many files."""
+    """Return bytes of a block for inputs of `total` bytes: enough blocks for many processes, not too many files."""
     return min(max(total // 1024, _BLOCK_BYTES[0]), _BLOCK_BYTES[1])
 
 
 def cut_into_blocks(files: Iterable[InputFile], text_key: str, size: int) -> Iterator[Block]:
-    """Blocks of about `size` bytes of text. Reads compressed files whole, others only where they are cut."""
+    """Yield blocks of about `size` bytes of text. Reads compressed files whole, others only where they are cut."""
     index, waiting, held = 0, [], 0
     for file in files:
         for part, text_bytes in _parts(file, text_key, size):
@@ -71,7 +71,7 @@ def cut_into_blocks(files: Iterable[InputFile], text_key: str, size: int) -> Ite
 
 
 def _parts(file: InputFile, text_key: str, size: int) -> Iterator[tuple[Part, int]]:
-    """Parts of a file, each with the size of its text in bytes."""
+    """Yield parts of a file, each with the size of its text in bytes."""
     check_unchanged(file)
     if file.kind == "parquet":
         yield from _row_groups(file, text_key)
@@ -92,7 +92,7 @@ def _parts(file: InputFile, text_key: str, size: int) -> Iterator[tuple[Part, in
 
 
 def _text_length(stream: Stream) -> int:
-    """Bytes of the document at the stream's position; 0 at the end."""
+    """Return bytes of the document at the stream's position; 0 at the end."""
     window = stream.window(TEXT_DOCUMENT, SEARCHED)
     if not window:
         return len(stream.window(0, TEXT_DOCUMENT))
@@ -107,7 +107,7 @@ def _text_length(stream: Stream) -> int:
 
 
 def _lines_length(stream: Stream, size: int, path: str) -> int:
-    """Bytes up to the first line's end after `size` bytes; 0 at the end."""
+    """Return bytes up to the first line's end after `size` bytes; 0 at the end."""
     length = size
     while window := stream.window(length, SEARCHED):
         found = window.find(b"\n")

@@ -44,7 +44,7 @@ def check_space(data: Data, files: dict[str, list[InputFile]]) -> None:
 
 
 def least_space(data: Data, input_bytes: int) -> int:
-    """Bytes that inputs of this size need at the least.
+    """Return bytes that inputs of this size need at the least.
 
     Two bytes a token, a token for each byte, or for 8 bytes of text at the most favourable; held twice, as
     shards and as .bin.

@@ -66,6 +66,6 @@ class Config(TokenSection):
 
 
 def text_of(config: RunConfig) -> Config:
-    """The section `data` of a run that reads text."""
+    """Return the section `data` of a run that reads text."""
     assert isinstance(config.data, Config), f"data.kind is {config.data.kind}"
     return config.data

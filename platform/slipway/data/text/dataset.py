@@ -53,14 +53,14 @@ class Dataset:
         return {name: source.size for name, source in self.sources.items()}
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        """Tokens, labels, position_ids (int64) and loss_mask (fp32), each [sequence_length]. Raises DataChanged.
+        """Return tokens, labels, position_ids (int64) and loss_mask (fp32), each [sequence_length]. Raises DataChanged.
 
         With data.reset_attention_mask also document_starts (int64): where each token's document begins.
         """
         return self.sample(torch.from_numpy(self.sources[draw.source][draw.number].astype(np.int64)))
 
     def sample(self, text: Tensor) -> dict[str, Tensor]:
-        """The sample of these tokens, [sequence_length + 1] int64."""
+        """Return the sample of these tokens, [sequence_length + 1] int64."""
         tokens, asked = text[:-1], self.settings
         sample = {
             "tokens": tokens,

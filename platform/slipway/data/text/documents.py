@@ -14,7 +14,7 @@ NO_TEXT = b""
 
 
 def read_documents(part: Part, text_key: str) -> Iterator[bytes]:
-    """Documents of a part in their order, NO_TEXT for those without text."""
+    """Yield documents of a part in their order, NO_TEXT for those without text."""
     if part.kind == "parquet":
         yield from _rows(part, text_key)
     elif part.kind == "text":
@@ -62,7 +62,7 @@ class Line(NamedTuple):
         return f"{self.part.path}, line {_line_number(self.part, self.within)}"
 
     def json(self) -> Any:
-        """What it holds. Raises UserError where it is not JSON."""
+        """Return what it holds. Raises UserError where it is not JSON."""
         try:
             return json.loads(self.text)
         except (ValueError, RecursionError) as error:
@@ -70,7 +70,7 @@ class Line(NamedTuple):
 
 
 def read_lines(part: Part) -> Iterator[Line]:
-    """The lines of a part of JSON lines in their order; blank ones are none."""
+    """Yield the lines of a part of JSON lines in their order; blank ones are none."""
     start = part.start
     for i, line in enumerate(_bytes_of(part).split(b"\n")):
         if line and not line.isspace():

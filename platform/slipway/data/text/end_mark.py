@@ -26,7 +26,7 @@ def check_new_mark(mark: str) -> None:
 
 
 def end_of_document_id(tokenizer: Any, asked: Tokenizer) -> int:
-    """Number of the token that ends a document. Raises UserError where the tokenizer has none, or text can hold it."""
+    """Return number of the token that ends a document. Raises UserError where the tokenizer has none, or text can hold it."""
     mark, added = asked.end_of_document, tokenizer.get_added_tokens_decoder()
     found = tokenizer.token_to_id(mark)
     special = [token.content for token in added.values() if token.special]
@@ -52,7 +52,7 @@ def end_of_document_id(tokenizer: Any, asked: Tokenizer) -> int:
 
 
 def without_mark(parts: dict[str, Any], mark: str) -> dict[str, Any]:
-    """A tokenizer.json, as JSON, whose tokens are the same, but for the mark within a text, which is text.
+    """Return a tokenizer.json, as JSON, whose tokens are the same, but for the mark within a text, which is text.
 
     `parts`, which may change, is of a tokenizer that end_of_document_id accepts.
     """
@@ -73,7 +73,7 @@ def without_mark(parts: dict[str, Any], mark: str) -> dict[str, Any]:
 
 
 def _made_by_model(model: dict[str, Any], mark: str) -> str:
-    """Why the model makes the mark of text, whatever is added; empty where it does not."""
+    """Return why the model makes the mark of text, whatever is added; empty where it does not."""
     unknown = model.get("unk_token")
     if model["type"] == "Unigram" and model["unk_id"] is not None:
         unknown = model["vocab"][model["unk_id"]][0]

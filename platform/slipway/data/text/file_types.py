@@ -36,7 +36,7 @@ def endings(kinds: Collection[Kind]) -> str:
 
 
 def readable(name: str) -> tuple[Kind, Compression] | None:
-    """How a file of this name is read; None where its type is none of ours."""
+    """Return how a file of this name is read; None where its type is none of ours."""
     packing = compression(name)
     last = suffix(name.removesuffix(_last(name)) if packing else name)
     if last in JSONL_SUFFIXES:
@@ -49,12 +49,12 @@ def readable(name: str) -> tuple[Kind, Compression] | None:
 
 
 def compression(name: str) -> Compression:
-    """How a file of this name is compressed, of what can be read."""
+    """Return how a file of this name is compressed, of what can be read."""
     return COMPRESSIONS.get(suffix(name), "")
 
 
 def packed(name: str) -> str:
-    """The ending of a name that stands for a file that would have to be unpacked first; empty for another."""
+    """Return the ending of a name that stands for a file that would have to be unpacked first; empty for another."""
     last, inner = suffix(name), suffix(name.removesuffix(_last(name)))
     if last in _PACKED:
         return last
@@ -63,12 +63,12 @@ def packed(name: str) -> str:
 
 
 def holds_text(name: str) -> bool:
-    """Whether a packed file's name says that it holds what could be read, were it not packed."""
+    """Return whether a packed file's name says that it holds what could be read, were it not packed."""
     return bool(packed(name) and readable(name.removesuffix(_last(name))))
 
 
 def suffix(name: str) -> str:
-    """The last ending of a name, in lower case."""
+    """Return the last ending of a name, in lower case."""
     return _last(name).lower()
 
 

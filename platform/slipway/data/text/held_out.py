@@ -84,13 +84,13 @@ def _files(wanted: Wanted, tokenizer: Any, end_mark: int) -> Iterator[Text]:
 
 
 def found(entry: str, text_key: str) -> list[InputFile]:
-    """The files of an entry. Raises UserError."""
+    """Return the files of an entry. Raises UserError."""
     with _named("files"):
         return find_inputs("files", Source(inputs=[entry], text_key=text_key))
 
 
 def _documents(entry: str, text_key: str) -> Iterator[bytes]:
-    """The documents of an entry that have text, in the order in which a source's are read."""
+    """Yield the documents of an entry that have text, in the order in which a source's are read."""
     for block in cut_into_blocks(found(entry, text_key), text_key, _AT_ONCE):
         for part in block.parts:
             yield from filter(None, read_documents(part, text_key))
@@ -124,7 +124,7 @@ def _name(entry: str) -> str:
 
 
 def _validation(config: RunConfig, wanted: Wanted, tokenizer: Any) -> Iterator[Text]:
-    """The validation split of each source that is drawn, document by document.
+    """Yield the validation split of each source that is drawn, document by document.
 
     How much text it is comes from its tokens, decoded: exactly what was encoded, where the tokenizer changes nothing
     (byte-level ones do not).

@@ -49,14 +49,14 @@ class HasInputs(Protocol):
 
 
 def find_inputs(source_name: str, source: HasInputs, kinds: Collection[Kind] = KINDS) -> list[InputFile]:
-    """The files of a source. Raises UserError for what is missing, empty or of no readable type."""
+    """Return the files of a source. Raises UserError for what is missing, empty or of no readable type."""
     return survey(source_name, source, kinds)[0]
 
 
 def survey(
     source_name: str, source: HasInputs, kinds: Collection[Kind] = KINDS
 ) -> tuple[list[InputFile], list[LeftOut]]:
-    """The files of a source, and what is left out of its folders. Raises UserError, as find_inputs.
+    """Return the files of a source, and what is left out of its folders. Raises UserError, as find_inputs.
 
     kinds: of files that are read.
     """
@@ -87,7 +87,7 @@ def survey(
 
 
 def places(entries: list[str]) -> list[str]:
-    """Where the entries of `inputs` lie, the same for each spelling of the same file. They need not be there."""
+    """Return where the entries of `inputs` lie, the same for each spelling of the same file. They need not be there."""
     return [entry if entry == STDLIB else os.path.realpath(os.path.expanduser(entry)) for entry in entries]
 
 
@@ -140,7 +140,7 @@ def _folder(
 
 
 def _stdlib(where: str) -> list[InputFile]:
-    """The running Python's standard library without its tests, which are not all UTF-8.
+    """Return the running Python's standard library without its tests, which are not all UTF-8.
 
     In the order of a checksum of their names: the splits are stretches of the documents, and each shall be a
     fair sample of the library.
@@ -161,7 +161,7 @@ def _stdlib(where: str) -> list[InputFile]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """The library's files; what a system adds to it by links is no part of it, and may be missing."""
+    """Yield the library's files; what a system adds to it by links is no part of it, and may be missing."""
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in _NOT_STDLIB]
         for name in names:

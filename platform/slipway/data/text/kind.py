@@ -55,13 +55,13 @@ class Text(MeasuredText):
             _check_length(config, name, found.sources[name], wants_validation)
 
     def traits(self, config: RunConfig) -> Mapping[str, Any]:
-        """vocab_size: entries of the tokenizer."""
+        """Return vocab_size: entries of the tokenizer."""
         from slipway.data.text import manifest
 
         return {"vocab_size": manifest.load(text_of(config)).vocab_size}
 
     def facts(self, config: RunConfig, source: str) -> dict[str, Any]:
-        """All that the meaning of a source's sample number depends on, besides seed and name."""
+        """Return all that the meaning of a source's sample number depends on, besides seed and name."""
         from slipway.data.text import manifest
 
         data = text_of(config)
@@ -92,11 +92,11 @@ class Text(MeasuredText):
         return open_dataset(config, split)
 
     def folders(self, config: RunConfig) -> dict[str, Path]:
-        """The prepared data."""
+        """Return the prepared data."""
         return {"data.dir": text_of(config).dir}
 
     def written(self, config: RunConfig) -> list[Path]:
-        """manifest.json, and the tokens of each source."""
+        """Return manifest.json, and the tokens of each source."""
         data = text_of(config)
         names = (f"{name}{end}" for name in data.sources for end in (".bin", ".idx"))
         return [data.dir / name for name in ("manifest.json", *names)]
@@ -110,7 +110,7 @@ class Text(MeasuredText):
     unlimited = ("data.tokenizer.vocab_size=${model.vocab_size}", "data.allow_large_models=true")
 
     def made_up(self, config: RunConfig) -> Dataset:
-        """Documents of equal length. Imports torch."""
+        """Return documents of equal length. Imports torch."""
         from slipway.data.text.made_up import MadeUp
 
         return MadeUp(text_of(config), config.training.seed)

@@ -69,7 +69,7 @@ _ANY_SPACE = frozenset((r"\s+", r"\s"))
 
 
 def can_be_cut(parts: dict[str, Any]) -> bool:
-    """Whether it is known of a tokenizer.json, as JSON, that pieces have the tokens of the whole."""
+    """Return whether it is known of a tokenizer.json, as JSON, that pieces have the tokens of the whole."""
     normalizers = steps(parts["normalizer"], "normalizers")
     if not all(one["type"] in _NORMAL_FORMS for one in normalizers):
         return False
@@ -96,7 +96,7 @@ def can_be_cut(parts: dict[str, Any]) -> bool:
 
 
 def cut_long(document: bytes, longest: int = LONGEST_PIECE, searched: int = 1 << 16) -> list[bytes]:
-    """A document in pieces of at most about `longest` bytes."""
+    """Return a document in pieces of at most about `longest` bytes."""
     pieces = []
     start = 0
     while len(document) - start > longest:
@@ -112,7 +112,7 @@ def cut_long(document: bytes, longest: int = LONGEST_PIECE, searched: int = 1 <<
 
 
 def steps(part: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
-    """What a normalizer or pre-tokenizer does, one after the other."""
+    """Return what a normalizer or pre-tokenizer does, one after the other."""
     if part is None:
         return []
     if part["type"] == "Sequence":
@@ -121,7 +121,7 @@ def steps(part: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
 
 
 def _stays_within(token: dict[str, Any]) -> bool:
-    """Whether an added token is found on one side of a cut, whatever is on the other."""
+    """Return whether an added token is found on one side of a cut, whatever is on the other."""
     content = token["content"]
     looks_around = token["lstrip"] or token["rstrip"] or token["single_word"]
     as_it_is = not token["normalized"] or content.isascii()
@@ -129,7 +129,7 @@ def _stays_within(token: dict[str, Any]) -> bool:
 
 
 def _alternatives(split: dict[str, Any]) -> set[str]:
-    """The alternatives of a pattern whose matches become words; {""}, which is not known, for another rule."""
+    """Return the alternatives of a pattern whose matches become words; {""}, which is not known, for another rule."""
     pattern = split["pattern"].get("Regex")
     if pattern is None or (split["behavior"], split["invert"]) not in (
         ("Isolated", False),

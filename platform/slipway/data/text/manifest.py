@@ -70,7 +70,7 @@ class Manifest(Record):
 
 
 def load(data: Data) -> Manifest:
-    """The manifest of data.dir.
+    """Return the manifest of data.dir.
 
     Raises UserError when nothing is prepared there, when something else is prepared there than `data` asks
     for, or when a file is missing or has another size than the manifest says.
@@ -82,12 +82,12 @@ def load(data: Data) -> Manifest:
 
 
 def read(folder: Path) -> Manifest | None:
-    """The manifest in a folder, None where there is none."""
+    """Return the manifest in a folder, None where there is none."""
     return prepared.read(folder, Manifest)
 
 
 def tokenizer_record(folder: Path) -> TokenizerRecord | None:
-    """What the manifest in a folder, of any kind of text, says of its tokenizer; None where there is no manifest."""
+    """Return what the manifest in a folder, of any kind of text, says of its tokenizer; None where there is no manifest."""
     path = folder / prepared.FILE_NAME
     try:
         plain = json.loads(path.read_text())
@@ -103,7 +103,7 @@ def tokenizer_record(folder: Path) -> TokenizerRecord | None:
 
 
 def prefix(data: Data, source: str) -> str:
-    """Path of a source's files without .bin and .idx."""
+    """Return path of a source's files without .bin and .idx."""
     return str(data.dir / source)
 
 
@@ -113,7 +113,7 @@ def to_text(manifest: Manifest) -> str:
 
 
 def asked_tokenizer(tokenizer: Tokenizer) -> dict[str, object]:
-    """What of data.tokenizer decides which tokens come out."""
+    """Return what of data.tokenizer decides which tokens come out."""
     return {
         "kind": tokenizer.kind,
         "vocab_size": tokenizer.vocab_size if tokenizer.kind == "bpe" else None,
@@ -148,7 +148,7 @@ def _check_asked(found: Manifest, data: Data) -> None:
 
 
 def _same_inputs(source: Source, record: SourceRecord) -> bool:
-    """Whether the inputs are those of the record, whatever their spelling. They need not be there."""
+    """Return whether the inputs are those of the record, whatever their spelling. They need not be there."""
     return source.inputs == record.inputs or places(source.inputs) == (record.places or places(record.inputs))
 
 

@@ -19,7 +19,7 @@ class MeasuredText:
     """See slipway.data.held_out.Measured."""
 
     def in_windows(self, config: RunConfig, wanted: Wanted) -> RunConfig:
-        """The same run with samples of another length, where one is wanted."""
+        """Return the same run with samples of another length, where one is wanted."""
         update = {"sequence_length": wanted.context} if wanted.context else {}
         return config.model_copy(update={"data": tokens_of(config).model_copy(update=update)})
 

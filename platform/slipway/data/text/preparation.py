@@ -109,7 +109,7 @@ class _Preparation:
         )
 
     def _encode(self) -> tuple[dict[str, list[Path]], "dict[str, Counts]"]:
-        """Shards of each source, in order, and what they amount to."""
+        """Return shards of each source, in order, and what they amount to."""
         from slipway.data.text.fast_bpe.encode import token_type
         from slipway.data.text.shards import Counts, read_counts
 
@@ -205,7 +205,7 @@ class _Preparation:
 
 
 def _job(data: Data, files: dict[str, list[InputFile]]) -> dict[str, object]:
-    """All that decides what the work holds."""
+    """Return all that decides what the work holds."""
     from importlib.metadata import version
 
     digest = sha256()

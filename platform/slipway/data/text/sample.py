@@ -13,14 +13,14 @@ _STRETCHES = 512
 
 
 def sample_size(vocab_size: int) -> int:
-    """Bytes of text that are enough for a vocabulary of this size."""
+    """Return bytes of text that are enough for a vocabulary of this size."""
     return min(max(16 << 20, vocab_size * 2048), 256 << 20)
 
 
 def sample_documents(
     files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], size: int
 ) -> Iterator[str]:
-    """Documents of about `size` bytes in total, from evenly spaced places of all the sources.
+    """Yield documents of about `size` bytes in total, from evenly spaced places of all the sources.
 
     Everything where the files are smaller. Of a compressed file, its beginning.
     """
@@ -65,7 +65,7 @@ def _spread_row_groups(file: InputFile, text_key: str, share: int, stretches: in
 
 
 def _stretch(file: InputFile, start: int, size: int) -> Part:
-    """Whole lines of a plain file, from `start` on; of a text without lines, whole characters."""
+    """Return whole lines of a plain file, from `start` on; of a text without lines, whole characters."""
     longest = SEARCHED if file.kind == "text" else LONGEST_LINE
     with open_input(file.path) as opened:
         begin = _after_line(opened, start, longest)
@@ -74,7 +74,7 @@ def _stretch(file: InputFile, start: int, size: int) -> Part:
 
 
 def _after_line(opened: BinaryIO, position: int, longest: int) -> int:
-    """Where the first line ends after a position, or a character where the line is longer."""
+    """Return where the first line ends after a position, or a character where the line is longer."""
     opened.seek(position)
     line = opened.readline(longest)
     if len(line) < longest or line.endswith(b"\n"):
@@ -85,7 +85,7 @@ def _after_line(opened: BinaryIO, position: int, longest: int) -> int:
 
 
 def _up_to(parts: Iterator[Part] | list[Part], text_key: str, size: int) -> Iterator[str]:
-    """Documents of `size` bytes in total, the last one cut."""
+    """Yield documents of `size` bytes in total, the last one cut."""
     for part in parts:
         for document in read_documents(part, text_key):
             yield document[:size].decode(errors="ignore")

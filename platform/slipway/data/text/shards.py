@@ -74,7 +74,7 @@ class ShardWriter:
 
 
 def read_counts(path: Path, dtype: type) -> Counts | None:
-    """Counts of a shard; None where there is no whole one."""
+    """Return counts of a shard; None where there is no whole one."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -88,7 +88,7 @@ def read_counts(path: Path, dtype: type) -> Counts | None:
 
 
 def read_tokens(path: Path, counts: Counts, dtype: type, chunk: int = 1 << 20) -> Iterator[bytes]:
-    """The bytes of a shard's tokens, `chunk` at a time."""
+    """Yield the bytes of a shard's tokens, `chunk` at a time."""
     left = counts.tokens * np.dtype(dtype).itemsize
     with open(path, "rb") as file:
         while left:
@@ -99,6 +99,6 @@ def read_tokens(path: Path, counts: Counts, dtype: type, chunk: int = 1 << 20) -
 
 
 def read_lengths(path: Path, counts: Counts, dtype: type) -> np.ndarray:
-    """Tokens of each document [documents], int32."""
+    """Return tokens of each document [documents], int32."""
     offset = counts.tokens * np.dtype(dtype).itemsize
     return np.fromfile(path, np.int32, counts.documents, offset=offset)

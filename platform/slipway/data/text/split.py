@@ -10,7 +10,7 @@ from slipway.errors import UserError
 
 
 def document_counts(documents: int, split: tuple[float, float, float]) -> tuple[int, int, int]:
-    """Documents for training, validation and test: consecutive stretches between rounded borders.
+    """Return documents for training, validation and test: consecutive stretches between rounded borders.
 
     As BlendedMegatronDatasetBuilder._build_megatron_dataset_splits and parse_and_normalize_split.
     """
@@ -23,7 +23,7 @@ def document_counts(documents: int, split: tuple[float, float, float]) -> tuple[
 
 
 def samples_per_epoch(tokens: int, length: int) -> int:
-    """Samples of `length` tokens and one to predict, each beginning where the one before ends, in that many tokens."""
+    """Return samples of `length` tokens and one to predict, each beginning where the one before ends, in that many tokens."""
     return max(0, (tokens - 1) // length)
 
 
@@ -64,7 +64,7 @@ def better_split(
 
 
 def _empty(counts: tuple[int, int, int], wanted: tuple[bool, bool, bool]) -> list[str]:
-    """The wanted splits without documents."""
+    """Return the wanted splits without documents."""
     return [
         split
         for split, count, is_wanted in zip(SPLITS, counts, wanted, strict=True)

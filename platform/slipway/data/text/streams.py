@@ -24,7 +24,7 @@ class Stream(Protocol):
         ...
 
     def window(self, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset` after the position on; fewer at the end of the file."""
+        """Return `size` bytes from `offset` after the position on; fewer at the end of the file."""
         ...
 
     def take(self, size: int) -> bytes | None:

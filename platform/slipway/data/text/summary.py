@@ -5,7 +5,7 @@ from slipway.data.text.manifest import Manifest
 
 
 def summary(data: Data, found: Manifest) -> str:
-    """What is prepared, a line for each source."""
+    """Return what is prepared, a line for each source."""
     kind = found.tokenizer.kind
     lines = [f"{data.dir}: {kind} tokenizer, {found.vocab_size:,} entries, {found.token_type} tokens"]
     for name, source in found.sources.items():

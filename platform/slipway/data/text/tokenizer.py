@@ -23,7 +23,7 @@ BYTE_LETTERS = {byte: chr(byte) for byte in _PRINTABLE} | {
 
 
 def byte_tokenizer(end_of_document: str) -> Any:
-    """Tokens 0 to 255 are the bytes of UTF-8; 256 ends a document."""
+    """Return tokens 0 to 255 are the bytes of UTF-8; 256 ends a document."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     tokenizer = Tokenizer(
@@ -40,7 +40,7 @@ SMALLEST_VOCABULARY = 257
 
 
 def count_entries(tokenizer: Any) -> int:
-    """One above the largest token: the rows that an embedding needs, gaps in the numbering included."""
+    """Return one above the largest token: the rows that an embedding needs, gaps in the numbering included."""
     return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
 
@@ -72,7 +72,7 @@ def check_asked(asked: Tokenizer) -> None:
 def make_tokenizer(
     asked: Tokenizer, files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], threads: int
 ) -> str:
-    """The text of tokenizer.json. Raises UserError."""
+    """Return the text of tokenizer.json. Raises UserError."""
     if asked.kind != "file":
         check_new_mark(asked.end_of_document)
     if asked.kind == "byte":
@@ -125,7 +125,7 @@ def _read(path: Path) -> str:
 
 
 def _left_out(parts: dict[str, Any]) -> str:
-    """What a tokenizer.json, as JSON, has no token for, and would silently leave out; empty where nothing is."""
+    """Return what a tokenizer.json, as JSON, has no token for, and would silently leave out; empty where nothing is."""
     model = parts["model"]
     if model["type"] != "BPE" or model["unk_token"]:
         return ""  # the others raise an error

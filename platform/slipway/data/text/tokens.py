@@ -28,7 +28,7 @@ class Stretch(NamedTuple):
 
 
 def find_split(prefix: str, record: SourceRecord, split: tuple[float, float, float], which: Split) -> Stretch:
-    """Where the tokens of a split are, by the source's .idx. Raises UserError where it is not as its record says."""
+    """Return where the tokens of a split are, by the source's .idx. Raises UserError where it is not as its record says."""
     path = Path(f"{prefix}.idx")
     counts = document_counts(record.documents, split)
     position = SPLITS.index(which)
@@ -54,7 +54,7 @@ def find_split(prefix: str, record: SourceRecord, split: tuple[float, float, flo
 
 
 def _read_header(header: bytes, path: Path, record: SourceRecord) -> tuple[np.dtype, int]:
-    """Type of the tokens, and sequences."""
+    """Return type of the tokens, and sequences."""
     magic, version, code, sequences, documents = HEADER.unpack(header)
     if magic != MAGIC or version != 1 or code not in TYPES:
         raise _wrong(path, "it does not begin as an index of uint16 or int32 tokens")
@@ -90,6 +90,6 @@ class TokenFile(OpenFile):
         self.dtype = dtype
 
     def read(self, first: int, count: int) -> np.ndarray:
-        """`count` tokens from token `first` on. Raises DataChanged where the file has changed since it was opened."""
+        """Return `count` tokens from token `first` on. Raises DataChanged where the file has changed since it was opened."""
         size = self.dtype.itemsize
         return np.frombuffer(self.read_bytes(first * size, count * size), self.dtype)

@@ -165,7 +165,7 @@ def _prepared(folder: Path) -> Vocabulary | None:
 
 
 def _found(folder: Path) -> Vocabulary | None:
-    """The tokenizer in a folder, whatever its end mark is."""
+    """Return the tokenizer in a folder, whatever its end mark is."""
     text = _content(folder / TOKENIZER_NAME)
     if text is None:
         return None
@@ -177,7 +177,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _template(folder: Path, settings: dict[str, Any]) -> str | None:
-    """The template in a file of its own, as newer versions of transformers write it, or among the settings."""
+    """Return the template in a file of its own, as newer versions of transformers write it, or among the settings."""
     text = _content(folder / TEMPLATE_NAME)
     if text is not None:
         return text
@@ -188,7 +188,7 @@ def _template(folder: Path, settings: dict[str, Any]) -> str | None:
 
 
 def _name(token: Any) -> str:
-    """A special token's name: settings have it as it is, or as the fields of an added token."""
+    """Return a special token's name: settings have it as it is, or as the fields of an added token."""
     name = token.get("content") if isinstance(token, dict) else token
     return name if isinstance(name, str) else ""
 
@@ -207,7 +207,7 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def _content(path: Path) -> str | None:
-    """The text of a file; None where there is none. Raises UserError where it is not UTF-8, and Unreadable."""
+    """Return the text of a file; None where there is none. Raises UserError where it is not UTF-8, and Unreadable."""
     content = files.read(path)
     try:
         return None if content is None else content.decode()

@@ -23,7 +23,7 @@ BATCH_BYTES = 1 << 20
 def build_tokenizer(
     asked: Tokenizer, files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], threads: int
 ) -> tuple[str, int, int, str | None]:
-    """Text of tokenizer.json, its number of entries, its end-of-document token, and why it is not encoded fast.
+    """Return text of tokenizer.json, its number of entries, its end-of-document token, and why it is not encoded fast.
 
     Raises UserError.
     """

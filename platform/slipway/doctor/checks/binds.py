@@ -8,7 +8,7 @@ from slipway.doctor.here import Here
 
 
 def binds(here: Here) -> Finding:
-    """Outside a container the sources of container.binds, inside the targets."""
+    """Return outside a container the sources of container.binds, inside the targets."""
     given = here.config.cluster.container.binds
     if not given:
         return skipped("binds", "the profile binds nothing")
@@ -26,6 +26,6 @@ def binds(here: Here) -> Finding:
 
 
 def _sides(bind: str, here: Here) -> tuple[str, str]:
-    """(source, target) of SOURCE[:TARGET[:OPTIONS]], with variables filled in."""
+    """Return (source, target) of SOURCE[:TARGET[:OPTIONS]], with variables filled in."""
     source, _, rest = Template(bind).safe_substitute(here.environment).partition(":")
     return source, rest.partition(":")[0] or source

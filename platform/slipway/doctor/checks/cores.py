@@ -16,7 +16,7 @@ MEMLOCK_ENOUGH = 2**36  # 64 GiB: as good as no limit
 
 
 def memlock(here: Here, limit: int | None = None) -> Finding:
-    """RLIMIT_MEMLOCK, soft, in bytes; limit: None: of this process."""
+    """Return RLIMIT_MEMLOCK, soft, in bytes; limit: None: of this process."""
     fabric = here.config.cluster.network.fabric
     if not here.on_node:
         return skipped("memlock", IN_JOB)
@@ -32,7 +32,7 @@ def memlock(here: Here, limit: int | None = None) -> Finding:
 
 
 def open_files(here: Here) -> Finding:
-    """RLIMIT_NOFILE (soft, hard): rank 0's store holds a connection of every rank."""
+    """Return RLIMIT_NOFILE (soft, hard): rank 0's store holds a connection of every rank."""
     if not here.on_node:
         return skipped("open-files", IN_JOB)
     soft, hard = here.files_limit or resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -77,7 +77,7 @@ def binding(ranks: Sequence[Mapping[str, Any]], online: int, config: RunConfig, 
 
 
 def _said(sets: Mapping[int, frozenset[int]]) -> str:
-    """`ranks 0-3 each on cores 0-47`, `rank 0 on cores 0-11, rank 1 on ...`."""
+    """Return `ranks 0-3 each on cores 0-47`, `rank 0 on cores 0-11, rank 1 on ...`."""
     by_cores: dict[frozenset[int], list[int]] = {}
     for rank, cores in sets.items():
         by_cores.setdefault(cores, []).append(rank)

@@ -15,7 +15,7 @@ VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"
 
 
 def present(here: Here) -> list[str]:
-    """The node's GPUs as device files: NVIDIA's /dev/nvidiaN, else AMD's render nodes that compute."""
+    """Return the node's GPUs as device files: NVIDIA's /dev/nvidiaN, else AMD's render nodes that compute."""
     files = here.path("/dev")
     nvidia = sorted(
         (path.name for path in files.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)),
@@ -33,7 +33,7 @@ def _is_gpu(text: str) -> bool:
 
 
 def visible(environment: Mapping[str, str]) -> list[str] | None:
-    """The GPUs that a process may use, as its variables name them; None where none is set: all."""
+    """Return the GPUs that a process may use, as its variables name them; None where none is set: all."""
     for name in VISIBLE:
         if name in environment:
             return [word for word in environment[name].split(",") if word not in ("", "-1", "NoDevFiles")]
@@ -41,7 +41,7 @@ def visible(environment: Mapping[str, str]) -> list[str] | None:
 
 
 def devices(here: Here) -> Finding:
-    """GPUs of this node against resources.devices_per_node."""
+    """Return GPUs of this node against resources.devices_per_node."""
     config = here.config
     if config.cluster.device.kind == "cpu":
         return skipped("devices", "the profile's devices are CPUs")
@@ -58,7 +58,7 @@ def devices(here: Here) -> Finding:
 
 
 def _dead(here: Here, files: int) -> int | None:
-    """GPUs that the driver knows, where it knows fewer than there are device files: one fell off the bus."""
+    """Return GPUs that the driver knows, where it knows fewer than there are device files: one fell off the bus."""
     known = here.path("/proc/driver/nvidia/gpus")
     if not known.is_dir():
         return None
@@ -67,7 +67,7 @@ def _dead(here: Here, files: int) -> int | None:
 
 
 def openable(here: Here) -> list[str] | None:
-    """The node's NVIDIA GPUs that this process may open: a job's or a task's cgroup refuses others. None: no NVIDIA."""
+    """Return the node's NVIDIA GPUs that this process may open: a job's or a task's cgroup refuses others. None: no NVIDIA."""
     files = [name for name in present(here) if name.startswith("/dev/")]
     found = []
     for name in files:
@@ -106,12 +106,12 @@ def binding(ranks: Sequence[Mapping[str, Any]], node: str) -> Finding:
 
 
 def _count(rank: Mapping[str, Any]) -> int | None:
-    """How many GPUs a rank sees; None: nothing says so."""
+    """Return how many GPUs a rank sees; None: nothing says so."""
     return next((len(names) for names in (rank["visible"], rank["openable"]) if names is not None), None)
 
 
 def _taken(rank: Mapping[str, Any]) -> str | None:
-    """The name of a rank's GPU; None where it has none. CUDA counts those that the rank may open, from 0 on."""
+    """Return the name of a rank's GPU; None where it has none. CUDA counts those that the rank may open, from 0 on."""
     seen, files, count = rank["visible"], rank["openable"], _count(rank)
     if count == 0:
         return None

@@ -16,7 +16,7 @@ VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "LD_PRELOAD", "LD_AUDI
 
 
 def where(name: str) -> str | None:
-    """The folder from which a package would be imported; nothing is imported."""
+    """Return the folder from which a package would be imported; nothing is imported."""
     try:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -33,7 +33,7 @@ def user_site(
     folder: str | None = None,
     origin: Callable[[str], str | None] = where,
 ) -> Finding:
-    """Packages of ~/.local on Python's path. path, folder: None: this Python's."""
+    """Return packages of ~/.local on Python's path. path, folder: None: this Python's."""
     path = sys.path if path is None else path
     folder = site.getusersitepackages() if folder is None else folder
     expected = "not on Python's path"
@@ -46,7 +46,7 @@ def user_site(
 
 
 def environment(here: Here, origin: Callable[[str], str | None] = where) -> Finding:
-    """Variables by which a host changes what Python or the loader takes."""
+    """Return variables by which a host changes what Python or the loader takes."""
     given = {name: here.environment[name] for name in VARIABLES if here.environment.get(name)}
     expected = ", ".join(VARIABLES) + " empty"
     if not given:

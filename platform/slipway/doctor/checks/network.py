@@ -43,12 +43,12 @@ def own_interfaces() -> dict[str, Interface]:
 
 
 def is_loopback(address: str) -> bool:
-    """127.0.0.0/8 and ::1."""
+    """Return 127.0.0.0/8 and ::1."""
     return address.startswith("127.") or address in ("::1", "localhost")
 
 
 def interfaces(here: Here, own: Mapping[str, Interface] | None = None) -> Finding:
-    """The profile's interfaces: there, up, with an address. own: None: this machine's."""
+    """Return the profile's interfaces: there, up, with an address. own: None: this machine's."""
     wanted = selection.of_profile(here.config.cluster.network.interfaces)
     own = own_interfaces() if own is None else own
     usable = [name for name, one in own.items() if one.up and one.addresses and not one.loopback]
@@ -77,7 +77,7 @@ def _trouble(name: str, interface: Interface) -> str | None:
 
 
 def settings(here: Here, own: Mapping[str, Interface] | None = None) -> Finding:
-    """Variables that would send collectives another way than the profile says."""
+    """Return variables that would send collectives another way than the profile says."""
     environment, network = here.environment, here.config.cluster.network
     own = own_interfaces() if own is None else own
     wrong, given = [], []
@@ -111,7 +111,7 @@ def _other_way(
     here: Here,
     own: Mapping[str, Interface],
 ) -> list[str]:
-    """What is wrong with the interfaces that a variable's value takes."""
+    """Return what is wrong with the interfaces that a variable's value takes."""
     try:
         items = read(text)
     except ValueError as error:
@@ -131,7 +131,7 @@ def _other_way(
 
 
 def _other_adapters(text: str, here: Here) -> list[str]:
-    """What is wrong with the adapters that NCCL_IB_HCA takes."""
+    """Return what is wrong with the adapters that NCCL_IB_HCA takes."""
     try:
         items = selection.of_nccl(text)
     except ValueError as error:
@@ -148,7 +148,7 @@ def _other_adapters(text: str, here: Here) -> list[str]:
 
 
 def _adapters(here: Here) -> dict[str, dict[int, str]]:
-    """Host channel adapters of this node, each with the state of its ports, as `4: ACTIVE`."""
+    """Return host channel adapters of this node, each with the state of its ports, as `4: ACTIVE`."""
     ports = here.path("/sys/class/infiniband").glob("*/ports/*/state")
     found: dict[str, dict[int, str]] = {}
     for path in sorted(ports):
@@ -158,7 +158,7 @@ def _adapters(here: Here) -> dict[str, dict[int, str]]:
 
 
 def rdma(here: Here) -> Finding:
-    """Device files of the fabric, and the profile's adapters with an active port."""
+    """Return device files of the fabric, and the profile's adapters with an active port."""
     network = here.config.cluster.network
     if network.fabric not in RDMA:
         return skipped("rdma", f"the profile's fabric is {network.fabric or 'not known'}")
@@ -195,7 +195,7 @@ def rdma(here: Here) -> Finding:
 
 
 def resolve(name: str, seconds: float = RESOLVE_SECONDS) -> list[str]:
-    """Addresses of a name; empty where it has none, or the answer takes longer."""
+    """Return addresses of a name; empty where it has none, or the answer takes longer."""
     found: list[str] = []
 
     def ask() -> None:
@@ -209,7 +209,7 @@ def resolve(name: str, seconds: float = RESOLVE_SECONDS) -> list[str]:
 
 
 def master_address(here: Here, own: Mapping[str, Interface] | None = None) -> Finding:
-    """MASTER_ADDR: has addresses; in a job of several nodes no loopback; on the first node one of its own."""
+    """Return MASTER_ADDR: has addresses; in a job of several nodes no loopback; on the first node one of its own."""
     if here.place is None:
         return skipped("master-address", IN_JOB)
     own = own_interfaces() if own is None else own

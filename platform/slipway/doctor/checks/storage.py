@@ -26,7 +26,7 @@ CLOCK_SECONDS = 2.0
 
 
 def caches(here: Here) -> Finding:
-    """The folder of all caches: SLIPWAY_CACHE in the image, XDG_CACHE_HOME or ~/.cache elsewhere."""
+    """Return the folder of all caches: SLIPWAY_CACHE in the image, XDG_CACHE_HOME or ~/.cache elsewhere."""
     environment = here.environment
     home = environment.get("HOME", "")
     given = environment.get("SLIPWAY_CACHE") or environment.get("XDG_CACHE_HOME")
@@ -49,7 +49,7 @@ def caches(here: Here) -> Finding:
 
 
 def run_dir(here: Here) -> Finding:
-    """run.dir, or what it would be made in: can it be written?"""
+    """Return run.dir, or what it would be made in: can it be written?"""
     folder = here.config.run.dir
     trouble, _ = try_write(folder)
     advice = "choose a run.dir on a file system that every node may write; see quota and mounts"
@@ -79,7 +79,7 @@ def checkpoint_bytes(here: Here) -> int:
 
 
 def data(here: Here) -> Finding:
-    """Whether the data is prepared and readable. It is never written here: read-only is fine."""
+    """Return whether the data is prepared and readable. It is never written here: read-only is fine."""
     files = kind_of(here.config).written(here.config)
     if not files:
         kind = here.config.data.kind
@@ -99,7 +99,7 @@ def data(here: Here) -> Finding:
 
 
 def data_digest(here: Here) -> str | None:
-    """Digest of the file that vouches for the prepared data, to be compared between nodes; None where it is missing."""
+    """Return digest of the file that vouches for the prepared data, to be compared between nodes; None where it is missing."""
     files = kind_of(here.config).written(here.config)
     try:
         return hashlib.sha256(files[0].read_bytes()).hexdigest()[:16] if files else None
@@ -108,7 +108,7 @@ def data_digest(here: Here) -> str | None:
 
 
 def shm(here: Here) -> Finding:
-    """The size of /dev/shm."""
+    """Return the size of /dev/shm."""
     if not here.on_node:
         return skipped("shm", IN_JOB)
     config = here.config
@@ -130,7 +130,7 @@ def shm(here: Here) -> Finding:
 
 
 def file_clock(here: Here) -> Finding:
-    """The time that the file system gives a new file in run.dir, against the node's clock."""
+    """Return the time that the file system gives a new file in run.dir, against the node's clock."""
     trouble, offset = try_write(here.config.run.dir)
     if trouble:
         return skipped("file-clock", f"run.dir: {trouble}")
@@ -141,7 +141,7 @@ def file_clock(here: Here) -> Finding:
 
 
 def write_mark(run_dir: Path) -> tuple[Path, str] | None:
-    """A file in run.dir that the other nodes should see, and what is in it; None where it cannot be written."""
+    """Return a file in run.dir that the other nodes should see, and what is in it; None where it cannot be written."""
     word = secrets.token_hex(8)
     path = run_dir.absolute() / f"{MARK}{word}"
     try:
@@ -153,7 +153,7 @@ def write_mark(run_dir: Path) -> tuple[Path, str] | None:
 
 
 def sees_mark(run_dir: Path, name: str, word: str, seconds: float = SHARED_SECONDS) -> bool:
-    """Whether rank 0's file is in this node's run.dir, after a while at most."""
+    """Return whether rank 0's file is in this node's run.dir, after a while at most."""
     limit = time.monotonic() + seconds
     while True:
         try:

@@ -33,13 +33,13 @@ def torch_toolkits(folder: Path | None = None) -> dict[str, str]:
 
 
 def driver_version(text: str) -> tuple[int, int] | None:
-    """(580, 65) from /proc/driver/nvidia/version; None where it says none."""
+    """Return (580, 65) from /proc/driver/nvidia/version; None where it says none."""
     found = _DRIVER.search(text)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def driver(here: Here, toolkits: dict[str, str] | None = None) -> Finding:
-    """The driver against the CUDA (or ROCm) that torch was built with. toolkits: None: of torch as installed here."""
+    """Return the driver against the CUDA (or ROCm) that torch was built with. toolkits: None: of torch as installed here."""
     if here.config.cluster.device.kind == "cpu":
         return skipped("driver", "the profile's devices are CPUs")
     toolkits = torch_toolkits() if toolkits is None else toolkits
@@ -75,7 +75,7 @@ _ADVICE = (
 
 
 def _compat(here: Here) -> str | None:
-    """The folder of the image's compatibility libraries, where the loader looks into it."""
+    """Return the folder of the image's compatibility libraries, where the loader looks into it."""
     folders = here.environment.get("LD_LIBRARY_PATH", "").split(":")
     return next((folder for folder in folders if "/compat" in folder and "cuda" in folder), None)
 
@@ -92,7 +92,7 @@ def _rocm(here: Here, hip: str) -> Finding:
 
 
 def image_labels(here: Here) -> dict[str, str]:
-    """What a SIF says of itself; empty elsewhere."""
+    """Return what a SIF says of itself; empty elsewhere."""
     try:
         labels = json.loads(here.read("/.singularity.d/labels.json") or "{}")
     except ValueError:
@@ -101,7 +101,7 @@ def image_labels(here: Here) -> dict[str, str]:
 
 
 def image(here: Here) -> Finding:
-    """The image's variant against the profile's devices."""
+    """Return the image's variant against the profile's devices."""
     kind = here.config.cluster.device.kind
     if not here.in_image:
         return skipped("image", "this is not Slipway's image: ask inside it")
@@ -121,7 +121,7 @@ def image(here: Here) -> Finding:
 
 
 def facts(here: Here) -> dict[str, str]:
-    """What must be the same on all nodes."""
+    """Return what must be the same on all nodes."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for name in PACKAGES:
         try:

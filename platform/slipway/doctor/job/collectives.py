@@ -45,7 +45,7 @@ def parts(hosts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
 
 
 def by_node(hosts: Mapping[int, str]) -> dict[str, list[int]]:
-    """Ranks of each node, in order."""
+    """Return ranks of each node, in order."""
     nodes: dict[str, list[int]] = {}
     for rank in sorted(hosts):
         nodes.setdefault(hosts[rank], []).append(rank)
@@ -53,7 +53,7 @@ def by_node(hosts: Mapping[int, str]) -> dict[str, list[int]]:
 
 
 def neighbours(nodes: int) -> list[dict[int, int]]:
-    """Rounds of pairs in a ring of nodes, so that each node meets both neighbours; no node is twice in a round."""
+    """Return rounds of pairs in a ring of nodes, so that each node meets both neighbours; no node is twice in a round."""
     if nodes < 2:
         return []
     rounds = [[(i, i + 1) for i in range(0, nodes - 1, 2)], [(i, i + 1) for i in range(1, nodes - 1, 2)]]
@@ -69,7 +69,7 @@ def neighbours(nodes: int) -> list[dict[int, int]]:
 def run(
     spec: Mapping[str, Any], seconds: float, stop: Callable[[], bool], listen_fd: int | None = None
 ) -> dict:
-    """The probe in a process of its own; {"error": ...} where it fails, hangs for `seconds`, or stop() says so."""
+    """Return the probe in a process of its own; {"error": ...} where it fails, hangs for `seconds`, or stop() says so."""
     words = dict(spec) | ({"listen_fd": listen_fd} if listen_fd is not None else {})
     process = subprocess.Popen(
         [*python(), "-m", "slipway.doctor.job.probe", json.dumps(words)],
@@ -104,7 +104,7 @@ def python() -> list[str]:
 
 
 def judge(results: Mapping[int, Result], hosts: Mapping[int, str], config: RunConfig) -> list[Finding]:
-    """What the ranks measured against the profile. results: by rank, of those that answered."""
+    """Return what the ranks measured against the profile. results: by rank, of those that answered."""
     nodes = by_node(hosts)
     failed = _failed(results, nodes)
     if failed:
@@ -122,7 +122,7 @@ def judge(results: Mapping[int, Result], hosts: Mapping[int, str], config: RunCo
 
 
 def _failed(results: Mapping[int, Result], nodes: Mapping[str, Sequence[int]]) -> list[Finding]:
-    """Nodes whose probe failed by itself; where none did, those that hung or fell silent."""
+    """Return nodes whose probe failed by itself; where none did, those that hung or fell silent."""
     expected = "a sum over all ranks"
     errors: dict[str, str] = {}
     late: dict[str, str] = {}
@@ -140,7 +140,7 @@ def _failed(results: Mapping[int, Result], nodes: Mapping[str, Sequence[int]]) -
 
 
 def bus_bandwidth(size: int, bytes_each: int, seconds: float) -> float:
-    """GB/s of an all-reduce over `size` ranks: 2 (n - 1) / n x bytes / time (nccl-tests, doc/PERFORMANCE.md)."""
+    """Return GB/s of an all-reduce over `size` ranks: 2 (n - 1) / n x bytes / time (nccl-tests, doc/PERFORMANCE.md)."""
     return 2 * (size - 1) / size * bytes_each / seconds / 1e9
 
 
@@ -174,7 +174,7 @@ def _node_all_reduce(nodes: Mapping[str, Sequence[Result]], config: RunConfig) -
 
 
 def _links(leaders: Mapping[str, Result], config: RunConfig) -> list[Finding]:
-    """Each node by the better one of its two links: a slow node makes its neighbours' other link look good."""
+    """Return each node by the better one of its two links: a slow node makes its neighbours' other link look good."""
     best = {
         host: max(result["bytes"] / seconds / 1e9 for seconds in result["links"])
         for host, result in leaders.items()

@@ -132,7 +132,7 @@ class Member:
             raise PeerLost(f"rank 0 is gone: {error.strerror or error}") from None
 
     def hear(self, seconds: float) -> dict[str, Any]:
-        """The next line."""
+        """Return the next line."""
         limit = time.monotonic() + seconds
         while b"\n" not in self._rest:
             self._socket.settimeout(max(0.05, limit - time.monotonic()))
@@ -149,7 +149,7 @@ class Member:
         return json.loads(text)
 
     def speaks(self) -> bool:
-        """Whether rank 0 has said something, or has gone."""
+        """Return whether rank 0 has said something, or has gone."""
         return b"\n" in self._rest or bool(select.select([self._socket], [], [], 0)[0])
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class Member:
 
 
 def write_report(run_dir: Path, report: dict[str, Any]) -> Path | None:
-    """A report as a file, for a rank 0 that cannot be reached. None where it cannot be written either."""
+    """Return a report as a file, for a rank 0 that cannot be reached. None where it cannot be written either."""
     path = run_dir / WORDS / f"{report['rank']}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def wait_until_read(path: Path, seconds: float) -> None:
 
 
 def words_left(run_dir: Path, since: float) -> dict[int, dict[str, Any]]:
-    """Reports left as files since a time (Unix seconds)."""
+    """Return reports left as files since a time (Unix seconds)."""
     found = {}
     for path in (run_dir / WORDS).glob("*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):

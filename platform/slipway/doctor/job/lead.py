@@ -60,14 +60,14 @@ async def lead(here: Here, with_collectives: bool, seconds: float, tell: Tell) -
 
 
 def _open_more_files(here: Here) -> Here:
-    """A connection of every rank ends here: take what the limit allows."""
+    """Return a connection of every rank ends here: take what the limit allows."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
     return replace(here, files_limit=limits)
 
 
 def _names(here: Here, place: Place) -> list[str]:
-    """The node of each rank, as Slurm says."""
+    """Return the node of each rank, as Slurm says."""
     environment = here.environment
     nodes = environment.get("SLURM_STEP_NODELIST", "")
     names = host_lists.of_ranks(nodes, environment.get("SLURM_STEP_TASKS_PER_NODE", ""))

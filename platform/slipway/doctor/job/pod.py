@@ -49,7 +49,7 @@ def start_ranks(config: RunConfig, options: argparse.Namespace, here: Node) -> i
 
 
 def rank_environment(here: Node, local: int, count: int) -> dict[str, str]:
-    """What makes a process rank `local` of `count` on this node."""
+    """Return what makes a process rank `local` of `count` on this node."""
     return {
         "RANK": str(here.node_rank * count + local),
         "LOCAL_RANK": str(local),

@@ -108,7 +108,7 @@ def main(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def connections(store_port: int) -> list[tuple[str, str]]:
-    """(interface, own address) of this process's connections, those of the store left out."""
+    """Return (interface, own address) of this process's connections, those of the store left out."""
     import psutil
 
     names = {entry.address: name for name, entries in psutil.net_if_addrs().items() for entry in entries}

@@ -18,7 +18,7 @@ Report = Mapping[str, Any]
 
 
 def compare(reports: Mapping[int, Report], config: RunConfig) -> list[Finding]:
-    """All comparisons over the ranks that answered."""
+    """Return all comparisons over the ranks that answered."""
     leaders = {report["host"]: report for report in reports.values() if report.get("node")}
     found = _versions({host: report["node"]["versions"] for host, report in leaders.items()})
     found += _data({host: report["node"]["data"] for host, report in leaders.items()}, config)
@@ -39,7 +39,7 @@ def compare(reports: Mapping[int, Report], config: RunConfig) -> list[Finding]:
 
 
 def _versions(of: Mapping[str, Mapping[str, str]]) -> list[Finding]:
-    """The nodes whose versions are not those of most nodes."""
+    """Return the nodes whose versions are not those of most nodes."""
     if len(of) < 2:
         return []
     texts = {host: ", ".join(f"{k} {v[:19]}" for k, v in sorted(facts.items())) for host, facts in of.items()}
@@ -54,7 +54,7 @@ def _versions(of: Mapping[str, Mapping[str, str]]) -> list[Finding]:
 
 
 def _data(of: Mapping[str, str | None], config: RunConfig) -> list[Finding]:
-    """The nodes that have other prepared data than most; where none has any, the check `data` says so."""
+    """Return the nodes that have other prepared data than most; where none has any, the check `data` says so."""
     there = [digest for digest in of.values() if digest]
     if not there:
         return []
@@ -77,7 +77,7 @@ def _shared(host: str, sees: bool, config: RunConfig) -> Finding:
 
 
 def clock(host: str, offset: float, error: float) -> Finding:
-    """A node's clock against rank 0's. offset: seconds it is ahead; error: half the way there and back, seconds."""
+    """Return a node's clock against rank 0's. offset: seconds it is ahead; error: half the way there and back, seconds."""
     sure = max(0.0, abs(offset) - error)
     saw = f"{offset:+.1f} s" if abs(offset) >= 0.05 else "the same, within 0.1 s"
     expected = f"within {CLOCK_SECONDS:.0f} s of rank 0's"
@@ -126,7 +126,7 @@ def missing(
 
 
 def bad_nodes(findings: Sequence[Finding], nodes: Sequence[str]) -> dict[str, list[str]]:
-    """Nodes to leave out on a retry, and why.
+    """Return nodes to leave out on a retry, and why.
 
     A fault that more than half of the nodes have belongs to the job, and so does silence where MASTER_ADDR is wrong:
     leaving nodes out would not help.
@@ -144,7 +144,7 @@ def bad_nodes(findings: Sequence[Finding], nodes: Sequence[str]) -> dict[str, li
 
 
 def line(finding: Finding) -> str:
-    """One line for standard error."""
+    """Return one line for standard error."""
     where = f"{finding.node}: " if finding.node else ""
     return f"slipway doctor: {where}{finding.name}: saw {finding.saw}; expected {finding.expected}; {finding.advice}"
 
@@ -164,7 +164,7 @@ def summed(findings: Sequence[Finding]) -> list[tuple[Finding, str]]:
 
 
 def folded(findings: Sequence[Finding]) -> list[tuple[Finding, str]]:
-    """Findings that differ only in their node as one, with the names of the nodes."""
+    """Return findings that differ only in their node as one, with the names of the nodes."""
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for f in findings:
         groups.setdefault((f.name, f.status, f.saw, f.expected, f.advice), []).append(f)

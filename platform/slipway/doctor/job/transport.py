@@ -22,7 +22,7 @@ _OVER_TCP = ("socket", "tcp", "sockets", "udp")
 
 
 def in_log(text: str) -> dict[str, list[str]]:
-    """Networks, what channels between nodes go by, and libfabric's providers, as NCCL's log names them."""
+    """Return networks, what channels between nodes go by, and libfabric's providers, as NCCL's log names them."""
     networks = {match for pattern in _NETWORK for match in pattern.findall(text)}
     channels = {name + ("/GDRDMA" if "GDRDMA" in rest else "") for name, rest in _CHANNEL.findall(text)}
     return {
@@ -33,7 +33,7 @@ def in_log(text: str) -> dict[str, list[str]]:
 
 
 def over_tcp(log: Mapping[str, Sequence[str]]) -> list[str]:
-    """What of it is TCP: channels count, where there are none the network."""
+    """Return what of it is TCP: channels count, where there are none the network."""
     ways = [*(log["channels"] or log["networks"]), *log["providers"]]
     return [way for way in ways if any(part in _OVER_TCP for part in re.split(r"[;/ ]", way.lower()))]
 

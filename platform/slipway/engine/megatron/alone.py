@@ -69,12 +69,12 @@ class Reader:
         return self.tensors[key].properties.dtype
 
     def main(self, key: str) -> str:
-        """The key of what training updates: the fp32 copy, where there is one."""
+        """Return the key of what training updates: the fp32 copy, where there is one."""
         copy = of_state(FP32, key)
         return copy if copy in self.tensors else key
 
     def read(self, key: str, at: Shape) -> Tensor:
-        """The part of a tensor at one place of its leading axes. Raises ValueError where it is not whole."""
+        """Return the part of a tensor at one place of its leading axes. Raises ValueError where it is not whole."""
         entry, axes = self.tensors[key], len(at)
         shape = tuple(entry.size)[axes:]
         whole: Tensor | None = None
@@ -95,7 +95,7 @@ class Reader:
         return whole
 
     def _read(self, key: str, chunk: ChunkStorageMetadata, inner: list[int]) -> Tensor:
-        """What of a chunk is at one place of its leading axes: bytes that follow each other."""
+        """Return what of a chunk is at one place of its leading axes: bytes that follow each other."""
         stored = self.stored[MetadataIndex(key, chunk.offsets)]
         dtype, sizes = self.dtype(key), tuple(chunk.sizes)
         found = place(self.folder / stored.relative_path, stored.offset, stored.length, sizes, dtype.itemsize)
@@ -206,6 +206,6 @@ class _Parts(dcp.SavePlanner):
 
 
 def _alone(tensor: Tensor) -> Tensor:
-    """A tensor whose numbers lie row by row, with no others: torch.save writes all that are in its memory."""
+    """Return a tensor whose numbers lie row by row, with no others: torch.save writes all that are in its memory."""
     tensor = tensor.contiguous()
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

@@ -18,7 +18,7 @@ from slipway.errors import Fault
 
 
 def persistent(module: torch.nn.Module) -> dict[str, Tensor]:
-    """The buffers that a checkpoint holds, by name."""
+    """Return the buffers that a checkpoint holds, by name."""
     kept = {id(value) for value in module.state_dict(keep_vars=True).values()}
     return {name: value for name, value in module.named_buffers() if id(value) in kept}
 

@@ -28,7 +28,7 @@ from slipway.plan.moments import matrices_of
 
 
 def stages_here(plan: Plan) -> list[Stage]:
-    """The places of this rank's model chunks in the pipeline."""
+    """Return the places of this rank's model chunks in the pipeline."""
     layout = plan.config.parallelism
     count, chunks = layout.pipeline_model_parallel_size, layout.virtual_stages
     index = plan.grid.coordinates(torch.distributed.get_rank()).pp
@@ -67,7 +67,7 @@ def build_chunks(plan: Plan, device: torch.device, initial: bool = True) -> list
 
 
 def _in_bf16(chunk: Any) -> Float16Module:
-    """The chunk in bf16, but not what its routers count: above 256 bf16 no longer tells a token more from none.
+    """Return the chunk in bf16, but not what its routers count: above 256 bf16 no longer tells a token more from none.
 
     Megatron-core keeps their biases in fp32, not the loads that move them.
     """
@@ -99,7 +99,7 @@ def _check_parameters(plan: Plan, chunks: list[Any]) -> None:
 
 
 def wrap_chunks(plan: Plan, chunks: list[Any], device: torch.device) -> list[Any]:
-    """The chunks in what reduces their gradients over the replicas."""
+    """Return the chunks in what reduces their gradients over the replicas."""
     config = plan.trained
     layout, chosen = config.parallelism, switches.values(config)
     options = DistributedDataParallelConfig(

@@ -26,13 +26,13 @@ _OF_TENSORS = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_te
 
 
 def _to_cpu(device: Any) -> Any:
-    """The device, CUDA's mapped to CPU; torch takes a number for one of CUDA's."""
+    """Return the device, CUDA's mapped to CPU; torch takes a number for one of CUDA's."""
     named = isinstance(device, str | torch.device) and str(device).startswith("cuda")
     return _CPU if named or isinstance(device, int) else device
 
 
 def _made_on_cpu(make: Callable) -> Callable:
-    """A factory of tensors that maps CUDA devices to CPU and drops pinning."""
+    """Return a factory of tensors that maps CUDA devices to CPU and drops pinning."""
 
     @functools.wraps(make)
     def made(*args: Any, **options: Any) -> Any:
@@ -224,12 +224,12 @@ def _redirect_megatron() -> None:
 
 
 def _as_numbers(tensor: Any, as_numpy: bool = False, record_stream: bool = False) -> Any:
-    """What is sent to whom: Megatron-core moves tensors off a GPU for it, and leaves those of a CPU as they are."""
+    """Return what is sent to whom: Megatron-core moves tensors off a GPU for it, and leaves those of a CPU as they are."""
     return tensor.numpy() if as_numpy and isinstance(tensor, torch.Tensor) else tensor
 
 
 def _all_gather_uneven(all_gather: Callable) -> Callable:
-    """NCCL gathers tensors of different lengths; gloo's have one: the longest, of which the rest is cut off again."""
+    """Return NCCL gathers tensors of different lengths; gloo's have one: the longest, of which the rest is cut off again."""
 
     def gather(outputs: list[torch.Tensor], own: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         longest = max(map(len, outputs)) if outputs and outputs[0].dim() else 0

@@ -27,7 +27,7 @@ def wrap(
     chunk: Any,
     device: torch.device,
 ) -> FullyShardedDataParallel:
-    """The model chunk, cut. Its unit, gathered and released as one, is a transformer layer.
+    """Return the model chunk, cut. Its unit, gathered and released as one, is a transformer layer.
 
     options: Megatron-core's DistributedDataParallelConfig; what FSDP needs is set in it. It has a bucket_size: else
     ZeRO-2 would hold all gradients whole, in one bucket, before it cuts them.
@@ -50,7 +50,7 @@ def wrap(
 
 
 def _devices(device: torch.device) -> AbstractContextManager[Any]:
-    """Within it FSDP makes this kind of device, where it names CUDA's."""
+    """Return within it FSDP makes this kind of device, where it names CUDA's."""
     if device.type != "cpu":
         return nullcontext()
     from slipway.engine.megatron.cpu_adapter import Devices
@@ -71,12 +71,12 @@ def _refuse_buffers(config: RunConfig, chunk: torch.nn.Module) -> None:
 
 
 def is_fully_sharded(chunk: Any) -> bool:
-    """Whether wrap has made this."""
+    """Return whether wrap has made this."""
     return isinstance(chunk, FullyShardedDataParallel)
 
 
 def stretches(chunk: Any) -> Iterator[tuple[Any, int, int, Any]]:
-    """(raw parameter, start, end, distributed parameter): the elements of each that this rank holds and updates.
+    """Yield (raw parameter, start, end, distributed parameter): the elements of each that this rank holds and updates.
 
     start, end: of the flattened raw parameter; equal where another rank holds all of it.
     """

@@ -33,7 +33,7 @@ def seed(number: int, step: int = 0) -> None:
 
 
 def states() -> dict[str, Tensor]:
-    """The state of every generator of this rank, by name; copies."""
+    """Return the state of every generator of this rank, by name; copies."""
     default = torch.cuda.get_rng_state() if torch.cuda.is_available() else torch.get_rng_state()
     return {DEFAULT: default} | {name: _copy(held) for name, held in _tracker().get_states().items()}
 
@@ -63,5 +63,5 @@ def _copy(held: Tensor | torch.Generator) -> Tensor:
 
 
 def _tracker() -> Any:
-    """Megatron-core's generators for what differs between tensor-parallel ranks, and between experts."""
+    """Return Megatron-core's generators for what differs between tensor-parallel ranks, and between experts."""
     return tensor_parallel.get_cuda_rng_tracker()

@@ -5,10 +5,10 @@ FP32 = "fp32_parameter"
 
 
 def of_state(name: str, parameter: str) -> str:
-    """The key of one tensor of a parameter's state: of the optimizer's states, or FP32."""
+    """Return the key of one tensor of a parameter's state: of the optimizer's states, or FP32."""
     return f"optimizer.{name}.{parameter}"
 
 
 def is_weight(key: str) -> bool:
-    """Whether a tensor is the model's own: no state of an optimizer or of a generator."""
+    """Return whether a tensor is the model's own: no state of an optimizer or of a generator."""
     return not key.startswith(("optimizer.", "rng."))

@@ -120,7 +120,7 @@ class Wholes:
         return found
 
     def _handed_out(self, shared: Mapping[int, Holders], whole: dict[int, Tensor]) -> dict[int, Tensor]:
-        """The way back: this rank's elements of each."""
+        """Return the way back: this rank's elements of each."""
         operations, parts = [], {}
         for index, tensor in whole.items():
             owner, spans = shared[index]
@@ -155,7 +155,7 @@ class Wholes:
                     take(index, update)
 
     def _bundles(self, indices: Sequence[int]) -> Iterator[list[int]]:
-        """Matrices that tensor-parallel ranks take at once, one each, the largest first; or one that each has whole."""
+        """Yield matrices that tensor-parallel ranks take at once, one each, the largest first; or one that each has whole."""
         cut = [index for index in indices if self.cut[index]]
         cut.sort(key=lambda index: -self.held[index].parameter.numel())
         size = self.tensor_group.size()
@@ -163,7 +163,7 @@ class Wholes:
         yield from ([index] for index in indices if not self.cut[index])
 
     def _across(self, bundle: Sequence[int], updates: Sequence[Tensor], function: Function) -> list[Tensor]:
-        """A function of the wholes whose tensor-parallel cuts the updates are: this rank's cuts of what it returns."""
+        """Return a function of the wholes whose tensor-parallel cuts the updates are: this rank's cuts of what it returns."""
         shapes = [self.held[index].parameter.shape for index in bundle]
         if not self.cut[bundle[0]]:
             shape = _with_experts(shapes[0])
@@ -186,7 +186,7 @@ class Wholes:
 
 
 def _with_experts(shape: torch.Size) -> tuple[int, ...]:
-    """[matrices, rows, columns]."""
+    """Return [matrices, rows, columns]."""
     return (1,) * (3 - len(shape)) + tuple(shape)
 
 

@@ -23,7 +23,7 @@ from slipway.optimizers import builder
 
 
 def build_optimizer(config: RunConfig, chunks: list[Any]) -> MegatronOptimizer:
-    """The configured optimizer over the model's chunks; biases and norms are not decayed."""
+    """Return the configured optimizer over the model's chunks; biases and norms are not decayed."""
     settings, bf16 = config.optimizer, config.training.precision == "bf16"
     _build_by(config)
     _leave_gradients_on_device()
@@ -69,7 +69,7 @@ def _leave_gradients_on_device() -> None:
 
 
 def _norm(chunk_size: int, overflow: Tensor, tensors: list[list[Tensor]], *_: Any) -> tuple[Tensor, None]:
-    """L2 norm [1] of all together, in the place and with the arguments of apex's kernel."""
+    """Return L2 norm [1] of all together, in the place and with the arguments of apex's kernel."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors[0]))).view(1), None
 
 

@@ -26,11 +26,11 @@ class PlainStage(MegatronModule):
         self.received = tensors[0] if isinstance(tensors, list) else tensors
 
     def forward(self, *words: Any, **named: Any) -> Any:
-        """The module's own."""
+        """Return the module's own."""
         return self.inner(*words, **named)
 
     def sharded_state_dict(self, prefix: str = "", *_: Any, **__: Any) -> dict[str, Any]:
-        """Parameters and persistent buffers under the module's own names: whole on every replica."""
+        """Return parameters and persistent buffers under the module's own names: whole on every replica."""
         replica = (0, get_tensor_model_parallel_rank(), get_data_parallel_rank(with_context_parallel=True))
         return {
             f"inner.{name}": ShardedTensor.from_rank_offsets(name, tensor, replica_id=replica)

@@ -79,7 +79,7 @@ class MegatronRank:
     def _forward(
         self, batches: Iterator[Batch], module: torch.nn.Module, seen: Seen | None = None
     ) -> tuple[Tensor, Callable]:
-        """One microbatch through one chunk, as Megatron-core's schedules call it."""
+        """Return one microbatch through one chunk, as Megatron-core's schedules call it."""
         batch = next(batches)
         stage = get_attr_wrapped_model(module, "set_input_tensor", return_model_obj=True)
         received = stage.received if isinstance(stage, PlainStage) else None
@@ -136,7 +136,7 @@ class MegatronRank:
                 chunk.enable_forward_pre_hook()
 
     def grad_norm(self) -> float:
-        """L2 norm of the whole gradient."""
+        """Return L2 norm of the whole gradient."""
         return prepare_gradients(self.optimizer)
 
     def update(self, learning_rate: float, grad_norm: float) -> None:
@@ -148,7 +148,7 @@ class MegatronRank:
         self.buffers.restore()
 
     def snapshotter(self, beside: bool) -> Snapshotter:
-        """Takes copies of model and optimizer."""
+        """Return takes copies of model and optimizer."""
         return Snapshotter(self.config, self.chunks, self.optimizer, beside)
 
     def load(

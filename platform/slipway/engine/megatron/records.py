@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 def place(path: Path, offset: int, length: int, shape: tuple[int, ...], itemsize: int) -> Place:
-    """Where the numbers of a tensor of a shape are, whose zip file is `length` bytes of a file, from `offset`.
+    """Return where the numbers of a tensor of a shape are, whose zip file is `length` bytes of a file, from `offset`.
 
     itemsize: bytes of a number. Raises ValueError where the tensor is not stored so.
     """

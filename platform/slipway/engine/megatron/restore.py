@@ -63,7 +63,7 @@ def load(
 def _wanted(
     config: RunConfig, model: dict[str, Any], held: dict[int, Shard], with_states: bool
 ) -> dict[str, Any]:
-    """The whole tensors of each shard's optimizer state; without its states the fp32 copy alone."""
+    """Return the whole tensors of each shard's optimizer state; without its states the fp32 copy alone."""
     by_parameter = content.by_parameter(model)
     numbers = {state.name for state in algorithm(config).states if state.shape == "scalar"}
     wanted = {}

@@ -10,7 +10,7 @@ from slipway.plan import switches
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
-    """Fields of TransformerConfig."""
+    """Return fields of TransformerConfig."""
     layout, bf16 = config.parallelism, config.training.precision == "bf16"
     dtype = torch.bfloat16 if bf16 else torch.float32
     chosen = switches.values(config)

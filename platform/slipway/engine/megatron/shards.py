@@ -64,7 +64,7 @@ class Shard:
         return parameter.partition_dim - parameter.dim()
 
     def states(self) -> dict[str, Tensor]:
-        """What the optimizer keeps, made as zeros before the first update; for a shard that is not empty.
+        """Return what the optimizer keeps, made as zeros before the first update; for a shard that is not empty.
 
         This rank's elements where a state is like the parameter, else the one number, [].
         """
@@ -90,12 +90,12 @@ class Shard:
 
 
 def matrix_of(parameter: Tensor) -> Matrix | None:
-    """What a parameter is as a hidden matrix, as slipway.engine.megatron.matrices has noted; None: none."""
+    """Return what a parameter is as a hidden matrix, as slipway.engine.megatron.matrices has noted; None: none."""
     return getattr(parameter, "matrix", None)
 
 
 def shards(optimizer: MegatronOptimizer, config: RunConfig) -> Iterator[Shard]:
-    """Every shard of this rank, in the same order on all data-parallel ranks."""
+    """Yield every shard of this rank, in the same order on all data-parallel ranks."""
     for inner in inner_optimizers(optimizer):
         keeper = Keeper(inner.optimizer, algorithm(config), builder(config))
         if isinstance(inner, DistributedOptimizer):
@@ -140,25 +140,25 @@ def _fully_sharded_shards(inner: Any, keeper: Keeper) -> Iterator[Shard]:
 
 
 def is_expert(shard: Shard) -> bool:
-    """Whether the parameter belongs to an expert, which is replicated less often than the rest."""
+    """Return whether the parameter belongs to an expert, which is replicated less often than the rest."""
     return not getattr(shard.parameter, "allreduce", True)
 
 
 def data_parallel_group(shard: Shard) -> Any:
-    """The ranks that share the parameter's optimizer state."""
+    """Return the ranks that share the parameter's optimizer state."""
     if is_expert(shard):
         return parallel_state.get_expert_data_parallel_group()
     return parallel_state.get_data_parallel_group(with_context_parallel=True)
 
 
 def tensor_parallel_group(shard: Shard) -> Any:
-    """The ranks that may have cut the parameter among themselves."""
+    """Return the ranks that may have cut the parameter among themselves."""
     if is_expert(shard):
         return parallel_state.get_expert_tensor_parallel_group()
     return parallel_state.get_tensor_model_parallel_group()
 
 
 def inner_optimizers(optimizer: MegatronOptimizer) -> list[Any]:
-    """The optimizers inside: one for dense and one for expert parameters, those without parameters left out."""
+    """Return the optimizers inside: one for dense and one for expert parameters, those without parameters left out."""
     chained = getattr(optimizer, "chained_optimizers", [optimizer])
     return [o for o in chained if o.optimizer is not None and not getattr(o, "is_stub_optimizer", False)]

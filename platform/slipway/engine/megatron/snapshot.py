@@ -50,7 +50,7 @@ class Snapshot:
         tensor_files.finish(folder)
 
     def gathered(self, rank: int, group: Any) -> dict[str, Any]:
-        """The state dict that this rank is to write, with whole (model-parallel) optimizer tensors.
+        """Return the state dict that this rank is to write, with whole (model-parallel) optimizer tensors.
 
         Under the distributed optimizer a parameter's state is cut anywhere over the data-parallel ranks. The rank
         that holds most of it receives the rest, so that nobody holds more than about its own share. group: a gloo
@@ -86,7 +86,7 @@ class Snapshotter:
 
     @torch.no_grad()
     def take(self) -> Snapshot:
-        """What is now; training may go on when this returns."""
+        """Return what is now; training may go on when this returns."""
         model = content.model_state(self.chunks)
         of_parameter = content.by_parameter(model)
         pieces, cut = [], set()
@@ -128,7 +128,7 @@ class Snapshotter:
 
 
 def _whole(piece: Pieces, name: str, own: int, group: Any) -> Tensor | None:
-    """The owner's whole tensor; None elsewhere, where this rank's elements are sent to the owner."""
+    """Return the owner's whole tensor; None elsewhere, where this rank's elements are sent to the owner."""
     if own != piece.owner:
         for rank, _, _ in piece.spans:
             if rank == own:

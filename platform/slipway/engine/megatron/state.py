@@ -25,7 +25,7 @@ from slipway.optimizers.kind import states_of
 
 
 def model_state(chunks: list[Any]) -> dict[str, Any]:
-    """The sharded state dict of this rank's model chunks: one entry per chunk."""
+    """Return the sharded state dict of this rank's model chunks: one entry per chunk."""
     states = {}
     for index, chunk in enumerate(chunks):
         if is_fully_sharded(chunk):
@@ -37,17 +37,17 @@ def model_state(chunks: list[Any]) -> dict[str, Any]:
 
 
 def unwrapped(chunk: Any) -> Any:
-    """The module that a chunk's gradients are reduced for; the chunk itself where it is not trained."""
+    """Return the module that a chunk's gradients are reduced for; the chunk itself where it is not trained."""
     return chunk.module if isinstance(chunk, DistributedDataParallel) else chunk
 
 
 def by_parameter(model: dict[str, Any]) -> dict[Any, ShardedBase]:
-    """model_state's entries by the tensor they hold."""
+    """Return model_state's entries by the tensor they hold."""
     return {value.data: value for value in nested_values(model) if isinstance(value, ShardedBase)}
 
 
 def sharded(like: Any, whole: dict[str, Tensor], replica: Any = None) -> dict[str, Any]:
-    """`like`, the model's entry for a parameter, for each tensor of its optimizer state: as the parameter, or [1].
+    """Return `like`, the model's entry for a parameter, for each tensor of its optimizer state: as the parameter, or [1].
 
     The fp32 copy of an fp32 parameter is the parameter.
     """
@@ -66,7 +66,7 @@ def sharded(like: Any, whole: dict[str, Tensor], replica: Any = None) -> dict[st
 
 
 def _number(like: Any) -> ShardedTensor:
-    """An entry for one number of the parameter, in its place among layers or experts that share a key."""
+    """Return an entry for one number of the parameter, in its place among layers or experts that share a key."""
     part = next(iter(sharded_tensors({"": like})))  # of a factory's parts any: all are in the same place
     axes = part.prepend_axis_num
     return replace(
@@ -94,7 +94,7 @@ def tensors(shard: Shard) -> dict[str, Tensor]:
 
 
 def rng_state() -> dict[str, ShardedTensor]:
-    """Every generator's state: one row per rank."""
+    """Return every generator's state: one row per rank."""
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     return {
         name: ShardedTensor.from_rank_offsets(f"rng.{name}", state[None].cpu(), (0, rank, world))

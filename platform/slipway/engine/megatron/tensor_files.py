@@ -39,7 +39,7 @@ def finish(folder: Path) -> None:
 
 
 def read(wanted: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The tensors that a sharded state dict names, in its structure."""
+    """Return the tensors that a sharded state dict names, in its structure."""
     newer_index.accept()
     return dist_checkpointing.load(wanted, str(folder), validate_access_integrity=False)  # type: ignore[return-value]
 

@@ -22,7 +22,7 @@ GROUPED = {"TEColumnParallelGroupedLinear": 0, "TERowParallelGroupedLinear": 1}
 
 
 def sharded_tensors(state: dict[str, Any]) -> Iterable[ShardedTensor]:
-    """Every tensor of a sharded state dict, factories (the gated MLP's two halves) built."""
+    """Return every tensor of a sharded state dict, factories (the gated MLP's two halves) built."""
     for value in nested_values(state):
         if isinstance(value, ShardedTensorFactory):
             yield from sharded_tensors({"built": value.build()})

@@ -57,7 +57,7 @@ class RunModel(TemplateLM):
         return str(self.vocabulary.path)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
-        """The tokens of a text; none are added."""
+        """Return the tokens of a text; none are added."""
         return self.vocabulary.encode(string)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
@@ -65,7 +65,7 @@ class RunModel(TemplateLM):
         return super().loglikelihood(requests, disable_tqdm=True)
 
     def _loglikelihood_tokens(self, requests: Sequence[Pair], **kwargs: Any) -> list[tuple[float, bool]]:
-        """The log-likelihood of each continuation, and whether each of its tokens is the likeliest one."""
+        """Return the log-likelihood of each continuation, and whether each of its tokens is the likeliest one."""
         order = sorted(range(len(requests)), key=lambda i: -len(requests[i][1]) - len(requests[i][2]))
         found: list[tuple[float, bool]] = [(0.0, True)] * len(requests)
         done = 0
@@ -81,7 +81,7 @@ class RunModel(TemplateLM):
         return found
 
     def _batch(self, requests: Sequence[Pair]) -> list[tuple[float, bool]]:
-        """Rows are padded behind their end, where nothing looks."""
+        """Return rows are padded behind their end, where nothing looks."""
         texts = [(context + continuation)[-(self.length + 1) :] for _, context, continuation in requests]
         for _, context, continuation in requests:
             if len(continuation) > self.length:
@@ -125,7 +125,7 @@ class RunModel(TemplateLM):
         return [sum(next(found)[0] for _ in range(count)) for count in counts]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Greedy text after each context, up to the first of the words that end it."""
+        """Return greedy text after each context, up to the first of the words that end it."""
         end = self.vocabulary.decode([self.end])
         texts = []
         for number, request in enumerate(requests):

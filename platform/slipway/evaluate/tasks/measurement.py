@@ -76,7 +76,7 @@ class Task:
         }
 
     def of(self, subject: Subject, tell: Tell) -> Result:
-        """Have the library ask the model, and take over its figures. Raises UserError for what it cannot run."""
+        """Return have the library ask the model, and take over its figures. Raises UserError for what it cannot run."""
         from slipway.evaluate.tasks.run import figures
 
         model = text_of(self.config).model(self.config, whole(subject.rank), subject.world.device)
@@ -99,7 +99,7 @@ class Task:
 
 
 def tasks(config: RunConfig, asked: Asked) -> list[Task]:
-    """The tasks of a command line. Raises UserError before anything heavy is imported."""
+    """Return the tasks of a command line. Raises UserError before anything heavy is imported."""
     if not find_spec("lm_eval"):
         raise UserError(
             "evaluate --tasks",
@@ -123,7 +123,7 @@ def tasks(config: RunConfig, asked: Asked) -> list[Task]:
 
 
 def scores(results: Mapping[str, Mapping[str, Any]]) -> list[Score]:
-    """The figures of lm-evaluation-harness's `results`, whose keys are METRIC,FILTER; standard errors are facts."""
+    """Return the figures of lm-evaluation-harness's `results`, whose keys are METRIC,FILTER; standard errors are facts."""
     found = []
     for task, figures in results.items():
         for key, value in figures.items():

@@ -51,7 +51,7 @@ class _Factory(TaskFactory):
 
 
 def figures(task: "Task", model: TextModel, tell: Tell) -> Mapping[str, Any]:
-    """What simple_evaluate returns of a task. Raises UserError for what the library cannot do."""
+    """Return what simple_evaluate returns of a task. Raises UserError for what the library cannot do."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     asked = task.asked
     for file in task.files:
@@ -97,7 +97,7 @@ def figures(task: "Task", model: TextModel, tell: Tell) -> Mapping[str, Any]:
 
 
 def _is_all_ours(task: "Task") -> bool:
-    """Whether the library's thousands of files need not be looked through."""
+    """Return whether the library's thousands of files need not be looked through."""
     assert not task.files or task.folder
     names = set(task.folder.by_name) | set(task.folder.by_tag) if task.folder else set()
     members = {

@@ -84,7 +84,7 @@ class Folder:
         return TaskFile(path, {**merged, **plain}, files)
 
     def leaves(self, name: str) -> Iterator[TaskFile]:
-        """The task files that a name stands for, those of a group's or tag's tasks among them; none for others'."""
+        """Yield the task files that a name stands for, those of a group's or tag's tasks among them; none for others'."""
         if name in self.by_tag and name not in self.by_name:
             for one in self.by_tag[name]:
                 yield from self.leaves(one)
@@ -100,7 +100,7 @@ class Folder:
                 yield from self.leaves(member["task"])
 
     def checked(self, name: str) -> list[TaskFile]:
-        """The task files of a name. Raises UserError for one that runs code, or reads what is not there."""
+        """Return the task files of a name. Raises UserError for one that runs code, or reads what is not there."""
         found = list(self.leaves(name))
         for one in found:
             if not self.allow_code:
@@ -111,7 +111,7 @@ class Folder:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    """A file's keys; `!function` gives Code. Raises UserError."""
+    """Return a file's keys; `!function` gives Code. Raises UserError."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -138,7 +138,7 @@ def _is_librarys(path: Path) -> bool:
 
 
 def members(config: Mapping[str, Any]) -> list[Any]:
-    """The tasks of a group; of anything else, none."""
+    """Return the tasks of a group; of anything else, none."""
     found = config.get("task")
     return found if isinstance(found, list) else []
 
@@ -179,13 +179,13 @@ def _values(value: Any, at: str) -> Iterator[tuple[str, Any]]:
 
 
 def metrics(file: TaskFile) -> list[str]:
-    """The metrics that a task file names."""
+    """Return the metrics that a task file names."""
     listed = file.config.get("metric_list") or []
     return [str(one["metric"]) for one in listed if isinstance(one, dict) and "metric" in one]
 
 
 def data_files(file: TaskFile, folder: Folder) -> dict[str, list[str]] | None:
-    """The task's data files by split, absolute; None where it names none. Raises UserError."""
+    """Return the task's data files by split, absolute; None where it names none. Raises UserError."""
     path, kwargs = file.config.get("dataset_path"), file.config.get("dataset_kwargs") or {}
     named = kwargs.get("data_files") if isinstance(kwargs, dict) else None
     if isinstance(path, str) and not _is_librarys(file.path):
@@ -218,7 +218,7 @@ def _check_source(file: TaskFile, path: str, has_files: bool, folder: Folder) ->
 
 
 def _resolved(file: TaskFile, entry: str, folder: Folder) -> list[str]:
-    """The files that an entry stands for."""
+    """Return the files that an entry stands for."""
     if "://" in entry or entry.startswith("hf:"):
         if folder.allow_network:
             return [entry]
@@ -244,7 +244,7 @@ def _resolved(file: TaskFile, entry: str, folder: Folder) -> list[str]:
 
 
 def digest(files: list[TaskFile], folder: Folder) -> str:
-    """Checksum of task files and of the data files that they read."""
+    """Return checksum of task files and of the data files that they read."""
     every: dict[str, bytes] = {}
     for file in files:
         named = data_files(file, folder) or {}

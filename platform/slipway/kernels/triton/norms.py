@@ -87,7 +87,7 @@ def backward_kernel(
 
 
 def _normalized(x: Tensor, weight: Tensor, bias: Tensor | None, epsilon: float) -> tuple[Tensor, ...]:
-    """y; of each row its mean (LayerNorm's only, else empty) and inverse deviation in fp32."""
+    """Return y; of each row its mean (LayerNorm's only, else empty) and inverse deviation in fp32."""
     count = x.numel() // x.shape[-1]
     statistics = [x.new_empty(size, dtype=torch.float32) for size in (0 if bias is None else count, count)]
     return x.new_empty(x.shape), *statistics
@@ -114,7 +114,7 @@ def _norm(x: Tensor, weight: Tensor, bias: Tensor | None, epsilon: float) -> tup
 def _gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, mean: Tensor, scale: Tensor, centred: bool
 ) -> tuple[Tensor, ...]:
-    """x's, [parts, h] of the weight's, and as many of the bias's (none for RMSNorm); parts in fp32."""
+    """Return x's, [parts, h] of the weight's, and as many of the bias's (none for RMSNorm); parts in fp32."""
     parts = -(-len(scale) // _each(len(scale)))
     sizes = (parts, parts if centred else 0)
     return x.new_empty(x.shape), *(weight.new_empty(n, len(weight), dtype=torch.float32) for n in sizes)
@@ -143,7 +143,7 @@ def _norm_backward(
 
 
 def _each(count: int) -> int:
-    """Rows of each program of the backward pass."""
+    """Return rows of each program of the backward pass."""
     return max(ROWS, -(-count // PARTS))
 
 
@@ -168,7 +168,7 @@ class TritonLayerNorm(LayerNorm):
     """LayerNorm with torch's parameters."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """[..., h] -> [..., h]."""
+        """Return [..., h] -> [..., h]."""
         return _Norm.apply(input, self.weight, self.bias, self.eps)
 
 
@@ -176,5 +176,5 @@ class TritonRMSNorm(RMSNorm):
     """RMSNorm with torch's parameter."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., h] -> [..., h]."""
+        """Return [..., h] -> [..., h]."""
         return _Norm.apply(x, self.weight, None, self.eps)

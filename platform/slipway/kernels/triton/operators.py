@@ -44,15 +44,15 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, block: int, **co
 
 
 def warps(block: int, lanes: int = LANES) -> int:
-    """Warps of a program that holds `block` elements at a time, a power of two."""
+    """Return warps of a program that holds `block` elements at a time, a power of two."""
     return max(1, min(block // (WIDE * lanes), MOST_THREADS // lanes))
 
 
 def power_of_two(size: int) -> int:
-    """The smallest that is not below `size`: what a block has to be."""
+    """Return the smallest that is not below `size`: what a block has to be."""
     return int(triton.next_power_of_2(size))
 
 
 def rows(x: Tensor) -> Tensor:
-    """[..., n] -> [rows, n], contiguous; a copy only where it was not."""
+    """Return [..., n] -> [rows, n], contiguous; a copy only where it was not."""
     return x.reshape(-1, x.shape[-1]).contiguous()

@@ -61,7 +61,7 @@ def _like(x: Tensor, angles: Tensor, back: bool) -> Tensor:
 
 @operator("rotary(Tensor x, Tensor angles, bool back) -> Tensor", _like)
 def _turn(x: Tensor, angles: Tensor, back: bool) -> Tensor:
-    """back: by the same angles the other way."""
+    """Return back: by the same angles the other way."""
     if x.stride(-1) != 1:  # any other stride the kernel takes
         x = x.contiguous()
     y = _like(x, angles, back)

@@ -134,13 +134,13 @@ class _SwiGLU(torch.autograd.Function):
 def bias_swiglu_impl(
     input: Tensor, bias: Tensor | None, fp8_input_store: bool = False, cpu_offload_input: bool = False
 ) -> Tensor:
-    """[..., 2 f], [2 f] -> [..., f]: silu of the first half times the second."""
+    """Return [..., 2 f], [2 f] -> [..., f]: silu of the first half times the second."""
     return _SwiGLU.apply(input, bias, None, fp8_input_store, cpu_offload_input)
 
 
 def weighted_bias_swiglu_impl(
     input: Tensor, bias: Tensor | None, weights: Tensor, fp8_input_store: bool = False
 ) -> Tensor:
-    """[..., 2 f], None, [..., 1] -> [..., f], in the input's dtype whatever the weights' is."""
+    """Return [..., 2 f], None, [..., 1] -> [..., f], in the input's dtype whatever the weights' is."""
     assert bias is None, "experts have no biases"
     return _SwiGLU.apply(input, None, weights.contiguous(), fp8_input_store, False)

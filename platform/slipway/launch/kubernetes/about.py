@@ -23,7 +23,7 @@ def rows(config: RunConfig) -> list[tuple[str, str]]:
 
 
 def _objects(kubernetes: Kubernetes) -> list[str]:
-    """What is to be there before: pods wait for each, without a word of theirs, but for the key."""
+    """Return what is to be there before: pods wait for each, without a word of theirs, but for the key."""
     found = [f"PersistentVolumeClaim {kubernetes.volume_claim}"]
     for volume in kubernetes.volumes.values():
         found += [f"ConfigMap {volume.config_map}"] if volume.config_map else []

@@ -26,7 +26,7 @@ def deadline_seconds(minutes: int, preflight: bool, grace_seconds: int) -> int:
 def job_spec(
     nodes: int, deadline: int | None, template: dict[str, Any], restarts_itself: bool
 ) -> dict[str, Any]:
-    """An Indexed Job of one pod per node. restarts_itself: no JobSet is above it to restart the gang.
+    """Return an Indexed Job of one pod per node. restarts_itself: no JobSet is above it to restart the gang.
 
     A Job replaces pods one by one, which makes a whole gang of them only where all end: after 75 and disruptions
     (every rank saves and leaves). A fault ends a Job. deadline: seconds of all its pods together; one that restarts
@@ -61,7 +61,7 @@ def _pod_rules(continues: str) -> list[dict[str, Any]]:
 
 
 def _ends_with(code: int, action: str) -> dict[str, Any]:
-    """Without containerName a rule counts every container's exit code, init containers' too."""
+    """Return without containerName a rule counts every container's exit code, init containers' too."""
     return {"action": action, "onExitCodes": {"operator": "In", "values": [code]}}
 
 
@@ -70,7 +70,7 @@ def _disrupted(action: str) -> dict[str, Any]:
 
 
 def gang_policy(restarts: int) -> dict[str, Any]:
-    """A JobSet's: restart all pods together. A Job's message says which of the rules above it failed by."""
+    """Return a JobSet's: restart all pods together. A Job's message says which of the rules above it failed by."""
     by_rule = ["PodFailurePolicy"]
     return {
         "maxRestarts": restarts,

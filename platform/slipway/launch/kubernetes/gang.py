@@ -18,13 +18,13 @@ def queue_labels(config: RunConfig) -> dict[str, str]:
 
 
 def is_queued(config: RunConfig) -> bool:
-    """Whether the workload is created suspended: Kueue starts it when all of it fits."""
+    """Return whether the workload is created suspended: Kueue starts it when all of it fits."""
     kubernetes = config.cluster.kubernetes
     return kubernetes is not None and kubernetes.queueing == "kueue" and config.launch.queue is not None
 
 
 def pod_annotations(config: RunConfig, name: str) -> dict[str, str]:
-    """What tells Kueue about the topology, or Volcano about the group."""
+    """Return what tells Kueue about the topology, or Volcano about the group."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     if kubernetes.queueing == "volcano":
@@ -50,21 +50,21 @@ def place_pods(config: RunConfig, name: str, template: dict[str, Any]) -> None:
 
 
 def without(nodes: Sequence[str]) -> dict[str, Any]:
-    """A condition: on none of these machines. By the node's own name, as the doctor and `kubectl get nodes` say it."""
+    """Return a condition: on none of these machines. By the node's own name, as the doctor and `kubectl get nodes` say it."""
     each = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in nodes]
     condition = {"nodeSelectorTerms": [{"matchFields": each}]}
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": condition}}
 
 
 def affinity(topology: str, name: str) -> dict[str, Any]:
-    """A wish, not a condition: a gang that is spread out trains, too."""
+    """Return a wish, not a condition: a gang that is spread out trains, too."""
     peers = {"labelSelector": {"matchLabels": {names.LABEL_RUN: name}}, "topologyKey": topology}
     wish = {"weight": 100, "podAffinityTerm": peers}
     return {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
 
 
 def pod_group(config: RunConfig, metadata: dict[str, Any]) -> dict[str, Any] | None:
-    """Volcano's gang: all pods or none; None without Volcano."""
+    """Return volcano's gang: all pods or none; None without Volcano."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     if kubernetes.queueing != "volcano":

@@ -71,7 +71,7 @@ class Workload:
 
 
 def job(work: Workload) -> list[Manifest]:
-    """An Indexed Job, and the headless Service that gives its pods names."""
+    """Return an Indexed Job, and the headless Service that gives its pods names."""
     template = work.template(f"{work.name}-0.{work.name}")
     template["spec"] = {"subdomain": work.name, **template["spec"]}
     spec = failure.job_spec(work.nodes, None, template, restarts_itself=True)
@@ -91,7 +91,7 @@ def job(work: Workload) -> list[Manifest]:
 
 
 def jobset(work: Workload) -> list[Manifest]:
-    """A JobSet of one Indexed Job; it makes the Service itself."""
+    """Return a JobSet of one Indexed Job; it makes the Service itself."""
     template = work.template(work.first_pod)
     spec = {**work.suspend, "ttlSecondsAfterFinished": failure.TTL_SECONDS, **_jobset_spec(work, template)}
     return [
@@ -100,7 +100,7 @@ def jobset(work: Workload) -> list[Manifest]:
 
 
 def trainjob(work: Workload) -> list[Manifest]:
-    """A TrainJob, and the TrainingRuntime it runs in, unless the profile names one of the cluster's."""
+    """Return a TrainJob, and the TrainingRuntime it runs in, unless the profile names one of the cluster's."""
     kubernetes = work.config.cluster.kubernetes
     assert kubernetes is not None
     template = work.template(None)
@@ -146,7 +146,7 @@ def _jobset_spec(work: Workload, template: dict[str, Any]) -> dict[str, Any]:
 
 
 def _runtime(work: Workload, template: dict[str, Any]) -> Manifest:
-    """The cluster's own runtimes know nothing of exit code 75: this one has the rules of a JobSet here."""
+    """Return the cluster's own runtimes know nothing of exit code 75: this one has the rules of a JobSet here."""
     container = template["spec"]["containers"][0]
     kept = {
         key: value for key, value in container.items() if key not in ("args", "env", "ports", "resources")
@@ -170,7 +170,7 @@ def _runtime(work: Workload, template: dict[str, Any]) -> Manifest:
 
 
 def _patch(work: Workload, template: dict[str, Any]) -> dict[str, Any]:
-    """What a TrainJob may change of the pods of a runtime."""
+    """Return what a TrainJob may change of the pods of a runtime."""
     spec, queueing = template["spec"], work.config.cluster.kubernetes
     if (
         (queueing and queueing.queueing == "volcano")

@@ -25,7 +25,7 @@ def volume_mounts(kubernetes: Kubernetes) -> list[dict[str, Any]]:
 
 
 def volumes(config: RunConfig, plan_map: str) -> list[dict[str, Any]]:
-    """plan.json; runs, data; shared memory, as the default of 64 MiB is too little for NCCL; caches; the profile's."""
+    """Return plan.json; runs, data; shared memory, as the default of 64 MiB is too little for NCCL; caches; the profile's."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     shm = {"medium": "Memory", "sizeLimit": f"{shm_bytes(config) // 2**20}Mi"}

@@ -21,7 +21,7 @@ SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z
 
 
 def resource_name(run_name: str, nodes: int) -> str:
-    """A name for the resources of a run: RFC 1035, short enough that every pod's host name is one, too.
+    """Return a name for the resources of a run: RFC 1035, short enough that every pod's host name is one, too.
 
     What had to be changed gets a hash of the run's name, so that two runs never share a resource.
     """
@@ -36,19 +36,19 @@ def resource_name(run_name: str, nodes: int) -> str:
 
 
 def sweep_name(run_names: Sequence[str]) -> str:
-    """A label for the jobs of a sweep, the same whenever the same runs are launched together."""
+    """Return a label for the jobs of a sweep, the same whenever the same runs are launched together."""
     digest = hashlib.sha256("\n".join(run_names).encode()).hexdigest()[:_HASH]
     end = f"-and-{len(run_names) - 1}-{digest}"
     return resource_name(run_names[0], 1)[: 63 - len(end)].rstrip("-") + end
 
 
 def of_content(name: str, text: str) -> str:
-    """A name for an object that cannot be changed: another content has another name, and never meets this one."""
+    """Return a name for an object that cannot be changed: another content has another name, and never meets this one."""
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:_CONTENT_HASH]}"
 
 
 def is_label_key(text: str) -> bool:
-    """Whether labels, annotations and extended resources may have this key: [SUBDOMAIN/]NAME."""
+    """Return whether labels, annotations and extended resources may have this key: [SUBDOMAIN/]NAME."""
     prefix, slash, name = text.rpartition("/")
     if slash and (len(prefix) > 253 or not SUBDOMAIN.fullmatch(prefix)):
         return False
@@ -56,5 +56,5 @@ def is_label_key(text: str) -> bool:
 
 
 def is_label_value(text: str) -> bool:
-    """Whether labels may have this value."""
+    """Return whether labels may have this value."""
     return len(text) <= 63 and re.fullmatch(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", text) is not None

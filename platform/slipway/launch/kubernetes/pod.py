@@ -26,7 +26,7 @@ def pod_template(
     env: Env,
     plan_map: str,
 ) -> dict[str, Any]:
-    """The pods of a run. plan_map: the ConfigMap with its plan.json; env: what tells a pod its place."""
+    """Return the pods of a run. plan_map: the ConfigMap with its plan.json; env: what tells a pod its place."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     container = {
@@ -76,7 +76,7 @@ def pod_template(
 
 
 def plan_args(verb: Sequence[str], changes: Sequence[str]) -> list[str]:
-    """The words of `slipway VERB`; the image's entry script is before them. changes: KEY=JSON against plan.json."""
+    """Return the words of `slipway VERB`; the image's entry script is before them. changes: KEY=JSON against plan.json."""
     return ["slipway", *verb, "--plan", f"{mounts.PLAN_FOLDER}/{PLAN_FILE}", *changes]
 
 
@@ -86,7 +86,7 @@ def literal(words: Sequence[str]) -> list[str]:
 
 
 def place_env(master: str, nodes: int) -> Env:
-    """What tells a pod which node it is, and where node 0 is."""
+    """Return what tells a pod which node it is, and where node 0 is."""
     index = {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX}']"}}
     machine = {"fieldRef": {"fieldPath": "spec.nodeName"}}  # for people: which machine it was
     return [
@@ -99,7 +99,7 @@ def place_env(master: str, nodes: int) -> Env:
 
 
 def environment(config: RunConfig) -> Env:
-    """The profile's, the network's, the caches', and wandb's key by reference."""
+    """Return the profile's, the network's, the caches', and wandb's key by reference."""
     cluster, kubernetes = config.cluster, config.cluster.kubernetes
     assert kubernetes is not None
     values: dict[str, str] = {"SLIPWAY_CACHE": "/tmp/slipway", **fabric.environment(cluster.network)}

@@ -19,7 +19,7 @@ Manifest = dict[str, Any]
 
 
 def manifests(plans: Sequence[Plan], placement: Placement, verb: Sequence[str] = TRAIN) -> list[Manifest]:
-    """One workload for each plan, with what it needs; several plans are a sweep, under one label and one plan.json.
+    """Return one workload for each plan, with what it needs; several plans are a sweep, under one label and one plan.json.
 
     All plans are of one cluster. verb: what pods run with the plan. Raises UserError for what Kubernetes would not
     take.
@@ -96,7 +96,7 @@ def _config_map(plan_json: str, metadata: dict[str, Any]) -> Manifest:
 
 
 def _time_limit(config: RunConfig, placement: Placement) -> list[str]:
-    """The trainer stops by itself within the segment's wall time: nothing tells a pod when its Job's is over."""
+    """Return the trainer stops by itself within the segment's wall time: nothing tells a pod when its Job's is over."""
     minutes, own = placement.minutes, config.run.time_limit_minutes
     if minutes is None or (own is not None and own <= minutes):
         return []

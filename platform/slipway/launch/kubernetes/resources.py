@@ -22,7 +22,7 @@ LEAST = {"cpu": "250m", "memory": "1Gi"}
 
 
 def resources_of(config: RunConfig) -> dict[str, Amounts]:
-    """`requests` and `limits` of a pod. Raises UserError where the profile's amount is none.
+    """Return `requests` and `limits` of a pod. Raises UserError where the profile's amount is none.
 
     They are the same wherever the node is known: devices cannot be shared, and a pod that gets what the next one
     leaves over slows the whole run. Of a node that is not known pods ask for little and are not limited.
@@ -46,7 +46,7 @@ def share(config: RunConfig) -> Fraction:
 
 
 def shm_bytes(config: RunConfig) -> int:
-    """Size of /dev/shm: the pod's share of a whole node's."""
+    """Return size of /dev/shm: the pod's share of a whole node's."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     return int(Fraction(kubernetes.shm_gib) * 2**30 * share(config))
@@ -98,7 +98,7 @@ def check_fits_node(config: RunConfig) -> None:
 
 
 def in_words(config: RunConfig) -> str:
-    """What each pod asks for, with the arithmetic."""
+    """Return what each pod asks for, with the arithmetic."""
     found, node, kubernetes = resources_of(config), config.cluster.node, config.cluster.kubernetes
     assert kubernetes is not None
     asked = ", ".join(f"{name} {amount}" for name, amount in found["requests"].items())
@@ -122,14 +122,14 @@ def totals(of_a_pod: Amounts, pods: int) -> Amounts:
 
 
 def in_bytes(amount: str) -> Fraction:
-    """A quantity of memory; of cpu in cores."""
+    """Return a quantity of memory; of cpu in cores."""
     match = _QUANTITY.fullmatch(amount)
     assert match is not None
     return Fraction(match["number"]) * _BYTES[match["suffix"] or ""]
 
 
 def _of_node(config: RunConfig) -> Amounts:
-    """CPUs in whole ones, so that a node may bind them; memory in whole GiB. What is less than one is finer."""
+    """Return CPUs in whole ones, so that a node may bind them; memory in whole GiB. What is less than one is finer."""
     kubernetes, node = config.cluster.kubernetes, config.cluster.node
     assert kubernetes is not None
     part = share(config) * Fraction(str(kubernetes.node_share))

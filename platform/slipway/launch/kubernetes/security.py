@@ -29,7 +29,7 @@ _BASELINE = _RESTRICTED | {
 
 
 def level(kubernetes: Kubernetes) -> tuple[Level, list[str]]:
-    """The strictest level at which the pods are admitted, and what keeps them from a stricter one."""
+    """Return the strictest level at which the pods are admitted, and what keeps them from a stricter one."""
     paths = [f"host path {one.host_path}" for one in kubernetes.volumes.values() if one.host_path]
     network = ["the node's network"] if kubernetes.host_network else []
     beyond = [f"capability {name}" for name in kubernetes.capabilities if name not in _BASELINE]

@@ -35,7 +35,7 @@ def _limit(what: str, size: int, limit: int, config: RunConfig) -> None:
 
 
 def _largest(config: RunConfig) -> str:
-    """What to do about it: of a run that is ordinary otherwise, only a list of the data's inputs gets so long."""
+    """Return what to do about it: of a run that is ordinary otherwise, only a list of the data's inputs gets so long."""
     path, found = max(
         _lists(config.data.model_dump(mode="json"), "data"), key=lambda one: len(json.dumps(one[1]))
     )
@@ -49,7 +49,7 @@ def _largest(config: RunConfig) -> str:
 
 
 def _lists(found: Any, path: str) -> Iterator[tuple[str, list[Any]]]:
-    """All lists of a section, with their dotted paths; at least an empty one."""
+    """Yield all lists of a section, with their dotted paths; at least an empty one."""
     yield path, []
     if isinstance(found, list):
         yield path, found
@@ -59,7 +59,7 @@ def _lists(found: Any, path: str) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _words(found: Any) -> Iterator[str]:
-    """Arguments and variables of all containers of a manifest."""
+    """Yield arguments and variables of all containers of a manifest."""
     if isinstance(found, list):
         for one in found:
             yield from _words(one)

@@ -18,12 +18,12 @@ _Base: Any = getattr(
 
 class _Dumper(_Base):
     def ignore_aliases(self, data: Any) -> bool:
-        """Every value is written out: manifests are read one by one."""
+        """Return every value is written out: manifests are read one by one."""
         return True
 
 
 def _text(dumper: Any, text: str) -> Any:
-    """A string. Which words are not strings differs between YAML 1.1 and 1.2, so all doubtful ones are quoted."""
+    """Return a string. Which words are not strings differs between YAML 1.1 and 1.2, so all doubtful ones are quoted."""
     style = None if _PLAIN.fullmatch(text) else "|" if "\n" in text else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -32,7 +32,7 @@ _Dumper.add_representer(str, _text)
 
 
 def to_text(manifests: Sequence[dict[str, Any]]) -> str:
-    """One YAML document for each manifest, keys in the order in which they were given."""
+    """Return one YAML document for each manifest, keys in the order in which they were given."""
     return yaml.dump_all(
         manifests, Dumper=_Dumper, explicit_start=True, sort_keys=False, width=1_000_000, allow_unicode=False
     )

@@ -13,7 +13,7 @@ LABELS = {"app.kubernetes.io/name": "slipway"}
 
 
 def claim(config: RunConfig, size: str) -> Manifest:
-    """The PersistentVolumeClaim that the profile names, in the profile's storage class. size: as 1Ti."""
+    """Return the PersistentVolumeClaim that the profile names, in the profile's storage class. size: as 1Ti."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     spec: dict[str, Any] = {"accessModes": ["ReadWriteMany"]}  # pods on several nodes write checkpoints
@@ -29,7 +29,7 @@ def claim(config: RunConfig, size: str) -> Manifest:
 
 
 def ownership(config: RunConfig, image: str) -> Manifest:
-    """A Job that gives the top of the volume to the pods' user, where the volume's driver pays no heed to fsGroup.
+    """Return a Job that gives the top of the volume to the pods' user, where the volume's driver pays no heed to fsGroup.
 
     It is root with the one capability that this takes, which a namespace of level `baseline` admits.
     """
@@ -48,7 +48,7 @@ def ownership(config: RunConfig, image: str) -> Manifest:
 
 
 def preparation(config: RunConfig, image: str, words: Sequence[str]) -> Manifest:
-    """A Job that runs `slipway data WORDS` on the volume, without devices: runs of several nodes prepare nothing.
+    """Return a Job that runs `slipway data WORDS` on the volume, without devices: runs of several nodes prepare nothing.
 
     It takes what is free on its node: preparing has as many processes as the pod sees cores.
     """

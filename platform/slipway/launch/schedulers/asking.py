@@ -14,7 +14,7 @@ class SchedulerUnavailable(Exception):
 
 
 def ask(command: Sequence[str], variables: Mapping[str, str] | None = None, seconds: float = SECONDS) -> str:
-    """Standard output of a command; SchedulerUnavailable where it is missing, takes too long, or fails."""
+    """Return standard output of a command; SchedulerUnavailable where it is missing, takes too long, or fails."""
     variables = {
         **for_slurms_programs(os.environ),
         **(variables or {}),

@@ -28,19 +28,19 @@ Key = tuple[str | None, str | None, str | None, str | None]
 
 
 def key(submission: Submission) -> Key:
-    """What tells one resource from all others."""
+    """Return what tells one resource from all others."""
     return submission.context, submission.namespace, submission.kind, submission.name
 
 
 def kubectl(submission: Submission) -> list[str]:
-    """The words of kubectl for the submission's cluster and namespace."""
+    """Return the words of kubectl for the submission's cluster and namespace."""
     context = [f"--context={submission.context}"] if submission.context else []
     namespace = [f"--namespace={submission.namespace}"] if submission.namespace else []
     return ["kubectl", *context, *namespace, f"--request-timeout={SECONDS:.0f}s"]
 
 
 def get_command(submissions: Sequence[Submission]) -> list[str]:
-    """One call for resources of one namespace."""
+    """Return one call for resources of one namespace."""
     words = [f"{RESOURCES[one.kind or 'Job']}/{one.name}" for one in submissions]
     if len(words) > BY_NAME:
         words = [",".join(dict.fromkeys(word.split("/")[0] for word in words)), f"--selector={OURS}"]
@@ -48,7 +48,7 @@ def get_command(submissions: Sequence[Submission]) -> list[str]:
 
 
 def pods_command(submission: Submission, names: Iterable[str]) -> list[str]:
-    """The pods of resources of one kind and namespace."""
+    """Return the pods of resources of one kind and namespace."""
     label = POD_LABELS[submission.kind or "Job"]
     return [
         *kubectl(submission),
@@ -60,7 +60,7 @@ def pods_command(submission: Submission, names: Iterable[str]) -> list[str]:
 
 
 def ending_pods(submission: Submission, label: str, values: Sequence[str]) -> dict[str, float]:
-    """Pods with one of these values of a label that have not ended, and the seconds that each is given to.
+    """Return pods with one of these values of a label that have not ended, and the seconds that each is given to.
 
     submission: says in which cluster and namespace. SchedulerUnavailable where nobody answers.
     """
@@ -79,7 +79,7 @@ def ending_pods(submission: Submission, label: str, values: Sequence[str]) -> di
 
 
 def states(submissions: Iterable[Submission], pods: bool = True) -> dict[Key, JobState]:
-    """States by key. pods: ask for the pods of what waits or runs, too."""
+    """Return states by key. pods: ask for the pods of what waits or runs, too."""
     groups: dict[tuple[str | None, str | None], list[Submission]] = {}
     for one in submissions:
         groups.setdefault((one.context, one.namespace), []).append(one)
@@ -112,7 +112,7 @@ def _with_pods(state: JobState, submission: Submission) -> JobState:
 
 
 def read_resource(resource: Mapping[str, Any]) -> JobState:
-    """The state that a Job's, JobSet's or TrainJob's status tells."""
+    """Return the state that a Job's, JobSet's or TrainJob's status tells."""
     status = resource.get("status") or {}
     holds = {one["type"]: one for one in status.get("conditions") or [] if one.get("status") == "True"}
     start = _time(status.get("startTime") or resource["metadata"].get("creationTimestamp"))
@@ -140,7 +140,7 @@ def read_resource(resource: Mapping[str, Any]) -> JobState:
 
 
 def read_pods(state: JobState, pods: Iterable[Mapping[str, Any]]) -> JobState:
-    """The state with the nodes of its pods, or with the first thing that a pod waits for."""
+    """Return the state with the nodes of its pods, or with the first thing that a pod waits for."""
     nodes, waits = [], ""
     for pod in pods:
         nodes += [node] if (node := pod.get("spec", {}).get("nodeName")) else []
@@ -164,7 +164,7 @@ def _waits_for(status: Mapping[str, Any]) -> str:
 
 
 def _ready(resource: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[int, int]:
-    """(ready, wanted): pods of a Job, child jobs of the others."""
+    """Return (ready, wanted): pods of a Job, child jobs of the others."""
     if resource["kind"] == "Job":
         done = int(status.get("succeeded") or 0)
         return int(status.get("ready") or 0) + done, int(resource["spec"].get("parallelism") or 1)
@@ -183,7 +183,7 @@ def _items(text: str) -> list[dict[str, Any]]:
 
 
 def _time(text: str | None) -> float | None:
-    """RFC 3339 in UTC, as the API server writes it."""
+    """Return RFC 3339 in UTC, as the API server writes it."""
     try:
         return float(calendar.timegm(time.strptime(text or "", "%Y-%m-%dT%H:%M:%SZ")))
     except ValueError:

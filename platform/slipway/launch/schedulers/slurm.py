@@ -51,14 +51,14 @@ _WORDS: Mapping[str, Word] = {
 
 
 def squeue_command(ids: Iterable[str] = (), name: str | None = None) -> list[str]:
-    """One call for all ids; an array is asked for as a whole. name: for the user's jobs of that name instead."""
+    """Return one call for all ids; an array is asked for as a whole. name: for the user's jobs of that name instead."""
     columns = ",".join(f"{name}:{width}" for name, width in COLUMNS.items())
     which = ["--me", f"--name={name}"] if name else [f"--jobs={_bases(ids)}"]
     return ["squeue", "--noheader", "--states=all", "--array", *which, f"--Format={columns}"]
 
 
 def sacct_command(ids: Iterable[str]) -> list[str]:
-    """One call for all ids."""
+    """Return one call for all ids."""
     columns = ",".join(PAST_COLUMNS)
     return [
         "sacct",
@@ -71,7 +71,7 @@ def sacct_command(ids: Iterable[str]) -> list[str]:
 
 
 def states(jobs: Mapping[str, str | None], past: bool = True) -> dict[str, JobState]:
-    """States by id, of jobs given as id: name (None: any name). past: ask sacct for those that have left the queue.
+    """Return states by id, of jobs given as id: name (None: any name). past: ask sacct for those that have left the queue.
 
     A job of another name is another cluster's, whose record came here with its folder: unknown.
     """
@@ -95,7 +95,7 @@ def states(jobs: Mapping[str, str | None], past: bool = True) -> dict[str, JobSt
 
 
 def named(name: str | None) -> JobState:
-    """The state of a job in the queue that has this name: of one whose number nobody knows."""
+    """Return the state of a job in the queue that has this name: of one whose number nobody knows."""
     try:
         found = read_squeue(ask(squeue_command(name=name or "?"), _EPOCH))
     except SchedulerUnavailable as silent:
@@ -107,7 +107,7 @@ def named(name: str | None) -> JobState:
 
 
 def newest(name: str, since: float) -> str | None:
-    """The number of the newest job of this name that was submitted after `since` (Unix seconds, give or take)."""
+    """Return the number of the newest job of this name that was submitted after `since` (Unix seconds, give or take)."""
     command = ["squeue", "--noheader", "--states=all", "--me", f"--name={name}", "--format=%F %V"]
     try:
         rows = re.findall(r"^\s*(\d+) (\d+)\s*$", ask(command, _EPOCH), re.MULTILINE)
@@ -117,7 +117,7 @@ def newest(name: str, since: float) -> str | None:
 
 
 def read_squeue(text: str) -> dict[str, tuple[JobState, str]]:
-    """(state, name) by id, from what squeue_command prints."""
+    """Return (state, name) by id, from what squeue_command prints."""
     found = {}
     for line in text.splitlines():
         row, at = {}, 0
@@ -130,7 +130,7 @@ def read_squeue(text: str) -> dict[str, tuple[JobState, str]]:
 
 
 def read_sacct(text: str) -> dict[str, tuple[JobState, str]]:
-    """(state, name) by id, from what sacct_command prints."""
+    """Return (state, name) by id, from what sacct_command prints."""
     found = {}
     for line in text.splitlines():
         cells = line.split("|", len(PAST_COLUMNS) - 1)

@@ -11,7 +11,7 @@ _NO_VALUE = 2**63
 
 
 def command(ids: Iterable[str]) -> list[str]:
-    """One call of sacct for all jobs and their steps."""
+    """Return one call of sacct for all jobs and their steps."""
     return [
         "sacct",
         "--noheader",
@@ -22,7 +22,7 @@ def command(ids: Iterable[str]) -> list[str]:
 
 
 def read(text: str) -> dict[str, float]:
-    """Joules by job: of each job's lines the largest, as the steps of a job count the same nodes, one after the other.
+    """Return joules by job: of each job's lines the largest, as the steps of a job count the same nodes, one after the other.
 
     Jobs without a value are left out.
     """

@@ -24,7 +24,7 @@ class Job:
 
 
 def jobs_of(folder: Path) -> list[Job]:
-    """All jobs of a run, oldest first; UserError where its record cannot be read."""
+    """Return all jobs of a run, oldest first; UserError where its record cannot be read."""
     found = record.read(folder)
     if found is None:
         return []
@@ -43,7 +43,7 @@ def jobs_of(folder: Path) -> list[Job]:
 
 
 def ask(jobs: Iterable[Job], past: bool = True, pods: bool = True) -> dict[Job, JobState]:
-    """The states of jobs. past, pods: ask for more of those that have ended, and of those that wait."""
+    """Return the states of jobs. past, pods: ask for more of those that have ended, and of those that wait."""
     jobs = list(jobs)
     by_slurm = [job for job in jobs if job.submission.scheduler == "slurm"]
     by_kubernetes = [job for job in jobs if job.submission.scheduler == "kubernetes"]

@@ -54,7 +54,7 @@ class Cluster:
             return cls(None)
 
     def kubectl(self, *words: str, given: Sequence[Manifest] = ()) -> list[str]:
-        """The lines that kubectl prints. UserError where it is missing, Refused where it fails, Fault on silence."""
+        """Return the lines that kubectl prints. UserError where it is missing, Refused where it fails, Fault on silence."""
         command = ["kubectl", *([f"--context={self.context}"] if self.context else []), *words]
         try:
             done = commands.call(command, given=to_text(given), seconds=SECONDS)
@@ -108,7 +108,7 @@ def submit(
 
 
 def identity_of(run: Manifest, manifests: Sequence[Manifest], cluster: Cluster) -> dict[str, Any]:
-    """What the record of a submission says of one run: where it is, and what was made for it."""
+    """Return what the record of a submission says of one run: where it is, and what was made for it."""
     metadata = run["metadata"]
     others = [one for one in manifests if one["kind"] not in states.RESOURCES]
     sweep = metadata["labels"].get(LABEL_SWEEP)
@@ -173,7 +173,7 @@ def _label(manifest: Manifest, label: str) -> str | None:
 
 
 def _named(manifest: Manifest) -> str:
-    """KIND[.VERSION.GROUP]/NAME, as kubectl takes it."""
+    """Return KIND[.VERSION.GROUP]/NAME, as kubectl takes it."""
     group, _, version = manifest["apiVersion"].rpartition("/")
     return f"{manifest['kind']}{f'.{version}.{group}' if group else ''}/{manifest['metadata']['name']}"
 

@@ -25,7 +25,7 @@ class Unanswered(Fault):
 
 
 def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
-    """One call of sbatch; the job's number. Fault where it refuses, and where nothing says which number it gave."""
+    """Return one call of sbatch; the job's number. Fault where it refuses, and where nothing says which number it gave."""
     command, name = ["sbatch", "--parsable", str(script)], job_name(plans)
     began, why = time.time(), None
     try:
@@ -51,7 +51,7 @@ def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
 
 
 def job_number(said: str) -> str | None:
-    """The number in what sbatch printed, the last line of that form: a site's wrapper may print more. None: none."""
+    """Return the number in what sbatch printed, the last line of that form: a site's wrapper may print more. None: none."""
     found = [_NUMBER.fullmatch(line.strip()) for line in said.splitlines()]
     return next((one[1] for one in reversed(found) if one), None)
 

@@ -33,7 +33,7 @@ def check(plans: Sequence[Plan], placement: Placement, workdir: Path) -> None:
 
 
 def submit(text: str, plans: Sequence[Plan], placement: Placement) -> str:
-    """One call of sbatch or kubectl; what it made, in words. Raises UserError before, Fault where it refuses."""
+    """Return one call of sbatch or kubectl; what it made, in words. Raises UserError before, Fault where it refuses."""
     folders = _folders(plans, placement)
     if placement.scheduler == "kubernetes":
         from slipway.launch.submission import kubernetes
@@ -66,7 +66,7 @@ def _folders(plans: Sequence[Plan], placement: Placement) -> list[Path]:
 
 
 def _write(text: str, folders: Sequence[Path]) -> Path:
-    """The script in the first run's folder, and a place for the logs of each. Raises UserError."""
+    """Return the script in the first run's folder, and a place for the logs of each. Raises UserError."""
     try:
         for folder in folders:
             RunDir(folder).logs.mkdir(parents=True, exist_ok=True)

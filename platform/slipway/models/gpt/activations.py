@@ -7,14 +7,14 @@ from slipway.models.transformer.share import Share
 
 
 def embedding_bytes(share: Share) -> int:
-    """Bytes the embedding keeps of one microbatch: its dropout mask."""
+    """Return bytes the embedding keeps of one microbatch: its dropout mask."""
     size = share.element_bytes if share.on_cpu else 1
     mask = size * share.block.hidden_size if share.block.hidden_dropout else 0
     return share.tokens * mask // share.outside
 
 
 def head_bytes(share: Share) -> int:
-    """Bytes the output layer and the loss need for one microbatch, beside the input of the final norm.
+    """Return bytes the output layer and the loss need for one microbatch, beside the input of the final norm.
 
     Fused (kernels.cross_entropy, see docs/kernels.md): the gradients of hidden states and weight, which are there
     at once, and the logits of some tokens, in bf16 twice. Otherwise the output layer's input, all logits, and

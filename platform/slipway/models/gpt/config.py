@@ -152,6 +152,6 @@ class Config(Attention, Experts, Prediction, ModelSection):
 
 
 def gpt_of(config: RunConfig) -> Config:
-    """The section `model` of a run that trains a GPT."""
+    """Return the section `model` of a run that trains a GPT."""
     assert isinstance(config.model, Config), f"model.family is {config.model.family}"
     return config.model

@@ -12,7 +12,7 @@ from slipway.models.transformer.block import Block
 
 
 def active_parameters(model: Config) -> int:
-    """Parameters that one token meets: of the experts only those that it is sent to."""
+    """Return parameters that one token meets: of the experts only those that it is sent to."""
     ends = embedding(model) + head(model, copies_embedding=False)
     layers = total(model, lambda block: counts.layer(block).total - counts.idle(block))
     return ends.total + layers + prediction.active_parameters(model)
@@ -27,7 +27,7 @@ def total(model: Config, number: Callable[[Block], int]) -> int:
 
 
 def embedding(model: Config, tp: int = 1) -> Shard:
-    """Parameters of the embedding on one rank."""
+    """Return parameters of the embedding on one rank."""
     positions = 0
     if model.position_embedding_type == "learned_absolute":
         positions = model.max_position_embeddings * model.hidden_size
@@ -35,7 +35,7 @@ def embedding(model: Config, tp: int = 1) -> Shard:
 
 
 def head(model: Config, tp: int = 1, *, copies_embedding: bool) -> Shard:
-    """Parameters of the final norm and the output layer on one rank.
+    """Return parameters of the final norm and the output layer on one rank.
 
     copies_embedding: the output layer is tied to an embedding that another rank holds, so this one has a copy.
     """
@@ -44,12 +44,12 @@ def head(model: Config, tp: int = 1, *, copies_embedding: bool) -> Shard:
 
 
 def table(model: Config, tp: int) -> int:
-    """Parameters of the embedding's table, or of an output layer's of its own, on one rank."""
+    """Return parameters of the embedding's table, or of an output layer's of its own, on one rank."""
     return model.padded_vocab_size // tp * model.hidden_size
 
 
 def flops_per_sample(model: Config, tokens: int) -> int:
-    """Floating-point operations of a sample of so many tokens, forward and backward, recomputation not counted.
+    """Return floating-point operations of a sample of so many tokens, forward and backward, recomputation not counted.
 
     See slipway.models.transformer.counts; to which the logits' product comes, but not the embedding's look-up. For
     h x h attention and a 4h MLP this is 72 s l h^2 (1 + s/(6h) + V/(12lh)): the F without recomputation of Narayanan et
@@ -70,7 +70,7 @@ def attention_flops(model: Config, tokens: int) -> int:
 
 
 def palm_flops(model: Config, tokens: int) -> int:
-    """The same as counted by Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B): 6 N + 12 L H Q T a token.
+    """Return the same as counted by Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B): 6 N + 12 L H Q T a token.
 
     N are all parameters, of experts those that a token is sent to: norms, biases, learned positions and the
     embedding among them, the latter once more than it multiplies where the output layer has weights of its own.
@@ -79,7 +79,7 @@ def palm_flops(model: Config, tokens: int) -> int:
 
 
 def recomputed_flops_per_sample(model: Config, tokens: int, modules: Collection[str]) -> int:
-    """Operations that the backward pass does again."""
+    """Return operations that the backward pass does again."""
     ahead = model.prediction_depths * prediction.recomputed_flops(model, tokens, modules)
     return total(model, lambda block: counts.recomputed_flops(block, tokens, modules)) + ahead
 
@@ -95,7 +95,7 @@ class Costs(NamedTuple):
 
 
 def costs(model: Config, tokens: int, modules: Collection[str]) -> Costs:
-    """What layers cost beside each other, for laying them out; tokens: of a sample.
+    """Return what layers cost beside each other, for laying them out; tokens: of a sample.
 
     The embedding multiplies nothing: one multiplication and addition for each number it looks up, and twice that
     backward, so that it counts as something.

@@ -33,7 +33,7 @@ class GPT:
     operators = frozenset(OPERATORS) - {"optimizer"}
 
     def measures(self, config: RunConfig) -> Sequence[Measure]:
-        """The loss of each depth of multi-token prediction."""
+        """Return the loss of each depth of multi-token prediction."""
         depths = range(1, gpt_of(config).prediction_depths + 1)
         return [Measure(f"mtp_{depth}_loss", "nats per token") for depth in depths]
 
@@ -46,7 +46,7 @@ class GPT:
         check_tokens(config, traits["vocab_size"])
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
-        """Embedding, transformer layers, multi-token prediction, and the head: final norm, output layer and loss."""
+        """Return embedding, transformer layers, multi-token prediction, and the head: final norm, output layer and loss."""
         model, share = gpt_of(config), share_of(config, layout)
         tp, copies = layout.tensor_model_parallel_size, layout.pipeline_model_parallel_size > 1
         own_output = model.untie_embeddings_and_output_weights  # where it is tied, the head has the copy
@@ -73,7 +73,7 @@ class GPT:
         return work.layers(config, layout)
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        """Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError.
+        """Return Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError.
 
         Multi-token prediction stays with the head.
         """
@@ -85,7 +85,7 @@ class GPT:
         return spans.shared_out(is_block, each, layout, always_level=ahead > 0)
 
     def sample(self, config: RunConfig) -> Sample:
-        """A sequence of tokens."""
+        """Return a sequence of tokens."""
         model, tokens = gpt_of(config), tokens_of(config).sequence_length
         again = counts.recomputed_flops_per_sample(model, tokens, self.recomputed(config))
         return Sample(
@@ -99,7 +99,7 @@ class GPT:
         )
 
     def spread(self, config: RunConfig) -> Spread | None:
-        """Tokens to experts."""
+        """Return tokens to experts."""
         return spread(config)
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ class GPT:
         return recompute.modules(config, gpt_of(config).blocks)
 
     def chance(self, config: RunConfig) -> float | None:
-        """Ln V: the loss of a model for which all tokens are equally likely."""
+        """Return ln V: the loss of a model for which all tokens are equally likely."""
         return log(gpt_of(config).vocab_size)
 
     def notes(self, config: RunConfig) -> list[str]:
@@ -115,7 +115,7 @@ class GPT:
         return notes(gpt_of(config))
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
-        """All but the preset's name, what is dropped, and what only initial values and auxiliary losses depend on."""
+        """Return all but the preset's name, what is dropped, and what only initial values and auxiliary losses depend on."""
         free = {"name", "hidden_dropout", "attention_dropout", "init_method_std"}
         free |= {"moe_router_load_balancing_type", "moe_aux_loss_coeff", "moe_z_loss_coeff"}
         free |= {"moe_router_bias_update_rate", "mtp_loss_scaling_factor"}

@@ -39,7 +39,7 @@ def sizes(config: RunConfig) -> list[Size]:
 
 
 def _widths(model: Config) -> list[tuple[str, str, int]]:
-    """Field, name and width of each kind of MLP that the layers have."""
+    """Return field, name and width of each kind of MLP that the layers have."""
     found = []
     if any(block.num_experts is None for block in model.blocks) or model.moe_ffn_hidden_size is None:
         found.append(("model.ffn_hidden_size", "MLP width", model.mlp_size))

@@ -6,7 +6,7 @@ LAYERS = "decoder.layers"
 
 
 def layer_key(model: Config, layer: int) -> tuple[str, tuple[int, ...]]:
-    """The beginning of the names of a layer's tensors, and the layer's place on the axis before the tensor's own.
+    """Return the beginning of the names of a layer's tensors, and the layer's place on the axis before the tensor's own.
 
     Layers of one kind share names, and stand one after the other on an axis in front; where some layers have experts
     and others do not, Megatron-core numbers them (TransformerBlock.sharded_state_dict).

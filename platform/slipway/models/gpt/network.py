@@ -31,7 +31,7 @@ class GPT:
     def build(
         self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]
     ) -> torch.nn.Module:
-        """A stage of the model: embedding, transformer layers and head, as far as they are in the span."""
+        """Return a stage of the model: embedding, transformer layers and head, as far as they are in the span."""
         rotary.use(config.kernels.rotary or "torch")
         swiglu.use(config.kernels.activation or "torch")
         products.use(config.kernels.product or "torch")
@@ -42,11 +42,11 @@ class GPT:
         return build_stage(config, transformer, layers, stage)
 
     def boundary(self, config: RunConfig) -> tuple[int, int]:
-        """Tokens, and the width of their states; Megatron-core divides the tokens by context and tensor ranks."""
+        """Return tokens, and the width of their states; Megatron-core divides the tokens by context and tensor ranks."""
         return tokens_of(config).sequence_length, gpt_of(config).hidden_size
 
     def reads(self, config: RunConfig, stage: Stage) -> frozenset[str]:
-        """What the embedding needs, what the loss needs; where documents are kept apart every stage must know them."""
+        """Return what the embedding needs, what the loss needs; where documents are kept apart every stage must know them."""
         fields: set[str] = set()
         if stage.first:
             fields |= {"tokens", "position_ids"}
@@ -59,7 +59,7 @@ class GPT:
     def forward(
         self, config: RunConfig, batch: Batch, module: torch.nn.Module, received: Tensor | None
     ) -> tuple[Tensor, LossFunction]:
-        """One microbatch through one stage.
+        """Return one microbatch through one stage.
 
         Fields: tokens, labels, position_ids ([b, s] int64), loss_mask ([b, s] fp32) and, where documents are kept
         apart, document_starts ([b, s] int64, on the CPU).
@@ -85,7 +85,7 @@ class GPT:
         return output, reported
 
     def counted(self, config: RunConfig, modules: Sequence[torch.nn.Module]) -> Tensor:
-        """Tokens of each expert; see slipway.models.gpt.routing."""
+        """Return tokens of each expert; see slipway.models.gpt.routing."""
         return routing.counted(config, modules)
 
     def handed(self, config: RunConfig, sums: Tensor) -> Handed:
@@ -93,7 +93,7 @@ class GPT:
         return routing.handed(config, sums)
 
     def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
-        """Norm weights start at one, all other vectors (biases) at zero, matrices from a normal distribution.
+        """Return norm weights start at one, all other vectors (biases) at zero, matrices from a normal distribution.
 
         Output projections are scaled by 1/sqrt(2 x layers), as in GPT-2 (Radford et al. 2019, section 2.3).
         """
@@ -106,7 +106,7 @@ class GPT:
         return Normal(std)
 
     def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
-        """All weights of layers that are matrices, the router's too; embedding, positions and output layer are none."""
+        """Return all weights of layers that are matrices, the router's too; embedding, positions and output layer are none."""
         if len(shape) < 2 or key.startswith(("embedding.", "output_layer.")):
             return None
         return matrices.matrix(gpt_of(config).blocks[0], key, shape)

@@ -37,7 +37,7 @@ class GPTReader:
         return GPTReading(self, StaticInferenceContext(rows, length))
 
     def _of_entries(self, logits: Tensor) -> Tensor:
-        """Without the rows that the embedding is padded with."""
+        """Return without the rows that the embedding is padded with."""
         return logits[..., : self.vocab_size].float()
 
 

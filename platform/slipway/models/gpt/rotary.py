@@ -21,7 +21,7 @@ def stretch(embedding: Any, scaling: Llama3 | Yarn, base: float) -> None:
 
 
 def frequencies(size: int, base: float, scaling: Llama3 | Yarn) -> Tensor:
-    """Angles by which pairs of channels turn from one token to the next, [size / 2], fp32, on the CPU.
+    """Return angles by which pairs of channels turn from one token to the next, [size / 2], fp32, on the CPU.
 
     size: channels of a head that turn. In fp32 throughout, as those have it who published weights: angles are
     frequencies times positions, and at 100,000 tokens the last bit of a frequency is a hundredth of a turn.
@@ -34,7 +34,7 @@ def frequencies(size: int, base: float, scaling: Llama3 | Yarn) -> Tensor:
 
 
 def _llama3(wavelengths: Tensor, scaling: Llama3) -> Tensor:
-    """wavelengths: tokens per radian."""
+    """Return wavelengths: tokens per radian."""
     plain = 1.0 / wavelengths
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
     length = scaling.original_max_position_embeddings
@@ -46,11 +46,11 @@ def _llama3(wavelengths: Tensor, scaling: Llama3) -> Tensor:
 
 
 def _yarn(wavelengths: Tensor, base: float, scaling: Yarn) -> Tensor:
-    """wavelengths: tokens per radian."""
+    """Return wavelengths: tokens per radian."""
     size = 2 * len(wavelengths)
 
     def pair(turns: float) -> float:
-        """The pair of channels that turns so often in the original context."""
+        """Return the pair of channels that turns so often in the original context."""
         context = scaling.original_max_position_embeddings
         return size * log(context / (turns * 2 * pi)) / (2 * log(base))
 

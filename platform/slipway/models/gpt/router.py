@@ -8,7 +8,7 @@ from slipway.models.transformer.config import parts_of_balance, samples_of_balan
 
 
 def router(config: RunConfig) -> dict[str, Any]:
-    """Fields of TransformerConfig; none for a model without experts.
+    """Return fields of TransformerConfig; none for a model without experts.
 
     A balancing loss is scaled up by what Megatron-core scales it down: then it is the same in every layout.
     """

@@ -60,7 +60,7 @@ def _width(config: RunConfig, told: Spread) -> int:
 
 
 def _routers(modules: Sequence[torch.nn.Module]) -> Iterator[tuple[str, CountingRouter]]:
-    """Each with its place in the Spread. Megatron-core numbers layers from 1, and those of prediction anew."""
+    """Yield each with its place in the Spread. Megatron-core numbers layers from 1, and those of prediction anew."""
     for module in modules:
         for name, part in module.named_modules():
             if isinstance(part, CountingRouter):
@@ -72,7 +72,7 @@ def _routers(modules: Sequence[torch.nn.Module]) -> Iterator[tuple[str, Counting
 
 
 def _first_of_replicas() -> bool:
-    """Whether this is the one of the ranks that hold the same stage, which all have the same bias."""
+    """Return whether this is the one of the ranks that hold the same stage, which all have the same bias."""
     return (
         parallel_state.get_tensor_model_parallel_rank() == 0
         and parallel_state.get_data_parallel_rank(with_context_parallel=True) == 0

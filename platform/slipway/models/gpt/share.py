@@ -12,12 +12,12 @@ Each = TypeVar("Each")
 
 
 def share_of(config: RunConfig, layout: Parallelism) -> Share:
-    """The first transformer layer on one rank of a layout, with one microbatch; for what all layers have alike, too."""
+    """Return the first transformer layer on one rank of a layout, with one microbatch; for what all layers have alike, too."""
     data, blocks = tokens_of(config), gpt_of(config).blocks
     return Share(config, layout, blocks, blocks[0], data.sequence_length, bool(data.apart))
 
 
 def of_layers(share: Share, make: Callable[[Share], Each]) -> list[Each]:
-    """What is made of each transformer layer, in their order; the same object for layers that are alike."""
+    """Return what is made of each transformer layer, in their order; the same object for layers that are alike."""
     made = {block: make(share._replace(block=block)) for block in dict.fromkeys(share.blocks)}
     return [made[block] for block in share.blocks]

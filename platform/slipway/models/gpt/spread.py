@@ -9,7 +9,7 @@ LAYER, PREDICTION = "layer {}", "prediction {}"
 
 
 def spread(config: RunConfig) -> Spread | None:
-    """The experts; None: all layers are dense."""
+    """Return the experts; None: all layers are dense."""
     model = gpt_of(config)
     blocks = model.blocks
     places = [LAYER.format(number) for number, block in enumerate(blocks) if block.num_experts]

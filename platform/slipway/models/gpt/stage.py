@@ -26,7 +26,7 @@ from slipway.models.transformer.layer_spec import block_submodules
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a word of GPTModel's is for people: not that it is deprecated, which this project answers for them."""
+    """Return whether a word of GPTModel's is for people: not that it is deprecated, which this project answers for them."""
     return "GPTModel IS DEPRECATED" not in record.getMessage()
 
 
@@ -111,13 +111,13 @@ class WholeLogitsGPT(GPTModel):
         super().setup_embeddings_and_output_layer()
 
     def shared_embedding_or_output_weight(self) -> Any:
-        """The embedding, on the last stage its copy where there is one."""
+        """Return the embedding, on the last stage its copy where there is one."""
         if self._predicts and not self.pre_process:
             return self.embedding.word_embeddings.weight
         return super().shared_embedding_or_output_weight()
 
     def sharded_state_dict(self, prefix: str = "", *words: Any, **named: Any) -> dict[str, Any]:
-        """Megatron-core's; the last stage's copy of the embedding is a replica of the first stage's."""
+        """Return Megatron-core's; the last stage's copy of the embedding is a replica of the first stage's."""
         state = super().sharded_state_dict(prefix, *words, **named)
         if self._predicts and not self.pre_process:
             key = f"{prefix}embedding.word_embeddings.weight"
@@ -128,7 +128,7 @@ class WholeLogitsGPT(GPTModel):
         return state
 
     def masked_loss(self, states: Tensor, labels: Tensor, loss_mask: Tensor) -> Tensor:
-        """Masked sum of the cross entropies of states [s, b, h]; labels, loss_mask: [b, s]."""
+        """Return masked sum of the cross entropies of states [s, b, h]; labels, loss_mask: [b, s]."""
         logits, _ = self.output_layer(states, weight=self._tied())
         return torch.sum(self.compute_language_model_loss(labels, logits).float() * loss_mask)
 
@@ -140,7 +140,7 @@ class WholeLogitsGPT(GPTModel):
         return self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
 
     def _postprocess(self, hidden_states: Tensor, **named: Any) -> Tensor:
-        """Megatron-core's, but for prediction; private there, and the same in all versions supported."""
+        """Return Megatron-core's, but for prediction; private there, and the same in all versions supported."""
         labels = named["labels"]
         if not self._predicts:
             return super()._postprocess(hidden_states, **named)
@@ -173,7 +173,7 @@ class FusedLossGPT(WholeLogitsGPT):
         return self.output_layer(states, weight=self._tied(), labels=labels, loss_mask=loss_mask)
 
     def _postprocess(self, hidden_states: Tensor, **named: Any) -> Tensor:
-        """Megatron-core's, but for the loss."""
+        """Return Megatron-core's, but for the loss."""
         labels, loss_mask = named["labels"], named["loss_mask"]
         if labels is None or not self.post_process or self._predicts:
             return super()._postprocess(hidden_states, **named)

@@ -14,13 +14,13 @@ class GPTText:
     """See slipway.models.text.Text."""
 
     def reach(self, config: RunConfig) -> Reach:
-        """Learned positions end with their table; rotary ones go on, though nobody has trained them."""
+        """Return learned positions end with their table; rotary ones go on, though nobody has trained them."""
         model = gpt_of(config)
         longest = model.max_position_embeddings
         return Reach(longest, longest if model.position_embedding_type == "learned_absolute" else None)
 
     def model(self, config: RunConfig, module: "torch.nn.Module", device: "torch.device") -> TextModel:
-        """Imports torch and Megatron-core."""
+        """Return imports torch and Megatron-core."""
         from slipway.models.gpt.reading import GPTReader
 
         return GPTReader(gpt_of(config).vocab_size, module, device)

@@ -14,7 +14,7 @@ from slipway.models.transformer import config as shared
 
 
 def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> TransformerConfig:
-    """Megatron-core's configuration of the model; settings: what the engine says of layout and precision."""
+    """Return Megatron-core's configuration of the model; settings: what the engine says of layout and precision."""
     model, layout = gpt_of(config), config.parallelism
     fields: dict[str, Any] = dict(
         init_method_std=model.init_method_std,
@@ -37,7 +37,7 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
 
 
 def latent_rotary(model: Config) -> dict[str, Any]:
-    """Fields by which latent attention, which turns channels itself, is told how.
+    """Return fields by which latent attention, which turns channels itself, is told how.
 
     Megatron-core multiplies the turned channels by the ratio of magnitudes, and the scores by the square of that for
     mscale_all_dim, as DeepSeek-V2's code does; without both numbers the channels by that for an mscale of 1.

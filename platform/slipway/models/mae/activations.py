@@ -14,14 +14,14 @@ STORED = 2
 
 
 def embedding_bytes(config: RunConfig, layout: Parallelism) -> int:
-    """Bytes the patch embedding keeps of one microbatch: its input, visible patches as activations."""
+    """Return bytes the patch embedding keeps of one microbatch: its input, visible patches as activations."""
     model, share = mae_of(config), encoder_share(config, layout)
     patches = share.samples * model.num_visible * model.patch_values * share.element_bytes
     return patches + _whole_states(share)
 
 
 def head_bytes(config: RunConfig, layout: Parallelism) -> int:
-    """Bytes that the final norm, the decoder and the loss need for one microbatch, at their fullest moment.
+    """Return bytes that the final norm, the decoder and the loss need for one microbatch, at their fullest moment.
 
     The last stage goes back through the decoder as soon as it has a microbatch's loss: no second one is in flight.
     """
@@ -31,7 +31,7 @@ def head_bytes(config: RunConfig, layout: Parallelism) -> int:
 
 
 def _ends(config: RunConfig, layout: Parallelism) -> int:
-    """Around the decoder's layers: of the norms before and after them, of its embedding, and of the prediction."""
+    """Return around the decoder's layers: of the norms before and after them, of its embedding, and of the prediction."""
     model, encoder, decoder = mae_of(config), encoder_share(config, layout), decoder_share(config, layout)
     norms = 2 * encoder.state_bytes + 2 * decoder.state_bytes  # inputs, and what they return
     if encoder.outside > 1:
@@ -42,12 +42,12 @@ def _ends(config: RunConfig, layout: Parallelism) -> int:
 
 
 def _whole_states(share: Share) -> int:
-    """Besides a rank's own part of the states that enter a stack: it is cut out of the whole, which stays."""
+    """Return besides a rank's own part of the states that enter a stack: it is cut out of the whole, which stays."""
     return share.state_bytes * (share.outside - 1)
 
 
 def _loss(config: RunConfig) -> int:
-    """Predictions, what they should be and what is known of it, and the errors with their gradients, in fp32."""
+    """Return predictions, what they should be and what is known of it, and the errors with their gradients, in fp32."""
     model, training = mae_of(config), config.training
     size = 2 if training.precision == "bf16" else 4
     numbers = training.micro_batch_size * (model.num_patches - model.num_visible) * model.patch_values

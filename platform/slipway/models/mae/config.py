@@ -98,7 +98,7 @@ class Config(ModelSection):
 
 
 def _block(hidden: int, heads: int, mlp: int, epsilon: float) -> Block:
-    """A layer as in ViT (Dosovitskiy et al. 2020, arXiv 2010.11929): LayerNorm, GELU, biases, no dropout."""
+    """Return a layer as in ViT (Dosovitskiy et al. 2020, arXiv 2010.11929): LayerNorm, GELU, biases, no dropout."""
     return Block(
         hidden_size=hidden,
         num_attention_heads=heads,
@@ -111,6 +111,6 @@ def _block(hidden: int, heads: int, mlp: int, epsilon: float) -> Block:
 
 
 def mae_of(config: RunConfig) -> Config:
-    """The section `model` of a run that trains a masked auto-encoder."""
+    """Return the section `model` of a run that trains a masked auto-encoder."""
     assert isinstance(config.model, Config), f"model.family is {config.model.family}"
     return config.model

@@ -14,12 +14,12 @@ from slipway.models.transformer import counts
 
 
 def embedding(model: Config) -> Shard:
-    """Parameters of the patch embedding, the class token, and the scales of metadata."""
+    """Return parameters of the patch embedding, the class token, and the scales of metadata."""
     return Shard(_linear(model.patch_values, model.hidden_size) + model.hidden_size + len(model.metadata))
 
 
 def head(model: Config, tp: int = 1) -> Shard:
-    """Parameters of what follows the encoder's layers, on one rank: the final norm and the whole decoder."""
+    """Return parameters of what follows the encoder's layers, on one rank: the final norm and the whole decoder."""
     layers = model.decoder_num_layers * counts.layer(model.decoder_block, tp).total
     norms = counts.norm(model.encoder_block) + counts.norm(model.decoder_block)
     ends = _linear(model.hidden_size, model.decoder_hidden_size)
@@ -53,7 +53,7 @@ class Flops(NamedTuple):
 
 
 def flops(model: Config) -> Flops:
-    """Operations without what is computed again."""
+    """Return operations without what is computed again."""
     visible, every = model.num_visible, model.num_patches
     ends = 6 * (1 + visible) * model.hidden_size * model.decoder_hidden_size
     ends += 6 * (every - visible) * model.decoder_hidden_size * model.patch_values
@@ -65,7 +65,7 @@ def flops(model: Config) -> Flops:
 
 
 def recomputed_flops(model: Config, modules: Collection[str]) -> Flops:
-    """Operations that the backward pass does again; modules: of slipway.models.transformer.recompute."""
+    """Return operations that the backward pass does again; modules: of slipway.models.transformer.recompute."""
     decoder = counts.recomputed_flops(model.decoder_block, 1 + model.num_patches, modules)
     return Flops(
         embedding=0,

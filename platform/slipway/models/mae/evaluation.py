@@ -105,7 +105,7 @@ class LinearProbe:
 
 
 def _moments(config: RunConfig) -> "Mapping[str, Tensor]":
-    """The mean and std [bands] by which training normalises. Raises UserError where the data is not there."""
+    """Return the mean and std [bands] by which training normalises. Raises UserError where the data is not there."""
     import torch
 
     fields = ("mean", "std")
@@ -118,7 +118,7 @@ def _moments(config: RunConfig) -> "Mapping[str, Tensor]":
 
 
 def _one_date(chips: int, model: Config, *names: int) -> "Tensor":
-    """The date of each chip, [chips] int64: each of the model's alike."""
+    """Return the date of each chip, [chips] int64: each of the model's alike."""
     import torch
 
     return torch.from_numpy(stream("date", *names).integers(0, model.grid[0], chips))
@@ -132,7 +132,7 @@ def _features(
     device: "torch.device",
     days: "Tensor | None",
 ) -> "Tensor":
-    """[chips, rows, columns, values], fp32: the encoder's, or the normalised pixels; all dates of a place together.
+    """Return [chips, rows, columns, values], fp32: the encoder's, or the normalised pixels; all dates of a place together.
 
     days: the one date of each chip that is seen; None: all are.
     """

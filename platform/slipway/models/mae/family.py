@@ -30,7 +30,7 @@ class MaskedAutoencoders:
     operators = frozenset(OPERATORS) - {"activation", "cross_entropy", "moe", "optimizer", "rotary"}
 
     def measures(self, config: RunConfig) -> tuple[Measure, ...]:
-        """None."""
+        """Return none."""
         return ()
 
     def check(self, config: RunConfig) -> None:
@@ -42,7 +42,7 @@ class MaskedAutoencoders:
         rules.check_chips(config, traits)
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
-        """The embedding, the encoder's layers, and the head: final norm, decoder with all its layers, and loss."""
+        """Return the embedding, the encoder's layers, and the head: final norm, decoder with all its layers, and loss."""
         model, share = mae_of(config), encoder_share(config, layout)
         return [
             Layer(
@@ -67,7 +67,7 @@ class MaskedAutoencoders:
         return work.layers(config, layout)
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        """Encoder layers by their operations, as many of which the decoder costs. Raises UserError."""
+        """Return encoder layers by their operations, as many of which the decoder costs. Raises UserError."""
         model = mae_of(config)
         once, again = counts.flops(model), counts.recomputed_flops(model, self.recomputed(config))
         costs = [a + b for a, b in zip(once, again, strict=True)]
@@ -76,7 +76,7 @@ class MaskedAutoencoders:
         return spans.shared_out(is_block, of_layers, layout, always_level=True)
 
     def sample(self, config: RunConfig) -> Sample:
-        """An image time series."""
+        """Return an image time series."""
         model = mae_of(config)
         return Sample(
             units=model.num_patches,
@@ -90,7 +90,7 @@ class MaskedAutoencoders:
         return recompute.modules(config, [mae_of(config).encoder_block])
 
     def chance(self, config: RunConfig) -> float | None:
-        """Pixels have about mean 0 and variance 1, by band or by patch: the loss of predicting 0."""
+        """Return pixels have about mean 0 and variance 1, by band or by patch: the loss of predicting 0."""
         return 1.0
 
     def notes(self, config: RunConfig) -> list[str]:
@@ -98,7 +98,7 @@ class MaskedAutoencoders:
         return []
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
-        """All but the preset's name, and what changes only how samples are drawn, hidden or told apart.
+        """Return all but the preset's name, and what changes only how samples are drawn, hidden or told apart.
 
         Positions are computed, so a run may go on with larger images or more dates.
         """

@@ -45,7 +45,7 @@ class Terratorch:
             )
 
     def parts(self, config: RunConfig) -> Iterator[Part]:
-        """Encoder, then decoder."""
+        """Yield encoder, then decoder."""
         model = mae_of(config)
         width, narrow, patch = model.hidden_size, model.decoder_hidden_size, model.patch_values
         kernel = (model.patch_frames, model.patch_size, model.patch_size)
@@ -68,7 +68,7 @@ class Terratorch:
         yield from _affine("prediction", (), "decoder.decoder_pred", (patch, narrow))
 
     def constants(self, config: RunConfig) -> Mapping[str, Constant]:
-        """The positions: zero for the class token, then those of the patches."""
+        """Return the positions: zero for the class token, then those of the patches."""
         model = mae_of(config)
 
         def positions(width: int) -> Constant:
@@ -87,7 +87,7 @@ class Terratorch:
         }
 
     def renamed(self, name: str) -> str:
-        """Prithvi 1.0 has no `encoder.` and `decoder.` in front; some files have timm's wrapper inside."""
+        """Return prithvi 1.0 has no `encoder.` and `decoder.` in front; some files have timm's wrapper inside."""
         name = name.replace("_timm_module.", "")
         if name.startswith(("encoder.", "decoder.")):
             return name
@@ -95,7 +95,7 @@ class Terratorch:
         return f"{'decoder' if of_decoder else 'encoder'}.{name}"
 
     def sizes(self, shapes: Mapping[str, Shape]) -> Mapping[str, Any]:
-        """All but image_size, num_frames and the numbers of heads, which weights do not depend on."""
+        """Return all but image_size, num_frames and the numbers of heads, which weights do not depend on."""
         found: dict[str, Any] = {}
         conv = shapes.get("encoder.patch_embed.proj.weight", ())
         if len(conv) == 5:
@@ -113,12 +113,12 @@ class Terratorch:
         return found
 
     def unknown(self, config: RunConfig) -> str:
-        """Heads change no shape, positions are computed."""
+        """Return heads change no shape, positions are computed."""
         names = ("num_attention_heads", "decoder_num_attention_heads", "image_size", "num_frames")
         return ", ".join(f"{name}={getattr(config.model, name)}" for name in names)
 
     def usage(self, config: RunConfig, file: str) -> str:
-        """The encoder as a backbone, every size named."""
+        """Return the encoder as a backbone, every size named."""
         model = mae_of(config)
         name = "prithvi_eo_v2_300_tl" if model.metadata else "prithvi_eo_v2_300"
         sizes = ", ".join(f"{key}={value!r}" for key, value in backbone(model).items())
@@ -132,7 +132,7 @@ FORMATS: dict[str, Format] = {"terratorch": Terratorch()}
 
 
 def backbone(model: Config) -> dict[str, Any]:
-    """The arguments of terratorch's PrithviViT that make this encoder."""
+    """Return the arguments of terratorch's PrithviViT that make this encoder."""
     sizes: dict[str, Any] = {
         "img_size": model.image_size,
         "num_frames": model.num_frames,
@@ -148,7 +148,7 @@ def backbone(model: Config) -> dict[str, Any]:
 
 
 def whole(model: Config) -> dict[str, Any]:
-    """The arguments of terratorch's PrithviMAE that make this model."""
+    """Return the arguments of terratorch's PrithviMAE that make this model."""
     return backbone(model) | {
         "decoder_embed_dim": model.decoder_hidden_size,
         "decoder_depth": model.decoder_num_layers,
@@ -159,7 +159,7 @@ def whole(model: Config) -> dict[str, Any]:
 
 
 def _layers(ours: str, theirs: str, number: int, block: Block) -> Iterator[Part]:
-    """Layers of Megatron-core's TransformerBlock as timm's."""
+    """Yield layers of Megatron-core's TransformerBlock as timm's."""
     width, mlp, heads = block.hidden_size, block.mlp_size, block.num_attention_heads
     for layer in range(number):
         at, there = (layer,), f"{theirs}.{layer}"
@@ -176,6 +176,6 @@ def _layers(ours: str, theirs: str, number: int, block: Block) -> Iterator[Part]
 
 
 def _affine(ours: str, at: tuple[int, ...], theirs: str, weight: Shape) -> Iterator[Part]:
-    """A weight and a bias, as they are."""
+    """Yield a weight and a bias, as they are."""
     yield same(f"{ours}.weight", at, weight, f"{theirs}.weight")
     yield same(f"{ours}.bias", at, weight[:1], f"{theirs}.bias")

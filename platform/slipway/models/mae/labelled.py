@@ -69,7 +69,7 @@ def clearer(fmask: "np.ndarray", number: int) -> list[int]:
 
 
 def _cut(image: "np.ndarray", size: int) -> "np.ndarray":
-    """[..., k x size, k x size] -> [k x k, ..., size, size]."""
+    """Return [..., k x size, k x size] -> [k x k, ..., size, size]."""
     import numpy as np
 
     across = image.shape[-1] // size

@@ -37,12 +37,12 @@ def draw(seeds: Tensor, patches: int, visible: int) -> Mask:
 
 
 def keeps(seeds: Tensor, name: Metadata, dropped: float) -> Tensor:
-    """Whether each sample keeps this metadata, where a share of all samples drops it; [b] bool."""
+    """Return whether each sample keeps this metadata, where a share of all samples drops it; [b] bool."""
     return _words(seeds, name, 1)[:, 0] >= round(dropped * (LOW + 1))
 
 
 def _words(seeds: Tensor, purpose: Metadata | None, number: int) -> Tensor:
-    """So many words below 2^32 for each seed, [b, number] int64."""
+    """Return so many words below 2^32 for each seed, [b, number] int64."""
     blocks = torch.arange(-(-number // WORDS), device=seeds.device)
     what = torch.full_like(blocks, PURPOSES[purpose])
     words = philox((blocks, what, seeds[:, None] & LOW, seeds[:, None] >> 32), KEY)  # [WORDS, b, blocks]

@@ -32,7 +32,7 @@ class MaskedAutoencoders:
     def build(
         self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]
     ) -> torch.nn.Module:
-        """Encoder layers, and the embedding and the decoder as far as they are in the span."""
+        """Return encoder layers, and the embedding and the decoder as far as they are in the span."""
         products.use(config.kernels.product or "torch")
         model = mae_of(config)
         fields: dict[str, Any] = {}
@@ -46,12 +46,12 @@ class MaskedAutoencoders:
         return MaskedAutoencoder(config, encoder, decoder, layers, stage)
 
     def boundary(self, config: RunConfig) -> tuple[int, int]:
-        """The class token and the visible patches, padded for sequence parallelism; Megatron-core divides them."""
+        """Return the class token and the visible patches, padded for sequence parallelism; Megatron-core divides them."""
         model = mae_of(config)
         return padded(1 + model.num_visible, config.parallelism), model.hidden_size
 
     def reads(self, config: RunConfig, stage: Stage) -> frozenset[str]:
-        """The first stage sees what the last one is to predict; those between them need no data."""
+        """Return the first stage sees what the last one is to predict; those between them need no data."""
         if not (stage.first or stage.last):
             return frozenset()
         metadata = {FIELDS[name] for name in mae_of(config).metadata}
@@ -60,7 +60,7 @@ class MaskedAutoencoders:
     def forward(
         self, config: RunConfig, batch: Batch, module: torch.nn.Module, received: Tensor | None
     ) -> tuple[Tensor, LossFunction]:
-        """One microbatch through one stage; the last one's output: predictions of hidden patches.
+        """Return one microbatch through one stage; the last one's output: predictions of hidden patches.
 
         Fields: pixels ([b, frames, bands, height, width] int16 or floating point), mean and std ([b, bands]),
         sample_seed ([b] int64) and, by `model.metadata`, dates ([b, frames, 2]) and location ([b, 2]).
@@ -82,11 +82,11 @@ class MaskedAutoencoders:
         return output, loss_of
 
     def picture(self, config: RunConfig, batch: Batch, output: Tensor) -> Picture:
-        """Input, masked and reconstructed of the first samples; see slipway.models.mae.pictures."""
+        """Return input, masked and reconstructed of the first samples; see slipway.models.mae.pictures."""
         return picture(config, batch, output)
 
     def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
-        """Matrices by Glorot and Bengio 2010 (xavier_uniform_), biases at zero, norms' weights at one, as in MAE.
+        """Return matrices by Glorot and Bengio 2010 (xavier_uniform_), biases at zero, norms' weights at one, as in MAE.
 
         The bias of the patch embedding is a convolution's there, and starts as torch's do.
         """
@@ -103,7 +103,7 @@ class MaskedAutoencoders:
         return Constant(1.0 if key.endswith(("layernorm.weight", "layer_norm_weight")) else 0.0)
 
     def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
-        """All weights of layers that are matrices, and the decoder's embedding of what the encoder has found.
+        """Return all weights of layers that are matrices, and the decoder's embedding of what the encoder has found.
 
         The patch embedding is the input layer, the prediction the output layer.
         """

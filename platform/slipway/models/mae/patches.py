@@ -25,7 +25,7 @@ class Targets(NamedTuple):
 
 
 def patches(pixels: Tensor, model: Config) -> Tensor:
-    """[b, frames, bands, height, width] -> [b, patches, bands, values of a band], of the same type."""
+    """Return [b, frames, bands, height, width] -> [b, patches, bands, values of a band], of the same type."""
     frames, rows, columns = model.grid
     depth, side = model.patch_frames, model.patch_size
     parts = pixels.view(len(pixels), frames, depth, model.num_bands, rows, side, columns, side)
@@ -35,23 +35,23 @@ def patches(pixels: Tensor, model: Config) -> Tensor:
 
 
 def chosen(of_samples: Tensor, numbers: Tensor) -> Tensor:
-    """Patches of each sample by their numbers: [b, patches, ...], [b, n] -> [b, n, ...]."""
+    """Return patches of each sample by their numbers: [b, patches, ...], [b, n] -> [b, n, ...]."""
     return of_samples[torch.arange(len(numbers), device=numbers.device)[:, None], numbers]
 
 
 def known(values: Tensor) -> Tensor:
-    """Whether each was measured; of any shape. Products in floating point have NaN where nothing was."""
+    """Return whether each was measured; of any shape. Products in floating point have NaN where nothing was."""
     return ~values.isnan() if values.is_floating_point() else values != NODATA
 
 
 def normalized(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Values [b, n, bands, values of a band] less the bands' mean [b, bands], by their std; fp32, 0 where not known."""
+    """Return values [b, n, bands, values of a band] less the bands' mean [b, bands], by their std; fp32, 0 where not known."""
     numbers = (values.float() - mean[:, None, :, None]) / std[:, None, :, None]
     return torch.where(known(values), numbers, 0.0)
 
 
 def targets(values: Tensor, mean: Tensor, std: Tensor, normalize_patches: bool) -> Targets:
-    """What is to be predicted of hidden patches; arguments: see normalized.
+    """Return what is to be predicted of hidden patches; arguments: see normalized.
 
     normalize_patches: each patch less its mean, by its standard deviation (unbiased), over what is known of it.
     """
@@ -65,7 +65,7 @@ def targets(values: Tensor, mean: Tensor, std: Tensor, normalize_patches: bool) 
 
 
 def loss(predicted: Tensor, wanted: Targets) -> tuple[Tensor, Tensor]:
-    """The sum over hidden patches of each one's mean squared error, and the number of these patches.
+    """Return the sum over hidden patches of each one's mean squared error, and the number of these patches.
 
     predicted: [b, hidden, values] fp32. Numbers that are not known do not count, nor patches without any that is.
     """

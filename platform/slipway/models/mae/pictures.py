@@ -77,7 +77,7 @@ def picture(config: RunConfig, batch: Batch, output: Tensor) -> Picture:
 
 
 def predicted(output: Tensor, wanted: Tensor, there: Tensor, model: Config) -> Tensor:
-    """The decoder's numbers as an input's: [b, hidden, values] -> [b, hidden, bands, values of a band].
+    """Return the decoder's numbers as an input's: [b, hidden, values] -> [b, hidden, bands, values of a band].
 
     wanted, there: of the hidden patches, see patches.normalized and patches.known. With `normalize_patches` the mean
     and deviation of each patch, which the decoder does not predict, are the true ones.
@@ -93,7 +93,7 @@ def predicted(output: Tensor, wanted: Tensor, there: Tensor, model: Config) -> T
 
 
 def images(values: Tensor, model: Config) -> Tensor:
-    """Patches [patches, colours, values of a band] as [frames, height, width, colours]; undoes patches.patches."""
+    """Return patches [patches, colours, values of a band] as [frames, height, width, colours]; undoes patches.patches."""
     frames, rows, columns = model.grid
     depth, side = model.patch_frames, model.patch_size
     parts = values.view(frames, rows, columns, -1, depth, side, side).permute(0, 4, 1, 5, 2, 6, 3)
@@ -101,7 +101,7 @@ def images(values: Tensor, model: Config) -> Tensor:
 
 
 def _colours(bands: Sequence[str]) -> tuple[list[int], str]:
-    """The bands to show as red, green and blue, and what they are called."""
+    """Return the bands to show as red, green and blue, and what they are called."""
     if set(COLOURS) <= set(bands):
         return [bands.index(name) for name in COLOURS], "True colour"
     shown = [0, 1, 2] if len(bands) > 2 else [0, 0, 0]

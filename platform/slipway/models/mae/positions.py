@@ -11,7 +11,7 @@ BASE = 10000.0
 
 
 def sin_cos(positions: Tensor, width: int) -> Tensor:
-    """Positions [...] in floating point -> [..., width] of the same type. width: even."""
+    """Return positions [...] in floating point -> [..., width] of the same type. width: even."""
     half = width // 2
     steps = torch.arange(half, dtype=positions.dtype, device=positions.device) / half
     angles = positions[..., None] * (1.0 / BASE**steps)
@@ -19,7 +19,7 @@ def sin_cos(positions: Tensor, width: int) -> Tensor:
 
 
 def of_patches(grid: tuple[int, int, int], width: int) -> Tensor:
-    """The encodings of all patches, [patches, width] fp32: 6/16 for the column, 6/16 for the row, 4/16 for the time.
+    """Return the encodings of all patches, [patches, width] fp32: 6/16 for the column, 6/16 for the row, 4/16 for the time.
 
     grid: patches in time, height and width. width: divides by 16. Computed in fp64.
     """
@@ -30,5 +30,5 @@ def of_patches(grid: tuple[int, int, int], width: int) -> Tensor:
 
 
 def of_pairs(pairs: Tensor, width: int) -> Tensor:
-    """Pairs [..., 2] -> [..., width], half the width for each: year and day of year, latitude and longitude."""
+    """Return pairs [..., 2] -> [..., width], half the width for each: year and day of year, latitude and longitude."""
     return torch.cat([sin_cos(one, width // 2) for one in pairs.float().unbind(-1)], -1)

@@ -45,13 +45,13 @@ class Probe:
                 schedule.step()
 
     def logits(self, features: Tensor, size: torch.Size) -> Tensor:
-        """[n, rows, columns, values] -> [n, classes, height, width]."""
+        """Return [n, rows, columns, values] -> [n, classes, height, width]."""
         coarse = F.linear((features - self.mean) / self.deviation, self.weight, self.bias)
         return F.interpolate(coarse.movedim(-1, 1), size=tuple(size), mode="bilinear", align_corners=False)
 
     @torch.no_grad()
     def confusion(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Pixels by true class (rows) and predicted class (columns): int64 [classes, classes], on the CPU."""
+        """Return pixels by true class (rows) and predicted class (columns): int64 [classes, classes], on the CPU."""
         classes = len(self.bias)
         found = torch.zeros(classes, classes, dtype=torch.int64)
         for few, of_few in zip(features.split(BATCH), labels.split(BATCH), strict=True):
@@ -62,7 +62,7 @@ class Probe:
 
 
 def ious(confusion: Tensor) -> list[float | None]:
-    """Intersection over union of each class; None: it is in neither the truth nor the prediction."""
+    """Return intersection over union of each class; None: it is in neither the truth nor the prediction."""
     both = confusion.diagonal()
     either = confusion.sum(0) + confusion.sum(1) - both
     return [b / e if e else None for b, e in zip(both.tolist(), either.tolist(), strict=True)]
@@ -75,5 +75,5 @@ def mean_iou(confusion: Tensor) -> float:
 
 
 def accuracy(confusion: Tensor) -> float:
-    """Share of the pixels that are labelled right."""
+    """Return share of the pixels that are labelled right."""
     return (confusion.diagonal().sum() / confusion.sum()).item()

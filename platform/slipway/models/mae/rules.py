@@ -32,7 +32,7 @@ def check(config: RunConfig) -> None:
 
 
 def _divisions(config: RunConfig) -> Iterator[tuple[str, str, int, str, int]]:
-    """What must be a multiple of what: field, meaning, value; the divisor's name and value."""
+    """Yield what must be a multiple of what: field, meaning, value; the divisor's name and value."""
     model, layout = mae_of(config), config.parallelism
     yield "model.image_size", "image size", model.image_size, "patch_size", model.patch_size
     yield "model.num_frames", "number of dates", model.num_frames, "patch_frames", model.patch_frames

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def scattered(x: Tensor, transformer: TransformerConfig) -> Tensor:
-    """[s, b, h], alike on all ranks -> this rank's part, padded with zeros; its gradient is gathered."""
+    """Return [s, b, h], alike on all ranks -> this rank's part, padded with zeros; its gradient is gathered."""
     if not transformer.sequence_parallel:
         return x
     missing = -len(x) % transformer.tensor_model_parallel_size
@@ -21,14 +21,14 @@ def scattered(x: Tensor, transformer: TransformerConfig) -> Tensor:
 
 
 def gathered(x: Tensor, length: int, transformer: TransformerConfig) -> Tensor:
-    """The opposite: [length, b, h], alike on all ranks, whose gradients are alike, too: each keeps its part of it."""
+    """Return the opposite: [length, b, h], alike on all ranks, whose gradients are alike, too: each keeps its part of it."""
     if not transformer.sequence_parallel:
         return x
     return tensor_parallel.gather_from_sequence_parallel_region(x, tensor_parallel_output_grad=False)[:length]
 
 
 def unpadded(attention: type, length: int) -> type:
-    """Core attention over the first `length` keys and values; what queries beyond them find is not used."""
+    """Return core attention over the first `length` keys and values; what queries beyond them find is not used."""
 
     class Unpadded(attention):
         def forward(self, query: Tensor, key: Tensor, value: Tensor, *words: Any, **named: Any) -> Tensor:

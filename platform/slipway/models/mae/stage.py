@@ -78,7 +78,7 @@ class MaskedAutoencoder(MegatronModule):
         self.encoder.set_input_tensor(tensors[0] if isinstance(tensors, list) else tensors)
 
     def forward(self, batch: Batch, mask: Mask | None) -> Tensor:
-        """What the next stage takes, [visible + 1, b, hidden]; of the last one the predictions of hidden patches.
+        """Return what the next stage takes, [visible + 1, b, hidden]; of the last one the predictions of hidden patches.
 
         Those are [b, hidden patches, values]. mask: None on stages that read nothing.
         """
@@ -105,7 +105,7 @@ class MaskedAutoencoder(MegatronModule):
         return self.encoder(hidden_states=x, attention_mask=None)[1:].transpose(0, 1)
 
     def _embedded(self, batch: Batch, mask: Mask) -> Tensor:
-        """The class token and the visible patches, [visible + 1, b, hidden]."""
+        """Return the class token and the visible patches, [visible + 1, b, hidden]."""
         values = chosen(patches(batch["pixels"], self.model), mask.visible)
         values = normalized(values, batch["mean"], batch["std"]).flatten(2)
         weight = self.patch_embedding.weight
@@ -129,7 +129,7 @@ class MaskedAutoencoder(MegatronModule):
         return self.prediction(x.gather(1, mask.hidden[..., None].expand(-1, -1, width)))
 
     def _places(self, batch: Batch, numbers: Tensor, width: int, part: str) -> Tensor:
-        """What patches are told of where and when they are, by their numbers [b, n]: fp32 [b, n, width].
+        """Return what patches are told of where and when they are, by their numbers [b, n]: fp32 [b, n, width].
 
         part: whose scales, the encoder's or the decoder's.
         """
@@ -154,7 +154,7 @@ def _vector(size: int) -> Parameter:
 
 
 def _submodules(config: RunConfig, block: Block, layers: int, length: int) -> TransformerBlockSubmodules:
-    """So many layers, and the norm after the last one; length: of the sequence, before it is padded."""
+    """Return so many layers, and the norm after the last one; length: of the sequence, before it is padded."""
     blocks = [block] * max(1, layers)  # a stage without layers has the norm's kind from one, too
     submodules: Any = block_submodules(config, blocks, range(layers))
     if layers and padded(length, config.parallelism) > length:

@@ -21,7 +21,7 @@ def layers(config: RunConfig, layout: Parallelism) -> list[Work]:
 
 
 def _embedding(model: Config, encoder: Share) -> Work:
-    """Every tensor-parallel rank embeds all visible patches; pixels need no gradient."""
+    """Return every tensor-parallel rank embeds all visible patches; pixels need no gradient."""
     patches, size = encoder.samples * model.num_visible, encoder.element_bytes
     forward, _, weight = linear(encoder, patches, model.hidden_size, model.patch_values)
     pixels = float(encoder.samples * model.num_patches * model.patch_values)

@@ -19,7 +19,7 @@ from slipway.models.transformer.share import Share
 
 
 def layer_bytes(share: Share, recomputed: Collection[str]) -> int:
-    """Bytes one layer keeps of one microbatch on one rank until its backward pass.
+    """Return bytes one layer keeps of one microbatch on one rank until its backward pass.
 
     recomputed: what is computed again (see slipway.models.transformer.recompute).
     """
@@ -37,7 +37,7 @@ def layer_bytes(share: Share, recomputed: Collection[str]) -> int:
 
 
 def inside_bytes(share: Share, recomputed: Collection[str]) -> int:
-    """Bytes that one layer needs in its backward pass besides what it has kept, at its fullest moment.
+    """Return bytes that one layer needs in its backward pass besides what it has kept, at its fullest moment.
 
     What has been computed again is there with the gradients: of the MLP or, where its scores are computed again, of
     core attention, when what the MLP has computed again is gone.
@@ -51,7 +51,7 @@ def inside_bytes(share: Share, recomputed: Collection[str]) -> int:
 
 
 def _gradients(share: Share, recomputed: Collection[str]) -> int:
-    """Bytes of the gradients that are there at once in a layer's backward pass, at its fullest.
+    """Return bytes of the gradients that are there at once in a layer's backward pass, at its fullest.
 
     That is in the backward pass of one of the MLP's products: the gradients of what it has returned, of its input and
     of its weight, before that is added to the main gradient, and of the residual stream. At the first product what lies
@@ -79,7 +79,7 @@ def _gradients(share: Share, recomputed: Collection[str]) -> int:
 
 
 def _of_weighting(share: Share, visits: int, recomputed: Collection[str]) -> int:
-    """Bytes of the backward pass while experts' activations in 16 bits are weighted by the router, which is fp32.
+    """Return bytes of the backward pass while experts' activations in 16 bits are weighted by the router, which is fp32.
 
     Three tensors as wide as the activations are then in fp32: their gradient, and its products with the weights and
     with the activations. The gradient in 16 bits takes the place of the second product's input, of which there is one
@@ -92,7 +92,7 @@ def _of_weighting(share: Share, visits: int, recomputed: Collection[str]) -> int
 
 
 def _of_products(share: Share, visits: int, weight: int, again: bool) -> int:
-    """Numbers for each of an MLP's channels that are there in the backward pass of the fuller of its products.
+    """Return numbers for each of an MLP's channels that are there in the backward pass of the fuller of its products.
 
     visits: tokens that it meets. weight: rows of its weights' gradients. again: it computes its activation again.
     """
@@ -108,7 +108,7 @@ def _of_products(share: Share, visits: int, weight: int, again: bool) -> int:
 
 
 def _between(share: Share, recomputed: Collection[str]) -> int:
-    """Between the tensor-parallel regions, split only by sequence parallelism."""
+    """Return between the tensor-parallel regions, split only by sequence parallelism."""
     block, size = share.block, share.element_bytes
     norm = size + norm_bytes(share)  # what it returns, the input of a product
     states = latent.states(share, norm) if block.latent else 0
@@ -119,7 +119,7 @@ def _between(share: Share, recomputed: Collection[str]) -> int:
 
 
 def norm_bytes(share: Share) -> int:
-    """Bytes that a norm keeps of each element besides its input and what it returns; in bf16 the mean of a layer's two.
+    """Return bytes that a norm keeps of each element besides its input and what it returns; in bf16 the mean of a layer's two.
 
     On a CPU, in fp32: the normalized input; in bf16 also a copy of the input, which one of both norms has instead.
     """
@@ -165,7 +165,7 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
 
 
 def _scores(share: Share) -> int:
-    """Softmax, the dropout's noise and their product, in fp32.
+    """Return softmax, the dropout's noise and their product, in fp32.
 
     Of a rank's two stretches of the sequence, the first and the last of 2 cp for example, with the keys before each.
     """
@@ -177,12 +177,12 @@ def _scores(share: Share) -> int:
 
 
 def _slides(share: Share) -> bool:
-    """Whether torch's attention is in a sliding window (slipway.kernels.windows)."""
+    """Return whether torch's attention is in a sliding window (slipway.kernels.windows)."""
     return share.block.seen(share.length) < share.length and share.config.kernels.attention != "te"
 
 
 def _stretches(share: Share) -> tuple[int, float, bool]:
-    """Stretches of queries in each part of the sequence; channels of keys and values that they copy, per token.
+    """Return stretches of queries in each part of the sequence; channels of keys and values that they copy, per token.
 
     And whether all of them copy, so that the keys and values themselves are released.
     """
@@ -201,7 +201,7 @@ def _stretches(share: Share) -> tuple[int, float, bool]:
 
 
 def _band(share: Share) -> int:
-    """Bytes of the mask that stretches of queries share."""
+    """Return bytes of the mask that stretches of queries share."""
     window, rows = share.block.seen(share.length), share.length // (2 * share.cp if share.cp > 1 else 1)
     if not _slides(share) or (share.cp == 1 and rows <= window):
         return 0
@@ -231,7 +231,7 @@ def _feed_forward(share: Share, recomputed: Collection[str]) -> tuple[int, int]:
 
 
 def _widths(share: Share, module: str, recomputed: Collection[str]) -> int:
-    """How many tensors as wide as an MLP it keeps. module: what it is called where it is computed again."""
+    """Return how many tensors as wide as an MLP it keeps. module: what it is called where it is computed again."""
     gated = share.block.activation == "swiglu"
     if module in recomputed:
         return 0
@@ -243,10 +243,10 @@ def _widths(share: Share, module: str, recomputed: Collection[str]) -> int:
 
 
 def _feed(share: Share) -> str:
-    """The module of slipway.models.transformer.recompute that is between a layer's second norm and its end."""
+    """Return the module of slipway.models.transformer.recompute that is between a layer's second norm and its end."""
     return "experts" if share.block.num_experts else "mlp"
 
 
 def _fuses_activation(share: Share) -> bool:
-    """Whether SwiGLU is one kernel, as `auto` has it on every GPU where Triton works."""
+    """Return whether SwiGLU is one kernel, as `auto` has it on every GPU where Triton works."""
     return not share.on_cpu and share.config.kernels.activation != "unfused"

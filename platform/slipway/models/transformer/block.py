@@ -81,7 +81,7 @@ class Block(NamedTuple):
         return self.query_groups * self.head_size
 
     def seen(self, tokens: int) -> int:
-        """Tokens that a token sees at most, in a sample of so many."""
+        """Return tokens that a token sees at most, in a sample of so many."""
         return min(tokens, self.window or tokens)
 
     @property

@@ -13,7 +13,7 @@ BESIDE = 128 * (8 + 4 + 4) + 8
 
 
 def shared_bytes(share: Share) -> int:
-    """Bytes of all of them on one rank."""
+    """Return bytes of all of them on one rank."""
     return gathered_bytes(share) + user_buffer_bytes(share) + deep_ep_bytes(share)
 
 

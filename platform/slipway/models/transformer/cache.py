@@ -7,7 +7,7 @@ from slipway.models.transformer.block import Block
 
 
 def kept_numbers(block: Block, tokens: int) -> int:
-    """Numbers that one layer keeps of a text of so many tokens: keys and values of those that later ones still see.
+    """Return numbers that one layer keeps of a text of so many tokens: keys and values of those that later ones still see.
 
     A program that reads a window's keys from a whole cache, as `slipway generate` does, keeps as many as without one.
     """
@@ -16,12 +16,12 @@ def kept_numbers(block: Block, tokens: int) -> int:
 
 
 def least_numbers(block: Block) -> int:
-    """Numbers of one token, where latent states are kept in place of the keys and values made from them."""
+    """Return numbers of one token, where latent states are kept in place of the keys and values made from them."""
     return block.latent.kv_down if block.latent else kept_numbers(block, 1)
 
 
 def cache_bytes(blocks: Iterable[Block], tokens: int, element_bytes: int) -> int:
-    """Bytes of all layers, for one text."""
+    """Return bytes of all layers, for one text."""
     return element_bytes * sum(
         count * kept_numbers(block, tokens) for block, count in Counter(blocks).items()
     )

@@ -24,7 +24,7 @@ _ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": _gelu_tanh, "swiglu": F.silu}  # sw
 def transformer_config(
     config: RunConfig, blocks: Sequence[Block], settings: Mapping[str, Any], *, behind: int = 0, **fields: Any
 ) -> TransformerConfig:
-    """Megatron-core's configuration of a transformer of these layers, which all stages are told alike.
+    """Return Megatron-core's configuration of a transformer of these layers, which all stages are told alike.
 
     settings: what the engine says of layout and precision. behind: layers like the last one that follow and that the
     family builds itself. fields: what only this family sets; they win.
@@ -75,7 +75,7 @@ def transformer_config(
 
 
 def pipeline_layout(spans: Sequence[range]) -> list[list[str]] | None:
-    """Megatron-core's word for the layers of each model chunk; None where they are as many in each.
+    """Return Megatron-core's word for the layers of each model chunk; None where they are as many in each.
 
     spans: of Family.spans, for a model whose first layer is the embedding and whose last one is the head.
     """
@@ -109,7 +109,7 @@ def samples_of_balance(samples: int) -> int:
 
 
 def _counts_tokens() -> bool:
-    """Whether Megatron-core's router knows how many tokens its losses are of."""
+    """Return whether Megatron-core's router knows how many tokens its losses are of."""
     return package_info.MAJOR > 0 or package_info.MINOR >= 19
 
 
@@ -137,7 +137,7 @@ def _experts(config: RunConfig, blocks: Sequence[Block], mixture: Block) -> dict
 
 
 def _recomputed(config: RunConfig, blocks: Sequence[Block]) -> dict[str, Any]:
-    """What Megatron-core's own modules compute again; slipway.models.transformer.layer_spec builds ours."""
+    """Return what Megatron-core's own modules compute again; slipway.models.transformer.layer_spec builds ours."""
     modules = recompute.modules(config, blocks)
     if recompute.LAYER in modules:
         return dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)

@@ -15,7 +15,7 @@ from slipway.models.transformer.recompute import LAYER
 
 
 def layer(block: Block, tp: int = 1, ep: int = 1) -> Shard:
-    """Parameters of one layer on one rank."""
+    """Return parameters of one layer on one rank."""
     expert = (block.num_experts // ep) * _mlp(block, tp) if block.num_experts else 0
     return Shard(_without_experts(block, tp), expert)
 
@@ -27,12 +27,12 @@ def matrices(block: Block, tp: int = 1, ep: int = 1) -> Shard:
 
 
 def idle(block: Block) -> int:
-    """Parameters of one layer that a token does not meet: of experts that it is not sent to."""
+    """Return parameters of one layer that a token does not meet: of experts that it is not sent to."""
     return (block.num_experts - block.topk) * _mlp(block, tp=1) if block.num_experts else 0
 
 
 def norm(block: Block) -> int:
-    """Parameters of one norm."""
+    """Return parameters of one norm."""
     return block.hidden_size * (2 if block.normalization == "LayerNorm" else 1)
 
 
@@ -50,7 +50,7 @@ def _attention(block: Block, tp: int) -> int:
 
 
 def _norms(block: Block) -> int:
-    """Before attention and before the MLP, and of each head's queries and keys, or of latent states."""
+    """Return before attention and before the MLP, and of each head's queries and keys, or of latent states."""
     inside = 2 * block.head_size if block.qk_norm else 0
     if block.latent:
         inside = latent.normed(block)
@@ -58,13 +58,13 @@ def _norms(block: Block) -> int:
 
 
 def _mlp(block: Block, tp: int) -> int:
-    """One MLP, or one expert."""
+    """Return one MLP, or one expert."""
     hidden, bias, outputs = block.hidden_size, int(block.bias), block.mlp_size // tp
     return block.gates * outputs * (hidden + bias) + outputs * hidden + bias * hidden
 
 
 def _shared(block: Block, tp: int) -> int:
-    """The experts that every token meets: one MLP without biases."""
+    """Return the experts that every token meets: one MLP without biases."""
     return (block.gates + 1) * block.shared_size // tp * block.hidden_size
 
 
@@ -88,7 +88,7 @@ def _first_product_of_shared(block: Block) -> int:
 
 
 def flops(block: Block, tokens: int) -> int:
-    """Floating-point operations of one layer for a sample of so many tokens, forward and backward.
+    """Return floating-point operations of one layer for a sample of so many tokens, forward and backward.
 
     A matrix multiplication costs 2 operations per weight and token forward and twice that backward: 6
     (Narayanan et al. 2021, arXiv 2104.04473, appendix). Norms, activations and softmax are not counted, nor is what is
@@ -113,7 +113,7 @@ def _scores(block: Block, tokens: int) -> int:
 
 
 def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int:
-    """Operations of one layer that the backward pass does again: forward only, so 2 per weight and token.
+    """Return operations of one layer that the backward pass does again: forward only, so 2 per weight and token.
 
     modules: of slipway.models.transformer.recompute. Of core attention, 4 x width x s per token.
     """

@@ -22,7 +22,7 @@ from slipway.models.transformer.routing import CountingRouter
 
 
 def block_submodules(config: RunConfig, blocks: Sequence[Block], span: range) -> TransformerBlockSubmodules:
-    """The layers `span` of a transformer, and the norm that follows its last one. Equal layers are one object."""
+    """Return the layers `span` of a transformer, and the norm that follows its last one. Equal layers are one object."""
     recomputed = recompute.modules(config, blocks)
     provider = SpecProvider(config.kernels, recomputed)
     specs = {block: _layer(provider, block, recomputed) for block in dict.fromkeys(blocks)}
@@ -64,7 +64,7 @@ def _attention(provider: SpecProvider, block: Block) -> ModuleSpec:
 
 
 def _feed_forward(provider: SpecProvider, block: Block, recomputed: Collection[str]) -> Any:
-    """Megatron-core's MLP or mixture of experts, or an MLP, of shared experts too, that keeps less."""
+    """Return Megatron-core's MLP or mixture of experts, or an MLP, of shared experts too, that keeps less."""
     spec: Any = mlp_spec(provider, block.num_experts, provider.kernels.moe == "te")
     parts = _parts(spec)
     if block.num_experts is None:
@@ -84,5 +84,5 @@ def mlp_spec(provider: SpecProvider, num_experts: int | None, grouped: bool) -> 
 
 
 def _parts(spec: Any) -> Any:
-    """The submodules of a specification, which newer versions of Megatron-core make a partial function."""
+    """Return the submodules of a specification, which newer versions of Megatron-core make a partial function."""
     return spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]

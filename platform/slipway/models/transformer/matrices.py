@@ -10,7 +10,7 @@ from slipway.optimizers.matrix import Matrix
 
 
 def matrix(block: Block, key: str, shape: tuple[int, ...]) -> Matrix:
-    """The matrices in a weight of a layer; shape: of a rank's part of it."""
+    """Return the matrices in a weight of a layer; shape: of a rank's part of it."""
     if key.endswith(
         "linear_qkv.weight"
     ):  # of each group: its queries' heads, then a head of keys and one of values

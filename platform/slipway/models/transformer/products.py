@@ -11,7 +11,7 @@ from slipway.models.work import Exchange, Product
 
 
 def linear(share: Share, m: int, n: int, k: int) -> tuple[Product, Product, Product]:
-    """A linear layer's product, its input's gradient, its weight's gradient."""
+    """Return a linear layer's product, its input's gradient, its weight's gradient."""
     size, pace = share.element_bytes, share.traits.product_pace
     return (
         Product(m, n, k, element_bytes=size, output_bytes=size, pace=pace),
@@ -23,7 +23,7 @@ def linear(share: Share, m: int, n: int, k: int) -> tuple[Product, Product, Prod
 def edges(
     share: Share, first: Sequence[Product], last: Sequence[Product]
 ) -> tuple[tuple[Exchange, ...], ...]:
-    """Exchanges around a tensor-parallel region, forward and backward.
+    """Return exchanges around a tensor-parallel region, forward and backward.
 
     first, last: its first and last linear layer, as `linear` has them. In the backward pass Megatron-core gathers
     the input again while the input's gradient is computed, and reduces that while the weight's gradient is computed.

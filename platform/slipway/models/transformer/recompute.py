@@ -16,7 +16,7 @@ LAYER = "layer"
 
 
 def keeps_scores(config: RunConfig, block: Block) -> bool:
-    """Whether core attention keeps its s x s terms until the backward pass.
+    """Return whether core attention keeps its s x s terms until the backward pass.
 
     Flash attention computes them again anyway. torch has none for CPUs with dropout.
     """
@@ -90,7 +90,7 @@ def modules(config: RunConfig, blocks: Sequence[Block]) -> tuple[str, ...]:
 
 
 def _trouble(name: str, config: RunConfig, blocks: Sequence[Block]) -> str | None:
-    """Why a module is computed again in none of the layers; None where it is in one."""
+    """Return why a module is computed again in none of the layers; None where it is in one."""
     troubles = [MODULES[name](config, block) for block in blocks]
     return None if None in troubles else troubles[0]
 
@@ -129,7 +129,7 @@ def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
 
 
 def experts_trouble(backend: str, config: RunConfig, blocks: Sequence[Block]) -> str | None:
-    """Why a backend of `kernels.moe` cannot do what is asked; None where it can."""
+    """Return why a backend of `kernels.moe` cannot do what is asked; None where it can."""
     here = {"torch": {"activation", "experts"}, "te": {"activation"}, "unfused": set[str]()}[backend]
     missing = {"activation", "experts"} & set(modules(config, blocks)) - here
     if missing:
@@ -141,7 +141,7 @@ def experts_trouble(backend: str, config: RunConfig, blocks: Sequence[Block]) ->
 
 
 def _width_trouble(config: RunConfig, block: Block) -> str | None:
-    """Why torch's grouped product refuses the experts' weights: rows must be multiples of 16 bytes."""
+    """Return why torch's grouped product refuses the experts' weights: rows must be multiples of 16 bytes."""
     itemsize = 4 if config.training.precision == "fp32" else 2
     ranks = config.parallelism.tensor_model_parallel_size
     widths = {

@@ -34,7 +34,7 @@ class CountingRouter(TopKRouter):
     counts: Tensor | None = None
 
     def routing(self, logits: Tensor, *words: Any, **named: Any) -> Any:
-        """[tokens, samples, experts] -> weights and choice [tokens x samples, experts], as Megatron-core's."""
+        """Return [tokens, samples, experts] -> weights and choice [tokens x samples, experts], as Megatron-core's."""
         weights, choice = super().routing(logits, *words, **named)
         if self.training and torch.is_grad_enabled():
             self._count(logits, choice)
@@ -52,6 +52,6 @@ class CountingRouter(TopKRouter):
         self.counts[-1] += len(flat)
 
     def take(self) -> Tensor | None:
-        """The counts, which begin anew; None: nothing was counted."""
+        """Return the counts, which begin anew; None: nothing was counted."""
         counts, self.counts = self.counts, None
         return counts

@@ -11,7 +11,7 @@ EPS = 1e-7
 
 
 def orthogonalized(x: Tensor, steps: int) -> Tensor:
-    """Each of the matrices U S V^T in [matrices, rows, columns] as about U V^T, in its own type."""
+    """Return each of the matrices U S V^T in [matrices, rows, columns] as about U V^T, in its own type."""
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     wide = torch.promote_types(x.dtype, torch.float32)

@@ -58,7 +58,7 @@ class Muon(torch.optim.Optimizer):
         return each_matrix(self.held[index].matrix, whole, self._update)
 
     def _update(self, x: Tensor) -> Tensor:
-        """[matrices, rows, columns], orthogonalized, and scaled by the shape of each."""
+        """Return [matrices, rows, columns], orthogonalized, and scaled by the shape of each."""
         rows, columns = x.shape[-2:]
         if self.settings.adjust_lr_fn == "original":
             scale = max(1.0, rows / columns) ** 0.5
@@ -96,7 +96,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def each_matrix(matrix: Matrix, whole: Tensor, function: Any) -> Tensor:
-    """A function of each of a weight's matrices, [matrices, rows, columns], put together as they were."""
+    """Return a function of each of a weight's matrices, [matrices, rows, columns], put together as they were."""
     if not matrix.rows:
         return function(whole)
     count, _, columns = whole.shape
@@ -118,7 +118,7 @@ class Builder:
     """See slipway.optimizers.kind.Builder and MatrixBuilder."""
 
     def build(self, groups: list[dict[str, Any]], config: RunConfig) -> Muon:
-        """Orthogonalizes in bf16 on GPUs where that is the training precision, else in fp32."""
+        """Return orthogonalizes in bf16 on GPUs where that is the training precision, else in fp32."""
         settings = config.optimizer
         assert isinstance(settings, Config)
         low = config.training.precision == "bf16" and config.cluster.device.kind == "cuda"

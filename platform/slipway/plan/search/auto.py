@@ -44,7 +44,7 @@ class _Run:
 
 
 def choose(config: RunConfig) -> tuple[RunConfig, Choice]:
-    """The configuration with the best layout that fits its devices, and why. The same every time.
+    """Return the configuration with the best layout that fits its devices, and why. The same every time.
 
     Raises UserError where no layout fits, with what is missing.
     """

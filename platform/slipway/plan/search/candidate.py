@@ -29,15 +29,15 @@ class Candidate(NamedTuple):
     recompute: str
 
     def replicas(self, world: int) -> int:
-        """Data-parallel size on so many devices."""
+        """Return data-parallel size on so many devices."""
         return world // (self.tensor * self.pipeline * self.context)
 
     def shares(self, world: int) -> int:
-        """Ranks over which what is not an expert can be sharded: context x data."""
+        """Return ranks over which what is not an expert can be sharded: context x data."""
         return world // (self.tensor * self.pipeline)
 
     def fields(self, world: int) -> dict[str, Any]:
-        """Dotted field -> value, for every field that may be `auto`."""
+        """Return dotted field -> value, for every field that may be `auto`."""
         distributed, strategy = SHARDINGS[self.sharding]
         overlaps = self.shares(world) > 1
         return {
@@ -70,7 +70,7 @@ class Applied:
         self._training = lru_cache(maxsize=None)(self._make_training)
 
     def __call__(self, candidate: Candidate) -> RunConfig:
-        """The configuration with the candidate's layout; what the user has fixed stays as it is."""
+        """Return the configuration with the candidate's layout; what the user has fixed stays as it is."""
         parallelism = self._parallelism(candidate._replace(micro_batch=1, recompute="none"))
         training = self._training(candidate.micro_batch, candidate.recompute)
         update: Mapping[str, Any] = {"parallelism": parallelism, "training": training, "auto": []}

@@ -40,7 +40,7 @@ class Evaluator:
         self._found: dict[object, object] = {}
 
     def memory(self, config: RunConfig, candidate: Candidate) -> StageMemory:
-        """Memory of a rank of the fullest stage. Raises UserError where the layers cannot be shared out.
+        """Return memory of a rank of the fullest stage. Raises UserError where the layers cannot be shared out.
 
         config: with the candidate's layout. Earlier stages have more microbatches in flight, so that of stages with the
         same layers the first one is the fullest.
@@ -55,7 +55,7 @@ class Evaluator:
         return max(stages, key=lambda stage: stage.total)
 
     def whole(self, config: RunConfig, candidate: Candidate) -> int:
-        """Bytes of the parameters of a rank whose layers are all on one stage, before they are sharded."""
+        """Return bytes of the parameters of a rank whose layers are all on one stage, before they are sharded."""
         each = 2 if config.training.precision == "bf16" else 4
         return each * sum(layer.parameters.total for layer in self._layers(config, candidate))
 
@@ -78,7 +78,7 @@ class Evaluator:
         )
 
     def spans(self, config: RunConfig, candidate: Candidate) -> list[range]:
-        """Layers of each model chunk. Raises UserError where they cannot be shared out."""
+        """Return layers of each model chunk. Raises UserError where they cannot be shared out."""
         key = ("spans", candidate.pipeline, candidate.virtual, candidate.recompute)
         return self._once(key, lambda: self.family.spans(config, config.parallelism))
 
@@ -108,7 +108,7 @@ class Evaluator:
         return self._once(("sample", candidate.recompute), lambda: self.family.sample(config))
 
     def _stages(self, share: Share, candidate: Candidate) -> list[int]:
-        """The stages that can be the fullest: no earlier one has at least as many layers of each kind in each chunk."""
+        """Return the stages that can be the fullest: no earlier one has at least as many layers of each kind in each chunk."""
 
         def fullest() -> list[int]:
             numbers: dict[Layer, int] = {}
@@ -131,7 +131,7 @@ class Evaluator:
 
 
 def _parts(time: TimeEstimate) -> dict[str, float] | None:
-    """What cluster.expected_mfu says, as far as it has parts."""
+    """Return what cluster.expected_mfu says, as far as it has parts."""
     total = time.seconds_per_step
     if total is None:
         return None
@@ -153,10 +153,10 @@ class _Share(Share):
 
 
 def _alike(candidate: Candidate) -> Candidate:
-    """What a rank's layers depend on: not on how many stages there are, nor on what replicas share."""
+    """Return what a rank's layers depend on: not on how many stages there are, nor on what replicas share."""
     return candidate._replace(pipeline=min(candidate.pipeline, 2), virtual=1, sharding="none")
 
 
 def _covers(stage: Sequence[Counter[int]], other: Sequence[Counter[int]]) -> bool:
-    """Whether a stage has in each chunk all the layers that another one has."""
+    """Return whether a stage has in each chunk all the layers that another one has."""
     return all(here >= there for here, there in zip(stage, other, strict=True))

@@ -23,7 +23,7 @@ class Request(NamedTuple):
     """The field of resources -> its values, in ascending order."""
 
     def shapes(self, config: RunConfig) -> list[tuple[int, int]]:
-        """Nodes and devices per node of each machine to search, the smallest first."""
+        """Return nodes and devices per node of each machine to search, the smallest first."""
         nodes = self.ranges.get("resources.nodes", [config.resources.nodes])
         devices = self.ranges.get("resources.devices_per_node", [config.resources.devices_per_node])
         return sorted(product(nodes, devices), key=lambda shape: (shape[0] * shape[1], shape))

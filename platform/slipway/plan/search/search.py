@@ -76,13 +76,13 @@ def search(config: RunConfig, allowed: Allowed = NOTHING, *, first: bool = False
 
 
 def usable_bytes(config: RunConfig) -> int | None:
-    """What layouts may take of a device's memory; None: the cluster profile does not say how much it has."""
+    """Return what layouts may take of a device's memory; None: the cluster profile does not say how much it has."""
     device = device_bytes(config)
     return None if device is None else int(device * (1 - SPARE))
 
 
 def _on_one_device(config: RunConfig) -> RunConfig:
-    """What is left of a configuration without its layout: a mistake in it is no layout's."""
+    """Return what is left of a configuration without its layout: a mistake in it is no layout's."""
     alone = config.resources.model_copy(update={"nodes": 1, "devices_per_node": 1})
     training = config.training.model_copy(
         update={"micro_batch_size": 1, "recompute": "none", "recompute_modules": None}
@@ -140,7 +140,7 @@ class _Walk:
             self.sentences[reason] = _text(error) if error else "has no effect with one replica"
 
     def _place(self, candidate: Candidate) -> str | None:
-        """Ranks and layers that cannot be shared out."""
+        """Return ranks and layers that cannot be shared out."""
         if candidate.shares(self.space.world) % candidate.expert:
             return SIZES["expert"]
         if candidate.virtual > 1 and candidate.pipeline == 1:
@@ -149,7 +149,7 @@ class _Walk:
         return self._verdict(key, lambda: self.evaluator.spans(self.applied(candidate), candidate))
 
     def _batch(self, candidate: Candidate) -> str | None:
-        """Samples that cannot be shared out."""
+        """Return samples that cannot be shared out."""
         microbatches, rest = divmod(self.batch, candidate.micro_batch * candidate.replicas(self.space.world))
         if rest:
             return "training.global_batch_size"
@@ -158,7 +158,7 @@ class _Walk:
         return None
 
     def _sharding(self, candidate: Candidate) -> str | None:
-        """Replicas that cannot share, or have nothing to share."""
+        """Return replicas that cannot share, or have nothing to share."""
         distributed, strategy = SHARDINGS[candidate.sharding]
         shares = candidate.shares(self.space.world)
         if strategy and candidate.pipeline > 1:
@@ -170,7 +170,7 @@ class _Walk:
         return None
 
     def _model(self, candidate: Candidate) -> str | None:
-        """What the family cannot do."""
+        """Return what the family cannot do."""
         key = ("model", candidate._replace(pipeline=1, virtual=1))
         return self._verdict(key, lambda: self.family.check(self.applied(candidate)))
 
@@ -193,7 +193,7 @@ class _Walk:
         return None
 
     def _start(self, config: RunConfig, candidate: Candidate) -> str | None:
-        """Before parameters are sharded, each device holds its tensor-parallel share of them (docs/training.md)."""
+        """Return before parameters are sharded, each device holds its tensor-parallel share of them (docs/training.md)."""
         if self.device is None or SHARDINGS[candidate.sharding][1] is None:
             return None
         needed = self.evaluator.whole(config, candidate)
@@ -204,13 +204,13 @@ class _Walk:
         return STRATEGY
 
     def _rules(self, config: RunConfig, candidate: Candidate) -> str | None:
-        """All rules. What they say of the number of stages and microbatches is known by now."""
+        """Return all rules. What they say of the number of stages and microbatches is known by now."""
         alike = candidate._replace(pipeline=min(candidate.pipeline, 2), virtual=min(candidate.virtual, 2))
         key = ("rules", alike, candidate.replicas(self.space.world) > 1)
         return self._verdict(key, lambda: rules.check_choice(config))
 
     def _verdict(self, key: object, check: Callable[[], object]) -> str | None:
-        """The field that a broken rule names; None where none is broken."""
+        """Return the field that a broken rule names; None where none is broken."""
         if key not in self._verdicts:
             error = _error(check)
             if error:
@@ -232,7 +232,7 @@ def _text(error: UserError) -> str:
 
 
 def ranked(layouts: Iterable[Layout], by: By = "time") -> list[Layout]:
-    """The layouts best first. Equal ones: those that split the model least, then those that need least memory.
+    """Return the layouts best first. Equal ones: those that split the model least, then those that need least memory.
 
     By `time` a step takes, or by `cost`: device-seconds of a step. Where no time is known, less recomputation and a
     smaller bubble stand for it.
@@ -249,7 +249,7 @@ def ranked(layouts: Iterable[Layout], by: By = "time") -> list[Layout]:
 
 
 def arrangements(layouts: Iterable[Layout]) -> list[tuple[Layout, int]]:
-    """The first layout of each arrangement of ranks, and how many there are of it."""
+    """Return the first layout of each arrangement of ranks, and how many there are of it."""
     first: dict[tuple[int, ...], Layout] = {}
     counts: Counter[tuple[int, ...]] = Counter()
     for layout in layouts:

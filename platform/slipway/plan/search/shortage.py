@@ -19,7 +19,7 @@ DEVICES_OF_A_NODE = 8
 
 
 def no_layout(config: RunConfig, found: Found, allowed: Allowed = NOTHING) -> UserError:
-    """The error of a search that found nothing. config: of the most devices that were tried."""
+    """Return the error of a search that found nothing. config: of the most devices that were tried."""
     device, world = usable_bytes(config), rules.world_size(config)
     if found.nearest is None or device is None:
         return _all_refused(found, world)
@@ -41,7 +41,7 @@ def no_layout(config: RunConfig, found: Found, allowed: Allowed = NOTHING) -> Us
 
 
 def _all_refused(found: Found, world: int) -> UserError:
-    """Memory is not what is missing."""
+    """Return memory is not what is missing."""
     if not found.rejected:
         return UserError("parallelism", f"no combination of the given sizes divides the {world} devices")
     reason, count = found.rejected.most_common(1)[0]
@@ -59,7 +59,7 @@ def _in_words(candidate: Candidate, world: int) -> str:
 
 
 def sentence(config: RunConfig, found: Found, reason: str) -> str:
-    """What a rule says of the first candidate that it refused, and what the memory lacks at least."""
+    """Return what a rule says of the first candidate that it refused, and what the memory lacks at least."""
     device = usable_bytes(config)
     if reason != MEMORY or found.nearest is None or device is None:
         return found.sentences[reason]
@@ -69,7 +69,7 @@ def sentence(config: RunConfig, found: Found, reason: str) -> str:
 
 
 def fewest(config: RunConfig, allowed: Allowed = NOTHING) -> tuple[int, int] | None:
-    """Nodes and devices per node of the smallest machine above this one that has a layout; None where none has."""
+    """Return nodes and devices per node of the smallest machine above this one that has a layout; None where none has."""
     frugal: Mapping[str, Sequence] = _frugal(config, allowed)
     for nodes, devices in _larger(config):
         there = on_machines(config, nodes, devices)
@@ -82,7 +82,7 @@ def fewest(config: RunConfig, allowed: Allowed = NOTHING) -> tuple[int, int] | N
 
 
 def _frugal(config: RunConfig, allowed: Allowed) -> Allowed:
-    """The smallest microbatch, and no virtual stages: what needs more memory than that fits nowhere else."""
+    """Return the smallest microbatch, and no virtual stages: what needs more memory than that fits nowhere else."""
     space = Space.of(config, allowed)
     return {
         **allowed,

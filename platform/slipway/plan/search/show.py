@@ -61,7 +61,7 @@ def _table(title: str) -> Table:
 
 
 def _machines(layouts: list[Layout]) -> Table:
-    """The fastest layout on each number of devices, and what the larger ones make of theirs."""
+    """Return the fastest layout on each number of devices, and what the larger ones make of theirs."""
     best = sorted(
         {layout.world: layout for layout in reversed(ranked(layouts))}.values(), key=lambda one: one.world
     )

@@ -51,7 +51,7 @@ class Space(NamedTuple):
 
     @classmethod
     def of(cls, config: RunConfig, allowed: Allowed = NOTHING) -> "Space":
-        """All that is `auto` in a configuration, within bounds; of the other fields the values they have."""
+        """Return all that is `auto` in a configuration, within bounds; of the other fields the values they have."""
         found = _bounds(config)
         for name, field in SIZES.items():
             if field in allowed:
@@ -63,17 +63,17 @@ class Space(NamedTuple):
         return cls(rules.world_size(config), **{name: tuple(values) for name, values in found.items()})
 
     def groups(self) -> Iterator[tuple[int, int, int]]:
-        """Tensor, pipeline and context sizes that divide the devices."""
+        """Yield tensor, pipeline and context sizes that divide the devices."""
         for tensor, pipeline, context in product(self.tensor, self.pipeline, self.context):
             if self.world % (tensor * pipeline * context) == 0:
                 yield tensor, pipeline, context
 
     def virtuals(self, pipeline: int) -> tuple[int, ...]:
-        """Virtual stages: without stages there are none, unless the user wants them."""
+        """Return virtual stages: without stages there are none, unless the user wants them."""
         return (1,) if pipeline == 1 and 1 in self.virtual else self.virtual
 
     def candidates(self) -> Iterator[Candidate]:
-        """All of them, in a fixed order."""
+        """Yield all of them, in a fixed order."""
         for group in self.groups():
             for rest in product(
                 self.expert, self.virtuals(group[1]), self.micro_batch, self.sharding, self.recompute

@@ -19,26 +19,26 @@ LEAST_SHARE = 0.02
 
 
 def sizes(layout: Layout) -> str:
-    """`TP8 × PP16 × VP2 × DP24`."""
+    """Return `TP8 × PP16 × VP2 × DP24`."""
     return words.layout(sizes_of(layout.config.parallelism, layout.replicas))
 
 
 def line(layout: Layout) -> str:
-    """Layout, microbatch, sharding and recomputation in one line."""
+    """Return layout, microbatch, sharding and recomputation in one line."""
     training = layout.config.training
     parts = [sizes(layout), f"microbatch {training.micro_batch_size}", SHARDED[sharding(layout)]]
     return ", ".join([*parts, f"recompute {training.recompute}"])
 
 
 def sharding(layout: Layout) -> str:
-    """The name of what is sharded; the user may have fixed another than the candidate's."""
+    """Return the name of what is sharded; the user may have fixed another than the candidate's."""
     sizes = layout.config.parallelism
     given = (sizes.use_distributed_optimizer, sizes.data_parallel_sharding_strategy)
     return next(name for name, values in SHARDINGS.items() if values == given)
 
 
 def limit(layout: Layout) -> tuple[str, float]:
-    """The part of a step that costs most besides the products, and its share of the step.
+    """Return the part of a step that costs most besides the products, and its share of the step.
 
     `products`, with their own share, where nothing else counts; `unknown` where no time is known.
     """
@@ -61,7 +61,7 @@ def device_hours(layout: Layout) -> float | None:
 
 
 def as_json(layout: Layout, device: int | None) -> dict[str, Any]:
-    """The layout's fields by their own names, and what it costs; seconds of a step, bytes of the fullest device."""
+    """Return the layout's fields by their own names, and what it costs; seconds of a step, bytes of the fullest device."""
     config = layout.config
     training, resources, parallelism = config.training, config.resources, config.parallelism
     name, share = limit(layout)
@@ -90,7 +90,7 @@ def as_json(layout: Layout, device: int | None) -> dict[str, Any]:
 
 
 def of_device(layout: Layout, device: int | None) -> str:
-    """`61.2 GiB a device`, or `61.2 GiB of a device's 79 GiB`."""
+    """Return `61.2 GiB a device`, or `61.2 GiB of a device's 79 GiB`."""
     return (
         f"{size(layout.memory)} a device"
         if device is None

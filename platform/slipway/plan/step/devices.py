@@ -62,12 +62,12 @@ class Devices(Section):
 
 @cache
 def known() -> Devices:
-    """The devices of conf/devices.yaml."""
+    """Return the devices of conf/devices.yaml."""
     return Devices.model_validate(_load(shipped("conf", FILE) / FILE))
 
 
 def hardware_of(config: RunConfig) -> Hardware | None:
-    """The constants that a configuration is planned with; None where its profile names no particular device.
+    """Return the constants that a configuration is planned with; None where its profile names no particular device.
 
     Raises UserError for a device that nothing is known of, and for a file of constants that is none.
     """
@@ -94,7 +94,7 @@ def _named(
     links: tuple[float | None, float | None, str | None],
     here: int,
 ) -> Hardware:
-    """Constants of a device that the file has; what a profile states itself wins."""
+    """Return constants of a device that the file has; what a profile states itself wins."""
     devices = known()
     facts = devices.devices.get(name)
     if facts is None:
@@ -132,7 +132,7 @@ def _of(precision: str, measured: Hardware, path: Path) -> Hardware:
 
 
 def read(path: Path) -> Hardware:
-    """Constants from a file, YAML or JSON, as `slipway bench device` writes them. Raises UserError."""
+    """Return constants from a file, YAML or JSON, as `slipway bench device` writes them. Raises UserError."""
     try:
         return _read(path, path.stat().st_mtime_ns)
     except OSError as error:

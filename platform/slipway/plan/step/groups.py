@@ -27,7 +27,7 @@ class Rings(NamedTuple):
 
 
 def ring(ranks: int, stride: int, inside: int) -> Ring:
-    """The ring of a group whose ranks are `stride` apart, where the inner links connect `inside` devices."""
+    """Return the ring of a group whose ranks are `stride` apart, where the inner links connect `inside` devices."""
     return Ring(ranks, max(1, min(ranks, inside // stride)))
 
 
@@ -42,7 +42,7 @@ def rings(grid: Grid, inside: int) -> Rings:
 
 
 def seconds(kind: Collective, size: float, ring: Ring, hardware: Hardware, copies: int = 1) -> float:
-    """Seconds of an exchange of `size` bytes (see slipway.models.work.Exchange).
+    """Return seconds of an exchange of `size` bytes (see slipway.models.work.Exchange).
 
     A ring of n ranks moves (n - 1) / n of the message through each rank's links, an all_reduce twice: busbw of
     NVIDIA's nccl-tests, doc/PERFORMANCE.md. Of a group over several nodes, each with k of its ranks, (n - k) / n of
@@ -78,6 +78,6 @@ def _crossing(nodes: int, copies: int) -> float:
 
 
 def of(exchange: Exchange, rings: Rings, hardware: Hardware) -> float:
-    """Seconds of a layer's exchange, were nothing beside it."""
+    """Return seconds of a layer's exchange, were nothing beside it."""
     place: Ring = getattr(rings, exchange.group)
     return seconds(exchange.kind, exchange.size, place, hardware, exchange.copies)

@@ -56,7 +56,7 @@ class Rounds(NamedTuple):
 
 
 def product_seconds(product: Product, hardware: Hardware, backward: bool = False) -> float:
-    """Seconds of a product: its own, its operations', and its operands' way from memory, one after the other.
+    """Return seconds of a product: its own, its operations', and its operands' way from memory, one after the other.
 
     That they add up, and do not hide behind each other, is what measured products show (docs/planner.md): fill and
     drain of the tiles, and waves that are not full, cost most where a dimension is small.
@@ -80,7 +80,7 @@ def product_seconds(product: Product, hardware: Hardware, backward: bool = False
 
 
 def pass_seconds(work: Pass, rings: Rings, hardware: Hardware, backward: bool = False) -> Seconds:
-    """Seconds of a pass by part; of exchanges only what does not pass beside products."""
+    """Return seconds of a pass by part; of exchanges only what does not pass beside products."""
     rates = hardware.rates
     times = {product: product_seconds(product, hardware, backward) for product in work.products}
     products = sum(times[product] for product in work.products)
@@ -98,14 +98,14 @@ def pass_seconds(work: Pass, rings: Rings, hardware: Hardware, backward: bool = 
 
 
 def beside_work(taken: float, window: float, hardware: Hardware) -> float:
-    """Seconds lost to an exchange beside work of `window` seconds: what lasts longer, and what it slows the work by."""
+    """Return seconds lost to an exchange beside work of `window` seconds: what lasts longer, and what it slows the work by."""
     hidden = min(taken, window)
     return taken - hidden + hardware.rates.contention * hidden
 
 
 @lru_cache(maxsize=4096)
 def rounds(work: Work, rings: Rings, hardware: Hardware) -> Rounds:
-    """Seconds of a layer's passes for one microbatch; kept, as layouts of a search share most of them."""
+    """Return seconds of a layer's passes for one microbatch; kept, as layouts of a search share most of them."""
     return Rounds(
         pass_seconds(work.forward, rings, hardware),
         pass_seconds(work.backward, rings, hardware, backward=True),

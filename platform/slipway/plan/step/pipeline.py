@@ -18,7 +18,7 @@ class Sends(NamedTuple):
 
 
 def sends(job: Job, hardware: Hardware) -> Sends:
-    """Two exchanges for each microbatch and chunk; only where stages interleave can they pass beside work."""
+    """Return two exchanges for each microbatch and chunk; only where stages interleave can they pass beside work."""
     grid, layout = job.grid, job.config.parallelism
     if grid.pp == 1:
         return Sends(0.0, 0.0)
@@ -34,7 +34,7 @@ def sends(job: Job, hardware: Hardware) -> Sends:
 
 
 def busiest_and_bubble(stages: Sequence[float], virtual_stages: int) -> tuple[int, float]:
-    """The stage that all others wait for, and the seconds that it waits for them. stages: of one microbatch.
+    """Return the stage that all others wait for, and the seconds that it waits for them. stages: of one microbatch.
 
     1F1B: before its first and after its last microbatch the busiest stage waits while each of the others has one,
     or with virtual stages one chunk of it: (P - 1) / (V m) of the work for equal stages (arXiv 2104.04473, 2.2).

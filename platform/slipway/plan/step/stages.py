@@ -30,7 +30,7 @@ class Job(NamedTuple):
     """Stages send a part from each tensor-parallel rank, and gather it."""
 
     def chunks(self, stage: int) -> Sequence[range]:
-        """Layers of each chunk of a stage."""
+        """Return layers of each chunk of a stage."""
         return self.spans[stage :: self.grid.pp]
 
 
@@ -47,7 +47,7 @@ class Stage(NamedTuple):
 
 
 def clocks(job: Job, rings: Rings, hardware: Hardware) -> list[Rounds]:
-    """Seconds of each layer's passes; layers that are one object are looked up once."""
+    """Return seconds of each layer's passes; layers that are one object are looked up once."""
     known: dict[int, Rounds] = {}
     for work in job.work:
         if id(work) not in known:
@@ -56,7 +56,7 @@ def clocks(job: Job, rings: Rings, hardware: Hardware) -> list[Rounds]:
 
 
 def stages(job: Job, times: Sequence[Rounds]) -> list[Stage]:
-    """All stages; those with the same layers are one object."""
+    """Return all stages; those with the same layers are one object."""
     numbers: dict[tuple[int, int], int] = {}
     kinds: list[tuple[Layer, Rounds]] = []
     numbered = []
@@ -91,7 +91,7 @@ def _stage(kinds: Iterable[tuple[Layer, Rounds, int]]) -> Stage:
 
 
 def parts(job: Job, times: Sequence[Rounds], stage: int) -> tuple[Seconds, Seconds]:
-    """Seconds of a stage's microbatch by part: of its passes, and of what is computed again."""
+    """Return seconds of a stage's microbatch by part: of its passes, and of what is computed again."""
     counts: dict[int, int] = {}
     known = {id(each): each for each in times}
     for span in job.chunks(stage):

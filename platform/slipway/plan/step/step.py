@@ -40,7 +40,7 @@ class StepSeconds(BaseModel):
 
 
 def step_seconds(job: Job, hardware: Hardware) -> StepSeconds:
-    """Seconds of a step: the microbatches of the busiest stage, and what comes once."""
+    """Return seconds of a step: the microbatches of the busiest stage, and what comes once."""
     grid, m = job.grid, job.microbatches
     times = clocks(job, groups.rings(grid, hardware.inside_devices), hardware)
     here, sends = stages(job, times), pipeline.sends(job, hardware)

@@ -31,7 +31,7 @@ ALWAYS = ("learning_rate", "grad_norm", "units_per_second", "mfu", "memory_gib")
 
 
 def losses(runs: Sequence[Recorded], names: Sequence[str]) -> list[tuple[str, Chart]]:
-    """(label, chart) of the loss over steps, over the unit, over time."""
+    """Return (label, chart) of the loss over steps, over the unit, over time."""
     longest = max((axis.values[-1] for run in runs if (axis := time_axis(run))), default=0.0)
     length, unit = unit_of_time(longest)
     of_units = {run.units.name for run in runs}
@@ -86,7 +86,7 @@ def _loss(
 
 
 def _one_loss(run: Recorded, name: str, place: Callable[[int], float], at: int) -> list[Series]:
-    """The lines of one run: with a name, in its own colour."""
+    """Return the lines of one run: with a name, in its own colour."""
     steps, values = run.metrics.column("loss")
     xs = [place(step) for step in steps]
     window = max(1, len(values) // 40) | 1
@@ -103,7 +103,7 @@ def _one_loss(run: Recorded, name: str, place: Callable[[int], float], at: int) 
 
 
 def panels(runs: Sequence[Recorded], names: Sequence[str]) -> list[Chart]:
-    """The small charts over steps: the family's measures, then what the trainer records of each step."""
+    """Return the small charts over steps: the family's measures, then what the trainer records of each step."""
     units = {run.units.name for run in runs}
     unit = units.pop() if len(units) == 1 else "units"
     found = [_measure(runs, names, name) for name in _measures(runs)]
@@ -129,7 +129,7 @@ def panels(runs: Sequence[Recorded], names: Sequence[str]) -> list[Chart]:
 
 
 def mean_window(run: Recorded) -> int:
-    """Steps over which the charts of a run draw a mean; 1: each step alone."""
+    """Return steps over which the charts of a run draw a mean; 1: each step alone."""
     return max(1, len(run.metrics.train) // 60) | 1
 
 
@@ -145,7 +145,7 @@ def _noisy(
 
 
 def wide(series: Sequence[Series]) -> bool:
-    """Whether values are all above zero and differ so much that a logarithmic axis shows more."""
+    """Return whether values are all above zero and differ so much that a logarithmic axis shows more."""
     ends = [(min(one.ys), max(one.ys)) for one in series if one.ys]
     return bool(ends) and 0 < 30 * min(low for low, _ in ends) < max(high for _, high in ends)
 
@@ -168,5 +168,5 @@ def _measure(runs: Sequence[Recorded], names: Sequence[str], measure: str) -> Ch
 
 
 def longest(runs: Sequence[Recorded]) -> int:
-    """Lines of the longest curve."""
+    """Return lines of the longest curve."""
     return max(len([r for r in run.metrics.train if number(r, "loss") is not None]) for run in runs)

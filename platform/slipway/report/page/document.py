@@ -47,7 +47,7 @@ def page(runs: Sequence[Recorded], now: float) -> str:
 
 
 def titles(runs: Sequence[Recorded]) -> list[str]:
-    """The runs' names; those that several have, with the folder."""
+    """Return the runs' names; those that several have, with the folder."""
     names = [run.name for run in runs]
     return [f"{run.name} ({run.folder})" if names.count(run.name) > 1 else run.name for run in runs]
 
@@ -93,7 +93,7 @@ def _content(runs: Sequence[Recorded], names: Sequence[str], now: float) -> list
 def _where_there_are(
     title: str, section: Callable[[Recorded], Html | None], runs: Sequence[Recorded], names: Sequence[str]
 ) -> list[Html]:
-    """A section of the runs that have something to show in it; nothing where none has."""
+    """Return a section of the runs that have something to show in it; nothing where none has."""
     found = [
         (name, part) for run, name in zip(runs, names, strict=True) if (part := section(run)) is not None
     ]
@@ -124,7 +124,7 @@ def _validation_note(run: Recorded, name: str, alone: bool) -> Html:
 
 
 def _key(runs: Sequence[Recorded], names: Sequence[str]) -> Html:
-    """What the lines of the small charts are."""
+    """Return what the lines of the small charts are."""
     window = charts.mean_window(runs[0])
     if len(runs) > 1:
         return legend([(name, at % charts.COLOURS + 1, "line") for at, name in enumerate(names)])
@@ -134,7 +134,7 @@ def _key(runs: Sequence[Recorded], names: Sequence[str]) -> Html:
 
 
 def _tabs(found: Sequence[tuple[str, charts.Chart]]) -> Html:
-    """One chart at a time, chosen by name; works without the script."""
+    """Return one chart at a time, chosen by name; works without the script."""
     parts: list[Html] = []
     for at, (label, _) in enumerate(found):
         parts.append(element("input", type="radio", name="x", id=f"x{at}", checked=at == 0))

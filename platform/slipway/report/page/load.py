@@ -29,7 +29,7 @@ KEY = ((0.0, "none"), (0.25, "¼"), (0.5, "½"), (1.0, "an even share"), (2.0, "
 
 
 def load(run: Recorded) -> Html | None:
-    """The picture, its key, and what the guard said; None where no load was recorded."""
+    """Return the picture, its key, and what the guard said; None where no load was recorded."""
     told = loads(run.metrics)
     if told is None:
         return None
@@ -46,7 +46,7 @@ def load(run: Recorded) -> Html | None:
 
 
 def colour(value: float) -> tuple[int, int, int]:
-    """Red, green and blue of a load, of which 1 is an even share; by its logarithm."""
+    """Return red, green and blue of a load, of which 1 is an even share; by its logarithm."""
     if value <= 0:
         return NOTHING
     way = max(-1.0, min(1.0, log2(value) / WIDEST))
@@ -134,7 +134,7 @@ def _figure(told: Loads) -> Html:
 
 
 def _spaced(count: int, most: int) -> Sequence[int]:
-    """At most so many of the numbers below `count`, the first and the last among them."""
+    """Return at most so many of the numbers below `count`, the first and the last among them."""
     if count <= most:
         return range(count)
     return [round(at * (count - 1) / (most - 1)) for at in range(most)]

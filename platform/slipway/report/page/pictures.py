@@ -13,7 +13,7 @@ MOST = 4
 
 
 def pictures(run: Recorded, alone: bool) -> Html | None:
-    """The pictures of a run, newest last; None where there are none. alone: it is the page's only run."""
+    """Return the pictures of a run, newest last; None where there are none. alone: it is the page's only run."""
     shown = of_run(run)
     chosen = spaced(shown, MOST) if alone else shown[-1:]
     figures = [one for one in map(_figure, chosen) if one is not None]
@@ -26,7 +26,7 @@ def pictures(run: Recorded, alone: bool) -> Html | None:
 
 
 def of_run(run: Recorded) -> list[Shown]:
-    """The pictures of a run's validations; those of steps that were undone are left out."""
+    """Return the pictures of a run's validations; those of steps that were undone are left out."""
     steps = {record["step"] for record in run.metrics.validation}
     try:
         return [one for one in found(run.folder) if one.step in steps]
@@ -42,7 +42,7 @@ def spaced(shown: Sequence[Shown], most: int) -> list[Shown]:
 
 
 def _figure(one: Shown) -> Html | None:
-    """A picture; None where it cannot be read: it may be written at this moment."""
+    """Return a picture; None where it cannot be read: it may be written at this moment."""
     try:
         content, caption = one.read()
     except (ValueError, files.Unreadable):

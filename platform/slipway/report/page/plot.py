@@ -153,7 +153,7 @@ def legend(entries: Sequence[tuple[str, int, str]]) -> Html:
 
 
 def _data(thinned: Sequence[tuple[Series, Sequence[float], Sequence[float]]]) -> str:
-    """What the read-out under the pointer says: [name, colour, x values, y values] of each line."""
+    """Return what the read-out under the pointer says: [name, colour, x values, y values] of each line."""
     return json.dumps(
         [[one.name, one.colour, [_short(x) for x in xs], [_short(y) for y in ys]] for one, xs, ys in thinned],
         separators=(",", ":"),

@@ -14,7 +14,7 @@ SAME_TIME = 0.001
 
 
 def segments(run: Recorded) -> Html:
-    """The segments on the line of time, what each did, why it ended, and where all their time went."""
+    """Return the segments on the line of time, what each did, why it ended, and where all their time went."""
     found = costs.spells(run.overview.segments, run.metrics)
     if not found:
         return element(

@@ -8,7 +8,7 @@ from slipway.report.run import Recorded
 
 
 def differences(runs: Sequence[Recorded], names: Sequence[str]) -> Html:
-    """What the runs' plans and versions do not have in common."""
+    """Return what the runs' plans and versions do not have in common."""
     every = [_settings(run) for run in runs]
     keys = sorted({key for one in every for key in one})
     body = [
@@ -22,7 +22,7 @@ def differences(runs: Sequence[Recorded], names: Sequence[str]) -> Html:
 
 
 def settings(run: Recorded) -> Html:
-    """All of a run's settings, folded away."""
+    """Return all of a run's settings, folded away."""
     every = _settings(run)
     if not every:
         return Html()

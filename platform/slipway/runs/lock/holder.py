@@ -49,7 +49,7 @@ class Holder(BaseModel):
 
     @classmethod
     def nameless(cls, since: float) -> "Holder":
-        """One of whom nothing is known."""
+        """Return one of whom nothing is known."""
         return cls(host="?", machine="?", pid=0, job=None, since=since)
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Holder(BaseModel):
 
 
 def job_id(environment: Mapping[str, str]) -> str | None:
-    """The scheduler's number of this job, where there is a scheduler."""
+    """Return the scheduler's number of this job, where there is a scheduler."""
     return next((environment[name] for name in JOB_VARIABLES if environment.get(name)), None)
 
 
@@ -69,7 +69,7 @@ def write(run_dir: Path, holder: Holder) -> None:
 
 
 def read(run_dir: Path) -> tuple[Holder, float] | None:
-    """(holder, its last heartbeat by the file system's clock); None where nobody is named.
+    """Return (holder, its last heartbeat by the file system's clock); None where nobody is named.
 
     A file that names nobody in a way that can be understood is a nameless holder's. Raises Unreadable.
     """
@@ -90,13 +90,13 @@ def read(run_dir: Path) -> tuple[Holder, float] | None:
 
 
 def file_system_time(folder: Path) -> float:
-    """Now, by the clock that stamps files in a folder: it may be another machine's."""
+    """Return now, by the clock that stamps files in a folder: it may be another machine's."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime
 
 
 def is_own(holder: Holder | None, environment: Mapping[str, str]) -> bool:
-    """Whether a holder is a pod of the run that this pod belongs to: nobody's mistake, and soon over.
+    """Return whether a holder is a pod of the run that this pod belongs to: nobody's mistake, and soon over.
 
     Slurm starts a job again only when its processes are gone: there two starts in one job are a user's.
     """

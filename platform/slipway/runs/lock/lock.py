@@ -102,7 +102,7 @@ def holder_of(run_dir: Path, now: float) -> Holder | None:
 
 
 def _is_held(run_dir: Path) -> bool:
-    """Whether a process holds the lock. One without a name is about to have one, or to end: it is looked at again."""
+    """Return whether a process holds the lock. One without a name is about to have one, or to end: it is looked at again."""
     deadline = time.monotonic() + NAMELESS_SECONDS
     while posix_lock.is_held(RunDir(run_dir).lock):
         if holder_file.read(run_dir) is not None or time.monotonic() > deadline:

@@ -43,7 +43,7 @@ def release(descriptor: int) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether any process that this kernel and file system know of holds the lock. Takes nothing, writes nothing.
+    """Return whether any process that this kernel and file system know of holds the lock. Takes nothing, writes nothing.
 
     Raises Unreadable where that cannot be told.
     """

@@ -67,7 +67,7 @@ def write(folder: Path, finding: Finding) -> None:
 
 
 def has_word(folder: Path, rank: int) -> bool:
-    """Whether all is known that can be known of a rank: a rank that answers will still speak for itself."""
+    """Return whether all is known that can be known of a rank: a rank that answers will still speak for itself."""
     finding = _read(_path(folder, rank))
     return finding is not None and finding.state != "answers" and (finding.state == "own" or bool(finding.at))
 
@@ -120,7 +120,7 @@ def conclude(run_dir: Path, folder: Path, hosts: Mapping[int, str], step: int, n
 
 
 def innermost(stack: str) -> str:
-    """The innermost frame of the main thread in faulthandler's text, where that thread comes last."""
+    """Return the innermost frame of the main thread in faulthandler's text, where that thread comes last."""
     threads = [part for part in re.split(r"\n\s*\n", stack) if part.strip()]
     match = _FRAME.search(threads[-1]) if threads else None
     return f"{match[1]}:{match[2]} in {match[3]}" if match else ""

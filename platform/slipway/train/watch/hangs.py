@@ -151,7 +151,7 @@ class Watch:
             time.sleep(ANSWER_SECONDS)  # the parent hears the first one first
 
     def _is_written(self, rank: int) -> bool:
-        """Whether a rank's word and stack are there: who concludes first ends all ranks, those that are asked, too."""
+        """Return whether a rank's word and stack are there: who concludes first ends all ranks, those that are asked, too."""
         return hang_report.has_word(self.folder, rank) and self._stack_of(rank).exists()
 
     def _write_own(self) -> None:
@@ -225,7 +225,7 @@ def _signal_main_thread(pid: int) -> None:
 
 
 def _dumped(process: psutil.Process, descriptor: int, seconds: float) -> str:
-    """What a rank's stack file gains when it is asked for its stack; empty where it does not answer."""
+    """Return what a rank's stack file gains when it is asked for its stack; empty where it does not answer."""
     path = f"/proc/{process.pid}/fd/{descriptor}"
     if _MEMORY_FILE not in os.readlink(path):  # the number of another process by now
         return ""

@@ -30,7 +30,7 @@ class ForwardTimes:
         self.events: list[tuple[Any, Any]] = []
 
     def timed(self, forward_step: Callable) -> Callable:
-        """forward_step, timed."""
+        """Return forward_step, timed."""
 
         def step(*words: Any, **named: Any) -> Any:
             started = self._now()
@@ -62,13 +62,13 @@ class ForwardTimes:
 
 
 def usual(seconds: Sequence[float]) -> float:
-    """The mean, without the longest where there are more than two: one bad moment is no slow rank. 0 where none is."""
+    """Return the mean, without the longest where there are more than two: one bad moment is no slow rank. 0 where none is."""
     counted = sorted(seconds)[: max(2, len(seconds) - 1)]
     return sum(counted) / max(1, len(counted))
 
 
 def stragglers(seconds: Sequence[float], stages: Sequence[int], ratio: float) -> list[Straggler]:
-    """Ranks slower than `ratio` x the (lower) median of the ranks with the same pipeline stage; slowest first.
+    """Return ranks slower than `ratio` x the (lower) median of the ranks with the same pipeline stage; slowest first.
 
     seconds, stages: one entry per rank.
     """

@@ -58,7 +58,7 @@ def make_land(seed: int, size: int) -> Land:
 
 
 def _texture(random: "np.random.Generator", labels: "np.ndarray") -> "np.ndarray":
-    """Crowns and clearings, houses and gardens, furrows, currents: each cover is uneven in its own degree."""
+    """Return crowns and clearings, houses and gardens, furrows, currents: each cover is uneven in its own degree."""
     import numpy as np
 
     size = len(labels)

@@ -88,7 +88,7 @@ def _mixed(bare: "np.typing.ArrayLike", green: "np.typing.ArrayLike", share: "np
 
 
 def _fields(seed: int, count: int, day: int) -> "np.ndarray":
-    """Crops by parcel, [count, 6]: soil, green, straw, stubble; each field by its own calendar and of its own soil."""
+    """Return crops by parcel, [count, 6]: soil, green, straw, stubble; each field by its own calendar and of its own soil."""
     import numpy as np
 
     random = stream("fields", seed)
@@ -103,7 +103,7 @@ def _fields(seed: int, count: int, day: int) -> "np.ndarray":
 
 
 def _grassland(seed: int, count: int, day: int) -> "np.ndarray":
-    """Grassland by parcel, [count, 6]: always somewhat green, mown at different times."""
+    """Return grassland by parcel, [count, 6]: always somewhat green, mown at different times."""
     import numpy as np
 
     random = stream("grassland", seed)

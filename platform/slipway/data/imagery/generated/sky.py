@@ -61,7 +61,7 @@ def look(names: Sequence[object], day: int, ground: "np.ndarray", water: "np.nda
 
 
 def _clouds(random: "np.random.Generator", size: int) -> "np.ndarray":
-    """Opacity of the clouds, float32 [size, size], 0 to 1, with soft edges. Many days have none."""
+    """Return opacity of the clouds, float32 [size, size], 0 to 1, with soft edges. Many days have none."""
     import numpy as np
 
     cover = 0.0 if random.random() < _CLEAR_DAYS else random.beta(0.7, 2.5)
@@ -72,7 +72,7 @@ def _clouds(random: "np.random.Generator", size: int) -> "np.ndarray":
 
 
 def _swath(random: "np.random.Generator", size: int) -> "np.ndarray":
-    """Where the sensor looked: everywhere, or up to a straight edge that crosses the scene."""
+    """Return where the sensor looked: everywhere, or up to a straight edge that crosses the scene."""
     import numpy as np
 
     along, offset = random.uniform(-0.3, 0.3), random.uniform(0.2, 0.8) * size

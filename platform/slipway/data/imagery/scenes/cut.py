@@ -41,12 +41,12 @@ class Report:
 
 
 def report_path(part: Path) -> Path:
-    """Where the report of a part lies."""
+    """Return where the report of a part lies."""
     return part.with_name(f"{part.name}.json")
 
 
 def read_report(part: Path) -> Report:
-    """The report of a part that is done."""
+    """Return the report of a part that is done."""
     return Report(**json.loads(report_path(part).read_text(encoding="utf-8")))
 
 
@@ -189,6 +189,6 @@ class _Cutting:
 
 
 def _order(score: tuple[float, float, str]) -> tuple[float, float, str]:
-    """The fewest clouds (without a mask: none), then the most measured pixels, then the first name."""
+    """Return the fewest clouds (without a mask: none), then the most measured pixels, then the first name."""
     cloudy, unmeasured, name = score
     return (0.0 if cloudy != cloudy else cloudy, unmeasured, name)

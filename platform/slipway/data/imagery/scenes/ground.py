@@ -21,7 +21,7 @@ class Ground(NamedTuple):
     east: float
 
     def meets(self, other: "Ground") -> bool:
-        """Whether both may have ground in common."""
+        """Return whether both may have ground in common."""
         slack = _MARGIN_OF_TILE
         if self.north + slack < other.south or other.north + slack < self.south:
             return False

@@ -45,7 +45,7 @@ def inspect(candidates: list[Candidate], data: Data, source: Source) -> Inspecte
 
 
 def locate(grid: Grid, chip_size: int) -> tuple[Ground, list[Ground]]:
-    """Where a tile lies on the globe, and each of its windows, row by row."""
+    """Return where a tile lies on the globe, and each of its windows, row by row."""
     from rasterio.warp import transform
 
     def ground(row: float, column: float, height: float, width: float) -> Ground:
@@ -135,7 +135,7 @@ def _date(candidate: Candidate) -> Date:
 
 
 def _common(headers: Mapping[str, Header], paths: Mapping[str, str], bands: tuple[str, ...]) -> Footprint:
-    """The ground that all bands share. Raises BadScene for one that lies elsewhere or has another shape."""
+    """Return the ground that all bands share. Raises BadScene for one that lies elsewhere or has another shape."""
     first = headers[bands[0]]
     name = os.path.basename(paths[bands[0]])
     for band, header in headers.items():

@@ -41,7 +41,7 @@ class Found(NamedTuple):
 
 
 def format_of(name: str) -> Format | None:
-    """The format that a file, or a Zarr folder, belongs to by its name."""
+    """Return the format that a file, or a Zarr folder, belongs to by its name."""
     base = os.path.basename(name)
     if _HLS.fullmatch(base):
         return "hls"
@@ -53,7 +53,7 @@ def format_of(name: str) -> Format | None:
 
 
 def find_hls(files: Sequence[FoundFile], bands: Sequence[str], resolution: float | None) -> Found:
-    """Granules of HLS 2.0: HLS.L30.T32UMV.2021123T103021.v2.0.B02.tif and its siblings, in any folders."""
+    """Return granules of HLS 2.0: HLS.L30.T32UMV.2021123T103021.v2.0.B02.tif and its siblings, in any folders."""
     granules: dict[tuple[str, str], list[tuple[str, FoundFile]]] = {}
     named: dict[str, re.Match[str]] = {}
     found = Found([], [])
@@ -77,7 +77,7 @@ def find_hls(files: Sequence[FoundFile], bands: Sequence[str], resolution: float
 
 
 def find_sentinel2(files: Sequence[FoundFile], bands: Sequence[str], resolution: float | None) -> Found:
-    """Products of Sentinel-2 L2A, as SAFE folders or as folders with its files and its MTD_MSIL2A.xml.
+    """Return products of Sentinel-2 L2A, as SAFE folders or as folders with its files and its MTD_MSIL2A.xml.
 
     Of a band in several resolutions the one at `resolution` is taken, else the finest.
     """
@@ -117,7 +117,7 @@ def find_sentinel2(files: Sequence[FoundFile], bands: Sequence[str], resolution:
 
 
 def find_rasters(files: Sequence[FoundFile], bands: Sequence[str], resolution: float | None) -> Found:
-    """One GeoTIFF for each date; the rest of its path says which place it is of."""
+    """Return one GeoTIFF for each date; the rest of its path says which place it is of."""
     found = Found([], [])
     for file in files:
         stem = os.path.splitext(file.name)[0]
@@ -133,7 +133,7 @@ def find_rasters(files: Sequence[FoundFile], bands: Sequence[str], resolution: f
 
 
 def find_cubes(files: Sequence[FoundFile], bands: Sequence[str], resolution: float | None) -> Found:
-    """Zarr folders and NetCDF files; their scenes are known once they are opened."""
+    """Return zarr folders and NetCDF files; their scenes are known once they are opened."""
     whole: dict[str, tuple[str, int]] = {}
     for file in files:
         parts = file.path.split(os.sep)
@@ -183,7 +183,7 @@ def _add(
 
 
 def _unlike(file: FoundFile, example: str) -> Skipped | None:
-    """A raster whose name is none of the product's."""
+    """Return a raster whose name is none of the product's."""
     if not file.name.endswith((*RASTERS, ".jp2")) or os.path.basename(file.name).startswith("T"):
         return None
     return Skipped(file.path, f"is not named as a band of a granule, as in {example}")
@@ -197,7 +197,7 @@ def _parents(path: str) -> list[str]:
 
 
 def _offsets(metadata: FoundFile | None, bands: Sequence[str]) -> tuple[tuple[tuple[str, float], ...], str]:
-    """BOA_ADD_OFFSET of each band, 0 before processing baseline 04.00, and the baseline. Raises BadScene."""
+    """Return BOA_ADD_OFFSET of each band, 0 before processing baseline 04.00, and the baseline. Raises BadScene."""
     from xml.etree import ElementTree
 
     if metadata is None:

@@ -62,7 +62,7 @@ def nearest(first: int, end: int, resolution: float, source: float, size: int) -
 
 
 def is_identity(one: Taps) -> bool:
-    """Whether nothing is resampled."""
+    """Return whether nothing is resampled."""
     return len(one.index) == 1
 
 

@@ -40,7 +40,7 @@ class Survey(NamedTuple):
 
 
 def survey(data: Data, name: str, source: Source, entries: list[str] | None = None) -> Survey:
-    """What there is for a source. Raises UserError where it has no files of a known format, or of several.
+    """Return what there is for a source. Raises UserError where it has no files of a known format, or of several.
 
     entries: in place of source.inputs.
     """
@@ -49,7 +49,7 @@ def survey(data: Data, name: str, source: Source, entries: list[str] | None = No
 
 
 def find_files(name: str, source: Source) -> list[FoundFile]:
-    """The files of a source. Raises UserError."""
+    """Return the files of a source. Raises UserError."""
     return _files(name, source.inputs)[0]
 
 
@@ -122,7 +122,7 @@ def _sorted(data: Data, name: str, source: Source, files: list[FoundFile], left_
 
 
 def _guessed(where: str, files: list[FoundFile]) -> Format:
-    """The one format that files are of, by their names. Raises UserError."""
+    """Return the one format that files are of, by their names. Raises UserError."""
     of_format: dict[Format, str] = {}
     for file in files:
         in_zarr = any(part.endswith(".zarr") for part in file.path.split(os.sep))
@@ -141,7 +141,7 @@ def _guessed(where: str, files: list[FoundFile]) -> Format:
 
 
 def _once(candidates: list[Candidate]) -> tuple[list[Candidate], list[Skipped]]:
-    """Each acquisition once: copies of a granule, and products of an earlier processing baseline, are left out."""
+    """Return each acquisition once: copies of a granule, and products of an earlier processing baseline, are left out."""
     kept: dict[tuple[object, ...], Candidate] = {}
     doubles: list[Skipped] = []
     for one in sorted(candidates, key=lambda one: (one.name, one.path)):

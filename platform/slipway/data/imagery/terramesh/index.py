@@ -76,7 +76,7 @@ def write(shard: Path, wanted: Wanted, path: Path) -> None:
 
 
 def notes_of(path: Path) -> dict[str, Any] | None:
-    """What an index says besides its table: `skipped` and `encoding`; None where it is not there."""
+    """Return what an index says besides its table: `skipped` and `encoding`; None where it is not there."""
     try:
         return json.loads(path.with_name(f"{path.name}.json").read_text())
     except FileNotFoundError:
@@ -84,7 +84,7 @@ def notes_of(path: Path) -> dict[str, Any] | None:
 
 
 def columns_of(path: Path) -> dict[str, np.ndarray]:
-    """The table of an index."""
+    """Return the table of an index."""
     return table.read(path.with_name(f"{path.name}.npz"))
 
 
@@ -92,7 +92,7 @@ _SKIP = "set data.on_bad_scene=skip to leave it out"
 
 
 def members(shard: Path, skipped: list[dict[str, str]], refuse: bool) -> Iterator[tuple[str, int, bytes]]:
-    """Key, offset and content of each sample; a shard that ends early gives those before."""
+    """Yield key, offset and content of each sample; a shard that ends early gives those before."""
     try:
         with tarfile.open(shard, "r:") as archive:
             for info in archive:
@@ -123,7 +123,7 @@ def _check(member: Member, wanted: Wanted) -> None:
 
 
 def pixels_of(dtype: str) -> str | None:
-    """The type of pixels in memory, for a stored type; None: it cannot be read."""
+    """Return the type of pixels in memory, for a stored type; None: it cannot be read."""
     types = {"int16": "int16", "uint8": "int16", "float16": "float16", "float32": "float32"}
     return types.get(dtype)
 
@@ -131,7 +131,7 @@ def pixels_of(dtype: str) -> str | None:
 def _measured(
     member: Member, decoder: Decoder, data: bytes, wanted: Wanted
 ) -> tuple[tuple[float, ...], tuple[np.ndarray, ...]]:
-    """Shares of known pixels by date, and count, sum and squares by band."""
+    """Return shares of known pixels by date, and count, sum and squares by band."""
     pixels = np.empty(wanted.layout.shape, wanted.dtype)
     for number, (offset, length, crc) in enumerate((c.offset, c.length, c.crc) for c in member.chunks):
         chunk = memoryview(data)[offset : offset + length]

@@ -118,7 +118,7 @@ class _Group:
         return Chunk(info.header_offset + 30 + names, info.compress_size, info.CRC)
 
     def array(self, name: str) -> np.ndarray | None:
-        """A small array of one chunk; None where there is none."""
+        """Return a small array of one chunk; None where there is none."""
         meta = self.metadata.get(f"{name}/.zarray")
         if meta is None:
             return None
@@ -135,7 +135,7 @@ class _Group:
         return chunk[tuple(slice(length) for length in shape)]
 
     def number(self, name: str) -> float:
-        """A single number; nan where there is none."""
+        """Return a single number; nan where there is none."""
         values = self.array(name)
         return math.nan if values is None or values.size != 1 else float(values.item())
 
@@ -151,7 +151,7 @@ class _Group:
         return tuple(_date(begin, int(value) * nanoseconds) for value in values.reshape(-1))
 
     def epsg(self) -> int:
-        """0 where it is not told."""
+        """Return 0 where it is not told."""
         values = self.array("crs")
         if values is None or values.size != 1:
             return 0
@@ -188,13 +188,13 @@ _NANOSECONDS = {
 
 
 def decoded(data: bytes, compressor: str) -> Any:
-    """A chunk's bytes. compressor: JSON. Raises Bad."""
+    """Return a chunk's bytes. compressor: JSON. Raises Bad."""
     return codec(compressor).decode(data) if compressor != "null" else data
 
 
 @lru_cache
 def codec(compressor: str) -> Any:
-    """The codec of a compressor that is configured in JSON; it has no state, so threads share it."""
+    """Return the codec of a compressor that is configured in JSON; it has no state, so threads share it."""
     import numcodecs
 
     return numcodecs.get_codec(json.loads(compressor))

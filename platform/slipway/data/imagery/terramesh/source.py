@@ -40,7 +40,7 @@ class Shard:
 
 
 def survey(name: str, inputs: list[str]) -> list[Shard]:
-    """The shards of a source, by split and name. Raises UserError for folders that are none of TerraMesh's."""
+    """Return the shards of a source, by split and name. Raises UserError for folders that are none of TerraMesh's."""
     found: list[Shard] = []
     for number, entry in enumerate(inputs):
         where = f"data.sources.{name}.inputs[{number}]"
@@ -83,7 +83,7 @@ def survey(name: str, inputs: list[str]) -> list[Shard]:
 
 
 def _wanted(name: str, data: Data, shards: list[Shard]) -> index.Wanted:
-    """What the samples must be. Raises UserError where the shards do not have a band."""
+    """Return what the samples must be. Raises UserError where the shards do not have a band."""
     stored = MODALITIES[shards[0].modality]
     for band in data.bands:
         if band not in stored:
@@ -112,7 +112,7 @@ def prepare(
     folder: Path,
     advance: Callable[[int, int, bool], None],
 ) -> tuple[SourceRecord, str]:
-    """Index the shards of a source, each in a process of the pool, and write folder/NAME-SPLIT.npz for each split.
+    """Return index the shards of a source, each in a process of the pool, and write folder/NAME-SPLIT.npz for each split.
 
     work: a folder of this source's own, with what an interrupted call has left there. advance: is called after each
     shard, with its bytes, its samples, and whether it was indexed now. The files do not depend on the pool.
@@ -193,14 +193,14 @@ def _finish(name: str, data: Data, parts: list[tuple[Shard, Path]], folder: Path
 
 
 def _total(columns: list[dict[str, np.ndarray]], key: str) -> list[Any]:
-    """The column's sum over all samples, by band: exact for integers, else in the order of the samples."""
+    """Return the column's sum over all samples, by band: exact for integers, else in the order of the samples."""
     values = np.concatenate([one[key] for one in columns])
     total = values.sum(axis=0, dtype=object if values.dtype.kind == "i" else np.float64)
     return [value.item() if isinstance(value, np.generic) else value for value in total]
 
 
 def _dtype(name: str, shard: Shard) -> str:
-    """The type of pixels, by the first sample that can be read."""
+    """Return the type of pixels, by the first sample that can be read."""
     skipped: list[dict[str, str]] = []
     for _, _, data in index.members(Path(shard.file.path), skipped, refuse=False):
         try:

@@ -76,7 +76,7 @@ _SIGN_WITH_MARKS = re.compile(rb"%c*(?:%c%c+)*" % (MARK, OTHER, MARK))
 
 
 def _without_marks(text: Characters) -> np.ndarray:
-    """Classes [characters] in which marks are LETTER or, where they belong to more than one sign, OTHER."""
+    """Return classes [characters] in which marks are LETTER or, where they belong to more than one sign, OTHER."""
     classes = text.classes
     if not (classes == MARK).any():
         return classes
@@ -96,7 +96,7 @@ def _without_marks(text: Characters) -> np.ndarray:
 
 
 def _signs_before(classes: np.ndarray, newline: int) -> bool:
-    """Whether signs stand before line feeds."""
+    """Return whether signs stand before line feeds."""
     while newline and classes[newline] == NEWLINE:
         newline -= 1
     return classes[newline] == OTHER

@@ -53,7 +53,7 @@ class Alphabet:
         self.of_byte[:128] = self._known(np.arange(128, dtype=np.int32))
 
     def read(self, batch: np.ndarray) -> Characters:
-        """The characters of a batch [bytes], uint8: documents in UTF-8, each followed by END."""
+        """Return the characters of a batch [bytes], uint8: documents in UTF-8, each followed by END."""
         if not ((batch >= 0x80) & (batch < 0xF8)).any():
             return Characters(self.of_byte[batch], batch, None)
         places = np.flatnonzero((batch & 0xC0) != 0x80)
@@ -94,7 +94,7 @@ _UNKNOWN = 0xFF
 
 
 def code_points(batch: np.ndarray, leads: np.ndarray) -> np.ndarray:
-    """Code points [leads], int32, of the characters of several bytes that begin at these positions."""
+    """Return code points [leads], int32, of the characters of several bytes that begin at these positions."""
     lead = batch[leads].astype(np.int32)
     extra = 1 + (lead >= 0xE0) + (lead >= 0xF0)  # continuation bytes of each character
     points = lead & np.where(extra == 1, 0x1F, np.where(extra == 2, 0x0F, 0x07))

@@ -20,7 +20,7 @@ class Encoder(Protocol):
     """Whether a long document may be encoded in pieces."""
 
     def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens of all documents [tokens] and of each [documents], its end mark included.
+        """Return tokens of all documents [tokens] and of each [documents], its end mark included.
 
         documents: valid UTF-8, not empty.
         """
@@ -28,12 +28,12 @@ class Encoder(Protocol):
 
 
 def token_type(entries: int) -> type[np.unsignedinteger] | type[np.signedinteger]:
-    """What a token is stored as: as Megatron-core's DType.optimal_dtype chooses for a vocabulary."""
+    """Return what a token is stored as: as Megatron-core's DType.optimal_dtype chooses for a vocabulary."""
     return np.uint16 if entries < 65500 else np.int32
 
 
 def make_encoder(tokenizer: Any, end_of_document: int, entries: int | None = None) -> Encoder:
-    """The fastest encoder that gives what `tokenizer.encode(text, add_special_tokens=False)` gives.
+    """Return the fastest encoder that gives what `tokenizer.encode(text, add_special_tokens=False)` gives.
 
     tokenizer: a tokenizers.Tokenizer, which is the encoder's from now on. Special tokens and the end mark that occur
         in the text are text.
@@ -53,14 +53,14 @@ def make_encoder(tokenizer: Any, end_of_document: int, entries: int | None = Non
 
 
 def reason_for_library(tokenizer: Any, end_of_document: int) -> str | None:
-    """Why the tokenizers library encodes all the text, which is slower; None where it does not."""
+    """Return why the tokenizers library encodes all the text, which is slower; None where it does not."""
     if is_byte_level(tokenizer, end_of_document):
         return None
     return why_slow(_parts(_without_mark(tokenizer, end_of_document)))
 
 
 def _without_mark(tokenizer: Any, end_of_document: int) -> Any:
-    """The tokenizer, or a copy of it, to which the end mark within a text is text."""
+    """Return the tokenizer, or a copy of it, to which the end mark within a text is text."""
     from tokenizers import Tokenizer as Loaded
 
     mark = tokenizer.get_added_tokens_decoder()[end_of_document]
@@ -70,7 +70,7 @@ def _without_mark(tokenizer: Any, end_of_document: int) -> Any:
 
 
 def _parts(tokenizer: Any) -> dict[str, Any]:
-    """What of a tokenizer.json, as JSON, decides about the encoder: all but its model, which may be large."""
+    """Return what of a tokenizer.json, as JSON, decides about the encoder: all but its model, which may be large."""
     added = tokenizer.get_added_tokens_decoder()
     return {
         "added_tokens": [{"id": number, **token.__getstate__()} for number, token in added.items()],
@@ -85,7 +85,7 @@ def _parts(tokenizer: Any) -> dict[str, Any]:
 
 
 def is_byte_level(tokenizer: Any, end_of_document: int) -> bool:
-    """Whether tokens 0 to 255 are the bytes, and 256 the end mark."""
+    """Return whether tokens 0 to 255 are the bytes, and 256 the end mark."""
     end = tokenizer.id_to_token(end_of_document)
     return tokenizer.get_vocab_size() == 257 and tokenizer.to_str() == byte_tokenizer(end).to_str()
 

@@ -19,7 +19,7 @@ _NOT_ASCII = re.compile(rb"[\x80-\xf7]")
 
 
 def code_of(number: int) -> bytes:
-    """What is written into a text in place of an added token: ADDED and its number; no UTF-8 has these bytes."""
+    """Return what is written into a text in place of an added token: ADDED and its number; no UTF-8 has these bytes."""
     digits = [number // len(_DIGITS) ** i % len(_DIGITS) for i in range(_FURTHER)]
     return bytes([ADDED, *(_DIGITS[digit] for digit in digits)])
 
@@ -43,13 +43,13 @@ class AddedTokens:
         self.pattern = re.compile(_any_of(sorted(contents, key=len, reverse=True)))
 
     def replace(self, raw: bytes) -> bytes:
-        """A text with codes in place of what is found."""
+        """Return a text with codes in place of what is found."""
         codes = self.codes
         return self.pattern.sub(lambda found: codes[found[0]], raw) if self.ids else raw
 
 
 def _any_of(contents: list[bytes]) -> bytes:
-    """A regular expression for the first of `contents` that fits. Runs of one character are one alternative."""
+    """Return a regular expression for the first of `contents` that fits. Runs of one character are one alternative."""
     runs = {c for c in contents if c.isascii() and len(set(c)) == 1}
     lengths = {c[:1]: sorted(len(run) for run in runs if run[:1] == c[:1]) for c in runs}
     counted = {
@@ -63,7 +63,7 @@ def _any_of(contents: list[bytes]) -> bytes:
 
 
 def to_nfc(raw: bytes, normalize: Callable[[str], str]) -> bytes:
-    """Documents, joined by END bytes and with codes of added tokens in them, in the normal form NFC.
+    """Return documents, joined by END bytes and with codes of added tokens in them, in the normal form NFC.
 
     normalize: the tokenizer's own way, for whatever may change.
     """
@@ -85,7 +85,7 @@ _FIRST_THAT_MAY = 0x300
 
 @lru_cache(1 << 16)
 def _may_change(point: int) -> bool:
-    """Whether a text with this character may be in another form than NFC.
+    """Return whether a text with this character may be in another form than NFC.
 
     In a text of characters that are whole in NFC by themselves, of combining class 0, and the second of no pair that
     is composed, nothing changes (Unicode Standard Annex 15, section 9). This holds in whatever version of Unicode the
@@ -102,7 +102,7 @@ def _may_change(point: int) -> bool:
 
 @lru_cache(1)
 def _seconds() -> frozenset[int]:
-    """Characters that compose with those before them."""
+    """Return characters that compose with those before them."""
     decompositions = (unicodedata.decomposition(chr(point)).split() for point in range(_LAST_COMPOSED + 1))
     pairs = {int(parts[1], 16) for parts in decompositions if len(parts) == 2 and parts[0][0] != "<"}
     return frozenset(

@@ -33,7 +33,7 @@ class Splitter:
         self.rules = rules
 
     def word_starts(self, batch: np.ndarray) -> np.ndarray:
-        """Positions [words] at which the words of a batch begin, in ascending order.
+        """Return positions [words] at which the words of a batch begin, in ascending order.
 
         batch [bytes], uint8: documents in UTF-8, each followed by END; END itself counts as a word.
         """
@@ -65,7 +65,7 @@ _PATTERNS: dict[str, Callable[[], Splitter]] = {
 
 
 def find_splitter(pre_tokenizer: dict[str, Any] | None) -> Splitter | None:
-    """What cuts as this part of a tokenizer.json does; None where it is not known here."""
+    """Return what cuts as this part of a tokenizer.json does; None where it is not known here."""
     match steps(pre_tokenizer, "pretokenizers"):
         case [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]:  # GPT-2, GPT-NeoX
             return Splitter(Alphabet(GPT2_ALPHABET), gpt2_words)

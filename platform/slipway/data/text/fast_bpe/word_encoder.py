@@ -15,7 +15,7 @@ from slipway.data.text.tokenizer import BYTE_LETTERS
 
 
 def why_slow(parts: dict[str, Any]) -> str | None:
-    """What keeps WordEncoder from encoding as a tokenizer.json, as JSON, says; None where nothing does."""
+    """Return what keeps WordEncoder from encoding as a tokenizer.json, as JSON, says; None where nothing does."""
     if find_splitter(parts["pre_tokenizer"]) is None:
         return "its pre_tokenizer is none of those whose words are known"
     normalizers = [one["type"] for one in steps(parts["normalizer"], "normalizers")]

@@ -38,7 +38,7 @@ class WordMemory:
         self.tokens = np.zeros(64, dtype)
 
     def encode(self, raw: bytes, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens of words, one word after the other [tokens], and where those of each end [words].
+        """Return the tokens of words, one word after the other [tokens], and where those of each end [words].
 
         raw: the words, which begin at starts [words], and PADDING bytes.
         """
@@ -60,7 +60,7 @@ class WordMemory:
         return tokens, ends
 
     def _find(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Numbers [words] of the words with these keys, 0 where there is none."""
+        """Return numbers [words] of the words with these keys, 0 where there is none."""
         slots = self._slots(low, high)
         words = self.table[slots]
         rest = np.flatnonzero((self.low[words] != low) | (self.high[words] != high))
@@ -71,7 +71,7 @@ class WordMemory:
         return words
 
     def _learn(self, texts: list[bytes]) -> tuple[list[int], int, int]:
-        """Numbers of the words, which are new or long, and what `known` and `used` are to be after this call."""
+        """Return numbers of the words, which are new or long, and what `known` and `used` are to be after this call."""
         seen = Counter(texts)
         new = [text for text in seen if text not in self.long_words]
         kept = len(new)
@@ -130,7 +130,7 @@ _HIGH_MASK = np.array([(1 << 8 * min(max(n - 8, 0), 7)) - 1 for n in range(17)],
 
 
 def _keys(raw: bytes, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two integers [words] that tell words of up to 15 bytes apart: their bytes, and their length on top.
+    """Return two integers [words] that tell words of up to 15 bytes apart: their bytes, and their length on top.
 
     Longer words get the length 16, which no word in the table has. PADDING bytes follow the words.
     """
@@ -142,7 +142,7 @@ def _keys(raw: bytes, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarr
 
 
 def _extended(values: np.ndarray, used: int, more: np.ndarray) -> np.ndarray:
-    """`values` with `more` from position `used` on; a copy, twice as long, where there is no room."""
+    """Return `values` with `more` from position `used` on; a copy, twice as long, where there is no room."""
     need = used + len(more)
     if need > len(values):
         values = np.concatenate((values, np.zeros(max(need, len(values)), values.dtype)))

@@ -29,7 +29,7 @@ _QUOTE, _BLANK = ord("'"), ord(" ")
 
 
 def gpt2_words(text: Characters) -> np.ndarray:
-    r"""`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`: ByteLevel's own."""
+    r"""Return `'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`: ByteLevel's own."""
     classes = text.classes
     after = shifted(classes, -1, BORDER)
     starts = borders(classes, text)
@@ -58,7 +58,7 @@ def gpt4_words(text: Characters, digits: int) -> np.ndarray:
 
 
 def shifted(values: np.ndarray, by: int, fill: int) -> np.ndarray:
-    """Each value's neighbour: the one before (by=1) or after (by=-1), `fill` where there is none."""
+    """Return each value's neighbour: the one before (by=1) or after (by=-1), `fill` where there is none."""
     out = np.empty_like(values)
     if by > 0:
         out[0], out[1:] = fill, values[:-1]
@@ -68,13 +68,13 @@ def shifted(values: np.ndarray, by: int, fill: int) -> np.ndarray:
 
 
 def borders(classes: np.ndarray, text: Characters) -> np.ndarray:
-    """Where another class begins, and each END, added token, and digit that is alone."""
+    """Return where another class begins, and each END, added token, and digit that is alone."""
     alone = (classes == BORDER) & ((text.symbols >= ADDED) | (text.symbols < 0xF8))
     return (classes != shifted(classes, 1, BORDER)) | alone
 
 
 def after_blank(text: Characters) -> np.ndarray:
-    """Whether a blank stands before each character, as ` ?` in front of a word has it."""
+    """Return whether a blank stands before each character, as ` ?` in front of a word has it."""
     return shifted(text.symbols, 1, 0) == _BLANK
 
 
@@ -100,7 +100,7 @@ def cut_spaces(starts: np.ndarray, classes: np.ndarray, text: Characters) -> Non
 
 
 def run_begins(begins: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """The last position at or before each of `positions` where `begins` is true."""
+    """Return the last position at or before each of `positions` where `begins` is true."""
     every = np.flatnonzero(begins)
     return every[np.searchsorted(every, positions, "right") - 1]
 
@@ -115,14 +115,14 @@ def cut_numbers(starts: np.ndarray, classes: np.ndarray, digits: int) -> None:
 
 
 def join_sign(starts: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    r"""`[^\r\n\p{L}\p{N}]?\p{L}+`: a word that begins with a sign goes on with letters; positions of these signs."""
+    r"""Return `[^\r\n\p{L}\p{N}]?\p{L}+`: a word that begins with a sign goes on with letters; positions of these signs."""
     alone = np.flatnonzero((classes == OTHER) & starts & (shifted(classes, -1, BORDER) == LETTER))
     starts[alone + 1] = False
     return alone
 
 
 def contraction_lengths(symbols: np.ndarray, quotes: np.ndarray, ignore_case: bool) -> np.ndarray:
-    """Letters [quotes] of `'s`, `'ll` and the like that begin at these quotes, 0 where none does."""
+    """Return letters [quotes] of `'s`, `'ll` and the like that begin at these quotes, 0 where none does."""
     # END follows, so one symbol after a quote exists, and a second one if the first is a letter.
     first = symbols[quotes + 1]
     second = symbols[np.minimum(quotes + 2, len(symbols) - 1)]
@@ -136,7 +136,7 @@ def contraction_lengths(symbols: np.ndarray, quotes: np.ndarray, ignore_case: bo
 
 
 def lower_case(symbols: np.ndarray) -> np.ndarray:
-    """Letters without their case; what is no letter becomes none of these either."""
+    """Return letters without their case; what is no letter becomes none of these either."""
     lower = np.where((symbols >= ord("A")) & (symbols <= ord("Z")), symbols | 0x20, symbols)
     return np.where(symbols == LONG_S, ord("s"), lower)
 

@@ -8,7 +8,7 @@ from slipway.models.gpt.fields.rotary import RopeScaling
 
 
 def _which(value: object) -> object:
-    """A positive number, or zeros and ones."""
+    """Return a positive number, or zeros and ones."""
     items = list(value) if isinstance(value, list | tuple) else [value]
     numbers = [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
     fitting = set(numbers) <= {0, 1} if isinstance(value, list | tuple) else min(numbers, default=0) >= 1

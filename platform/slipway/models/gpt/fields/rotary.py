@@ -90,7 +90,7 @@ class Yarn(Section):
         return self.magnitude(self.mscale) / self.magnitude(self.mscale_all_dim)
 
     def magnitude(self, mscale: float) -> float:
-        """0.1 mscale ln(factor) + 1."""
+        """Return 0.1 mscale ln(factor) + 1."""
         return 0.1 * mscale * log(self.factor) + 1.0
 
 

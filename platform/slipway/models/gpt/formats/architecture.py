@@ -29,7 +29,7 @@ class Architecture(Protocol):
         ...
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """All tensors, in the order of the layers."""
+        """Yield all tensors, in the order of the layers."""
         ...
 
     def settings(self, model: Config) -> dict[str, Any]:
@@ -60,11 +60,11 @@ class Class:
     computed: Pattern[str]
 
     def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-        """All that config.json says."""
+        """Return all that config.json says."""
         return settings
 
     def left_out(self, model: Config, name: str) -> str | None:
-        """A tied output layer must be the embedding; masks and rotary frequencies are computed."""
+        """Return a tied output layer must be the embedding; masks and rotary frequencies are computed."""
         if name == self.head and not model.untie_embeddings_and_output_weights:
             return self.embedding
         return "" if self.computed.fullmatch(name) else None

@@ -35,7 +35,7 @@ class DeepseekV3(Class):
     computed = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
     def trouble(self, model: Config) -> UserError | None:
-        """Its layers are dense up to one of them, and have experts from there on; a dense model has no others."""
+        """Return its layers are dense up to one of them, and have experts from there on; a dense model has no others."""
         wanted: dict[str, tuple[Any, ...]] = {
             "position_embedding_type": ("rope",),
             "normalization": ("RMSNorm",),
@@ -57,7 +57,7 @@ class DeepseekV3(Class):
         return unfit(self.name, model, wanted) or _unfit_experts(model)
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """Tables, layers, layers of prediction, the last norm."""
+        """Yield tables, layers, layers of prediction, the last norm."""
         yield from tensors.tables(model, self.embedding, self.head)
         for number in range(model.num_layers):
             where = tensors.place(model, number, "model.layers")
@@ -80,7 +80,7 @@ class DeepseekV3(Class):
         yield from tensors.norm(model, f"{key}.final_layernorm", (), f"{there}.shared_head.norm")
 
     def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-        """Transformers writes that there is a prediction layer whether there is one or not."""
+        """Return transformers writes that there is a prediction layer whether there is one or not."""
         layers = settings.get("num_hidden_layers", 61)
         if any(name.startswith(f"model.layers.{layers}.") for name in names):
             return settings
@@ -214,7 +214,7 @@ def _unfit_experts(model: Config) -> UserError | None:
 
 
 def _attention(model: Config, where: Place) -> Iterator[Part]:
-    """Latent attention, which has rows and pairs of channels here in the order in which they are there."""
+    """Yield latent attention, which has rows and pairs of channels here in the order in which they are there."""
     key, at, there = f"{where.key}.self_attention", where.at, f"{where.there}.self_attn"
     hidden, heads, queries, states = (
         model.hidden_size,

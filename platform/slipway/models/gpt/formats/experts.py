@@ -10,7 +10,7 @@ from slipway.models.gpt.formats.tensors import Place
 
 
 def mlp_or_experts(model: Config, layer: int, where: Place) -> Iterator[Part]:
-    """What a layer has between its second norm and its end, where the first layers may have no experts."""
+    """Yield what a layer has between its second norm and its end, where the first layers may have no experts."""
     if model.num_moe_experts is None or layer < model.first_k_dense_replace:
         return like_llama.mlp(model, where)
     return mixture(model, where)
@@ -22,7 +22,7 @@ def mixture(
     name: str = "mlp",
     names: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj"),
 ) -> Iterator[Part]:
-    """The router and the experts of a layer, those that every token meets included.
+    """Yield the router and the experts of a layer, those that every token meets included.
 
     name: of both there; names: of an expert's gate, what it multiplies, and its last layer.
     """

@@ -24,7 +24,7 @@ class GPT2(Class):
     computed = re.compile(r"transformer\.h\.\d+\.attn\.(bias|masked_bias)")  # the causal mask
 
     def trouble(self, model: Config) -> UserError | None:
-        """Everything but sizes, the activation, dropout and whether tables are tied is as GPT-2 has it."""
+        """Return everything but sizes, the activation, dropout and whether tables are tied is as GPT-2 has it."""
         wanted = {
             "normalization": ("LayerNorm",),
             "activation": ("gelu", "gelu_tanh"),
@@ -39,7 +39,7 @@ class GPT2(Class):
         ) or unfit_heads(self.name, model)
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """Tables, layers, the last norm."""
+        """Yield tables, layers, the last norm."""
         hidden, mlp = model.hidden_size, model.mlp_size
         yield from tensors.tables(model, self.embedding, self.head)
         positions = (model.max_position_embeddings, hidden)

@@ -24,7 +24,7 @@ class GPTNeoX(Class):
     computed = re.compile(r"gpt_neox\.layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)")
 
     def trouble(self, model: Config) -> UserError | None:
-        """Everything but sizes, the activation, dropout and whether tables are tied is as GPT-NeoX has it."""
+        """Return everything but sizes, the activation, dropout and whether tables are tied is as GPT-NeoX has it."""
         wanted = {
             "normalization": ("LayerNorm",),
             "activation": ("gelu", "gelu_tanh"),
@@ -34,7 +34,7 @@ class GPTNeoX(Class):
         return unfit(self.name, model, wanted) or unfit_heads(self.name, model)
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """Tables, layers, the last norm."""
+        """Yield tables, layers, the last norm."""
         hidden, mlp = model.hidden_size, model.mlp_size
         yield from tensors.tables(model, self.embedding, self.head)
         for layer in range(model.num_layers):

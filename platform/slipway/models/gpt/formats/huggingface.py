@@ -52,7 +52,7 @@ class HuggingFace:
             raise trouble
 
     def parts(self, config: RunConfig) -> Iterable[Part]:
-        """All tensors of a checkpoint."""
+        """Return all tensors of a checkpoint."""
         model = gpt_of(config)
         return self._architecture(model).parts(model)
 
@@ -90,18 +90,18 @@ class HuggingFace:
         return {"family": "gpt", "name": architecture.model_type, **found}
 
     def renamed(self, name: str) -> str:
-        """Files of a bare model, without output layer, have names without what stands before all of them."""
+        """Return files of a bare model, without output layer, have names without what stands before all of them."""
         assert self.architecture is not None
         prefix = self.architecture.prefix
         return name if name == self.architecture.head or name.startswith(prefix) else prefix + name
 
     def left_out(self, config: RunConfig, name: str) -> str | None:
-        """What follows from the configuration, and tables that are there twice."""
+        """Return what follows from the configuration, and tables that are there twice."""
         model = gpt_of(config)
         return self._architecture(model).left_out(model, name)
 
     def usage(self, config: RunConfig, folder: str) -> str:
-        """How transformers loads it."""
+        """Return how transformers loads it."""
         depths, layers = gpt_of(config).mtp_num_layers, gpt_of(config).num_layers
         said = f"\n# it leaves out model.layers.{layers} and what follows: prediction of further tokens"
         ahead = said if depths else ""

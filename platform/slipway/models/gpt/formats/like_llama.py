@@ -13,7 +13,7 @@ EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 def parts(model: Config, mlp: Callable[[int, Place], Iterator[Part]]) -> Iterator[Part]:
-    """Tables, layers, the last norm; mlp: of a layer what is between its second norm and its end."""
+    """Yield tables, layers, the last norm; mlp: of a layer what is between its second norm and its end."""
     yield from tensors.tables(model, EMBEDDING, HEAD)
     for number in range(model.num_layers):
         where = tensors.place(model, number, "model.layers")
@@ -24,7 +24,7 @@ def parts(model: Config, mlp: Callable[[int, Place], Iterator[Part]]) -> Iterato
 def layer(
     model: Config, where: Place, attention: Iterator[Part], feed_forward: Iterator[Part]
 ) -> Iterator[Part]:
-    """Both halves of a layer, each after its norm."""
+    """Yield both halves of a layer, each after its norm."""
     key, at, there = where
     yield from tensors.norm(model, f"{key}.input_layernorm", at, f"{there}.input_layernorm")
     yield from attention
@@ -33,7 +33,7 @@ def layer(
 
 
 def attention(model: Config, where: Place) -> Iterator[Part]:
-    """Queries, keys, values and the projection, with norms of queries and keys where there are."""
+    """Yield queries, keys, values and the projection, with norms of queries and keys where there are."""
     key, at, there = where
     yield from tensors.heads_apart(model, where, [f"self_attn.{each}_proj" for each in "qkv"])
     width = model.num_attention_heads * model.head_size

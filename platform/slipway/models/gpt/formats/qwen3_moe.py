@@ -27,7 +27,7 @@ class Qwen3Moe(Class):
     computed = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
     def trouble(self, model: Config) -> UserError | None:
-        """The first layers may have no experts, and the weights of a token's experts need not sum to one."""
+        """Return the first layers may have no experts, and the weights of a token's experts need not sum to one."""
         free = {
             "first_k_dense_replace": (model.first_k_dense_replace,),
             "moe_router_pre_softmax": (False, True),

@@ -69,7 +69,7 @@ def read(
 def _agreed(
     given: Given, forms: Mapping[str, Any], top: Mapping[str, Any], name: str, above: str | None
 ) -> tuple[str, Any] | None:
-    """Where a setting stands, and its value; None where it stands nowhere. Raises UserError for two values."""
+    """Return where a setting stands, and its value; None where it stands nowhere. Raises UserError for two values."""
     found = {key: form[name] for key, form in forms.items() if name in form}
     if above is not None and above in top:
         found[above] = top[above]
@@ -111,7 +111,7 @@ def _scaling(given: Given, forms: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_plain(name: str, value: Any) -> bool:
-    """Whether it is a number, and not text or a switch in its place."""
+    """Return whether it is a number, and not text or a switch in its place."""
     return isinstance(value, bool if name == "truncate" else NUMBER) and isinstance(value, bool) == (
         name == "truncate"
     )

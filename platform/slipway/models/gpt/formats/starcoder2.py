@@ -24,7 +24,7 @@ class Starcoder2(Class):
     computed = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
 
     def trouble(self, model: Config) -> UserError | None:
-        """Everything but sizes, the activation, biases, dropout and whether tables are tied is as it has it."""
+        """Return everything but sizes, the activation, biases, dropout and whether tables are tied is as it has it."""
         wanted = {"normalization": ("LayerNorm",), "activation": ("gelu", "gelu_tanh")}
         return unfit(self.name, model, wanted, do="set model.normalization=RMSNorm, as Llama has with swiglu")
 

@@ -25,12 +25,12 @@ class Place(NamedTuple):
 
 
 def place(model: Config, layer: int, there: str) -> Place:
-    """The place of a transformer layer; there: what stands before its number in the other names."""
+    """Return the place of a transformer layer; there: what stands before its number in the other names."""
     return Place(*layer_key(model, layer), f"{there}.{layer}")
 
 
 def table(model: Config, key: str, name: str) -> Part:
-    """An embedding's table or an output layer's: padded here with rows that belong to no token, and cut there."""
+    """Return an embedding's table or an output layer's: padded here with rows that belong to no token, and cut there."""
     rows, hidden = model.vocab_size, model.hidden_size
 
     def join(theirs: Sequence[Array]) -> Array:
@@ -44,14 +44,14 @@ def table(model: Config, key: str, name: str) -> Part:
 
 
 def tables(model: Config, embedding: str, head: str) -> Iterator[Part]:
-    """The embedding, and the output layer where it has weights of its own."""
+    """Yield the embedding, and the output layer where it has weights of its own."""
     yield table(model, "embedding.word_embeddings.weight", embedding)
     if model.untie_embeddings_and_output_weights:
         yield table(model, "output_layer.weight", head)
 
 
 def norm(model: Config, key: str, at: tuple[int, ...], name: str, width: int | None = None) -> Iterator[Part]:
-    """A norm's weight, and bias. width: None: that of the hidden state."""
+    """Yield a norm's weight, and bias. width: None: that of the hidden state."""
     shape = (model.hidden_size if width is None else width,)
     yield same(f"{key}.weight", at, shape, f"{name}.weight")
     if model.normalization == "LayerNorm":
@@ -68,7 +68,7 @@ def linear(
     *,
     turned: bool = False,
 ) -> Iterator[Part]:
-    """A linear layer; turned: [inputs, outputs] there (GPT-2's Conv1D)."""
+    """Yield a linear layer; turned: [inputs, outputs] there (GPT-2's Conv1D)."""
     weight = f"{key}.weight"
     if turned:
         theirs = {f"{name}.weight": (inputs, outputs)}
@@ -82,7 +82,7 @@ def linear(
 
 
 def apart(key: str, at: tuple[int, ...], names: Sequence[str], each: int, rest: tuple[int, ...]) -> Part:
-    """Tensors of the same shape one after the other here, for each a name there."""
+    """Return tensors of the same shape one after the other here, for each a name there."""
 
     def join(theirs: Sequence[Array]) -> Array:
         from torch import cat
@@ -106,7 +106,7 @@ def gated(
     width: int,
     names: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj"),
 ) -> Iterator[Part]:
-    """A gated MLP, which has its first two layers in one here. names: of the gate, what it multiplies, the last one."""
+    """Yield a gated MLP, which has its first two layers in one here. names: of the gate, what it multiplies, the last one."""
     *first, last = names
     for kind, rest in _kinds(model, bias=model.add_bias_linear):
         theirs = [f"{where.there}.{name}.{kind}" for name in first]
@@ -117,13 +117,13 @@ def gated(
 
 
 def heads_apart(model: Config, where: Place, names: Sequence[str]) -> Iterator[Part]:
-    """Queries, keys and values as linear layers of their own."""
+    """Yield queries, keys and values as linear layers of their own."""
     for kind, rest in _kinds(model, bias=model.add_bias_linear or model.add_qkv_bias):
         yield _grouped(model, where, kind, rest, [f"{where.there}.{name}.{kind}" for name in names])
 
 
 def heads_joined(model: Config, where: Place, name: str) -> Iterator[Part]:
-    """All queries, all keys, all values in one layer, which is [inputs, outputs] (GPT-2's Conv1D)."""
+    """Yield all queries, all keys, all values in one layer, which is [inputs, outputs] (GPT-2's Conv1D)."""
     for kind, rest in _kinds(model, bias=model.add_bias_linear):
         inner = _grouped(model, where, kind, rest, ["queries", "keys", "values"])
         ends = [sum(shape[0] for shape in list(inner.theirs.values())[:n]) for n in range(4)]

@@ -72,7 +72,7 @@ class PredictionLayer(MegatronModule):
         return self.transformer_layer
 
     def forward(self, states: Tensor, embedded: Tensor, spans: Tensor | None, *rotary: Any) -> Tensor:
-        """States of this depth, normalized for the output layer, like those given: [s, b, h], or a rank's part of s.
+        """Return states of this depth, normalized for the output layer, like those given: [s, b, h], or a rank's part of s.
 
         embedded: of the tokens after those of `states`. spans, rotary: as the decoder's layers take them.
         """
@@ -111,7 +111,7 @@ class Prediction(MegatronModule):
         )
 
     def sharded_state_dict(self, prefix: str = "", *words: Any, **named: Any) -> dict[str, Any]:
-        """Layer by layer: Megatron-core takes what is in a list for whole on every rank."""
+        """Return layer by layer: Megatron-core takes what is in a list for whole on every rank."""
         state: dict[str, Any] = {}
         for number, layer in enumerate(self.layers):
             own: Any = layer
@@ -128,7 +128,7 @@ class Prediction(MegatronModule):
         spans: Tensor | None,
         rotary: Sequence[Any],
     ) -> Tensor:
-        """Masked sums of the model's own losses and of those of each depth, fp32 [1 + depths].
+        """Return masked sums of the model's own losses and of those of each depth, fp32 [1 + depths].
 
         states: the decoder's, [s, b, h]. labels, masks: of slipway.models.gpt.prediction.targets, this rank's part.
         """

@@ -22,7 +22,7 @@ NORMS = 3
 
 
 def beside_block(block: Block, tp: int = 1) -> int:
-    """Parameters of one depth on one rank, besides its transformer layer's."""
+    """Return parameters of one depth on one rank, besides its transformer layer's."""
     return NORMS * counts.norm(block) + projection(block) // tp
 
 
@@ -32,26 +32,26 @@ def projection(block: Block) -> int:
 
 
 def active_parameters(model: Config) -> int:
-    """Parameters of all depths that one token meets."""
+    """Return parameters of all depths that one token meets."""
     block = model.blocks[-1]
     return model.prediction_depths * (beside_block(block) + counts.layer(block).total - counts.idle(block))
 
 
 def flops(model: Config, tokens: int, logits: int) -> int:
-    """Operations of one depth for a sample of so many tokens, forward and backward; logits: of one token's."""
+    """Return operations of one depth for a sample of so many tokens, forward and backward; logits: of one token's."""
     block = model.blocks[-1]
     return counts.flops(block, tokens) + (6 * projection(block) + logits) * tokens
 
 
 def recomputed_flops(model: Config, tokens: int, modules: Collection[str]) -> int:
-    """Operations of one depth that the backward pass does again; those of a whole layer with its projection."""
+    """Return operations of one depth that the backward pass does again; those of a whole layer with its projection."""
     block = model.blocks[-1]
     whole = recompute.LAYER in modules
     return counts.recomputed_flops(block, tokens, modules) + whole * 2 * projection(block) * tokens
 
 
 def layers(share: Share, copy: int) -> list[Layer]:
-    """All depths, as a rank of the last stage holds them. copy: parameters of the embedding's copy there, if any."""
+    """Return all depths, as a rank of the last stage holds them. copy: parameters of the embedding's copy there, if any."""
     model = gpt_of(share.config)
     if not model.prediction_depths:
         return []
@@ -70,7 +70,7 @@ def layers(share: Share, copy: int) -> list[Layer]:
 
 
 def kept_bytes(share: Share) -> int:
-    """Bytes that one depth keeps of a microbatch besides what its transformer layer keeps, the input of that included.
+    """Return bytes that one depth keeps of a microbatch besides what its transformer layer keeps, the input of that included.
 
     The inputs of its norms, what they keep besides, and the projection's input, which is twice as wide. Computed again
     as a whole: the embeddings, beside the states that its transformer layer would keep.

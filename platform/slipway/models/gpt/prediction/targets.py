@@ -7,7 +7,7 @@ from slipway.models.network import Sums
 
 
 def of_depths(labels: Tensor, loss_mask: Tensor, starts: Tensor | None, depths: int) -> tuple[Tensor, Tensor]:
-    """Targets, int64, and which of them count, fp32, of the model itself and of each depth: [1 + depths, b, s].
+    """Return targets, int64, and which of them count, fp32, of the model itself and of each depth: [1 + depths, b, s].
 
     At depth k a token's target is the one k behind its label. It counts if it counts as a label and, where documents
     are kept apart, if the token that it is the label of is in the same document. Behind a sample's end nothing is known
@@ -30,7 +30,7 @@ def of_depths(labels: Tensor, loss_mask: Tensor, starts: Tensor | None, depths: 
 
 
 def loss(masks: Tensor, sums: Tensor, factor: float) -> tuple[Tensor, Tensor, Sums]:
-    """Loss that is minimized, number of tokens by which it is divided, and what is reported.
+    """Return loss that is minimized, number of tokens by which it is divided, and what is reported.
 
     The sum over the model's own tokens, and the mean of the sums of all depths times `factor`, all divided by the
     number of the model's own tokens: as in DeepSeek-V3, equations 24 and 25, where T is the sequence's length and not
@@ -47,5 +47,5 @@ def loss(masks: Tensor, sums: Tensor, factor: float) -> tuple[Tensor, Tensor, Su
 
 
 def name_of(depth: int) -> str:
-    """What a depth's loss is called in metrics; depths count from 1."""
+    """Return what a depth's loss is called in metrics; depths count from 1."""
     return f"mtp_{depth}_loss"

@@ -29,7 +29,7 @@ def gathered(share: Share, recomputed: Collection[str]) -> int:
 
 
 def tables(share: Share, recomputed: Collection[str]) -> int:
-    """Sines and cosines, for queries and for keys, the same for all samples and heads."""
+    """Return sines and cosines, for queries and for keys, the same for all samples and heads."""
     return 0 if UP in recomputed else 4 * share.element_bytes * _latent(share).qk_pos_emb_head_dim
 
 

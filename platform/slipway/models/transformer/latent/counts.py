@@ -4,12 +4,12 @@ from slipway.models.transformer.block import Block
 
 
 def parameters(block: Block, tp: int) -> int:
-    """Parameters on one of tp ranks, without norms: of the products down, all."""
+    """Return parameters on one of tp ranks, without norms: of the products down, all."""
     return down(block) + up(block) // tp + int(block.bias) * block.hidden_size
 
 
 def normed(block: Block) -> int:
-    """Numbers of a token's latent states that are normalized."""
+    """Return numbers of a token's latent states that are normalized."""
     assert block.latent
     return (block.latent.q_lora_rank or 0) + block.latent.kv_lora_rank
 

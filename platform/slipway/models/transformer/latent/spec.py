@@ -25,13 +25,13 @@ class LatentAttention(MLASelfAttention):
     """Megatron-core's, of the modules that it is given."""
 
     def _resolve_qk_norm_config(self, submodules: Any) -> dict[str, Any]:
-        """0.19 would ask for Transformer Engine where queries have no latent state."""
+        """Return 0.19 would ask for Transformer Engine where queries have no latent state."""
         names = ("linear_q_proj", "linear_q_up_proj", "linear_kv_up_proj", "q_layernorm", "kv_layernorm")
         return {name: getattr(submodules, name) for name in names}
 
 
 def attention(provider: SpecProvider, block: Block) -> ModuleSpec:
-    """The latent attention of a layer."""
+    """Return the latent attention of a layer."""
     assert block.latent
     norm: Any = provider.layer_norm(rms_norm=block.normalization == "RMSNorm", for_qk=True)
     up, down = provider.column_parallel_linear(), provider.replicated_linear()

@@ -39,7 +39,7 @@ def attention(share: Share) -> Work:
 
 
 def up_again(share: Share) -> Pass:
-    """What the backward pass does again with mla_up_proj: the products up, and what is joined from them."""
+    """Return what the backward pass does again with mla_up_proj: the products up, and what is joined from them."""
     latent, heads = _latent(share), share.block.num_attention_heads // share.tp
     joined = share.tokens * heads * (2 * latent.qk_size + latent.v_head_dim)
     ahead, _ = _exchanges(share)
@@ -67,7 +67,7 @@ def _ups(share: Share) -> list[tuple[Product, Product, Product]]:
 
 
 def _core(share: Share) -> tuple[tuple[Product, ...], tuple[Product, ...], float, float]:
-    """Products of core attention forward and backward, and the bytes of scores that other than flash kernels move."""
+    """Return products of core attention forward and backward, and the bytes of scores that other than flash kernels move."""
     latent, size, traits = _latent(share), share.element_bytes, share.traits
     rows, heads = share.length // share.cp, share.samples * share.block.num_attention_heads // share.tp
     keys, values = latent.qk_size, latent.v_head_dim
@@ -95,7 +95,7 @@ def _core(share: Share) -> tuple[tuple[Product, ...], tuple[Product, ...], float
 
 
 def _ring(share: Share, core: tuple[Product, ...]) -> tuple[Exchange, ...]:
-    """Context parallelism: keys and values of the whole sequence reach every rank, heads by heads, beside attention."""
+    """Return context parallelism: keys and values of the whole sequence reach every rank, heads by heads, beside attention."""
     latent = _latent(share)
     if share.cp == 1:
         return ()
@@ -108,7 +108,7 @@ def _ring(share: Share, core: tuple[Product, ...]) -> tuple[Exchange, ...]:
 
 
 def _widths(share: Share) -> tuple[int, ...]:
-    """Numbers of each token that tensor-parallel ranks gather before the products up."""
+    """Return numbers of each token that tensor-parallel ranks gather before the products up."""
     latent = _latent(share)
     return latent.q_lora_rank or share.block.hidden_size, latent.kv_lora_rank, latent.qk_pos_emb_head_dim
 
