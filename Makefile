@@ -170,6 +170,8 @@ lint: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/ruff check --preview --select PLW1514 platform containers # text has an encoding, whatever the locale
+	.venv/bin/codespell platform conf containers deploy docs *.md Makefile Dockerfile
+	.venv/bin/python tests/phrases.py
 	.venv/bin/python containers/lock.py --check
 
 types: setup

@@ -9,7 +9,7 @@ only read. A command has to exit with code 0, except where the next one is `echo
 
 Below a command stands what it prints. `...` on a line of its own stands for any number of lines. Words have to be the
 same; numbers have to agree within 2%, so that another CPU's last digits do not count, except where a unit of time,
-rate, power or memory follows, which are the machine's own (31 s, or 1.2 min on a busier one). Dates, checksums and runs
+rate, power or memory follows, which are the machine's own (31 s, or 1 min 44 s on a busier one). Dates, checksums and runs
 of spaces and rules do not count either. `<!-- varies: REGEX -->` names more of a page that no two runs share, a job's
 number for example. The home of the shell is shown as /home/you.
 
@@ -38,7 +38,7 @@ _MACHINES = (
     r"(?:[mµun]?s(?:/step)?|min(?:utes?)?|h|hours?|d|days?|seconds?|%|[kMGT]?i?B(?:/s)?|[kM]?Wh|W|J"
     r"|[TGM]?FLOP/s(?:/device)?|\w+/s)"
 )
-_ONE_UNIT = {r"[mµun]?s|min|h": "s", r"[kMGT]?i?B": "B", r"[TGM]FLOP/s": "FLOP/s"}
+_ONE_UNIT = {r"[mµun]?s|min|h|d": "s", r"[kMGT]?i?B": "B", r"[TGM]FLOP/s": "FLOP/s"}
 """Units that the machine's speed decides between, and the one that stands for them."""
 _NUMBER = rf"(?<![\w.])([+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(\s?{_MACHINES}(?![\w/]))?"
 
@@ -125,7 +125,7 @@ class Page:
             values.append(float(match[1].replace(",", "")))
             return "#"
 
-        line = re.sub(_NUMBER, number, line)
+        line = re.sub(r"#s(?: #s)+", "#s", re.sub(_NUMBER, number, line))  # 1 min 44 s is a time, as 31 s
         return " ".join(re.sub(r"[─━═-]{3,}", "-", line).split()), values
 
     def _place(self, step: Step, new: list[str], written: int) -> int:

@@ -40,7 +40,7 @@ $ echo $?
 1
 $ echo job 4711
 job 4711
-$ echo 0.25 s/step, 3.1 TFLOP/s/device, 6.39 GFLOP/s, 1.2 min left
+$ echo 0.25 s/step, 3.1 TFLOP/s/device, 6.39 GFLOP/s, 1 min 44 s left
 0.31 s/step, 0.7 TFLOP/s/device, 1.39 TFLOP/s, 44 s left
 ```
 """

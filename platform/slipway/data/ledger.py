@@ -72,15 +72,15 @@ class DataLedger(BaseModel):
         facts: Mapping[str, dict[str, Any]],
         signatures: Mapping[str, Any] | None = None,
     ) -> "DataLedger":
-        """This position, where it goes on with these weights: in a new phase where they are others.
+        """This position, when it continues with these weights: in a new phase where they are others.
 
         A source that is no longer drawn keeps its facts and counts; one that comes back goes on where it was.
-        Raises UserError where the seed, or a fact of a source that was drawn before, is another.
+        Raises UserError where the seed, or a fact of a source that was drawn before, differs.
         """
         if seed != self.seed:
             raise UserError(
                 "training.seed",
-                f"differs from {self.seed} in the checkpoint, and the order of the samples depends on it",
+                f"differs from {self.seed} in the checkpoint, and the order of the samples depends on the seed",
                 value=seed,
                 do="set it back, or choose another run.dir",
             )

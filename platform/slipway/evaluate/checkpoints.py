@@ -15,10 +15,15 @@ def chosen(run_dir: Path, steps: Sequence[int] | None, every: bool) -> list[Path
     """Return the newest checkpoint, those of the given steps, or all, oldest first; not verified. Raises UserError."""
     there = store.complete(run_dir)
     if not there and not steps:
-        raise UserError("run.dir", f"has no checkpoint in {store.folder(run_dir)}", value=run_dir)
+        raise UserError(
+            "run.dir",
+            f"has no checkpoint in {store.folder(run_dir)}",
+            value=run_dir,
+            do="name a run that has saved one",
+        )
     if every and steps:
         raise UserError(
-            "evaluate --every-checkpoint", "asks for all steps, and --step for some", do="give one"
+            "evaluate --every-checkpoint", "asks for all steps, but --step for some", do="give one of them"
         )
     if every:
         return there
@@ -29,7 +34,10 @@ def chosen(run_dir: Path, steps: Sequence[int] | None, every: bool) -> list[Path
         if step not in by_step:
             have = ", ".join(map(str, by_step)) or "none"
             raise UserError(
-                "evaluate --step", f"is not in {store.folder(run_dir)}, which holds {have}", value=step
+                "evaluate --step",
+                f"is not in {store.folder(run_dir)}, which holds {have}",
+                value=step,
+                do="choose one of those steps",
             )
     return [by_step[step] for step in sorted(set(steps))]
 
@@ -49,12 +57,16 @@ def identity(checkpoint: Path) -> str:
     try:
         return hashlib.sha256((checkpoint / manifest.FILE).read_bytes()).hexdigest()
     except OSError as error:
-        raise UserError(f"checkpoint {checkpoint}", f"cannot be read: {error.strerror}") from None
+        raise UserError(
+            f"checkpoint {checkpoint}",
+            f"cannot be read: {error.strerror}",
+            do="make it readable, or choose another --step",
+        ) from None
 
 
 def known(
     results: Sequence[Result], settings: Mapping[str, Any], step: int, checkpoint: str
 ) -> Result | None:
-    """Return the result that is there already of the same settings on the same checkpoint."""
+    """Return the result that exists for the same settings on the same checkpoint."""
     same = (settings, step, checkpoint)
     return next((one for one in results if (one.settings, one.step, one.checkpoint) == same), None)

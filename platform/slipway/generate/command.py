@@ -1,4 +1,4 @@
-"""`slipway generate run.dir=DIR TEXT`: how the model of a checkpoint goes on with a text."""
+"""`slipway generate run.dir=DIR TEXT`: let the model of a checkpoint continue a text."""
 
 import argparse
 import sys
@@ -60,7 +60,9 @@ def run(options: argparse.Namespace) -> int:
 def _texts(words: list[str], as_json: bool) -> list[str]:
     """Return the texts that are given; of `-`, what standard input holds, without its last line feed; none: ask for some."""
     if words.count("-") > 1:
-        raise UserError("generate -", "is given twice, and there is one standard input", do="give it once")
+        raise UserError(
+            "generate -", "is given twice, but standard input can be read only once", do="give it once"
+        )
     if not words and (as_json or not sys.stdin.isatty()):
         raise UserError("generate", "needs a text", use="'TEXT', several of them, or - for standard input")
     return [_from_stdin() if word == "-" else word for word in words]
@@ -70,7 +72,7 @@ def _from_stdin() -> str:
     try:
         return sys.stdin.buffer.read().decode().removesuffix("\n")
     except UnicodeDecodeError as error:
-        raise UserError("generate -", f"is not UTF-8: {error}") from None
+        raise UserError("generate -", f"is not UTF-8: {error}", do="convert the text to UTF-8") from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A model that goes on with texts."""
+"""A model that continues texts."""
 
 import sys
 from collections.abc import Callable, Sequence

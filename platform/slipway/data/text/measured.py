@@ -24,12 +24,12 @@ class MeasuredText:
         return config.model_copy(update={"data": tokens_of(config).model_copy(update=update)})
 
     def check_wanted(self, config: RunConfig, wanted: Wanted) -> None:
-        """Raise UserError for a stride that would pass over tokens."""
+        """Raise UserError for a stride that would skip tokens."""
         length = tokens_of(config).sequence_length
         if wanted.stride and wanted.stride > length:
             raise UserError(
                 "stride",
-                f"would leave out tokens, because it is longer than a window of {length}",
+                f"would skip tokens, because it is longer than a window of {length}",
                 value=wanted.stride,
                 use=f"at most {length}",
             )

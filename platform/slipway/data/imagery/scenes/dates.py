@@ -8,7 +8,7 @@ class Series:
     """The dates that are chosen for the next chip of a place. Dates are offered in the order of time.
 
     The first usable date begins a chip; each next one is the first usable date at least gap_days[0] later. Where more
-    than gap_days[1] days have passed, the chip is given up, and begins anew with the date that is offered. A full chip
+    than gap_days[1] days have passed, the chip is given up, and a new one starts with the date that is offered. A full chip
     is handed over, and the next begins with the next date: so no date is in two chips of a place.
     """
 

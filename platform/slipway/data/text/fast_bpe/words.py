@@ -115,7 +115,7 @@ def cut_numbers(starts: np.ndarray, classes: np.ndarray, digits: int) -> None:
 
 
 def join_sign(starts: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    r"""Return `[^\r\n\p{L}\p{N}]?\p{L}+`: a word that begins with a sign goes on with letters; positions of these signs."""
+    r"""Return `[^\r\n\p{L}\p{N}]?\p{L}+`: a word that begins with a sign continues with letters; positions of these signs."""
     alone = np.flatnonzero((classes == OTHER) & starts & (shifted(classes, -1, BORDER) == LETTER))
     starts[alone + 1] = False
     return alone
