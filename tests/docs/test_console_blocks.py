@@ -5,6 +5,7 @@ options read by its parser; targets of make and files of the repository exist.
 """
 
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,13 +46,16 @@ MADE = {  # by commands that take minutes
 
 @pytest.fixture(autouse=True)
 def _a_readers_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder, and a home with the profile that docs/clusters.md writes."""
-    text = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
-    (profile,) = re.findall(r"```yaml\n(# ~/sites/cluster/basement.yaml.*?)```", text, re.DOTALL)
-    sites = tmp_path / "home" / "sites" / "cluster"
-    sites.mkdir(parents=True)
-    (sites / "basement.yaml").write_text(profile, encoding="utf-8")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    """An empty folder, and a home with the files that the pages of docs/howto have their readers write there."""
+    home = tmp_path / "home"
+    for page in (ROOT / "docs" / "howto").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for path, content in re.findall(
+            r'^ *```yaml title="~/(\S+)"\n(.*?)^ *```', text, re.DOTALL | re.MULTILINE
+        ):
+            (home / path).parent.mkdir(parents=True, exist_ok=True)
+            (home / path).write_text(textwrap.dedent(content), encoding="utf-8")
+    monkeypatch.setenv("HOME", str(home))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 
