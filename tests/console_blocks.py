@@ -41,8 +41,11 @@ def files(document: str) -> dict[str, str]:
 
 
 def blocks(document: str) -> list[Block]:
-    """All `console` blocks of a document; `where` is its path and the line that they begin in."""
-    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+    """All `console` blocks of a document; `where` is its path and the line that they begin in.
+
+    Blocks in a list are indented.
+    """
+    lines = [line.lstrip() for line in (ROOT / document).read_text(encoding="utf-8").splitlines()]
     found, opened = [], None
     for number, line in enumerate(lines, start=1):
         if opened is not None and line.startswith("```"):
