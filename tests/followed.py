@@ -9,9 +9,12 @@ only read. A command has to exit with code 0, except where the next one is `echo
 
 Below a command stands what it prints. `...` on a line of its own stands for any number of lines. Words have to be the
 same; numbers have to agree within 2%, so that another CPU's last digits do not count, except where a unit of time,
-rate, power or memory follows, which are the machine's own (31 s, or 1 min 44 s on a busier one). Dates, checksums and runs
-of spaces and rules do not count either. `<!-- varies: REGEX -->` names more of a page that no two runs share, a job's
-number for example. The home of the shell is shown as /home/you.
+rate, power or memory follows, which are the machine's own (31 s, or 1 min 44 s on a busier one). Dates, checksums and
+runs of spaces and rules do not count either. `<!-- varies: REGEX -->` names more of a page that no two runs share, a
+job's number for example. The home of the shell is shown as /home/you.
+
+`<!-- once: COMMAND -->` before a block waits until COMMAND succeeds, as a reader waits for a job.
+`<!-- not run: REASON -->` before a block has it only read.
 
 `<!-- picture: runs/demo/loss.png -->` before a picture says which file of the run it is; the run has to leave one.
 
@@ -23,6 +26,7 @@ import functools
 import os
 import re
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +57,8 @@ class Step:
     shown: list[str] = field(default_factory=list)
     path: str = ""
     content: str = ""
+    once: str = ""
+    """A command that has to succeed before this one begins."""
 
 
 class Page:
@@ -78,6 +84,8 @@ class Page:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_text(step.content + "\n", encoding="utf-8")
                 continue
+            if step.once:
+                shell.wait(step.once)
             code, printed = shell.run(step.command)
             printed = [line.replace(environment["HOME"], HOME).rstrip() for line in printed]
             rest = self.steps[number + 1 :]
@@ -152,6 +160,15 @@ class Shell:
         """Begin in a folder; timeout: seconds for each command."""
         self.folder, self.environment, self.timeout, self.code = folder, environment, timeout, 0
 
+    def wait(self, command: str) -> None:
+        """Wait until a command succeeds, for as long as one may take; raise AssertionError after that."""
+        limit = time.monotonic() + self.timeout
+        while subprocess.run(
+            ["bash", "--norc", "-c", command], cwd=self.folder, env=self.environment, capture_output=True
+        ).returncode:
+            assert time.monotonic() < limit, f"waited {self.timeout} s for: {command}"
+            time.sleep(0.2)
+
     def run(self, command: str) -> tuple[int, list[str]]:
         """Run a command; return its exit code and the lines that it printed, errors among them."""
         left = Path(self.environment["HOME"]) / ".left"
@@ -183,8 +200,10 @@ def _copy_smaller(source: Path, target: Path) -> None:
 
 def _steps(lines: Sequence[str]) -> list[Step]:
     steps: list[Step] = []
-    number = 0
+    number, once, read = 0, "", False
     while number < len(lines):
+        if asked := re.fullmatch(r"<!-- (once|not run): (.*) -->", lines[number]):
+            once, read = (asked[2], read) if asked[1] == "once" else (once, True)
         opened = re.match(r'```(\w+)(?: title="([^"]+)")?', lines[number])
         number += 1
         if opened is None:
@@ -196,8 +215,11 @@ def _steps(lines: Sequence[str]) -> list[Step]:
         number += 1
         if opened[2]:
             steps.append(Step(first, path=opened[2], content="\n".join(block)))
-        elif opened[1] == "console":
-            steps += _commands(first, block)
+        elif opened[1] == "console" and not read:
+            found = _commands(first, block)
+            found[0].once = once
+            steps += found
+        once, read = "", False
     return steps
 
 

@@ -11,12 +11,14 @@ READ = (
     "platform/**/*.py",
     "conf/**/*.yaml",
     "containers/*",
-    "docs/*.md",
+    "docs/**/*.md",
     "*.md",
     "tests/golden/messages.txt",
 )
 OTHERS = ("README.md", "CHANGELOG.md")
 """Files at the root that are not read."""
+LOGS = ROOT / "docs" / "dev"
+"""Engineers' logs, which are not read either."""
 
 
 def phrases() -> dict[str, str]:
@@ -46,7 +48,7 @@ def without_glossary(text: str) -> str:
 def everywhere() -> Iterator[str]:
     """Yield a line for each phrase in the files that are read."""
     for path in sorted({path for pattern in READ for path in ROOT.glob(pattern) if path.is_file()}):
-        if path.name in OTHERS and path.parent == ROOT:
+        if (path.name in OTHERS and path.parent == ROOT) or LOGS in path.parents:
             continue
         text = path.read_text(encoding="utf-8")
         text = without_glossary(text) if path.name == "CONTRIBUTING.md" else text

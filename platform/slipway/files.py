@@ -202,7 +202,7 @@ class Appended:
         if not there:
             flush(path.parent)
         elif _is_torn(path):
-            self.write("")  # so that the next line begins anew
+            self.write("")  # so that the next line starts at the margin
 
     def write(self, line: str) -> None:
         """Append a line, given without its newline. Raises OSError, which names the file."""

@@ -28,17 +28,18 @@ from slipway.verbs.table import VERBS
 BLOCKS = {block.where: block for document in DOCUMENTS for block in blocks(document)}
 # What a reader has, or is told to make, and this repository has not.
 READERS_OWN = {
-    *("slipway-cpu.sif", "private.pem", "public.pem", "plan.json", "texts/", "my-texts/"),
+    *("slipway-cpu.sif", "private.pem", "public.pem", "plan.json", "job.sh", "texts/", "my-texts/"),
     "outputs/proposal/proposal.md",
 }
 # Programs of others; of their words the paths are looked at, and `slipway` among them.
 OTHERS = {
     *("apptainer", "docker", "podman", "srun", "sbatch", "kubectl"),
     *("git", "pip", "pre-commit", "pytest", "read", "printf", "unset"),
-    *("cat", "cd", "diff", "echo", "kill", "ls", "python", "sed", "tail", "wait"),
+    *("cat", "cd", "diff", "echo", "kill", "ls", "python", "grep", "scp", "sed", "sinfo", "tail", "wait"),
 }
 MADE = {  # by commands that take minutes
     "slipway image build": ["dist/image/slipway-cpu.tar", "dist/image/slipway-cpu.json"],
+    "make sif": ["dist/image/slipway-cpu.sif"],
     "slipway image sif": ["dist/image/slipway-cpu.sif"],
 }
 
@@ -147,7 +148,8 @@ def _check_slipway(command: Command, words: list[str], capfd: pytest.CaptureFixt
     verb, rest = words[0], words[1:]
     assert verb in VERBS, f"{command.where}: slipway has no verb {verb}"
     parsed = parse(verb, rest)
-    refused = next((line for line in command.shown if line.startswith("slipway: ")), None)
+    lines = [] if verb == "runs" else command.shown  # it shows what jobs printed
+    refused = next((line for line in lines if line.startswith("slipway: ")), None)
     searches = verb == "plan" and parsed.options.action == "search"
     if searches and not breadth.ALL:  # of each seconds; tests/plan/search has some
         error = _once(("plan", "search", *parsed.overrides), lambda: _requested(parsed.overrides))

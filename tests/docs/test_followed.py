@@ -47,6 +47,7 @@ $ echo 0.25 s/step, 3.1 TFLOP/s/device, 6.39 GFLOP/s, 1 min 44 s left
 
 
 def _follow(tmp_path: Path, text: str) -> None:
+    tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "page.md"
     path.write_text(text, encoding="utf-8")
     home = tmp_path / "home"
@@ -87,3 +88,18 @@ def test_what_varies_is_named_on_the_page(tmp_path: Path) -> None:
 def test_a_picture_has_to_be_left_by_the_run(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="loss.png"):
         _follow(tmp_path, PAGE + "\n<!-- picture: loss.png -->\n![Loss](loss.png)\n")
+
+
+def test_a_block_waits_for_what_it_is_told_to_wait_for(tmp_path: Path) -> None:
+    text = "```console\n$ (sleep 1; touch there) >/dev/null 2>&1 &\n```\n"
+    then = "```console\n$ ls there\nthere\n```\n"
+    _follow(tmp_path / "waits", f"{text}<!-- once: test -e there -->\n\n{then}")
+    with pytest.raises(AssertionError, match="No such file"):
+        _follow(tmp_path / "does not", f"{text}\n{then}")
+
+
+def test_a_block_that_is_not_run_is_only_read(tmp_path: Path) -> None:
+    read, run = "```console\n$ false\n```\n", "```console\n$ true\n```\n"
+    _follow(tmp_path / "one", f"<!-- not run: it takes an hour -->\n{read}{run}")
+    with pytest.raises(AssertionError, match="exit code 1"):
+        _follow(tmp_path / "two", f"<!-- not run: it takes an hour -->\n{read}{run}{read}")

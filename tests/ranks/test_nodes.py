@@ -104,7 +104,7 @@ def test_stopped_on_one_node_both_end_with_75_and_continue(
     nodes.processes[1].send_signal(signal.SIGTERM)
     assert nodes.wait() == [75, 75], nodes.said(0) + nodes.said(1)
     done = steps_done(run_dir)
-    assert done < STEPS and "stopped well: SIGTERM" in nodes.said(0)
+    assert done < STEPS and "stopped cleanly: SIGTERM" in nodes.said(0)
     again = nodes_in()
     assert again.wait() == [0, 0], again.said(0) + again.said(1)
     assert losses(run_dir) == undisturbed

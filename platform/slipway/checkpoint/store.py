@@ -267,7 +267,7 @@ def commit(
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a checkpoint that must not be used again, so that nothing takes it for one; return its new path.
+    """Rename a checkpoint that must not be used again, so that nothing mistakes it for one; return its new path.
 
     Nothing is removed.
     """

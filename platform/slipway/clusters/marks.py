@@ -1,4 +1,4 @@
-"""The sources of a profile's values (`sources`), and the values that nobody has checked on the site (`unverified`)."""
+"""The sources of a profile's values (`sources`), and the values that are not verified on the site (`unverified`)."""
 
 from collections.abc import Iterable, Iterator
 

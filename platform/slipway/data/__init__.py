@@ -1,9 +1,9 @@
-"""Samples: which are drawn in which order, by the whole run, and what kinds of data they come from.
+"""Samples: which of them the whole run draws in which order, and the kinds of data that they come from.
 
 A kind is a package with two modules and a line in slipway.registry (or an entry point of slipway.data_kinds):
 
-config  the pydantic section `Config` of conf/data/*.yaml, with the literal field `kind`
-kind    KIND (see slipway.data.kind)
+config the pydantic section `Config` of conf/data/*.yaml, with the literal field `kind` kind KIND (see
+slipway.data.kind)
 """
 
 from slipway.config.schema import RunConfig
@@ -19,10 +19,10 @@ def kind_of(config: RunConfig) -> DataKind:
 
 
 def find_position(config: RunConfig, earlier: DataLedger | None, verify: bool) -> DataLedger:
-    """Return the position from which the run goes on: a checkpoint's, with the blend of now, or the beginning.
+    """Return the position at which the run starts: a checkpoint's, with today's blend, or the beginning.
 
-    verify: read files whose size or time is another than when the checkpoint was written, and compare their
-    checksums. Raises UserError where the samples would not be those that the run began with.
+    verify: compare the checksums of files whose size or time has changed since the checkpoint was written. Raises
+    UserError if the samples would not be those that the run began with.
     """
     kind, weights, seed = kind_of(config), config.data.weights, config.training.seed
     facts = {name: dict(kind.facts(config, name)) for name in weights}

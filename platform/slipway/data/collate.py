@@ -1,4 +1,4 @@
-"""From samples to a batch."""
+"""Samples stacked into a batch."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -11,9 +11,10 @@ Batch = dict[str, torch.Tensor]
 
 
 def collate(samples: Sequence[Mapping[str, Any]], fields: Collection[str] | None = None) -> Batch:
-    """Return stack samples field by field. Raises Fault, naming the fields, where samples do not have the same.
+    """Return the samples stacked field by field, each field as a tensor of shape [b, ...] for b samples.
 
-    fields: those that the batch has; None: all that the samples have.
+    fields: those that the batch has; None: all that the samples have. Raises Fault, naming the fields, if samples
+    differ in fields, shapes or types.
     """
     names = list(samples[0]) if fields is None else sorted(fields)
     for sample in samples:

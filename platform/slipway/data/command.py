@@ -1,4 +1,4 @@
-"""`slipway data`: prepare what training reads."""
+"""`slipway data`: prepare the data that training reads."""
 
 import argparse
 
@@ -8,6 +8,6 @@ from slipway.errors import EXIT_DONE
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
-    """Prepare the data, or say that it is prepared, and print what there is."""
+    """Prepare the data unless that is done, and print what is prepared. Returns the exit code."""
     print(kind_of(config).prepare(config, progress=True))
     return EXIT_DONE

@@ -1,4 +1,4 @@
-"""The folder that prepared data goes to: checked before anything is read."""
+"""The folder of prepared data, checked before anything is read."""
 
 import os
 import shutil
@@ -12,10 +12,10 @@ from slipway.files import nearest_existing
 
 
 def check_destination(folder: Path, names: Iterable[str], inputs: Mapping[str, Sequence[str]]) -> None:
-    """Raise UserError unless the folder, or what it would be made in, can be written, losing nothing.
+    """Raise UserError unless the folder, or its nearest existing parent, can be written without losing files.
 
-    names: of files that preparation writes first. inputs: files and folders that are read, by the dotted path of their
-    field; empty: what is no file.
+    names: of the files that preparation writes first. inputs: files and folders that are read, by the dotted path of
+    their field; an empty entry is no file.
     """
     if not (folder / workspace.NAME).exists():
         for file in names:
@@ -40,7 +40,7 @@ def check_destination(folder: Path, names: Iterable[str], inputs: Mapping[str, S
 
 
 def _check_apart(folder: Path, inputs: Mapping[str, Sequence[str]]) -> None:
-    """What is prepared must not become an input of the next preparation."""
+    """Raise UserError if the folder lies inside an input: it would become an input of the next preparation."""
     for field, entries in inputs.items():
         for i, entry in enumerate(entries):
             where = f"{field}[{i}]"
@@ -55,7 +55,7 @@ def _check_apart(folder: Path, inputs: Mapping[str, Sequence[str]]) -> None:
 
 
 def check_room(folder: Path, needed: int, why: str) -> None:
-    """Raise UserError where the disk is certainly too small. why: what needs so many bytes, a clause."""
+    """Raise UserError if the disk is certainly too small. why: a clause that says what needs so many bytes."""
     free = shutil.disk_usage(nearest_existing(folder)).free
     if needed > free:
         raise UserError(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from slipway.errors import Fault, UserError
 
 ADVICE = "the last checkpoint is good: put the file back and start the same command again"
-"""What to do about a file that has changed while training read it."""
+"""What to do if a file has changed while training read it."""
 
 
 class FileRecord(BaseModel):
@@ -35,7 +35,7 @@ def checksum(path: Path) -> str:
 
 
 def record_of(path: Path) -> FileRecord:
-    """Return the record of a file as it lies on disk; reads all of it."""
+    """Return the record of a file, of which all is read."""
     return FileRecord(bytes=path.stat().st_size, sha256=checksum(path))
 
 
@@ -50,9 +50,9 @@ def verify(
     before: Any,
     now: Sequence[Sequence[int]],
 ) -> None:
-    """Compare the files of a source whose signature is another than before with their checksums.
+    """Compare files of a source with their checksums if their signature is not what it was before.
 
-    before: the signature at the last start; None for a source that was not drawn from then, which is taken as it is.
+    before: the signature at the last start; None for a source that was not drawn from then, which is accepted as it is.
     Raises UserError for a file that is not the one that was prepared.
     """
     if before is not None and len(before) != len(now):
@@ -77,6 +77,6 @@ def verify(
 
 
 def describe(size: int, modified_ns: int) -> str:
-    """Return what tells two states of a file apart, for people."""
+    """Return a file's size and time of change, which tell two states of it apart, for people."""
     seconds, nanoseconds = divmod(modified_ns, 10**9)
     return f"{size} bytes of {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09} UTC"

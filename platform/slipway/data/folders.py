@@ -1,4 +1,4 @@
-"""The files below a folder, each once, and what is left out of it."""
+"""The files below a folder, each of them once, and those that are left out."""
 
 import fnmatch
 import glob
@@ -24,12 +24,12 @@ class Listing:
 def list_folder(
     folder: str, skipped: Collection[str], reason_against: Callable[[str], str], where: str, seen: set[str]
 ) -> Listing:
-    """Return the files below a folder in the order of their paths; nothing hidden, nothing in `skipped` folders.
+    """Return the files below a folder in the order of their paths, without hidden ones and `skipped` folders.
 
-    Links are followed. A file or folder that several of them lead to is taken once, by its own name where it has one
-    below the folder. reason_against: why a file of this name is left out; empty where it is not. seen: real paths of
-    what was read before, to which this is added. Raises UserError, which begins with `where`, for what cannot be read
-    and for links that lead nowhere.
+    Links are followed. A file or folder that several links lead to is listed once, by its own name if it has one below
+    the folder. reason_against: returns why a file of this name is left out; empty if it is not. seen: real paths of
+    what was read before, to which these are added. Raises UserError, naming `where`, for files that cannot be read and
+    for links that lead nowhere.
     """
     found = Listing()
     seen.add(os.path.realpath(folder))
@@ -77,9 +77,10 @@ def list_folder(
 
 
 def match(pattern: str, where: str) -> list[str]:
-    """Return the files and folders that a pattern stands for, in order; `**`: any folders. Nothing hidden, if not by name.
+    """Return the files and folders that match a pattern, in order; `**` matches any folders.
 
-    What lies in a folder that matches is left to the folder. Raises UserError where a folder cannot be read.
+    Hidden ones match only a part of the pattern that begins with a dot. The contents of a folder that matches are not
+    listed beside it. Raises UserError if a folder cannot be read.
     """
     found = [os.sep if os.path.isabs(pattern) else ""]
     for part in filter(None, pattern.split(os.sep)):
@@ -90,7 +91,7 @@ def match(pattern: str, where: str) -> list[str]:
 
 
 def _inside(folder: str, part: str, where: str) -> list[str]:
-    """Return what one part of a pattern stands for in a folder."""
+    """Return the paths in a folder that match one part of a pattern."""
     if folder and not os.path.isdir(folder):
         return []
     if part == "**":
@@ -107,7 +108,7 @@ def _inside(folder: str, part: str, where: str) -> list[str]:
 
 
 def _folders(folder: str, where: str) -> list[str]:
-    """Return a folder and all below it, each once; nothing hidden."""
+    """Return a folder and all folders below it, each of them once, without hidden ones."""
     found: list[str] = []
     seen: set[str] = set()
     left, links = [folder], []
@@ -135,7 +136,7 @@ def _is_folder(link: str, where: str) -> bool:
 
 
 def entries(path: str, where: str) -> list[os.DirEntry[str]]:
-    """Return what a folder holds. Raises UserError where it cannot be read."""
+    """Return the entries of a folder. Raises UserError if it cannot be read."""
     try:
         with os.scandir(path) as entries:
             return list(entries)
@@ -149,7 +150,7 @@ def entries(path: str, where: str) -> list[os.DirEntry[str]]:
 
 
 def state_of(path: str, where: str) -> os.stat_result:
-    """State of a file or folder, or of what a link leads to. Raises UserError if it cannot be read."""
+    """Return the state of a file or folder, or of what a link leads to. Raises UserError if it cannot be read."""
     try:
         return os.stat(path)
     except OSError as error:

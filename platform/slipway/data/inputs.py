@@ -1,4 +1,4 @@
-"""Files that are found for a source: which, whether they are still the same, and what is left out."""
+"""The input files of a source: which were found, which are left out, and whether they are still the same."""
 
 import glob
 import os
@@ -31,7 +31,7 @@ class LeftOut:
 
 
 def expand(entry: str, where: str) -> list[str]:
-    """Return the files and folders that an entry of `inputs` stands for. Raises UserError where nothing matches a pattern."""
+    """Return the files and folders that an entry of `inputs` names. Raises UserError if a pattern matches none."""
     path = os.path.expanduser(entry)
     if os.path.lexists(path) or not glob.has_magic(path):
         return [path]
@@ -43,7 +43,7 @@ def expand(entry: str, where: str) -> list[str]:
 
 
 def fingerprint(files: Iterable[FoundFile]) -> str:
-    """Return checksum of the files' names, sizes and times of change, in their order."""
+    """Return the SHA-256 of the files' names, sizes and times of change, in their order."""
     digest = sha256()
     for file in files:
         digest.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode("utf-8", "surrogateescape"))
@@ -51,7 +51,7 @@ def fingerprint(files: Iterable[FoundFile]) -> str:
 
 
 class InputRecord(Protocol):
-    """What a manifest says of the files that a source was prepared from."""
+    """A manifest's record of the files that a source was prepared from."""
 
     files: int
     input_bytes: int
@@ -61,9 +61,9 @@ class InputRecord(Protocol):
 def changed(
     source: str, find: Callable[[], Sequence[FoundFile]], record: InputRecord, folder: Path
 ) -> UserError | None:
-    """Return the error that a source's files are not those that the folder was prepared from; None where they are.
+    """Return an error if a source's files are not those that the folder was prepared from, else None.
 
-    find: finds them; what it raises is the error, too.
+    find: returns the files; a UserError that it raises is returned.
     """
     try:
         files = find()
@@ -81,13 +81,13 @@ def changed(
 
 
 def is_there(entry: str) -> bool:
-    """Return whether there is a file or folder of this name, or it is a pattern."""
+    """Return whether an entry names an existing file or folder, or is a pattern."""
     path = os.path.expanduser(entry)
     return os.path.exists(path) or glob.has_magic(path)
 
 
 def check_unchanged(file: FoundFile) -> None:
-    """Raise UserError where a file is no longer what it was when it was found."""
+    """Raise UserError if a file is no longer what it was when it was found."""
     try:
         state = os.stat(file.path)
     except OSError as error:
@@ -103,7 +103,7 @@ def check_unchanged(file: FoundFile) -> None:
 
 
 def describe(left_out: Sequence[LeftOut], most: int = 3) -> str:
-    """Return what is left out and why: how many of each kind, and some of their paths."""
+    """Return which files are left out and why: how many for each reason, and up to `most` of their paths."""
     by_reason: dict[str, list[str]] = {}
     for one in left_out:
         by_reason.setdefault(one.reason, []).append(one.path)

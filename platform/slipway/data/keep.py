@@ -1,4 +1,4 @@
-"""What a run keeps of its data: a trained model whose tokenizer is lost cannot be used."""
+"""The run's own copy of its tokenizer: a trained model whose tokenizer is lost cannot be used."""
 
 from slipway import files
 from slipway.config.schema import RunConfig
@@ -7,10 +7,11 @@ from slipway.run_dir import RunDir
 
 
 def keep_tokenizer(config: RunConfig) -> None:
-    """Copy the tokenizer from the prepared data into the run's directory, unless that one is there. Raises OSError.
+    """Copy the tokenizer from the prepared data into the run directory, unless it is there already.
 
-    Prepared data often lies where it is removed after some weeks, and a tokenizer is small beside a checkpoint. One
-    that was there before, of an imported model, goes where it is another: its settings are not for these tokens.
+    Prepared data is often removed after some weeks, and a tokenizer is small beside a checkpoint. A different tokenizer
+    that was there before, from an imported model, is removed: its settings are not for these tokens. Raises OSError if
+    the copy cannot be written.
     """
     folder, sources = RunDir(config.run.dir).tokenizer, kind_of(config).tokenizer(config)
     wanted = {source.name: source.read_bytes() for source in sources if source.is_file()}

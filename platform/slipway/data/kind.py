@@ -1,6 +1,6 @@
-"""What a kind of data says of itself without torch: `KIND` in the module `kind` of its package.
+"""The interface of a kind of data without torch: `KIND` in the module `kind` of its package.
 
-The ledger of samples, their order, reading ahead, checksums and each sample's random numbers belong to all kinds. A
+The ledger of samples, their order, reading ahead, checksums and each sample's random numbers are common to all kinds. A
 kind knows how its sources are prepared, what their samples are, and how to read one.
 """
 
@@ -16,65 +16,68 @@ Split = Literal["training", "validation", "test"]
 
 
 class Dataset(Protocol):
-    """The samples of one split of all sources that are drawn. Threads share it (see DataSection.readers)."""
+    """The samples of one split in all sources that are drawn. Threads share it (see DataSection.readers)."""
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """Samples of an epoch, by source."""
+        """The samples of an epoch, by source."""
         ...
 
     @property
     def on_host(self) -> frozenset[str]:
-        """Fields of a sample that stay on the CPU."""
+        """The fields of a sample that stay on the CPU."""
         ...
 
     def __getitem__(self, draw: Draw) -> Mapping[str, Any]:
-        """Return a sample's fields: tensors, arrays or numbers by name, in every sample the same names and shapes.
+        """Return a sample's fields: tensors, arrays or numbers by name, alike in every sample.
 
-        The same draw gives the same sample on any rank, in any order, in any process. What is random in it (crops,
+        The same draw gives the same sample on any rank, in any order, in any process. Whatever is random in it (crops,
         masks, augmentation) comes from slipway.data.randomness.generator(config.training.seed, split, draw) alone.
-        Raises slipway.data.files.DataChanged where what is read is no longer what was opened.
+        Raises slipway.data.files.DataChanged if a file is no longer what was opened.
         """
         ...
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all open files."""
         ...
 
 
 @runtime_checkable
 class DataKind(Protocol):
-    """A kind of data, by its package's pure half."""
+    """A kind of data, as its package offers it without torch."""
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError for what is wrong with the section `data`, before anything is read.
+        """Raise UserError if the section `data` is wrong, before anything is read.
 
-        This includes splits: the run reads validation samples where validation.steps is above 0.
+        This includes splits: the run reads validation samples if validation.steps is above 0.
         """
         ...
 
     def prepare(self, config: RunConfig, progress: bool) -> str:
-        """Prepare the sources, or do nothing where that is done; return what there is, a line for each source.
+        """Prepare the sources unless that is done; return what is prepared, with a line for each source.
 
         An interrupted preparation continues. progress: report it on stderr (slipway.data.progress).
         """
         ...
 
     def make_ready(self, config: RunConfig, prepare: bool) -> None:
-        """Check that every split that the run reads has samples of every source. Raises UserError where one has none.
+        """Raise UserError unless every split that the run reads has samples of every source.
 
         prepare: prepare what is missing first.
         """
         ...
 
     def traits(self, config: RunConfig) -> Mapping[str, Any]:
-        """Return what a family may ask of the prepared samples, such as vocab_size. Raises UserError."""
+        """Return the properties of the prepared samples that a family may ask for, such as vocab_size.
+
+        Raises UserError if the data is not prepared.
+        """
         ...
 
     def facts(self, config: RunConfig, source: str) -> Mapping[str, Any]:
-        """Return all that the meaning of a source's sample numbers depends on besides seed and name, as JSON.
+        """Return everything but seed and name that the meaning of a source's sample numbers depends on, as JSON.
 
-        Keys are for people: they name what differs where a run is continued with other data.
+        The keys are for people: they name what differs if a run is continued with other data.
         """
         ...
 
@@ -86,9 +89,9 @@ class DataKind(Protocol):
         ...
 
     def open(self, config: RunConfig, split: Split, fields: frozenset[str] | None = None) -> Dataset:
-        """Open a split of the sources that are drawn. May import torch; makes no collective calls.
+        """Open a split of the sources that are drawn, and return it. May import torch; makes no collective calls.
 
-        fields: those that this rank uses; others may be left out of the samples, and not be read. None: all.
+        fields: those that this rank uses; others may be left out of the samples and not be read. None: all.
         """
         ...
 
@@ -99,27 +102,28 @@ class DataKind(Protocol):
     def written(self, config: RunConfig) -> list[Path]:
         """Return the files that preparation leaves behind; the first vouches for the others, as a manifest does.
 
-        None where nothing is prepared. They need not be there; at most the first is read, to know the others.
+        Empty if nothing is prepared for this kind. The files need not exist; at most the first is read, to know the
+        others.
         """
         ...
 
     def tokenizer(self, config: RunConfig) -> Sequence[Path]:
-        """Return the prepared files of its tokenizer, small ones, of which each run keeps a copy; empty: it has none.
+        """Return the prepared files of the tokenizer, of which each run keeps a copy; empty if the kind has none.
 
-        The first is tokenizer.json. slipway.data.text.vocabulary reads them; they need not be there.
+        They are small. The first is tokenizer.json. slipway.data.text.vocabulary reads them; they need not exist.
         """
         ...
 
 
 @runtime_checkable
 class MadeUp(Protocol):
-    """A kind may also make up samples, to measure with where nothing is prepared; `KIND` has these then."""
+    """A kind that can also make up samples, to measure with if nothing is prepared; its `KIND` has these then."""
 
     @property
     def unlimited(self) -> Sequence[str]:
-        """Overrides under which no source limits the model."""
+        """The overrides under which no source limits the model."""
         ...
 
     def made_up(self, config: RunConfig) -> Dataset:
-        """Return samples of random numbers, with the fields and shapes of real ones; no file is read."""
+        """Return samples of random numbers with the fields and shapes of real ones; no file is read."""
         ...

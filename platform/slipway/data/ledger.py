@@ -1,8 +1,8 @@
-"""The position in the data: how many samples of each source are behind the run. Imports no torch.
+"""The position in the data: how many samples of each source the run has drawn. Imports no torch.
 
-A blend is drawn by stride scheduling (Waldspurger and Weihl 1995): the next sample is of the source that is
-furthest behind its weight since the weights were last changed. So a position and the weights alone decide what
-follows, whatever the batch size, the number of ranks or the number of steps to come.
+A blend is drawn by stride scheduling (Waldspurger and Weihl 1995): the next sample comes from the source that is
+furthest behind its weight since the weights were last changed. So a position and the weights alone decide what follows,
+whatever the batch size, the number of ranks or the number of steps to come.
 """
 
 import heapq
@@ -30,27 +30,27 @@ class Phase(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: dict[str, PositiveFloat]
-    """Shares of the sources; they sum to 1."""
+    """The sources' shares, which sum to 1."""
     consumed: dict[str, NonNegativeInt]
 
     @property
     def drawn(self) -> int:
-        """Samples of all sources."""
+        """The samples that were drawn in this phase, from all sources."""
         return sum(self.consumed.values())
 
 
 class DataLedger(BaseModel):
-    """What has been read of each source; a value, the same on every rank."""
+    """The samples that were drawn from each source; an immutable value, the same on every rank."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int
     facts: dict[str, dict[str, JsonValue]]
-    """What each source's samples are: all that their meaning depends on; opaque here, must not change."""
+    """Everything that the meaning of each source's samples depends on; opaque here, must not change."""
     signatures: dict[str, JsonValue] = {}
     """What each source's files looked like at the last start; opaque here, may change."""
     phases: list[Phase]
-    """The last one is under way."""
+    """All phases, of which the last is under way."""
 
     @classmethod
     def begin(
@@ -60,7 +60,7 @@ class DataLedger(BaseModel):
         facts: Mapping[str, dict[str, Any]],
         signatures: Mapping[str, Any] | None = None,
     ) -> "DataLedger":
-        """Nothing is read yet. weights: above 0, of any sum."""
+        """Return the ledger of a run that has drawn nothing yet. weights: above 0, with any sum."""
         return cls(
             seed=seed, facts=dict(facts), signatures=dict(signatures or {}), phases=[_phase(_shares(weights))]
         )
@@ -72,10 +72,10 @@ class DataLedger(BaseModel):
         facts: Mapping[str, dict[str, Any]],
         signatures: Mapping[str, Any] | None = None,
     ) -> "DataLedger":
-        """This position, when it continues with these weights: in a new phase where they are others.
+        """Return the ledger of a run that resumes at this position, with a new phase if the weights have changed.
 
-        A source that is no longer drawn keeps its facts and counts; one that comes back goes on where it was.
-        Raises UserError where the seed, or a fact of a source that was drawn before, differs.
+        A source that is no longer drawn keeps its facts and counts; one that is drawn again continues where it stopped.
+        Raises UserError if the seed has changed, or a fact of a source that was drawn before.
         """
         if seed != self.seed:
             raise UserError(
@@ -101,12 +101,12 @@ class DataLedger(BaseModel):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Shares of the sources in what comes next."""
+        """The sources' shares in the samples to come."""
         return self.phases[-1].weights
 
     @property
     def consumed(self) -> dict[str, int]:
-        """Samples behind the run, by source; also of sources that are no longer drawn."""
+        """The samples drawn so far by source, including sources that are no longer drawn."""
         total: dict[str, int] = {}
         for phase in self.phases:
             for name, count in phase.consumed.items():
@@ -115,12 +115,12 @@ class DataLedger(BaseModel):
 
     @property
     def total(self) -> int:
-        """Samples behind the run."""
+        """The samples drawn so far."""
         return sum(phase.drawn for phase in self.phases)
 
     @property
     def change(self) -> str:
-        """Where the weights have just been changed: each source's old and new share, in words; else empty."""
+        """Each source's old and new share, in words, if the weights have just been changed; else empty."""
         if len(self.phases) < 2 or self.phases[-1].drawn:
             return ""
         before, now = self.phases[-2].weights, self.phases[-1].weights
@@ -129,7 +129,7 @@ class DataLedger(BaseModel):
         )
 
     def draw(self, samples: int) -> list[Draw]:
-        """Return the next samples."""
+        """Return the next samples to draw."""
         numbers = self.consumed
         drawn = []
         for source in self._next(samples):
@@ -138,7 +138,7 @@ class DataLedger(BaseModel):
         return drawn
 
     def advance(self, samples: int) -> "DataLedger":
-        """Return the ledger when they are drawn."""
+        """Return the ledger after the next samples have been drawn."""
         last = self.phases[-1]
         consumed = dict(last.consumed)
         for source in self._next(samples):
@@ -153,7 +153,10 @@ class DataLedger(BaseModel):
 
 @lru_cache(8)  # a step draws and advances, in two threads
 def _schedule(sources: tuple[tuple[str, float, int], ...], samples: int) -> tuple[str, ...]:
-    """Return whose turn it is, `samples` times: the least (consumed + 1/2) / weight first. sources: name, weight, consumed."""
+    """Return the source of each of the next samples: the one with the least (consumed + 1/2) / weight goes first.
+
+    sources: name, weight and consumed samples of each.
+    """
     heap = [((count + 0.5) / weight, name, count + 1.5, weight) for name, weight, count in sources]
     heapq.heapify(heap)
     turns = []

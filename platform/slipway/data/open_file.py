@@ -1,7 +1,6 @@
-"""A prepared file that is read at any place for the whole run.
+"""A prepared file that is read at any place during the whole run.
 
-Read with pread, never mapped into memory: of a file that is truncated meanwhile, a mapping ends the process with
-SIGBUS.
+It is read with pread and never mapped into memory: if a mapped file is truncated, the process is ended with SIGBUS.
 """
 
 import os
@@ -14,14 +13,17 @@ class OpenFile:
     """An open file that must not change. Threads may share it: reads have their own positions."""
 
     def __init__(self, path: Path, size: int) -> None:
-        """size: bytes that it must have. Raises DataChanged where it has not, OSError where it cannot be opened."""
+        """Open a file that must have `size` bytes.
+
+        Raises DataChanged if it has another size, OSError if it cannot be opened.
+        """
         self.path = path
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.opened = size, os.fstat(self.descriptor).st_mtime_ns
         self._check()
 
     def read_bytes(self, offset: int, size: int) -> bytearray:
-        """Return `size` bytes from `offset` on. Raises DataChanged where the file has changed since it was opened."""
+        """Return `size` bytes from `offset` on. Raises DataChanged if the file has changed since it was opened."""
         data = bytearray()
         try:
             while missing := size - len(data):
@@ -45,5 +47,5 @@ class OpenFile:
             )
 
     def close(self) -> None:
-        """No more reads."""
+        """Close the file; nothing can be read after this."""
         os.close(self.descriptor)

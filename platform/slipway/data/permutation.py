@@ -1,9 +1,9 @@
 """A shuffled order that takes no memory: any place in it is computed on its own. Pure Python.
 
-A Feistel network permutes the numbers of an even number of bits (Luby and Rackoff 1988, SIAM J. Comput. 17(2));
-cycle walking makes of it a permutation of any range (Black and Rogaway 2002, "Ciphers with arbitrary finite
-domains", section 3). The round function is the finalizer of SplitMix64 (Steele, Lea and Flood 2014, OOPSLA). For
-shuffling, not for secrets.
+A Feistel network permutes the numbers of an even number of bits (Luby and Rackoff 1988, SIAM J. Comput. 17(2)); cycle
+walking turns that into a permutation of any range (Black and Rogaway 2002, "Ciphers with arbitrary finite domains",
+section 3). The round function is the finalizer of SplitMix64 (Steele, Lea and Flood 2014, OOPSLA). It is for shuffling,
+not for secrets.
 """
 
 import hashlib
@@ -15,7 +15,10 @@ _MASK = (1 << 64) - 1
 
 
 def permuted(number: int, size: int, key: str | int) -> int:
-    """Return where `number` goes in the permutation of range(size) that the key names; the same on every machine."""
+    """Return the place of `number` in the permutation of range(size) that the key names, alike on every machine.
+
+    Raises IndexError if the number is not in the range.
+    """
     if not 0 <= number < size:
         raise IndexError(f"{number} is not in range({size})")
     half, mask, keys = _prepared(size, key)
@@ -34,7 +37,10 @@ def permuted(number: int, size: int, key: str | int) -> int:
 
 @lru_cache(256)
 def _prepared(size: int, key: str | int) -> tuple[int, int, tuple[int, ...]]:
-    """Return bits of half a number of the smallest domain that holds the range, their mask, and the rounds' keys."""
+    """Return the bits of half a number of the domain, their mask, and the rounds' keys.
+
+    The domain is the smallest one that holds the range.
+    """
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     digest = hashlib.blake2b(str(key).encode(), digest_size=8 * _ROUNDS).digest()
     return half, (1 << half) - 1, struct.unpack(f"<{_ROUNDS}Q", digest)

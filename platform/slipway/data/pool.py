@@ -1,4 +1,4 @@
-"""Processes that prepare data side by side."""
+"""Processes that prepare data in parallel."""
 
 import multiprocessing
 import os
@@ -18,11 +18,11 @@ Result = TypeVar("Result")
 def worker_pool(
     processes: int, environment: Mapping[str, str], method: Literal["fork", "spawn"] = "fork"
 ) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end with this one, whatever ends it.
+    """Yield a pool of processes that end with this one, however it ends.
 
-    environment: variables that they set for themselves. method: fork needs no importable main module, and workers
+    environment: variables that they set for themselves. method: fork needs no importable main module, and its workers
     share what is loaded; enter it before anything heavy is imported. spawn is for libraries that do not survive in a
-    copy of a process that has used them, as GDAL with threads.
+    copy of a process that has used them, as GDAL with threads. Raises RuntimeError if a worker is killed.
     """
     context, start = multiprocessing.get_context(method), (os.getpid(), environment)
     pool = ProcessPoolExecutor(processes, context, _begin, start)
@@ -38,9 +38,9 @@ def worker_pool(
 
 
 def in_order(submitted: Iterable[tuple[Label, Future[Result]]], ahead: int) -> Iterator[tuple[Label, Result]]:
-    """Yield each label and result in the order of submission, so that of several errors the first one is told.
+    """Yield each label and result in the order of submission, so that the first of several errors is reported.
 
-    submitted: tasks, submitted as this is taken from; at most `ahead` of them are waited for at a time.
+    submitted: tasks, each submitted when it is taken from here; at most `ahead` of them wait at a time.
     """
     waiting: deque[tuple[Label, Future[Result]]] = deque()
     for label, future in submitted:
@@ -53,7 +53,7 @@ def in_order(submitted: Iterable[tuple[Label, Future[Result]]], ahead: int) -> I
 
 
 def done(result: Result) -> Future[Result]:
-    """Return a task that was done before."""
+    """Return a task that is done and has this result."""
     future: Future[Result] = Future()
     future.set_result(result)
     return future

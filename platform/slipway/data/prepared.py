@@ -1,4 +1,4 @@
-"""A folder of prepared data, of any kind: its manifest, which is written last and vouches for the other files."""
+"""A folder of prepared data of any kind, with its manifest, which is written last and vouches for the other files."""
 
 import errno
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ Manifest = TypeVar("Manifest", bound=Record)
 
 
 def read(folder: Path, manifest: type[Manifest]) -> Manifest | None:
-    """Return the manifest in a folder, None where there is none. Raises UserError."""
+    """Return the manifest in a folder; None if there is none. Raises UserError if it cannot be read or is not valid."""
     path = folder / FILE_NAME
     try:
         text = path.read_text()
@@ -51,7 +51,7 @@ def read(folder: Path, manifest: type[Manifest]) -> Manifest | None:
 
 
 def found(folder: Path, manifest: type[Manifest]) -> Manifest:
-    """Return the manifest in a folder. Raises UserError where nothing is prepared there."""
+    """Return the manifest in a folder. Raises UserError if no data is prepared there."""
     there = read(folder, manifest)
     if there is None:
         raise UserError(
@@ -64,7 +64,7 @@ def found(folder: Path, manifest: type[Manifest]) -> Manifest:
 
 
 def differs(field: str, asked: object, prepared: object, folder: Path) -> UserError:
-    """Return the error that something else was prepared than is asked for now. field: a dotted path."""
+    """Return the error that the folder was prepared with another value than is asked for. field: a dotted path."""
     return UserError(
         field,
         f"differs from {prepared}, with which {folder} was prepared",
@@ -74,14 +74,14 @@ def differs(field: str, asked: object, prepared: object, folder: Path) -> UserEr
 
 
 def check_sources(asked: Iterable[str], prepared: Iterable[str], folder: Path) -> None:
-    """Raise UserError unless the sources are those that were prepared."""
+    """Raise UserError if the sources are not those that were prepared."""
     asked, prepared = list(asked), list(prepared)
     if set(asked) != set(prepared):
         raise differs("data.sources", ", ".join(asked), ", ".join(prepared), folder)
 
 
 def check_fields(source: str, asked: Any, record: Any, fields: Iterable[str], folder: Path) -> None:
-    """Raise UserError for the first of a source's fields that is another in its record."""
+    """Raise UserError for the first of a source's fields that its record has another value for."""
     for field in fields:
         now, then = getattr(asked, field), getattr(record, field)
         if now != then:
@@ -89,7 +89,7 @@ def check_fields(source: str, asked: Any, record: Any, fields: Iterable[str], fo
 
 
 def check_sizes(files: Mapping[Path, FileRecord], folder: Path) -> None:
-    """Raise UserError where a file is missing, or has another size than its record says."""
+    """Raise UserError if a file is missing, or has another size than its record says."""
     remedy = f"remove {folder} and run `slipway data`"
     for path, record in files.items():
         if not path.is_file():
@@ -103,7 +103,7 @@ def check_sizes(files: Mapping[Path, FileRecord], folder: Path) -> None:
 
 @contextmanager
 def being_prepared(folder: Path) -> Iterator[None]:
-    """Raise UserError where another process prepares the folder, or where its disk or quota is full."""
+    """Turn errors inside into UserError if another process prepares the folder, or its disk or quota is full."""
     try:
         yield
     except workspace.Busy as error:

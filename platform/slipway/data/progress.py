@@ -1,4 +1,4 @@
-"""What people see while data is prepared: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a preparation: a bar on a terminal, a line every few seconds elsewhere."""
 
 import sys
 import time
@@ -12,15 +12,15 @@ _DRAW_EVERY = 0.1
 
 
 class Progress:
-    """Says nothing."""
+    """Progress that is not shown."""
 
     def phase(self, name: str) -> None:
-        """A new phase begins."""
+        """Begin a phase with this name."""
 
     def advance(self, disk_bytes: int, counts: Mapping[str, int], fresh: bool) -> None:
-        """A block is done; fresh: now, not by an earlier, interrupted call.
+        """Count a block as done. fresh: it was done now, not by an earlier, interrupted call.
 
-        disk_bytes: of the inputs. counts: what it holds of each thing that is counted.
+        disk_bytes: of the inputs. counts: how much the block holds of each thing that is counted.
         """
 
 
@@ -46,7 +46,7 @@ class _Measured(Progress):
         self.show()
 
     def rate(self) -> float:
-        """Return what is measured, per second, that of earlier calls left out."""
+        """Return how many of the measured things are done per second, without those of earlier calls."""
         return self.fresh / self.seconds if self.seconds else 0.0
 
     def numbers(self) -> str:
@@ -59,7 +59,7 @@ class _Measured(Progress):
 
 
 class _Lines(_Measured):
-    """A line every 15 s and one at the end, so that what is wrong with the inputs is mostly the only line."""
+    """A line every 15 s and one at the end, so that an error of the inputs is mostly the only line."""
 
     def __init__(self, total_bytes: int, counted: Sequence[str]) -> None:
         super().__init__(total_bytes, counted)
@@ -117,9 +117,9 @@ class _Bar(_Measured):
 
 @contextmanager
 def show_progress(wanted: bool, total_bytes: int, counted: Sequence[str]) -> Iterator[Progress]:
-    """Progress over inputs of `total_bytes` on disk, on stderr.
+    """Yield the progress over inputs of `total_bytes` on disk, shown on stderr if that is wanted.
 
-    counted: plural names of what the inputs become, such as documents and tokens; the rate is of the last one.
+    counted: plural names of what the inputs become, such as documents and tokens; the rate is that of the last one.
     """
     if not wanted:
         yield Progress()

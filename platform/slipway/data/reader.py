@@ -1,6 +1,6 @@
-"""Reads a step's microbatches ahead of the step, in the order of the draws, with as many threads as asked for.
+"""A reader of microbatches ahead of the step, in the order of the draws, with as many threads as asked for.
 
-On a GPU the thread that reads also starts the copies, so that they are there when the step begins.
+On a GPU the thread that reads also starts the copies, so that they have arrived when the step begins.
 
 Threads and not processes: a process that holds process groups and a GPU must not be forked, and what takes the time in
 a sample (reading, and decompressing in zarr's, TIFF's and JPEG's libraries) lets other threads run meanwhile.
@@ -34,10 +34,11 @@ class Reader:
         seed_of: Callable[[Draw], int] | None = None,
         threads: int = 1,
     ) -> None:
-        """batch_size: samples of a step, over all ranks. positions: places in it of this rank's microbatches.
+        """Take a dataset to read from; nothing is read yet.
 
-        fields: those that batches have; None: all that samples have. seed_of: gives SEED_FIELD, where that is asked
-        for. threads: read samples side by side.
+        batch_size: samples of a step, over all ranks. positions: places in it of this rank's microbatches. fields:
+        those that batches have; None: all that samples have. seed_of: makes SEED_FIELD if that is asked for. threads:
+        how many read samples at the same time.
         """
         self.dataset, self.batch_size, self.positions, self.device = dataset, batch_size, positions, device
         self.fields, self.seed_of, self.threads = fields, seed_of, threads
@@ -45,9 +46,9 @@ class Reader:
         self.ahead: _Ahead | None = None
 
     def read(self, data: DataLedger, following: DataLedger | None) -> list[Batch]:
-        """Return the microbatches of the batch that comes after `data`; start reading the one after `following`.
+        """Return the microbatches of the batch that follows `data`; start reading the one that follows `following`.
 
-        Raises what reading them raised, also where that was in a thread.
+        Raises the exception that reading them raised, even if that was in a thread.
         """
         ahead, self.ahead = self.ahead, None
         taken = ahead.result() if ahead and ahead.data == data else self._take(data)
@@ -76,14 +77,17 @@ class Reader:
         return {**sample, SEED_FIELD: self.seed_of(draw)}
 
     def close(self) -> None:
-        """Let go of what is being read ahead; a read that does not return is not waited for."""
+        """Stop reading ahead; a read that does not return is waited for at most CLOSE_SECONDS."""
         ahead, self.ahead = self.ahead, None
         if ahead:
             ahead.join(CLOSE_SECONDS)
 
 
 class _Ahead(threading.Thread):
-    """One step's batches being read; a daemon, so that a file system that hangs does not keep the process."""
+    """A thread that reads one step's batches.
+
+    It is a daemon, so that a file system that hangs does not keep the process alive.
+    """
 
     def __init__(self, take: Callable[[DataLedger], list[Batch] | Upload], data: DataLedger) -> None:
         super().__init__(name="reader", daemon=True)
@@ -98,7 +102,7 @@ class _Ahead(threading.Thread):
             self.error = error
 
     def result(self) -> list[Batch] | Upload:
-        """Wait for the batches and return them. Raises what reading them raised."""
+        """Wait for the batches and return them. Raises the exception that reading them raised."""
         self.join()
         if self.error is not None:
             raise self.error

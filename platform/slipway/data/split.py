@@ -1,4 +1,4 @@
-"""Shares of the samples for training, validation and test (`data.split`), whatever is shared out."""
+"""Shares of the samples for training, validation and test (`data.split`), whatever is split."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ SPLITS: tuple[Split, Split, Split] = ("training", "validation", "test")
 
 
 def check_shares(split: Sequence[float], validation_steps: int) -> None:
-    """Raise UserError where a split that is read has a share of 0."""
+    """Raise UserError if a split that is read has a share of 0."""
     if not split[0]:
         raise UserError(
             "data.split",

@@ -1,6 +1,6 @@
-"""What data of every kind has whose samples are sequences of tokens; what families of such models ask of it.
+"""Data whose samples are sequences of tokens, of any kind, as families of such models see it.
 
-Samples have the fields tokens, labels, position_ids (int64) and loss_mask (fp32), each [sequence_length], and where
+Samples have the fields tokens, labels, position_ids (int64) and loss_mask (fp32), each [sequence_length], and if
 documents are kept apart document_starts (int64): the position of the first token of each token's document.
 """
 
@@ -23,7 +23,7 @@ class TokenSection(DataSection):
     @property
     @abstractmethod
     def apart(self) -> str:
-        """The setting, as an override, that lets tokens see only their own document; empty where they see others."""
+        """The override that lets tokens see only their own document; empty if they see others."""
 
 
 def tokens_of(config: RunConfig) -> TokenSection:

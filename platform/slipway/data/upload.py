@@ -1,4 +1,4 @@
-"""Batches on their way to a GPU: from pinned memory, on a stream of their own, while the step before computes."""
+"""Batches on their way to a GPU, copied from pinned memory on a stream of their own during the step before."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ class Upload:
     def __init__(
         self, batches: Sequence[Batch], on_host: Collection[str], device: torch.device, stream: Any
     ) -> None:
-        """Start the copies. on_host: fields that stay. stream: the copies', the same for all of a reader's."""
+        """Start the copies. on_host: fields that stay. stream: the copies', one for all uploads of a reader."""
         with torch.cuda.stream(stream):
             self.batches = [
                 {name: value if name in on_host else _copied(value, device) for name, value in batch.items()}
@@ -23,7 +23,7 @@ class Upload:
             self.done = stream.record_event()
 
     def received(self) -> list[Batch]:
-        """Return the batches, for this thread's stream: it waits for the copies, the CPU does not."""
+        """Return the batches for use on this thread's stream, which waits for the copies; the CPU does not."""
         stream = torch.cuda.current_stream()
         stream.wait_event(self.done)
         for batch in self.batches:

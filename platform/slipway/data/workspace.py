@@ -1,4 +1,4 @@
-"""Where a preparation keeps what is done until all is done: DIR/work, one process at a time."""
+"""DIR/work, where a preparation stores its finished parts until all are done; for one process at a time."""
 
 import errno
 import fcntl
@@ -17,10 +17,10 @@ _JOB = "job.json"
 
 @contextmanager
 def workspace(folder: Path, job: dict[str, object]) -> Iterator[Path]:
-    """DIR/work with what an interrupted preparation of the same job has left there.
+    """Yield DIR/work with what an interrupted preparation of the same job has left there.
 
-    job: all that decides what is written, as JSON; work of another job is removed. After a UserError nothing
-    is left, after any other end what is done stays.
+    job: all that decides what is written, as JSON; work of another job is removed. After a UserError nothing is left;
+    after any other end finished parts stay. Raises Busy if another process holds the folder.
     """
     created = _make(folder / NAME)
     work = folder / NAME
@@ -36,12 +36,12 @@ def workspace(folder: Path, job: dict[str, object]) -> Iterator[Path]:
 
 
 def remove(work: Path) -> None:
-    """Remove the work: all is done."""
+    """Remove the work of a preparation that has finished."""
     shutil.rmtree(work, ignore_errors=True)
 
 
 def _make(work: Path) -> list[Path]:
-    """Make a folder; returns the folders that were made, outermost first."""
+    """Make a folder and return the folders that did not exist, outermost first."""
     missing = [path for path in reversed([work, *work.parents]) if not path.exists()]
     try:
         work.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""`slipway evaluate`: a run's checkpoint in one process, and what its family finds out of it."""
+"""`slipway evaluate`: load a run's checkpoints into one process and measure the models."""

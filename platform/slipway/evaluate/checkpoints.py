@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are evaluated, and what is known of them by now."""
+"""The checkpoints of a run that are evaluated, and the results that exist already."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,11 @@ from slipway.models.evaluation import Result
 
 
 def chosen(run_dir: Path, steps: Sequence[int] | None, every: bool) -> list[Path]:
-    """Return the newest checkpoint, those of the given steps, or all, oldest first; not verified. Raises UserError."""
+    """Return the paths of the checkpoints to evaluate, oldest first: the newest, those of `steps`, or every one.
+
+    They are not verified here. Raises UserError if there is no checkpoint, if `every` and `steps` are both given, or if
+    a step has no checkpoint.
+    """
     there = store.complete(run_dir)
     if not there and not steps:
         raise UserError(
@@ -43,7 +47,7 @@ def chosen(run_dir: Path, steps: Sequence[int] | None, every: bool) -> list[Path
 
 
 def verify(checkpoint: Path) -> None:
-    """Raise UserError where a checkpoint is damaged."""
+    """Raise UserError if a checkpoint is damaged."""
     try:
         store.verify(checkpoint)
     except Damaged as error:
@@ -53,7 +57,10 @@ def verify(checkpoint: Path) -> None:
 
 
 def identity(checkpoint: Path) -> str:
-    """Return what tells a checkpoint from another of the same step: the checksum of its manifest. Raises UserError."""
+    """Return the checksum of a checkpoint's manifest, which tells it from another checkpoint of the same step.
+
+    Raises UserError if the manifest cannot be read.
+    """
     try:
         return hashlib.sha256((checkpoint / manifest.FILE).read_bytes()).hexdigest()
     except OSError as error:
@@ -67,6 +74,6 @@ def identity(checkpoint: Path) -> str:
 def known(
     results: Sequence[Result], settings: Mapping[str, Any], step: int, checkpoint: str
 ) -> Result | None:
-    """Return the result that exists for the same settings on the same checkpoint."""
+    """Return the existing result with the same settings, step and checkpoint; None if there is none."""
     same = (settings, step, checkpoint)
     return next((one for one in results if (one.settings, one.step, one.checkpoint) == same), None)

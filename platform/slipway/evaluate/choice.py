@@ -1,4 +1,4 @@
-"""Which measurements a command line asks for: those that the run's family and kind of data know."""
+"""The measurements that a command line asks for, among those that the run's family and kind of data support."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from slipway.models import evaluation_of, held_out
 from slipway.registry import FAMILIES
 
 TEXT = ("files", "text_key", "context", "stride", "limit", "end_marks")
-"""Options of what text is measured, by the names of Wanted's fields."""
+"""The options that choose the text to measure, by the names of Wanted's fields."""
 TASKS = ("tasks", "include_path", "num_fewshot", "allow_code", "allow_network")
-"""Options of lm-evaluation-harness's tasks; `context` and `limit` are theirs, too."""
+"""The options of lm-evaluation-harness's tasks, which also use `context` and `limit`."""
 
 
 def wanted(options: argparse.Namespace) -> Wanted:
-    """Return what text the options ask for."""
+    """Return the text that the options ask for."""
     given = {name: value for name in TEXT if (value := getattr(options, name)) is not None}
     return Wanted(**{**given, "files": tuple(given.get("files", ()))})
 
@@ -31,9 +31,10 @@ def in_windows(config: RunConfig, asked: Wanted) -> RunConfig:
 
 
 def measurements(config: RunConfig, options: argparse.Namespace) -> Sequence[Measurement]:
-    """Return all that is to be measured; config: for one process. Raises UserError for what cannot be, before torch is there.
+    """Return all measurements that the options ask for; `config` is for one process.
 
-    Text families: perplexity, of the validation split where nothing else is asked for. Others: what they find out.
+    On text, that is perplexity (of the validation split if nothing else is asked for) and tasks; other families measure
+    what their own evaluation does. Raises UserError for options that cannot be met, before torch is imported.
     """
     kind = held_out.measured(config)
     if kind is None or FAMILIES.has(config.model.family, "evaluation"):
@@ -68,7 +69,7 @@ def measurements(config: RunConfig, options: argparse.Namespace) -> Sequence[Mea
 
 
 def _check_together(options: argparse.Namespace, asked: Wanted) -> None:
-    """Raise UserError for an option that has no effect beside the others."""
+    """Raise UserError for an option that has no effect together with the others."""
     of_files = () if asked.files else ("text_key",)
     of_text = ("text_key", "stride", "end_marks") if options.tasks and not asked.files else of_files
     idle = [(name, "without --files") for name in of_text]
@@ -83,7 +84,7 @@ def _option(name: str) -> str:
 
 
 def _refuse(config: RunConfig, options: argparse.Namespace) -> None:
-    """Raise UserError for an option that this family has no use for."""
+    """Raise UserError for an option that has no effect on a family that is not measured on text."""
     for name in (*TEXT, *TASKS):
         if getattr(options, name) not in (None, False):
             raise UserError(

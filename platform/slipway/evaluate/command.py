@@ -1,4 +1,4 @@
-"""`slipway evaluate RUN`: what checkpoints are worth, kept in the run's directory. What is known stays."""
+"""`slipway evaluate RUN`: measure checkpoints and keep the results in the run directory; known results stay."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ from slipway.runs.find import folders
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure all that is asked for of each checkpoint, oldest first. Returns the exit code."""
+    """Measure everything that was asked for on each checkpoint, oldest first. Returns the exit code."""
     (folder,) = folders([options.run], options.dir, "evaluate")
     config = in_windows(alone(trained(folder), _device(options)), wanted(options))
     paths = checkpoints.chosen(folder, options.step, options.every_checkpoint)
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _device(options: argparse.Namespace) -> Kind:
-    """Return the kind of device that is asked for, or that a job has."""
+    """Return the kind of device that --device or the job's plan names, else cpu. Raises UserError if both name one."""
     if options.plan is None:
         return options.device or "cpu"
     if options.device:
@@ -72,7 +72,7 @@ def _measure(
     here: World | None,
     as_json: bool,
 ) -> None:
-    """Measure, keep and show what is not known yet of one checkpoint; show what is."""
+    """Measure and store what is not known yet of one checkpoint, and show all of its results."""
     step, subject = store.step_of(checkpoint), None
     for one in asked:
         if (result := known.get(one.title)) is None:

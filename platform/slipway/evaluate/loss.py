@@ -1,4 +1,7 @@
-"""Perplexity and bits per byte on files, or on the run's validation split: the loss over held-out samples, in words."""
+"""Perplexity and bits per byte, computed from the loss over held-out samples.
+
+The samples come from files, or from the run's validation split.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from slipway.models.evaluation import Result
 
 @dataclass(frozen=True)
 class Loss:
-    """See slipway.evaluate.measurement.Measurement."""
+    """A Measurement of the loss on held-out text."""
 
     config: RunConfig
     wanted: Wanted
@@ -23,21 +26,24 @@ class Loss:
 
     @classmethod
     def read(cls, config: RunConfig, kind: Measured, wanted: Wanted) -> "Loss":
-        """Read what is wanted, once for all checkpoints. config: for one process. Raises UserError."""
+        """Read the held-out text once for all checkpoints, and return its measurement; `config` is for one process.
+
+        Raises UserError if the text cannot be read or has no sample.
+        """
         return cls(config, wanted, kind.held_out(config, wanted))
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The name for people."""
         return held_out.title([one.what for one in self.parts])
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The texts, by checksum, and how they are read."""
+        """The checksums of the texts, and how they are cut into samples."""
         return held_out.settings(self.config, self.wanted, self.parts)
 
     def of(self, subject: Subject, tell: Tell) -> Result:
-        """Run the model over all windows of all parts."""
+        """Run the model over all windows of all parts and return the result. Raises Fault if a loss is not finite."""
         from slipway.engine.measuring import summed_loss
 
         world, losses = subject.world, []

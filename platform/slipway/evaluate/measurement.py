@@ -1,4 +1,4 @@
-"""What `slipway evaluate` measures of checkpoints, one after the other."""
+"""The interface of what `slipway evaluate` measures on checkpoints, one after the other."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from slipway.engine.engine import Rank
 
 Tell = Callable[[str, int, int], None]
-"""Takes how far a measurement is: what is counted, how many are done, of how many."""
+"""A function that is told how far a measurement is: what is counted, how many are done, of how many."""
 
 
 class Subject(NamedTuple):
@@ -25,18 +25,21 @@ class Subject(NamedTuple):
 
 
 class Measurement(Protocol):
-    """Something to be found out of one checkpoint, or of several."""
+    """Something that can be measured on one checkpoint or several."""
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The name for people."""
         ...
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """All that its result depends on besides the checkpoint, as JSON."""
+        """Everything but the checkpoint that the result depends on, as JSON."""
         ...
 
     def of(self, subject: Subject, tell: Tell) -> Result:
-        """Measure a checkpoint's model. The result carries the settings; which checkpoint it is of is added."""
+        """Measure a checkpoint's model and return the result with the settings.
+
+        The caller adds which checkpoint the result belongs to.
+        """
         ...

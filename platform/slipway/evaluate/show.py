@@ -6,7 +6,7 @@ from slipway.models.evaluation import Result
 
 
 def show(result: Result, path: Path) -> None:
-    """Print a result, and where it is kept."""
+    """Print a result and the path of its file."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape

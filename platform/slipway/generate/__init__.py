@@ -1,1 +1,1 @@
-"""`slipway generate`: what a run's model says."""
+"""`slipway generate`: let the model of a run continue texts, or chat with it."""

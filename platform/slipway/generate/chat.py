@@ -1,4 +1,4 @@
-"""A conversation with a model: what is said, as the run's chat template writes it. Imports no torch."""
+"""A conversation with a model, written as the run's chat template writes it. Imports no torch."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from slipway.models.text import Reach
 
 
 class Chat(NamedTuple):
-    """What has been said so far, and how it is written."""
+    """The messages so far, with the tokenizer that writes them."""
 
     tokenizer: ChatTokenizer
     vocabulary: Vocabulary
@@ -25,7 +25,10 @@ class Chat(NamedTuple):
         return self._replace(messages=[*self.messages, {"role": role, "content": content}])
 
     def prompt(self, reach: Reach) -> list[int]:
-        """Return the tokens after which the assistant speaks. Raises UserError for what cannot be said."""
+        """Return the tokens after which the assistant speaks.
+
+        Raises UserError if the template rejects the messages, or they are too long for the model.
+        """
         try:
             said = read_conversation({"messages": list(self.messages)}, "messages", self.tokenizer.special)
             written = self.tokenizer.render(said, add_generation_prompt=True)
@@ -37,7 +40,7 @@ class Chat(NamedTuple):
 
 
 def chat_of(config: RunConfig, vocabulary: Vocabulary) -> Chat:
-    """Return an empty conversation with a run's model. Raises UserError where the run has no chat template."""
+    """Return an empty conversation with a run's model. Raises UserError if the run has no chat template."""
     if vocabulary.chat_template is None:
         raise UserError(
             "generate --chat",

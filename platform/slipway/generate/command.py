@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from slipway.models.text import TextModel
 
 SMALL = 30_000_000
-"""Parameters of which one core reads all in some milliseconds."""
+"""Parameters that one core reads in some milliseconds."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Go on with each text, or with what is typed. Returns the exit code."""
+    """Continue each text, or each line that is typed if none is given. Returns the exit code."""
     way = request.way(options.tokens, options.temperature, options.top_p, options.top_k, options.seed)
     texts = _texts(options.texts, options.json)
     config = chosen.trained(options.run_dir)
@@ -58,7 +58,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _texts(words: list[str], as_json: bool) -> list[str]:
-    """Return the texts that are given; of `-`, what standard input holds, without its last line feed; none: ask for some."""
+    """Return the texts of the command line; `-` stands for standard input without its last line feed.
+
+    An empty list means that texts are typed. Raises UserError if `-` is given twice, or no text is given and nobody can
+    type one.
+    """
     if words.count("-") > 1:
         raise UserError(
             "generate -", "is given twice, but standard input can be read only once", do="give it once"
@@ -77,7 +81,7 @@ def _from_stdin() -> str:
 
 @contextmanager
 def _loaded(config: RunConfig, path: Path) -> Iterator["TextModel"]:
-    """The model of a checkpoint, in a process that says meanwhile what takes its time."""
+    """Yield the model of a checkpoint, and report on stderr what takes time. Raises UserError if it is damaged."""
     begun = time.monotonic()
     _say(f"loading torch and the engine for {config.cluster.device.kind}")
     with world(config) as here:
@@ -92,7 +96,10 @@ def _loaded(config: RunConfig, path: Path) -> Iterator["TextModel"]:
 
 
 def _share_cores(module: "torch.nn.Module") -> None:
-    """A small model's threads would wait for each other longer than they compute, the more the busier the machine."""
+    """Restrict a small model to one thread.
+
+    Several threads would wait for each other longer than they compute, and the more so the busier the machine.
+    """
     import torch
 
     if sum(parameter.numel() for parameter in module.parameters()) < SMALL:
@@ -104,9 +111,10 @@ def _say(what: str) -> None:
 
 
 def _converse(speaker: Speaker, chat: Chat | None) -> None:
-    """Go on with each line that is typed, until there is no more. Ctrl-C ends a text, at the prompt all.
+    """Continue each line that is typed, until the input ends. Ctrl-C ends a text, and at the prompt everything.
 
-    chat: the lines are a user's, and the model sees what was said before; a turn that Ctrl-C ended was not.
+    chat: the lines are a user's messages, and the model sees the turns before; a turn that Ctrl-C ended is not among
+    them.
     """
     import readline  # noqa: F401 (input() edits lines with it)
 

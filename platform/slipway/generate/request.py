@@ -1,4 +1,4 @@
-"""What is asked of a model: texts as tokens, how they go on, and whether the model can. Imports no torch."""
+"""A request to a model: prompts as tokens, how they are continued, and whether the model can. Imports no torch."""
 
 from typing import NamedTuple
 
@@ -9,18 +9,18 @@ from slipway.models.text import Reach
 
 
 class Way(NamedTuple):
-    """How texts go on."""
+    """How texts are continued."""
 
     tokens: int
-    """At most so many for each."""
+    """The largest number of tokens for each text."""
     sampling: Sampling | None
-    """None: always the most likely token."""
+    """How tokens are drawn; None: always the most likely one."""
 
 
 def way(
     tokens: int, temperature: float | None, top_p: float | None, top_k: int | None, seed: int | None
 ) -> Way:
-    """Return what the options say. Raises UserError for one that would have no effect."""
+    """Return how the options continue texts. Raises UserError for an option of drawing without --temperature."""
     if temperature is None:
         for name, value in (("--top-p", top_p), ("--top-k", top_k), ("--seed", seed)):
             if value is not None:
@@ -35,7 +35,10 @@ def way(
 
 
 def prompt_of(text: str, vocabulary: Vocabulary, reach: Reach) -> list[int]:
-    """Return a text's tokens; of an empty one the end mark, after which documents begin. Raises UserError."""
+    """Return a text's tokens; for an empty text the end mark, after which documents begin.
+
+    Raises UserError if the text is empty and the tokenizer has no end mark, or if it is too long for the model.
+    """
     tokens = vocabulary.encode(text)
     if not tokens:
         if vocabulary.end_of_document is None:
@@ -50,7 +53,7 @@ def prompt_of(text: str, vocabulary: Vocabulary, reach: Reach) -> list[int]:
 
 
 def check_length(tokens: int, reach: Reach) -> None:
-    """Raise UserError for a prompt after which the model has no place for a token."""
+    """Raise UserError if a prompt leaves the model no position for another token."""
     if reach.most is not None and tokens >= reach.most:
         raise UserError(
             "text",
@@ -61,7 +64,7 @@ def check_length(tokens: int, reach: Reach) -> None:
 
 
 def check_entries(vocabulary: Vocabulary, vocab_size: int) -> None:
-    """Raise UserError for a tokenizer with tokens that the model does not know."""
+    """Raise UserError if the tokenizer has tokens that the model does not know."""
     if vocabulary.entries > vocab_size:
         raise UserError(
             vocabulary.path,
@@ -72,7 +75,10 @@ def check_entries(vocabulary: Vocabulary, vocab_size: int) -> None:
 
 
 def beyond(longest: int, way: Way, reach: Reach) -> str | None:
-    """Return what is to be said of a text that may become longer than the model was made for; None: nothing."""
+    """Return a warning if a text may become longer than the model can read or was made for, else None.
+
+    longest: tokens of the longest prompt.
+    """
     asked = longest + way.tokens
     if reach.most is not None and asked > reach.most:
         left = reach.most - longest

@@ -1,4 +1,4 @@
-"""Texts as they come, one after the other, however many the model makes at once."""
+"""Texts printed as they grow, one after the other, however many the model makes at once."""
 
 import json
 import sys
@@ -12,24 +12,24 @@ _CONTROL |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 
 
 def visible(text: str) -> str:
-    """Return the text without the power over a terminal: a model may say any control character."""
+    """Return the text with symbols in place of control characters, so that it cannot steer a terminal."""
     return text.translate(_CONTROL)
 
 
 class Text:
-    """A prompt and what follows."""
+    """A prompt and its continuation."""
 
     def __init__(self, prompt: str, vocabulary: Vocabulary, read: Sequence[int]) -> None:
-        """read: the prompt's tokens."""
+        """Begin with a prompt, of which `read` holds the tokens."""
         self.prompt, self.vocabulary = prompt, vocabulary
         self.unfolding = Unfolding(vocabulary, read)
         self.tokens: list[int] = []
         self.text = ""
         self.end = ""
-        """Why nothing follows: the `document` has ended, or there are no `tokens` to say or `positions` left."""
+        """Why the text ended: `document` after an end mark, `tokens` or `positions` if none are left; empty before."""
 
     def add(self, said: Said, asked: int) -> str:
-        """Take a token; return what is new of the text. asked: how many tokens were asked for."""
+        """Add a token and return the text that is new. asked: how many tokens were asked for."""
         if said.end != "token":
             self.tokens.append(said.token)
             new = self.unfolding.add(said.token)
@@ -44,17 +44,17 @@ class Text:
 
 
 class Terminal:
-    """Prints the first text as it comes, and the others when those before them have ended."""
+    """Prints the first text while it grows, and each other one when those before it have ended."""
 
     def __init__(self, texts: Sequence[Text], prompts: bool = True) -> None:
-        """prompts: print these, too."""
+        """Take the texts to print. prompts: print the prompts, too."""
         self.texts, self.prompts = texts, prompts
         self.at = 0
         self.begun = False
         self.clean = visible if sys.stdout.isatty() else str
 
     def show(self, row: int, new: str) -> None:
-        """One of the texts has become longer."""
+        """Print `new`, by which text `row` has grown, if it is that text's turn; then the texts that may follow."""
         if row == self.at:
             self._print(new)
             while self.texts[self.at].end:
@@ -75,7 +75,7 @@ class Terminal:
 
 
 def _dim(prompt: str) -> None:
-    """Print a prompt so that a terminal tells it from what follows."""
+    """Print a prompt, dimmed on a terminal to tell it from what follows."""
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -85,7 +85,7 @@ def _dim(prompt: str) -> None:
 
 
 def as_json(text: Text, step: int) -> str:
-    """Return a text as a line for programs."""
+    """Return a text as one line of JSON."""
     found = {
         "step": step,
         "prompt": text.prompt,

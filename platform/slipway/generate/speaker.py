@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Speaker(NamedTuple):
-    """A model, its tokens, and how it is to go on."""
+    """A model with its vocabulary, and how it continues texts."""
 
     model: "TextModel"
     vocabulary: Vocabulary
@@ -29,7 +29,10 @@ class Speaker(NamedTuple):
         prompts: Sequence[Sequence[int]],
         shown: Callable[[Sequence[Text]], Terminal] | None = None,
     ) -> list[Text]:
-        """Go on with all of the texts, whose tokens are `prompts`; shown: where they are printed as they come."""
+        """Continue all texts, whose tokens are `prompts`, and return them when they have ended.
+
+        shown: makes the Terminal that prints them while they grow; None: nothing is printed.
+        """
         found = [Text(text, self.vocabulary, tokens) for text, tokens in zip(texts, prompts, strict=True)]
         if warning := request.beyond(max(map(len, prompts)), self.way, self.reach):
             print(f"generate: {warning}", file=sys.stderr, flush=True)

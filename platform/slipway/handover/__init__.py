@@ -1,6 +1,6 @@
 """`slipway export` and `slipway import`: checkpoints as files of other libraries, and such files as checkpoints.
 
-What a format is called and how it lays out numbers is the family's matter (slipway.models.formats); how a checkpoint
-holds tensors is the engine's. Here is what they have in common: names and shapes are compared before anything is
-written, numbers pass tensor by tensor, and a file that is there is whole.
+A family knows the names and the layout of numbers in a format (slipway.models.formats), an engine how a checkpoint
+holds tensors. What they have in common is here: names and shapes are compared before anything is written, numbers pass
+tensor by tensor, and a file that exists is complete.
 """

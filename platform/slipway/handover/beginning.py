@@ -1,4 +1,4 @@
-"""What an import leaves: a run whose step 0 has the weights of another library."""
+"""The result of an import: a run whose step 0 has the weights of another library."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def check_place(run_dir: Path) -> None:
-    """Raise UserError where the run has begun."""
+    """Raise UserError if the run has begun."""
     RunDir(run_dir).check()
     check_free(run_dir)
     begun = [str(path) for path in store.complete(run_dir)] or [
@@ -47,10 +47,10 @@ def write(
     imported: Imported,
     besides: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Write step 0 and plan.json; return the checkpoint. The checkpoint gets its name last of all.
+    """Write step 0 and plan.json, and return the checkpoint's path. The checkpoint gets its name last.
 
-    numbers: of a part, in fp32. besides: writes what else belongs to the run. What they raise passes through, and
-    leaves the run's directory as it was.
+    numbers: returns the numbers of a part in fp32, in the part's shape. besides: writes what else belongs to the run.
+    An exception of theirs passes through; until the weights are written, it leaves the run's directory as it was.
     """
     import torch
 
@@ -97,13 +97,13 @@ def write(
 
 
 def _remove_empty(folder: Path, until: Path) -> None:
-    """Remove the folders that were made for nothing: this one and those above it, below one that was there."""
+    """Remove the folder and those above it while they are empty, up to `until`, which existed before."""
     while folder != until and not files.names(folder):
         folder.rmdir()
         folder = folder.parent
 
 
 def _weights(parts: list[Part]) -> list[tuple[str, Shape, Shape]]:
-    """Return key, leading axes, shape of a part; each key once."""
+    """Return the key, the leading axes and the shape of a part for each key."""
     axes = {part.key: len(part.at) for part in parts}
     return [(key, shape[: axes[key]], shape[axes[key] :]) for key, shape in whole_shapes(parts).items()]

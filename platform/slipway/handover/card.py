@@ -1,6 +1,7 @@
-"""README.md of an exported model: Hugging Face's model card, of what the run's record says. Pure.
+"""README.md of an exported model: a model card of Hugging Face, made from the run's record alone.
 
-The front matter is Hugging Face's (huggingface_hub, "Model cards"). Nothing that the record does not hold is said.
+The front matter is Hugging Face's (huggingface_hub, "Model cards"). The card states nothing that the record does not
+hold.
 """
 
 import json
@@ -14,7 +15,7 @@ from slipway.words import figure
 
 
 def check_license(option: str, license: str | None) -> None:
-    """Raise UserError for what cannot be a licence's identifier."""
+    """Raise UserError if the text cannot be a licence's identifier."""
     if license is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", license):
         raise UserError(
             option,
@@ -25,7 +26,7 @@ def check_license(option: str, license: str | None) -> None:
 
 
 def render(record: Record, settings: Mapping[str, Any], license: str | None, author: str | None) -> str:
-    """Return the text. settings: the model's config.json."""
+    """Return the card's text. settings: the content of the model's config.json."""
     parts = [
         _front_matter(settings, license),
         f"# {_plain(record.name)}",
@@ -153,7 +154,7 @@ def _cell(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text that means nothing to Markdown and HTML, in one line."""
+    """Return the text in one line, with every character escaped that means something in Markdown or HTML."""
     return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(text.split()))
 
 

@@ -1,4 +1,4 @@
-"""`model=auto`: the model of a folder's config.json, and how a chosen one differs from it. Imports no torch."""
+"""`model=auto`: the model that a folder's config.json describes, compared with a chosen one. Imports no torch."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from slipway.models.formats import FolderFormat, folder_formats
 
 AUTO = "model=auto"
 RATE, LENGTH = "optimizer.lr=1e-5", "training.steps=1000"
-"""What no plan can be without."""
+"""The overrides that no plan can do without."""
 
 
 def is_auto(words: Sequence[str]) -> bool:
@@ -24,7 +24,10 @@ def is_auto(words: Sequence[str]) -> bool:
 
 
 def derived(folder: Path, settings: Mapping[str, Any], name: str) -> list[str]:
-    """Return the overrides that make the model of a config.json. name: of the format. Raises UserError."""
+    """Return the overrides that make the model of a config.json. name: the format's.
+
+    Raises UserError if the format does not know such a model.
+    """
     ((family, form),) = folder_formats(name).items()
     found = fields_of(form, folder, settings)
     base = _base(family)
@@ -38,7 +41,7 @@ def derived(folder: Path, settings: Mapping[str, Any], name: str) -> list[str]:
 
 
 def with_derived(words: Sequence[str], model: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return a command line with the derived model in place of `auto`, and what of a recipe had to be added to it."""
+    """Return the command line with the derived model in place of `auto`, and the overrides added for a recipe."""
     rest = [word for word in words if word != AUTO]
     given = {word.partition("=")[0].lstrip("+") for word in rest}
     recipe = []
@@ -49,7 +52,10 @@ def with_derived(words: Sequence[str], model: Sequence[str]) -> tuple[list[str],
 
 
 def held(folder: Path, settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return what config.json says, as far as the folder has tensors for it. name: of the format. Raises UserError."""
+    """Return the settings of config.json for which the folder has tensors. name: the format's.
+
+    Raises UserError, naming the file, if the format cannot read the settings.
+    """
     ((_, form),) = folder_formats(name).items()
     with naming(folder):
         form.of(settings)  # before weights are looked at
@@ -57,20 +63,26 @@ def held(folder: Path, settings: Mapping[str, Any], name: str) -> Mapping[str, A
 
 
 def fields_of(form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the section `model` that a config.json says. Raises UserError, which names the file."""
+    """Return the fields of the section `model` that follow from a config.json.
+
+    Raises UserError, naming the file, if the format cannot read the settings.
+    """
     with naming(folder):
         return form.fields(settings)
 
 
 def format_for(form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> FolderFormat:
-    """Return the format as this folder has it. Raises UserError, which names the file."""
+    """Return the format in the variant that this folder has.
+
+    Raises UserError, naming the file, if the format cannot read the settings.
+    """
     with naming(folder):
         return form.of(settings)
 
 
 @contextmanager
 def naming(folder: Path) -> Iterator[None]:
-    """Let a mistake in config.json say which file it is in."""
+    """Name the folder's config.json in every UserError that is raised inside."""
     try:
         yield
     except UserError as error:
@@ -78,9 +90,9 @@ def naming(folder: Path) -> Iterator[None]:
 
 
 def check_same(config: RunConfig, form: FolderFormat, folder: Path, settings: Mapping[str, Any]) -> None:
-    """Raise UserError where the configured model is not that of the folder, with what to set.
+    """Raise UserError, naming the overrides to set, if the configured model is not that of the folder.
 
-    form: for models, not for this folder alone.
+    form: the format as it is for all models, not in this folder's variant.
     """
     found = fields_of(form, folder, settings)
     if found.get("family", config.model.family) != config.model.family:

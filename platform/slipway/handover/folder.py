@@ -1,6 +1,6 @@
-"""A model's folder as it was given: config.json, tensors in one file or many, by name. Nothing outside is followed.
+"""The folder of a model from elsewhere: config.json, and tensors by name in one file or several.
 
-Everything that can be told from headers, names and sizes is told before a number is read.
+Links that lead out of the folder are not followed. Headers, names and sizes are checked before any number is read.
 """
 
 import json
@@ -21,7 +21,7 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
 def check(option: str, folder: Path) -> None:
-    """Raise UserError where there is no folder of this name."""
+    """Raise UserError if there is no folder of this name."""
     if not folder.is_dir():
         raise UserError(
             option,
@@ -32,12 +32,12 @@ def check(option: str, folder: Path) -> None:
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """Return what config.json says. Raises UserError."""
+    """Return the content of config.json. Raises UserError if it is missing or not a JSON object."""
     return read_json(folder, CONFIG)
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """Return a JSON object in a file of the folder. Raises UserError."""
+    """Return the JSON object in a file of the folder. Raises UserError if it is missing or no JSON object."""
     path = inside(folder, name)
     try:
         found = json.loads(text(path))
@@ -51,7 +51,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def text(path: Path) -> bytes:
-    """Return the content of a file that is not to be large. Raises UserError."""
+    """Return the content of a file that should be small. Raises UserError if it is not."""
     if path.stat().st_size > _LARGEST_TEXT:
         raise UserError(
             path,
@@ -62,7 +62,7 @@ def text(path: Path) -> bytes:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return a file of the folder. Raises UserError where it is not there, or leads out of the folder."""
+    """Return the path of a file of the folder. Raises UserError if it is missing, or leads out of the folder."""
     path = folder / name
     if Path(name).name != name:
         raise UserError(
@@ -89,17 +89,20 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    """Return what the tensors are called, as the index has it, or the only file. Raises UserError."""
+    """Return the names of the tensors, from the index or the only file. Raises UserError if there is neither."""
     from slipway.handover.safetensors_file import Source
 
     return list(_places(folder)) or list(Source(inside(folder, ALONE)).shapes)
 
 
 class Tensors:
-    """The tensors of all files of weights: shapes by name, numbers one by one."""
+    """The tensors of all files of weights: their shapes by name, and their numbers one tensor at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises UserError where files are missing, damaged, or contradict each other."""
+        """Read the headers of all files.
+
+        Raises UserError if files are missing, damaged or contradict each other.
+        """
         from slipway.handover.safetensors_file import Source
 
         self.folder = folder
@@ -132,19 +135,19 @@ class Tensors:
             )
 
     def read(self, name: str) -> "Tensor":
-        """Return one tensor."""
+        """Return a tensor in the shape that `shapes` has for it."""
         return self.sources[name].read(name)
 
     def file(self, name: str) -> Path:
-        """Return where a tensor is."""
+        """Return the path of the file that holds a tensor."""
         return self.sources[name].path
 
     def type(self, name: str) -> str:
-        """Return the type of a tensor's numbers, by the name of safetensors."""
+        """Return the type of a tensor's numbers, by safetensors' name for it."""
         return self.sources[name].types[name]
 
     def equal(self, one: str, other: str) -> bool:
-        """Return whether two tensors have the same shape and numbers; keeps little of them in memory."""
+        """Return whether two tensors have the same shape and numbers, with only pieces of them in memory."""
         import torch
 
         if other not in self.shapes or self.shapes[one] != self.shapes[other]:
@@ -154,7 +157,10 @@ class Tensors:
 
 
 def _places(folder: Path) -> dict[str, str]:
-    """Return the file of each tensor, as the index says; empty where all are in one file. Raises UserError."""
+    """Return the name of each tensor's file from the index; empty if all tensors are in one file.
+
+    Raises UserError if there are no weights, or the index is not valid.
+    """
     has_index = (folder / INDEX).exists() or (folder / INDEX).is_symlink()
     if not has_index:
         if not (folder / ALONE).exists() and not (folder / ALONE).is_symlink():

@@ -1,4 +1,4 @@
-"""`slipway import hf FOLDER run.dir=DIR model=NAME|auto ...`: published weights as the start of a run."""
+"""`slipway import hf FOLDER run.dir=DIR model=NAME|auto ...`: begin a run with published weights."""
 
 import argparse
 import hashlib
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TYPES = {"F32": 32, "BF16": 16, "F16": 16}
-"""Numbers that fp32 holds exactly, by safetensors' names, with their bits."""
+"""The types whose numbers fp32 holds exactly, by safetensors' names, with their bits."""
 
 
 def run_words(overrides: Sequence[str], options: argparse.Namespace) -> int:
-    """See slipway.handover.inward.run_words."""
+    """Import a folder as step 0 of the run (see slipway.handover.inward.run_words). Returns the exit code."""
     from slipway.config.hydra_app import run
 
     source = Path(options.source)
@@ -72,10 +72,13 @@ def _run(
 
 
 class Given:
-    """A folder's tensors, compared with what the configuration makes of them."""
+    """A folder's tensors, checked against the tensors that follow from the configuration."""
 
     def __init__(self, config: RunConfig, form: FolderFormat, source: Path) -> None:
-        """Raises UserError for the first difference; looks at no more numbers than are there twice."""
+        """Compare names, shapes and types, and read only the numbers that the folder holds twice.
+
+        Raises UserError for the first difference.
+        """
         self.path, self.tensors = source, folder.Tensors(source)
         self.parts = list(form.parts(config))
         wanted = given.wanted_of(self.parts)
@@ -97,7 +100,7 @@ class Given:
         self.count, self.numbers = len(wanted), sum(map(prod, wanted.values()))
 
     def part(self, part: Part) -> "Tensor":
-        """Return the numbers of a part, in fp32. Raises UserError where one is not finite."""
+        """Return the numbers of a part in fp32, in the part's shape. Raises UserError if one is not finite."""
         import torch
 
         theirs = []
@@ -124,7 +127,7 @@ class Given:
 
 
 def _sha256(source: Path, weights: Given) -> str:
-    """Of the lines that sha256sum prints for config.json and the files of weights."""
+    """Return the SHA-256 of the lines that sha256sum prints for config.json and the files of weights."""
     paths = sorted([source / folder.CONFIG, *weights.tensors.files])
     lines = "".join(f"{checksum(path)}  {path.name}\n" for path in paths)
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""`slipway export hf`: a checkpoint as a folder that AutoModelForCausalLM and AutoTokenizer load."""
+"""`slipway export hf`: write a checkpoint as a folder that AutoModelForCausalLM and AutoTokenizer load."""
 
 import argparse
 from itertools import islice
@@ -18,7 +18,10 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 def run(config: RunConfig, options: argparse.Namespace, command: str) -> int:
-    """Return options: `action`, the format; `to`; `step`; `precision`; `shard_size`; `license`; `author`."""
+    """Export the checkpoint that the options choose. Returns the exit code.
+
+    Options: `action`, the format; `to`; `step`; `precision`; `shard_size`; `license`; `author`.
+    """
     target: Path = options.to
     chosen.check_absent(f"{command} to", target)
     card.check_license(f"{command} --license", options.license)

@@ -1,4 +1,4 @@
-"""What was given, held against what the configuration makes of it: names, shapes, numbers."""
+"""Names, shapes and numbers of imported tensors, checked against what follows from the configuration."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ _AT_ONCE = 2**17  # numbers that are looked at together
 
 
 def check_names(where: Path, wanted: Mapping[str, Shape], found: Mapping[str, Shape]) -> None:
-    """Raise UserError for the first tensor that is missing, belongs nowhere, or has another shape."""
+    """Raise UserError for the first tensor that is missing, belongs nowhere or has another shape."""
     missing = [name for name in wanted if name not in found]
     unexpected = [name for name in found if name not in wanted]
     for problem, names in (("are missing", missing), ("belong to no part of the model", unexpected)):
@@ -33,7 +33,10 @@ def check_names(where: Path, wanted: Mapping[str, Shape], found: Mapping[str, Sh
 
 
 def renamed(where: Path, of: Callable[[str], str], names: Iterable[str]) -> dict[str, str]:
-    """Return the names that tensors have, by what tables call them. Raises UserError where two are the same."""
+    """Return each tensor's name in the files by its name in the format.
+
+    of: turns the first into the second. Raises UserError if two tensors have the same name in the format.
+    """
     found: dict[str, str] = {}
     for there in names:
         name = of(there)
@@ -46,12 +49,12 @@ def renamed(where: Path, of: Callable[[str], str], names: Iterable[str]) -> dict
 
 
 def wanted_of(parts: list[Part]) -> dict[str, Shape]:
-    """Names and shapes of the other library's tensors that parts are made of."""
+    """Return the names and shapes of the other library's tensors that the parts are made of."""
     return {name: shape for part in parts for name, shape in part.theirs.items()}
 
 
 def check_numbers(where: Path, name: str, tensor: "Tensor") -> None:
-    """Raise UserError for a tensor of another type than fits into fp32, or with numbers that are not finite."""
+    """Raise UserError if a tensor (any shape) does not fit into fp32, or holds numbers that are not finite."""
     import torch
 
     if tensor.dtype not in (torch.float32, torch.bfloat16, torch.float16):
@@ -67,12 +70,12 @@ def check_numbers(where: Path, name: str, tensor: "Tensor") -> None:
 
 
 def is_rounded(tensor: "Tensor", dtype: "dtype") -> bool:
-    """Return whether a type does not hold all of the numbers as they are."""
+    """Return whether a type cannot hold all numbers of a contiguous tensor (any shape) exactly."""
     return not all(bool((some.to(dtype) == some).all()) for some in in_pieces(tensor))
 
 
 def in_pieces(tensor: "Tensor") -> Iterator["Tensor"]:
-    """Yield the numbers of a contiguous tensor, some at a time, so that what is made of them stays small."""
+    """Yield the numbers of a contiguous tensor in pieces of shape [n], so that what is made of them stays small."""
     flat = tensor.reshape(-1)
     for start in range(0, flat.numel(), _AT_ONCE):
         yield flat[start : start + _AT_ONCE]

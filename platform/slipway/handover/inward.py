@@ -1,4 +1,4 @@
-"""`slipway import FORMAT FILE run.dir=DIR ...`: the weights of another library as the start of a run."""
+"""`slipway import FORMAT FILE run.dir=DIR ...`: begin a run with the weights of another library."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from slipway.handover.tensor_file import Source
 
 TOLERANCE = 1e-5
-"""Of what follows from the configuration: other libraries compute sines in other precisions."""
+"""The largest difference of constants that are computed: other libraries compute sines in other precisions."""
 
 
 def run_words(overrides: Sequence[str], options: argparse.Namespace) -> int:
-    """Make step 0 of the run that `slipway train` with the same configuration continues.
+    """Write step 0 of the run that `slipway train` with the same configuration continues. Returns the exit code.
 
     Options: `action`, the format; `source`, what is imported.
     """
@@ -67,10 +67,10 @@ def _file(config: RunConfig, options: argparse.Namespace) -> int:
 
 
 class Given:
-    """A file's tensors by the names of the format, compared with what the configuration makes of them."""
+    """A file's tensors by their names in the format, checked against what follows from the configuration."""
 
     def __init__(self, config: RunConfig, form: Format, path: Path) -> None:
-        """Raises UserError for the first difference."""
+        """Compare names, shapes and constants. Raises UserError for the first difference."""
         self.path, self.source = path, _source(path)
         self.notes: list[str] = []
         self.parts = list(form.parts(config))
@@ -87,7 +87,7 @@ class Given:
                 self._check_constant(name, constant.shape, shapes[name], constant.values)
 
     def part(self, part: Part) -> "Tensor":
-        """Return the numbers of a part, in fp32. Raises UserError where one is not finite."""
+        """Return the numbers of a part in fp32, in the part's shape. Raises UserError if one is not finite."""
         import torch
 
         return part.join([self._numbers(name) for name in part.theirs]).to(torch.float32)
@@ -117,7 +117,7 @@ def _source(path: Path) -> "Source":
 
 
 def _check_sizes(path: Path, config: RunConfig, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    """Raise UserError for the first field of `model` that the file says otherwise, with all that it says."""
+    """Raise UserError, naming all overrides to set, if a field of `model` differs from the file's shapes."""
     differing = [name for name in theirs if ours.get(name) != theirs[name]]
     if differing:
         words = " ".join(f"model.{name}={_word(theirs[name])}" for name in differing)

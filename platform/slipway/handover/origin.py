@@ -1,4 +1,7 @@
-"""imported.json in a run's directory: whose weights it began with, kept when the checkpoint of step 0 is gone."""
+"""imported.json in a run directory: the origin of the run's first weights.
+
+It outlives the checkpoint of step 0, which also names the origin.
+"""
 
 from pathlib import Path
 
@@ -10,12 +13,12 @@ from slipway.run_dir import RunDir
 
 
 def keep(run_dir: Path, imported: Imported) -> None:
-    """Write it, whole or not at all."""
+    """Write the origin, whole or not at all."""
     files.write_whole(RunDir(run_dir).imported, imported.model_dump_json(indent=1) + "\n")
 
 
 def origin_of(run_dir: Path) -> Imported | None:
-    """Return whose weights the run began with; None where it began with its own, or the file is none."""
+    """Return the origin of the run's first weights; None if they were its own, or imported.json is not valid."""
     try:
         return Imported.model_validate_json(files.read(RunDir(run_dir).imported) or b"")
     except ValidationError:

@@ -1,4 +1,4 @@
-"""`slipway export FORMAT run.dir=DIR to=...`: a checkpoint's weights in the form of another library."""
+"""`slipway export FORMAT run.dir=DIR to=...`: write a checkpoint's weights in the form of another library."""
 
 import argparse
 
@@ -13,7 +13,10 @@ from slipway.runs import chosen
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export the run in `run_dir`. Options: `action`, the format; `to`; `step`; `precision`; those of a folder."""
+    """Export the run in `run_dir`. Returns the exit code; raises UserError if `to` is missing.
+
+    Options: `action`, the format; `to`; `step`; `precision`; those of a folder.
+    """
     command = f"export {options.action}"
     if options.to is None:
         raise UserError(

@@ -12,7 +12,7 @@ from torch import Tensor
 from slipway.errors import UserError
 from slipway.models.formats import Shape
 
-_LARGE = 2**20  # bytes, from which on a tensor waits on disk
+_LARGE = 2**20  # bytes from which a tensor waits on disk
 
 
 def write(
@@ -21,10 +21,11 @@ def write(
     dtypes: Mapping[str, torch.dtype],
     tensors: Iterable[tuple[str, Tensor]],
 ) -> None:
-    """Write tensors in the order in which they come. shapes, dtypes: of all, known before.
+    """Write tensors in the order in which they come; `shapes` and `dtypes` are those of all of them.
 
-    torch.save wants the whole dictionary. What is large waits in files beside `path` that are mapped into memory and
-    have no name any more: the system keeps as much of them in memory as it likes, and an end leaves nothing behind.
+    torch.save wants the whole dictionary. Large tensors wait in files beside `path` that are mapped into memory and
+    have no name any more: the system keeps as much of them in memory as it likes, and nothing stays behind if the
+    process ends.
     """
     whole = {}
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as folder:
@@ -42,10 +43,13 @@ def write(
 
 
 class Source:
-    """The tensors of a file, mapped into memory: read when they are used."""
+    """The tensors of a file, mapped into memory and read when they are used."""
 
     def __init__(self, path: Path) -> None:
-        """Raises UserError where the file holds anything but tensors by name; nothing in it is run."""
+        """Open the file without running anything in it.
+
+        Raises UserError if it holds anything but tensors by name.
+        """
         found = _loaded(path)
         if not isinstance(found, dict) or not found:
             raise UserError(
@@ -64,7 +68,7 @@ class Source:
         self.shapes: dict[str, Shape] = {name: tuple(tensor.shape) for name, tensor in found.items()}
 
     def read(self, name: str) -> Tensor:
-        """Return one tensor."""
+        """Return a tensor in the shape that `shapes` has for it."""
         return self.tensors[name]
 
 

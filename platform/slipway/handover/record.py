@@ -1,4 +1,4 @@
-"""What a run's files tell of the model that comes out of it: nothing is asked, and nothing is guessed."""
+"""The history of a model, gathered from the files of its run: nothing is asked, and nothing is guessed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,46 +23,46 @@ class Source:
 
     name: str
     inputs: list[str]
-    """Names of files and folders, without where they lie."""
+    """Names of files and folders, without the folders that they are in."""
     samples: int
-    """Drawn from it."""
+    """Samples drawn from this source."""
     facts: Mapping[str, Any]
-    """What its samples are, checksums among it; keys are for people."""
+    """What describes the source's samples, checksums included; the keys are for people."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A model's history; None: not known."""
+    """A model's history; a field is None if it is not known."""
 
     name: str
     step: int
     parameters: int
     precision: str
-    """Of the numbers that are written."""
+    """The precision of the numbers that are written."""
     config: RunConfig
     versions: dict[str, str]
     origin: Imported | None
-    """Whose weights the run began with."""
+    """The origin of the run's first weights."""
     sources: list[Source]
     samples: int
     units: int
     unit: str
-    """In the plural: tokens."""
+    """The name of a unit in the plural, such as tokens."""
     layouts: list[str]
-    """With which the run was trained, the devices among it."""
+    """The layouts with which the run was trained, with their devices."""
     device_hours: float | None
     hours_to_step: int | None
-    """The step until which the device-hours count: those of the whole run so far."""
+    """The step up to which the device-hours count, which are those of the whole run so far."""
     energy: Use
     training_loss: tuple[int, float] | None
     """(step, loss): the newest one on record up to the checkpoint."""
     validation_loss: tuple[int, float] | None
     evaluations: list[Result]
-    """Of this step."""
+    """The evaluations of this step."""
 
 
 def of(config: RunConfig, info: CheckpointInfo, parameters: int, precision: str) -> Record:
-    """Gather what there is. parameters: numbers in the exported weights."""
+    """Return what the run's files tell of a checkpoint. parameters: numbers in the exported weights."""
     run_dir = config.run.dir
     family = models.family(config)
     segments = ledger.read_segments(run_dir, alive=False, tell=lambda line: None)
@@ -111,7 +111,7 @@ def _sources(config: RunConfig, info: CheckpointInfo) -> list[Source]:
 
 
 def _loss(config: RunConfig, kind: str, step: int) -> tuple[int, float] | None:
-    """Return the newest loss of a kind of line, up to a step."""
+    """Return (step, loss) of the newest line of a kind up to a step; None if there is none."""
 
     def is_it(record: file.Record) -> bool:
         return record["kind"] == kind and record["step"] <= step and file.number(record, "loss") is not None

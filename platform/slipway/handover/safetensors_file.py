@@ -1,7 +1,7 @@
 """`.safetensors`: names, types and places as JSON, then the numbers; nothing in it can run.
 
-The format: huggingface/safetensors, README, "Format". 8 bytes for the length of the JSON, little-endian; in it
-`data_offsets` of each tensor, relative to its end, that leave no hole.
+The format is that of huggingface/safetensors, README, "Format": 8 bytes for the length of the JSON, little-endian, then
+the JSON with the `data_offsets` of each tensor. They are relative to the JSON's end and leave no hole.
 """
 
 import json
@@ -22,7 +22,7 @@ _DTYPES |= {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": to
 _DTYPES |= {"BOOL": torch.bool}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _PIECE = 2**22  # bytes
-_LARGEST_HEADER = 10**8  # as the library has it
+_LARGEST_HEADER = 10**8  # bytes, as in the library
 
 
 def write(
@@ -31,7 +31,7 @@ def write(
     dtypes: Mapping[str, torch.dtype],
     tensors: Iterable[tuple[str, Tensor]],
 ) -> None:
-    """Write tensors in the order in which they come, which is that of `shapes`; none is kept."""
+    """Write tensors in the order of `shapes`, in which they come, and keep none of them in memory."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, shape in shapes.items():
@@ -50,7 +50,10 @@ class Source:
     """The tensors of a file, read one by one."""
 
     def __init__(self, path: Path) -> None:
-        """Raises UserError where the file is not of this format, is cut off, or its header contradicts itself."""
+        """Read the header.
+
+        Raises UserError if the file is not of this format or is cut off, or if its header contradicts itself.
+        """
         assert sys.byteorder == "little"
         self.path = path
         size = path.stat().st_size
@@ -77,12 +80,12 @@ class Source:
         self.types: dict[str, str] = {name: one.type for name, one in self.entries.items()}
 
     def read(self, name: str) -> Tensor:
-        """Return one tensor. Raises UserError for numbers of a type that torch has not."""
+        """Return a tensor in the shape that `shapes` has for it. Raises UserError if torch lacks the type."""
         one = self.entries[name]
         return self._numbers(name, one.start, one.end).reshape(one.shape)
 
     def pieces(self, name: str) -> Iterator[Tensor]:
-        """Yield the numbers of a tensor, some at a time, as one row."""
+        """Yield the numbers of a tensor in pieces of shape [n]."""
         one = self.entries[name]
         for start in range(one.start, one.end, _PIECE):
             yield self._numbers(name, start, min(start + _PIECE, one.end))
@@ -110,7 +113,7 @@ class Source:
 
 
 class _Entry(NamedTuple):
-    """A tensor in a file: its bytes count from the end of the header."""
+    """A tensor in a file; its bytes count from the end of the header."""
 
     type: str
     shape: Shape
@@ -138,7 +141,7 @@ def _entry(name: str, entry: dict[str, Any]) -> _Entry:
 
 
 def _check_no_hole(entries: dict[str, _Entry]) -> None:
-    """Raise ValueError where bytes are of no tensor, or of two."""
+    """Raise ValueError if some bytes belong to no tensor, or to two."""
     at = 0
     for name, one in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
         if one.start != at or one.end < one.start:

@@ -1,4 +1,4 @@
-"""How the tensors of a model are shared out over files, and the index that says where each is. Imports no torch.
+"""The distribution of a model's tensors over files, and the index of their places. Imports no torch.
 
 Names and index are those of huggingface_hub: model.safetensors, or model-00001-of-00003.safetensors and so on with
 model.safetensors.index.json.
@@ -17,9 +17,9 @@ INDEX = "model.safetensors.index.json"
 def shared_out(
     shapes: Mapping[str, Shape], nbytes: Mapping[str, int], largest: int
 ) -> dict[str, dict[str, Shape]]:
-    """Return the tensors of each file, in order. largest: bytes of a file's numbers, unless one tensor alone has more.
+    """Return the tensors' shapes by file, in order. nbytes: the size of each tensor.
 
-    nbytes: of each tensor.
+    largest: bytes of the numbers in a file, which only a tensor that is larger alone exceeds.
     """
     groups: list[dict[str, Shape]] = []
     filled = 0
@@ -35,7 +35,7 @@ def shared_out(
 
 
 def index(shards: Mapping[str, Mapping[str, Shape]], nbytes: Mapping[str, int]) -> dict[str, Any]:
-    """Return what model.safetensors.index.json holds."""
+    """Return the content of model.safetensors.index.json."""
     numbers = sum(prod(shape) for shapes in shards.values() for shape in shapes.values())
     return {
         "metadata": {"total_parameters": numbers, "total_size": sum(nbytes.values())},

@@ -1,4 +1,4 @@
-"""Files of tensors by name: which kind a name stands for."""
+"""Files of tensors by name, and the modules that read and write each kind."""
 
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +15,7 @@ SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
 def check(option: str, path: Path | None) -> Path:
-    """Return the path that an option names. Raises UserError where it names none, or no kind of file that is known."""
+    """Return the path that an option names. Raises UserError if it names none, or a file of unknown type."""
     if path is None:
         raise UserError(option, "is missing", use=f"a file name that ends in {', '.join(SUFFIXES)}")
     if path.suffix not in SUFFIXES:
@@ -26,7 +26,7 @@ def check(option: str, path: Path | None) -> Path:
 
 
 def kind(path: Path) -> ModuleType:
-    """Return what writes (`write`) and reads (`Source`) such a file. Imports torch."""
+    """Return the module that writes (`write`) and reads (`Source`) such a file. Imports torch."""
     from slipway.handover import pt_file, safetensors_file
 
     return safetensors_file if path.suffix == ".safetensors" else pt_file

@@ -1,4 +1,4 @@
-"""The tokenizer of a folder: what an import keeps of it in run.dir/tokenizer. Imports no torch."""
+"""The tokenizer of an imported folder, and the files of it that are kept in run.dir/tokenizer. Imports no torch."""
 
 import re
 import shlex
@@ -16,17 +16,17 @@ from slipway.handover.whole_folder import whole_folder
 
 
 class Found(NamedTuple):
-    """A tokenizer that was given."""
+    """The tokenizer of an imported folder."""
 
     contents: dict[str, bytes]
-    """By the file's name."""
+    """The files' contents by their names."""
     entries: int
-    """One above the largest token."""
+    """One more than the largest token."""
     end: str | None
-    """The token that ends a text, where the folder says so."""
+    """The token that ends a text; None if the folder names none."""
 
     def words(self, kept: Path) -> str:
-        """Return how `slipway data` is told to use it. kept: where its files are."""
+        """Return the overrides with which `slipway data` uses the tokenizer. kept: the folder of its files."""
         words = ["data.tokenizer.kind=file", f"data.tokenizer.path={_for_hydra(str(kept / TOKENIZER_NAME))}"]
         if self.end:
             words.append(f"data.tokenizer.end_of_document={_for_hydra(self.end)}")
@@ -34,7 +34,10 @@ class Found(NamedTuple):
 
 
 def found(folder: Path, settings: Mapping[str, Any]) -> Found:
-    """Return the tokenizer in a folder. settings: of its config.json. Raises UserError where there is none."""
+    """Return the tokenizer in a folder. settings: the content of its config.json.
+
+    Raises UserError if there is none, or it has no tokens.
+    """
     if not (folder / TOKENIZER_NAME).exists() and not (folder / TOKENIZER_NAME).is_symlink():
         raise UserError(
             folder / TOKENIZER_NAME,
@@ -57,7 +60,7 @@ def found(folder: Path, settings: Mapping[str, Any]) -> Found:
 
 
 def keep(found: Found, place: Path) -> None:
-    """Write its files, whole or not at all; what an interrupted import has left there gives way."""
+    """Write the tokenizer's files, whole or not at all, in place of what an interrupted import left there."""
     files.remove(place)
     with whole_folder(place) as beside:
         for name, content in found.contents.items():
@@ -67,7 +70,10 @@ def keep(found: Found, place: Path) -> None:
 def _end(
     folder: Path, contents: Mapping[str, bytes], settings: Mapping[str, Any], tokenizer: Any
 ) -> str | None:
-    """Return eos_token of tokenizer_config.json, else the token whose number config.json has as eos_token_id."""
+    """Return eos_token of tokenizer_config.json, else the token with the number eos_token_id of config.json.
+
+    None if neither names a token of the tokenizer.
+    """
     if SETTINGS_NAME in contents:
         said = folders.read_json(folder, SETTINGS_NAME).get("eos_token")
         said = said.get("content") if isinstance(said, dict) else said
@@ -79,7 +85,7 @@ def _end(
 
 
 def _for_hydra(text: str) -> str:
-    """Return a value as an override writes it: in quotes where Hydra's grammar would take its signs for its own."""
+    """Return a value as an override writes it: in quotes if Hydra's grammar has a use for one of its characters."""
     if re.fullmatch(r"[A-Za-z0-9_./-]+", text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,4 +1,4 @@
-"""The tokenizer of a run as files that AutoTokenizer loads. Imports no torch."""
+"""The tokenizer of a run, as files that AutoTokenizer loads. Imports no torch."""
 
 import json
 from typing import Any, NamedTuple
@@ -11,23 +11,23 @@ from slipway.data.text.vocabulary import SETTINGS_NAME, TEMPLATE_NAME, check_tra
 
 SPECIAL_NAME = "special_tokens_map.json"
 KEPT = (TOKENIZER_NAME, SETTINGS_NAME, SPECIAL_NAME, TEMPLATE_NAME)
-"""What a folder's tokenizer consists of, where it has it."""
+"""The files that a folder's tokenizer may consist of."""
 
 
 class Exported(NamedTuple):
-    """A tokenizer, ready to be written."""
+    """A tokenizer that is ready to be written."""
 
     contents: dict[str, bytes]
-    """By the file's name."""
+    """The files' contents by their names."""
     end_of_document: int | None
-    """The id of the token after each document; None: not known."""
+    """The id of the token after each document; None if it is not known."""
 
 
 def exported(config: RunConfig, info: CheckpointInfo, longest: int | None) -> Exported:
-    """Return the run's tokenizer, with the settings that an import kept, or those that transformers needs.
+    """Return the run's tokenizer, with the settings that an import kept, or else those that transformers needs.
 
-    longest: sequence that the model takes, in tokens. Raises UserError where it is nowhere, or is not the one that the
-    checkpoint was trained with.
+    longest: tokens of the longest sequence that the model takes. Raises UserError if the tokenizer is nowhere, or is
+    not the one that the checkpoint was trained with.
     """
     found = vocabulary_of(config)
     check_trained_with(found, info.data)
@@ -53,5 +53,5 @@ def exported(config: RunConfig, info: CheckpointInfo, longest: int | None) -> Ex
 
 
 def as_json(value: Any) -> bytes:
-    """As Hugging Face writes it: for people, and not in ASCII alone."""
+    """Return JSON as Hugging Face writes it: indented for people, and not in ASCII alone."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,4 +1,4 @@
-"""A checkpoint's weights as another library names and orders them, made as they are asked for."""
+"""A checkpoint's weights in the names and order of another library, made as they are asked for."""
 
 from collections.abc import Iterator, Mapping
 from math import prod
@@ -30,10 +30,10 @@ class Weights:
         command: str,
         constants: Mapping[str, Constant] = NOTHING,
     ) -> None:
-        """Raises UserError where the checkpoint at `path` does not hold what the parts are made of.
+        """Compare the checkpoint at `path` with the parts; read no numbers yet.
 
-        constants: what is written besides. precision: fp32 or bf16, which the checkpoint must hold. command: for
-        messages.
+        constants: written besides the parts. precision: fp32 or bf16. command: for messages. Raises UserError if the
+        checkpoint does not hold what the parts are made of, or not in this precision.
         """
         import torch
 
@@ -55,11 +55,11 @@ class Weights:
         self.shapes |= {name: constant.shape for name, constant in constants.items()}
         self.dtypes = dict.fromkeys(self.shapes, self.dtype)
         self.dtypes |= {name: torch.float32 for part in parts if part.buffer for name in part.theirs}
-        """Of each tensor: buffers are fp32 whatever the others are."""
+        """The type of each tensor: buffers are fp32 whatever the others are."""
         self.copies = any(own != key for own, key in self.keys.items())
 
     def tensors(self) -> Iterator[tuple[str, "Tensor"]]:
-        """Name and numbers, in the order of `shapes`."""
+        """Yield name and numbers of each tensor, in the order and the shapes of `shapes`."""
         for part in self.parts:
             ours = self.reader.read(self.keys[part.key], part.at)
             for (name, shape), theirs in zip(part.theirs.items(), part.split(ours), strict=True):
@@ -72,16 +72,16 @@ class Weights:
 
     @property
     def nbytes(self) -> dict[str, int]:
-        """Size of each tensor in a file."""
+        """The size of each tensor in a file, in bytes."""
         return {name: prod(shape) * self.dtypes[name].itemsize for name, shape in self.shapes.items()}
 
     @property
     def parameters(self) -> int:
-        """Numbers of the model that are trained."""
+        """The number of trained parameters in the model."""
         return sum(prod(shape) for part in self.parts if not part.buffer for shape in part.theirs.values())
 
     def described(self) -> str:
-        """Return how much it is, and in which precision."""
+        """Return how many tensors there are, their size and precision, for people."""
         total = sum(self.nbytes.values())
         which = str(self.dtype).partition(".")[2]
         if self.copies:
@@ -92,7 +92,7 @@ class Weights:
 
 
 def whole_shapes(parts: list[Part]) -> dict[str, Shape]:
-    """Return the shapes of a checkpoint's tensors that are made of these parts."""
+    """Return the shapes of a checkpoint's tensors that consist of these parts."""
     found: dict[str, Shape] = {}
     for part in parts:
         leading = tuple(n + 1 for n in part.at)
@@ -102,7 +102,7 @@ def whole_shapes(parts: list[Part]) -> dict[str, Shape]:
 
 
 def check_weights(path: Path, wanted: dict[str, Shape], found: dict[str, Shape]) -> None:
-    """Raise UserError for the first tensor of a checkpoint that is missing, is too much, or has another shape."""
+    """Raise UserError for the first tensor of a checkpoint that is missing, unexpected or has another shape."""
     for key in sorted(wanted.keys() | found.keys()):
         if key not in found:
             raise UserError(path, f"{key} {list(wanted[key])} is missing", do="choose another --step")

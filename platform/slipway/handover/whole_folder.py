@@ -1,4 +1,4 @@
-"""A folder that is there is whole: it is written beside its place and gets its name at the end."""
+"""Folders that are complete if they exist: written beside their place, and renamed at the end."""
 
 import contextlib
 import os
@@ -12,10 +12,10 @@ from slipway import files
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder beside `path` to write to, which takes its place at the end, and is removed after an error.
+    """Yield a folder beside `path` to write to; rename it to `path` at the end, or remove it after an error.
 
-    What processes of this machine that were killed have left there is removed first. All files and names are on disk
-    when this ends.
+    What killed processes of this machine have left there is removed first. All files and names are on disk when this
+    ends.
     """
     path = path.absolute()
     files.make_folder(path.parent)

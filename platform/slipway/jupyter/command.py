@@ -23,7 +23,12 @@ def run(options: argparse.Namespace) -> int:
     """Write the kernel called `name` or, with `dry_run`, print its files. Return the exit code. Raises UserError."""
     from slipway.clusters.profiles import Profiles
 
-    cluster = Profiles(options.config_dir).load(options.cluster)
+    try:
+        cluster = Profiles(options.config_dir).load(options.cluster)
+    except UserError as error:
+        if error.path != f"clusters {options.cluster}":
+            raise  # a fault of a file
+        raise error.replaced(path="jupyter --cluster", value=options.cluster) from None
     kernel = kernel_of(options, cluster)
     texts = {SCRIPT: kernel_files.script(kernel), SPEC: kernel_files.spec(kernel)}
     if options.dry_run:

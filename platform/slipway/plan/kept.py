@@ -26,7 +26,7 @@ def plan_of(config: RunConfig, workdir: Path = Path()) -> Plan:
 
 
 def stay(plan: Plan) -> Plan:
-    """Return the plan that a job carries, with the layout of an earlier segment's plan.json if that is another."""
+    """Return the plan that a job carries, with the layout of an earlier segment's plan.json if that differs."""
     if plan.choice is None:
         return plan
     wished = plan.wish.parallelism if plan.wish else plan.config.parallelism

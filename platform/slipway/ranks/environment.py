@@ -202,7 +202,7 @@ def _inside_a_task(environment: Mapping[str, str]) -> bool:
 
 
 def _check_address(environment: Mapping[str, str]) -> None:
-    """Refuse an address at which ranks cannot meet because each node takes it for itself. Raises UserError."""
+    """Refuse an address at which ranks cannot meet because each node resolves it to itself. Raises UserError."""
     host, nodes = environment.get("MASTER_ADDR", ""), _integer(environment, "SLURM_STEP_NUM_NODES", "1")
     if nodes > 1 and (host == "localhost" or host.startswith("127.") or host == "::1"):
         raise UserError(

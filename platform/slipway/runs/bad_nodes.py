@@ -15,7 +15,7 @@ _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def add(run_dir: Path, node: str, reason: str) -> None:
-    """Add a node to the file; one that is there already keeps its first reason.
+    """Add a node to the file; one that is already listed keeps its first reason.
 
     node: its name in the scheduler (train.environment.node_name). A word that is no such name is left out: it would
     go into a command line. Raises OSError if the file cannot be written.

@@ -51,7 +51,7 @@ class Segment(BaseModel):
     """The last step that it finished; None: no step."""
     reason: Reason | None = None
     detail: str | None = None
-    """The trainer's own words: the signals' names, or the line with which it failed."""
+    """The trainer's message: the signals' names, or the line with which it failed."""
     exit_code: int | None = None
     energy: Energy | None = None
     """The energy that counters measured up to the last step; None: no counters."""

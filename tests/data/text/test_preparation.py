@@ -150,7 +150,7 @@ def test_inputs_are_the_same_whatever_their_spelling(
         return data.model_copy(update={"sources": {**data.sources, name: Source(inputs=[str(entry)])}})
 
     found = prepare(data, progress=False)
-    assert capsys.readouterr().err.count("data.sources.s1: left out: 2 of type .png") == 1
+    assert capsys.readouterr().err.count("data.sources.s1: skipped: 2 of type .png") == 1
     assert [found.sources[name].left_out for name in ("s0", "s1", "s2")] == [0, 2, 0]
     assert "2 files left out" in summary(data, found)
     # of a version that did not note where they lay

@@ -1,1 +1,1 @@
-"""Conversations, for fine-tuning: the loss is of the assistant's words only (see docs/chat.md)."""
+"""Conversations for fine-tuning: the loss counts the assistant's words only (see docs/chat.md)."""

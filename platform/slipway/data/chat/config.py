@@ -1,4 +1,4 @@
-"""What conversations are: the fields of conf/data/*.yaml for the kind `chat`."""
+"""The fields of conf/data/*.yaml for the kind `chat`."""
 
 import datetime
 from pathlib import Path
@@ -63,7 +63,7 @@ class Config(TokenSection):
 
     @property
     def apart(self) -> str:
-        """See slipway.data.tokens.TokenSection: conversations never see each other."""
+        """The override of this kind: conversations never see each other (see slipway.data.tokens.TokenSection)."""
         return "data.kind=chat"
 
 

@@ -1,4 +1,4 @@
-"""From a line of JSON to a conversation: what is one, and what is not."""
+"""Conversations read from lines of JSON, and the reasons why a line holds none."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ ROLES = ("system", "user", ASSISTANT, "tool")
 
 
 class Malformed(ValueError):
-    """What a line holds is no conversation. `kind`: why, in few words that many lines share; str: in full."""
+    """A line holds no conversation. `kind` is the reason in few words that many lines share; str gives it in full."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(detail)
@@ -18,9 +18,9 @@ class Malformed(ValueError):
 
 
 def read_conversation(row: Any, key: str, special: Collection[str]) -> list[Message]:
-    """Return the messages of a line. Raises Malformed.
+    """Return the messages of a line. Raises Malformed if it holds no conversation.
 
-    key: of the field that holds them. special: tokens that only the template may write.
+    key: the field that holds the messages. special: tokens that only the template may write.
     """
     if not isinstance(row, dict):
         raise Malformed("no object", f"is {type(row).__name__}, not a JSON object (a conversation per line)")
@@ -68,7 +68,10 @@ def _message(message: Any, where: str, special: Collection[str]) -> Message:
 
 
 def _text(content: Any, where: str) -> str:
-    """Return the content of a message: a string, or parts of type text, one below the other."""
+    """Return the content of a message: a string, or parts of type text joined by line feeds.
+
+    Raises Malformed for other content.
+    """
     if content is None:
         return ""
     if isinstance(content, str):

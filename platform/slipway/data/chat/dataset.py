@@ -1,8 +1,8 @@
 """Samples of packed conversations as tensors. Imports torch; no sample depends on how many are read, or by whom.
 
 A sample is one conversation after the other. Of each, all tokens but the last are read and all but the first are to be
-predicted, so that no token is predicted by another conversation. What is left of the sample is padding: a document of
-its own, of token 0, that no loss is of.
+predicted, so that no token is predicted by another conversation. The rest of the sample is padding: a document of its
+own, made of token 0, whose loss does not count.
 """
 
 import struct
@@ -31,7 +31,10 @@ class ChatSource:
     """One split of one source."""
 
     def __init__(self, prefix: str, record: SourceRecord, token_type: str, split: Split, key: str) -> None:
-        """key: what names the order of each epoch."""
+        """Open the files of a source. key: names the order of each epoch.
+
+        Raises DataChanged if a file has another size than its record says.
+        """
         self.dtype, self.key = np.dtype(token_type), key
         self.size = record.splits[split].samples
         self.first = sum(record.splits[before].samples for before in SPLITS[: SPLITS.index(split)])
@@ -41,7 +44,10 @@ class ChatSource:
         self.index = OpenFile(Path(f"{prefix}.idx"), record.idx.bytes)
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sample `number` of the run, in the order of its epoch: tokens, loss, and the lengths of its conversations."""
+        """Return tokens, loss and the lengths of the conversations in sample `number` of the run.
+
+        Tokens and loss are [sum of lengths], the lengths [conversations]; samples come in the order of their epoch.
+        """
         epoch, place = divmod(number, self.size)
         k = self.first + permuted(place, self.size, f"{self.key}/{epoch}")
         offsets = HEADER.size + 4 * self.conversations
@@ -54,7 +60,7 @@ class ChatSource:
         return tokens, loss, lengths
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the source's files."""
         for file in (self.tokens, self.loss, self.index):
             file.close()
 
@@ -69,21 +75,27 @@ class Dataset:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Samples of an epoch, by source."""
+        """The samples of an epoch, by source."""
         return {name: source.size for name, source in self.sources.items()}
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        """Return fields as slipway.data.tokens says; document_starts always. Raises DataChanged."""
+        """Return the fields of slipway.data.tokens, with document_starts always.
+
+        Raises DataChanged if a file has changed since it was opened.
+        """
         return sample(*self.sources[draw.source][draw.number], self.length)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files of all sources."""
         for source in self.sources.values():
             source.close()
 
 
 def sample(tokens: np.ndarray, loss: np.ndarray, lengths: np.ndarray, length: int) -> dict[str, Tensor]:
-    """Return the sample of these conversations. tokens, loss: [sum of lengths]; lengths: tokens of each conversation."""
+    """Return the sample that these conversations make, each field [length].
+
+    tokens, loss: [sum of lengths]. lengths: tokens of each conversation.
+    """
     ends = np.cumsum(lengths)
     reads, predicts = np.ones(len(tokens), bool), np.ones(len(tokens), bool)
     reads[ends - 1] = predicts[ends - lengths] = False
@@ -107,9 +119,9 @@ def _filled(values: np.ndarray, length: int, dtype: type) -> Tensor:
 
 
 def open_dataset(config: RunConfig, split: Split) -> Dataset:
-    """Open a split of all the sources that are drawn.
+    """Open a split of all sources that are drawn, and return it.
 
-    Raises UserError where the data is not prepared, and DataChanged where it has changed since it was checked.
+    Raises UserError if the data is not prepared, and DataChanged if it has changed since it was checked.
     """
     data = chat_of(config)
     found = manifest.load(data)

@@ -1,4 +1,4 @@
-"""Conversations without torch: prepared or not, what their samples are, where their files lie."""
+"""The kind `chat` without torch: its preparation, the meaning of its samples, and the paths of its files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +14,17 @@ from slipway.errors import UserError
 
 
 class Chat(MeasuredText):
-    """See slipway.data.kind.DataKind, and slipway.data.held_out.Measured."""
+    """The kind of data `chat`, whose loss on text can be measured."""
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError where a split that is read has no share."""
+        """Raise UserError if a split that is read has no share."""
         check_shares(chat_of(config).split, config.validation.steps)
 
     def prepare(self, config: RunConfig, progress: bool) -> str:
-        """Tokenize and pack the sources into data.dir, continuing an interrupted preparation."""
+        """Tokenize and pack the sources into data.dir unless that is done; return a summary of what is prepared.
+
+        An interrupted preparation continues.
+        """
         from slipway.data.chat.preparation import prepare
         from slipway.data.chat.summary import summary
 
@@ -30,7 +33,10 @@ class Chat(MeasuredText):
         return summary(data, prepare(data, progress))
 
     def make_ready(self, config: RunConfig, prepare: bool) -> None:
-        """Check that the data is prepared, and every split that is read has samples; prepare: do what is missing."""
+        """Raise UserError unless the data is prepared and each split that is read has samples of every source.
+
+        prepare: prepare the data first if there is none.
+        """
         from slipway.data.chat import manifest
         from slipway.data.chat.preparation import changed_inputs
         from slipway.data.chat.preparation import prepare as prepare_data
@@ -55,13 +61,13 @@ class Chat(MeasuredText):
                     )
 
     def traits(self, config: RunConfig) -> Mapping[str, Any]:
-        """Return vocab_size: entries of the tokenizer."""
+        """Return vocab_size, the entries of the tokenizer."""
         from slipway.data.chat import manifest
 
         return {"vocab_size": manifest.load(chat_of(config)).tokenizer.entries}
 
     def facts(self, config: RunConfig, source: str) -> dict[str, Any]:
-        """Return all that the meaning of a source's sample number depends on, besides seed and name."""
+        """Return everything but seed and name that the meaning of a source's sample numbers depends on."""
         from slipway.data.chat import manifest
 
         data = chat_of(config)
@@ -78,7 +84,7 @@ class Chat(MeasuredText):
         }
 
     def files(self, config: RunConfig, source: str) -> dict[Path, FileRecord]:
-        """Return .bin, .idx and .loss."""
+        """Return the source's .bin, .idx and .loss with their records."""
         from slipway.data.chat import manifest
 
         data = chat_of(config)
@@ -86,20 +92,20 @@ class Chat(MeasuredText):
         return {data.dir / f"{source}{end}": getattr(record, end[1:]) for end in manifest.ENDS}
 
     def open(self, config: RunConfig, split: Split, fields: frozenset[str] | None = None) -> Dataset:
-        """Open a split of the sources that are drawn. Imports torch.
+        """Open a split of the sources that are drawn, and return it. Imports torch.
 
-        All fields are made of the same tokens: nothing would be saved by leaving out those that are not needed.
+        All fields are made of the same tokens: leaving out those that are not needed would save nothing.
         """
         from slipway.data.chat.dataset import open_dataset
 
         return open_dataset(config, split)
 
     def folders(self, config: RunConfig) -> dict[str, Path]:
-        """Return the prepared data."""
+        """Return the folder of the prepared data."""
         return {"data.dir": chat_of(config).dir}
 
     def written(self, config: RunConfig) -> list[Path]:
-        """Return manifest.json, and the files of each source."""
+        """Return the paths of manifest.json and of each source's files."""
         from slipway.data.chat.manifest import ENDS
 
         data = chat_of(config)
@@ -107,7 +113,7 @@ class Chat(MeasuredText):
         return [data.dir / name for name in ("manifest.json", *names)]
 
     def tokenizer(self, config: RunConfig) -> list[Path]:
-        """Return tokenizer.json, and what belongs to it."""
+        """Return the paths of tokenizer.json and of the files that belong to it."""
         from slipway.data.chat.tokenizer import NAMES, SETTINGS, TEMPLATE, TOKENIZER
 
         return [chat_of(config).dir / name for name in (TOKENIZER, SETTINGS, NAMES, TEMPLATE)]

@@ -1,4 +1,4 @@
-"""manifest.json: which conversations were prepared, from what, with checksums. It vouches for the other files."""
+"""manifest.json: which conversations were prepared, and from what, with checksums. It vouches for the other files."""
 
 import datetime
 import json
@@ -16,11 +16,11 @@ from slipway.data.text.inputs import places
 from slipway.data.text.manifest import TokenizerRecord
 
 ENDS = (".bin", ".idx", ".loss")
-"""Of the files of a source: tokens, where conversations and samples begin, and which tokens the loss is of."""
+"""The endings of a source's files: tokens, the index of conversations and samples, and the loss mask."""
 
 
 class LeftOutRecord(Record):
-    """Conversations that are not trained on, for the same reason."""
+    """Conversations that are not trained on, all for the same reason."""
 
     count: int
     first: str
@@ -57,12 +57,12 @@ class SourceRecord(Record):
 
     @property
     def samples(self) -> int:
-        """Of all splits."""
+        """The samples of all splits."""
         return sum(split.samples for split in self.splits.values())
 
 
 class TemplateRecord(Record):
-    """How conversations are written, and what a run keeps beside tokenizer.json."""
+    """The chat template, and the files that a run keeps beside tokenizer.json."""
 
     date: datetime.date | None
     ends: dict[str, int]  # how many turns of the assistant each special token ends
@@ -72,7 +72,7 @@ class TemplateRecord(Record):
 
 
 class Manifest(Record):
-    """What data.dir holds."""
+    """The content of data.dir."""
 
     format: Literal[1] = 1
     kind: Literal["chat"] = "chat"
@@ -81,7 +81,7 @@ class Manifest(Record):
     long: str
     malformed: str
     tokenizer: TokenizerRecord
-    """Its end of a document is the mark that ends the assistant's turns: where a model stops."""
+    """Its end of a document is the mark that ends the assistant's turns, at which a model stops."""
     template: TemplateRecord
     token_type: Literal["uint16", "int32"]
     sources: dict[str, SourceRecord]
@@ -91,8 +91,8 @@ class Manifest(Record):
 def load(data: Data) -> Manifest:
     """Return the manifest of data.dir.
 
-    Raises UserError when nothing is prepared there, when something else is prepared there than `data` asks
-    for, or when a file is missing or has another size than the manifest says.
+    Raises UserError if no data is prepared there, if it was prepared with other settings than `data` has, or if a file
+    is missing or has another size than the manifest says.
     """
     found = prepared.found(data.dir, Manifest)
     _check_asked(found, data)
@@ -104,17 +104,17 @@ def load(data: Data) -> Manifest:
 
 
 def read(folder: Path) -> Manifest | None:
-    """Return the manifest in a folder, None where there is none."""
+    """Return the manifest in a folder; None if there is none. Raises UserError if it is not valid."""
     return prepared.read(folder, Manifest)
 
 
 def to_text(manifest: Manifest) -> str:
-    """As it is written: JSON for people."""
+    """Return the manifest as it is written: indented JSON."""
     return json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
 
 
 def files(found: Manifest) -> dict[str, FileRecord]:
-    """Return the files beside the manifest, by name."""
+    """Return the records of the files beside the manifest, by name."""
     named = {
         TOKENIZER: found.tokenizer.file,
         SETTINGS: found.template.settings,

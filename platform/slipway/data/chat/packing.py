@@ -1,4 +1,4 @@
-"""Which conversations share a sample: best fit, longest first. Pure Python.
+"""Packing of conversations into samples: best fit, longest first. Pure Python.
 
 Each conversation goes, whole, into the sample with the least room that still takes it, else into a new one; of equal
 ones to the one that was begun first. The longest come first, of equal ones in the order of the sources. (Best-fit

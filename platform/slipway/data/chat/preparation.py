@@ -1,4 +1,4 @@
-"""From conversations to packed samples: the steps of `slipway data`, in order."""
+"""The preparation of packed samples from conversations: the steps of `slipway data`, in order."""
 
 import os
 import platform
@@ -38,9 +38,10 @@ KINDS = ("jsonl",)
 
 
 def prepare(data: Data, progress: bool) -> Manifest:
-    """Prepare data.dir as `data` asks, continuing an interrupted preparation; at once where it is done.
+    """Prepare data.dir as `data` asks, and return its manifest; return at once if that is done.
 
-    The files do not depend on data.workers. Raises UserError.
+    An interrupted preparation continues. The files do not depend on data.workers. Raises UserError if inputs cannot be
+    read, or the folder was prepared with other settings or inputs.
     """
     if manifest.read(data.dir) is not None:
         found = manifest.load(data)
@@ -83,7 +84,10 @@ def prepare(data: Data, progress: bool) -> Manifest:
 
 
 def changed_inputs(data: Data, found: Manifest) -> list[UserError]:
-    """Return what of the inputs is not as it was read, one for each source. They need not exist any more."""
+    """Return an error for each source whose inputs have changed since they were read.
+
+    Inputs that no longer exist are not compared.
+    """
     return [change for name in data.sources if (change := _changed(data, found, name))]
 
 
@@ -95,14 +99,14 @@ def _changed(data: Data, found: Manifest, name: str) -> UserError | None:
 
 
 class _Described(NamedTuple):
-    """A tokenizer, told by a process that has loaded it."""
+    """A tokenizer, described by a process that has loaded it."""
 
     entries: int
     special: dict[str, int]
     files: dict[str, str]
-    """The text of its files, by their names, but for the token that ends a turn."""
+    """The text of the tokenizer's files by their names, without the token that ends a turn."""
     template: Path
-    """Where the template was read."""
+    """The path from which the template was read."""
 
 
 def _described(data: Data) -> _Described:
@@ -149,7 +153,7 @@ class _Preparation:
         return self._commit(shards, counts)
 
     def _submitted(self) -> Iterator[tuple[tuple[str, Path, int, bool], Future[Counts]]]:
-        """Yield blocks of all sources, in order, with those that are done already."""
+        """Yield each block's label and task, in order; blocks that are done already have a finished task."""
         size = block_size(sum(file.size for of_source in self.files.values() for file in of_source))
         for name, files in self.files.items():
             folder = self.work / name
@@ -163,7 +167,7 @@ class _Preparation:
                 )
 
     def _commit(self, shards: dict[str, list[Path]], counts: dict[str, Counts]) -> Manifest:
-        """Write the files aside, move them into data.dir, and the manifest last."""
+        """Write the files aside, move them into data.dir, the manifest last, and return it."""
         from importlib.metadata import version
 
         from slipway.data.text.fast_bpe.encode import token_type
@@ -243,7 +247,10 @@ _PACKAGES = ("tokenizers", "jinja2")
 
 
 def _ends(counts: Iterable[Counts], template: Path) -> tuple[dict[str, int], str]:
-    """Return how many turns of the assistant each special token ends, and which ends the most."""
+    """Return how many turns of the assistant each special token ends, and which token ends the most.
+
+    Raises UserError if some turns end without one.
+    """
     found = sum((Counter(one.ends) for one in counts), Counter[str]())
     if missing := found.pop("", 0):
         raise UserError(
@@ -264,7 +271,7 @@ def _in_words(counts: Counts) -> str:
 
 
 def _job(data: Data, files: dict[str, list[InputFile]], tokenizer: _Described) -> dict[str, object]:
-    """Return all that decides what the work holds."""
+    """Return everything that decides what the finished parts of the work hold."""
     from importlib.metadata import version
 
     return {

@@ -1,4 +1,4 @@
-"""The conversations of a block on disk until all blocks are done: there as a whole, or not there."""
+"""The conversations of a block, stored on disk until all blocks are done; a shard exists whole or not at all."""
 
 import json
 import os
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Conversations that are not trained on, for the same reason."""
+    """Conversations that are not trained on, all for the same reason."""
 
     count: int
     first: str
-    """File and line of the first one, and what is the matter with it."""
+    """File and line of the first one, and what is wrong with it."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What a block, or a source, amounts to."""
+    """The amounts in a block or a source."""
 
     conversations: int = 0
     tokens: int = 0
@@ -55,7 +55,7 @@ class Counts:
 
 
 def write_shard(path: Path, encoded: Sequence[Encoded], dtype: type, counts: Counts) -> None:
-    """Write a block's conversations; they appear under the name when all is on disk."""
+    """Write a block's conversations; the shard gets its name when all of it is on disk."""
     import numpy as np
 
     partial = path.with_name(path.name + ".partial")
@@ -75,7 +75,7 @@ def write_shard(path: Path, encoded: Sequence[Encoded], dtype: type, counts: Cou
 
 
 def read_counts(path: Path) -> Counts | None:
-    """Return counts of a shard; None where there is none."""
+    """Return the counts of a shard; None if it does not exist."""
     if not path.exists():
         return None
     said = json.loads(read_array(path, "counts").tobytes())
@@ -84,7 +84,7 @@ def read_counts(path: Path) -> Counts | None:
 
 
 def read_array(path: Path, name: str) -> "np.ndarray":
-    """Return `lengths` [conversations] int32, `tokens` or `loss` [tokens] of a shard."""
+    """Return an array of a shard: `lengths` [conversations] int32, `tokens` or `loss` [tokens]."""
     import numpy as np
 
     with np.load(path, allow_pickle=False) as arrays:

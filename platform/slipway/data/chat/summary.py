@@ -1,11 +1,11 @@
-"""What prepared conversations hold, for people."""
+"""A summary of prepared conversations, for people."""
 
 from slipway.data.chat.config import Config as Data
 from slipway.data.chat.manifest import Manifest, SourceRecord
 
 
 def summary(data: Data, found: Manifest) -> str:
-    """Return what is prepared, a line for each source."""
+    """Return what is prepared, with a line for each source."""
     tokenizer = found.tokenizer
     lines = [
         f"{data.dir}: tokenizer of {tokenizer.entries:,} entries, turns end with {tokenizer.end_of_document}, "

@@ -17,15 +17,15 @@ from typing import Any, NamedTuple
 from slipway.errors import UserError
 
 OPEN, CLOSE = "\ufdd0", "\ufdd1"
-"""Around the assistant's words, where the template marks them: noncharacters, which no text should hold."""
+"""Marks around the assistant's words if the template has them: noncharacters, which no text should hold."""
 MARKS = (OPEN, CLOSE)
 
 Message = Mapping[str, str]
-"""`role` and `content`."""
+"""A message with the keys `role` and `content`."""
 
 
 class Rejected(ValueError):
-    """The template does not take this conversation; the message says why."""
+    """The template does not accept this conversation; the message says why."""
 
 
 class Marked(NamedTuple):
@@ -33,16 +33,20 @@ class Marked(NamedTuple):
 
     text: str
     spans: list[tuple[int, int]]
-    """Where the template's `generation` tags begin and end, in characters."""
+    """Begin and end of each stretch inside the template's `generation` tags, in characters."""
 
 
 class Template:
-    """Renders conversations. Raises UserError where the template itself is wrong."""
+    """Renders conversations."""
 
     def __init__(
         self, source: str, path: Path, tokens: Mapping[str, str], date: datetime.date | None = None
     ) -> None:
-        """path: where it was read, for messages. tokens: what it is told besides, such as bos_token. date: today."""
+        """Parse a template. Raises UserError if it is not valid.
+
+        path: the file that it was read from, for messages. tokens: what it is told besides, such as bos_token. date:
+        today's.
+        """
         from jinja2 import TemplateSyntaxError, nodes
         from jinja2.meta import find_undeclared_variables
 
@@ -61,14 +65,18 @@ class Template:
         self.asks_for = frozenset(find_undeclared_variables(parsed))
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
-        """Return the conversation as text; with the beginning of the assistant's next turn, where that is asked for.
+        """Return the conversation as text, followed by the prompt of the assistant's next turn if that is asked for.
 
-        Raises Rejected where the template does not take the messages.
+        Raises Rejected if the template does not accept the messages, UserError if the template itself is wrong.
         """
         return self.marked(messages, add_generation_prompt).text
 
     def marked(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> Marked:
-        """As `render`, and where the assistant's words lie by the template's own marks."""
+        """Return the text of `render` with the spans of the assistant's words by the template's own marks.
+
+        Raises Rejected if the template does not accept the messages. Raises UserError if the template needs a date that
+        is not set, does what no template may, or leaves a mark open.
+        """
         from jinja2.exceptions import SecurityError
 
         try:
@@ -114,7 +122,7 @@ def _environment(today: Callable[[str], str]) -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """`{% generation %}` around the assistant's words."""
+        """The tag `{% generation %}` around the assistant's words."""
 
         tags = {"generation"}  # noqa: RUF012 (Jinja's)
 
@@ -153,7 +161,7 @@ def _to_json(
 
 
 def _without_marks(text: str) -> Marked | None:
-    """Return text and spans; None where a mark lacks its other one."""
+    """Return the text and the spans between its marks; None if a mark lacks its counterpart."""
     pieces, spans, length = [], [], 0
     begun: list[int] = []
     for piece in re.split(f"([{OPEN}{CLOSE}])", text):

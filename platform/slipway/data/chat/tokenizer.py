@@ -1,4 +1,4 @@
-"""The tokenizer of conversations: tokenizer.json, its chat template, and which tokens the loss is of."""
+"""The tokenizer of conversations: tokenizer.json, its chat template, and the choice of tokens whose loss counts."""
 
 import datetime
 import json
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TOKENIZER, SETTINGS, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 NAMES = "special_tokens_map.json"
-"""Files of a tokenizer's folder, as transformers names them."""
+"""The files of a tokenizer's folder, by transformers' names."""
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -26,18 +26,19 @@ class Encoded(NamedTuple):
     tokens: "np.ndarray"
     """[tokens] int64."""
     loss: "np.ndarray"
-    """[tokens] bool: whether a token is the assistant's; the first token is nobody's, as nothing predicts it."""
+    """[tokens] bool: whether a token is the assistant's; the first one is not, as nothing predicts it."""
     ends: list[str]
-    """The special token with which each turn of the assistant ends; empty where it is none."""
+    """The special token that ends each turn of the assistant; empty if none does."""
 
 
 class ChatTokenizer:
-    """Writes conversations as text and as tokens; what `data.tokenizer` names, or what is kept beside prepared data."""
+    """Writes conversations as text and as tokens, with the tokenizer of `data.tokenizer` or of prepared data."""
 
     def __init__(self, path: Path, template: Path | None = None, date: datetime.date | None = None) -> None:
-        """path: tokenizer.json, or its folder. template: another chat template than the one beside it.
+        """Read tokenizer.json at `path`, or in that folder, and the files beside it.
 
-        Raises UserError where one of the files is missing, or is not what it should be.
+        template: a chat template to use in place of the one beside it. Raises UserError if a file is missing or not
+        valid.
         """
         self.path = path / TOKENIZER if path.is_dir() else path
         self.text = _read(self.path, "data.tokenizer.path")
@@ -71,7 +72,10 @@ class ChatTokenizer:
         return settings
 
     def _template(self, asked: Path | None, settings: dict[str, Any]) -> tuple[Path, str]:
-        """Return where the template was read, and its source; chat_template.jinja goes before tokenizer_config.json."""
+        """Return the path and source of the template; chat_template.jinja precedes tokenizer_config.json.
+
+        Raises UserError if there is none.
+        """
         if asked is not None:
             return asked, _read(asked, "data.tokenizer.template")
         beside = self.path.with_name(TEMPLATE)
@@ -100,7 +104,7 @@ class ChatTokenizer:
 
     @cached_property
     def library(self) -> Any:
-        """The tokenizers.Tokenizer, whose offsets are those of all characters."""
+        """The tokenizers.Tokenizer, whose offsets count every character."""
         from tokenizers import Tokenizer as Loaded
 
         from slipway.data.text.tokenizer import library_errors
@@ -116,7 +120,7 @@ class ChatTokenizer:
 
     @cached_property
     def special(self) -> dict[str, int]:
-        """The special tokens, which are never made of text."""
+        """The special tokens, which text never becomes."""
         return {
             token.content: number
             for number, token in self.library.get_added_tokens_decoder().items()
@@ -125,15 +129,16 @@ class ChatTokenizer:
 
     @property
     def entries(self) -> int:
-        """Rows that an embedding needs."""
+        """The number of rows that an embedding needs."""
         from slipway.data.text.tokenizer import count_entries
 
         return count_entries(self.library)
 
     def files(self, end: str) -> dict[str, str]:
-        """Return the tokenizer's folder as a run keeps it, by the files' names. end: the token that ends a turn.
+        """Return the contents of the tokenizer's files as a run keeps them, by name.
 
-        It is the `eos_token` then, whatever it was before: where the model has learnt to stop.
+        end: the token that ends a turn. It becomes the `eos_token`, whatever that was before: it is where the model has
+        learnt to stop.
         """
         settings = {name: value for name, value in self.settings.items() if name != "chat_template"}
         return {
@@ -144,18 +149,21 @@ class ChatTokenizer:
         }
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
-        """See slipway.data.chat.template.Template.render."""
+        """Return the conversation as text, as slipway.data.chat.template.Template.render does."""
         return self.template.render(messages, add_generation_prompt)
 
     def words(self, messages: Sequence[Message]) -> Marked:
-        """Return the conversation as text, and where the assistant's words lie. Raises Rejected, UserError."""
+        """Return the conversation as text, with the spans of the assistant's words.
+
+        Raises Rejected if the template does not accept the conversation, UserError if the words cannot be found.
+        """
         return words_of(self.template, messages, self.special.keys())
 
     def encode(self, marked: Sequence[Marked]) -> list[Encoded]:
-        """Return the tokens of conversations, and which of them the loss is of.
+        """Return the tokens of conversations, and for which of them the loss counts.
 
-        A token is the assistant's where any of its characters is, and so is what lies between two such tokens of the
-        same turn.
+        A token is the assistant's if any of its characters is, and so is everything between two such tokens of the same
+        turn.
         """
         import numpy as np
 
@@ -198,6 +206,6 @@ def _as_json(value: dict[str, Any]) -> str:
 
 
 def _content(token: Any) -> str:
-    """Return a token's text in tokenizer_config.json: a string, or an object with its content."""
+    """Return a token's text in tokenizer_config.json, which is a string or an object with its content."""
     found = token.get("content") if isinstance(token, dict) else token
     return found if isinstance(found, str) else ""

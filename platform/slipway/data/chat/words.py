@@ -1,4 +1,4 @@
-"""Where the assistant's words lie in a rendered conversation: what the loss is of.
+"""The places of the assistant's words in a rendered conversation, for which the loss counts.
 
 The rule: from the first character that follows what the assistant is prompted with, to the end of the mark that ends
 its turn, so that a model learns to stop. White space that a template writes after that mark is nobody's words.
@@ -14,11 +14,11 @@ ASSISTANT = "assistant"
 
 
 def words_of(template: Template, messages: Sequence[Message], ends: Collection[str]) -> Marked:
-    """Return the rendered conversation, and where the assistant's words begin and end, in characters.
+    """Return the rendered conversation with the spans of the assistant's words, in characters.
 
-    ends: the special tokens, of which one ends a turn. By the template's own marks, where it has them; else by
-    rendering the conversation up to each turn of the assistant, which shows where that begins and ends. Raises Rejected
-    where the template does not take the conversation, UserError where the words cannot be told.
+    ends: the special tokens, one of which ends a turn. The spans come from the template's own marks if it has them,
+    else from rendering the conversation up to each turn of the assistant. Raises Rejected if the template does not
+    accept the conversation, UserError if the words cannot be found.
     """
     text, spans = template.marked(messages)
     if template.marks:
@@ -40,7 +40,7 @@ def words_of(template: Template, messages: Sequence[Message], ends: Collection[s
 
 
 def _turn(template: Template, messages: Sequence[Message], number: int, text: str) -> tuple[int, int]:
-    """Return where a turn of the assistant begins and ends, by what comes before it and what there is after it."""
+    """Return begin and end of a turn of the assistant, from the text before it and the text that includes it."""
     before = template.render(messages[:number], add_generation_prompt=True)
     after = text if number + 1 == len(messages) else template.render(messages[: number + 1])
     if not (after.startswith(before) and text.startswith(after)):
@@ -64,7 +64,7 @@ def _untold(template: Template, what: str) -> UserError:
 
 
 def _with_end(text: str, start: int, stop: int, limit: int, ends: Collection[str]) -> int:
-    """Return the end of marked words, moved behind the special token that follows where they hold none themselves."""
+    """Return the end of marked words, moved behind the special token that follows if they hold none themselves."""
     words = text[start:stop]
     if any(token in words for token in ends):
         return _without_space(text, start, stop, ends)
@@ -73,6 +73,6 @@ def _with_end(text: str, start: int, stop: int, limit: int, ends: Collection[str
 
 
 def _without_space(text: str, start: int, stop: int, ends: Collection[str]) -> int:
-    """Return the end of words without the white space that follows a special token at their end."""
+    """Return the end of words, without white space that follows a special token at their end."""
     bare = start + len(text[start:stop].rstrip())
     return bare if any(text.endswith(token, start, bare) for token in ends) else stop

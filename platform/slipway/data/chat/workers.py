@@ -1,4 +1,4 @@
-"""What the processes that prepare conversations are asked to do."""
+"""The tasks of the processes that prepare conversations."""
 
 from collections import Counter
 from functools import lru_cache
@@ -24,12 +24,12 @@ _loaded = lru_cache(1)(ChatTokenizer)
 
 
 def tokenizer_of(asked: Tokenizer) -> ChatTokenizer:
-    """Return the tokenizer that is asked for. Raises UserError."""
+    """Return the tokenizer that is asked for. Raises UserError if a file of it is missing or not valid."""
     return _loaded(asked.path, asked.template, asked.date)
 
 
 def encode_block(block: Block, source: str, data: Data, shard: Path) -> Counts:
-    """Read and encode a block into a shard. Raises UserError."""
+    """Encode a block into a shard, and return its counts. Raises UserError for a line that is refused."""
     from slipway.data.text.fast_bpe.encode import token_type
     from slipway.data.text.tokenizer import library_errors
 
@@ -87,7 +87,10 @@ def encode_block(block: Block, source: str, data: Data, shard: Path) -> Counts:
 
 
 def _judged(line: Line, one: Encoded, data: Data) -> Encoded | Counts:
-    """Return a conversation as it is kept; or, where it is left out, what that counts."""
+    """Return a conversation as it is kept, or the counts of one that is left out.
+
+    Raises UserError if it is too long and data.long is `refuse`.
+    """
     most, tokens = data.sequence_length + 1, len(one.tokens)
     if not one.loss.any():
         return _left_out(NO_WORDS, line, "nothing in it is to be learnt")

@@ -1,4 +1,4 @@
-"""From shards to the files of a source: conversations in the order of the samples that they are packed into.
+"""The files of a source, written from shards: conversations in the order of the samples that they are packed into.
 
 .bin and .idx are Megatron-core's indexed format, whose sequences are conversations and whose documents are samples;
 .loss has a byte for each token of the .bin, 1 where the loss is of it. Samples of training come first, then those of
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Written(NamedTuple):
-    """What was written of a source."""
+    """The splits and files that were written for a source."""
 
     splits: dict[Split, SplitRecord]
     files: dict[str, FileRecord]
-    """By their ending."""
+    """The files' records by their endings."""
 
 
 def write_source(
@@ -40,7 +40,10 @@ def write_source(
     length: int,
     shares: tuple[float, float, float],
 ) -> Written:
-    """Write folder/NAME.bin, .idx and .loss. length: of samples, in tokens. shares: of the splits."""
+    """Write folder/NAME.bin, .idx and .loss, and return their records.
+
+    length: tokens of a sample. shares: those of the splits.
+    """
     import numpy as np
 
     from slipway.data.text.fast_bpe.encode import token_type
@@ -75,9 +78,9 @@ def write_source(
 def shared_out(
     conversations: int, source: str, shares: tuple[float, float, float]
 ) -> Mapping[Split, list[int]]:
-    """Return the numbers of the conversations of each split, in order.
+    """Return the numbers of the conversations in each split, in order.
 
-    Which they are is shuffled by the source's name, so that each split is a fair sample of files in any order.
+    They are shuffled by the source's name, so that each split is a fair sample of files in any order.
     """
     counts = document_counts(conversations, shares)
     borders = [counts[0], counts[0] + counts[1]]
@@ -96,7 +99,7 @@ def _joined(shards: Sequence[Path], what: str, path: Path) -> Path:
 
 
 def _written(path: Path, joined: Path, dtype: type, stretches: Sequence[tuple[int, int]]) -> FileRecord:
-    """Write stretches (first, count) of the joined file one after the other."""
+    """Write stretches (first, count) of the joined file one after the other, and return the file's record."""
     import numpy as np
 
     size = np.dtype(dtype).itemsize
@@ -114,7 +117,10 @@ def _written(path: Path, joined: Path, dtype: type, stretches: Sequence[tuple[in
 
 
 def _write_index(path: Path, lengths: "np.ndarray", conversations: Sequence[int], dtype: type) -> FileRecord:
-    """Write a .idx. lengths: of the conversations, in tokens. conversations: of each sample."""
+    """Write a .idx and return its record.
+
+    lengths: tokens of each conversation, [conversations]. conversations: the number in each sample.
+    """
     import numpy as np
 
     from slipway.data.text.tokens import HEADER, MAGIC, TYPES

@@ -1,1 +1,1 @@
-"""Image time series of the Earth's surface: scenes are cut to chips once, training reads chips."""
+"""Image time series of the Earth's surface: scenes are cut into chips once, and training reads the chips."""

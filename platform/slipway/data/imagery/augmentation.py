@@ -1,11 +1,11 @@
-"""What training does to a chip at random. Imports torch; numbers come from the sample's own generator alone."""
+"""Random changes of a chip in training. Imports torch; the numbers come from the sample's own generator alone."""
 
 import numpy as np
 from torch import Tensor
 
 
 def cropped(pixels: Tensor, size: int, numbers: np.random.Generator | None) -> Tensor:
-    """Return a square of `size` rows and columns; None: the one in the middle. A view.
+    """Return a view of a square of `size` rows and columns at a random place, or in the middle if `numbers` is None.
 
     pixels: [dates, bands, rows, columns].
     """
@@ -15,7 +15,7 @@ def cropped(pixels: Tensor, size: int, numbers: np.random.Generator | None) -> T
 
 
 def turned(pixels: Tensor, numbers: np.random.Generator) -> Tensor:
-    """Return one of the eight ways in which a square lies on itself: turned by quarters, and mirrored or not."""
+    """Return the square pixels [..., size, size] in one of eight ways: turned by quarters, and mirrored or not."""
     way = int(numbers.integers(8))
     if way & 4:
         pixels = pixels.transpose(-1, -2)

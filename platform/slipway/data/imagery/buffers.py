@@ -14,7 +14,10 @@ class Buffers:
         self.free: list[np.ndarray] = []
 
     def take(self) -> tuple[torch.Tensor, np.ndarray]:
-        """Return a tensor of undefined content, and the same memory as an array, to be let go before the tensor is."""
+        """Return a tensor of this shape with undefined content, and the same memory as an array.
+
+        The caller must let go of the array before the tensor.
+        """
         try:
             memory = self.free.pop()
         except IndexError:

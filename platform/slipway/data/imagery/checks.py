@@ -1,4 +1,4 @@
-"""What can be said before scenes are opened: the folder, the packages, whether the inputs are still the same."""
+"""Checks before scenes are opened: the folder, the packages, and whether the inputs are still the same."""
 
 import os
 from collections.abc import Iterable
@@ -19,7 +19,10 @@ _NEEDED = {"cube": ("rasterio", "xarray", "zarr", "h5netcdf")}
 
 
 def changed_inputs(data: Data, found: Manifest) -> list[UserError]:
-    """Return what of the inputs is not as it was read, one for each source. They need not exist any more."""
+    """Return an error for each source whose inputs have changed since they were read.
+
+    Inputs that no longer exist are not compared.
+    """
     return [change for name in data.sources if (change := _changed(data, found, name))]
 
 
@@ -35,7 +38,7 @@ def _changed(data: Data, found: Manifest, name: str) -> UserError | None:
 
 
 def is_generated(name: str, source: Source) -> bool:
-    """Return whether a source is what the project generates. Raises UserError where only a part of it would be."""
+    """Return whether the project generates the source. Raises UserError if it would generate only a part of it."""
     if GENERATED in source.inputs and len(source.inputs) > 1:
         raise UserError(
             f"data.sources.{name}.inputs",
@@ -54,13 +57,13 @@ def is_generated(name: str, source: Source) -> bool:
 
 
 def needed(surveys: Iterable[Survey], meshes: Iterable[object]) -> list[str]:
-    """Return packages on which the content of the files depends."""
+    """Return the packages on which the content of the files depends."""
     packages = {package for one in surveys for package in _NEEDED.get(one.format, _RASTERIO)}
     return sorted({"numpy", *packages, *(["numcodecs"] if list(meshes) else [])})
 
 
 def check_installed(name: str, format: str) -> None:
-    """Raise UserError where a package is missing that reads this format."""
+    """Raise UserError if a package that reads this format is missing."""
     for package in _NEEDED.get(format, _RASTERIO):
         if not find_spec(package):
             raise UserError(
@@ -71,7 +74,7 @@ def check_installed(name: str, format: str) -> None:
 
 
 def check_folder(data: Data) -> None:
-    """Raise UserError unless the folder, or what it would be made in, can be written, losing nothing."""
+    """Raise UserError unless the folder, or its nearest existing parent, can be written without losing files."""
     from slipway.data.imagery.shards import shard_name, table_name
 
     names = [

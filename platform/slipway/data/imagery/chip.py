@@ -1,4 +1,4 @@
-"""A chip: what preparation cuts out of scenes, shards store and training reads."""
+"""A chip: the piece of scenes that preparation cuts out, shards store and training reads."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 NODATA = -32768
-"""In the pixels of a chip: nothing was measured, or it is hidden by what a mask says."""
+"""The value of pixels that were not measured, or that a mask hides."""
 
 
 class Date(NamedTuple):
@@ -14,28 +14,28 @@ class Date(NamedTuple):
 
     year: int
     day_of_year: int
-    """From 1."""
+    """The day, counted from 1."""
 
 
 class Chip(NamedTuple):
     """One place at several dates."""
 
     pixels: "np.ndarray"
-    """int16 [dates, bands, height, width], NODATA where nothing is known."""
+    """int16 [dates, bands, height, width], NODATA where no value is known."""
     dates: tuple[Date, ...]
     latitude: float
-    """Of the centre, in degrees north (WGS 84)."""
+    """The centre's latitude in degrees north (WGS 84)."""
     longitude: float
-    """Of the centre, in degrees east."""
+    """The centre's longitude in degrees east."""
     epsg: int
-    """Of the coordinates that `transform` leads to."""
+    """The EPSG number of the coordinates that `transform` leads to."""
     transform: tuple[float, float, float, float, float, float]
-    """From (column, row) to coordinates, as in rasterio: a, b, c, d, e, f."""
+    """The transform from (column, row) to coordinates, as in rasterio: a, b, c, d, e, f."""
     valid: tuple[float, ...]
     """Share of the pixels that were measured in every band, by date."""
     cloudy: tuple[float, ...]
-    """Share of the pixels under clouds or their shadows, by date; nan where no mask says so."""
+    """Share of the pixels under clouds or their shadows, by date; nan if no mask tells."""
     place: str
     """Names the place for people, and decides its split: chips that share ground have the same one."""
     scenes: tuple[str, ...]
-    """Where it was cut from, by date."""
+    """The scenes that it was cut from, by date."""

@@ -1,4 +1,4 @@
-"""What imagery is: the fields of conf/data/*.yaml for the kind `imagery`."""
+"""The fields of conf/data/*.yaml for the kind `imagery`."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What the fields of the section must be to each other: said before anything is read."""
+"""Checks of the section's fields against each other, before anything is read."""
 
 from slipway.data.imagery.config import Config as Data
 from slipway.data.imagery.terramesh.modalities import PIXEL_METRES, SIZE
@@ -7,7 +7,7 @@ from slipway.errors import UserError
 
 
 def check(data: Data, validation_steps: int) -> None:
-    """Raise UserError where fields do not fit together."""
+    """Raise UserError if fields contradict each other."""
     repeated = sorted({band for band in data.bands if data.bands.count(band) > 1})
     if repeated:
         raise UserError(
@@ -46,7 +46,7 @@ def check(data: Data, validation_steps: int) -> None:
 
 
 def _check_terramesh(data: Data, name: str) -> None:
-    """Its samples are taken as they are: nothing is cut, filtered or resampled."""
+    """Raise UserError for fields without effect: samples are taken whole, not cut, filtered or resampled."""
     why = f"has no effect on data.sources.{name}, whose format is terramesh"
     if data.chip_size != SIZE:
         raise UserError(

@@ -45,14 +45,15 @@ class Dataset:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Samples of an epoch, by source."""
+        """The samples of an epoch, by source."""
         return {name: len(chips.dates) for name, chips in self.sources.items()}
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
         """Return the fields pixels [dates, bands, size, size], mean and std [bands], dates [dates, 2] and location [2].
 
-        pixels: int16 with NODATA, or float16 with NaN, where nothing is known; all others float32. dates: year, day
-        of year. location: degrees north and east of the chip's centre. Raises DataChanged.
+        pixels: int16 with NODATA, or float16 with NaN, where no value is known; all other fields are float32. dates:
+        year, day of year. location: degrees north and east of the chip's centre. Raises DataChanged if a file has
+        changed since it was prepared.
         """
         chips = self.sources[draw.source]
         chip = self.chip(draw)
@@ -69,7 +70,7 @@ class Dataset:
         return sample
 
     def chip(self, draw: Draw) -> int:
-        """Return the number of the chip, in its source's split."""
+        """Return the number of the draw's chip in its source's split."""
         size = len(self.sources[draw.source].dates)
         epoch, place = divmod(draw.number, size)
         return permuted(place, size, f"{self.seed}/{self.split}/{draw.source}/{epoch}")
@@ -86,15 +87,15 @@ class Dataset:
         return pixels
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files of all sources."""
         for chips in self.sources.values():
             chips.close()
 
 
 def open_dataset(config: RunConfig, split: Split, fields: frozenset[str] | None) -> Dataset:
-    """Open a split of all the sources that are drawn.
+    """Open a split of all sources that are drawn, and return it.
 
-    Raises UserError where the data is not prepared, and DataChanged where it has changed since it was checked.
+    Raises UserError if the data is not prepared, and DataChanged if it has changed since it was checked.
     """
     data = imagery_of(config)
     found = manifest.load(data)

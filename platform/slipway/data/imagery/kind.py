@@ -1,4 +1,4 @@
-"""Imagery without torch: prepared or not, what its samples are, where its files lie."""
+"""The kind `imagery` without torch: its preparation, the meaning of its samples, and the paths of its files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 
 
 class Imagery:
-    """See slipway.data.kind.DataKind."""
+    """The kind of data `imagery`."""
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError where bands, sizes, statistics and splits do not fit together."""
+        """Raise UserError if bands, sizes, statistics and splits do not fit together."""
         from slipway.data.imagery.consistency import check
 
         check(imagery_of(config), config.validation.steps)
 
     def prepare(self, config: RunConfig, progress: bool) -> str:
-        """Cut the sources to chips in data.dir, continuing an interrupted preparation."""
+        """Cut the sources into chips in data.dir unless that is done; return a summary of what is prepared.
+
+        An interrupted preparation continues.
+        """
         from slipway.data.imagery.preparation import prepare
         from slipway.data.imagery.summary import summary
 
@@ -34,7 +37,10 @@ class Imagery:
         return summary(data, prepare(data, progress))
 
     def make_ready(self, config: RunConfig, prepare: bool) -> None:
-        """Check that there are chips of every source in every split that is read, and statistics of their bands."""
+        """Raise UserError unless every split that is read has chips of every source, and their bands statistics.
+
+        prepare: prepare the data first if there is none.
+        """
         from slipway.data.imagery.statistics import statistics
 
         data = imagery_of(config)
@@ -45,7 +51,7 @@ class Imagery:
         statistics(data, found)
 
     def traits(self, config: RunConfig) -> Mapping[str, Any]:
-        """Return frames; bands: their names; size: rows and columns, as cropped; dtype: of the pixels."""
+        """Return frames; bands: their names; size: rows and columns after cropping; dtype: the type of the pixels."""
         from slipway.data.imagery import manifest
 
         data = imagery_of(config)
@@ -58,7 +64,7 @@ class Imagery:
         }
 
     def facts(self, config: RunConfig, source: str) -> dict[str, Any]:
-        """Return all that the meaning of a source's sample numbers depends on, besides seed and name.
+        """Return everything but seed and name that the meaning of a source's sample numbers depends on.
 
         A table has the checksum of every chip, so its own stands for the pixels, too.
         """
@@ -80,23 +86,23 @@ class Imagery:
         }
 
     def files(self, config: RunConfig, source: str) -> dict[Path, FileRecord]:
-        """Return the shards and tables of all splits."""
+        """Return the shards and tables of all splits with their records."""
         from slipway.data.imagery import manifest
 
         data = imagery_of(config)
         return manifest.files(data.dir, manifest.load(data), source)
 
     def open(self, config: RunConfig, split: Split, fields: frozenset[str] | None = None) -> Dataset:
-        """Open a split of the sources that are drawn. Imports torch.
+        """Open a split of the sources that are drawn, and return it. Imports torch.
 
-        Where `fields` has no pixels, none are read.
+        If `fields` has no pixels, none are read.
         """
         from slipway.data.imagery.dataset import open_dataset
 
         return open_dataset(config, split, fields)
 
     def folders(self, config: RunConfig) -> dict[str, Path]:
-        """Return the prepared data, and where shards lie that are read as they are."""
+        """Return the folder of the prepared data, and those of shards that are read in their place."""
         data = imagery_of(config)
         found = {"data.dir": data.dir}
         for name in data.weights:
@@ -106,7 +112,7 @@ class Imagery:
         return found
 
     def written(self, config: RunConfig) -> list[Path]:
-        """Return manifest.json and the files that it names; where it is missing, what would be there in any case."""
+        """Return manifest.json and the files that it names; without it, the files that every preparation writes."""
         from slipway.data.imagery import manifest
         from slipway.data.imagery.manifest import table_name
 
@@ -121,13 +127,13 @@ class Imagery:
         return [data.dir / name for name in (prepared.FILE_NAME, *names)]
 
     def tokenizer(self, config: RunConfig) -> tuple[()]:
-        """Return pixels are no words."""
+        """Return no files: pixels are no words."""
         return ()
 
     unlimited = ("data.allow_large_models=true",)
 
     def made_up(self, config: RunConfig) -> Dataset:
-        """Return chips of noise. Imports torch."""
+        """Return samples of noise. Imports torch."""
         from slipway.data.imagery.made_up import MadeUp
 
         return MadeUp(imagery_of(config), config.training.seed)

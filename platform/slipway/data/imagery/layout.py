@@ -1,4 +1,4 @@
-"""Where a chip lies in a shard: arithmetic alone, since all chips of a data set have one size.
+"""The place of a chip in a shard: arithmetic alone, since all chips of a data set have one size.
 
 A shard is a tar archive that webdataset and TerraMesh's tools read: of each chip the members NUMBER.npy, its pixels
 [dates, bands, rows, columns] as little-endian int16, and NUMBER.json, where and when it was taken. All of them begin
@@ -15,9 +15,9 @@ from typing import NamedTuple
 from slipway.data.imagery.chip import Date
 
 BLOCK = 512
-"""Bytes: what tar rounds a member's length up to, and the length of its header."""
+"""Bytes of a tar header, and the multiple to which a member's length is rounded up."""
 END = 2 * BLOCK
-"""Zeros that end an archive."""
+"""Bytes of the zeros that end an archive."""
 _DIGITS = 9
 
 
@@ -28,11 +28,11 @@ class _Sizes(NamedTuple):
 
 
 class Layout(_Sizes):
-    """The geometry of chips, and what follows from it. dates, bands: how many; size: rows and columns."""
+    """The geometry of chips, and the sizes that follow. dates, bands: how many; size: rows and columns."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Of the pixels: dates, bands, rows, columns."""
+        """The shape of the pixels: dates, bands, rows, columns."""
         return self.dates, self.bands, self.size, self.size
 
     @property
@@ -42,7 +42,7 @@ class Layout(_Sizes):
 
     @cached_property
     def npy_header(self) -> bytes:
-        """What stands before the pixels in NUMBER.npy (version 1.0 of numpy's format)."""
+        """The bytes before the pixels in NUMBER.npy (version 1.0 of numpy's format)."""
         text = f"{{'descr': '<i2', 'fortran_order': False, 'shape': {self.shape}, }}"
         length = _up(len(text) + 11, 64) - 10
         return b"\x93NUMPY\x01\x00" + struct.pack("<H", length) + text.ljust(length - 1).encode() + b"\n"
@@ -64,23 +64,23 @@ class Layout(_Sizes):
         return BLOCK + pixels + BLOCK + self.json_bytes
 
     def offset(self, place: int) -> int:
-        """Of the pixels of a shard's chip number `place`."""
+        """Return the offset in bytes of the pixels of a shard's chip number `place`."""
         return self.first + place * self.stride
 
     def chips_in(self, shard_size: int) -> int:
-        """Return chips of a shard of about that many bytes, at least one."""
+        """Return how many chips a shard of about that many bytes holds, at least one."""
         return max(1, (shard_size - END) // self.stride)
 
     def shard_bytes(self, chips: int) -> int:
-        """Return size of a shard."""
+        """Return the size of a shard with so many chips, in bytes."""
         return chips * self.stride + END
 
     def before(self, number: int) -> bytes:
-        """Return what stands before a chip's pixels: the header of its member, and numpy's."""
+        """Return the bytes before a chip's pixels: the header of its member, and numpy's."""
         return _header(f"{number:0{_DIGITS}d}.npy", len(self.npy_header) + self.pixel_bytes) + self.npy_header
 
     def after(self, number: int, facts: bytes) -> bytes:
-        """Return what stands behind them: padding, and the member with its facts."""
+        """Return the bytes after a chip's pixels: padding, and the member with its facts."""
         padding = -(len(self.npy_header) + self.pixel_bytes) % BLOCK
         assert len(facts) == self.json_bytes, len(facts)
         return bytes(padding) + _header(f"{number:0{_DIGITS}d}.json", len(facts)) + facts
@@ -93,7 +93,7 @@ class Layout(_Sizes):
         epsg: int,
         transform: list[float],
     ) -> bytes:
-        """Return NUMBER.json: JSON, filled up with spaces to its fixed length."""
+        """Return the content of NUMBER.json: JSON, filled up with spaces to its fixed length."""
         text = json.dumps(
             {
                 "dates": dates,
@@ -111,7 +111,7 @@ def _up(value: int, multiple: int) -> int:
 
 
 def _header(name: str, size: int) -> bytes:
-    """Return a member's header: nothing in it depends on when or by whom it is written."""
+    """Return a member's header, in which nothing depends on when or by whom it is written."""
     member = tarfile.TarInfo(name)
     member.size = size
     return member.tobuf(tarfile.USTAR_FORMAT)

@@ -14,7 +14,7 @@ MEAN, DEVIATION = 2000.0, 1000.0
 
 
 class MadeUp:
-    """See slipway.data.kind.MadeUp."""
+    """A dataset of random pixels (see slipway.data.kind.MadeUp)."""
 
     sizes: Mapping[str, int] = {}
     on_host: frozenset[str] = frozenset()
@@ -38,4 +38,4 @@ class MadeUp:
         }
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Return at once: no file is open."""

@@ -1,4 +1,7 @@
-"""manifest.json: which chips were prepared, from what, with checksums. Written last, so it vouches for the rest."""
+"""manifest.json: which chips were prepared, and from what, with checksums.
+
+It is written last, so it vouches for the rest.
+"""
 
 import json
 import os
@@ -18,28 +21,28 @@ AXES = ("dates", "bands", "rows", "columns")
 
 
 def shard_name(source: str, split: Split, number: int) -> str:
-    """Return file name of a shard."""
+    """Return the file name of a shard."""
     return f"{source}-{split}-{number:05d}.tar"
 
 
 def table_name(source: str, split: Split) -> str:
-    """Return file name of the table of a split."""
+    """Return the file name of a split's table."""
     return f"{source}-{split}.npz"
 
 
 class Skipped(Record):
-    """What was found and not used."""
+    """A scene or file that was found and not used."""
 
     path: str
     reason: str
 
 
 USELESS = "is usable in none of its windows"
-"""How the reason against a scene begins that is as it should be, but under clouds or beside the swath."""
+"""The beginning of the reason against a scene that is sound, but under clouds or beside the swath."""
 
 
 class Sums(Record):
-    """Of the training chips by band, over the pixels that were measured."""
+    """Sums over the measured pixels of the training chips, by band."""
 
     count: list[int]
     sum: Sequence[int | float]  # integers are exact; float products have float64 sums
@@ -47,14 +50,14 @@ class Sums(Record):
 
 
 class Outside(Record):
-    """A shard that is read as it is, where it is."""
+    """A shard that is read in its own place."""
 
     path: str
     bytes: int
 
 
 class SplitRecord(Record):
-    """SOURCE-SPLIT-NNNNN.tar and SOURCE-SPLIT.npz (see slipway.data.imagery.table)."""
+    """One split: SOURCE-SPLIT-NNNNN.tar and SOURCE-SPLIT.npz (see slipway.data.imagery.table)."""
 
     chips: int
     places: int
@@ -85,7 +88,7 @@ class SourceRecord(Record):
 
 
 class Manifest(Record):
-    """What data.dir holds."""
+    """The content of data.dir."""
 
     format: Literal[1] = 1
     axes: tuple[str, str, str, str] = AXES  # of the pixels
@@ -99,7 +102,7 @@ class Manifest(Record):
 
     @property
     def layout(self) -> Layout:
-        """Of the chips in the shards."""
+        """The layout of the chips in the shards."""
         return Layout(self.num_frames, len(self.bands), self.chip_size)
 
 
@@ -107,7 +110,7 @@ CUT = ("gap_days", "resolution", "min_valid", "max_cloud", "split", "shard_size"
 
 
 def asked(data: Data) -> dict[str, Any]:
-    """Return what of `data`, besides the sources, decides which chips come out, as JSON."""
+    """Return the settings of `data`, without the sources, that decide which chips come out, as JSON."""
     return {
         name: list(value) if isinstance(value := getattr(data, name), tuple) else value
         for name in ("bands", "num_frames", "chip_size", *CUT)
@@ -117,8 +120,8 @@ def asked(data: Data) -> dict[str, Any]:
 def load(data: Data) -> Manifest:
     """Return the manifest of data.dir.
 
-    Raises UserError when nothing is prepared there, when something else is prepared there than `data` asks
-    for, or when a file is missing or has another size than the manifest says.
+    Raises UserError if no data is prepared there, if it was prepared with other settings than `data` has, or if a file
+    is missing or has another size than the manifest says.
     """
     found = prepared.found(data.dir, Manifest)
     _check_asked(found, data)
@@ -127,17 +130,17 @@ def load(data: Data) -> Manifest:
 
 
 def read(folder: Path) -> Manifest | None:
-    """Return the manifest in a folder, None where there is none."""
+    """Return the manifest in a folder; None if there is none. Raises UserError if it is not valid."""
     return prepared.read(folder, Manifest)
 
 
 def to_text(manifest: Manifest) -> str:
-    """As it is written: JSON for people."""
+    """Return the manifest as it is written: indented JSON."""
     return json.dumps(manifest.model_dump(), indent=1) + "\n"
 
 
 def files(folder: Path, found: Manifest, source: str | None = None) -> dict[Path, FileRecord]:
-    """Return the prepared files of a source, or of all, with their records."""
+    """Return the prepared files of a source, or of all sources, with their records."""
     records: dict[Path, FileRecord] = {}
     for name in found.sources if source is None else [source]:
         for split, chips in found.sources[name].splits.items():
@@ -167,12 +170,12 @@ def _check_asked(found: Manifest, data: Data) -> None:
 
 
 def _same_inputs(source: Source, record: SourceRecord) -> bool:
-    """Return whether the inputs are those of the record, whatever their spelling. They need not be there."""
+    """Return whether the inputs are those of the record, whatever their spelling. They need not exist."""
     return source.inputs == record.inputs or places(source.inputs) == record.places
 
 
 def places(entries: list[str]) -> list[str]:
-    """Return where the entries of `inputs` lie, the same for each spelling of the same file. They need not be there."""
+    """Return the paths of the entries of `inputs`, the same for each spelling. They need not exist."""
     return [entry if entry == GENERATED else os.path.realpath(os.path.expanduser(entry)) for entry in entries]
 
 

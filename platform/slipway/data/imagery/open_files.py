@@ -1,4 +1,4 @@
-"""Files that are read at random for the whole run: opened when first read, and kept open as far as the limit allows."""
+"""Files that are read at random during the whole run, opened when first read and kept open as the limit allows."""
 
 import os
 import resource
@@ -9,19 +9,19 @@ from pathlib import Path
 from slipway.data.files import ADVICE, DataChanged
 
 _RESERVE = 512
-"""Descriptors that are left to others: sockets, logs, checkpoints."""
+"""Descriptors that are left for other uses: sockets, logs, checkpoints."""
 
 
 class OpenFiles:
     """Shards by number. Threads share it: reads have their own positions, and no state."""
 
     def __init__(self, paths: Sequence[Path], sizes: Sequence[int]) -> None:
-        """sizes: bytes that each must have."""
+        """Take the files' paths and the sizes in bytes that they must have; nothing is opened yet."""
         self.paths, self.sizes = paths, sizes
         self._open = lru_cache(max(16, _room(len(paths))))(self._opened)
 
     def read_into(self, number: int, buffer: memoryview, offset: int) -> None:
-        """Fill a buffer with bytes from `offset` on. Raises DataChanged where there are fewer, or none can be read."""
+        """Fill a buffer with bytes from `offset` on. Raises DataChanged if there are fewer, or they cannot be read."""
         try:
             file = self._open(number)
             while len(buffer):
@@ -37,7 +37,7 @@ class OpenFiles:
             ) from error
 
     def close(self) -> None:
-        """Close all that no thread is reading."""
+        """Close all files that no thread is reading."""
         self._open.cache_clear()
 
     def _opened(self, number: int) -> "_File":
@@ -64,7 +64,7 @@ class _File:
 
 
 def _room(wanted: int) -> int:
-    """Return how many of `wanted` files can be kept open; raises this process's soft limit where it is too low."""
+    """Return how many of `wanted` files can be kept open; raise this process's soft limit if it is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _RESERVE
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -1,4 +1,4 @@
-"""From scenes to shards of chips: the steps of `slipway data`, in order."""
+"""The preparation of shards of chips from scenes: the steps of `slipway data`, in order."""
 
 import os
 import platform
@@ -33,9 +33,10 @@ _NAMED = 20  # of bad scenes, where they are listed
 
 
 def prepare(data: Data, progress: bool) -> Manifest:
-    """Prepare data.dir as `data` asks, continuing an interrupted preparation; at once where it is done.
+    """Prepare data.dir as `data` asks, and return its manifest; return at once if that is done.
 
-    The files do not depend on data.workers. Raises UserError.
+    An interrupted preparation continues. The files do not depend on data.workers. Raises UserError if inputs cannot be
+    read, or the folder was prepared with other settings or inputs.
     """
     if manifest.read(data.dir) is not None:
         found = manifest.load(data)
@@ -121,7 +122,7 @@ class _Preparation:
         self.progress.advance(disk_bytes, {"chips": chips}, fresh)
 
     def _cut(self, name: str, source: Prepared) -> list[Path]:
-        """Return parts of a source, in order."""
+        """Return the parts of a source, in order."""
         from slipway.data.imagery.scenes.cut import Report, cut_unit, read_report
         from slipway.data.imagery.shards import is_done
 
@@ -149,7 +150,7 @@ class _Preparation:
         return parts
 
     def _commit(self, parts: dict[str, list[Path]], meshes: dict[str, SourceRecord], dtype: str) -> Manifest:
-        """Write the files aside, move them into data.dir, and the manifest last."""
+        """Write the files aside, move them into data.dir, the manifest last, and return it."""
         from importlib.metadata import version
 
         data = self.data
@@ -181,7 +182,7 @@ class _Preparation:
 
 
 def _generated(name: str, data: Data, work: Path, pool: ProcessPoolExecutor) -> Survey:
-    """Write the scenes that the project generates, and find them. They are removed with the work."""
+    """Write the scenes that the project generates, and return them as found. They are removed with the work."""
     from slipway.data.imagery.generated.granules import PLACES, write_place
 
     folder = work / f"{name}-{GENERATED}"
@@ -193,7 +194,7 @@ def _generated(name: str, data: Data, work: Path, pool: ProcessPoolExecutor) -> 
 def _job(
     data: Data, surveys: dict[str, Survey], meshes: dict[str, list[terramesh.Shard]]
 ) -> dict[str, object]:
-    """Return all that decides what the work holds."""
+    """Return everything that decides what the finished parts of the work hold."""
     from importlib.metadata import version
 
     files = {name: one.files for name, one in surveys.items()}
@@ -216,7 +217,7 @@ def _job(
 
 
 def _tell(name: str, source: Prepared) -> None:
-    """Say what was left out, and why."""
+    """Print what was left out, and why."""
     left_out = source.survey.left_out
     if left_out:
         _say(f"data.sources.{name}: left out: {describe(left_out)}")

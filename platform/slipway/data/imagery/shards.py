@@ -1,4 +1,4 @@
-"""From chips to shards: parts that workers write side by side, and the shards that are made of them.
+"""Parts of chips, which workers write in parallel, and the shards that are made of them.
 
 How preparation uses it:
 
@@ -83,18 +83,18 @@ class PartWriter:
 
 
 def is_done(path: Path) -> bool:
-    """Return whether a part is there."""
+    """Return whether a part exists."""
     return _table(path).is_file()
 
 
 def chips_in(path: Path) -> int:
-    """Return chips of a part that is there."""
+    """Return the number of chips in a part."""
     return len(table.read(_table(path), ["check"])["check"])
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """The chips of one split, in order: from which part, and there in which row."""
+    """The chips of one split, in order: the part that each comes from, and its row there."""
 
     parts: np.ndarray
     rows: np.ndarray
@@ -103,18 +103,18 @@ class SplitPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which chip goes where."""
+    """The place of each chip in the shards."""
 
     parts: tuple[Path, ...]
     layout: Layout
     chips_per_shard: int
     splits: Mapping[Split, SplitPlan]
-    """Those that have chips."""
+    """The splits that have chips."""
     sums: Mapping[str, list[int]]
     """count, sum and squares of the training chips, by band: exact."""
 
     def jobs(self, folder: Path, source: str) -> "list[ShardJob | TableJob]":
-        """Return the files to be written."""
+        """Return the files that have to be written."""
         found: list[ShardJob | TableJob] = []
         for split, chips in self.splits.items():
             for number, first in enumerate(range(0, len(chips.rows), self.chips_per_shard)):
@@ -127,7 +127,7 @@ class Plan:
         return found
 
     def records(self, source: str, written: Mapping[str, FileRecord]) -> dict[Split, SplitRecord]:
-        """Return what the manifest says of the splits. written: what the jobs returned, by file name."""
+        """Return the manifest's records of the splits. written: the records that the jobs returned, by file name."""
         return {
             split: SplitRecord(
                 chips=len(chips.rows),
@@ -151,12 +151,15 @@ class ShardJob:
     parts: tuple[Path, ...]
     layout: Layout
     first: int
-    """Number of its first chip in the split."""
+    """The number of its first chip in the split."""
     of_part: np.ndarray
     rows: np.ndarray
 
     def write(self) -> FileRecord:
-        """Write it, whole or not at all. A shard that is there is not written again."""
+        """Write the shard, whole or not at all, and return its record; one that exists is not written again.
+
+        Raises UserError if the part of a chip is damaged.
+        """
         if self.path.is_file():
             return record_of(self.path)
         digest = hashlib.sha256()
@@ -197,7 +200,7 @@ class TableJob:
     rows: np.ndarray
 
     def write(self) -> FileRecord:
-        """Write it, whole or not at all."""
+        """Write the table, whole or not at all, and return its record."""
         used = np.unique(self.of_part)
         pieces = []
         for part in used:
@@ -208,9 +211,9 @@ class TableJob:
 
 
 def plan(parts: Sequence[Path], shares: tuple[float, float, float], layout: Layout, shard_size: int) -> Plan:
-    """Return deal the chips of all parts to splits by place, and to shards of about `shard_size` bytes by number.
+    """Return which chip goes where: to splits by place, and to shards of about `shard_size` bytes by number.
 
-    Shards of a split have the same number of chips, but for the last.
+    Shards of a split have the same number of chips, except for the last.
     """
     tables = [table.read(_table(part), ["place", *table.SUMS]) for part in parts]
     if not tables:

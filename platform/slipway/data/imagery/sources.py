@@ -17,32 +17,32 @@ from slipway.data.imagery.scenes.tiles import Tile, Unit, apart, group, units
 from slipway.errors import UserError
 
 UNIT_MEMORY = 256 << 20
-"""Bytes of the chips that a process holds at once, about; files come out the same only with the same value."""
+"""Approximate bytes of the chips that a process holds at once; the same value gives the same files."""
 SHARED = "windows between places on ground of several tiles"
 _TOGETHER = 16  # candidates
 
 
 @dataclass
 class Prepared:
-    """What is known of a source before it is cut."""
+    """The facts about a source before it is cut."""
 
     survey: Survey
     tiles: list[Tile]
     skipped: list[Skipped]
     grounds: list[tuple[Ground, Mapping[tuple[int, int], Ground]]] = field(default_factory=list)
-    """Of each tile: its own, and that of its windows by row and column."""
+    """For each tile, its ground and that of its windows by row and column."""
     chips_left_out: Counter[str] = field(default_factory=Counter)
 
     @property
     def scenes(self) -> int:
-        """On the grids of their tiles."""
+        """The number of scenes on the grids of their tiles."""
         return sum(len(tile.scenes) for tile in self.tiles)
 
 
 def inspect_source(name: str, data: Data, found: Survey, pool: ProcessPoolExecutor) -> Prepared:
-    """Read the headers of all scenes and put them on the grids of their tiles.
+    """Read the headers of all scenes and return them on the grids of their tiles.
 
-    Raises UserError where a bad scene is refused, and where nothing is left.
+    Raises UserError if a bad scene is refused, or no scene is left.
     """
     from slipway.data.imagery.scenes.inspect import inspect, locate
 
@@ -75,7 +75,7 @@ def inspect_source(name: str, data: Data, found: Survey, pool: ProcessPoolExecut
 
 
 def refusal(skipped: Sequence[Skipped]) -> UserError:
-    """Return the error of scenes that are bad where none may be."""
+    """Return the error for bad scenes if data.on_bad_scene is `refuse`."""
     more = f" ({len(skipped) - 1} more scenes are bad)" if len(skipped) > 1 else ""
     return UserError(
         skipped[0].path, f"{skipped[0].reason}{more}", do="repair or remove it, or set data.on_bad_scene=skip"
@@ -83,7 +83,7 @@ def refusal(skipped: Sequence[Skipped]) -> UserError:
 
 
 def set_apart(sources: Iterable[Prepared]) -> None:
-    """Leave out windows of all sources so that places share no ground, see slipway.data.imagery.scenes.tiles.apart."""
+    """Leave out windows of all sources so that places share no ground (slipway.data.imagery.scenes.tiles.apart)."""
     of_tile = [(source, i) for source in sources for i in range(len(source.tiles))]
     kept, _ = apart([source.grounds[i] for source, i in of_tile])
     for (source, i), windows in zip(of_tile, kept, strict=True):
@@ -93,7 +93,7 @@ def set_apart(sources: Iterable[Prepared]) -> None:
 
 
 def check_resolution(sources: Mapping[str, Prepared]) -> None:
-    """Raise UserError where chips of a data set would have pixels of different sizes."""
+    """Raise UserError if chips of a data set would have pixels of different sizes."""
     found = {tile.grid.resolution: (name, tile.name) for name, one in sources.items() for tile in one.tiles}
     if len(found) > 1:
         listed = "; ".join(f"{size:g} m in {name}, {tile}" for size, (name, tile) in sorted(found.items()))
@@ -115,7 +115,10 @@ def units_of(source: Prepared, data: Data) -> list[Unit]:
 
 
 def judge(source: Prepared, parts: Sequence[Path]) -> None:
-    """Add to the source what its parts' reports tell: scenes that failed or were of no use, windows without chips."""
+    """Add the outcomes in its parts' reports to the source.
+
+    These are scenes that failed or were of no use, and windows without chips.
+    """
     from slipway.data.imagery.scenes.cut import read_report
 
     verdicts: dict[str, Counter[str]] = {}

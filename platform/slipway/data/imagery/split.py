@@ -1,4 +1,4 @@
-"""Which split a place belongs to: all chips that share ground are in one."""
+"""The split of each place: all chips that share ground are in one split."""
 
 from collections.abc import Collection
 from hashlib import sha256
@@ -11,7 +11,7 @@ from slipway.data.split import SPLITS
 def split_of(places: Collection[str], shares: tuple[float, float, float]) -> dict[str, Split]:
     """Return the split of each place: shares of the places, in the order of their names' checksums.
 
-    Every split with a share above 0 gets a place, as far as there are places, training first.
+    Every split with a share above 0 gets a place as long as places are left, training first.
     """
     order = sorted(set(places), key=lambda place: (sha256(place.encode()).digest(), place))
     counts = _counts(len(order), shares)

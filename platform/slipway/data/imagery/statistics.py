@@ -1,4 +1,4 @@
-"""Mean and standard deviation of each band: from exact sums, so that they depend on no order."""
+"""Mean and standard deviation of each band, from exact sums, so that they depend on no order."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -11,7 +11,7 @@ from slipway.errors import UserError
 
 
 class Statistics(NamedTuple):
-    """By band."""
+    """Mean and standard deviation, by band."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -20,7 +20,7 @@ class Statistics(NamedTuple):
 def statistics(data: Data, found: Manifest) -> Statistics:
     """Return data.mean and data.std, or those of the training chips of all prepared sources, whatever their weights.
 
-    Raises UserError where there are none: nothing was measured in a band, or all pixels of it are equal.
+    Raises UserError if there are none: no pixel of a band was measured, or all its pixels are equal.
     """
     if data.mean is not None and data.std is not None:
         return Statistics(data.mean, data.std)
@@ -37,7 +37,7 @@ def statistics(data: Data, found: Manifest) -> Statistics:
 
 
 def of_sums(sums: Iterable[Sums], bands: int) -> Statistics:
-    """Mean and standard deviation (of the population); 0 for a band of which nothing was measured."""
+    """Return mean and standard deviation (of the population); 0 for a band that was never measured."""
     every = list(sums)
     mean, std = [], []
     for band in range(bands):

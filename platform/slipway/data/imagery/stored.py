@@ -1,4 +1,4 @@
-"""Prepared chips of one source and split, at random."""
+"""Prepared chips of one source and split, read in any order."""
 
 from pathlib import Path
 from typing import Protocol
@@ -23,19 +23,19 @@ class Chips(Protocol):
     """float64 [chips, 2]: latitude, longitude."""
 
     def read_into(self, chip: int, pixels: np.ndarray) -> None:
-        """Fill `pixels` [dates, bands, rows, columns], C order. Raises DataChanged where they are not as prepared."""
+        """Fill `pixels` [dates, bands, rows, columns], C order. Raises DataChanged if they are not as prepared."""
         ...
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all open files."""
         ...
 
 
 class StoredChips:
-    """Chips of shards that Slipway wrote: each is read by one call, and compared with its checksum."""
+    """Chips in shards that Slipway wrote: each is read by one call, and compared with its checksum."""
 
     def __init__(self, folder: Path, source: str, split: Split, record: SplitRecord, layout: Layout) -> None:
-        """Raises DataChanged where the table is not as prepared."""
+        """Read the table and prepare to read the shards. Raises DataChanged if the table is not as prepared."""
         self.layout, self.per_shard = layout, record.chips_per_shard
         columns = read_columns(folder / table_name(source, split), record.chips, "check")
         self.dates, self.check = columns["dates"], columns["check"]
@@ -44,7 +44,7 @@ class StoredChips:
         self.files = OpenFiles(paths, [shard.bytes for shard in record.shards])
 
     def read_into(self, chip: int, pixels: np.ndarray) -> None:
-        """See Chips."""
+        """Fill `pixels` [dates, bands, rows, columns], C order. Raises DataChanged if the checksum differs."""
         shard, place = divmod(chip, self.per_shard)
         data = pixels.reshape(-1).view(np.uint8).data
         self.files.read_into(shard, data, self.layout.offset(place))
@@ -56,12 +56,15 @@ class StoredChips:
             )
 
     def close(self) -> None:
-        """Close the shards."""
+        """Close the shards' files."""
         self.files.close()
 
 
 def read_columns(path: Path, chips: int, *names: str) -> dict[str, np.ndarray]:
-    """Return the columns of a table that training needs of all chips, and `names`. Raises DataChanged."""
+    """Return the columns [chips, ...] of a table that training needs, and `names`.
+
+    Raises DataChanged if the table cannot be read, or has another number of chips.
+    """
     try:
         columns = table.read(path, ["dates", "latitude", "longitude", *names])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:

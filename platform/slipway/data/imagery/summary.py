@@ -1,4 +1,4 @@
-"""What a prepared imagery data set holds, for people."""
+"""A summary of a prepared imagery data set, for people."""
 
 from slipway.data.imagery.config import Config as Data
 from slipway.data.imagery.manifest import USELESS, Manifest, SourceRecord
@@ -7,7 +7,7 @@ from slipway.words import size
 
 
 def summary(data: Data, found: Manifest) -> str:
-    """Return what is prepared, a line for each source, and what its bands are like."""
+    """Return what is prepared, with a line for each source, and the statistics of its bands."""
     pixels = f"{found.num_frames} dates x {len(found.bands)} bands x {found.chip_size} x {found.chip_size}"
     lines = [f"{data.dir}: chips of {pixels}, {found.dtype}"]
     for name, source in found.sources.items():

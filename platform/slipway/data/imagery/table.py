@@ -1,4 +1,4 @@
-"""What is known of each chip besides its pixels: one table for each source and split, by column.
+"""The facts about each chip besides its pixels: one table for each source and split, by column.
 
 A .npz file (numpy's arrays in a zip archive, without pickle), so that training reads the columns that it needs, and
 people all others with numpy alone. N rows, in the order of the chips:
@@ -31,9 +31,10 @@ _SECTOR = 4096  # bytes
 
 
 def check_of(pixels: np.ndarray | memoryview) -> int:
-    """Return checksum of pixels in C order: the CRC-32 of the sums of their sectors, taken as 64-bit numbers modulo 2^64.
+    """Return a checksum of pixels of any shape, in C order.
 
-    Wrong, lost and misplaced sectors are found for a twentieth of the processor time of a CRC of all bytes.
+    It is the CRC-32 of the sums of their sectors, taken as 64-bit numbers modulo 2^64. Wrong, lost and misplaced
+    sectors are found for a twentieth of the processor time of a CRC of all bytes.
     """
     data = np.frombuffer(pixels, np.uint8)
     whole_sectors = len(data) // _SECTOR * _SECTOR
@@ -42,7 +43,7 @@ def check_of(pixels: np.ndarray | memoryview) -> int:
 
 
 def sums_of(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return pixels that are not NODATA, their sum and that of their squares, by band: int64 [bands], exact."""
+    """Return the number of measured pixels, their sum and that of their squares, by band: int64 [bands], exact."""
     by_band = pixels.swapaxes(0, 1).reshape(pixels.shape[1], -1)
     valid = by_band != NODATA
     values = np.where(valid, by_band, np.int16(0)).astype(np.int64)
@@ -50,7 +51,7 @@ def sums_of(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def of_chips(chips: Sequence[Chip], layout: Layout) -> dict[str, np.ndarray]:
-    """Return the table of a part; pixels are not read: see `check_of` and `sums_of`, whose columns are added."""
+    """Return the table of a part, with arrays [chips, ...], without the columns that `check_of` and `sums_of` make."""
     dates, count = layout.dates, len(chips)
     return {
         "dates": np.array([chip.dates for chip in chips], np.int16).reshape(count, dates, 2),
@@ -66,7 +67,7 @@ def of_chips(chips: Sequence[Chip], layout: Layout) -> dict[str, np.ndarray]:
 
 
 def facts_of(columns: Columns, row: int, layout: Layout) -> bytes:
-    """Return NUMBER.json of a row."""
+    """Return the content of NUMBER.json for a row."""
     return layout.facts(
         [Date(int(year), int(day)) for year, day in columns["dates"][row]],
         float(columns["latitude"][row]),
@@ -77,7 +78,7 @@ def facts_of(columns: Columns, row: int, layout: Layout) -> bytes:
 
 
 def joined(parts: Sequence[Columns], names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Return some columns of several tables, one below the other; the same however the rows were shared out."""
+    """Return columns [rows, ...] of several tables, one below the other, the same however the rows were distributed."""
     columns = {name: np.concatenate([part[name] for part in parts]) for name in names}
     return {name: _narrow(column) if column.dtype.kind == "S" else column for name, column in columns.items()}
 
@@ -89,13 +90,13 @@ def write(path: Path, columns: Columns) -> None:
 
 
 def read(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-    """Return some columns of a table, or all. Raises OSError, ValueError or zipfile.BadZipFile."""
+    """Return some columns [rows, ...] of a table, or all. Raises OSError, ValueError or zipfile.BadZipFile."""
     with np.load(path, allow_pickle=False) as table:
         return {name: table[name] for name in (table.files if names is None else names)}
 
 
 def texts(values: Sequence[str], shape: tuple[int, ...]) -> np.ndarray:
-    """Return a column of UTF-8, as wide as its longest text."""
+    """Return texts as a column of UTF-8 in this shape, as wide as its longest text."""
     encoded = [value.encode() for value in values]
     return np.array(encoded, f"S{max(map(len, encoded), default=1) or 1}").reshape(shape)
 

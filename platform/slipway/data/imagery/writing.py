@@ -1,4 +1,4 @@
-"""From the parts of a source to its shards, its tables and its record in the manifest."""
+"""The shards, tables and manifest record of a source, made from its parts."""
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def write_source(
     name: str, data: Data, found: Prepared, parts: Sequence[Path], folder: Path, pool: Executor
 ) -> SourceRecord:
-    """Write the shards and tables of a source into a folder. Raises UserError where no chip has come out."""
+    """Write the shards and tables of a source, and return its record. Raises UserError if it has no chip."""
     from slipway.data.imagery import shards
 
     layout = Layout(data.num_frames, len(data.bands), data.chip_size)

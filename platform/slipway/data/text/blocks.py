@@ -1,4 +1,4 @@
-"""The inputs cut into blocks: what one process encodes at a time, and what an interruption can cost.
+"""Inputs cut into blocks: what one process encodes at a time, and what an interruption can cost.
 
 Where documents begin and end does not depend on the blocks.
 """
@@ -47,12 +47,15 @@ class Block:
 
     @property
     def disk_bytes(self) -> int:
-        """Size on disk, compressed as it is."""
+        """The size on disk, compressed if the files are."""
         return sum(part.disk_bytes for part in self.parts)
 
 
 def block_size(total: int) -> int:
-    """Return bytes of a block for inputs of `total` bytes: enough blocks for many processes, not too many files."""
+    """Return the bytes of a block for inputs of `total` bytes.
+
+    These are enough blocks for many processes, and not too many files.
+    """
     return min(max(total // 1024, _BLOCK_BYTES[0]), _BLOCK_BYTES[1])
 
 
@@ -92,7 +95,7 @@ def _parts(file: InputFile, text_key: str, size: int) -> Iterator[tuple[Part, in
 
 
 def _text_length(stream: Stream) -> int:
-    """Return bytes of the document at the stream's position; 0 at the end."""
+    """Return the bytes of the document at the stream's position; 0 at the end."""
     window = stream.window(TEXT_DOCUMENT, SEARCHED)
     if not window:
         return len(stream.window(0, TEXT_DOCUMENT))
@@ -107,7 +110,10 @@ def _text_length(stream: Stream) -> int:
 
 
 def _lines_length(stream: Stream, size: int, path: str) -> int:
-    """Return bytes up to the first line's end after `size` bytes; 0 at the end."""
+    """Return the bytes up to the first line's end after `size` bytes; 0 at the end.
+
+    Raises UserError if a line is longer than LONGEST_LINE.
+    """
     length = size
     while window := stream.window(length, SEARCHED):
         found = window.find(b"\n")

@@ -1,4 +1,4 @@
-"""What can be said before anything is read: the folder, its room, and whether the inputs are still the same."""
+"""Checks before anything is read: the folder, its free space, and whether the inputs are still the same."""
 
 from slipway.data.destination import check_destination, check_room
 from slipway.data.inputs import changed, is_there
@@ -10,7 +10,10 @@ from slipway.errors import UserError
 
 
 def changed_inputs(data: Data, found: Manifest) -> list[UserError]:
-    """Return what of the inputs is not as it was read, one for each source. They need not exist any more."""
+    """Return an error for each source whose inputs have changed since they were read.
+
+    Inputs that no longer exist are not compared.
+    """
     return [change for name in data.sources if (change := _changed(data, found, name))]
 
 
@@ -22,7 +25,7 @@ def _changed(data: Data, found: Manifest, name: str) -> UserError | None:
 
 
 def check_folder(data: Data) -> None:
-    """Raise UserError unless the folder, or what it would be made in, can be written, losing nothing."""
+    """Raise UserError unless the folder, or its nearest existing parent, can be written without losing files."""
     names = (f"{name}{suffix}" for name in data.sources for suffix in (".bin", ".idx"))
     files = {
         f"data.sources.{name}.inputs": ["" if entry == inputs.STDLIB else entry for entry in source.inputs]
@@ -32,7 +35,7 @@ def check_folder(data: Data) -> None:
 
 
 def check_space(data: Data, files: dict[str, list[InputFile]]) -> None:
-    """Raise UserError where the disk is certainly too small."""
+    """Raise UserError if the disk is certainly too small."""
     total = sum(file.size for of_source in files.values() for file in of_source)
     needed = least_space(data, total)
     check_room(
@@ -44,10 +47,10 @@ def check_space(data: Data, files: dict[str, list[InputFile]]) -> None:
 
 
 def least_space(data: Data, input_bytes: int) -> int:
-    """Return bytes that inputs of this size need at the least.
+    """Return the bytes that inputs of this size need at least.
 
-    Two bytes a token, a token for each byte, or for 8 bytes of text at the most favourable; held twice, as
-    shards and as .bin.
+    These are two bytes a token, with a token for each byte or, at the most favourable, for 8 bytes of text; held twice,
+    as shards and as .bin.
     """
     bytes_per_token = 1 if data.tokenizer.kind == "byte" else 8
     return 2 * 2 * input_bytes // bytes_per_token

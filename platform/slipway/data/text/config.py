@@ -1,4 +1,4 @@
-"""What text is: the fields of conf/data/*.yaml for the kind `text`."""
+"""The fields of conf/data/*.yaml for the kind `text`."""
 
 from pathlib import Path
 from typing import Literal
@@ -72,7 +72,7 @@ class Config(TokenSection):
 
     @property
     def apart(self) -> str:
-        """See slipway.data.tokens.TokenSection."""
+        """The override that keeps documents apart; empty if it is not set (see slipway.data.tokens.TokenSection)."""
         return "data.reset_attention_mask=true" if self.reset_attention_mask else ""
 
 

@@ -25,12 +25,18 @@ class TokenSource:
     """One split of one source."""
 
     def __init__(self, file: TokenFile, stretch: Stretch, length: int, key: str) -> None:
-        """length: tokens that a sample trains on. key: what names the order of each epoch."""
+        """Take a stretch of a file as a split.
+
+        length: tokens that a sample trains on. key: names the order of each epoch.
+        """
         self.file, self.stretch, self.length, self.key = file, stretch, length, key
         self.size = samples_per_epoch(stretch.count, length)
 
     def __getitem__(self, number: int) -> np.ndarray:
-        """Sample `number` of the run, in the order of its epoch: [length + 1] tokens. Raises DataChanged."""
+        """Return the tokens of sample `number` of the run, [length + 1], in the order of its epoch.
+
+        Raises DataChanged if the file has changed since it was opened.
+        """
         epoch, place = divmod(number, self.size)
         k = permuted(place, self.size, f"{self.key}/{epoch}")
         return self.file.read(self.stretch.first + k * self.length, self.length + 1)
@@ -42,20 +48,21 @@ class Dataset:
     on_host = frozenset({"document_starts"})  # fields that no GPU reads
 
     def __init__(self, sources: dict[str, TokenSource], length: int, settings: Data, end: int) -> None:
-        """settings: what is done where documents meet. end: the token that ends a document."""
+        """Take the sources of a split. settings: what is done where documents meet. end: the end-of-document token."""
         self.sources, self.settings, self.end = sources, settings, end
         self.loss_mask = torch.ones(length)
         self.position_ids = torch.arange(length)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Samples of an epoch, by source."""
+        """The samples of an epoch, by source."""
         return {name: source.size for name, source in self.sources.items()}
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        """Return tokens, labels, position_ids (int64) and loss_mask (fp32), each [sequence_length]. Raises DataChanged.
+        """Return tokens, labels, position_ids (int64) and loss_mask (fp32), each [sequence_length].
 
-        With data.reset_attention_mask also document_starts (int64): where each token's document begins.
+        With data.reset_attention_mask also document_starts (int64): where each token's document begins. Raises
+        DataChanged if a file has changed since it was opened.
         """
         return self.sample(torch.from_numpy(self.sources[draw.source][draw.number].astype(np.int64)))
 
@@ -79,13 +86,16 @@ class Dataset:
         return sample
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files of all sources."""
         for source in self.sources.values():
             source.file.close()
 
 
 def document_starts(tokens: Tensor, end: int) -> Tensor:
-    """For every token the position of its document's first token, [s] int64; the sample's first begins one."""
+    """Return for every token the position of its document's first token, [s] int64.
+
+    The sample's first token begins a document.
+    """
     ends = torch.nonzero(tokens[:-1] == end)[:, 0]
     starts = torch.zeros_like(tokens)
     starts[ends + 1] = ends + 1
@@ -93,9 +103,9 @@ def document_starts(tokens: Tensor, end: int) -> Tensor:
 
 
 def open_dataset(config: RunConfig, split: Split) -> Dataset:
-    """Open a split of all the sources that are drawn.
+    """Open a split of all sources that are drawn, and return it.
 
-    Raises UserError where the data is not prepared, and DataChanged where it has changed since it was checked.
+    Raises UserError if the data is not prepared, and DataChanged if it has changed since it was checked.
     """
     data = text_of(config)
     found = manifest.load(data)

@@ -1,4 +1,4 @@
-"""The documents of a part of a file, as UTF-8. What cannot be read is named by file and line or byte."""
+"""The documents of a part of a file, as UTF-8. Errors name the file and the line or byte that cannot be read."""
 
 import json
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from slipway.data.text.streams import open_input
 from slipway.errors import UserError
 
 NO_TEXT = b""
-"""In place of a document that has no text: an empty string, or null."""
+"""What stands for a document without text: an empty string, or null."""
 
 
 def read_documents(part: Part, text_key: str) -> Iterator[bytes]:
-    """Yield documents of a part in their order, NO_TEXT for those without text."""
+    """Yield the documents of a part in their order, with NO_TEXT for those without text."""
     if part.kind == "parquet":
         yield from _rows(part, text_key)
     elif part.kind == "text":
@@ -55,16 +55,16 @@ class Line(NamedTuple):
 
     part: Part
     within: int
-    """Its number in the part, from 0."""
+    """The line's number in its part, from 0."""
     text: str
 
     @property
     def place(self) -> str:
-        """Its file and number, for people; reads the file up to it."""
+        """The file and the line's number, for people; the file is read up to the line."""
         return f"{self.part.path}, line {_line_number(self.part, self.within)}"
 
     def json(self) -> Any:
-        """Return what it holds. Raises UserError where it is not JSON."""
+        """Return the value in the line. Raises UserError if it is not JSON."""
         try:
             return json.loads(self.text)
         except (ValueError, RecursionError) as error:
@@ -72,7 +72,7 @@ class Line(NamedTuple):
 
 
 def read_lines(part: Part) -> Iterator[Line]:
-    """Yield the lines of a part of JSON lines in their order; blank ones are none."""
+    """Yield the lines of a part of JSON lines in their order, without blank ones."""
     start = part.start
     for i, line in enumerate(_bytes_of(part).split(b"\n")):
         if line and not line.isspace():

@@ -1,4 +1,4 @@
-"""The token that ends a document: nothing that a text holds becomes it."""
+"""The token that ends a document, which no text may become."""
 
 import json
 import re
@@ -9,11 +9,11 @@ from slipway.data.text.config import Tokenizer
 from slipway.errors import UserError
 
 _NO_TEXT = "\ufffe\uffff<end of document>\uffff\ufffe"
-"""The mark's name where a model would look it up: noncharacters, which text does not hold."""
+"""The mark's name for the model's vocabulary: noncharacters, which text does not hold."""
 
 
 def check_new_mark(mark: str) -> None:
-    """Raise UserError where a new tokenizer could make the mark of text: a word of GPT-2's pattern can become one."""
+    """Raise UserError if a new tokenizer could make the mark of text, as of a word of GPT-2's pattern."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     if len(ByteLevel(add_prefix_space=False).pre_tokenize_str(mark)) < 2:
@@ -26,7 +26,10 @@ def check_new_mark(mark: str) -> None:
 
 
 def end_of_document_id(tokenizer: Any, asked: Tokenizer) -> int:
-    """Return number of the token that ends a document. Raises UserError where the tokenizer has none, or text can hold it."""
+    """Return the number of the end-of-document token.
+
+    Raises UserError if the tokenizer has none, or a text can hold it.
+    """
     mark, added = asked.end_of_document, tokenizer.get_added_tokens_decoder()
     found = tokenizer.token_to_id(mark)
     special = [token.content for token in added.values() if token.special]
@@ -53,9 +56,9 @@ def end_of_document_id(tokenizer: Any, asked: Tokenizer) -> int:
 
 
 def without_mark(parts: dict[str, Any], mark: str) -> dict[str, Any]:
-    """Return a tokenizer.json, as JSON, whose tokens are the same, but for the mark within a text, which is text.
+    """Return a tokenizer.json, as JSON, with the same tokens, except that the mark within a text is text.
 
-    `parts`, which may change, is of a tokenizer that end_of_document_id accepts.
+    `parts`, which may be changed, describes a tokenizer that end_of_document_id accepts.
     """
     model = parts["model"]
     vocabulary = model["vocab"]
@@ -74,7 +77,7 @@ def without_mark(parts: dict[str, Any], mark: str) -> dict[str, Any]:
 
 
 def _made_by_model(model: dict[str, Any], mark: str) -> str:
-    """Return why the model makes the mark of text, whatever is added; empty where it does not."""
+    """Return why the model makes the mark of text, whatever is added; empty if it does not."""
     unknown = model.get("unk_token")
     if model["type"] == "Unigram" and model["unk_id"] is not None:
         unknown = model["vocab"][model["unk_id"]][0]

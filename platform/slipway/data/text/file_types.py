@@ -1,4 +1,4 @@
-"""What a file is, by its name."""
+"""The kind and compression of a file, by its name."""
 
 import os
 from collections.abc import Collection
@@ -29,14 +29,14 @@ _PACKED = (
 
 
 def endings(kinds: Collection[Kind]) -> str:
-    """Names of files of these kinds, for people."""
+    """Return the endings of files of these kinds, for people."""
     if "text" in kinds:
         return "text such as .txt .md .py, .jsonl, .parquet, also .gz and .zst"
     return f"{' '.join(JSONL_SUFFIXES)}, also .gz and .zst"
 
 
 def readable(name: str) -> tuple[Kind, Compression] | None:
-    """Return how a file of this name is read; None where its type is none of ours."""
+    """Return kind and compression of a file of this name; None if its type is not read here."""
     packing = compression(name)
     last = suffix(name.removesuffix(_last(name)) if packing else name)
     if last in JSONL_SUFFIXES:
@@ -49,12 +49,12 @@ def readable(name: str) -> tuple[Kind, Compression] | None:
 
 
 def compression(name: str) -> Compression:
-    """Return how a file of this name is compressed, of what can be read."""
+    """Return the compression of a file of this name; empty for a plain file."""
     return COMPRESSIONS.get(suffix(name), "")
 
 
 def packed(name: str) -> str:
-    """Return the ending of a name that stands for a file that would have to be unpacked first; empty for another."""
+    """Return the ending of a name whose file would have to be unpacked first; empty for another name."""
     last, inner = suffix(name), suffix(name.removesuffix(_last(name)))
     if last in _PACKED:
         return last
@@ -63,7 +63,7 @@ def packed(name: str) -> str:
 
 
 def holds_text(name: str) -> bool:
-    """Return whether a packed file's name says that it holds what could be read, were it not packed."""
+    """Return whether a packed file's name says that the file inside could be read."""
     return bool(packed(name) and readable(name.removesuffix(_last(name))))
 
 

@@ -26,11 +26,11 @@ from slipway.errors import UserError
 _AT_ONCE = 1 << 20
 """Bytes of text that are encoded, or tokens that are decoded, at once."""
 ALL = "all"
-"""What several entries are together."""
+"""The name of several entries together."""
 
 
 def read(config: RunConfig, wanted: Wanted) -> list[Passages]:
-    """Read what is wanted. Raises UserError."""
+    """Return the passages that are wanted. Raises UserError if a file cannot be read or holds no text."""
     data = tokens_of(config)
     stride = wanted.stride or data.sequence_length
     vocabulary = vocabulary_of(config)
@@ -56,7 +56,7 @@ def read(config: RunConfig, wanted: Wanted) -> list[Passages]:
 
 
 def told(parts: Sequence[HeldOut], losses: Sequence[float]) -> dict[str, dict[str, float]]:
-    """Return the measures of each part, and of all together where there are several."""
+    """Return the measures of each part, and of all parts together if there are several."""
     amounts = [(one.predicted, one.text.bytes, one.text.words) for one in parts if isinstance(one, Passages)]
     assert len(amounts) == len(parts) == len(losses)
     by_part = {one.what: measures(loss, *of) for one, loss, of in zip(parts, losses, amounts, strict=True)}
@@ -90,7 +90,7 @@ def _files(wanted: Wanted, tokenizer: Any, end_mark: int) -> Iterator[Text]:
 
 
 def found(entry: str, text_key: str) -> list[InputFile]:
-    """Return the files of an entry. Raises UserError."""
+    """Return the files of an entry. Raises UserError if they are missing or have no readable type."""
     with _named("files"):
         return find_inputs("files", Source(inputs=[entry], text_key=text_key))
 
@@ -117,7 +117,7 @@ def _batches(documents: Iterator[bytes]) -> Iterator[list[bytes]]:
 
 @contextmanager
 def _named(path: str) -> Iterator[None]:
-    """What is wrong with an entry is told as of the field `path`, not as of a source of the training's data."""
+    """Name the field `path` in a UserError, in place of a source of the training's data."""
     try:
         yield
     except UserError as error:
@@ -125,15 +125,15 @@ def _named(path: str) -> Iterator[None]:
 
 
 def _name(entry: str) -> str:
-    """Of an entry, for people: its file's or folder's."""
+    """Return the name of an entry's file or folder, for people."""
     return os.path.basename(entry.rstrip("/")) or entry
 
 
 def _validation(config: RunConfig, wanted: Wanted, tokenizer: Any) -> Iterator[Text]:
     """Yield the validation split of each source that is drawn, document by document.
 
-    How much text it is comes from its tokens, decoded: exactly what was encoded, where the tokenizer changes nothing
-    (byte-level ones do not).
+    The amount of text comes from its decoded tokens, which are exactly what was encoded if the tokenizer changes
+    nothing (byte-level ones do not). Raises UserError if the data is no text, or is not prepared.
     """
     if config.data.kind != "text":
         raise UserError(

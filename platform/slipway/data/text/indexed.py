@@ -1,4 +1,4 @@
-"""Shards to Megatron-core's .bin and .idx. Imports torch: only the process that writes them imports this."""
+"""Megatron-core's .bin and .idx, written from shards. Imports torch: only the process that writes them imports this."""
 
 import hashlib
 import os
@@ -64,7 +64,7 @@ class ShardedDatasetBuilder(IndexedDatasetBuilder):
 
 
 def merge_shards(shards: Sequence[Path], prefix: str, entries: int) -> tuple[FileRecord, FileRecord]:
-    """Write prefix.bin and prefix.idx from shards, in their order; returns their sizes and checksums."""
+    """Write prefix.bin and prefix.idx from shards, in their order; return their sizes and checksums."""
     builder = ShardedDatasetBuilder(f"{prefix}.bin", DType.optimal_dtype(entries))
     for shard in shards:
         builder.add_shard(shard)

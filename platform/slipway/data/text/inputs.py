@@ -1,4 +1,4 @@
-"""Which files a source consists of, in the order of their documents."""
+"""The files that a source consists of, in the order of their documents."""
 
 import os
 import stat
@@ -40,7 +40,7 @@ class InputFile(FoundFile):
 
 
 class HasInputs(Protocol):
-    """A source, of whatever kind of data, whose inputs are files."""
+    """A source of any kind of data whose inputs are files."""
 
     @property
     def inputs(self) -> list[str]:
@@ -49,16 +49,16 @@ class HasInputs(Protocol):
 
 
 def find_inputs(source_name: str, source: HasInputs, kinds: Collection[Kind] = KINDS) -> list[InputFile]:
-    """Return the files of a source. Raises UserError for what is missing, empty or of no readable type."""
+    """Return the files of a source. Raises UserError if one is missing, empty or of no readable type."""
     return survey(source_name, source, kinds)[0]
 
 
 def survey(
     source_name: str, source: HasInputs, kinds: Collection[Kind] = KINDS
 ) -> tuple[list[InputFile], list[LeftOut]]:
-    """Return the files of a source, and what is left out of its folders. Raises UserError, as find_inputs.
+    """Return the files of a source, and those of its folders that are left out. Raises UserError as find_inputs does.
 
-    kinds: of files that are read.
+    kinds: the kinds of files that are read.
     """
     found: list[InputFile] = []
     left_out: list[LeftOut] = []
@@ -88,7 +88,7 @@ def survey(
 
 
 def places(entries: list[str]) -> list[str]:
-    """Return where the entries of `inputs` lie, the same for each spelling of the same file. They need not be there."""
+    """Return the paths of the entries of `inputs`, the same for each spelling. They need not exist."""
     return [entry if entry == STDLIB else os.path.realpath(os.path.expanduser(entry)) for entry in entries]
 
 
@@ -169,7 +169,7 @@ def _stdlib(where: str) -> list[InputFile]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """Yield the library's files; what a system adds to it by links is no part of it, and may be missing."""
+    """Yield the library's files, without links, which a system adds and which may lead nowhere."""
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in _NOT_STDLIB]
         for name in names:

@@ -1,4 +1,4 @@
-"""Text without torch: prepared or not, what its samples are, where its files lie."""
+"""The kind `text` without torch: its preparation, the meaning of its samples, and the paths of its files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Text(MeasuredText):
-    """See slipway.data.kind.DataKind, and slipway.data.held_out.Measured."""
+    """The kind of data `text`, whose loss can be measured."""
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError where splits and tokenizer do not fit together."""
+        """Raise UserError if the settings of splits and tokenizer are not valid."""
         data = text_of(config)
         check_shares(data.split, config.validation.steps)
         tokenizer = data.tokenizer
@@ -39,7 +39,10 @@ class Text(MeasuredText):
             )
 
     def prepare(self, config: RunConfig, progress: bool) -> str:
-        """Tokenize the sources into data.dir, continuing an interrupted preparation."""
+        """Tokenize the sources into data.dir unless that is done; return a summary of what is prepared.
+
+        An interrupted preparation continues.
+        """
         from slipway.data.text.preparation import prepare
         from slipway.data.text.summary import summary
 
@@ -47,7 +50,10 @@ class Text(MeasuredText):
         return summary(data, prepare(data, progress))
 
     def make_ready(self, config: RunConfig, prepare: bool) -> None:
-        """Check that the data is prepared and long enough; prepare: do what is missing. Raises UserError."""
+        """Raise UserError unless the data is prepared and long enough.
+
+        prepare: prepare the data first if there is none.
+        """
         from slipway.data.text.split import check_split
 
         found = _prepared(config, prepare)
@@ -57,13 +63,13 @@ class Text(MeasuredText):
             _check_length(config, name, found.sources[name], wants_validation)
 
     def traits(self, config: RunConfig) -> Mapping[str, Any]:
-        """Return vocab_size: entries of the tokenizer."""
+        """Return vocab_size, the entries of the tokenizer."""
         from slipway.data.text import manifest
 
         return {"vocab_size": manifest.load(text_of(config)).vocab_size}
 
     def facts(self, config: RunConfig, source: str) -> dict[str, Any]:
-        """Return all that the meaning of a source's sample number depends on, besides seed and name."""
+        """Return everything but seed and name that the meaning of a source's sample numbers depends on."""
         from slipway.data.text import manifest
 
         data = text_of(config)
@@ -77,7 +83,7 @@ class Text(MeasuredText):
         }
 
     def files(self, config: RunConfig, source: str) -> dict[Path, FileRecord]:
-        """Return .bin and .idx."""
+        """Return the source's .bin and .idx with their records."""
         from slipway.data.text import manifest
 
         data = text_of(config)
@@ -85,26 +91,26 @@ class Text(MeasuredText):
         return {Path(f"{prefix}.bin"): record.bin, Path(f"{prefix}.idx"): record.idx}
 
     def open(self, config: RunConfig, split: Split, fields: frozenset[str] | None = None) -> Dataset:
-        """Open a split of the sources that are drawn. Imports torch.
+        """Open a split of the sources that are drawn, and return it. Imports torch.
 
-        All fields are made of the same tokens: nothing would be saved by leaving out those that are not needed.
+        All fields are made of the same tokens: leaving out those that are not needed would save nothing.
         """
         from slipway.data.text.dataset import open_dataset
 
         return open_dataset(config, split)
 
     def folders(self, config: RunConfig) -> dict[str, Path]:
-        """Return the prepared data."""
+        """Return the folder of the prepared data."""
         return {"data.dir": text_of(config).dir}
 
     def written(self, config: RunConfig) -> list[Path]:
-        """Return manifest.json, and the tokens of each source."""
+        """Return the paths of manifest.json and of each source's tokens."""
         data = text_of(config)
         names = (f"{name}{end}" for name in data.sources for end in (".bin", ".idx"))
         return [data.dir / name for name in ("manifest.json", *names)]
 
     def tokenizer(self, config: RunConfig) -> list[Path]:
-        """Return tokenizer.json."""
+        """Return the path of tokenizer.json."""
         from slipway.data.text.manifest import TOKENIZER_NAME
 
         return [text_of(config).dir / TOKENIZER_NAME]
@@ -112,7 +118,7 @@ class Text(MeasuredText):
     unlimited = ("data.tokenizer.vocab_size=${model.vocab_size}", "data.allow_large_models=true")
 
     def made_up(self, config: RunConfig) -> Dataset:
-        """Return documents of equal length. Imports torch."""
+        """Return samples of random documents of equal length. Imports torch."""
         from slipway.data.text.made_up import MadeUp
 
         return MadeUp(text_of(config), config.training.seed)
@@ -136,7 +142,7 @@ def _prepared(config: RunConfig, prepare: bool) -> "Manifest":
 
 
 def _check_length(config: RunConfig, name: str, record: Any, wants_validation: bool) -> None:
-    """Each split that is read needs at least one sample of every source."""
+    """Raise UserError unless each split that is read has at least one sample of this source."""
     from slipway.data.text.manifest import prefix
     from slipway.data.text.split import samples_per_epoch
     from slipway.data.text.tokens import find_split

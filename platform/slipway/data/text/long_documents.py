@@ -1,4 +1,4 @@
-r"""Cutting long documents into pieces that have the tokens of the whole, where the tokenizer allows it.
+r"""Cutting long documents into pieces that have the tokens of the whole, if the tokenizer allows it.
 
 A cut lies between an ASCII letter or digit and a blank or line feed. The tokens on both sides are those of the whole
 where three things hold:
@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 LONGEST_PIECE = 1 << 20
-"""Bytes of a document that are encoded at once where it can be cut."""
+"""Bytes of a document that are encoded at once if it can be cut."""
 
 _CUT = re.compile(rb"(?<=[0-9A-Za-z])[ \n]")
 
@@ -69,7 +69,7 @@ _ANY_SPACE = frozenset((r"\s+", r"\s"))
 
 
 def can_be_cut(parts: dict[str, Any]) -> bool:
-    """Return whether it is known of a tokenizer.json, as JSON, that pieces have the tokens of the whole."""
+    """Return whether pieces are known to have the tokens of the whole, for a tokenizer.json given as JSON."""
     normalizers = steps(parts["normalizer"], "normalizers")
     if not all(one["type"] in _NORMAL_FORMS for one in normalizers):
         return False
@@ -112,7 +112,7 @@ def cut_long(document: bytes, longest: int = LONGEST_PIECE, searched: int = 1 <<
 
 
 def steps(part: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
-    """Return what a normalizer or pre-tokenizer does, one after the other."""
+    """Return the steps of a normalizer or pre-tokenizer, in order."""
     if part is None:
         return []
     if part["type"] == "Sequence":
@@ -129,7 +129,7 @@ def _stays_within(token: dict[str, Any]) -> bool:
 
 
 def _alternatives(split: dict[str, Any]) -> set[str]:
-    """Return the alternatives of a pattern whose matches become words; {""}, which is not known, for another rule."""
+    """Return the alternatives of a pattern whose matches become words; {""}, an unknown one, for another rule."""
     pattern = split["pattern"].get("Regex")
     if pattern is None or (split["behavior"], split["invert"]) not in (
         ("Isolated", False),

@@ -12,14 +12,14 @@ END = 0
 
 
 class MadeUp(Dataset):
-    """See slipway.data.kind.MadeUp."""
+    """A dataset of random tokens (see slipway.data.kind.MadeUp)."""
 
     def __init__(self, settings: Data, seed: int) -> None:
         super().__init__({}, settings.sequence_length, settings, END)
         self.seed = seed
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        """As of prepared text: any tokens of the vocabulary, and ends of documents."""
+        """Return a sample like one of prepared text: any tokens of the vocabulary, and ends of documents."""
         length, entries = self.settings.sequence_length, self.settings.tokenizer.vocab_size
         assert entries, "data.tokenizer.vocab_size is the model's, see slipway.data.kind.MadeUp.unlimited"
         text = generator(self.seed, "training", draw).integers(END + 1, entries, length + 1)

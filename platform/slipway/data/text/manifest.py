@@ -1,4 +1,4 @@
-"""manifest.json: what was prepared, from what, with checksums. Written last, so it vouches for the rest."""
+"""manifest.json: what was prepared, and from what, with checksums. It is written last, so it vouches for the rest."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from slipway.records import first_problem
 
 TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_FACT = "the checksum of tokenizer.json"
-"""What a checkpoint's ledger calls it (DataKind.facts)."""
+"""The name of this fact in a checkpoint's ledger (DataKind.facts)."""
 
 
 class SourceRecord(Record):
@@ -39,7 +39,7 @@ class SourceRecord(Record):
 
 
 class TokenizerRecord(Record):
-    """What was asked for, and tokenizer.json."""
+    """The tokenizer that was asked for, and tokenizer.json."""
 
     kind: Literal["bpe", "byte", "file"]
     vocab_size: int | None  # as asked (bpe)
@@ -50,7 +50,7 @@ class TokenizerRecord(Record):
 
 
 class Manifest(Record):
-    """What data.dir holds."""
+    """The content of data.dir."""
 
     format: Literal[1] = 1
     tokenizer: TokenizerRecord
@@ -60,7 +60,7 @@ class Manifest(Record):
 
     @property
     def vocab_size(self) -> int:
-        """Entries of the tokenizer: tokens are below this."""
+        """The entries of the tokenizer: tokens are below this."""
         return self.tokenizer.entries
 
     @property
@@ -72,8 +72,8 @@ class Manifest(Record):
 def load(data: Data) -> Manifest:
     """Return the manifest of data.dir.
 
-    Raises UserError when nothing is prepared there, when something else is prepared there than `data` asks
-    for, or when a file is missing or has another size than the manifest says.
+    Raises UserError if no data is prepared there, if it was prepared with other settings than `data` has, or if a file
+    is missing or has another size than the manifest says.
     """
     found = prepared.found(data.dir, Manifest)
     _check_asked(found, data)
@@ -82,12 +82,15 @@ def load(data: Data) -> Manifest:
 
 
 def read(folder: Path) -> Manifest | None:
-    """Return the manifest in a folder, None where there is none."""
+    """Return the manifest in a folder; None if there is none. Raises UserError if it is not valid."""
     return prepared.read(folder, Manifest)
 
 
 def tokenizer_record(folder: Path) -> TokenizerRecord | None:
-    """Return what the manifest in a folder, of any kind of text, says of its tokenizer; None where there is no manifest."""
+    """Return the tokenizer's record in the manifest of a folder, for any kind of text.
+
+    None if there is no manifest. Raises UserError if it cannot be read.
+    """
     path = folder / prepared.FILE_NAME
     try:
         plain = json.loads(path.read_text())
@@ -111,17 +114,17 @@ def tokenizer_record(folder: Path) -> TokenizerRecord | None:
 
 
 def prefix(data: Data, source: str) -> str:
-    """Return path of a source's files without .bin and .idx."""
+    """Return the path of a source's files without .bin and .idx."""
     return str(data.dir / source)
 
 
 def to_text(manifest: Manifest) -> str:
-    """As it is written: JSON for people."""
+    """Return the manifest as it is written: indented JSON."""
     return json.dumps(manifest.model_dump(), indent=1) + "\n"
 
 
 def asked_tokenizer(tokenizer: Tokenizer) -> dict[str, object]:
-    """Return what of data.tokenizer decides which tokens come out."""
+    """Return the settings of data.tokenizer that decide which tokens come out."""
     return {
         "kind": tokenizer.kind,
         "vocab_size": tokenizer.vocab_size if tokenizer.kind == "bpe" else None,
@@ -156,7 +159,7 @@ def _check_asked(found: Manifest, data: Data) -> None:
 
 
 def _same_inputs(source: Source, record: SourceRecord) -> bool:
-    """Return whether the inputs are those of the record, whatever their spelling. They need not be there."""
+    """Return whether the inputs are those of the record, whatever their spelling. They need not exist."""
     return source.inputs == record.inputs or places(source.inputs) == (record.places or places(record.inputs))
 
 

@@ -1,4 +1,4 @@
-"""What a model's loss on text means: shared by the kinds of data whose samples are sequences of tokens. No torch."""
+"""The measures of a model's loss on text, for all kinds of data whose samples are sequences of tokens. No torch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,10 +16,10 @@ RULES = (
 
 
 class MeasuredText:
-    """See slipway.data.held_out.Measured."""
+    """Text on which a model's loss can be measured (see slipway.data.held_out.Measured)."""
 
     def in_windows(self, config: RunConfig, wanted: Wanted) -> RunConfig:
-        """Return the same run with samples of another length, where one is wanted."""
+        """Return the run's configuration, with samples of another length if one is wanted."""
         update = {"sequence_length": wanted.context} if wanted.context else {}
         return config.model_copy(update={"data": tokens_of(config).model_copy(update=update)})
 
@@ -35,14 +35,17 @@ class MeasuredText:
             )
 
     def check_there(self, wanted: Wanted) -> None:
-        """Raise UserError for files that are not there, or are of no readable type."""
+        """Raise UserError for files that are missing or have no readable type."""
         from slipway.data.text.held_out import found
 
         for entry in wanted.files:
             found(entry, wanted.text_key)
 
     def held_out(self, config: RunConfig, wanted: Wanted) -> Sequence[HeldOut]:
-        """Read files, or the validation split. Raises UserError."""
+        """Read files, or the validation split, and return their samples.
+
+        Raises UserError if one cannot be read or holds no text.
+        """
         from slipway.data.text.held_out import read
 
         self.check_wanted(config, wanted)
@@ -57,7 +60,7 @@ class MeasuredText:
         return told(parts, losses)
 
     def rules(self, config: RunConfig, wanted: Wanted) -> str:
-        """Say how documents are read, and what counts."""
+        """Return sentences that say how documents are read, and what counts."""
         length = tokens_of(config).sequence_length
         return RULES.format(
             context=length,

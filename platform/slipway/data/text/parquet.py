@@ -9,7 +9,10 @@ from slipway.errors import UserError
 
 @contextmanager
 def open_parquet(path: str, text_key: str) -> Iterator[Any]:
-    """A pyarrow.parquet.ParquetFile that has a column of text of this name."""
+    """Yield a pyarrow.parquet.ParquetFile with a column of text of this name.
+
+    Raises UserError if the file cannot be read, or the column is missing, ambiguous or no text.
+    """
     import pyarrow
     import pyarrow.parquet
 

@@ -19,7 +19,7 @@ _SPACE = re.compile(r"\s+")
 
 
 def windows(tokens: int, context: int, stride: int) -> np.ndarray:
-    """Cut a document of so many tokens to be predicted: [windows, 3] int64, with columns start, first, stop.
+    """Return the windows of a document of so many tokens: [windows, 3] int64, with columns start, first, stop.
 
     A window reads the tokens before start + 1 .. stop (the end mark before the document is the first of them) and
     predicts tokens start + 1 .. stop, of which those from first + 1 on count.
@@ -34,26 +34,26 @@ def windows(tokens: int, context: int, stride: int) -> np.ndarray:
 
 @dataclass
 class Text:
-    """Documents as tokens, one after the other, and how much text they are."""
+    """Documents as tokens, one after the other, and the amount of text in them."""
 
     what: str
     tokens: np.ndarray
-    """Of all documents, each with the end mark after it."""
+    """The tokens of all documents, each with the end mark after it."""
     lengths: np.ndarray
     """Tokens of each document, the end mark included, [documents]."""
     bytes: int = 0
-    """Of the text in UTF-8, without end marks."""
+    """Bytes of the text in UTF-8, without end marks."""
     words: int = 0
     """Stretches between white space, as lm-evaluation-harness counts them: len(re.split(r"\\s+", text))."""
 
     @property
     def digest(self) -> str:
-        """Checksum of the tokens."""
+        """The checksum of the tokens."""
         return sha256(np.ascontiguousarray(self.tokens, np.int32).tobytes()).hexdigest()
 
 
 def count_words(text: str) -> int:
-    """As lm-evaluation-harness counts them."""
+    """Return the number of words, counted as lm-evaluation-harness does."""
     return len(_SPACE.split(text))
 
 
@@ -65,16 +65,16 @@ class Rules:
     """Tokens of a training sample, which is the context."""
     stride: int
     end_mark: int
-    """Its token."""
+    """The end mark's token."""
     end_marks: bool
-    """Whether their loss counts."""
+    """Whether the loss of end marks counts."""
     apart: bool
     """Whether samples say where documents begin (data.reset_attention_mask)."""
 
 
 @dataclass
 class Passages:
-    """See slipway.data.held_out.HeldOut: a sample is a window of one document."""
+    """A HeldOut (see slipway.data.held_out) whose samples are windows of one document each."""
 
     text: Text
     rules: Rules
@@ -98,7 +98,7 @@ class Passages:
 
     @property
     def on_host(self) -> frozenset[str]:
-        """No GPU reads where documents begin."""
+        """The fields that stay on the CPU: no GPU reads where documents begin."""
         return frozenset({"document_starts"})
 
     @property
@@ -108,7 +108,7 @@ class Passages:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Amounts, and the checksum of the tokens."""
+        """The amounts, and the checksum of the tokens."""
         text = self.text
         return {
             "documents": len(text.lengths),
@@ -122,9 +122,9 @@ class Passages:
         return len(self._samples)
 
     def batch(self, numbers: Sequence[int], rows: int, cut: bool) -> dict[str, np.ndarray]:
-        """Return tokens, labels, position_ids [rows, length] int64 and loss_mask fp32; what is behind a window is 0.
+        """Return tokens, labels, position_ids [rows, length] int64 and loss_mask fp32; behind a window they are 0.
 
-        Where documents are kept apart also document_starts: the end mark that a document is read after is in it.
+        If documents are kept apart, also document_starts: a document includes the end mark before it.
         """
         chosen = self._samples[list(numbers)].tolist()
         width = max(stop - start for _, start, _, stop in chosen) if cut else self.rules.length
@@ -146,10 +146,10 @@ class Passages:
 
 
 def measures(loss: float, tokens: int, text_bytes: int, words: int) -> dict[str, float]:
-    """Turn a sum of losses (nats) over text into measures: e^(loss / tokens), loss / bytes / ln 2, ...
+    """Return measures of a sum of losses (nats) over text: e^(loss / tokens), loss / bytes / ln 2, ...
 
-    bits_per_byte, byte_perplexity and word_perplexity are those of lm_eval.api.metrics. What is too large for a float
-    is left out.
+    bits_per_byte, byte_perplexity and word_perplexity are those of lm_eval.api.metrics. A measure that is too large for
+    a float is left out.
     """
     found = {}
     for name, count in (("perplexity", tokens), ("byte_perplexity", text_bytes), ("word_perplexity", words)):

@@ -1,4 +1,4 @@
-"""From text to Megatron's indexed data: the steps of `slipway data`, in order."""
+"""The preparation of Megatron's indexed data from text: the steps of `slipway data`, in order."""
 
 import os
 import platform
@@ -34,9 +34,10 @@ COUNTED = ("documents", "tokens")
 
 
 def prepare(data: Data, progress: bool) -> Manifest:
-    """Prepare data.dir as `data` asks, continuing an interrupted preparation; at once where it is done.
+    """Prepare data.dir as `data` asks, and return its manifest; return at once if that is done.
 
-    The files do not depend on data.workers. Raises UserError.
+    An interrupted preparation continues. The files do not depend on data.workers. Raises UserError if inputs cannot be
+    read, or the folder was prepared with other settings or inputs.
     """
     if manifest.read(data.dir) is not None:
         found = manifest.load(data)
@@ -109,7 +110,7 @@ class _Preparation:
         )
 
     def _encode(self) -> tuple[dict[str, list[Path]], "dict[str, Counts]"]:
-        """Return shards of each source, in order, and what they amount to."""
+        """Return the shards of each source, in order, and their counts."""
         from slipway.data.text.fast_bpe.encode import token_type
         from slipway.data.text.shards import Counts, read_counts
 
@@ -160,7 +161,7 @@ class _Preparation:
         return shards, counts
 
     def _commit(self, shards: dict[str, list[Path]], counts: "dict[str, Counts]") -> Manifest:
-        """Write the files aside, move them into data.dir, and the manifest last."""
+        """Write the files aside, move them into data.dir, the manifest last, and return it."""
         from importlib.metadata import version
 
         from slipway.data.text.fast_bpe.encode import token_type
@@ -206,7 +207,7 @@ class _Preparation:
 
 
 def _job(data: Data, files: dict[str, list[InputFile]]) -> dict[str, object]:
-    """Return all that decides what the work holds."""
+    """Return everything that decides what the finished parts of the work hold."""
     from importlib.metadata import version
 
     digest = sha256()

@@ -13,16 +13,16 @@ _STRETCHES = 512
 
 
 def sample_size(vocab_size: int) -> int:
-    """Return bytes of text that are enough for a vocabulary of this size."""
+    """Return the bytes of text that are enough for a vocabulary of this size."""
     return min(max(16 << 20, vocab_size * 2048), 256 << 20)
 
 
 def sample_documents(
     files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], size: int
 ) -> Iterator[str]:
-    """Yield documents of about `size` bytes in total, from evenly spaced places of all the sources.
+    """Yield documents of about `size` bytes in total, from evenly spaced places of all sources.
 
-    Everything where the files are smaller. Of a compressed file, its beginning.
+    Yields everything if the files are smaller. From a compressed file its beginning is taken.
     """
     total = sum(file.size for of_source in files.values() for file in of_source)
     before = 0
@@ -65,7 +65,7 @@ def _spread_row_groups(file: InputFile, text_key: str, share: int, stretches: in
 
 
 def _stretch(file: InputFile, start: int, size: int) -> Part:
-    """Return whole lines of a plain file, from `start` on; of a text without lines, whole characters."""
+    """Return whole lines of a plain file from `start` on, or whole characters of a text without lines."""
     longest = SEARCHED if file.kind == "text" else LONGEST_LINE
     with open_input(file.path) as opened:
         begin = _after_line(opened, start, longest)
@@ -74,7 +74,7 @@ def _stretch(file: InputFile, start: int, size: int) -> Part:
 
 
 def _after_line(opened: BinaryIO, position: int, longest: int) -> int:
-    """Return where the first line ends after a position, or a character where the line is longer."""
+    """Return where the first line after a position ends, or a character if the line is longer."""
     opened.seek(position)
     line = opened.readline(longest)
     if len(line) < longest or line.endswith(b"\n"):

@@ -19,7 +19,7 @@ _MARK = b"SLIPSHD1"
 
 @dataclass(frozen=True)
 class Counts:
-    """What a block, or a source, amounts to."""
+    """The amounts in a block or a source."""
 
     documents: int = 0
     tokens: int = 0
@@ -36,7 +36,7 @@ class Counts:
 
 
 class ShardWriter:
-    """Writes one shard; it appears under its name when all is on disk."""
+    """Writes one shard, which gets its name when all of it is on disk."""
 
     def __init__(self, path: Path, dtype: type) -> None:
         self.path = path
@@ -50,7 +50,7 @@ class ShardWriter:
         return self
 
     def add(self, tokens: np.ndarray, lengths: np.ndarray, counts: Counts) -> None:
-        """Append documents: their tokens, and how many of them each document has."""
+        """Append documents: their tokens [tokens], and how many of them each document has [documents]."""
         assert tokens.dtype == self.dtype and len(tokens) == lengths.sum()
         self.file.write(tokens.tobytes())
         self.lengths.append(lengths.astype(np.int32, copy=False))
@@ -74,7 +74,7 @@ class ShardWriter:
 
 
 def read_counts(path: Path, dtype: type) -> Counts | None:
-    """Return counts of a shard; None where there is no whole one."""
+    """Return the counts of a shard; None if there is no whole one."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -99,6 +99,6 @@ def read_tokens(path: Path, counts: Counts, dtype: type, chunk: int = 1 << 20) -
 
 
 def read_lengths(path: Path, counts: Counts, dtype: type) -> np.ndarray:
-    """Return tokens of each document [documents], int32."""
+    """Return the number of tokens in each document, [documents] int32."""
     offset = counts.tokens * np.dtype(dtype).itemsize
     return np.fromfile(path, np.int32, counts.documents, offset=offset)

@@ -1,4 +1,4 @@
-"""How many documents of a source each split gets: Megatron-core's arithmetic, before torch is there."""
+"""The number of a source's documents in each split, by Megatron-core's arithmetic, without torch."""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -10,9 +10,10 @@ from slipway.errors import UserError
 
 
 def document_counts(documents: int, split: tuple[float, float, float]) -> tuple[int, int, int]:
-    """Return documents for training, validation and test: consecutive stretches between rounded borders.
+    """Return how many documents training, validation and test get: consecutive stretches, borders rounded.
 
-    As BlendedMegatronDatasetBuilder._build_megatron_dataset_splits and parse_and_normalize_split.
+    This is the arithmetic of BlendedMegatronDatasetBuilder._build_megatron_dataset_splits and
+    parse_and_normalize_split.
     """
     total = sum(split)
     shares = [share / total for share in split]
@@ -23,7 +24,10 @@ def document_counts(documents: int, split: tuple[float, float, float]) -> tuple[
 
 
 def samples_per_epoch(tokens: int, length: int) -> int:
-    """Return samples of `length` tokens and one to predict, each beginning where the one before ends, in that many tokens."""
+    """Return how many samples of `length` tokens and one to predict so many tokens hold.
+
+    Each begins where the one before ends.
+    """
     return max(0, (tokens - 1) // length)
 
 
@@ -52,7 +56,10 @@ def check_split(data: Data, manifest: Manifest, wanted: tuple[bool, bool, bool])
 def better_split(
     documents: Sequence[int], split: tuple[float, float, float], wanted: tuple[bool, bool, bool]
 ) -> tuple[float, float, float] | None:
-    """Round shares that give each source documents in each wanted split, most for training; None where none do."""
+    """Return round shares that give each source documents in each wanted split, and training the most.
+
+    None if no such shares exist.
+    """
     for share in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3):
         others = [
             share if part or is_wanted else 0.0 for part, is_wanted in zip(split[1:], wanted[1:], strict=True)

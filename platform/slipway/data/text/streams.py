@@ -1,4 +1,4 @@
-"""Files as text with a position, plain or compressed: looked into ahead, taken piece by piece."""
+"""Files as text with a position, plain or compressed: a window can look ahead before bytes are taken."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class Stream(Protocol):
 
     @property
     def disk_position(self) -> int:
-        """Bytes of the file on disk that the position stands for, about."""
+        """The bytes of the file on disk up to the position, approximately."""
         ...
 
     def window(self, offset: int, size: int) -> bytes:
@@ -28,13 +28,13 @@ class Stream(Protocol):
         ...
 
     def take(self, size: int) -> bytes | None:
-        """Move on by `size` bytes; gives them where only the stream has them (None: read the file)."""
+        """Move on by `size` bytes; return them if only the stream has them (None: read the file)."""
         ...
 
 
 @contextmanager
 def open_stream(file: InputFile) -> Iterator[Stream]:
-    """A file's stream, after the byte order mark if there is one. Raises UserError where it cannot be read."""
+    """Yield a file's stream, after the byte order mark if there is one. Raises UserError if it cannot be read."""
     with open_input(file.path) as raw:
         stream = _Compressed(raw, file) if file.compression else _Plain(raw)
         if stream.window(0, 3) == b"\xef\xbb\xbf":
@@ -44,7 +44,7 @@ def open_stream(file: InputFile) -> Iterator[Stream]:
 
 @contextmanager
 def open_input(path: str) -> Iterator[BinaryIO]:
-    """A file to read from. What the operating system says of it is a UserError."""
+    """Yield a file to read from. Raises UserError for any OSError inside."""
     try:
         with open(path, "rb") as raw:
             yield raw

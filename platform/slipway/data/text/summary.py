@@ -1,11 +1,11 @@
-"""What a prepared text data set holds, for people."""
+"""A summary of a prepared text data set, for people."""
 
 from slipway.data.text.config import Config as Data
 from slipway.data.text.manifest import Manifest
 
 
 def summary(data: Data, found: Manifest) -> str:
-    """Return what is prepared, a line for each source."""
+    """Return what is prepared, with a line for each source."""
     kind = found.tokenizer.kind
     lines = [f"{data.dir}: {kind} tokenizer, {found.vocab_size:,} entries, {found.token_type} tokens"]
     for name, source in found.sources.items():

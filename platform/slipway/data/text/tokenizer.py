@@ -1,4 +1,4 @@
-"""The tokenizer of a data set: trained, of bytes, or from a file. Always a tokenizer.json in the end."""
+"""The tokenizer of a data set: trained, of bytes, or from a file. It always becomes a tokenizer.json."""
 
 import json
 import os
@@ -23,7 +23,7 @@ BYTE_LETTERS = {byte: chr(byte) for byte in _PRINTABLE} | {
 
 
 def byte_tokenizer(end_of_document: str) -> Any:
-    """Return tokens 0 to 255 are the bytes of UTF-8; 256 ends a document."""
+    """Return a tokenizer whose tokens 0 to 255 are the bytes of UTF-8; 256 ends a document."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     tokenizer = Tokenizer(
@@ -40,12 +40,12 @@ SMALLEST_VOCABULARY = 257
 
 
 def count_entries(tokenizer: Any) -> int:
-    """Return one above the largest token: the rows that an embedding needs, gaps in the numbering included."""
+    """Return one more than the largest token: the rows of an embedding, gaps in the numbering included."""
     return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
 
 def check_asked(asked: Tokenizer) -> None:
-    """Raise UserError for a tokenizer that cannot be."""
+    """Raise UserError if the tokenizer's settings are not valid."""
     if not asked.end_of_document:
         raise UserError(
             "data.tokenizer.end_of_document",
@@ -79,7 +79,7 @@ def check_asked(asked: Tokenizer) -> None:
 def make_tokenizer(
     asked: Tokenizer, files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], threads: int
 ) -> str:
-    """Return the text of tokenizer.json. Raises UserError."""
+    """Return the text of tokenizer.json. Raises UserError if the tokenizer cannot be trained or read."""
     if asked.kind != "file":
         check_new_mark(asked.end_of_document)
     if asked.kind == "byte":
@@ -92,7 +92,7 @@ def make_tokenizer(
 
 @contextmanager
 def library_errors(path: str, problem: str) -> Iterator[None]:
-    """Raise what the tokenizers library raises as a UserError, its reason after `problem`."""
+    """Raise an error of the tokenizers library as a UserError, with its reason after `problem`."""
     try:
         yield
     except BaseException as error:
@@ -141,7 +141,7 @@ def _read(path: Path) -> str:
 
 
 def _left_out(parts: dict[str, Any]) -> str:
-    """Return what a tokenizer.json, as JSON, has no token for, and would silently leave out; empty where nothing is."""
+    """Return what a tokenizer.json, as JSON, has no token for and would silently leave out; empty if nothing."""
     model = parts["model"]
     if model["type"] != "BPE" or model["unk_token"]:
         return ""  # the others raise an error

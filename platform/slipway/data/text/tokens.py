@@ -1,4 +1,4 @@
-"""A source's training, validation and test tokens: where they lie in its .bin, and reading them. No torch."""
+"""A source's training, validation and test tokens: their places in its .bin, and reading them. No torch."""
 
 import os
 import struct
@@ -28,7 +28,10 @@ class Stretch(NamedTuple):
 
 
 def find_split(prefix: str, record: SourceRecord, split: tuple[float, float, float], which: Split) -> Stretch:
-    """Return where the tokens of a split are, by the source's .idx. Raises UserError where it is not as its record says."""
+    """Return where the tokens of a split are, by the source's .idx.
+
+    Raises UserError if the .idx cannot be read, or is not what the record says.
+    """
     path = Path(f"{prefix}.idx")
     counts = document_counts(record.documents, split)
     position = SPLITS.index(which)
@@ -38,7 +41,10 @@ def find_split(prefix: str, record: SourceRecord, split: tuple[float, float, flo
             dtype, sequences = _read_header(file.read(HEADER.size), path, record)
 
             def first_token(document: int) -> int:
-                """.idx: int32 lengths and int64 byte offsets of sequences, int64 first sequences of documents."""
+                """Return the first token of a document.
+
+                A .idx holds int32 lengths and int64 byte offsets of sequences, then int64 first sequences of documents.
+                """
                 if document == record.documents:
                     return record.tokens
                 [sequence] = _integers(file.fileno(), HEADER.size + 12 * sequences + 8 * document)
@@ -59,7 +65,7 @@ def find_split(prefix: str, record: SourceRecord, split: tuple[float, float, flo
 
 
 def _read_header(header: bytes, path: Path, record: SourceRecord) -> tuple[np.dtype, int]:
-    """Return type of the tokens, and sequences."""
+    """Return the type of the tokens and the number of sequences. Raises UserError if the header is wrong."""
     magic, version, code, sequences, documents = HEADER.unpack(header)
     if magic != MAGIC or version != 1 or code not in TYPES:
         raise _wrong(path, "it does not begin as an index of uint16 or int32 tokens")
@@ -90,11 +96,17 @@ class TokenFile(OpenFile):
     """An open .bin. Threads may share it."""
 
     def __init__(self, path: Path, dtype: np.dtype, size: int) -> None:
-        """size: bytes that it must have. Raises DataChanged where it has not, OSError where it cannot be opened."""
+        """Open a .bin that must have `size` bytes.
+
+        Raises DataChanged if it has another size, OSError if it cannot be opened.
+        """
         super().__init__(path, size)
         self.dtype = dtype
 
     def read(self, first: int, count: int) -> np.ndarray:
-        """Return `count` tokens from token `first` on. Raises DataChanged where the file has changed since it was opened."""
+        """Return `count` tokens [count] from token `first` on.
+
+        Raises DataChanged if the file has changed since it was opened.
+        """
         size = self.dtype.itemsize
         return np.frombuffer(self.read_bytes(first * size, count * size), self.dtype)

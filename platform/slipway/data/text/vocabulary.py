@@ -1,4 +1,4 @@
-"""A run's tokenizer: text to the tokens that its training data is made of, and back. Imports no torch."""
+"""A run's tokenizer: from text to the tokens of its training data, and back. Imports no torch."""
 
 import json
 from collections.abc import Sequence
@@ -21,21 +21,21 @@ from slipway.run_dir import RunDir
 SETTINGS_NAME = "tokenizer_config.json"
 TEMPLATE_NAME = "chat_template.jinja"
 HALF = "\ufffd"
-"""What bytes decode to that are no character, or not yet."""
+"""The decoded form of bytes that are no character, or not yet one."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A tokenizer, with what its folder says besides."""
+    """A tokenizer, with what else its folder says."""
 
     path: Path
-    """tokenizer.json; what belongs to it lies beside it."""
+    """The path of tokenizer.json; what belongs to it is beside it."""
     json: str
-    """Its text."""
+    """The text of tokenizer.json."""
     end_of_document: int | None
-    """The token after each document; None: the tokenizer has none that is known."""
+    """The token after each document; None if none is known."""
     chat_template: str | None
-    """A conversation's form, in Jinja, as transformers have it; None: there is none."""
+    """The chat template in Jinja, as transformers has it; None if there is none."""
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -50,31 +50,31 @@ class Vocabulary:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the file, as manifests and ledgers have it."""
+        """The SHA-256 of the file, as in manifests and ledgers."""
         return sha256(self.json.encode()).hexdigest()
 
     @cached_property
     def entries(self) -> int:
-        """One above the largest token."""
+        """One more than the largest token."""
         return count_entries(self.tokenizer)
 
     def encode(self, text: str, *, special_tokens: bool = False) -> list[int]:
         """Return the tokens that preparation makes of a document with this text, without the end mark.
 
-        Special tokens in a text are text, as in documents. special_tokens: they are tokens, as in a conversation that
-        a template has written. Raises UserError for what the tokenizer has no token for.
+        Special tokens in a text are text, as in documents, unless special_tokens is set: then they are tokens, as in a
+        conversation that a template has written. Raises UserError if the tokenizer has no token for a part of the text.
         """
         with library_errors("text", "the tokenizer cannot encode it"):
             tokenizer = self.tokenizer if special_tokens else self._of_documents
             return tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text, special tokens by their names. Tokens without an entry are left out."""
+        """Return the text of tokens, with special tokens by their names. Tokens without an entry are left out."""
         return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
 
     @cached_property
     def _of_documents(self) -> Any:
-        """As slipway.data.text.fast_bpe.encode.make_encoder has it for all of the library's tokenizers."""
+        """The tokenizer as slipway.data.text.fast_bpe.encode.make_encoder uses any tokenizer of the library."""
         from tokenizers import Tokenizer
 
         parts = json.loads(self.tokenizer.to_str())
@@ -86,9 +86,9 @@ class Vocabulary:
 
 
 class Unfolding:
-    """Text from tokens that come one by one: no part of a character is given before the rest of it.
+    """Text from tokens that come one by one: no part of a character is returned before the rest of it.
 
-    All that it gives, joined, is the text of `before` and the tokens together, without that of `before`.
+    All returned pieces, joined, are the text of `before` and the tokens together, without that of `before`.
     """
 
     def __init__(self, vocabulary: Vocabulary, before: Sequence[int] = ()) -> None:
@@ -98,7 +98,7 @@ class Unfolding:
         self.text = vocabulary.decode(self.held)
 
     def add(self, token: int) -> str:
-        """Return the text that is known by now; empty within a character."""
+        """Return the text that this token completes; empty within a character."""
         self.held.append(token)
         text = self.vocabulary.decode(self.held)
         if text.endswith(HALF) or len(text) <= len(self.text):
@@ -110,14 +110,14 @@ class Unfolding:
         return new
 
     def end(self) -> str:
-        """Return the rest: what no character has come of."""
+        """Return the rest, which has not become a character."""
         return self.vocabulary.decode(self.held)[len(self.text) :]
 
 
 def vocabulary_of(config: RunConfig) -> Vocabulary:
-    """Return a run's tokenizer: the run's own copy, which every training and import leaves in run.dir, or data.dir's.
+    """Return a run's tokenizer: its own copy, which every training and import leaves in run.dir, or data.dir's.
 
-    Raises UserError where neither is there, or what is there is none.
+    Raises UserError if there is neither, or the file is no tokenizer.
     """
     data: Any = config.data
     there = kind_of(config).tokenizer(config)
@@ -140,7 +140,7 @@ def vocabulary_of(config: RunConfig) -> Vocabulary:
 
 
 def check_trained_with(vocabulary: Vocabulary, ledger: DataLedger) -> None:
-    """Raise UserError where a checkpoint, whose ledger this is, was trained with another tokenizer."""
+    """Raise UserError if the checkpoint with this ledger was trained with another tokenizer."""
     known = {str(facts[TOKENIZER_FACT]) for facts in ledger.facts.values() if TOKENIZER_FACT in facts}
     if known and vocabulary.checksum not in known:
         raise UserError(
@@ -177,7 +177,10 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _template(folder: Path, settings: dict[str, Any]) -> str | None:
-    """Return the template in a file of its own, as newer versions of transformers write it, or among the settings."""
+    """Return the chat template: a file of its own, as newer versions of transformers write it, or a setting.
+
+    None if there is neither.
+    """
     text = _content(folder / TEMPLATE_NAME)
     if text is not None:
         return text
@@ -188,7 +191,7 @@ def _template(folder: Path, settings: dict[str, Any]) -> str | None:
 
 
 def _name(token: Any) -> str:
-    """Return a special token's name: settings have it as it is, or as the fields of an added token."""
+    """Return a special token's name: the setting itself, or the content of an added token's fields."""
     name = token.get("content") if isinstance(token, dict) else token
     return name if isinstance(name, str) else ""
 
@@ -207,7 +210,7 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def _content(path: Path) -> str | None:
-    """Return the text of a file; None where there is none. Raises UserError where it is not UTF-8, and Unreadable."""
+    """Return the text of a file; None if there is none. Raises UserError if it is not UTF-8."""
     content = files.read(path)
     try:
         return None if content is None else content.decode()

@@ -1,4 +1,4 @@
-"""What the processes that prepare text are asked to do."""
+"""The tasks of the processes that prepare text."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false"}
 """Variables of these processes: the library's threads would compete with them."""
 BATCH_BYTES = 1 << 20
-"""Text that is encoded at once."""
+"""Bytes of text that are encoded at once."""
 
 
 def build_tokenizer(
     asked: Tokenizer, files: Mapping[str, list[InputFile]], sources: Mapping[str, Source], threads: int
 ) -> tuple[str, int, int, str | None]:
-    """Return text of tokenizer.json, its number of entries, its end-of-document token, and why it is not encoded fast.
+    """Return the text of tokenizer.json, its entries, its end-of-document token, and why encoding is slow.
 
-    Raises UserError.
+    The last is None if it is fast. Raises UserError if the tokenizer cannot be made.
     """
     from tokenizers import Tokenizer as Loaded
 
@@ -51,7 +51,7 @@ def _encoder(tokenizer_path: str, end_of_document: int, entries: int) -> Any:
 def encode_block(
     block: Block, text_key: str, tokenizer_path: str, entries: int, end_of_document: int, shard: Path
 ) -> "Counts":
-    """Read and encode a block into a shard. Raises UserError."""
+    """Encode a block into a shard, and return its counts. Raises UserError if a document cannot be encoded."""
     import numpy as np
 
     from slipway.data.text.documents import read_documents
@@ -101,7 +101,10 @@ def encode_block(
 def write_datasets(
     shards: Mapping[str, Sequence[Path]], folder: Path, entries: int
 ) -> dict[str, tuple["FileRecord", "FileRecord"]]:
-    """Write folder/SOURCE.bin and .idx of each source; here because it imports torch, the caller shall not."""
+    """Write folder/SOURCE.bin and .idx of each source, and return their records.
+
+    A worker does this, since it imports torch and the caller shall not.
+    """
     from slipway.data.text.indexed import merge_shards
 
     return {name: merge_shards(of_source, str(folder / name), entries) for name, of_source in shards.items()}

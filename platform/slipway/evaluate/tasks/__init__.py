@@ -1,1 +1,1 @@
-"""Tasks of lm-evaluation-harness on a run's checkpoints: its own library (extra `evaluation`), our models."""
+"""Tasks of lm-evaluation-harness, run by that library (extra `evaluation`) on the models of a run's checkpoints."""

@@ -1,7 +1,7 @@
-"""A run's model as lm-evaluation-harness knows models. Imports torch and lm_eval, which takes its time.
+"""A run's model as a model of lm-evaluation-harness. Imports torch and lm_eval, which takes seconds.
 
 Texts become tokens as in training, without special tokens: what a text holds is text. A context begins with an end mark
-only where it is empty, as lm-evaluation-harness's own models do.
+only if it is empty, as lm-evaluation-harness's own models do.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,15 +18,15 @@ from slipway.errors import UserError
 from slipway.models.text import TextModel
 
 LOGITS_AT_ONCE = 1 << 25
-"""Numbers of fp32: 128 MiB."""
+"""Logits that are computed at once: 128 MiB in fp32."""
 GENERATED = 256
-"""Tokens at most where a task names no number (lm_eval.models.huggingface.HFLM.max_gen_toks)."""
+"""Tokens at most if a task names no number (lm_eval.models.huggingface.HFLM.max_gen_toks)."""
 
 Pair = tuple[tuple[str, str] | None, list[int], list[int]]
 
 
 class RunModel(TemplateLM):
-    """See lm_eval.api.model.LM."""
+    """A model of a checkpoint behind the interface lm_eval.api.model.LM."""
 
     def __init__(
         self,
@@ -35,7 +35,10 @@ class RunModel(TemplateLM):
         length: int,
         tell: Callable[[str, int, int], None],
     ) -> None:
-        """length: tokens that the model reads at most. tell: told how many requests of a kind are done, of how many."""
+        """Take a model that reads at most `length` tokens, and its vocabulary, which must have an end mark.
+
+        tell: called with the kind of requests, how many are done, and of how many.
+        """
         super().__init__()
         assert vocabulary.end_of_document is not None
         self.model, self.vocabulary, self.length, self.tell = model, vocabulary, length, tell
@@ -43,29 +46,32 @@ class RunModel(TemplateLM):
 
     @property
     def eot_token_id(self) -> int:
-        """The end mark, which also stands for an empty context."""
+        """The end mark, which also stands in place of an empty context."""
         return self.end
 
     @property
     def max_length(self) -> int:
-        """Tokens that the model reads at most."""
+        """The largest number of tokens that the model reads."""
         return self.length
 
     @property
     def tokenizer_name(self) -> str:
-        """What cached requests would be named after; none are cached."""
+        """The name that cached requests would have; none are cached."""
         return str(self.vocabulary.path)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
-        """Return the tokens of a text; none are added."""
+        """Return the tokens of a text, without special tokens before or after it."""
         return self.vocabulary.encode(string)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """Of each continuation after its context, without a bar of the library's."""
+        """Return each continuation's log-likelihood and whether it is the greedy one, without a progress bar."""
         return super().loglikelihood(requests, disable_tqdm=True)
 
     def _loglikelihood_tokens(self, requests: Sequence[Pair], **kwargs: Any) -> list[tuple[float, bool]]:
-        """Return the log-likelihood of each continuation, and whether each of its tokens is the likeliest one."""
+        """Return each continuation's log-likelihood, and whether each of its tokens is the likeliest one.
+
+        The longest requests come first, so that those in a batch are about equally long.
+        """
         order = sorted(range(len(requests)), key=lambda i: -len(requests[i][1]) - len(requests[i][2]))
         found: list[tuple[float, bool]] = [(0.0, True)] * len(requests)
         done = 0
@@ -81,7 +87,10 @@ class RunModel(TemplateLM):
         return found
 
     def _batch(self, requests: Sequence[Pair]) -> list[tuple[float, bool]]:
-        """Return rows are padded behind their end, where nothing looks."""
+        """Return the results of one batch, whose rows are padded at the end, where no earlier token sees it.
+
+        Raises UserError if a continuation is longer than the model reads.
+        """
         texts = [(context + continuation)[-(self.length + 1) :] for _, context, continuation in requests]
         for _, context, continuation in requests:
             if len(continuation) > self.length:
@@ -108,7 +117,10 @@ class RunModel(TemplateLM):
         return found
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Of each text whole, in windows of the model's length with a token of context."""
+        """Return the log-likelihood of each whole text.
+
+        It is read in windows of the model's length, each with one token of context.
+        """
         pairs: list[Pair] = []
         counts = []
         for request in requests:
@@ -125,7 +137,10 @@ class RunModel(TemplateLM):
         return [sum(next(found)[0] for _ in range(count)) for count in counts]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Return greedy text after each context, up to the first of the words that end it."""
+        """Return the greedy text after each context, up to the first of its stop sequences.
+
+        Raises UserError if a task asks for text drawn at random.
+        """
         end = self.vocabulary.decode([self.end])
         texts = []
         for number, request in enumerate(requests):

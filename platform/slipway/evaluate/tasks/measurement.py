@@ -1,4 +1,4 @@
-"""A task of lm-evaluation-harness on checkpoints, by the real library."""
+"""A task of lm-evaluation-harness as a measurement, carried out by the library itself."""
 
 import importlib.metadata
 import logging
@@ -22,7 +22,7 @@ from slipway.runs.alone import whole
 
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "TRANSFORMERS_OFFLINE")
 QUIET = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "DISABLE_MULTIPROC": "1"}
-"""No bars beside our own lines, and no processes forked from one that has process groups."""
+"""No progress bars beside our own lines, and no processes forked from one that has process groups."""
 HOW = (
     "lm-evaluation-harness {version}{shots}{limit}; the model reads {length} tokens at most. Texts become tokens as in "
     "training; special tokens in them are text."
@@ -30,7 +30,7 @@ HOW = (
 
 
 class Asked(NamedTuple):
-    """What the command line says of tasks."""
+    """The options of tasks on the command line."""
 
     names: Sequence[str]
     include: Path | None
@@ -38,32 +38,32 @@ class Asked(NamedTuple):
     limit: int | None
     num_fewshot: int | None
     context: int | None
-    """Tokens that the model reads at most; None: what it was made for."""
+    """The largest number of tokens that the model reads; None: as many as it was made for."""
     allow_code: bool
     allow_network: bool
 
 
 @dataclass(frozen=True)
 class Task:
-    """See slipway.evaluate.measurement.Measurement."""
+    """A Measurement by one task."""
 
     config: RunConfig
     name: str
     asked: Asked
     folder: Folder | None
     files: list[TaskFile]
-    """The user's own that the task consists of; none: the library brings it."""
+    """The user's own files that the task consists of; empty if the library brings the task."""
     vocabulary: Vocabulary
     length: int
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The name for people."""
         return f"Task {self.name}"
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What its figures depend on."""
+        """Everything that the task's figures depend on."""
         return {
             "measured": "task",
             "task": self.name,
@@ -76,7 +76,7 @@ class Task:
         }
 
     def of(self, subject: Subject, tell: Tell) -> Result:
-        """Return have the library ask the model, and take over its figures. Raises UserError for what it cannot run."""
+        """Run the task on the model and return its figures. Raises UserError if the library cannot run it."""
         from slipway.evaluate.tasks.run import figures
 
         model = text_of(self.config).model(self.config, whole(subject.rank), subject.world.device)
@@ -99,7 +99,11 @@ class Task:
 
 
 def tasks(config: RunConfig, asked: Asked) -> list[Task]:
-    """Return the tasks of a command line. Raises UserError before anything heavy is imported."""
+    """Return the tasks of a command line as measurements, before anything heavy is imported.
+
+    Raises UserError if lm-evaluation-harness is missing, the context is longer than the model can read, the tokenizer
+    has no end mark, or a task's files are refused.
+    """
     if not find_spec("lm_eval"):
         raise UserError(
             "evaluate --tasks",
@@ -127,7 +131,10 @@ def tasks(config: RunConfig, asked: Asked) -> list[Task]:
 
 
 def scores(results: Mapping[str, Mapping[str, Any]]) -> list[Score]:
-    """Return the figures of lm-evaluation-harness's `results`, whose keys are METRIC,FILTER; standard errors are facts."""
+    """Return the scores in lm-evaluation-harness's `results`, whose keys are METRIC,FILTER.
+
+    Standard errors are left out: they are among the facts. Raises Fault if no score is left.
+    """
     found = []
     for task, figures in results.items():
         for key, value in figures.items():
@@ -150,7 +157,7 @@ def _version() -> str:
 
 
 def _prepare(allow_network: bool) -> None:
-    """What the libraries read when they are first imported: no network, unless it is allowed."""
+    """Set the environment that the libraries read at their first import: no network unless it is allowed."""
     os.environ.update(QUIET)
     if not allow_network:
         os.environ.update(dict.fromkeys(OFFLINE, "1"))

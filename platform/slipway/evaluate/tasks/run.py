@@ -1,4 +1,4 @@
-"""One call of lm-evaluation-harness. Imports it, and torch."""
+"""One run of a task by lm-evaluation-harness. Imports it, and torch."""
 
 import logging
 from collections.abc import Mapping
@@ -35,7 +35,10 @@ for _name in ("add_env_info", "add_tokenizer_info", "get_git_commit_hash"):
 
 
 class _Factory(TaskFactory):
-    """Gives the library's tasks the places of the user's data files, which it would look for in the current folder."""
+    """A task factory that gives the library the paths of the user's data files.
+
+    The library would look for them in the current folder.
+    """
 
     def __init__(self, task: "Task") -> None:
         super().__init__()
@@ -51,7 +54,10 @@ class _Factory(TaskFactory):
 
 
 def figures(task: "Task", model: TextModel, tell: Tell) -> Mapping[str, Any]:
-    """Return what simple_evaluate returns of a task. Raises UserError for what the library cannot do."""
+    """Return what the library's simple_evaluate returns for a task.
+
+    Raises UserError if a metric would be code from elsewhere, the task is unknown, or the library cannot run it.
+    """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     asked = task.asked
     for file in task.files:
@@ -97,7 +103,7 @@ def figures(task: "Task", model: TextModel, tell: Tell) -> Mapping[str, Any]:
 
 
 def _is_all_ours(task: "Task") -> bool:
-    """Return whether the library's thousands of files need not be looked through."""
+    """Return whether the task is made of the user's files alone, so the library need not read its thousands."""
     assert not task.files or task.folder
     names = set(task.folder.by_name) | set(task.folder.by_tag) if task.folder else set()
     members = {

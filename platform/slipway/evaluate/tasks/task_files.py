@@ -1,7 +1,7 @@
-"""Task files of lm-evaluation-harness, read as data: what they ask for, which files they read, whether they run code.
+"""Task files of lm-evaluation-harness, read as data: their tasks, the files that they read, and any code in them.
 
-A task file is a program of its own where it says `!function` or names code in other ways: nobody knows where it comes
-from, and it is not run unless the user has said so. Paths in it are relative to it, and stay in the user's folder.
+A task file that says `!function`, or names code in another way, is a program from an unknown source: it is not run
+unless the user has allowed it. Paths in a task file are relative to it, and must stay in the user's folder.
 """
 
 import glob
@@ -15,7 +15,7 @@ from typing import Any
 from slipway.errors import UserError
 
 FORMATS = ("json", "csv", "parquet", "text", "arrow")
-"""Builders of the datasets library that read files as data, and nothing else."""
+"""Builders of the datasets library that only read files as data."""
 _CODE_FIELDS = {
     "class": "names a class",
     "custom_dataset": "names a function that makes its data",
@@ -26,24 +26,27 @@ _ALLOW = "read it, and the files that it names, and give --allow-code if you tru
 
 
 class Code(str):
-    """A name that a task file gives by `!function`."""
+    """A name that a task file gives with `!function`."""
 
 
 @dataclass(frozen=True)
 class TaskFile:
-    """One YAML file, with what it includes."""
+    """One YAML file, merged with the files that it includes."""
 
     path: Path
     config: Mapping[str, Any]
     files: tuple[Path, ...]
-    """Itself and those that it includes."""
+    """The file itself and those that it includes."""
 
 
 class Folder:
     """The task files below a folder."""
 
     def __init__(self, folder: Path, allow_code: bool, allow_network: bool) -> None:
-        """Read them. Raises UserError where there are none, or two of one name."""
+        """Read the task files below a folder.
+
+        Raises UserError if `folder` is no folder, holds no task files, or two of them have one name.
+        """
         self.folder, self.allow_code, self.allow_network = folder.resolve(), allow_code, allow_network
         if not folder.is_dir():
             raise UserError(
@@ -73,7 +76,11 @@ class Folder:
             )
 
     def _with_includes(self, path: Path, plain: dict[str, Any], above: tuple[Path, ...]) -> TaskFile:
-        """Merge what a file includes, as lm_eval.tasks._yaml_loader.load_yaml does: its own keys win."""
+        """Merge a file with those that it includes, as lm_eval.tasks._yaml_loader.load_yaml does.
+
+        The file's own keys win. Raises UserError if a file includes itself, or one that is missing or outside of the
+        folder.
+        """
         include = plain.pop("include", [])
         merged: dict[str, Any] = {}
         files: tuple[Path, ...] = (path,)
@@ -97,7 +104,10 @@ class Folder:
         return TaskFile(path, {**merged, **plain}, files)
 
     def leaves(self, name: str) -> Iterator[TaskFile]:
-        """Yield the task files that a name stands for, those of a group's or tag's tasks among them; none for others'."""
+        """Yield the task files that a name stands for, with those of all tasks in a group or tag.
+
+        Yields nothing for a name that is not in this folder.
+        """
         if name in self.by_tag and name not in self.by_name:
             for one in self.by_tag[name]:
                 yield from self.leaves(one)
@@ -113,7 +123,7 @@ class Folder:
                 yield from self.leaves(member["task"])
 
     def checked(self, name: str) -> list[TaskFile]:
-        """Return the task files of a name. Raises UserError for one that runs code, or reads what is not there."""
+        """Return the task files of a name. Raises UserError if one runs code, or reads data that is missing."""
         found = list(self.leaves(name))
         for one in found:
             if not self.allow_code:
@@ -124,13 +134,13 @@ class Folder:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    """Return a file's keys; `!function` gives Code. Raises UserError."""
+    """Return a task file's keys, with Code for `!function`. Raises UserError if it is not YAML or not a mapping."""
     import yaml
 
     class Loader(yaml.SafeLoader):
         pass
 
-    # what lm-evaluation-harness's own files say stays theirs: installed with it, they are no others' code
+    # lm-evaluation-harness's own files may name functions: they came with the installed library
     kind: type[str] = str if _is_librarys(path) else Code
     Loader.add_constructor("!function", lambda loader, node: kind(getattr(node, "value", "")))
     try:
@@ -155,13 +165,13 @@ def _is_librarys(path: Path) -> bool:
 
 
 def members(config: Mapping[str, Any]) -> list[Any]:
-    """Return the tasks of a group; of anything else, none."""
+    """Return the tasks of a group; empty for anything else."""
     found = config.get("task")
     return found if isinstance(found, list) else []
 
 
 def _refuse_code(file: TaskFile) -> None:
-    """Raise UserError where a task file has code run that is not lm-evaluation-harness's own."""
+    """Raise UserError if a task file runs code that is not lm-evaluation-harness's own."""
     for at, value in _values(file.config, ""):
         if isinstance(value, Code):
             raise UserError(file.path, f"runs code: {at} is !function {value}", do=_ALLOW)
@@ -176,7 +186,7 @@ def _refuse_code(file: TaskFile) -> None:
 
 
 def _check_members(file: TaskFile) -> None:
-    """Raise UserError where a group says itself where a task's data is: it would not be looked at here."""
+    """Raise UserError if a group says where a task's data is, since that is not checked here."""
     for member in members(file.config):
         if isinstance(member, dict) and (found := {"dataset_path", "dataset_kwargs"} & member.keys()):
             raise UserError(
@@ -196,13 +206,16 @@ def _values(value: Any, at: str) -> Iterator[tuple[str, Any]]:
 
 
 def metrics(file: TaskFile) -> list[str]:
-    """Return the metrics that a task file names."""
+    """Return the names of the metrics in a task file."""
     listed = file.config.get("metric_list") or []
     return [str(one["metric"]) for one in listed if isinstance(one, dict) and "metric" in one]
 
 
 def data_files(file: TaskFile, folder: Folder) -> dict[str, list[str]] | None:
-    """Return the task's data files by split, absolute; None where it names none. Raises UserError."""
+    """Return the absolute paths of the task's data files by split; None if it names no data files.
+
+    Raises UserError if the source is refused or a file is missing.
+    """
     path, kwargs = file.config.get("dataset_path"), file.config.get("dataset_kwargs") or {}
     named = kwargs.get("data_files") if isinstance(kwargs, dict) else None
     if isinstance(path, str) and not _is_librarys(file.path):
@@ -235,7 +248,10 @@ def _check_source(file: TaskFile, path: str, has_files: bool, folder: Folder) ->
 
 
 def _resolved(file: TaskFile, entry: str, folder: Folder) -> list[str]:
-    """Return the files that an entry stands for."""
+    """Return the paths that an entry of data_files stands for.
+
+    Raises UserError if the entry is on the network without permission, outside of the folder, or missing.
+    """
     if "://" in entry or entry.startswith("hf:"):
         if folder.allow_network:
             return [entry]
@@ -261,7 +277,7 @@ def _resolved(file: TaskFile, entry: str, folder: Folder) -> list[str]:
 
 
 def digest(files: list[TaskFile], folder: Folder) -> str:
-    """Return checksum of task files and of the data files that they read."""
+    """Return the SHA-256 of the task files and of the data files that they read, in hexadecimal."""
     every: dict[str, bytes] = {}
     for file in files:
         named = data_files(file, folder) or {}

@@ -1,4 +1,4 @@
-"""Generated scenes as files: granules as HLS distributes them, so that what reads those reads these."""
+"""Generated scenes as files: granules in the form that HLS distributes, so that code for those reads these."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 PLACES = 32
-"""Generated for the input `generated`."""
+"""The number of places that the input `generated` has."""
 SIZE = 192
 """Pixels of a place, in height and in width."""
 _YEAR = 2021
@@ -30,14 +30,14 @@ class Place(NamedTuple):
 
     seed: int
     tile: str
-    """As HLS names it; the letters are made up."""
+    """The tile's name in the form of HLS; the letters are made up."""
     epsg: int
     left: float
     top: float
 
 
 def place(number: int) -> Place:
-    """Return a place by its number: in zones 30 to 33, from 44 degrees north, over half a degree from all others."""
+    """Return the place of a number: in zones 30 to 33, from 44 degrees north, over half a degree from all others."""
     zone, index = 30 + number % 4, number // 4
     row, column = divmod(index, 4)
     left, top = 300_000 + 105_000 * column, 4_900_200 + 180_000 * row
@@ -49,7 +49,7 @@ def place(number: int) -> Place:
 
 
 def days(number: int) -> list[tuple[str, Date]]:
-    """Return the acquisitions of a place over a year: a sensor every few weeks, sometimes both on a day."""
+    """Return the acquisitions of a place over a year: one sensor every few weeks, sometimes both on a day."""
     found = []
     for step in range(11):
         day = 14 + 32 * step + (7 * number) % 17
@@ -84,9 +84,9 @@ def write_place(folder: Path, number: int, size: int = SIZE) -> Path:
 def write_granule(
     folder: Path, where: Place, sensor: str, date: Date, pixels: "np.ndarray", fmask: "np.ndarray"
 ) -> str:
-    """Write a granule: a GeoTIFF for each band and one for Fmask; return its name.
+    """Write a granule as a GeoTIFF for each band and one for Fmask; return its name.
 
-    pixels: int16 [6, height, width], NODATA where nothing is known. fmask: uint8 [height, width].
+    pixels: int16 [6, height, width], NODATA where no value is known. fmask: uint8 [height, width].
     """
     import numpy as np
     import rasterio

@@ -1,4 +1,4 @@
-"""The ground of a generated scene: what covers it, in which parcels, on which relief. The same at every date."""
+"""The ground of a generated scene: its land cover, parcels and relief, the same at every date."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ _BLOCK = 3.5  # of houses
 
 
 class Land(NamedTuple):
-    """Arrays are [size, size], but those by parcel."""
+    """The ground's properties in arrays [size, size], except those by parcel."""
 
     labels: "np.ndarray"
     """uint8, the number of each pixel's land cover in CLASSES."""
@@ -24,9 +24,9 @@ class Land(NamedTuple):
     """int32, the number of each pixel's parcel."""
     parcels: int
     texture: "np.ndarray"
-    """float32, by which the reflectance of a pixel differs from its surroundings': a factor about 1."""
+    """float32, the ratio of a pixel's reflectance to its surroundings', about 1."""
     slopes: tuple["np.ndarray", "np.ndarray"]
-    """float32, of the relief, towards the south and towards the east; their standard deviation is about 1."""
+    """float32, the relief's slopes to the south and to the east; their standard deviation is about 1."""
 
 
 def make_land(seed: int, size: int) -> Land:

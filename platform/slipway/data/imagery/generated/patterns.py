@@ -75,7 +75,10 @@ def _rectangles(random: "np.random.Generator", size: int, side: float) -> "np.nd
 
 
 def contour(surface: "np.ndarray", width: float) -> "np.ndarray":
-    """Return where a surface crosses 0, bool, as a line of about `width` pixels: rivers and roads wind like this."""
+    """Return the pixels where a surface crosses 0, bool [rows, columns], as a line of about `width` pixels.
+
+    Rivers and roads wind like this.
+    """
     import numpy as np
 
     down, right = np.gradient(surface)
@@ -83,14 +86,14 @@ def contour(surface: "np.ndarray", width: float) -> "np.ndarray":
 
 
 def highest(surface: "np.ndarray", share: float) -> "np.ndarray":
-    """Return the given share of a surface's pixels where it is highest, bool."""
+    """Return the given share of a surface's pixels that are highest, bool in the shape of the surface."""
     import numpy as np
 
     return surface > np.quantile(surface, 1 - share)
 
 
 def spread(mask: "np.ndarray", pixels: int) -> "np.ndarray":
-    """Return a mask grown by so many pixels in all eight directions."""
+    """Return a mask [rows, columns] grown by so many pixels in all eight directions."""
     grown = mask.copy()
     for _ in range(pixels):
         wide = grown.copy()

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 BANDS = ("blue", "green", "red", "nir_narrow", "swir_1", "swir_2")
-"""Of a scene's pixels, in their order; see slipway.data.imagery.config.Band."""
+"""The bands of a scene's pixels, in their order; see slipway.data.imagery.config.Band."""
 SCALE = 1e-4
-"""Reflectance of one unit of the pixels, as in HLS."""
+"""The reflectance of one unit of the pixels, as in HLS."""
 _LEAST, _MOST = -2000, 16000
 
 
 class Scene(NamedTuple):
-    """Arrays of `size` pixels of 30 m in height and width, clouds and all."""
+    """A scene in arrays of `size` pixels of 30 m in height and width, clouds included."""
 
     pixels: "np.ndarray"
     """int16 [dates, bands, size, size], reflectance in units of SCALE, NODATA beyond the edge of the swath."""
@@ -30,7 +30,7 @@ class Scene(NamedTuple):
 
 
 def scene(seed: int, size: int, days: Sequence[Date]) -> Scene:
-    """Return the place of this seed on these days, in their order: its land by seed and size, its weather by the day.
+    """Return the place of this seed on these days, in their order: seed and size decide its land, the day its weather.
 
     The numbers are the same in every process on a machine; elsewhere a few pixels may differ by one unit, since
     libraries and processors round Fourier transforms differently.

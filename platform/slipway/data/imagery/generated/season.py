@@ -1,4 +1,4 @@
-"""What the ground of a generated scene reflects on a day of the year."""
+"""The reflectance of a generated scene's ground on a day of the year."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,7 +52,10 @@ _OTHERS = {GRASSLAND: (170.0, 70.0), DECIDUOUS: (195.0, 65.0)}
 
 
 def greenness(day: int, peak: "np.ndarray | float", width: "np.ndarray | float") -> "np.ndarray":
-    """Return the share of full green on a day of the year: a Gaussian about the peak, over the turn of the year."""
+    """Return the share of full green on a day of the year: a Gaussian about the peak, over the turn of the year.
+
+    The result has the shape to which `peak` and `width` are broadcast.
+    """
     import numpy as np
 
     distance = (day - np.asarray(peak) + 182.5) % 365 - 182.5
@@ -88,7 +91,10 @@ def _mixed(bare: "np.typing.ArrayLike", green: "np.typing.ArrayLike", share: "np
 
 
 def _fields(seed: int, count: int, day: int) -> "np.ndarray":
-    """Return crops by parcel, [count, 6]: soil, green, straw, stubble; each field by its own calendar and of its own soil."""
+    """Return the reflectance of crops by parcel, [count, 6]: soil, green, straw, stubble.
+
+    Each field has its own calendar and its own soil.
+    """
     import numpy as np
 
     random = stream("fields", seed)
@@ -103,7 +109,7 @@ def _fields(seed: int, count: int, day: int) -> "np.ndarray":
 
 
 def _grassland(seed: int, count: int, day: int) -> "np.ndarray":
-    """Return grassland by parcel, [count, 6]: always somewhat green, mown at different times."""
+    """Return the reflectance of grassland by parcel, [count, 6]: always somewhat green, mown at different times."""
     import numpy as np
 
     random = stream("grassland", seed)
@@ -123,7 +129,10 @@ def sun(day: int) -> tuple[float, float]:
 
 
 def _sunlight(land: Land, day: int) -> "np.ndarray":
-    """By how much slopes are brighter or darker than level ground, the sun in the south-east; water is level."""
+    """Return how much brighter or darker slopes are than level ground, a factor [size, size].
+
+    The sun is in the south-east; water is level.
+    """
     import numpy as np
 
     sine, cosine = sun(day)

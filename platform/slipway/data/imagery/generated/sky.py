@@ -1,4 +1,4 @@
-"""What lies between the ground of a generated scene and the sensor: haze, clouds and their shadows, noise, edges."""
+"""Everything between a generated scene's ground and the sensor: haze, clouds and their shadows, noise, edges."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 CLOUD, ADJACENT, SHADOW, SNOW, WATER_BIT = (1 << bit for bit in range(1, 6))
 """Bits of Fmask, as in HLS 2.0."""
 FILL = 255
-"""Fmask where nothing was measured."""
+"""The value of Fmask where no pixel was measured."""
 
 _CLOUD = (0.48, 0.47, 0.475, 0.52, 0.42, 0.33)
 _HAZE = (0.020, 0.012, 0.006, 0.002, 0.0, 0.0)
@@ -22,7 +22,7 @@ _EDGE_DAYS = 0.12
 
 
 class Seen(NamedTuple):
-    """What the sensor sees on a day."""
+    """The sensor's measurement on a day."""
 
     reflectance: "np.ndarray"
     """float32 [6, size, size]"""
@@ -33,7 +33,10 @@ class Seen(NamedTuple):
 
 
 def look(names: Sequence[object], day: int, ground: "np.ndarray", water: "np.ndarray") -> Seen:
-    """Look at the ground, float32 [6, size, size], on a day of the year, through weather that the names decide."""
+    """Return what the sensor measures of the ground, float32 [6, size, size], on a day of the year.
+
+    The names decide the weather. water: bool [size, size].
+    """
     import numpy as np
 
     random = stream("sky", *names)
@@ -61,7 +64,7 @@ def look(names: Sequence[object], day: int, ground: "np.ndarray", water: "np.nda
 
 
 def _clouds(random: "np.random.Generator", size: int) -> "np.ndarray":
-    """Return opacity of the clouds, float32 [size, size], 0 to 1, with soft edges. Many days have none."""
+    """Return the clouds' opacity, float32 [size, size], 0 to 1, with soft edges. Many days have none."""
     import numpy as np
 
     cover = 0.0 if random.random() < _CLEAR_DAYS else random.beta(0.7, 2.5)
@@ -72,7 +75,10 @@ def _clouds(random: "np.random.Generator", size: int) -> "np.ndarray":
 
 
 def _swath(random: "np.random.Generator", size: int) -> "np.ndarray":
-    """Return where the sensor looked: everywhere, or up to a straight edge that crosses the scene."""
+    """Return the pixels that the sensor saw, bool [size, size].
+
+    These are all pixels, or those up to a straight edge across the scene.
+    """
     import numpy as np
 
     along, offset = random.uniform(-0.3, 0.3), random.uniform(0.2, 0.8) * size

@@ -1,4 +1,4 @@
-"""What the bands of each product are called; products number bands differently."""
+"""The names of the bands of each product; products number bands differently."""
 
 import re
 
@@ -37,7 +37,7 @@ HLS = {
 }
 SENTINEL2 = {**_SENTINEL2, "SCL": "scl"}
 SENTINEL2_ORDER = tuple(_SENTINEL2)
-"""Bands by their number (band_id) in a product's metadata."""
+"""The bands by their number (band_id) in a product's metadata."""
 MASKS = ("fmask", "scl")
 
 _DATES = (
@@ -50,7 +50,10 @@ _DATES = (
 
 
 def date_in(text: str) -> tuple[Date, str] | None:
-    """Return the first date in a name (yyyy-mm-dd, yyyymmdd or yyyyddd, maybe with a time) and the name without it."""
+    """Return the first date in a name (yyyy-mm-dd, yyyymmdd or yyyyddd, maybe with a time), and the name without it.
+
+    None if the name has no date.
+    """
     for pattern, kind in _DATES:
         for match in pattern.finditer(text):
             numbers = [int(group) for group in match.groups()]
@@ -60,7 +63,7 @@ def date_in(text: str) -> tuple[Date, str] | None:
 
 
 def date_of(year: int, month: int, day: int) -> Date | None:
-    """Return a day of the calendar; None where there is no such day."""
+    """Return a day of the calendar; None if there is no such day."""
     import datetime
 
     try:
@@ -70,20 +73,20 @@ def date_of(year: int, month: int, day: int) -> Date | None:
 
 
 def day_of(year: int, day: int) -> Date | None:
-    """Return a day by its number in the year; None where there is no such day."""
+    """Return a day by its number in the year; None if there is no such day."""
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     return Date(year, day) if year > 0 and 1 <= day <= 365 + leap else None
 
 
 def ordinal(date: Date) -> int:
-    """Return the number of a day, by which days are subtracted."""
+    """Return the day's number in the calendar, by which days are subtracted."""
     import datetime
 
     return datetime.date(date.year, 1, 1).toordinal() + date.day_of_year - 1
 
 
 def iso(date: Date) -> str:
-    """Return yyyy-mm-dd."""
+    """Return the day as yyyy-mm-dd."""
     import datetime
 
     return datetime.date.fromordinal(ordinal(date)).isoformat()

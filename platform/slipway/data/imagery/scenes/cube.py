@@ -18,7 +18,7 @@ _SPACE = ("y", "x")
 
 @lru_cache(2)
 def _opened(path: str) -> Any:
-    """Return a cube, its numbers as they are stored."""
+    """Return a cube with its numbers as they are stored. Raises BadScene if it cannot be read."""
     import xarray
 
     try:
@@ -32,7 +32,7 @@ def _opened(path: str) -> Any:
 def scenes_of(
     candidate: Candidate, bands: tuple[str, ...], names: Mapping[str, str], scale: float | None
 ) -> tuple[list[Scene], list[tuple[str, str]]]:
-    """Return the scenes of a cube, and what of them is bad, with reasons. Raises BadScene where all of it is."""
+    """Return the scenes of a cube, and those that are bad, with reasons. Raises BadScene if all of it is bad."""
     ((_, path),) = candidate.files
     cube = _opened(path)
     layers, mask = _layers(cube, path, bands, names, scale)
@@ -105,7 +105,10 @@ def _layers(
 def by_scale(
     of_file: tuple[float, float], scale: float | None, floats: bool, name: str
 ) -> tuple[float, float]:
-    """Return factor and offset to a chip's numbers. Integers are taken as they are stored. Raises BadScene."""
+    """Return factor and offset that turn stored numbers into a chip's. Integers stay as they are without `scale`.
+
+    Raises BadScene for floats without `scale`.
+    """
     if scale is None:
         if floats:
             raise BadScene(f"holds floats in {name}; set the source's scale, such as 10000 for reflectance")
@@ -116,7 +119,10 @@ def by_scale(
 def pick(
     found: Mapping[str, Layer], bands: tuple[str, ...]
 ) -> tuple[tuple[Layer, ...], tuple[MaskKind, Layer] | None]:
-    """Return the layers of the bands that are asked for, and the mask, where there is one. Raises BadScene."""
+    """Return the layers of the bands that are asked for, and the mask if there is one.
+
+    Raises BadScene if one is missing.
+    """
     if missing := [band for band in bands if band not in found]:
         raise BadScene(f"lacks {', '.join(missing)}; the source's names tell what its bands are called")
     kind: MaskKind | None = "fmask" if "fmask" in found else "scl" if "scl" in found else None
@@ -182,7 +188,10 @@ def _times(cube: Any) -> list[tuple[str, Date | None]]:
 
 
 def read_rows(layer: Layer, first: int, end: int) -> "np.ndarray":
-    """Return rows first to end of a layer in full width, as stored. Raises BadScene."""
+    """Return rows first to end of a layer as stored, [rows, columns] in full width.
+
+    Raises BadScene if they cannot be read.
+    """
     try:
         array = _opened(layer.path)[layer.variable].isel(time=layer.time, y=slice(first, end))
         array = array if layer.index < 0 else array.isel(band=layer.index)

@@ -1,4 +1,4 @@
-"""Rows of a tile cut to chips: scene by scene in the order of time, each file read once."""
+"""Rows of a tile cut into chips: scene by scene in the order of time, with each file read once."""
 
 import json
 from collections import Counter
@@ -29,19 +29,19 @@ FEW_DATES = "with too few dates that fit"
 
 @dataclass
 class Report:
-    """What became of a unit."""
+    """The outcome of a unit."""
 
     chips: int = 0
     failed: dict[str, str] = field(default_factory=dict)
-    """Scenes that could not be read, with the reason."""
+    """The scenes that could not be read, with the reason."""
     verdicts: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By scene: windows that were looked at, by what was found: usable, UNMEASURED, CLOUDED."""
+    """For each scene, the number of windows by outcome: usable, UNMEASURED, CLOUDED."""
     windows: dict[str, int] = field(default_factory=dict)
-    """Windows that gave no chip, by reason."""
+    """The number of windows that gave no chip, by reason."""
 
 
 def report_path(part: Path) -> Path:
-    """Return where the report of a part lies."""
+    """Return the path of a part's report."""
     return part.with_name(f"{part.name}.json")
 
 
@@ -51,7 +51,10 @@ def read_report(part: Path) -> Report:
 
 
 def cut_unit(unit: Unit, data: Data, part: Path) -> Report:
-    """Write the chips of a unit into a part, and its report. Raises UserError where a bad scene is refused."""
+    """Write the chips of a unit into a part, and return its report, which is written too.
+
+    Raises UserError if a bad scene is refused.
+    """
     from slipway.data.imagery.shards import PartWriter
 
     layout = Layout(data.num_frames, len(data.bands), data.chip_size)
@@ -114,7 +117,7 @@ class _Cutting:
     def _look(
         self, scene: Scene, wanted: list[tuple[_Window, int]], best: dict[int, tuple[float, float, str]]
     ) -> None:
-        """Put a scene into the frames of the windows in which it is usable, and better than another of the day."""
+        """Put a scene into the frames of the windows in which it is usable and better than another of the day."""
         import numpy as np
 
         data, grid = self.data, self.unit.tile.grid
@@ -191,6 +194,6 @@ class _Cutting:
 
 
 def _order(score: tuple[float, float, str]) -> tuple[float, float, str]:
-    """Return the fewest clouds (without a mask: none), then the most measured pixels, then the first name."""
+    """Return the sorting key of a score: fewest clouds (none without a mask), most measured pixels, first name."""
     cloudy, unmeasured, name = score
     return (0.0 if cloudy != cloudy else cloudy, unmeasured, name)

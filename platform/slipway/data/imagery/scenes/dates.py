@@ -1,4 +1,4 @@
-"""Which dates of a place make a chip: the earliest that fit, no date twice."""
+"""The dates of a place that make a chip: the earliest that fit, and no date twice."""
 
 from slipway.data.imagery.chip import Date
 from slipway.data.imagery.scenes.bands import ordinal
@@ -7,8 +7,8 @@ from slipway.data.imagery.scenes.bands import ordinal
 class Series:
     """The dates that are chosen for the next chip of a place. Dates are offered in the order of time.
 
-    The first usable date begins a chip; each next one is the first usable date at least gap_days[0] later. Where more
-    than gap_days[1] days have passed, the chip is given up, and a new one starts with the date that is offered. A full chip
+    The first usable date begins a chip; each next one is the first usable date at least gap_days[0] later. If more than
+    gap_days[1] days have passed, the chip is given up, and a new one begins with the date that is offered. A full chip
     is handed over, and the next begins with the next date: so no date is in two chips of a place.
     """
 
@@ -18,7 +18,7 @@ class Series:
         self.last: Date | None = None
 
     def frame(self, date: Date) -> int | None:
-        """Return the frame that this date would fill, None where it is too soon."""
+        """Return the frame that this date would fill; None if it is too soon."""
         assert self.last is None or date > self.last, f"{date} is offered after {self.last}"
         gap = ordinal(date) - ordinal(self.dates[-1]) if self.dates else None
         if gap is None or gap > self.gap_days[1]:
@@ -26,7 +26,7 @@ class Series:
         return len(self.dates) if gap >= max(1, self.gap_days[0]) else None
 
     def take(self, date: Date) -> tuple[Date, ...] | None:
-        """Choose a date that has a frame; return the dates of a chip that is full with it."""
+        """Choose a date that has a frame; return the dates of the chip if that fills it, else None."""
         frame = self.frame(date)
         assert frame is not None
         self.dates = [*self.dates[:frame], date]

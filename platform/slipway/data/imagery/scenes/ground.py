@@ -1,11 +1,11 @@
-"""Where chips lie on the globe, and the places by which they are dealt to training, validation and test."""
+"""The position of chips on the globe, and the places by which they are assigned to splits."""
 
 from collections.abc import Sequence
 from math import floor
 from typing import NamedTuple
 
 CELL = 0.5
-"""Degrees, in latitude and in longitude: the size of a place."""
+"""The size of a place in degrees, in latitude and in longitude."""
 # Degrees, about 10 m and 200 m: edges of a projected rectangle are no straight lines, the less so the longer they are.
 _MARGIN, _MARGIN_OF_TILE = 1e-4, 2e-3
 
@@ -32,7 +32,7 @@ class Ground(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The cell of the centre, by its southwestern corner, whatever the tile and its zone."""
+        """The name of the centre's cell, by its southwestern corner, whatever the tile and its zone."""
         south, west = floor(self.latitude / CELL) * CELL, floor(_wrapped(self.longitude) / CELL) * CELL
         return f"{abs(south):04.1f}{'NS'[south < 0]} {abs(west):05.1f}{'EW'[west < 0]}"
 
@@ -45,7 +45,7 @@ class Ground(NamedTuple):
 
 
 def ground_of(latitudes: Sequence[float], longitudes: Sequence[float]) -> Ground:
-    """Return the ground of a rectangle by its centre and points of its border, in this order."""
+    """Return the ground of a rectangle from its centre, followed by points of its border."""
     # near the antimeridian longitudes jump by 360: count them from the centre
     centre = _wrapped(longitudes[0])
     around = [centre + _wrapped(one - centre) for one in longitudes[1:]]

@@ -1,4 +1,4 @@
-"""What the headers of a scene say, checked: its bands lie on one piece of ground, and nothing is cut off."""
+"""The headers of scenes, checked: all bands lie on one piece of ground, and no file is cut off."""
 
 import os
 import re
@@ -19,14 +19,14 @@ from slipway.data.imagery.scenes.tiles import Grid
 
 
 class Inspected(NamedTuple):
-    """What became of a candidate."""
+    """The scenes found in candidates, and those that are bad."""
 
     scenes: list[Scene]
     bad: list[Skipped]
 
 
 def inspect(candidates: list[Candidate], data: Data, source: Source) -> Inspected:
-    """Read the headers of candidates. What is wrong with one is told, and does not touch the others."""
+    """Read the headers of candidates and return their scenes. A bad one is reported, and does not affect the others."""
     found = Inspected([], [])
     with rasters.library():
         for candidate in candidates:
@@ -45,7 +45,7 @@ def inspect(candidates: list[Candidate], data: Data, source: Source) -> Inspecte
 
 
 def locate(grid: Grid, chip_size: int) -> tuple[Ground, list[Ground]]:
-    """Return where a tile lies on the globe, and each of its windows, row by row."""
+    """Return the position of a tile on the globe, and of each of its windows, row by row."""
     from rasterio.warp import transform
 
     def ground(row: float, column: float, height: float, width: float) -> Ground:
@@ -135,7 +135,7 @@ def _date(candidate: Candidate) -> Date:
 
 
 def _common(headers: Mapping[str, Header], paths: Mapping[str, str], bands: tuple[str, ...]) -> Footprint:
-    """Return the ground that all bands share. Raises BadScene for one that lies elsewhere or has another shape."""
+    """Return the ground that all bands share. Raises BadScene if one lies elsewhere or has another shape."""
     first = headers[bands[0]]
     name = os.path.basename(paths[bands[0]])
     for band, header in headers.items():
@@ -165,14 +165,20 @@ def _common(headers: Mapping[str, Header], paths: Mapping[str, str], bands: tupl
 
 
 def _check_tile(candidate: Candidate, epsg: int) -> None:
-    """A tile's name begins with its UTM zone; its coordinates are of the north or of the south (HLS: always north)."""
+    """Raise BadScene unless the coordinates are those of the UTM zone with which the tile's name begins.
+
+    They are of the north or of the south (HLS: always north).
+    """
     zone = int(candidate.tile[:2])
     if epsg not in (32600 + zone, 32700 + zone):
         raise BadScene(f"is in EPSG:{epsg}, but tile T{candidate.tile} is in UTM zone {zone}")
 
 
 def _check_day(candidate: Candidate, path: str) -> None:
-    """HLS notes when a granule was taken (several times where it is of several images)."""
+    """Raise BadScene if HLS's own note says that a granule was taken on another day than its name says.
+
+    There are several notes if it is made of several images.
+    """
     from slipway.data.imagery.scenes.bands import date_in
 
     noted = re.split(r"[;,]\s*", rasters.sensing_time(path))

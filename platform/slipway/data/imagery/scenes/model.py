@@ -1,4 +1,4 @@
-"""What is known of a scene: one acquisition of one tile."""
+"""The facts about a scene, which is one acquisition of one tile."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -10,34 +10,34 @@ MaskKind = Literal["fmask", "scl"]
 
 
 class BadScene(Exception):
-    """A scene cannot be read as it should; says why, a phrase that follows its name."""
+    """A scene cannot be read as it should; the message is a phrase that follows its name."""
 
 
 class Candidate(NamedTuple):
-    """What file names tell of a scene; of a cube: of all its scenes."""
+    """The facts that file names tell about a scene, or about all scenes of a cube."""
 
     name: str
-    """Of the acquisition, the same wherever the files lie."""
+    """The acquisition's name, the same wherever the files are."""
     path: str
-    """For people: the folder or the file."""
+    """The folder or file, for people."""
     tile: str
-    """Scenes of a tile share a grid."""
+    """The name of the tile; scenes of a tile share a grid."""
     date: Date | None
-    """None where only the content tells."""
+    """The day; None if only the content tells."""
     format: Format
     files: tuple[tuple[str, str], ...]
-    """Path of each band, by meaning, and of the mask, by its kind; of rasters and cubes: ("", path)."""
+    """The path of each band, by meaning, and of the mask, by its kind; for rasters and cubes ("", path)."""
     offsets: tuple[tuple[str, float], ...] = ()
-    """By band: what is added to the stored numbers."""
+    """For each band, what is added to the stored numbers."""
     bytes: int = 0
 
 
 class Layer(NamedTuple):
-    """Where the numbers of one band, or of a mask, are stored."""
+    """The place where the numbers of one band, or of a mask, are stored."""
 
     path: str
     index: int
-    """Of the band: from 1 in rasters, from 0 in cubes, where -1 is a variable without bands."""
+    """The band's number: from 1 in rasters, from 0 in cubes, where -1 is a variable without bands."""
     resolution: float
     """Metres per pixel."""
     width: int
@@ -51,16 +51,16 @@ class Layer(NamedTuple):
 
 
 class Footprint(NamedTuple):
-    """Where the pixels of a scene lie: what scenes of a tile must agree in."""
+    """The place of a scene's pixels, in which the scenes of a tile must agree."""
 
     epsg: int
     left: float
     top: float
     width: float
-    """In metres, as the height."""
+    """The width in metres, like the height."""
     height: float
     resolution: float
-    """The finest of its bands'."""
+    """The finest resolution of the bands."""
 
     def __str__(self) -> str:
         return (
@@ -71,7 +71,7 @@ class Footprint(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """One acquisition of one tile, its headers read."""
+    """One acquisition of one tile, with its headers read."""
 
     name: str
     path: str
@@ -79,7 +79,7 @@ class Scene:
     date: Date
     footprint: Footprint
     layers: tuple[Layer, ...]
-    """By band, in the order of data.bands."""
+    """The layers of the bands, in the order of data.bands."""
     mask: Layer | None
     mask_kind: MaskKind | None
     bytes: int

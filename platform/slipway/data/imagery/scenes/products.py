@@ -34,14 +34,14 @@ class Skipped(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What file names tell."""
+    """The scenes that file names tell, and those that are bad."""
 
     candidates: list[Candidate]
     bad: list[Skipped]
 
 
 def format_of(name: str) -> Format | None:
-    """Return the format that a file, or a Zarr folder, belongs to by its name."""
+    """Return the format of a file, or of a Zarr folder, by its name; None if it has none that is known."""
     base = os.path.basename(name)
     if _HLS.fullmatch(base):
         return "hls"
@@ -77,9 +77,9 @@ def find_hls(files: Sequence[FoundFile], bands: Sequence[str], resolution: float
 
 
 def find_sentinel2(files: Sequence[FoundFile], bands: Sequence[str], resolution: float | None) -> Found:
-    """Return products of Sentinel-2 L2A, as SAFE folders or as folders with its files and its MTD_MSIL2A.xml.
+    """Return products of Sentinel-2 L2A: SAFE folders, or folders with its files and its MTD_MSIL2A.xml.
 
-    Of a band in several resolutions the one at `resolution` is taken, else the finest.
+    A band in several resolutions is read at `resolution` if it has that, else at its finest.
     """
     found = Found([], [])
     metadata = {os.path.dirname(file.path): file for file in files if os.path.basename(file.name) == METADATA}
@@ -117,7 +117,7 @@ def find_sentinel2(files: Sequence[FoundFile], bands: Sequence[str], resolution:
 
 
 def find_rasters(files: Sequence[FoundFile], bands: Sequence[str], resolution: float | None) -> Found:
-    """Return one GeoTIFF for each date; the rest of its path says which place it is of."""
+    """Return one GeoTIFF for each date; the rest of its path names the place."""
     found = Found([], [])
     for file in files:
         stem = os.path.splitext(file.name)[0]
@@ -133,7 +133,7 @@ def find_rasters(files: Sequence[FoundFile], bands: Sequence[str], resolution: f
 
 
 def find_cubes(files: Sequence[FoundFile], bands: Sequence[str], resolution: float | None) -> Found:
-    """Return zarr folders and NetCDF files; their scenes are known once they are opened."""
+    """Return Zarr folders and NetCDF files; their scenes are known once they are opened."""
     whole: dict[str, tuple[str, int]] = {}
     for file in files:
         parts = file.path.split(os.sep)
@@ -169,7 +169,7 @@ def _add(
     offsets: tuple[tuple[str, float], ...],
     size: int,
 ) -> None:
-    """Add a granule, or say what is wrong with it."""
+    """Add a granule to what was found, or to the bad ones, with the reason."""
     mask = "fmask" if format == "hls" else "scl"
     files = {band: file.path for band, file in members if band in (*bands, mask)}
     missing = [band for band in (*bands, mask) if band not in files]
@@ -183,7 +183,7 @@ def _add(
 
 
 def _unlike(file: FoundFile, example: str) -> Skipped | None:
-    """Return a raster whose name is none of the product's."""
+    """Return a raster whose name does not fit the product as skipped, else None."""
     if not file.name.endswith((*RASTERS, ".jp2")) or os.path.basename(file.name).startswith("T"):
         return None
     return Skipped(file.path, f"is not named as a band of a granule, as in {example}")
@@ -197,7 +197,10 @@ def _parents(path: str) -> list[str]:
 
 
 def _offsets(metadata: FoundFile | None, bands: Sequence[str]) -> tuple[tuple[tuple[str, float], ...], str]:
-    """Return BOA_ADD_OFFSET of each band, 0 before processing baseline 04.00, and the baseline. Raises BadScene."""
+    """Return BOA_ADD_OFFSET of each band, 0 before processing baseline 04.00, and the baseline.
+
+    Raises BadScene if the metadata is missing, not valid or incomplete.
+    """
     from xml.etree import ElementTree
 
     if metadata is None:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 CACHE_BYTES = 64 << 20
-"""Of GDAL's blocks, in each process: a read is of whole rows of blocks, so that little is read twice."""
+"""The size of GDAL's cache of blocks in each process; whole rows of blocks are read, so little is read twice."""
 
 
 class Header(NamedTuple):
-    """What a file says of its pixels."""
+    """The description of the pixels in a file."""
 
     epsg: int
     left: float
@@ -34,7 +34,7 @@ class Header(NamedTuple):
 
 @contextmanager
 def library() -> Iterator[None]:
-    """GDAL as it is needed here: one thread, a bounded cache, no requests, no sidecar files of other programs."""
+    """Set up GDAL: one thread, a bounded cache, no requests, no sidecar files of other programs."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
@@ -66,7 +66,10 @@ def _opened(path: str) -> Iterator[Any]:
 
 
 def read_header(path: str) -> Header:
-    """Read a file's header, and check that all its blocks are there. Raises BadScene."""
+    """Return a file's header, and check that all its blocks exist.
+
+    Raises BadScene if blocks or the coordinate system are missing, or pixels are not squares with north above.
+    """
     base = os.path.basename(path)
     with _opened(path) as file:
         _check_whole(file, base)  # of a file that was cut off, other things are missing, too
@@ -91,13 +94,13 @@ def read_header(path: str) -> Header:
 
 
 def sensing_time(path: str) -> str:
-    """Return HLS's own note of when a granule was taken, empty where there is none."""
+    """Return HLS's own note of when a granule was taken; empty if there is none."""
     with _opened(path) as file:
         return str(file.tags().get("SENSING_TIME", ""))
 
 
 def epsg_of(crs: Any, base: str) -> int:
-    """Return the EPSG number of a projected coordinate system in metres. Raises BadScene."""
+    """Return the EPSG number of a projected coordinate system in metres. Raises BadScene for any other system."""
     if not crs.is_projected:
         raise BadScene(f"has coordinates in degrees in {base}; project it to metres, such as UTM, first")
     if number := crs.to_epsg():
@@ -109,7 +112,7 @@ def epsg_of(crs: Any, base: str) -> int:
 
 
 def _check_whole(file: Any, base: str) -> None:
-    """A file that was cut off is known by a block that would lie beyond its end."""
+    """Raise BadScene if the file was cut off, so that a block would lie beyond its end."""
     if file.driver != "GTiff":
         return
     size = os.path.getsize(file.name)
@@ -127,6 +130,9 @@ def _check_whole(file: Any, base: str) -> None:
 
 
 def read_rows(layer: Layer, first: int, end: int) -> "np.ndarray":
-    """Return rows first to end of a layer in full width, as stored. Raises BadScene."""
+    """Return rows first to end of a layer as stored, [rows, columns] in full width.
+
+    Raises BadScene if they cannot be read.
+    """
     with _opened(layer.path) as file:
         return file.read(layer.index, window=((first, end), (0, layer.width)))

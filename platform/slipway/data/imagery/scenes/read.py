@@ -1,4 +1,4 @@
-"""Rows of a scene on its tile's grid: numbers of a chip, and what its mask says."""
+"""Rows of a scene on its tile's grid: the numbers of a chip, and the meaning of its mask."""
 
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,9 @@ _SCL_FILL = 0
 
 
 def read_mask(scene: Scene, grid: Grid, first: int, end: int) -> tuple["np.ndarray", "np.ndarray"] | None:
-    """Return what is cloudy and what is measured in rows first to end, bool; None where there is no mask.
+    """Return which pixels are cloudy and which are measured, bool [rows, columns], in rows first to end.
 
-    Raises BadScene.
+    None if there is no mask. Raises BadScene if it cannot be read.
     """
     if scene.mask is None or scene.mask_kind is None:
         return None
@@ -33,7 +33,7 @@ def read_mask(scene: Scene, grid: Grid, first: int, end: int) -> tuple["np.ndarr
 
 
 def meaning(mask: "np.ndarray", kind: MaskKind) -> tuple["np.ndarray", "np.ndarray"]:
-    """Return where a mask says that clouds or shadows are, and where that something was measured."""
+    """Return the pixels with clouds or shadows, and those that were measured, bool in the shape of the mask."""
     import numpy as np
 
     if kind == "fmask":
@@ -43,9 +43,9 @@ def meaning(mask: "np.ndarray", kind: MaskKind) -> tuple["np.ndarray", "np.ndarr
 
 
 def read_bands(scene: Scene, grid: Grid, first: int, end: int) -> "np.ndarray":
-    """Return rows first to end of all bands, int16 [bands, rows, columns], NODATA where nothing is known.
+    """Return rows first to end of all bands, int16 [bands, rows, columns], NODATA where no value is known.
 
-    Raises BadScene.
+    Raises BadScene if they cannot be read.
     """
     import numpy as np
 

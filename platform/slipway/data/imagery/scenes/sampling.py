@@ -1,8 +1,8 @@
-"""From a band's grid to a chip's: rows and columns apart, with weights.
+"""A band's grid resampled to a chip's, along rows and columns separately, with weights.
 
 Finer bands are averaged over the area of each pixel of the chip's grid, coarser ones are interpolated between their
-pixels' centres (bilinear, which at the edges repeats the outermost pixels). A pixel is unknown where a pixel of weight
-is unknown: nothing is ever mixed with nodata. Masks are taken from the pixel that holds the centre.
+pixels' centres (bilinear, which at the edges repeats the outermost pixels). A pixel is unknown if any pixel with a
+weight in it is unknown: no value is ever mixed with nodata. A mask's value is that of the pixel that holds the centre.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Taps(NamedTuple):
-    """Along one axis: value[i] = sum over k of weights[k, i] x source[index[k, i]]."""
+    """Weights along one axis: value[i] = sum over k of weights[k, i] x source[index[k, i]]."""
 
     index: "np.ndarray"
     """int [taps, n]"""
@@ -62,14 +62,17 @@ def nearest(first: int, end: int, resolution: float, source: float, size: int) -
 
 
 def is_identity(one: Taps) -> bool:
-    """Return whether nothing is resampled."""
+    """Return whether these taps leave values as they are, without resampling."""
     return len(one.index) == 1
 
 
 def resample(
     values: "np.ndarray", known: "np.ndarray", rows: Taps, columns: Taps
 ) -> tuple["np.ndarray", "np.ndarray"]:
-    """Return values, float32, and what of them is known, at the taps; rows and columns index `values`."""
+    """Return values, float32 [rows, columns], and which of them are known, bool, at the taps.
+
+    The indices of rows and columns are those of `values`.
+    """
     import numpy as np
 
     values = np.where(known, values, np.float32(0)).astype(np.float32)

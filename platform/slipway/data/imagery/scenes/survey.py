@@ -1,4 +1,4 @@
-"""Which scenes a source consists of, by the names of its files: nothing is opened."""
+"""The scenes that a source consists of, by the names of its files; no file is opened."""
 
 import os
 from typing import NamedTuple
@@ -16,19 +16,19 @@ _READ = (*RASTERS, ".jp2", ".xml", *CUBES)
 
 
 class Survey(NamedTuple):
-    """What was found for a source."""
+    """The files and scenes that were found for a source."""
 
     format: Format
     files: list[FoundFile]
-    """In the order of their names."""
+    """The files, in the order of their names."""
     candidates: list[Candidate]
-    """In the order of tiles, dates and names."""
+    """The scenes, in the order of tiles, dates and names."""
     bad: list[Skipped]
     left_out: list[LeftOut]
 
     @property
     def bytes(self) -> int:
-        """Of the files that are read."""
+        """The size of the files that are read."""
         return sum(candidate.bytes for candidate in self.candidates)
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Survey(NamedTuple):
 
 
 def survey(data: Data, name: str, source: Source, entries: list[str] | None = None) -> Survey:
-    """Return what there is for a source. Raises UserError where it has no files of a known format, or of several.
+    """Return the scenes of a source. Raises UserError if its files have no known format, or several.
 
     entries: in place of source.inputs.
     """
@@ -49,7 +49,7 @@ def survey(data: Data, name: str, source: Source, entries: list[str] | None = No
 
 
 def find_files(name: str, source: Source) -> list[FoundFile]:
-    """Return the files of a source. Raises UserError."""
+    """Return the files of a source. Raises UserError if they cannot be read."""
     return _files(name, source.inputs)[0]
 
 
@@ -124,7 +124,7 @@ def _sorted(data: Data, name: str, source: Source, files: list[FoundFile], left_
 
 
 def _guessed(where: str, files: list[FoundFile]) -> Format:
-    """Return the one format that files are of, by their names. Raises UserError."""
+    """Return the one format of all files, by their names. Raises UserError if there is none, or more than one."""
     of_format: dict[Format, str] = {}
     for file in files:
         in_zarr = any(part.endswith(".zarr") for part in file.path.split(os.sep))
@@ -143,7 +143,10 @@ def _guessed(where: str, files: list[FoundFile]) -> Format:
 
 
 def _once(candidates: list[Candidate]) -> tuple[list[Candidate], list[Skipped]]:
-    """Return each acquisition once: copies of a granule, and products of an earlier processing baseline, are left out."""
+    """Return each acquisition once, and those that are left out.
+
+    Left out are copies of a granule, and products of an earlier processing baseline.
+    """
     kept: dict[tuple[object, ...], Candidate] = {}
     doubles: list[Skipped] = []
     for one in sorted(candidates, key=lambda one: (one.name, one.path)):

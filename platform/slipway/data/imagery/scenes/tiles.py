@@ -30,22 +30,25 @@ class Tile(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """What one process cuts at a time: rows of windows of a tile, at all dates."""
+    """The rows of a tile's windows that one process cuts at a time, at all dates."""
 
     tile: Tile
     first: int
-    """Row of windows."""
+    """The first row of windows."""
     end: int
     grounds: Mapping[tuple[int, int], Ground]
-    """Of the windows that are cut, by row and column."""
+    """The ground of each window that is cut, by row and column."""
     bytes: int
-    """Of the inputs, for progress."""
+    """The size of the inputs, for progress."""
 
 
 def group(
     scenes: Iterable[Scene], resolution: float | None, chip_size: int
 ) -> tuple[list[Tile], list[Skipped]]:
-    """Put the scenes of each tile on one grid: that of most of them. The others are skipped, with reasons."""
+    """Put the scenes of each tile on one grid, that of most of them.
+
+    Returns the tiles, and the scenes that are skipped, with reasons.
+    """
     by_tile: dict[str, list[Scene]] = {}
     for scene in sorted(scenes, key=lambda one: (one.tile, one.date, one.name)):
         by_tile.setdefault(scene.tile, []).append(scene)
@@ -76,7 +79,7 @@ def _grid(footprint: Footprint, resolution: float | None) -> Grid:
 def units(
     tile: Tile, grounds: Mapping[tuple[int, int], Ground], chip_size: int, chip_bytes: int, memory: int
 ) -> list[Unit]:
-    """Cut the rows of windows of a tile into units whose chips fit into so much memory, at least a row each."""
+    """Return the rows of a tile's windows in units whose chips fit into so much memory, with at least a row each."""
     rows, columns = tile.grid.height // chip_size, tile.grid.width // chip_size
     together = max(1, memory // (columns * chip_bytes))
     size = sum(scene.bytes for scene in tile.scenes)
@@ -91,10 +94,10 @@ def units(
 def apart(
     tiles: Sequence[tuple[Ground, Mapping[tuple[int, int], Ground]]],
 ) -> tuple[list[dict[tuple[int, int], Ground]], int]:
-    """Leave out windows so that chips of different places share no ground; also return how many.
+    """Leave out windows so that chips of different places share no ground; return the rest, and how many are left out.
 
-    Chips of one tile do not overlap, those of different tiles may. Two that do have the same place where each lies in
-    one cell; so of the windows that another tile may share, those that lie in several cells are left out.
+    Chips of one tile do not overlap, those of different tiles may. Two that do have the same place if each lies in one
+    cell; so of the windows that another tile may share, those that lie in several cells are left out.
     """
     near: list[list[Ground]] = [[] for _ in tiles]
     from_south = sorted(range(len(tiles)), key=lambda i: tiles[i][0].south)

@@ -1,4 +1,4 @@
-"""Samples of TerraMesh's shards at random: an index tells where each one's bytes lie."""
+"""Samples of TerraMesh's shards, read in any order: an index tells where the bytes of each one are."""
 
 import zlib
 from collections.abc import Mapping
@@ -16,30 +16,30 @@ from slipway.data.imagery.terramesh.member import Encoding, codec
 from slipway.data.kind import Split
 
 PLACES = ("shard", "offset", "length", "crc")
-"""Columns of an index besides a table's: int32 [N]; of each chunk int64, int32 and uint32 [N, chunks]."""
+"""Columns that an index adds to a table's: int32 [N]; int64, int32 and uint32 [N, chunks] for each chunk."""
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """From stored chunks to the pixels of the bands that are asked for."""
+    """Turns stored chunks into the pixels of the bands that are asked for."""
 
     encoding: Encoding
     bands: tuple[int, ...]
-    """Of the stored ones, in the order that is asked for."""
+    """The numbers of the stored bands, in the order that is asked for."""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Decoder":
-        """From the manifest's `encoding`."""
+        """Return the decoder that the manifest's `encoding` describes."""
         fields = {**record, "shape": tuple(record["shape"])}
         bands = tuple(fields.pop("bands"))
         return cls(Encoding(**fields), bands)
 
     def record(self) -> dict[str, Any]:
-        """For the manifest, as JSON."""
+        """Return the decoder as JSON, for the manifest."""
         return {**vars(self.encoding), "shape": list(self.encoding.shape), "bands": list(self.bands)}
 
     def decode(self, number: int, data: bytes | memoryview | None, pixels: np.ndarray) -> None:
-        """Fill the dates of chunk `number`; None: it is absent. Raises ValueError where it cannot be decoded.
+        """Fill the dates of chunk `number`; `data` is None if it is absent. Raises ValueError if it cannot be decoded.
 
         pixels: [dates, bands, rows, columns], of a type that holds all values of the stored one.
         """
@@ -63,12 +63,12 @@ class Decoder:
 
 
 class MeshChips:
-    """See slipway.data.imagery.stored.Chips."""
+    """Chips (slipway.data.imagery.stored.Chips) in TerraMesh's own shards."""
 
     def __init__(
         self, folder: Path, source: str, split: Split, record: SplitRecord, encoding: Mapping[str, Any]
     ) -> None:
-        """Raises DataChanged where the index is not as prepared."""
+        """Read the index and prepare to read the shards. Raises DataChanged if the index is not as prepared."""
         columns = read_columns(folder / table_name(source, split), record.chips, *PLACES)
         self.dates = columns["dates"]
         self.location = np.stack([columns["latitude"], columns["longitude"]], axis=1)
@@ -79,7 +79,7 @@ class MeshChips:
         )
 
     def read_into(self, chip: int, pixels: np.ndarray) -> None:
-        """See Chips."""
+        """Fill `pixels` [dates, bands, rows, columns], C order. Raises DataChanged if they are not as indexed."""
         shard = int(self.shard[chip])
         for number in range(self.decoder.encoding.chunks):
             length = int(self.length[chip, number])
@@ -95,5 +95,5 @@ class MeshChips:
             self.decoder.decode(number, memoryview(data) if length else None, pixels)
 
     def close(self) -> None:
-        """Close the shards."""
+        """Close the shards' files."""
         self.files.close()

@@ -34,27 +34,31 @@ class Sample(NamedTuple):
 
     key: str
     offset: int
-    """Of the zip file in the shard."""
+    """The offset of the zip file in the shard, in bytes."""
     member: Member
     valid: tuple[float, ...]
     sums: tuple[np.ndarray, ...]
 
 
 class Wanted(NamedTuple):
-    """What a shard's samples must be."""
+    """The properties that a shard's samples must have."""
 
     layout: Layout
     bands: tuple[int, ...]
-    """Of the stored ones, in the order that is asked for."""
+    """The numbers of the stored bands, in the order that is asked for."""
     stored_bands: int
     dtype: str
-    """Of the pixels in memory."""
+    """The type of the pixels in memory."""
     refuse: bool
-    """Whether a bad sample ends the preparation; else it is left out and named."""
+    """Whether a bad sample ends the preparation; otherwise it is left out and named."""
 
 
 def write(shard: Path, wanted: Wanted, path: Path) -> None:
-    """Index a shard into the part `path`. Raises UserError."""
+    """Write the index of a shard into the part `path`.
+
+    Raises UserError if a sample is Bad, or stored in another way than those before it, and wanted.refuse is set; else
+    such a sample is left out and noted.
+    """
     samples: list[Sample] = []
     skipped: list[dict[str, str]] = []
     decoder = None
@@ -76,7 +80,7 @@ def write(shard: Path, wanted: Wanted, path: Path) -> None:
 
 
 def notes_of(path: Path) -> dict[str, Any] | None:
-    """Return what an index says besides its table: `skipped` and `encoding`; None where it is not there."""
+    """Return an index's notes beside its table: `skipped` and `encoding`; None if they do not exist."""
     try:
         return json.loads(path.with_name(f"{path.name}.json").read_text())
     except FileNotFoundError:
@@ -84,7 +88,7 @@ def notes_of(path: Path) -> dict[str, Any] | None:
 
 
 def columns_of(path: Path) -> dict[str, np.ndarray]:
-    """Return the table of an index."""
+    """Return the table of an index, with columns [N, ...]."""
     return table.read(path.with_name(f"{path.name}.npz"))
 
 
@@ -92,7 +96,11 @@ _SKIP = "set data.on_bad_scene=skip to skip it"
 
 
 def members(shard: Path, skipped: list[dict[str, str]], refuse: bool) -> Iterator[tuple[str, int, bytes]]:
-    """Yield key, offset and content of each sample; a shard that ends early gives those before."""
+    """Yield key, offset and content of each sample; a shard that ends early yields those before its end.
+
+    A shard that is not a complete archive (ReadError inside) raises UserError if `refuse` is set; else it is added to
+    `skipped`.
+    """
     try:
         with tarfile.open(shard, "r:") as archive:
             for info in archive:
@@ -123,7 +131,7 @@ def _check(member: Member, wanted: Wanted) -> None:
 
 
 def pixels_of(dtype: str) -> str | None:
-    """Return the type of pixels in memory, for a stored type; None: it cannot be read."""
+    """Return the type of pixels in memory for a stored type; None if that cannot be read."""
     types = {"int16": "int16", "uint8": "int16", "float16": "float16", "float32": "float32"}
     return types.get(dtype)
 
@@ -131,7 +139,7 @@ def pixels_of(dtype: str) -> str | None:
 def _measured(
     member: Member, decoder: Decoder, data: bytes, wanted: Wanted
 ) -> tuple[tuple[float, ...], tuple[np.ndarray, ...]]:
-    """Return shares of known pixels by date, and count, sum and squares by band."""
+    """Return the shares of known pixels by date, and count, sum and squares by band. Raises Bad if data is damaged."""
     pixels = np.empty(wanted.layout.shape, wanted.dtype)
     for number, (offset, length, crc) in enumerate((c.offset, c.length, c.crc) for c in member.chunks):
         chunk = memoryview(data)[offset : offset + length]

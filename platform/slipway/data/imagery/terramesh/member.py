@@ -1,6 +1,6 @@
-"""One sample: a zip file with a group of Zarr arrays (version 2 of the format). Read by zipfile, JSON and codecs.
+"""One sample: a zip file with a group of Zarr arrays (version 2), read by zipfile, JSON and codecs.
 
-https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html. A chunk that is not there holds the fill value alone.
+https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html. A chunk that is missing holds the fill value alone.
 """
 
 import io
@@ -18,31 +18,31 @@ from slipway.data.imagery.chip import Date
 
 
 class Bad(ValueError):
-    """A sample is not what can be read; says why."""
+    """A sample that cannot be read; the message says why."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a sample's `bands` are stored."""
+    """The form in which a sample's `bands` are stored."""
 
     dtype: str
     shape: tuple[int, int, int, int]
-    """Dates, bands, rows, columns."""
+    """The number of dates, bands, rows and columns."""
     dates_per_chunk: int
     compressor: str
-    """JSON; `null`: none."""
+    """The compressor's settings as JSON; `null` if there is none."""
     fill_value: str
     """A number as text: `nan` would not equal itself, and JSON has none."""
 
     @property
     def chunks(self) -> int:
-        """Chunks of a sample."""
+        """The number of chunks in a sample."""
         return self.shape[0] // self.dates_per_chunk
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Where a chunk lies in the zip file; length 0: it is not there."""
+    """The place of a chunk in the zip file; length 0 if it is missing."""
 
     offset: int
     length: int
@@ -51,7 +51,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Member:
-    """What an index keeps of a sample."""
+    """The facts about a sample that an index stores."""
 
     encoding: Encoding
     chunks: tuple[Chunk, ...]
@@ -64,7 +64,7 @@ class Member:
 
 
 def parse(data: bytes) -> Member:
-    """Read a sample's facts. Raises Bad."""
+    """Return the facts about a sample. Raises Bad if it is no Zarr group in a zip file."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _Group(archive, data).member()
@@ -118,7 +118,7 @@ class _Group:
         return Chunk(info.header_offset + 30 + names, info.compress_size, info.CRC)
 
     def array(self, name: str) -> np.ndarray | None:
-        """Return a small array of one chunk; None where there is none."""
+        """Return a small array of one chunk; None if there is none. Raises Bad if it has more chunks."""
         meta = self.metadata.get(f"{name}/.zarray")
         if meta is None:
             return None
@@ -135,7 +135,7 @@ class _Group:
         return chunk[tuple(slice(length) for length in shape)]
 
     def number(self, name: str) -> float:
-        """Return a single number; nan where there is none."""
+        """Return a single number; nan if there is none."""
         values = self.array(name)
         return math.nan if values is None or values.size != 1 else float(values.item())
 
@@ -151,7 +151,7 @@ class _Group:
         return tuple(_date(begin, int(value) * nanoseconds) for value in values.reshape(-1))
 
     def epsg(self) -> int:
-        """Return 0 where it is not told."""
+        """Return the EPSG number of the coordinates; 0 if it is not given."""
         values = self.array("crs")
         if values is None or values.size != 1:
             return 0
@@ -159,7 +159,7 @@ class _Group:
         return int(digits or 0)
 
     def transform(self) -> tuple[float, ...]:
-        """From the centres of the first pixels; nan where they are not told."""
+        """Return the transform that follows from the centres of the first pixels; nan if they are not given."""
         axes = [self.array(name) for name in ("x", "y")]
         if any(axis is None or axis.size < 2 for axis in axes):
             return (math.nan,) * 6
@@ -188,7 +188,7 @@ _NANOSECONDS = {
 
 
 def decoded(data: bytes, compressor: str) -> Any:
-    """Return a chunk's bytes. compressor: JSON. Raises Bad."""
+    """Return a chunk's bytes. compressor: its settings as JSON."""
     return codec(compressor).decode(data) if compressor != "null" else data
 
 

@@ -1,4 +1,4 @@
-"""What TerraMesh calls its folders, and which bands their arrays have.
+"""TerraMesh's folder names, and the bands of the arrays in each.
 
 Jakubik et al. 2025, "TerraMesh: A Planetary Mosaic of Multimodal Earth Observation Data", and the data set's card.
 """

@@ -1,4 +1,4 @@
-"""A source of TerraMesh's shards: which they are, and what is prepared of them: an index for each split."""
+"""A source of TerraMesh's shards: finding them, and preparing an index for each split."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ class Shard:
 
 
 def survey(name: str, inputs: list[str]) -> list[Shard]:
-    """Return the shards of a source, by split and name. Raises UserError for folders that are none of TerraMesh's."""
+    """Return the shards of a source, by split and name. Raises UserError for folders that are not TerraMesh's."""
     found: list[Shard] = []
     for number, entry in enumerate(inputs):
         where = f"data.sources.{name}.inputs[{number}]"
@@ -85,7 +85,7 @@ def survey(name: str, inputs: list[str]) -> list[Shard]:
 
 
 def _wanted(name: str, data: Data, shards: list[Shard]) -> index.Wanted:
-    """Return what the samples must be. Raises UserError where the shards do not have a band."""
+    """Return the properties that the samples must have. Raises UserError if the shards lack a band."""
     stored = MODALITIES[shards[0].modality]
     for band in data.bands:
         if band not in stored:
@@ -114,12 +114,13 @@ def prepare(
     folder: Path,
     advance: Callable[[int, int, bool], None],
 ) -> tuple[SourceRecord, str]:
-    """Return index the shards of a source, each in a process of the pool, and write folder/NAME-SPLIT.npz for each split.
+    """Write folder/NAME-SPLIT.npz for each split, from indexes of the shards that processes of the pool make.
 
-    work: a folder of this source's own, with what an interrupted call has left there. advance: is called after each
-    shard, with its bytes, its samples, and whether it was indexed now. The files do not depend on the pool.
+    work: a folder of this source's own, with what an interrupted call has left there. advance: called after each shard
+    with its bytes, its samples, and whether it was indexed now. The files do not depend on the pool.
 
-    Returns the manifest's record, and the type of the pixels in memory. Raises UserError.
+    Returns the manifest's record, and the type of the pixels in memory. Raises UserError if a shard or a sample is
+    refused.
     """
     asked = _wanted(name, data, shards)
     work.mkdir(exist_ok=True)
@@ -139,7 +140,7 @@ def prepare(
 
 
 def _finish(name: str, data: Data, parts: list[tuple[Shard, Path]], folder: Path) -> SourceRecord:
-    """Write the index of each split. Raises UserError where nothing can be read."""
+    """Write the index of each split and return the source's record. Raises UserError if no sample can be read."""
     shards = [shard for shard, _ in parts]
     notes = [index.notes_of(path) for _, path in parts]
     skipped = [Skipped(**one) for note in notes if note for one in note["skipped"]]
@@ -203,7 +204,7 @@ def _total(columns: list[dict[str, np.ndarray]], key: str) -> list[Any]:
 
 
 def _dtype(name: str, shard: Shard) -> str:
-    """Return the type of pixels, by the first sample that can be read."""
+    """Return the type of pixels, by the first sample that can be read. Raises UserError if none can."""
     skipped: list[dict[str, str]] = []
     for _, _, data in index.members(Path(shard.file.path), skipped, refuse=False):
         try:

@@ -1,4 +1,4 @@
-r"""Where the words of GPT-4o's pattern (o200k) begin, which also cuts before capitals; see `words`.
+r"""The beginnings of words by GPT-4o's pattern (o200k), which also cuts before capitals; see `words`.
 
 Marks (`\p{M}`) are both letters and signs to it.
 """
@@ -44,7 +44,7 @@ _QUOTE, _BLANK, _SLASH = b"' /"
 
 
 def gpt4o_words(text: Characters, digits: int, contractions: bool) -> np.ndarray:
-    r"""Words of GPT-4o's pattern, with or without contractions.
+    r"""Return where words of GPT-4o's pattern begin, [characters] bool, with or without contractions.
 
     `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?
     |[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?
@@ -76,7 +76,7 @@ _SIGN_WITH_MARKS = re.compile(rb"%c*(?:%c%c+)*" % (MARK, OTHER, MARK))
 
 
 def _without_marks(text: Characters) -> np.ndarray:
-    """Return classes [characters] in which marks are LETTER or, where they belong to more than one sign, OTHER."""
+    """Return classes [characters] in which marks are LETTER or, if they belong to more than one sign, OTHER."""
     classes = text.classes
     if not (classes == MARK).any():
         return classes
@@ -96,14 +96,14 @@ def _without_marks(text: Characters) -> np.ndarray:
 
 
 def _signs_before(classes: np.ndarray, newline: int) -> bool:
-    """Return whether signs stand before line feeds."""
+    """Return whether signs precede these line feeds."""
     while newline and classes[newline] == NEWLINE:
         newline -= 1
     return classes[newline] == OTHER
 
 
 def _join_slashes(starts: np.ndarray, classes: np.ndarray, text: Characters) -> None:
-    r"""`[\r\n/]*` after signs."""
+    r"""Let no word begin within `[\r\n/]*` after signs."""
     before = shifted(classes, 1, BORDER)
     slash = text.symbols == _SLASH
     first = np.flatnonzero(slash & (before == NEWLINE))
@@ -118,9 +118,10 @@ def _join_slashes(starts: np.ndarray, classes: np.ndarray, text: Characters) -> 
 
 
 def _cut_cases(starts: np.ndarray, cases: np.ndarray, begins: np.ndarray) -> None:
-    """Words begin with capitals that follow small letters; `begins`: where letters start again after a contraction.
+    """Begin words at capitals that follow small letters.
 
-    Letters without case go with both. Capitals at the end leave them to the word before, if there is one.
+    begins: where letters begin anew after a contraction. Letters without case go with both. Capitals at the end leave
+    them to the word before, if there is one.
     """
     before = shifted(cases, 1, BORDER)
     upper = cases == UPPER
@@ -137,7 +138,7 @@ def _cut_cases(starts: np.ndarray, cases: np.ndarray, begins: np.ndarray) -> Non
 
 
 def _every_other(begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Of stretches that meet, every other one, beginning with the first: whether each is one of them."""
+    """Return [stretches] bool, true for every other one of stretches that meet, beginning with the first."""
     apart = np.ones(len(begins), np.bool_)
     apart[1:] = begins[1:] != ends[:-1]
     number = np.arange(len(begins))

@@ -13,7 +13,7 @@ END = 0xFF
 """The byte after each document of a batch: it never occurs in UTF-8."""
 
 ADDED = 0xFE
-"""The byte with which a token begins that was found in the text; `DIGITS` of 0xF8 to 0xFD follow, its number."""
+"""The byte that begins an added token found in the text; `DIGITS` of 0xF8 to 0xFD follow, its number."""
 
 PADDING = 16
 """Bytes (of END) that must follow the last document's, so that words can be read past their end."""
@@ -41,10 +41,10 @@ class Alphabet:
     """Tells the classes of characters."""
 
     def __init__(self, patterns: Sequence[tuple[str, int]], digits_alone: bool = False) -> None:
-        """An alphabet that has asked for ASCII only.
+        """Look up the classes of the ASCII characters; others are looked up when they are met.
 
-        patterns: regular expressions of one character and the class of what they match; the first one counts.
-        digits_alone: what the pre-tokenizer `Digits` takes for a digit is a BORDER.
+        patterns: regular expressions of one character, each with the class of what it matches; the first match counts.
+        digits_alone: each digit of the pre-tokenizer `Digits` is a BORDER.
         """
         self.patterns = [(f"(?:{pattern})+", name) for pattern, name in patterns]
         self.digits_alone = digits_alone
@@ -94,7 +94,7 @@ _UNKNOWN = 0xFF
 
 
 def code_points(batch: np.ndarray, leads: np.ndarray) -> np.ndarray:
-    """Return code points [leads], int32, of the characters of several bytes that begin at these positions."""
+    """Return the code points, [leads] int32, of the characters of several bytes that begin at these positions."""
     lead = batch[leads].astype(np.int32)
     extra = 1 + (lead >= 0xE0) + (lead >= 0xF0)  # continuation bytes of each character
     points = lead & np.where(extra == 1, 0x1F, np.where(extra == 2, 0x0F, 0x07))

@@ -1,4 +1,4 @@
-"""Documents to tokens, many at a time. What a document becomes does not depend on the others."""
+"""Encoding of documents into tokens, many at a time. The tokens of a document do not depend on the others."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Encoder(Protocol):
     """Whether a long document may be encoded in pieces."""
 
     def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Return tokens of all documents [tokens] and of each [documents], its end mark included.
+        """Return the tokens of all documents [tokens], and how many each has [documents], end mark included.
 
         documents: valid UTF-8, not empty.
         """
@@ -28,7 +28,7 @@ class Encoder(Protocol):
 
 
 def token_type(entries: int) -> type[np.unsignedinteger] | type[np.signedinteger]:
-    """Return what a token is stored as: as Megatron-core's DType.optimal_dtype chooses for a vocabulary."""
+    """Return the type that stores a token, as Megatron-core's DType.optimal_dtype chooses it for a vocabulary."""
     return np.uint16 if entries < 65500 else np.int32
 
 
@@ -53,14 +53,14 @@ def make_encoder(tokenizer: Any, end_of_document: int, entries: int | None = Non
 
 
 def reason_for_library(tokenizer: Any, end_of_document: int) -> str | None:
-    """Return why the tokenizers library encodes all the text, which is slower; None where it does not."""
+    """Return why the tokenizers library encodes all the text, which is slower; None if it does not."""
     if is_byte_level(tokenizer, end_of_document):
         return None
     return why_slow(_parts(_without_mark(tokenizer, end_of_document)))
 
 
 def _without_mark(tokenizer: Any, end_of_document: int) -> Any:
-    """Return the tokenizer, or a copy of it, to which the end mark within a text is text."""
+    """Return the tokenizer, or a copy of it, for which the end mark within a text is text."""
     from tokenizers import Tokenizer as Loaded
 
     mark = tokenizer.get_added_tokens_decoder()[end_of_document]
@@ -70,7 +70,10 @@ def _without_mark(tokenizer: Any, end_of_document: int) -> Any:
 
 
 def _parts(tokenizer: Any) -> dict[str, Any]:
-    """Return what of a tokenizer.json, as JSON, decides about the encoder: all but its model, which may be large."""
+    """Return the parts of a tokenizer.json, as JSON, that decide about the encoder.
+
+    They are all but the model, which may be large.
+    """
     added = tokenizer.get_added_tokens_decoder()
     return {
         "added_tokens": [{"id": number, **token.__getstate__()} for number, token in added.items()],
@@ -85,7 +88,7 @@ def _parts(tokenizer: Any) -> dict[str, Any]:
 
 
 def is_byte_level(tokenizer: Any, end_of_document: int) -> bool:
-    """Return whether tokens 0 to 255 are the bytes, and 256 the end mark."""
+    """Return whether tokens 0 to 255 are the bytes, and 256 is the end mark."""
     end = tokenizer.id_to_token(end_of_document)
     return tokenizer.get_vocab_size() == 257 and tokenizer.to_str() == byte_tokenizer(end).to_str()
 
@@ -96,7 +99,7 @@ class ByteEncoder:
     cuttable = True
 
     def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """See Encoder."""
+        """Return tokens [tokens] and their count in each document [documents], as Encoder.encode does."""
         batch = np.frombuffer(b"\xff".join([*documents, b""]), np.uint8)
         tokens = batch.astype(np.uint16)
         tokens[batch == END] = 256
@@ -113,7 +116,7 @@ class PlainEncoder:
         self.dtype = dtype
 
     def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """See Encoder."""
+        """Return tokens [tokens] and their count in each document [documents], as Encoder.encode does."""
         texts = [document.decode() for document in documents]
         encoded = [e.ids for e in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
         tokens: list[int] = []
@@ -126,7 +129,10 @@ class PlainEncoder:
 def encode_long(
     encoder: Encoder, document: bytes, longest: int = LONGEST_PIECE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As encoder.encode([document]); piece by piece, where it may be, so that memory does not grow with it."""
+    """Return what encoder.encode([document]) returns: tokens [tokens] and their count [1].
+
+    The document is encoded piece by piece if the encoder allows it, so that memory does not grow with its length.
+    """
     pieces = cut_long(document, longest) if encoder.cuttable else [document]
     encoded = [encoder.encode([piece])[0] for piece in pieces]
     tokens = np.concatenate([of_piece[:-1] for of_piece in encoded[:-1]] + encoded[-1:])

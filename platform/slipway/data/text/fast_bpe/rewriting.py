@@ -1,4 +1,4 @@
-"""What a tokenizer does to a text before it cuts it into words: a normal form, and added tokens that it finds."""
+"""Changes of a text before a tokenizer cuts it into words: a normal form, and added tokens that are found in it."""
 
 import re
 import unicodedata
@@ -19,7 +19,7 @@ _NOT_ASCII = re.compile(rb"[\x80-\xf7]")
 
 
 def code_of(number: int) -> bytes:
-    """Return what is written into a text in place of an added token: ADDED and its number; no UTF-8 has these bytes."""
+    """Return the bytes in place of an added token: ADDED and its number; UTF-8 has none of them."""
     digits = [number // len(_DIGITS) ** i % len(_DIGITS) for i in range(_FURTHER)]
     return bytes([ADDED, *(_DIGITS[digit] for digit in digits)])
 
@@ -28,11 +28,10 @@ class AddedTokens:
     """Finds added tokens in documents: at each place the longest, from left to right."""
 
     def __init__(self, added: Sequence[dict[str, Any]], numbers: Iterator[int]) -> None:
-        """A search that puts codes in place of what it finds.
+        """Prepare the search for added tokens, in whose place codes are put.
 
-        added: those of a tokenizer.json that are looked for together. What is covered by a special one stays as it
-            is, and nothing else is found there.
-        numbers: where those that are found take theirs from.
+        added: those of a tokenizer.json that are looked for together. Text that a special one covers stays as it is,
+        and nothing else is found there. numbers: supplies the numbers of those that are found.
         """
         contents = {token["content"].encode(): token for token in added if token["content"]}
         found = {content: token["id"] for content, token in contents.items() if not token["special"]}
@@ -49,7 +48,10 @@ class AddedTokens:
 
 
 def _any_of(contents: list[bytes]) -> bytes:
-    """Return a regular expression for the first of `contents` that fits. Runs of one character are one alternative."""
+    """Return a regular expression for the first of `contents` that matches.
+
+    Runs of one character are one alternative.
+    """
     runs = {c for c in contents if c.isascii() and len(set(c)) == 1}
     lengths = {c[:1]: sorted(len(run) for run in runs if run[:1] == c[:1]) for c in runs}
     counted = {
@@ -63,9 +65,9 @@ def _any_of(contents: list[bytes]) -> bytes:
 
 
 def to_nfc(raw: bytes, normalize: Callable[[str], str]) -> bytes:
-    """Return documents, joined by END bytes and with codes of added tokens in them, in the normal form NFC.
+    """Return documents in the normal form NFC, joined by END bytes and with codes of added tokens in them.
 
-    normalize: the tokenizer's own way, for whatever may change.
+    normalize: the tokenizer's own function, used on whatever may change.
     """
     if raw.isascii():
         return raw
@@ -102,7 +104,7 @@ def _may_change(point: int) -> bool:
 
 @lru_cache(1)
 def _seconds() -> frozenset[int]:
-    """Return characters that compose with those before them."""
+    """Return the characters that compose with those before them."""
     decompositions = (unicodedata.decomposition(chr(point)).split() for point in range(_LAST_COMPOSED + 1))
     pairs = {int(parts[1], 16) for parts in decompositions if len(parts) == 2 and parts[0][0] != "<"}
     return frozenset(

@@ -1,4 +1,4 @@
-"""Which tokenizers cut text into words that are known here, and by which rules."""
+"""The tokenizers whose way of cutting text into words is known here, and their rules."""
 
 from collections.abc import Callable
 from functools import partial
@@ -65,7 +65,7 @@ _PATTERNS: dict[str, Callable[[], Splitter]] = {
 
 
 def find_splitter(pre_tokenizer: dict[str, Any] | None) -> Splitter | None:
-    """Return what cuts as this part of a tokenizer.json does; None where it is not known here."""
+    """Return the splitter that cuts as this part of a tokenizer.json does; None if that is not known here."""
     match steps(pre_tokenizer, "pretokenizers"):
         case [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]:  # GPT-2, GPT-NeoX
             return Splitter(Alphabet(GPT2_ALPHABET), gpt2_words)

@@ -15,7 +15,7 @@ from slipway.data.text.tokenizer import BYTE_LETTERS
 
 
 def why_slow(parts: dict[str, Any]) -> str | None:
-    """Return what keeps WordEncoder from encoding as a tokenizer.json, as JSON, says; None where nothing does."""
+    """Return why WordEncoder cannot encode as a tokenizer.json, given as JSON, says; None if it can."""
     if find_splitter(parts["pre_tokenizer"]) is None:
         return "its pre_tokenizer is none of those whose words are known"
     normalizers = [one["type"] for one in steps(parts["normalizer"], "normalizers")]
@@ -49,10 +49,9 @@ class WordEncoder:
         dtype: type,
         most_words: int = 1 << 19,
     ) -> None:
-        """An encoder that knows no words yet.
+        """Take a tokenizers.Tokenizer, and begin with no known words.
 
-        tokenizer: a tokenizers.Tokenizer.
-        parts: the same as JSON, for which why_slow is None.
+        parts: the same tokenizer as JSON, for which why_slow returns None.
         """
         self.cuttable = can_be_cut(parts)
         self.model = tokenizer.model
@@ -68,7 +67,7 @@ class WordEncoder:
         self.memory.remember(list(ids), [[number] for number in ids.values()])
 
     def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """See Encoder."""
+        """Return tokens [tokens] and their count in each document [documents], as Encoder.encode does."""
         raw = self.of_text.replace(b"\xff".join([*documents, b"\xff" * PADDING]))
         if self.normalizer is not None:
             raw = to_nfc(raw, self.normalizer.normalize_str)

@@ -1,4 +1,4 @@
-"""The tokens of words, remembered."""
+"""A memory of words and their tokens."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -21,11 +21,10 @@ class WordMemory:
     def __init__(
         self, tokenize: Callable[[bytes], list[int]], dtype: type, most_words: int = 1 << 19
     ) -> None:
-        """A memory without words.
+        """Begin without words.
 
-        tokenize: tokens of a word that is new.
-        dtype: of tokens.
-        most_words: that are remembered.
+        tokenize: returns the tokens of a word that is new. dtype: the type of tokens. most_words: how many are
+        remembered.
         """
         self.tokenize = tokenize
         self.most_words = most_words
@@ -40,7 +39,7 @@ class WordMemory:
     def encode(self, raw: bytes, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the tokens of words, one word after the other [tokens], and where those of each end [words].
 
-        raw: the words, which begin at starts [words], and PADDING bytes.
+        raw: the words, which begin at `starts` [words], followed by PADDING bytes.
         """
         lengths = np.diff(starts, append=len(raw) - PADDING)
         low, high = _keys(raw, starts, lengths)
@@ -60,7 +59,7 @@ class WordMemory:
         return tokens, ends
 
     def _find(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Return numbers [words] of the words with these keys, 0 where there is none."""
+        """Return the numbers [words] of the words with these keys; 0 for an unknown word."""
         slots = self._slots(low, high)
         words = self.table[slots]
         rest = np.flatnonzero((self.low[words] != low) | (self.high[words] != high))
@@ -71,7 +70,7 @@ class WordMemory:
         return words
 
     def _learn(self, texts: list[bytes]) -> tuple[list[int], int, int]:
-        """Return numbers of the words, which are new or long, and what `known` and `used` are to be after this call."""
+        """Return the numbers of words that are new or long, and the values of `known` and `used` after this call."""
         seen = Counter(texts)
         new = [text for text in seen if text not in self.long_words]
         kept = len(new)
@@ -88,7 +87,7 @@ class WordMemory:
         return [numbers[text] if text in numbers else self.long_words[text] for text in texts], known, used
 
     def remember(self, words: list[bytes], tokens: list[list[int]]) -> None:
-        """Learn the tokens of these words, which are new."""
+        """Add the tokens of these words, which are new."""
         first = self.known
         self._append(words, tokens)
         self.long_words.update((word, first + i) for i, word in enumerate(words) if len(word) > _LONGEST)
@@ -142,7 +141,7 @@ def _keys(raw: bytes, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarr
 
 
 def _extended(values: np.ndarray, used: int, more: np.ndarray) -> np.ndarray:
-    """Return `values` with `more` from position `used` on; a copy, twice as long, where there is no room."""
+    """Return `values` [n] with `more` from position `used` on; a copy, twice as long, if there is no room."""
     need = used + len(more)
     if need > len(values):
         values = np.concatenate((values, np.zeros(max(need, len(values)), values.dtype)))

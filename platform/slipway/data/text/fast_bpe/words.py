@@ -1,4 +1,4 @@
-r"""Where the words of known patterns begin, for a whole batch of documents at once.
+r"""The beginnings of words by known patterns, for a whole batch of documents at once.
 
 Byte-level BPE tokenizers first cut text into words by a regular expression, and then merge bytes within each word
 only. In the patterns below, whether a word begins at a character can be told from the classes of the characters
@@ -29,7 +29,10 @@ _QUOTE, _BLANK = ord("'"), ord(" ")
 
 
 def gpt2_words(text: Characters) -> np.ndarray:
-    r"""Return `'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`: ByteLevel's own."""
+    r"""Return where words of ByteLevel's own pattern begin, [characters] bool.
+
+    `'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
+    """
     classes = text.classes
     after = shifted(classes, -1, BORDER)
     starts = borders(classes, text)
@@ -42,7 +45,7 @@ def gpt2_words(text: Characters) -> np.ndarray:
 
 
 def gpt4_words(text: Characters, digits: int) -> np.ndarray:
-    r"""Words of the pattern of GPT-4 (cl100k), Llama 3 and Qwen.
+    r"""Return where words of the pattern of GPT-4 (cl100k), Llama 3 and Qwen begin, [characters] bool.
 
     `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+
     |\s+(?!\S)|\s+`.
@@ -58,7 +61,7 @@ def gpt4_words(text: Characters, digits: int) -> np.ndarray:
 
 
 def shifted(values: np.ndarray, by: int, fill: int) -> np.ndarray:
-    """Return each value's neighbour: the one before (by=1) or after (by=-1), `fill` where there is none."""
+    """Return each value's neighbour before (by=1) or after it (by=-1), [n] as `values`; `fill` at the border."""
     out = np.empty_like(values)
     if by > 0:
         out[0], out[1:] = fill, values[:-1]
@@ -68,21 +71,21 @@ def shifted(values: np.ndarray, by: int, fill: int) -> np.ndarray:
 
 
 def borders(classes: np.ndarray, text: Characters) -> np.ndarray:
-    """Return where another class begins, and each END, added token, and digit that is alone."""
+    """Return [characters] bool: where another class begins, and at each END, added token and digit that is alone."""
     alone = (classes == BORDER) & ((text.symbols >= ADDED) | (text.symbols < 0xF8))
     return (classes != shifted(classes, 1, BORDER)) | alone
 
 
 def after_blank(text: Characters) -> np.ndarray:
-    """Return whether a blank stands before each character, as ` ?` in front of a word has it."""
+    """Return [characters] bool: whether a blank precedes a character, as ` ?` in front of a word allows."""
     return shifted(text.symbols, 1, 0) == _BLANK
 
 
 def cut_spaces(starts: np.ndarray, classes: np.ndarray, text: Characters) -> None:
-    r"""White space as GPT-4's pattern has it, and what it belongs to.
+    r"""Cut white space as GPT-4's pattern does, in `starts` [characters].
 
-    ` ?[^\s\p{L}\p{N}]+[\r\n]*` takes line feeds after signs, `\s*[\r\n]+` all up to the last of others, and
-    `\s+(?!\S)` leaves the last space before a word, which belongs to letters (`[^\r\n\p{L}\p{N}]?\p{L}+`).
+    ` ?[^\s\p{L}\p{N}]+[\r\n]*` takes line feeds after signs, `\s*[\r\n]+` all up to the last of others, and `\s+(?!\S)`
+    leaves the last space before a word, which belongs to letters (`[^\r\n\p{L}\p{N}]?\p{L}+`).
     """
     before, after = shifted(classes, 1, BORDER), shifted(classes, -1, BORDER)
     space, newline = classes == SPACE, classes == NEWLINE
@@ -100,13 +103,13 @@ def cut_spaces(starts: np.ndarray, classes: np.ndarray, text: Characters) -> Non
 
 
 def run_begins(begins: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Return the last position at or before each of `positions` where `begins` is true."""
+    """Return the last position at or before each of `positions` [n] at which `begins` [characters] is true."""
     every = np.flatnonzero(begins)
     return every[np.searchsorted(every, positions, "right") - 1]
 
 
 def cut_numbers(starts: np.ndarray, classes: np.ndarray, digits: int) -> None:
-    r"""`\p{N}{1,digits}`."""
+    r"""Begin a word after each `digits` digits, in `starts` [characters], as `\p{N}{1,digits}` does."""
     numbers = np.flatnonzero(classes == NUMBER)
     if len(numbers):
         first = np.flatnonzero(np.diff(numbers, prepend=-2) != 1)
@@ -115,14 +118,17 @@ def cut_numbers(starts: np.ndarray, classes: np.ndarray, digits: int) -> None:
 
 
 def join_sign(starts: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    r"""Return `[^\r\n\p{L}\p{N}]?\p{L}+`: a word that begins with a sign continues with letters; positions of these signs."""
+    r"""Join a sign with the letters that follow, in `starts` [characters]; return the signs' positions.
+
+    `[^\r\n\p{L}\p{N}]?\p{L}+`: a word that begins with a sign goes on with letters.
+    """
     alone = np.flatnonzero((classes == OTHER) & starts & (shifted(classes, -1, BORDER) == LETTER))
     starts[alone + 1] = False
     return alone
 
 
 def contraction_lengths(symbols: np.ndarray, quotes: np.ndarray, ignore_case: bool) -> np.ndarray:
-    """Return letters [quotes] of `'s`, `'ll` and the like that begin at these quotes, 0 where none does."""
+    """Return the letters [quotes] of `'s`, `'ll` and the like at these quotes, 0 if there are none."""
     # END follows, so one symbol after a quote exists, and a second one if the first is a letter.
     first = symbols[quotes + 1]
     second = symbols[np.minimum(quotes + 2, len(symbols) - 1)]
@@ -136,13 +142,13 @@ def contraction_lengths(symbols: np.ndarray, quotes: np.ndarray, ignore_case: bo
 
 
 def lower_case(symbols: np.ndarray) -> np.ndarray:
-    """Return letters without their case; what is no letter becomes none of these either."""
+    """Return letters [n] without their case; no other character becomes one of these letters."""
     lower = np.where((symbols >= ord("A")) & (symbols <= ord("Z")), symbols | 0x20, symbols)
     return np.where(symbols == LONG_S, ord("s"), lower)
 
 
 def cut_contractions(starts: np.ndarray, quotes: np.ndarray, lengths: np.ndarray) -> None:
-    """No word begins within the contractions at these quotes, and one does behind them."""
+    """Let a word begin behind each contraction at these quotes and none within it, in `starts` [characters]."""
     starts[quotes + 1] = False
     starts[quotes + lengths] = False
     starts[quotes + lengths + 1] = True
