@@ -27,7 +27,9 @@ ROWS = [
     BadInput("a kernel in another folder", "jupyter ../mine", "jupyter NAME", ("../mine", "100"), _image),
     BadInput("a hidden kernel", "jupyter .mine", "jupyter NAME", (".mine",), _image),
     BadInput("a kernel on pods", "jupyter mine --cluster gke", "jupyter --cluster", ("gke", "local"), _image),
-    BadInput("a kernel nowhere", "jupyter mine --cluster lumi", "jupyter --cluster", ("lumi", "lumi_g"), _image),
+    BadInput(
+        "a kernel nowhere", "jupyter mine --cluster lumi", "jupyter --cluster", ("lumi", "lumi_g"), _image
+    ),
     BadInput("a kernel below a file", "jupyter mine --prefix file", "jupyter --prefix", ("file",), _file),
     BadInput(
         "a prefix that Jupyter fills in", "jupyter mine --prefix {prefix}", "jupyter --prefix", (), _image

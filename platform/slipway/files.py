@@ -39,11 +39,11 @@ T = TypeVar("T")
 class Unreadable(Fault):
     """A file that may well be intact cannot be read now: nothing may be concluded, nothing removed."""
 
-    def __init__(self, path: Path, why: str) -> None:
+    def __init__(self, path: Path, why: str, do: str = "") -> None:
         super().__init__(
             path,
             f"cannot be read: {why}; nothing was changed",
-            do="make it readable, or run the same command again once the file system works",
+            do=do or "make it readable, or run the same command again once the file system works",
         )
 
 

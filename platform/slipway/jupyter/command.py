@@ -28,7 +28,9 @@ def run(options: argparse.Namespace) -> int:
     except UserError as error:
         if error.path != f"clusters {options.cluster}":
             raise  # a fault of a file
-        raise error.replaced(path="jupyter --cluster", value=options.cluster) from None
+        raise UserError(
+            "jupyter --cluster", "is not the name of a cluster", value=options.cluster, do=error.do
+        ) from None
     kernel = kernel_of(options, cluster)
     texts = {SCRIPT: kernel_files.script(kernel), SPEC: kernel_files.spec(kernel)}
     if options.dry_run:
