@@ -15,7 +15,7 @@ READ = (
     "*.md",
     "tests/golden/messages.txt",
 )
-OTHERS = ("README.md", "CHANGELOG.md")
+OTHERS = ("CHANGELOG.md",)
 """Files at the root that are not read."""
 LOGS = ROOT / "docs" / "dev"
 """Engineers' logs, which are not read either."""
