@@ -14,7 +14,7 @@ WHEELS_MACHINE ?= x86_64
 # Without bytecode each of some hundred Pythons would compile what it imports.
 BYTECODE  := env -u PYTHONDONTWRITEBYTECODE
 PYTEST    := $(BYTECODE) .venv/bin/python -m pytest --strict-config
-DAILY     := -m "not slow and not faults and not image and not cluster and not terratorch and not evaluation"
+DAILY     := -m "not slow and not faults and not image and not cluster and not terratorch and not evaluation and not start"
 # Files run side by side in the order that tests/conftest.py gives them: the longest first.
 BESIDE     = -n "$(WORKERS)" --dist loadfile --no-loadscope-reorder
 # Where tests with a marker are: the files in which it stands, or the folder whose conftest.py sets it. To import all
@@ -24,8 +24,8 @@ LOCKS     := $(wildcard containers/lock/*.txt) containers/install.sh pyproject.t
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-earth image sif test coverage test-faults test-image test-clusters test-real test-all test-nightly \
-	test-planted soak test-py312 test-terratorch test-evaluation test-wheel test-gpu wheels-gpu test-wheels-gpu check lint \
-	types docs format lock wheel clean
+	test-planted soak test-py312 test-terratorch test-evaluation test-start test-wheel test-gpu wheels-gpu test-wheels-gpu \
+	check lint types docs format lock wheel clean
 
 help:
 	@echo "Slipway: one run description for training foundation models."
@@ -47,6 +47,7 @@ help:
 	@echo "  make test-all    the long tests too                 make test-py312  all kinds of layouts, on Python 3.12"
 	@echo "  make test-terratorch  exported checkpoints in real terratorch, in an environment of its own: below 3 minutes"
 	@echo "  make test-evaluation  figures of checkpoints against the real lm-evaluation-harness on their exports: a minute"
+	@echo "  make test-start  follow the first pages of the documentation word by word: below 6 minutes on 2 cores"
 	@echo "  make coverage    the tests of every day, and which lines and branches they run: twice as long"
 	@echo "  make test-planted  spoil the code in many places: does a test notice each?"
 	@echo "  make test-nightly  all layouts, all rows, more kills, larger inputs, planted faults, a soak"
@@ -157,6 +158,9 @@ test-py312: setup .venv312/.installed
 test-evaluation: setup
 	$(PYTEST) -m evaluation $(call with_mark,evaluation) --durations 5 $(OPTIONS)
 
+test-start: setup
+	$(PYTEST) -m start $(call with_mark,start) $(BESIDE) --durations 5 $(OPTIONS)
+
 test-terratorch: setup .venv-terratorch/.installed
 	$(PYTEST) -m terratorch $(call with_mark,terratorch) --durations 5 $(OPTIONS)
 
@@ -166,6 +170,8 @@ lint: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/ruff check --preview --select PLW1514 platform containers # text has an encoding, whatever the locale
+	.venv/bin/codespell platform conf containers deploy docs *.md Makefile Dockerfile
+	.venv/bin/python tests/phrases.py
 	.venv/bin/python containers/lock.py --check
 
 types: setup

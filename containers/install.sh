@@ -25,7 +25,7 @@ pip() {
     "$venv/bin/python" -m pip --disable-pip-version-check "$@"
 }
 # No dependency is looked up: the lock is complete, which `pip check` proves at the end. uv takes a tenth of pip's time;
-# pip takes over where uv cannot be had or does not get at the packages.
+# pip takes over if uv is not available or does not get at the packages.
 locked() { # FILE: what it names, with these checksums
     "$venv/bin/python" "$root/containers/with_uv.py" --no-deps --require-hashes -r "$1" ||
         pip install --no-deps --require-hashes -r "$1"

@@ -1,7 +1,7 @@
 """Runs `uv pip install WORDS...` for the environment of this interpreter, with the indexes that pip is told of.
 
 uv unpacks an environment in a tenth of the processor time that pip takes. It does not read pip's configuration
-(files, PIP_*), so that is handed over here. Fails where uv cannot be had or pip's settings cannot be read: pip remains.
+(files, PIP_*), so that is handed over here. Fails if uv is not available or pip's settings cannot be read: pip remains.
 """
 
 import os

@@ -44,7 +44,7 @@ LONGEST = (
 
 
 # targets of make that collect only the files in which the marker stands, or a folder whose conftest.py sets it
-BY_FILE = ("faults", "image", "cluster", "evaluation", "terratorch")
+BY_FILE = ("faults", "image", "cluster", "evaluation", "start", "terratorch")
 
 
 @pytest.hookimpl(wrapper=True)

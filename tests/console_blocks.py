@@ -11,7 +11,7 @@ DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "containers/README.md", "deploy/kubernetes/README.md"),
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 ]
-_SEPARATORS = (";", "&&", "||", "|")
+_SEPARATORS = (";", "&&", "||", "|", "&")
 
 
 @dataclass
@@ -32,6 +32,12 @@ class Block:
 
     where: str
     commands: list[Command]
+
+
+def files(document: str) -> dict[str, str]:
+    """Return what a document has its reader write, by path: blocks with a title."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', text, re.DOTALL | re.MULTILINE))
 
 
 def blocks(document: str) -> list[Block]:

@@ -20,7 +20,7 @@ from container_tools import ROOT, Image, good, missing_tools, run, slipway, stor
 def work() -> Iterator[Path]:
     """A folder that every user can enter; podman keeps its images below it."""
     if lacking := missing_tools():
-        pytest.skip(f"the container tests need {', '.join(lacking)} (README, `make test-image`)")
+        pytest.skip(f"the container tests need {', '.join(lacking)} (CONTRIBUTING, real containers)")
     kept = os.environ.get("SLIPWAY_TEST_STORAGE")  # of use to who changes these tests: layers stay cached
     folder = Path(tempfile.mkdtemp(prefix="slipway-image-"))
     folder.chmod(0o755)

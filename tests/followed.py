@@ -9,20 +9,19 @@ only read. A command has to exit with code 0, except where the next one is `echo
 
 Below a command stands what it prints. `...` on a line of its own stands for any number of lines. Words have to be the
 same; numbers have to agree within 2%, so that another CPU's last digits do not count, except where a unit of time,
-rate, power or memory follows, which are the machine's own; dates, checksums and runs of spaces and rules do not count
-either. `<!-- varies: REGEX -->` names more of a page that no two runs share, a job's number for example.
-The home of the shell is shown as /home/you.
+rate, power or memory follows, which are the machine's own (31 s, or 1 min 44 s on a busier one). Dates, checksums and runs
+of spaces and rules do not count either. `<!-- varies: REGEX -->` names more of a page that no two runs share, a job's
+number for example. The home of the shell is shown as /home/you.
 
 `<!-- picture: runs/demo/loss.png -->` before a picture says which file of the run it is; the run has to leave one.
 
 SLIPWAY_UPDATE_GOLDENS=1 writes what is printed into the page (in place of lines that have the same words, otherwise
-all of it, to be shortened by hand), and copies the pictures.
+all of it, to be shortened by hand), and copies the pictures, 1,000 pixels wide at most and in 64 colours.
 """
 
 import functools
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,8 +35,11 @@ NEAR = 0.02
 _DATE = r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?|\b\d\d:\d\d:\d\d\b"
 _CHECKSUM = r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,64}\b(?!\.\d)"
 _MACHINES = (
-    r"(?:[mµun]?s|min(?:utes?)?|h|hours?|d|days?|seconds?|%|[kMGT]?i?B(?:/s)?|[kM]?Wh|W|J|[TGM]?FLOP/s|\w+/s)"
+    r"(?:[mµun]?s(?:/step)?|min(?:utes?)?|h|hours?|d|days?|seconds?|%|[kMGT]?i?B(?:/s)?|[kM]?Wh|W|J"
+    r"|[TGM]?FLOP/s(?:/device)?|\w+/s)"
 )
+_ONE_UNIT = {r"[mµun]?s|min|h|d": "s", r"[kMGT]?i?B": "B", r"[TGM]FLOP/s": "FLOP/s"}
+"""Units that the machine's speed decides between, and the one that stands for them."""
 _NUMBER = rf"(?<![\w.])([+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(\s?{_MACHINES}(?![\w/]))?"
 
 
@@ -118,11 +120,12 @@ class Page:
 
         def number(match: re.Match[str]) -> str:
             if match[2]:
-                return "#" + match[2].strip()
+                unit = match[2].strip()
+                return "#" + next((one for many, one in _ONE_UNIT.items() if re.fullmatch(many, unit)), unit)
             values.append(float(match[1].replace(",", "")))
             return "#"
 
-        line = re.sub(_NUMBER, number, line)
+        line = re.sub(r"#s(?: #s)+", "#s", re.sub(_NUMBER, number, line))  # 1 min 44 s is a time, as 31 s
         return " ".join(re.sub(r"[─━═-]{3,}", "-", line).split()), values
 
     def _place(self, step: Step, new: list[str], written: int) -> int:
@@ -138,7 +141,7 @@ class Page:
             assert made.is_file() and made.stat().st_size > 0, f"{self.path}: the run has left no {source}"
             if UPDATE:
                 page.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(made, page)
+                _copy_smaller(made, page)
             assert page.is_file(), f"{self.path}: there is no {shown}"
 
 
@@ -167,6 +170,15 @@ class Shell:
         self.folder, self.code = Path(folder), done.returncode
         self.environment = dict(entry.split("=", 1) for entry in variables.split("\0") if "=" in entry)
         return done.returncode, done.stdout.splitlines()
+
+
+def _copy_smaller(source: Path, target: Path) -> None:
+    from PIL import Image
+
+    with Image.open(source) as picture:
+        smaller = picture.convert("RGB")
+    smaller.thumbnail((1000, 1000))
+    smaller.quantize(64).save(target, optimize=True)
 
 
 def _steps(lines: Sequence[str]) -> list[Step]:

@@ -38,7 +38,7 @@ _VERBS = """
     Score Search Select Send Separate Serve Set Shift Shorten Show Shuffle Sign Signal Simulate Skip Sleep Slice Sort
     Spawn Split Start State Step Stop Store Stream Submit Subtract Sum Supply Swap Switch Synchronize Take Tell
     Terminate Test Time Tokenize Trace Train Transform Translate Transpose Treat Trim Truncate Try Turn Undo Unlock
-    Unpack Update Use Validate Verify Visit Wait Wake Walk Warn Watch Weigh Weight Wrap Write Yield Zero
+    Unpack Update Upload Use Validate Verify Visit Wait Wake Walk Warn Watch Weigh Weight Wrap Write Yield Zero
 """
 VERBS = frozenset(_VERBS.split())
 

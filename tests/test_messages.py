@@ -33,6 +33,12 @@ def test_no_message_is_in_one_piece() -> None:
                 )
 
 
+def test_messages_say_what_to_do() -> None:
+    """All but those whose words are another's (a scheduler's, a library's), which may hold the remedy."""
+    bare = [line for line in messages.messages() if line.count(" | ") < 2 and ": (its path) | " not in line]
+    assert [line for line in bare if not line.endswith("}") and ": ADVICE[" not in line] == []
+
+
 def test_one_line_is_composed_of_the_parts() -> None:
     assert (
         str(UserError("a.b", "is not above 0", value=0, use="at least 1"))

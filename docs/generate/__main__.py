@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from generate import command_line, configuration, exit_codes, metrics, run_files
+from generate import api, command_line, configuration, exit_codes, metrics, run_files
 
 Menu = list[dict[str, str | list[dict[str, str]]]]
 
@@ -15,6 +15,7 @@ def pages() -> tuple[dict[str, str], Menu]:
         "Exit codes": ("exit-codes.md", exit_codes.page()),
         "Files of a run": ("run-files.md", run_files.page()),
         "Metrics": ("metrics.md", metrics.page()),
+        "Python API": ("api.md", api.page()),
     }
     texts: dict[str, str] = {}
     menu: Menu = []

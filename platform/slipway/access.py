@@ -1,4 +1,4 @@
-"""Whose a run's folder is that is made here for pods, which run as another user."""
+"""The owner of a run's directory that is created here for pods, which run as another user."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,9 @@ from slipway.data import kind_of
 
 
 def hand_to_pods(folder: Path, config: RunConfig) -> str | None:
-    """Return a new folder where the pods' volume is in reach: give it to the pods' user, else say who cannot write there.
+    """Give a new directory to the pods' user, if it is on the pods' volume. Return a warning if that fails, else None.
 
-    That this is the volume is taken from the run's data, which is prepared on it.
+    A directory counts as on the volume if the run's data, which is prepared on the volume, is here.
     """
     kubernetes = config.cluster.kubernetes
     folders = kind_of(config).folders(config).values()

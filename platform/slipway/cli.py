@@ -1,4 +1,4 @@
-"""`slipway VERB [options] [Hydra overrides]`: the way in. Imports nothing heavy before it is needed."""
+"""`slipway VERB [options] [Hydra overrides]`: the entry point. Imports nothing heavy before it is needed."""
 
 import argparse
 import os
@@ -26,17 +26,17 @@ from slipway.verbs.configured import GENERAL, HYDRA
 from slipway.verbs.parse import check_options, names, parse, plain_words
 from slipway.verbs.table import VERBS
 
-# Options that ask about the configuration, or Hydra, and need no verb.
+# Options that ask about the configuration, or about Hydra, and need no verb.
 _ASKING = tuple(
     spelling for option in (*HYDRA, *GENERAL) if option.effect == "answers" for spelling in names(option)
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit code. argv: None where this is the whole program.
+    """Run one command line, and return the exit code. argv: None if this is the whole program.
 
-    0: done; 1: fault; 2: the user's mistake, reported in one line on stderr, nothing written; 75: stopped, the same
-    command continues; 130: Ctrl-C.
+    0: done; 1: fault; 2: the user's mistake, reported in one line on stderr, nothing written; 75: stopped, run the same
+    command to resume; 130: Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     hush_libraries()
@@ -65,17 +65,17 @@ def _run(words: list[str]) -> int:
         return _report(error, EXIT_FAULT)
     except Stopped as error:
         return _report(error, EXIT_CONTINUE)
-    except SystemExit as leaving:  # argparse and Hydra leave so, having said why
+    except SystemExit as leaving:  # argparse and Hydra exit in this way after they have said why
         return leaving.code if isinstance(leaving.code, int) else EXIT_DONE
     except KeyboardInterrupt:
         return _report("interrupted", EXIT_INTERRUPTED)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and error.filename in (None, console.OUTPUT):
-            return EXIT_FAULT  # who reads has had enough
+            return EXIT_FAULT  # the reader has closed the pipe
         return _report(
             system_errors.explained(error), EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
         )
-    except ImportError as error:  # what cannot be read is for Python not there
+    except ImportError as error:  # Python takes an unreadable module for a missing one
         return _report(f"{error}: this installation is incomplete, or cannot be read", EXIT_FAULT)
     except MemoryError:
         return _report("no memory left on this machine, or in this job's share of it", EXIT_FAULT)
@@ -87,7 +87,7 @@ def _report(error: BaseException | str, code: int) -> int:
 
 
 def _check_text(words: Sequence[str]) -> None:
-    """Names go into scripts and records, which are UTF-8. Raises UserError."""
+    """Check that all words are valid UTF-8: names go into scripts and records, which are. Raises UserError."""
     for word in words:
         try:
             word.encode()
@@ -130,15 +130,15 @@ def _help(verb: str, words: list[str]) -> int:
 
 
 def _configured(verb: str, options: argparse.Namespace, overrides: list[str]) -> int:
-    """Run a verb on the configuration that a file holds or that the overrides compose. Returns the exit code."""
-    # What would be trained is the plan, and showing it writes nothing.
+    """Run a verb on the configuration that a file holds or that the overrides compose. Return the exit code."""
+    # A dry run shows the plan, which is what would be trained, and writes nothing.
     command = "plan" if getattr(options, "dry_run", False) else verb
     if getattr(options, "plan", None) is not None:
         return _command(command).run_file(options.plan, overrides, options)
     if verb == "launch" and options.evaluate is not None:
         from slipway.launch.evaluation import words_of
 
-        parse("evaluate", ["run", *words_of(options)])  # a mistake is told here, not by a job
+        parse("evaluate", ["run", *words_of(options)])  # a mistake is reported here, not by a job
     if verb in (
         "launch",
         "import",

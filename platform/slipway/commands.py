@@ -1,4 +1,4 @@
-"""Other programs, run to their end: what each said, or why it could not be run."""
+"""Other programs, run to their end: the output of each, or the reason why it could not be run."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 
 class NotRun(Exception):
-    """A program gave no answer; the text says why, as `squeue not found`."""
+    """A program gave no answer; the text says why, such as `squeue not found`."""
 
 
 class Missing(NotRun):
-    """There is no such program on this machine."""
+    """The program does not exist on this machine."""
 
 
 class NoAnswer(NotRun):
-    """It was ended because its time was over: what it was to do may have been done."""
+    """The program was ended because its time was over: what it was to do may have been done."""
 
 
 class Done(NamedTuple):
@@ -44,7 +44,7 @@ def call(
     seconds: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Done:
-    """Run a program to its end and return what it said, whatever its exit code.
+    """Run a program to its end and return its output, whatever its exit code.
 
     Args:
         command: The program and its arguments; no shell takes part.
@@ -53,7 +53,9 @@ def call(
         environment: Its variables; None: this process's.
 
     Raises:
-        NotRun: Missing, NoAnswer, or another reason of the system's.
+        Missing: The program is not installed.
+        NoAnswer: It did not end in time.
+        NotRun: Another reason of the system's; both above are NotRun, too.
     """
     program = command[0]
     try:

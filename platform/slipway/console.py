@@ -1,9 +1,9 @@
-"""What people see: standard output and standard error that survive a reader who goes away.
+"""Standard output and standard error that survive a reader who goes away.
 
 Either one may be closed, full, a broken pipe, a terminal that is gone, a pipe that nobody reads, or in an encoding
-that lacks a letter. `take_over` puts streams in their place that know all this. Standard error, and standard output of
-a command that does something (`for_people`), never end what is being done: what cannot be written is dropped. Where
-the output is what was asked for, it fails as any file does, as OUTPUT.
+that lacks a letter. `take_over` puts streams in their place that handle all this. Standard error, and standard output
+of a command that does something (`for_people`), never end what is being done: what cannot be written is dropped. If
+the output is what was asked for, a failure is an error, as with any file, under the name OUTPUT.
 """
 
 import errno
@@ -19,7 +19,7 @@ _PIECE = 4096  # bytes; a pipe that is writable takes as many at once (PIPE_BUF)
 
 
 class Stream(io.RawIOBase):
-    """A descriptor that may be of no use. dropping: what cannot be written there is dropped, and nothing waits."""
+    """A descriptor that may be unusable. dropping: what cannot be written there is dropped, and nothing waits."""
 
     def __init__(self, descriptor: int, name: str, dropping: bool, closed: bool) -> None:
         self._descriptor, self._name, self._was_closed = descriptor, name, closed
@@ -35,7 +35,10 @@ class Stream(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        """As of any raw stream: how much was taken. Never fails where it drops."""
+        """Write as any raw stream does, and return the number of bytes taken. Never fails if it drops.
+
+        Raises OSError, under the stream's name, if it does not drop and the descriptor cannot be written.
+        """
         piece = bytes(data[:_PIECE])
         try:
             if self._was_closed:
@@ -43,7 +46,7 @@ class Stream(io.RawIOBase):
             if not self._wait():
                 return len(piece)
             return os.write(self._descriptor, piece)
-        except BlockingIOError:  # it is somebody's who does not want to wait
+        except BlockingIOError:  # somebody else has set it to non-blocking
             return 0 if not self.dropping and self._wait(again=True) else len(piece)
         except OSError as error:
             if self.dropping:
@@ -51,7 +54,7 @@ class Stream(io.RawIOBase):
             raise OSError(error.errno, error.strerror, self._name) from None
 
     def _wait(self, again: bool = False) -> bool:
-        """Return whether somebody takes what is written: waits for that, but not for long where lines may be dropped."""
+        """Return whether the descriptor can be written. Wait for that, but not for long if lines may be dropped."""
         if not self.dropping and not again:
             return True
         poll = select.poll()
@@ -62,7 +65,7 @@ class Stream(io.RawIOBase):
 
 
 def take_over() -> None:
-    """Put streams that survive in the place of the interpreter's own. Files never get the numbers of closed ones."""
+    """Replace the interpreter's own streams by ones that survive. Files never get the numbers of closed streams."""
     closed = _open_all()
     sys.stdout = _text(sys.__stdout__, Stream(1, OUTPUT, dropping=False, closed=1 in closed), "replace")
     sys.stderr = _text(
@@ -71,21 +74,21 @@ def take_over() -> None:
 
 
 def for_people() -> None:
-    """From now on nothing that is printed can end this process, nor hold it up."""
+    """Ensure that nothing printed from now on can end this process, or hold it up."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(raw, Stream):
         raw.dropping = True
 
 
 def write(text: str) -> None:
-    """Print what programs read: in UTF-8, whatever encoding people's terminal has."""
+    """Print what programs read: in UTF-8, whatever the terminal's encoding."""
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode())
     sys.stdout.flush()
 
 
 def _open_all() -> set[int]:
-    """Of standard input, output and error those that were closed; /dev/null takes their places."""
+    """Open /dev/null in place of standard input, output and error that are closed. Return their numbers."""
     closed = set()
     for descriptor in (0, 1, 2):
         try:

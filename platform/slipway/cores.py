@@ -1,4 +1,4 @@
-"""How many CPUs a process may use at once. Imports no torch."""
+"""The number of CPUs that a process may use at once. Imports no torch."""
 
 import os
 from pathlib import Path
@@ -9,9 +9,10 @@ QUOTA = (
 
 
 def usable(root: Path = Path("/")) -> int:
-    """Return the cores that it is bound to, and no more than its container's quota: a pod sees all cores of its node.
+    """Return the number of cores that this process may use: those it is bound to, at most its container's quota.
 
-    More threads than the quota has CPUs stop together, in each period, for what is left of it. root: stands for /.
+    A pod sees all cores of its node. More threads than the quota has CPUs are all stopped in each period, for what is
+    left of it. root: stands for /.
     """
     bound = len(os.sched_getaffinity(0))
     try:

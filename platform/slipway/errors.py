@@ -6,11 +6,11 @@ from typing import Any, Self
 
 
 class Problem(Exception):
-    """What is wrong, in parts that programs and tests read; `str` composes `path: value problem; use X, or do Y`.
+    """An error, in parts that programs and tests read; `str` composes `path: value problem; use X, or do Y`.
 
-    path: where: the dotted path of a field, an option, a file, an environment variable, a command. problem: what is
-    wrong there, a phrase that follows the value where there is one. value: what was found there. use: the values that
-    are valid instead. do: what else to do, as a sentence's verb and object. Pickles whole.
+    path: where it is: the dotted path of a field, an option, a file, an environment variable, a command. problem:
+    what is wrong there, a phrase that follows the value if there is one. value: what was found there. use: the values
+    that are valid instead. do: what else to do, as a sentence's verb and object. Pickles whole.
     """
 
     def __init__(
@@ -41,18 +41,21 @@ class UserError(Problem, ValueError):
 
 
 class Fault(Problem, RuntimeError):
-    """What ended a run that had begun, where a traceback would not help. Exit code 1."""
+    """A failure that ended what had begun, for which a traceback would not help. Exit code 1."""
 
 
 class Stopped(BaseException):
-    """A signal, by its name, asked a training to end before its first step. Exit code 75; no Exception, to pass by."""
+    """A signal, by its name, that asked a training to end before its first step. Exit code 75.
+
+    It is no Exception, so that no `except Exception` catches it.
+    """
 
     def __str__(self) -> str:
         return f"stopped by {self.args[0]} before the first step; run the same command to resume"
 
 
 def _shown(value: Any) -> str:
-    """Return a value as a line shows it: switches as YAML writes them, quotes around text that has no visible edges."""
+    """Return a value as it is shown in a line: switches as in YAML, text whose edges would be invisible in quotes."""
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)
@@ -66,13 +69,13 @@ def _shown(value: Any) -> str:
 EXIT_DONE = 0
 EXIT_FAULT = 1
 EXIT_USER_ERROR = 2
-EXIT_CONTINUE = 75  # stopped well before the end: start the same command again
+EXIT_CONTINUE = 75  # stopped cleanly before the end: run the same command again
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_CODES = {
-    EXIT_DONE: "Done. Of a training: its last step, or training.stop_after_step, is reached and saved.",
-    EXIT_FAULT: "A fault ended what had begun: one line, or the traceback of the first rank that failed.",
-    EXIT_USER_ERROR: "A mistake in what was asked: one line that says what to use instead; nothing was written.",
-    EXIT_CONTINUE: "Stopped cleanly before the end (a signal, the wall time): run the same command to continue.",
-    EXIT_INTERRUPTED: "Interrupted by Ctrl-C: a training twice, or before its ranks had started.",
+    EXIT_DONE: "Done. A training has reached and saved its last step, or training.stop_after_step.",
+    EXIT_FAULT: "A fault ended a command that had begun: one line, or the traceback of the first rank that failed.",
+    EXIT_USER_ERROR: "The command refused its input: one line says what to use instead, and nothing is written.",
+    EXIT_CONTINUE: "Training stopped cleanly before its end (a signal, the wall time). Run the same command to resume.",
+    EXIT_INTERRUPTED: "Interrupted by Ctrl-C; a training by the second one, or by one before its ranks had started.",
 }
-"""What a command's exit code means, for people."""
+"""The meaning of each exit code, for people."""

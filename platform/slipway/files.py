@@ -1,8 +1,8 @@
-"""Writing and reading what must last: the one way in which the files of a run are written, read and removed.
+"""The one way in which the lasting files of a run are written, read and removed.
 
-docs/runs.md lists the files of a run directory with their class (truth, derived, scratch) and their durability.
-Whatever is read is one of four things, and they are never mixed up: there, absent, damaged (the caller sees it from
-the content), or unreadable: an error that says nothing about the content.
+docs/runs.md lists the files of a run directory with their class (truth, derived, scratch) and their durability. A
+file that is read is one of four things, which are never mixed up: there, absent, damaged (the caller sees it from the
+content), or unreadable, which is an error that says nothing about the content.
 """
 
 import contextlib
@@ -28,27 +28,27 @@ PASSING = {
     )
     if hasattr(errno, name)
 }
-"""Errors of a file system that may be well again in a moment."""
+"""Errors of a file system that may pass in a moment."""
 PAUSES = (0.1, 0.4)  # seconds between attempts at reading
-NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # a folder's, where the file system has none
+NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # for a folder, on a file system without it
 _TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
 
 T = TypeVar("T")
 
 
 class Unreadable(Fault):
-    """A file may well be as it should be, but cannot be read now: nothing may be concluded, nothing removed."""
+    """A file that may well be intact cannot be read now: nothing may be concluded, nothing removed."""
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(
             path,
             f"cannot be read: {why}; nothing was changed",
-            do="make it readable, or start again once the file system is well",
+            do="make it readable, or run the same command again once the file system works",
         )
 
 
 def reason(error: OSError) -> str:
-    """Return what the system says of an error; some that Python makes have a text alone."""
+    """Return the system's message for an error, or the error's own text if Python made it."""
     return error.strerror or str(error) or type(error).__name__
 
 
@@ -56,7 +56,10 @@ def reason(error: OSError) -> str:
 
 
 def patiently(call: Callable[[], T], path: Path) -> T:
-    """Return call(), which reads `path`, and again where an error may pass. Raises one of ABSENT, or Unreadable."""
+    """Return call(), which reads `path`; call it again after an error that may pass.
+
+    Raises one of ABSENT, or Unreadable.
+    """
     for pause in (*PAUSES, None):
         try:
             return call()
@@ -70,7 +73,7 @@ def patiently(call: Callable[[], T], path: Path) -> T:
 
 
 def read(path: Path) -> bytes | None:
-    """Return the content of a file; None where there is none. Raises Unreadable."""
+    """Return the content of a file; None if it does not exist. Raises Unreadable."""
     try:
         return patiently(lambda: _content(path), path)
     except ABSENT:
@@ -78,7 +81,7 @@ def read(path: Path) -> bytes | None:
 
 
 def opened(path: Path) -> BinaryIO:
-    """Return a file, open for reading. Raises OSError, also where it is a pipe or a device: reading those may never end."""
+    """Return a file, open for reading. Raises OSError, also for a pipe or a device: reading one may never end."""
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
@@ -92,7 +95,7 @@ def _content(path: Path) -> bytes:
 
 
 def names(folder: Path) -> list[str]:
-    """Of all that is in a folder, sorted; empty where there is none. Raises Unreadable."""
+    """Return the names of everything in a folder, sorted; empty if it does not exist. Raises Unreadable."""
     try:
         return sorted(patiently(lambda: os.listdir(folder), folder))
     except ABSENT:
@@ -100,30 +103,30 @@ def names(folder: Path) -> list[str]:
 
 
 class Slice(io.RawIOBase):
-    """A stretch of a file, as a file."""
+    """A stretch of a file that can be read as a file."""
 
     def __init__(self, file: BinaryIO, offset: int, length: int) -> None:
         self._file, self._offset, self._length, self._at = file, offset, length, 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True: the stretch can be read."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True: any position in it can be reached."""
         return True
 
     def tell(self) -> int:
-        """Return the place within the stretch."""
+        """Return the position within the stretch."""
         return self._at
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place; none is before the stretch."""
+        """Move to a position, at the earliest the beginning of the stretch. Return it."""
         self._at = max(0, offset + (0, self._at, self._length)[whence])
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Read; nothing behind the stretch."""
+        """Read into a buffer, at most to the end of the stretch. Return the number of bytes."""
         length = max(0, min(len(buffer), self._length - self._at))
         self._file.seek(self._offset + self._at)
         found = self._file.read(length)
@@ -137,7 +140,7 @@ class Slice(io.RawIOBase):
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to. It takes the place of `path` at the end, and is removed after an error.
+    """Yield a path beside `path` to write to; it replaces `path` at the end, and is removed after an error.
 
     Both the content and the name are on disk when this ends.
     """
@@ -153,13 +156,13 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all, also where the machine fails."""
+    """Write a file whole or not at all, even if the machine fails."""
     with whole(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, where they are missing; their names are on disk when this returns."""
+    """Create a folder and those above it if they are missing; their names are on disk when this returns."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -173,7 +176,7 @@ def nearest_existing(path: Path) -> Path:
 
 
 def flush(path: Path) -> None:
-    """Bring a file's content, or a folder's names, to the disk."""
+    """Flush a file's content, or a folder's names, to the disk. Raises OSError."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except PermissionError:
@@ -190,7 +193,7 @@ def flush(path: Path) -> None:
 
 
 class Appended:
-    """A file that grows by lines: each is with the system when write returns, and on disk when flush does."""
+    """A file that grows by lines: a line is with the system when `write` returns, and on disk when `flush` does."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -199,16 +202,16 @@ class Appended:
         if not there:
             flush(path.parent)
         elif _is_torn(path):
-            self.write("")  # what follows has lines of its own
+            self.write("")  # so that the next line begins anew
 
     def write(self, line: str) -> None:
-        """Append a line, given without its end."""
+        """Append a line, given without its newline. Raises OSError, which names the file."""
         left = memoryview(line.encode() + b"\n")
         while left:
             left = left[self._naming(lambda left=left: self._file.write(left)) or 0 :]
 
     def flush(self) -> None:
-        """Bring all lines to the disk; any thread may call it."""
+        """Flush all lines to the disk; any thread may call it. Raises OSError, which names the file."""
         self._naming(lambda: os.fsync(self._file.fileno()))
 
     def close(self) -> None:
@@ -218,12 +221,12 @@ class Appended:
     def _naming(self, call: Callable[[], T]) -> T:
         try:
             return call()
-        except OSError as error:  # it knows a number, not the file
+        except OSError as error:  # it knows the descriptor, not the file
             raise OSError(error.errno, reason(error), str(self.path)) from error
 
 
 def _is_torn(path: Path) -> bool:
-    """Return whether the last line of a file has no end."""
+    """Return whether the last line of a file has no newline."""
     with path.open("rb") as file:
         if not file.seek(0, os.SEEK_END):
             return False
@@ -232,7 +235,10 @@ def _is_torn(path: Path) -> bool:
 
 
 def append(path: Path, line: str) -> None:
-    """Add a line, given without its end, to a file that several processes may add to; on disk when this returns."""
+    """Append a line, given without its newline, to a file that several processes may write.
+
+    The line is on disk when this returns.
+    """
     log = Appended(path)
     try:
         log.write(line)
@@ -245,7 +251,10 @@ def append(path: Path, line: str) -> None:
 
 
 def remove(path: Path) -> str | None:
-    """Remove a file, a folder with all in it, or a link (what it leads to stays). Returns why not; None: it is gone."""
+    """Remove a file, a folder with everything in it, or a link (its target stays).
+
+    Return why not; None if it is gone.
+    """
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -259,7 +268,7 @@ def remove(path: Path) -> str | None:
 
 
 def sweep(folder: Path, owned: Callable[[str], bool]) -> None:
-    """Remove what interrupted `whole`s have left in a folder: of files whose only writer is the caller."""
+    """Remove what interrupted `whole`s have left in a folder. owned: tells the names that only the caller writes."""
     with contextlib.suppress(Unreadable):
         for name in names(folder):
             match = _TEMPORARY.fullmatch(name)

@@ -1,4 +1,4 @@
-"""Names of nodes as Slurm writes them: n[1-3,7]."""
+"""Lists of nodes in Slurm's notation: n[1-3,7]."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ _NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 
 
 def expand(names: str) -> list[str]:
-    """Return `a[1-2,5],b` as a1, a2, a5, b; leading zeros stay."""
+    """Return the names in a list: `a[1-2,5],b` becomes a1, a2, a5, b; leading zeros stay."""
     return [name for group in _GROUPS.findall(names) for name in _expand_one(group)]
 
 
@@ -29,7 +29,7 @@ def _expand_one(group: str) -> list[str]:
 
 
 def fold(names: Iterable[str]) -> str:
-    """Return the names, shortened: n1, n2, n3 become n[1-3]."""
+    """Return the names as one short list: n1, n2, n3 become n[1-3]."""
     numbers: dict[tuple[str, str, int], list[int]] = {}
     alone: list[str] = []
     for name in dict.fromkeys(names):
@@ -49,7 +49,7 @@ def _one(before: str, after: str, width: int, numbers: Sequence[int]) -> str:
 
 
 def ranges(numbers: Iterable[int], width: int = 0) -> str:
-    """Return `0-3,8` of whole numbers."""
+    """Return whole numbers as ranges, such as `0-3,8`."""
     spans: list[list[int]] = []
     for number in sorted(set(numbers)):
         if spans and number == spans[-1][1] + 1:
@@ -61,9 +61,9 @@ def ranges(numbers: Iterable[int], width: int = 0) -> str:
 
 
 def of_ranks(node_list: str, tasks_per_node: str) -> list[str]:
-    """Return the node of each rank of a Slurm step with block distribution; empty where the two do not fit together.
+    """Return the node of each rank in a Slurm step with block distribution; empty if the two do not fit together.
 
-    tasks_per_node: as SLURM_STEP_TASKS_PER_NODE, `4(x2),2`.
+    tasks_per_node: the value of SLURM_STEP_TASKS_PER_NODE, such as `4(x2),2`.
     """
     counts = []
     for tasks, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", tasks_per_node):

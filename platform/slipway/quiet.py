@@ -1,10 +1,13 @@
-"""What libraries say at every start and nobody can use."""
+"""Messages that libraries print at every start and that are of use to nobody."""
 
 import logging
 
 
 def hush_libraries() -> None:
-    """Hold back single messages, by their words; everything else is still said. To be called before torch is there."""
+    """Hide single messages, chosen by their text; everything else is still printed.
+
+    Call it before torch is imported.
+    """
     # Megatron-core imports torch's builder of extensions, which then looks for a compiler that it may never need.
     logging.getLogger("torch.utils.cpp_extension").addFilter(_is_news)
 

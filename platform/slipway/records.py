@@ -1,4 +1,4 @@
-"""Records that are read back from files: what is wrong with one that does not fit."""
+"""Errors in records that are read back from files."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,6 @@ if TYPE_CHECKING:
 
 
 def first_problem(error: "ValidationError") -> str:
-    """Return the first thing that is wrong with a record, after the dotted path of the field, where it has one."""
+    """Return the first thing that is wrong with a record, after the dotted path of its field, if it has one."""
     first = error.errors()[0]
     return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))

@@ -1,7 +1,7 @@
-"""Names that a configuration chooses a package by: model families, data kinds, optimizers.
+"""Names by which a configuration chooses a package: model families, data kinds, optimizers.
 
-Slipway's own packages stand in the tables below, one line each. Any other installed package adds its own by an
-entry point of the table's group, so that a family can live outside of this repository. Imports nothing heavy.
+Slipway's own packages stand in the tables below, one line each. Any other installed package adds its own through an
+entry point of the table's group, so that a family can live outside this repository. Imports nothing heavy.
 """
 
 import difflib
@@ -22,9 +22,9 @@ class Registry:
     section: str
     tag: str
     what: str
-    """What one of them is called, for people."""
+    """The word for one of them, for people."""
     group: str
-    """The group of entry points (PEP 621: project.entry-points) by which other packages add theirs."""
+    """The group of entry points (PEP 621: project.entry-points) through which other packages add theirs."""
     packages: dict[str, str]
 
     @property
@@ -37,7 +37,7 @@ class Registry:
         return sorted({*self.packages, *_entry_points(self.group)})
 
     def package(self, name: str) -> str:
-        """Return the package of a name. Raises UserError where there is none."""
+        """Return the package that a name stands for. Raises UserError if the name is unknown."""
         package = self.packages.get(name) or _entry_points(self.group).get(name)
         if package is None:
             raise UserError(
@@ -46,15 +46,18 @@ class Registry:
         return package
 
     def part(self, name: str, module: str) -> Any:
-        """Return the module `module` of a name's package. Raises UserError where the name is unknown."""
+        """Return the module `module` of a name's package. Raises UserError if the name is unknown."""
         return import_module(f"{self.package(name)}.{module}")
 
     def has(self, name: str, module: str) -> bool:
-        """Return whether a name's package has this module, which not every one needs. Raises UserError; imports it not."""
+        """Return whether a name's package has this module, which is optional; does not import it.
+
+        Raises UserError if the name is unknown.
+        """
         return find_spec(f"{self.package(name)}.{module}") is not None
 
     def section_class(self, name: str) -> type:
-        """Return the pydantic section that describes what was named: `Config` in the package's module `config`."""
+        """Return the pydantic section that describes the named package: `Config` in its module `config`."""
         return self.part(name, "config").Config
 
 
@@ -94,14 +97,20 @@ BY_SECTION = {registry.section: registry for registry in (FAMILIES, DATA_KINDS, 
 
 
 def validator(registry: Registry) -> Callable[[Any], Any]:
-    """Return validates a section as what its tag names, so that errors keep the section's own paths."""
+    """Return a function that validates a section as the kind that its tag names.
+
+    Errors keep the section's own paths.
+    """
     return by_tag(registry.section, registry.tag, registry.names, registry.section_class)
 
 
 def by_tag(
     section: str, tag: str, names: Callable[[], Iterable[str]], kind: Callable[[str], Any]
 ) -> Callable[[Any], Any]:
-    """Return the same for a section that is of one of several kinds: their names, and the pydantic section of each."""
+    """Return such a function for a section of one of several kinds.
+
+    names: returns the kinds' names; kind: returns the pydantic section of a name.
+    """
 
     def validate(value: Any) -> Any:
         from pydantic import BaseModel, ValidationError

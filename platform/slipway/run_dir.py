@@ -1,4 +1,4 @@
-"""A run's directory: the place of everything in it, and whether a run can live there.
+"""A run's directory: the place of each file in it, and whether a run can live there.
 
 No other module spells these names. docs/runs.md says of each file when it is on disk and who removes it.
 """
@@ -29,7 +29,7 @@ class RunDir:
     path: Path
 
     metrics = _Place("metrics.jsonl")
-    """What happened in every step; see slipway.metrics.file."""
+    """A record of every step; see slipway.metrics.file."""
     plan = _Place("plan.json")
     """The Plan of the newest segment."""
     bad_nodes = _Place("bad_nodes")
@@ -37,27 +37,27 @@ class RunDir:
     lock = _Place(".lock")
     """An empty file; the process that trains the run has locked it."""
     holder = _Place(".lock.holder")
-    """Names that process."""
+    """A file that names that process."""
     submissions = _Place("launch.json")
-    """What `slipway launch --submit` submitted; see slipway.launch.record."""
+    """A record of what `slipway launch --submit` submitted; see slipway.launch.record."""
     continuations = _Place("launch.continuations")
     """Numbers of Slurm jobs that jobs of the run submitted to continue it."""
     script = _Place("job.sh")
     """The script of the last `slipway launch`."""
     job_plan = _Place("job_plan.json")
-    """The plan as that script carries it."""
+    """The plan that this script carries."""
     picture = _Place("loss.png")
-    """Drawn by `slipway report`."""
+    """The picture that `slipway report` draws."""
     page = _Place("report.html")
-    """Written by `slipway report`."""
+    """The page that `slipway report` writes."""
     pictures = _Place("pictures")
-    """What validations have shown, by step; see slipway.metrics.pictures."""
+    """Pictures of validations, by step; see slipway.metrics.pictures."""
     evaluations = _Place("evaluation")
-    """What `slipway evaluate` has found, by name and step; see slipway.metrics.evaluations."""
+    """Results of `slipway evaluate`, by name and step; see slipway.metrics.evaluations."""
     tokenizer = _Place("tokenizer")
-    """What the model's tokens are: tokenizer.json and what belongs to it; see slipway.data.text.vocabulary."""
+    """The model's tokenizer: tokenizer.json and what belongs to it; see slipway.data.text.vocabulary."""
     imported = _Place("imported.json")
-    """Whose weights `slipway import` began the run with; see slipway.handover.origin."""
+    """The origin of the weights with which `slipway import` began the run; see slipway.handover.origin."""
     checkpoints = _Place("checkpoints")
     """A folder for each checkpoint; see slipway.checkpoint.store."""
     segments = _Place("segments")
@@ -65,25 +65,32 @@ class RunDir:
     hangs = _Place("hangs")
     """A folder for each segment that hung; see slipway.train.watch.hang_report."""
     logs = _Place("logs")
-    """What jobs, ranks and wandb's process print."""
+    """Output of jobs, ranks and wandb's process."""
     wandb_log = _Place("logs", "wandb.log")
-    """What wandb's process prints."""
+    """Output of wandb's process."""
     tensorboard = _Place("tensorboard")
     """TensorBoard's events."""
     wandb = _Place("wandb")
     """wandb's data, in a folder that wandb names; see slipway.metrics.wandb_data."""
 
     def check(self) -> None:
-        """Raise UserError where a training could not make the directory, write to it, or finds one thing for another.
+        """Raise UserError if a training could not create or write the directory, or if a file is not what it should be.
 
         Writes nothing.
         """
         run_dir = self.path
         nearest = nearest_existing(run_dir)
         if not nearest.is_dir():
-            raise UserError("run.dir", f"cannot be created: {nearest} is not a directory", value=run_dir)
+            raise UserError(
+                "run.dir",
+                f"cannot be created: {nearest} is not a directory",
+                value=run_dir,
+                do="choose another run.dir",
+            )
         if not os.access(nearest, os.W_OK | os.X_OK):
-            raise UserError("run.dir", cannot_write(nearest))
+            raise UserError(
+                "run.dir", cannot_write(nearest), do="ask its owner for permission, or choose another run.dir"
+            )
         for path in (self.checkpoints, self.hangs, self.logs, self.segments, self.tensorboard, self.wandb):
             _check(path, "a directory", Path.is_dir, os.W_OK | os.X_OK)
         for path in (self.metrics, self.plan, self.bad_nodes, self.lock, self.holder):
@@ -91,7 +98,7 @@ class RunDir:
 
 
 def rank_log(logs: Path, rank: int) -> Path:
-    """Return the file in `logs` into which a rank prints that shares its terminal with others."""
+    """Return the file in `logs` that a rank prints into if it shares its terminal with others."""
     return logs / f"rank-{rank:05d}.log"
 
 
@@ -115,7 +122,7 @@ def _check(path: Path, what: str, is_right: Callable[[Path], bool], rights: int)
 
 
 def cannot_write(folder: Path) -> str:
-    """Return why a folder cannot be written: whose it is, who asks, and what mends it."""
+    """Return why a folder cannot be written, in words: its owner, this process's user, and the remedy."""
     me = f"{os.geteuid()}:{os.getegid()}"
     mend = f"chown -R {me} {folder}, or another run.dir"
     try:

@@ -1,4 +1,4 @@
-"""What secrets look like: by name, by shape, in a URL. Pure; names and texts in, places out."""
+"""The forms of secrets: by name, by shape, in a URL. Pure; names and texts in, places out."""
 
 import functools
 import re
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 Span = tuple[int, int, str]
-"""(start, end, what it is)."""
+"""The place of a secret in a text: (start, end, what it is)."""
 
 SHORTEST = 8
-"""Characters of a value that is looked for everywhere; shorter ones would be found in innocent words."""
+"""The least length of a value that is looked for everywhere; shorter ones would be found in innocent words."""
 
 _NAME = re.compile(r"[\w./-]+")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -25,10 +25,10 @@ _NOT_KEYS = {
     "pkey",
     "wckey",
 }  # of words, of InfiniBand, of Slurm
-_WEAK_PARTS = {"key", "keys", "auth", "sas", "bearer", "signature", "sig"}  # of secrets, and of much else
+_WEAK_PARTS = {"key", "keys", "auth", "sas", "bearer", "signature", "sig"}  # not of secrets alone
 _PARTS_OF_SECRETS = _WEAK_PARTS | {"pass", "pwd", "pat", "apikeys", "cred", "creds"}
 _PARTS_OF_KEYS = {"api", "access", "private", "secret"}
-_ABOUT = re.compile(  # a name that ends so says where a secret is, or something about it
+_ABOUT = re.compile(  # a name with such an end tells the place of a secret, or something about it
     "files?|paths?|dir|directory|folder|home|sock|socket|host|port|type|ttl|timeout|seconds|expiry|length|len|size|count|limit|"
     "budget|parallelism|enabled|disabled|mode|column|field|format|provider|version|class|algorithm"
 )
@@ -80,7 +80,7 @@ _PERCENT = re.compile(r"(?<!\S)\S*?%[0-9A-Fa-f]{2}\S*")
 
 @functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Return whether a variable, a key or a parameter of a query of this name holds a secret."""
+    """Return whether a variable, a key or a query's parameter with this name holds a secret."""
     parts = _parts(name)
     if (
         not parts
@@ -102,7 +102,7 @@ def _is_of_secret(part: str) -> bool:
 
 
 def is_ordinary(value: str) -> bool:
-    """Return whether a value may stand in innocent texts, too: short, a word or several, a number."""
+    """Return whether a value may occur in innocent texts, too: short, one or several words, a number."""
     value = value.strip()
     if len(value) < SHORTEST:
         return True
@@ -112,7 +112,7 @@ def is_ordinary(value: str) -> bool:
 
 
 def is_setting(name: str, value: str) -> bool:
-    """Return whether a value that has a secret's name is none: nothing, a switch, a small number, a reference, a place."""
+    """Return whether a value under a secret's name is none: empty, a switch, a small number, a reference, a path."""
     text = value.strip(" \"'")
     if _says_nothing(text):
         return True
@@ -122,7 +122,7 @@ def is_setting(name: str, value: str) -> bool:
 
 
 def _is_strong(name: str) -> bool:
-    """Return whether a secret's name is no other thing's: key and auth are of much else."""
+    """Return whether a name can only be a secret's: `key` and `auth` are parts of many other names."""
     parts = set(_parts(name))
     return not {part for part in parts if _is_of_secret(part)} <= _WEAK_PARTS or bool(parts & _PARTS_OF_KEYS)
 
@@ -135,7 +135,10 @@ def _says_nothing(text: str) -> bool:
 
 @functools.lru_cache(maxsize=16384)
 def spans(text: str, near_wandb: bool = False) -> tuple[Span, ...]:
-    """Return where secrets are in a text, and what they are. near_wandb: it is wandb's, whose older keys have no shape."""
+    """Return the places of secrets in a text, and what they are.
+
+    near_wandb: the text is about wandb, whose older keys have no shape of their own.
+    """
     if len(text) < SHORTEST and "=" not in text and "@" not in text:
         return ()
     found: list[Span] = [
@@ -161,7 +164,10 @@ def spans(text: str, near_wandb: bool = False) -> tuple[Span, ...]:
 
 
 def _beside(text: str) -> Iterator[Span]:
-    """Yield `NAME: VALUE` of a header, YAML or JSON, and `--NAME VALUE`; names that are of nothing but secrets."""
+    """Yield values of secrets in `NAME: VALUE` of a header, YAML or JSON, and in `--NAME VALUE`.
+
+    Only names that can be nothing but a secret's count.
+    """
     for match in (*_HEADER.finditer(text), *_OPTION.finditer(text)):
         name, value = match.groups()
         if (
@@ -174,7 +180,7 @@ def _beside(text: str) -> Iterator[Span]:
 
 
 def _encoded(text: str, near_wandb: bool) -> Iterator[Span]:
-    """Yield whole words that hold a secret once their %XX are read, as a URL's reader does."""
+    """Yield whole words that contain a secret once their %XX are decoded, as a URL's reader does."""
     for match in _PERCENT.finditer(text):
         decoded = unquote(match[0]).replace("%", " ")  # once is enough
         for _, _, reason in spans(decoded, near_wandb)[:1]:
@@ -194,7 +200,7 @@ def _in_front_of_host(text: str) -> Iterator[Span]:
 
 
 def _assigned(text: str) -> Iterator[Span]:
-    """Yield NAME=VALUE anywhere: in the query of a URL, in an option for a program."""
+    """Yield the values in NAME=VALUE anywhere: in the query of a URL, in an option for a program."""
     for match in _ASSIGNED.finditer(text):
         name, value = match.groups()
         if not is_secret_name(name) or _says_nothing(value):

@@ -1,7 +1,7 @@
-"""One check for secrets, at every door through which words come in, and the same eyes for what goes out.
+"""One check for secrets at every entrance through which words come in, and the same for what goes out.
 
-A configuration is copied into plan.json, scripts, manifests, checkpoints and wandb, which others read. What
-looks like a secret (secret_forms.py) is refused, in a line that names the place and not the value.
+A configuration is copied into plan.json, scripts, manifests, checkpoints and wandb, which others read. What looks
+like a secret (secret_forms.py) is refused, in a line that names the place and not the value.
 """
 
 import os
@@ -24,7 +24,7 @@ HIDDEN = "***"
 
 
 def check_plain(plain: Any, environment: Mapping[str, str], where: str = "") -> None:
-    """Raise UserError, with no value in it, where plain data holds what looks like a secret in a key or a value.
+    """Raise UserError, which contains no value, if plain data has what looks like a secret in a key or a value.
 
     where: the dotted path of the data. environment: the caller's, whose secrets are looked for by their values.
     """
@@ -36,7 +36,10 @@ def check_plain(plain: Any, environment: Mapping[str, str], where: str = "") -> 
 
 
 def check_words(words: Sequence[str], environment: Mapping[str, str]) -> None:
-    """The same for a command line, before anything reads it that would repeat it in a complaint."""
+    """Check a command line for secrets, before anything reads it that would repeat it in a message.
+
+    Raises UserError.
+    """
     held, option = held_in(environment), ""
     for word in words:
         override = _OVERRIDE.fullmatch(word)
@@ -51,7 +54,7 @@ def check_words(words: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """Return a text for people or files, with what looks like a secret taken out: others' words may repeat one."""
+    """Return a text for people or files without what looks like a secret: other programs' words may repeat one."""
     for value in held_in(os.environ if environment is None else environment):
         text = text.replace(value, HIDDEN)
     found = sorted(forms.spans(text), reverse=True)
@@ -64,13 +67,16 @@ def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 def in_one_line(error: BaseException | str) -> str:
-    """Return what an error says, in one line without a secret, and without anything that a terminal would obey."""
+    """Return an error's message in one line, without secrets, and without anything that a terminal would obey."""
     words = redacted(" ".join(str(error).split()))
     return "".join(repr(char)[1:-1] if ord(char) < 32 or 127 <= ord(char) < 160 else char for char in words)
 
 
 def held_in(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return variable by value, of what an environment holds under a secret's name; in URLs a value may be quoted."""
+    """Return the variable's name for each value that an environment holds under a secret's name.
+
+    Values are also given as they are quoted in URLs; the longest come first.
+    """
     from urllib.parse import quote
 
     found = {}
@@ -83,12 +89,12 @@ def held_in(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def looks_secret(name: str) -> bool:
-    """Return whether a variable of this name holds a secret: *_KEY, *TOKEN*, *SECRET*, *PASSWORD*..."""
+    """Return whether a variable with this name holds a secret: *_KEY, *TOKEN*, *SECRET*, *PASSWORD*..."""
     return forms.is_secret_name(name)
 
 
 def _reason(path: str, text: str, held: Mapping[str, str]) -> str | None:
-    """Return why a text is taken for a secret; None: it is not."""
+    """Return why a text is taken for a secret; None if it is not."""
     variable = next((name for value, name in held.items() if value in text), None)
     if variable:
         return f"holds the value of the variable {variable}"
@@ -96,14 +102,14 @@ def _reason(path: str, text: str, held: Mapping[str, str]) -> str | None:
 
 
 def _named(path: str, key: str, text: str) -> str | None:
-    """Return why a value is a secret by the name that it is given to."""
+    """Return why the name that a value is given to makes it a secret; None if it does not."""
     if not looks_secret(key) or _OURS.fullmatch(path) or forms.is_setting(key, text):
         return None
     return f"has the name of a secret, {key}"
 
 
 def _named_inside(path: str, value: str) -> tuple[str, str | None]:
-    """Return the same for the value of an override, which may be a section: {KEY: VALUE}."""
+    """Return the same, and the place, for the value of an override, which may be a section: {KEY: VALUE}."""
     pairs = [(path, path.rpartition(".")[2], value)]
     if "{" in value:
         pairs = [(f"{path}.{key}", key, text) for key, text in _NESTED.findall(value)]
@@ -136,7 +142,7 @@ def _refusal(path: str, reason: str, held: Mapping[str, str]) -> UserError:
     return UserError(
         where,
         f"{reason}, and this is copied to where others read it",
-        do=f"leave the secret out; Slurm: export {name} in the shell that calls `slipway launch --submit`; "
+        do=f"remove the secret; Slurm: export {name} in the shell that calls `slipway launch --submit`; "
         "Kubernetes: keep it in a Secret (cluster.kubernetes.wandb_secret)",
     )
 

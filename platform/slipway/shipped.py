@@ -1,4 +1,4 @@
-"""The folders that come with the package."""
+"""The directories that come with the package."""
 
 from pathlib import Path
 
@@ -6,7 +6,10 @@ from slipway.errors import UserError
 
 
 def shipped(folder: str, content: str) -> Path:
-    """Return a folder by its name: of the wheel, else of the checkout. Raises UserError if neither has the content."""
+    """Return a directory by its name, from the wheel or else from the checkout.
+
+    Raises UserError if neither has the content.
+    """
     package = Path(__file__).resolve().parent
     for place in (package, package.parent.parent):
         if (place / folder / content).exists():

@@ -1,4 +1,4 @@
-"""Operating-system errors as one line: which file, what the system says, what to do about it."""
+"""Errors of the operating system in one line: which file, the system's message, and what to do about it."""
 
 import errno
 import io
@@ -15,7 +15,7 @@ from slipway.files import reason
 _ROOM = "free some space there, then run the same command again"
 _RIGHTS = "ask its owner for permission, or choose another place"
 _KIND = "move it out of the way, or choose another place"
-# What the user can mend, and how.
+# Errors that the user can mend, and how.
 ADVICE = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
@@ -29,7 +29,7 @@ ADVICE = {
     errno.EEXIST: _KIND,
     errno.ENOTEMPTY: _KIND,
     errno.ELOOP: "check where its symbolic links lead",
-    errno.ENAMETOOLONG: "choose shorter names: mostly 255 bytes each, 4,095 for a whole path",
+    errno.ENAMETOOLONG: "choose shorter names: most file systems take 255 bytes for each and 4,095 for a whole path",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.EBADF: "leave it open, or send it to a file",
 }
@@ -37,14 +37,14 @@ _OTHERWISE = "check that file system or machine, then run the same command again
 
 
 def explained(error: OSError) -> Fault:
-    """Return a Fault that names the file, what the system says, and what to do."""
+    """Return a Fault that names the file, the system's message, and what to do."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     where = " -> ".join(names) or _folder_gone() or in_hand(error) or "the operating system"
     return Fault(where, reason(error), do=ADVICE.get(error.errno or 0, _OTHERWISE))
 
 
 def _folder_gone() -> str | None:
-    """Return the current folder, where it was removed: then the system names nothing."""
+    """Return words for the current folder if it was removed, because then the system names nothing; else None."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -53,13 +53,13 @@ def _folder_gone() -> str | None:
 
 
 def is_users(error: OSError) -> bool:
-    """Return whether the user can mend it, as far as an error's number tells."""
+    """Return whether the user can mend an error, as far as its number tells."""
     return error.errno in ADVICE
 
 
 @contextmanager
 def begun() -> Iterator[None]:
-    """What the system refuses within is a fault of what was begun, not a user's mistake. Raises Fault."""
+    """Turn an error of the system within into a Fault of what was begun: it is not a user's mistake."""
     try:
         yield
     except OSError as error:
@@ -67,7 +67,10 @@ def begun() -> Iterator[None]:
 
 
 def behind(error: BaseException) -> OSError | None:
-    """Return the operating system's error behind a failed save: itself, a cause of it, or what a rank reported."""
+    """Return the operating system's error behind a failed save: the error itself, a cause of it, or one from a rank.
+
+    None if there is no such error.
+    """
     seen: list[BaseException] = [error]
     for found in seen:  # grows while it is read
         if isinstance(found, OSError) and found.errno:
@@ -81,7 +84,10 @@ def behind(error: BaseException) -> OSError | None:
 
 
 def in_hand(error: BaseException) -> str | None:
-    """Return the file that the code worked on when a call failed that names none: reading, writing, flushing, closing."""
+    """Return the file that the code was working on when a call failed that names none; None if unknown.
+
+    Such calls read, write, flush or close.
+    """
     frames: list[FrameType] = []
     trace = error.__traceback__
     while trace is not None:

@@ -1,4 +1,4 @@
-"""Numbers as people read them: durations, sizes, quantities, points in time, layouts. One spelling of each."""
+"""Numbers in the form in which people read them: durations, sizes, quantities, times, layouts. One spelling of each."""
 
 import math
 import time
@@ -59,10 +59,10 @@ def plural(noun: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number of things: 1 replica, 2 replicas, 1,024 microbatches."""
+    """Return a number of things in words: 1 replica, 2 replicas, 1,024 microbatches."""
     return f"{number:,} {noun if number == 1 else plural(noun)}"
 
 
 def layout(sizes: Mapping[str, int]) -> str:
-    """Return `TP2 × PP2 × DP2` for the size of each parallel dimension, those of one left out; else `one rank`."""
+    """Return `TP2 × PP2 × DP2` for the sizes of the parallel dimensions, without those of size 1; else `one rank`."""
     return " × ".join(f"{name}{size}" for name, size in sizes.items() if size > 1) or "one rank"

@@ -40,6 +40,8 @@ $ echo $?
 1
 $ echo job 4711
 job 4711
+$ echo 0.25 s/step, 3.1 TFLOP/s/device, 6.39 GFLOP/s, 1 min 44 s left
+0.31 s/step, 0.7 TFLOP/s/device, 1.39 TFLOP/s, 44 s left
 ```
 """
 
@@ -67,7 +69,8 @@ def test_a_true_page_passes(tmp_path: Path) -> None:
         ("...\n", ""),
         ("30\n$ false", "31\n$ false"),
         ("$ echo $?\n1\n", ""),  # a command that fails, and nobody asks
-        ("job 4711\n```", "job 4000\n```"),
+        ("\njob 4711\n", "\njob 4000\n"),
+        ("0.31 s/step", "0.31 s/epoch"),
     ],
 )
 def test_a_false_page_is_found(true: str, false: str, tmp_path: Path) -> None:
@@ -77,7 +80,7 @@ def test_a_false_page_is_found(true: str, false: str, tmp_path: Path) -> None:
 
 
 def test_what_varies_is_named_on_the_page(tmp_path: Path) -> None:
-    text = PAGE.replace("job 4711\n```", "job 1234\n```")
+    text = PAGE.replace("\njob 4711\n", "\njob 1234\n")
     _follow(tmp_path, text + "\n<!-- varies: job \\d+ -->\n")
 
 

@@ -46,7 +46,15 @@ def test_the_citation_has_what_its_schema_requires(citation: dict[str, Any]) -> 
     assert citation["license"] == project["license"]
 
 
-def test_tests_that_security_names_exist() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)`", text("SECURITY.md"))
-    assert len(named) >= 8
-    assert [name for name in named if not (ROOT / name).is_file()] == []
+@pytest.mark.parametrize("name, least", [("SECURITY.md", 8), ("README.md", 3), ("CONTRIBUTING.md", 10)])
+def test_tests_that_they_name_exist(name: str, least: int) -> None:
+    named = re.findall(r"`(tests/[\w/]+(?:\.py|\.sh)?)`", text(name))
+    assert len(named) >= least
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_targets_of_make_that_they_name_exist(name: str) -> None:
+    targets = re.findall(r"`make ([a-z0-9-]+)", text(name))
+    known = set(re.findall(r"(?m)^([a-z0-9-]+):", text("Makefile")))
+    assert targets and set(targets) <= known

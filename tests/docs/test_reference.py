@@ -6,6 +6,8 @@ dumps and from the schema's own list of names, options from the parser.
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import yaml
 from pydantic import BaseModel
 
 import slipway
-from generate import run_files
+from generate import api, run_files
 from generate.__main__ import main, pages
 from generate.configuration import EXAMPLES, _composed, example, fields, kinds
 from generate.types import sections
@@ -179,3 +181,22 @@ def test_pages_of_an_earlier_build_are_removed(tmp_path: Path) -> None:
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.md")} == set(pages()[0])
     listed = re.findall(r"reference/([\w/.-]+\.md)", (tmp_path / "menu.json").read_text())
     assert sorted(listed) == sorted(pages()[0])
+
+
+def test_the_api_page_shows_a_program_that_runs(texts: dict[str, str]) -> None:
+    done = subprocess.run([sys.executable, str(api.EXAMPLE)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    parameters, memory, title = done.stdout.splitlines()
+    assert (
+        parameters.startswith("8,030,261,248 ")
+        and "GB" in memory
+        and title.startswith("# Slipway: llama3_8b")
+    )
+    assert api.EXAMPLE.read_text(encoding="utf-8").strip() in texts["api.md"]
+
+
+def test_the_api_page_has_each_of_its_functions_with_a_meaning(texts: dict[str, str]) -> None:
+    names = [name.rpartition(".")[2] for group in api.GROUPS.values() for name in group]
+    for name in names:
+        part = re.search(rf"(?ms)^### {name}$(.*?)(?=^##|\Z)", texts["api.md"])
+        assert part and len(re.sub(r"(?s)```.*?```", "", part[1]).strip()) > 30, name

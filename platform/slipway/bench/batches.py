@@ -1,4 +1,4 @@
-"""Batches to measure with: samples that the kind of data makes up."""
+"""Batches to measure with, of samples that the kind of data makes up."""
 
 from collections.abc import Collection
 from typing import Any
@@ -14,7 +14,7 @@ from slipway.errors import UserError
 def random_batch(
     config: RunConfig, device: Any = "cpu", fields: Collection[str] | None = None
 ) -> dict[str, Any]:
-    """Return a microbatch on the device. Raises UserError where the kind of data makes up no samples.
+    """Return a microbatch on the device. Raises UserError if the kind of data makes up no samples.
 
     fields: those that a rank's stages read, as in training; None: all that samples have.
     """
@@ -24,8 +24,9 @@ def random_batch(
     if not isinstance(kind, MadeUp):
         raise UserError(
             "data.kind",
-            "makes up no samples, and nothing is prepared to measure with",
+            "generates no samples, and no data is prepared to measure with",
             value=config.data.kind,
+            do="run `slipway data` first, with the same data.* overrides",
         )
     dataset = kind.made_up(config)
     draws = [Draw("random", number) for number in range(config.training.micro_batch_size)]

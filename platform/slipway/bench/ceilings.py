@@ -1,4 +1,4 @@
-"""What a device can do at best: matrix products and copies, measured. Imports torch."""
+"""Measures the peak of a device: matrix products and copies. Imports torch."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,10 @@ COPY_BYTES = {"cpu": 2**28, "cuda": 2**32}  # more than any cache holds
 
 
 def matmul_flops(dtype: torch.dtype, device: torch.device) -> float:
-    """Return most FLOP/s of square products; on a CPU the fastest way: for bf16 also fp32, for fp32 also oneDNN."""
+    """Return the most FLOP/s that square products reach.
+
+    On a CPU the fastest way counts: for bf16 also fp32, for fp32 also oneDNN.
+    """
     dtypes = {dtype, torch.float32} if device.type == "cpu" else {dtype}
     best = 0.0
     for kind in dtypes:
@@ -27,7 +30,7 @@ def matmul_flops(dtype: torch.dtype, device: torch.device) -> float:
 
 
 def copy_bytes_per_second(device: torch.device) -> float:
-    """Return most bytes per second of a large copy, read and written ones added."""
+    """Return the most bytes per second of a large copy, those read and those written added up."""
     source = torch.ones(COPY_BYTES[device.type] // 4, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / _least_seconds(lambda: target.copy_(source), device)

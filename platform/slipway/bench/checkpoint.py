@@ -1,7 +1,7 @@
-"""`slipway bench checkpoint`: how long training stands still for a checkpoint, saved beside training or not.
+"""`slipway bench checkpoint`: measures how long a checkpoint blocks training, saved beside training or not.
 
-The two take turns in one run: saves that training waits for, and saves that a thread writes while training goes
-on. A third column tells what the writing costs the steps beside it.
+The two take turns in one run: saves that training waits for, and saves that a thread writes while training goes on. A
+third column shows what the writing costs the steps beside it.
 """
 
 import argparse
@@ -50,16 +50,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """How much less training waits for a save that is written beside it."""
+    """How much shorter training is blocked by a save that is written beside it."""
 
     mib: float = named("checkpoint size (MiB)")
     stall_ratio: float = named("stall beside training / stall of a save that is waited for")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and print both stalls and their ratio."""
+    """Measure, print both stalls and their ratio, and return the exit code.
+
+    Raises UserError if --dir is no directory.
+    """
     if options.dir is not None and not options.dir.is_dir():
-        raise UserError("bench checkpoint --dir", "is not a directory", value=options.dir)
+        raise UserError(
+            "bench checkpoint --dir",
+            "is not a directory",
+            value=options.dir,
+            do="create it, or name another directory",
+        )
     with tempfile.TemporaryDirectory(prefix="slipway-bench-", dir=options.dir) as folder:
         config = configuration(SHAPE, [*options.overrides, "checkpoint.keep_last=1"], Path(folder))
         measured = _measure(config, Path(folder), options.rounds)
@@ -149,7 +157,7 @@ def _rank(plan: Plan, place: Any, rounds: int, found: Path) -> int:
 
 
 def _waited_for(saver: Any, at: Any) -> tuple[float, float, float]:
-    """Return (stall, time until complete, 0), in seconds."""
+    """Return (stall, time until complete, 0), in seconds, of a save that is waited for."""
     started = time.perf_counter()
     saver.start(at, None)
     saver.wait()
@@ -158,7 +166,10 @@ def _waited_for(saver: Any, at: Any) -> tuple[float, float, float]:
 
 
 def _beside(saver: Any, at: Any, step: Callable[[], float], device: Any) -> tuple[float, float, float]:
-    """Return (stall, time until complete, median step meanwhile), in seconds; all ranks go on until all are through."""
+    """Return (stall, time until complete, median step meanwhile), in seconds, of a save beside training.
+
+    All ranks continue until all of them have saved.
+    """
     import torch
 
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What is measured in a process of its own, which ends with it."""
+"""Measures in a process of its own, which ends with the measurement."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def in_child(function: Callable, *arguments: object) -> Any:
-    """Return the function's value, from a process of its own. Raises RuntimeError where it fails."""
+    """Return the function's value, from a process of its own. Raises RuntimeError if it fails."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(theirs, function, arguments))

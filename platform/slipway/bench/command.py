@@ -1,9 +1,9 @@
-"""`slipway bench NAME [options]`: the way to each measurement."""
+"""`slipway bench NAME [options]`: runs one of the measurements."""
 
 import argparse
 from importlib import import_module
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the benchmark `action`. Returns the exit code."""
+    """Run the benchmark `action` and return its exit code."""
     return import_module(f"slipway.bench.{options.action}").run(options)

@@ -72,7 +72,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
-    """One trainer; ratios are of turns beside each other."""
+    """One trainer; its ratios compare turns beside each other."""
 
     trainer: str
     units_per_second: float = named("median {units}/s")
@@ -89,14 +89,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the rows were measured with."""
+    """The conditions of the measurement."""
 
     ceiling_tflops: float = named("measured matmul ceiling (TFLOP/s)")
     left_out: str | None = named("left out")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and print the rates and their ratios."""
+    """Measure, print the rates and their ratios, and return the exit code.
+
+    Raises UserError for a configuration that the reference cannot follow.
+    """
     at_least("bench compare --rounds", options.rounds, 1)
     at_least("bench compare --steps", options.steps, 1)
     references = _asked(options.references)
@@ -111,8 +114,10 @@ def run(options: argparse.Namespace) -> int:
         if plan.world_size > 1 or not joined:
             raise UserError(
                 "bench compare",
-                f"{model.name} on {plan.world_size} ranks cannot be compared: the reference is on one rank, and does "
-                "not separate documents",
+                f"{model.name} on {plan.world_size} ranks cannot be compared: the reference runs "
+                "on one rank and mixes documents",
+                do="set resources.* and parallelism.* to 1, "
+                "and data.reset_attention_mask, data.reset_position_ids and data.eod_mask_loss to false",
             )
         if config.optimizer.name != "adamw":
             raise UserError(
@@ -154,19 +159,19 @@ COMPUTED = frozenset(
 
 
 def check_reference(model: GPTConfig) -> None:
-    """Raise UserError for a field by which the model is another than the reference."""
+    """Raise UserError for a field by which the model differs from the reference."""
     for name, own in GPTConfig.model_fields.items():
         value = getattr(model, name)
         if name not in COMPUTED and value != own.default:
             least = "null" if own.default is None else str(own.default).lower()
-            shown = getattr(value, "type", value)  # of a section
+            shown = getattr(value, "type", value)  # a section is named by its type
             raise UserError(
                 f"model.{name}", "is not in the reference of bench compare", value=shown, use=least
             )
 
 
 def _asked(words: str) -> list[str]:
-    """Return the names of the references in `eager,compiled`."""
+    """Return the names of the references in `eager,compiled`. Raises UserError for any other word."""
     for word in words.split(","):
         if word not in REFERENCES:
             raise UserError(
@@ -199,7 +204,7 @@ def _row(name: str, one: Measured, ours: Measured, units: int, flops: float, cei
 def _measure(
     config: RunConfig, references: Sequence[str], options: argparse.Namespace
 ) -> tuple[dict[str, Measured], float]:
-    """Of each trainer what it took; FLOP/s of a large matrix product."""
+    """Return what each trainer took, and the FLOP/s of a large matrix product."""
     context = multiprocessing.get_context("spawn")
     builds = {OURS: _slipway_step, EAGER: _plain_step, COMPILED: partial(_plain_step, compiled=True)}
     workers: dict[str, tuple[Connection, Any]] = {}
@@ -211,25 +216,25 @@ def _measure(
         )
         started = time.perf_counter()
         process.start()
-        theirs.close()  # so that its end is noticed
+        theirs.close()  # so that recv fails when the process ends
         ours.send(1)
         try:
             ours.recv()
         except EOFError:
             raise UserError(
-                "bench compare", f"{name} exited before its first step; see its output above"
+                "bench compare", f"{name} exited before its first step", do="see its output above"
             ) from None
         found[name].first_step = time.perf_counter() - started
         workers[name] = (ours, process)
     names = list(workers)
-    for turn in range(options.rounds + 1):  # the first warms up
+    for turn in range(options.rounds + 1):  # the first turn warms up
         for name in names:
             pipe, _ = workers[name]
             pipe.send(options.steps)
             taken = pipe.recv()
             if turn:
                 found[name].turns.append(Turn(*(seconds / options.steps for seconds in taken)))
-        names = [*names[1:], names[0]]  # each comes after each other one, and none always first
+        names = [*names[1:], names[0]]  # each follows every other one, and none is always first
     ceilings = []
     for pipe, process in workers.values():
         pipe.send(0)
@@ -291,7 +296,7 @@ def _plain_step(config: RunConfig, threads: int | None, compiled: bool = False) 
     """Return a step of the reference; compiled afresh: what the machine has compiled before does not count."""
     from slipway.engine.runtime import wait_without_spinning
 
-    wait_without_spinning()  # the same for all
+    wait_without_spinning()  # as the trainer does
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(config.run.dir).parent / "compiled")
     import torch
 
@@ -303,7 +308,7 @@ def _plain_step(config: RunConfig, threads: int | None, compiled: bool = False) 
         cast(AdamW, config.optimizer),
         torch.device("cuda" if torch.cuda.is_available() else "cpu"),
     )
-    with device:  # weights are drawn there
+    with device:  # draws the weights on the device
         model: Any = PlainGPT(gpt_of(config))
     optimizer = torch.optim.AdamW(
         model.parameters(),

@@ -1,13 +1,12 @@
 """`slipway bench data`: tokens per second per core of `slipway data` against one document at a time, and tiktoken.
 
 The first two read the same JSON lines with the same tokenizer and write Megatron-core's .bin and .idx, each in one
-process with one thread; they take turns. The first reference does for each line what a straightforward loop
-does: json.loads, tokenizer.encode, IndexedDatasetBuilder.add_item and end_document. Every turn begins with an
-empty memory of words, and the files of all turns must be the same bytes. Imports and the making of the
-tokenizer are not measured.
+process with one thread; they take turns. The first reference does for each line what a straightforward loop does:
+json.loads, tokenizer.encode, IndexedDatasetBuilder.add_item and end_document. Every turn begins with an empty memory of
+words, and the files of all turns must be the same bytes. Imports and the making of the tokenizer are not measured.
 
 The second reference is tiktoken's encoding alone, of the same texts, in memory, with the same vocabulary and pattern;
-making its encoder is not measured. Its tokens must be the same; where it cannot make them there is no such row.
+making its encoder is not measured. Its tokens must be the same; if it cannot make them, that row is missing.
 """
 
 import argparse
@@ -34,7 +33,7 @@ from slipway.errors import EXIT_DONE, UserError
 
 @dataclass(frozen=True)
 class Row:
-    """One way of preparation; rates of one core."""
+    """One way to prepare data; rates of one core."""
 
     preparation: str
     tokens_per_second: float = named("tokens/s/core")
@@ -45,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """What was read, and how much faster `slipway data` is."""
+    """How much was read, and how much faster `slipway data` is."""
 
     text_bytes: int = named("text, bytes")
     tokens: int = named("tokens")
@@ -56,7 +55,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Task:
-    """What all encode: folder/text.jsonl with folder/tokenizer.json."""
+    """The input of all encoders: folder/text.jsonl with folder/tokenizer.json."""
 
     folder: Path
     entries: int
@@ -64,7 +63,7 @@ class Task:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and print the rates and their ratios; of imagery, see slipway.bench.imagery."""
+    """Measure, print the rates and their ratios, and return the exit code; slipway.bench.imagery measures imagery."""
     if options.kind == "imagery":
         from slipway.bench import imagery
 
@@ -104,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def write_lines(source: Source, path: Path, most: int) -> int:
-    """Write a source's documents as JSON lines, up to `most` bytes of text; returns the bytes of text."""
+    """Write a source's documents as JSON lines, up to `most` bytes of text; return the bytes of text."""
     from slipway.data.text.blocks import block_size, cut_into_blocks
     from slipway.data.text.documents import read_documents
 
@@ -122,7 +121,7 @@ def write_lines(source: Source, path: Path, most: int) -> int:
 def make_tokenizer(
     folder: Path, name: str, vocab_size: int, end_of_document: str
 ) -> tuple[int, int] | UserError:
-    """Write folder/tokenizer.json; its number of entries, and its end mark.
+    """Write folder/tokenizer.json; return its number of entries and its end mark, or the error.
 
     name: gpt2 (as `slipway data` trains it), one of PUBLISHED, or the path of a tokenizer.json.
     """
@@ -157,7 +156,7 @@ def _texts(folder: Path) -> Iterator[str]:
 
 
 def one_at_a_time(task: Task, prefix: Path) -> int:
-    """Return the reference; returns the tokens written."""
+    """Encode one document at a time, as the reference does; return the number of tokens written."""
     import torch
     from megatron.core.datasets.indexed_dataset import DType, IndexedDatasetBuilder
     from tokenizers import Tokenizer as Loaded
@@ -177,7 +176,7 @@ def one_at_a_time(task: Task, prefix: Path) -> int:
 
 
 def slipway(task: Task, prefix: Path) -> int:
-    """Return what `slipway data` does with one worker, from text to .bin and .idx; returns the tokens written."""
+    """Encode as `slipway data` does with one worker, from text to .bin and .idx; return the number of tokens."""
     from slipway.data.text.blocks import block_size, cut_into_blocks
     from slipway.data.text.indexed import merge_shards
     from slipway.data.text.workers import encode_block
@@ -199,7 +198,7 @@ TIKTOKEN = "tiktoken, encoding alone"
 
 
 def _measure(task: Task, rounds: int, with_tiktoken: bool) -> tuple[dict[str, list[float]], int]:
-    """Return seconds of processor time of each turn, and the tokens in the text."""
+    """Return the seconds of processor time of each turn, and the number of tokens in the text."""
     import torch
 
     import slipway.data.text.indexed  # noqa: F401  with Megatron-core, once and before the turns
@@ -228,7 +227,7 @@ def _measure(task: Task, rounds: int, with_tiktoken: bool) -> tuple[dict[str, li
 
 def _timed(name: str, task: Task, prefix: Path) -> tuple[float, int]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread
-    gc.freeze()  # looking through all that was imported belongs to no contender
+    gc.freeze()  # the collector's search through all imported objects counts for no contender
     started = time.process_time()
     tokens = CONTENDERS[name](task, prefix)
     return time.process_time() - started, tokens

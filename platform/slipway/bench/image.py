@@ -1,4 +1,4 @@
-"""`slipway bench image`: the image's size, a rebuild after a change of the source, and the start in Apptainer."""
+"""`slipway bench image`: measures an image's size, a rebuild after a change, and the start in Apptainer."""
 
 import argparse
 import json
@@ -36,14 +36,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """How busy the machine was."""
+    """The load of the machine."""
 
     load: float = named("load of the machine at the end (1 minute)")
     cores: int = named("cores")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and print; commands are printed as they run."""
+    """Measure, print, and return the exit code; commands are printed as they run.
+
+    Raises UserError if the SIF does not exist.
+    """
     at_least("bench image --repeat", options.repeat, 1)
     root = pins.checkout(options.context)
     variant = pins.variant(root, options.variant).name
@@ -81,13 +84,13 @@ def _row(what: str, measured: list[float], target: float | None) -> Row:
 
 
 def image_bytes(engine: str, tag: str) -> int:
-    """Return all layers of an image, uncompressed, as the engine counts them."""
+    """Return the bytes of all layers of an image, uncompressed, as the engine counts them."""
     found = shell.answer([engine, "image", "inspect", tag])
     return int(json.loads(found)[0]["Size"])
 
 
 def rebuild_seconds(engine: str, root: Path, variant: str, repeat: int) -> list[float]:
-    """Return wall time of builds that each differ from the last by a line in one module; all layers below are cached."""
+    """Return the wall times of builds after a change of one line in one module; all layers below are cached."""
     tag = f"slipway-bench:{os.getpid()}"
     with tempfile.TemporaryDirectory(prefix="slipway-image-") as folder:
         context = copy_context(root, Path(folder) / "context")
@@ -107,7 +110,7 @@ def rebuild_seconds(engine: str, root: Path, variant: str, repeat: int) -> list[
 
 
 def copy_context(root: Path, target: Path) -> Path:
-    """Return what the Dockerfile copies, to be changed without changing the checkout."""
+    """Copy what the Dockerfile copies, so that it can be changed without changing the checkout; return the copy."""
     target.mkdir(parents=True)
     for folder in CONTEXT:
         shutil.copytree(root / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -117,7 +120,7 @@ def copy_context(root: Path, target: Path) -> Path:
 
 
 def seconds_of(command: Sequence[str]) -> float:
-    """Return wall time of a command whose output nobody wants."""
+    """Return the wall time of a command; its output is discarded."""
     shell.say(command)
     started = time.perf_counter()
     shell.answer(command)

@@ -1,10 +1,9 @@
-"""`slipway bench data --kind imagery`: chips that one thread reads at random, by Slipway and by others.
+"""`slipway bench data --kind imagery`: measures chips that one thread reads at random, by Slipway and by others.
 
 The same chips lie in Slipway's shards and in GeoTIFFs as HLS has them (a file for each date and band, 256 x 256 tiles,
 deflate with predictor). Each reader visits every chip once, in a process of its own; all take turns, and all must read
 the same pixels. Slipway's and webdataset's samples are as a training gets them: tensors of the dataset, checked, and
 decoded arrays out of a shuffle buffer. Cold: the files were written out and dropped from the page cache before.
-
 Processor time is what other programs on the machine disturb least.
 """
 
@@ -31,7 +30,7 @@ from slipway.errors import EXIT_DONE
 
 BANDS = ("blue", "green", "red", "nir_narrow", "swir_1", "swir_2")
 DATES, SIZE = 4, 224
-SHUFFLED = 64  # samples of webdataset's buffer
+SHUFFLED = 64  # samples in webdataset's shuffle buffer
 NEEDS = {"GeoTIFF": "rasterio", "webdataset": "webdataset"}
 NODE_RATE = 178.0
 """Chips a second of a node of 8 GPUs in the published training of Prithvi-EO-2.0 300M."""
@@ -39,7 +38,7 @@ NODE_RATE = 178.0
 
 @dataclass(frozen=True)
 class Row:
-    """One way of reading."""
+    """One way to read chips."""
 
     reader: str
     cache: str = named("page cache")
@@ -65,7 +64,7 @@ class Summary:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure all readers that are installed, and print them."""
+    """Measure all readers that are installed, print them, and return the exit code."""
     at_least("--chips", options.chips, 4)
     at_least("--rounds", options.rounds, 1)
     missing = [package for package in NEEDS.values() if not find_spec(package)]
@@ -127,7 +126,7 @@ def _summary(rows: list[Row], count: int, pixels: int, missing: list[str]) -> Su
 
 
 def data_in(folder: Path) -> Any:
-    """Return the configuration, as far as data is concerned."""
+    """Return the configuration as far as data is concerned."""
     data = Data(
         name="bench",
         dir=folder / "shards",
@@ -141,7 +140,7 @@ def data_in(folder: Path) -> Any:
 
 
 def write(folder: Path, wanted: int, rasters: bool) -> int:
-    """Write at least `wanted` chips as shards and, with rasters, as GeoTIFFs; returns how many."""
+    """Write at least `wanted` chips as shards and, with rasters, as GeoTIFFs; return how many."""
     from slipway.data.imagery import shards
     from slipway.data.imagery.chip import Chip, Date
     from slipway.data.imagery.generated import scene
@@ -231,15 +230,15 @@ def _write_rasters(folder: Path, pixels: Any) -> None:
 
 
 def files(folder: Path) -> list[Path]:
-    """Return all that readers read."""
+    """Return all files that readers read."""
     return sorted([*(folder / "shards").glob("*"), *(folder / "rasters").glob("*")])
 
 
-# --- who reads: each opens what it reads, and gives all chips once, [dates, bands, rows, columns]
+# --- the readers: each opens its files and yields every chip once, [dates, bands, rows, columns]
 
 
 def slipway(folder: Path) -> Iterator[Any]:
-    """Yield slipway's samples, in the order of an epoch."""
+    """Yield the pixels of Slipway's samples, [dates, bands, rows, columns], in the order of an epoch."""
     from slipway.data.imagery.dataset import open_dataset
     from slipway.data.ledger import Draw
 
@@ -248,7 +247,10 @@ def slipway(folder: Path) -> Iterator[Any]:
 
 
 def geotiff(folder: Path) -> Iterator[Any]:
-    """Yield windows of all files, which stay open, in an order that is as random."""
+    """Yield windows of all GeoTIFFs, [dates, bands, rows, columns], in an order that is as random.
+
+    The files stay open.
+    """
     import numpy as np
     import rasterio
     from rasterio.windows import Window
@@ -271,7 +273,7 @@ def geotiff(folder: Path) -> Iterator[Any]:
 
 
 def web_dataset(folder: Path) -> Iterator[Any]:
-    """Yield the same shards in webdataset's own loader, shuffled in a buffer and decoded."""
+    """Yield the chips of the same shards by webdataset's own loader, shuffled in a buffer and decoded."""
     webdataset: Any = import_module("webdataset")
     urls = sorted(str(path) for path in (folder / "shards").glob("*.tar"))
     samples = webdataset.WebDataset(urls, shardshuffle=False, empty_check=False).shuffle(SHUFFLED).decode()
@@ -286,7 +288,7 @@ READERS: dict[str, Callable[[Path], Iterator[Any]]] = {
 
 
 def _digest(read: Callable[[Path], Iterator[Any]], folder: Path) -> int:
-    """Of all chips, whatever their order."""
+    """Return a checksum of all chips, whatever their order."""
     import numpy as np
 
     from slipway.data.imagery.table import check_of
@@ -295,7 +297,7 @@ def _digest(read: Callable[[Path], Iterator[Any]], folder: Path) -> int:
 
 
 def _timed(read: Callable[[Path], Iterator[Any]], folder: Path, cold: bool) -> tuple[float, float]:
-    """Return seconds, and seconds of this process's processor time, of all chips; imports and opening are not measured."""
+    """Return the wall and the processor seconds of reading all chips; imports and opening are not measured."""
     for path in files(folder):
         with open(path, "rb") as file:
             if cold:

@@ -1,7 +1,8 @@
-"""How each operator is built for `slipway bench kernels`: as the trainer builds it, with a backend forced.
+"""Builds each operator for `slipway bench kernels` as the trainer builds it, with a backend forced.
 
 The operators and shapes are those of the GPT family. `unfused` is plain torch or Megatron-core, for comparison. Imports
-torch and Megatron-core only while it builds. A function `build_*` gives what is called; its caller times it.
+torch and Megatron-core only while it builds. A function `build_*` returns a function that runs the operator; its caller
+times it.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,35 +20,38 @@ Build = Callable[["Scene", str], Callable[[], object]]
 
 
 class Scene(NamedTuple):
-    """What a case is built from."""
+    """The configuration, the device and the dtype that a case is built from."""
 
     config: RunConfig
     device: Any
     dtype: Any
 
     def with_backend(self, **backends: str) -> RunConfig:
-        """Return the configuration with another backend for an operator."""
+        """Return the configuration with other backends for some operators."""
         kernels = self.config.kernels.model_copy(update=backends)
         return self.config.model_copy(update={"kernels": kernels})
 
     def random(self, *shape: int) -> Any:
-        """Return a tensor that wants a gradient."""
+        """Return a random tensor of this shape that requires a gradient."""
         import torch
 
         return torch.randn(shape, device=self.device, dtype=self.dtype).requires_grad_()
 
 
 class Seen(NamedTuple):
-    """One call, forward and backward: what it can be compared by. upstream: of the output; None: of a sum, one."""
+    """One call, forward and backward: what it can be compared by.
+
+    upstream: the gradient of the output; None: the output is a sum, and its gradient one.
+    """
 
     output: Any
     """A tensor, or several."""
     inputs: Sequence[Any]
     upstream: Any
     gradients: Sequence[Any]
-    """Of the inputs; None for one that took no part."""
+    """Gradients of the inputs; None for one that was not used."""
     given: dict[str, Any]
-    """What else the output depends on, by name."""
+    """Further values on which the output depends, by name."""
 
 
 def _gradients(output: Any, inputs: Sequence[Any], upstream: Any, **given: Any) -> Seen:
@@ -68,7 +72,7 @@ def _transformer(config: RunConfig) -> Any:
 
 
 def _ready(module: Any, scene: Scene) -> Any:
-    """On the device, with weights that are numbers: Megatron-core leaves them as the memory was."""
+    """Return the module on the device, with finite weights: Megatron-core leaves them as the memory was."""
     import torch
 
     module = module.to(scene.device, scene.dtype)
@@ -79,7 +83,7 @@ def _ready(module: Any, scene: Scene) -> Any:
 
 
 def build_norm(scene: Scene, backend: str) -> Callable[[], object]:
-    """Build the trainer's norm, forward and backward."""
+    """Return a function that runs the trainer's norm, forward and backward."""
     from slipway.kernels.provider import SpecProvider
 
     config = scene.with_backend(norm=backend)
@@ -90,7 +94,7 @@ def build_norm(scene: Scene, backend: str) -> Callable[[], object]:
 
 
 def build_plain_norm(scene: Scene, backend: str) -> Callable[[], object]:
-    """Build a norm of plain operations, for comparison."""
+    """Return a function that runs a norm of plain operations, for comparison."""
     import torch
 
     model = gpt_of(scene.config)
@@ -107,7 +111,7 @@ def build_plain_norm(scene: Scene, backend: str) -> Callable[[], object]:
 
 
 def _forward_and_backward(scene: Scene, module: Any, parameters: Sequence[Any]) -> Callable[[], object]:
-    """Of a module that maps [s, b, h] to the same shape."""
+    """Return a function that runs a module that maps [s, b, h] to the same shape, forward and backward."""
     training, hidden = scene.config.training, gpt_of(scene.config).hidden_size
     x = scene.random(tokens_of(scene.config).sequence_length, training.micro_batch_size, hidden)
     upstream = scene.random(*x.shape).detach()
@@ -120,7 +124,10 @@ def _forward_and_backward(scene: Scene, module: Any, parameters: Sequence[Any]) 
 
 
 def build_attention(*, backward: bool, documents: int = 1) -> Build:
-    """Return what builds attention; documents: of each sample, kept apart."""
+    """Return a builder of attention.
+
+    backward: with the backward pass. documents: of each sample, kept apart.
+    """
 
     def build(scene: Scene, backend: str) -> Callable[[], object]:
         import torch
@@ -166,7 +173,7 @@ def build_attention(*, backward: bool, documents: int = 1) -> Build:
 
 
 def build_mlp(scene: Scene, backend: str) -> Callable[[], object]:
-    """Build a dense MLP, forward and backward."""
+    """Return a function that runs a dense MLP, forward and backward."""
     from megatron.core.parallel_state import get_tensor_model_parallel_group
     from megatron.core.transformer.mlp import MLP, MLPSubmodules
 
@@ -183,12 +190,15 @@ def build_mlp(scene: Scene, backend: str) -> Callable[[], object]:
 
 
 def _activation(scene: Scene, backend: str) -> str:
-    """Which SwiGLU goes with a backend of the products: torch's compiled one, but on a CPU and unfused."""
+    """Return the SwiGLU that goes with a backend of the products.
+
+    It is torch's compiled one, except on a CPU and with `unfused`.
+    """
     return "torch" if scene.device.type == "cuda" and backend != "unfused" else "unfused"
 
 
 def build_swiglu(scene: Scene, backend: str) -> Callable[[], object]:
-    """Build SwiGLU between the linear layers of a dense MLP."""
+    """Return a function that runs SwiGLU between the linear layers of a dense MLP."""
     import torch
     from megatron.core.transformer import mlp
 
@@ -209,7 +219,7 @@ def build_swiglu(scene: Scene, backend: str) -> Callable[[], object]:
 
 
 def build_products(scene: Scene, backend: str) -> Callable[[], object]:
-    """Build a dense MLP of torch's column, whose products are the backend's."""
+    """Return a function that runs the dense MLP of torch's column, with the products of the backend."""
     from slipway.kernels import products
 
     run = build_mlp(scene, "torch")
@@ -222,7 +232,7 @@ def build_products(scene: Scene, backend: str) -> Callable[[], object]:
 
 
 def build_experts(scene: Scene, backend: str) -> Callable[[], object]:
-    """Build a mixture's experts, without its router."""
+    """Return a function that runs a mixture's experts, without its router."""
     import torch
     from megatron.core.process_groups_config import ProcessGroupCollection
     from megatron.core.transformer.spec_utils import build_module
@@ -252,7 +262,7 @@ def build_experts(scene: Scene, backend: str) -> Callable[[], object]:
 
 
 def build_rotary(scene: Scene, backend: str) -> Callable[[], object]:
-    """Build the rotary embedding of queries and keys."""
+    """Return a function that runs the rotary embedding of queries and keys."""
     from megatron.core.models.common.embeddings.rope_utils import apply_rotary_pos_emb
     from megatron.core.models.common.embeddings.rotary_pos_embedding import RotaryEmbedding
 
@@ -282,7 +292,7 @@ def _output_layer(scene: Scene) -> tuple[Any, Any, Any]:
 
 
 def build_cross_entropy(scene: Scene, backend: str) -> Callable[[], object]:
-    """Build the output layer and its loss."""
+    """Return a function that runs the output layer and its loss."""
     import torch
     from megatron.core.parallel_state import get_tensor_model_parallel_group
     from megatron.core.tensor_parallel import vocab_parallel_cross_entropy
@@ -313,7 +323,7 @@ def build_cross_entropy(scene: Scene, backend: str) -> Callable[[], object]:
 
 
 def build_adamw(scene: Scene, backend: str) -> Callable[[], object]:
-    """Build a step of AdamW over one layer's weights."""
+    """Return a function that makes a step of AdamW over one layer's weights."""
     import torch
 
     kind: Any = torch.optim.AdamW

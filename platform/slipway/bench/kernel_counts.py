@@ -1,8 +1,8 @@
-"""Bytes that an operator of the GPT family has to move and operations it has to do, by formulas. Imports no torch.
+"""Formulas for the bytes that an operator of the GPT family has to move and the operations it has to do.
 
-Bytes are the least: what a perfectly fused operator reads and writes in the device's memory. FLOP are those of the
-mathematics: nothing that is computed again counts. Both are the same for every backend, so that backends compare.
-A backward pass costs twice the forward pass's FLOP. T: tokens, h: hidden size, n and g: query and key heads,
+Imports no torch. Bytes are the least: what a perfectly fused operator reads and writes in the device's memory. FLOP are
+those of the mathematics: nothing that is computed again counts. Both are the same for every backend, so that backends
+compare. A backward pass costs twice the forward pass's FLOP. T: tokens, h: hidden size, n and g: query and key heads,
 d: head size, f: MLP size, V: padded vocabulary, e: bytes of an element.
 """
 
@@ -22,18 +22,18 @@ ADAMW_OPERATIONS = 15  # decay 1, moments 3 + 4, bias corrections 2, root, epsil
 
 
 DOCUMENTS = 4
-"""Of one sample, of equal length, where they are kept apart."""
+"""Documents of one sample, of equal length, when they are kept apart."""
 
 
 class Cost(NamedTuple):
-    """Of one call."""
+    """The cost of one call."""
 
     bytes: float
     flops: float
 
 
 class Shape(NamedTuple):
-    """What a micro batch of the model looks like on one device."""
+    """The sizes of a micro batch of the model on one device."""
 
     sequence: int
     batch: int
@@ -47,12 +47,12 @@ class Shape(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """T."""
+        """T: tokens of the micro batch."""
         return self.sequence * self.batch
 
 
 def shape_of(config: RunConfig) -> Shape:
-    """Return the shape of a configuration."""
+    """Return the shape of a configuration's micro batch."""
     model, training = gpt_of(config), config.training
     return Shape(
         sequence=tokens_of(config).sequence_length,
@@ -68,32 +68,40 @@ def shape_of(config: RunConfig) -> Shape:
 
 
 def norm(shape: Shape, operator: str) -> Cost:
-    """Forward reads x, writes y; backward reads x and dy, writes dx: 5 T h e bytes. Vectors are not counted."""
+    """Return the cost of a norm: 5 T h e bytes.
+
+    Forward reads x, writes y; backward reads x and dy, writes dx. Vectors are not counted.
+    """
     elements = shape.tokens * shape.hidden
     return Cost(5 * elements * shape.element, 3 * NORM_OPERATIONS[operator] * elements)
 
 
 def attention_forward(shape: Shape, documents: int = 1) -> Cost:
-    """Return reads q, k, v, writes o: T d (2n + 2g) e bytes. Two products over half the square: 2 s T n d FLOP.
+    """Return the cost of attention's forward pass: T d (2n + 2g) e bytes, 2 s T n d FLOP.
 
-    Of a sample that is cut into equal documents: over half of each one's square, 2 s T n d / documents.
+    Reads q, k, v, writes o. Two products over half the square. For a sample that is cut into equal documents: over half
+    of each one's square, 2 s T n d / documents.
     """
     moved = shape.tokens * shape.head * (2 * shape.heads + 2 * shape.groups) * shape.element
     return Cost(moved, 2 * shape.sequence * shape.tokens * shape.heads * shape.head // documents)
 
 
 def attention(shape: Shape, documents: int = 1) -> Cost:
-    """Return backward reads q, k, v, o, do and writes dq, dk, dv: T d (6n + 6g) e bytes in all; three times the FLOP."""
+    """Return the cost of attention, forward and backward: T d (6n + 6g) e bytes, three times the forward pass's FLOP.
+
+    Backward reads q, k, v, o, do and writes dq, dk, dv.
+    """
     forward = attention_forward(shape, documents)
     return Cost(3 * forward.bytes, 3 * forward.flops)
 
 
 def mlp(shape: Shape, *, gated: bool) -> Cost:
-    """Return two products, three where gated (p); each reads and writes memory, what lies between them is one pass.
+    """Return the cost of an MLP, forward and backward: of p products, two or, if gated, three.
 
-    Bytes: the weights read twice and their gradients written, 3 p h f; x read twice, y and dx written, dy read,
-    5 T h; inside, (p-1) T f before the activation 3 times and its gradient 3 times, T f after it 3 times and its
-    gradient twice. FLOP: 2 T h f for each product, three times with the backward pass.
+    Each product reads and writes memory; what lies between them is one pass. Bytes: the weights read twice and their
+    gradients written, 3 p h f; x read twice, y and dx written, dy read, 5 T h; inside, (p-1) T f before the activation
+    3 times and its gradient 3 times, T f after it 3 times and its gradient twice. FLOP: 2 T h f for each product, three
+    times with the backward pass.
     """
     products = 3 if gated else 2
     weights = products * shape.hidden * shape.mlp
@@ -103,13 +111,19 @@ def mlp(shape: Shape, *, gated: bool) -> Cost:
 
 
 def swiglu(shape: Shape) -> Cost:
-    """Forward reads both halves and writes one; backward reads three and writes two: 8 T f e bytes."""
+    """Return the cost of SwiGLU: 8 T f e bytes.
+
+    Forward reads both halves and writes one; backward reads three and writes two.
+    """
     elements = shape.tokens * shape.mlp
     return Cost(8 * elements * shape.element, 3 * SWIGLU_OPERATIONS * elements)
 
 
 def experts(config: RunConfig) -> Cost:
-    """As a gated mlp with the tokens that all experts see together, topk T, and the weights of all of them."""
+    """Return the cost of a mixture's experts.
+
+    As a gated MLP with the tokens that all experts see together, topk T, and the weights of all of them.
+    """
     model, shape = gpt_of(config), shape_of(config)
     count, tokens = model.num_moe_experts or 1, model.moe_router_topk * shape.tokens
     weights = 3 * shape.hidden * shape.mlp
@@ -118,28 +132,34 @@ def experts(config: RunConfig) -> Cost:
 
 
 def rotary(shape: Shape) -> Cost:
-    """Return both q and k are read and written, forward and backward: 4 T (n + g) d e bytes; turning back costs as much."""
+    """Return the cost of the rotary embedding: 4 T (n + g) d e bytes.
+
+    Both q and k are read and written, forward and backward; turning back costs as much.
+    """
     elements = shape.tokens * (shape.heads + shape.groups) * shape.head
     return Cost(4 * elements * shape.element, 2 * ROTARY_OPERATIONS * elements)
 
 
 def cross_entropy(shape: Shape) -> Cost:
-    """With the output layer. Input and weight read twice, gradients written: 3 (T + V) h e bytes, 6 T h V FLOP.
+    """Return the cost of the output layer with its loss: 3 (T + V) h e bytes, 6 T h V FLOP.
 
-    The logits are not counted: they need never be held whole.
+    Input and weight are read twice, gradients written. The logits are not counted: they need never be held whole.
     """
     moved = 3 * (shape.tokens + shape.vocabulary) * shape.hidden * shape.element
     return Cost(moved, 6 * shape.tokens * shape.hidden * shape.vocabulary)
 
 
 def adamw(config: RunConfig) -> Cost:
-    """On fp32: parameter and two moments read and written, gradient read: 28 bytes per parameter of one layer."""
+    """Return the cost of a step of AdamW in fp32 on one layer's parameters: 28 bytes each.
+
+    Parameter and two moments are read and written, the gradient read.
+    """
     count = sum(rows * columns for rows, columns in layer_weights(config))
     return Cost(28 * count, ADAMW_OPERATIONS * count)
 
 
 def layer_weights(config: RunConfig) -> list[tuple[int, int]]:
-    """Return shapes of one dense layer's weights and vectors (of one column), as an optimizer gets them."""
+    """Return the shapes of one dense layer's weights and vectors (of one column), as an optimizer gets them."""
     model, shape = gpt_of(config), shape_of(config)
     width, first = shape.heads * shape.head, shape.mlp * (2 if model.activation == "swiglu" else 1)
     outputs = width + 2 * shape.groups * shape.head
@@ -156,6 +176,6 @@ def layer_weights(config: RunConfig) -> list[tuple[int, int]]:
 
 
 def least_seconds(cost: Cost, flops_per_second: float, bytes_per_second: float) -> tuple[float, str]:
-    """Return what the ceilings allow, and which of them it is (roofline, Williams et al. 2009)."""
+    """Return the seconds that the ceilings allow, and which of them decides (roofline, Williams et al. 2009)."""
     compute, memory = cost.flops / flops_per_second, cost.bytes / bytes_per_second
     return max(compute, memory), "matmul" if compute >= memory else "memory"

@@ -23,11 +23,14 @@ from slipway.kernels.choice import TABLE
 from slipway.kernels.probe import Machine
 from slipway.models.gpt.config import gpt_of
 
-EXPERTS = 8  # where the model is dense
+EXPERTS = 8  # if the model is dense
 
 
 class Operator(NamedTuple):
-    """part: its name in the table of kernels. fields: of the model, as the operator needs them."""
+    """An operator of the table.
+
+    part: its name in the table of kernels. fields: of the model, as the operator needs them.
+    """
 
     part: str
     cost: Callable[[RunConfig], Cost]
@@ -35,7 +38,10 @@ class Operator(NamedTuple):
 
 
 class Case(NamedTuple):
-    """build(scene, backend) gives what is called; the caller times it."""
+    """A backend of an operator.
+
+    build(scene, backend) returns a function that runs it; the caller times that.
+    """
 
     operator: str
     backend: str
@@ -74,18 +80,21 @@ OPERATORS: dict[str, Operator] = {
 
 
 def of_operator(config: RunConfig, operator: str) -> RunConfig:
-    """Return the configuration with the model's fields as the operator needs them; dense, but for a mixture's experts."""
+    """Return the configuration with the model's fields as the operator needs them.
+
+    The model is dense, except for a mixture's experts.
+    """
     experts = gpt_of(config).num_moe_experts or EXPERTS
     fields = OPERATORS[operator].fields | {"num_moe_experts": experts if operator == "experts" else None}
     return config.model_copy(update={"model": gpt_of(config).model_copy(update=fields)})
 
 
 def trouble(case: Case, machine: Machine, config: RunConfig) -> str | None:
-    """Return why a case cannot be measured here; None where it can."""
+    """Return why a case cannot be measured here; None if it can."""
     for backend in TABLE[OPERATORS[case.operator].part]:
         if backend.name == case.backend:
             return backend.trouble(machine, of_operator(config, case.operator))
-    return None  # for comparison only: torch does it everywhere
+    return None  # for comparison only: torch runs it everywhere
 
 
 CASES = [

@@ -1,4 +1,4 @@
-"""Each operator that `slipway bench kernels` builds, in float64 and plain formulas: what results are held against.
+"""Each operator that `slipway bench kernels` builds, in float64 and plain formulas: the reference for its results.
 
 Written apart from the kernels and from Megatron-core. A function takes the call that was seen, with its inputs in
 float64 as leaves, and returns the output. Imports torch.
@@ -17,24 +17,24 @@ from slipway.config.schema import RunConfig
 from slipway.models.gpt.config import gpt_of
 
 Truth = Callable[[RunConfig, Sequence[Tensor], Seen], Any]
-EPSILON, LEARNING_RATE, DECAY = 1e-8, 0.1, 0.1  # of build_adamw, and the defaults of all its backends
+EPSILON, LEARNING_RATE, DECAY = 1e-8, 0.1, 0.1  # those of build_adamw, and the defaults of all its backends
 
 
 def layer_norm(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Return ba et al. 2016, arXiv 1607.06450."""
+    """Return LayerNorm of [s, b, h]: Ba et al. 2016, arXiv 1607.06450."""
     x, weight, bias = inputs
     centred = x - x.mean(-1, keepdim=True)
     return rms_norm(config, [centred, weight], seen) + bias
 
 
 def rms_norm(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Return zhang and Sennrich 2019, arXiv 1910.07467."""
+    """Return RMSNorm of [s, b, h]: Zhang and Sennrich 2019, arXiv 1910.07467."""
     x, weight = inputs
     return x / (x.square().mean(-1, keepdim=True) + gpt_of(config).norm_epsilon).sqrt() * weight
 
 
 def attention(config: RunConfig, inputs: Sequence[Tensor], seen: Seen, documents: int = 1) -> Tensor:
-    """Return causal attention, whole scores; [s, b, heads, d] three times -> [s, b, heads * d]."""
+    """Return causal attention, with whole scores: q, k, v [s, b, heads, d] -> [s, b, heads * d]."""
     q, k, v = (x.permute(1, 2, 0, 3) for x in inputs)
     k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
     position = torch.arange(q.shape[2])
@@ -45,18 +45,21 @@ def attention(config: RunConfig, inputs: Sequence[Tensor], seen: Seen, documents
 
 
 def attention_documents(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Return the same, each document by itself."""
+    """Return causal attention within each document: q, k, v [s, b, heads, d] -> [s, b, heads * d]."""
     return attention(config, inputs, seen, DOCUMENTS)
 
 
 def swiglu(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Return shazeer 2020, arXiv 2002.05202: the first half is the gate."""
+    """Return SwiGLU, [..., 2f] -> [..., f]: Shazeer 2020, arXiv 2002.05202; the first half is the gate."""
     gate, up = inputs[0].chunk(2, dim=-1)
     return gate / (1 + (-gate).exp()) * up
 
 
 def mlp(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Return two products around GELU (exact) or SwiGLU; a last bias that the layer hands on is not in its output."""
+    """Return two products around GELU (exact) or SwiGLU, [s, b, h] -> [s, b, h].
+
+    A last bias that the layer hands on is not in its output.
+    """
     x, *rest = inputs
     first, second = (w for w in rest if w.dim() == 2)
     biases = [w for w in rest if w.dim() == 1]
@@ -72,7 +75,7 @@ def _activated(config: RunConfig, wide: Tensor) -> Tensor:
 
 
 def experts(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Return each expert by itself; its output times the router's probability."""
+    """Return each expert's output for its own rows times the router's probability, [rows, h] -> [rows, h]."""
     x, *weights = inputs
     hidden = x.shape[-1]
     whole = [part for w in weights for part in (w.unbind() if w.dim() == 3 else [w])]
@@ -87,7 +90,10 @@ def experts(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
 
 
 def rotary(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> list[Tensor]:
-    """Return su et al. 2021, arXiv 2104.09864, with base 10,000: pairs are half the width apart, turned as complex numbers."""
+    """Return the rotary embedding, with base 10,000, of tensors [s, b, heads, d].
+
+    Su et al. 2021, arXiv 2104.09864: pairs are half the width apart, turned as complex numbers.
+    """
     turned = []
     for x in inputs:
         length, size = x.shape[0], x.shape[-1]
@@ -100,7 +106,7 @@ def rotary(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> list[Tens
 
 
 def cross_entropy(config: RunConfig, inputs: Sequence[Tensor], seen: Seen) -> Tensor:
-    """Return the sum over all tokens, of whole logits."""
+    """Return the scalar sum of the losses of all tokens, from whole logits."""
     x, weight = inputs
     labels = seen.given["labels"].cpu().flatten()
     return F.cross_entropy((x @ weight.t()).flatten(0, 1), labels, reduction="sum")
@@ -122,7 +128,7 @@ TRUTHS: dict[str, Truth] = {
 
 
 def errors(config: RunConfig, operator: str, seen: Seen) -> list[float]:
-    """Return largest error of each output and of each gradient, relative to the largest value; infinite: not finite."""
+    """Return the largest errors of each output and gradient, relative to the largest value; infinite: not finite."""
     inputs = [x.detach().double().cpu().requires_grad_() for x in seen.inputs]
     expected = TRUTHS[operator](config, inputs, seen)
     upstream = None if seen.upstream is None else [x.double().cpu() for x in _several(seen.upstream)]
@@ -132,12 +138,15 @@ def errors(config: RunConfig, operator: str, seen: Seen) -> list[float]:
         if got is not None and one is not None:
             found.append(error(got, one))
         elif got is not one:
-            found.append(float("inf"))  # one of them takes no part
+            found.append(float("inf"))  # only one of them has a gradient
     return found
 
 
 def adamw_error(step: Any) -> float:
-    """Of a bound `step` of an optimizer at its first step: of the change of its largest weight (Loshchilov 2019)."""
+    """Return the largest error of an optimizer's first step, relative to the largest change (Loshchilov 2019).
+
+    step: the optimizer's bound method `step`.
+    """
     weights = [weight for group in step.__self__.param_groups for weight in group["params"]]
     before = [weight.detach().double().cpu() for weight in weights]
     gradients = [weight.grad.double().cpu() for weight in weights]
@@ -151,7 +160,10 @@ def adamw_error(step: Any) -> float:
 
 
 def error(got: Tensor, expected: Tensor) -> float:
-    """Return largest difference relative to the largest value; shapes must agree."""
+    """Return the largest difference relative to the largest value.
+
+    Infinite if the shapes differ or a value is not finite.
+    """
     got = got.detach().double().cpu()
     if got.shape != expected.shape or not torch.isfinite(got).all():
         return float("inf")

@@ -1,9 +1,9 @@
-"""`slipway bench kernels`: each operator and backend at a model's shapes, against the device's measured ceiling.
+"""`slipway bench kernels`: measures each operator and backend at a model's shapes, against the device's ceiling.
 
 Forward and backward pass of one micro batch on one device, as the trainer builds the operator; AdamW steps over one
-layer's parameters. Backends of an operator take turns. The share is the time that the ceilings allow (most FLOP/s of
-a matrix product, most bytes/s of a large copy, both measured in the same run) over the median that was needed. What
-fits a CPU's cache may pass the ceiling of memory.
+layer's parameters. Backends of an operator take turns. The share is the time that the ceilings allow (most FLOP/s of a
+matrix product, most bytes/s of a large copy, both measured in the same run) over the median that was needed. What fits
+a CPU's cache may pass the ceiling of memory.
 """
 
 import argparse
@@ -55,7 +55,7 @@ class Row:
     ceiling: str = named("ceiling")
     share: float = named("share")
     memory_mib: float | None = named("memory (MiB)")
-    """Of the device, beyond what is there before: most that one call holds, its results included; None: a CPU."""
+    """Device memory beyond what was in use before: the most that one call holds, its results included; None: a CPU."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,15 @@ class Summary:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print the table, write the JSON and the picture."""
+    """Measure, print the table, write the JSON and the picture; return the exit code.
+
+    Raises UserError for a configuration of another family, with windows or with several ranks.
+    """
     at_least("bench kernels --repeat", options.repeat, 1)
     operators = chosen_operators(options.operators)
     asked = [*([f"model={options.model}"] if options.model else []), *options.overrides]
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        batch = "training.global_batch_size=${training.micro_batch_size}"  # of no meaning here
+        batch = "training.global_batch_size=${training.micro_batch_size}"  # has no meaning here
         config = configuration(DEFAULTS, [*asked, batch], Path(folder))
         of_gpt("bench kernels", config)
         if (window := gpt_of(config).window_size) is not None:
@@ -103,7 +106,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def chosen_operators(words: str | None) -> list[str]:
-    """Names of operators, in the table's order."""
+    """Return the names of the operators asked for, in the table's order; all if None.
+
+    Raises UserError for a name that is no operator.
+    """
     if words is None:
         return list(OPERATORS)
     names = words.split(",")
@@ -116,7 +122,10 @@ def chosen_operators(words: str | None) -> list[str]:
 
 
 def measure(plan: Plan, operators: list[str], repeat: int, folder: Path) -> tuple[list[Row], Summary]:
-    """Time every case of these operators that this device has; `folder` is for its files."""
+    """Time every case of these operators that this device can run, and return the rows and their summary.
+
+    folder: for its files.
+    """
     from slipway.engine.runtime import load_torch
     from slipway.kernels.choice import backends
     from slipway.kernels.probe import machine
@@ -194,7 +203,7 @@ def _memory_mib(run: Callable[[], object], device: Any) -> float | None:
 
 
 def take_turns(built: Mapping[str, Callable[[], object]], repeat: int, device: Any) -> dict[str, list[float]]:
-    """Return seconds of one call, `repeat` samples of each; a noisy machine disturbs all alike."""
+    """Return the seconds of one call, `repeat` samples of each; a noisy machine disturbs all alike."""
     from slipway.bench.ceilings import synchronize
 
     def sample(run: Callable[[], object], calls: int) -> float:
@@ -207,7 +216,7 @@ def take_turns(built: Mapping[str, Callable[[], object]], repeat: int, device: A
 
     calls = {}
     for name, run in built.items():
-        sample(run, 1)  # whatever is compiled or allocated at first
+        sample(run, 1)  # compiles and allocates what it needs
         calls[name] = max(1, math.ceil(SAMPLE_SECONDS / sample(run, 2)))
     seconds: dict[str, list[float]] = {name: [] for name in built}
     for _ in range(repeat):

@@ -1,4 +1,4 @@
-"""`slipway bench launch`: how long `slipway launch` takes for the largest runs and sweeps: parts, and as a command."""
+"""`slipway bench launch`: measures `slipway launch` of the largest runs and sweeps: its parts, and the command."""
 
 import argparse
 import json
@@ -64,7 +64,7 @@ class Summary:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure each several times and print the medians."""
+    """Measure each launch several times, print the medians, and return the exit code."""
     at_least("bench launch --repeat", options.repeat, 1)
     at_least("bench launch --jobs", options.jobs, 1)
 
@@ -85,26 +85,33 @@ def run(options: argparse.Namespace) -> int:
 
 
 def parts_of_one(words: Sequence[str]) -> Parts:
-    """Return seconds to compose, plan and render one run, within this process."""
+    """Return the seconds to compose, plan and render one run, within this process."""
     from slipway.config.compose import compose
 
     return _parts(lambda: [compose(words)])
 
 
 def parts_of_sweep(words: Sequence[str]) -> Parts:
-    """Return the same of a sweep."""
+    """Return the seconds to compose, plan and render a sweep, within this process."""
     from slipway.config.sweep_compose import compose_sweep
 
     return _parts(lambda: compose_sweep(list(words)))
 
 
 def command_seconds(words: Sequence[str]) -> float:
-    """Return wall time of `slipway launch` in a process of its own; UserError with its last words where it fails."""
+    """Return the wall time of `slipway launch` in a process of its own.
+
+    Raises UserError, with the command's last line, if it fails.
+    """
     command = [sys.executable, "-m", "slipway", "launch", *words]
     started = time.perf_counter()
     done = commands.call(command, seconds=LIMIT_SECONDS)
     if done.code:
-        raise UserError("bench launch", f"`slipway launch` exited with code {done.code}: {done.last}")
+        raise UserError(
+            "bench launch",
+            f"`slipway launch` exited with code {done.code}: {done.last}",
+            do="run that command by itself to see all of its output",
+        )
     return time.perf_counter() - started
 
 

@@ -68,7 +68,10 @@ def draw_shares(axes: "Axes", shares: Sequence[Mapping[str, float]], fontsize: i
 def draw_step(
     plan: Plan, rows: Sequence["StepRow"], summary: "StepSummary", record: Mapping[str, Any], path: Path
 ) -> None:
-    """Write the picture (PNG) of where the step's time goes: a bar per row. record: of machine and versions."""
+    """Write the picture (PNG) of where the step's time goes: a bar per row.
+
+    record: of machine and versions.
+    """
     with matplotlib.rc_context(BARS):
         figure, axes = _figure(len(rows), "Where a step's time goes", [
             heading(plan),
@@ -105,7 +108,7 @@ def draw_kernels(
         figure, axes = _figure(round(y), "Kernels, one by one", lines, record)
         for y, row in zip(places, rows, strict=True):
             share, text = 100 * row.share, f"{100 * row.share:.0f}% of {row.ceiling}"
-            beyond = share > 100  # cut: the number says how far it goes
+            beyond = share > 100  # the bar is cut off; the number shows how far it goes
             axes.barh(y, min(share, 104), height=0.78, color=BACKENDS[row.backend])
             axes.annotate(
                 text,
@@ -127,7 +130,7 @@ def draw_kernels(
 
 
 def _rank_name(row: "StepRow") -> str:
-    if not row.rank.isdigit():  # the mean of several
+    if not row.rank.isdigit():  # the mean of several ranks
         return row.rank
     return f"rank {row.rank}" + ("" if row.stage is None else f", stage {row.stage}")
 
@@ -135,7 +138,7 @@ def _rank_name(row: "StepRow") -> str:
 def _figure(
     bars: int, title: str, lines: Sequence[str], record: Mapping[str, Any], *, legend: bool = False
 ) -> tuple["Figure", "Axes"]:
-    """Return a page with a title, lines below it, room for so many bars, and the machine at its foot."""
+    """Return a page and its axes: a title, lines below it, room for so many bars, and the machine at its foot."""
     from matplotlib.figure import Figure
 
     above, below, each = (

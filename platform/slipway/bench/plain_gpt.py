@@ -28,7 +28,10 @@ class Block(nn.Module):
         self.fc2 = nn.Linear(model.mlp_size, hidden, bias)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None) -> Tensor:
-        """Return attention and MLP, each added to its input; turn: cosine and sine of the rotary angles, [s, d]."""
+        """Return attention and MLP, each added to its input, [b, s, h] -> [b, s, h].
+
+        turn: cosine and sine of the rotary angles, [s, d].
+        """
         batch, length, _ = x.shape
         heads = self.qkv(self.norm1(x)).view(batch, length, -1, self.size).transpose(1, 2)
         q, k, v = heads.split([self.heads, self.groups, self.groups], dim=1)
@@ -46,7 +49,7 @@ class Block(nn.Module):
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return Rotary embedding of [b, n, s, d]."""
+    """Return the rotary embedding of [b, n, s, d]."""
     first, second = x.chunk(2, dim=-1)
     return x * cos.to(x.dtype) + torch.cat([-second, first], dim=-1) * sin.to(x.dtype)
 
@@ -78,7 +81,7 @@ class PlainGPT(nn.Module):
             self.output.weight = self.tokens.weight
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
-        """Return [b, s] int64 twice -> scalar."""
+        """Return the mean cross entropy, a scalar, of tokens and labels: int64 [b, s] each."""
         x, turn, length = self.tokens(tokens), None, tokens.shape[1]
         if self.rotary:
             turn = self.angles[:length].cos(), self.angles[:length].sin()
@@ -86,5 +89,5 @@ class PlainGPT(nn.Module):
             x = x + self.positions(torch.arange(length, device=tokens.device))
         for block in self.blocks:
             x = block(x, turn)
-        logits = self.output(self.norm(x))[..., : self.entries]  # rows beyond belong to no token
+        logits = self.output(self.norm(x))[..., : self.entries]  # rows beyond it belong to no token
         return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten())

@@ -1,4 +1,4 @@
-"""How a measurement is published: where, with what, when and by which command, then the numbers."""
+"""Publishes a measurement: where, with what, when and by which command it was made, then the numbers."""
 
 import json
 import os
@@ -17,12 +17,11 @@ from slipway.files import write_whole
 
 
 def named(label: str | None) -> Any:
-    """Return a field of a row's or a summary's dataclass with a label for people; without one its name is the label.
+    """Return a field of a row's or a summary's dataclass with a label for people.
 
-    None: it stands in the JSON alone.
-
-    In a label {units} stands for the plural of the plan's unit. A field that holds a mapping is a column, or a line,
-    for each key: {key} stands for it.
+    A field without one is labelled by its name; with the label None it is in the JSON alone. In a label {units} stands
+    for the plural of the plan's unit. A field that holds a mapping is a column, or a line, for each key: {key} stands
+    for it.
     """
     return field(metadata={"label": label})
 
@@ -38,7 +37,7 @@ def publish(
     folder: Path | None = None,
     measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Print a measurement (`write`): for people, or as one JSON object. Returns that object.
+    """Print a measurement for people, or as one JSON object, and return that object; see write.
 
     as_json: One JSON object instead of text.
     """
@@ -67,7 +66,7 @@ def write(
         options: The words that came after the name.
         rows: Lines of the table: instances of one dataclass.
         summary: An instance of another: the numbers that it was measured for.
-        units: What rates are counted in, in the plural (Units.name).
+        units: The unit of rates, in the plural (Units.name).
         folder: Where the JSON object is written as bench-BENCHMARK.json as well; None: nowhere.
         measured: `machine` and `versions` of the place that measured; None: this one.
     """
@@ -87,7 +86,7 @@ def write(
 
 
 def labelled(row: Any, units: str) -> dict[str, Any]:
-    """Return the values of a row or a summary by label; those that are None are left out."""
+    """Return the values of a row or a summary by label, without those that are None."""
     found: dict[str, Any] = {}
     for one in fields(row):
         value = getattr(row, one.name)
@@ -104,7 +103,7 @@ def labelled(row: Any, units: str) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return processor, usable cores, memory (GiB) and, where torch was imported and sees one, GPU."""
+    """Return processor, usable cores, memory (GiB) and, if torch was imported and sees one, the GPU."""
     import psutil
 
     found = {
@@ -119,7 +118,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of what decides the speed."""
+    """Return the versions of the packages that decide the speed, as far as they are installed."""
     found = {"slipway": __version__, "python": platform.python_version()}
     for name in ("torch", "megatron-core", "transformer-engine", "triton", "tokenizers", "numpy"):
         try:
@@ -154,7 +153,7 @@ def _print(record: dict[str, Any], rows: Sequence[dict[str, Any]], summary: dict
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows of values by column; what a row lacks is left empty."""
+    """Print rows of values by column; a cell that a row lacks is empty."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
@@ -186,7 +185,7 @@ def describe_versions(record: Mapping[str, Any]) -> str:
 
 
 def shown(value: str | float | int) -> str:
-    """Return four significant digits, thousands separated."""
+    """Return a value with four significant digits and thousands separated."""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else value

@@ -1,4 +1,4 @@
-"""`slipway bench startup`: how long people wait for an answer, and the demo's ranks for their first step."""
+"""`slipway bench startup`: measures how long people wait for an answer, and the demo's ranks for their first step."""
 
 import argparse
 import sys
@@ -45,7 +45,10 @@ class Summary:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure each several times and print the medians; every run is a process of its own."""
+    """Measure each wait several times, print the medians, and return the exit code.
+
+    Every run is a process of its own.
+    """
     overrides = ["experiment=demo", *options.overrides]
     slipway(["data", *overrides])
 
@@ -62,7 +65,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def first_step(overrides: Sequence[str]) -> dict[str, float]:
-    """Return seconds from `slipway train` to the beginning and the end of step 1, by the clock of metrics.jsonl."""
+    """Return the seconds from `slipway train` to the beginning and to the end of step 1.
+
+    The clock is that of metrics.jsonl.
+    """
     with tempfile.TemporaryDirectory(prefix="slipway-startup-") as folder:
         run_dir = Path(folder) / "run"
         started = time.time()
@@ -77,17 +83,19 @@ def first_step(overrides: Sequence[str]) -> dict[str, float]:
 
 
 def seconds_of(words: Sequence[str]) -> float:
-    """Return wall time of one slipway command."""
+    """Return the wall time of one slipway command."""
     started = time.perf_counter()
     slipway(words)
     return time.perf_counter() - started
 
 
 def slipway(words: Sequence[str]) -> None:
-    """Run a slipway command as the shell would; UserError with its last words where it fails."""
+    """Run a slipway command as the shell would. Raises UserError, with the command's last line, if it fails."""
     command = [sys.executable, "-m", "slipway", *words]
     done = commands.call(command, seconds=LIMIT_SECONDS)
     if done.code:
         raise UserError(
-            "bench startup", f"`slipway {' '.join(words)}` exited with code {done.code}: {done.last}"
+            "bench startup",
+            f"`slipway {' '.join(words)}` exited with code {done.code}: {done.last}",
+            do="run that command by itself to see all of its output",
         )

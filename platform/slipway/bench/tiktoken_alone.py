@@ -1,4 +1,4 @@
-"""tiktoken's encoding of texts that are in memory, one after the other, which preparation is compared with."""
+"""tiktoken's encoding of texts in memory, one after the other, with which preparation is compared."""
 
 import gc
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def why_not(folder: Path) -> str | None:
-    """Return why tiktoken cannot give the tokens of folder/tokenizer.json for folder/text.jsonl; None where it can."""
+    """Return why tiktoken cannot produce the tokens of folder/tokenizer.json for folder/text.jsonl; None if it can."""
     try:
         import tiktoken  # noqa: F401
     except ModuleNotFoundError:
@@ -26,9 +26,9 @@ def why_not(folder: Path) -> str | None:
 
 
 def timed(folder: Path, entries: int, end: int, tokens: Path | None) -> float:
-    """Return seconds of processor time for encoding all texts.
+    """Return the seconds of processor time for encoding all texts.
 
-    tokens: the .bin that holds the tokens of all, each text followed by `end`; checked where it is given.
+    tokens: the .bin that holds the tokens of all, each text followed by `end`; compared if it is given.
     """
     import numpy as np
 
@@ -56,7 +56,7 @@ def _texts(folder: Path) -> list[str]:
 
 
 def _pattern(parts: dict[str, Any]) -> str | None:
-    """Return the regular expression that cuts words, as tiktoken has it."""
+    """Return the regular expression that cuts words, as tiktoken takes it; None if there is not one."""
     from tiktoken_ext.openai_public import r50k_pat_str
 
     cut = parts["pre_tokenizer"] or {"type": None}

@@ -1,7 +1,7 @@
 """`slipway bench train`: tokens/s and MFU of a configuration on all its ranks, and where a step's time goes.
 
 The trainer's own step, on samples that are made up: first alone, for the rates, then under torch's profiler on every
-rank, for the shares. What the profiler itself costs is told as a ratio; on a CPU most of it falls to waiting, as it
+rank, for the shares. What the profiler itself costs is reported as a ratio; on a CPU most of it falls to waiting, as it
 works between the operators. Overrides are those of `slipway train`; without any, a small model on two CPU ranks.
 `--plan FILE` measures a plan as jobs carry it: srun, torchrun or a pod may start the ranks, on any number of nodes.
 """
@@ -41,19 +41,19 @@ RANKS_SHOWN = 16
 
 @dataclass(frozen=True)
 class Row:
-    """Where the step of a rank, or of several, goes."""
+    """The parts of a step's time, on one rank or as the mean of several."""
 
     rank: str
     """Its number, or `mean of N`."""
     stage: int | None
-    """None: there is one."""
+    """None: the pipeline has one."""
     shares: dict[str, float]
-    """Of the step, by KINDS."""
+    """Shares of the step, by KINDS."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the median step amounts to."""
+    """The rates of the median step, and the conditions of the measurement."""
 
     ranks: int
     steps: int = named("steps measured")
@@ -74,7 +74,10 @@ class Summary:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print the table, write the JSON and the picture."""
+    """Measure, print the table, write the JSON and the picture; return the exit code.
+
+    Raises UserError if the configuration has several nodes.
+    """
     at_least("bench train --steps", options.steps, 1)
     at_least("bench train --warmup", options.warmup, 1)
     if options.threads is not None:
@@ -98,7 +101,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_file(options: argparse.Namespace) -> int:
-    """Measure the plan in a file on this process's ranks, or as one of them; the rank that leads writes the results."""
+    """Measure the plan in a file on this process's ranks, or as one of them; return the exit code.
+
+    The rank that leads writes the results.
+    """
     from slipway.train.command import check_place
 
     plan, place = plan_file.read(options.plan, options.overrides), launched(os.environ)
@@ -130,7 +136,7 @@ def _publish(plan: Plan, measured: dict[str, Any], options: argparse.Namespace, 
 
 
 def table(plan: Plan, measured: dict[str, Any]) -> list[Row]:
-    """Return a row per rank, or, where there are many, the mean of each pipeline stage's ranks."""
+    """Return a row per rank or, if there are many, the mean of each pipeline stage's ranks."""
     of_rank = measured["breakdowns"]
     pipeline = plan.config.parallelism.pipeline_model_parallel_size
     many = len(of_rank) > RANKS_SHOWN
@@ -149,7 +155,7 @@ def table(plan: Plan, measured: dict[str, Any]) -> list[Row]:
 
 
 def summarize(plan: Plan, measured: dict[str, Any]) -> Summary:
-    """Return the rates of the median step; mfu as the trainer reports it, where the profile has a peak."""
+    """Return the rates of the median step; if the profile has a peak, mfu is as the trainer reports it."""
     from slipway.train.peak import of_profile
     from slipway.train.throughput import rates
 
@@ -187,14 +193,16 @@ def measure(
     place: Place | Node | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """Return what `table` and `summarize` are made from, on all ranks of the plan; of use where rank 0 is this process's.
+    """Return the measurements that `table` and `summarize` need, from all ranks of the plan.
+
+    They are complete only in the process that has rank 0.
 
     Args:
         plan: Of the ranks, which are all started here unless `place` says otherwise.
         folder: For files of this machine alone.
-        steps: That are measured, and again that are profiled.
-        warmup: Steps before.
-        place: This process's, where a launcher started it.
+        steps: How many are measured, and again how many are profiled.
+        warmup: Steps before these.
+        place: This process's place, if a launcher started it.
         threads: Of torch in each rank; None: the cores are shared between the ranks of a node.
     """
     from slipway.engine.runtime import as_trained, load_torch
@@ -246,7 +254,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     seconds = torch.tensor(times, dtype=torch.float64, device=device)
     torch.distributed.all_reduce(
         seconds, op=torch.distributed.ReduceOp.MAX
-    )  # a step lasts as on its slowest rank
+    )  # a step takes as long as its slowest rank
     memory = torch.tensor(memory_gib(device), device=device)
     torch.distributed.all_reduce(memory, op=torch.distributed.ReduceOp.MAX)
 
@@ -255,7 +263,7 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
     torch.distributed.all_gather_object(breakdowns, own)
 
     dtype = torch.bfloat16 if plan.config.training.precision == "bf16" else torch.float32
-    torch.distributed.barrier()  # all at once: on a laptop the ranks share the cores, and so the ceiling
+    torch.distributed.barrier()  # all ranks measure at once: on a laptop they share the cores, and so the ceiling
     ceiling = torch.tensor(matmul_flops(dtype, device), dtype=torch.float64, device=device)
     torch.distributed.all_reduce(ceiling)
     if place.rank == 0:
@@ -273,7 +281,10 @@ def _rank(plan: Plan, place: Any, steps: int, warmup: int, found: Path) -> int:
 
 
 def trainer_step(plan: Plan, device: Any) -> Callable[[], None]:
-    """Return the trainer's own step on made-up samples, with the optimizer's work marked. Process groups must exist."""
+    """Return the trainer's own step on made-up samples, with the optimizer's work marked.
+
+    Process groups must exist.
+    """
     from slipway.train.profile import mark_optimizer
     from slipway.train.setup import build_session
     from slipway.train.step import compute, update_weights

@@ -1,4 +1,4 @@
-"""Workers: what is built in a process of its own, and asked in turn, so that a noisy machine disturbs all alike."""
+"""Workers: what each has built in a process of its own is asked in turn, so that a noisy machine disturbs all alike."""
 
 import multiprocessing
 import os
@@ -15,7 +15,7 @@ class Worker:
     """A process that has built something, and answers questions about it until it is closed."""
 
     def __init__(self, name: str, build: Callable[..., Any], *words: Any) -> None:
-        """Start it; `build(*words)` runs there meanwhile. Both are pickled."""
+        """Start the process, which runs `build(*words)`; both are pickled."""
         self.name = name
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -24,16 +24,16 @@ class Worker:
         theirs.close()
 
     def ready(self) -> None:
-        """Wait until it is built. Raises Fault."""
+        """Wait until the process has built its object. Raises Fault if it fails."""
         self._answer()
 
     def ask(self, question: Callable[..., Any], *words: Any) -> Any:
-        """Return the value of question(built, *words) there. Raises Fault where it fails, or the process has ended."""
+        """Return the value of question(built, *words) there. Raises Fault if it fails, or the process has ended."""
         self._pipe.send((question, words))
         return self._answer()
 
     def close(self) -> None:
-        """End it."""
+        """Kill the process and wait for its end."""
         self._process.kill()
         self._process.join()
 
@@ -42,9 +42,11 @@ class Worker:
             good, value = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join()
-            raise Fault(self.name, f"its process ended with code {self._process.exitcode}") from None
+            raise Fault(
+                self.name, f"its process exited with code {self._process.exitcode}", do="see its output above"
+            ) from None
         if not good:
-            raise Fault(self.name, value)
+            raise Fault(self.name, value, do="see its output above")
         return value
 
 

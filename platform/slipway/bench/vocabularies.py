@@ -1,4 +1,4 @@
-"""Tokenizers like published ones, but for their vocabularies, which are trained here.
+"""Tokenizers like published ones, except for their vocabularies, which are trained here.
 
 Normalizer, pattern, `ignore_merges` and the kinds of added tokens are those of the tokenizer.json files of Llama 3,
 Qwen 3, GPT-NeoX-20B and gpt-oss (o200k); transformers holds the same (convert_slow_tokenizer,
@@ -19,7 +19,7 @@ _SIGNS = r"| ?[^\s\p{L}\p{N}]+[\r\n]*"
 
 @dataclass(frozen=True)
 class Published:
-    """What of a published tokenizer is not its vocabulary."""
+    """The parts of a published tokenizer besides its vocabulary."""
 
     pattern: str | None
     """None: GPT-2's, which ByteLevel has."""
@@ -68,7 +68,10 @@ PUBLISHED = {
 
 
 def train(kind: Published, texts: Iterator[str], vocab_size: int) -> Any:
-    """Return a tokenizers.Tokenizer of this kind, its vocabulary trained on texts; smaller where they do not give more."""
+    """Return a tokenizers.Tokenizer of this kind with a vocabulary trained on texts.
+
+    It has fewer than vocab_size entries if the texts do not give more.
+    """
     from tokenizers import (
         AddedToken,
         Regex,

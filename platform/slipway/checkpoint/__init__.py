@@ -1,1 +1,1 @@
-"""Looking at a run's checkpoints from anywhere: list, verify, show. Needs no torch."""
+"""A run's checkpoints: write, load, list, verify, show. Listing, verifying and showing need no torch."""

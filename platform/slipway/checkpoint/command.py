@@ -1,4 +1,4 @@
-"""`slipway checkpoint list|verify|show run.dir=DIR`: what a run has saved, and whether it is whole."""
+"""`slipway checkpoint list|verify|show run.dir=DIR`: list a run's checkpoints, and verify that they are whole."""
 
 import argparse
 import json
@@ -19,7 +19,10 @@ from slipway.words import clock, size
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
-    """Of the configuration only run.dir is read. Options: `action`; `step`, of one checkpoint; `json`."""
+    """List, verify or show a run's checkpoints and return the exit code; of the configuration only run.dir is read.
+
+    Options: `action`; `step`, of one checkpoint; `json`. Raises UserError if run.dir or the step does not exist.
+    """
     found = _chosen(config.run.dir, options.step)
     if options.action == "verify":
         return _verify(found, options.json)
@@ -48,7 +51,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _layout(info: CheckpointInfo) -> str:
-    """Return `TP2 × PP2 × DP2`: the dimensions larger than one of the ranks that wrote a checkpoint."""
+    """Return the layout of the ranks that wrote a checkpoint as `TP2 × PP2 × DP2`: dimensions larger than one."""
     sizes = info.parallelism
     replicas = info.world_size // (
         sizes.tensor_model_parallel_size * sizes.context_parallel_size * sizes.pipeline_model_parallel_size
@@ -58,7 +61,7 @@ def _layout(info: CheckpointInfo) -> str:
 
 def _chosen(run_dir: Path, step: int | None) -> list[Path]:
     if not run_dir.is_dir():
-        raise UserError("run.dir", "does not exist", value=run_dir)
+        raise UserError("run.dir", "does not exist", value=run_dir, do="name the directory of a run")
     found = store.complete(run_dir)
     if step is None:
         return found
@@ -66,7 +69,10 @@ def _chosen(run_dir: Path, step: int | None) -> list[Path]:
     if not chosen:
         there = ", ".join(str(store.step_of(path)) for path in found) or "none"
         raise UserError(
-            "checkpoint --step", f"is not in {store.folder(run_dir)}, which holds {there}", value=step
+            "checkpoint --step",
+            f"is not in {store.folder(run_dir)}, which holds {there}",
+            value=step,
+            do="choose one of those steps",
         )
     return chosen
 
@@ -117,12 +123,16 @@ def _verify(found: list[Path], as_json: bool) -> int:
 
 def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
     if not found:
-        raise UserError("run.dir", f"{store.folder(run_dir)} holds no checkpoint")
+        raise UserError(
+            "run.dir",
+            f"{store.folder(run_dir)} holds no checkpoint",
+            do="name a run that has saved one (checkpoint.interval)",
+        )
     path = found[-1]
     try:
         info, manifest = store.read_info(path), checkpoint_manifest.read(path)
     except Damaged as error:
-        raise UserError(f"checkpoint {path}", str(error)) from None
+        raise UserError(f"checkpoint {path}", str(error), do="choose another --step") from None
     if as_json:
         print(json.dumps({**info.model_dump(mode="json"), **manifest.model_dump()}, indent=1))
         return EXIT_DONE
@@ -147,7 +157,7 @@ def _show(found: list[Path], as_json: bool, run_dir: Path) -> int:
 
 
 def _problem(error: Damaged | Unreadable) -> dict[str, Any]:
-    """Return what is wrong with a checkpoint: that it is damaged, or that this cannot be told now."""
+    """Return what is wrong with a checkpoint, and whether it is damaged or only cannot be read now."""
     return {"problem": in_one_line(error), "damaged": isinstance(error, Damaged)}
 
 

@@ -1,7 +1,7 @@
-"""torch's index of a distributed checkpoint (.metadata) is a pickle: read it without trusting it.
+"""Reads torch's index of a distributed checkpoint (.metadata), which is a pickle, without trusting it.
 
-Nothing that the index names is imported or called, so this needs no torch: a stand-in takes the place of every
-class, and keeps what it was given.
+Nothing that the index names is imported or called, so this needs no torch: a stand-in takes the place of every class,
+and keeps what it was given.
 """
 
 import io
@@ -39,7 +39,7 @@ _SHARD = re.compile(r"__\d+_\d+\.distcp")
 
 
 class Piece(NamedTuple):
-    """Where a tensor, or a part of one, is: `length` bytes of a file in the checkpoint's folder."""
+    """The place of a tensor, or of a part of one: `length` bytes of a file in the checkpoint's folder."""
 
     file: str
     offset: int
@@ -47,7 +47,7 @@ class Piece(NamedTuple):
 
 
 class _StandIn:
-    """Takes any arguments and any state, and does nothing but to keep them."""
+    """Takes any arguments and any state, and only keeps them."""
 
     def __new__(cls, *arguments: Any) -> "_StandIn":
         made = super().__new__(cls)
@@ -62,19 +62,22 @@ class _StandIn:
 
 
 class _MemoryFormat(_StandIn):
-    """For the one enumeration in an index."""
+    """Stands in for the one enumeration in an index."""
 
 
 class _Metadata(_StandIn):
-    """For the index itself."""
+    """Stands in for the index itself."""
 
 
 class _Stored(_StandIn):
-    """For where a tensor is."""
+    """Stands in for a tensor's place."""
 
 
 def _member(owner: Any, name: Any) -> _StandIn:
-    """For getattr, by which early Pythons 3.11 (3.11.2) pickle an enumeration's member; it gets at nothing else."""
+    """Replace getattr, with which early releases of Python 3.11 (3.11.2) pickle an enumeration's member.
+
+    It reaches nothing else. Raises UnpicklingError for any other object or name.
+    """
     if owner is _MemoryFormat and name in _MEMORY_FORMATS:
         return _StandIn()
     raise pickle.UnpicklingError("it names builtins.getattr")
@@ -96,9 +99,10 @@ class _Reader(pickle.Unpickler):
 
 
 def check_index(path: Path) -> list[Piece]:
-    """Return where the tensors of the checkpoint at `path` are. Raises Unreadable.
+    """Return where the tensors of the checkpoint at `path` are.
 
-    Raises Damaged where the index holds anything foreign, or would have a file read that is not in the folder.
+    Raises Damaged if the index holds anything foreign, or would have a file read that is not in the folder; Unreadable
+    if it cannot be read now.
     """
     content = look(path / INDEX, (path / INDEX).read_bytes)
     try:
@@ -108,7 +112,7 @@ def check_index(path: Path) -> list[Piece]:
 
 
 def check_listed(pieces: list[Piece], listed: set[str], there: set[str], read: set[str]) -> None:
-    """Raise Damaged where a file that loading reads is not listed in the manifest, or a shard is not in the index.
+    """Raise Damaged if loading would read a file that the manifest lacks, or the index lacks a shard.
 
     listed: names in the manifest; there: names in the folder; read: files besides shards that loading reads.
     """

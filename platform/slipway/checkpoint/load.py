@@ -1,4 +1,4 @@
-"""Loading a checkpoint into any layout; how it is written: slipway.checkpoint.save."""
+"""Loads a checkpoint into any layout; slipway.checkpoint.save writes them."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from slipway.plan import Plan
 
 
 def load(plan: Plan, model: Rank, path: Path, info: CheckpointInfo) -> None:
-    """Fill the model, its optimizer and, in the same layout, its generators; all ranks call it. info: the checkpoint's.
+    """Fill the model, its optimizer and, in the same layout, its random generators; all ranks call it.
 
-    Raises Damaged where the index of the files is not one that is safe to read.
+    info: the checkpoint's. Raises Damaged if the index of its files is not safe to read.
     """
     check_index(path)
     same_layout = info.world_size == plan.world_size and info.parallelism == plan.config.parallelism

@@ -15,7 +15,7 @@ from slipway import files
 from slipway.records import first_problem
 
 FILE = "manifest.json"
-_NAME = r"^([^./\x00]|\.[^./\x00]|\.\.[^/\x00])[^/\x00]*$"  # of a file in the folder itself: neither . nor ..
+_NAME = r"^([^./\x00]|\.[^./\x00]|\.\.[^/\x00])[^/\x00]*$"  # a file in the folder itself: neither . nor ..
 _THREADS = 8  # hashing is mostly waiting for the file system, and leaves Python's lock
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ T = TypeVar("T")
 class Damaged(Exception):
     """A checkpoint that must not be read: names the file and what is wrong with it.
 
-    Only wrong content and a missing file are damage. What cannot be read now is files.Unreadable.
+    Only wrong content and a missing file are damage. A file that cannot be read now is files.Unreadable.
     """
 
 
@@ -38,7 +38,7 @@ class Entry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What must be in the checkpoint's folder, by name; the manifest itself is not in it."""
+    """The files that must be in the checkpoint's folder, by name; the manifest itself is not among them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -50,19 +50,22 @@ class Manifest(BaseModel):
         return sum(entry.size for entry in self.files.values())
 
     def text(self) -> str:
-        """Return the one way in which a manifest is written; any other text is a damaged one."""
+        """Return the one text in which this manifest is written; a file with any other text is damaged."""
         return self.model_dump_json(indent=1) + "\n"
 
 
 def make(folder: Path, known: Mapping[str, Entry] | None = None) -> Manifest:
-    """Return the manifest of all files in `folder`; those in `known` have been hashed by the ranks that wrote them."""
+    """Return the manifest of all files in `folder`.
+
+    known: entries of files that the ranks that wrote them have hashed already.
+    """
     known = known or {}
     others = [path for path in folder.iterdir() if path.name != FILE and path.name not in known]
     return Manifest(files=dict(sorted({**known, **entries(others)}.items())))
 
 
 def entries(paths: Iterable[Path]) -> dict[str, Entry]:
-    """Of files, read back from the file system, by name."""
+    """Return the entries of files by name, from their content as the file system gives it back."""
     paths = list(paths)
     with ThreadPoolExecutor(_THREADS) as pool:
         sums = list(pool.map(_sha256, paths))
@@ -72,7 +75,7 @@ def entries(paths: Iterable[Path]) -> dict[str, Entry]:
 
 
 def read(folder: Path) -> Manifest:
-    """Raises Damaged where the manifest is missing or not as it was written."""
+    """Return the manifest in `folder`. Raises Damaged if it is missing or not as it was written."""
     content = look(folder / FILE, (folder / FILE).read_bytes)
     try:
         manifest = Manifest.model_validate_json(content)
@@ -84,7 +87,10 @@ def read(folder: Path) -> Manifest:
 
 
 def look(path: Path, call: Callable[[], T]) -> T:
-    """Return call(), which looks at a checkpoint's file. Raises Damaged where that is missing; Unreadable."""
+    """Return call(), which reads a checkpoint's file.
+
+    Raises Damaged if the file is missing, Unreadable if not now readable.
+    """
     try:
         return files.patiently(call, path)
     except files.ABSENT:
@@ -96,7 +102,7 @@ def look(path: Path, call: Callable[[], T]) -> T:
 
 
 def check_sizes(folder: Path, manifest: Manifest) -> None:
-    """Raises Damaged where a file is missing or has another size; reads no content."""
+    """Raise Damaged if a file is missing or has another size; reads no content."""
     for name, entry in manifest.files.items():
         found = look(folder / name, (folder / name).stat)
         if not stat.S_ISREG(found.st_mode):
@@ -106,7 +112,7 @@ def check_sizes(folder: Path, manifest: Manifest) -> None:
 
 
 def check_content(folder: Path, manifest: Manifest) -> None:
-    """Raises Damaged where a file is not what the manifest says; reads all of it."""
+    """Raise Damaged if a file's content is not what the manifest states; reads all of it."""
     with ThreadPoolExecutor(_THREADS) as pool:
         sums = pool.map(lambda name: look(folder / name, lambda: _sha256(folder / name)), manifest.files)
         for (name, entry), found in zip(manifest.files.items(), sums, strict=True):

@@ -1,7 +1,7 @@
-"""A tensor in a checkpoint is a zip file with a small pickle: look into every one, and trust none.
+"""Checks the pickles of a checkpoint: each tensor is a zip file with a small one, and none is trusted.
 
-torch refuses a planted one, too (weights_only), but in the middle of loading; here it is known before, and an older
-checkpoint can be taken. Imports no torch.
+torch refuses a planted one, too (weights_only), but in the middle of loading; here it is found before, and an older
+checkpoint can be loaded instead. Imports no torch.
 """
 
 import io
@@ -28,7 +28,7 @@ _OF_TORCH = re.compile(r"[A-Z]\w*Storage|bool|u?int\d+|bfloat16|float\d+(_e\dm\d
 
 
 class _Reader(pickle.Unpickler):
-    """Knows what a tensor is made of, and makes nothing."""
+    """Knows what a tensor is made of, and builds nothing."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _ALLOWED or (module == "torch" and _OF_TORCH.fullmatch(name)):
@@ -44,7 +44,7 @@ def _nothing(*arguments: Any) -> None:
 
 
 def check_tensors(path: Path, pieces: Iterable[Piece]) -> None:
-    """Raise Damaged where anything but tensors is in the checkpoint's files. Raises Unreadable."""
+    """Raise Damaged if the checkpoint's files hold anything but tensors. Raises Unreadable."""
     files: dict[str, list[Piece]] = {}
     for piece in pieces:
         files.setdefault(piece.file, []).append(piece)

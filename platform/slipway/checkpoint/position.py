@@ -1,4 +1,4 @@
-"""Where a run stands between two steps."""
+"""The position of a run between two steps."""
 
 from dataclasses import dataclass, field
 
@@ -7,14 +7,14 @@ from slipway.data.ledger import DataLedger
 
 @dataclass
 class Position:
-    """What a checkpoint holds besides tensors, the same on every rank."""
+    """The state besides tensors that a checkpoint holds, the same on every rank."""
 
     data: DataLedger
     """Samples consumed of each source."""
     step: int = 0
     updates: int = 0
-    """Optimizer updates: fewer than steps where batches were left out."""
+    """Optimizer updates: fewer than steps if batches were skipped."""
     recent_losses: list[float] = field(default_factory=list)
-    """For the guard."""
+    """The guard's recent losses."""
     uneven: dict[str, int] = field(default_factory=dict)
-    """For the guard, likewise."""
+    """The guard's uneven places."""

@@ -1,6 +1,6 @@
-"""Which checkpoints go when a new one is committed, and what an interrupted save or removal has left.
+"""Removes old checkpoints when a new one is committed, and what an interrupted save or removal has left.
 
-All of it comes after a commit or before a save, and is for tidiness: what cannot be removed is a warning, never the end
+All of it comes after a commit or before a save, and only tidies up: what cannot be removed is a warning, never the end
 of a run. Imports no torch.
 """
 
@@ -15,7 +15,7 @@ from slipway.config.schema import Checkpoint
 
 
 def tidy(run_dir: Path, warn: Warn) -> None:
-    """Remove what interrupted saves and removals have left."""
+    """Remove what interrupted saves and removals have left; warn of what cannot be removed."""
     root = store.folder(run_dir)
     try:
         stale = [name for name in files.names(root) if name.startswith(".") and name.endswith(".tmp")]
@@ -28,10 +28,10 @@ def tidy(run_dir: Path, warn: Warn) -> None:
 
 
 def retain(newest: Path, settings: Checkpoint, warn: Warn, best_is_lowest: bool = True) -> list[Path]:
-    """Remove what is not to be kept now that `newest` is committed; returns what was removed.
+    """Remove the checkpoints that are not to be kept now that `newest` is committed; return the removed ones.
 
-    Only good checkpoints up to `newest` count, and only they are removed: one that is damaged, cannot be read, or is
-    of a later step is left as it is. best_is_lowest: of validation losses.
+    Only good checkpoints up to `newest` count, and only they are removed: one that is damaged, cannot be read, or is of
+    a later step is left as it is. best_is_lowest: the best checkpoint has the lowest validation loss.
     """
     if settings.keep_last is None:
         return []
@@ -65,7 +65,10 @@ def retain(newest: Path, settings: Checkpoint, warn: Warn, best_is_lowest: bool 
 def to_keep(
     steps: list[int], settings: Checkpoint, losses: Mapping[int, float], best_is_lowest: bool = True
 ) -> set[int]:
-    """Those of the steps that keep_last, keep_every and keep_best keep; losses: validation losses by step."""
+    """Return the steps that keep_last, keep_every and keep_best keep.
+
+    losses: validation losses by step. best_is_lowest: the lowest is the best.
+    """
     if settings.keep_last is None:
         return set(steps)
     always = {s for s in steps if settings.keep_every and s % settings.keep_every == 0}
@@ -75,9 +78,9 @@ def to_keep(
 
 
 def _remove(path: Path) -> str | None:
-    """Rename first: a folder that is half removed is never taken for a checkpoint. Returns why it is still there.
+    """Remove a checkpoint, after renaming it, so that half of one is never taken for a checkpoint.
 
-    Of a link to somebody's archive only the link goes.
+    Returns why it could not be removed, or None. If it is a link, as to an archive, only the link goes.
     """
     doomed = path.with_name(f".{path.name}.removed.tmp")
     if problem := files.remove(doomed):

@@ -1,4 +1,4 @@
-"""Writing checkpoints, beside training or while it waits.
+"""Writes checkpoints, beside training or while it waits.
 
 With checkpoint.async_save the loop waits only while its state is copied to host memory; without, until the checkpoint
 is complete. A thread brings the pieces of the optimizer's state together, writes, hashes and commits. It talks to the
@@ -29,16 +29,19 @@ from slipway.ranks.rendezvous import COLLECTIVE_TIMEOUT
 from slipway.secrets import in_one_line
 
 WAITING = "waiting for the other ranks"
-SUSPECT_FIRST_SECONDS = 5.0  # who waits for others complains later than those others
+SUSPECT_FIRST_SECONDS = 5.0  # a rank that waits for others complains later than they do
 
 
 class SaveError(Fault):
-    """A checkpoint could not be written; earlier ones are as they were."""
+    """A checkpoint could not be written; earlier ones are intact."""
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that is complete. Seconds: from begin to commit, and of that, in which training stood still."""
+    """A checkpoint that is complete.
+
+    seconds: from begin to commit. stall_seconds: the part of it in which training was blocked.
+    """
 
     step: int
     path: Path
@@ -47,7 +50,7 @@ class Saved:
     consumed: dict[str, int]
     """Samples behind it, by source."""
     warnings: list[str]
-    """What went wrong around it and harms no checkpoint, told for the first time."""
+    """Faults around it that harm no checkpoint, reported for the first time."""
 
 
 @dataclass
@@ -72,7 +75,10 @@ class Saver:
     """Saves one checkpoint at a time; all ranks make one together and call its methods at the same steps."""
 
     def __init__(self, plan: Plan, model: Rank, before_commit: Callable[[], None] | None = None) -> None:
-        """before_commit: brings to disk what a checkpoint counts on; called on rank 0, beside training."""
+        """Create the process group of the saving threads; all ranks call it.
+
+        before_commit: flushes what a checkpoint counts on to disk; called on rank 0, beside training.
+        """
         self.plan, self.before_commit = plan, before_commit
         self.told: set[str] = set()
         self.settings = plan.config.checkpoint
@@ -82,10 +88,10 @@ class Saver:
         self.save: _Save | None = None
 
     def start(self, position: Position, validation_loss: float | None) -> None:
-        """Begin to save what is now; returns as soon as training may change it. No other save is under way.
+        """Begin to save the present state; return as soon as training may change it.
 
-        Without checkpoint.async_save that is when the checkpoint is complete: the thread writes the tensors that
-        training trains. validation_loss: where it was measured at this step.
+        No other save may be under way. Without checkpoint.async_save it returns when the checkpoint is complete, as the
+        thread writes the tensors that training changes. validation_loss: None if it was not measured at this step.
         """
         assert self.save is None, "wait for the last save first"
         save = self.save = _Save(self._info(position, validation_loss), time.monotonic())
@@ -99,9 +105,9 @@ class Saver:
         save.stall_seconds = save.seconds
 
     def poll(self) -> Saved | None:
-        """Return the save that has become complete since the last call, on rank 0 with its path, if any has.
+        """Return the save that has become complete since the last call, or None; on rank 0 with its path.
 
-        Raises SaveError where it failed, or takes longer than checkpoint.timeout_minutes.
+        Raises SaveError if it failed, or takes longer than checkpoint.timeout_minutes.
         """
         save = self.save
         if save is None:
@@ -118,7 +124,7 @@ class Saver:
         )
 
     def wait(self) -> Saved | None:
-        """Return like poll, but stand still until the save under way is complete."""
+        """Wait until the save under way is complete and return it, as poll does; None if there is none."""
         save = self.save
         if save is None or save.thread is None:
             return None
@@ -133,7 +139,7 @@ class Saver:
             save.thread.join(0.2)
             self._check_time(save)
 
-    # what the thread does
+    # the thread's part
 
     def _run(self, save: _Save, snapshot: Snapshot) -> None:
         try:
@@ -167,7 +173,7 @@ class Saver:
         try:
             lowest = models.family(self.plan.config).loss.lower_is_better
             retention.retain(path, self.settings, self._warn, best_is_lowest=lowest)
-        except Exception as error:  # the checkpoint is there: nothing that is tidied up after it ends the run
+        except Exception as error:  # the checkpoint is complete: tidying up after it ends no run
             self._warn(f"older checkpoints were not removed: {in_one_line(error)}")
         return path
 
@@ -176,13 +182,13 @@ class Saver:
         return store.begin(self.plan.config.run.dir, save.info.step)
 
     def _warn(self, line: str) -> None:
-        """Keep a warning for the loop to tell, once."""
+        """Keep a warning for the loop to report, once."""
         if self.save and line not in self.told:
             self.told.add(line)
             self.save.warnings.append(line)
 
     def _agree(self, begin: Callable[[], Path]) -> Path:
-        """Rank 0's folder, on every rank; its error, on every rank, where there is none."""
+        """Call `begin` on rank 0 and return its folder on every rank; raise its OSError on every rank if it fails."""
         told: list[Any] = [None]
         if self.rank == 0:
             try:
@@ -230,6 +236,7 @@ class Saver:
         failed = SaveError(
             f"step {save.info.step}",
             f"the checkpoint cannot be written: {where}: {reason}; earlier checkpoints are intact",
+            do="free some space or restore access there, then run the same command again",
         )
         failed.__cause__ = error
         return failed

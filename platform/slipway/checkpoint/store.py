@@ -30,53 +30,56 @@ from slipway.run_dir import RunDir
 
 INFO = "slipway.json"
 FORMAT = "metadata.json"
-"""Megatron-core's word for how the tensors are stored."""
+"""Megatron-core's file that names the format in which the tensors are stored."""
 POINTER = "latest"
 _NAME = re.compile(r"step-(\d{8,})")
 
 Warn = Callable[[str], None]
-"""Takes a line about something that went wrong and harms no checkpoint."""
+"""Takes a line about something that went wrong but harms no checkpoint."""
 
 
 class Imported(BaseModel):
-    """Where the weights of a checkpoint come from that no training has written."""
+    """The source of a checkpoint's weights if no training wrote it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str
-    """See slipway.models.formats."""
+    """The format of the file: see slipway.models.formats."""
     file: str
     """Its name, without folders."""
     sha256: str
 
 
 class CheckpointInfo(BaseModel):
-    """What a checkpoint says of itself (slipway.json)."""
+    """A checkpoint's description of itself (slipway.json)."""
 
     model_config = ConfigDict(frozen=True)
 
     step: int
     updates: int
-    """Optimizer updates so far: fewer than steps where batches were left out."""
+    """Optimizer updates so far: fewer than steps if batches were skipped."""
     data: DataLedger
     """The position in the data: samples consumed of each source."""
     world_size: int
     parallelism: Parallelism
     precision: str
     shape: dict[str, Any]
-    """What the weights depend on: see slipway.models.shape."""
+    """The settings that the weights depend on: see slipway.models.shape."""
     optimizer: str = "adamw"
-    """Whose states it holds; it is not written down in older ones, which AdamW's are."""
+    """The optimizer whose states it holds; older checkpoints, which are AdamW's, do not name it."""
     versions: dict[str, str]
     validation_loss: float | None = None
     """Measured at this step."""
     recent_losses: list[float] = []
-    """For the guard: see slipway.train.guard."""
+    """The guard's recent losses: see slipway.train.guard."""
     uneven: dict[str, int] = {}
-    """Likewise."""
+    """The guard's uneven places."""
     imported: Imported | None = None
-    """None: written by a training. Else no rank has written it: it holds no generators and no optimizer's states, which
-    are zero before the first update."""
+    """None: written by a training.
+
+    Otherwise no rank has written it: it holds no generators and no optimizer's states, which are zero before the first
+    update.
+    """
 
     @property
     def consumed_samples(self) -> int:
@@ -92,7 +95,7 @@ class Newest(NamedTuple):
 
 
 def folder(run_dir: Path) -> Path:
-    """Return where the checkpoints of a run are."""
+    """Return the folder of a run's checkpoints."""
     return RunDir(run_dir).checkpoints
 
 
@@ -104,13 +107,16 @@ def step_of(path: Path) -> int:
 
 
 def complete(run_dir: Path) -> list[Path]:
-    """Return the complete checkpoints, oldest first. Raises Unreadable where the folder cannot be listed."""
+    """Return the complete checkpoints, oldest first. Raises Unreadable if the folder cannot be listed."""
     root = folder(run_dir)
     return sorted((root / name for name in files.names(root) if _NAME.fullmatch(name)), key=step_of)
 
 
 def latest(run_dir: Path) -> Path | None:
-    """Return the checkpoint committed last: what the pointer names, else the newest complete one. Not verified."""
+    """Return the checkpoint that the pointer names, else the newest complete one; None if there is none.
+
+    That is the one committed last. It is not verified.
+    """
     try:
         name = (folder(run_dir) / POINTER).read_text().strip()
     except (OSError, UnicodeDecodeError):
@@ -121,9 +127,9 @@ def latest(run_dir: Path) -> Path | None:
 
 
 def newest_good(run_dir: Path, content: bool = True) -> Newest:
-    """Return the newest checkpoint that passes verify (with content=False, verify's checks but for the contents).
+    """Return the newest checkpoint that passes `verify`; with content=False its contents are not read.
 
-    Raises Unreadable where one that is newer than it can now not be read: it may be the better one.
+    Raises Unreadable if a newer one cannot be read now: it may be the better one.
     """
     skipped = []
     for path in reversed(complete(run_dir)):
@@ -137,9 +143,10 @@ def newest_good(run_dir: Path, content: bool = True) -> Newest:
 
 
 def verify(path: Path, content: bool = True) -> None:
-    """Raise Damaged where the checkpoint is not what was committed, or anything in it is foreign; Unreadable.
+    """Raise Damaged if the checkpoint is not what was committed or holds anything foreign.
 
-    content: read all files, compare their checksums, look into the tensors' pickles; else only names, sizes, index.
+    Raises Unreadable if it cannot be read now. content: read all files, compare their checksums and look into the
+    tensors' pickles; else check only names, sizes and the index.
     """
     _check_link(path)
     manifest = checkpoint_manifest.read(path)
@@ -155,16 +162,23 @@ def verify(path: Path, content: bool = True) -> None:
 
 
 def _check_link(path: Path) -> None:
-    """Raise Unreadable where the checkpoint is a link that leads nowhere: an archive may not be mounted now."""
+    """Raise Unreadable if the checkpoint is a link that leads nowhere: an archive may not be mounted now."""
     try:
         files.patiently(path.stat, path)
     except files.ABSENT:
         if path.is_symlink():
-            raise files.Unreadable(path, f"nothing is at {os.readlink(path)}, where the link leads") from None
+            raise files.Unreadable(
+                path,
+                f"nothing is at {os.readlink(path)}, where the link leads",
+                do="mount what the link leads to, or remove the link",
+            ) from None
 
 
 def read_info(path: Path) -> CheckpointInfo:
-    """Raises Damaged where the file is missing or not what this version writes; Unreadable."""
+    """Return a checkpoint's description.
+
+    Raises Damaged if the file is missing or not what this version writes; Unreadable if it cannot be read now.
+    """
     content = checkpoint_manifest.look(path / INFO, (path / INFO).read_bytes)
     try:
         return CheckpointInfo.model_validate_json(content)
@@ -173,7 +187,11 @@ def read_info(path: Path) -> CheckpointInfo:
 
 
 def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
-    """Any layout may continue any checkpoint; shape, precision and optimizer must be the same. Raises UserError."""
+    """Raise UserError unless the run can continue from the checkpoint at `path`.
+
+    Any layout may continue any checkpoint; shape, precision and optimizer must be the same, and its step must not be
+    beyond the run's end.
+    """
     now = models.shape(config)
     for name in sorted(now.keys() | info.shape.keys()):
         if now.get(name) != info.shape.get(name):
@@ -210,13 +228,13 @@ def check_fits(info: CheckpointInfo, config: RunConfig, path: Path) -> None:
 
 
 def begin(run_dir: Path, step: int) -> Path:
-    """Return a fresh temporary folder for the checkpoint of `step`."""
+    """Create and return a fresh temporary folder for the checkpoint of `step`."""
     root = folder(run_dir)
     files.make_folder(root)
     for attempt in itertools.count():
         path = root / f".step-{step:08d}{f'.{attempt}' if attempt else ''}.tmp"
         files.remove(path)
-        if not os.path.lexists(path):  # else something stands there that cannot be removed
+        if not os.path.lexists(path):  # else a file is in the way that cannot be removed
             path.mkdir()
             return path
     raise AssertionError
@@ -225,10 +243,11 @@ def begin(run_dir: Path, step: int) -> Path:
 def commit(
     temporary: Path, info: CheckpointInfo, warn: Warn, known: Mapping[str, Entry] | None = None
 ) -> Path:
-    """Describe the checkpoint, list its files, flush everything, give the folder its name, move the pointer.
+    """Complete the checkpoint in a temporary folder and return its final folder.
 
-    known: manifest entries of files that need not be read again. warn: told what is wrong with the pointer, without
-    which the checkpoint is as good.
+    Describes the checkpoint, lists its files, flushes everything, gives the folder its name and moves the pointer.
+    known: manifest entries of files that need not be read again. warn: called if the pointer cannot be moved; the
+    checkpoint is as good without it.
     """
     (temporary / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=2) + "\n")
     manifest = checkpoint_manifest.make(temporary, known)
@@ -248,7 +267,10 @@ def commit(
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a checkpoint that is not to be used again, so that nothing takes it for one; nothing is removed."""
+    """Rename a checkpoint that must not be used again, so that nothing takes it for one; return its new path.
+
+    Nothing is removed.
+    """
     number, aside = 1, path.with_name(f"{path.name}.aside")
     while os.path.lexists(aside):
         number, aside = number + 1, path.with_name(f"{path.name}.aside-{number + 1}")

@@ -1,1 +1,1 @@
-"""The cluster profiles: found, read, shown by `slipway clusters`. Imports no torch."""
+"""The cluster profiles: how they are found, read, and shown by `slipway clusters`. Imports no torch."""

@@ -1,4 +1,4 @@
-"""`slipway clusters`: the machines that `cluster=NAME` can name; with a NAME: everything its profile says."""
+"""`slipway clusters`: list the machines that `cluster=NAME` can name; with a NAME, show its whole profile."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from slipway.errors import EXIT_DONE, UserError
 
 
 def run(options: argparse.Namespace) -> int:
-    """List the profiles, or show the one called `name`. Returns the exit code."""
+    """List the profiles, or show the one called `name`. Return the exit code."""
     from slipway.clusters.profiles import Profiles
 
     profiles = Profiles(options.config_dir)

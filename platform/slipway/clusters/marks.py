@@ -1,4 +1,4 @@
-"""Where a profile's values are from (`sources`), and which nobody has checked on the site (`unverified`)."""
+"""The sources of a profile's values (`sources`), and the values that nobody has checked on the site (`unverified`)."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,12 +6,12 @@ from pydantic import BaseModel
 
 from slipway.config.cluster import Cluster
 
-# What a profile says about itself.
+# Fields in which a profile describes itself.
 _OWN = ("name", "description", "notes", "warnings", "unverified", "sources")
 
 
 def values(cluster: Cluster) -> Iterator[tuple[str, object]]:
-    """Yield dotted path and value of every field, those of absent sections left out; lists are values."""
+    """Yield the dotted path and the value of each field, except those of absent sections; lists are values."""
     yield from _values(cluster, "")
 
 
@@ -45,12 +45,12 @@ def has(cluster: Cluster, path: str) -> bool:
 
 
 def is_unverified(cluster: Cluster, path: str) -> bool:
-    """Return whether a field is marked, or a section that it is in."""
+    """Return whether a field, or a section that it is in, is marked as unverified."""
     return any(path == mark or path.startswith(f"{mark}.") for mark in cluster.unverified)
 
 
 def sources(cluster: Cluster, path: str) -> list[int]:
-    """Return numbers, from 1 on, of the sources that name a field; where none does, the nearest section that it is in."""
+    """Return the numbers, from 1, of the sources that name a field or, if none does, the nearest section around it."""
     above = path
     while above:
         found = [number for number, source in enumerate(cluster.sources, 1) if above in source.of]
@@ -61,7 +61,7 @@ def sources(cluster: Cluster, path: str) -> list[int]:
 
 
 def unverified(cluster: Cluster, within: Iterable[str] = ("",)) -> list[str]:
-    """Return paths of the marked fields that have a value; `within`: only of these fields or sections."""
+    """Return the paths of the marked fields that have a value. within: only these fields or sections."""
     inside = tuple(within)
     return [
         path
@@ -73,5 +73,5 @@ def unverified(cluster: Cluster, within: Iterable[str] = ("",)) -> list[str]:
 
 
 def is_stated(value: object) -> bool:
-    """Return whether a profile says something: neither null nor empty."""
+    """Return whether a profile gives a value that is neither null nor empty."""
     return value is not None and value not in ("", [], {})

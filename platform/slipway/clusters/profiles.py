@@ -1,7 +1,7 @@
-"""Cluster profiles: those in conf/cluster, and in the folder `cluster` of a user's own --config-dir before them.
+"""Cluster profiles: those in the `cluster` directory of a user's own --config-dir, then those in conf/cluster.
 
-Hydra composes one in about 0.1 s. A list reads many, so the plain ones, whose `defaults:` name other profiles and
-nothing else, are merged here, to the same result.
+Hydra composes one in about 0.1 s. A list reads many, so plain ones, whose `defaults:` name other profiles and nothing
+else, are merged here, with the same result.
 """
 
 import os
@@ -24,10 +24,10 @@ GROUP = "cluster"
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """As OmegaConf reads YAML, and quicker: a key is given once, and a date is text."""
+    """A loader that reads YAML as OmegaConf does, and faster: a key is given once, and a date is text."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """Refuse what is given twice."""
+        """Return the mapping. Raises ConstructorError if a key is given twice."""
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if len(keys) != len(set(keys)):
             raise yaml.constructor.ConstructorError(
@@ -40,7 +40,7 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct
 
 
 class _Holder(Section):
-    """Gives errors the path that they have in the whole configuration."""
+    """A section around the profile, so that errors have the path that they have in the whole configuration."""
 
     cluster: Cluster
 
@@ -50,7 +50,7 @@ class Profiles:
     """The profiles that `cluster=NAME` can name."""
 
     config_dir: Path | None = None
-    """A folder of groups that is searched before conf/."""
+    """A directory of groups that is searched before conf/."""
 
     def __post_init__(self) -> None:
         times_are_text()
@@ -64,11 +64,11 @@ class Profiles:
 
     @property
     def folders(self) -> Sequence[Path]:
-        """Where profiles are looked for, the first one first."""
+        """The directories that are searched for profiles, in order."""
         return [folder for folder in (self.config_dir, conf_dir()) if folder is not None]
 
     def files(self) -> dict[str, Path]:
-        """Return the file of each profile, by name, in alphabetical order, the user's own first."""
+        """Return the file of each profile by name, each directory's in alphabetical order, the user's own first."""
         found: dict[str, Path] = {}
         for folder in self.folders:
             for file in sorted((folder / GROUP).glob("*.yaml")):
@@ -76,7 +76,7 @@ class Profiles:
         return found
 
     def load(self, name: str) -> Cluster:
-        """Return one profile. Raises UserError where there is none of this name, or it is not valid."""
+        """Return one profile. Raises UserError if none has this name, or if it is not valid."""
         from pydantic import ValidationError
 
         files = self.files()
@@ -93,7 +93,7 @@ class Profiles:
             raise problem.replaced(path=f"{files[name]}: {problem.path}") from error
 
     def _merged(self, path: str) -> dict[str, Any] | None:
-        """Return a plain profile, merged with those it derives from; None where only Hydra knows how."""
+        """Return a plain profile, merged with those that it derives from; None if only Hydra can compose it."""
         file = next((f for folder in self.folders if (f := folder / f"{path}.yaml").is_file()), None)
         if file is None:
             return None
@@ -134,7 +134,11 @@ class Profiles:
         except CompositionErrors() as error:
             raise explain(error) from error
         if not isinstance(plain, dict):
-            raise UserError(self.files()[name], "must be a section (key: value), got a list")
+            raise UserError(
+                self.files()[name],
+                "must be a section (key: value), got a list",
+                do="write it as the profiles in conf/cluster",
+            )
         return {str(key): value for key, value in plain.items()}
 
 
@@ -147,7 +151,7 @@ def _merge(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unfinished(plain: object) -> bool:
-    """Return whether Hydra has the last word: something has no value yet, or contains itself."""
+    """Return whether Hydra has to compose a profile: something in it has no value yet, or contains itself."""
     try:
         return _missing(plain)
     except RecursionError:

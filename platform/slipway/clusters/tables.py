@@ -13,12 +13,12 @@ from slipway.config.cluster import Cluster, Queue
 from slipway.launch.kubernetes import security
 from slipway.launch.placement import scheduler_of
 
-PIPE_WIDTH = 200  # where nobody's window limits it
+PIPE_WIDTH = 200  # columns, if no window limits them
 MARK = "unverified"
 
 
 def print_clusters(clusters: dict[str, Cluster]) -> None:
-    """The list: a line a profile."""
+    """Print the list of profiles, one line each."""
     table = _table("Clusters")
     for column in ("name", "site", "scheduler", "nodes x devices", "device", "queues"):
         table.add_column(column, overflow="fold")
@@ -36,14 +36,14 @@ def print_clusters(clusters: dict[str, Cluster]) -> None:
     console = _console()
     console.print(table)
     console.print(
-        f"{MARK}: values that nobody has checked on the site; `slipway clusters NAME` marks them.\n"
+        f"{MARK}: not verified on the site; `slipway clusters NAME` marks them.\n"
         "A profile of your own: docs/clusters.md",
         markup=False,
     )
 
 
 def print_cluster(name: str, cluster: Cluster, file: Path) -> None:
-    """One profile: everything it says."""
+    """Print everything that one profile says."""
     console = _console()
     console.print(f"[bold]{escape(name)}[/]  {escape(cluster.description)}")
     console.print(f"{scheduler_of(cluster)}, {_size(cluster)} ({file})\n", markup=False)

@@ -1,1 +1,1 @@
-"""RunConfig: Hydra composes, pydantic validates."""
+"""The configuration of a run: Hydra composes it, pydantic validates it into a RunConfig."""

@@ -17,11 +17,11 @@ NEUTRAL: dict[str, Any] = {
     "training.micro_batch_size": 1,
     "training.recompute": "none",
 }
-"""Dotted field -> what it is until it is chosen: one device, nothing recomputed."""
+"""The value of each dotted field until it is chosen: one device, nothing recomputed."""
 
 
 def neutralize(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return a composed configuration whose `auto` values are neutral, and are listed in `auto`."""
+    """Return a composed configuration with neutral values in place of `auto`, and those fields listed in `auto`."""
     sections: dict[str, dict[str, Any]] = {}
     found = []
     for field, neutral in NEUTRAL.items():
@@ -34,7 +34,7 @@ def neutralize(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def known(field: str) -> str:
-    """Return the name of a field that may be `auto`. Raises ValueError."""
+    """Return the name of a field that may be `auto`. Raises ValueError if it may not."""
     if field not in NEUTRAL:
         raise ValueError(f"is not a field that may be {AUTO}: {', '.join(NEUTRAL)}")
     return field

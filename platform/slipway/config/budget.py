@@ -1,7 +1,7 @@
-"""How long a run is: one of training.steps, training.samples and training.units, or the units by the family's name.
+"""The length of a run: one of training.steps, training.samples and training.units, or the units by the family's name.
 
-What is given stays in the configuration; `training.steps` is there always, the whole steps that hold it. The schedule's
-shares (optimizer.*_fraction) become steps in the same way.
+What is given stays in the configuration; `training.steps` is always there: the whole steps that hold it. The
+schedule's shares (optimizer.*_fraction) become steps in the same way.
 """
 
 import re
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 GIVEN = ("steps", "samples", "units")
 SHARES = {"lr_warmup_steps": "lr_warmup_fraction", "lr_wsd_decay_steps": "lr_wsd_decay_fraction"}
-_LATER = 1  # steps, until the sizes of batches and samples are known
+_LATER = 1  # a number of steps until the sizes of batches and samples are known
 
 
 def _unit(family: str) -> str:
-    """Return what a family counts in, in the plural."""
+    """Return the unit that a family counts in, in the plural."""
     return plural(FAMILIES.part(family, "family").FAMILY.unit)
 
 
 def _units() -> set[str]:
-    """Return what the families count in, in the plural: tokens."""
+    """Return the units that the families count in, in the plural, such as tokens."""
     return {_unit(family) for family in FAMILIES.names()}
 
 
 def keys() -> set[str]:
-    """Return the dotted fields that a budget may be given by."""
+    """Return the dotted fields by which a budget may be given."""
     return {f"training.{name}" for name in {*GIVEN, *_units()}}
 
 
 def alone(words: Sequence[str]) -> list[str]:
-    """Return a command line on which a budget or a share is the only one of its kind: what files say instead is null.
+    """Return a command line on which a budget or a share is the only one of its kind: those from files become null.
 
-    Raises UserError where the command line itself says it in two ways.
+    Raises UserError if the command line itself gives two of a kind.
     """
     found = list(words)
     if any(re.match(r"\+{0,2}training\.", word) for word in words):
@@ -61,7 +61,7 @@ def _alone(words: list[str], kinds: Sequence[str]) -> list[str]:
         first, second, *_ = given
         raise UserError(
             second,
-            f"is given beside {first}, which says the same in another way",
+            f"is given beside {first}, which sets the same thing",
             value=words[given[second]].partition("=")[2],
             do="give one of them",
         )
@@ -73,15 +73,15 @@ def _alone(words: list[str], kinds: Sequence[str]) -> list[str]:
 
 
 def _forced(word: str) -> str:
-    """Return an override that Hydra takes although no file has the key, as none has the name of a unit."""
+    """Return an override that Hydra accepts even if no file has its key: none has the name of a unit."""
     name = re.match(r"\+{0,2}training\.(\w+)", word)
     return f"++{word.lstrip('+')}" if name and name[1] not in GIVEN else word
 
 
 def named(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return a composed configuration with the units under their own key, and steps that may be wrong still.
+    """Return a composed configuration with the units under their own key, and steps that may still be wrong.
 
-    Raises UserError where more than one budget is given, or one by the unit of another family.
+    Raises UserError if more than one budget is given, or one in the unit of another family.
     """
     training, optimizer = plain.get("training"), plain.get("optimizer")
     if isinstance(training, dict):
@@ -94,7 +94,7 @@ def named(plain: dict[str, Any]) -> dict[str, Any]:
 def _budget(training: dict[str, Any], model: Any) -> dict[str, Any]:
     family = model.get("family") if isinstance(model, dict) else None
     if family not in FAMILIES.names():
-        return training  # another mistake, told by its own name
+        return training  # another mistake, reported under its own name
     unit, names = _unit(family), _units() | {*GIVEN}
     given = {name: value for name, value in training.items() if name in names and value is not None}
     for name in given.keys() - {*GIVEN, unit}:
@@ -108,7 +108,7 @@ def _budget(training: dict[str, Any], model: Any) -> dict[str, Any]:
         first, second, *_ = given
         raise UserError(
             f"training.{second}",
-            f"is given beside training.{first} {given[first]}, which says the same in another way",
+            f"is given beside training.{first} {given[first]}, which sets the same thing",
             value=given[second],
             do="set one of them to null",
         )
@@ -118,7 +118,7 @@ def _budget(training: dict[str, Any], model: Any) -> dict[str, Any]:
 
 
 def told(error: UserError, plain: dict[str, Any]) -> UserError:
-    """Return an error about the budget by the name that the composed configuration has for it."""
+    """Return an error about the budget under the name that the composed configuration has for it."""
     if error.path in ("training.units", "training.steps"):
         training, unit = plain["training"], _unit(plain["model"]["family"])
         if error.path == "training.units" and training.get(unit) is not None:
@@ -135,7 +135,7 @@ def _shares(optimizer: dict[str, Any]) -> dict[str, Any]:
         if optimizer.get(steps):
             raise UserError(
                 f"optimizer.{share}",
-                f"is given beside optimizer.{steps} {optimizer[steps]}, which says the same in another way",
+                f"is given beside optimizer.{steps} {optimizer[steps]}, which sets the same thing",
                 value=optimizer[share],
                 do="set one of them to null",
             )
@@ -156,19 +156,19 @@ def resolved(config: "RunConfig") -> "RunConfig":
 
 
 def steps_of(config: "RunConfig") -> int:
-    """Return the whole steps that hold what was asked for."""
+    """Return the number of whole steps that hold what was asked for."""
     name, asked = given(config)
     return asked if name == "steps" else -(-asked // per_step(config))
 
 
 def shares_of(config: "RunConfig", steps: int) -> dict[str, int]:
-    """Return the steps of each share that is given: at least one."""
+    """Return the steps of each share that is given, at least one."""
     shares = {steps: getattr(config.optimizer, share) for steps, share in SHARES.items()}
     return {name: max(1, round(share * steps)) for name, share in shares.items() if share is not None}
 
 
 def given(config: "RunConfig") -> tuple[str, int]:
-    """Return what was asked for: the key in `training`, by which users know it, and how many."""
+    """Return what was asked for: its key in `training`, by which users know it, and the number."""
     training = config.training
     if training.units is not None:
         return _unit(config.model.family), training.units
@@ -176,7 +176,7 @@ def given(config: "RunConfig") -> tuple[str, int]:
 
 
 def in_words(config: "RunConfig") -> str | None:
-    """Return how the steps follow from what was asked for; None where steps were."""
+    """Return how the steps follow from what was asked for, in words; None if steps were."""
     name, asked = given(config)
     if name == "steps":
         return None
@@ -188,7 +188,7 @@ def in_words(config: "RunConfig") -> str | None:
 
 
 def per_step(config: "RunConfig") -> int:
-    """Return how many of what was asked for are in a step. Raises UserError where the model cannot read the data."""
+    """Return how many of what was asked for are in one step. Raises UserError if the model cannot read the data."""
     training = config.training
     if training.units is None:
         return 1 if training.samples is None else training.global_batch_size

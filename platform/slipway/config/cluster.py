@@ -1,4 +1,4 @@
-"""A cluster's profile: data, no code. One file in conf/cluster, or in a folder of the user's own."""
+"""A cluster's profile: data, no code. One file in conf/cluster, or in a directory of the user's own."""
 
 from pathlib import Path
 from typing import Literal
@@ -32,17 +32,19 @@ class Device(Section):
     """One accelerator of the cluster (or one CPU process)."""
 
     kind: Literal["cpu", "cuda"] = Field(
-        default="cpu", description="What ranks compute on; cuda: a GPU of NVIDIA's, or of AMD's by ROCm."
+        default="cpu",
+        description="What ranks compute on; cuda means an NVIDIA GPU, or an AMD GPU through ROCm.",
     )
     name: str = Field(
-        default="CPU", description="As the driver names it; conf/devices.yaml knows devices by this name."
+        default="CPU",
+        description="Name as the driver reports it; conf/devices.yaml lists devices by this name.",
     )
     memory_gib: PositiveFloat | None = Field(
         default=None, description="Memory of one device, GiB; null: not known."
     )
     compute_capability: PositiveFloat | None = Field(
         default=None,
-        description="NVIDIA's number for what a GPU can do, as 9.0; null: not known, or another vendor's.",
+        description="NVIDIA's compute capability, such as 9.0; null: not known, or another vendor.",
     )
     peak_tflops_bf16: PositiveFloat | None = Field(
         default=None, description="Dense bf16 peak, TFLOP/s; null: measured."
@@ -52,12 +54,13 @@ class Device(Section):
         description="fp32 peak, TFLOP/s, without TF32, which Slipway does not use; null: measured.",
     )
     peak_tflops_fp8: PositiveFloat | None = Field(
-        default=None, description="Dense FP8 peak, TFLOP/s; null: with training.fp8 that of bf16 counts."
+        default=None,
+        description="Dense FP8 peak, TFLOP/s; null: training.fp8 is compared with the bf16 peak.",
     )
     measured: Path | None = Field(
         default=None,
-        description="File of constants, as `slipway bench device` writes them, to plan with instead of those that "
-        "conf/devices.yaml has for device.name; null: those.",
+        description="File of constants that `slipway bench device` wrote, used for planning instead of those in "
+        "conf/devices.yaml; null: use conf/devices.yaml.",
     )
 
     @property
@@ -69,7 +72,7 @@ class Device(Section):
         return int(major), int(minor)
 
     def peak_tflops(self, precision: str) -> float | None:
-        """Return the peak in TFLOP/s at a training precision; None where the profile states none."""
+        """Return the peak in TFLOP/s at a training precision; None if the profile gives none."""
         return {
             "bf16": self.peak_tflops_bf16,
             "fp32": self.peak_tflops_fp32,
@@ -78,17 +81,18 @@ class Device(Section):
 
 
 class Network(Section):
-    """Links, for the estimate of time and for the doctor."""
+    """The links of devices and nodes, for the estimate of time and for the doctor."""
 
     intra_node_gb_per_s: PositiveFloat | None = Field(
-        default=None, description="Per device and direction, GB/s."
+        default=None, description="Bandwidth between the devices of a node, per device and direction, GB/s."
     )
     inter_node_gb_per_s: PositiveFloat | None = Field(
-        default=None, description="Per device and direction, GB/s."
+        default=None, description="Bandwidth between nodes, per device and direction, GB/s."
     )
     fabric: Literal["infiniband", "slingshot", "efa", "roce", "omnipath", "ethernet"] | None = Field(
         default=None,
-        description="Between nodes; all but ethernet: collectives over TCP are a fault. null: not known.",
+        description="Network between nodes; with any but ethernet, collectives over TCP count as a fault. null: "
+        "not known.",
     )
     interfaces: Interfaces = Field(
         default=[],
@@ -96,117 +100,135 @@ class Network(Section):
         f"the names are exact): {selection.ALLOWED}, but without ports.",
     )
     adapters: Adapters = Field(
-        default=[], description=f"Host channel adapters for collectives (NCCL_IB_HCA): {selection.ALLOWED}."
+        default=[],
+        description=f"Host channel adapters that collectives use (NCCL_IB_HCA): {selection.ALLOWED}.",
     )
 
 
 class Node(Section):
-    """A node's shape."""
+    """The size and kind of a node."""
 
     cores: PositiveInt | None = Field(
         default=None,
-        description="Cores a job may use; of a Kubernetes node its logical CPUs. null: not known.",
+        description="Cores that a job may use; on a Kubernetes node its logical CPUs. null: not known.",
     )
     cores_per_device: PositiveInt | None = Field(
-        default=None, description="Cores of each rank; null: the launcher's choice."
+        default=None, description="Cores of each rank; null: the launcher chooses."
     )
     memory_gib: PositiveFloat | None = Field(
-        default=None, description="Host memory a job may use, GiB; of a Kubernetes node all of it."
+        default=None,
+        description="Host memory that a job may use, GiB; on a Kubernetes node all of it. null: not known.",
     )
-    architecture: Literal["x86_64", "aarch64"] = Field(default="x86_64", description="Of the image, too.")
+    architecture: Literal["x86_64", "aarch64"] = Field(
+        default="x86_64", description="CPU architecture of the nodes and of the image."
+    )
     cpu_masks: Masks = Field(
         default=[],
-        description="Cores of each local rank as hexadecimal masks (srun --cpu-bind=mask_cpu); empty: by cores.",
+        description="Cores of each local rank as hexadecimal masks (srun --cpu-bind=mask_cpu); empty: bind by "
+        "cores.",
     )
 
 
 class Container(Section):
-    """How the image is run on the site's nodes."""
+    """The way in which the image runs on the site's nodes."""
 
     runtime: Literal["apptainer", "singularity"] = Field(
-        default="apptainer", description="Of Slurm clusters; Kubernetes has its own."
+        default="apptainer", description="Container runtime of Slurm clusters; Kubernetes has its own."
     )
-    modules: list[Word] = Field(default=[], description="Modules to load before, in order.")
-    options: list[Line] = Field(default=[], description="Further options of `exec`, as --nv or --rocm.")
+    modules: list[Word] = Field(
+        default=[], description="Environment modules to load before the container starts, in this order."
+    )
+    options: list[Line] = Field(default=[], description="Further options of `exec`, such as --nv or --rocm.")
     binds: list[Line] = Field(
-        default=[], description="SOURCE or SOURCE:TARGET[:ro] to bind into the container."
+        default=[], description="Paths to bind into the container, each as SOURCE or SOURCE:TARGET[:ro]."
     )
     image: Line = Field(
-        default="slipway.sif", description="Where launch.image is null: a SIF file, or an image's reference."
+        default="slipway.sif",
+        description="Image to use if launch.image is null: a SIF file, or an image reference.",
     )
 
 
 class Queue(Section):
-    """One queue of a Slurm site: a partition, with a QoS where the site asks for one."""
+    """One queue of a Slurm site: a partition, with a QoS if the site requires one."""
 
     partition: Word | None = Field(
-        description="--partition; null: the site's default one, and launch.partition may name any."
+        description="Partition (--partition); null: the site's default, and launch.partition may name any."
     )
-    qos: Word | None = Field(default=None, description="null: none is given.")
-    min_nodes: PositiveInt = Field(default=1, description="Nodes of a job.")
+    qos: Word | None = Field(default=None, description="Quality of service (--qos); null: pass none.")
+    min_nodes: PositiveInt = Field(default=1, description="Fewest nodes of a job.")
     max_nodes: PositiveInt | None = Field(
-        default=None, description="Nodes of a job; null: all of the machine."
+        default=None, description="Most nodes of a job; null: all nodes of the machine."
     )
-    max_hours: PositiveFloat | None = Field(default=None, description="Wall time of a job; null: not known.")
+    max_hours: PositiveFloat | None = Field(
+        default=None, description="Longest wall time of a job, hours; null: not known."
+    )
 
 
 class Slurm(Section):
-    """What a Slurm site asks of a job."""
+    """The requirements that a Slurm site has for a job."""
 
     queues: dict[Word, Queue] = Field(
-        min_length=1, description="By name, the usual one first: the first one that fits is taken."
+        min_length=1, description="Queues by name, the usual one first; Slipway takes the first that fits."
     )
     account_required: bool = Field(
-        default=False, description="The site charges a project: refuse a job without launch.account."
+        default=False, description="Refuse a job without launch.account, because the site charges a project."
     )
     account_suffix: str = Field(
-        default="", pattern=r"^[A-Za-z0-9_-]*$", description="What accounts end in for these nodes."
+        default="", pattern=r"^[A-Za-z0-9_-]*$", description="Ending that account names need for these nodes."
     )
     qos_required: bool = Field(
-        default=False, description="The site asks for a QoS: refuse a job without launch.qos."
+        default=False, description="Refuse a job without launch.qos, because the site requires a QoS."
     )
     gpu_request: Literal["gres", "gpus-per-node", "gpus"] = Field(
-        default="gres", description="--gres=gpu:N, --gpus-per-node=N, or --gpus=N over all nodes."
+        default="gres",
+        description="Option that requests GPUs: --gres=gpu:N, --gpus-per-node=N, or --gpus=N over all nodes.",
     )
     gpu_type: Word | None = Field(
-        default=None, description="In that option, as a100 in gpu:a100:N; null: any."
+        default=None, description="Type of GPU in that option, such as a100 in gpu:a100:N; null: any."
     )
-    exclusive: bool = Field(default=True, description="Whole nodes.")
+    exclusive: bool = Field(default=True, description="Request whole nodes.")
     memory: Memory | None = Field(
         default=None,
-        description="--mem of a whole node, as 480G; 0: all of it; null: the site's default. A job on a part of a "
-        "shared node asks for its part.",
+        description="Memory of a whole node (--mem), such as 480G; 0: all of it; null: the site's default. A job "
+        "on part of a shared node asks for its share.",
     )
     cpu_bind: Word | None = Field(
         default="cores",
-        description="--cpu-bind of srun where node.cpu_masks is empty; null: the site binds better than we could say.",
+        description="Option --cpu-bind of srun if node.cpu_masks is empty; null: leave binding to the site.",
     )
     show_all_devices: bool = Field(
         default=False,
-        description="The site's srun shows each task one device: tasks set CUDA_VISIBLE_DEVICES to all of the job's.",
+        description="Set CUDA_VISIBLE_DEVICES of each task to all devices of the job, because the site's srun "
+        "shows a task only one.",
     )
-    constraint: Constraint | None = Field(default=None, description="--constraint.")
+    constraint: Constraint | None = Field(
+        default=None, description="Features that nodes must have (--constraint)."
+    )
     requeue: bool = Field(
         default=False,
-        description="Jobs may requeue themselves; else each segment submits the next one as a dependent job.",
+        description="Let a job requeue itself; else each segment submits the next one as a dependent job.",
     )
     host_suffix: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9.-]*$",
-        description="Appended to the first node's short name for MASTER_ADDR.",
+        description="Suffix added to the first node's short name to make MASTER_ADDR.",
     )
-    resolve_address: bool = Field(default=False, description="MASTER_ADDR is the looked-up IP address.")
+    resolve_address: bool = Field(
+        default=False, description="Set MASTER_ADDR to the IP address that the name resolves to."
+    )
     sbatch_options: list[SbatchOption] = Field(
-        default=[], description="Further #SBATCH lines, as --hint=nomultithread."
+        default=[], description="Further #SBATCH lines, such as --hint=nomultithread."
     )
-    srun_options: list[SrunOption] = Field(default=[], description="Further options of srun, as --mpi=none.")
+    srun_options: list[SrunOption] = Field(
+        default=[], description="Further options of srun, such as --mpi=none."
+    )
     signal_seconds: PositiveInt = Field(
         default=300,
         le=65535,  # sbatch(1), --signal
-        description="SIGUSR1 to the ranks so long before the wall time ends.",
+        description="Send SIGUSR1 to the ranks this many seconds before the wall time ends.",
     )
     max_array_size: PositiveInt | None = Field(
-        default=None, description="Jobs of one array; null: not known."
+        default=None, description="Most jobs of one array; null: not known."
     )
 
     @field_validator("show_all_devices")
@@ -218,17 +240,19 @@ class Slurm(Section):
 
 
 class Source(Section):
-    """A document, or users' scripts, and what a profile has from there."""
+    """A document, or users' scripts, and the fields of a profile that come from there."""
 
-    of: list[Line] = Field(min_length=1, description="Dotted paths of fields and sections.")
-    document: Line = Field(description="An address, a repository and path, or words that find it again.")
+    of: list[Line] = Field(
+        min_length=1, description="Dotted paths of the fields and sections that the source covers."
+    )
+    document: Line = Field(description="Address, repository and path, or words that find the document again.")
 
 
 class Cluster(Section):
     """A machine: its devices, its nodes, its rules."""
 
-    name: str = Field(description="As the profile's file is named.")
-    description: str = Field(default="", description="One line, shown by `slipway clusters`.")
+    name: str = Field(description="Name of the profile's file.")
+    description: str = Field(default="", description="Description in one line, shown by `slipway clusters`.")
     device: Device = Device()
     network: Network = Network()
     node: Node = Node()
@@ -240,31 +264,36 @@ class Cluster(Section):
         default=None,
         gt=0.0,
         le=1.0,
-        description="Override of the planner's model of a step: its time is then its FLOP at this share of the peak, "
-        "with the pipeline bubble and recomputation on top; null: the model (docs/planner.md).",
+        description="Estimate a step as its FLOP at this share of the peak, plus the pipeline bubble and "
+        "recomputation; null: use the planner's own model of a step (docs/planner.md).",
     )
     storage_gb_per_s: PositiveFloat | None = Field(
         default=None,
-        description="What all ranks together write of a checkpoint, GB/s; null: not known.",
+        description="Bandwidth at which all ranks together write a checkpoint, GB/s; null: not known.",
     )
     container: Container = Container()
-    environment: dict[Variable, Line] = Field(default={}, description="Of every rank.")
-    internet: bool | None = Field(default=None, description="On compute nodes; null: not known.")
-    file_systems: dict[Word, Line] = Field(default={}, description="What they are for, and where they are.")
-    notes: list[str] = Field(default=[], description="What users should know; shown by `slipway clusters`.")
+    environment: dict[Variable, Line] = Field(default={}, description="Environment variables of every rank.")
+    internet: bool | None = Field(
+        default=None, description="Whether compute nodes reach the internet; null: not known."
+    )
+    file_systems: dict[Word, Line] = Field(
+        default={}, description="File systems, with their paths and what they are for."
+    )
+    notes: list[str] = Field(default=[], description="Notes for users, shown by `slipway clusters`.")
     warnings: list[str] = Field(
         default=[],
-        description="What costs a job its speed or its start where nobody heeds it; `slipway launch` repeats them.",
+        description="Warnings that `slipway launch` repeats: what costs a job its speed or its start if nobody "
+        "heeds it.",
     )
     slurm: Slurm | None = None
     kubernetes: Kubernetes | None = None
     unverified: list[str] = Field(
         default=[],
-        description="Dotted paths of fields and sections (slurm.queues.booster.max_hours, container) that nobody has "
-        "checked on the site.",
+        description="Dotted paths of fields and sections that are not verified on the site, such as "
+        "slurm.queues.booster.max_hours or container.",
     )
     sources: list[Source] = Field(
-        default=[], description="Where values are from; shown by `slipway clusters NAME`."
+        default=[], description="Sources of the values, shown by `slipway clusters NAME`."
     )
 
     @field_validator("environment")

@@ -1,4 +1,4 @@
-"""Overrides to RunConfig: Hydra composes plain YAML from conf/, pydantic validates it."""
+"""Composition, from overrides to RunConfig: Hydra composes plain YAML from conf/, pydantic validates it."""
 
 import functools
 import os
@@ -24,16 +24,16 @@ VERSION_BASE = "1.3"
 
 
 def conf_dir() -> Path:
-    """Return the folder of Hydra's groups: `slipway/conf` of a wheel, else `conf` of the checkout."""
+    """Return the directory of Hydra's groups: `slipway/conf` of a wheel, else `conf` of the checkout."""
     return shipped("conf", "config.yaml")
 
 
 def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "RunConfig":
-    """Return the validated configuration of `slipway VERB overrides...`.
+    """Return the validated configuration of `slipway VERB overrides...`. Raises UserError.
 
     Args:
         overrides: Hydra overrides of one run (no sweeps).
-        config_dir: A folder of groups that is searched before conf/.
+        config_dir: A directory of groups that is searched before conf/.
     """
     words = budget.alone(overrides)
     try:
@@ -44,10 +44,13 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> "R
 
 
 def composed(words: Sequence[str], config_dir: Path | None = None) -> "DictConfig":
-    """Return what Hydra makes of these overrides, unresolved. Raises CompositionErrors. config_dir: see compose."""
+    """Return what Hydra composes from these overrides, unresolved. config_dir: see compose.
+
+    Raises one of CompositionErrors.
+    """
     if config_dir is None:
         return _composer(conf_dir()).compose(words)
-    # files of the user's, which may change
+    # the user's own files may change
     return _by_hydra(conf_dir(), [*words, f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"])
 
 
@@ -66,12 +69,15 @@ def _by_hydra(folder: Path, words: Sequence[str]) -> "DictConfig":
 
 
 def validate(composed: "DictConfig") -> "RunConfig":
-    """Resolve interpolations and validate; the one way from Hydra's configuration to ours."""
+    """Return the validated RunConfig: the one way from Hydra's configuration to ours. Raises UserError."""
     return validate_plain(resolve(composed))
 
 
 def resolve(composed: "DictConfig", known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    """Return sections as plain values, interpolations resolved. known: sections that need not be looked at again."""
+    """Return sections as plain values with interpolations resolved. known: sections that need no second look.
+
+    Raises UserError.
+    """
     from omegaconf import OmegaConf
 
     def section(name: str) -> Any:
@@ -87,7 +93,10 @@ def resolve(composed: "DictConfig", known: Mapping[str, Any] = MappingProxyType(
 
 
 def validate_plain(plain: dict[str, Any]) -> "RunConfig":
-    """Return RunConfig of plain values. Raises UserError, for secrets before anything that would repeat a value."""
+    """Return the RunConfig of plain values.
+
+    Raises UserError; for secrets before any error that would repeat a value.
+    """
     from pydantic import ValidationError
 
     from slipway.config.schema import RunConfig

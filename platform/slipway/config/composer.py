@@ -1,4 +1,4 @@
-"""Hydra's compositions, remembered: the groups' files are read once for each set of choices, values are set on a copy.
+"""Hydra's compositions, cached: the files of groups are read once for each set of choices; values are set on a copy.
 
 Hydra spends about 100 ms on a composition, nearly all of it on the files. Programs that compose more than once in a
 process (a sweep, a table of sizes, tests) need 2 ms for each further one.
@@ -18,20 +18,23 @@ if TYPE_CHECKING:
 
 
 class Composer:
-    """Composes one configuration after the other, from files that do not change meanwhile."""
+    """A composer of one configuration after another, from files that do not change meanwhile."""
 
     def __init__(self, folders: Iterable[Path], by_hydra: "Callable[[Sequence[str]], DictConfig]") -> None:
-        """folders: those that hold the groups. by_hydra: composes overrides as Hydra does, from these folders."""
+        """Start with an empty cache.
+
+        folders: those that hold the groups. by_hydra: composes overrides as Hydra does, from these folders.
+        """
         self._groups = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
         self._by_hydra = by_hydra
         self._made: dict[tuple[str, ...], bytes] = {}
 
     def compose(self, words: Sequence[str]) -> "DictConfig":
-        """Return what Hydra composes of these overrides. Raises what Hydra raises."""
+        """Return what Hydra composes from these overrides. Raises what Hydra raises."""
         try:
             parsed = [parsed_word(word) for word in words]
         except UserError:
-            return self._by_hydra(words)  # which says what is wrong
+            return self._by_hydra(words)  # Hydra reports what is wrong
         if not all(map(self._is_simple, parsed)):
             return self._by_hydra(words)
         key, values = self.split(parsed)
@@ -45,12 +48,12 @@ class Composer:
         return composed
 
     def split(self, parsed: Sequence[Any]) -> tuple[tuple[str, ...], list[Any]]:
-        """Return the choices of files, as text, and the values, as parsed."""
+        """Return the choices of files, as text, and the values, as parsed overrides."""
         choices = tuple(one.input_line or "" for one in parsed if self._is_choice(one))
         return choices, [one for one in parsed if not self._is_choice(one)]
 
     def made(self, choices: tuple[str, ...]) -> "DictConfig":
-        """Return a copy of what Hydra makes of these choices. Raises what Hydra raises."""
+        """Return a copy of what Hydra composes from these choices. Raises what Hydra raises."""
         if choices not in self._made:
             self._made[choices] = pickle.dumps(
                 self._by_hydra(choices)
@@ -62,7 +65,10 @@ class Composer:
         return name.partition("/")[0] in self._groups and "." not in name or self._is_hydras(override)
 
     def _is_simple(self, override: Any) -> bool:
-        """Return whether it is one value or one choice; Hydra merges a section that is set in a group's place."""
+        """Return whether an override is one value or one choice.
+
+        Hydra merges a section that is set in place of a group.
+        """
         one = not override.is_sweep_override() and not self._is_hydras(override)
         return one and not (self._is_choice(override) and isinstance(override.value(), dict))
 
@@ -72,13 +78,13 @@ class Composer:
 
 
 TAG = "type"
-"""The field that says of which kind a section within a section is, and so which other fields it has."""
+"""The field that gives the kind of a section within a section, and so which other fields it has."""
 
 
 def set_values(composed: "DictConfig", values: Sequence[Any]) -> None:
     """Set parsed overrides on a composed configuration as Hydra does. Raises what Hydra raises.
 
-    A section of another kind takes the place of the one that is there; Hydra would mix the fields of both.
+    A section of another kind replaces the one that is there; Hydra would mix the fields of both.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import OmegaConf
@@ -95,12 +101,12 @@ def set_values(composed: "DictConfig", values: Sequence[Any]) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def parsed_word(word: str) -> Any:
-    """Return Hydra's own object of one override. Raises UserError."""
+    """Return one override as Hydra's own object. Raises UserError."""
     return parsed_words([word])[0]
 
 
 def parsed_words(words: Sequence[str]) -> list[Any]:
-    """Return Hydra's own objects of these overrides. Raises UserError."""
+    """Return these overrides as Hydra's own objects. Raises UserError."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     try:

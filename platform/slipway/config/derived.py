@@ -9,7 +9,7 @@ _MODEL_PARALLEL = ("tensor_model_parallel_size", "pipeline_model_parallel_size",
 
 
 def fill(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return a composed configuration with its open values filled in. What is no configuration is left for pydantic to say."""
+    """Return a composed configuration with its open values filled in; pydantic reports what is not a configuration."""
     plain = neutralize(plain)
     resources, training = _section(plain, "resources"), _section(plain, "training")
     filled = {}
@@ -21,12 +21,12 @@ def fill(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _devices(plain: dict[str, Any]) -> Any:
-    """Return all that a node of the cluster has, else 1."""
+    """Return the number of devices that a node of the cluster has, else 1."""
     return _section(plain, "cluster").get("devices_per_node") or 1
 
 
 def _batch(plain: dict[str, Any], resources: dict[str, Any], training: dict[str, Any]) -> int:
-    """Return 16 samples, or one microbatch for each replica of the model where that is more."""
+    """Return the global batch: 16 samples, or one microbatch for each replica of the model if that is more."""
     layout = _section(plain, "parallelism")
     numbers = [
         resources.get("nodes", 1),

@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf and pydantic raise, in one line: path, value, what is allowed, the nearest name."""
+"""The errors of Hydra, OmegaConf and pydantic in one line: path, value, what is accepted, the nearest name."""
 
 import difflib
 import re
@@ -15,7 +15,7 @@ from slipway.system_errors import in_hand
 
 Path = tuple[str | int, ...]
 
-# Types of pydantic's errors whose message does not say by itself what is allowed.
+# Types of pydantic's errors whose own message does not say what is accepted.
 _PYDANTIC_TEXT = {
     "missing": "is missing",
     "model_type": "must be a section (key: value)",
@@ -28,7 +28,7 @@ _PYDANTIC_TEXT = {
 
 
 def CompositionErrors() -> tuple[type[Exception], ...]:  # noqa: N802  (reads as a class in `except`)
-    """Return the exceptions with which Hydra and OmegaConf answer a user's mistake while composing."""
+    """Return the exceptions by which Hydra and OmegaConf report a user's mistake while composing."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -38,13 +38,13 @@ def CompositionErrors() -> tuple[type[Exception], ...]:  # noqa: N802  (reads as
 
 
 MUST_BE_CHOSEN = "must be chosen"
-"""The problem of a group that is open."""
+"""The problem of a group for which nothing was chosen."""
 TO_PLAN = "any_"
-"""How choices begin that only stand for one where nothing is trained (slipway.config.stand_in)."""
+"""The prefix of choices that only stand for one if nothing is trained (slipway.config.stand_in)."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return what to do about an unknown name: `did you mean X? (valid: X, Y)`; empty where no name is valid."""
+    """Return what to do about an unknown name: `did you mean X? (valid: X, Y)`; empty if no name is valid."""
     names = sorted(names)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     if close:
@@ -53,9 +53,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def valid_names(path: Path, plain: Mapping[str, typing.Any] = MappingProxyType({})) -> list[str]:
-    """Names of the fields of the section at `path` in RunConfig; empty where names are free.
+    """Return the names of the fields of the section at `path` in RunConfig; empty if any name is valid.
 
-    plain: the configuration, or what of it is known; its tags say which fields a tagged section has.
+    plain: the configuration, or the known part of it; its tags decide which fields a tagged section has.
     """
     from pydantic import BaseModel
 
@@ -73,7 +73,7 @@ def valid_names(path: Path, plain: Mapping[str, typing.Any] = MappingProxyType({
 
 
 def _tagged(registry: Registry, section: typing.Any) -> list[typing.Any]:
-    """Return the class that the section's tag names; all of them where it names none."""
+    """Return the class that the section's tag names; all classes if it names none."""
     tag = section.get(registry.tag) if isinstance(section, Mapping) else None
     names = registry.names()
     return [registry.section_class(name) for name in ([tag] if tag in names else names)]
@@ -99,9 +99,10 @@ def _inside(kind: typing.Any, key: str | int) -> list[typing.Any]:
 
 
 def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType({})) -> UserError:
-    """Return the UserError, one line, for anything that composing or validating raised.
+    """Return a UserError, in one line, for anything that composing or validating raised.
 
-    plain: the configuration that was validated; its tags say which fields a tagged section has.
+    plain: the configuration that was validated; its tags decide which fields a tagged section has. An error of the
+    operating system is raised again.
     """
     from hydra.errors import HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -109,18 +110,20 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
 
     if isinstance(error, RecursionError):
         return UserError(
-            "configuration", "a file is nested too deeply, or names itself in its defaults or aliases"
+            "configuration",
+            "a file is nested too deeply, or names itself in its defaults or aliases",
+            do="look for a file whose defaults or aliases lead back to itself",
         )
     if isinstance(error, OSError) and not isinstance(error, HydraException):
-        if error.errno is not None:  # the system's: told as everywhere
+        if error.errno is not None:  # an error of the system, reported as everywhere
             raise error
-        return UserError(_file(error), f"is not valid: {error}")
+        return UserError(_file(error), f"is not valid: {error}", do="correct the file")
     if isinstance(error, UnicodeDecodeError):
-        return UserError(_file(error), f"is not text in UTF-8: {error}")
+        return UserError(_file(error), f"is not text in UTF-8: {error}", do="save it as UTF-8")
     if str(error).startswith("Config group override"):
         return UserError(
             _override(error),
-            "names no choice of a group",
+            "does not name a choice of a group",
             do=f"write {_override(error).split('=')[0]}=CHOICE",
         )
     if open_group := re.match(r"You must specify '(\S+)'", str(error)):
@@ -141,7 +144,7 @@ def explain(error: Exception, plain: Mapping[str, typing.Any] = MappingProxyType
     if again:
         return UserError(
             again[1],
-            "is given twice, or with + although it has a value",
+            "is given twice, or with + although it already has a value",
             do=f"write {again[1]}=CHOICE once",
         )
     if not isinstance(cause, OmegaConfBaseException):
@@ -170,7 +173,7 @@ def _file(error: BaseException) -> str:
 
 
 def _override(error: BaseException) -> str:
-    """Return the override that Hydra looked at when it raised an error whose message names none."""
+    """Return the override that Hydra was looking at when it raised an error whose message names none."""
     trace, found = error.__traceback__, None
     while trace is not None:
         found, trace = trace.tb_frame.f_locals.get("override", found), trace.tb_next
@@ -195,7 +198,7 @@ def _missing_choice(file: str, options: Iterable[str], text: str) -> UserError:
 
 
 def _around(cause: typing.Any) -> Mapping[str, typing.Any]:
-    """Return what is known of the configuration in which OmegaConf misses a key: the section around it."""
+    """Return what is known of the configuration in which OmegaConf misses a key: the section around the key."""
     from omegaconf import DictConfig
 
     node, name = cause.parent_node, str(cause.full_key or "").partition(".")[0]
@@ -213,7 +216,7 @@ def _unknown(path: Path, more: str, plain: Mapping[str, typing.Any]) -> UserErro
     names = valid_names(path[:-1], plain)
     if len(path) == 1:
         names = [*names, "experiment"]
-    if str(path[-1]) in names:  # of a section that is of one of several kinds
+    if str(path[-1]) in names:  # a key of another kind of this section
         parent, do = (
             dotted.rpartition(".")[0],
             "" if more else f"write ++{dotted}=... where it is of that kind",
@@ -223,7 +226,7 @@ def _unknown(path: Path, more: str, plain: Mapping[str, typing.Any]) -> UserErro
 
 
 def _validation(error: typing.Any, plain: Mapping[str, typing.Any]) -> UserError:
-    # A misspelt key also leaves the right one missing: the misspelling is the news.
+    # A misspelt key also leaves the right one missing, so the misspelling is reported.
     first, *more = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     path = tuple(first["loc"])
     dotted = ".".join(map(str, path))
@@ -231,7 +234,9 @@ def _validation(error: typing.Any, plain: Mapping[str, typing.Any]) -> UserError
     if first["type"] == "extra_forbidden":
         return _unknown(path, f", got {_got(first['input'])}{rest}", plain)
     if first["type"] == "missing" and isinstance(path[-1], int):
-        return UserError(".".join(map(str, path[:-1])), f"value {path[-1] + 1} of the list is missing{rest}")
+        return UserError(
+            ".".join(map(str, path[:-1])), f"value {path[-1] + 1} of the list is missing{rest}", do="add it"
+        )
     if first["type"] == "missing":
         return UserError(dotted, f"is missing and has no default{rest}", do=f"set {dotted}=...")
     text = _PYDANTIC_TEXT.get(first["type"]) or re.sub("^(Input|String) should", "must", first["msg"])
@@ -242,7 +247,7 @@ def _validation(error: typing.Any, plain: Mapping[str, typing.Any]) -> UserError
 
 
 def _quotes(problem: typing.Any) -> str:
-    """Return the quotes that make text of what YAML takes for something else."""
+    """Return advice to quote a value that should be text and that YAML takes for something else; else an empty text."""
     path, value = tuple(problem["loc"]), problem["input"]
     if problem["type"] not in ("string_type", "path_type") or isinstance(value, dict | list):
         return ""

@@ -27,10 +27,12 @@ Task = Callable[["RunConfig"], int]
 def run(words: Sequence[str], task: Task, *, trains: bool = True) -> int:
     """Run `task` on the configuration that the command line composes, or do what Hydra's options ask.
 
+    Return the exit code.
+
     Args:
         words: The command line without the verb and its own options.
         task: Called once, or once per job of a sweep. Returns an exit code.
-        trains: Whether something is trained with it; else the group `data` may be left open.
+        trains: Whether the configuration is for training; else the group `data` may be left open.
     """
     try:
         return _run(words, task)
@@ -69,7 +71,7 @@ def _run(words: Sequence[str], task: Task) -> int:
 
     try:
         _call_hydra(words, job)
-    except SystemExit as leaving:  # after --hydra-help, or where --package names nothing, told on stderr
+    except SystemExit as leaving:  # after --hydra-help, or a wrong --package, reported on stderr
         return EXIT_USER_ERROR if leaving.code else EXIT_DONE
     if not outcome:
         return EXIT_DONE  # --cfg, --info and the like
@@ -79,29 +81,32 @@ def _run(words: Sequence[str], task: Task) -> int:
 
 
 def _overrides_alone(words: Sequence[str], overrides: Sequence[str]) -> bool:
-    """Return whether nothing is said to Hydra itself, whose application composes twice: once to see whether it is a sweep."""
+    """Return whether the command line has no options for Hydra itself.
+
+    Hydra's application composes twice: once to see whether it is a sweep.
+    """
     return list(words) == list(overrides) and not any("hydra" in word for word in words)
 
 
 def _check_shown(arguments: Any) -> None:
-    """Hydra prints these configurations itself, unchecked. Raises UserError where a secret is in one."""
+    """Refuse a secret in a configuration that Hydra prints itself, unchecked. Raises UserError."""
     from omegaconf import OmegaConf
 
     folder = Path(arguments.config_dir) if arguments.config_dir else None
     try:
         plain = OmegaConf.to_container(composed(arguments.overrides, folder), resolve=arguments.resolve)
     except CompositionErrors():
-        return  # Hydra says what is wrong with it
+        return  # Hydra reports what is wrong with it
     secrets.check_plain(plain, os.environ)
 
 
 def sweep_first(words: Sequence[str]) -> list[str]:
-    """Return the words with -m in front: Hydra's parser takes no option between overrides."""
+    """Return the words with -m in front: Hydra's parser accepts no option between overrides."""
     return sorted(words, key=lambda word: word not in ("-m", "--multirun"))
 
 
 def parse(words: Sequence[str]):  # noqa: ANN201
-    """Hydra's own options and the overrides. Raises UserError."""
+    """Parse Hydra's own options and the overrides, and return them. Raises UserError."""
     from hydra._internal.utils import get_args_parser
 
     times_are_text()
@@ -114,8 +119,8 @@ def parse(words: Sequence[str]):  # noqa: ANN201
     parsed = parser.parse_args(list(words))
     for word in parsed.overrides:
         check_key(word)
-    if parsed.config_dir == "":  # Hydra would take it for none
-        raise UserError("--config-dir", "is empty", do="name a directory, or omit the option")
+    if parsed.config_dir == "":  # Hydra would treat it as absent
+        raise UserError("--config-dir", "is empty", do="give a directory, or omit the option")
     return parsed
 
 

@@ -1,4 +1,4 @@
-"""How a run reaches a scheduler."""
+"""The way in which a run reaches a scheduler."""
 
 import re
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, StringConstraints
 from slipway.config.notation import Line, Word
 from slipway.config.section import Section
 
-# As Slurm takes them: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
+# Times as Slurm accepts them: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
 _TIME = re.compile(
     r"(?P<days>\d{1,4})-(?P<dh>\d{1,4})(?::(?P<dm>\d{1,2}))?(?::(?P<ds>\d{1,2}))?"
     r"|(?:(?P<h>\d{1,5}):)?(?P<m>\d{1,6}):(?P<s>\d{1,2})"
@@ -17,7 +17,7 @@ _NODES = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:\[[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]
 
 
 def _minutes(value: object) -> object:
-    """Return whole minutes, seconds rounded up."""
+    """Return a time in Slurm's notation as whole minutes, rounded up. Raises ValueError if it is none."""
     if not isinstance(value, str):
         return value
     if value.isdecimal():
@@ -30,7 +30,7 @@ def _minutes(value: object) -> object:
 
 
 def _node_list(value: object) -> object:
-    """Return Slurm's list of nodes, as n[1-4,7],m2, or several."""
+    """Return the names in one or several of Slurm's lists of nodes, such as n[1-4,7],m2."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         return value
@@ -42,36 +42,37 @@ Minutes = Annotated[int, BeforeValidator(_minutes), Field(ge=1)]
 
 
 class Launch(Section):
-    """What `slipway launch` asks of the scheduler; limits are the profile's."""
+    """The request of `slipway launch` to the scheduler; the limits are the profile's."""
 
-    account: Word | None = Field(default=None, description="The project that pays (Slurm).")
+    account: Word | None = Field(default=None, description="Project that is charged (Slurm).")
     partition: Word | None = Field(
         default=None,
-        description="A queue of the profile or a partition (Slurm); null: the first queue that fits.",
+        description="Queue of the profile, or a partition (Slurm); null: the first queue that fits.",
     )
-    qos: Word | None = Field(default=None, description="Slurm; null: the queue's.")
+    qos: Word | None = Field(default=None, description="Quality of service (Slurm); null: the queue's.")
     time_limit: Minutes | None = Field(
         default=None,
-        description="Wall time of one segment as Slurm takes it: minutes, MM:SS, HH:MM:SS, D-HH or D-HH:MM:SS; null: "
-        "the queue's largest.",
+        description="Wall time of one segment as Slurm takes it: minutes, MM:SS, HH:MM:SS, D-HH or D-HH:MM:SS; "
+        "null: the longest that the queue allows.",
     )
     image: Line | None = Field(
         default=None,
-        description="A SIF file (Slurm) or an image's reference (Kubernetes); null: the profile's.",
+        description="SIF file (Slurm) or image reference (Kubernetes); null: the profile's image.",
     )
     workdir: Line | None = Field(
         default=None,
-        description="Where the job runs, bound into the container; null: the current folder (Slurm).",
+        description="Folder in which the job runs, bound into the container; null: the current folder (Slurm).",
     )
     chain: PositiveInt = Field(
-        default=10, description="Segments at most: jobs that continue the run after exit code 75."
+        default=10, description="Most segments of the run: jobs that resume it after exit code 75."
     )
     exclude: Annotated[list[NodeNames], BeforeValidator(_node_list)] = Field(
-        default=[], description="Nodes not to use, by the scheduler's names; on Slurm also lists as n[1-4,7]."
+        default=[],
+        description="Nodes to avoid, by the scheduler's names; on Slurm also lists such as n[1-4,7].",
     )
-    preflight: bool = Field(default=False, description="`slipway doctor` on every node before the training.")
+    preflight: bool = Field(default=False, description="Run `slipway doctor` on every node before training.")
     kind: Literal["job", "jobset", "trainjob"] | None = Field(
-        default=None, description="Kubernetes; null: the profile's."
+        default=None, description="Kind of workload (Kubernetes); null: the profile's."
     )
     queue: Word | None = Field(
         default=None, description="Kueue's LocalQueue or Volcano's queue (Kubernetes); null: none."

@@ -1,4 +1,4 @@
-"""What a run writes down, and where else."""
+"""The records that a run writes, and their mirrors."""
 
 from typing import Literal
 
@@ -8,29 +8,31 @@ from slipway.config.section import Section
 
 
 class Wandb(Section):
-    """Mirror of the metrics in Weights & Biases."""
+    """A mirror of the metrics in Weights & Biases."""
 
     mode: Literal["disabled", "offline", "online"] = Field(
         default="disabled",
-        description="offline: kept on disk, for `slipway runs sync`; online: sent while training runs.",
+        description="disabled: do not use wandb; offline: keep the data on disk for `slipway runs sync`; online: "
+        "send it while training runs.",
     )
-    project: str = Field(default="slipway", description="The project in wandb.")
-    entity: str | None = Field(default=None, description="The user or team in wandb; null: your default one.")
+    project: str = Field(default="slipway", description="Name of the project in wandb.")
+    entity: str | None = Field(default=None, description="User or team in wandb; null: your default one.")
 
 
 class Logging(Section):
-    """What metrics.jsonl, which is always written, has besides each step's line, and its mirrors."""
+    """A run's metrics: what metrics.jsonl, which is always written, has besides each step's line, and its mirrors."""
 
     interval: PositiveInt = Field(default=1, description="Steps between progress lines on the console.")
     profile_step: PositiveInt | None = Field(
         default=None,
-        description="The first of four steps that run under torch's profiler on all ranks, each slower than usual: "
-        "metrics.jsonl gets the seconds of each kind of work, for the receipt of `slipway report`; null: none.",
+        description="First of four steps that run under torch's profiler on all ranks, each slower than usual; "
+        "metrics.jsonl gets the seconds of each kind of work, for the receipt of `slipway report`. "
+        "null: profile none.",
     )
     load_interval: NonNegativeInt | None = Field(
         default=None,
-        description="Steps between lines of kind `load` with the load of every expert, where a model has experts; "
-        "0: none; null: as many as make 200 lines of the run.",
+        description="Steps between lines of kind `load`, with the load of every expert, for models with experts; "
+        "0: none; null: about 200 lines in the whole run.",
     )
     tensorboard: bool = Field(default=False, description="Mirror the metrics into run.dir/tensorboard.")
     wandb: Wandb = Wandb()

@@ -1,4 +1,4 @@
-"""Words of shells, of Slurm and of NCCL, as types of fields: what their own tools take is taken. Pure."""
+"""Notations of shells, Slurm and NCCL as types of fields: what their own tools accept is accepted. Pure."""
 
 import re
 import shlex
@@ -11,11 +11,11 @@ from slipway.config import selection
 
 
 def _digits(value: object) -> object:
-    """Return accounts may be made of digits, which Hydra takes for a number."""
+    """Return an integer as text: accounts may consist of digits, which Hydra takes for a number."""
     return str(value) if type(value) is int else value
 
 
-# What goes into a script or a manifest as a name: nothing that a shell, YAML or Slurm could read otherwise.
+# A name in a script or a manifest: nothing that a shell, YAML or Slurm could read in another way.
 Word = Annotated[
     str,
     BeforeValidator(_digits),
@@ -27,7 +27,7 @@ Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_leng
 
 
 def _selection(value: object) -> object:
-    """Names of interfaces or adapters in the one form that they have afterwards; NCCL's own notation is taken, too."""
+    """Return names of interfaces or adapters in their one canonical form; NCCL's own notation is accepted, too."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         return value
@@ -41,7 +41,7 @@ def _no_ports(names: list[str]) -> list[str]:
     return names
 
 
-# What a script says already: a later #SBATCH line would beat it, and the limits that were checked.
+# What a script already sets: a later #SBATCH line would override it, and the limits that were checked.
 _SAID_BY = {
     **dict.fromkeys(("account", "A"), "launch.account"),
     **dict.fromkeys(("partition", "p"), "launch.partition"),
@@ -62,7 +62,7 @@ _SAID_BY = {
     "exclusive": "cluster.slurm.exclusive",
     "signal": "cluster.slurm.signal_seconds",
 }
-# Of srun's: a later option beats the script's own words, and what the job is given.
+# Options of srun: a later one overrides the script's own, and what the job is given.
 _SAID_TO_SRUN_BY = {
     **dict.fromkeys(("ntasks", "n", "ntasks-per-node", "tasks-per-node"), "resources.devices_per_node"),
     **dict.fromkeys(("nodes", "N"), "resources.nodes"),
@@ -77,7 +77,10 @@ _SAID_TO_SRUN_BY = {
 
 
 def _option(text: str) -> str:
-    """Return an option as scripts have it (`#SBATCH --hint=nomultithread`) or by itself."""
+    """Return an option, with or without `#SBATCH` in front (`#SBATCH --hint=nomultithread`).
+
+    Raises ValueError if it is none.
+    """
     words = re.sub(r"^\s*#SBATCH\s+", "", text).strip()
     if not re.match(r"-{1,2}[A-Za-z]", words):
         raise ValueError(
@@ -87,7 +90,7 @@ def _option(text: str) -> str:
 
 
 def _names(words: str) -> Iterator[str]:
-    """Names of all options in a text: Slurm takes several of one #SBATCH line."""
+    """Yield the names of all options in a text: Slurm accepts several on one #SBATCH line."""
     try:
         texts = shlex.split(words)
     except ValueError:
@@ -98,7 +101,10 @@ def _names(words: str) -> Iterator[str]:
 
 
 def _check_said(words: str, said_by: Mapping[str, str]) -> str:
-    """Names may be cut short, as getopt_long allows: --part=debug."""
+    """Return the options. Raises ValueError if one of them sets what another field sets.
+
+    Names may be cut short, as getopt_long allows: --part=debug.
+    """
     for name in _names(words):
         said = said_by.get(name)
         if said is None and len(name) > 1:
@@ -117,7 +123,7 @@ def _own_of_srun(words: str) -> str:
 
 
 def _masks(value: object) -> object:
-    """Return masks as srun takes them: without 0x, in one text."""
+    """Return masks in the notation of profiles; srun's, without 0x and in one text, is accepted, too."""
     texts = re.sub(r"^mask_cpu[:=]", "", value).split(",") if isinstance(value, str) else value
     if not isinstance(texts, list):
         return value
@@ -131,13 +137,13 @@ def _masks(value: object) -> object:
 Masks = Annotated[
     list[Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]+$")]], BeforeValidator(_masks)
 ]
-# As Slurm combines features: a100&ib, rack1|rack2, [a*2&b].
+# Slurm's notation for features: a100&ib, rack1|rack2, [a*2&b].
 Constraint = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_(\[][A-Za-z0-9_.:+*&|()\[\],@-]*$", max_length=200)
 ]
 SrunOption = Annotated[Line, AfterValidator(_option), AfterValidator(_own_of_srun)]
 SbatchOption = Annotated[Line, AfterValidator(_option), AfterValidator(_own)]
-# As Slurm takes sizes: megabytes, or with a unit.
+# Slurm's notation for sizes: megabytes, or a number with a unit.
 Memory = Annotated[
     str, BeforeValidator(_digits), StringConstraints(pattern=r"^(?:0|[1-9][0-9]*(?:[KMGTkmgt][Bb]?)?)$")
 ]

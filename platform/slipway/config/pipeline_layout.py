@@ -1,4 +1,4 @@
-"""parallelism.pipeline_layout: a list of numbers, or text in Megatron-core's notation. Pure."""
+"""The field parallelism.pipeline_layout: a list of numbers, or text in Megatron-core's notation. Pure."""
 
 import re
 from typing import Annotated
@@ -15,10 +15,11 @@ def _unrolled(text: str) -> str:
 
 
 def _numbers(value: object) -> object:
-    """Return layers of each model chunk, from the notation of Megatron-core's pipeline_model_parallel_layout.
+    """Return the number of layers in each model chunk, from Megatron-core's notation of pipeline layouts.
 
-    E, t and L are the embedding, a layer, and the head with its loss; | ends a chunk, *n repeats what is before it, a
-    letter or a group in parentheses; commas are ornament.
+    In pipeline_model_parallel_layout, E, t and L are the embedding, a layer, and the head with its loss; | ends a
+    chunk, *n repeats what is before it, a letter or a group in parentheses; commas are ignored. Raises ValueError if
+    the text is not in this notation.
     """
     if not isinstance(value, str):
         return value

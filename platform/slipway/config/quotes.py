@@ -1,4 +1,4 @@
-"""What to say of an override that Hydra does not take as it was meant: its reason, and the quotes that would help."""
+"""Errors about an override that Hydra reads in another way than it was meant: the reason, and the quotes that help."""
 
 import re
 import shlex
@@ -7,13 +7,13 @@ from slipway.errors import UserError
 
 
 def check_key(word: str) -> None:
-    """Raise UserError for an override of nothing: Hydra's own words for it name no override."""
+    """Raise UserError for an override without a key: Hydra's own message for it names no override."""
     if re.match(r"(\+\+?|~)?(@|=|$)", word):
         raise UserError(word or repr(word), "has no key", do="write key=value, +key=value or ~key")
 
 
 def unparsed(word: str, message: str) -> UserError:
-    """Return an override that Hydra's grammar refuses. message: its own, of several lines."""
+    """Return the error for an override that Hydra's grammar refuses. message: Hydra's own, of several lines."""
     key, equals, value = word.partition("=")
     if not equals or not re.fullmatch(r"(\+\+?|~)?[^\s=]+", key):
         return UserError(word, "is not an override", do="write key=value, +key=value or ~key")
@@ -23,8 +23,8 @@ def unparsed(word: str, message: str) -> UserError:
 
 
 def ambiguous(word: str) -> UserError:
-    """Return a value with commas outside of a sweep."""
-    word = word.removeprefix("++")  # of slipway.config.budget
+    """Return the error for a value with commas outside a sweep."""
+    word = word.removeprefix("++")  # added by slipway.config.budget
     key, _, value = word.partition("=")
     return UserError(
         word,
@@ -35,14 +35,14 @@ def ambiguous(word: str) -> UserError:
 
 
 def as_text(key: str, value: object) -> str:
-    """Return the override that gives a value, as YAML and Hydra understand it, as text."""
+    """Return the override that gives a value, as YAML and Hydra understood it, as text."""
     words = {None: "null", True: "true", False: "false"}
     shown = words[value] if value is None or isinstance(value, bool) else str(value)
     return f"{key}={_in_quotes(shown)}"
 
 
 def _quoted(key: str, value: str) -> list[str]:
-    """Return ways to write a value with quotes: the items of a list, or the whole."""
+    """Return ways to write a value with quotes: around the items of a list, or around the whole."""
     if value.startswith(("[", "{")):
         items = ",".join(map(_in_quotes, value[1:-1].split(",")))
         return [f"{key}=[{items}]"] if value.startswith("[") and value.endswith("]") else []

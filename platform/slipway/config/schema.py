@@ -1,7 +1,7 @@
-"""RunConfig: what the user asked for. Frozen, closed, every field with its unit.
+"""RunConfig: the user's request. Frozen, closed, every field with its unit.
 
-Only what can be said of one field alone, or of one section, is checked here; what needs several
-sections (layout against world, heads against TP) is checked by slipway.plan.
+Only what concerns one field, or one section, is checked here; what needs several sections (layout against world,
+heads against TP) is checked by slipway.plan.
 """
 
 from typing import Annotated, Any, Literal
@@ -28,7 +28,7 @@ from slipway.config.section import DataSection, Folder, ModelSection, OptimizerS
 from slipway.config.watch import Guard, Watch
 from slipway.registry import DATA_KINDS, FAMILIES, OPTIMIZERS, validator
 
-# Unions by a tag: the package that the tag names brings the section's fields.
+# Unions by a tag: the package that the tag names defines the section's fields.
 Model = SerializeAsAny[Annotated[ModelSection, PlainValidator(validator(FAMILIES))]]
 Data = SerializeAsAny[Annotated[DataSection, PlainValidator(validator(DATA_KINDS))]]
 Optimizer = SerializeAsAny[Annotated[OptimizerSection, PlainValidator(validator(OPTIMIZERS))]]
@@ -38,31 +38,35 @@ AutoField = Annotated[str, AfterValidator(known)]
 
 
 class Run(Section):
-    """Identity of the run: survives the chain of jobs."""
+    """The identity of the run, which survives the chain of jobs."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+-]*$", max_length=200, description="Letters, digits and ._=,+-"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+-]*$",
+        max_length=200,
+        description="Name of the run, of letters, digits and ._=,+-",
     )
-    dir: Folder = Field(description="Holds plan.json, metrics.jsonl and checkpoints/.")
+    dir: Folder = Field(description="Folder of the run, with plan.json, metrics.jsonl and checkpoints/.")
     time_limit_minutes: PositiveFloat | None = Field(
         default=None,
-        description="Wall time of one segment, from the command on; the trainer stops in time to save. null: as "
-        "the launcher says (SLIPWAY_END_TIME, SLURM_JOB_END_TIME), else none.",
+        description="Wall time of one segment in minutes, counted from the start of the command; the trainer "
+        "stops in time to save. null: the launcher's limit (SLIPWAY_END_TIME, SLURM_JOB_END_TIME), or "
+        "none.",
     )
 
 
 class Resources(Section):
     """The machines: world size is nodes x devices_per_node."""
 
-    nodes: PositiveInt = Field(default=1, description="Machines.")
+    nodes: PositiveInt = Field(default=1, description="Number of machines.")
     devices_per_node: PositiveInt = Field(
         default=1,
-        description="Ranks per node, one per device; null: all that the cluster's nodes have, else 1.",
+        description="Ranks on each node, one per device; null: all devices of the cluster's nodes, or 1 if their "
+        "number is not known.",
     )
     elastic: bool = Field(
         default=False,
-        description="Take parallelism.* as a wish and fit it to the devices that are there (under a launcher: the "
-        "ranks it started), data-parallel size first; the global batch stays.",
+        description="Adapt parallelism.* to the devices that exist (under a launcher, to the ranks that it "
+        "started), data-parallel size first; the global batch does not change.",
     )
 
 
@@ -70,114 +74,128 @@ class Training(Section):
     """The main loop."""
 
     steps: PositiveInt = Field(
-        description="Optimizer steps of the whole run. Exactly one of steps, samples and units is given; steps follow "
+        description="Optimizer steps of the whole run. Give exactly one of steps, samples and units; steps follow "
         "from the others, rounded up."
     )
     samples: PositiveInt | None = Field(
-        default=None, description="Samples of the whole run, repeated ones counted again; instead of steps."
+        default=None,
+        description="Samples of the whole run, instead of steps; a repeated sample counts again.",
     )
     units: PositiveInt | None = Field(
         default=None,
-        description="Units (tokens, patches...) of the whole run, also by their name: training.tokens=300e9; instead "
-        "of steps.",
+        description="Units (tokens, patches...) of the whole run, instead of steps; also by their own name, such "
+        "as training.tokens=300e9.",
     )
     stop_after_step: PositiveInt | None = Field(
         default=None,
-        description="End this segment early: checkpoint after this step and stop; the schedule stays.",
+        description="Save a checkpoint and stop after this step; the schedule does not change. null: do not stop "
+        "early.",
     )
     global_batch_size: PositiveInt = Field(
-        description="Samples per optimizer step, over all ranks; null: 16, or a microbatch per replica if more."
+        description="Samples per optimizer step over all ranks; null: 16, or one microbatch per replica if that "
+        "is more."
     )
     micro_batch_size: PositiveInt = Field(description="Samples per forward pass of one model replica.")
     seed: NonNegativeInt = Field(
-        default=1234, description="Of the initial weights, the data order and dropout."
+        default=1234, description="Seed of the initial weights, the order of the data and dropout."
     )
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="Of parameters and activations.")
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="Number format of parameters and activations."
+    )
     fp8: Literal["hybrid", "e4m3"] | None = Field(
         default=None,
-        description="Matrix products in FP8, by Transformer Engine on GPUs from compute capability 8.9 on. e4m3: "
-        "everywhere; hybrid: e5m2 for gradients.",
+        description="Compute matrix products in FP8 with Transformer Engine, on GPUs of compute capability 8.9 or "
+        "newer. e4m3: everywhere; hybrid: e5m2 for gradients; null: do not use FP8.",
     )
     fp8_recipe: Literal["delayed", "tensorwise", "blockwise", "mxfp8"] | None = Field(
         default=None,
-        description="How FP8 scales are found. blockwise: on GPUs from compute capability 9.0 on; mxfp8: from 10.0 to "
-        "below 12.0; delayed: a continued run is not the uninterrupted one bit by bit. null: mxfp8 where it works, "
-        "else tensorwise.",
+        description="How FP8 scales are found. blockwise needs compute capability 9.0 or newer, mxfp8 10.0 to "
+        "below 12.0; with delayed, a resumed run does not reproduce an uninterrupted one bit by bit. "
+        "null: mxfp8 if it works, else tensorwise.",
     )
     recompute: Literal["none", "selective", "full"] = Field(
         default="none",
-        description="Activations computed again in the backward pass: of some modules, or of whole layers.",
+        description="Recompute activations in the backward pass, of some modules or of whole layers, to save "
+        "memory.",
     )
     recompute_modules: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="For recompute=selective, of a GPT: norm, activation, attention, mlp, experts; null: by rule.",
+        description="Modules of a GPT to recompute with recompute=selective: norm, activation, attention, mlp, "
+        "experts; null: chosen by rule.",
     )
     manual_gc_interval: NonNegativeInt = Field(
         default=100,
-        description="Steps between collections of Python's garbage, after the same steps on all ranks; 0: Python "
-        "collects whenever it likes, on each rank at another moment.",
+        description="Steps between collections of Python's garbage, after the same steps on all ranks; 0: let "
+        "Python collect, on each rank at another moment.",
     )
 
 
 class Checkpoint(Section):
-    """When checkpoints are written into run.dir/checkpoints; one is always written at the end."""
+    """The times at which checkpoints are written into run.dir/checkpoints; one is always written at the end."""
 
-    interval: NonNegativeInt = Field(description="Steps between checkpoints; 0: only at the end.")
+    interval: NonNegativeInt = Field(description="Steps between checkpoints; 0: save only at the end.")
     keep_last: PositiveInt | None = Field(
-        default=3, description="Newest checkpoints that stay, applied after each save; null: all."
+        default=3, description="Number of newest checkpoints to keep after each save; null: all."
     )
     keep_every: PositiveInt | None = Field(
         default=None,
-        description="Steps: checkpoints of a multiple stay for good, besides keep_last; null: none.",
+        description="Keep every checkpoint whose step is a multiple of this, besides keep_last; null: none.",
     )
     keep_best: NonNegativeInt = Field(
         default=0,
-        description="Checkpoints with the lowest validation loss, measured at their own step, that stay; 0: none.",
+        description="Number of checkpoints with the lowest validation loss at their own step to keep; 0: none.",
     )
     async_save: bool = Field(
-        default=True, description="Training goes on while a copy in host memory is written."
+        default=True,
+        description="Write checkpoints in the background from a copy in host memory, while training continues.",
     )
     timeout_minutes: PositiveFloat = Field(
-        default=30.0, description="A save that takes longer ends the run; earlier checkpoints stay."
+        default=30.0,
+        description="Minutes after which an unfinished save ends the run; earlier checkpoints are not touched.",
     )
 
 
 class Kernels(Section):
-    """Which backend computes what. null: the backend above, or another where it cannot."""
+    """The backend of each operator. null: the backend above, or another one if it cannot."""
 
     backend: Literal["auto", "te", "apex", "triton", "torch"] = Field(
-        default="auto", description="auto: the best that this machine has, operator by operator."
+        default="auto",
+        description="Library to prefer; auto takes the best one that works on this machine, operator by operator.",
     )
     norm: Literal["te", "triton", "apex", "torch"] | None = Field(
-        default=None, description="LayerNorm, RMSNorm."
+        default=None, description="Backend of LayerNorm and RMSNorm; null: as kernels.backend says."
     )
     attention: Literal["te", "torch"] | None = Field(
-        default=None, description="Core attention, with context parallelism."
+        default=None, description="Backend of core attention, with context parallelism."
     )
     linear: Literal["te", "torch", "unfused"] | None = Field(
         default=None,
-        description="Linear layers with what follows: bias, dropout and residual.",
+        description="Backend of linear layers with what follows them: bias, dropout and residual.",
     )
     activation: Literal["triton", "torch", "unfused"] | None = Field(
-        default=None, description="SwiGLU between the linear layers, of experts too; GELU is always unfused."
+        default=None,
+        description="Backend of SwiGLU between the linear layers, also in experts; GELU is never fused.",
     )
     product: Literal["onednn", "torch"] | None = Field(
-        default=None, description="Products of linear layers and of logits in fp32 on CPUs."
+        default=None, description="Backend of the products of linear layers and of logits in fp32 on CPUs."
     )
     rotary: Literal["te", "triton", "torch", "unfused"] | None = Field(
-        default=None, description="Rotary position embedding."
+        default=None, description="Backend of the rotary position embedding."
     )
     cross_entropy: Literal["te", "torch", "unfused"] | None = Field(
-        default=None, description="Vocabulary-parallel; torch: fused with the output layer, chunk by chunk."
+        default=None,
+        description="Backend of the vocabulary-parallel loss; torch fuses it with the output layer, chunk by "
+        "chunk.",
     )
     grad_accumulation: Literal["apex", "torch"] | None = Field(
         default=None,
-        description="Weight gradients added to the main gradient by the matrix product; torch: those in fp32.",
+        description="Add weight gradients to the main gradient within the matrix product; torch does so for those "
+        "in fp32.",
     )
-    optimizer: Literal["te", "apex", "torch"] | None = Field(default=None, description="AdamW.")
+    optimizer: Literal["te", "apex", "torch"] | None = Field(default=None, description="Backend of AdamW.")
     moe: Literal["te", "torch", "unfused"] | None = Field(
-        default=None, description="Products of the experts: grouped, or one after the other."
+        default=None, description="Backend of the experts' products: grouped, or one after the other."
     )
 
 
@@ -186,7 +204,7 @@ class Parallelism(Section):
 
     tensor_model_parallel_size: PositiveInt = Field(default=1, description="Ranks that share each layer.")
     pipeline_model_parallel_size: PositiveInt = Field(
-        default=1, description="Ranks that share the layers out."
+        default=1, description="Pipeline stages, among which the layers are distributed."
     )
     virtual_pipeline_model_parallel_size: PositiveInt | None = Field(
         default=None,
@@ -194,23 +212,23 @@ class Parallelism(Section):
     )
     pipeline_layout: PipelineLayout | None = Field(
         default=None,
-        description="Layers of each model chunk, in pipeline order: [3,4,3] or, as Megatron-core writes it, "
-        "Et*3|t*4|t*3L; null: as many in each, else by cost, embedding and head counted in.",
+        description="Layers of each model chunk in pipeline order: [3,4,3] or, in Megatron-core's notation, "
+        "Et*3|t*4|t*3L; null: as many in each, or balanced by cost, counting embedding and head.",
     )
     context_parallel_size: PositiveInt = Field(default=1, description="Ranks that share each sequence.")
     expert_model_parallel_size: PositiveInt = Field(
-        default=1, description="Ranks that share the experts out."
+        default=1, description="Ranks among which the experts are distributed."
     )
     sequence_parallel: bool = Field(
-        default=False, description="Split what lies between the tensor-parallel regions along the sequence."
+        default=False, description="Split activations between the tensor-parallel regions along the sequence."
     )
     use_distributed_optimizer: bool = Field(
         default=False, description="Split the optimizer's states over the data-parallel ranks (ZeRO-1)."
     )
     data_parallel_sharding_strategy: Literal["optim_grads", "optim_grads_params"] | None = Field(
         default=None,
-        description="Split more, by Megatron-core's FSDP: gradients (ZeRO-2), or gradients and parameters (ZeRO-3); "
-        "null: as use_distributed_optimizer says.",
+        description="Shard more with Megatron-core's FSDP: gradients (ZeRO-2), or gradients and parameters "
+        "(ZeRO-3); null: only what use_distributed_optimizer shards.",
     )
     overlap_grad_reduce: bool = Field(
         default=False, description="Reduce gradients while the backward pass runs."
@@ -221,16 +239,17 @@ class Parallelism(Section):
     )
     overlap_p2p_comm: bool | None = Field(
         default=None,
-        description="Exchange what stages hand over while they compute (interleaved schedule only); null: by rule.",
+        description="Exchange activations between stages while they compute (interleaved schedule only); null: by "
+        "rule.",
     )
     deallocate_pipeline_outputs: bool | None = Field(
         default=None,
-        description="Release what a stage has sent to the next one; null: by rule.",
+        description="Free an activation once it is sent to the next stage; null: by rule.",
     )
     bucket_size: PositiveInt | None = Field(
         default=None,
-        description="Parameters whose gradients are reduced together, about (overlap_grad_reduce only; with pipeline "
-        "stages those of the first one's first chunk); null: by rule.",
+        description="Approximate number of parameters whose gradients are reduced together (overlap_grad_reduce "
+        "only; with pipeline stages, those of the first stage's first chunk); null: by rule.",
     )
     pad_buckets_for_high_nccl_busbw: bool | None = Field(
         default=None,
@@ -239,28 +258,29 @@ class Parallelism(Section):
     )
     moe_token_dispatcher_type: Literal["alltoall", "allgather", "flex"] | None = Field(
         default=None,
-        description="How tokens reach their experts: alltoall sends each token to its experts' ranks alone, allgather "
-        "sends every token to every rank, flex is alltoall by DeepEP's kernels; null: by rule.",
+        description="How tokens reach their experts. alltoall sends each token only to the ranks of its experts, "
+        "allgather sends every token to every rank, flex is alltoall with DeepEP's kernels; null: by "
+        "rule.",
     )
     tp_comm_overlap: bool | None = Field(
         default=None,
-        description="Send what tensor-parallel ranks exchange while Transformer Engine's products run (sequence "
+        description="Overlap tensor-parallel communication with Transformer Engine's products (sequence "
         "parallelism only); null: by rule.",
     )
     cuda_graph_impl: Literal["none", "local"] | None = Field(
         default=None,
-        description="local: the kernels of each transformer layer are recorded in the first step and launched at once "
-        "from then on; null: by rule.",
+        description="local: record the kernels of each transformer layer in the first step and launch them "
+        "together afterwards; null: by rule.",
     )
 
     @property
     def virtual_stages(self) -> int:
-        """Model chunks per pipeline rank, 1 where not interleaved."""
+        """Model chunks per pipeline rank; 1 if the schedule is not interleaved."""
         return self.virtual_pipeline_model_parallel_size or 1
 
 
 class RunConfig(Section):
-    """The whole run description, composed by Hydra from conf/."""
+    """The description of a whole run, composed by Hydra from conf/."""
 
     run: Run
     resources: Resources
@@ -280,7 +300,7 @@ class RunConfig(Section):
     launch: Launch = Launch()
     auto: list[AutoField] = Field(
         default=[],
-        description="Dotted fields that are `auto`: left to the planner, which has not chosen yet.",
+        description="Dotted fields that are `auto`: the planner is to choose them and has not done so yet.",
     )
 
     @model_validator(mode="before")

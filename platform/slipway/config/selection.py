@@ -1,9 +1,9 @@
-"""Which interfaces or adapters of a node: one notation for profiles, for NCCL's variables and for the doctor. Pure.
+"""Interfaces or adapters of a node: one notation for profiles, for NCCL's variables and for the doctor. Pure.
 
-A profile names them exactly (`ib0`, `mlx5_0`, a port `mlx5_0:1`), by what names begin with (`mlx5*`), or names those to
-leave out (`^docker`: all that begin so; `^=docker0`). NCCL has one sign for a whole list: `=a,b` is exact, `a,b` begins
-so, `^a,b` leaves out what begins so, `^=a,b` exactly these (NCCL_SOCKET_IFNAME and NCCL_IB_HCA in NCCL's documentation
-of its variables). gloo takes exact names only.
+A profile names them exactly (`ib0`, `mlx5_0`, a port `mlx5_0:1`), by the beginning of their names (`mlx5*`), or names
+those to leave out (`^docker`: all that begin so; `^=docker0`). NCCL has one sign for a whole list: `=a,b` is exact,
+`a,b` is the beginning of names, `^a,b` leaves out names that begin so, `^=a,b` exactly these (NCCL_SOCKET_IFNAME and
+NCCL_IB_HCA in NCCL's documentation of its variables). gloo accepts exact names only.
 """
 
 import re
@@ -23,7 +23,7 @@ class Item:
     name: str
     port: int | None = None
     begins: bool = False
-    """Whether all names are meant that begin so."""
+    """Whether all names that begin so are meant."""
     left_out: bool = False
 
     def means(self, name: str, port: int | None = None) -> bool:
@@ -32,7 +32,7 @@ class Item:
         return same and (None in (self.port, port) or port == self.port)
 
     def __str__(self) -> str:
-        """As profiles have it."""
+        """Return the entry in the notation of profiles."""
         sign = "" if not self.left_out else "^" if self.begins else "^="
         return f"{sign}{self._named()}{'*' if self.begins else ''}"
 
@@ -41,7 +41,10 @@ class Item:
 
 
 def of_profile(texts: str | Iterable[str]) -> list[Item]:
-    """Return a profile's list, in its own notation or NCCL's; only without a sign they differ: exact. Raises ValueError."""
+    """Return the entries of a profile's list, in its own notation or NCCL's. Raises ValueError if it is in neither.
+
+    The two differ only without a sign: then names are exact.
+    """
     found = [
         item for text in ([texts] if isinstance(texts, str) else texts) for item in _read(text, begins=False)
     ]
@@ -51,12 +54,15 @@ def of_profile(texts: str | Iterable[str]) -> list[Item]:
 
 
 def of_nccl(text: str) -> list[Item]:
-    """Return the value of NCCL_SOCKET_IFNAME or NCCL_IB_HCA; without a sign names begin so. Raises ValueError."""
+    """Return the entries of NCCL_SOCKET_IFNAME or NCCL_IB_HCA. Without a sign, they are the beginning of names.
+
+    Raises ValueError if the value is not in NCCL's notation.
+    """
     return _read(text, begins=True) if text else []
 
 
 def of_gloo(text: str) -> list[Item]:
-    """Return the value of GLOO_SOCKET_IFNAME: exact names, whatever they look like."""
+    """Return the entries of GLOO_SOCKET_IFNAME: exact names, whatever they look like."""
     return [Item(name) for name in text.split(",") if name]
 
 
@@ -74,26 +80,32 @@ def _read(text: str, begins: bool) -> list[Item]:
 
 
 def to_nccl(items: Sequence[Item]) -> str:
-    """For NCCL_SOCKET_IFNAME and NCCL_IB_HCA: exact where names are, so that mlx5_1 is not mlx5_10, too."""
+    """Return the value of NCCL_SOCKET_IFNAME or NCCL_IB_HCA.
+
+    It is exact if the names are, so that mlx5_1 does not mean mlx5_10, too.
+    """
     sign = ("^" if items[0].left_out else "") + ("" if items[0].begins else "=")
     return sign + ",".join(item._named() for item in items)
 
 
 def to_gloo(items: Sequence[Item]) -> str | None:
-    """For GLOO_SOCKET_IFNAME; None where the names are not known before the node is: gloo asks the host's name then."""
+    """Return the value of GLOO_SOCKET_IFNAME; None if the names are known only on the node.
+
+    gloo then uses the address of the host's name.
+    """
     return None if items[0].begins or items[0].left_out else ",".join(item.name for item in items)
 
 
 def takes(items: Sequence[Item], name: str, port: int | None = None) -> bool:
-    """Return whether a list takes an interface, or an adapter (and its port); an empty list takes all."""
+    """Return whether a list includes an interface, or an adapter (and its port); an empty list includes all."""
     if not items:
         return True
-    if items[0].left_out:  # of an adapter with one port left out the others stay
+    if items[0].left_out:  # if one port of an adapter is left out, its others stay
         return not any(item.means(name, port) and (item.port is None or port is not None) for item in items)
     return any(item.means(name, port) for item in items)
 
 
 def missing(items: Sequence[Item], names: Iterable[str]) -> list[Item]:
-    """Return entries that should be there and mean none of these names."""
+    """Return entries that should exist and mean none of these names."""
     there = list(names)
     return [item for item in items if not item.left_out and not any(map(item.means, there))]

@@ -1,4 +1,4 @@
-"""Sweeps (`-m`): every job is a run with a name and a directory of its own; one that fails stops no other."""
+"""Sweeps (`-m`): each job is a run with a name and a directory of its own; one that fails does not stop the others."""
 
 import re
 import sys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Sweep:
-    """The jobs of one sweep, as Hydra's launcher calls them one after another. One that is stopped stops them all."""
+    """The jobs of one sweep, which Hydra's launcher calls one after another. One that is stopped stops them all."""
 
     def __init__(self, task: "Callable[[RunConfig], int]", overrides: Sequence[str]) -> None:
         self._task = task
@@ -30,7 +30,7 @@ class Sweep:
         self._stopped = False
 
     def job(self, composed: "DictConfig") -> None:
-        """Run one job; what goes wrong is told here, and the next job runs."""
+        """Run one job. An error is reported here, and the next job runs."""
         if self._stopped:
             self._left += 1
             return
@@ -47,7 +47,7 @@ class Sweep:
             print(f"slipway: job {number}: {in_one_line(error)}", file=sys.stderr)
             code = EXIT_USER_ERROR
         except OSError as error:
-            if error.filename == console.OUTPUT:  # the sweep's own
+            if error.filename == console.OUTPUT:  # the sweep's own output
                 raise
             print(f"slipway: job {number}: {in_one_line(system_errors.explained(error))}", file=sys.stderr)
             code = EXIT_USER_ERROR if system_errors.is_users(error) else EXIT_FAULT
@@ -59,13 +59,11 @@ class Sweep:
             self._failed.append((number, code))
 
     def finish(self) -> int:
-        """Report on the whole sweep; the exit code of the first job that failed."""
+        """Report on the whole sweep, and return the exit code of the first job that failed."""
         if not self._failed:
             return EXIT_DONE
         if self._stopped:
-            text = (
-                f"job {self._jobs - 1} was stopped, {self._left} were not begun; the same command continues"
-            )
+            text = f"job {self._jobs - 1} was stopped, {self._left} were not started; run the same command to continue"
             print(f"slipway: {text}", file=sys.stderr)
             return EXIT_CONTINUE
         numbers = ", ".join(str(number) for number, _ in self._failed)
@@ -79,7 +77,10 @@ class Sweep:
         number: int,
         known: Mapping[str, Any] = MappingProxyType({}),
     ) -> "RunConfig":
-        """Return the configuration of a job, with a name and a directory of its own. Raises UserError. known: see resolve."""
+        """Return the configuration of a job, with a name and a directory of its own. known: see resolve.
+
+        Raises UserError if it is not valid, or if two jobs would share a directory.
+        """
         from omegaconf import OmegaConf
 
         folder = str(OmegaConf.to_container(composed.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
@@ -93,12 +94,17 @@ class Sweep:
         config = validate_plain(resolve(composed, known))
         used = self._folders.setdefault(str(config.run.dir), number)
         if used != number:
-            raise UserError("run.dir", f"is already the directory of job {used}", value=config.run.dir)
+            raise UserError(
+                "run.dir",
+                f"is already the directory of job {used}",
+                value=config.run.dir,
+                do="include what the jobs differ in, such as ${run.name}",
+            )
         return config
 
 
 def run_name(base: str, swept: Sequence[str], number: int) -> str:
-    """Name of a job's run: the base and what the sweep varies, by the last part of each key."""
+    """Return the name of a job's run: the base and what the sweep varies, by the last part of each key."""
     parts = [word for word in swept if word.partition("=")[0] not in ("run.name", "run.dir")]
     shown = ",".join(_shown(word) for word in parts)
     name = f"{base},{shown}" if shown else base
@@ -112,7 +118,7 @@ def _shown(override: str) -> str:
 
 
 def _fixed(overrides: Sequence[str]) -> set[str]:
-    """Return keys that the command line sets to one value for all jobs."""
+    """Return the keys that the command line sets to one value for all jobs."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from slipway.config.explain import CompositionErrors, explain

@@ -1,4 +1,4 @@
-"""All configurations of a sweep at once, as Hydra's own sweeper would compose them one by one, but fast: 2 ms a job."""
+"""All configurations of a sweep at once, composed as Hydra's own sweeper would one by one, but fast: 2 ms per job."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 
 def compose_sweep(overrides: Sequence[str], config_dir: str | None = None) -> "list[RunConfig]":
-    """Return the jobs of `-m overrides...`, in Hydra's order. Raises UserError, which names the job, for the first bad one.
+    """Return the jobs of `-m overrides...`, in Hydra's order.
 
     Args:
         overrides: Hydra overrides, with sweeps in them.
-        config_dir: As --config-dir: a folder of groups that is searched before conf/.
+        config_dir: As --config-dir: a directory of groups that is searched before conf/.
+
+    Raises:
+        UserError: A job is not valid; the message names the first such job.
     """
     from hydra import initialize_config_dir
 
@@ -43,7 +46,10 @@ def compose_sweep(overrides: Sequence[str], config_dir: str | None = None) -> "l
 
 
 def _jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the words of each job: the product of all sweeps, the last one fastest, as Hydra's BasicSweeper has it."""
+    """Yield the words of each job: the product of all sweeps, the last one fastest, as in Hydra's BasicSweeper.
+
+    Raises UserError if a sweep has no end.
+    """
     alternatives: dict[
         str, list[str]
     ] = {}  # a key that is given twice has its first place and its last value
@@ -62,7 +68,7 @@ def _jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
 
 
 class _Jobs:
-    """Composes jobs one after the other."""
+    """A composer of one job after another."""
 
     def __init__(self, config_dir: str | None) -> None:
         from hydra import compose as hydra_compose
@@ -75,7 +81,7 @@ class _Jobs:
         self._used: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, words: Sequence[str]) -> "tuple[DictConfig, dict[str, Any]]":
-        """Return the configuration of one job, good until the next one is asked for; its sections that are known already."""
+        """Return the configuration of one job, valid until the next is asked for, and its sections that are known."""
         key, values = self._composer.split([parsed_word(word) for word in words])
         try:
             if key not in self._made:
@@ -89,7 +95,10 @@ class _Jobs:
         return composed, {name: plain for name, plain in self._plain[key].items() if name not in changed}
 
     def _copy(self, key: tuple[str, ...], values: Sequence[Any]) -> "DictConfig":
-        """Return a copy to set values on. The last job's serves again where each of its values is about to be replaced."""
+        """Return a copy to set values on.
+
+        The last job's copy is used again if each of its values is about to be replaced.
+        """
         from hydra.core.override_parser.types import OverrideType
 
         names = tuple(one.key_or_group for one in values)
@@ -109,7 +118,7 @@ class _Jobs:
 
 
 def _constant(composed: "DictConfig") -> dict[str, Any]:
-    """Return the sections, as plain values, that say nothing of others: they are the same in every job that leaves them."""
+    """Return the sections, as plain values, that refer to no other: they are the same in each job that keeps them."""
     from omegaconf import OmegaConf
 
     plain = OmegaConf.to_container(composed, resolve=False)
@@ -122,7 +131,7 @@ def _constant(composed: "DictConfig") -> dict[str, Any]:
 
 
 def _open(value: Any) -> bool:
-    """Return whether an interpolation or a missing value is in it."""
+    """Return whether a value contains an interpolation or a missing value."""
     if isinstance(value, dict | list):
         return any(map(_open, value.values() if isinstance(value, dict) else value))
     return isinstance(value, str) and ("${" in value or value == "???")

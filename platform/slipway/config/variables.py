@@ -1,7 +1,7 @@
-"""Variables of the communication libraries: values that are certainly senseless, alone or beside the profile. Pure.
+"""Variables of the communication libraries: values that certainly make no sense, alone or beside the profile. Pure.
 
-Ranges: NCCL's documentation of its environment variables; where it says none, the width of InfiniBand's field (a
-larger number is cut off, silently: NCCL_IB_TIMEOUT=120 becomes 24, NCCL_IB_RETRY_CNT=10 becomes 2).
+Ranges are from NCCL's documentation of its environment variables; if it gives none, the width of InfiniBand's field
+(a larger number is cut off, silently: NCCL_IB_TIMEOUT=120 becomes 24, NCCL_IB_RETRY_CNT=10 becomes 2).
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "FI_CXI_DISABLE_CQ_HUGETLB": _SWITCH,
 }
 KNOWN = {*RANGES, *CHOICES}
-# One fact in two places: the variable would beat what the profile shows.
+# One fact in two places: the variable would override what the profile shows.
 SAID_BY = {
     "NCCL_SOCKET_IFNAME": "interfaces",
     "GLOO_SOCKET_IFNAME": "interfaces",
@@ -49,11 +49,11 @@ MOST_SOCKETS = 64
 
 
 def trouble(environment: Mapping[str, str], stated: Mapping[str, object]) -> str | None:
-    """Return `NAME: what is wrong` for the first variable that cannot be meant; None where all may be.
+    """Return `NAME: what is wrong` for the first variable that cannot be meant; None if all may be.
 
     Args:
-        environment: A profile's.
-        stated: Its network: fields that have a value.
+        environment: A profile's variables.
+        stated: The fields of its network that have a value.
     """
     for name, value in environment.items():
         if why := _alone(name, value) or _beside(name, value, stated):
@@ -87,7 +87,7 @@ def _beside(name: str, value: str, stated: Mapping[str, object]) -> str | None:
     if fabric in ("infiniband", "roce") and (
         (name, value) == ("NCCL_IB_DISABLE", "1") or (name == "NCCL_NET" and value.lower() == "socket")
     ):
-        return f"{value} sends collectives over TCP, but network.fabric is {fabric}; leave it out"
+        return f"{value} sends collectives over TCP, but network.fabric is {fabric}; omit it"
     if name == "NCCL_NET" and value.upper() == "IB" and fabric in ("slingshot", "efa", "ethernet"):
         return f"{value} needs InfiniBand or RoCE, but network.fabric is {fabric}"
     return None

@@ -1,4 +1,4 @@
-"""What watches a run: fields about ranks that hang or lag, and about a loss or a gradient that goes wrong."""
+"""The supervision of a run: fields about ranks that hang or lag, and about a loss or a gradient that goes wrong."""
 
 from typing import Literal
 
@@ -8,44 +8,49 @@ from slipway.config.section import Section
 
 
 class Watch(Section):
-    """What tells a rank that hangs or lags."""
+    """The detection of a rank that hangs or lags."""
 
     hang_timeout_minutes: PositiveFloat | None = Field(
         default=10.0,
-        description="Without progress for so long a rank ends the run: every rank's stack is written into "
-        "run.dir/hangs and the first suspect is named; null: never.",
+        description="Minutes without progress after which a rank ends the run; every rank's stack is written into "
+        "run.dir/hangs and the first suspect is named. null: never.",
     )
     straggler_interval: NonNegativeInt = Field(
-        default=100, description="Steps between comparisons of the ranks' own times; 0: none."
+        default=100, description="Steps between comparisons of the ranks' own times; 0: do not compare."
     )
     straggler_ratio: float = Field(
-        default=1.5, gt=1.0, description="A rank this many times slower than its peers is reported."
+        default=1.5, gt=1.0, description="Report a rank that is this many times slower than its peers."
     )
 
 
 class Guard(Section):
-    """What all ranks do together when the loss or the gradient goes wrong."""
+    """The reaction of all ranks when the loss or the gradient goes wrong."""
 
     on_nonfinite: Literal["stop", "skip", "rollback"] = Field(
         default="stop",
-        description="NaN or Inf in the loss or the gradient. stop: end without an update; skip: no update from "
-        "this batch; rollback: go back to the last good checkpoint and leave the offending data out.",
+        description="What to do about NaN or Inf in the loss or the gradient. stop: end without an update; skip: "
+        "apply no update from this batch; rollback: return to the last good checkpoint and skip the "
+        "offending data.",
     )
     on_spike: Literal["ignore", "stop", "skip", "rollback"] = Field(
-        default="ignore", description="A loss far above the recent ones: the same, or ignore."
+        default="ignore",
+        description="What to do about a loss far above the recent ones: as for on_nonfinite, or ignore it.",
     )
     spike_deviations: PositiveFloat = Field(
         default=10.0,
-        description="A spike lies this many standard deviations (1.4826 x median absolute deviation) above the "
-        "recent losses' median.",
+        description="Standard deviations (1.4826 x median absolute deviation) above the recent losses' median "
+        "from which a loss is a spike.",
     )
     spike_window: int = Field(
-        default=64, ge=8, description="Losses that are recent; judged once there are so many."
+        default=64,
+        ge=8,
+        description="Number of recent losses to compare with; nothing is judged before that many exist.",
     )
     on_collapse: Literal["ignore", "warn", "stop"] = Field(
         default="warn",
-        description="A load that has collapsed: a few experts of a mixture layer have nearly all tokens. warn: an "
-        "event and a line, and again when it is over; stop: end without an update; ignore.",
+        description="What to do about a collapsed load: a few experts of a mixture layer receive nearly all "
+        "tokens. warn: write an event and a line, and again when it is over; stop: end without an "
+        "update; ignore: do not watch.",
     )
     collapse_evenness: float = Field(
         default=0.1,
@@ -61,8 +66,9 @@ class Guard(Section):
         "evenness is half-way between collapse_evenness and 1.",
     )
     rollback_batches: PositiveInt = Field(
-        default=1, description="Batches left out after going back; the offending one is the last of them."
+        default=1, description="Batches skipped after a rollback; the offending one is the last of them."
     )
     limit: PositiveInt = Field(
-        default=10, description="Skips or rollbacks within spike_window steps before the run stops."
+        default=10,
+        description="Most skips or rollbacks within spike_window steps; the run stops at one more.",
     )

@@ -19,9 +19,17 @@ def collate(samples: Sequence[Mapping[str, Any]], fields: Collection[str] | None
     names = list(samples[0]) if fields is None else sorted(fields)
     for sample in samples:
         if missing := set(names) - sample.keys():
-            raise Fault("data", f"a sample lacks {_listed(missing)}; it has {_listed(sample)}")
+            raise Fault(
+                "data",
+                f"a sample lacks {_listed(missing)}; it has {_listed(sample)}",
+                do="return the same fields for every sample",
+            )
         if fields is None and (more := sample.keys() - set(names)):
-            raise Fault("data", f"samples of one batch differ: only some have {_listed(more)}")
+            raise Fault(
+                "data",
+                f"samples of one batch differ: only some have {_listed(more)}",
+                do="return the same fields for every sample",
+            )
     return {name: _stacked(name, [sample[name] for sample in samples]) for name in names}
 
 
@@ -35,7 +43,11 @@ def _stacked(name: str, values: Sequence[Any]) -> torch.Tensor:
         ) from None
     if len({(tensor.shape, tensor.dtype) for tensor in tensors}) > 1:
         found = {f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors}
-        raise Fault("data", f"the field {name} differs within a batch: {_listed(found)}")
+        raise Fault(
+            "data",
+            f"the field {name} differs within a batch: {_listed(found)}",
+            do="return one shape and one dtype for every sample",
+        )
     return torch.stack(tensors)
 
 

@@ -28,10 +28,15 @@ def check_destination(folder: Path, names: Iterable[str], inputs: Mapping[str, S
                 )
     nearest = nearest_existing(folder)
     if not nearest.is_dir():
-        raise UserError("data.dir", "is not a directory", value=nearest)
+        raise UserError("data.dir", "is not a directory", value=nearest, do="choose another data.dir")
     _check_apart(folder, inputs)
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError("data.dir", f"cannot be written: no permission to write in {nearest}", value=folder)
+        raise UserError(
+            "data.dir",
+            f"cannot be written: no permission to write in {nearest}",
+            value=folder,
+            do="ask its owner for permission, or choose another data.dir",
+        )
 
 
 def _check_apart(folder: Path, inputs: Mapping[str, Sequence[str]]) -> None:

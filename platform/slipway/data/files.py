@@ -72,7 +72,7 @@ def verify(
                 f"has changed since it was prepared: its SHA-256 is {digest[:12]}..., but {expected.sha256[:12]}... "
                 "in its manifest",
                 value=path,
-                do=f"put the file back, or remove {path.parent} and run `slipway data`",
+                do=f"restore the file, or remove {path.parent} and run `slipway data`",
             )
 
 

@@ -141,7 +141,12 @@ def entries(path: str, where: str) -> list[os.DirEntry[str]]:
         with os.scandir(path) as entries:
             return list(entries)
     except OSError as error:
-        raise UserError(where, f"is a directory that cannot be read: {error.strerror}", value=path) from error
+        raise UserError(
+            where,
+            f"is a directory that cannot be read: {error.strerror}",
+            value=path,
+            do="make it readable, or name other files",
+        ) from error
 
 
 def state_of(path: str, where: str) -> os.stat_result:
@@ -150,10 +155,15 @@ def state_of(path: str, where: str) -> os.stat_result:
         return os.stat(path)
     except OSError as error:
         if not os.path.islink(path):
-            raise UserError(where, f"cannot be read: {error.strerror}", value=path) from error
+            raise UserError(
+                where,
+                f"cannot be read: {error.strerror}",
+                value=path,
+                do="make it readable, or name other files",
+            ) from error
         raise UserError(
             where,
             f"is a broken link ({os.readlink(path)}: {error.strerror})",
             value=path,
-            do="repair or remove it",
+            do="repair it, or remove it",
         ) from error

@@ -36,7 +36,9 @@ def expand(entry: str, where: str) -> list[str]:
     if os.path.lexists(path) or not glob.has_magic(path):
         return [path]
     if not (matches := match(path, where)):
-        raise UserError(where, f"matches nothing (relative to {Path.cwd()})", value=entry)
+        raise UserError(
+            where, f"matches nothing (relative to {Path.cwd()})", value=entry, do="correct the pattern"
+        )
     return matches
 
 
@@ -74,6 +76,7 @@ def changed(
         f"files were changed, renamed or rewritten since {folder} was "
         f"prepared ({record.files} files of {record.input_bytes} bytes then, {len(files)} of "
         f"{sum(file.size for file in files)} now)",
+        do="put the files back, or remove that folder and run `slipway data` again",
     )
 
 
@@ -88,12 +91,14 @@ def check_unchanged(file: FoundFile) -> None:
     try:
         state = os.stat(file.path)
     except OSError as error:
-        raise UserError(file.path, f"can no longer be read: {error.strerror}", do="start again") from error
+        raise UserError(
+            file.path, f"can no longer be read: {error.strerror}", do="run the same command again"
+        ) from error
     if state.st_size != file.size or file.mtime_ns not in (0, state.st_mtime_ns):
         raise UserError(
             file.path,
             f"was changed while it was being read: it had {file.size} bytes and now has {state.st_size}",
-            do="start again once nothing writes to it",
+            do="run the same command again once nothing writes to it",
         )
 
 

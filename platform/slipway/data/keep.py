@@ -7,7 +7,7 @@ from slipway.run_dir import RunDir
 
 
 def keep_tokenizer(config: RunConfig) -> None:
-    """Copy the tokenizer from the prepared data into the run directory, unless it is there already.
+    """Copy the tokenizer from the prepared data into the run directory, unless it already exists there.
 
     Prepared data is often removed after some weeks, and a tokenizer is small beside a checkpoint. A different tokenizer
     that was there before, from an imported model, is removed: its settings are not for these tokens. Raises OSError if

@@ -80,7 +80,7 @@ class DataLedger(BaseModel):
         if seed != self.seed:
             raise UserError(
                 "training.seed",
-                f"differs from {self.seed} in the checkpoint, and the order of the samples depends on it",
+                f"differs from {self.seed} in the checkpoint, and the order of the samples depends on the seed",
                 value=seed,
                 do="set it back, or choose another run.dir",
             )

@@ -33,12 +33,20 @@ def read(folder: Path, manifest: type[Manifest]) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError("data.dir", f"cannot be read: {error}", value=path) from error
+        raise UserError(
+            "data.dir",
+            f"cannot be read: {error}",
+            value=path,
+            do="make it readable, or choose another data.dir",
+        ) from error
     try:
         return manifest.model_validate_json(text)
     except ValidationError as error:
         raise UserError(
-            "data.dir", f"is not a manifest of this version: {first_problem(error)}", value=path
+            "data.dir",
+            f"is not a manifest of this version: {first_problem(error)}",
+            value=path,
+            do="remove its folder and run `slipway data` again, or choose another data.dir",
         ) from error
 
 
@@ -61,7 +69,7 @@ def differs(field: str, asked: object, prepared: object, folder: Path) -> UserEr
         field,
         f"differs from {prepared}, with which {folder} was prepared",
         value=asked,
-        do=f"ask for the same, choose another data.dir, or remove {folder} and run `slipway data`",
+        do=f"set it back, choose another data.dir, or remove {folder} and run `slipway data`",
     )
 
 
@@ -110,7 +118,7 @@ def being_prepared(folder: Path) -> Iterator[None]:
             raise
         raise UserError(
             "data.dir",
-            f"cannot be written: {error.strerror}; what is done is kept",
+            f"cannot be written: {error.strerror}; what is already prepared is kept",
             value=folder,
             do="free some space and run the same command again",
         ) from error

@@ -11,7 +11,12 @@ SPLITS: tuple[Split, Split, Split] = ("training", "validation", "test")
 def check_shares(split: Sequence[float], validation_steps: int) -> None:
     """Raise UserError if a split that is read has a share of 0."""
     if not split[0]:
-        raise UserError("data.split", "gives training a share of 0", value=list(split))
+        raise UserError(
+            "data.split",
+            "gives training a share of 0",
+            value=list(split),
+            do="use a share above 0 for training",
+        )
     if validation_steps and not split[1]:
         raise UserError(
             "data.split",

@@ -16,7 +16,7 @@ class TokenSection(DataSection):
     """Sequences of tokens, prepared into a folder."""
 
     dir: Folder = Field(
-        description="The prepared data: manifest.json, tokenizer.json and files of each source."
+        description="Folder of the prepared data: manifest.json, tokenizer.json and files of each source."
     )
     sequence_length: PositiveInt = Field(description="Tokens per sample.")
 

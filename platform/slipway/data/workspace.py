@@ -46,7 +46,12 @@ def _make(work: Path) -> list[Path]:
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError("data.dir", f"cannot be written: {error.strerror}", value=work.parent) from error
+        raise UserError(
+            "data.dir",
+            f"cannot be written: {error.strerror}",
+            value=work.parent,
+            do="choose a data.dir that you can write to",
+        ) from error
     return missing
 
 

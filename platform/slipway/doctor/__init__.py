@@ -1,1 +1,1 @@
-"""`slipway doctor`: is this node, this job, this image fit to train? Only probe.py imports torch."""
+"""`slipway doctor`: check whether this node, this job and this image are fit to train. Only probe.py imports torch."""

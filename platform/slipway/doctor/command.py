@@ -1,4 +1,4 @@
-"""`slipway doctor`: examines this node, or with all ranks of a job all of its nodes."""
+"""`slipway doctor`: examine this node or, with all ranks of a job, all of its nodes."""
 
 import argparse
 import asyncio
@@ -31,12 +31,12 @@ GRACE_SECONDS = 10.0
 
 
 def run_file(path: Path, changed: Sequence[str], options: argparse.Namespace) -> int:
-    """Examine for the run in a plan.json, changed by KEY=JSON words. Returns the exit code."""
+    """Examine for the run in a plan.json, changed by KEY=JSON words. Return the exit code."""
     return run(plan_file.read_config(path, changed), options)
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
-    """Examine, print, name faults on standard error. Returns the exit code: 1 where there is a fault.
+    """Examine, print, and name faults on standard error. Return the exit code: 1 if any check found a fault.
 
     Options: `collectives`, `json`, `bad_nodes`, `timeout` (s), `root`. Raises UserError.
     """
@@ -64,12 +64,12 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
 
 def _root(given: Path | None) -> Path:
     if given is not None and not given.is_dir():
-        raise UserError("doctor --root", "is not a directory", value=given)
+        raise UserError("doctor --root", "is not a directory", value=given, do="name a directory")
     return given or Path("/")
 
 
 def watch(here: Here, seconds: float) -> None:
-    """End this process after so long, with a word on where it stands: a file system may hang for good."""
+    """End this process after `seconds`, and report where it stands: a file system may hang for good."""
 
     def end() -> None:
         at = f"in the check {node.under_way}" if node.under_way else "with its checks done"
@@ -86,7 +86,7 @@ def watch(here: Here, seconds: float) -> None:
 
 
 def follow(here: Here, seconds: float) -> int:
-    """Return another rank than rank 0: report, take part, hear the verdict."""
+    """Take the part of a rank other than rank 0: report, take part, and receive the verdict. Return the exit code."""
     from slipway.doctor.job import collectives
 
     place = here.place
@@ -118,7 +118,7 @@ def follow(here: Here, seconds: float) -> int:
         print(f"slipway doctor: {here.host}: answers: rank {place.rank}: {lost}", file=sys.stderr)
         if (
             report_file
-        ):  # rank 0 takes it away once it has told; srun might end rank 0 before, were this rank to end
+        ):  # rank 0 removes it when it has reported; if this rank ended earlier, srun might end rank 0
             exchange.wait_until_read(report_file, 3 * GRACE_SECONDS)
         return EXIT_FAULT
 
@@ -136,7 +136,7 @@ def tell(
     options: argparse.Namespace,
     job: bool,
 ) -> int:
-    """Print, note the bad nodes of a job, name the faults. Returns the exit code."""
+    """Print the findings, record the bad nodes of a job, and name the faults. Return the exit code."""
     bad = together.bad_nodes(found, nodes)
     left_out = [check.name for check in CHECKS if check.name in left_out]
     if options.json:
@@ -147,9 +147,9 @@ def tell(
     else:
         report.print_table(nodes, found, left_out)
     if job:
-        with contextlib.suppress(OSError):  # run.dir itself may be the fault
+        with contextlib.suppress(OSError):  # run.dir itself may be at fault
             for host, reasons in bad.items():
-                node = host.partition("/")[0]  # of MACHINE/POD what its scheduler can avoid
+                node = host.partition("/")[0]  # the MACHINE of MACHINE/POD, which a scheduler can avoid
                 bad_nodes.add(here.config.run.dir, node, f"doctor: {'; '.join(reasons)}")
     faults = [finding for finding in report.ordered(found) if finding.status == "fault"]
     for finding, names in together.folded(faults):

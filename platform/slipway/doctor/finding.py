@@ -1,4 +1,4 @@
-"""What a check says, and the list of all checks."""
+"""The result of a check, and the list of all checks."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
@@ -8,7 +8,7 @@ Status = Literal["ok", "warning", "fault", "skipped"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check saw on one node, or (node: empty) of the whole job."""
+    """The result of one check on one node, or (node: empty) on the whole job."""
 
     name: str
     status: Status
@@ -18,19 +18,19 @@ class Finding:
     node: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the finding as a dictionary, for JSON."""
         return asdict(self)
 
 
 def judged(
     good: bool, name: str, saw: str, expected: str, advice: str, otherwise: Status = "fault", node: str = ""
 ) -> Finding:
-    """Return fine where it is good; else a fault (or what `otherwise` says) with the advice."""
+    """Return a finding: ok if `good`; otherwise a fault (or the status in `otherwise`) with the advice."""
     return Finding(name, "ok" if good else otherwise, saw, expected, "" if good else advice, node)
 
 
 def skipped(name: str, why: str, expected: str = "") -> Finding:
-    """Return a check that says nothing here."""
+    """Return the finding of a check that does not apply here."""
     return Finding(name, "skipped", why, expected)
 
 

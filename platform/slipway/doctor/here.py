@@ -1,4 +1,4 @@
-"""What the checks of one process look at: the run, the environment, the files of this machine."""
+"""The surroundings that the checks of one process look at: the run, the environment, the files of this machine."""
 
 import os
 import re
@@ -16,7 +16,7 @@ IN_JOB = "runs on a compute node: start it in a job, with srun, torchrun or in a
 
 @dataclass(frozen=True)
 class Here:
-    """One process and its surroundings. root: what stands for / in /proc, /sys, /dev and the container's folders."""
+    """One process and its surroundings. root: stands for / in /proc, /sys, /dev and the container's directories."""
 
     config: RunConfig
     environment: Mapping[str, str]
@@ -27,11 +27,11 @@ class Here:
     """RLIMIT_NOFILE (soft, hard) as the job has it: rank 0 raises its own."""
 
     def path(self, absolute: str) -> Path:
-        """Return a file of this machine below root."""
+        """Return the path of a file of this machine, below root."""
         return self.root / absolute.lstrip("/")
 
     def read(self, absolute: str) -> str | None:
-        """Return text of such a file; None where it cannot be read."""
+        """Return the text of such a file; None if it cannot be read."""
         try:
             return self.path(absolute).read_text(errors="replace")
         except OSError:
@@ -64,7 +64,7 @@ class Here:
 
     @property
     def prepares(self) -> bool:
-        """Whether training here would prepare the data: where one process starts all ranks."""
+        """Whether training here would prepare the data, as it does if one process starts all ranks."""
         return PREPARES in self.environment
 
     @property
@@ -78,14 +78,14 @@ class Here:
 
 
 def host_name(environment: Mapping[str, str]) -> str:
-    """Return the name by which the scheduler knows this node; of a pod MACHINE/POD, where the machine is known."""
+    """Return the name by which the scheduler knows this node; MACHINE/POD for a pod whose machine is known."""
     name = node_name(environment)
     pod = "SLIPWAY_NODE_NAME" in environment and "SLURMD_NODENAME" not in environment
     return f"{name}/{socket.gethostname().partition('.')[0]}" if pod else name
 
 
 def cores_online(here: Here) -> int:
-    """Return logical CPUs of this machine."""
+    """Return the number of logical CPUs of this machine."""
     text = here.read("/sys/devices/system/cpu/online") or ""
     spans = re.findall(r"(\d+)(?:-(\d+))?", text)
     return sum(int(last or first) - int(first) + 1 for first, last in spans) or os.cpu_count() or 1

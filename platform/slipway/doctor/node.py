@@ -1,4 +1,4 @@
-"""The checks that one process does for its node, and what it says of itself for comparison with others."""
+"""The checks that one process does for its node, and what it reports about itself for comparison with others."""
 
 import os
 from collections.abc import Callable
@@ -34,18 +34,21 @@ NODE_CHECKS: dict[str, Callable[[Here], Finding]] = {
 }
 
 under_way = ""
-"""The check that is running: told by whoever waits in vain, as for a file system that hangs."""
+"""The check that is running, named if it never ends: a file system may hang."""
 
 
 def examine(here: Here) -> list[Finding]:
-    """Return all checks of this node. None ends the others: what it stumbles over is a warning."""
+    """Run all checks of this node and return their findings.
+
+    A check that itself fails is a warning, and ends no other.
+    """
     global under_way
     found = []
     for name, check in NODE_CHECKS.items():
         under_way = name
         try:
             finding = check(here)
-        except Exception as error:  # a doctor names what it does not understand
+        except Exception as error:  # a check that fails is reported, too
             why = f"the check itself failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
             finding = Finding(name, "warning", why, "an answer", "report this as a fault of Slipway")
         found.append(replace(finding, node=here.host))
@@ -54,7 +57,7 @@ def examine(here: Here) -> list[Finding]:
 
 
 def of_node(here: Here) -> dict[str, Any]:
-    """Return what is compared between nodes."""
+    """Return this node's findings, and its facts that are compared between nodes."""
     return {
         "findings": [finding.plain() for finding in examine(here)],
         "versions": versions.facts(here),
@@ -64,7 +67,7 @@ def of_node(here: Here) -> dict[str, Any]:
 
 
 def of_rank(here: Here) -> dict[str, Any]:
-    """Return what is compared between ranks."""
+    """Return this rank's facts that are compared between ranks."""
     assert here.place is not None
     return {
         "rank": here.place.rank,

@@ -1,4 +1,4 @@
-"""What people and programs read of the findings."""
+"""The findings in the forms that people and programs read."""
 
 import json
 import sys
@@ -14,12 +14,12 @@ _ORDER = {check.name: number for number, check in enumerate(CHECKS)}
 
 
 def ordered(findings: Sequence[Finding]) -> list[Finding]:
-    """In the order of the list of checks."""
+    """Return findings in the order of the list of checks."""
     return sorted(findings, key=lambda finding: _ORDER[finding.name])
 
 
 def to_json(node: str, nodes: Sequence[str], findings: Sequence[Finding], left_out: Sequence[str]) -> str:
-    """Return one object: who reports, about which nodes, all checks, those left out."""
+    """Return one JSON object: who reports, about which nodes, all checks, and those left out."""
     plain: dict[str, Any] = {
         "node": node,
         "nodes": list(nodes),
@@ -30,7 +30,7 @@ def to_json(node: str, nodes: Sequence[str], findings: Sequence[Finding], left_o
 
 
 def print_table(nodes: Sequence[str], findings: Sequence[Finding], left_out: Sequence[str]) -> None:
-    """The table: one line for all nodes that agree."""
+    """Print the table of findings, with one line for all nodes that agree."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape

@@ -1,1 +1,1 @@
-"""The energy that machines count themselves: who counts, and how counts become joules. Needs no torch."""
+"""Energy that machines count themselves: which counters exist, and how counts become joules. Needs no torch."""

@@ -3,13 +3,16 @@
 from typing import Protocol
 
 SOURCES = ("NVML", "AMD SMI", "RAPL", "Cray pm_counters")
-"""Who counts. The first two count one device with its memory, RAPL the processors of a node and, where they tell it,
-their memory, Cray's counters whole nodes with all that is in them."""
+"""The counters.
+
+The first two count one device with its memory, RAPL the processors of a node and, if they report it, their memory;
+Cray's counters count whole nodes with all that is in them.
+"""
 OF_DEVICES, OF_NODES = SOURCES[:2], SOURCES[2:]
 
 
 class Counter(Protocol):
-    """Counts joules from some moment on."""
+    """A counter of joules, from some moment on."""
 
     @property
     def source(self) -> str:
@@ -22,7 +25,7 @@ class Counter(Protocol):
         ...
 
     def read(self) -> float:
-        """Return joules. Raises any exception where it cannot be read now."""
+        """Return the joules counted so far. Raises any exception if the counter cannot be read now."""
         ...
 
 
@@ -30,12 +33,12 @@ class Used:
     """Joules that a counter has counted since this object was made."""
 
     def __init__(self, counter: Counter) -> None:
-        """Raises what the counter's read raises: one that cannot be read at the start counts nothing."""
+        """Read the counter once. Raises what that raises: a counter that cannot be read at the start counts nothing."""
         self.source, self._counter, self._last = counter.source, counter, counter.read()
         self.joules, self.lives = 0.0, True
 
     def update(self) -> None:
-        """Read the counter; where that fails, what it has counted meanwhile is added when it can be read again."""
+        """Read the counter. What it counts while reading fails is added once it can be read again."""
         try:
             now = self._counter.read()
         except Exception:  # whatever a driver or a file system raises: energy ends no training

@@ -20,12 +20,12 @@ class RaplZone:
     source = "RAPL"
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError or ValueError where the zone does not say when it wraps."""
+        """Open the zone in `folder`. Raises OSError or ValueError if it does not state when its counter wraps."""
         self._energy = folder / "energy_uj"
         self.wraps_at: float | None = float((folder / "max_energy_range_uj").read_text()) / 1e6
 
     def read(self) -> float:
-        """Return joules."""
+        """Return the joules counted since the counter last wrapped."""
         return float(self._energy.read_text()) / 1e6
 
 
@@ -39,7 +39,7 @@ class CrayNode:
         self._energy = root / CRAY
 
     def read(self) -> float:
-        """Return joules."""
+        """Return the joules counted so far. Raises ValueError if the file counts in another unit."""
         value, unit, *_ = self._energy.read_text().split()
         if unit != "J":
             raise ValueError(f"{self._energy} counts {unit}, not J")
@@ -47,23 +47,29 @@ class CrayNode:
 
 
 def of_node(root: Path = Path("/")) -> list[Used]:
-    """Return the counters of this node that can be read, none of which counts what another does. root: of the file system."""
+    """Return this node's readable counters, none of which counts what another does.
+
+    root: of the file system.
+    """
     return begun([CrayNode(root)]) or begun(_zones(root / POWERCAP))
 
 
 def begun(counters: Sequence[Counter] | Iterator[Counter]) -> list[Used]:
-    """Those of the counters that can be read."""
+    """Return the counters that can be read, each begun now."""
     found = []
     for counter in counters:
         try:
             found.append(Used(counter))
-        except Exception:  # absent, or nobody but root may read it
+        except Exception:  # it does not exist, or only root may read it
             continue
     return found
 
 
 def _zones(folder: Path) -> Iterator[Counter]:
-    """Yield processors and their memory; `core` and `uncore` are within a processor, `psys` holds the processors again."""
+    """Yield the zones of processors and of their memory.
+
+    `core` and `uncore` are parts of a processor, and `psys` contains the processors again.
+    """
     try:
         names = sorted(path.name for path in folder.iterdir())
     except OSError:

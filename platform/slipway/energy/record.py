@@ -1,4 +1,4 @@
-"""What was counted of a segment, as its lines of metrics.jsonl and its record in the ledger hold it."""
+"""The energy counted in a segment, as its lines of metrics.jsonl and its record in the ledger hold it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,9 +16,9 @@ class Energy(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     joules: dict[str, float]
-    """By source."""
+    """Joules by source."""
     counters: dict[str, int]
-    """How many devices, or nodes, each source counted to the end."""
+    """Number of devices, or nodes, that each source counted to the end."""
 
     @property
     def total(self) -> float:
@@ -27,7 +27,7 @@ class Energy(BaseModel):
 
     @property
     def in_words(self) -> str:
-        """`NVML on 4 devices, RAPL on 1 node`."""
+        """The counters in words: `NVML on 4 devices, RAPL on 1 node`."""
         counts = {source: self.counters.get(source, 0) for source in self.joules}
         return ", ".join(f"{source} on {n} {NOUNS[source]}{'s' * (n != 1)}" for source, n in counts.items())
 
@@ -42,7 +42,10 @@ class Energy(BaseModel):
 
 
 def summed(numbers: Sequence[float]) -> dict[str, Any]:
-    """Return fields of a training line, from [joules, counters] of each of SOURCES; empty where nothing is counted."""
+    """Return a training line's fields of energy; empty if nothing was counted.
+
+    numbers: joules and counters of each of SOURCES, in turn.
+    """
     pairs = list(zip(SOURCES, numbers[::2], numbers[1::2], strict=True))
     known = [(source, joules, count) for source, joules, count in pairs if count or joules]
     if not known:
@@ -54,7 +57,7 @@ def summed(numbers: Sequence[float]) -> dict[str, Any]:
 
 
 def read(record: Mapping[str, Any]) -> Energy | None:
-    """Return what a training line holds; None where it holds nothing of the kind."""
+    """Return the energy in a training line; None if it holds none."""
     joules, counters = record.get("energy_joules"), record.get("energy_counters")
     if not isinstance(joules, dict) or not isinstance(counters, dict):
         return None

@@ -1,4 +1,4 @@
-"""What computes: process groups, models and optimizers behind one interface, each engine in a room of its own."""
+"""Engines: process groups, models and optimizers behind one interface, each engine in a package of its own."""
 
 from importlib import import_module
 from types import ModuleType
@@ -11,22 +11,28 @@ if TYPE_CHECKING:
 ENGINES = {"megatron": "slipway.engine.megatron"}
 """The package of each engine that a family may name.
 
-Its modules: `engine`, with ENGINE; `prepare`, which comes before torch; `alone`, for checkpoints in one process.
+Its modules: `engine`, with ENGINE; `prepare`, which is imported before torch; `alone`, for checkpoints in one process.
 """
 
 
 def engine_of(config: "RunConfig") -> "Engine":
-    """Return the engine that trains the configured model. Imports torch: call slipway.engine.runtime.load_torch first."""
+    """Return the engine that trains the configured model.
+
+    Imports torch: call slipway.engine.runtime.load_torch first.
+    """
     return _part(config, "engine").ENGINE
 
 
 def preparation_of(config: "RunConfig") -> ModuleType:
-    """Return what the configured model's engine needs before its libraries are imported: quiet(), and with torch adapt()."""
+    """Return the module that prepares the engine's libraries before their import: quiet(), and with torch adapt()."""
     return _part(config, "prepare")
 
 
 def tensors_of(config: "RunConfig") -> ModuleType:
-    """Return what reads (Reader) and writes (Weight, write) a checkpoint's tensors in one process. Imports torch alone."""
+    """Return the module that reads (Reader) and writes (Weight, write) a checkpoint's tensors in one process.
+
+    Of libraries it imports only torch.
+    """
     return _part(config, "alone")
 
 

@@ -11,12 +11,12 @@ from slipway.engine.normal import normal, uniform
 from slipway.kernels.philox import LOW, WORDS, philox
 from slipway.models.initial import Constant, Initial, Normal
 
-# counters at once, of four numbers each: few enough for a CPU's caches; elsewhere 0.5 GB of temporaries
+# counters at a time, of four numbers each: few enough for a CPU's caches; elsewhere 0.5 GB of temporaries
 ON_CPU, ON_DEVICE = 2**15, 2**22
 
 
 def key_of(place: str) -> tuple[int, int]:
-    """Return a generator's key for each place: 64 bits of its SHA-256."""
+    """Return the generator's key for a place: 64 bits of its SHA-256."""
     digest = hashlib.sha256(place.encode()).digest()
     return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
 
@@ -25,11 +25,11 @@ def key_of(place: str) -> tuple[int, int]:
 def draw(
     part: Tensor, initial: Initial, key: tuple[int, int], whole: Sequence[int], offset: Sequence[int]
 ) -> None:
-    """Fill `part`, which begins at `offset` in a tensor of the shape `whole`, in place.
+    """Fill `part` [...], which begins at `offset` in a tensor of the shape `whole`, in place.
 
-    An element depends on the key, on its row in the whole (the axes before the last one, counted through) and on its
-    place in the row. Numbers are drawn in fp32 and rounded to the part's dtype. Where there are more than two axes, a
-    part's rows must be viewable as one axis.
+    An element depends on the key, on the index of its row in the whole (the axes before the last one, flattened) and on
+    its place in the row. Numbers are drawn in fp32 and rounded to the part's dtype. With more than two axes, a part's
+    rows must be viewable as one axis.
     """
     if isinstance(initial, Constant):
         part.fill_(initial.value)
@@ -53,7 +53,7 @@ def draw(
 
 
 def _rows(part: Tensor, whole: Sequence[int], offset: Sequence[int]) -> Tensor:
-    """Return the numbers, in the whole, of the part's rows: int64."""
+    """Return the indices, in the whole, of the part's rows: int64."""
     numbers = torch.zeros(1, dtype=torch.int64, device=part.device)
     for axis in range(part.dim() - 1):
         own = torch.arange(offset[axis], offset[axis] + part.shape[axis], device=part.device)
@@ -62,7 +62,7 @@ def _rows(part: Tensor, whole: Sequence[int], offset: Sequence[int]) -> Tensor:
 
 
 def _numbers(initial: Initial, key: tuple[int, int], rows: Tensor, blocks: Tensor) -> Tensor:
-    """Return fp32 [rows, WORDS x blocks]."""
+    """Return random numbers, fp32 [rows, WORDS x blocks]."""
     assert not isinstance(initial, Constant)
     nothing = torch.zeros((), dtype=torch.int64, device=rows.device)
     words = philox((blocks, nothing, rows[:, None] & LOW, rows[:, None] >> 32), key)

@@ -1,8 +1,8 @@
-"""What training, checkpoints and benchmarks ask of an engine. They know no other word of it.
+"""The interface of an engine: all that training, checkpoints and benchmarks use of it.
 
-One object of Rank stands on each rank: its model chunks and their optimizer. Where a rank stands follows from the
-plan (Plan.grid); where its samples come from, what is done with its numbers, and what a checkpoint is called is not
-the engine's matter.
+Each rank has one object of Rank: its model chunks and their optimizer. A rank's place follows from the plan
+(Plan.grid). Where its samples come from, what is done with its numbers, and what a checkpoint is called is not the
+engine's concern.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ Timed = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 Seen = Callable[[Batch, Tensor], None]
-"""Told a microbatch and what the last stage has made of it, on the ranks that have that stage."""
+"""Called with a microbatch and the last stage's output for it, on the ranks that have that stage."""
 
 
 class Engine(Protocol):
     """Process groups, and models in them."""
 
     def connect(self, plan: Plan, place: Place) -> torch.device:
-        """Join the process groups of the plan's layout; returns this rank's device. A signal ends the rank."""
+        """Join the process groups of the plan's layout and return this rank's device. A signal ends the rank."""
         ...
 
     def disconnect(self) -> None:
@@ -37,10 +37,12 @@ class Engine(Protocol):
         ...
 
     def build(self, plan: Plan, device: torch.device, optimize: bool = True, initial: bool = True) -> "Rank":
-        """This rank's part of the model with its initial weights. optimize: and of its optimizer, to train it.
+        """Return this rank's part of the model with its initial weights.
 
-        initial: false where a checkpoint is loaded next, and the time to draw them would be lost.
-        Raises UserError for what the engine cannot do with the modules that the family has built.
+        Optimize: build its optimizer, too, for training.
+
+        initial: false if a checkpoint is loaded next, so that no time is lost to draw weights. Raises UserError if the
+        engine does not support the modules that the family has built.
         """
         ...
 
@@ -55,12 +57,12 @@ class Rank(Protocol):
 
     @property
     def modules(self) -> Sequence[torch.nn.Module]:
-        """The family's own modules on this rank, in pipeline order, as Network.build has made them."""
+        """The family's own modules on this rank, in pipeline order, as Network.build returned them."""
         ...
 
     @property
     def counts(self) -> bool:
-        """Whether the sums of this rank count; other ranks that compute the same samples have the same ones."""
+        """Whether this rank's sums count; other ranks that compute the same samples have the same sums."""
         ...
 
     def zero_grad(self) -> None:
@@ -70,25 +72,31 @@ class Rank(Protocol):
     def forward_backward(self, batches: Sequence[Batch], timed: Timed) -> list[Sums]:
         """Run a step's microbatches forward and backward, and reduce the gradients over all replicas.
 
-        timed: wraps the forward pass of one microbatch. Returns the sums of each microbatch, on the ranks that have
-        the last stage.
+        timed: wraps the forward pass of one microbatch. Returns the sums of each microbatch, on the ranks that have the
+        last stage; elsewhere none.
         """
         ...
 
     def forward(self, batches: Sequence[Batch], seen: Seen | None = None) -> list[Sums]:
-        """Run microbatches forward; returns the same. seen: told of each microbatch, in their order."""
+        """Run microbatches forward and return the sums of each, on the ranks that have the last stage.
+
+        seen: called for each microbatch, in order.
+        """
         ...
 
     def evaluating(self) -> AbstractContextManager[None]:
-        """No gradients, evaluation mode, whole parameters inside; training draws the same random numbers after it."""
+        """Return a context for evaluation: no gradients, evaluation mode, whole parameters.
+
+        Training draws the same random numbers after it as without it.
+        """
         ...
 
     def whole_parameters(self) -> AbstractContextManager[None]:
-        """Return every rank holds current parameters inside, also where their gathering overlaps the forward pass."""
+        """Return a context in which every rank holds current parameters, even if their gathering is overlapped."""
         ...
 
     def grad_norm(self) -> float:
-        """Make the reduced gradients ready for an update; returns the L2 norm of the whole gradient."""
+        """Prepare the reduced gradients for an update; return the L2 norm of the whole gradient."""
         ...
 
     def update(self, learning_rate: float, grad_norm: float) -> None:
@@ -96,13 +104,13 @@ class Rank(Protocol):
         ...
 
     def leave_out(self) -> None:
-        """The step makes no update: what its forward passes have changed (running statistics) is as it was before."""
+        """Skip the update of a step: restore what its forward passes have changed (running statistics)."""
         ...
 
     def snapshotter(self, beside: bool) -> "Snapshotter":
-        """Return takes copies for checkpoints; made by all ranks together.
+        """Return an object that takes copies for checkpoints; all ranks call it together.
 
-        beside: training goes on while a copy is written, so that everything is copied.
+        beside: training continues while a copy is written, so everything must be copied.
         """
         ...
 
@@ -111,32 +119,32 @@ class Rank(Protocol):
     ) -> None:
         """Fill the model and its optimizer, if any, from the tensors in a checkpoint of any layout; all ranks call it.
 
-        updates: that the optimizer has made. with_generators: the layout is the checkpoint's, so that generators go
-        on where they were; else they are seeded for what follows `step`. with_states: the checkpoint holds what the
-        optimizer keeps; else that is zero, as before the first update.
+        updates: that the optimizer has made. with_generators: the layout is the checkpoint's, so that generators
+        continue where they were; else they are seeded for what follows `step`. with_states: the checkpoint holds the
+        optimizer's state; else that is zero, as before the first update.
         """
         ...
 
 
 class Snapshotter(Protocol):
-    """Takes copies of one rank's part."""
+    """An object that takes copies of one rank's part."""
 
     def take(self) -> "Snapshot":
-        """Return what is now; training may go on when this returns."""
+        """Return a copy of the current state; training may continue when this returns."""
         ...
 
 
 class Snapshot(Protocol):
-    """Copies of all that a rank writes, or sends to the rank that writes it."""
+    """Copies of everything that a rank writes, or sends to the rank that writes it."""
 
     def write(self, folder: Path, group: Any, waits: Callable[[bool], None]) -> None:
         """Write this rank's tensors as files `__RANK_*`, and on rank 0 the index of all; all ranks call it.
 
-        group: of all ranks, whose threads this may be called on. waits: told whether this rank waits for the others,
-        whenever that changes. Raises OSError where the file system refuses.
+        group: a group of all ranks for this call alone, which may run in their background threads. waits: called with
+        whether this rank waits for the others, whenever that changes. Raises OSError if the file system refuses.
         """
         ...
 
     def finish(self, folder: Path) -> None:
-        """On rank 0, when all have written: add what the format has besides tensors and index."""
+        """Add the format's files other than tensors and index, on rank 0, when all ranks have written."""
         ...

@@ -1,4 +1,4 @@
-"""The loss of a model over samples that are no training's: every rank computes its share, in any layout."""
+"""Measure a model's loss over samples that it does not train on: every rank computes its share, in any layout."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -24,10 +24,12 @@ def summed_loss(
     replica: int = 0,
     tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> torch.Tensor:
-    """Return [sum, count] of the loss over all samples that this rank reports, fp64: summed over ranks, those of all.
+    """Return [sum, count], fp64, of the loss over the samples that this rank reports.
 
-    All ranks call it, inside of `model.evaluating()`. replica: which data-parallel one this rank is of. tell: called
-    with how many global batches are done, of how many, before each.
+    Summed over ranks: over all samples.
+
+    All ranks call it, inside `model.evaluating()`. replica: this rank's data-parallel index. tell: called before each
+    global batch with how many are done, of how many.
     """
     name, steps = family(plan.config).loss.name, steps_of(plan, held_out)
     total = torch.zeros(2, dtype=torch.float64, device=device)
@@ -42,7 +44,10 @@ def summed_loss(
 
 
 def _batches(plan: Plan, model: Rank, held_out: HeldOut, replica: int, step: int) -> Iterator[Batch]:
-    """This rank's microbatches of a step. One process may read short ones; what is exchanged has a fixed length."""
+    """Yield this rank's microbatches of a step.
+
+    Only a single process may read short ones, as ranks exchange fixed lengths.
+    """
     rows, samples = plan.config.training.micro_batch_size, len(held_out)
     for number in range(plan.num_microbatches):
         first = ((step * plan.num_microbatches + number) * plan.data_parallel_size + replica) * rows

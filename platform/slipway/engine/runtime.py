@@ -1,4 +1,4 @@
-"""Loading torch and the engine for the device that the plan names, once, before any rank exists."""
+"""Load torch and the engine for the device that the plan names, once, before any rank exists."""
 
 import functools
 import os
@@ -21,13 +21,13 @@ from slipway.plan.gpu_variables import (
 )
 from slipway.plan.switches import Switch
 
-_CONNECTIONS_BEFORE = os.environ.get(CONNECTIONS)  # what the user has set, before any run of this process
+_CONNECTIONS_BEFORE = os.environ.get(CONNECTIONS)  # the user's setting, before any run of this process
 
 
 def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
-    """Import what ranks need; on CPU share the cores between the ranks.
+    """Import what ranks need and return each operator's backend; on a CPU, divide the cores among the ranks.
 
-    Returns which backend computes what; raises UserError where one that was asked for cannot be used.
+    Raises UserError if a requested backend cannot be used, or if torch finds no GPU for device kind cuda.
     """
     kind = config.cluster.device.kind
     prepare = preparation_of(config)
@@ -40,7 +40,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     prepare.quiet()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # each optional package that is not installed
+        warnings.simplefilter("ignore")  # warnings about optional packages that are not installed
         import torch
 
         _renew_threads_in_forks()
@@ -60,9 +60,9 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
             if connections is not None:
                 os.environ[CONNECTIONS] = connections  # read when a rank first uses its GPU
             elif _CONNECTIONS_BEFORE is None:
-                os.environ.pop(CONNECTIONS, None)  # as an earlier run in this process wanted it
-            chosen = choose(config, here, family(config))  # hides what is broken from Megatron-core
-        # what every rank needs is imported once, before there are any
+                os.environ.pop(CONNECTIONS, None)  # an earlier run in this process may have set it
+            chosen = choose(config, here, family(config))  # hides broken packages from Megatron-core
+        # modules that every rank needs are imported once, before there are ranks
         from slipway.models import network_of
         from slipway.optimizers import builder
 
@@ -72,7 +72,7 @@ def load_torch(config: RunConfig, ranks_here: int) -> list[Choice]:
 
 
 def as_trained(plan: Plan, chosen: list[Choice]) -> Plan:
-    """Return the plan with this machine's kernels and switches, as ranks train it; chosen: what load_torch has returned."""
+    """Return the plan with this machine's kernels and switches, as ranks train it; chosen: load_torch's result."""
     plan = plan.with_kernels(backends(chosen))
     return plan.with_switches({one.name: one.value for one in switches_of(plan)})
 
@@ -80,7 +80,7 @@ def as_trained(plan: Plan, chosen: list[Choice]) -> Plan:
 def switches_of(plan: Plan) -> list[Switch]:
     """Return the switches of a run on this machine, after load_torch; plan: with its kernels named.
 
-    Switches that the plan has by rule are not taken for forced ones: the reasons stay those of the rules.
+    Switches that the plan has set by rule do not count as forced: the reasons stay those of the rules.
     """
     config = plan.model_copy(update={"switches": {}}).trained
     kind = config.cluster.device.kind
@@ -96,8 +96,8 @@ def _renew_threads_in_forks() -> None:
     """Give every process forked from this one a new thread pool before it starts a thread.
 
     torch replaces the pool that a fork has lost when a thread next asks for it, and does so without a lock. The first
-    backward pass starts one thread per device (a CUDA build has eight as soon as a fake GPU was made, as DTensor
-    does), and all of them ask at once: most forks then abort with "Invalid thread pool!".
+    backward pass starts one thread per device (a CUDA build has eight as soon as a fake GPU was made, as DTensor does),
+    and all of them ask at once: most forks then abort with "Invalid thread pool!".
     """
     import torch
 
@@ -105,11 +105,11 @@ def _renew_threads_in_forks() -> None:
 
 
 def wait_without_spinning() -> None:
-    """Let a rank's threads sleep while they wait for each other; to be called before torch is imported.
+    """Let a rank's threads sleep while they wait for each other; call it before torch is imported.
 
-    GNU OpenMP's threads spin for milliseconds at the end of every parallel loop, on cores that other ranks and
-    programs need: beside one busy program a step then takes several times as long (docs/dev/performance.md). What the
-    user has set is left alone.
+    GNU OpenMP's threads spin for milliseconds at the end of every parallel loop, on cores that other ranks and programs
+    need: next to one busy program a step then takes several times as long (docs/dev/performance.md). The user's own
+    settings are not changed.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "1000"  # some microseconds: enough where nothing else runs
+        os.environ["GOMP_SPINCOUNT"] = "1000"  # some microseconds: enough if nothing else runs

@@ -19,10 +19,15 @@ def chosen(run_dir: Path, steps: Sequence[int] | None, every: bool) -> list[Path
     """
     there = store.complete(run_dir)
     if not there and not steps:
-        raise UserError("run.dir", f"has no checkpoint in {store.folder(run_dir)}", value=run_dir)
+        raise UserError(
+            "run.dir",
+            f"has no checkpoint in {store.folder(run_dir)}",
+            value=run_dir,
+            do="name a run that has saved one",
+        )
     if every and steps:
         raise UserError(
-            "evaluate --every-checkpoint", "asks for all steps, and --step for some", do="give one"
+            "evaluate --every-checkpoint", "asks for all steps, but --step for some", do="give one of them"
         )
     if every:
         return there
@@ -33,7 +38,10 @@ def chosen(run_dir: Path, steps: Sequence[int] | None, every: bool) -> list[Path
         if step not in by_step:
             have = ", ".join(map(str, by_step)) or "none"
             raise UserError(
-                "evaluate --step", f"is not in {store.folder(run_dir)}, which holds {have}", value=step
+                "evaluate --step",
+                f"is not in {store.folder(run_dir)}, which holds {have}",
+                value=step,
+                do="choose one of those steps",
             )
     return [by_step[step] for step in sorted(set(steps))]
 
@@ -56,7 +64,11 @@ def identity(checkpoint: Path) -> str:
     try:
         return hashlib.sha256((checkpoint / manifest.FILE).read_bytes()).hexdigest()
     except OSError as error:
-        raise UserError(f"checkpoint {checkpoint}", f"cannot be read: {error.strerror}") from None
+        raise UserError(
+            f"checkpoint {checkpoint}",
+            f"cannot be read: {error.strerror}",
+            do="make it readable, or choose another --step",
+        ) from None
 
 
 def known(

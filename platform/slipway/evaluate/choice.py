@@ -76,7 +76,7 @@ def _check_together(options: argparse.Namespace, asked: Wanted) -> None:
     idle += [(name, "without --tasks") for name in TASKS[1:] if not options.tasks]
     for name, why in idle:
         if getattr(options, name) not in (None, False):
-            raise UserError(_option(name), f"has no effect {why}", do="leave it out")
+            raise UserError(_option(name), f"has no effect {why}", do="omit it")
 
 
 def _option(name: str) -> str:
@@ -90,5 +90,5 @@ def _refuse(config: RunConfig, options: argparse.Namespace) -> None:
             raise UserError(
                 _option(name),
                 f"has no effect on model.family={config.model.family}, which is not measured on text",
-                do="leave it out",
+                do="omit it",
             )

@@ -41,7 +41,10 @@ def run(options: argparse.Namespace) -> int:
                 if not options.again and (result := checkpoints.known(found, one.settings, step, identity))
             }
             for title in known:
-                print(f"step {step:,}, {title}: measured before; --again measures anew", file=sys.stderr)
+                print(
+                    f"step {step:,}, {title}: already measured; measure it again with --again",
+                    file=sys.stderr,
+                )
             if len(known) < len(asked):
                 checkpoints.verify(path)
                 here = here or stack.enter_context(world(config))
@@ -88,4 +91,8 @@ def _keep(folder: Path, result: Result) -> None:
     try:
         evaluations.write(folder, result)
     except OSError as error:
-        raise Fault(RunDir(folder).evaluations, f"cannot be written: {files.reason(error)}") from error
+        raise Fault(
+            RunDir(folder).evaluations,
+            f"cannot be written: {files.reason(error)}",
+            do="make it writable and run the same command again",
+        ) from error

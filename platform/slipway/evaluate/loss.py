@@ -56,5 +56,9 @@ class Loss:
                 total = summed_loss(world.plan, subject.rank, world.device, one, tell=batches)
                 losses.append(float(total[0]))
         if not all(map(isfinite, losses)):
-            raise Fault(f"checkpoint {subject.checkpoint}", f"its loss on {self.title} is not finite")
+            raise Fault(
+                f"checkpoint {subject.checkpoint}",
+                f"its loss on {self.title} is not finite",
+                do="choose a checkpoint from before training diverged (--step)",
+            )
         return held_out.result(self.config, self.wanted, self.parts, losses, subject.step)

@@ -44,8 +44,8 @@ def chat_of(config: RunConfig, vocabulary: Vocabulary) -> Chat:
     if vocabulary.chat_template is None:
         raise UserError(
             "generate --chat",
-            f"needs a chat template, and there is none beside {vocabulary.path}",
-            do="put a chat_template.jinja there, or train on data.kind=chat, which leaves one",
+            f"needs a chat template, but none was found beside {vocabulary.path}",
+            do="put a chat_template.jinja there, or train on data.kind=chat, which writes one",
         )
     date = getattr(getattr(config.data, "tokenizer", None), "date", None)
     return Chat(ChatTokenizer(vocabulary.path, date=date), vocabulary)

@@ -64,7 +64,9 @@ def _texts(words: list[str], as_json: bool) -> list[str]:
     type one.
     """
     if words.count("-") > 1:
-        raise UserError("generate -", "is given twice, and there is one standard input", do="give it once")
+        raise UserError(
+            "generate -", "is given twice, but standard input can be read only once", do="give it once"
+        )
     if not words and (as_json or not sys.stdin.isatty()):
         raise UserError("generate", "needs a text", use="'TEXT', several of them, or - for standard input")
     return [_from_stdin() if word == "-" else word for word in words]
@@ -74,7 +76,7 @@ def _from_stdin() -> str:
     try:
         return sys.stdin.buffer.read().decode().removesuffix("\n")
     except UnicodeDecodeError as error:
-        raise UserError("generate -", f"is not UTF-8: {error}") from None
+        raise UserError("generate -", f"is not UTF-8: {error}", do="convert the text to UTF-8") from None
 
 
 @contextmanager

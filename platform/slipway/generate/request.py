@@ -26,7 +26,7 @@ def way(
             if value is not None:
                 raise UserError(
                     f"generate {name}",
-                    "has no effect without --temperature: the most likely token is taken",
+                    "has no effect without --temperature: the most likely token is always chosen",
                     value=value,
                     use="it with --temperature 1, which draws from the model's own distribution",
                 )
@@ -42,7 +42,11 @@ def prompt_of(text: str, vocabulary: Vocabulary, reach: Reach) -> list[int]:
     tokens = vocabulary.encode(text)
     if not tokens:
         if vocabulary.end_of_document is None:
-            raise UserError("text", "is empty, and the tokenizer has no end mark to begin a document after")
+            raise UserError(
+                "text",
+                "is empty, and the tokenizer has no end mark to begin a document after",
+                do="give a text",
+            )
         tokens = [vocabulary.end_of_document]
     check_length(len(tokens), reach)
     return tokens

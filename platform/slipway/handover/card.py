@@ -18,7 +18,10 @@ def check_license(option: str, license: str | None) -> None:
     """Raise UserError if the text cannot be a licence's identifier."""
     if license is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", license):
         raise UserError(
-            option, "is not an identifier of a licence", value=license, use="one as apache-2.0, mit, other"
+            option,
+            "is not a licence identifier",
+            value=license,
+            use="an identifier such as apache-2.0, mit or other",
         )
 
 

@@ -97,7 +97,10 @@ def check_same(config: RunConfig, form: FolderFormat, folder: Path, settings: Ma
     found = fields_of(form, folder, settings)
     if found.get("family", config.model.family) != config.model.family:
         raise UserError(
-            "model.family", f"is not {found['family']}, as {folder / CONFIG} says", value=config.model.family
+            "model.family",
+            f"differs from {found['family']} in {folder / CONFIG}",
+            value=config.model.family,
+            do="choose a model of that family",
         )
     ours = form.fields(form.settings(config, None))
     differing = [name for name in found if name != "name" and ours.get(name) != found[name]]
@@ -105,7 +108,7 @@ def check_same(config: RunConfig, form: FolderFormat, folder: Path, settings: Ma
         first = differing[0]
         raise UserError(
             f"model.{first}",
-            f"is not {_word(found[first])}, as {folder / CONFIG} says",
+            f"differs from {_word(found[first])} in {folder / CONFIG}",
             value=_word(ours.get(first)),
             use=" ".join(f"model.{name}={_word(found[name])}" for name in differing),
         )

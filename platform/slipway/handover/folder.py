@@ -42,16 +42,22 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         found = json.loads(text(path))
     except (ValueError, RecursionError) as error:
-        raise UserError(path, f"is not JSON: {error}") from None
+        raise UserError(path, f"is not JSON: {error}", do="replace it with a good copy") from None
     if not isinstance(found, dict):
-        raise UserError(path, f"is a {type(found).__name__}, not a JSON object")
+        raise UserError(
+            path, f"is a {type(found).__name__}, not a JSON object", do="replace it with a good copy"
+        )
     return found
 
 
 def text(path: Path) -> bytes:
     """Return the content of a file that should be small. Raises UserError if it is not."""
     if path.stat().st_size > _LARGEST_TEXT:
-        raise UserError(path, f"has {path.stat().st_size:,} bytes, more than any file of its kind")
+        raise UserError(
+            path,
+            f"has {path.stat().st_size:,} bytes, more than any file of its kind",
+            do="check that it is the right file",
+        )
     return files.read(path) or b""
 
 
@@ -59,9 +65,18 @@ def inside(folder: Path, name: str) -> Path:
     """Return the path of a file of the folder. Raises UserError if it is missing, or leads out of the folder."""
     path = folder / name
     if Path(name).name != name:
-        raise UserError(folder / INDEX, "names a file that is not in the folder", value=name)
+        raise UserError(
+            folder / INDEX,
+            "names a file that is not in the folder",
+            value=name,
+            do="copy all files into the folder",
+        )
     if not path.exists():
-        raise UserError(path, "is missing" if not path.is_symlink() else "is a link that leads nowhere")
+        raise UserError(
+            path,
+            "is missing" if not path.is_symlink() else "is a link that leads nowhere",
+            do="complete the folder",
+        )
     if path.resolve().parent != folder.resolve():
         raise UserError(
             path,
@@ -69,7 +84,7 @@ def inside(folder: Path, name: str) -> Path:
             do=f"copy the folder with all that it links to: cp -rL {folder} COPY",
         )
     if not path.is_file():
-        raise UserError(path, "is not a file")
+        raise UserError(path, "is not a file", do="replace it with the file of that name")
     return path
 
 
@@ -100,14 +115,24 @@ class Tensors:
             source = Source(path)
             for name, shape in source.shapes.items():
                 if name in self.sources:
-                    raise UserError(path, f"holds {name}, which {self.sources[name].path.name} holds, too")
+                    raise UserError(
+                        path,
+                        f"holds {name}, which {self.sources[name].path.name} holds, too",
+                        do="remove one of the two files",
+                    )
                 if places and places.get(name) != path.name:
                     said = f"has it in {places[name]}" if name in places else "does not name it"
-                    raise UserError(path, f"holds {name}, but {INDEX} {said}")
+                    raise UserError(
+                        path, f"holds {name}, but {INDEX} {said}", do="use the files that belong together"
+                    )
                 self.sources[name], self.shapes[name] = source, shape
         lost = next((name for name in places if name not in self.sources), None)
         if lost is not None:
-            raise UserError(folder / places[lost], f"does not hold {lost}, as {INDEX} says")
+            raise UserError(
+                folder / places[lost],
+                f"does not hold {lost}, as {INDEX} says",
+                do="use the files that belong together",
+            )
 
     def read(self, name: str) -> "Tensor":
         """Return a tensor in the shape that `shapes` has for it."""
@@ -143,13 +168,18 @@ def _places(folder: Path) -> dict[str, str]:
         return {}
     places = read_json(folder, INDEX).get("weight_map")
     if not isinstance(places, dict) or not places:
-        raise UserError(folder / INDEX, "has no weight_map: which file holds which tensor")
+        raise UserError(
+            folder / INDEX,
+            "has no weight_map: which file holds which tensor",
+            do="replace it with a good copy",
+        )
     for name, file in places.items():
         if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
             raise UserError(
                 folder / INDEX,
                 f"says that {name} is in another place than a .safetensors file of this folder",
                 value=file,
+                do="copy all files into the folder, and correct the index",
             )
     return places
 

@@ -92,7 +92,8 @@ class Given:
             if twin and not self.tensors.equal(self.names[name], self.names[twin]):
                 raise UserError(
                     self.tensors.file(self.names[name]),
-                    f"{name} is not {twin}, and the model has one table for both: it would compute something else",
+                    f"{name} is not {twin}, but the model shares one table for both and would compute something else",
+                    do="set tie_word_embeddings to false in config.json, or use weights that share the table",
                 )
         self.rounds = config.training.precision == "bf16" and self.types != {"BF16"}
         self.rounded: set[str] = set()
@@ -119,7 +120,7 @@ class Given:
         if found not in TYPES:
             raise UserError(
                 self.tensors.file(self.names[name]),
-                f"{name} is {found}: fp32 does not hold it as it is, or it is quantized",
+                f"{name} is {found}: fp32 cannot represent it exactly, or it is quantized",
                 use=", ".join(TYPES),
             )
         return found
@@ -144,7 +145,7 @@ def _said(
     kinds = ", ".join(sorted(weights.types))
     lines = [
         f"imported {source} as {path}: {weights.count:,} tensors, {weights.numbers:,} numbers, {kinds}; the "
-        "optimizer begins anew"
+        "optimizer starts from scratch"
     ]
     if weights.ignored:
         lines.append(f"left out, as they follow from the others: {', '.join(weights.ignored)}")
@@ -169,6 +170,6 @@ def _said(
     lines.append(f"prepare text for it, and train, with {tokenizer.words(kept)}")
     if tokenizer.end is None:
         lines.append("no token is said to end a text: name one as data.tokenizer.end_of_document")
-    rest = " with these words in place of model=auto" if model else " with the same words"
+    rest = " with these overrides in place of model=auto" if model else " with the same overrides"
     lines.append(f"`slipway train`{rest} continues it, in any layout: {config.run.dir}")
     return lines

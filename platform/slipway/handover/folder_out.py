@@ -60,7 +60,7 @@ def run(config: RunConfig, options: argparse.Namespace, command: str) -> int:
         f"file{'s' if len(split) > 1 else ''}"
     )
     if not options.license:
-        print(f"{target / 'README.md'} names no licence: --license ID writes it")
+        print(f"{target / 'README.md'} names no licence; set it with --license ID")
     print(f"{form.library} loads it with (docs/huggingface.md)\n{form.usage(config, str(target.absolute()))}")
     return EXIT_DONE
 

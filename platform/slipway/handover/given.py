@@ -20,10 +20,16 @@ def check_names(where: Path, wanted: Mapping[str, Shape], found: Mapping[str, Sh
     for problem, names in (("are missing", missing), ("belong to no part of the model", unexpected)):
         if names:
             several = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise UserError(where, f"{names[0]}{several}: {problem}")
+            raise UserError(
+                where, f"{names[0]}{several}: {problem}", do="choose the model that these weights belong to"
+            )
     for name, shape in wanted.items():
         if found[name] != shape:
-            raise UserError(where, f"{name} is {list(found[name])}; {list(shape)} follows from `model`")
+            raise UserError(
+                where,
+                f"{name} is {list(found[name])}; {list(shape)} follows from `model`",
+                do="choose the model that these weights belong to",
+            )
 
 
 def renamed(where: Path, of: Callable[[str], str], names: Iterable[str]) -> dict[str, str]:
@@ -35,7 +41,9 @@ def renamed(where: Path, of: Callable[[str], str], names: Iterable[str]) -> dict
     for there in names:
         name = of(there)
         if name in found:
-            raise UserError(where, f"holds {name} twice, as {found[name]} and {there}")
+            raise UserError(
+                where, f"holds {name} twice, as {found[name]} and {there}", do="remove one of them"
+            )
         found[name] = there
     return found
 
@@ -56,7 +64,9 @@ def check_numbers(where: Path, name: str, tensor: "Tensor") -> None:
             use="float32, or bfloat16 or float16, which fit into it",
         )
     if not all(bool(some.isfinite().all()) for some in in_pieces(tensor)):
-        raise UserError(where, f"{name} holds numbers that are not finite")
+        raise UserError(
+            where, f"{name} holds numbers that are not finite", do="use weights from before training diverged"
+        )
 
 
 def is_rounded(tensor: "Tensor", dtype: "dtype") -> bool:

@@ -40,7 +40,12 @@ def _file(config: RunConfig, options: argparse.Namespace) -> int:
     command = f"import {options.action}"
     path = tensor_file.check(command, Path(options.source))
     if not path.is_file():
-        raise UserError(command, "does not exist" if not path.exists() else "is not a file", value=path)
+        raise UserError(
+            command,
+            "does not exist" if not path.exists() else "is not a file",
+            value=path,
+            do="name an existing file",
+        )
     form = format_of(config, options.action)
     form.check(config)
     plan = plan_of(config)
@@ -49,11 +54,15 @@ def _file(config: RunConfig, options: argparse.Namespace) -> int:
     found = Given(config, form, path)
     imported = Imported(format=options.action, file=path.name, sha256=checksum(path))
     weights = beginning.write(plan, found.parts, found.part, imported)
-    print(f"imported {path} as {weights}: {len(found.source.shapes)} tensors; the optimizer begins anew")
-    print(f"not in the file, taken from the configuration: {form.unknown(config)}")
+    print(
+        f"imported {path} as {weights}: {len(found.source.shapes)} tensors; the optimizer starts from scratch"
+    )
+    print(f"taken from the configuration, because the file does not hold it: {form.unknown(config)}")
     for line in found.notes:
         print(line)
-    print(f"`slipway train` with the same words continues it, in any layout: {config.run.dir}")
+    print(
+        f"run `slipway train` with the same overrides to continue training it, in any layout: {config.run.dir}"
+    )
     return EXIT_DONE
 
 
@@ -98,7 +107,8 @@ class Given:
         if not off <= TOLERANCE:
             raise UserError(
                 self.path,
-                f"{name} differs by {off:.1g} from what is computed here, so that the model would be another",
+                f"{name} differs by {off:.1g} from what is computed here, so it would be a different model",
+                do="choose the model that the file belongs to",
             )
 
 

@@ -52,7 +52,11 @@ class Source:
         """
         found = _loaded(path)
         if not isinstance(found, dict) or not found:
-            raise UserError(path, f"holds no dictionary of tensors, but a {type(found).__name__}")
+            raise UserError(
+                path,
+                f"holds a {type(found).__name__}",
+                do="save it with `torch.save(model.state_dict(), FILE)`",
+            )
         strange = [name for name, value in found.items() if not isinstance(value, Tensor)]
         if strange:
             raise UserError(
@@ -79,8 +83,13 @@ def _loaded(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise UserError(
             path,
-            "is damaged, or holds more than tensors, which is not read since it could run code "
+            "is damaged, or holds more than tensors, which is not read because it could run code "
             f"(torch.load with weights_only=True: {str(error).strip().splitlines()[0][:120]})",
+            do="save the tensors alone, with `torch.save(model.state_dict(), FILE)`",
         ) from None
     except (RuntimeError, EOFError, ValueError) as error:
-        raise UserError(path, f"is not a file of torch.save: {str(error).splitlines()[0][:120]}") from None
+        raise UserError(
+            path,
+            f"is not a file of torch.save: {str(error).splitlines()[0][:120]}",
+            do="save it with `torch.save(model.state_dict(), FILE)`",
+        ) from None

@@ -68,10 +68,14 @@ class Source:
             self.entries = {name: _entry(name, entry) for name, entry in header.items()}
             _check_no_hole(self.entries)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise UserError(path, f"is not a file of safetensors: {error}") from None
+            raise UserError(
+                path, f"is not a file of safetensors: {error}", do="replace it with a good copy"
+            ) from None
         wanted = self.start + max((one.end for one in self.entries.values()), default=0)
         if size != wanted:
-            raise UserError(path, f"has {size:,} bytes, but its header says {wanted:,}")
+            raise UserError(
+                path, f"has {size:,} bytes, but its header says {wanted:,}", do="copy the file again"
+            )
         self.shapes: dict[str, Shape] = {name: one.shape for name, one in self.entries.items()}
         self.types: dict[str, str] = {name: one.type for name, one in self.entries.items()}
 
@@ -99,7 +103,11 @@ class Source:
             while view:
                 found = file.readinto(view)
                 if not found:
-                    raise UserError(self.path, f"ended within {name}: it was changed while it was read")
+                    raise UserError(
+                        self.path,
+                        f"ended within {name}: it was changed while it was read",
+                        do="run the same command again once nothing writes to it",
+                    )
                 view = view[found:]
         return torch.frombuffer(content, dtype=_DTYPES[kind])
 

@@ -17,7 +17,7 @@ SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 def check(option: str, path: Path | None) -> Path:
     """Return the path that an option names. Raises UserError if it names none, or a file of unknown type."""
     if path is None:
-        raise UserError(option, "is missing", use=f"FILE, a name that ends in {', '.join(SUFFIXES)}")
+        raise UserError(option, "is missing", use=f"a file name that ends in {', '.join(SUFFIXES)}")
     if path.suffix not in SUFFIXES:
         raise UserError(
             option, "has an unknown file type", value=path, use=f"a name that ends in {', '.join(SUFFIXES)}"

@@ -41,7 +41,7 @@ def found(folder: Path, settings: Mapping[str, Any]) -> Found:
     if not (folder / TOKENIZER_NAME).exists() and not (folder / TOKENIZER_NAME).is_symlink():
         raise UserError(
             folder / TOKENIZER_NAME,
-            "is missing: no text could be given to the model",
+            "is missing: the model could not read text",
             do="write it with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)",
         )
     contents = {}
@@ -52,10 +52,10 @@ def found(folder: Path, settings: Mapping[str, Any]) -> Found:
     try:
         vocabulary = Vocabulary(path, contents[TOKENIZER_NAME].decode(), None, None)
     except UnicodeDecodeError as error:
-        raise UserError(path, f"is not UTF-8: {error}") from None
+        raise UserError(path, f"is not UTF-8: {error}", do="replace it with a good copy") from None
     tokenizer = vocabulary.tokenizer
     if not tokenizer.get_vocab_size():
-        raise UserError(path, "has no token")
+        raise UserError(path, "has no tokens", do="use the tokenizer that the model was trained with")
     return Found(contents, vocabulary.entries, _end(folder, contents, settings, tokenizer))
 
 

@@ -105,10 +105,16 @@ def check_weights(path: Path, wanted: dict[str, Shape], found: dict[str, Shape])
     """Raise UserError for the first tensor of a checkpoint that is missing, unexpected or has another shape."""
     for key in sorted(wanted.keys() | found.keys()):
         if key not in found:
-            raise UserError(path, f"{key} {list(wanted[key])} is missing")
+            raise UserError(path, f"{key} {list(wanted[key])} is missing", do="choose another --step")
         if key not in wanted:
-            raise UserError(path, f"{key} {list(found[key])} has no place in the format")
+            raise UserError(
+                path,
+                f"{key} {list(found[key])} has no place in the format",
+                do="choose another --step, or another format",
+            )
         if wanted[key] != found[key]:
             raise UserError(
-                path, f"{key} is {list(found[key])}, and {list(wanted[key])} by plan.json beside it"
+                path,
+                f"{key} is {list(found[key])}, and {list(wanted[key])} according to plan.json beside it",
+                do="put the run's own plan.json back",
             )

@@ -1,1 +1,1 @@
-"""One image for Docker, podman and Apptainer: built, recorded, converted, tested, listed, signed, verified."""
+"""The image for Docker, podman and Apptainer: to build, record, convert, test, list, sign and verify it."""

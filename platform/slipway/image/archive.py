@@ -1,4 +1,4 @@
-"""What an image archive says of itself: tag, configuration, and the digest that identifies the image everywhere."""
+"""The content of an image archive: tag, configuration, and the digest that identifies the image everywhere."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ class Archive:
 
     path: Path
     digest: str
-    """Of the image's configuration, `sha256:...`: its ID in podman and docker, and named by a registry's manifest."""
+    """Digest of the image's configuration, `sha256:...`: its ID in podman and docker, and in a registry's manifest."""
     tags: tuple[str, ...]
     config: dict[str, Any]
 
@@ -27,7 +27,7 @@ class Archive:
 
 
 def read(path: Path) -> Archive:
-    """Read an archive's manifest and configuration. Raises UserError where it is none."""
+    """Return an archive's manifest and configuration. Raises UserError if the file is no image archive."""
     try:
         with tarfile.open(path, "r:") as tar:
             manifest = json.loads(_member(tar, "manifest.json"))[0]
@@ -52,6 +52,6 @@ def _member(tar: tarfile.TarFile, name: str) -> bytes:
 
 
 def file_digest(path: Path) -> str:
-    """Return `sha256:...` of a whole file."""
+    """Return the digest `sha256:...` of a whole file."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

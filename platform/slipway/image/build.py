@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Files in layers carry this time (1980, the earliest that a zip can hold): two builds of a commit are alike.
+# Files in layers have this time (1980, the earliest that a zip can hold), so that two builds of a commit are alike.
 TIMESTAMP = 315532800
 
 
 @dataclass(frozen=True)
 class Build:
-    """All that decides a build."""
+    """Everything that decides a build."""
 
     engine: str
     root: Path
@@ -28,10 +28,10 @@ class Build:
 
 
 def command(build: Build) -> list[str]:
-    """Return `podman build ...` or `docker buildx build ...`."""
+    """Return the command that builds the image: `podman build ...` or `docker buildx build ...`."""
     podman = build.engine == "podman"
     words = ["podman", "build"] if podman else ["docker", "buildx", "build", "--load"]
-    if podman:  # without the format, SHELL is lost in silence
+    if podman:  # without the format, SHELL is silently ignored
         words += ["--format", "docker", "--timestamp", str(TIMESTAMP)]
     words += ["--network", "none" if build.offline else "host"]
     if not build.cache:
@@ -61,7 +61,7 @@ def _arguments(build: Build) -> dict[str, str]:
 
 
 def save(engine: str, tag: str, archive: Path) -> list[str]:
-    """Return the image as a docker-archive: uncompressed layers, which Apptainer and syft read."""
+    """Return the command that saves the image as a docker-archive: uncompressed layers, as Apptainer and syft read."""
     if engine == "podman":
         return ["podman", "save", "--format", "docker-archive", "--output", str(archive), tag]
     return ["docker", "save", "--output", str(archive), tag]

@@ -1,4 +1,4 @@
-"""`slipway image ACTION`: the way to each action; every command that it runs is printed, `--dry-run` runs none."""
+"""`slipway image ACTION`: run an action. Every command that it runs is printed; `--dry-run` runs none."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ FOLDER = Path("dist/image")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run one action. Returns the exit code."""
+    """Run one action. Return the exit code."""
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
         "build": _build,
         "sif": _sif,
@@ -73,9 +73,18 @@ def _asked(options: argparse.Namespace, root: Path, variant: pins.Variant, engin
     if folder is None and variant.name == "cpu" and not options.torch_index:
         folder = wheels.of_pip(root)
     if options.offline and folder is None:
-        raise UserError("image build --offline", "needs --wheels DIR with every locked package")
+        raise UserError(
+            "image build --offline",
+            "needs the folder of wheels",
+            do="add --wheels DIR, which holds every locked package",
+        )
     if options.apex_source and not (options.apex_source / "setup.py").is_file():
-        raise UserError("image build --apex-source", "contains no setup.py", value=options.apex_source)
+        raise UserError(
+            "image build --apex-source",
+            "contains no setup.py",
+            value=options.apex_source,
+            do="name a checkout of apex",
+        )
     labels = {
         "VERSION": pins.slipway_version(root),
         "REVISION": source.revision(root),
@@ -117,7 +126,7 @@ def _sif(options: argparse.Namespace) -> int:
 
 
 def _origin(options: argparse.Namespace, asked: str, folder: Path) -> tuple[sif.Origin, Path]:
-    """Return where the SIF comes from, and its default place."""
+    """Return what the SIF is made from, and its default path."""
     if asked.startswith("docker://"):
         name, _, digest = asked.removeprefix("docker://").partition("@")
         record.check_digest(
@@ -145,7 +154,7 @@ def _origin(options: argparse.Namespace, asked: str, folder: Path) -> tuple[sif.
     archive = place.with_suffix(".tar")
     if not options.dry_run:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        archive.unlink(missing_ok=True)  # podman adds to an archive that is there
+        archive.unlink(missing_ok=True)  # podman adds to an existing archive
     shell.run(builds.save(engine, asked, archive), options.dry_run)
     return sif.Origin("docker-archive", str(archive), digest), place
 
@@ -235,4 +244,4 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _existing(name: str, what: str) -> None:
     if not Path(name).is_file():
-        raise UserError(f"image {what}", "is not a file", value=name)
+        raise UserError(f"image {what}", "is not a file", value=name, do="name an existing file")

@@ -1,4 +1,4 @@
-"""podman or docker: which is here, and what differs between the two."""
+"""The container engine, podman or docker: which is installed, and what differs between the two."""
 
 import shutil
 from collections.abc import Callable
@@ -9,7 +9,10 @@ ENGINES = ("podman", "docker")
 
 
 def choose(asked: str | None, dry_run: bool, which: Callable[[str], str | None] = shutil.which) -> str:
-    """Return the engine to use. A dry run takes the one asked for, or podman, whether it is here or not."""
+    """Return the engine to use. A dry run uses the one asked for, or podman, even if it is not installed.
+
+    Raises UserError if the engine, or any engine, is not installed.
+    """
     if asked:
         if not dry_run and which(asked) is None:
             raise UserError(

@@ -1,4 +1,4 @@
-"""The pins of a checkout that concern images: bases, Python versions, what the locks hold."""
+"""The pins of a checkout that concern images: bases, Python versions, and the versions in the lock files."""
 
 import re
 import tomllib
@@ -14,29 +14,32 @@ NOTABLE = ("torch", "megatron-core", "numpy")
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the images: what it is built on and what it holds."""
+    """One variant of the image: its base and its main packages."""
 
     name: str
     base: str
     python: str
     versions: dict[str, str]
-    """Of the packages that decide results; torch is the base's own where the lock has none."""
+    """Versions of the packages that decide results; torch is the base's own if the lock has none."""
 
 
 def checkout(folder: Path | None) -> Path:
-    """Return the source tree that images are built from: the folder given, this one, or that of an editable install."""
+    """Return the source tree that images are built from: the folder given, this one, or that of an editable install.
+
+    Raises UserError if there is no Dockerfile or apptainer.def in it.
+    """
     own = Path(__file__).resolve().parents[3]
     for candidate in [folder] if folder else [Path.cwd(), own]:
         if (candidate / "Dockerfile").is_file() and (candidate / "apptainer.def").is_file():
             return candidate.resolve()
     where = f"--context {folder}" if folder else "here"
     raise UserError(
-        "image", f"no Dockerfile and apptainer.def {where}", use="a checkout of Slipway (--context DIR)"
+        "image", f"found no Dockerfile and apptainer.def {where}", use="a checkout of Slipway (--context DIR)"
     )
 
 
 def variant(root: Path, name: str) -> Variant:
-    """Return the pins of a variant. Raises UserError for a name that is none."""
+    """Return the pins of a variant. Raises UserError if no variant has this name."""
     known = _project(root)["tool"]["slipway"]["image"]["variants"]
     if name not in known:
         raise UserError(f"image --variant {name}", "no such variant", do=nearest(name, known))
@@ -58,7 +61,7 @@ def _versions(root: Path, name: str) -> dict[str, str]:
 
 
 def slipway_version(root: Path) -> str:
-    """Return what the checkout calls itself."""
+    """Return the version of Slipway in the checkout."""
     source = (root / "platform" / "slipway" / "__init__.py").read_text()
     match = re.search(r'__version__ = "([^"]+)"', source)
     assert match, "slipway/__init__.py has no __version__"

@@ -1,4 +1,4 @@
-"""The edge at which commands run: each is printed exactly as it is run; a dry run prints only."""
+"""The one place where commands run: each is printed exactly as it is run; a dry run only prints."""
 
 import shlex
 import shutil
@@ -20,7 +20,7 @@ ADVICE = {
 
 
 def need(program: str, purpose: str) -> None:
-    """Raise UserError, in one line that says what to do, where a program is missing."""
+    """Raise UserError, in one line that says what to do, if a program is missing."""
     if shutil.which(program) is None:
         raise UserError(
             f"image {purpose}", f"needs {program}, which is not installed on this machine", do=ADVICE[program]
@@ -28,7 +28,10 @@ def need(program: str, purpose: str) -> None:
 
 
 def of_python(program: str, purpose: str) -> str:
-    """Return how to call a program that a Python package brings: from PATH, or from beside this Python."""
+    """Return the path of a program that a Python package installs: from PATH, or from beside this Python.
+
+    Raises UserError if it is in neither.
+    """
     beside = Path(sys.executable).with_name(program)
     if shutil.which(program) is None and beside.is_file():
         return str(beside)
@@ -37,7 +40,7 @@ def of_python(program: str, purpose: str) -> str:
 
 
 def text(command: Sequence[str]) -> str:
-    """Return the command as a shell takes it."""
+    """Return the command as one would type it into a shell."""
     return f"+ {shlex.join(command)}"
 
 
@@ -47,26 +50,35 @@ def say(command: Sequence[str]) -> None:
 
 
 def run(command: Sequence[str], dry_run: bool = False, environment: Mapping[str, str] | None = None) -> None:
-    """Print a command and run it; Fault where it fails. All it says goes to standard error."""
+    """Print a command and run it, with all its output on standard error. Raises Fault if it fails."""
     say(command)
     if dry_run:
         return
     done = subprocess.run(command, env=environment, stdout=sys.stderr)
     if done.returncode:
         raise Fault(
-            f"`{shlex.join(command[:3])} ...`", f"exited with code {done.returncode}; see its output above"
+            f"`{shlex.join(command[:3])} ...`",
+            f"exited with code {done.returncode}",
+            do="see its output above",
         )
 
 
 def code_of(command: Sequence[str], dry_run: bool = False) -> int:
-    """Print a command, run it and return its exit code: where failing is an answer."""
+    """Print a command, run it and return its exit code, for commands whose failure is an answer."""
     say(command)
     return 0 if dry_run else subprocess.run(command).returncode
 
 
 def answer(command: Sequence[str]) -> str:
-    """Return what a command that changes nothing prints; Fault with its last words where it fails. Said to nobody."""
+    """Return the output of a command that changes nothing; the command is not printed.
+
+    Raises Fault, with the last line of its errors, if it fails.
+    """
     done = commands.call(command)
     if done.code:
-        raise Fault(f"`{shlex.join(command)}`", f"exited with code {done.code}: {done.last}")
+        raise Fault(
+            f"`{shlex.join(command)}`",
+            f"exited with code {done.code}: {done.last}",
+            do="run that command by itself to see all of its output",
+        )
     return done.output.strip()

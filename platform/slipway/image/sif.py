@@ -1,4 +1,4 @@
-"""SIF from an image: what apptainer.def is told, and spython's Client that drives Apptainer."""
+"""A SIF from an image: the arguments for apptainer.def, and spython's Client, which drives Apptainer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ ZSTD = ("--mksquashfs-args", "-comp zstd -Xcompression-level 3")  # a third of g
 
 @dataclass(frozen=True)
 class Origin:
-    """What a SIF is made from."""
+    """The image that a SIF is made from."""
 
     bootstrap: str
     """Apptainer's agent: docker-archive, docker (a registry), docker-daemon."""
@@ -24,7 +24,7 @@ class Origin:
 
 
 def options(origin: Origin, gzip: bool) -> list[str]:
-    """Return what `apptainer build` is told. --notest: `slipway image test` runs it, and sees its output."""
+    """Return the options of `apptainer build`. --notest: `slipway image test` runs the test, and shows its output."""
     arguments = {"bootstrap": origin.bootstrap, "from": origin.location, "digest": origin.digest}
     words = ["--force", "--notest"]
     for name, value in arguments.items():
@@ -33,7 +33,10 @@ def options(origin: Origin, gzip: bool) -> list[str]:
 
 
 def build(definition: Path, sif: Path, words: Sequence[str], dry_run: bool) -> None:
-    """`apptainer build`, by spython; the SIF appears whole or not at all."""
+    """Build a SIF by `apptainer build`, through spython; it appears whole or not at all.
+
+    Raises Fault if the build fails.
+    """
     command = ["singularity", "build", *words]  # the name that spython calls it by
     if dry_run:
         shell.say([*command, str(sif), str(definition)])
@@ -49,20 +52,25 @@ def build(definition: Path, sif: Path, words: Sequence[str], dry_run: bool) -> N
             force=False,
         )
         if not made or not beside.exists():
-            raise Fault("`singularity build ...`", "created no image; see its output above")
+            raise Fault("`singularity build ...`", "created no image", do="see its output above")
 
 
 def labels(sif: Path) -> dict[str, str]:
-    """Return the labels of a SIF, read by spython. Raises UserError where it has none."""
+    """Return the labels of a SIF, read by spython. Raises UserError if it has none."""
     try:
         found = client().inspect(str(sif), quiet=True)
         return found["attributes"]["labels"]
     except (KeyError, TypeError, ValueError):
-        raise UserError("image", "is not a SIF that Apptainer can read", value=sif) from None
+        raise UserError(
+            "image",
+            "is not a SIF that Apptainer can read",
+            value=sif,
+            do="create one with `slipway image sif`",
+        ) from None
 
 
 def client() -> Any:
-    """Return the Client of spython, quiet about itself. Raises UserError where it or Apptainer is missing."""
+    """Return the Client of spython, without its own messages. Raises UserError if it or Apptainer is missing."""
     shell.need("apptainer", "sif")
     shell.need("singularity", "sif")
     try:
@@ -72,5 +80,5 @@ def client() -> Any:
         raise UserError(
             "image", "spython is not installed", do="install it with pip install 'slipway[image]'"
         ) from None
-    bot.level = 0  # its own print of the command would be the second
+    bot.level = 0  # it would print the command a second time
     return Client

@@ -1,4 +1,4 @@
-"""Where the source of an image is from: what git says of the checkout."""
+"""The origin of an image's source, from what git says of the checkout."""
 
 import re
 from pathlib import Path
@@ -7,19 +7,19 @@ from slipway import commands
 
 
 def revision(root: Path) -> str:
-    """Return the commit, with `-dirty` where files differ from it; empty outside a repository."""
+    """Return the commit, with `-dirty` if files differ from it; empty outside a repository."""
     commit = _git(root, "rev-parse", "HEAD")
     changed = commit and _git(root, "status", "--porcelain", "--untracked-files=no")
     return f"{commit}-dirty" if changed else commit
 
 
 def address(root: Path) -> str:
-    """Of the remote `origin`, without a user's name or token; empty where it is a folder or there is none."""
+    """Return the address of the remote `origin`, without a user's name or token; empty if it is a folder or missing."""
     return public(_git(root, "remote", "get-url", "origin"))
 
 
 def public(remote: str) -> str:
-    """Return a web address from a remote; empty where it names no server."""
+    """Return a remote as a web address; empty if it names no server."""
     match = re.fullmatch(
         r"(?:https?://|ssh://|git@)(?:[^@/]*@)?([^/:]+)(?::\d+)?[:/](.+?)(?:\.git)?/?", remote
     )

@@ -1,4 +1,4 @@
-"""Whether a SIF is what was signed, and whether it was made from a given image."""
+"""Verification that a SIF is what was signed, and that it was made from a given image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class Verdict:
 
 
 def verify_command(sif: Path, key: Path | None) -> list[str]:
-    """Return every object of the SIF against its signature; without a key, by the keyring."""
+    """Return the command that checks every object of the SIF against its signature; without a key, by the keyring."""
     return ["apptainer", "verify", "--all", *_key(key), str(sif)]
 
 
 def sign_command(sif: Path, key: Path | None) -> list[str]:
-    """Sign all objects of a SIF."""
+    """Return the command that signs all objects of a SIF."""
     return ["apptainer", "sign", *_key(key), str(sif)]
 
 
@@ -30,7 +30,10 @@ def _key(key: Path | None) -> Sequence[str]:
 
 
 def judge(sif: Path, signature_good: bool, labels: Mapping[str, str], digest: str | None) -> Verdict:
-    """Return one line that says it. The label counts only under a good signature, which covers it."""
+    """Return the verdict, with one line that states it.
+
+    The label counts only under a good signature, which covers it.
+    """
     if not signature_good:
         return Verdict(False, f"{sif}: NOT VERIFIED: its signature is missing, by another key, or broken")
     made_from = labels.get(DIGEST_LABEL)

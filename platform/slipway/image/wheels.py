@@ -1,4 +1,4 @@
-"""A folder of wheels for a build: named by the user, or the one that pip's set-up already points to."""
+"""The directory of wheels for a build: the user's, or the one that pip is already configured to use."""
 
 import re
 import sys
@@ -10,26 +10,29 @@ from slipway.errors import UserError
 
 
 def given(folder: Path) -> Path:
-    """Return the folder of --wheels. Raises UserError where it holds none."""
+    """Return the directory given by --wheels. Raises UserError if it contains no wheels."""
     if not folder.is_dir() or not any(folder.glob("*.whl")):
         raise UserError(
             "image build --wheels",
             "is not a directory of wheels",
             value=folder,
-            do="see docs/image.md for how to fill one",
+            do="fill one as docs/image.md describes",
         )
     return folder.resolve()
 
 
 def of_pip(root: Path) -> Path | None:
-    """Return a local folder among pip's find-links that has the build of torch for CPU, as `make setup` takes it."""
+    """Return a local directory among pip's find-links that has torch for CPUs; None if none has.
+
+    `make setup` uses it, too.
+    """
     asked = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "get", "global.find-links"]
     done = commands.call(asked)
     return with_torch([] if done.code else done.output.split(), torch_version(root))
 
 
 def torch_version(root: Path) -> str:
-    """Return the version of the build for CPU that the lock names."""
+    """Return the version of torch built for CPU that the lock names."""
     lock = (root / "containers" / "lock" / "torch-cpu.txt").read_text()
     match = re.search(r"(?m)^torch==([^\s;\\]+)", lock)
     assert match, "torch-cpu.txt names no torch"
@@ -37,7 +40,7 @@ def torch_version(root: Path) -> str:
 
 
 def with_torch(links: list[str], version: str) -> Path | None:
-    """Return the first of the links that is a local folder with this version of torch."""
+    """Return the first of the links that is a local directory with this version of torch; None if none is."""
     for link in links:
         folder = Path(unquote(urlsplit(link).path)) if link.startswith("file:") else Path(link)
         if folder.is_dir() and any(folder.glob(f"torch-{version}-*.whl")):

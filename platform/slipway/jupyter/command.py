@@ -15,12 +15,12 @@ from slipway.jupyter.kernel import SCRIPT, SPEC, Kernel
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # jupyter_client: [A-Za-z0-9._-]+
 _NOT_IN_PATHS = re.compile(
     r"[\x00-\x1f\x7f{}\ud800-\udfff]"
-)  # Jupyter replaces {names} in the words of a kernel.json
+)  # Jupyter replaces {names} in the arguments of a kernel.json
 _SIF = (32, b"SIF_MAGIC")  # a SIF begins with 32 bytes for a shell, then its own mark
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the kernel called `name`, or with `dry_run` print its files. Returns the exit code. Raises UserError."""
+    """Write the kernel called `name` or, with `dry_run`, print its files. Return the exit code. Raises UserError."""
     from slipway.clusters.profiles import Profiles
 
     cluster = Profiles(options.config_dir).load(options.cluster)
@@ -37,18 +37,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 def kernel_of(options: argparse.Namespace, cluster: Cluster) -> Kernel:
-    """Return the kernel that the options describe on a cluster. Raises UserError."""
+    """Return the kernel that the options describe on a cluster.
+
+    Raises UserError if the cluster runs pods, or if a name, a path or a bind cannot be used.
+    """
     if cluster.kubernetes:
         raise UserError(
             "jupyter --cluster",
-            "runs pods, and a kernel needs Apptainer",
+            "runs pods, but a kernel needs Apptainer",
             value=options.cluster,
             use="a Slurm cluster, local or local_gpu",
         )
     if not _NAME.fullmatch(options.name):
         raise UserError(
             "jupyter NAME",
-            "is no name for a kernel",
+            "is not a valid name of a kernel",
             value=options.name,
             use="at most 100 letters, digits and . _ -, of which the first is a letter or a digit",
         )
@@ -77,7 +80,7 @@ def write(folder: Path, texts: dict[str, str]) -> None:
 
 
 def _folder(prefix: Path | None) -> Path:
-    """Return the folder of Jupyter's data: below the prefix, or else where Jupyter itself looks for the user's."""
+    """Return the directory of Jupyter's data: below the prefix, or else where Jupyter itself looks for the user's."""
     if prefix is not None:
         return prefix.absolute() / "share" / "jupyter"
     if own := os.environ.get("JUPYTER_DATA_DIR"):
@@ -87,7 +90,7 @@ def _folder(prefix: Path | None) -> Path:
 
 
 def _check_place(folder: Path) -> None:
-    """Raise UserError where the files cannot be written, or would replace a kernel that somebody else has made."""
+    """Raise UserError if the files cannot be written, or would replace a kernel that somebody else has made."""
     option = "jupyter --prefix"
     if found := _NOT_IN_PATHS.search(str(folder)):
         raise UserError(
@@ -98,9 +101,11 @@ def _check_place(folder: Path) -> None:
         )
     there = files.nearest_existing(folder)
     if not there.is_dir():
-        raise UserError(option, "is a file where the kernel's folder would be", value=there, use="a folder")
+        raise UserError(
+            option, "is a file, but the kernel's folder would be there", value=there, use="a folder"
+        )
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(option, "cannot be written", value=there, use="a folder that you may write to")
+        raise UserError(option, "cannot be written", value=there, use="a folder that you can write to")
     spec = folder / SPEC
     if not spec.exists():
         return
@@ -115,7 +120,7 @@ def _check_place(folder: Path) -> None:
 
 
 def _image(given: Path | None, of_cluster: str) -> Path:
-    """Return the SIF, absolute. Raises UserError where it is none."""
+    """Return the absolute path of the SIF. Raises UserError if the file is not a SIF."""
     path = Path(given or of_cluster)
     where = "jupyter --image"
     remedy = "a SIF, as `slipway image sif` makes one"
@@ -130,7 +135,7 @@ def _image(given: Path | None, of_cluster: str) -> Path:
 
 
 def _bind(word: str) -> str:
-    """Return SOURCE[:TARGET[:MODE]] with an absolute source. Raises UserError."""
+    """Return SOURCE[:TARGET[:MODE]] with an absolute source. Raises UserError if it cannot be bound."""
     source, *rest = word.split(":")
     path = Path(source).absolute()
     if (

@@ -1,4 +1,4 @@
-"""A kernel's two files, as text: kernel.json, which Jupyter reads, and the script that it starts. Pure."""
+"""A kernel's two files as text: kernel.json, which Jupyter reads, and the script that it starts. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from slipway.launch.slurm import option_words
 from slipway.launch.templates import template
 
 SPEC, SCRIPT = "kernel.json", "kernel.sh"
-"""The names of the files in the kernel's folder."""
+"""The names of the files in the kernel's directory."""
 TEMPLATE = "jupyter/kernel.sh.j2"
 GPU = {"nvidia": "--nv", "amd": "--rocm"}
-"""Apptainer's option that lends the machine's GPUs to the image, by vendor."""
+"""Apptainer's option that gives the image access to the machine's GPUs, by vendor."""
 COMMAND = (
-    "/opt/slipway/bin/slipway-entry",  # sets the image's environment once more, by the variables that are handed on
+    "/opt/slipway/bin/slipway-entry",  # sets the image's environment again, with the variables that are passed on
     *("/opt/slipway/bin/python", "-m", "ipykernel_launcher", "-f"),
 )
-"""What the image runs, before the connection file."""
+"""The command in the image, before the connection file."""
 HANDED_ON = (
     *leftovers.DEVICES,
     *("SLURM_JOB_ID", "SLIPWAY_CACHE", "SLIPWAY_LD_LIBRARY_PATH", "SLIPWAY_CUDA_COMPAT"),
@@ -35,21 +35,21 @@ class Kernel:
     """A kernel to be written."""
 
     name: str
-    """Of its folder, by which Jupyter and `jupyter kernelspec` know it."""
+    """The name of its directory, by which Jupyter and `jupyter kernelspec` know it."""
     display_name: str
-    """As notebooks show it."""
+    """The name that notebooks show."""
     folder: Path
-    """Absolute; where its files go."""
+    """The absolute path of the directory for its files."""
     image: Path
-    """Absolute; a SIF."""
+    """The absolute path of a SIF."""
     container: Container
-    """How the cluster runs images: runtime, modules, options, binds."""
+    """The way in which the cluster runs images: runtime, modules, options, binds."""
     environment: dict[str, str] = field(default_factory=dict)
-    """Variables of the cluster's ranks, for the kernel as well."""
+    """Variables of the cluster's ranks, set for the kernel as well."""
     binds: tuple[str, ...] = ()
     """SOURCE[:TARGET[:MODE]], besides the cluster's."""
     gpu: str | None = None
-    """A vendor of GPU, whose option is given to the runtime where the cluster's options lack it; None: theirs alone."""
+    """A vendor of GPUs, whose option the runtime gets if the cluster's options lack it; None: only the cluster's."""
 
 
 def spec(kernel: Kernel) -> str:
@@ -87,7 +87,7 @@ def script(kernel: Kernel) -> str:
 
 
 _ORDERS = ("APPTAINER", "SINGULARITY")
-"""What variables begin with by which the runtimes take options, and values for the image."""
+"""Prefixes of variables from which the runtimes take options, and values for the image."""
 
 
 def _options(kernel: Kernel) -> Sequence[list[str]]:

@@ -1,7 +1,7 @@
-"""Core attention on torch's scaled_dot_product_attention, with context parallelism and documents kept apart.
+"""Core attention with torch's scaled_dot_product_attention, context parallelism, and separate documents.
 
-Megatron-core's own DotProductAttention is unfused and refuses context parallelism. It is replaced through the
-layer spec, on CPU and on GPUs without Transformer Engine.
+Megatron-core's own DotProductAttention is unfused and refuses context parallelism. The layer spec replaces it on CPUs
+and on GPUs without Transformer Engine.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class TorchAttention(MegatronModule):
     """Attention over the whole sequence; s: local sequence, b: batch, n/g: local query/key heads, d: head size."""
 
     window: int | None = None
-    """Keys that a query sees at most, its own included; None: all before it."""
+    """Keys that a query sees at most, including its own; None: all before it."""
 
     def __init__(
         self,
@@ -40,18 +40,18 @@ class TorchAttention(MegatronModule):
         super().__init__(config=config)
         self.causal = attn_mask_type == AttnMaskType.causal
         self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
-        self.softmax_scale = softmax_scale  # None: by the size of a query's head
+        self.softmax_scale = softmax_scale  # None: from the size of a query's head
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, **_: Any
     ) -> Tensor:
-        """Return [s, b, n, d], [s, b, g, d], [s, b, g, v] -> [s, b, n * v].
+        """Return attention [s, b, n * v] of query [s, b, n, d], key [s, b, g, d] and value [s, b, g, v].
 
-        Where values are of another size than queries (latent attention), zeros fill the smaller ones up: torch's flash
+        If values differ in size from queries (latent attention), the smaller ones are padded with zeros: torch's flash
         kernels take one size only, and its others would keep all scores.
 
-        attention_mask: where documents are kept apart, spans_of_samples of the microbatch; the only place in which
-        Megatron-core's layers hand something on. None: tokens see all before them.
+        attention_mask: if documents are kept apart, spans_of_samples of the microbatch, since Megatron-core's layers
+        pass on nothing else. None: tokens see all before them.
         """
         rank, size = 0, self.config.context_parallel_size
         if size > 1:
@@ -83,7 +83,7 @@ class TorchAttention(MegatronModule):
         return torch.cat([self._over(*sample) for sample in samples])
 
     def _over(self, spans: Sequence[Span], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Return spans hold all queries, in their order."""
+        """Return attention over spans, which contain all queries in order."""
         if len(spans) == 1:
             return self._before(q, k, v)
         queries = q.split([span.end - span.first for span in spans], dim=2)
@@ -91,30 +91,30 @@ class TorchAttention(MegatronModule):
         return torch.cat([self._before(*part) for part in zip(queries, keys, values, strict=True)], dim=2)
 
     def _keys(self, span: Span) -> tuple[int, int]:
-        """Return first and end of the keys that a span's queries see."""
+        """Return the first key that a span's queries see, and the end of these keys."""
         if self.window is None:
             return span.first_key, span.end_key
         return max(span.first_key, span.end_key - (span.end - span.first) - self.window), span.end_key
 
     def _before(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Return causal attention, where the last query sees all keys, or the last ones in its window."""
+        """Return causal attention in which the last query sees all keys, or the last ones in its window."""
         if self.window is None:
             return self._product(q, k, v, causal=True)
         return windowed(q, k, v, self.window, self._masked)
 
     def _masked(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """Return softmax(q k^T + mask) v; without a mask causal."""
+        """Return softmax(q k^T + mask) v, which is causal without a mask."""
         if mask is None:
             return self._product(q, k, v, causal=True)
         if (
             q.device.type == "cuda" and q.shape[1] != k.shape[1]
-        ):  # torch's kernel that takes masks there knows no groups
+        ):  # torch's kernel that takes masks there does not support groups
             k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
         return self._product(q, k, v, causal=False, mask=mask)
 
     def _product(self, q: Tensor, k: Tensor, v: Tensor, causal: bool, mask: Tensor | None = None) -> Tensor:
-        """Return softmax(q k^T + mask) v, [b, n, s, d]; causal: the last query sees all keys."""
-        causal = causal and q.shape[2] > 1  # a single one: a cache's next token
+        """Return softmax(q k^T + mask) v, [b, n, s, d]. causal: the last query sees all keys."""
+        causal = causal and q.shape[2] > 1  # a single query is a cache's next token
         if causal and q.shape[2] < k.shape[2]:
             mask = _lower_right(q.shape[2], k.shape[2], q.device)
         return F.scaled_dot_product_attention(
@@ -130,18 +130,21 @@ class TorchAttention(MegatronModule):
 
 
 def _filled(x: Tensor, size: int) -> Tensor:
-    """Return x [..., d] with zeros up to [..., size]."""
+    """Return x [..., d] padded with zeros to [..., size]."""
     return x if x.shape[-1] == size else F.pad(x, (0, size - x.shape[-1]))
 
 
 @cache
 def in_window(window: int) -> type[TorchAttention]:
-    """Return the same where a query sees so many keys, its own included."""
+    """Return a TorchAttention in which a query sees so many keys, including its own."""
     return type(f"TorchAttentionInWindow{window}", (TorchAttention,), {"window": window})
 
 
 def _lower_right(queries: int, keys: int, device: torch.device) -> Tensor:
-    """Return causal where the last query sees all keys: to flash kernels of GPUs a word, on CPUs a mask."""
+    """Return a causal mask in which the last query sees all keys.
+
+    Flash kernels on GPUs take it as a flag; on CPUs it is a tensor.
+    """
     if device.type == "cpu":  # torch.nn.attention imports torch's compiler, a second of every start
         return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
     from torch.nn.attention.bias import causal_lower_right
@@ -150,7 +153,7 @@ def _lower_right(queries: int, keys: int, device: torch.device) -> Tensor:
 
 
 def _stretches(x: Tensor, borders: Sequence[Sequence[int]]) -> Sequence[Tensor]:
-    """Return x [b, heads, s, d] from first to end of each of the borders."""
+    """Return the parts of x [b, heads, s, d] from first to end of each of the borders."""
     following = all(one[1] == other[0] for one, other in pairwise(borders))
     if following and borders[0][0] == 0 and borders[-1][1] == x.shape[2]:
         return x.split([end - first for first, end in borders], dim=2)  # gradients are joined, not added up
@@ -158,9 +161,9 @@ def _stretches(x: Tensor, borders: Sequence[Sequence[int]]) -> Sequence[Tensor]:
 
 
 def gather_sequence(x: Tensor, group: torch.distributed.ProcessGroup) -> Tensor:
-    """Return all-gather [s, ...] of every context-parallel rank into [s * size, ...] in sequence order.
+    """Return [s * size, ...] in sequence order, gathered from [s, ...] of every context-parallel rank.
 
-    The backward pass reduce-scatters.
+    The backward pass reduce-scatters the gradient.
     """
     gathered = tensor_parallel.gather_from_sequence_parallel_region(x, group=group)
     size = group.size()

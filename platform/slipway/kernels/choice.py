@@ -1,4 +1,4 @@
-"""Which backend computes each operator here, and why: one table, one pure function. Imports no torch."""
+"""The choice of a backend for each operator on a machine, with the reason: one table, one pure function. No torch."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -11,7 +11,7 @@ from slipway.optimizers import algorithm
 
 
 class Model(Protocol):
-    """What the choice asks of a model family (see slipway.models.family.Family)."""
+    """The part of a model family that the choice needs (see slipway.models.family.Family)."""
 
     @property
     def operators(self) -> frozenset[str]:
@@ -19,16 +19,16 @@ class Model(Protocol):
         ...
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
-        """Return why it cannot use a backend for an operator; None where it can."""
+        """Return why it cannot use a backend for an operator; None: it can."""
         ...
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError for the first thing that it cannot do."""
+        """Raise UserError for the first setting that it does not support."""
         ...
 
 
 class Choice(NamedTuple):
-    """A line of the list that a run prints and keeps."""
+    """A line of the list that a run prints and stores."""
 
     operator: str
     backend: str
@@ -36,7 +36,11 @@ class Choice(NamedTuple):
 
 
 class _Backend(NamedTuple):
-    """trouble: why the backend cannot be used for the operator; doubt: why it is not taken unasked. None: it is."""
+    """A backend of an operator.
+
+    trouble: returns why the backend cannot be used for the operator; doubt: returns why it is not chosen by default.
+    None: it can be used, and is chosen.
+    """
 
     name: str
     trouble: Callable[[Machine, RunConfig], str | None]
@@ -123,7 +127,7 @@ OPERATORS = tuple(TABLE)
 def choose(config: RunConfig, machine: Machine, model: Model) -> list[Choice]:
     """Return one backend for each operator of the model, and FP8's recipe under the name fp8.
 
-    Raises UserError where one that was asked for cannot be used here.
+    Raises UserError if a requested backend, or FP8, cannot be used here.
     """
     _check_backend(config.kernels, machine)
     used = _used(config, model)
@@ -133,12 +137,12 @@ def choose(config: RunConfig, machine: Machine, model: Model) -> list[Choice]:
 
 
 def backends(chosen: list[Choice]) -> dict[str, str]:
-    """Return operator -> the backend that was chosen for it."""
+    """Return the chosen backend of each operator."""
     return {choice.operator: choice.backend for choice in chosen}
 
 
 def in_words(chosen: list[Choice]) -> list[str]:
-    """Return lines for people: operators with the same backend for the same reason together."""
+    """Return lines for people, in which operators with the same backend and reason are grouped."""
     groups: dict[tuple[str, str], list[str]] = {}
     for choice in chosen:
         groups.setdefault((choice.backend, choice.why), []).append(choice.operator)
@@ -162,7 +166,7 @@ def _choose(operator: str, config: RunConfig, machine: Machine, model: Model) ->
     if wanted in usable:
         return Choice(operator, wanted, f"kernels={wanted}")
     if wanted != "auto":
-        # not the other vendor's package: torch's, or what comes without fusion
+        # torch's backend or an unfused one, not another vendor's package
         name = next(name for name in usable if name in ("torch", "unfused"))
         why = f"{wanted}: {troubles[wanted]}" if wanted in troubles else f"{wanted} has none"
         return Choice(operator, name, f"kernels={wanted}, but {why}")
@@ -177,7 +181,7 @@ def _choose(operator: str, config: RunConfig, machine: Machine, model: Model) ->
 def backend_troubles(
     operator: str, config: RunConfig, machine: Machine, model: Model
 ) -> dict[str, str | None]:
-    """Return why each backend cannot be used for an operator here, best backend first; None where it can."""
+    """Return why each backend cannot be used for an operator here, best backend first; None: it can."""
     return {
         one.name: model.backend_trouble(operator, one.name, config) or one.trouble(machine, config)
         for one in TABLE[operator]
@@ -197,7 +201,7 @@ def _check_backend(kernels: Kernels, machine: Machine) -> None:
 
 
 def _used(config: RunConfig, model: Model) -> frozenset[str]:
-    """Return the operators of the model, and the optimizer where it has backends."""
+    """Return the operators of the model, and the optimizer if it has backends."""
     return model.operators | ({"optimizer"} if algorithm(config).backends else set())
 
 
@@ -215,7 +219,7 @@ def _check_operators(config: RunConfig, used: frozenset[str]) -> None:
 
 
 def _fp8(config: RunConfig, machine: Machine, model: Model, backends: dict[str, str]) -> list[Choice]:
-    """Return the recipe, where there is FP8; by the rules that the plan has applied to the cluster's profile."""
+    """Return FP8's recipe, if FP8 is on, by the rules that the plan applied to the cluster's profile."""
     asked, found = config.training.fp8, machine.compute_capability
     if asked is None:
         return []
@@ -226,7 +230,7 @@ def _fp8(config: RunConfig, machine: Machine, model: Model, backends: dict[str, 
         )
     if found is None:
         raise UserError(
-            "training.fp8", "needs a GPU whose compute capability nvidia-smi tells", value=asked, use="null"
+            "training.fp8", "needs a GPU whose compute capability nvidia-smi reports", value=asked, use="null"
         )
     here = on_device(config, found)
     fp8.check_device(here)
@@ -235,7 +239,7 @@ def _fp8(config: RunConfig, machine: Machine, model: Model, backends: dict[str, 
 
 
 def on_device(config: RunConfig, capability: tuple[int, int]) -> RunConfig:
-    """Return the configuration with the compute capability of the devices that are here."""
+    """Return the configuration with the compute capability of this machine's devices."""
     device = config.cluster.device.model_copy(
         update={"compute_capability": float("{}.{}".format(*capability))}
     )

@@ -12,7 +12,10 @@ from slipway.registry import FAMILIES
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
-    """Print the table. Options: `json`. Raises UserError where what is asked for cannot be used here."""
+    """Print the table, or JSON with the option `json`; return the exit code.
+
+    Raises UserError if a requested backend cannot be used here.
+    """
     here = machine(config.cluster.device.kind)
     model = FAMILIES.part(config.model.family, "family").FAMILY
     rows = [_row(choice, config, here, model) for choice in choose(config, here, model)]

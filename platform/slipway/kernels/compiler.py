@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def cpp_trouble() -> str | None:
-    """Return why torch.compile could make nothing for a CPU here, None where it can.
+    """Return why torch.compile cannot build code for a CPU here; None: it can.
 
-    It calls a C++ compiler for each new graph: the program in CXX, or g++. What is compiled includes Python.h.
+    It calls a C++ compiler for each new graph: the program in CXX, or g++. Its code includes Python.h.
     """
     program = os.environ.get("CXX", "g++")
     if shutil.which(program) is None:

@@ -1,14 +1,14 @@
 """Cross entropy fused with the output layer over tensor-parallel ranks: the logits are never held whole.
 
-The tokens go through the output layer in chunks. What is known of the backward pass is used at once, as in Liger
-Kernel (Hsu et al. 2024, arXiv 2410.10989, section 3.2): the loss is a masked sum, so each token's gradient is its
-mask times one number that arrives later. The gradients of hidden states and weight are therefore computed right
-after a chunk's logits, which then make room for the next chunk's; the backward pass only multiplies by that number.
-Cut Cross-Entropy (Wijmans et al. 2024, arXiv 2411.09009) and the textbook form compute the logits again in the
-backward pass instead. That takes a fourth matrix product: on two CPU cores with 1,024 tokens of size 384 and a
-vocabulary of 8,192 (fp32) forward and backward took 203 ms against 131 ms here, 146 ms in Megatron-core's unfused
-form and 181 ms in torch's own (medians). It would save no memory either: the weight's gradient is in both cases
-first there while every layer still holds its activations.
+The tokens go through the output layer in chunks. What is known of the backward pass is used at once, as in Liger Kernel
+(Hsu et al. 2024, arXiv 2410.10989, section 3.2): the loss is a masked sum, so each token's gradient is its mask times
+one number that arrives later. The gradients of hidden states and weight are therefore computed right after a chunk's
+logits, whose memory the next chunk's then takes; the backward pass only multiplies by that number. Cut Cross-Entropy
+(Wijmans et al. 2024, arXiv 2411.09009) and the textbook form recompute the logits in the backward pass instead. That
+takes a fourth matrix product: on two CPU cores with 1,024 tokens of size 384 and a vocabulary of 8,192 (fp32) forward
+and backward took 203 ms against 131 ms here, 146 ms in Megatron-core's unfused form and 181 ms in torch's own
+(medians). It would save no memory either: in both cases the weight's gradient first exists while every layer still
+holds its activations.
 """
 
 from typing import Any
@@ -33,13 +33,13 @@ def linear_cross_entropy(
     vocab_size: int | None = None,
     chunk_tokens: int | None = None,
 ) -> Tensor:
-    """Sum over tokens of loss_mask x cross entropy (nats) of softmax(hidden weight^T), fp32 scalar.
+    """Return the sum over tokens of loss_mask x cross entropy (nats) of softmax(hidden weight^T), fp32 scalar.
 
-    hidden: [s, b, h], with sequence_parallel [s / tp, b, h]; weight: [v / tp, h], this rank's rows of the
-    vocabulary; both in bf16 or both in fp32, the softmax is in fp32. labels: [b, s] int64, loss_mask: [b, s].
-    group: the tensor-parallel ranks; all of them call this, with the same tokens, and get the same sum.
-    vocab_size: of all ranks' rows, those from here on are padding, which no softmax sees; None: there is none.
-    chunk_tokens: at most so many tokens' logits are held at a time. Labels and mask get no gradient.
+    hidden: [s, b, h], with sequence_parallel [s / tp, b, h]; weight: [v / tp, h], this rank's rows of the vocabulary;
+    both in bf16 or both in fp32; the softmax is in fp32. labels: [b, s] int64, loss_mask: [b, s]. group: the
+    tensor-parallel ranks; all of them call this, with the same tokens, and get the same sum. vocab_size: rows, over all
+    ranks, from here on are padding, which the softmax excludes; None: no padding. chunk_tokens: at most this many
+    tokens' logits are held at a time. Labels and mask get no gradient.
     """
     assert hidden.dtype == weight.dtype, f"hidden states are {hidden.dtype}, the weight is {weight.dtype}"
     assert not loss_mask.requires_grad
@@ -53,11 +53,11 @@ def linear_cross_entropy(
 
 
 def hide_padding(logits: Tensor, vocab_size: int, first: int) -> None:
-    """Give the logits of rows that belong to no token the lowest number, in place; only ranks with such rows do it.
+    """Set the logits of padding rows to the lowest number, in place, on the ranks that have such rows.
 
-    logits: [..., n], of n rows of the table from `first` on. A softmax over all rows makes zeros of them, exactly, and
-    so does its backward pass: autograd is not told. The lowest number and no infinity, from which a rank whose rows are
-    all padding would make NaN.
+    logits: [..., n], of n rows of the table from `first` on. A softmax over all rows turns them into exact zeros, and
+    so does its backward pass: autograd is not told. The lowest number is used instead of infinity, from which a rank
+    with only padding rows would compute NaN.
     """
     own = max(vocab_size - first, 0)
     if own < logits.shape[-1]:
@@ -88,7 +88,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total, grad_rows, grad_weight = _by_chunks(
             rows, weight, labels, mask, group, entries, chunk, needs_gradients
         )
-        if grad_rows is not None and group.size() > 1:  # each rank has its part of the vocabulary's
+        if grad_rows is not None and group.size() > 1:  # each rank has its vocabulary rows' part of the sum
             if sequence_parallel:
                 part = grad_rows.new_empty(len(grad_rows) // group.size(), shape[-1])
                 torch.distributed.reduce_scatter_tensor(part, grad_rows, group=group)
@@ -103,7 +103,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad_total: Tensor) -> Any:
         assert ctx.gradients is not None, "the gradients are there for one backward pass"
         grad_hidden, grad_weight = ctx.gradients
-        ctx.gradients = None  # the only references: no copies in place of these
+        ctx.gradients = None  # drops the only other references, so that no copies are made
         return grad_hidden.mul_(grad_total), grad_weight.mul_(grad_total), *[None] * 7
 
 
@@ -119,7 +119,7 @@ def _by_chunks(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return the masked sum of losses, and its gradients: of the rows (this rank's part of a sum) and of the weight."""
     count = -(-len(rows) // chunk)
-    size = -(-len(rows) // count)  # chunks of equal size, but for the last
+    size = -(-len(rows) // count)  # chunks of equal size, except the last
     total = torch.zeros((), dtype=torch.float32, device=rows.device)
     grad_rows = grad_weight = None
     if needs_gradients:
@@ -150,13 +150,13 @@ def _by_chunks(
 def _losses_and_gradient(
     logits: Tensor, labels: Tensor, mask: Tensor, group: ProcessGroup, needs_gradient: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return losses [c] fp32, and mask x (softmax - one-hot) in the place of the logits [c, v / tp].
+    """Return losses [c] fp32, and mask x (softmax - one-hot), which overwrites the logits [c, v / tp].
 
-    The vocabulary's maximum, sum of exponentials and target logit are reduced over the ranks, as in
-    Megatron-LM (Shoeybi et al. 2019, arXiv 1909.08053, section 3).
+    The vocabulary's maximum, sum of exponentials and target logit are reduced over the ranks, as in Megatron-LM
+    (Shoeybi et al. 2019, arXiv 1909.08053, section 3).
     """
     parallel = group.size() > 1
-    values = logits.float()  # itself where it is fp32
+    values = logits.float()  # logits itself if it is fp32
     highest = values.amax(-1)
     if parallel:
         torch.distributed.all_reduce(highest, ReduceOp.MAX, group=group)

@@ -1,4 +1,4 @@
-"""A mixture's experts as two grouped matrix products by torch, one for all experts of a rank."""
+"""A mixture's experts as two grouped matrix products of torch, each for all experts of a rank."""
 
 from collections.abc import Collection
 from functools import partial
@@ -16,17 +16,17 @@ from torch import Tensor
 
 from slipway.kernels.recompute import Recomputed
 
-# 0.16's router asks for this name also where there is no Transformer Engine
+# 0.16's router uses this name even without Transformer Engine
 if not hasattr(moe_utils, "te_general_gemm"):
     moe_utils.te_general_gemm = None  # type: ignore[attr-defined]
 
 
 class GroupedExperts(MegatronModule):
-    """Takes tokens that are sorted by expert; checkpoints fit Megatron-core's experts one by one, and back.
+    """Experts for tokens that are sorted by expert; checkpoints fit Megatron-core's separate experts, both ways.
 
-    Weights: fc1 [experts, out / tp, hidden] (gated: out is both halves, of this rank's channels), fc2 [experts,
-    hidden, in / tp]; experts: those of this rank. The ranks' parts of the outputs are summed by the dispatcher.
-    recompute: what the backward pass computes again, the first product and what follows it, or what follows alone.
+    Weights: fc1 [experts, out / tp, hidden] (gated: out is both halves, of this rank's channels), fc2 [experts, hidden,
+    in / tp]; experts: those of this rank. The dispatcher sums the ranks' parts of the outputs. recompute: what the
+    backward pass recomputes, the first product and what follows it, or only what follows.
     """
 
     recompute: Literal["experts", "activation"] | None = None
@@ -52,7 +52,10 @@ class GroupedExperts(MegatronModule):
     def forward(
         self, hidden: Tensor, tokens_per_expert: Tensor, probabilities: Tensor
     ) -> tuple[Tensor, None]:
-        """Return [n, h] sorted by expert, [experts] with the sum n, [n] -> weighted outputs [n, h], and no bias."""
+        """Return weighted outputs [n, h] of tokens [n, h] that are sorted by expert, and no bias.
+
+        tokens_per_expert: [experts], with the sum n. probabilities: [n].
+        """
         ends = tokens_per_expert.to(hidden.device).cumsum(0, dtype=torch.int32)
 
         def active(hidden: Tensor, weights: Tensor) -> Tensor:
@@ -83,7 +86,7 @@ class GroupedExperts(MegatronModule):
     def sharded_state_dict(
         self, prefix: str = "", sharded_offsets: tuple = (), metadata: dict | None = None
     ) -> dict[str, Any]:
-        """Return one entry per weight, which is cut into the tensors that SequentialMLP has: by expert, and by half."""
+        """Return one entry per weight, which is split into the tensors of SequentialMLP: by expert, and by half."""
         groups = self.groups
         entries: dict[str, Any] = {}
         for name, weight, axis in (("fc1", self.fc1, 0), ("fc2", self.fc2, 1)):
@@ -108,26 +111,26 @@ class GroupedExperts(MegatronModule):
 
 
 class ExpertsWithoutActivation(GroupedExperts):
-    """Keeps what the first product returns, not what follows it."""
+    """Experts that keep the first product's output, but nothing after it."""
 
     recompute = "activation"
 
 
 class ExpertsWithoutProduct(GroupedExperts):
-    """Keeps its input alone."""
+    """Experts that keep only their input."""
 
     recompute = "experts"
 
 
 def grouped_experts(recomputed: Collection[str]) -> type[GroupedExperts]:
-    """Return the experts that compute these of a model's modules again (see slipway.models.transformer.recompute)."""
+    """Return the class of experts that recompute these modules (see slipway.models.transformer.recompute)."""
     if "experts" in recomputed:
         return ExpertsWithoutProduct
     return ExpertsWithoutActivation if "activation" in recomputed else GroupedExperts
 
 
 def _product(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
-    """Return rows of expert e, up to ends[e], times weight[e]^T."""
+    """Return, for each expert e, its rows (up to ends[e]) times weight[e]^T."""
     return F.grouped_mm(x, weight.transpose(1, 2), offs=ends)
 
 
@@ -143,7 +146,10 @@ def _cut(
     expert_rank: tuple[int, int],
     tensor_rank: tuple[int, int],
 ) -> list[ShardedTensor]:
-    """Return views of [experts, ., .]; offsets: (axis, index, count) of the axes before; axis: the one cut by tensor_rank."""
+    """Return views of [experts, ., .] as sharded tensors.
+
+    offsets: (axis, index, count) of the axes before. axis: the one that tensor_rank splits.
+    """
     first, experts = expert_rank[0] * len(whole), expert_rank[1] * len(whole)
     rank, size = tensor_rank
     before = len(offsets) + 1

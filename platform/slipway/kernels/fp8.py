@@ -1,4 +1,4 @@
-"""FP8 products of Transformer Engine: how scales are found, on which GPUs, of which sizes. Imports no torch."""
+"""FP8 products of Transformer Engine: how scales are found, on which GPUs, in which sizes. Imports no torch."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,16 +10,16 @@ Capability = tuple[int, int]
 
 
 class Recipe(NamedTuple):
-    """A way to find scales; the rules of Transformer Engine 2.20 (pytorch/quantization.py)."""
+    """A way to find scales, by the rules of Transformer Engine 2.20 (pytorch/quantization.py)."""
 
     first: Capability
-    """The compute capability from which on it works."""
+    """The first compute capability on which it works."""
     before: Capability | None
-    """The one from which on it does not; None: it works on all later ones."""
+    """The first compute capability on which it no longer works; None: it works on all later ones."""
     multiple: int
-    """Of what every size of a product must be one."""
+    """The number that divides every size of a product."""
     keeps: str | None = None
-    """What it keeps from step to step."""
+    """The state that it keeps from step to step."""
 
 
 RECIPES = {
@@ -31,7 +31,7 @@ RECIPES = {
 
 
 class Size(NamedTuple):
-    """A size of a product on one rank. path: of the field that it comes from. what: it, with the arithmetic."""
+    """A size of a product on one rank. path: the field that it comes from. what: a description with the arithmetic."""
 
     path: str
     what: str
@@ -39,10 +39,10 @@ class Size(NamedTuple):
 
 
 def recipe_of(config: RunConfig) -> str:
-    """Return the recipe that is asked for; else one that keeps nothing, so that a continued run is the uninterrupted one.
+    """Return the configured recipe, or one that keeps nothing, so that a resumed run equals an uninterrupted one.
 
-    That is mxfp8 where the GPU's products scale blocks of 32 by themselves, and tensorwise, which every GPU with FP8
-    can do, where they do not or the cluster's profile does not say.
+    The default is mxfp8 if the GPU's products themselves scale blocks of 32; it is tensorwise, which every GPU with FP8
+    supports, if they do not or the cluster's profile does not say.
     """
     if config.training.fp8_recipe is not None:
         return config.training.fp8_recipe
@@ -51,7 +51,7 @@ def recipe_of(config: RunConfig) -> str:
 
 
 def why(config: RunConfig) -> str:
-    """Return how the recipe was chosen, and what it means for a continued run."""
+    """Return how the recipe was chosen, and what it means for a resumed run."""
     name, asked = recipe_of(config), config.training.fp8_recipe
     here = _text(config.cluster.device.capability)
     chosen = f"training.fp8_recipe={asked}" if asked else f"compute capability {here}"
@@ -62,7 +62,10 @@ def why(config: RunConfig) -> str:
 
 
 def check_device(config: RunConfig) -> None:
-    """Raise UserError where FP8 is asked for and the cluster's devices are known not to have it."""
+    """Raise UserError if FP8 is configured and the cluster's devices are known not to have it.
+
+    Also if a recipe is configured without FP8.
+    """
     fp8, device = config.training.fp8, config.cluster.device
     if fp8 is None:
         if config.training.fp8_recipe is not None:
@@ -95,16 +98,16 @@ def check_device(config: RunConfig) -> None:
 
 
 def troubles(found: Capability) -> dict[str, str | None]:
-    """Return why GPUs of a compute capability cannot use each recipe; None where they can."""
+    """Return why GPUs of a compute capability cannot use each recipe; None: they can."""
     return {name: None if _works(name, found) else _needs(name, found) for name in RECIPES}
 
 
 def check_sizes(config: RunConfig, sizes: Iterable[Size]) -> None:
     """Raise UserError for the first size that the recipe's products do not take.
 
-    cuBLAS wants all sizes of an FP8 product in multiples of 16 bytes (its documentation of cublasLtMatmul), MXFP8
-    scales blocks of 32. Transformer Engine itself asks only 8 of the number of tokens, over which the weight's
-    gradient then sums.
+    cuBLAS requires all sizes of an FP8 product in multiples of 16 bytes (its documentation of cublasLtMatmul); MXFP8
+    scales blocks of 32. Transformer Engine itself requires only a multiple of 8 for the number of tokens, which the
+    weight's gradient sums over.
     """
     name = recipe_of(config)
     by = RECIPES[name].multiple

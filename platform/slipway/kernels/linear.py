@@ -1,9 +1,9 @@
-"""Tensor-parallel linear layers for torch's kernels: the bias within the product, the weight's gradient added in place.
+"""Tensor-parallel linear layers for torch's kernels, with fused bias and weight gradients accumulated in place.
 
-Megatron-core's own add the bias in a pass of its own, or leave it to the next function, and give the weight's
-gradient to autograd, from where data parallelism adds it to the main gradient: with fp32 gradients both passes
-over memory are spared here. The communication is Megatron-LM's (Shoeybi et al. 2019, arXiv 1909.08053, section 3;
-with sequence parallelism Korthikanti et al. 2022, arXiv 2205.05198, section 4.2.2).
+Megatron-core's own layers add the bias in a separate pass, or leave it to the next function, and give the weight's
+gradient to autograd, from which data parallelism adds it to the main gradient: with fp32 gradients these layers avoid
+both passes over memory. The communication is Megatron-LM's (Shoeybi et al. 2019, arXiv 1909.08053, section 3; with
+sequence parallelism Korthikanti et al. 2022, arXiv 2205.05198, section 4.2.2).
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from slipway.kernels import products
 
 
 class ColumnLinear(ColumnParallelLinear):
-    """x W^T + b, outputs split over the ranks. Adds its bias itself, also where Megatron-core would hand it on."""
+    """x W^T + b, with outputs split over the ranks. It adds its bias itself, even if Megatron-core would pass it on."""
 
     def __init__(self, *words: Any, **named: Any) -> None:
         super().__init__(*words, **named)
@@ -33,7 +33,10 @@ class ColumnLinear(ColumnParallelLinear):
 
 
 class RowLinear(RowParallelLinear):
-    """x W^T + b, inputs split over the ranks; several ranks' parts are summed before the bias, which is handed on."""
+    """x W^T + b, with inputs split over the ranks.
+
+    Several ranks' parts are summed before the bias is added, which is passed on.
+    """
 
     def __init__(self, *words: Any, **named: Any) -> None:
         super().__init__(*words, **named)
@@ -47,16 +50,19 @@ class RowLinear(RowParallelLinear):
         return _linear(input, weight, **{**named, "bias": self.bias if self.adds_bias else None})
 
     def forward(self, input_: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return [s, b, in / tp] -> [s, b, out], with sequence parallelism [s / tp, b, out], and the bias still to add."""
+        """Return the output and the bias that is still to be added.
+
+        [s, b, in / tp] -> [s, b, out], or [s / tp, b, out] with sequence parallelism.
+        """
         output, bias = super().forward(input_)
         return output, None if self.adds_bias else bias
 
 
 class ReplicatedLinear(MegatronModule):
-    """x W^T, whole on every rank, each for its part of the sequence, [s / tp, b, in] -> [s / tp, b, out].
+    """x W^T, whole on every rank, each for its part of the sequence: [s / tp, b, in] -> [s / tp, b, out].
 
-    The weight is marked for the gradient reduction of sequence parallelism. Takes the words of Transformer Engine's
-    TELinear, and needs few of them.
+    The weight is marked for the gradient reduction of sequence parallelism. It accepts the arguments of Transformer
+    Engine's TELinear, of which it needs few.
     """
 
     def __init__(
@@ -68,7 +74,7 @@ class ReplicatedLinear(MegatronModule):
         self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """Return the result, and no bias to add."""
+        """Return the output [s / tp, b, out] of x [s / tp, b, in], and no bias."""
         return _Linear.apply(x, self.weight, None, None, False, False), None
 
 
@@ -83,13 +89,13 @@ def _linear(
     grad_output_buffer: Any = None,
     **_: Any,
 ) -> Tensor:
-    """With the arguments of Megatron-core's function of this place."""
+    """Return the layer's output; takes the arguments of the function of Megatron-core that it replaces."""
     assert grad_output_buffer is None, "weight gradients are not deferred"
     return _Linear.apply(input, weight, bias, tp_group, sequence_parallel, allreduce_dgrad)
 
 
 class _Linear(torch.autograd.Function):
-    """Gathers its input along the sequence (sequence_parallel), or sums the input's gradient over the ranks."""
+    """A product that gathers its input along the sequence (sequence_parallel), or sums its gradient over the ranks."""
 
     @staticmethod
     def forward(
@@ -111,7 +117,7 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        # each transfer runs beside a product that does not need it
+        # each transfer overlaps with a product that does not need it
         whole, transfer = _gather(x, ctx.group, beside=True) if ctx.sequence_parallel else (x, None)
         grad_x = products.linear(gradient, weight.t())
         if transfer is not None:
@@ -133,7 +139,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _gather(x: Tensor, group: ProcessGroup | None, beside: bool = False) -> tuple[Tensor, Any]:
-    """Return [s / tp, ...] of every rank -> [s, ...]; beside: what to wait for, otherwise None."""
+    """Return [s, ...] gathered from [s / tp, ...] of every rank, and with `beside` a handle to wait for, else None."""
     assert group is not None
     whole = x.new_empty(x.shape[0] * group.size(), *x.shape[1:])
     transfer = torch.distributed.all_gather_into_tensor(whole, x.contiguous(), group=group, async_op=beside)
@@ -141,12 +147,13 @@ def _gather(x: Tensor, group: ProcessGroup | None, beside: bool = False) -> tupl
 
 
 def _weight_gradient(weight: Any, gradient: Tensor, x: Tensor) -> Tensor:
-    """Return gradient^T x, [out, in]; added to weight.main_grad at once where data parallelism has one of this type.
+    """Return gradient^T x, [out, in], or add it to weight.main_grad, if that exists and has the same type.
 
-    Then the tensor returned only tells autograd's hooks that the gradient is there: its values mean nothing.
+    In the second case the returned tensor only tells autograd's hooks that the gradient exists: its values mean
+    nothing.
     """
     main = getattr(weight, "main_grad", None)
-    # FSDP manages its gradients itself; a weight with another use (zero_out_wgrad) gets autograd's sum
+    # FSDP manages its gradients itself; a weight with a second use (zero_out_wgrad) gets autograd's sum
     here = getattr(weight, "grad_added_to_main_grad", None) is not None and not (
         hasattr(weight, "__fsdp_param__") or getattr(weight, "zero_out_wgrad", False)
     )
@@ -154,7 +161,7 @@ def _weight_gradient(weight: Any, gradient: Tensor, x: Tensor) -> Tensor:
         return gradient.t().matmul(x)
     if weight.grad_added_to_main_grad:
         torch.addmm(main, gradient.t(), x, out=main)
-    else:  # the step's first: the zeros there need not be read
+    else:  # the step's first gradient: the zeros there need not be read
         torch.mm(gradient.t(), x, out=main)
     weight.grad_added_to_main_grad = True
     return torch.empty_like(weight)

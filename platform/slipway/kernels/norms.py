@@ -1,4 +1,4 @@
-"""torch's norms for sequence parallelism, which Megatron-core's own wrapper of them refuses."""
+"""torch's norms with support for sequence parallelism, which Megatron-core's own wrapper refuses."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 
 
 class LayerNorm(torch.nn.LayerNorm):
-    """torch's LayerNorm whose parameters are marked for the gradient reduction of sequence parallelism."""
+    """torch's LayerNorm with parameters that are marked for the gradient reduction of sequence parallelism."""
 
     def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
         super().__init__(hidden_size, eps=eps)
@@ -15,7 +15,7 @@ class LayerNorm(torch.nn.LayerNorm):
 
 
 class RMSNorm(torch.nn.RMSNorm):
-    """torch's RMSNorm, marked alike."""
+    """torch's RMSNorm with parameters that are marked in the same way."""
 
     def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
         super().__init__(hidden_size, eps=eps)

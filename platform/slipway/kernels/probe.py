@@ -1,7 +1,7 @@
-"""Which optional packages of fused kernels work here, told in a line each; nothing fails because one is broken.
+"""Find out which optional packages of fused kernels work here, with one line for each; a broken one is no error.
 
-A package that is there but cannot be loaded (compiled for another torch, a missing CUDA library) would end
-Megatron-core's own import. It is hidden before that, so that Megatron-core takes it for one that is missing.
+A package that is installed but cannot be loaded (compiled for another torch, a missing CUDA library) would make
+Megatron-core's own import fail. It is hidden before that, so that Megatron-core considers it missing.
 """
 
 import functools
@@ -18,15 +18,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 TRANSFORMER_ENGINE, APEX, TRITON, DEEP_EP = "transformer_engine", "apex", "triton", "deep_ep"
-# Its library wants NCCL's, which torch has loaded. Megatron-core imports the two others; without the last, which is
-# deprecated, its own import would end with an error
+# Its library needs NCCL's, which torch has loaded. Megatron-core imports the two others; without the last, which is
+# deprecated, its own import would fail
 TE_MODULES = ["torch", "transformer_engine.pytorch", "transformer_engine.pytorch.fp8"]
 GRADIENT_KERNEL = "fused_weight_gradient_mlp_cuda"  # built with NVIDIA's apex
 
 
 @dataclass(frozen=True)
 class Package:
-    """An optional package: usable where trouble is None."""
+    """An optional package, which is usable if trouble is None."""
 
     name: str
     version: str | None = None
@@ -40,7 +40,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Machine:
-    """What decides which kernels can be used."""
+    """The properties of this machine that decide which kernels can be used."""
 
     cuda: bool
     compute_capability: tuple[int, int] | None
@@ -50,16 +50,17 @@ class Machine:
     triton: Package
     deep_ep: Package = Package(DEEP_EP, trouble="not looked for")
     amd_avx512: bool = field(default=False, kw_only=True)
-    """Whether the processor is AMD's, with AVX-512."""
+    """Whether the processor is AMD's and has AVX-512."""
 
 
 @functools.cache
 def machine(kind: str) -> Machine:
-    """Return what is here, for devices of a kind (cpu, cuda); to be called before Megatron-core is imported.
+    """Return what this machine has for devices of a kind (cpu, cuda); call it before Megatron-core is imported.
 
-    Looked for once: what cannot be used is hidden from later imports. CUDA is not touched: ranks may still be forked.
+    It looks only once, and hides unusable packages from later imports. It does not touch CUDA, so that ranks can still
+    be forked.
     """
-    if kind == "cpu":  # their kernels are for GPUs: not even looked for
+    if kind == "cpu":  # these packages' kernels are for GPUs: not even looked for
         away = Package("", trouble="needs a GPU")
         return Machine(False, None, away, away, away, away, amd_avx512=_is_amd_with_avx512())
     return Machine(
@@ -82,7 +83,7 @@ def _is_amd_with_avx512() -> bool:
 
 
 def _compute_capability() -> tuple[int, int] | None:
-    """Of the first GPU, from the driver; None where it cannot be asked."""
+    """Return the first GPU's compute capability, from the driver; None: the driver cannot be asked."""
     try:
         asked = subprocess.run(
             ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"],
@@ -98,7 +99,7 @@ def _compute_capability() -> tuple[int, int] | None:
 
 
 def probe(name: str, modules: Sequence[str]) -> Package:
-    """Import `modules` of a top-level package; where one fails, the package is hidden and the reason told."""
+    """Import `modules` of a top-level package and return the Package; if one fails, hide it and report the reason."""
     try:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError) as error:
@@ -108,13 +109,16 @@ def probe(name: str, modules: Sequence[str]) -> Package:
     try:
         for module in modules:
             importlib.import_module(module)
-    except Exception as error:  # whatever a broken binary raises
+    except Exception as error:  # a broken binary can raise anything
         return _hidden(name, f"installed, but cannot be loaded: {_line(error)}")
     return Package(name, _version(name))
 
 
 def probe_apex() -> Package:
-    """Return NVIDIA's apex; the Python registry's package of that name is a toolkit for Pyramid, and is refused."""
+    """Return the Package of NVIDIA's apex.
+
+    The Python registry's package of that name is a toolkit for Pyramid, and is refused.
+    """
     found = importlib.util.find_spec(APEX) if sys.modules.get(APEX, True) is not None else None
     if found is not None:
         folders = [Path(folder) for folder in found.submodule_search_locations or []]
@@ -128,7 +132,10 @@ def probe_apex() -> Package:
 
 
 def probe_triton() -> Package:
-    """Return triton, and what it needs to start a kernel; torch's compiler uses it too. No driver is asked."""
+    """Return the Package of Triton, which is usable only if what it needs to start a kernel is here.
+
+    torch's compiler uses Triton as well. The driver is not asked.
+    """
     found = probe(TRITON, [TRITON])
     trouble = found.trouble or _interpreted() or _no_compiler()
     return replace(found, trouble=trouble)
@@ -141,7 +148,10 @@ def _interpreted() -> str | None:
 
 
 def _no_compiler() -> str | None:
-    """Return triton builds what talks to the driver when it first runs, and keeps it in its cache."""
+    """Return why Triton could not build its driver module; None: it could.
+
+    Triton compiles the module when it first runs, and keeps it in its cache.
+    """
     if not os.environ.get("CC") and not any(map(shutil.which, ("gcc", "clang"))):
         return "it needs a C compiler (CC, gcc or clang) to start its kernels, and none is here"
     headers = Path(sysconfig.get_paths()["include"])
@@ -151,7 +161,7 @@ def _no_compiler() -> str | None:
 
 
 def _hidden(name: str, trouble: str) -> Package:
-    """From now on importing it raises ImportError, as if it were not there."""
+    """Hide a package, so that importing it raises ImportError from now on, and return it with the trouble."""
     for loaded in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
         del sys.modules[loaded]
     sys.modules[name] = None  # type: ignore[assignment]

@@ -1,7 +1,7 @@
-"""x W^T + b: torch's, or oneDNN's, which torch brings along and does not use for fp32.
+"""x W^T + b by torch or by oneDNN, which torch includes but does not use for fp32.
 
-torch gives products in fp32 to MKL on x86. On AMD's processors with AVX-512 oneDNN is faster, probably because MKL
-takes its kernels for AVX2 there: docs/dev/performance.md has by how much. Weights are read in either order, so that the
+torch gives products in fp32 to MKL on x86. On AMD's processors with AVX-512 oneDNN is faster, probably because MKL uses
+its kernels for AVX2 there: docs/dev/performance.md has by how much. Weights are read in either order, so that the
 input's gradient is a product of this kind, too; for the weight's gradient oneDNN would copy first, and gains nothing.
 """
 
@@ -18,7 +18,7 @@ _chosen = "torch"
 
 
 def use(backend: str) -> None:
-    """What linear takes in fp32 on CPUs from now on. Raises UserError where this torch has no oneDNN."""
+    """Set the backend of `linear` in fp32 on CPUs. Raises UserError if this torch has no oneDNN."""
     global _chosen
     if backend == "onednn" and not torch.backends.mkldnn.is_available():
         raise UserError(
@@ -28,12 +28,18 @@ def use(backend: str) -> None:
 
 
 def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """See linear. The operator is what torch's compiler uses on CPUs; it has no documented name."""
+    """Return `linear`'s result, [..., out], by the operator that torch's compiler uses on CPUs.
+
+    The operator has no documented name. x: [..., in], weight: [out, in], bias: [out].
+    """
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return [..., in], [out, in], [out] -> [..., out]; the weight may be a transposed view. Not for autograd."""
+    """Return x [..., in] times weight [out, in], transposed, plus bias [out]: [..., out]. Not for autograd.
+
+    The weight may be a transposed view.
+    """
     if (
         _chosen == "onednn"
         and x.device.type == "cpu"

@@ -1,4 +1,4 @@
-"""Megatron-core's modules for a transformer layer, each from the backend that was chosen for it."""
+"""Megatron-core's modules for a transformer layer, each from its chosen backend."""
 
 from collections.abc import Collection
 from typing import Any
@@ -13,9 +13,9 @@ from slipway.kernels.norms import LayerNorm, RMSNorm
 
 
 class SpecProvider(LocalSpecProvider):
-    """Asks the chosen backend operator by operator; kernels: with every operator's backend named.
+    """A provider that takes each operator's module from its chosen backend; kernels: with all backends named.
 
-    recomputed: modules that the backward pass computes again.
+    recomputed: modules that the backward pass recomputes.
     """
 
     def __init__(self, kernels: Kernels, recomputed: Collection[str] = ()) -> None:
@@ -34,7 +34,10 @@ class SpecProvider(LocalSpecProvider):
         return RowLinear if self.kernels.linear == "torch" else super().row_parallel_linear()
 
     def replicated_linear(self) -> Any:
-        """Return a linear layer that every tensor-parallel rank has whole, for its part of the sequence; without a bias."""
+        """Return a linear layer without a bias that is whole on every tensor-parallel rank.
+
+        Each rank applies it to its part of the sequence.
+        """
         if self.kernels.linear == "te":
             return _te().linear()
         return ReplicatedLinear
@@ -54,7 +57,10 @@ class SpecProvider(LocalSpecProvider):
         return RMSNorm if rms_norm else LayerNorm
 
     def core_attention(self, window: int | None = None) -> type:
-        """Return softmax(Q K^T) V. window: keys that a query sees; Transformer Engine's reads it in TransformerConfig."""
+        """Return softmax(Q K^T) V.
+
+        window: keys that a query sees; Transformer Engine's reads it in TransformerConfig.
+        """
         if self.kernels.attention == "te":
             return _te().core_attention()
         return TorchAttention if window is None else in_window(window)
@@ -78,7 +84,10 @@ def _te() -> Any:
 
 
 def _leave_extra_states_whole() -> None:
-    """Checkpoints hold no FP8 scales; 0.16 fails to cut them by expert where the recipe keeps none."""
+    """Stop 0.16 from splitting FP8's extra states by expert, which fails if the recipe keeps none.
+
+    Checkpoints hold no FP8 scales anyway.
+    """
     from megatron.core.extensions import transformer_engine
 
     grouped: Any = transformer_engine.TEGroupedLinear

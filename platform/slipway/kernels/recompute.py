@@ -1,6 +1,6 @@
-"""What a module returns, released once it has been used and computed again in the backward pass.
+"""Release outputs of modules once they have been used, and recompute them in the backward pass.
 
-Megatron-core's CheckpointWithoutOutput with two faults mended, and an MLP that uses it between its two products.
+This is Megatron-core's CheckpointWithoutOutput with two faults fixed, and an MLP that uses it between its products.
 """
 
 from types import SimpleNamespace
@@ -16,26 +16,33 @@ from torch import Tensor
 
 
 class Recomputed(random.CheckpointWithoutOutput):
-    """Megatron-core's takes every False for FP8, and asks for Transformer Engine, which may not be there."""
+    """Megatron-core's CheckpointWithoutOutput with False for no FP8.
+
+    Megatron-core's takes any value but None for FP8, even False, and then requires Transformer Engine, which may be
+    missing.
+    """
 
     def __init__(self, fp8: Any = None) -> None:
         super().__init__(fp8 or None)  # type: ignore[arg-type]
 
 
 def _fill(released: Tensor, again: Tensor) -> None:
-    """Give a released tensor, and all that shares its memory, its numbers back; autograd takes it for unchanged."""
+    """Restore the numbers of a released tensor and all that share its memory; autograd considers it unchanged."""
     storage = again.untyped_storage()
     released.untyped_storage().resize_(storage.size())
     released.data.copy_(again)
 
 
 tensor_parallel.CheckpointWithoutOutput = Recomputed  # type: ignore[misc]
-# 0.19 shares the memory instead by an extension that each process would compile in its first backward pass
+# 0.19 instead shares the memory with an extension that each process would compile in its first backward pass
 random._get_share_storage = lambda: _fill  # type: ignore[attr-defined]
 
 
 def recomputed_mlp(parts: MLPSubmodules, product: bool) -> type[MLP]:
-    """Return the class of an MLP of these parts that keeps no activation; product: nor what its first product returns."""
+    """Return the class of an MLP of these parts that keeps no activation.
+
+    product: whether it does not keep the first product's output either.
+    """
 
     class Built(RecomputedMLP):
         def __init__(self, config: TransformerConfig, **_: Any) -> None:
@@ -46,7 +53,7 @@ def recomputed_mlp(parts: MLPSubmodules, product: bool) -> type[MLP]:
 
 
 def recomputed_shared_experts(parts: MLPSubmodules, product: bool) -> type[MLP]:
-    """Return the same of a mixture's experts that every token meets."""
+    """Return the class of a mixture's shared experts that keep no activation; product: see recomputed_mlp."""
 
     class Built(RecomputedSharedExperts):
         def __init__(self, config: TransformerConfig, *, pg_collection: Any, gate: bool, **_: Any) -> None:
@@ -57,7 +64,7 @@ def recomputed_shared_experts(parts: MLPSubmodules, product: bool) -> type[MLP]:
 
 
 class _Pass(torch.nn.Module):
-    """In the place of a linear layer: returns what it takes, a result and its bias."""
+    """A stand-in for a linear layer that returns its input, a result and its bias."""
 
     def forward(self, x: Any) -> tuple[Tensor, Tensor | None]:
         return x if isinstance(x, tuple) else (x, None)
@@ -72,9 +79,9 @@ class RecomputedMLP(MLP):
     product: bool
 
     def prepare(self, product: bool) -> None:
-        """To be called once it is built. product: see recomputed_mlp."""
+        """Complete the module once it is built. product: see recomputed_mlp."""
         self.product = product
-        if self.config.fp8:  # else the second product keeps its input in FP8, not what is released
+        if self.config.fp8:  # else the second product keeps its input in FP8, not the released tensor
             from megatron.core.extensions.transformer_engine import set_save_original_input
 
             set_save_original_input(self.linear_fc2)
@@ -82,7 +89,7 @@ class RecomputedMLP(MLP):
     def forward(
         self, hidden_states: Tensor, per_token_scale: Tensor | None = None, **_: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """Return [s, b, h] -> [s, b, h], and the bias still to add."""
+        """Return the output [s, b, h] of hidden states [s, b, h], and the bias that is still to be added."""
         assert per_token_scale is None, "not for experts"
         again = Recomputed()
         if self.product:
@@ -92,11 +99,11 @@ class RecomputedMLP(MLP):
             active = again.checkpoint(lambda *wide: self._active(_PASS, wide), *wide)
         output, bias = self.linear_fc2(active)
         again.discard_output_and_register_recompute(output)
-        # another tensor: its hooks, which bring back what a norm before has returned, come before those of this one
+        # a new tensor: its hooks, which restore the output of a norm before, run before those of this one
         return output.view_as(output), bias
 
     def _active(self, first: Any, x: Any) -> Tensor:
-        """Return what the second product takes, by Megatron-core's own forward pass with nothing as second product."""
+        """Return the second product's input, by Megatron-core's own forward pass with a stand-in for that product."""
         parts = SimpleNamespace(
             config=self.config, activation_func=self.activation_func, linear_fc1=first, linear_fc2=_PASS
         )
@@ -104,4 +111,4 @@ class RecomputedMLP(MLP):
 
 
 class RecomputedSharedExperts(SharedExpertMLP, RecomputedMLP):
-    """Megatron-core's, which asks the class after it for the MLP's part."""
+    """Megatron-core's shared experts, whose base class for the MLP's part is RecomputedMLP."""

@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 
 def use(backend: str) -> None:
-    """Megatron-core's layers that are configured with apply_rope_fusion call this backend's function from now on."""
+    """Make Megatron-core's layers with apply_rope_fusion call this backend's function from now on."""
     from megatron.core.models.common.embeddings import rope_utils
 
     module: Any = rope_utils
@@ -26,10 +26,10 @@ def use(backend: str) -> None:
 
 
 def rotary(x: Tensor, angles: Tensor, interleaved: bool = False) -> Tensor:
-    """Turn each pair (x[i], x[i + d/2]) of the first d channels by angles[..., i].
+    """Rotate each pair (x[i], x[i + d/2]) of the first d channels by angles[..., i]; return the shape of x.
 
-    x: [s, b, n, channels]; angles: [s, 1, 1, d] in fp32, the second half like the first, as Megatron-core has
-    them. Channels beyond d pass unchanged.
+    x: [s, b, n, channels]; angles: [s, 1, 1, d] in fp32, with equal halves, as in Megatron-core. Channels beyond d pass
+    unchanged.
     """
     assert not interleaved, "pairs are half the width apart"
     half = angles.shape[-1] // 2
@@ -54,7 +54,7 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _one_pass(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """In fp32 within. Compiled, one kernel reads x once and writes the result once."""
+    """Rotate pairs in fp32. Compiled, one kernel reads x once and writes the result once."""
     half = cos.shape[-1]
     first, second = x[..., :half].float(), x[..., half : 2 * half].float()
     turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Who computes SwiGLU in Megatron-core's MLPs and in the experts: its own compiled functions, or Triton's."""
+"""The choice of SwiGLU in Megatron-core's MLPs and in the experts: its own compiled functions, or Triton's."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ FUNCTIONS = ("bias_swiglu_impl", "weighted_bias_swiglu_impl")
 
 
 def use(backend: str) -> None:
-    """Layers that are configured with bias_activation_fusion call this backend's functions from now on."""
+    """Make layers with bias_activation_fusion call this backend's functions from now on."""
     source: Any = fused_bias_swiglu
     if backend == "triton":
         from slipway.kernels.triton import swiglu

@@ -1,9 +1,9 @@
-"""Causal attention in a sliding window, in stretches of queries that each see only the keys near them.
+"""Causal attention in a sliding window, in chunks of queries that each see only the keys near them.
 
-torch's flash kernels take no window: they know causal masks alone. A mask over the whole sequence would cost its square
-in time, and in memory on GPUs. So queries are cut into stretches as long as the window, each of which sees its own keys
-and those of the window before it, through a mask that all stretches share: memory and time grow with sequence times
-window. The first stretch of a sequence is causal, without a mask.
+torch's flash kernels support no windows, only causal masks. A mask over the whole sequence would cost its square in
+time, and in memory on GPUs. So queries are cut into chunks as long as the window, each of which sees its own keys and
+those of the window before it, through a mask that all chunks share: memory and time grow with sequence times window.
+The first chunk of a sequence is causal, without a mask.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from torch import Tensor
 from slipway.kernels.sizes import WINDOW_QUERIES
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""softmax(q k^T + mask) v; without a mask causal, where the last query sees all keys."""
+"""Computes softmax(q k^T + mask) v; without a mask it is causal, and the last query sees all keys."""
 
 
 def windowed(q: Tensor, k: Tensor, v: Tensor, window: int, attend: Attend) -> Tensor:
-    """Return each query sees the last `window` keys up to its own; the last query's own is the last key.
+    """Return attention [b, n, s, d] in which each query sees the last `window` keys up to its own.
 
-    q: [b, n, s, d]; k, v: [b, g, t, d] with t >= s. Returns [b, n, s, d].
+    The last query's own key is the last one. q: [b, n, s, d]; k, v: [b, g, t, d] with t >= s.
     """
     queries = q.shape[2]
-    # one key more than they see, which the mask hides: then its rows are as long as kernels of GPUs want them
+    # one key more than they see, which the mask hides: then its rows have the length that GPU kernels expect
     needed = min(k.shape[2], queries + window if queries > 1 else window)
     if needed < k.shape[2]:
         k, v = (x[:, :, x.shape[2] - needed :] for x in (k, v))
@@ -36,7 +36,7 @@ def windowed(q: Tensor, k: Tensor, v: Tensor, window: int, attend: Attend) -> Te
     outputs, masks = [], dict[tuple[int, int], Tensor]()
     before: tuple[Tensor, ...] = ()
     for part, *mine in zip(parts, k.split(own, dim=2), v.split(own, dim=2), strict=True):
-        # of the stretch before: a slice of the whole would have a gradient as long as the whole
+        # taken from the chunk before: a slice of the whole would have a gradient as long as the whole
         seen = (
             [torch.cat([_last(x, window), y], 2) for x, y in zip(before, mine, strict=True)]
             if before
@@ -57,7 +57,7 @@ def _last(x: Tensor, keys: int) -> Tensor:
 def band(queries: int, keys: int, window: int, like: Tensor) -> Tensor:
     """Return what is added to scores, [queries, keys]: 0 for the last `window` keys up to a query's own, else -inf."""
     every = torch.ones(queries, keys, dtype=torch.bool, device=like.device)
-    own = keys - queries  # the first query's
+    own = keys - queries  # the first query's own key
     seen = every.tril(own) & every.triu(own - window + 1)
-    # as numbers, once: from true and false each product would make and keep its own
+    # converted to numbers once: each product would otherwise convert a boolean mask and keep the result
     return torch.zeros(queries, keys, dtype=like.dtype, device=like.device).masked_fill_(~seen, float("-inf"))

@@ -1,1 +1,1 @@
-"""From a plan to what a scheduler takes, and to the scheduler. Imports no torch."""
+"""Launching: from a plan to what a scheduler accepts, and to the scheduler itself. Imports no torch."""

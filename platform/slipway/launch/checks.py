@@ -1,4 +1,4 @@
-"""What a rendered script could not hold: refused here, in one line, before anything is rendered."""
+"""Checks before rendering: what a rendered script could not hold is refused in one line."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -19,12 +19,16 @@ _NOT_IN_BINDS = re.compile(r"[,:]")
 
 
 def one_line(text: str) -> str:
-    """For a comment: nothing that ends its line."""
+    """Return the text on one line, for a comment: control characters and runs of white space become one space."""
     return re.sub(r"[\x00-\x1f\x7f\s\ud800-\udfff]+", " ", text).strip()
 
 
 def check_paths(config: RunConfig, workdir: Path) -> None:
-    """Paths that scripts name can be named there. Raises UserError."""
+    """Check that scripts can name the paths of a run.
+
+    Raises UserError if launch.workdir is relative, or if a path contains a character that Slurm, or the binds of a
+    container, would misread.
+    """
     if not workdir.is_absolute():
         raise UserError("launch.workdir", "is relative", value=workdir, use="an absolute path")
     folders = kind_of(config).folders(config)
@@ -48,9 +52,11 @@ def check_paths(config: RunConfig, workdir: Path) -> None:
 
 
 def check_offline(config: RunConfig, image: str, scheduler: str) -> None:
-    """Nothing that needs the internet on nodes that have none: jobs would wait for it, or fail, after the queue.
+    """Refuse what needs the internet on nodes that have none: a job would wait for it, or fail, after the queue.
 
-    An image of Kubernetes comes from a registry, which may be the cluster's own. Raises UserError.
+    Images on Kubernetes are not checked: they come from a registry, which may be the cluster's own. Raises UserError
+    if every task would pull the image, if a variable of the profile asks for the internet, or if a path of the data
+    or of the run is an address.
     """
     cluster = config.cluster
     if cluster.internet is not False:
@@ -87,7 +93,7 @@ def check_offline(config: RunConfig, image: str, scheduler: str) -> None:
 
 
 def _paths(section: Section, at: str) -> Iterator[tuple[str, Path]]:
-    """Yield the paths that a section names, and the dotted path of each's field."""
+    """Yield the dotted path of each field of a section that holds a path, and the path itself."""
     for name, value in section:
         if isinstance(value, Path):
             yield f"{at}.{name}", value
@@ -96,7 +102,10 @@ def _paths(section: Section, at: str) -> Iterator[tuple[str, Path]]:
 
 
 def check_environment(config: RunConfig, taken: Collection[str]) -> None:
-    """A profile exports nothing that the script or the launcher says: it would beat it, unseen. Raises UserError."""
+    """Refuse variables of a profile that the script or the launcher sets: the profile's would win, unseen.
+
+    Raises UserError.
+    """
     for name in config.cluster.environment:
         if name in taken or name in leftovers.NAMES:
             raise UserError(
@@ -109,5 +118,5 @@ def check_environment(config: RunConfig, taken: Collection[str]) -> None:
 
 
 def check_no_secrets(config: RunConfig) -> None:
-    """Scripts and manifests are files that others may read. Raises UserError."""
+    """Check that the configuration contains no secrets: others may read scripts and manifests. Raises UserError."""
     secrets.check_plain(config.model_dump(mode="json"), {})

@@ -1,4 +1,4 @@
-"""`slipway launch`: what a scheduler is given, printed; with --submit, given to it."""
+"""`slipway launch`: print what the scheduler would be given; with --submit, give it to the scheduler."""
 
 import argparse
 import sys
@@ -18,7 +18,10 @@ from slipway.plan.kept import plan_of
 
 
 def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
-    """Return launch what the command line composes: one run, or a sweep (-m). Returns the exit code."""
+    """Launch what the command line composes: one run, or a sweep (-m). Return the exit code.
+
+    Raises UserError if --config-dir does not exist.
+    """
     from slipway.config import hydra_app
 
     words = hydra_app.sweep_first(words)
@@ -47,8 +50,12 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
 
 
 def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
-    """Return launch these runs: to one scheduler, in one call of it. Raises UserError before anything is written."""
-    # first: a machine that has no such place is the news, not the batch that fits it
+    """Launch these runs with one scheduler, in one call of it. Return the exit code.
+
+    Raises UserError, before anything is written, if one of them does not fit the cluster, or if the runs of a sweep
+    would be placed differently.
+    """
+    # Placed first: a request that the cluster cannot place is reported before a batch that does not fit.
     placement = place(configs[0])
     for config in configs:
         check_offline(config, placement.image, placement.scheduler)
@@ -87,7 +94,7 @@ def run(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
 
 
 def _evaluate(config: RunConfig, options: argparse.Namespace) -> int:
-    """Print the job that evaluates a run's checkpoints, or submit it; it waits for nothing. Raises UserError."""
+    """Print the job that evaluates a run's checkpoints, or submit it; it waits for no other job. Raises UserError."""
     plan = plan_of(offline(evaluation.of_job(config)), workdir_of(config))
     placement, workdir = place(plan.config), workdir_of(plan.config)
     check_offline(plan.config, placement.image, placement.scheduler)
@@ -129,12 +136,12 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Seq
 
 
 def workdir_of(config: RunConfig) -> Path:
-    """Return where relative paths of the run begin: launch.workdir, else the current folder."""
+    """Return the directory that relative paths of the run start from: launch.workdir, else the current directory."""
     return Path(config.launch.workdir) if config.launch.workdir else Path.cwd()
 
 
 def offline(config: RunConfig) -> RunConfig:
-    """Return the run with wandb offline where the nodes have no internet: it would wait there in vain."""
+    """Return the run with wandb set to offline if the nodes have no internet: it would wait there in vain."""
     if config.cluster.internet is not False or config.logging.wandb.mode != "online":
         return config
     wandb = config.logging.wandb.model_copy(update={"mode": "offline"})

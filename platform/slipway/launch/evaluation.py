@@ -1,4 +1,4 @@
-"""A job of its own that evaluates a run's checkpoints: one device, the words of `slipway evaluate`, no training."""
+"""The job that evaluates a run's checkpoints: one device, the arguments of `slipway evaluate`, no training."""
 
 import argparse
 import shlex
@@ -14,7 +14,7 @@ NOT_HERE = ("--device", "--plan", "--json")
 
 
 def check(options: argparse.Namespace, sweep: bool) -> None:
-    """Raise UserError for what has no effect on an evaluation, and for words that the job says itself."""
+    """Refuse options that have no effect on an evaluation, and arguments that the job sets itself. Raises UserError."""
     if sweep:
         raise UserError(
             "launch --evaluate", "takes one run, and this is a sweep", do="launch it for each run"
@@ -35,15 +35,23 @@ def check(options: argparse.Namespace, sweep: bool) -> None:
 
 
 def words_of(options: argparse.Namespace) -> list[str]:
-    """Return the words for `slipway evaluate`. Raises UserError for quotes that do not end."""
+    """Split the value of --evaluate into arguments for `slipway evaluate` and return them.
+
+    Raises UserError if a quote is not closed.
+    """
     try:
         return shlex.split(options.evaluate)
     except ValueError as error:
-        raise UserError("launch --evaluate", f"cannot be read: {error}", value=options.evaluate) from None
+        raise UserError(
+            "launch --evaluate", f"cannot be read: {error}", value=options.evaluate, do="close its quotes"
+        ) from None
 
 
 def of_job(config: RunConfig) -> RunConfig:
-    """Return the job, as a run of one device in a folder of its own: what becomes of it is not the training's state."""
+    """Return the evaluation's job as a run of one device.
+
+    It has a directory of its own, so that its state is never taken for the training's.
+    """
     training = config.training
     return config.model_copy(
         update={
@@ -69,7 +77,7 @@ def of_job(config: RunConfig) -> RunConfig:
 
 
 def folder(config: RunConfig) -> Path:
-    """Return where the job's script, record and log are."""
+    """Return the directory of the job's script, record and log."""
     return RunDir(config.run.dir).evaluations / "job"
 
 

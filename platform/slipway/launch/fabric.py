@@ -1,11 +1,11 @@
-"""Variables by which the network's libraries find what a profile names. Pure."""
+"""Variables that tell the network libraries which interfaces and adapters a profile names. Pure."""
 
 from slipway.config import selection
 from slipway.config.cluster import Network
 
 
 def environment(network: Network) -> dict[str, str]:
-    """Return NCCL's and gloo's names of the interfaces and adapters; exact ones, where the profile's are."""
+    """Return the variables by which NCCL and gloo choose interfaces and adapters; gloo's only if names are exact."""
     found = {}
     if network.interfaces:
         interfaces = selection.of_profile(network.interfaces)

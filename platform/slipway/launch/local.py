@@ -1,4 +1,4 @@
-"""Plans to a shell script that trains here, for clusters without a scheduler. Pure."""
+"""Rendering of plans as a shell script that trains here, for clusters without a scheduler. Pure."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,10 @@ TEMPLATE = "local/job.sh.j2"
 
 
 def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Sequence[str] = TRAIN) -> str:
-    """Return the script; in the image only where launch.image names one. Raises UserError where it needs several machines."""
+    """Return the script; it runs in the image only if launch.image names one.
+
+    Raises UserError if a run needs several nodes.
+    """
     first = plans[0].config
     configs = [plan.config for plan in plans]
     for config in configs:

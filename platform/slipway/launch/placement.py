@@ -1,4 +1,4 @@
-"""Where on a cluster a run goes: queue, account, wall time; refused where the cluster's profile says so. Pure."""
+"""The place of a run on its cluster: queue, account, wall time; refused if the profile does not allow it. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from slipway.plan.rules import check_resources
 
 Scheduler = Literal["slurm", "kubernetes", "local"]
 
-# Settings of section `launch` that mean nothing to a scheduler: given nevertheless, they are refused.
+# Settings of section `launch` that mean nothing to a scheduler: they are refused if they are given.
 _MEANINGLESS: Mapping[Scheduler, tuple[str, ...]] = {
     "slurm": ("kind", "queue"),
     "kubernetes": ("account", "partition", "qos", "workdir"),
@@ -23,15 +23,15 @@ _TITLE = {"slurm": "Slurm", "kubernetes": "Kubernetes", "local": "this machine"}
 
 @dataclass(frozen=True)
 class Placement:
-    """What the scheduler is asked for besides nodes and devices."""
+    """The request to the scheduler besides nodes and devices."""
 
     queue_name: str | None
-    """In the profile; None: not one of its queues, or no Slurm."""
+    """Name of the queue in the profile; None: not one of its queues, or no Slurm."""
     partition: str | None
     qos: str | None
     account: str | None
     minutes: int | None
-    """Wall time of a segment; None: the scheduler's default."""
+    """Wall time of a segment in minutes; None: the scheduler's default."""
     image: str
     scheduler: Scheduler
 
@@ -39,8 +39,8 @@ class Placement:
 def place(config: RunConfig) -> Placement:
     """Return the placement of a run on its cluster.
 
-    Raises UserError, with the arithmetic and what would fit, where the run breaks a limit of the profile or
-    `launch` says what the cluster's scheduler does not know.
+    Raises UserError, with the arithmetic and what would fit, if the run breaks a limit of the profile, if `launch`
+    sets what the cluster's scheduler does not have, or if an account or QoS is required and missing.
     """
     cluster, launch = config.cluster, config.launch
     scheduler = scheduler_of(cluster)
@@ -68,7 +68,7 @@ def place(config: RunConfig) -> Placement:
 
 
 def scheduler_of(cluster: Cluster) -> Scheduler:
-    """Which scheduler a cluster has, by the section its profile has."""
+    """Return which scheduler a cluster has, by the section in its profile. Raises UserError if it has both sections."""
     if cluster.slurm is not None and cluster.kubernetes is not None:
         raise UserError(
             "cluster",
@@ -97,7 +97,7 @@ def _own(field: str) -> str:
 
 
 def _choose(config: RunConfig, slurm: Slurm) -> tuple[str | None, Queue]:
-    """Return the first queue that is asked for and takes the job."""
+    """Return the first queue that was asked for and takes the job, with its name."""
     asked = _asked(config, slurm)
     for name, queue in asked.items():
         if not _objection(config, queue):
@@ -106,7 +106,7 @@ def _choose(config: RunConfig, slurm: Slurm) -> tuple[str | None, Queue]:
 
 
 def _asked(config: RunConfig, slurm: Slurm) -> dict[str, Queue]:
-    """Return the queues that launch.partition and launch.qos leave, by name; the name "" is of one the profile lacks."""
+    """Return the queues that launch.partition and launch.qos leave, by name; "" names one that the profile lacks."""
     launch, queues = config.launch, slurm.queues
     if launch.partition is not None:
         named = launch.partition
@@ -142,7 +142,7 @@ def _most_nodes(queue: Queue, cluster: Cluster) -> int | None:
 
 
 def _objection(config: RunConfig, queue: Queue) -> Literal["nodes", "time"] | None:
-    """Which limit of a queue a run breaks."""
+    """Return which limit of a queue a run breaks; None if the queue takes it."""
     nodes, most = config.resources.nodes, _most_nodes(queue, config.cluster)
     if nodes < queue.min_nodes or (most is not None and nodes > most):
         return "nodes"
@@ -151,7 +151,7 @@ def _objection(config: RunConfig, queue: Queue) -> Literal["nodes", "time"] | No
 
 
 def _refusal(config: RunConfig, slurm: Slurm, asked: Mapping[str, Queue]) -> UserError:
-    """Return why no queue that was asked for takes the job, and which other one would."""
+    """Return an error that says why no queue that was asked for takes the job, and which other one would."""
     cluster, nodes, minutes = config.cluster.name, config.resources.nodes, config.launch.time_limit
     broken = {name: _objection(config, queue) for name, queue in asked.items()}
     # The queue that is nearest to taking it: one with room for the nodes, else the largest.
@@ -178,7 +178,7 @@ def _refusal(config: RunConfig, slurm: Slurm, asked: Mapping[str, Queue]) -> Use
 
 
 def _fitting(config: RunConfig, slurm: Slurm) -> str:
-    """Return `launch.partition=NAME (...)` of the first queue that takes the job, else nothing."""
+    """Return `launch.partition=NAME (...)` for the first queue that takes the job; an empty text if none does."""
     for name, queue in slurm.queues.items():
         if not _objection(config, queue):
             other = config.launch.qos not in (None, queue.qos)

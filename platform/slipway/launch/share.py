@@ -1,4 +1,4 @@
-"""What a job is given of a node: a profile speaks of whole nodes, and a job may take a part of one. Pure."""
+"""The share of a node that a job is given: a profile describes whole nodes, and a job may take part of one. Pure."""
 
 import math
 import re
@@ -11,7 +11,7 @@ _UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
 
 def cores_per_task(config: RunConfig) -> int | None:
-    """Return cores of each rank; None: the site's default."""
+    """Return the number of cores of each rank; None: the site's default."""
     node, devices, slurm = config.cluster.node, config.cluster.devices_per_node, _slurm(config)
     if node.cores_per_device:
         return node.cores_per_device
@@ -21,7 +21,10 @@ def cores_per_task(config: RunConfig) -> int | None:
 
 
 def check(config: RunConfig) -> None:
-    """A job asks no more of a node than the profile says that it has: Slurm would refuse it. Raises UserError."""
+    """Check that a job requests no more of a node than the profile says it has: Slurm would refuse it.
+
+    Raises UserError.
+    """
     node, devices, asked = config.cluster.node, config.resources.devices_per_node, memory(config)
     cores = cores_per_task(config)
     if cores and node.cores and cores * devices > 2 * node.cores:  # some sites count hardware threads
@@ -37,16 +40,20 @@ def check(config: RunConfig) -> None:
             "cluster.slurm.memory",
             f"is more than a node's {node.memory_gib:g} GiB (cluster.node.memory_gib)",
             value=asked,
+            do="reduce it",
         )
 
 
 def memory(config: RunConfig) -> str | None:
-    """--mem: the profile's, which is a whole node's; on shared nodes the part that belongs to the job's devices."""
+    """Return the value of --mem, which a profile gives for a whole node; None: the site's default.
+
+    On shared nodes it is the part that belongs to the job's devices.
+    """
     slurm, given = _slurm(config), _slurm(config).memory
     devices, whole = config.resources.devices_per_node, config.cluster.devices_per_node
     if given is None or slurm.exclusive or whole is None or devices >= whole:
         return given
-    if given == "0":  # all that the node has
+    if given == "0":  # all memory of the node
         there = config.cluster.node.memory_gib
         mebibytes = there * 1024 if there else None
     else:
@@ -61,13 +68,13 @@ def _mebibytes(size: str) -> float:
 
 
 def cpu_masks(config: RunConfig) -> list[str]:
-    """Of the job's local ranks; empty where the node is shared: its other cores are somebody else's."""
+    """Return the CPU masks of the job's local ranks; empty on a shared node, whose other cores are somebody else's."""
     masks, devices = config.cluster.node.cpu_masks, config.resources.devices_per_node
     return list(masks[:devices]) if _slurm(config).exclusive and len(masks) >= devices else []
 
 
 def shown_devices(config: RunConfig) -> list[str]:
-    """Words before a task's command that show it all of the job's devices, where the site's srun shows it one."""
+    """Return words before a task's command that show it all devices of the job, for sites whose srun shows one."""
     if not _slurm(config).show_all_devices or config.cluster.device.kind == "cpu":
         return []
     numbers = ",".join(map(str, range(config.resources.devices_per_node)))

@@ -1,4 +1,7 @@
-"""Plans to one sbatch script: one plan is a job, several are an array. Pure; its words are in deploy/slurm."""
+"""Rendering of plans as one sbatch script: one plan is a job, several are an array.
+
+Pure; its text is in deploy/slurm.
+"""
 
 import re
 import shlex
@@ -18,18 +21,18 @@ END_MARGIN_SECONDS = 30
 TEMPLATE = "slurm/job.sh.j2"
 LOG = "slurm-%j.out"
 LOG_OF_ARRAY = "slurm-%A_%a.out"
-"""In the workdir, which is there for certain: Slurm opens it before the script can make the run's folder, into which
-the script moves it."""
+"""The job's log, in the workdir, which is sure to exist: Slurm opens it before the script can make the run's
+directory, into which the script moves it."""
 
 
 def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Sequence[str] = TRAIN) -> str:
-    """Return the script that trains these plans, all of the same shape.
+    """Return the script that trains these plans, all of one size in nodes and devices.
 
     Args:
         plans: One for each run; several become an array with one job each.
-        placement: Where on the cluster, as `place` says.
-        workdir: Absolute; relative paths of the runs are below it.
-        verb: What each task runs with the plan, where it is not to train it.
+        placement: The place on the cluster, as `place` returns it.
+        workdir: An absolute path; relative paths of the runs are below it.
+        verb: What each task runs with the plan, if not `train`.
     """
     first = plans[0].config
     for plan in plans:
@@ -68,7 +71,7 @@ def render(plans: Sequence[Plan], placement: Placement, workdir: Path, verb: Seq
 
 
 def environment(config: RunConfig) -> dict[str, str]:
-    """Return variables of every rank: the profile's, and what follows from it."""
+    """Return the variables of every rank: the profile's, and what follows from it."""
     slurm, derived = _slurm(config), fabric.environment(config.cluster.network)
     if config.cluster.internet is False:
         derived["WANDB_MODE"] = "offline"
@@ -81,7 +84,7 @@ def environment(config: RunConfig) -> dict[str, str]:
 
 
 def container(config: RunConfig, image: str, workdir: Path, configs: Sequence[RunConfig]) -> list[list[str]]:
-    """Return the words before the command in the container, line by line."""
+    """Return the words that start the container, before the command, line by line."""
     settings = config.cluster.container
     binds = [str(workdir), *_outside(configs, workdir), *settings.binds]
     return [
@@ -94,13 +97,13 @@ def container(config: RunConfig, image: str, workdir: Path, configs: Sequence[Ru
 
 
 def job_name(plans: Sequence[Plan]) -> str:
-    """Return the job's, as squeue shows it: the run's, or what the names of a sweep begin with."""
+    """Return the job's name, as squeue shows it: the run's, or the common beginning of the names in a sweep."""
     name = plans[0].config.run.name
     return name if len(plans) == 1 else name.partition(",")[0]
 
 
 def _options(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tuple[str, str | None]]:
-    """#SBATCH options in the order in which people look for them; a value of None: a flag."""
+    """Return #SBATCH options in the order in which people look for them; a value of None marks a flag."""
     config = plans[0].config
     slurm, resources = _slurm(config), config.resources
     log = LOG if len(plans) == 1 else LOG_OF_ARRAY
@@ -137,7 +140,7 @@ def _devices(config: RunConfig) -> tuple[str, str | None]:
 
 
 def _check_devices(config: RunConfig) -> None:
-    """A further option of this name would take the devices' place. Raises UserError."""
+    """Check that no extra option replaces the one that requests the devices. Raises UserError."""
     name, value = _devices(config)
     for option in _slurm(config).sbatch_options if value else ():
         if re.search(rf"(?:^|\s)--{name}(?:[=\s]|$)", option):
@@ -151,7 +154,7 @@ def _check_devices(config: RunConfig) -> None:
 
 def _srun(config: RunConfig) -> list[str]:
     masks, slurm = share.cpu_masks(config), _slurm(config)
-    # sbatch --export=NONE, a site's or a profile's, would keep from ranks what this script says
+    # sbatch --export=NONE, set by a site or a profile, would keep this script's variables from the ranks
     words = ["--export=ALL", "--kill-on-bad-exit=1"]
     if masks:
         words.append(f"--cpu-bind=mask_cpu:{','.join(masks)}")
@@ -161,13 +164,16 @@ def _srun(config: RunConfig) -> list[str]:
 
 
 def option_words(option: str) -> list[str]:
-    """Return `--mpi none` and `-C gpu` are two words, `--comment=a b` is one."""
+    """Return an option as words: `--mpi none` and `-C gpu` are two, `--comment=a b` is one."""
     name, space, value = option.partition(" ")
     return [option] if not re.fullmatch("-{1,2}[A-Za-z][^=]*", name) or not space else [name, value.strip()]
 
 
 def _leftovers(options: Sequence[str]) -> dict[str, list[str]]:
-    """Return what the script takes away, and of that what it keeps; options: the words of its #SBATCH lines."""
+    """Return the variables that the script unsets, and those of them that it keeps.
+
+    options: the words of the script's #SBATCH lines.
+    """
     given = [word[2:].partition("=")[0].split()[0] for word in options if re.match("--[a-z]", word)]
     families, inputs = leftovers.inputs_in_a_job(given)
     prefixes = (*leftovers.PROGRAMS, *families, *leftovers.LAUNCHERS, *leftovers.LIBRARIES)
@@ -182,7 +188,7 @@ def _leftovers(options: Sequence[str]) -> dict[str, list[str]]:
 
 
 def jobs_of(plans: Sequence[Plan]) -> list[dict[str, Any]]:
-    """Return what tells each run from the first one of its sweep: run_dir and KEY=JSON changes."""
+    """Return how each run of a sweep differs from the first one: its run_dir, and changes as KEY=JSON."""
     changes = plan_file.changes_of_sweep(plans)
     return [
         {"run_dir": str(plan.config.run.dir), "changes": own}
@@ -191,7 +197,7 @@ def jobs_of(plans: Sequence[Plan]) -> list[dict[str, Any]]:
 
 
 def _outside(configs: Sequence[RunConfig], workdir: Path) -> list[str]:
-    """Return folders that the runs name and that are not below workdir."""
+    """Return the directories that the runs name and that are not below workdir."""
     named = [
         folder for config in configs for folder in (*kind_of(config).folders(config).values(), config.run.dir)
     ]
@@ -224,7 +230,7 @@ def _slurm(config: RunConfig) -> Any:
 
 
 def _check_one_shape(configs: Sequence[RunConfig]) -> None:
-    """Jobs of an array are alike but for the run. Raises UserError."""
+    """Check that the jobs of an array differ only in their runs. Raises UserError."""
     first = configs[0]
     for config in configs[1:]:
         for name in ("nodes", "devices_per_node"):
@@ -248,4 +254,9 @@ def _check_one_shape(configs: Sequence[RunConfig]) -> None:
     folders: dict[Path, int] = {}
     for number, config in enumerate(configs):
         if folders.setdefault(config.run.dir, number) != number:
-            raise UserError("run.dir", "is the directory of two jobs", value=config.run.dir)
+            raise UserError(
+                "run.dir",
+                "is the directory of two jobs",
+                value=config.run.dir,
+                do="include what the jobs differ in, such as ${run.name}",
+            )

@@ -1,4 +1,4 @@
-"""What a launch would use and take, on standard error: standard output is the script's alone."""
+"""The summary of a launch, printed on standard error: standard output is for the script alone."""
 
 import math
 import os
@@ -21,13 +21,13 @@ from slipway.words import duration, figure
 
 PIPE_WIDTH = 120
 
-# Fields of a profile that a scheduler's script has nothing of, by scheduler.
+# Fields of a profile that have no part in a scheduler's script, by scheduler.
 _NOT_OF = {"slurm": ("kubernetes",), "kubernetes": ("slurm", "container"), "local": ("kubernetes", "slurm")}
 _NEVER = ("notes", "warnings", "sources", "description", "file_systems", "name")
 
 
 def summarize(plans: Sequence[Plan], placement: Placement, workdir: Path, submitted: bool) -> None:
-    """Print the summary."""
+    """Print the summary of a launch on standard error."""
     table = Table(box=SIMPLE_HEAD, show_header=False, title_justify="left", title_style="bold")
     table.title = "Launch" if submitted else "Dry run: --submit submits what is on standard output"
     table.add_column(style="dim")
@@ -41,7 +41,7 @@ def summarize(plans: Sequence[Plan], placement: Placement, workdir: Path, submit
 
 
 def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tuple[str, str]]:
-    """(what, value) of a launch."""
+    """Return (what, value) pairs that summarize a launch."""
     config = plans[0].config
     cluster, resources = config.cluster, config.resources
     devices = resources.nodes * resources.devices_per_node
@@ -68,12 +68,12 @@ def rows(plans: Sequence[Plan], placement: Placement, workdir: Path) -> list[tup
     found += [("warning", text) for text in cluster.warnings]
     unverified = matters(config, placement)
     if unverified:
-        found.append(("unverified", f"nobody has checked on the site: {', '.join(unverified)}"))
+        found.append(("unverified", f"not verified on this site: {', '.join(unverified)}"))
     return found
 
 
 def shell(environment: Mapping[str, str], placement: Placement, submitted: bool) -> list[tuple[str, str]]:
-    """(what, value) of this shell's variables that a Slurm job takes none of, and what that means."""
+    """Return (what, value) pairs about variables of this shell that a Slurm job does not take, and what that means."""
     if placement.scheduler != "slurm":
         return []
     found, options = leftovers.found(environment), leftovers.sbatchs(environment)
@@ -88,7 +88,7 @@ def shell(environment: Mapping[str, str], placement: Placement, submitted: bool)
 
 
 def matters(config: RunConfig, placement: Placement) -> list[str]:
-    """Return unverified fields of the profile that this launch makes use of."""
+    """Return the unverified fields of the profile that this launch uses."""
     left_out = (*_NOT_OF[placement.scheduler], *_NEVER)
     peak = "device.peak_tflops_"
     kept = []
@@ -98,7 +98,7 @@ def matters(config: RunConfig, placement: Placement) -> list[str]:
         if first == "network" and rest and rest[0].endswith("gb_per_s") and not config.launch.preflight:
             continue  # only the doctor measures against it
         if field.startswith(peak) and field != peak + config.training.precision:
-            continue  # the estimate's is that of the precision
+            continue  # the estimate uses the peak of the run's precision
         if first not in left_out and not of_other_queue:
             kept.append(field)
     return kept
@@ -111,7 +111,7 @@ def _image(config: RunConfig, placement: Placement) -> str:
 
 
 def _below(config: RunConfig, workdir: Path) -> str:
-    """Return where relative paths begin."""
+    """Return the directory that relative paths start from."""
     kubernetes = config.cluster.kubernetes
     return f"{kubernetes.mount_path}, volume {kubernetes.volume_claim}" if kubernetes else str(workdir)
 

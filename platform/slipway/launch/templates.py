@@ -15,18 +15,21 @@ if TYPE_CHECKING:
 
 
 def deploy_dir() -> Path:
-    """Return the folder of what schedulers are given."""
+    """Return the directory of the templates for schedulers."""
     return shipped("deploy", "slurm")
 
 
 TRAIN = ("train",)
-"""What jobs do unless another verb is asked for: the words after `slipway`, before `--plan FILE`."""
-WIDTH = 106  # of folded lines: the first one begins with other words
+"""The verb that jobs run by default: the words after `slipway`, before `--plan FILE`."""
+WIDTH = 106  # columns of folded lines: the first one begins with other words
 
 
 @cache
 def template(name: str) -> "Template":
-    """Return a shell template, strict about undefined names; `quote` makes one shell word of any text, `fold` makes lines."""
+    """Return a shell template that refuses undefined names.
+
+    Its filter `quote` makes one shell word of any text, `fold` breaks words into lines.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -44,13 +47,13 @@ def template(name: str) -> "Template":
 
 @cache
 def variables(name: str) -> frozenset[str]:
-    """Names that a shell template gives a value to or reads: what it exports for a profile must not be one of them."""
+    """Return the names that a shell template assigns or reads: a profile's variables must not be among them."""
     text = (deploy_dir() / name).read_text(encoding="utf-8")
     given = re.findall(r"(?m)^\s*(?:(?:local|export|for|read -r) )?([A-Za-z_]\w*)(?==| in )", text)
     return frozenset([*given, *re.findall(r"\$\{?([A-Za-z_]\w*)", text)])
 
 
 def fold(words: Sequence[str], indent: int, between: str = " ") -> str:
-    """Return shell words on lines of bounded length, as a template that has some columns of the first one goes on."""
+    """Return shell words on lines of bounded length, indented to go on from what a template has on the first line."""
     lines = textwrap.wrap(between.join(words), WIDTH - indent, break_long_words=False, break_on_hyphens=False)
     return (" \\\n" + " " * indent).join(lines)

@@ -1,4 +1,7 @@
-"""Wall time against what must fit into it: what leaves nothing is refused, what is doubtful remarked. Pure."""
+"""Wall time against what must fit into it: a segment without time to train is refused, a doubtful one remarked on.
+
+Pure.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,20 +13,20 @@ from slipway.launch.placement import Placement
 from slipway.plan import Plan
 from slipway.words import duration
 
-EARLY_SECONDS = 60  # by which Slurm may send the signal before its time (sbatch(1), --signal)
-START_SECONDS = 60  # that ranks take to start at least
-PREFLIGHT_SECONDS = 180  # that `slipway doctor` waits for the nodes at most
+EARLY_SECONDS = 60  # Slurm may send the signal so much earlier (sbatch(1), --signal)
+START_SECONDS = 60  # the least that ranks take to start
+PREFLIGHT_SECONDS = 180  # the longest that `slipway doctor` waits for the nodes
 
 
 def check(plans: Sequence[Plan], placement: Placement) -> None:
-    """Raises UserError, with the arithmetic, where no segment of a run could do one step, or nodes are lacking."""
+    """Raise UserError, with the arithmetic, if a segment is too short for one step, or if too few nodes are left."""
     for plan in plans:
         _check_nodes(plan.config)
         _check_segment(plan, placement)
 
 
 def remarks(plan: Plan, placement: Placement) -> list[str]:
-    """Return what can be meant, and often is not."""
+    """Return remarks on settings that may be meant, but often are not."""
     config, minutes = plan.config, placement.minutes
     if minutes is None:
         return []
@@ -57,12 +60,12 @@ def _check_segment(plan: Plan, placement: Placement) -> None:
     if config.launch.preflight:
         parts += f" + {PREFLIGHT_SECONDS} s (launch.preflight)"
     needed, step = _overhead(config, placement), _shortest_step(plan)
-    if step > START_SECONDS:  # else the estimate says nothing that the minute to start does not cover
+    if step > START_SECONDS:  # a shorter step is covered by the minute to start
         parts, needed = f"{parts} + {step:.0f} s for a step at the peak", needed + math.ceil(step)
     if 60 * minutes < needed:
         raise UserError(
             what,
-            f"= {60 * minutes} s leaves no time to train, because the ranks are asked to stop before the end: "
+            f"= {60 * minutes} s leaves no time to train, because ranks stop before the end of the job: "
             f"{parts} = {needed} s",
             value=f"{minutes} min",
             use=f"at least {math.ceil(needed / 60)} min, or a smaller cluster.slurm.signal_seconds",
@@ -77,16 +80,17 @@ def _check_nodes(config: RunConfig) -> None:
             "launch.exclude",
             f"{nodes} nodes of {config.cluster.name} - {excluded} = {nodes - excluded}, fewer than the {wanted} "
             "of resources.nodes",
+            do="exclude fewer nodes, or reduce resources.nodes",
         )
 
 
 def _overhead(config: RunConfig, placement: Placement) -> int:
-    """Return seconds of a segment in which nothing is trained."""
+    """Return the seconds of a segment in which nothing is trained."""
     slurm = config.cluster.slurm
     lead = slurm.signal_seconds + EARLY_SECONDS if slurm and placement.scheduler == "slurm" else 0
     return lead + START_SECONDS + (PREFLIGHT_SECONDS if config.launch.preflight else 0)
 
 
 def _shortest_step(plan: Plan) -> float:
-    """Return seconds of a step on devices that reach their peak; 0: not known."""
+    """Return the seconds of a step on devices that reach their peak; 0 if not known."""
     return (plan.time.seconds_per_step or 0.0) * (plan.time.mfu or 0.0)

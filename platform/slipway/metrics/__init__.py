@@ -1,1 +1,1 @@
-"""metrics.jsonl, the truth about the course of a run, and its mirrors."""
+"""metrics.jsonl, the authoritative record of a run's course, and its mirrors."""

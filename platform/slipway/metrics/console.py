@@ -11,9 +11,10 @@ STRETCHES = 8
 
 
 def train_line(values: Mapping[str, Any], steps: int, left: float, units: Units, shown: Sequence[str]) -> str:
-    """Return the line of a training step: its fields in metrics.jsonl, of so many steps.
+    """Return the console line of a training step, from its fields in metrics.jsonl.
 
-    left: seconds to the end. shown: the measures that people are shown; all are in metrics.jsonl.
+    steps: of the whole run. left: seconds to its end. shown: names of the measures to print; metrics.jsonl has all of
+    them.
     """
     held = values.get("measures", {})
     measures = "".join(f"  {name} {held[name]:.4g}" for name in shown if held.get(name) is not None)
@@ -27,7 +28,7 @@ def train_line(values: Mapping[str, Any], steps: int, left: float, units: Units,
 
 
 def missing_line(stretches: Sequence[tuple[int, int]]) -> str:
-    """Return the steps of stretches (first, last): `1 to 3, 5`."""
+    """Return the steps in the stretches (first, last) as text: `1 to 3, 5`."""
     which = ", ".join(
         f"{first} to {last}" if first < last else str(first) for first, last in stretches[:STRETCHES]
     )

@@ -1,4 +1,4 @@
-"""What `slipway evaluate` has found, in a run's directory: evaluation/NAME-step-NNNNNNNN.json. Derived."""
+"""Results of `slipway evaluate` in a run's directory: evaluation/NAME-step-NNNNNNNN.json. Derived."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from slipway.run_dir import RunDir
 
 
 def path(run_dir: Path, result: Result) -> Path:
-    """Return where a result is kept."""
+    """Return the file of a result."""
     return RunDir(run_dir).evaluations / f"{result.name}-step-{result.step:08d}.json"
 
 
 def write(run_dir: Path, result: Result) -> Path:
-    """Keep a result; an earlier one of the same evaluation and step gives way. Returns its file. Raises OSError."""
+    """Write a result and return its file, replacing an earlier one of the same evaluation and step. Raises OSError."""
     file = path(run_dir, result)
     files.make_folder(file.parent)
     files.write_whole(file, result.model_dump_json(indent=1) + "\n")
@@ -24,7 +24,7 @@ def write(run_dir: Path, result: Result) -> Path:
 
 
 def found(run_dir: Path) -> tuple[list[Result], list[str]]:
-    """Return all results, by name and step, and a line for each file that is none. Raises Unreadable."""
+    """Return all results, sorted by name and step, and a line for each file that holds none. Raises Unreadable."""
     folder, results, problems = RunDir(run_dir).evaluations, [], []
     for name in files.names(folder):
         if not name.endswith(".json") or name.startswith("."):

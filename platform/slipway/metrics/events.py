@@ -1,4 +1,4 @@
 """Names of events in metrics.jsonl that one part of Slipway writes and another reads. Imports no torch."""
 
 COLLAPSE, RECOVERY = "collapse", "collapse over"
-"""Of a load, by the guard (slipway.train.guard)."""
+"""Events of routing, written by the guard (slipway.train.guard)."""

@@ -1,6 +1,6 @@
-"""What the lines of metrics.jsonl hold, with units: read by people, on the site's page about metrics. Imports nothing.
+"""The contents of the lines of metrics.jsonl, with units: people read them on the site's page about metrics.
 
-Tests hold the lines of real runs, and the events that the code writes, to these tables.
+Imports nothing. Tests hold the lines of real runs, and the events that the code writes, to these tables.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ class Field(NamedTuple):
     """A field of a line."""
 
     unit: str
-    """Empty where it has none."""
+    """Empty if it has none."""
     meaning: str
     sometimes: bool = False
     """Whether some lines of the kind lack it."""
@@ -21,7 +21,7 @@ EVERY = {
     "time": Field("s", "Unix time at which the line was written."),
     "step": Field("steps", "The step that it is about, from 1; 0: before the first."),
 }
-"""In every line."""
+"""The fields that every line has."""
 
 LINES: dict[str, tuple[str, dict[str, Field]]] = {
     "train": (
@@ -61,9 +61,11 @@ LINES: dict[str, tuple[str, dict[str, Field]]] = {
             "power_watts": Field("W", "Power of rank 0's GPU, mean over the step; NVIDIA's GPUs only.", True),
             "clock_mhz": Field("MHz", "Clock of its multiprocessors, mean over the step.", True),
             "energy_joules": Field(
-                "J", "By source and over all ranks: since the segment began; absent without a counter.", True
+                "J",
+                "Energy by source over all ranks since the segment began; absent without a counter.",
+                True,
             ),
-            "energy_counters": Field("", "By source: devices or nodes that were counted.", True),
+            "energy_counters": Field("", "Devices or nodes that were counted, by source.", True),
         },
     ),
     "validation": (
@@ -74,28 +76,30 @@ LINES: dict[str, tuple[str, dict[str, Field]]] = {
         },
     ),
     "evaluation": (
-        "One for each evaluation while training goes on.",
+        "One for each evaluation during training.",
         {
-            "name": Field("", "Of the result, as in its file's name."),
-            "measures": Field("", "By TEXT/MEASURE; docs/evaluation.md has their units."),
+            "name": Field("", "Name of the result, as in its file's name."),
+            "measures": Field("", "Values by TEXT/MEASURE; docs/evaluation.md has their units."),
         },
     ),
     "checkpoint": (
         "One for each checkpoint that is complete.",
         {
-            "path": Field("", "Its folder."),
-            "seconds": Field("s", "From its begin to its commit."),
-            "stall_seconds": Field("s", "Of that, how long training stood still."),
-            "consumed": Field("samples", "Samples behind the run, by source."),
+            "path": Field("", "Folder of the checkpoint."),
+            "seconds": Field("s", "Time from its start to its commit."),
+            "stall_seconds": Field("s", "Part of that in which training was blocked."),
+            "consumed": Field("samples", "Samples that the run has read, by source."),
         },
     ),
     "load": (
         "Routing of a mixture of experts, every `logging.load_interval` steps.",
         {
             "parts": Field("", "What shares the work: experts."),
-            "places": Field("", "The layers that have some."),
-            "load": Field("multiple", "By layer and expert: of an even share of the tokens."),
-            "bias": Field("", "Likewise the router's bias, where there is one.", True),
+            "places": Field("", "Layers that have them."),
+            "load": Field(
+                "multiple", "Load by layer and expert, as a multiple of an even share of the tokens."
+            ),
+            "bias": Field("", "Bias of the router by layer and expert, if it has one.", True),
         },
     ),
     "ranks": (
@@ -106,8 +110,8 @@ LINES: dict[str, tuple[str, dict[str, Field]]] = {
         "One, after the steps that `logging.profile_step` names.",
         {
             "first": Field("steps", "The first step under the profiler, which does not count."),
-            "steps": Field("steps", "How many count."),
-            "seconds": Field("s", "Of a step, by kind of work; means over ranks and steps."),
+            "steps": Field("steps", "Number of steps that count."),
+            "seconds": Field("s", "Time of a step by kind of work; means over ranks and steps."),
         },
     ),
     "event": (
@@ -115,27 +119,27 @@ LINES: dict[str, tuple[str, dict[str, Field]]] = {
         {"event": Field("", "Which event: one of those below, each with fields of its own.")},
     ),
 }
-"""By kind: when there is such a line, and its fields besides those of every line."""
+"""By kind: when such a line is written, and its fields besides those of every line."""
 
 EVENTS = {
     "start": "A segment begins its first step: seconds since the command, units of the run, where the peak is from.",
     "stop": "The segment ends early, with the reason.",
-    "slice refused": "A start was refused because its time was too short for a step and a save.",
-    "checkpoint skipped": "A damaged checkpoint was left out, with its path and the reason.",
+    "slice refused": "A start was refused because too little time was left for a step and a save.",
+    "checkpoint skipped": "A damaged checkpoint was skipped, with its path and the reason.",
     "checkpoint warning": "A checkpoint is complete; tidying up after it failed.",
-    "blend changed": "The blend of the data's sources is another one from here on.",
+    "blend changed": "The blend of the data's sources changed at this step.",
     "layout changed": "The run continues in another layout.",
-    "skip": "The guard left a batch out.",
+    "skip": "The guard skipped a batch.",
     "rollback": "The guard went back to a checkpoint; `samples_left_out` is the stretch that is not read again.",
     "guard stop": "The guard ended the run before an update.",
     "collapse": "A router has collapsed.",
-    "collapse over": "It is over.",
+    "collapse over": "The collapse is over.",
     "hang": "A rank hung; `ranks` are the suspects.",
     "straggler": "A rank is slower than its peers; `rank` and `host` name it.",
     "steps missing": "The file has no lines of steps that the checkpoint has.",
     "foreign lines": "The file has lines that are no records; `count` of them.",
     "picture not written": "The picture of a validation could not be written.",
-    "evaluation not possible": "An evaluation could not be made.",
+    "evaluation not possible": "An evaluation could not be carried out.",
     "evaluation not finite": "An evaluation gave NaN or Inf.",
     "evaluation not written": "The file of an evaluation could not be written.",
     "wandb offline": "wandb keeps its data on disk from here on.",

@@ -1,9 +1,9 @@
-"""metrics.jsonl, the truth about the course of a run: the one way in which it is read. Imports no torch.
+"""metrics.jsonl, the authoritative record of a run's course: the one way in which it is read. Imports no torch.
 
 A record is a line with a JSON object that has a `kind` (text), a `step` (a whole number) and, if any, an `event`
-(text). Any other line is foreign: `null`, `{}`, bytes that are no UTF-8, what a power cut or another program left.
-Foreign lines stop nobody who reads, stay in the file, and are counted. A last line without its end is torn: an
-interruption left it.
+(text). Any other line is foreign: `null`, `{}`, bytes that are not UTF-8, what a power cut or another program left.
+Foreign lines stop no reader, stay in the file, and are counted. A last line without its end is torn: an interruption
+left it.
 """
 
 import json
@@ -27,7 +27,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Course:
-    """What a metrics.jsonl holds, in its order."""
+    """The content of a metrics.jsonl, in its order."""
 
     records: list[Record]
     foreign: list[int]
@@ -35,14 +35,14 @@ class Course:
 
 
 def read(path: Path) -> Course:
-    """Return what is in a file; nothing where there is none. Raises Unreadable."""
+    """Return the content of a file, empty if it does not exist. Raises Unreadable."""
     return parse(files.read(path) or b"")
 
 
 def newest(path: Path, until: Callable[[Record], bool]) -> list[Record]:
     """Return the newest records of a file, the last first, down to the first for which until() is true.
 
-    Reads only as much of the file's end as that takes. Empty where there is no file. Raises Unreadable.
+    Reads only as much of the file's end as that takes. Empty if the file does not exist. Raises Unreadable.
     """
     try:
         return files.patiently(lambda: _newest(path, until), path)
@@ -68,7 +68,7 @@ def _newest(path: Path, until: Callable[[Record], bool]) -> list[Record]:
 
 
 def parse(content: bytes) -> Course:
-    """Return what is in the content of a file."""
+    """Return the records in the content of a file, and the numbers of its foreign lines."""
     records, foreign = [], []
     for number, (line, record) in enumerate(lines_of(content), start=1):
         if record is not None:
@@ -79,14 +79,14 @@ def parse(content: bytes) -> Course:
 
 
 def lines_of(content: bytes) -> Iterator[tuple[bytes, Record | None]]:
-    """Yield every line with its end, and its record; None: foreign or torn."""
+    """Yield every line with its end, and its record; None if the line is foreign or torn."""
     lines = content.split(b"\n")
     for line in [*(line + b"\n" for line in lines[:-1]), *filter(None, lines[-1:])]:
         yield line, record_of(line) if line.endswith(b"\n") else None
 
 
 def record_of(line: bytes) -> Record | None:
-    """Return the record on a line; None where it is none."""
+    """Return the record on a line; None if it holds none."""
     try:
         record = json.loads(line.decode())
     except (ValueError, RecursionError):
@@ -99,7 +99,7 @@ def record_of(line: bytes) -> Record | None:
 
 
 def number(record: Record, name: str) -> float | None:
-    """Return a field of a record, where it is a finite number."""
+    """Return a field of a record as a number; None if it is missing, not a number or not finite."""
     value = record.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -111,7 +111,10 @@ def number(record: Record, name: str) -> float | None:
 
 
 def missing_steps(records: Sequence[Record], last: int) -> list[tuple[int, int]]:
-    """Return stretches (first, last) of the steps 1 to `last` that have no training line and were not noted as missing."""
+    """Return the stretches (first, last) of steps up to `last` that lack a training line.
+
+    Steps that an event has already noted as missing are not among them.
+    """
     known = {record["step"] for record in records if record["kind"] == "train"}
     for record in records:
         if record.get("event") == MISSING:

@@ -1,4 +1,4 @@
-"""Writing a run's numbers: into metrics.jsonl first, then to the console and the mirrors. Rank 0 only."""
+"""Writes a run's numbers: into metrics.jsonl first, then to the console and the mirrors. Rank 0 only."""
 
 import json
 import sys
@@ -19,14 +19,17 @@ from slipway.plan import Plan
 from slipway.plan.units import Units
 from slipway.run_dir import RunDir
 
-RECENT = 20  # steps from whose median the time that is left is reckoned
+RECENT = 20  # steps whose median gives the time that is left
 
 
 class Metrics:
     """Writes one JSON object a line, and mirrors it to the console, TensorBoard and wandb."""
 
     def __init__(self, plan: Plan, start_step: int) -> None:
-        """start_step: the last step done; lines of later steps (an undone end of the run) are dropped."""
+        """Open metrics.jsonl and the mirrors.
+
+        start_step: the last step done; lines of later steps (an undone end of the run) are dropped.
+        """
         config = plan.config
         run_dir = config.run.dir
         self.plan, self.units = plan, Units.of(plan)
@@ -40,7 +43,10 @@ class Metrics:
         self._name_faults(course)
 
     def write(self, kind: str, **values: Any) -> None:
-        """One line of the given kind (train, validation, event)."""
+        """Write one line of the given kind (train, validation, event) and mirror it.
+
+        Raises Fault if it cannot be written.
+        """
         values = {name: _finite(value) for name, value in values.items()}
         record = {"kind": kind, "time": time.time(), **values}
         try:
@@ -54,7 +60,7 @@ class Metrics:
         self.write("event", step=self.step, event=event, reason=reason)
 
     def train(self, **values: Any) -> None:
-        """A training step's line, and every logging.interval steps a line for people."""
+        """Write a training step's line, and every logging.interval steps print one for people."""
         self.write("train", **values)
         self.recent.append(values["step_seconds"])
         step, steps = values["step"], self.plan.config.training.steps
@@ -63,20 +69,23 @@ class Metrics:
             self.say(train_line(values, steps, left, self.units, self.shown))
 
     def back_to(self, step: int) -> None:
-        """The run goes on after `step` once more: lines of later steps are dropped."""
+        """Drop the lines of steps after `step`, from which the run continues once more."""
         self.file.close()
         self._open(step)
 
     def flush(self) -> None:
-        """Bring all lines to disk: before a checkpoint that counts on them is committed, by the thread that does it."""
+        """Flush all lines to disk.
+
+        The thread that commits a checkpoint calls it first, as the checkpoint counts on these lines.
+        """
         self.file.flush()
 
     def say(self, text: str) -> None:
-        """A line for people."""
+        """Print a line for people."""
         print(text, file=sys.stdout, flush=True)
 
     def close(self) -> None:
-        """Flush everything; what the mirrors say at their end is written, too."""
+        """Flush everything, also what the mirrors report at their end."""
         self._flush_last()
         self.mirrors.close()
         self._flush_last()
@@ -91,14 +100,17 @@ class Metrics:
         return course
 
     def _flush_last(self) -> None:
-        """What was to be done is done, and checkpoints have flushed what they count on: a warning is enough."""
+        """Flush the file, and warn if that fails.
+
+        A warning is enough: the work is done, and checkpoints have flushed the lines that they count on.
+        """
         try:
             self.flush()
         except OSError as error:
             self.say(f"warning: {self.path}: the last lines may not be on disk: {files.reason(error)}")
 
     def _name_faults(self, course: Course) -> None:
-        """Say once what is wrong with the file."""
+        """Report once what is wrong with the file."""
         if missing := missing_steps(course.records, self.step):
             self.write("event", step=self.step, event=MISSING, steps=missing)
             which = missing_line(missing)
@@ -112,14 +124,18 @@ class Metrics:
             )
 
     def _failed(self, error: OSError) -> Fault:
-        return Fault(self.path, f"cannot be written: {files.reason(error)}; the checkpoints are intact")
+        return Fault(
+            self.path,
+            f"cannot be written: {files.reason(error)}; the checkpoints are intact",
+            do="make it writable, or free some space, and run the same command again",
+        )
 
 
 class NoMetrics:
-    """What ranks other than 0 write: nothing."""
+    """The log of ranks other than 0: writes nothing."""
 
     def write(self, kind: str, **values: Any) -> None:
-        """See Metrics; so the others."""
+        """Ignore the line, as the other methods do; see Metrics."""
 
     def train(self, **values: Any) -> None: ...  # noqa: D102
 
@@ -136,16 +152,16 @@ Log = Metrics | NoMetrics
 
 
 def _finite(value: Any) -> Any:
-    """Return the value, in a mapping too, as JSON can hold it: it knows no NaN and no infinity."""
+    """Return the value as JSON can hold it, also inside a mapping: None stands for NaN and infinity."""
     if isinstance(value, dict):
         return {name: _finite(one) for name, one in value.items()}
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def drop_after(path: Path, step: int) -> Course:
-    """Remove a torn last line and the lines of steps after `step`, but for events, whole or not at all.
+    """Remove a torn last line and the lines of steps after `step`, except events, whole or not at all.
 
-    Returns what is left. Foreign lines stay. Raises OSError; Unreadable.
+    Returns what is left. Foreign lines stay. Raises OSError, or Unreadable if the file cannot be read now.
     """
     content, kept = files.read(path), []
     if content is None:
@@ -153,7 +169,8 @@ def drop_after(path: Path, step: int) -> Course:
     for line, record in lines_of(content):
         if record is None and (line.isspace() or not line.endswith(b"\n")):
             continue
-        if record is None or record["step"] <= step or record["kind"] == "event":  # what happened, happened
+        # events stay: they did happen
+        if record is None or record["step"] <= step or record["kind"] == "event":
             kept.append(line.removesuffix(b"\n") + b"\n")
     left = b"".join(kept)
     if left != content:

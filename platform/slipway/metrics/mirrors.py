@@ -1,4 +1,4 @@
-"""The mirrors of metrics.jsonl: TensorBoard and wandb. What goes wrong in one ends that mirror, not the training."""
+"""The mirrors of metrics.jsonl: TensorBoard and wandb. A fault in one ends that mirror, not the training."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ RATES = ("samples_per_second", "units_per_second")
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError where a mirror that was asked for cannot be had. Needs no network, imports no torch."""
+    """Raise UserError if a mirror that was asked for cannot be used. Needs no network, imports no torch."""
     wandb = config.logging.wandb
     if config.logging.tensorboard and not installed("tensorboard"):
         raise UserError("logging.tensorboard", "needs tensorboard, which is not installed here", use="false")
@@ -36,9 +36,9 @@ def check(config: RunConfig) -> None:
 
 
 def mirrored(kind: str, values: Mapping[str, Any], units: Units) -> dict[str, Any]:
-    """Return the numbers of a line as mirrors name them: `train/loss`, `train/tokens_per_second`, `validation/f1`.
+    """Return the numbers of a line under their names in mirrors: `train/loss`, `train/tokens_per_second`.
 
-    A rate is named by the run's unit; where the sample is the unit there is one of them.
+    A rate is named by the run's unit; if the unit is the sample, there is only one rate.
     """
     numbers = {name: value for name, value in values.items() if name != "step" and name not in RATES}
     rates = {
@@ -51,10 +51,13 @@ def mirrored(kind: str, values: Mapping[str, Any], units: Units) -> dict[str, An
 
 
 class Mirrors:
-    """The mirrors that a plan asks for. Nothing here raises; only close waits, and not for long."""
+    """The mirrors that a plan asks for. No method raises; only `close` waits, and not for long."""
 
     def __init__(self, plan: Plan, start_step: int, tell: Callable[[str, str | None], None]) -> None:
-        """tell(event, reason): called from log and close when something happened to a mirror."""
+        """Start the mirrors.
+
+        tell(event, reason): called from log and close when something happened to a mirror.
+        """
         config = plan.config
         self._tell = tell
         self._upload = how_to_upload(config.run.name, config.run.dir)
@@ -72,7 +75,7 @@ class Mirrors:
             self._hear()
 
     def close(self) -> None:
-        """Flush everything, at most for wandb_mirror.CLOSE_SECONDS."""
+        """Flush everything, in at most wandb_mirror.CLOSE_SECONDS."""
         if self._tensorboard:
             self._guard(self._tensorboard.close)
         if self._wandb:

@@ -1,4 +1,4 @@
-"""The pictures in a run's directory: what each validation has shown. Derived: nothing counts on them."""
+"""The pictures of validations in a run's directory. Derived: nothing counts on them."""
 
 import re
 from pathlib import Path
@@ -21,25 +21,31 @@ class Shown(NamedTuple):
     path: Path
 
     def read(self) -> tuple[bytes, str]:
-        """Return the file and its caption. Raises ValueError where it is damaged; OSError; Unreadable."""
+        """Return the file and its caption.
+
+        Raises ValueError if it is damaged, OSError or Unreadable if it cannot be read.
+        """
         content = files.read(self.path) or b""
         return content, png.caption(content)
 
 
 def path(run_dir: Path, step: int) -> Path:
-    """Return the picture of a step."""
+    """Return the file of a step's picture."""
     return RunDir(run_dir).pictures / f"step-{step:08d}.png"
 
 
 def write(run_dir: Path, step: int, pixels: "np.ndarray", caption: str) -> None:
-    """Write the picture of a step, whole or not at all. Raises OSError."""
+    """Write the picture of a step, whole or not at all.
+
+    pixels: uint8 [height, width, 3] (red, green, blue). Raises OSError.
+    """
     files.make_folder(RunDir(run_dir).pictures)
     with files.whole(path(run_dir, step)) as beside:
         beside.write_bytes(png.encode(pixels, caption))
 
 
 def found(run_dir: Path) -> list[Shown]:
-    """Return all pictures, by step. Raises Unreadable where the folder cannot be listed."""
+    """Return all pictures, sorted by step. Raises Unreadable if the folder cannot be listed."""
     folder = RunDir(run_dir).pictures
     matches = [(match, name) for name in files.names(folder) if (match := _NAME.fullmatch(name))]
     return sorted(Shown(int(match[1]), folder / name) for match, name in matches)

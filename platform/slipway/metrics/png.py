@@ -10,7 +10,7 @@ _CAPTION = "Description"  # one of the registered keywords: PNG specification, t
 
 
 def encode(pixels: "np.ndarray", caption: str) -> bytes:
-    """Return the file of uint8 [height, width, 3] (red, green, blue), losslessly."""
+    """Return a losslessly compressed PNG of uint8 pixels [height, width, 3] (red, green, blue) with its caption."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -23,13 +23,13 @@ def encode(pixels: "np.ndarray", caption: str) -> bytes:
 
 
 def caption(content: bytes) -> str:
-    """Return the caption in a file of `encode`'s. Raises ValueError where the file is not whole, or another's."""
+    """Return the caption of a file that `encode` made. Raises ValueError if the file is incomplete or another's."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(BytesIO(content), formats=["PNG"]) as image:
             told = image.info.get(_CAPTION)
-            image.verify()  # every chunk to the last one; Image.open reads only what stands before the pixels
+            image.verify()  # checks every chunk; Image.open reads only what precedes the pixels
     except UnidentifiedImageError:
         raise ValueError("it is no PNG") from None
     except (OSError, SyntaxError) as error:

@@ -1,8 +1,8 @@
-"""Where a step's time goes: what a profiler has seen on one rank, to seconds of each kind of work.
+"""Where a step's time goes: turns a profiler's trace of one rank into seconds of each kind of work.
 
-Every instant of the window belongs to exactly one kind, so that the kinds add up to the window. Computation
-comes first: communication beside it costs nothing and is not counted. On a GPU the device's kernels decide. On a
-CPU the operators on the threads of the forward and the backward pass decide, each instant by the innermost one.
+Every instant of the window belongs to exactly one kind, so that the kinds add up to the window. Computation comes
+first: communication beside it costs nothing and is not counted. On a GPU the device's kernels decide. On a CPU the
+operators on the threads of the forward and the backward pass decide, each instant by the innermost one.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-OPTIMIZER_RANGE = "slipway: optimizer"  # the names of profiler ranges around what is measured
+OPTIMIZER_RANGE = "slipway: optimizer"  # names of the profiler ranges around what is measured
 WINDOW_RANGE = "slipway: steps"
 
 KINDS = {
@@ -21,7 +21,7 @@ KINDS = {
     "waiting": "nothing runs: Python between kernels, or the pipeline's neighbour has not sent yet",
     "optimizer": "gradient norm, clipping and update, without their collectives",
 }
-_EXCHANGE = "exchange"  # a send or receive in flight: waiting, where nothing else is
+_EXCHANGE = "exchange"  # a send or receive in flight: counts as waiting if nothing else runs
 _FIRST = ("matmul", "attention", "optimizer", "other kernels", "communication", _EXCHANGE)
 
 _HOST_MATMULS = re.compile(
@@ -61,7 +61,7 @@ class Span(NamedTuple):
 
 
 def read_trace(trace: dict[str, Any]) -> list[Event]:
-    """Return the spans of a Chrome trace, as torch's profiler exports it (microseconds)."""
+    """Return the spans of a Chrome trace as torch's profiler exports it; its microseconds become seconds."""
     return [
         Event(e["name"], e.get("cat", ""), _number(e["tid"]), e["ts"] * 1e-6, (e["ts"] + e["dur"]) * 1e-6)
         for e in trace["traceEvents"]
@@ -70,7 +70,7 @@ def read_trace(trace: dict[str, Any]) -> list[Event]:
 
 
 def breakdown(events: Sequence[Event]) -> dict[str, float]:
-    """Return seconds of each of KINDS within the events' window (WINDOW_RANGE); they add up to the window."""
+    """Return the seconds of each of KINDS within the events' window (WINDOW_RANGE); they add up to the window."""
     window = next(e for e in events if e.name == WINDOW_RANGE and e.kind == "user_annotation")
     on_device = any(e.kind in _DEVICE_WORK for e in events)
     spans = _device_spans(events) if on_device else _host_spans(events, window.thread)
@@ -80,7 +80,10 @@ def breakdown(events: Sequence[Event]) -> dict[str, float]:
 
 
 def _partition(spans: Iterable[Span], start: float, end: float) -> dict[str, float]:
-    """Return seconds of each kind in _FIRST, the first one that runs at an instant; of "", where nothing runs."""
+    """Return the seconds of each kind in _FIRST, and under "" those in which nothing ran.
+
+    An instant belongs to the first kind in that order that runs then.
+    """
     changes: list[tuple[float, int, str]] = []
     for span in spans:
         first, last = max(span.start, start), min(span.end, end)
@@ -121,7 +124,7 @@ def device_kind(name: str, *, in_optimizer: bool = False) -> str:
 
 
 def _host_spans(events: Sequence[Event], main: int) -> Iterator[Span]:
-    """Yield operators of the main thread and of threads of the backward pass; gloo's transfers, wherever they run."""
+    """Yield the operators of the main thread and of the backward pass, and gloo's transfers on any thread."""
     threads = {main} | {e.thread for e in events if e.name.startswith("autograd::engine")}
     nested: dict[int, list[Event]] = {thread: [] for thread in threads}
     for event in events:
@@ -136,13 +139,13 @@ def _host_spans(events: Sequence[Event], main: int) -> Iterator[Span]:
 
 class _Frame(NamedTuple):
     end: float
-    context: str  # attention, optimizer, communication: what all inside belongs to; "" elsewhere
-    working: bool  # an operator runs, not only what calls operators
-    kind: str  # while nothing further inside runs; "": nothing
+    context: str  # attention, optimizer or communication: the kind of all inside; "" elsewhere
+    working: bool  # an operator runs, not only a function that calls operators
+    kind: str  # the kind while no inner event runs; "": none
 
 
 def _innermost(events: list[Event]) -> Iterator[Span]:
-    """Yield one thread's nested events as spans side by side."""
+    """Yield one thread's nested events as spans side by side, each instant under its innermost event."""
     stack = [_Frame(float("inf"), "", False, "")]
     at = float("-inf")
 

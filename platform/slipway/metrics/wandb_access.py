@@ -1,6 +1,7 @@
-"""Whether wandb is here, and has a key for its server. Imports neither torch nor, in this process, wandb.
+"""Whether wandb is installed here, and has a key for its server.
 
-As a program (`python -m slipway.metrics.wandb_access`) it asks wandb, and prints {"problem": TEXT or null}.
+Imports neither torch nor, in this process, wandb. As a program (`python -m slipway.metrics.wandb_access`) it asks
+wandb, and prints {"problem": TEXT or null}.
 """
 
 import json
@@ -12,20 +13,20 @@ from importlib.util import find_spec
 
 from slipway.secrets import in_one_line
 
-CHECK_SECONDS = 60.0  # a slow file system needs its time to load wandb
+CHECK_SECONDS = 60.0  # a slow file system takes long to load wandb
 HOW_TO_MEND = "set WANDB_API_KEY, or run `wandb login` once"
 
 
 def installed(package: str) -> bool:
-    """Return a mere folder of this name, as wandb leaves them, is no package."""
+    """Return whether a package is installed; a mere folder of its name, as wandb leaves them, is none."""
     found = find_spec(package)
     return found is not None and found.origin is not None
 
 
 def key_problem() -> str | None:
-    """Return what is wrong with the credentials that wandb finds here (environment, netrc, its settings); None: nothing.
+    """Return what is wrong with the credentials that wandb finds here; None if nothing is, or wandb cannot be asked.
 
-    Needs no network. The key is not in the answer.
+    wandb looks into the environment, netrc and its settings. Needs no network. The key is not in the answer.
     """
     words = [sys.executable, "-m", "slipway.metrics.wandb_access"]
     try:
@@ -40,11 +41,11 @@ def key_problem() -> str | None:
             )
         return json.loads(done.stdout)["problem"]
     except (subprocess.TimeoutExpired, OSError, ValueError, KeyError):
-        return None  # not known: who uses wandb finds out
+        return None  # not known: wandb itself reports it when it is used
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's text, without secrets, of bounded length."""
+    """Return an error's text in one line of at most 300 characters, without secrets."""
     return (in_one_line(error) or type(error).__name__)[:300]
 
 

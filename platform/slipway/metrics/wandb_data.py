@@ -1,4 +1,4 @@
-"""What wandb left in a run's directory: a folder for each segment. Imports neither torch nor wandb.
+"""The files that wandb left in a run's directory: a folder for each segment. Imports neither torch nor wandb.
 
 A folder holds run-ID.wandb, in a format of wandb's own. Beside it lie wandb's mark that it was uploaded, and the note
 that slipway.metrics.wandb_process makes when the run has begun, and again when it has ended.
@@ -18,13 +18,13 @@ HEADER = 7  # bytes of an empty file
 
 @dataclass(frozen=True)
 class Stored:
-    """One segment's wandb file."""
+    """The wandb file of one segment."""
 
     file: Path
 
     @property
     def folder(self) -> Path:
-        """`offline-run-DATE-ID`, or `run-DATE-ID` where it was online."""
+        """`offline-run-DATE-ID`, or `run-DATE-ID` if it was online."""
         return self.file.parent
 
     @property
@@ -40,7 +40,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Content:
-    """What slipway.metrics.wandb_process noted about the wandb file that it had written."""
+    """A note of slipway.metrics.wandb_process about the wandb file that it had written."""
 
     ended: bool = False
     """False: it is being written, or its writer was killed."""
@@ -51,18 +51,18 @@ class Content:
 
 
 def stored(run_dir: Path) -> list[Stored]:
-    """Return a run's wandb files in the order of their segments; quick, opens none."""
+    """Return a run's wandb files in the order of their segments. Opens none of them, so it is quick."""
     found = RunDir(run_dir).wandb.glob("*run-*/run-*.wandb")
     return sorted((Stored(file) for file in found if file.stat().st_size > HEADER), key=_date)
 
 
 def pending(run_dir: Path) -> list[Stored]:
-    """Those of them that are not, or not wholly, on the server."""
+    """Return the run's wandb files that are not, or not wholly, on the server."""
     return [one for one in stored(run_dir) if not one.uploaded]
 
 
 def how_to_upload(name: str, run_dir: Path) -> str:
-    """Return the command that uploads a run's data: by its name where that is enough to find it."""
+    """Return the command that uploads a run's data; it names the run if that is enough to find it, else its folder."""
     return f"slipway runs sync {name if run_dir == Path('runs', name) else run_dir}"
 
 
@@ -72,7 +72,7 @@ def note(file: Path, content: Content) -> None:
 
 
 def read(file: Path) -> Content | None:
-    """Return what was noted about a wandb file; None: its run never began, there is nothing to upload.
+    """Return the note about a wandb file; None: its run never began, so that there is nothing to upload.
 
     Raises Unreadable.
     """
@@ -90,5 +90,5 @@ def _note_of(file: Path) -> Path:
 
 
 def _date(one: Stored) -> tuple[str, str]:
-    """Return DATE_TIME of the folder, its name."""
+    """Return the key that sorts by time: DATE_TIME in the folder's name, then the name."""
     return one.folder.name.removeprefix("offline-").split("-")[1], one.folder.name

@@ -1,4 +1,4 @@
-"""wandb as a mirror of metrics.jsonl. A process of its own speaks to it, so it can neither end nor hold a training."""
+"""wandb as a mirror of metrics.jsonl. A process of its own talks to it, so it can neither end nor block a training."""
 
 import contextlib
 import hashlib
@@ -23,15 +23,15 @@ from slipway.run_dir import RunDir
 INIT_SECONDS = 15.0  # for the server's first answer
 START_SECONDS = 25.0  # for that, and for the process to begin
 LAST_START_SECONDS = 10.0  # the same, once training is over
-UPLOAD_SECONDS = 20.0  # at the end, for what is not uploaded by then
-CLOSE_SECONDS = 30.0  # from the end of training on; what is not uploaded then is on disk
+UPLOAD_SECONDS = 20.0  # at the end, for data that is not uploaded by then
+CLOSE_SECONDS = 30.0  # from the end of training on; data that is not uploaded then is on disk
 BACKLOG = 100_000  # lines that wait for a slow start; later ones are lost to the mirror
 
 
 class WandbMirror:
-    """Starts online where that was asked for, and goes on offline where the server cannot be had.
+    """Starts online if asked to, and continues offline if the server cannot be reached.
 
-    No method raises or waits, but close, for CLOSE_SECONDS at the most.
+    No method raises. Only `close` waits, for at most CLOSE_SECONDS.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -41,16 +41,16 @@ class WandbMirror:
         self._mode: str = config.logging.wandb.mode
         self._lines: queue.Queue[str | None] = queue.Queue(BACKLOG)
         self._notes: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
-        self._carried: str | None = None  # a line that one process did not take
+        self._carried: str | None = None  # a line that the last process did not accept
         self._lost = 0
         self._closing, self._over = threading.Event(), threading.Event()
         self._process: subprocess.Popen[str] | None = None
-        self._folder = ""  # of that process, for what it keeps for a while
+        self._folder = ""  # the process's folder for temporary files
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
         self._thread.start()
 
     def log(self, numbers: dict[str, Any]) -> None:
-        """Mirror one line; `step` is its step."""
+        """Put one line into the queue for wandb; its field `step` is its step."""
         if not self._thread.is_alive():
             return
         try:
@@ -64,7 +64,7 @@ class WandbMirror:
             yield self._notes.get()
 
     def close(self) -> None:
-        """Upload, or leave on disk, what there is."""
+        """Finish the mirror: upload what is left, or leave it on disk."""
         limit = time.monotonic() + CLOSE_SECONDS
         self._closing.set()
         while self._thread.is_alive() and time.monotonic() < limit:
@@ -75,14 +75,14 @@ class WandbMirror:
                 continue
         self._thread.join(max(0.0, limit - time.monotonic()))
         if self._lost:
-            self._note("wandb incomplete", reason=f"{self._lost} lines came faster than wandb took them")
+            self._note("wandb incomplete", reason=f"{self._lost} lines came faster than wandb accepted them")
         if self._thread.is_alive():
             self._over.set()
             self._note("wandb offline", reason=f"not done {CLOSE_SECONDS:.0f} s after the end of training")
             self._kill()
 
     def _work(self) -> None:
-        """The thread: every wait for wandb is here."""
+        """Run the mirror's thread: every wait for wandb is here."""
         try:
             if self._mode == "online":
                 reason = self._mirror("online")
@@ -92,13 +92,13 @@ class WandbMirror:
                 if self._closing.is_set() and self._lines.empty() and self._carried is None:
                     return  # all of it was handed over, and is on disk
             reason = self._mirror("offline")
-        except Exception as error:  # a mirror's fault is no training's fault
+        except Exception as error:  # a mirror's fault must not end the training
             reason = one_line(error)
         if reason is not None and not self._over.is_set():
             self._note("wandb stopped", reason=reason)
 
     def _mirror(self, mode: str) -> str | None:
-        """Hand lines over until the end; returns why that ended before, None: it did not."""
+        """Send lines to the process until the end; return the reason if that stopped early, None if it did not."""
         messages = self._start(mode)
         try:
             first = self._wait(messages, START_SECONDS, LAST_START_SECONDS)
@@ -152,9 +152,9 @@ class WandbMirror:
     def _wait(
         self, messages: "queue.SimpleQueue[dict[str, Any]]", seconds: float, closing_seconds: float
     ) -> dict[str, Any]:
-        """Return the process's next message; an empty one where it ended, or was silent for too long.
+        """Return the process's next message; an empty one if the process ended or sent none in time.
 
-        Too long is `seconds`; once training is over, closing_seconds more.
+        In time is within `seconds`, and once training is over within closing_seconds from then on.
         """
         limit = time.monotonic() + seconds
         closing_limit = None
@@ -181,7 +181,7 @@ class WandbMirror:
 
 
 def identity(name: str, run_dir: Path) -> str:
-    """Return the id in wandb of a run: the same in every segment, online and offline."""
+    """Return a run's id in wandb: the same in every segment, online and offline."""
     return hashlib.sha256(f"{name}\n{run_dir.resolve()}".encode()).hexdigest()[:16]
 
 

@@ -1,9 +1,9 @@
-"""The process that speaks to wandb: JSON lines in on standard input, JSON lines out. Imports no torch.
+"""The process that talks to wandb: JSON lines in on standard input, JSON lines out. Imports no torch.
 
-First line: the arguments of wandb.init, and its time limits. Then lines of numbers; `null` ends the run well, the
-end of the input ends it as failed. Out: {"ready": URL or null} once, {"failed": REASON} where wandb cannot go on,
-{"done": true} when all is uploaded or, offline, on disk. Every failure ends this process; what to do then is its
-parent's to decide. TMPDIR is a folder of its own, removed at the end.
+First line: the arguments of wandb.init, and its time limits. Then lines of numbers; `null` ends the run well, the end
+of the input ends it as failed. Out: {"ready": URL or null} once, {"failed": REASON} if wandb cannot continue, {"done":
+true} when all is uploaded or, offline, on disk. Every failure ends this process; its parent decides what to do then.
+TMPDIR is a folder of its own, removed at the end.
 """
 
 import json
@@ -19,7 +19,7 @@ from slipway.metrics.wandb_data import MARK, Content, note
 
 
 def main() -> None:
-    """Take the place of standard output, so that what wandb prints goes to standard error."""
+    """Run the process, with standard output redirected so that what wandb prints goes to standard error."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # they are for the trainer
@@ -32,7 +32,7 @@ def main() -> None:
         out.flush()
     finally:
         shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)  # this process's own; its parent may be gone
-        os._exit(0)  # nothing of wandb's at the exit may wait; its service ends with this process
+        os._exit(0)  # so that no exit handler of wandb waits; its service ends with this process
 
 
 def _mirror(out: TextIO) -> None:
@@ -47,7 +47,7 @@ def _mirror(out: TextIO) -> None:
             init_timeout=init_seconds,
             finish_timeout=upload_seconds,
             finish_timeout_raises=True,
-            quiet=True,  # also: no question to the server before init's own, with a time-out of its own
+            quiet=True,  # also avoids a request before init's own, which has a time-out of its own
             console="off",
             disable_job_creation=True,
             x_stats_pid=os.getppid(),

@@ -1,15 +1,15 @@
 """Model families.
 
-A family is a package with three modules, each imported only where it is needed:
+A family is a package with three modules, each imported only when it is needed:
 
 config   the pydantic section `Config` of conf/model/*.yaml, with the literal field `family`
 family   the pure half, FAMILY (see slipway.models.family): rules, layers, samples; imports no torch
 network  the torch half, NETWORK (see slipway.models.network): stages, losses, initial values
 
-and, where `slipway evaluate` has something to find out, `evaluation` (see slipway.models.evaluation), and, where its
-models read and write text, `text` (see slipway.models.text);
+It may also have the module `evaluation` (see slipway.models.evaluation), if `slipway evaluate` can measure something,
+and the module `text` (see slipway.models.text), if its models read and write text.
 
-and a line that names it: in slipway.registry, or an entry point of the group `slipway.families`.
+A line names it: in slipway.registry, or an entry point of the group `slipway.families`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -36,13 +36,13 @@ def family(config: RunConfig) -> Family:
 
 
 def spread_of(config: RunConfig) -> Spread | None:
-    """Return what the configured model hands out among parts that should all have some; None: nothing."""
+    """Return what the configured model distributes among parts that should all be used; None: nothing."""
     told = family(config)
     return told.spread(config) if isinstance(told, Spreading) else None
 
 
 def evaluation_of(config: RunConfig) -> "Evaluation":
-    """Return what the configured model's family finds out of models. Raises UserError where that is nothing."""
+    """Return the evaluation of the configured model's family. Raises UserError if the family has none."""
     name = config.model.family
     if not FAMILIES.has(name, "evaluation"):
         having = [one for one in FAMILIES.names() if FAMILIES.has(one, "evaluation")]
@@ -52,15 +52,15 @@ def evaluation_of(config: RunConfig) -> "Evaluation":
 
 
 def text_of(config: RunConfig) -> "Text":
-    """Return what the configured model's family does with text. Raises UserError where that is nothing."""
+    """Return how the configured model's family reads and writes text. Raises UserError if it does not."""
     name = config.model.family
     if not FAMILIES.has(name, "text"):
         having = [one for one in FAMILIES.names() if FAMILIES.has(one, "text")]
         use = f"a run of one that does: {', '.join(having)}" if having else ""
-        raise UserError("model.family", "reads and writes no text", value=name, use=use)
+        raise UserError("model.family", "does not read or write text", value=name, use=use)
     return FAMILIES.part(name, "text").TEXT
 
 
 def shape(config: RunConfig) -> dict[str, Any]:
-    """Return what weights in a checkpoint depend on, as JSON: a run continues only with the same."""
+    """Return what a checkpoint's weights depend on, as JSON: a run resumes only if it is the same."""
     return {"family": config.model.family, **family(config).shape(config)}

@@ -1,4 +1,4 @@
-"""What a family offers `slipway evaluate`: `EVALUATION` in the module `evaluation` of its package, if it has one."""
+"""The interface of a family's evaluation for `slipway evaluate`: `EVALUATION` in its module `evaluation`, if any."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,54 +12,54 @@ if TYPE_CHECKING:
 
 
 class Score(BaseModel):
-    """What was measured of one thing, several times where chance takes part."""
+    """The measurements of one thing: several if chance takes part."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     what: str
-    """What was measured: the trained model, or what it is compared with."""
+    """The thing that was measured: the trained model, or what it is compared with."""
     measure: str
-    """Its name: `mIoU`."""
+    """The name of the measure, for example `mIoU`."""
     values: list[float] = Field(min_length=1)
-    """One for each repetition."""
+    """One value for each repetition."""
 
     @property
     def mean(self) -> float:
-        """Of the values."""
+        """The mean of the values."""
         return sum(self.values) / len(self.values)
 
     @property
     def in_words(self) -> str:
-        """The mean, and between which values it lies."""
+        """The mean, and the range of the values if there are several."""
         if len(self.values) == 1:
             return f"{self.mean:.4g}"
         return f"{self.mean:.4f} ({min(self.values):.4f} to {max(self.values):.4f})"
 
 
 class Result(BaseModel):
-    """What an evaluation has found of one checkpoint; kept as JSON."""
+    """The result of an evaluation of one checkpoint, stored as JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    """Of the evaluation, in names of files."""
+    """The name of the evaluation in file names."""
     title: str
-    """Of the evaluation, for people."""
+    """The name of the evaluation for people."""
     step: int
     scores: list[Score] = Field(min_length=1)
     headline: str | None = None
-    """The thing of `scores` that is told where there is room for one only; None: the last."""
+    """The entry of `scores` to report when there is room for only one; None: the last."""
     how: str
-    """What was done, and by which rules the measures count, in sentences."""
+    """The method and the definition of the measures, in sentences."""
     facts: dict[str, Any] = {}
-    """What else a program may want to know, as JSON."""
+    """Further results for programs, as JSON."""
     settings: dict[str, Any] = {}
-    """What was asked for, as JSON: the same settings on the same checkpoint need not be measured again."""
+    """The settings of the evaluation, as JSON: the same settings on the same checkpoint need not be measured again."""
     checkpoint: str | None = None
-    """SHA-256 of the checkpoint's manifest; None: of the weights during training."""
+    """SHA-256 of the checkpoint's manifest; None: the weights were evaluated during training."""
 
     def rows(self) -> list[list[str]]:
-        """Return a table: a line for each thing, a column for each measure, beginning with the columns' names."""
+        """Return a table: the column names first, then a row for each thing with a column for each measure."""
         measures = list(dict.fromkeys(score.measure for score in self.scores))
         found = {(score.what, score.measure): score.in_words for score in self.scores}
         things = list(dict.fromkeys(score.what for score in self.scores))
@@ -70,10 +70,10 @@ class Result(BaseModel):
 
 
 class Evaluation(Protocol):
-    """What a family finds out of a model."""
+    """A family's evaluation of its models."""
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError for what cannot be evaluated, before a model is loaded. Imports no torch."""
+        """Raise UserError, before a model is loaded, if the run cannot be evaluated. Imports no torch."""
         ...
 
     def evaluate(
@@ -84,8 +84,9 @@ class Evaluation(Protocol):
         untrained: "Callable[[int], torch.nn.Module]",
         device: "torch.device",
     ) -> Result:
-        """Evaluate the whole model, which is in evaluation mode on the device; nothing asks for gradients.
+        """Evaluate the whole model, which is in evaluation mode on the device, without gradients; return the result.
 
-        config: of the run, for one process. untrained: gives the same model as it is before the first step, by a seed.
+        config: the run's, for one process. untrained: returns the same model as it is before the first step, for a
+        seed.
         """
         ...

@@ -1,6 +1,6 @@
-"""What a model family says of itself without torch: the pure half of its package, in `family.FAMILY`.
+"""The interface of a model family without torch: the pure half of its package, in `family.FAMILY`.
 
-Rules, plan, elastic layouts, launch and report know a model only by this: layers in pipeline order with their
+Rules, plan, elastic layouts, launch and report know a model only through it: layers in pipeline order with their
 parameters, bytes and work, and samples with their units and FLOP. Nothing here knows tokens.
 """
 
@@ -12,9 +12,10 @@ from slipway.models.work import Work
 
 
 class Shard(NamedTuple):
-    """Parameters that one rank holds of some layers.
+    """The parameters of some layers that one rank holds.
 
-    `dense` are replicated over data-parallel x context-parallel ranks, `expert` over expert-data-parallel ones.
+    `dense` ones are replicated over data-parallel x context-parallel ranks, `expert` ones over expert-data-parallel
+    ranks.
     """
 
     dense: int
@@ -30,60 +31,60 @@ class Shard(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One layer, as one rank of its pipeline stage holds it. Bytes are activations of one microbatch.
+    """One layer as one rank of its pipeline stage holds it. Bytes are activations of one microbatch.
 
     A `block` is what the model repeats: pipeline stages begin with one, recomputation and FSDP take one at a time.
-    Other layers (embeddings, heads) stay with the block beside them.
+    Other layers (embeddings, heads) stay with the block next to them.
     """
 
     name: str
     parameters: Shard
     kept_bytes: int = 0
-    """From a microbatch's forward pass to its backward pass; counted for every microbatch in flight."""
+    """Bytes from a microbatch's forward pass to its backward pass; counted for every microbatch in flight."""
     held_bytes: int = 0
-    """Needed once, however many microbatches are in flight: logits, or a decoder on the last stage, for example."""
+    """Bytes needed once, however many microbatches are in flight: for logits, or a decoder on the last stage."""
     inside_bytes: int = 0
-    """There besides kept_bytes in its backward pass, in one layer of a stage at a time: what is computed again, and
+    """Bytes in use besides kept_bytes in its backward pass, in one layer of a stage at a time: what is recomputed, and
     gradients."""
     shared_bytes: int = 0
-    """Of buffers that layers use one after the other: there once."""
+    """Bytes of buffers that layers use one after another, so that they exist once."""
     sent_bytes: int = 0
-    """What it hands to the next layer; a stage that ends with it may keep it until the backward pass."""
+    """Bytes that it hands to the next layer; a stage that ends with it may keep them until the backward pass."""
     block: bool = True
     matrices: Shard = Shard(0)
-    """Of the parameters, those in hidden matrices (see slipway.optimizers.matrix)."""
+    """Those of the parameters that are in hidden matrices (see slipway.optimizers.matrix)."""
 
 
 class KeyValues(NamedTuple):
-    """Bytes of keys and values that a model keeps of one text, in the precision that it is trained in."""
+    """Bytes of keys and values that a model keeps for one text, in the precision that it is trained in."""
 
     per_token: int
-    """Of the first token; less of later ones where a layer's window is full."""
+    """Bytes for the first token; later tokens take less once a layer's window is full."""
     context: int
     """The longest text, in tokens."""
     whole: int
-    """Of so long a text."""
+    """Bytes for a text of that length."""
     least_per_token: int
-    """The same as per_token, where programs that serve models keep less: latent states."""
+    """Bytes of one token in programs that serve models and keep latent states only; otherwise like per_token."""
 
 
 class Sample(NamedTuple):
-    """What one sample is. Where samples differ in size, the expected values."""
+    """The size and the work of one sample: expected values if samples differ in size."""
 
     units: int
-    """Units (see Family.unit) of one sample; 1 where the sample is the unit."""
+    """Units (see Family.unit) of one sample; 1 if the sample is the unit."""
     flops: int
     """Floating-point operations of forward and backward pass; recomputation is not counted."""
     active_parameters: int
-    """Parameters that one unit meets: all, but for experts it is not sent to."""
+    """Parameters that one unit passes through: all except those of experts that it is not sent to."""
     recomputed_flops: int = 0
-    """Operations that the backward pass does again (see Family.recomputed)."""
+    """Operations that the backward pass repeats (see Family.recomputed)."""
     attention_flops: int = 0
-    """The part of `flops` that is less where documents are kept apart: times `models.network.ATTENDED`."""
+    """The part of `flops` that shrinks if documents are kept apart: it is multiplied by `models.network.ATTENDED`."""
     key_values: KeyValues | None = None
-    """What it keeps while it goes on with a sample; None: nothing."""
+    """Keys and values that it keeps while it continues a sample; None: nothing."""
     palm_flops: int | None = None
-    """The same FLOP by PaLM's convention (arXiv 2204.02311, appendix B); None: it has no meaning for this family."""
+    """The FLOP by PaLM's convention (arXiv 2204.02311, appendix B); None: it has no meaning for this family."""
 
 
 class Measure(NamedTuple):
@@ -95,27 +96,27 @@ class Measure(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """What a model hands out among parts that should all have some: tokens among the experts of each mixture layer."""
+    """Items that a model distributes among parts that should all be used: tokens among a mixture layer's experts."""
 
     parts: str
-    """What it is handed out to, in the plural: experts."""
+    """The name of the parts, in the plural: experts."""
     places: tuple[str, ...]
-    """Where, in the model's order: `layer 3`."""
+    """The layers where this happens, in the model's order: `layer 3`."""
     size: int
     """Parts in each place."""
     chosen: int
-    """Parts that one thing goes to: where all go to the same ones, as many have some."""
+    """Parts that one item goes to: if all items go to the same ones, only this many are used."""
 
 
 @runtime_checkable
 class Spreading(Protocol):
-    """A family may also say what its models hand out; `FAMILY` has this method then, and `NETWORK` counts it.
+    """A family that says what its models distribute; `FAMILY` then has this method, and `NETWORK` counts it.
 
-    It is written into metrics.jsonl, shown by the report, and watched by the guard (guard.on_collapse).
+    The counts are written to metrics.jsonl, shown by the report, and watched by the guard (guard.on_collapse).
     """
 
     def spread(self, config: RunConfig) -> Spread | None:
-        """Return what the configured model hands out; None: nothing."""
+        """Return what the configured model distributes; None: nothing."""
         ...
 
 
@@ -134,16 +135,16 @@ class Family(Protocol):
 
     @property
     def unit(self) -> str:
-        """What throughput is counted in, in the singular: token, patch, image."""
+        """The unit of throughput, in the singular: token, patch, image."""
         ...
 
     @property
     def loss(self) -> Measure:
-        """What it minimizes."""
+        """The loss that it minimizes."""
         ...
 
     def measures(self, config: RunConfig) -> Sequence[Measure]:
-        """Return what its steps and validations report besides the loss."""
+        """Return the measures that its steps and validations report besides the loss."""
         ...
 
     @property
@@ -152,54 +153,54 @@ class Family(Protocol):
         ...
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError for the first thing that the family cannot do."""
+        """Raise UserError for the first setting that the family does not support."""
         ...
 
     def check_data(self, config: RunConfig, traits: Mapping[str, Any]) -> None:
-        """Raise UserError where prepared samples do not fit the model. traits: of DataKind.traits."""
+        """Raise UserError if prepared samples do not fit the model. traits: DataKind.traits of the data."""
         ...
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
-        """Return all layers in pipeline order, as ranks of a layout hold them. `Parallelism()` gives the whole model."""
+        """Return all layers in pipeline order, as a rank of a layout holds them; `Parallelism()`: the whole model."""
         ...
 
     def work(self, config: RunConfig, layout: Parallelism) -> Sequence[Work]:
         """Return what each of `layers` computes and exchanges on one rank for one microbatch.
 
-        Layers that do the same are one object: the plan puts it on the clock once.
+        Layers that do the same are one object: the plan times it only once.
         """
         ...
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        """Return layers of each model chunk, in pipeline order: pipeline x virtual stages of them.
+        """Return the layers of each model chunk, in pipeline order: pipeline x virtual stages of them.
 
-        Chunk v x P + p is virtual stage v of pipeline stage p. Raises UserError where the layers cannot be shared out.
+        Chunk v x P + p is virtual stage v of pipeline stage p. Raises UserError if the layers cannot be divided so.
         """
         ...
 
     def sample(self, config: RunConfig) -> Sample:
-        """Return what one sample is."""
+        """Return the sizes and operations of one sample."""
         ...
 
     def recomputed(self, config: RunConfig) -> Sequence[str]:
-        """Return what is computed again in the backward pass, by `training.recompute`; empty where nothing is.
+        """Return the modules that `training.recompute` computes again in the backward pass; empty: none.
 
         Raises UserError for `training.recompute_modules` that the model does not have.
         """
         ...
 
     def chance(self, config: RunConfig) -> float | None:
-        """Return the loss of a model that has learnt nothing, for pictures; None: not known."""
+        """Return the loss of a model that has learnt nothing, to draw in plots; None: not known."""
         ...
 
     def notes(self, config: RunConfig) -> Sequence[str]:
-        """Return what a user should know of the model before it is trained, each in a line; mostly nothing."""
+        """Return what a user should know about the model before training, each in one line; usually empty."""
         ...
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
-        """Return the fields of `model` that weights in a checkpoint depend on: a continued run must have the same."""
+        """Return the fields of `model` that a checkpoint's weights depend on; a resumed run must have the same."""
         ...
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
-        """Return why this configuration of the family cannot use a backend for an operator; None where it can."""
+        """Return why this configuration cannot use a backend for an operator; None: it can."""
         ...

@@ -1,8 +1,8 @@
-"""Formats of other libraries: what a family's checkpoints are handed over in, and taken from.
+"""Formats of other libraries, in which a family's checkpoints are exported and imported.
 
 A family declares its formats in its module `formats`, as FORMATS: a Format by name. A format is a table: for each
-tensor of a checkpoint its name, or names, in the other library, and how the numbers are laid out there. What reads and
-writes files, and checks names and shapes, knows no format (slipway.handover). Imports no torch.
+tensor of a checkpoint its name, or names, in the other library, and how the numbers are laid out there. The code that
+reads and writes files and checks names and shapes knows no format (slipway.handover). Imports no torch.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -15,26 +15,26 @@ from slipway.registry import FAMILIES
 
 Shape = tuple[int, ...]
 Array = Any
-"""A torch tensor or a NumPy array: what a table does with them (reshape, swapaxes) both have."""
+"""A torch tensor or a NumPy array: both have the methods that a table calls (reshape, swapaxes)."""
 
 
 class Part(NamedTuple):
     """A tensor of a checkpoint, or one layer of it, and the tensors of the other format with the same numbers."""
 
     key: str
-    """Of the checkpoint. Layers that repeat share a key, with the number of the layer as its first axis."""
+    """The key in the checkpoint. Layers that repeat share a key, with the number of the layer as its first axis."""
     at: tuple[int, ...]
-    """Where the part is on the key's leading axes: (layer,), or (); all parts of a key have as many."""
+    """The part's index on the key's leading axes: (layer,), or (); all parts of a key have equally many."""
     shape: Shape
-    """Of the part in the checkpoint, without the leading axes."""
+    """The part's shape in the checkpoint, without the leading axes."""
     theirs: Mapping[str, Shape]
     """Names and shapes in the other format."""
     split: Callable[[Array], Sequence[Array]]
-    """From the part to theirs, in the order of the names; moves numbers and computes none."""
+    """Turns the part into theirs, in the order of the names; it moves numbers and computes none."""
     join: Callable[[Sequence[Array]], Array]
     """The inverse of split."""
     buffer: bool = False
-    """Whether no optimizer updates it: it is fp32 in every precision, and has no second copy."""
+    """Whether it is a buffer, which no optimizer updates: fp32 in every precision, without a second copy."""
 
 
 class Constant(NamedTuple):
@@ -50,11 +50,11 @@ class Format(Protocol):
 
     @property
     def library(self) -> str:
-        """Who reads it, for people."""
+        """The library that reads it, for people."""
         ...
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError where the library has no model that computes the same."""
+        """Raise UserError if the library has no model that computes the same."""
         ...
 
     def parts(self, config: RunConfig) -> Iterable[Part]:
@@ -62,23 +62,23 @@ class Format(Protocol):
         ...
 
     def constants(self, config: RunConfig) -> Mapping[str, Constant]:
-        """Return what is written besides, by the other format's name."""
+        """Return the constants that are written in addition, by their names in the other format."""
         ...
 
     def renamed(self, name: str) -> str:
-        """Return what the tables call a tensor that a file has under this name: older names of the library's."""
+        """Return the name in the tables for a tensor's name in a file, which may be an older one of the library."""
         ...
 
     def sizes(self, shapes: Mapping[str, Shape]) -> Mapping[str, Any]:
-        """Return fields of `model` that follow from the names and shapes of a file, as far as they are there."""
+        """Return the fields of `model` that follow from the names and shapes in a file, as far as it has them."""
         ...
 
     def unknown(self, config: RunConfig) -> str:
-        """Which fields of `model` no file says, with the values that are taken, for people."""
+        """Return the fields of `model` that no file gives, with the values that are assumed, for people."""
         ...
 
     def usage(self, config: RunConfig, file: str) -> str:
-        """Return how the library loads an exported file: a few lines of its language."""
+        """Return how to load an exported file in the library: a few lines of its language."""
         ...
 
 
@@ -87,19 +87,21 @@ class FolderFormat(Protocol):
 
     @property
     def library(self) -> str:
-        """Who reads it, for people."""
+        """The library that reads it, for people."""
         ...
 
     def of(self, settings: Mapping[str, Any]) -> "FolderFormat":
-        """Return the format as a folder with this config.json has it: several classes may hold the same model.
+        """Return the variant of the format for a folder with this config.json: several classes may hold the same model.
 
-        What is read goes through it, what is written through the format itself. Raises UserError for a class that is
-        not known.
+        Import uses the variant, export the format itself. Raises UserError for an unknown class.
         """
         ...
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError where the library has no model that computes the same, with what it would have."""
+        """Raise UserError if the library has no model that computes the same.
+
+        The error says what the library would need.
+        """
         ...
 
     def parts(self, config: RunConfig) -> Iterable[Part]:
@@ -109,54 +111,55 @@ class FolderFormat(Protocol):
     def settings(self, config: RunConfig, end_of_document: int | None) -> Mapping[str, Any]:
         """Return config.json of the exported model. end_of_document: the tokenizer's id; None: not known.
 
-        `dtype` is the training precision's; what is exported in another one replaces it, and `torch_dtype`.
+        `dtype` is the training precision; an export in another one replaces it, and `torch_dtype`.
         """
         ...
 
     def fields(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the section `model`, as plain values, that a config.json says: for model=auto, and to compare.
+        """Return the section `model` that a config.json describes, as plain values: for model=auto, and to compare.
 
-        Raises UserError for an architecture that is not known, and for a setting whose model would compute
-        something else; never passes one over. Sizes are said in one form alone: of a configuration, the fields to
-        compare with are `fields(settings(config, None))`.
+        Raises UserError for an unknown architecture, and for a setting whose model would compute something else;
+        ignores none. A size has only one form here: to compare with a configuration, use `fields(settings(config,
+        None))`.
         """
         ...
 
     def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-        """Return config.json as far as the folder holds it, whose tensors have these names.
+        """Return config.json reduced to what a folder with tensors of these names really holds.
 
         Raises UserError for a class that is not known.
         """
         ...
 
     def renamed(self, name: str) -> str:
-        """Return what the tables call a tensor that a folder has under this name. Of a format that `of` has returned."""
+        """Return the name in the tables for a tensor's name in a folder. Only for a format that `of` returned."""
         ...
 
     def left_out(self, config: RunConfig, name: str) -> str | None:
-        """Return the name of the tensor that this one of a folder must equal; "" where it is not needed; None: it is needed.
+        """Return the tensor that this one of a folder must equal; "": it is not needed; None: it is needed itself.
 
-        Libraries write tied tables twice, and what follows from the configuration (masks, rotary frequencies).
+        Libraries write tied tables twice, and also tensors that follow from the configuration (masks, rotary
+        frequencies).
         """
         ...
 
     def usage(self, config: RunConfig, folder: str) -> str:
-        """Return how the library loads an exported folder: a few lines of its language."""
+        """Return how to load an exported folder in the library: a few lines of its language."""
         ...
 
 
 def format_of(config: RunConfig, name: str) -> Format:
-    """Return the format of this name of the configured model's family. Raises UserError where it has none."""
+    """Return the format of this name of the configured model's family. Raises UserError if it has none."""
     return _named(config.model.family, name)
 
 
 def folder_format_of(config: RunConfig, name: str) -> FolderFormat:
-    """Return the same, where models are folders."""
+    """Return the folder format of this name of the configured model's family. Raises UserError if it has none."""
     return _named(config.model.family, name)
 
 
 def folder_formats(name: str) -> dict[str, FolderFormat]:
-    """Return the format of this name of each family that has it."""
+    """Return the format of this name of every family that has it, by family."""
     return {family: _formats(family)[name] for family in FAMILIES.names() if name in _formats(family)}
 
 
@@ -168,7 +171,7 @@ def _named(family: str, name: str) -> Any:
     formats = _formats(family)
     if name not in formats:
         others = ", ".join(sorted(formats)) or "no format"
-        raise UserError("model.family", f"has no format {name}; it has {others}", value=family)
+        raise UserError("model.family", f"has no format {name}", do=f"choose from: {others}", value=family)
     return formats[name]
 
 
@@ -184,7 +187,7 @@ def same(
     *,
     buffer: bool = False,
 ) -> Part:
-    """Return the same numbers in the same order, perhaps in another shape."""
+    """Return a part with the same numbers in the same order, perhaps in another shape."""
     theirs = shape if theirs is None else theirs
     assert prod(shape) == prod(theirs), (name, shape, theirs)
     return Part(
@@ -199,7 +202,10 @@ def same(
 
 
 def by_kind(key: str, at: tuple[int, ...], shape: Shape, name: str, heads: int) -> Part:
-    """Return queries, keys and values of all heads: head by head here (Megatron-core), first all queries there (timm)."""
+    """Return a part of queries, keys and values.
+
+    Here they alternate head by head (Megatron-core); in the other library all queries come first (timm).
+    """
     size = shape[0] // (3 * heads)
 
     def split(ours: Array) -> Sequence[Array]:

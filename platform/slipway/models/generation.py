@@ -1,4 +1,4 @@
-"""Texts that a model goes on with, token by token. Imports torch when it runs."""
+"""Continue texts with a model, token by token. Imports torch when it runs."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from slipway.models.text import TextModel
 
 End = Literal["token", "length"]
-"""Why a text ends: by a token that ends texts, or because it is as long as it may be."""
+"""Why a text ends: by a token that ends texts, or because it has reached its longest length."""
 
 
 class Said(NamedTuple):
@@ -20,7 +20,7 @@ class Said(NamedTuple):
     row: int
     token: int
     end: End | None
-    """Why nothing follows; None: more does."""
+    """Why nothing follows; None: the text continues."""
 
 
 def go_on(
@@ -32,12 +32,12 @@ def go_on(
     most: int | None = None,
     sampling: Sampling | None = None,
 ) -> Iterator[Said]:
-    """Give so many tokens for each prompt, step by step, all rows together; fewer where one of `ends` comes.
+    """Yield up to so many tokens for each prompt, step by step for all rows together; a token of `ends` ends a row.
 
-    A token that ends a text is given, too. Prompts may be of different lengths, but not empty: rows read the length
-    of the shortest at once, and then a token at a time (slipway.models.text.Reading), so that prompts of like lengths
-    are read fastest. most: tokens of prompt and text that the model can read; None: any number. sampling: None takes
-    the most likely token.
+    A token that ends a text is yielded, too. Prompts may differ in length, but must not be empty: rows read the length
+    of the shortest at once, and then a token at a time (slipway.models.text.Reading), so that prompts of similar
+    lengths are read fastest. most: tokens of prompt and text that the model can read; None: any number. sampling: None
+    takes the most likely token.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What losses over held-out samples come to, as a result that is kept: of `slipway evaluate` and of training."""
+"""Turn losses over held-out samples into a result, for `slipway evaluate` and for evaluations during training."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ from slipway.models.evaluation import Result, Score
 
 
 def measured(config: RunConfig) -> Measured | None:
-    """Return what the run's kind of data says of held-out samples; None where it knows none."""
+    """Return how the run's kind of data measures held-out samples; None: it does not."""
     kind = kind_of(config)
     return kind if isinstance(kind, Measured) else None
 
 
 def wanted(config: RunConfig) -> Wanted:
-    """Return what the section `evaluation` asks for."""
+    """Return what the section `evaluation` requests."""
     asked = config.evaluation
     return Wanted(
         files=tuple(asked.files),
@@ -32,7 +32,7 @@ def wanted(config: RunConfig) -> Wanted:
 
 
 def check_there(config: RunConfig) -> None:
-    """Raise UserError for what the section `evaluation` names and is not there; nothing is read."""
+    """Raise UserError if something that the section `evaluation` names does not exist; reads nothing."""
     kind = measured(config)
     if kind is None or not config.evaluation.interval:
         return
@@ -43,7 +43,7 @@ def check_there(config: RunConfig) -> None:
 
 
 def settings(config: RunConfig, wanted: Wanted, parts: Sequence[HeldOut]) -> dict[str, Any]:
-    """Return what identifies a measurement; the configuration is that with which the model is run."""
+    """Return the settings that identify a measurement. config: the one that the model runs with."""
     return {
         "measured": "loss",
         "texts": [{"what": one.what, **one.facts} for one in parts],
@@ -84,13 +84,13 @@ def result(
 
 
 def title(names: Sequence[str]) -> str:
-    """For people."""
+    """Return the title for people: the first three names, and how many more there are."""
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f"Perplexity of {shown}"
 
 
 def name_of(kind: str, names: Sequence[str], asked: dict[str, Any]) -> str:
-    """Return the name of a result: what it is of, in letters of file names, and a checksum of all that was asked for."""
+    """Return the name of a result: its subject in characters for file names, and a checksum of all settings."""
     words = re.sub(r"[^a-z0-9]+", "-", "-".join([kind, *names]).lower()).strip("-")[:48].strip("-")
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
     return f"{words}-{digest[:8]}"

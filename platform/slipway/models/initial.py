@@ -1,16 +1,16 @@
-"""What a parameter's values are before the first step. How they are drawn is the engine's matter. Imports no torch."""
+"""The values of a parameter before the first step; the engine decides how they are drawn. Imports no torch."""
 
 from typing import NamedTuple
 
 
 class Normal(NamedTuple):
-    """Independent numbers of a normal distribution around 0."""
+    """Independent numbers from a normal distribution with mean 0."""
 
     std: float
 
 
 class Uniform(NamedTuple):
-    """Independent numbers, all of low <= x < high alike."""
+    """Independent numbers, uniform in low <= x < high."""
 
     low: float
     high: float

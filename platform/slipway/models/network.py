@@ -1,6 +1,6 @@
-"""What a model family does with torch: the second half of its package, in `network.NETWORK`.
+"""The interface of a model family with torch: the second half of its package, in `network.NETWORK`.
 
-An engine builds, wraps and runs the stages of a model through this alone. Imports torch.
+An engine builds, wraps and runs the stages of a model only through it. Imports torch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 Batch = Mapping[str, Tensor]
 """The fields of one microbatch; on each rank only those that its stages read."""
 Sums = dict[str, Tensor]
-"""For the loss and each measure of the family, by name: [sum, count], detached. The mean is reported."""
+"""[sum, count], detached, of the loss and each measure of the family, by name. The mean is reported."""
 ATTENDED = "attended"
-"""A name that Sums may hold besides: [sum, samples] of the share of Sample.attention_flops that attention computes.
+"""A further name that Sums may hold: [sum, samples] of the share of Sample.attention_flops that attention computes.
 
-Where documents of lengths d are kept apart in a sample of s tokens, the sum of d^2 over s^2; of layers with windows see
-slipway.kernels.spans.attended_share. On the CPU.
+If documents of lengths d are kept apart in a sample of s tokens, the share is the sum of d^2 over s^2; for layers with
+windows see slipway.kernels.spans.attended_share. On the CPU.
 """
 LossFunction = Callable[[Tensor], tuple[Tensor, Tensor, Sums]]
-"""From the last stage's output: the loss's sum, which is differentiated, its count, and what is reported.
+"""A function of the last stage's output that returns the loss's sum, its count, and the sums to report.
 
-The gradient is that of the sum over the global batch divided once by the count over the global batch.
+The sum is differentiated. The gradient is that of the sum over the global batch, divided once by the count over the
+global batch.
 """
 
 
@@ -37,52 +38,53 @@ class Stage(NamedTuple):
     """One model chunk's place in the pipeline."""
 
     index: int = 0
-    """Of the pipeline stage, from 0."""
+    """Index of the pipeline stage, from 0."""
     count: int = 1
-    """Of pipeline stages."""
+    """Number of pipeline stages."""
     chunk: int = 0
-    """Of the virtual stage, from 0; chunk v of stage p is followed by chunk v of stage p + 1."""
+    """Index of the virtual stage, from 0; chunk v of stage p is followed by chunk v of stage p + 1."""
     chunks: int = 1
     """Virtual stages of each pipeline stage; 1: the schedule is not interleaved."""
 
     @property
     def first(self) -> bool:
-        """Whether it takes samples, and nothing from another stage."""
+        """Whether it takes samples and receives nothing from another stage."""
         return self.index == 0 and self.chunk == 0
 
     @property
     def last(self) -> bool:
-        """Whether its output is what the loss is computed from."""
+        """Whether the loss is computed from its output."""
         return self.index == self.count - 1 and self.chunk == self.chunks - 1
 
 
 class Picture(NamedTuple):
-    """What people can look at besides numbers."""
+    """An image for people to look at besides numbers."""
 
     pixels: "np.ndarray"
     """uint8 [height, width, 3]: red, green, blue."""
     caption: str
-    """What its rows and columns are, in one line."""
+    """The meaning of its rows and columns, in one line."""
 
 
 @runtime_checkable
 class Pictures(Protocol):
-    """A torch half may also show what the model does with samples; `NETWORK` has this method then."""
+    """A torch half that shows what the model does with samples; `NETWORK` then has this method as well."""
 
     def picture(self, config: RunConfig, batch: Batch, output: Tensor) -> Picture:
-        """Show what became of one microbatch.
+        """Return a picture of what the model made of one microbatch.
 
-        batch: the fields that the last stage reads. output: the last stage's. All ranks of one replica's last stage
-        call it, without gradients, so that they may exchange what each has a part of.
+        batch: the fields that the last stage reads. output: the last stage's, in the shape that Network.forward
+        returned. All ranks of one replica's last stage call it, without gradients, so that they can exchange their
+        parts.
         """
         ...
 
 
 class Handed(NamedTuple):
-    """What became of a step's Spread, over the global batch; tensors are fp64, on the CPU."""
+    """The distribution of a step's Spread over the global batch; tensors are fp64, on the CPU."""
 
     counts: Tensor
-    """[places, parts]: how much each part was given."""
+    """[places, parts]: how much each part received."""
     measures: dict[str, float]
     """Further numbers of the step, by name."""
     values: dict[str, Tensor]
@@ -91,18 +93,18 @@ class Handed(NamedTuple):
 
 @runtime_checkable
 class Counting(Protocol):
-    """Where `FAMILY` says what its models hand out (models.family.Spread), `NETWORK` has these methods to count it."""
+    """The methods of a `NETWORK` that counts what its models distribute (models.family.Spread), if `FAMILY` has one."""
 
     def counted(self, config: RunConfig, modules: Sequence[torch.nn.Module]) -> Tensor:
-        """Return what this rank's modules have counted since the last call, fp64 of one axis, to be summed over all ranks.
+        """Return this rank's counts since the last call, fp64 [numbers], to be summed over all ranks.
 
-        Of the same length on each rank; zero for places that are on others, and for what others count, too. Counted
-        are the training's forward passes, each once, also where it is done again in the backward pass.
+        The length is the same on each rank; entries of places that are on other ranks, or that another rank counts, are
+        zero. Only the forward passes of training are counted, each once, also if the backward pass repeats it.
         """
         ...
 
     def handed(self, config: RunConfig, sums: Tensor) -> Handed:
-        """Return what the sums of `counted` over all ranks say. sums: on the CPU."""
+        """Return what the counts say. sums: of `counted` over all ranks, fp64 [numbers], on the CPU."""
         ...
 
 
@@ -112,19 +114,19 @@ class Network(Protocol):
     def build(
         self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]
     ) -> torch.nn.Module:
-        """Return the layers `span` of Family.layers, on torch's default device at the call, with any values.
+        """Return the layers `span` of Family.layers, on torch's current default device, with arbitrary values.
 
-        A parameter has the same name in every layout: checkpoints and initial values go by it. settings: what the
-        engine tells the modules that are its own (Megatron-core: fields of TransformerConfig).
+        A parameter has the same name in every layout: checkpoints and initial values rely on it. settings: what the
+        engine tells its own modules (Megatron-core: fields of TransformerConfig).
         """
         ...
 
     def boundary(self, config: RunConfig) -> tuple[int, int]:
-        """Return (length, width) of what one stage hands to the next: [length, samples, width], for each microbatch."""
+        """Return (length, width) of what a stage sends to the next: [length, samples, width] for each microbatch."""
         ...
 
     def reads(self, config: RunConfig, stage: Stage) -> frozenset[str]:
-        """Return the fields of a sample that a stage needs. Where it is empty, no data is opened."""
+        """Return the fields of a sample that a stage needs. If it is empty, no data is opened."""
         ...
 
     def forward(
@@ -132,21 +134,23 @@ class Network(Protocol):
     ) -> tuple[Tensor, LossFunction]:
         """Run one microbatch through one stage.
 
-        module: what `build` made, or its wrapper, to be called. received: what the stage before has handed over;
-        None on the first stage, and for modules that the engine hands it to (Megatron-core's own).
+        Return its output, [length, samples, width] except on the last, and the loss.
+
+        module: the module that `build` returned, or its wrapper, to be called. received: the output of the stage
+        before; None on the first stage, and for modules that get it from the engine (Megatron-core's own).
         """
         ...
 
     def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
-        """Return what a parameter's values are before the first step; the engine draws them, each rank its own part.
+        """Return a parameter's values before the first step; the engine draws them, each rank its own part.
 
-        key: the parameter's name; layers that repeat share one, each with numbers of its own. shape: of the whole
-        parameter, of one layer.
+        key: the parameter's name; layers that repeat share one, but draw numbers of their own. shape: of the whole
+        parameter of one layer.
         """
         ...
 
     def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
-        """Return what a parameter is as a hidden matrix (see slipway.optimizers.matrix); None: it is none.
+        """Return the layout of the hidden matrices in a parameter (see slipway.optimizers.matrix); None: it holds none.
 
         key: the parameter's name, as for `initial`. shape: of this rank's part.
         """

@@ -1,4 +1,4 @@
-"""Which token comes next: the most likely one, or one drawn by chance. Imports no torch."""
+"""Choose the next token: the most likely one, or one drawn at random. Imports no torch."""
 
 from typing import NamedTuple
 
@@ -6,21 +6,21 @@ import numpy as np
 
 
 class Sampling(NamedTuple):
-    """How tokens are drawn; each row of a batch draws by numbers of its own."""
+    """Settings by which tokens are drawn; each row of a batch draws its own random numbers."""
 
     temperature: float
-    """Above 0: what logits are divided by. 1: as the model has it; below, likely tokens are still likelier."""
+    """Above 0: logits are divided by it. 1: the model's own distribution; below 1, likely tokens become likelier."""
     top_p: float = 1.0
-    """Of the most likely tokens only as many as together have this probability (Holtzman et al. 2019, 1904.09751)."""
+    """Keep only the most likely tokens that together reach this probability (Holtzman et al. 2019, 1904.09751)."""
     top_k: int | None = None
-    """Of the most likely tokens only so many, before top_p; None: all."""
+    """Keep only this many of the most likely tokens, before top_p; None: all."""
     seed: int = 0
 
 
 def distribution(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """Return the probabilities by which a token is drawn, fp64 [vocab_size], of logits [vocab_size].
+    """Return the probabilities by which a token is drawn, fp64 [vocab_size], from logits [vocab_size].
 
-    Order and borders are those of transformers: temperature, top-k, top-p, and the token that crosses top_p is in.
+    The order and the limits are those of transformers: temperature, top-k, top-p; the token that crosses top_p is kept.
     """
     scaled = (logits.astype(np.float64) - logits.max()) / sampling.temperature
     if sampling.top_k is not None and sampling.top_k < len(scaled):
@@ -36,15 +36,15 @@ def distribution(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
 
 
 class Dice:
-    """What a row draws by: the same numbers for the same seed and row, whatever the other rows are."""
+    """The random numbers of one row: the same for the same seed and row, whatever the other rows are."""
 
     def __init__(self, seed: int, row: int) -> None:
         self.numbers = np.random.default_rng([seed, row])
 
     def draw(self, probabilities: np.ndarray) -> int:
-        """Return an index, each as likely as it says."""
+        """Return an index, drawn with the given probabilities [vocab_size]."""
         sums = np.cumsum(probabilities)
         found = np.searchsorted(sums, self.numbers.random() * sums[-1], side="right")
         return min(
             int(found), int(np.flatnonzero(probabilities)[-1])
-        )  # where the product was rounded to the sum
+        )  # the product may be rounded up to the sum

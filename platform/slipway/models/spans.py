@@ -1,8 +1,8 @@
-"""How the layers of a model are shared out over pipeline stages. Pure arithmetic.
+"""The division of a model's layers among pipeline stages. Pure arithmetic.
 
 A model chunk is what one virtual stage of a pipeline stage holds: chunk v x P + p is virtual stage v of stage p. Cuts
-are made in front of blocks; what is no block (embeddings, heads) stays with the block beside it. Only the first chunk
-may be without a block, where layers come before the blocks, and the last one, where layers follow them.
+are made in front of blocks; a layer that is no block (embedding, head) stays with the block next to it. Only the first
+chunk may be without a block, if layers come before the blocks, and the last one, if layers follow them.
 """
 
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ FIELD = "parallelism.pipeline_layout"
 
 
 class _Model(NamedTuple):
-    """A model as cuts see it."""
+    """A model as it is cut into chunks."""
 
     starts: list[int]
-    """The layer that each block is."""
+    """The index of each block's layer."""
     end: int
-    """The layer after the last block."""
+    """The index of the layer after the last block."""
     layers: int
     costs: list[float]
-    """Of each block, with the other layers up to the next one."""
+    """The cost of each block, with the other layers up to the next one."""
     before: float
-    """Cost of what comes before the blocks."""
+    """The cost of the layers before the blocks."""
     after: float
-    """Cost of what follows them."""
+    """The cost of the layers after the blocks."""
 
     @classmethod
     def of(cls, is_block: Sequence[bool], costs: Sequence[float]) -> "_Model":
@@ -55,15 +55,15 @@ class _Model(NamedTuple):
 def shared_out(
     is_block: Sequence[bool], costs: Sequence[float], layout: Parallelism, *, always_level: bool = False
 ) -> list[range]:
-    """Return layers of each model chunk of a layout, in pipeline order.
+    """Return the layers of each model chunk of a layout, in pipeline order.
 
-    As `parallelism.pipeline_layout` says. Without it, as many blocks in each chunk where all cost the same and divide;
-    where they do not divide, the dearest stage is as cheap as can be, and in each stage the dearest chunk. Where blocks
-    differ, the dearest chunk is as cheap as can be.
+    `parallelism.pipeline_layout` decides, if it is set. Otherwise, if all blocks cost the same: each chunk gets equally
+    many if they divide; if not, the most expensive stage is made as cheap as possible, and within each stage the most
+    expensive chunk. If blocks differ in cost, the most expensive chunk is made as cheap as possible.
 
     is_block: of each layer (see slipway.models.family.Layer). costs: of each layer, in any one unit of time.
-    always_level: also where blocks divide; for models of which what is no block costs much.
-    Raises UserError where there are too few blocks, or where the field does not fit the model and the layout.
+    always_level: level stages even if blocks divide; for models whose other layers cost much.
+    Raises UserError if there are too few blocks, or if the field does not fit the model and the layout.
     """
     stages, virtual = layout.pipeline_model_parallel_size, layout.virtual_stages
     model = _Model.of(is_block, costs)
@@ -77,7 +77,7 @@ def shared_out(
 
 
 def _planned(model: _Model, stages: int, virtual: int, always_level: bool) -> list[int]:
-    """Return the number of blocks of each chunk, by the planner. Raises UserError."""
+    """Return the number of blocks of each chunk, by the planner. Raises UserError if there are too few."""
     chunks, blocks = stages * virtual, len(model.starts)
     fewest = model.fewest(chunks)
     if sum(fewest) > blocks:
@@ -100,7 +100,7 @@ def _in_words(stages: int, virtual: int) -> str:
 
 
 def _forced(model: _Model, counts: Sequence[int], stages: int, virtual: int) -> list[int]:
-    """Return the number of blocks of each chunk, by the user. Raises UserError where they do not fit."""
+    """Return the number of blocks of each chunk, as the user set it. Raises UserError if they do not fit."""
     chunks, blocks = stages * virtual, len(model.starts)
     given, fitting = list(counts), f"{chunks} numbers that sum to {blocks}"
     if stages == 1:
@@ -114,7 +114,7 @@ def _forced(model: _Model, counts: Sequence[int], stages: int, virtual: int) -> 
         )
     if sum(given) != blocks:
         raise UserError(
-            FIELD, f"shares out {sum(given)} layers, but the model has {blocks}", value=given, use=fitting
+            FIELD, f"distributes {sum(given)} layers, but the model has {blocks}", value=given, use=fitting
         )
     for chunk, (count, fewest) in enumerate(zip(given, model.fewest(chunks), strict=True)):
         if count < fewest:
@@ -128,7 +128,10 @@ def _forced(model: _Model, counts: Sequence[int], stages: int, virtual: int) -> 
 
 
 def _leveled(model: _Model, fewest: Sequence[int], stages: int) -> list[int]:
-    """Return counts of blocks that all cost the same: stages as level as can be, then the chunks of each stage."""
+    """Return the number of blocks of each chunk, for blocks that all cost the same.
+
+    Stages are leveled first, then the chunks of each stage.
+    """
     one, chunks = model.costs[0], len(fewest)
     loads = [count * one for count in fewest]
     loads[0] += model.before
@@ -144,9 +147,9 @@ def _leveled(model: _Model, fewest: Sequence[int], stages: int) -> list[int]:
 
 
 def _spread(loads: Sequence[float], one: float, number: int) -> list[int]:
-    """Return how many of so many equal jobs each machine takes, so that the largest load is as small as can be.
+    """Return how many of `number` equal jobs each machine takes, so that the largest load is as small as possible.
 
-    Each job goes where the load is least, which is optimal for equal jobs whatever the loads before; of equal loads to
+    Each job goes to the smallest load, which is optimal for equal jobs whatever the loads before; of equal loads, to
     the last one: later stages and chunks hold the activations of fewer microbatches.
     """
     queue = [(load, -place) for place, load in enumerate(loads)]
@@ -160,10 +163,13 @@ def _spread(loads: Sequence[float], one: float, number: int) -> list[int]:
 
 
 def _balanced(model: _Model, fewest: Sequence[int]) -> list[int]:
-    """Return counts with the dearest chunk as cheap as can be: the linear partition problem, by tables."""
+    """Return the number of blocks of each chunk that makes the most expensive chunk as cheap as possible.
+
+    This is the linear partition problem, solved by dynamic programming.
+    """
     blocks, chunks = len(model.starts), len(fewest)
     sums = [0.0, *accumulate(model.costs)]
-    dearest = [0.0, *[float("inf")] * blocks]  # of the chunks so far, by the blocks in them
+    dearest = [0.0, *[float("inf")] * blocks]  # the highest cost of a chunk so far, by the blocks in them
     cuts: list[list[int]] = []
     for chunk, least in enumerate(fewest):
         ends = model.before * (chunk == 0) + model.after * (chunk == chunks - 1)

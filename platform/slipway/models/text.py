@@ -1,6 +1,6 @@
-"""What a family whose models read and write text offers `slipway generate` and `evaluate`: `TEXT` in its module `text`.
+"""What a family whose models read and write text offers to `slipway generate` and `evaluate`: `TEXT` in `text`.
 
-The tokens are those of the run's tokenizer (slipway.data.text.vocabulary); what is done with a model's logits, here or
+The tokens are those of the run's tokenizer (slipway.data.text.vocabulary). The code that uses a model's logits, here or
 in an evaluation, knows no family.
 """
 
@@ -14,43 +14,45 @@ if TYPE_CHECKING:
 
 
 class Reach(NamedTuple):
-    """How long a text a model can read, in tokens."""
+    """How long a text can be that a model reads, in tokens."""
 
     known: int
-    """What it was made for: beyond, it meets positions that training has not shown it."""
+    """The length that it was made for: beyond it, training has shown it no positions."""
     most: int | None
-    """What it can compute; None: any number."""
+    """The length that it can compute; None: any."""
 
 
 class Reading(Protocol):
-    """Texts that a model reads on, token by token, without computing again what it has read: keys and values are kept.
+    """Texts that a model reads token by token; keys and values are kept, so that it computes nothing twice.
 
-    All rows have read as many tokens. Texts of different lengths read what they have in common of their lengths, and
-    then a token at a time: the longer ones their own, the others what they were made to say.
+    All rows have read equally many tokens. Texts of different lengths first read as many tokens as the shortest has,
+    and then a token at a time: the longer ones their own, the others those that were generated.
     """
 
     def read(self, tokens: "Tensor") -> "Tensor":
-        """Read the next tokens of each row, int64 [b, n]; return the logits of what follows, fp32 [b, vocab_size].
+        """Read the next tokens of each row, int64 [b, n].
 
-        More than one token at a time only at the beginning. Not beyond the length that was asked for.
+        Return the logits of the token after them, fp32 [b, vocab_size].
+
+        More than one token at a time only at the beginning, and never beyond the length given to TextModel.begin.
         """
         ...
 
 
 class TextModel(Protocol):
-    """A whole model in one process, in evaluation mode; nothing asks for gradients."""
+    """A whole model in one process, in evaluation mode, used without gradients."""
 
     vocab_size: int
-    """Tokens that it gives logits for: those of the tokenizer, not the rows that an embedding is padded to."""
+    """Tokens that it gives logits for: those of the tokenizer, not the rows that pad an embedding."""
     device: "torch.device"
-    """Where tokens are expected and logits are given."""
+    """The device of its tokens and logits."""
 
     def logits(self, tokens: "Tensor") -> "Tensor":
-        """Return the logits of what follows each token, fp32 [b, s, vocab_size], of texts of int64 [b, s]."""
+        """Return the logits of the token after each token, fp32 [b, s, vocab_size], for texts, int64 [b, s]."""
         ...
 
     def begin(self, rows: int, length: int) -> Reading:
-        """Begin so many texts of at most so many tokens; takes the memory of their keys and values."""
+        """Return a reading of so many texts of at most so many tokens; allocates memory for their keys and values."""
         ...
 
 
@@ -62,5 +64,8 @@ class Text(Protocol):
         ...
 
     def model(self, config: RunConfig, module: "torch.nn.Module", device: "torch.device") -> TextModel:
-        """Return a built model's use. module: of slipway.runs.alone, whose config is given. Imports torch."""
+        """Return a built model as a TextModel. Imports torch.
+
+        module: from slipway.runs.alone, whose config is given.
+        """
         ...

@@ -1,6 +1,6 @@
 """Optimizers.
 
-One is a package with three modules, and a line in slipway.registry or an entry point of slipway.optimizers:
+An optimizer is a package with three modules, and a line in slipway.registry or an entry point of slipway.optimizers:
 
 config     the pydantic section `Config` of conf/optimizer/*.yaml, with the literal field `name`
 algorithm  the pure half, ALGORITHM (see slipway.optimizers.kind): what is kept of each parameter; imports no torch

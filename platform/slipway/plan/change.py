@@ -1,4 +1,4 @@
-"""What a continuation changed of its checkpoint's layout, in words."""
+"""Describes how a continuation changed its checkpoint's layout."""
 
 from slipway.config.schema import Parallelism
 from slipway.plan.elastic import SWITCHES
@@ -7,9 +7,9 @@ from slipway.words import counted
 
 
 def describe_change(before_world_size: int, before: Parallelism, plan: Plan) -> str | None:
-    """Return what a continuation changed of its checkpoint's layout, in one line; None where nothing.
+    """Return in one line how a continuation changed its checkpoint's layout; None if it did not.
 
-    before_world_size, before: as the checkpoint says. A checkpoint does not say its micro-batch size.
+    before_world_size, before: as the checkpoint records them. A checkpoint does not record its micro-batch size.
     """
     now, batch = plan.config.parallelism, plan.config.training.global_batch_size
     changed: list[str] = []

@@ -1,4 +1,4 @@
-"""`slipway plan`: the plan of a configuration, as a table or as JSON."""
+"""`slipway plan`: prints the plan of a configuration, as a table or as JSON."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,12 +14,15 @@ from slipway.plan.summary import summary
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
-    """Print the plan. Options: `json`; `ranks`, rows of the table of ranks (None: all)."""
+    """Print the plan of a configuration and return the exit code.
+
+    Options: `json`; `ranks`, rows of the table of ranks (None: all).
+    """
     return _print(plan_of(config), options)
 
 
 def run_file(path: Path, changed: Sequence[str], options: argparse.Namespace) -> int:
-    """Print the plan in a plan.json, changed by KEY=JSON words."""
+    """Print the plan in a plan.json, changed by KEY=JSON words, and return the exit code."""
     return _print(stay(plan_file.read(path, changed)), options)
 
 

@@ -1,4 +1,4 @@
-"""Why a value of a switch cannot be used in a run: one function each, None where it can. Pure. Imports no torch."""
+"""Why a run cannot use a value of a switch: one function each, which returns None if it can. Pure. Imports no torch."""
 
 from slipway.config.schema import RunConfig
 from slipway.kernels.probe import Machine
@@ -8,11 +8,14 @@ DEEP_EP_RANKS = frozenset({2, 4, 8, 16, 24, 32, 64, 128, 144, 160})
 """Sizes of groups for which DeepEP states its buffers (Buffer.get_dispatch_config of its first version)."""
 DEEP_EP_CAPABILITY = (9, 0)
 MXFP8_ROWS = 128
-"""Transformer Engine's user buffers take MXFP8 tensors of a multiple of so many rows."""
+"""Transformer Engine's user buffers take MXFP8 tensors whose rows are a multiple of this."""
 
 
 def of_flex(config: RunConfig, machine: Machine | None) -> str | None:
-    """Of moe_token_dispatcher_type=flex, DeepEP's kernels. machine: None where it is not known yet."""
+    """Return why moe_token_dispatcher_type=flex, DeepEP's kernels, cannot be used; None if it can.
+
+    machine: None if it is not known yet.
+    """
     if config.cluster.device.kind != "cuda":
         return "needs GPUs: DeepEP has no kernels for others"
     if expert_ranks(config) == 1:
@@ -31,13 +34,13 @@ def of_flex(config: RunConfig, machine: Machine | None) -> str | None:
 
 
 def expert_ranks(config: RunConfig) -> int:
-    """Return ranks among which a token's experts are."""
+    """Return the number of ranks that share a token's experts: tensor x expert-parallel size."""
     layout = config.parallelism
     return layout.tensor_model_parallel_size * layout.expert_model_parallel_size
 
 
 def of_tensor_overlap(config: RunConfig) -> str | None:
-    """Of tp_comm_overlap=true, Transformer Engine's user buffers."""
+    """Return why tp_comm_overlap=true, Transformer Engine's user buffers, cannot be used; None if it can."""
     layout, training = config.parallelism, config.training
     size, here = layout.tensor_model_parallel_size, config.resources.devices_per_node
     if training.precision != "bf16":
@@ -62,9 +65,10 @@ def of_tensor_overlap(config: RunConfig) -> str | None:
 
 
 def of_graphs(config: RunConfig) -> str | None:
-    """Of cuda_graph_impl=local: what is decided anew in each step, or kept elsewhere, cannot be recorded once.
+    """Return why cuda_graph_impl=local cannot be used; None if it can.
 
-    What only a family knows is in its own rules.
+    What each step decides anew, or keeps elsewhere, cannot be recorded once. Each family's own rules have what only it
+    knows.
     """
     layout, training = config.parallelism, config.training
     if training.precision != "bf16":

@@ -16,25 +16,25 @@ from slipway.plan.step.step import StepSeconds, step_seconds
 
 
 class TimeEstimate(BaseModel):
-    """Seconds, device-hours and energy, with what they rest on. None where nothing is known of the device."""
+    """Seconds, device-hours and energy, with what they rest on. None if nothing is known of the device."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     peak_tflops: float | None
-    """Of a device, in the precision of the products."""
+    """Peak of a device, in the precision of the products."""
     step: StepSeconds | None
-    """Seconds of a step by part; None where cluster.expected_mfu takes the model's place."""
+    """Seconds of a step by part; None if cluster.expected_mfu takes the model's place."""
     seconds_per_step: float | None
     mfu: float | None
     """Share of the peak: the model's FLOP, recomputation not counted, in the step's time."""
     tflops_per_device: float | None
     pipeline_bubble: float
-    """Idle time over working time, were all stages alike."""
+    """Idle time over working time if all stages were alike."""
     recompute_factor: float
     hours: float | None
     device_hours: float | None
     energy_kwh: float | None
-    """Of the devices alone, each at full load all the time; None: the power is not known."""
+    """Energy of the devices alone, each at full load all the time; None: the power is not known."""
     assumption: str
 
 
@@ -44,9 +44,10 @@ def pipeline_bubble(stages: int, virtual_stages: int, microbatches: int) -> floa
 
 
 def recompute_factor(counted: int, recomputed: int) -> float:
-    """Return operations done per operation counted. Whole layers again: near 4/3 (arXiv 2104.04473), all but the head.
+    """Return operations done per operation counted.
 
-    Norms and activations have no matrix product, so they count as nothing, here as in the operations counted.
+    Whole layers again: near 4/3 (arXiv 2104.04473), all but the head. Norms and activations have no matrix product, so
+    they count as nothing, here as in the operations counted.
     """
     return 1 + recomputed / counted
 
@@ -54,7 +55,10 @@ def recompute_factor(counted: int, recomputed: int) -> float:
 def job_of(
     config: RunConfig, share: Share, grid: Grid, microbatches: int, work: Sequence[Work] | None = None
 ) -> Job:
-    """Return what the model of a step evaluates. work: of the family for this layout; None: it is asked."""
+    """Return the input of the model of a step.
+
+    work: the family's for this layout; None: the family is asked for it.
+    """
     work = work or family_of(config).work(config, config.parallelism)
     return Job(config, grid, share.layers, work, share.spans, microbatches)
 
@@ -67,7 +71,7 @@ def estimate(
     sample: Sample,
     work: Sequence[Work] | None = None,
 ) -> TimeEstimate:
-    """Time of a step by the model, or by cluster.expected_mfu where it is given, and of the run.
+    """Return the time of a step and of the run: by cluster.expected_mfu if it is given, else by the model of a step.
 
     work: as for job_of. Raises UserError for a device that nothing is known of.
     """

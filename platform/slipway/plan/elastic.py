@@ -1,16 +1,16 @@
-"""A layout for the devices that are there: pure arithmetic, the same on every rank.
+"""Fits a layout to the devices that exist: pure arithmetic, the same on every rank.
 
-`parallelism.*` and `training.micro_batch_size` are a wish. Where it fits the devices, and their memory where the
-cluster profile knows it, it stays and the data-parallel size takes up the change. Else the nearest layout that
-uses all devices is chosen. Near means changing what is dear to change as little as possible, dearest first:
+`parallelism.*` and `training.micro_batch_size` are a wish. If it fits the devices, and their memory if the cluster
+profile knows it, it stays and the data-parallel size takes up the change. Else the nearest layout that uses all devices
+is chosen. Near means changing what is costly to change as little as possible, the costliest first:
 
     expert, context, tensor, pipeline, virtual pipeline, micro-batch
 
-each by the ratio of its sizes, at equal ratios the smaller one; a layout that fits the memory goes before one
-that does not. Expert, context, virtual pipeline and micro-batch become divisors of what was wished; tensor and
-pipeline may also grow. Tensor-parallel ranks stay on one node unless the wish says otherwise. Stages with more layers
-than others, where they were not wished, come after all that share the layers evenly; parallelism.pipeline_layout goes
-with the stages that it was made for. Model, global batch, steps and schedule never change.
+each by the ratio of its sizes, at equal ratios the smaller one; a layout that fits the memory goes before one that does
+not. Expert, context, virtual pipeline and micro-batch become divisors of what was wished; tensor and pipeline may also
+grow. Tensor-parallel ranks stay on one node unless the wish says otherwise. Stages with more layers than others, if
+they were not wished, come after all that share the layers evenly; parallelism.pipeline_layout goes with the stages that
+it was made for. Model, global batch, steps and schedule never change.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ SWITCHES = (
 
 
 class Layout(NamedTuple):
-    """What fit may change; the data-parallel size follows from the devices."""
+    """The sizes that fit() may change; the data-parallel size follows from the devices."""
 
     expert: int
     context: int
@@ -45,7 +45,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, config: RunConfig) -> "Layout":
-        """Return the wish."""
+        """Return the layout that the configuration wishes for."""
         sizes = config.parallelism
         return cls(
             expert=sizes.expert_model_parallel_size,
@@ -60,8 +60,8 @@ class Layout(NamedTuple):
 def fit(config: RunConfig) -> tuple[RunConfig, list[str]]:
     """Return the configuration with a layout that uses all devices, and one line per field it changed.
 
-    Raises UserError where there is none, with the numbers of devices next to it that have one, or where
-    something is wrong that no layout can mend.
+    Raises UserError if there is none, with the nearest numbers of devices that have one, or if something is wrong that
+    no layout can mend.
     """
     if not _objection(config):
         return config, []
@@ -82,15 +82,15 @@ def fit(config: RunConfig) -> tuple[RunConfig, list[str]]:
 
 
 def on_machines(config: RunConfig, nodes: int, devices_per_node: int) -> RunConfig:
-    """Return the configuration with other machines, its layout as it is."""
+    """Return the configuration for other machines, its layout unchanged."""
     there = {"nodes": nodes, "devices_per_node": devices_per_node}
     return config.model_copy(update={"resources": config.resources.model_copy(update=there)})
 
 
 def ranked(config: RunConfig) -> list[Layout]:
-    """Return the layouts whose sizes divide devices and global batch and that the layers are enough for.
+    """Return the layouts that divide devices and global batch, and for whose stages the layers suffice.
 
-    Those with as many layers on each stage and those with the wished stages come first, nearest to the wish first.
+    Those with as many layers on each stage and those with the wished stages come first, the nearest to the wish first.
     """
     wish = Layout.of(config)
     is_block = [layer.block for layer in family(config).layers(config, Parallelism())]
@@ -129,7 +129,7 @@ def _candidates(config: RunConfig, shares: Callable[[int, int], bool]) -> Iterat
 
 
 def _is_uneven(config: RunConfig, is_block: Sequence[bool], pipeline: int, virtual: int) -> bool | None:
-    """Return whether model chunks of so many stages differ in their number of layers; None: there are too few layers."""
+    """Return whether the model chunks differ in their number of layers; None if there are too few layers."""
     try:
         spans = family(config).spans(config, _with_stages(config.parallelism, pipeline, virtual))
     except UserError:
@@ -138,7 +138,7 @@ def _is_uneven(config: RunConfig, is_block: Sequence[bool], pipeline: int, virtu
 
 
 def _with_stages(wish: Parallelism, pipeline: int, virtual: int) -> Parallelism:
-    """Return the layout with so many stages; what fits no others than the wished ones goes."""
+    """Return the layout with these stages; unless they are the wished ones, pipeline_layout is dropped."""
     changed: dict[str, Any] = {"pipeline_model_parallel_size": pipeline}
     if virtual != wish.virtual_stages:
         changed["virtual_pipeline_model_parallel_size"] = virtual if virtual > 1 else None
@@ -156,7 +156,10 @@ def _common_divisors(first: int, second: int) -> list[int]:
 
 
 def _with_layout(config: RunConfig, layout: Layout) -> RunConfig:
-    """Return the configuration with another layout; sequence parallelism and sharding stay where they have an effect."""
+    """Return the configuration with another layout.
+
+    Sequence parallelism and sharding are kept only if they still have an effect.
+    """
     sizes = _with_stages(config.parallelism, layout.pipeline, layout.virtual)
     sharing = rules.world_size(config) // (layout.tensor * layout.pipeline)  # context x data ranks
     changed: dict[str, Any] = {
@@ -171,7 +174,7 @@ def _with_layout(config: RunConfig, layout: Layout) -> RunConfig:
 
 
 def _breaks_a_rule(config: RunConfig) -> str | None:
-    """Return the first rule of layouts that the configuration breaks, in words; None where it breaks none."""
+    """Return the first rule of layouts that the configuration breaks, in words; None if it breaks none."""
     try:
         rules.check_layout(config)
     except UserError as error:
@@ -180,7 +183,7 @@ def _breaks_a_rule(config: RunConfig) -> str | None:
 
 
 def _lacks_memory(config: RunConfig) -> str | None:
-    """Return what a device lacks by the plan's estimate, in words; None where nothing, or where that is not known."""
+    """Return what a device lacks by the plan's estimate, in words; None if nothing, or if that is not known."""
     device = device_bytes(config)
     if device is None:
         return None
@@ -194,7 +197,7 @@ def _lacks_memory(config: RunConfig) -> str | None:
 
 
 def _objection(config: RunConfig) -> str | None:
-    """Return why the layout cannot stay as it is, rules before memory."""
+    """Return why the layout cannot stay as it is, rules before memory; None if it can."""
     try:
         rules.check(config)
     except UserError as error:
@@ -203,7 +206,7 @@ def _objection(config: RunConfig) -> str | None:
 
 
 def _changes(config: RunConfig, wish: Layout, layout: Layout) -> list[str]:
-    """Return one line per changed field, with what speaks against the wished value beside the other new ones."""
+    """Return one line per changed field: what speaks against its wished value beside the other new ones."""
     fields = {
         "tensor": "parallelism.tensor_model_parallel_size",
         "pipeline": "parallelism.pipeline_model_parallel_size",
@@ -253,7 +256,10 @@ def _no_layout(config: RunConfig) -> UserError:
 
 
 def _next_fitting(config: RunConfig, step: int) -> int | None:
-    """Return the next number of devices that has a layout: whole nodes where there are several, up to twice as many."""
+    """Return the next number of devices that has a layout, at most twice as many; None if there is none.
+
+    step: 1 upwards, -1 downwards. If the run has several nodes, these are whole nodes first.
+    """
     cluster, resources = config.cluster, config.resources
     nodes, node = resources.nodes, resources.devices_per_node
     if nodes == 1:

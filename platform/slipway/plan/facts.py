@@ -1,4 +1,4 @@
-"""What the ledger keeps of a plan: enough to show a run without reading the plan again."""
+"""The part of a plan that the ledger keeps: enough to show a run without reading the plan again."""
 
 import json
 from collections.abc import Mapping
@@ -23,26 +23,26 @@ SIZES = {
 
 
 class Facts(BaseModel):
-    """What was to be trained, and where."""
+    """The model to be trained, and the machines it trains on."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     model: str
     steps: int
-    """Of the whole run."""
+    """Steps of the whole run."""
     nodes: int
     world_size: int
     layout: dict[str, int]
     """Size of each parallel dimension: TP, CP, EP, PP, VP, DP."""
     device: str | None = None
-    """cpu or cuda; None: recorded before this was."""
+    """cpu or cuda; None: the record is from before this field existed."""
     device_watts: float | None = None
     """Power of one device at full load, as the plan had it; None: it had none."""
 
     @property
     def layout_text(self) -> str:
-        """`TP2 × PP2 × DP2`: the dimensions larger than one; `one rank` where there are none."""
+        """`TP2 × PP2 × DP2`: the dimensions larger than one; `one rank` if there are none."""
         return words.layout(self.layout)
 
 
@@ -53,7 +53,7 @@ def sizes_of(parallelism: "Parallelism", data_parallel_size: int) -> dict[str, i
 
 
 def facts_of(plan: Mapping[str, Any]) -> Facts:
-    """From a plan's JSON; KeyError or ValidationError where it is none."""
+    """Return the facts in a plan's JSON. Raises KeyError or ValidationError if it is no plan."""
     config = plan["config"]
     sizes = {name: config["parallelism"].get(field) or 1 for name, field in SIZES.items()}
     return Facts(
@@ -69,13 +69,13 @@ def facts_of(plan: Mapping[str, Any]) -> Facts:
 
 
 def _watts(time: Mapping[str, Any]) -> float | None:
-    """Return power of a device, from a plan's energy and device-hours."""
+    """Return the power (W) of a device, from a plan's energy and device-hours; None if the plan has none."""
     energy, hours = time.get("energy_kwh"), time.get("device_hours")
     return 1000 * energy / hours if energy and hours else None
 
 
 def read_facts(run_dir: Path) -> Facts | None:
-    """Of the plan in a run's directory; None where there is none, or it is none. Raises Unreadable."""
+    """Return the facts in the plan of a run's directory; None if it holds no plan. Raises Unreadable."""
     try:
         return facts_of(json.loads(files.read(RunDir(run_dir).plan) or b""))
     except (ValueError, KeyError, TypeError, AttributeError, ValidationError):

@@ -1,4 +1,4 @@
-"""Environment variables that a layout asks of CUDA and NCCL. Pure. Imports no torch."""
+"""Environment variables that a layout requires for CUDA and NCCL. Pure. Imports no torch."""
 
 from collections.abc import Mapping
 
@@ -15,11 +15,11 @@ REGISTER = "NCCL_GRAPH_REGISTER"
 def device_connections(
     layout: Parallelism, capability: tuple[int, int] | None, found: str | None
 ) -> str | None:
-    """Return what CUDA_DEVICE_MAX_CONNECTIONS should be; None: leave it as it is.
+    """Return the value for CUDA_DEVICE_MAX_CONNECTIONS; None: leave it as it is.
 
     The rules of Megatron-LM's arguments. Until Blackwell, tensor- and context-parallel ranks use one queue, so that
     what is sent gets ahead of what is computed meanwhile; FSDP needs more. capability: of the GPU, None: not known.
-    found: as it is now, which stays. Raises UserError where FSDP, or tp_comm_overlap, could not work with it.
+    found: the present value, which stays. Raises UserError if FSDP, or tp_comm_overlap, could not work with it.
     """
     if layout.data_parallel_sharding_strategy:
         if found == "1":
@@ -44,7 +44,7 @@ def device_connections(
 
 
 def connections_switch(layout: Parallelism, capability: tuple[int, int] | None, found: str | None) -> Switch:
-    """Return the line of CUDA_DEVICE_MAX_CONNECTIONS for people and for the record; see device_connections."""
+    """Return the line on CUDA_DEVICE_MAX_CONNECTIONS for people and for the record; see device_connections."""
     if found is not None:
         return Switch(CONNECTIONS, found, "set in the environment")
     if device_connections(layout, capability, None):
@@ -61,7 +61,7 @@ def connections_switch(layout: Parallelism, capability: tuple[int, int] | None, 
 def check_graph_variables(
     layout: Parallelism, capability: tuple[int, int] | None, environment: Mapping[str, str]
 ) -> None:
-    """Raise UserError where recorded transfers would read memory that is no longer theirs: a rule of Megatron-core."""
+    """Raise UserError if recorded transfers would read memory that is no longer theirs: a rule of Megatron-core."""
     grows = "expandable_segments:True" in environment.get("PYTORCH_CUDA_ALLOC_CONF", "")
     old = capability is None or capability < (10, 0)
     if layout.cuda_graph_impl == "local" and grows and old and environment.get(REGISTER) != "0":

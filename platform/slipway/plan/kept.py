@@ -1,4 +1,4 @@
-"""A run with parallelism=auto stays with the layout of its plan.json for its life: it is searched for only once."""
+"""Keeps a run with parallelism=auto in the layout of its plan.json for its life: it is searched for only once."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,10 @@ from slipway.run_dir import RunDir
 
 
 def plan_of(config: RunConfig, workdir: Path = Path()) -> Plan:
-    """Return the plan of a configuration: what is `auto` as the run's plan.json has it, and where there is none, searched for.
+    """Return the plan of a configuration, with its `auto` fields as in the run's plan.json.
 
-    workdir: where a relative run.dir begins. Raises UserError where plan.json cannot be used; slipway.files.Unreadable.
+    Without a plan.json they are searched for. workdir: where a relative run.dir begins. Raises UserError if plan.json
+    cannot be used, slipway.files.Unreadable if it cannot be read.
     """
     kept = _kept(config, workdir) if config.auto else None
     if kept is None:
@@ -25,7 +26,7 @@ def plan_of(config: RunConfig, workdir: Path = Path()) -> Plan:
 
 
 def stay(plan: Plan) -> Plan:
-    """Return the plan that a job carries, with the layout of the plan.json of an earlier segment where that has another."""
+    """Return the plan that a job carries, with the layout of an earlier segment's plan.json if that is another."""
     if plan.choice is None:
         return plan
     wished = plan.wish.parallelism if plan.wish else plan.config.parallelism
@@ -37,7 +38,7 @@ def stay(plan: Plan) -> Plan:
 
 
 def said(plan: Plan) -> str | None:
-    """Return what was chosen and why, in one line; None where nothing was left open."""
+    """Return in one line what was chosen and why; None if nothing was left open."""
     if plan.choice is None:
         return None
     return f"parallelism=auto: {plan.choice.why}" + ("; as the run began" if plan.choice.kept else "")
@@ -55,7 +56,7 @@ def _kept(config: RunConfig, workdir: Path) -> tuple[RunConfig, Choice] | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             path,
-            "is not the plan of a run, whose layout parallelism=auto stays with",
+            "is not a run's plan, from which parallelism=auto would take the layout",
             do="remove it to search for a layout again, or choose another run.dir",
         ) from None
     why = (plain.get("choice") or {}).get("why") or "the layout that the run was begun with"
@@ -63,7 +64,7 @@ def _kept(config: RunConfig, workdir: Path) -> tuple[RunConfig, Choice] | None:
 
 
 def _sections(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return what was wished before it was fitted to fewer devices (resources.elastic)."""
+    """Return the sections as they were wished, before they were fitted to fewer devices (resources.elastic)."""
     wish, training = plain["wish"], plain["config"]["training"]
     return {
         "parallelism": wish["parallelism"],

@@ -1,8 +1,8 @@
 """Ranks and their coordinates, stages and their layers: pure arithmetic.
 
-Ranks follow Megatron-core's default order tp-cp-ep-dp-pp, tensor parallel fastest. Expert parallelism has a
-grid of its own there (`parallel_state.initialize_model_parallel`): within one pipeline stage the
-tensor-parallel groups, cp x dp of them, are counted once more as ep x expert-data-parallel, ep fastest.
+Ranks follow Megatron-core's default order tp-cp-ep-dp-pp, tensor parallel fastest. Expert parallelism has a grid of its
+own there (`parallel_state.initialize_model_parallel`): within one pipeline stage the tensor-parallel groups, cp x dp of
+them, are counted once more as ep x expert-data-parallel, ep fastest.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from slipway.config.schema import Parallelism
 
 @dataclass(frozen=True)
 class Coordinates:
-    """One rank's place. `ep` follows from `cp` and `dp`; it names no rank of its own."""
+    """The place of one rank. `ep` follows from `cp` and `dp`; it names no rank of its own."""
 
     tp: int
     cp: int
@@ -51,7 +51,7 @@ class Grid:
         return self.cp * self.dp // self.ep
 
     def coordinates(self, rank: int) -> Coordinates:
-        """Return where a rank stands."""
+        """Return the coordinates of a rank."""
         assert 0 <= rank < self.world_size
         group, tp = divmod(rank, self.tp)
         pp, group = divmod(group, self.cp * self.dp)
@@ -59,16 +59,15 @@ class Grid:
         return Coordinates(tp=tp, cp=cp, ep=group % self.ep, dp=dp, pp=pp)
 
     def rank(self, *, tp: int, cp: int, dp: int, pp: int) -> int:
-        """Return the rank at a place."""
+        """Return the rank at these coordinates."""
         return tp + self.tp * (cp + self.cp * (dp + self.dp * pp))
 
 
 def chunks_in_flight(stages: int, virtual_stages: int, microbatches: int, stage: int) -> int:
-    """Forward passes of one model chunk whose activations a stage holds at its fullest.
+    """Return how many forward passes of one model chunk a stage keeps the activations of, at its fullest.
 
-    1F1B: P - p. Interleaved: 2 (P - p - 1) + (V - 1) P + 1, Megatron-core's warm-up and the next pass;
-    arXiv 2205.05198, section 4.2.3, has its value on stage 0: L (1 + (P - 1) / (P V)) layers. Never more than
-    there are.
+    1F1B: P - p. Interleaved: 2 (P - p - 1) + (V - 1) P + 1, Megatron-core's warm-up and the next pass; arXiv
+    2205.05198, section 4.2.3, has its value on stage 0: L (1 + (P - 1) / (P V)) layers. Never more than the step has.
     """
     warm = stages - stage
     if virtual_stages > 1:

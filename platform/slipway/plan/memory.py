@@ -16,7 +16,7 @@ from slipway.plan.overheads import GIB
 
 
 class StageMemory(BaseModel):
-    """Bytes on each rank of one pipeline stage (the fullest rank, where they differ), at the fullest moment."""
+    """Bytes on each rank of one pipeline stage (on the fullest rank if they differ), at the fullest moment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,20 +26,25 @@ class StageMemory(BaseModel):
     optimizer_states: int
     activations: int
     head: int = 0
-    """Of the head (logits or a decoder, the loss, gradients); 0 where a layer's backward pass needs more after it."""
+    """The head's bytes (logits or a decoder, the loss, gradients).
+
+    0 if a layer's backward pass needs more after it.
+    """
     gathered: int = 0
-    """Parameters and gradients that are sharded, but whole for a while (FSDP); of gradients 0 where the activations,
-    before there are any, take more."""
+    """Parameters and gradients that are sharded, but whole for a while (FSDP).
+
+    For gradients 0 if the activations, before there are any, take more.
+    """
     buffers: int = 0
-    """For what ranks exchange, and for what is recorded."""
+    """Buffers for what ranks exchange, and for what is recorded."""
     framework: int = 0
-    """Outside of torch's allocator: the device's context, libraries, NCCL's own buffers."""
+    """Bytes outside of torch's allocator: the device's context, libraries, NCCL's own buffers."""
     fragmentation: int = 0
-    """What the allocator holds and cannot use."""
+    """Bytes that the allocator holds and cannot use."""
 
     @property
     def allocated(self) -> int:
-        """Bytes of tensors: what torch.cuda.max_memory_allocated tells."""
+        """Bytes of tensors: what torch.cuda.max_memory_allocated reports."""
         return self.total - self.framework - self.fragmentation
 
     @property
@@ -53,13 +58,13 @@ PARTS = tuple(name for name in StageMemory.model_fields if name != "stage")
 
 
 def device_bytes(config: RunConfig) -> int | None:
-    """Return memory of one device; None: the cluster profile does not say."""
+    """Return the bytes of memory of one device; None: the cluster profile does not state them."""
     gib = config.cluster.device.memory_gib
     return None if gib is None else int(gib * GIB)
 
 
 class Share(NamedTuple):
-    """How a model is shared out in a layout: its layers as one rank holds them, and those of each model chunk."""
+    """How a layout shares out a model: its layers as one rank holds them, and those of each model chunk."""
 
     layers: list[Layer]
     spans: list[range]
@@ -67,16 +72,16 @@ class Share(NamedTuple):
 
     @classmethod
     def of(cls, config: RunConfig) -> "Share":
-        """Return the share of the configured layout. Raises UserError where the layers cannot be shared out."""
+        """Return the share of the configured layout. Raises UserError if the layers cannot be shared out."""
         family, layout = family_of(config), config.parallelism
         return cls(family.layers(config, layout), family.spans(config, layout))
 
     def chunks(self, grid: Grid, stage: int) -> list[range]:
-        """Return layers of each model chunk of a pipeline stage."""
+        """Return the layers of each model chunk of a pipeline stage."""
         return self.spans[stage :: grid.pp]
 
     def kinds(self, span: range) -> list[Kind]:
-        """Return the different layers of a chunk, and how often each is there: families repeat one object."""
+        """Return the different layers of a chunk with how often each occurs; families repeat one object."""
         counted = Counter(map(id, self.layers[span.start : span.stop]))
         by_id = {id(layer): layer for layer in self.layers[span.start : span.stop]}
         return [(by_id[key], count) for key, count in counted.items()]
@@ -86,14 +91,14 @@ class Share(NamedTuple):
         return [self.kinds(span) for span in self.chunks(grid, stage)]
 
     def parameters(self, grid: Grid, stage: int) -> Shard:
-        """Return parameters that a rank of a stage holds."""
+        """Return the number of parameters that a rank of a stage holds."""
         return total_of(kind for chunk in self.of_stage(grid, stage) for kind in chunk)
 
 
 def stage_memory(
     config: RunConfig, share: Share, grid: Grid, stage: int, microbatches: int, keeps: Keeps | None = None
 ) -> StageMemory:
-    """Return memory of one rank of a stage, at the fullest moment of a step.
+    """Return the memory of one rank of a stage, at the fullest moment of a step.
 
     The optimizer's states are divided over the replicas by the distributed optimizer (ZeRO-1). FSDP also divides
     gradients (ZeRO-2) and parameters (ZeRO-3), arXiv 1910.02054, sections 3.1 and 5, and holds some of it whole for a
@@ -126,9 +131,9 @@ def stage_memory(
 
 
 def fullest(config: RunConfig, share: Share, grid: Grid, microbatches: int) -> StageMemory:
-    """Return the memory of the fullest stage, and not of all: of stages with the same layers the first holds most.
+    """Return the memory of the fullest stage, for callers that compare many layouts.
 
-    For those who compare many layouts.
+    Not every stage is evaluated: of stages with the same layers the first holds most.
     """
     seen, found = set[tuple[tuple[tuple[int, int], ...], ...]](), list[StageMemory]()
     keeps = Keeps.of(config)

@@ -10,11 +10,11 @@ from slipway.plan.keeps import Keeps
 from slipway.plan.layout import Grid, chunks_in_flight
 
 Kind = tuple[Layer, int]
-"""A layer, and how often it is there."""
+"""A layer, and how often it occurs."""
 
 
 def total_of(kinds: Iterable[Kind]) -> Shard:
-    """Return parameters of all of them."""
+    """Return the parameters of all of these layers."""
     dense = expert = 0
     for layer, count in kinds:
         dense += count * layer.parameters.dense
@@ -23,7 +23,7 @@ def total_of(kinds: Iterable[Kind]) -> Shard:
 
 
 def matrices_of(kinds: Iterable[Kind]) -> Shard:
-    """Of these, what is in hidden matrices."""
+    """Return those of the layers' parameters that are in hidden matrices."""
     dense = expert = 0
     for layer, count in kinds:
         dense += count * layer.matrices.dense
@@ -35,23 +35,26 @@ class Passing(NamedTuple):
     """Bytes of what passes through a stage."""
 
     kept: int
-    """Of all microbatches in flight, until their backward passes."""
+    """Activations of all microbatches in flight, until their backward passes."""
     inside: int
-    """Besides, in the backward pass of the layer that needs most."""
+    """Extra bytes in the backward pass of the layer that needs most."""
     held: int
-    """Besides, in the head."""
+    """Extra bytes in the head."""
     sent: int
-    """What a layer hands on."""
+    """The output of a layer."""
     shared: int
-    """Of buffers that layers use one after the other."""
+    """Buffers that layers use one after the other."""
     blocks: int
-    """How many there are."""
+    """Number of blocks on the stage."""
 
 
 def passing_through(
     config: RunConfig, chunks: Sequence[Sequence[Kind]], grid: Grid, stage: int, microbatches: int
 ) -> Passing:
-    """Return each chunk's passes are as many as the others', or one more."""
+    """Return what passes through a stage.
+
+    Each of its chunks has as many passes in flight as the others, or one more.
+    """
     virtual = config.parallelism.virtual_stages
     passes = chunks_in_flight(grid.pp, virtual, microbatches, stage)
     keeps_sent = not switches.releases_outputs(config.parallelism, switches.installed())
@@ -72,7 +75,7 @@ def passing_through(
 
 
 class Moment(NamedTuple):
-    """What there is at a moment of a step, in bytes."""
+    """Bytes in use at a moment of a step."""
 
     activations: int
     head: int
@@ -82,12 +85,12 @@ class Moment(NamedTuple):
 def moments(
     config: RunConfig, kinds: Sequence[Kind], grid: Grid, keeps: Keeps, passing: Passing
 ) -> Iterator[Moment]:
-    """Those at which a stage may be fullest: in the head, and in the first backward pass of a layer.
+    """Yield the moments at which a stage may be fullest: in the head, and in the first backward pass of a layer.
 
     With FSDP also at the end of the backward pass. It has whole parameters of what is outside of blocks, and of blocks
     ahead, and from the first one on whole gradients, of what is outside and of a block, or without whole parameters
     (ZeRO-2) of a bucket. Gradients wait for their reduction; by then as large a part of the activations and of the
-    whole parameters is gone. At the end there is this rank's part of their sum, too.
+    whole parameters is gone. At the end this rank's part of their sum is held, too.
     """
     strategy = config.parallelism.data_parallel_sharding_strategy
     if strategy is None:

@@ -29,7 +29,7 @@ class StagePlan(Frozen):
     blocks: list[tuple[int, int]]
     """The same for the blocks alone (see slipway.models.family.Layer)."""
     parameters: int
-    """Of one rank."""
+    """Parameters of one rank."""
 
 
 class Memory(Frozen):
@@ -39,12 +39,12 @@ class Memory(Frozen):
     largest: int
     """Bytes on the fullest device."""
     device: int | None
-    """Bytes a device has; None: the cluster profile does not say."""
+    """Bytes that a device has; None: the cluster profile does not state them."""
     fits: bool | None
 
 
 class KeyValues(Frozen):
-    """See slipway.models.family.KeyValues."""
+    """Bytes of keys and values; see slipway.models.family.KeyValues."""
 
     per_token: int
     context: int
@@ -53,7 +53,7 @@ class KeyValues(Frozen):
 
 
 class Wish(Frozen):
-    """What the user asked for before it was fitted to the devices (resources.elastic)."""
+    """The layout that the user asked for before it was fitted to the devices (resources.elastic)."""
 
     parallelism: Parallelism
     micro_batch_size: int
@@ -63,20 +63,20 @@ class Plan(Frozen):
     """Everything that follows from a configuration. Data only: ranks read it, none composes again."""
 
     config: RunConfig
-    """As it is trained: with resources.elastic, the layout that was fitted."""
+    """The configuration as it is trained: with resources.elastic, with the layout that was fitted."""
     changes: list[str] = []
     """One line per field that was fitted."""
     wish: Wish | None = None
-    """Where something was changed: what other devices are fitted to, so that a run that shrank grows again."""
+    """Set if something was changed: other devices are fitted to it, so that a run that shrank grows again."""
     choice: Choice | None = None
-    """What was left open (parallelism=auto), and why the planner took this layout."""
+    """The choice for what was left open (parallelism=auto), and why the planner took this layout."""
     world_size: int
     model_parallel_size: int
     """tensor x pipeline x context."""
     data_parallel_size: int
     num_microbatches: int
     unit: str
-    """What throughput is counted in, in the singular: token, patch, image."""
+    """The unit of throughput, in the singular: token, patch, image."""
     units_per_sample: int
     samples: int
     """Samples of the whole run, repeated ones counted again."""
@@ -90,14 +90,14 @@ class Plan(Frozen):
     active_parameters: int
     """Parameters one unit meets: all, without experts."""
     flops_per_sample: int
-    """Of forward and backward pass; the expected value where samples differ in size."""
+    """FLOP of forward and backward pass; the expected value if samples differ in size."""
     flops_per_step: int
     key_values: KeyValues | None = None
-    """What the model keeps while it goes on with a text; None: nothing."""
+    """Bytes that the model keeps while it continues a text; None: it keeps none."""
     memory: Memory
     time: TimeEstimate
     stages: list[StagePlan]
-    """Ranks of a stage are told apart by `grid.coordinates(rank)`."""
+    """The pipeline stages; `grid.coordinates(rank)` gives the stage of a rank."""
     kernels: dict[str, str] = {}
     """Operator -> the backend that computes it, fp8 -> its recipe; empty until the machine is known that trains."""
     switches: dict[str, bool | int | str] = {}
@@ -115,15 +115,15 @@ class Plan(Frozen):
         return Grid.of(self.config.parallelism, self.world_size)
 
     def with_kernels(self, backends: Mapping[str, str]) -> "Plan":
-        """Return the plan as it is trained on a machine that computes each operator with this backend."""
+        """Return the plan as it is trained on a machine that computes each operator with these backends."""
         return self.model_copy(update={"kernels": dict(backends)})._with_memory()
 
     def with_switches(self, values: Mapping[str, bool | int | str]) -> "Plan":
-        """Return the plan as it is trained on a machine for which the rules say this."""
+        """Return the plan as it is trained on a machine for which the rules choose these switches."""
         return self.model_copy(update={"switches": dict(values)})._with_memory()
 
     def _with_memory(self) -> "Plan":
-        """Return the memory follows what is chosen for the machine."""
+        """Return the plan with the memory that follows from what was chosen for the machine."""
         config = self.trained
         memory = _memory(config, Share.of(config), self.grid, self.num_microbatches)
         return self.model_copy(update={"memory": memory})
@@ -144,7 +144,7 @@ class Plan(Frozen):
 
 
 def make_plan(config: RunConfig) -> Plan:
-    """Return the plan of a configuration; UserError, with the arithmetic, where its sections disagree."""
+    """Return the plan of a configuration. Raises UserError, with the arithmetic, if its sections disagree."""
     choice = None
     if config.auto:
         config, choice = choose(config)

@@ -1,6 +1,6 @@
 """plan.json: a plan as jobs carry it and ranks read it. Composed, checked and planned once.
 
-The jobs of a sweep share one plan.json; each gives what differs as changes, KEY=JSON with dotted keys.
+The jobs of a sweep share one plan.json; each gives its differences as changes, KEY=JSON with dotted keys.
 """
 
 import json
@@ -21,7 +21,10 @@ from slipway.records import first_problem
 
 
 def to_text(plan: Plan, numbers: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """Return plan.json of a plan: ASCII, one value per line, ends in a line feed. numbers: in front, as they are."""
+    """Return the text of plan.json: ASCII, one value per line, ending in a line feed.
+
+    numbers: written in front of the plan, as they are.
+    """
     return json.dumps({**numbers, **plan.model_dump(mode="json")}, indent=1) + "\n"
 
 
@@ -33,18 +36,18 @@ def write(plan: Plan, path: Path) -> None:
 
 
 def changes(base: Plan, plan: Plan) -> list[str]:
-    """Return what makes `base` into `plan`, as KEY=JSON words."""
+    """Return the KEY=JSON words that turn `base` into `plan`."""
     return _words(base.model_dump(mode="json"), plan.model_dump(mode="json"))
 
 
 def changes_of_sweep(plans: Sequence[Plan]) -> list[list[str]]:
-    """Return what makes the first of the plans into each of them."""
+    """Return for each of the plans the KEY=JSON words that turn the first one into it."""
     base, *others = (plan.model_dump(mode="json") for plan in plans)
     return [[], *(_words(base, other) for other in others)]
 
 
 def differences(base: Any, other: Any, at: str = "") -> list[tuple[str, Any]]:
-    """Return where two JSON values differ: dotted keys, with what `other` has there."""
+    """Return where two JSON values differ: dotted keys, each with the value in `other`."""
     if base == other and type(base) is type(other):
         return []
     dotted = isinstance(other, dict) and any("." in key for key in other)
@@ -57,21 +60,25 @@ def differences(base: Any, other: Any, at: str = "") -> list[tuple[str, Any]]:
 def read(path: Path, changed: Sequence[str] = ()) -> Plan:
     """Return the plan in a plan.json, changed by KEY=JSON words.
 
-    Raises UserError where it is none, and where its numbers do not follow from its configuration: it was written by
+    Raises UserError if the file holds none, or if its numbers do not follow from its configuration: it was written by
     another version, or changed by hand.
     """
     plain = _load(path, changed)
-    _config(plain, path)  # its mistakes are told with their own paths
+    _config(plain, path)  # so that its mistakes are reported with their own paths
     try:
         plan = Plan.model_validate(plain)
     except ValidationError as error:
-        raise UserError(path, f"is not a plan of this version: {first_problem(error)}") from error
+        raise UserError(
+            path,
+            f"is not a plan of this version: {first_problem(error)}",
+            do="make a new one with `slipway plan --json`",
+        ) from error
     _check_follows(plan, path)
     return plan
 
 
 def read_config(path: Path, changed: Sequence[str] = ()) -> RunConfig:
-    """Return the configuration of a plan.json alone, changed by KEY=JSON words. Raises UserError where there is none."""
+    """Return only the configuration in a plan.json, changed by KEY=JSON words. Raises UserError if there is none."""
     return _config(_load(path, changed), path)
 
 
@@ -79,12 +86,16 @@ def _load(path: Path, changed: Sequence[str]) -> dict[str, Any]:
     try:
         plain = json.loads(Path(path).read_bytes())
     except OSError as error:
-        raise UserError(path, f"the plan cannot be read: {error.strerror}") from error
+        raise UserError(
+            path, f"the plan cannot be read: {error.strerror}", do="make it readable, or name another file"
+        ) from error
     except ValueError as error:
-        raise UserError(path, f"is not JSON: {error}") from error
+        raise UserError(
+            path, f"is not JSON: {error}", do="make a new one with `slipway plan --json`"
+        ) from error
     if not isinstance(plain, dict) or not isinstance(plain.get("config"), dict):
         raise UserError(
-            path, "is not a plan: it has no section `config`", use="what `slipway plan --json` prints"
+            path, "is not a plan: it has no section `config`", use="the output of `slipway plan --json`"
         )
     for word in changed:
         _change(plain, word)
@@ -101,9 +112,9 @@ def _config(plain: dict[str, Any], path: Path) -> RunConfig:
 
 
 def _check_follows(plan: Plan, path: Path) -> None:
-    """What ranks rely on is planned again and compared; estimates may be another version's.
+    """Plan again what ranks rely on and raise UserError if it differs; estimates may be another version's.
 
-    The time is none of it: a file of constants (cluster.device.measured) need not be where the plan is read.
+    The time is not compared: a file of constants (cluster.device.measured) need not exist where the plan is read.
     """
     anew = make_plan(_without_constants(plan.config))
     for name in (
@@ -118,8 +129,8 @@ def _check_follows(plan: Plan, path: Path) -> None:
         if found != right:
             raise UserError(
                 path,
-                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was changed, or "
-                "another version wrote it",
+                f"{name} is {_short(found)}, but {_short(right)} follows from its configuration: it was edited, "
+                "or another version wrote it",
                 do="make a new one with `slipway plan --json`",
             )
 
@@ -127,7 +138,7 @@ def _check_follows(plan: Plan, path: Path) -> None:
 def _without_constants(config: RunConfig) -> RunConfig:
     cluster = config.cluster
     device = cluster.device.model_copy(update={"measured": None})
-    timeless = {"device": device, "expected_mfu": cluster.expected_mfu or 1.0}  # asks no device's constants
+    timeless = {"device": device, "expected_mfu": cluster.expected_mfu or 1.0}  # needs no constants
     return config.model_copy(update={"cluster": cluster.model_copy(update=timeless)})
 
 
@@ -153,5 +164,5 @@ def _change(plain: dict[str, Any], word: str) -> None:
     for key in path:
         section = section.get(key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or last not in section:
-        raise UserError(dotted, "no such key in the plan")
+        raise UserError(dotted, "no such key in the plan", do="name one that `slipway plan --json` prints")
     section[last] = value

@@ -1,4 +1,4 @@
-"""What several sections must agree on; each broken rule is one line with its arithmetic."""
+"""Rules on which several sections must agree; each broken rule is one line with its arithmetic."""
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.data import kind_of
@@ -29,7 +29,7 @@ def check(config: RunConfig) -> None:
 
 
 def check_choice(config: RunConfig) -> None:
-    """The rules on what `parallelism=auto` chooses: raise UserError for the first one broken."""
+    """Raise UserError for the first broken rule on what `parallelism=auto` chooses."""
     check_layout(config)
     _check_overlap(config)
     _check_recompute(config)
@@ -37,7 +37,7 @@ def check_choice(config: RunConfig) -> None:
 
 
 def check_layout(config: RunConfig) -> None:
-    """The rules that depend on the layout: raise UserError for the first one broken."""
+    """Raise UserError for the first broken rule that depends on the layout."""
     _check_world(config)
     _check_batch(config)
     _check_pipeline(config)
@@ -48,7 +48,7 @@ def check_layout(config: RunConfig) -> None:
 
 
 def world_size(config: RunConfig) -> int:
-    """Return ranks of the run: one per device."""
+    """Return the number of ranks of the run: one per device."""
     return config.resources.nodes * config.resources.devices_per_node
 
 
@@ -58,13 +58,16 @@ def _world(config: RunConfig) -> str:
 
 
 def check_resources(config: RunConfig) -> None:
-    """Raise UserError where the cluster has fewer machines or devices."""
+    """Raise UserError if the cluster has fewer nodes or devices than the run asks for."""
     cluster, resources = config.cluster, config.resources
     for name in ("nodes", "devices_per_node"):
         wanted, there = getattr(resources, name), getattr(cluster, name)
         if there is not None and wanted > there:
             raise UserError(
-                f"resources.{name}", f"is more than the {there} of cluster {cluster.name}", value=wanted
+                f"resources.{name}",
+                f"is more than the {there} of cluster {cluster.name}",
+                use=f"at most {there}",
+                value=wanted,
             )
 
 
@@ -76,6 +79,7 @@ def _check_world(config: RunConfig) -> None:
         raise UserError(
             "parallelism",
             f"{_world(config)} is not divisible by tensor {tp} x pipeline {pp} x context {cp} = {tp * pp * cp}",
+            do="change the layout or the number of devices, or set parallelism=auto",
         )
     replicas = world // (tp * pp)
     if replicas % ep:
@@ -83,6 +87,7 @@ def _check_world(config: RunConfig) -> None:
             "parallelism.expert_model_parallel_size",
             f"does not divide the context x data ranks {replicas} = world {world} / (tensor {tp} x pipeline {pp})",
             value=ep,
+            do=f"use a divisor of {replicas}",
         )
     if layout.sequence_parallel and tp == 1:
         raise UserError(
@@ -94,7 +99,7 @@ def _check_world(config: RunConfig) -> None:
 
 
 def data_parallel_size(config: RunConfig) -> int:
-    """Return replicas of the model, each with samples of its own: world / (tp x pp x cp)."""
+    """Return the number of replicas of the model, each with samples of its own: world / (tp x pp x cp)."""
     layout = config.parallelism
     return world_size(config) // (
         layout.tensor_model_parallel_size * layout.pipeline_model_parallel_size * layout.context_parallel_size
@@ -102,7 +107,7 @@ def data_parallel_size(config: RunConfig) -> int:
 
 
 def num_microbatches(config: RunConfig) -> int:
-    """Forward passes of each replica per step."""
+    """Return the number of forward passes of each replica per step."""
     return config.training.global_batch_size // (
         config.training.micro_batch_size * data_parallel_size(config)
     )
@@ -117,6 +122,7 @@ def _check_batch(config: RunConfig) -> None:
             f"is not divisible by micro_batch_size {training.micro_batch_size} x data parallel {dp} = {samples} "
             f"({_world(config)})",
             value=training.global_batch_size,
+            do=f"use a multiple of {samples}",
         )
 
 
@@ -128,6 +134,7 @@ def _check_pipeline(config: RunConfig) -> None:
             "parallelism.virtual_pipeline_model_parallel_size",
             f"needs pipeline_model_parallel_size > 1, but it is {pp}",
             value=vp,
+            do="set it to null, or use pipeline parallelism",
         )
     family(config).spans(config, layout)
     if vp > 1 and num_microbatches(config) % pp:
@@ -136,11 +143,12 @@ def _check_pipeline(config: RunConfig) -> None:
             f"the interleaved schedule needs a number of microbatches divisible by pipeline {pp}, but there are "
             f"{num_microbatches(config)} = global_batch_size {config.training.global_batch_size} / "
             f"(micro_batch_size {config.training.micro_batch_size} x data parallel {data_parallel_size(config)})",
+            do="change training.global_batch_size or training.micro_batch_size, or set it to null",
         )
 
 
 def _check_sharing(config: RunConfig) -> None:
-    """What Megatron-core's FSDP cannot share out."""
+    """Raise UserError for a layout that Megatron-core's FSDP cannot share out."""
     layout = config.parallelism
     strategy, pp = layout.data_parallel_sharding_strategy, layout.pipeline_model_parallel_size
     if strategy is None:
@@ -166,7 +174,7 @@ def _check_sharing(config: RunConfig) -> None:
 
 
 def _check_states(config: RunConfig) -> None:
-    """A number that an optimizer keeps of a whole parameter needs the whole parameter."""
+    """Raise UserError if a parameter is cut of which the optimizer keeps one number for the whole."""
     numbers = [state.name for state in algorithm(config).states if state.shape == "scalar"]
     layout = config.parallelism
     cutting = {
@@ -179,7 +187,7 @@ def _check_states(config: RunConfig) -> None:
         if numbers and cuts:
             raise UserError(
                 f"parallelism.{name}",
-                f"cuts parameters, and optimizer.name={config.optimizer.name} keeps one number of each whole parameter "
+                f"splits parameters, but optimizer.name={config.optimizer.name} keeps one number per whole parameter "
                 f"({', '.join(numbers)})",
                 value=getattr(layout, name),
                 use=allowed,
@@ -187,22 +195,22 @@ def _check_states(config: RunConfig) -> None:
 
 
 def _check_matrices(config: RunConfig) -> None:
-    """An optimizer of hidden matrices needs some, and each whole."""
+    """Raise UserError unless an optimizer of hidden matrices finds some, and each of them whole."""
     if not knows_matrices(algorithm(config)):
         return
     name, strategy = config.optimizer.name, config.parallelism.data_parallel_sharding_strategy
     if strategy is not None:
         raise UserError(
             "parallelism.data_parallel_sharding_strategy",
-            f"does not work with optimizer.name={name}, which needs whole matrices: nothing here puts together "
-            "what Megatron-core's FSDP cuts",
+            f"does not work with optimizer.name={name}, which needs whole matrices: Slipway cannot reassemble "
+            "what Megatron-core's FSDP splits",
             value=strategy,
             use="null, with parallelism.use_distributed_optimizer=true",
         )
     if not any(layer.matrices.total for layer in family(config).layers(config, Parallelism())):
         raise UserError(
             "optimizer.name",
-            f"has no effect: model.family={config.model.family} names no hidden matrices",
+            f"has no effect: model.family={config.model.family} declares no hidden matrices",
             value=name,
             use="adamw",
         )
@@ -224,29 +232,40 @@ def _check_overlap(config: RunConfig) -> None:
                 )
     if layout.overlap_param_gather and not layout.use_distributed_optimizer:
         raise UserError(
-            "parallelism.overlap_param_gather", "needs use_distributed_optimizer=true", value=True
+            "parallelism.overlap_param_gather",
+            "needs use_distributed_optimizer=true",
+            value=True,
+            do="set that, or set it to false",
         )
     if layout.overlap_param_gather and not layout.overlap_grad_reduce:
-        raise UserError("parallelism.overlap_param_gather", "needs overlap_grad_reduce=true", value=True)
+        raise UserError(
+            "parallelism.overlap_param_gather",
+            "needs overlap_grad_reduce=true",
+            value=True,
+            do="set that, or set it to false",
+        )
 
 
 def _check_recompute(config: RunConfig) -> None:
     if config.training.recompute != "none" and not family(config).recomputed(config):
         raise UserError(
             "training.recompute",
-            f"has no effect: model.family={config.model.family} computes nothing again",
+            f"has no effect: model.family={config.model.family} does not recompute activations",
             value=config.training.recompute,
             use="none",
         )
 
 
 def _check_switches(config: RunConfig) -> None:
-    """What is forced has an effect in this layout, and trains rightly with the Megatron-core that is here."""
+    """Raise UserError unless each forced switch has an effect in this layout and trains correctly.
+
+    Decided for the Megatron-core that is installed here.
+    """
     switches.switches(config, switches.installed())
 
 
 def _check_best(config: RunConfig) -> None:
-    """Only a checkpoint with a validation at its own step can be called the best."""
+    """Raise UserError unless each checkpoint has a validation at its own step: only then can one be called the best."""
     saves, validations = config.checkpoint.interval, config.validation.interval
     if config.checkpoint.keep_best and (
         not config.validation.steps or not validations or not saves or saves % validations
@@ -261,7 +280,7 @@ def _check_best(config: RunConfig) -> None:
 
 
 def _check_evaluation(config: RunConfig) -> None:
-    """What is to be evaluated can be, and is."""
+    """Raise UserError unless what is to be evaluated can be, and is."""
     asked, kind = config.evaluation, held_out.measured(config)
     if bool(asked.interval) != bool(asked.files):
         missing = ("interval", "files")[bool(asked.interval)]
@@ -286,7 +305,7 @@ def _check_evaluation(config: RunConfig) -> None:
 
 
 def _check_kind(config: RunConfig) -> None:
-    """The family can read the kind of data: its own rules rely on it."""
+    """Raise UserError unless the family can read the kind of data: its own rules rely on it."""
     kinds = family(config).data_kinds
     if config.data.kind not in kinds:
         raise UserError(
@@ -308,7 +327,7 @@ def _check_data(config: RunConfig) -> None:
 
 
 def _check_demo_data(config: RunConfig) -> None:
-    """Samples that are there to try things are not what a large model is trained on by mistake."""
+    """Raise UserError if a large model would be trained by mistake on samples that only serve to try things."""
     data, kind = config.data, family(config)
     if data.demo_units is None or data.allow_large_models:
         return
@@ -321,5 +340,5 @@ def _check_demo_data(config: RunConfig) -> None:
             f"{PARAMETERS_PER_DEMO_UNIT}",
             value=data.name,
             use="data=files",
-            do="set data.allow_large_models=true to train on it all the same",
+            do="set data.allow_large_models=true to train on it anyway",
         )

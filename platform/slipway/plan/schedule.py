@@ -1,4 +1,4 @@
-"""How long a run is and how its learning rate goes: what budget, steps and schedule must agree on."""
+"""Rules on the length of a run and the course of its learning rate: budget, steps and schedule must agree."""
 
 from slipway.config import budget
 from slipway.config.schema import RunConfig
@@ -6,14 +6,14 @@ from slipway.errors import UserError
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first rule broken."""
+    """Raise UserError for the first broken rule."""
     _check_budget(config)
     _check_schedule(config)
     _check_steps(config)
 
 
 def _check_budget(config: RunConfig) -> None:
-    """What composing has made of budget and shares, and only a changed plan could have otherwise."""
+    """Raise UserError if budget and shares are not as composing makes them; only a changed plan can be so."""
     (name, asked), steps = budget.given(config), config.training.steps
     if budget.steps_of(config) != steps:
         raise UserError(
@@ -37,12 +37,16 @@ def _check_schedule(config: RunConfig) -> None:
     optimizer, steps = config.optimizer, config.training.steps
     if optimizer.min_lr > optimizer.lr:
         raise UserError(
-            "optimizer.min_lr", f"is more than optimizer.lr {optimizer.lr:g}", value=f"{optimizer.min_lr:g}"
+            "optimizer.min_lr",
+            f"is more than optimizer.lr {optimizer.lr:g}",
+            use=f"at most {optimizer.lr:g}",
+            value=f"{optimizer.min_lr:g}",
         )
     if optimizer.lr_warmup_steps >= steps:
         raise UserError(
             "optimizer.lr_warmup_steps",
             f"is not below training.steps {steps}",
+            use=f"at most {steps - 1}",
             value=optimizer.lr_warmup_steps,
         )
     decay = optimizer.lr_wsd_decay_steps
@@ -68,13 +72,19 @@ def _check_schedule(config: RunConfig) -> None:
             f"is too many: lr_warmup_steps {optimizer.lr_warmup_steps} + lr_wsd_decay_steps {decay} = "
             f"{optimizer.lr_warmup_steps + decay} is more than training.steps {steps}",
             value=decay,
+            do="reduce one of the two",
         )
 
 
 def _check_steps(config: RunConfig) -> None:
     stop, steps = config.training.stop_after_step, config.training.steps
     if stop is not None and stop > steps:
-        raise UserError("training.stop_after_step", f"is more than training.steps {steps}", value=stop)
+        raise UserError(
+            "training.stop_after_step",
+            f"is more than training.steps {steps}",
+            value=stop,
+            use=f"at most {steps}",
+        )
     profiled = config.logging.profiled
     if profiled and profiled[-1] > steps or config.last_step in profiled[:-1]:
         end = "training.steps" if config.last_step == steps else "training.stop_after_step"

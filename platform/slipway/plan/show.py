@@ -1,4 +1,4 @@
-"""The Plan for people."""
+"""Shows the Plan to people."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -23,8 +23,8 @@ SMALL = 0.005
 
 
 def show(plan: Plan, ranks: int | None = 32, console: Console | None = None) -> None:
-    """Print summary, memory by stage, and ranks (at most `ranks` rows, the middle left out; None: all)."""
-    # Wide enough for every table where the output is not a terminal.
+    """Print summary, memory by stage, and ranks (at most `ranks` rows, the middle elided; None: all)."""
+    # Wide enough for every table if the output is not a terminal.
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = 120
@@ -107,7 +107,7 @@ def _summary_rows(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _key_value_rows(plan: Plan) -> list[tuple[str, str]]:
-    """Return what the trained model keeps of a text that it goes on with."""
+    """Return the row on the keys and values that the trained model keeps of a text that it continues."""
     kept = plan.key_values
     if kept is None:
         return []
@@ -118,7 +118,7 @@ def _key_value_rows(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _schedule(plan: Plan) -> str:
-    """Return the learning rate over the run, in steps and in shares of them."""
+    """Return the course of the learning rate over the run, in steps and in shares of them."""
     optimizer, steps = plan.config.optimizer, plan.config.training.steps
     warmup, decay = optimizer.lr_warmup_steps, optimizer.lr_wsd_decay_steps
 
@@ -135,7 +135,7 @@ def _schedule(plan: Plan) -> str:
 
 
 def _stage_rows(plan: Plan) -> list[tuple[str, str]]:
-    """Return the layers of each model chunk, in pipeline order, where they are not as many."""
+    """Return the row on the layers of each model chunk, in pipeline order; empty if all have as many."""
     chunks = zip(*(stage.blocks for stage in plan.stages), strict=True)
     counts = [count for chunk in chunks for _, count in chunk]
     if len(set(counts)) == 1:
@@ -148,7 +148,7 @@ def _stage_rows(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _recompute_rows(plan: Plan) -> list[tuple[str, str]]:
-    """Return what recomputation saves on the fullest device, and what it costs."""
+    """Return the row on what recomputation saves on the fullest device, and what it costs."""
     config, memory = plan.config, plan.memory
     if config.training.recompute == "none":
         return []
@@ -189,7 +189,7 @@ def _time_rows(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _parts(step: StepSeconds) -> str:
-    """Return shares of the step, the largest first; what is below half a per cent together."""
+    """Return the shares of the step, the largest first; those below half a per cent are added up."""
     shares = sorted(((part / step.total, name) for name, part in step.parts.items()), reverse=True)
     shown = [f"{name.replace('_', ' ')} {share:.1%}" for share, name in shares if share >= SMALL]
     rest = sum(share for share, name in shares if share < SMALL)
@@ -230,7 +230,7 @@ def _rank_cells(plan: Plan, rank: int) -> list[str]:
 
 
 def _elided(items: Sequence[T], limit: int | None) -> list[T | None]:
-    """Return at most `limit` items, from both ends, None for what is left out."""
+    """Return at most `limit` items, from both ends, with one None for those skipped."""
     if limit is None or len(items) <= limit:
         return list(items)
     return [*items[: -(-limit // 2)], None, *items[len(items) - limit // 2 :]]

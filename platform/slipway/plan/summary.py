@@ -1,4 +1,4 @@
-"""What `slipway plan --json` prints of a plan besides the plan: the numbers that people and programs ask for."""
+"""The numbers that `slipway plan --json` prints besides the plan, for people and programs."""
 
 import math
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def summary(plan: "Plan") -> dict[str, Any]:
-    """Return the numbers by name; null where nothing is known of the devices, their power, storage or queues.
+    """Return the numbers by name; null if nothing is known of the devices, their power, storage or queues.
 
-    Of memory and parameters, those of the fullest device. Units are the family's: flop_per_token, tokens_per_second.
+    Memory and parameters are those of the fullest device. Units are the family's: flop_per_token, tokens_per_second.
     """
     time, config = plan.time, plan.config
     fullest = max(plan.memory.stages, key=lambda stage: stage.total)
@@ -57,12 +57,18 @@ def without(plain: Mapping[str, Any], unit: str) -> dict[str, Any]:
 
 
 def checkpoint_bytes(config: RunConfig, parameters: int) -> int:
-    """Return bytes of one checkpoint: parameters and the optimizer's state in fp32; in bf16 the model's 2 bytes besides."""
+    """Return the bytes of one checkpoint.
+
+    Parameters and the optimizer's state are in fp32; bf16 adds the model's own 2 bytes.
+    """
     return sum(number * each for number, each in checkpoint_parts(config, parameters))
 
 
 def checkpoint_parts(config: RunConfig, parameters: int) -> list[tuple[int, int]]:
-    """Return parameters, and the bytes that a checkpoint has of each: of hidden matrices and of others, where they differ."""
+    """Return the numbers of parameters, each with a checkpoint's bytes for one of them.
+
+    Hidden matrices and other parameters are apart if their bytes differ.
+    """
     matrices = sum(layer.matrices.total for layer in family(config).layers(config, Parallelism()))
     weight = 4 + (2 if config.training.precision == "bf16" else 0)
     of_other, of_matrix = (
@@ -74,7 +80,10 @@ def checkpoint_parts(config: RunConfig, parameters: int) -> list[tuple[int, int]
 
 
 def jobs(config: RunConfig, hours: float | None) -> int | None:
-    """Return jobs of the longest wall time that the run takes, one after the other, in the first queue with room for it."""
+    """Return how many jobs of the longest wall time the run takes, one after the other; None if that is not known.
+
+    The queue is the first one that has room for the run.
+    """
     slurm, nodes = config.cluster.slurm, config.resources.nodes
     if slurm is None or hours is None:
         return None

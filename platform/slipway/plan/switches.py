@@ -23,7 +23,10 @@ BUCKET, BUCKET_OF_REPLICA = 40_000_000, 1_000_000
 
 
 class Switch(NamedTuple):
-    """A line of the list that a run prints and keeps. name: Megatron-core's, and the field that forces it."""
+    """A line of the list that a run prints and keeps.
+
+    name: Megatron-core's, and the field that forces it.
+    """
 
     name: str
     value: bool | int | str
@@ -32,7 +35,7 @@ class Switch(NamedTuple):
 
 @cache
 def installed() -> tuple[int, int] | None:
-    """Return the major and minor version of the Megatron-core that is installed here, None where there is none."""
+    """Return the major and minor version of the installed Megatron-core; None if it is not installed."""
     try:
         major, minor = version("megatron-core").split(".")[:2]
     except PackageNotFoundError:
@@ -43,11 +46,11 @@ def installed() -> tuple[int, int] | None:
 def switches(
     config: RunConfig, megatron: tuple[int, int] | None, machine: Machine | None = None
 ) -> list[Switch]:
-    """Choose the switches that have an effect in this layout.
+    """Return the switches that have an effect in this layout, each with its value and the reason.
 
-    megatron: the version of Megatron-core that will train; None: not known, assumed to be the newest. machine: that
-    trains; None: not known yet, so that nothing is chosen that only some have, and nothing refused that others lack.
-    Raises UserError for a forced switch that has no effect here, cannot work, or would give wrong gradients.
+    megatron: the version of Megatron-core that will train; None: not known, assumed to be the newest. machine: the one
+    that trains; None: not known yet, so that nothing is chosen that only some have, and nothing refused that others
+    lack. Raises UserError for a forced switch that has no effect here, cannot work, or would give wrong gradients.
     """
     layout = config.parallelism
     interleaved, pipeline = layout.virtual_stages > 1, layout.pipeline_model_parallel_size > 1
@@ -61,7 +64,10 @@ def switches(
         needs: str,
         troubles: Mapping[bool | int | str, str | None] = {},
     ) -> Any:
-        """Return troubles: why a value could not be used; None, or left out, where it can."""
+        """Choose a switch and return its value; False if it does not matter here.
+
+        troubles: why a value could not be used; None, or missing, if it can be.
+        """
         forced = getattr(layout, name)
         if not matters:
             if forced is not None:
@@ -128,7 +134,7 @@ def switches(
         "experts",
         {"flex": flex},
     )
-    # which linear layers there are is known once the machine is, unless the run names them
+    # the kind of linear layers is known only with the machine, unless the run names it
     linear = config.kernels.linear or ("te" if config.kernels.backend in ("auto", "te") else "torch")
     sequence_parallel = layout.tensor_model_parallel_size > 1 and layout.sequence_parallel
     named = config.kernels.linear is not None or layout.tp_comm_overlap is not None
@@ -169,7 +175,10 @@ def releases_outputs(layout: Parallelism, megatron: tuple[int, int] | None) -> b
 
 
 def _dispatcher(config: RunConfig, machine: Machine | None, trouble: str | None) -> tuple[str, str]:
-    """Return the token dispatcher where none is asked for, and why. trouble: of DeepEP."""
+    """Return the token dispatcher if none is asked for, and why.
+
+    trouble: why DeepEP cannot be used.
+    """
     ranks, here = conflicts.expert_ranks(config), config.resources.devices_per_node
     known = machine is not None and trouble is None and ranks in conflicts.DEEP_EP_RANKS
     if known and ranks > here:
@@ -186,7 +195,7 @@ def values(config: RunConfig) -> dict[str, Any]:
 
 
 def in_words(chosen: list[Switch]) -> list[str]:
-    """Format one line for each switch."""
+    """Return one line for each switch."""
     return [f"{name}: {str(value).lower()} ({why})" for name, value, why in chosen]
 
 

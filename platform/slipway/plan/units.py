@@ -1,4 +1,4 @@
-"""What a run counts its throughput and its loss in: as the plan and metrics.jsonl record it, and as people read it."""
+"""The units of a run's throughput and loss: as the plan and metrics.jsonl record them, and as people read them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Units:
     """The units of a run's numbers; the fields are those of the event `start` in metrics.jsonl."""
 
     unit: str = "unit"
-    """What throughput is counted in, in the singular: token, patch, image."""
+    """The unit of throughput, in the singular: token, patch, image."""
     units_per_sample: int | None = None
     """1: the sample is the unit; None: not known."""
     loss_unit: str = ""
@@ -48,5 +48,5 @@ class Units:
 
     @property
     def loss(self) -> str:
-        """`loss (nats per token)`; `loss` where it has no unit."""
+        """`loss (nats per token)`; `loss` if it has no unit."""
         return f"loss ({self.loss_unit})" if self.loss_unit else "loss"

@@ -1,4 +1,4 @@
-"""Rules on what watches how a model hands out what it hands out (models.family.Spread)."""
+"""Rules on the fields that watch how a model spreads its work, such as tokens over experts (models.family.Spread)."""
 
 from slipway.config.schema import RunConfig
 from slipway.config.watch import Guard
@@ -18,7 +18,7 @@ def check(config: RunConfig) -> None:
     if spread and spread.chosen == spread.size and guard.on_collapse == "stop":
         raise UserError(
             "guard.on_collapse",
-            f"has no effect where each goes to all {spread.size} {spread.parts}: none can be left out",
+            f"has no effect if each goes to all {spread.size} {spread.parts}: none can be left out",
             value="stop",
             use="warn",
         )

@@ -1,4 +1,4 @@
-"""Access modes: which one an amount of computer time falls into."""
+"""Access modes of supercomputing programmes: which one an amount of computer time falls into."""
 
 from datetime import date
 from pathlib import Path
@@ -10,17 +10,17 @@ FILE = Path(__file__).with_name("access_modes.yaml")
 
 
 class Mode(BaseModel):
-    """One way to apply."""
+    """A mode of access that one can apply for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     most: PositiveInt | None
-    """Of the programme's unit, this much included; None: any amount."""
+    """The largest amount in the programme's unit, inclusive; None: any amount."""
 
 
 class Programme(BaseModel):
-    """The modes of a programme, with where their limits come from."""
+    """The modes of a programme, with the source of their limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,5 +49,5 @@ class Programme(BaseModel):
 
 
 def read(path: Path = FILE) -> Programme:
-    """Return the programme that comes with the package."""
+    """Return the programme in the file, by default the one that comes with the package."""
     return Programme.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""`slipway proposal`: writes the technical part of an application, and says what is still missing in it."""
+"""`slipway proposal`: writes the technical part of an application, and lists what is still missing in it."""
 
 import argparse
 from pathlib import Path
@@ -19,10 +19,18 @@ NAME = "proposal"
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> int:
-    """Write proposal.md, proposal.pdf and the plot. Raises UserError before anything is written."""
+    """Write proposal.md, proposal.pdf and the plot, and return the exit code.
+
+    Raises UserError, before anything is written, for a bad option or answer, or if the plan does not fit into memory.
+    """
     at_least("proposal --runs", options.runs, 1)
     if not 0 <= options.reserve <= 100:
-        raise UserError("proposal --reserve", "is not between 0 and 100 per cent", value=options.reserve)
+        raise UserError(
+            "proposal --reserve",
+            "is not between 0 and 100 per cent",
+            value=options.reserve,
+            do="give a number from 0 to 100",
+        )
     measurement = table.read(options.scaling)
     answers = read_answers(options.answers) if options.answers else {}
     plan = make_plan(config)
@@ -31,7 +39,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
             "proposal",
             f"{size(plan.memory.largest)} on the fullest device are more than its {size(plan.memory.device)}: this "
             "plan cannot run",
-            do="change it until `slipway plan` says that it fits",
+            do="change it until `slipway plan` shows that it fits",
         )
     time = computer_time(plan, measurement, options.runs, options.reserve)
     picture = options.out / "scaling.png"
@@ -59,13 +67,17 @@ def run(config: RunConfig, options: argparse.Namespace) -> int:
 
 
 def read_answers(path: Path) -> dict[str, str]:
-    """Read a YAML file of names and texts. Raises UserError."""
+    """Return the names and texts in a YAML file. Raises UserError if it cannot be read or holds anything else."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(path, f"cannot be read: {error.strerror}") from error
+        raise UserError(
+            path, f"cannot be read: {error.strerror}", do="make it readable, or name another file"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(path, f"is not YAML: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(
+            path, f"is not YAML: {' '.join(str(error).split())[:200]}", do="correct it"
+        ) from error
     if not isinstance(found, dict) or not all(
         isinstance(text, str) for pair in found.items() for text in pair
     ):

@@ -1,4 +1,4 @@
-"""From a plan and a measurement to a document: what can be known from them, and gaps for what cannot."""
+"""Turns a plan and a measurement into a document: what can be known from them, and gaps for what cannot."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from slipway.words import duration, figure, quantity, size
 
 @dataclass(frozen=True)
 class Request:
-    """What the document is made of."""
+    """The input of the document."""
 
     plan: Plan
     measurement: Measurement
@@ -29,12 +29,12 @@ class Request:
     programme: Programme
     runs: int
     picture: Path
-    """Of the measurement."""
+    """The plot of the measurement."""
     answers: Mapping[str, str]
 
 
 def compose(request: Request) -> Document:
-    """Return the whole document."""
+    """Return the whole document; what remains to be filled in is listed at its end."""
     plan = request.plan
     document = Document(f"Technical annex: {plan.config.model.name}", request.answers)
     _project(document)
@@ -104,7 +104,7 @@ def _model(document: Document, plan: Plan) -> None:
 
 
 def _numbers(model: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Return sizes of the model, as its configuration names them."""
+    """Return the sizes of the model under their names in its configuration."""
     return [
         (name.replace("_", " "), f"{value:,}")
         for name, value in model.items()

@@ -1,4 +1,4 @@
-"""What a document is made of, whatever it is written as."""
+"""The parts of a document, in whatever format it is written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,21 +9,21 @@ from slipway.errors import UserError
 
 @dataclass(frozen=True)
 class Heading:
-    """Begins a section."""
+    """A heading, which begins a section."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Plain text."""
+    """A paragraph of plain text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text. The first column is left-aligned; with `numbers`, the others are right-aligned."""
+    """A table of texts. The first column is left-aligned; with `numbers`, the others are right-aligned."""
 
     head: Sequence[str]
     """Empty: the rows are pairs of a name and its value."""
@@ -41,7 +41,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Gap:
-    """What only the applicant knows. `name` is its key in a file of answers."""
+    """A piece of text that only the applicant can supply. `name` is its key in a file of answers."""
 
     number: int
     name: str
@@ -63,21 +63,21 @@ class Document:
 
     @property
     def gaps(self) -> list[Gap]:
-        """Those that are left."""
+        """The gaps that no answer has filled."""
         return [block for block in self.blocks if isinstance(block, Gap)]
 
     def add(self, *blocks: Block) -> None:
-        """Append blocks."""
+        """Append blocks to the document."""
         self.blocks += blocks
 
     def ask(self, name: str, what: str) -> None:
-        """Append the answer of this name, or a gap."""
+        """Append the answer of this name, or a gap if there is none."""
         self.known.add(name)
         answer = self.answers.get(name)
         self.add(Paragraph(answer) if answer else Gap(len(self.gaps) + 1, name, what))
 
     def check_answers(self, path: Path) -> None:
-        """Raise UserError where an answer belongs to no gap."""
+        """Raise UserError if an answer belongs to no gap; path: the file of answers, for the message."""
         for name in self.answers:
             if name not in self.known:
                 raise UserError(

@@ -1,4 +1,4 @@
-"""A document as Markdown. Pure."""
+"""Writes a document as Markdown. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from slipway.proposal.document import Block, Document, Figure, Gap, Heading, Par
 
 
 def render(document: Document) -> str:
-    """Return the text; pictures are named by the file's name alone, as they lie beside it."""
+    """Return the Markdown text; pictures are named by their file's name alone, as they lie beside it."""
     parts = [f"# {_plain(document.title)}", *(_block(block) for block in document.blocks)]
     return "\n\n".join(parts) + "\n"
 
@@ -34,5 +34,5 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text in which Markdown finds nothing to interpret."""
+    """Return the text with everything escaped that Markdown would interpret."""
     return re.sub(r"([\\`*_<>\[\]])", r"\\\1", text)

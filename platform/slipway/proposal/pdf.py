@@ -1,4 +1,4 @@
-"""A document as PDF (A4), with fpdf2 and the fonts that come with matplotlib."""
+"""Writes a document as PDF (A4), with fpdf2 and the fonts that come with matplotlib."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ FONT = "DejaVu"
 SIZE = 9.5
 MARGIN = 20.0  # mm, as all lengths here
 INK, MUTED, LINE, ACCENT = (31, 41, 51), (102, 114, 127), (205, 211, 217), (31, 95, 168)
-KEPT_TOGETHER = 16  # rows of a table that does not go on over the page
+KEPT_TOGETHER = 16  # rows of a table that is not split between pages
 PAIR = (32.0, 68.0)  # per cent of the width, for a name and its value
 MARKED = (255, 243, 200)
 
@@ -95,7 +95,7 @@ def _text(
 
 
 def _room(pdf: "FPDF", height: float) -> None:
-    """Begin a new page where so much does not fit on this one."""
+    """Begin a new page if a block of this height (mm) does not fit on the present one."""
     if pdf.will_page_break(height):
         pdf.add_page()
 
@@ -143,7 +143,7 @@ def _size(head: Sequence[str]) -> float:
 
 
 def _height(pdf: "FPDF", table: Table) -> float:
-    """Return room for a table: all of it, or, where it is long, for its first rows."""
+    """Return the height (mm) of a table, or of the first rows of a long one, which must stay together."""
     widths, size = _widths(pdf, table.head, table.rows), _size(table.head)
     pdf.set_font(FONT, size=size)
     scale = pdf.epw / sum(widths)
@@ -158,7 +158,7 @@ def _height(pdf: "FPDF", table: Table) -> float:
 
 
 def _widths(pdf: "FPDF", head: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[float, ...]:
-    """Return columns as wide as what they hold, in proportion; the widest gives way where that is too much."""
+    """Return the widths of the columns, proportional to their content; the widest is cut if the page is too narrow."""
     if not head:
         return PAIR
     pdf.set_font(FONT, "B", 8.0)

@@ -1,4 +1,4 @@
-"""What a run writes and reads, in bytes. Pure but for the sizes of files."""
+"""The bytes that a run writes and reads. Pure except for the sizes of files."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ from slipway.words import size
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Of one run."""
+    """The checkpoints of one run."""
 
     one: int
     """Bytes."""
     written: int
     at_once: int
-    """At most, with the one that is being written."""
+    """The most on disk at once, with the one that is being written."""
     arithmetic: str
 
 
 def checkpoints(plan: Plan) -> Checkpoints:
-    """Return sizes and numbers of a run's checkpoints (section `checkpoint`)."""
+    """Return the size and the numbers of a run's checkpoints (section `checkpoint`)."""
     settings, steps = plan.config.checkpoint, plan.config.training.steps
     written = -(-steps // settings.interval) if settings.interval else 1
     kept = written
@@ -36,7 +36,7 @@ def checkpoints(plan: Plan) -> Checkpoints:
 
 
 def prepared_bytes(config: RunConfig) -> int | None:
-    """Return the size of the prepared data; None: they are not all here, or nothing is prepared."""
+    """Return the bytes of the prepared data; None if they are not all here, or nothing is prepared."""
     paths = kind_of(config).written(config)
     try:
         return sum(path.stat().st_size for path in paths) or None

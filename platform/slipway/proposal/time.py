@@ -1,4 +1,4 @@
-"""Computer time of a run, with its arithmetic: from a measured step where one fits, else from the plan's. Pure."""
+"""The computer time of a run, with its arithmetic: from a measured step if one fits, else from the plan's. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from slipway.words import duration, figure
 
 @dataclass(frozen=True)
 class ComputerTime:
-    """What is asked for, and how it comes about."""
+    """The computer time that is asked for, and how it is derived."""
 
     step_seconds: float
     basis: str
-    """Where the step's time comes from, in words."""
+    """The source of the step's time, in words."""
     measured: bool
     hours: float
-    """Of one run."""
+    """Hours of one run."""
     device_hours: float
-    """Of all runs, with the reserve."""
+    """Device-hours of all runs, with the reserve."""
     arithmetic: str
     energy_kwh: float | None
-    """Of the devices, at full load for these hours; None: their power is not known."""
+    """Energy of the devices, at full load for these hours; None: their power is not known."""
 
 
 def computer_time(plan: Plan, measurement: Measurement, runs: int, reserve: float) -> ComputerTime:
-    """Return the time of `runs` runs and a reserve of so many per cent.
+    """Return the computer time of `runs` runs with a reserve in per cent.
 
-    Raises UserError where neither the plan nor the measurement knows a step's time.
+    Raises UserError if neither the plan nor the measurement knows the time of a step.
     """
     row = matching(plan, measurement)
     planned = plan.time.seconds_per_step
@@ -60,7 +60,7 @@ def computer_time(plan: Plan, measurement: Measurement, runs: int, reserve: floa
 
 
 def matching(plan: Plan, measurement: Measurement) -> Row | None:
-    """Return the row of the same model, machine, devices and batch; None: there is none."""
+    """Return the measured row of the same model, machine, devices and batch; None if there is none."""
     if not same_machine(plan, measurement) or not same_model(plan, measurement):
         return None
     batch = plan.config.training.global_batch_size
@@ -79,14 +79,14 @@ def same_machine(plan: Plan, measurement: Measurement) -> bool:
 
 
 def same_model(plan: Plan, measurement: Measurement) -> bool:
-    """Return whether it was made with the plan's model and precision."""
+    """Return whether the measurement was made with the plan's model and precision."""
     measured, config = measurement.summary, plan.config
     asked = (config.model.name, plan.parameters, config.training.precision)
     return (measured.model, measured.parameters, measured.precision) == asked
 
 
 def slices(config: RunConfig, hours: float) -> tuple[float, int] | None:
-    """Return the wall time of a job in hours, and how many jobs one run takes; None: the cluster sets no limit."""
+    """Return a job's wall time in hours, and how many jobs one run takes; None: the cluster sets no limit."""
     if scheduler_of(config.cluster) == "slurm":
         launch = config.launch.model_copy(update={"account": config.launch.account or "PROJECT"})
         config = config.model_copy(update={"launch": launch})

@@ -1,1 +1,1 @@
-"""The ranks of a run: who starts them, where each stands, how they meet, and what ends them. Imports no torch."""
+"""The ranks of a run: who starts them, which place each has, how they meet, and what ends them. Imports no torch."""

@@ -1,13 +1,14 @@
-"""Which of the devices that a rank sees it takes. Pure; imports no torch."""
+"""The choice of a rank's device among those that it sees. Pure; imports no torch."""
 
 from slipway.errors import UserError
 from slipway.ranks.environment import Place
 
 
 def number(local_rank: int, visible: int) -> int:
-    """Return device LOCAL_RANK of those that a rank sees, counted anew where it sees fewer: its launcher shows it a share.
+    """Return the number of the device for a local rank, among the `visible` ones.
 
-    Raises UserError where nothing is visible.
+    It is the local rank itself or, if the launcher shows the rank only a share, is counted within the share. Raises
+    UserError if no device is visible.
     """
     if visible < 1:
         raise UserError(
@@ -20,14 +21,15 @@ def number(local_rank: int, visible: int) -> int:
 
 
 def of_rank(place: Place, ranks_here: int, visible: int) -> tuple[int, str | None]:
-    """Return a rank's device, and what is to be said about it.
+    """Return a rank's device, and a remark about it; None if there is nothing to remark.
 
     Args:
-        place: The rank's.
-        ranks_here: Ranks on this node.
-        visible: Devices that this rank sees.
+        place: The rank's place.
+        ranks_here: The number of ranks on this node.
+        visible: The number of devices that this rank sees.
 
-    Raises UserError where ranks would share a device, because one process started them all and they see the same.
+    Raises:
+        UserError: Ranks would share a device, because one process started them all and they see the same devices.
     """
     chosen = number(place.local_rank, visible)
     if visible >= ranks_here:

@@ -13,15 +13,15 @@ DEFAULT_PORT = 29500
 
 @dataclass(frozen=True)
 class Place:
-    """Where a rank stands, and how it finds the others."""
+    """The place of a rank, and how it finds the others."""
 
     rank: int
     local_rank: int
     world_size: int
     master_addr: str
     master_port: int
-    local_world_size: int | None = None  # ranks on every node alike; None: the launcher does not say
-    own_store: bool = False  # the parent of this rank has found the place of the store; else the launcher has
+    local_world_size: int | None = None  # the same on every node; None: the launcher does not say
+    own_store: bool = False  # the rank's parent chose the store's address; else the launcher did
     store_fd: int | None = None  # on the machine of rank 0: the store's socket, bound by the parent
 
     @property
@@ -30,9 +30,9 @@ class Place:
         return self.rank == 0
 
     def machines(self, devices_per_node: int) -> tuple[int, int]:
-        """Return (nodes, devices per node) that the launcher started, the same answer in every rank.
+        """Return (nodes, devices per node) as the launcher started them, the same answer in every rank.
 
-        devices_per_node: what the configuration says, of use where the launcher says nothing.
+        devices_per_node: the configuration's, used if the launcher does not tell.
         """
         local = self.local_world_size or math.gcd(self.world_size, devices_per_node)
         return self.world_size // local, local
@@ -40,7 +40,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Node:
-    """A node whose only process is this one, as a pod is: it starts the node's ranks itself."""
+    """A node whose only process is this one, such as a pod: the process starts the node's ranks itself."""
 
     node_rank: int
     nodes: int
@@ -53,22 +53,22 @@ class Node:
         return self.node_rank == 0
 
     def machines(self, devices_per_node: int) -> tuple[int, int]:
-        """Return (nodes, devices per node); devices_per_node: what the configuration says."""
+        """Return (nodes, devices per node). devices_per_node: the configuration's."""
         return self.nodes, devices_per_node
 
 
 def node_name(environment: Mapping[str, str]) -> str:
-    """Return the name by which the scheduler knows this machine, the only one by which a job can be kept from it.
+    """Return the name by which the scheduler knows this machine, the only one by which a job can avoid it.
 
-    Host names differ from it on clouds; without a scheduler there is no other, and it is taken without its domain.
+    On clouds, host names differ from it. Without a scheduler the host name is used, without its domain.
     """
     given = environment.get("SLURMD_NODENAME") or environment.get(
         "SLIPWAY_NODE_NAME"
-    )  # by slurmd; of a pod's node
+    )  # set by slurmd; for a pod, its node
     return given or socket.gethostname().partition(".")[0]
 
 
-# Where a node finds its place: Slipway's own names, and those that Kubeflow's trainer sets in a TrainJob's pods.
+# Variables that tell a node its place: Slipway's own names, and those that Kubeflow's trainer sets in its pods.
 _NODE_VARIABLES = (
     ("SLIPWAY_NODE_RANK", "SLIPWAY_NNODES", "MASTER_ADDR", "MASTER_PORT"),
     ("PET_NODE_RANK", "PET_NNODES", "PET_MASTER_ADDR", "PET_MASTER_PORT"),
@@ -76,12 +76,18 @@ _NODE_VARIABLES = (
 
 
 def launched(environment: Mapping[str, str]) -> Place | Node | None:
-    """Return what a launcher says that this process is: a rank, or a node that starts its ranks; None: no launcher."""
+    """Return what a launcher says that this process is: a rank, or a node that starts its ranks; None: no launcher.
+
+    Raises UserError as `started_rank` and `started_node` do.
+    """
     return started_rank(environment) or started_node(environment)
 
 
 def started_node(environment: Mapping[str, str]) -> Node | None:
-    """This process's place where something started it once per node, else None. Raises UserError."""
+    """Return this process's place if something started it once per node, else None.
+
+    Raises UserError if a variable makes no sense, or if node 0's address is missing.
+    """
     for rank, nodes, host, port in _NODE_VARIABLES:
         if nodes not in environment:
             continue
@@ -96,7 +102,7 @@ def started_node(environment: Mapping[str, str]) -> Node | None:
         if count > 1 and not environment.get(host):
             raise UserError(
                 host,
-                f"is not set, but {nodes}={count} says that this process is one of several nodes",
+                f"is not set, but {nodes}={count} shows that this process runs on one of several nodes",
                 do=f"set {host} to the address of node 0",
             )
         return Node(number, count, environment.get(host, ""), _integer(environment, port, str(DEFAULT_PORT)))
@@ -104,10 +110,10 @@ def started_node(environment: Mapping[str, str]) -> Node | None:
 
 
 def started_rank(environment: Mapping[str, str]) -> Place | None:
-    """This process's place where srun, torchrun or a pod (RANK, WORLD_SIZE...) started it as one rank, else None.
+    """Return this process's place if srun, torchrun or a pod (RANK, WORLD_SIZE...) started it as one rank, else None.
 
-    What srun says of its tasks is true. RANK and its kind may be left over in the shell that called it, unless they
-    are of a launcher that each task has started in turn. Raises UserError where no reading makes sense.
+    What srun says of its tasks is true. RANK and the like may be left over in the shell that called it, unless they
+    are from a launcher that each task has started in turn. Raises UserError if no reading makes sense.
     """
     of_step = _of_step(environment)
     names = _RANK_NAMES
@@ -122,8 +128,8 @@ def started_rank(environment: Mapping[str, str]) -> Place | None:
     if host not in environment:
         raise UserError(
             "MASTER_ADDR",
-            f"is not set, but {names[0]}={environment[names[0]]} says that a launcher started this process as a "
-            "rank",
+            f"is not set, but {names[0]}={environment[names[0]]} shows that a launcher "
+            "started this process as a rank",
             do="set MASTER_ADDR to the address of rank 0's node",
         )
     world_size = _integer(environment, names[2])
@@ -138,7 +144,7 @@ def started_rank(environment: Mapping[str, str]) -> Place | None:
 
 
 def left_over(environment: Mapping[str, str]) -> str | None:
-    """Return what another launcher than srun has left in the environment of its tasks, in words; None: nothing."""
+    """Return what a launcher other than srun has left in the environment of its tasks, in words; None: nothing."""
     names = [f"{name}={environment[name]}" for name in _RANK_NAMES if name in environment]
     if not names or not _of_step(environment) or _inside_a_task(environment):
         return None
@@ -153,19 +159,20 @@ _STEP_NAMES = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")
 
 
 def _of_step(environment: Mapping[str, str]) -> int:
-    """Return tasks of the srun step that this process belongs to; 0: one alone, which may start ranks itself, or no step.
+    """Return the number of tasks in this process's srun step; 0 outside a step, or for a single task.
 
-    A batch script has no such variable.
+    A single task may start ranks itself. A batch script has no such variable.
     """
     tasks = _integer(environment, "SLURM_STEP_NUM_TASKS", "1")
     return tasks if tasks > 1 else 0
 
 
 def _inside_a_task(environment: Mapping[str, str]) -> bool:
-    """Return whether a launcher (torchrun...) within the srun task started this process. Raises UserError for contradictions.
+    """Return whether a launcher (such as torchrun) within the srun task started this process.
 
-    Such a launcher starts the same number of ranks, more than one, in each task, and numbers them one task after
-    the other; torchrun says besides how many of its agents there are.
+    Such a launcher starts the same number of ranks, more than one, in each task, and numbers them one task after the
+    other; torchrun also tells how many of its agents there are. Raises UserError if the variables contradict each
+    other.
     """
     agents = [name for name in environment if name.startswith("TORCHELASTIC_")]
     tasks, task = _of_step(environment), _integer(environment, "SLURM_PROCID", "0")
@@ -195,19 +202,22 @@ def _inside_a_task(environment: Mapping[str, str]) -> bool:
 
 
 def _check_address(environment: Mapping[str, str]) -> None:
-    """An address that each node takes for itself is no meeting place. Raises UserError."""
+    """Refuse an address at which ranks cannot meet because each node takes it for itself. Raises UserError."""
     host, nodes = environment.get("MASTER_ADDR", ""), _integer(environment, "SLURM_STEP_NUM_NODES", "1")
     if nodes > 1 and (host == "localhost" or host.startswith("127.") or host == "::1"):
         raise UserError(
             "environment variable MASTER_ADDR",
-            f"means another machine on each of the {nodes} nodes of this srun step",
+            f"resolves to a different machine on each of the {nodes} nodes of this srun step",
             value=host,
             do="set it to the address of rank 0's node, or unset it",
         )
 
 
 def _local_world_size(environment: Mapping[str, str], names: Sequence[str], world_size: int) -> int | None:
-    """Return ranks per node, from what is the same in every rank; nodes with different numbers count in their divisor."""
+    """Return the number of ranks per node, from what is the same in every rank; None if unknown.
+
+    If nodes differ, it is the greatest common divisor of their numbers.
+    """
     if names == _RANK_NAMES:
         local = _integer(environment, "LOCAL_WORLD_SIZE", "0")
         nodes = _integer(environment, "GROUP_WORLD_SIZE", str(world_size // local if local else 0))
@@ -222,11 +232,16 @@ def _integer(environment: Mapping[str, str], name: str, default: str | None = No
     try:
         return int(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise UserError(f"environment variable {name}", "is not a whole number", value=value) from None
+        raise UserError(
+            f"environment variable {name}",
+            "is not a whole number",
+            value=value,
+            do="unset it, or set it as the launcher should",
+        ) from None
 
 
 def listening_socket() -> socket.socket:
-    """Return a socket bound to a free loopback port, for the store of a local run: no other process can take the port."""
+    """Return a socket on a free loopback port for the store of a local run: no other process can take the port."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.bind(("127.0.0.1", 0))
     sock.listen(1024)

@@ -1,7 +1,7 @@
-"""Starting ranks as children of this process.
+"""The start of ranks as children of this process.
 
-The parent imports torch and Megatron-core once and forks the ranks: eight ranks on two cores
-reach their first step several times sooner than eight interpreters would.
+The parent imports torch and Megatron-core once and forks the ranks: eight ranks on two cores reach their first step
+several times sooner than eight interpreters would.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ from slipway.ranks.environment import Node, Place
 from slipway.ranks.starting import not_counted
 from slipway.run_dir import rank_log
 
-GRACE_SECONDS = 3.0  # for the other ranks to say what they saw
-PIPE_BYTES = 1 << 16  # what a pipe holds on Linux: more than any report
+GRACE_SECONDS = 3.0  # for the other ranks to report what they saw
+PIPE_BYTES = 1 << 16  # the capacity of a pipe on Linux: more than any report
 _parent: int | None = None  # in a rank that run_local started: the pipe on which it reports how it failed
 
 
@@ -39,12 +39,14 @@ class _Child:
 
 
 def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int], node: Node | None = None) -> int:
-    """Fork this machine's ranks, run body(place) in each, and wait. Returns EXIT_DONE or EXIT_CONTINUE, as they did.
+    """Fork this machine's ranks, run body(place) in each, and wait. Return EXIT_DONE or EXIT_CONTINUE, as they did.
 
-    node: None where all ranks of the world are here; else its equal share of them is, and the first thing is to
-    find node 0. The first rank that fails ends all others here; raises its UserError, or a Fault that says what
-    happened. SIGUSR1, SIGTERM, SIGHUP and the first SIGINT are handed to the ranks, which note them and stop at a step
-    boundary; ranks that still wait for others end at once, and so does this (Stopped). A second SIGINT ends
+    node: None if all ranks of the world run here; else this node's equal share of them does, and node 0 is found
+    first.
+
+    The first rank that fails ends all others here; its UserError is raised, or a Fault that says what happened.
+    SIGUSR1, SIGTERM, SIGHUP and the first SIGINT are passed on to the ranks, which note them and stop at a step
+    boundary; ranks that still wait for others end at once, and so does this process (Stopped). A second SIGINT ends
     everything at once. The first rank here keeps the terminal; the others write into log_dir.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
@@ -56,7 +58,7 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int], node
     sys.stdout.flush()
     sys.stderr.flush()
     before = {number: signal.getsignal(number) for number in signals.heard()}
-    signals.note()  # what comes while this forks is handed on below
+    signals.note()  # signals that come while this forks are passed on below
     for place in _places(world_size, node, endpoint):
         read_end, write_end = os.pipe()
         parent = os.getpid()
@@ -83,7 +85,7 @@ def run_local(world_size: int, log_dir: Path, body: Callable[[Place], int], node
 
 
 def _places(world_size: int, node: Node | None, endpoint: rendezvous.Endpoint) -> list[Place]:
-    """Of the ranks to start here."""
+    """Return the places of the ranks to start here."""
     nodes, number = (node.nodes, node.node_rank) if node else (1, 0)
     here = world_size // nodes
     listener = endpoint.listener.fileno() if endpoint.listener else None
@@ -122,7 +124,7 @@ def _child(place: Place, parent: int, log_dir: Path, errors: int, body: Callable
 
 
 def tell(fault: Fault) -> None:
-    """Report why this rank is about to end: to the parent that started it, or in a line on standard error."""
+    """Report why this rank is about to end: to the parent that started it, or in one line on standard error."""
     if _parent is None:
         print(f"slipway: {fault}", file=sys.stderr, flush=True)
     else:
@@ -140,7 +142,7 @@ def leave(name: str) -> None:
 
 
 def _report(kind: str, text: str = "", parts: Mapping[str, str | None] | None = None) -> None:
-    """Write to the parent; parts: of a UserError or Fault."""
+    """Write a report to the parent. parts: those of a UserError or Fault."""
     assert _parent is not None
     report = {"time": time.time(), "kind": kind, "text": text, "parts": parts}
     with contextlib.suppress(OSError):
@@ -148,7 +150,7 @@ def _report(kind: str, text: str = "", parts: Mapping[str, str | None] | None = 
 
 
 def die_with(parent: int) -> None:
-    """Linux: end this process when its parent ends, however that ended."""
+    """End this process when its parent ends, however that happens (Linux only)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
@@ -156,9 +158,9 @@ def die_with(parent: int) -> None:
 
 
 def _wait(children: list[_Child], running: dict[int, _Child]) -> int:
-    """Wait for all; on the first failure give the others a moment to report, end them, and raise the cause.
+    """Wait for all ranks; on the first failure give the others a moment to report, end them, and raise the cause.
 
-    running: those that have not ended, by process; kept up to date.
+    Return the highest exit code. running: the ranks that have not ended, by process; kept up to date.
     """
     ended: dict[int, int] = {}  # rank -> wait status
     reports: dict[
@@ -185,7 +187,7 @@ def _wait(children: list[_Child], running: dict[int, _Child]) -> int:
 
 
 def _reports(children: list[_Child], known: Mapping[int, Any]) -> dict[int, dict[str, Any]]:
-    """Return first reports that have come from ranks not in `known`; a rank writes each at once."""
+    """Return the first reports from ranks that are not in `known`; a rank writes each report in one piece."""
     waiting = {child.errors: child.rank for child in children if child.rank not in known}
     found = {}
     for pipe in select.select(list(waiting), [], [], 0)[0]:
@@ -199,7 +201,7 @@ def _is_failure(status: int) -> bool:
 
 
 def _hand_on(running: Mapping[int, _Child]) -> None:
-    """Give the ranks that run the signals that ask this process to stop, also those that came while it forked."""
+    """Pass signals that ask this process to stop on to the running ranks, including those that came while it forked."""
 
     def hand_on(number: int, frame: object) -> None:
         for pid in list(running):
@@ -221,18 +223,22 @@ def _hand_on(running: Mapping[int, _Child]) -> None:
 
 
 def _explain(reports: Mapping[int, dict[str, Any]], failed: Mapping[int, int]) -> Never:
-    """Raise what a failed rank has reported: UserError, Fault or Stopped; a traceback is printed before."""
+    """Raise the error that a failed rank has reported: UserError, Fault or Stopped. A traceback is printed first."""
     for report in reports.values():
-        if report["kind"] == "verdict":  # who says it has looked at all ranks
+        if report["kind"] == "verdict":  # the rank that reports it has looked at all ranks
             raise Fault(**report["parts"])
     # a rank that a signal ended reports nothing, and is the cause of what the others report
     for rank, status in failed.items():
         if os.WIFSIGNALED(status) and rank not in reports:
             name = signal.Signals(os.WTERMSIG(status)).name
-            raise Fault(f"rank {rank}", f"was ended by {name}; the other ranks were stopped")
+            raise Fault(
+                f"rank {rank}",
+                f"was ended by {name}; the other ranks were stopped",
+                do=f"see logs/rank-{rank:05d}.log; SIGKILL often means that memory ran out",
+            )
     if not reports:
         rank = min(failed)
-        raise Fault(f"rank {rank}", f"exited without an error message; see logs/rank-{rank:05d}.log")
+        raise Fault(f"rank {rank}", "exited without an error message", do=f"see logs/rank-{rank:05d}.log")
     rank = min(reports, key=lambda r: reports[r]["time"])
     kind, text, parts = reports[rank]["kind"], reports[rank]["text"], reports[rank]["parts"]
     if kind == "user":
@@ -242,11 +248,11 @@ def _explain(reports: Mapping[int, dict[str, Any]], failed: Mapping[int, int]) -
     if kind == "line":
         raise Fault(**parts)
     print(text, file=sys.stderr)
-    raise Fault(f"rank {rank}", "failed first, with the traceback above; the other ranks were stopped")
+    raise Fault(f"rank {rank}", "failed first; the other ranks were stopped", do="see its traceback above")
 
 
 def _end(pids: list[int]) -> None:
-    """Kill and reap: what ranks hold is in the last checkpoint, and a SIGTERM would only be noted."""
+    """Kill and reap ranks: their state is in the last checkpoint, and a SIGTERM would only be noted."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""How the nodes of a run find each other before any rank exists. Imports no torch.
+"""The meeting of a run's nodes before any rank exists. Imports no torch.
 
 Pods start in any order: the name of node 0 may not resolve yet, and nobody may listen there yet. That is normal for
-seconds, or for as long as a queue takes, so it is waited for, said, and given up after a limit.
+seconds, or for as long as a queue takes, so it is waited for and reported, and given up after a limit.
 """
 
 import socket
@@ -18,13 +18,13 @@ PAUSE_SECONDS = 1.0
 WORD_SECONDS = 15.0  # between two lines for people
 CONNECT_SECONDS = 10.0
 COLLECTIVE_TIMEOUT = timedelta(days=7)
-"""For a collective, once all have met. The watch ends a run that hangs, and knows when all were only suspended."""
+"""Timeout of a collective after all have met. The watch ends a run that hangs, and knows if all were suspended."""
 BACKLOG = 4096  # connections that wait until rank 0 serves its store; the kernel may allow fewer
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the ranks' store is. listener: its socket, on node 0 alone."""
+    """The address of the ranks' store. listener: its socket, on node 0 only."""
 
     host: str
     port: int
@@ -32,9 +32,10 @@ class Endpoint:
 
 
 def meet(node: Node | None, limit: float = LIMIT_SECONDS) -> Endpoint:
-    """Find node 0, or be it. Raises Fault where it cannot be reached within `limit` seconds, Stopped after a signal.
+    """Find node 0, or be it, and return the address of the store.
 
-    A run on one machine meets on a loopback port that no other process can take.
+    A run on one machine meets on a loopback port that no other process can take. Raises Fault if node 0 cannot be
+    reached within `limit` seconds, or cannot listen, and Stopped after a signal.
     """
     if node is None or node.nodes == 1:
         listener = listening_socket()
@@ -50,7 +51,10 @@ def meet(node: Node | None, limit: float = LIMIT_SECONDS) -> Endpoint:
 
 
 def wait_for(node: Node, limit: float) -> None:
-    """Return when node 0's name resolves and its port answers. Raises Fault after `limit` seconds."""
+    """Return when node 0's name resolves and its port answers.
+
+    Raises Fault after `limit` seconds, Stopped after a signal.
+    """
     started = said = time.monotonic()
     where = f"{node.master_addr}:{node.master_port}"
     while True:
@@ -74,7 +78,10 @@ def wait_for(node: Node, limit: float) -> None:
 
 
 def _listen(node: Node) -> socket.socket:
-    """Return node 0's socket, from now on: whoever comes early waits in its queue until rank 0 serves."""
+    """Return node 0's socket, which listens from now on: early connections wait in its queue until rank 0 serves.
+
+    Raises Fault if the port is taken.
+    """
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
     try:
@@ -83,14 +90,16 @@ def _listen(node: Node) -> socket.socket:
         )
     except OSError as error:
         raise Fault(
-            "MASTER_PORT", f"node 0 cannot listen on port {node.master_port}: {error.strerror}"
+            "MASTER_PORT",
+            f"node 0 cannot listen on port {node.master_port}: {error.strerror}",
+            do="set MASTER_PORT to a free port on all nodes",
         ) from None
     sock.set_inheritable(True)
     return sock
 
 
 def _unreachable(host: str, port: int) -> str | None:
-    """Return why nobody can be reached there now; None: somebody listens."""
+    """Return why an address cannot be reached now; None if it answers."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:

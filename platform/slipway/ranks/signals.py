@@ -1,8 +1,8 @@
 """Signals that ask a training to end, from the command's first moment to its last. Imports nothing heavy.
 
-While nothing is begun they end the command at once, with the exit code of a run that continues; SIGUSR1, a
-scheduler's warning, is kept for the ranks, which still do one step. While ranks train they are noted, and heeded at a
-step boundary. Once the outcome is known they change nothing.
+Before anything has begun, they end the command at once, with the exit code of a run that continues; SIGUSR1, a
+scheduler's warning, is kept for the ranks, which still do one step. While ranks train, they are noted, and heeded at
+a step boundary. Once the outcome is known, they change nothing.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from typing import Any
 from slipway.errors import Stopped
 
 KINDS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# for ranks that are about to meet: then a step and a checkpoint are still done; a warning leaves more time for that
+# for ranks that are about to meet, so that a step and a checkpoint are still done; a warning leaves more time for it
 PATIENCE_SECONDS = {signal.SIGUSR1: 10.0}
 PATIENCE_OF_OTHERS = 5.0
 
@@ -25,7 +25,7 @@ received: set[int] = set()
 
 
 def _age() -> float:
-    """For how long this process has been there, in seconds, by clocks that nobody sets; 0 where Linux does not say."""
+    """Return the age of this process in seconds, by clocks that nobody sets; 0 if Linux does not tell."""
     try:
         fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
@@ -35,16 +35,18 @@ def _age() -> float:
 
 
 began = time.monotonic() - _age()
-"""When the command began (time.monotonic); its ranks know it, too."""
+"""The time at which the command began (time.monotonic); its ranks know it, too."""
 _trained = False  # whether this process has had a training already
-_owner: int | None = None  # the process that is to end at once; None: signals are only noted
+_owner: int | None = None  # the process that a signal ends at once; None: signals are only noted
 _heard: list[signal.Signals] = []
 
 
 def begin() -> None:
-    """From now on they end this process at once, but for SIGUSR1, which is kept. Call it before much is imported.
+    """Let signals end this process at once from now on, except SIGUSR1, which is kept.
 
-    Raises Stopped where one that asked an earlier training of this process to end came too late for it.
+    Call it before the large imports.
+
+    Raises Stopped if a signal asked an earlier training of this process to end, and came too late for it.
     """
     global _owner, began
     if _owner == os.getpid():
@@ -57,20 +59,20 @@ def begin() -> None:
 
 
 def note() -> None:
-    """From now on they are noted, and end nothing: ranks heed them at a step boundary, all at the same one."""
+    """Note signals from now on without ending anything: all ranks heed them at the same step boundary."""
     global _owner, _trained
     _owner, _trained = None, True
     _handle()
 
 
 def ignore() -> None:
-    """From now on none changes the outcome: Python itself would give them back their power while it exits."""
+    """Ignore signals from now on: otherwise Python would give them their effect back while it exits."""
     for number in KINDS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def heard() -> list[signal.Signals]:
-    """Those that count here: not SIGHUP where nohup, or whoever else started the command, ignores it."""
+    """Return the signals that count here: not SIGHUP if nohup, or whoever started the command, ignores it."""
     if not _heard:
         hung_up = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
         _heard.extend(number for number in KINDS if number != signal.SIGHUP or hung_up)
@@ -78,21 +80,21 @@ def heard() -> list[signal.Signals]:
 
 
 def check(*numbers: int) -> None:
-    """Raise Stopped where one of these (default: any) has come."""
+    """Raise Stopped if one of these signals (default: any) has come."""
     for number in received.intersection(numbers or KINDS):
         raise Stopped(name(number))
 
 
 def name(number: int) -> str:
-    """Return SIGTERM..."""
+    """Return a signal's name, such as SIGTERM."""
     return signal.Signals(number).name
 
 
 @contextlib.contextmanager
 def heeded(leave: Callable[[str], None]) -> Iterator[None]:
-    """While the main thread waits in C, where no handler runs: call leave(name) from another thread if one comes.
+    """Call leave(name) from another thread if a signal comes while the main thread waits in C, where no handler runs.
 
-    Not at once: ranks that find each other within PATIENCE_SECONDS still do a step.
+    It is not called at once: ranks that find each other within PATIENCE_SECONDS still do a step.
     """
     heard()
     ear, mouth = os.pipe()
@@ -126,7 +128,7 @@ def _handle() -> None:
 
 
 def _act(number: int, frame: Any) -> None:
-    if _owner is not None and os.getpid() != _owner:  # a helper that was forked meanwhile
+    if _owner is not None and os.getpid() != _owner:  # a helper that was forked in the meantime
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         return

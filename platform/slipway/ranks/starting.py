@@ -1,4 +1,4 @@
-"""How long a command has taken to start: the time that a later segment must expect to lose again."""
+"""The time that a command has taken to start, which a later segment must expect to lose again."""
 
 import time
 from collections import defaultdict
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 from slipway.ranks import signals
 
-_not_counted: dict[float, float] = defaultdict(float)  # by the command's beginning: a sweep has many
+_not_counted: dict[float, float] = defaultdict(float)  # by each command's beginning: a sweep has many
 
 
 @contextmanager
 def not_counted() -> Iterator[None]:
-    """Leave out what is done within, as no part of every start: preparing data, waiting for other nodes."""
+    """Leave out the time spent within, as it is not part of every start: preparing data, waiting for other nodes."""
     begun = time.monotonic()
     try:
         yield
@@ -21,5 +21,5 @@ def not_counted() -> Iterator[None]:
 
 
 def start_seconds() -> float:
-    """Return the seconds from the command to now, without what was left out."""
+    """Return the seconds from the command's beginning to now, without what was left out."""
     return time.monotonic() - signals.began - _not_counted[signals.began]

@@ -1,1 +1,1 @@
-"""What a run achieved, from its metrics.jsonl: a table and a picture. Needs no torch."""
+"""What a run achieved, from its metrics.jsonl: a table, a picture and a page. Needs no torch."""

@@ -1,4 +1,4 @@
-"""What a run's curves are drawn over: steps, the run's unit, hours."""
+"""The quantities that a run's curves are drawn over: steps, the run's unit, hours."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ HOURS = (
     (300.0, 60.0, "minutes"),
     (0.0, 1.0, "seconds"),
 )
-"""(from so many seconds on, seconds of the unit, its name)."""
+"""Units of time: (seconds from which a time is written in it, its length in seconds, its name)."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Values by step; a step that is not among them is taken from the last one before it."""
+    """Values by step; a missing step takes the value of the last one before it."""
 
     name: str
     steps: Sequence[int]
@@ -33,7 +33,7 @@ class Axis:
 
 
 def units_axis(run: Recorded) -> Axis | None:
-    """Return how much of the run's unit each step had seen; None: not recorded."""
+    """Return how much of the run's unit had been seen at each step; None if that was not recorded."""
     steps, samples = run.metrics.column("consumed_samples")
     size = run.units.units_per_sample
     if not steps or not size:
@@ -42,9 +42,9 @@ def units_axis(run: Recorded) -> Axis | None:
 
 
 def time_axis(run: Recorded) -> Axis | None:
-    """Return seconds that the run's segments had run when each step ended, pauses between them left out; None: not recorded.
+    """Return the seconds that the run had been running at the end of each step; None if that was not recorded.
 
-    Without a ledger, the steps' own seconds added up.
+    Pauses between segments do not count. Without a ledger the steps' own seconds are added up.
     """
     pairs = [(record["step"], number(record, "time")) for record in run.metrics.train]
     spans = [
@@ -69,5 +69,5 @@ def _of_steps(metrics: Metrics) -> Axis | None:
 
 
 def unit_of_time(longest: float) -> tuple[float, str]:
-    """Return (seconds, name) of the unit in which so many seconds are written."""
+    """Return the length in seconds and the name of the unit in which a time of `longest` seconds is written."""
     return next((length, name) for least, length, name in HOURS if longest >= least)

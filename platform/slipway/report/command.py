@@ -1,4 +1,4 @@
-"""`slipway report RUN...`: a run's numbers as a table, its loss as a picture, all of it as one page."""
+"""`slipway report RUN...`: prints a run's numbers as a table, draws its loss, and writes all of it as one page."""
 
 import argparse
 import json
@@ -21,12 +21,15 @@ from slipway.runs.find import folders
 
 
 def run(options: argparse.Namespace) -> int:
-    """Report on the runs that are named. Returns the exit code."""
+    """Report on the named runs and return the exit code."""
     return report(folders(options.runs, options.dir, "report"), options.json, options.out)
 
 
 def report(runs: Path | Sequence[Path], as_json: bool = False, out: Path | None = None) -> int:
-    """Print the tables, or JSON; write the page, and loss.png into each run's folder. Returns the exit code."""
+    """Print the tables, or JSON; write the page, and loss.png into each run's folder. Return the exit code.
+
+    Raises UserError if a file cannot be written.
+    """
     now = time.time()
     found = [read(folder, now) for folder in ([runs] if isinstance(runs, Path) else runs)]
     page = out or _place(found)
@@ -57,7 +60,7 @@ def report(runs: Path | Sequence[Path], as_json: bool = False, out: Path | None 
 
 
 def _place(found: Sequence[Recorded]) -> Path:
-    """In a run's own folder; of several, in the folder that has them all."""
+    """Return where the page goes: one run's own folder, or for several the folder that contains them all."""
     if len(found) == 1:
         return RunDir(found[0].folder).page
     return RunDir(Path(os.path.commonpath([one.folder.resolve().parent for one in found]))).page
@@ -67,11 +70,16 @@ def _writing(path: Path, write: Any) -> None:
     try:
         write()
     except OSError as error:
-        raise UserError("run.dir", f"cannot be written: {reason(error)}", value=path) from error
+        raise UserError(
+            "run.dir",
+            f"cannot be written: {reason(error)}",
+            value=path,
+            do="name a page in a directory that you can write to (--out)",
+        ) from error
 
 
 def _as_json(one: Recorded) -> dict[str, Any]:
-    """For programs: seconds, and the names of metrics.jsonl and of the ledger."""
+    """Return a run's report for programs: times in seconds, names as in metrics.jsonl and the ledger."""
     spells = costs.spells(one.overview.segments, one.metrics)
     bill = receipt.make(one.plan, one.metrics)
     return {

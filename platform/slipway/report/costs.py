@@ -1,4 +1,4 @@
-"""What a run's segments and interruptions cost: time to start, steps done again, pauses, standing still."""
+"""The cost of a run's segments and interruptions: starts, steps done again, pauses, time blocked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,31 +19,31 @@ class Spell:
     start: float | None
     """Seconds from the command to the first step; None: not recorded."""
     again: int
-    """Steps that the segments before it had done and that it was to do again."""
+    """Steps that the segments before it had done and that it had to do again."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of all segments together, by what they went into; they add up to `total`."""
+    """Seconds of all segments together, by what they were spent on; they add up to `total`."""
 
     total: float
     steps: float
-    """Of the steps that count."""
+    """The steps that count."""
     starts: float
     again: float
-    """Of steps that were done again: their number x the median step, as their own lines are gone."""
+    """Steps that were done again: their number x the median step, as their own lines are gone."""
     checkpoints: float
-    """In which training stood still for one."""
+    """Time in which training was blocked by one."""
     rest: float
-    """Validation, loading, the end of a segment: what no line tells apart."""
+    """Validation, loading, the end of a segment: no line tells them apart."""
     pauses: float
-    """Between segments; not in `total`: nothing ran."""
+    """Between segments; not in `total`, as nothing ran."""
     steps_again: int
-    """After interruptions and after going back to a checkpoint."""
+    """Number of steps done again, after interruptions and after going back to a checkpoint."""
 
 
 def spells(segments: Sequence[Segment], metrics: Metrics) -> list[Spell]:
-    """Return each segment with what its beginning cost."""
+    """Return each segment with the cost of its beginning."""
     starts = [one for one in metrics.others if one.get("event") == "start"]
     found, before = [], None
     for segment in segments:
@@ -58,7 +58,7 @@ def spells(segments: Sequence[Segment], metrics: Metrics) -> list[Spell]:
 
 
 def add_up(found: Sequence[Spell], metrics: Metrics) -> Costs:
-    """Return the sums over a run. Where there is no ledger, `total` is what the lines account for."""
+    """Return the sums over a run. Without a ledger, `total` is what the lines account for."""
     seconds = metrics.column("step_seconds")[1]
     usual = median(seconds) if seconds else 0.0
     again = sum(one.again for one in found) + sum(map(_undone, metrics.others))
@@ -70,7 +70,7 @@ def add_up(found: Sequence[Spell], metrics: Metrics) -> Costs:
 
 
 def _undone(record: Record) -> int:
-    """Return steps that going back to a checkpoint has undone."""
+    """Return the number of steps that going back to a checkpoint has undone."""
     at = number(record, "at_step")
     return max(0, int(at) - record["step"]) if record.get("event") == "rollback" and at is not None else 0
 

@@ -50,7 +50,7 @@ def draw(metrics: Metrics, units: Units, plan: Plan | None, name: str, path: Pat
 
 
 def heading(plan: Plan) -> str:
-    """Return what was trained and how, in one line."""
+    """Return in one line what was trained and how."""
     training, ranks, units = plan.config.training, plan.world_size, Units.of(plan)
     samples = f"{training.global_batch_size}" + ("" if units.is_sample else f" × {plan.units_per_sample:,}")
     parts = [
@@ -112,7 +112,7 @@ def _validation(axes: "Axes", steps: list[int], losses: list[float]) -> None:
         return
     axes.plot(steps, losses, color=VALIDATION, linewidth=1.0, alpha=0.45, zorder=1.9)
     axes.scatter(steps, losses, s=52, color=VALIDATION, edgecolor="white", zorder=4, label="validation")
-    ends = {steps[0]: ("left", (9, 7)), steps[-1]: ("center", (0, 9))}  # the curve falls away from the first
+    ends = {steps[0]: ("left", (9, 7)), steps[-1]: ("center", (0, 9))}  # the curve falls from the first
     for step, (side, offset) in ends.items():
         loss = losses[steps.index(step)]
         axes.annotate(
@@ -143,7 +143,7 @@ def _chance(axes: "Axes", loss: float) -> None:
 
 
 def _units_above(axes: "Axes", per_step: int, units: Units) -> None:
-    """A second scale of the steps, in the run's unit."""
+    """Add a second scale of the steps, in the run's unit."""
     import numpy
 
     top = axes.secondary_xaxis(
@@ -180,7 +180,7 @@ def _dots(steps: list[int]) -> str:
 
 
 def _tick(value: float) -> str:
-    """Return 0.003 as `3e-3`, 7500 as `7.5k`."""
+    """Return a tick's value in short form: 0.003 as `3e-3`, 7500 as `7.5k`."""
     if 0 < value < 1e-2:
         return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
     return quantity(value)

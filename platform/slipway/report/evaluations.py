@@ -1,4 +1,4 @@
-"""What `slipway evaluate` has found of a run, over its steps."""
+"""The results of `slipway evaluate` for a run, over its steps."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -17,12 +17,12 @@ def measures_of(results: Sequence[Result]) -> list[str]:
 
 
 def things_of(results: Sequence[Result]) -> list[str]:
-    """Return what they were measured of."""
+    """Return the names of what was measured, in the order in which they appear."""
     return list(dict.fromkeys(score.what for one in results for score in one.scores))
 
 
 def curve(results: Sequence[Result], what: str, measure: str) -> tuple[list[int], list[float]]:
-    """Return steps and means of one measure of one thing."""
+    """Return the steps, and the means of one measure of one thing at them."""
     found = [
         (one.step, score.mean)
         for one in results
@@ -33,7 +33,7 @@ def curve(results: Sequence[Result], what: str, measure: str) -> tuple[list[int]
 
 
 def sentences(results: Sequence[Result]) -> Iterator[str]:
-    """Yield a line for each evaluation: how each measure of what counts most has changed."""
+    """Yield a line for each evaluation: how each measure of its most important part has changed."""
     for group in by_name(results):
         first, last = group[0].step, group[-1].step
         when = f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
@@ -49,5 +49,5 @@ def sentences(results: Sequence[Result]) -> Iterator[str]:
 
 
 def words(measure: str) -> str:
-    """Return a measure's name for people."""
+    """Return a measure's name as people read it."""
     return measure.replace("_", " ")

@@ -1,4 +1,4 @@
-"""How a run has shared out what its model hands out, from the lines of kind `load`. Pure Python."""
+"""How a run's model has spread its work, such as tokens over experts, from the lines of kind `load`. Pure Python."""
 
 from typing import Any, NamedTuple, TypeGuard
 
@@ -11,7 +11,7 @@ class Loads(NamedTuple):
     """The load of every part at some steps."""
 
     parts: str
-    """What has the load, in the plural: experts."""
+    """The parts that have the load, in the plural: experts."""
     places: list[str]
     steps: list[int]
     values: list[list[list[float]]]
@@ -19,7 +19,7 @@ class Loads(NamedTuple):
 
 
 def loads(metrics: Metrics) -> Loads | None:
-    """Return all that are of the newest one's form, in the order of steps; None: none was recorded."""
+    """Return the loads that have the newest one's form, in the order of steps; None if none was recorded."""
     found = {
         record["step"]: record for record in metrics.others if record["kind"] == "load" and _is_whole(record)
     }
@@ -33,13 +33,13 @@ def loads(metrics: Metrics) -> Loads | None:
 
 
 def events(metrics: Metrics) -> list[Record]:
-    """Return what the guard said of the load, in the order of steps."""
+    """Return the guard's events about the load, in the order of steps."""
     found = [record for record in metrics.others if record.get("event") in (COLLAPSE, RECOVERY)]
     return sorted(found, key=lambda record: record["step"])
 
 
 def sentences(metrics: Metrics) -> list[str]:
-    """Return the newest load, and what the guard said, for people."""
+    """Return the newest load and the guard's events as sentences."""
     told = loads(metrics)
     said = [f"step {record['step']:,}: {record.get('reason')}" for record in events(metrics)]
     if told is None:
@@ -59,7 +59,7 @@ def _form(record: Record) -> Any:
 
 
 def _is_whole(record: Record) -> bool:
-    """Return whether the fields are as train.load writes them; the file may hold anything."""
+    """Return whether the fields are as train.load writes them, as the file may hold anything."""
     parts, places, rows = record.get("parts"), record.get("places"), record.get("load")
     if not (isinstance(parts, str) and _are(places, str) and _are(rows, list) and len(places) == len(rows)):
         return False
@@ -67,7 +67,7 @@ def _is_whole(record: Record) -> bool:
 
 
 def _are(values: Any, kind: Any) -> TypeGuard[list[Any]]:
-    """Return whether it is a list that has something in it, all of one kind; no booleans."""
+    """Return whether `values` is a list that is not empty and holds one kind of value, booleans excepted."""
     if not isinstance(values, list) or not values:
         return False
     return all(isinstance(value, kind) and not isinstance(value, bool) for value in values)

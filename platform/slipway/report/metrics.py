@@ -11,32 +11,32 @@ from slipway.plan.units import Units
 
 @dataclass(frozen=True)
 class Metrics:
-    """Lines by kind, in order of steps; of a step that was done again, the later line."""
+    """Lines by kind, in the order of steps; for a step that was done again, the later line."""
 
     train: list[Record]
     validation: list[Record]
     foreign: Sequence[int] = ()
     """Numbers of the lines that are no records."""
     units: Units = Units()
-    """As the newest segment recorded them."""
+    """The units that the newest segment recorded."""
     others: Sequence[Record] = ()
     """All other records, as they were written: events, checkpoints, the ranks' times, profiles."""
     peak: str = ""
-    """Where the newest segment's peak comes from: profile, measured; empty: not known."""
+    """The source of the newest segment's peak: profile, measured; empty: not known."""
 
     _columns: dict[str, tuple[list[int], list[float]]] = field(
         default_factory=dict, compare=False, repr=False
     )
 
     def column(self, name: str) -> tuple[list[int], list[float]]:
-        """Return steps and values of one field of the training lines, where it is a finite number."""
+        """Return the steps and the values of one field of the training lines, where it is a finite number."""
         if name not in self._columns:
             self._columns[name] = numbers(self.train, name)
         return self._columns[name]
 
 
 def measures(records: Sequence[Record]) -> dict[str, tuple[list[int], list[float]]]:
-    """Return steps and values of each further measure of a family, in the order in which they appear."""
+    """Return the steps and the values of each further measure of a family, in the order in which they appear."""
     held = [
         record | {"measures": found}
         for record in records
@@ -50,18 +50,18 @@ def measures(records: Sequence[Record]) -> dict[str, tuple[list[int], list[float
 
 
 def numbers(records: Iterable[Record], name: str) -> tuple[list[int], list[float]]:
-    """Return steps and values of one field, where it is a finite number."""
+    """Return the steps and the values of one field, where it is a finite number."""
     found = [(record["step"], value) for record in records if (value := number(record, name)) is not None]
     return [step for step, _ in found], [value for _, value in found]
 
 
 def read(path: Path) -> Metrics:
-    """Return the metrics of a file. Raises Unreadable."""
+    """Return the metrics in a file. Raises Unreadable."""
     return by_step(metrics_file.read(path))
 
 
 def by_step(course: metrics_file.Course) -> Metrics:
-    """Return the metrics of a run's course."""
+    """Return the metrics of a run's course, by kind and step."""
     kinds: dict[str, dict[int, Record]] = {"train": {}, "validation": {}}
     units, peak = Units(), ""
     others = []

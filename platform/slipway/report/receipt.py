@@ -37,12 +37,12 @@ _EXCHANGES = {
 }
 NOT_SEEN = "outside of the profile"
 SMALLEST = 0.005
-"""Differences below this share of the planned step are told together."""
+"""Differences below this share of the planned step are reported together."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line: parts of the plan that the measurement does not tell apart. Seconds of a step; None: not known."""
+    """Parts of the plan that the measurement does not tell apart. Seconds of a step; None: not known."""
 
     name: str
     parts: tuple[str, ...]
@@ -57,7 +57,7 @@ class Profile:
     under: range
     """The steps that ran under the profiler."""
     steps: int
-    """How many of them count."""
+    """The number of them that count."""
     seconds: Mapping[str, float]
 
     @property
@@ -66,7 +66,7 @@ class Profile:
         return sum(self.seconds.values())
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the profile for programs."""
         return {
             "first": self.under.start,
             "last": self.under[-1],
@@ -83,18 +83,18 @@ class Receipt:
     measured: float | None
     """Median of the steps that were not profiled."""
     waited: float | None
-    """Its share that went into waiting for samples, which no plan expects."""
+    """The part of `measured` that went into waiting for samples, which no plan expects."""
     lines: Sequence[Line]
     profile: Profile | None
 
     @property
     def ratio(self) -> float | None:
-        """Measured to predicted."""
+        """Measured over predicted seconds; None if either is not known."""
         return self.measured / self.predicted if self.measured and self.predicted else None
 
 
 def make(plan: Plan | None, metrics: Metrics) -> Receipt:
-    """Return the receipt of a run; what neither the plan nor the run tells is None."""
+    """Return the receipt of a run; None stands for what neither the plan nor the run recorded."""
     profile = _profile(metrics)
     profiled = profile.under if profile else range(0)
     seconds = [
@@ -110,7 +110,10 @@ def make(plan: Plan | None, metrics: Metrics) -> Receipt:
 
 
 def predicted(plan: Plan | None) -> tuple[float | None, dict[str, float]]:
-    """Return planned seconds of a step, and of each of PARTS: the one place that knows where a plan has them."""
+    """Return the planned seconds of a step and of each of PARTS.
+
+    Only this function knows where a plan has them.
+    """
     if plan is None:
         return None, {}
     time = plan.time.model_dump()
@@ -119,9 +122,9 @@ def predicted(plan: Plan | None) -> tuple[float | None, dict[str, float]]:
 
 
 def attribution(receipt: Receipt) -> list[tuple[str, float]]:
-    """(what, difference as a share of the planned step), the largest first.
+    """Return (what, difference as a share of the planned step), the largest first.
 
-    Adds up to the whole difference, but for less than SMALLEST. Empty where there is nothing to compare.
+    Adds up to the whole difference, but for less than SMALLEST. Empty if there is nothing to compare.
     """
     if receipt.ratio is None or receipt.predicted is None:
         return []
@@ -137,7 +140,7 @@ def attribution(receipt: Receipt) -> list[tuple[str, float]]:
 
 
 def _profile(metrics: Metrics) -> Profile | None:
-    """Return the newest profile that is whole."""
+    """Return the newest complete profile; None if there is none."""
     for record in reversed(metrics.others):
         if record["kind"] == "profile" and (found := _read(record)):
             return found
@@ -145,7 +148,7 @@ def _profile(metrics: Metrics) -> Profile | None:
 
 
 def _waited(metrics: Metrics, usual: float | None) -> float | None:
-    """Return seconds of the usual step, as all steps together waited."""
+    """Return how many seconds of the usual step went into waiting for samples, by the share over all steps."""
     waited, seconds = (sum(metrics.column(name)[1]) for name in ("data_wait_seconds", "step_seconds"))
     return usual * waited / seconds if usual and seconds and metrics.column("data_wait_seconds")[1] else None
 
@@ -165,9 +168,10 @@ def _read(record: Record) -> Profile | None:
 
 
 def _as_usual(profile: Profile, usual: float) -> dict[str, float]:
-    """Return the profile's seconds, of a step without the profiler; the profiler's own time is taken for waiting.
+    """Return the profile's seconds as a step without the profiler would take them.
 
-    It works between the operators, where it shows as nothing that runs. What it takes beyond that is taken from all.
+    The profiler's own time is taken from waiting: it works between the operators, where it looks as if nothing ran. Any
+    excess is taken from all kinds in proportion.
     """
     seconds = dict(profile.seconds)
     own = profile.total - usual
@@ -181,12 +185,12 @@ def _as_usual(profile: Profile, usual: float) -> dict[str, float]:
 def _by_kind(
     parts: Mapping[str, float], sizes: Mapping[str, int], seconds: Mapping[str, float]
 ) -> list[Line]:
-    """Return one line for each set of parts and kinds that can be held against each other."""
+    """Return one line for each set of parts and kinds that can be compared with each other."""
     products, memory = ("products", "memory_bound")
     exchanged = tuple(
         part for short, part in _EXCHANGES.items() if sizes.get(short, 1) > 1 or parts.get(part)
     )
-    again = parts.get("recompute")  # the profile shows its work, and its exchange, among the others
+    again = parts.get("recompute")  # the profile counts its work, and its exchange, among the others
     inside = [part for part in exchanged if part != "data_parallel"]
     kernels = ("matmul", "attention", "other kernels")
     exchange: list[tuple[tuple[str, ...], tuple[str, ...]]]
@@ -219,7 +223,7 @@ def _by_kind(
 
 
 def _name(parts: tuple[str, ...]) -> str:
-    """Return what parts are called that are one line: `exchange (tensor, data)`."""
+    """Return the name of parts that share one line: `exchange (tensor, data)`."""
     if len(parts) == 1:
         return PARTS[parts[0]]
     exchanged = ", ".join(part.removesuffix("_parallel") for part in parts if part in _EXCHANGES.values())

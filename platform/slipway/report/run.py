@@ -1,4 +1,4 @@
-"""All that is left of a run on disk, put together for its report."""
+"""Reads all that a run left on disk, for its report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,14 @@ from slipway.runs.overview import Overview, look
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run as its files tell of it."""
+    """A run as its files describe it."""
 
     folder: Path
     name: str
     metrics: Metrics
     units: Units
     plan: Plan | None
-    """None: it cannot be read, which `notes` says."""
+    """None: it cannot be read; `notes` has the reason."""
     overview: Overview
     """Its segments among others."""
     summary: Summary
@@ -31,14 +31,19 @@ class Recorded:
 
 
 def read(folder: Path, now: float) -> Recorded:
-    """Return the run in a folder, at a time (Unix seconds).
+    """Return the run in a folder, as of `now` (Unix seconds).
 
-    Raises UserError where there is no run or no finished step, Unreadable where metrics.jsonl cannot be read.
+    Raises UserError if it holds no run or no finished step, Unreadable if metrics.jsonl cannot be read.
     """
     run = RunDir(folder)
     metrics = metrics_file.read(_metrics_of(run))
     if not metrics.train:
-        raise UserError("run.dir", "contains no training step yet: none was finished", value=run.metrics)
+        raise UserError(
+            "run.dir",
+            "contains no training step yet",
+            value=run.metrics,
+            do="train at least one step first",
+        )
     plan, notes = _plan_of(run)
     if metrics.foreign:
         lines = f"{len(metrics.foreign)} lines are no records, the first is line {metrics.foreign[0]}"
@@ -66,7 +71,7 @@ def _metrics_of(run: RunDir) -> Path:
 
 
 def _plan_of(run: RunDir) -> tuple[Plan | None, list[str]]:
-    """Return the run's plan where it can be read, and what to say where it cannot."""
+    """Return the run's plan, or None if it cannot be read, and the notes that report why."""
     if run.plan.exists() and not run.plan.is_file():
         return None, [f"{run.plan} is not a file: shown without model and layout"]
     if not run.plan.exists():

@@ -12,25 +12,25 @@ from slipway.plan.units import Units
 from slipway.report.metrics import Metrics, measures, numbers
 
 Ends = tuple[float | None, float | None]
-"""The first and the last of several values; a last one needs a second to differ from."""
+"""The first and the last of several values; None for the last if there is only one."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run recorded; None: it did not. The field's names are those of metrics.jsonl."""
+    """The numbers that a run recorded; None: it did not. The fields are named as in metrics.jsonl."""
 
     step: int
     loss: Ends
     measures: dict[str, Ends]
-    """Of training: what the family reports besides the loss."""
+    """The family's measures of training besides the loss."""
     validation_loss: Ends
     best_validation: tuple[int, float] | None
-    """(step, loss), where there is more than one."""
+    """(step, loss), if there is more than one."""
     validation_measures: dict[str, Ends]
     samples: float | None
-    """Trained on, of the steps that count."""
+    """Samples trained on, in the steps that count."""
     units: float | None
-    """The same in the run's unit."""
+    """The same amount in the run's unit."""
     samples_per_second: float | None
     """Median over the steps, as all rates here."""
     units_per_second: float | None
@@ -39,19 +39,19 @@ class Summary:
     mfu: float | None
     mfu_palm: float | None
     peak_tflops: float | None
-    """The newest."""
+    """The newest peak."""
     peak: str
-    """Where it comes from: profile, measured."""
+    """The source of the peak: profile, measured."""
     power_watts: float | None
     """Rank 0's, as the clock."""
     clock_mhz: float | None
     memory_gib: float | None
-    """Largest."""
+    """The largest."""
     data_wait: float | None
     """Share of the steps' time spent waiting for data."""
     seconds_in_steps: float
     wall_seconds: float | None
-    """From the first line to the last, pauses between segments included."""
+    """Seconds from the first line to the last, pauses between segments included."""
 
 
 def summarize(metrics: Metrics, units: Units) -> Summary:
@@ -90,12 +90,12 @@ def summarize(metrics: Metrics, units: Units) -> Summary:
 
 
 def layout(plan: Plan) -> str:
-    """Return `TP2 × PP2 × DP2`: the dimensions larger than one; `one rank` where there are none."""
+    """Return `TP2 × PP2 × DP2`: the dimensions larger than one; `one rank` if there are none."""
     return words.layout(sizes_of(plan.config.parallelism, plan.data_parallel_size))
 
 
 def smooth(values: list[float], window: int) -> list[float]:
-    """Mean over `window` neighbours (odd), centred; fewer at the ends, as many on either side."""
+    """Return the centred means over `window` neighbours (odd); near the ends over fewer, as many on either side."""
     assert window % 2 == 1
     half, last = window // 2, len(values) - 1
     sums = list(accumulate(values, initial=0.0))
@@ -116,7 +116,7 @@ def _ends(values: Sequence[float]) -> Ends:
 
 
 def _amount(metrics: Metrics, what: str) -> float | None:
-    """Return samples or units trained on: counted where they are, else what the rates add up to."""
+    """Return the samples or units trained on: as counted, else as the rates add up."""
     consumed = metrics.column(f"consumed_{what}")[1]
     if consumed:
         return consumed[-1]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def table(summary: Summary, units: Units, plan: Plan | None, folder: Path) -> "Table":
-    """Return the summary for people."""
+    """Return the summary as a table for people."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table

@@ -1,1 +1,1 @@
-"""The ledger of runs: one record per segment, who trains a run now, and `slipway runs`. Imports no torch."""
+"""The ledger of runs (one record per segment), the lock of a run, and `slipway runs`. Imports no torch."""

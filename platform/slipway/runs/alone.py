@@ -1,4 +1,4 @@
-"""A run's model in this process alone, whatever the layout that trained it."""
+"""A run's model in this process alone, whatever layout trained it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ PLAIN = {"fp8": None, "fp8_recipe": None, "recompute": "none", "recompute_module
 
 
 def alone(config: RunConfig, kind: Kind) -> RunConfig:
-    """Return the same model and data for one process on a device of this kind; on a CPU in fp32."""
+    """Return the configuration of this model and data for one process on a device of this kind; on a CPU in fp32."""
     cluster, training = config.cluster, config.training
     if cluster.device.kind != kind:
         cluster = compose([f"cluster={'local' if kind == 'cpu' else 'local_gpu'}"]).cluster
@@ -50,7 +50,10 @@ class World:
     device: "torch.device"
 
     def rank(self, checkpoint: Path) -> "Rank":
-        """Return the whole model with a checkpoint's weights, as an engine runs it. Raises Damaged."""
+        """Return the whole model with a checkpoint's weights, in the form in which an engine runs it.
+
+        Raises Damaged.
+        """
         from slipway.checkpoint.load import load
 
         rank = engine_of(self.plan.config).build(self.plan, self.device, optimize=False, initial=False)
@@ -71,7 +74,7 @@ class World:
 
 @contextmanager
 def world(config: RunConfig) -> Iterator[World]:
-    """Make one of a configuration for one process, import torch, and leave it at the end. Raises UserError."""
+    """Open a world of one process for a configuration, and close it at the end; imports torch. Raises UserError."""
     plan = make_plan(config)
     plan = as_trained(plan, load_torch(config, ranks_here=1))
     listener = listening_socket()
@@ -86,6 +89,6 @@ def world(config: RunConfig) -> Iterator[World]:
 
 
 def whole(rank: "Rank") -> "torch.nn.Module":
-    """Return the model of a rank that has all of it, to be looked at and not trained."""
+    """Return the model of a rank that holds all of it, for inspection and not for training."""
     (module,) = rank.modules
     return module.eval().requires_grad_(False)

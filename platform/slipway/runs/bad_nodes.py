@@ -1,7 +1,7 @@
-"""run.dir/bad_nodes: nodes that the next segment must do without, a line each: NODE reason.
+"""The file run.dir/bad_nodes: nodes that the next segment must do without, one line each: NODE reason.
 
-Written by the trainer's verdict on a hang and by `slipway doctor`; the Slurm script excludes the first word of each
-line. Remove a line, or the file, to use a node again.
+The trainer's verdict on a hang and `slipway doctor` write it; the Slurm script excludes the first word of each line.
+Remove a line, or the file, to use a node again.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def add(run_dir: Path, node: str, reason: str) -> None:
-    """Name a node; one that is named already keeps its first reason.
+    """Add a node to the file; one that is there already keeps its first reason.
 
-    node: as its scheduler calls it (train.environment.node_name). What is no such name is left out: it would go into a
-    command line. Raises OSError where the file cannot be written.
+    node: its name in the scheduler (train.environment.node_name). A word that is no such name is left out: it would
+    go into a command line. Raises OSError if the file cannot be written.
     """
     if _HOST.fullmatch(node) is None:
         return
-    with contextlib.suppress(files.Unreadable):  # a second line of a node does no harm
+    with contextlib.suppress(files.Unreadable):  # a second line for a node does no harm
         if node in read(run_dir):
             return
     files.make_folder(Path(run_dir))
@@ -33,7 +33,7 @@ def add(run_dir: Path, node: str, reason: str) -> None:
 
 
 def read(run_dir: Path) -> dict[str, str]:
-    """Return reasons by host; empty where none is named. Raises Unreadable."""
+    """Return reasons by node; empty if no node is in the file. Raises Unreadable."""
     lines = (files.read(RunDir(Path(run_dir)).bad_nodes) or b"").decode(errors="replace").splitlines()
     found: dict[str, str] = {}
     for line in lines:

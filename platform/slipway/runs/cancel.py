@@ -1,4 +1,4 @@
-"""`slipway runs cancel`: end the jobs of a run, those that run and those that wait."""
+"""`slipway runs cancel`: end the jobs of a run, both those that run and those that wait."""
 
 import os
 import shlex
@@ -19,15 +19,17 @@ from slipway.launch.schedulers.states import Job
 from slipway.runs import ending
 from slipway.runs import jobs as run_jobs
 
-WAIT_SECONDS = 60.0  # for jobs to leave the queue: Slurm's KillWait is 30 s where nobody set it
+WAIT_SECONDS = 60.0  # for jobs to leave the queue: Slurm's KillWait is 30 s by default
 POLL_SECONDS = 1.0
 
 
 def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
-    """End all jobs of a run. UserError where there is none to end; Fault where one does not go.
+    """End all jobs of a run, and return the exit code.
 
-    On Kubernetes a resource that has finished or failed is removed, too: as long as it is there, the run cannot be
-    launched again. wait: return when all is gone, pods that still save included: then it can be.
+    On Kubernetes a resource that has finished or failed is removed, too: while it exists, the run cannot be launched
+    again. wait: return when everything is gone, including pods that still save; then it can be.
+
+    Raises UserError if no job can be ended, and Fault if one does not end.
     """
     found = run_jobs.of_run(folder)
     alive = [(job, state) for job, state in found.jobs if _there(job, state)]
@@ -59,6 +61,7 @@ def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
             raise Fault(
                 f"runs cancel {name}",
                 f"was asked to end, but has not ended after {WAIT_SECONDS:.0f} s: {left}",
+                do=f"look again with `slipway runs show {name}`",
             )
         if not alive:
             break
@@ -75,13 +78,16 @@ def cancel(name: str, folder: Path, dry_run: bool, wait: bool = True) -> int:
 
 
 def commands(jobs: Sequence[Job]) -> list[list[str]]:
-    """Return what ends them, waiting continuations first, so that they do not start when the job before them is gone."""
+    """Return the commands that end jobs.
+
+    Waiting continuations come first, so that they do not start when the job before them is gone.
+    """
     words = []
     slurm = [job for job in jobs if job.submission.scheduler == "slurm"]
     for continues in (True, False):
         for name in dict.fromkeys(job.submission.name for job in slurm):
             ids = [job.id for job in slurm if (job.continues, job.submission.name) == (continues, name)]
-            guard = [f"--name={name}"] if name else []  # nothing else that has such a number
+            guard = [f"--name={name}"] if name else []  # spares any other job that has this number
             words += [["scancel", *guard, *ids]] if ids else []
     for job in jobs:
         if job.submission.scheduler == "kubernetes":
@@ -97,7 +103,7 @@ def _left(every: Sequence[Submission]) -> bool:
     try:
         return bool(ending.left_of(every))
     except SchedulerUnavailable:
-        return False  # what does not answer has no state, either, and the message says so
+        return False  # a cluster that does not answer has no state, either, and the message says so
 
 
 def _shared(name: str, every: Sequence[Submission]) -> list[list[str]]:
@@ -109,7 +115,7 @@ def _shared(name: str, every: Sequence[Submission]) -> list[list[str]]:
 
 
 def _leftovers(every: Sequence[Submission]) -> list[list[str]]:
-    """Return what removes that which earlier submissions of the run left, whose resource went by itself."""
+    """Return the commands that remove what earlier submissions of the run left, after their own resources have gone."""
     words = []
     for where in dict.fromkeys((one.context, one.namespace) for one in every):
         mine = [one for one in every if (one.context, one.namespace) == where]
@@ -126,7 +132,7 @@ def _there(job: Job, state: JobState) -> bool:
 
 
 def _renewed(asked: dict[Job, int], job: Job, state: JobState) -> bool:
-    """Return whether the job was not asked to end since its last start."""
+    """Return whether the job has started since it was last asked to end, and note that it is asked now."""
     if asked.get(job) == state.restarts:
         return False
     asked[job] = state.restarts
@@ -137,11 +143,23 @@ def _run(command: Sequence[str]) -> None:
     try:
         done = call(command, seconds=60, environment=for_slurms_programs(os.environ))
     except Missing:
-        raise Fault("runs cancel", f"{command[0]} is not installed on this machine") from None
+        raise Fault(
+            "runs cancel",
+            f"{command[0]} is not installed on this machine",
+            do="run it on a machine that has it",
+        ) from None
     except NoAnswer:
-        raise Fault("runs cancel", f"`{shlex.join(command)}` did not answer within 60 s") from None
+        raise Fault(
+            "runs cancel",
+            f"`{shlex.join(command)}` did not answer within 60 s",
+            do="run the same command again",
+        ) from None
     if done.code:
-        raise Fault("runs cancel", f"`{shlex.join(command)}` exited with code {done.code}: {done.last}")
+        raise Fault(
+            "runs cancel",
+            f"`{shlex.join(command)}` exited with code {done.code}: {done.last}",
+            do="run that command by itself to see all of its output",
+        )
 
 
 def _named(job: Job) -> str:

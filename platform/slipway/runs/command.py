@@ -1,4 +1,4 @@
-"""`slipway runs`: the runs below a folder; `show`, `logs`, `cancel`, `sync NAME|DIR`: one of them."""
+"""`slipway runs`: list the runs below a directory; `show`, `logs`, `cancel`, `sync NAME|DIR`: handle one of them."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from slipway.runs.overview import find, look
 
 
 def run(options: argparse.Namespace) -> int:
-    """List runs (`action` None), or show, follow, end or upload the one called `name`. Returns the exit code."""
+    """List runs (`action` None), or show, follow, end or upload the one called `name`. Return the exit code."""
     action = options.action
     if action is None:
         return _list(options.dir, options.json)

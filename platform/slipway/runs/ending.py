@@ -1,4 +1,4 @@
-"""What is left on Kubernetes of a run that was told to end: pods that still save, and what its sweep shares."""
+"""What a cancelled run still has on Kubernetes: pods that still save, and the objects that its sweep shares."""
 
 import json
 import sys
@@ -14,18 +14,18 @@ from slipway.launch.schedulers.states import Job
 
 POLL_SECONDS = 1.0
 SAY_SECONDS = 10.0
-SLACK_SECONDS = 60.0  # on top of what pods are given: for the cluster to clean up
+SLACK_SECONDS = 60.0  # beyond the pods' own grace period: for the cluster to clean up
 
 
 def submissions(jobs: Iterable[Job]) -> list[Submission]:
-    """Those on Kubernetes, oldest first."""
+    """Return the submissions to Kubernetes among jobs, oldest first."""
     return [job.submission for job in jobs if job.submission.scheduler == "kubernetes"]
 
 
 def left_of(every: Sequence[Submission]) -> dict[str, float]:
-    """Return pods that have not ended, and resources that wait for theirs, with the seconds that each is given to.
+    """Return pods that have not ended, and resources that wait for theirs, with the grace period of each in seconds.
 
-    SchedulerUnavailable where nobody answers.
+    Raises SchedulerUnavailable if a cluster does not answer.
     """
     found: dict[str, float] = {}
     unique = {kubernetes.key(one): one for one in every}
@@ -40,14 +40,19 @@ def left_of(every: Sequence[Submission]) -> dict[str, float]:
 
 
 def wait(name: str, every: Sequence[Submission]) -> None:
-    """Return when no pod is left. Fault where one stays longer than its time."""
+    """Return when no pod is left.
+
+    Raises Fault if one stays longer than its grace period, or if the cluster does not answer.
+    """
     began, said, limit, known = time.monotonic(), 0.0, 0.0, -1
     while True:
         try:
             left = left_of(every)
         except SchedulerUnavailable as silent:
             raise Fault(
-                f"runs cancel {name}", f"was asked to end; whether its pods are gone is unknown: {silent}"
+                f"runs cancel {name}",
+                f"was asked to end; whether its pods are gone is unknown: {silent}",
+                do=f"look again with `slipway runs show {name}`",
             ) from None
         if not left:
             return
@@ -70,9 +75,9 @@ def wait(name: str, every: Sequence[Submission]) -> None:
 
 
 def shared_commands(every: Sequence[Submission]) -> list[list[str]]:
-    """Return the commands that remove what a sweep shares, where none but these runs of it is left.
+    """Return the commands that remove the objects that a sweep shares, if no other run of it is left.
 
-    Raises SchedulerUnavailable where the cluster does not answer.
+    Raises SchedulerUnavailable if the cluster does not answer.
     """
     words = []
     for one in {(one.sweep, *one.shared): one for one in every if one.sweep and one.shared}.values():

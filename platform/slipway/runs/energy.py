@@ -1,4 +1,4 @@
-"""The energy of segments and runs: measured where every device was counted, else estimated from the profile's power."""
+"""The energy of segments and runs: measured if every device was counted, else estimated from the profile's power."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,25 +13,25 @@ JOULES_PER_KWH = 3.6e6
 MARKS = {"measured": "", "estimate": "≈ ", "in part": "≥ "}
 
 How = Literal["measured", "estimate", "in part", "unknown"]
-"""in part: measured, and other devices, nodes or segments used more that nobody counted."""
+"""How an energy is known; in part: measured, but other devices, nodes or segments used more that nobody counted."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """Energy, and how it is known."""
+    """An energy, and how it is known."""
 
     kwh: float | None
     how: How
     source: str
-    """In words; empty: unknown."""
+    """The source in words; empty: unknown."""
 
     @property
     def in_words(self) -> str:
-        """`12.3`, `≈ 12.3` for an estimate, `≥ 12.3` where not all was counted; `-` where nothing is known."""
+        """`12.3`, `≈ 12.3` for an estimate, `≥ 12.3` if not all was counted; `-` if nothing is known."""
         return "-" if self.kwh is None else f"{MARKS[self.how]}{figure(self.kwh)}"
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the energy as JSON, for programs."""
         return {"kwh": self.kwh, "how": self.how, "source": self.source}
 
 
@@ -39,7 +39,7 @@ NOTHING = Use(None, "unknown", "")
 
 
 def of_segment(segment: Segment, accounted: Mapping[int, float] | None = None) -> Use:
-    """Return what a segment used; accounted: joules by segment, as a scheduler has them."""
+    """Return the energy that a segment used. accounted: joules by segment, as a scheduler has them."""
     facts, counted = segment.facts, segment.energy
     measured = None if counted is None else counted.total / JOULES_PER_KWH
     if counted and counted.covers(facts.device, facts.world_size, facts.nodes):
@@ -56,7 +56,7 @@ def of_segment(segment: Segment, accounted: Mapping[int, float] | None = None) -
 
 
 def of_run(segments: Iterable[Segment], accounted: Mapping[int, float] | None = None) -> Use:
-    """Return the sum over a run's segments; an estimate where one of them is. accounted: see of_segment."""
+    """Return the sum over a run's segments; it is an estimate if one of them is. accounted: see of_segment."""
     every = [of_segment(segment, accounted) for segment in segments]
     known = [one for one in every if one.kwh is not None]
     if not known:
@@ -71,9 +71,9 @@ def of_run(segments: Iterable[Segment], accounted: Mapping[int, float] | None = 
 
 
 def ask_slurm(segments: Iterable[Segment]) -> dict[int, float]:
-    """Return joules by segment, of those that nobody has measured and whose Slurm job is over. Asks sacct, once at most.
+    """Return joules by segment, for those that nobody measured and whose Slurm job is over. Calls sacct at most once.
 
-    A job that was requeued has several segments and one account: theirs is not known.
+    A job that was requeued has several segments and one account, so theirs are not known.
     """
     ours = list(segments)
     times = Counter(segment.job for segment in ours)

@@ -1,4 +1,4 @@
-"""Which run somebody means."""
+"""Finding a run by its directory or its name."""
 
 import time
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from slipway.runs.overview import find, is_run, look
 
 
 def find_one(name: str, folder: Path, command: str) -> Path:
-    """Return the directory of a run given by its directory, its folder's name, or its own name; else a UserError.
+    """Return the directory of a run that is given by its directory, its directory's name, or its own name.
 
-    command: who asks, for the message.
+    command: the command that asks, for messages. Raises UserError if no run has the name, or several have it.
     """
     if is_run(Path(name)):
         return Path(name)
@@ -35,9 +35,9 @@ def find_one(name: str, folder: Path, command: str) -> Path:
 
 
 def folders(names: Sequence[str], below: Path, command: str) -> list[Path]:
-    """Return the directories of runs given by directory or name, or by the overrides of a configuration. Raises UserError.
+    """Return the directories of runs that are given by directory, by name, or by the overrides of a configuration.
 
-    command: who asks, for the message.
+    command: the command that asks, for messages. Raises UserError if a name is no run's, or several runs'.
     """
     found, overrides = [], []
     for name in names:

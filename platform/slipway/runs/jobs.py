@@ -1,4 +1,4 @@
-"""What the schedulers say of the runs shown: each scheduler is asked once."""
+"""What the schedulers report about the runs shown: each scheduler is asked once."""
 
 import time
 from collections.abc import Iterable
@@ -30,29 +30,30 @@ class RunJobs:
 
     @property
     def segment(self) -> int:
-        """How many segments the jobs of the newest submission have begun; jobs that are forgotten count as one."""
+        """The number of segments that the jobs of the newest submission have begun; a forgotten job counts as one."""
         newest = self.jobs[-1][0].submission if self.jobs else None
         states = [state for job, state in self.jobs if job.submission == newest]
         return sum(state.restarts + (state.word not in ("pending", "requeued")) for state in states)
 
     @property
     def limit(self) -> int | None:
-        """Segments at most; None: not recorded."""
+        """The most segments that the chain has; None: not recorded."""
         return self.jobs[-1][0].submission.chain if self.jobs else None
 
     def as_json(self) -> list[dict[str, Any]]:
-        """For programs; times in Unix seconds."""
+        """Return all jobs as JSON, for programs; times in Unix seconds."""
         return [_as_json(job, state) for job, state in self.jobs]
 
     def current_as_json(self) -> dict[str, Any] | None:
-        """For programs: of the list; None where the run was not launched."""
+        """Return the current job as JSON, for the list; None if the run was not launched."""
         return _as_json(*self.current) if self.current else None
 
 
 def of_runs(folders: Iterable[Path], whole: bool = False) -> dict[Path, RunJobs]:
-    """For people: the newest jobs, and what the queue knows of them; whole: all of them, and what others know, too.
+    """Return the newest jobs of runs, and what the queue knows of them, for people.
 
-    A run whose records cannot be read has none here: the overview says so.
+    whole: all jobs, and what sacct and the pods know of them, too. A run whose records cannot be read has no jobs
+    here: the overview reports it.
     """
     jobs = {folder: _readable(folder)[0 if whole else -LISTED :] for folder in folders}
     known = ask([job for mine in jobs.values() for job in mine], past=whole, pods=whole)
@@ -60,13 +61,19 @@ def of_runs(folders: Iterable[Path], whole: bool = False) -> dict[Path, RunJobs]
 
 
 def of_run(folder: Path) -> RunJobs:
-    """Return all jobs of a run, also those that have left the queue, and what pods wait for. Raises UserError; Unreadable."""
+    """Return all jobs of a run, including those that have left the queue, and what pods wait for.
+
+    Raises UserError or Unreadable if its records cannot be read.
+    """
     jobs = jobs_of(folder)
     return _launched(jobs, ask(jobs))
 
 
 def text(state: JobState, now: float) -> str:
-    """Return `running on n[1-2], 3 h 05 min left`, `pending (Resources), expected 2026-01-31 12:00`..."""
+    """Return a state in words.
+
+    For example `running on n[1-2], 3 h 05 min left` or `pending (Resources), expected 2026-01-31 12:00`.
+    """
     words: str = state.word
     if state.nodes and state.word == "running":
         words += f" on {state.nodes}"

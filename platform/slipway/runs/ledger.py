@@ -1,4 +1,4 @@
-"""One record per segment: run.dir/segments/NNNN.json. A segment is what one start of the trainer did."""
+"""The ledger of a run: one record per segment, run.dir/segments/NNNN.json. A segment is one start of the trainer."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -23,18 +23,18 @@ Reason = Literal[
 
 
 class Segment(BaseModel):
-    """What one start of the trainer did. Times are Unix seconds."""
+    """The record of one start of the trainer. Times are Unix seconds."""
 
     model_config = ConfigDict(frozen=True)
 
     number: int
-    """From 1."""
+    """The segment's number, from 1."""
     facts: Facts
     started: float
     updated: float
-    """Last sign of life that was written here."""
+    """The last sign of life that was written here."""
     ended: float | None = None
-    """None: it was not closed; see read_segments."""
+    """The end; None: it was not closed; see read_segments."""
     host: str
     pid: int
     job: str | None
@@ -42,19 +42,19 @@ class Segment(BaseModel):
     """The scheduler's name for the nodes."""
     versions: dict[str, str | None]
     kernels: dict[str, str] = {}
-    """Backend of each operator."""
+    """The backend of each operator."""
     switches: dict[str, bool | int | str] = {}
-    """What decides speed and no result (see slipway.plan.switches)."""
+    """Settings that affect speed and no result (see slipway.plan.switches)."""
     first_step: int
-    """The step it was to begin with."""
+    """The step that it was to begin with."""
     last_step: int | None = None
-    """None: it finished no step."""
+    """The last step that it finished; None: no step."""
     reason: Reason | None = None
     detail: str | None = None
-    """What the trainer said: the signals' names, or the line with which it failed."""
+    """The trainer's own words: the signals' names, or the line with which it failed."""
     exit_code: int | None = None
     energy: Energy | None = None
-    """What counters have counted, to the last step; None: there were none."""
+    """The energy that counters measured up to the last step; None: no counters."""
 
     @property
     def device_hours(self) -> float:
@@ -73,7 +73,7 @@ def begin_segment(
     kernels: Mapping[str, str] | None = None,
     switches: Mapping[str, bool | int | str] | None = None,
 ) -> Segment:
-    """Write the next segment's record, and close those that nobody closed. The run is locked by the caller."""
+    """Write the next segment's record, close those that nobody closed, and return it. The caller has locked the run."""
     for segment in read_segments(
         run_dir, alive=False, tell=lambda line: print(f"{line}; left as it is", flush=True)
     ):
@@ -98,7 +98,7 @@ def begin_segment(
 
 
 def continue_segment(run_dir: Path, segment: Segment, now: float) -> Segment:
-    """Write down that the segment lives, and how far it is."""
+    """Record that the segment lives, and how far it is. Return the new record."""
     segment = segment.model_copy(update={"updated": now, **_so_far(segment, read_progress(run_dir))})
     write(run_dir, segment)
     return segment
@@ -107,7 +107,10 @@ def continue_segment(run_dir: Path, segment: Segment, now: float) -> Segment:
 def end_segment(
     run_dir: Path, segment: Segment, exit_code: int, now: float, told: str | None = None
 ) -> Segment:
-    """Close the record: when, after which step, why; told: the line with which it failed."""
+    """Close the record: when, after which step and why the segment ended. Return the new record.
+
+    told: the line with which it failed.
+    """
     progress = read_progress(run_dir)
     reason, detail = why_ended(exit_code, progress, segment.facts.steps)
     if exit_code == EXIT_CONTINUE and told:  # before a step: what the progress tells is an earlier segment's
@@ -127,7 +130,7 @@ def end_segment(
 
 
 def why_ended(exit_code: int, progress: Progress, steps: int | None) -> tuple[Reason, str | None]:
-    """Return (reason, detail) from what the trainer returned and said; steps: of the whole run."""
+    """Return (reason, detail) from the trainer's exit code and its last metrics. steps: those of the whole run."""
     if exit_code == EXIT_DONE:
         whole = steps is None or (progress.step or 0) >= steps
         return ("finished" if whole else "stop_after_step"), None
@@ -139,10 +142,10 @@ def why_ended(exit_code: int, progress: Progress, steps: int | None) -> tuple[Re
 
 
 def read_segments(run_dir: Path, alive: bool, tell: Callable[[str], object] = print) -> list[Segment]:
-    """Return a run's segments in order; alive: a process holds the run, so the newest may still be under way.
+    """Return a run's segments in order. alive: a process holds the run, so the newest may still be under way.
 
-    A record that nobody closed is shown as lost, with the last sign of life as its end. tell: takes a line about each
-    record that cannot be read or is none; nobody needs it to go on.
+    A record that nobody closed is shown as lost, with the last sign of life as its end. tell: called with a line
+    about each record that cannot be read or is not a record; such a record does not stop a run.
     """
     segments = []
     for path in _files(run_dir):
@@ -154,7 +157,7 @@ def read_segments(run_dir: Path, alive: bool, tell: Callable[[str], object] = pr
 
 
 def newest_number(run_dir: Path) -> int:
-    """Return how many segments the run has had; 0: none. Raises Unreadable: a number is never given twice."""
+    """Return how many segments the run has had; 0: none. Raises Unreadable, so that no number is ever given twice."""
     return max((int(path.stem) for path in _files(run_dir)), default=0)
 
 
@@ -172,7 +175,7 @@ def _files(run_dir: Path) -> list[Path]:
 
 
 def _closed(run_dir: Path, segments: list[Segment], alive: bool) -> list[Segment]:
-    """Return the records, those that nobody closed as lost; alive: the newest is still under way."""
+    """Return the records, with those that nobody closed as lost; alive: the newest is still under way."""
     newest = segments[-1].number if segments else 0
     under_way = {newest} if alive else set()
     closed = []
@@ -191,7 +194,7 @@ def _lost(segment: Segment, progress: Progress) -> Segment:
 
 
 def _so_far(segment: Segment, progress: Progress) -> dict[str, Any]:
-    """Return the last step on record and the energy until then, where this segment did it, else what was known before."""
+    """Return the last recorded step and the energy until then if this segment did the step, else the record's own."""
     step, when = progress.step, progress.time
     if step is None or step < segment.first_step or (when is not None and when < segment.started):
         return {"last_step": segment.last_step, "energy": segment.energy}
@@ -201,11 +204,15 @@ def _so_far(segment: Segment, progress: Progress) -> dict[str, Any]:
 def _read(path: Path) -> Segment:
     content = files.read(path)
     if content is None:
-        raise UserError(path, "no longer exists")
+        raise UserError(path, "no longer exists", do="run the same command again to start anew")
     try:
         return Segment.model_validate_json(content)
     except ValidationError as error:
-        raise UserError(path, f"is not a segment's record: {first_problem(error)}") from error
+        raise UserError(
+            path,
+            f"is not a segment's record: {first_problem(error)}",
+            do="remove it, or use the version of Slipway that wrote it",
+        ) from error
 
 
 def _version(distribution: str) -> str | None:
@@ -216,5 +223,5 @@ def _version(distribution: str) -> str | None:
 
 
 def as_json(segment: Segment) -> dict[str, Any]:
-    """For programs: the record as it is kept, and its device-hours."""
+    """Return a segment as JSON, for programs: the record as it is stored, and its device-hours."""
     return {**segment.model_dump(mode="json"), "device_hours": segment.device_hours}

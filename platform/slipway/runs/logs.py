@@ -1,4 +1,4 @@
-"""`slipway runs logs`: what a run printed: the files in run.dir/logs, or the logs of its pods."""
+"""`slipway runs logs`: print a run's output, from the files in run.dir/logs or the logs of its pods."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ BLOCK = 1 << 16
 
 
 def logs(run: Overview, lines: int, rank: int | None, follow: bool) -> int:
-    """Print the last lines of a run's output, and with follow what comes until the run ends."""
+    """Print the last lines of a run's output and, with follow, what comes until the run ends. Return the exit code."""
     jobs = jobs_of(run.dir)
     if jobs and jobs[-1].submission.scheduler == "kubernetes":
         return _of_pods(run, jobs[-1], lines, rank, follow)
@@ -47,7 +47,7 @@ def _of_files(run: Overview, lines: int, rank: int | None, follow: bool) -> int:
 
 
 def log_of(run_dir: Path, rank: int | None) -> Path | None:
-    """Return the file to show: a rank's own, else the newest output of a job; None: there is none."""
+    """Return the file to show: a rank's own, else the newest output of a job; None if it does not exist."""
     if rank is not None:
         path = rank_log(RunDir(run_dir).logs, rank)
         return path if path.is_file() else None
@@ -58,7 +58,7 @@ def log_of(run_dir: Path, rank: int | None) -> Path | None:
 
 
 def last_lines(path: Path, lines: int) -> tuple[bytes, int]:
-    """Return (the last lines of a file, where it ended)."""
+    """Return the last lines of a file, and the offset in bytes at which the file ended."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         start, text = size, b""
@@ -74,7 +74,7 @@ def last_lines(path: Path, lines: int) -> tuple[bytes, int]:
 def follow_files(
     newest: Callable[[], Path | None], path: Path | None, at: int, alive: Callable[[], bool]
 ) -> Iterator[bytes]:
-    """Yield what is appended to the newest file from `at` on, and to files that follow it, until alive() says no."""
+    """Yield what is appended to the newest file from offset `at` on, and to later files, while alive() holds."""
     asked, over = time.monotonic(), False
     while True:
         current = newest()
@@ -90,7 +90,7 @@ def follow_files(
         if over:
             return
         if time.monotonic() - asked >= ASK_SECONDS:
-            asked, over = time.monotonic(), not alive()  # once more round: the last words
+            asked, over = time.monotonic(), not alive()  # read once more: the last lines
             continue
         time.sleep(POLL_SECONDS)
 
@@ -106,22 +106,26 @@ def _of_pods(run: Overview, job: Job, lines: int, rank: int | None, follow: bool
     command = pods_command(run, job, lines, rank, follow)
     if _is_in_a_file(run, rank):
         assert rank is not None
-        if log_of(run.dir, rank):  # the pods' volume is in reach
+        if log_of(run.dir, rank):  # the pods' volume is mounted here
             return _of_files(run, lines, rank, follow)
         command = file_command(run, job, lines, rank, follow, _pod_of(run, command))
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
-        raise UserError(f"runs logs {run.name}", "kubectl is not installed on this machine") from None
+        raise UserError(
+            f"runs logs {run.name}",
+            "kubectl is not installed on this machine",
+            do="run the same command on a machine that has it",
+        ) from None
     if done.returncode:
         raise Fault(
-            f"runs logs {run.name}", f"kubectl exited with code {done.returncode}; see its output above"
+            f"runs logs {run.name}", f"kubectl exited with code {done.returncode}", do="see its output above"
         )
     return EXIT_DONE
 
 
 def _is_in_a_file(run: Overview, rank: int | None) -> bool:
-    """Return whether a rank is not the first one of its pod: it prints into run.dir/logs, on the volume."""
+    """Return whether a rank is not the first of its pod, and so prints into run.dir/logs on the volume."""
     return rank is not None and rank % _ranks_per_pod(run) != 0
 
 
@@ -130,7 +134,11 @@ def _ranks_per_pod(run: Overview) -> int:
 
 
 def _pod_of(run: Overview, command: list[str]) -> str:
-    """Return the pod whose log a command would print. Raises UserError where it does not run: nobody reads its volume then."""
+    """Return the pod whose log a command would print.
+
+    Raises UserError if it is not running, because then no pod can read its volume, and Fault if kubectl does not
+    answer.
+    """
     at = command.index("logs")
     selector = next(word for word in command if word.startswith("--selector="))
     words = [*command[:at], "get", "pods", selector, "--field-selector=status.phase=Running", "--output=name"]
@@ -150,7 +158,7 @@ def _pod_of(run: Overview, command: list[str]) -> str:
 
 
 def file_command(run: Overview, job: Job, lines: int, rank: int, follow: bool, pod: str) -> list[str]:
-    """Return kubectl's own command for a rank that prints into a file on the volume: read in its pod."""
+    """Return the kubectl command that reads, in its pod, the file on the volume that a rank prints into."""
     words = [word for word in kubernetes.kubectl(job.submission) if not word.startswith("--request-timeout")]
     file = rank_log(RunDir(Path(job.submission.run_dir or run.dir)).logs, rank)
     return [
@@ -166,7 +174,12 @@ def file_command(run: Overview, job: Job, lines: int, rank: int, follow: bool, p
 
 
 def pods_command(run: Overview, job: Job, lines: int, rank: int | None, follow: bool) -> list[str]:
-    """Return kubectl's own command; a pod holds a node's ranks, and prints what its first one says."""
+    """Return the kubectl command for the log of a rank's pod.
+
+    A pod holds a node's ranks, and prints the first one's output.
+
+    Raises UserError if the run has no such rank.
+    """
     one, facts = job.submission, run.facts
     if rank is not None and facts and rank >= facts.world_size:
         raise UserError(
@@ -175,13 +188,13 @@ def pods_command(run: Overview, job: Job, lines: int, rank: int | None, follow: 
     index = (rank or 0) // _ranks_per_pod(run)
     selector = f"{kubernetes.POD_LABELS[one.kind or 'Job']}={one.name},batch.kubernetes.io/job-completion-index={index}"
     words = [*kubernetes.kubectl(one), "logs", f"--selector={selector}", f"--tail={lines}"]
-    if follow:  # as long as it runs: no time-out
+    if follow:  # follows for as long as the pod runs: no timeout
         words = [word for word in words if not word.startswith("--request-timeout")] + ["--follow"]
     return words
 
 
 def _alive(run_dir: Path) -> bool:
-    """Return whether more is to come: a process holds the run, or a scheduler will start or runs one, or does not answer."""
+    """Return whether more output may come: a process holds the run, or its scheduler has a job or does not answer."""
     run = look(run_dir, time.time())
     if run.holder is not None:
         return True
@@ -192,7 +205,7 @@ def _alive(run_dir: Path) -> bool:
 
 
 def _why_none(run_dir: Path, rank: int | None) -> str:
-    """Return what is missing, and what there is instead."""
+    """Return which output is missing, and which there is instead."""
     folder = RunDir(run_dir).logs
     ranks = sorted(int(path.stem[5:]) for path in folder.glob("rank-[0-9]*.log"))
     there = f"; --rank {ranks[0]} to {ranks[-1]} are there" if ranks else ""

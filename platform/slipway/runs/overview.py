@@ -1,4 +1,4 @@
-"""What `slipway runs` shows of a run: its records, its progress and its holder put together."""
+"""The overview of a run that `slipway runs` shows: its records, its progress and its holder put together."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ class Overview:
 
     dir: Path
     facts: Facts | None
-    """Of the newest segment, else as submitted; None: no segment, plan or submission tells."""
+    """Facts of the newest segment, else as submitted; None: no segment, plan or submission has them."""
     segments: list[Segment]
     progress: Progress
     holder: Holder | None
@@ -37,7 +37,7 @@ class Overview:
     changed: float
     """Unix seconds of the last sign of life."""
     problems: tuple[str, ...] = ()
-    """A line on each file that could not be read or is not what it should be."""
+    """A line about each file that could not be read or is not what it should be."""
 
     @property
     def name(self) -> str:
@@ -51,19 +51,19 @@ class Overview:
 
     @property
     def energy(self) -> Use:
-        """Over all segments."""
+        """The energy used by all segments."""
         return of_run(self.segments)
 
     @property
     def why(self) -> str | None:
-        """Why the newest segment ended, where the state does not say it."""
+        """The reason why the newest segment ended; None if the state says it."""
         last = self.segments[-1] if self.segments else None
         if self.state == "running" or last is None or last.reason in (None, self.state):
             return None
         return reason_text(last)
 
     def as_json(self) -> dict[str, Any]:
-        """For programs; times in Unix seconds."""
+        """Return the run as JSON, for programs; times in Unix seconds."""
         facts, holder = self.facts, self.holder
         return {
             "name": self.name,
@@ -86,7 +86,10 @@ class Overview:
 
 
 def look(run_dir: Path, now: float) -> Overview:
-    """Return the run in a folder, at a time (Unix seconds). What cannot be read is left out, and said in `problems`."""
+    """Return the overview of the run in a folder, at a time (Unix seconds).
+
+    What cannot be read is left out and reported in `problems`.
+    """
     problems: list[str] = []
 
     def seen(read: Callable[[], T], otherwise: T) -> T:
@@ -123,7 +126,7 @@ def look(run_dir: Path, now: float) -> Overview:
 def state_of(
     segments: list[Segment], progress: Progress, facts: Facts | None, holder: Holder | None
 ) -> State:
-    """Return one word for a run."""
+    """Return the state of a run as one word."""
     if holder is not None:
         return "running"
     reason = segments[-1].reason if segments else None
@@ -138,14 +141,14 @@ def state_of(
 
 
 def reason_text(segment: Segment) -> str:
-    """Return `signal (SIGTERM)`, `failed`...; `under way` where it has not ended."""
+    """Return why a segment ended: `signal (SIGTERM)`, `failed`...; `under way` if it has not ended."""
     if segment.reason is None:
         return "under way"
     return segment.reason + (f" ({segment.detail})" if segment.detail else "")
 
 
 def find(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
-    """Run directories below a folder, itself included, in order of their names; none inside of another."""
+    """Yield the run directories below a folder, the folder included, in order of their names; none inside another."""
     if is_run(folder):
         yield folder
     elif depth > 0:
@@ -160,7 +163,7 @@ def find(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is a run's directory, or that of one that was submitted and has not started."""
+    """Return whether a folder is the directory of a run, or of one that was submitted and has not started."""
     run = RunDir(folder)
     if run.segments.is_dir() or run.submissions.is_file():
         return True
@@ -168,7 +171,7 @@ def is_run(folder: Path) -> bool:
 
 
 def _changed(run_dir: Path) -> float:
-    """Return when the metrics or, before the first step, the folder changed."""
+    """Return when the metrics or, before the first step, the folder changed, in Unix seconds; 0 if neither exists."""
     for path in (RunDir(run_dir).metrics, run_dir):
         try:
             return path.stat().st_mtime

@@ -1,4 +1,4 @@
-"""How far a run is, from the end of its metrics.jsonl: as quick for a long run as for a short one."""
+"""The progress of a run, from the end of its metrics.jsonl: as quick for a long run as for a short one."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from slipway.run_dir import RunDir
 
 @dataclass(frozen=True)
 class Progress:
-    """What the last lines say; None: not recorded."""
+    """The progress that the last lines tell of; None: not recorded."""
 
     step: int | None = None
-    """Last step trained."""
+    """The last step that was trained."""
     loss: float | None = None
-    """Of that step."""
+    """The loss of that step."""
     time: float | None = None
-    """Unix seconds, of that step."""
+    """The time of that step in Unix seconds."""
     stop: str | None = None
-    """Why training stopped after that step, where it said so."""
+    """The reason why training stopped after that step; None if none was given."""
     energy: Energy | None = None
-    """Of the segment that did that step, from its start on."""
+    """The energy of the segment that did that step, from its start."""
 
 
 def read_progress(run_dir: Path) -> Progress:
-    """Return the progress of a run; an empty one where it has no metrics yet. Raises Unreadable."""
+    """Return the progress of a run; an empty one if it has no metrics yet. Raises Unreadable."""
     return progress_of(newest(RunDir(run_dir).metrics, until=lambda record: record["kind"] == "train"))
 
 
 def progress_of(records: Iterable[Record]) -> Progress:
-    """Return the progress that records tell of, the newest first."""
+    """Return the progress that records tell of; they come newest first."""
     stop = None
     for record in records:
         if record.get("event") == "stop" and stop is None:

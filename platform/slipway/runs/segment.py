@@ -1,4 +1,4 @@
-"""One segment around a training: the run is locked, its record opened, kept alive and closed."""
+"""One segment around a training: the run is locked, and its record is opened, kept alive and closed."""
 
 import os
 import sys
@@ -31,9 +31,10 @@ BEATS_PER_RECORD = 6
 
 
 def check_free(run_dir: Path) -> int:
-    """Return the number of segments the run has had. Raises UserError where a process trains it now. Writes nothing.
+    """Return the number of segments that the run has had. Writes nothing.
 
-    An earlier pod of the same run is waited for, as it may still write a checkpoint; Fault where it does not end.
+    An earlier pod of the same run is waited for, as it may still write a checkpoint. Raises UserError if a process
+    trains the run now, and Fault if the earlier pod does not end.
     """
     earlier_start.outlast(run_dir)
     lock.check_free(run_dir)
@@ -49,11 +50,13 @@ def run_segment(
     kernels: Mapping[str, str] | None = None,
     switches: Mapping[str, bool | int | str] | None = None,
 ) -> int:
-    """Call body() as the only trainer of plan's run, with a record in its ledger; returns body's exit code.
+    """Call body() as the only trainer of the plan's run, with a record in its ledger. Return body's exit code.
 
-    earlier: what check_free said before the caller looked for a checkpoint; first_step: the step that comes next;
-    started: when the command began (Unix seconds); kernels: backends by operator, and switches, for the record. Raises
-    UserError, and calls nothing, where another process trains the run, or has trained it since check_free.
+    earlier: what check_free returned before the caller looked for a checkpoint; first_step: the step that comes next;
+    started: when the command began (Unix seconds); kernels: backends by operator, and switches, for the record.
+
+    Raises UserError, and calls nothing, if another process trains the run or has trained it since check_free. In a
+    pod, whose successor starts again by itself, the latter is a Fault.
     """
     run_dir = plan.config.run.dir
     held = lock.take(run_dir)
@@ -63,7 +66,7 @@ def run_segment(
                 "run.dir",
                 "was trained by another process in the meantime",
                 value=run_dir,
-                do="start again to continue it",
+                do="run the same command again to resume it",
             )
             # a pod's successor starts again by itself
             raise Fault(**continued.parts()) if os.environ.get(WORKLOAD) else continued
@@ -79,7 +82,12 @@ def run_segment(
                 switches,
             )
         except OSError as error:
-            raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None
+            raise UserError(
+                "run.dir",
+                f"cannot be written ({files.reason(error)})",
+                value=run_dir,
+                do="make it writable, then run the same command again",
+            ) from None
         life = _Life(held, segment)
         heartbeat = Heartbeat(BEAT_SECONDS, life.beat)
         code, told = EXIT_FAULT, None
@@ -102,7 +110,7 @@ def run_segment(
             heartbeat.stop()
             _close(held, life.segment, code, told)
     finally:
-        with suppress(OSError):  # what there is to say has been said; a run.dir that is gone holds no one up
+        with suppress(OSError):  # the outcome has been reported; a run.dir that is gone stops nobody
             held.release()
 
 
@@ -111,7 +119,10 @@ class _Life:
         self.held, self.segment, self.beats = held, segment, 0
 
     def beat(self) -> None:
-        """A full or slow file system must not end a training; another trainer of the run must."""
+        """Keep the lock and the record alive.
+
+        A full or slow file system must not end a training; another trainer of the run must.
+        """
         self.beats += 1
         try:
             self.held.beat()

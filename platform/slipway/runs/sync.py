@@ -1,4 +1,4 @@
-"""`slipway runs sync`: uploads what wandb kept on disk, where there is a network. Imports no torch."""
+"""`slipway runs sync`: upload what wandb kept on disk, from where there is a network. Imports no torch."""
 
 import os
 import shlex
@@ -15,7 +15,7 @@ from slipway.run_dir import RunDir
 from slipway.runs.overview import Overview
 from slipway.secrets import redacted
 
-# wandb's own patience is hours; a user's with a network that is not there is not. The user's settings win.
+# wandb retries for hours, which is too long for a user without a network. The user's own settings win.
 PATIENCE = {
     "WANDB_HTTP_TIMEOUT": "15",
     "WANDB__GRAPHQL_RETRY_MAX": "2",
@@ -23,20 +23,22 @@ PATIENCE = {
     "WANDB__FILE_TRANSFER_RETRY_MAX": "4",
     "WANDB_ERROR_REPORTING": "false",
 }
-SILENT_SECONDS = 300.0  # an upload that says nothing for so long is given up
+SILENT_SECONDS = 300.0  # an upload that prints nothing for so long is given up
 
 
 def sync(run: Overview, dry_run: bool) -> int:
-    """Return upload a run's segments in order, each by `wandb sync`. Returns the exit code: 1 where one was not uploaded.
+    """Upload a run's segments in order, each by `wandb sync`. Return the exit code: 1 if one was not uploaded.
 
-    Raises UserError where the run has no wandb data or wandb is missing. What is being written is left for later.
+    A segment that is still being written is left for later. Raises UserError if the run has no wandb data, or if
+    wandb or its key is missing.
     """
     every = wandb_data.stored(run.dir)
     if not every:
         raise UserError(
             f"runs sync {run.name}",
-            f"no wandb data in {RunDir(run.dir).wandb}; it is kept if logging.wandb.mode is online or "
+            f"no wandb data in {RunDir(run.dir).wandb}; it exists only if logging.wandb.mode is online or "
             "offline (logging=wandb, logging=wandb_offline), and the default is disabled",
+            do="train with logging=wandb_offline",
         )
     pending = [(one, wandb_data.read(one.file)) for one in wandb_data.pending(run.dir)]
     left = [(one, content) for one, content in pending if content]
@@ -62,8 +64,8 @@ def sync(run: Overview, dry_run: bool) -> int:
 
 
 def command(one: Stored) -> list[str]:
-    """Return the command that uploads one segment; wandb appends it to the run of its id."""
-    # a segment that was online is passed over by `wandb sync` unless it is told otherwise
+    """Return the command that uploads one segment; wandb appends it to the run with its id."""
+    # `wandb sync` skips a segment that was online unless it is told otherwise
     online = ["--include-online"] if one.online else []
     return [sys.executable, "-m", "wandb", "sync", *online, str(one.folder.resolve())]
 
@@ -74,7 +76,7 @@ def _upload(run: Overview, left: list[tuple[Stored, Content]]) -> int:
         print(shlex.join(command(one)), flush=True)
         with tempfile.TemporaryDirectory(prefix="slipway-wandb-") as folder:
             said = _run(command(one), folder)
-        if not one.uploaded:  # wandb's exit code is 0 also where it failed
+        if not one.uploaded:  # wandb's exit code is 0 even if it failed
             print(
                 f"slipway: runs sync {run.name}: {done} of {len(left)} segments uploaded, then wandb failed "
                 f"({said}); nothing is lost: where the server can be reached and the API key is right, "
@@ -88,9 +90,9 @@ def _upload(run: Overview, left: list[tuple[Stored, Content]]) -> int:
 
 
 def _run(words: list[str], folder: str) -> str:
-    """Run wandb to its end, or until it is silent for too long; returns the line that tells of a failure best.
+    """Run wandb to its end, or until it is silent for too long. Return the line that explains a failure best.
 
-    folder: for what wandb keeps for a while.
+    folder: for wandb's temporary files.
     """
     process = subprocess.Popen(
         words,
@@ -104,7 +106,7 @@ def _run(words: list[str], folder: str) -> str:
     said, heard = b"", time.monotonic()
     try:
         while time.monotonic() - heard < SILENT_SECONDS:
-            ended = process.poll() is not None  # asked before reading: then all that was said is read
+            ended = process.poll() is not None  # asked before reading, so that all output is read
             piece = process.stdout.read()
             if piece:
                 said, heard = said + piece, time.monotonic()

@@ -25,13 +25,13 @@ COLOURS = {
     "failed": "red",
     "lost": "red",
 }
-PIPE_WIDTH = 200  # where nobody's window limits it
+PIPE_WIDTH = 200  # columns, if no window limits them
 
 
 def print_runs(
     runs: list[Overview], folder: Path, now: float, jobs: Mapping[Path, RunJobs] | None = None
 ) -> None:
-    """The list: a line a run; jobs: of those that were launched, by folder."""
+    """Print the list of runs, one line each. jobs: those of the launched runs, by folder."""
     if not runs:
         print(f"no runs in {folder}")
         return
@@ -67,7 +67,7 @@ def print_runs(
 def print_run(
     run: Overview, now: float, jobs: RunJobs | None = None, accounted: Mapping[int, float] | None = None
 ) -> None:
-    """One run: what it is, a line a segment, and a line a job where it was launched.
+    """Print one run: what it is, a line for each segment and, if it was launched, one for each job.
 
     accounted: joules by segment, as a scheduler has them.
     """
@@ -121,7 +121,7 @@ def _jobs_table(jobs: RunJobs, now: float) -> Table:
 
 
 def _wandb(run: Overview) -> str:
-    """Return a line of its own where wandb left data."""
+    """Return a line about wandb's data; an empty text if it left none."""
     every = wandb_data.stored(run.dir)
     if not every:
         return ""
@@ -133,14 +133,14 @@ def _wandb(run: Overview) -> str:
 
 
 def state_text(run: Overview) -> str:
-    """Return `running on HOST`, `stopped (signal (SIGTERM))`..."""
+    """Return a run's state in words: `running on HOST`, `stopped: signal (SIGTERM)`..."""
     if run.holder:
         return f"running on {run.holder.host}"
     return run.state + (f": {run.why}" if run.why else "")
 
 
 def steps_text(run: Overview) -> str:
-    """Return `120/200`; `-` for what is not known."""
+    """Return a run's steps as `120/200`; `-` for what is not known."""
     step = "-" if run.progress.step is None else f"{run.progress.step}"
     return f"{step}/{run.facts.steps}" if run.facts else step
 

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 class Weights(Mapping[str, "Tensor"]):
     """The weights of one checkpoint by name, each read from disk when it is asked for.
 
-    A tensor is whole, whatever the layout that wrote it, and has the precision in which the model computes. Layers of a
-    kind share a name: the first axis of such a tensor counts them.
+    A tensor is whole, whatever layout wrote it, and has the precision in which the model computes. Layers of one kind
+    share a name: the first axis of such a tensor counts them.
     """
 
     def __init__(self, run_dir: Path | str, step: int | None = None) -> None:
-        """Verify a checkpoint and read its index; imports torch, but neither Megatron-core nor anything it names.
+        """Verify a checkpoint and read its index; imports torch, but neither Megatron-core nor anything that it names.
 
         Args:
             run_dir: The run's directory.
-            step: The checkpoint's; None: the newest undamaged one.
+            step: The checkpoint's step; None: the newest undamaged one.
 
         Raises:
-            UserError: There is no run, no such checkpoint, or the checkpoint is damaged.
+            UserError: No run is there, no such checkpoint, or the checkpoint is damaged.
             Unreadable: A file of it cannot be read now.
         """
         config = chosen.trained(Path(run_dir))
@@ -35,9 +35,9 @@ class Weights(Mapping[str, "Tensor"]):
         self._reader = tensors_of(config).Reader(self.path)
 
     path: Path
-    """The checkpoint's folder."""
+    """The checkpoint's directory."""
     info: CheckpointInfo
-    """What the checkpoint says of itself: step, samples, layout."""
+    """The checkpoint's description: step, samples, layout."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -45,7 +45,7 @@ class Weights(Mapping[str, "Tensor"]):
         return dict(self._reader.shapes)
 
     def __getitem__(self, name: str) -> "Tensor":
-        """Read a weight. Raises KeyError where there is none of this name."""
+        """Return a weight, read from disk. Raises KeyError if no weight has this name."""
         if name not in self._reader.shapes:
             raise KeyError(name)
         return self._reader.read(name, ())

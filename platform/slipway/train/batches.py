@@ -17,7 +17,7 @@ def sample_positions(
     data_parallel_rank: int,
     data_parallel_size: int,
 ) -> list[list[int]]:
-    """Return places in the global batch of the samples of each microbatch of one rank.
+    """Return for each microbatch of one rank the positions of its samples in the global batch.
 
     Over all data-parallel ranks they are 0 .. global_batch_size - 1, each exactly once, whatever the layout.
     """
@@ -37,9 +37,9 @@ def open_reader(
     device: torch.device,
     fields: frozenset[str] | None = None,
 ) -> Reader:
-    """Open a split and return what reads this rank's microbatches of it.
+    """Open a split and return the reader of this rank's microbatches.
 
-    positions: of sample_positions. fields: those that this rank's stages need, see Network.reads; None: all.
+    positions: those of sample_positions. fields: those that this rank's stages need, see Network.reads; None: all.
     """
     return Reader(
         kind_of(config).open(config, split, fields),

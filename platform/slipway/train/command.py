@@ -35,7 +35,7 @@ from slipway.train.stopping import Pace, check_slice, end_time, measured_pace, n
 
 
 def run(config: RunConfig, options: Any = None) -> int:
-    """Train the run that `config` describes. Returns the exit code."""
+    """Train the run that `config` describes and return the exit code. See run_plan for what is raised."""
     place = launched(os.environ)
     if place is not None and config.resources.elastic:
         config = elastic.on_machines(config, *place.machines(config.resources.devices_per_node))
@@ -43,7 +43,10 @@ def run(config: RunConfig, options: Any = None) -> int:
 
 
 def run_file(path: Path, changed: Sequence[str], options: Any = None) -> int:
-    """Train the plan in a plan.json, changed by KEY=JSON words, as jobs do: ranks read it, and plan nothing."""
+    """Train the plan in a plan.json, changed by KEY=JSON words, and return the exit code.
+
+    Jobs train this way: ranks read the plan and plan nothing.
+    """
     plan, place = stay(plan_file.read(path, changed)), launched(os.environ)
     resources = plan.config.resources
     if place is not None and resources.elastic:
@@ -54,7 +57,10 @@ def run_file(path: Path, changed: Sequence[str], options: Any = None) -> int:
 
 
 def run_plan(plan: Plan) -> int:
-    """Train a plan here. Raises UserError before anything is written, Stopped where a signal came before that."""
+    """Train a plan here and return the exit code.
+
+    Raises UserError before anything is written, Stopped if a signal came before that.
+    """
     signals.begin()
     config = plan.config
     place = launched(os.environ)
@@ -70,7 +76,7 @@ def run_plan(plan: Plan) -> int:
     info = checkpoint_store.read_info(continued.path) if continued.path else None
     step = info.step if info else 0
     if step >= config.last_step:
-        print(f"{config.run.dir} is at step {step} of {config.training.steps}: nothing left to do")
+        print(f"{config.run.dir} is at step {step} of {config.training.steps}: nothing is left to do")
         return EXIT_DONE
     end = end_time(config, os.environ) if leads else None
     pace = _check_slice(config, end, step) if leads else Pace()
@@ -114,7 +120,7 @@ def run_plan(plan: Plan) -> int:
 
 
 def _check_slice(config: RunConfig, end: float | None, step: int) -> Pace:
-    """Return the pace of earlier segments. Raises UserError where the time is too short for any progress."""
+    """Return the pace of earlier segments. Raises UserError if the time is too short for any progress."""
     metrics = RunDir(config.run.dir).metrics
     pace = measured_pace(metrics)
     try:
@@ -133,10 +139,11 @@ def _alone(place: Place | Node | None) -> bool:
 
 
 def _find_checkpoint(config: RunConfig, leads: bool) -> Newest:
-    """Return the newest good checkpoint, and what is skipped for it. Raises UserError where it does not fit, or none is good.
+    """Return the newest good checkpoint, and those that are skipped for it.
 
-    Under a launcher rank 0 (node 0) hashes the files and decides; the others look at names and sizes, to report what a
-    user has to mend, and hash only what would tell them that the run is done.
+    Raises UserError if it does not fit, or if there are checkpoints and none is good. Under a launcher rank 0 (node 0)
+    hashes the files and decides; the others look at names and sizes, to report what a user has to fix, and hash only
+    what would tell them that the run is done.
     """
     found = checkpoint_store.newest_good(config.run.dir, content=leads)
     if not leads and found.path and checkpoint_store.step_of(found.path) >= config.last_step:
@@ -158,7 +165,7 @@ def _find_checkpoint(config: RunConfig, leads: bool) -> Newest:
 
 
 def _check_name(config: RunConfig) -> None:
-    """Raise UserError where the directory is another run's: its curve, and its run in wandb, go by that name."""
+    """Raise UserError if the directory is another run's: its curve, and its run in wandb, go by that name."""
     begun = read_facts(config.run.dir)
     if begun and begun.name != config.run.name:
         raise UserError(
@@ -170,7 +177,7 @@ def _check_name(config: RunConfig) -> None:
 
 
 def _set_aside(continued: Newest) -> None:
-    """Take the names from damaged checkpoints: they neither come back nor count, and are not removed."""
+    """Rename damaged checkpoints, so that they neither come back nor count; nothing is removed."""
     for path, _ in continued.skipped:
         try:
             print(f"{path} is kept as {checkpoint_store.set_aside(path).name}", flush=True)
@@ -179,7 +186,10 @@ def _set_aside(continued: Newest) -> None:
 
 
 def _find_position(config: RunConfig, info: CheckpointInfo | None, decides: bool) -> DataLedger:
-    """Return where the run goes on in the data. Raises UserError where the data is not what it was. decides: see above."""
+    """Return the position in the data from which the run continues.
+
+    Raises UserError if the data is not what it was. decides: whether this process verifies it, as in _find_checkpoint.
+    """
     data = find_position(config, info.data if info else None, verify=decides)
     if decides and data.change:
         print(f"blend: {data.change} from sample {data.total} on", flush=True)
@@ -187,7 +197,11 @@ def _find_position(config: RunConfig, info: CheckpointInfo | None, decides: bool
 
 
 def _say_layout(plan: Plan, info: CheckpointInfo | None) -> None:
-    """What was chosen, what the budget makes, what was fitted to the devices, what differs from the checkpoint."""
+    """Print the layout and how it came about.
+
+    That is what was chosen, what the budget makes, what was fitted to the devices, and what differs from the
+    checkpoint.
+    """
     if line := said(plan):
         print(line, flush=True)
     if asked := budget.in_words(plan.config):
@@ -201,7 +215,7 @@ def _say_layout(plan: Plan, info: CheckpointInfo | None) -> None:
 
 
 def check_place(plan: Plan, place: Place | Node | None) -> None:
-    """Raise UserError where the launcher started other ranks than the plan is for."""
+    """Raise UserError if the launcher started other ranks than the plan is for."""
     resources = plan.config.resources
     if isinstance(place, Place) and place.world_size != plan.world_size:
         raise UserError(
@@ -227,11 +241,16 @@ def check_place(plan: Plan, place: Place | Node | None) -> None:
 
 
 def _write_beginning(plan: Plan) -> None:
-    """What the run is, and what its tokens mean."""
+    """Write what the run is (its plan), and what its tokens mean (its tokenizer). Raises UserError if it cannot be."""
     folder = plan.config.run.dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
         plan_file.write(plan, RunDir(folder).plan)
         keep_tokenizer(plan.config)
     except OSError as error:
-        raise UserError("run.dir", f"cannot be written ({reason(error)})", value=folder) from None
+        raise UserError(
+            "run.dir",
+            f"cannot be written ({reason(error)})",
+            value=folder,
+            do="make it writable, then run the same command again",
+        ) from None

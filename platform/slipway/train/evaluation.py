@@ -1,7 +1,7 @@
-"""Perplexity on files while training goes on: the weights as they are, on the ranks that train, in their layout.
+"""Measures perplexity on files during training: the weights as they are, on the ranks that train, in their layout.
 
-Rank 0 reads the files once, at the start, and all ranks keep their tokens. What goes wrong with files or results is an
-event in metrics.jsonl, and training goes on; a rank that hangs in a forward pass is found as in any other.
+Rank 0 reads the files once, at the start, and all ranks keep their tokens. A fault in files or results is an event in
+metrics.jsonl, and training goes on; a rank that hangs in a forward pass is found as in any other.
 """
 
 from math import isfinite
@@ -21,10 +21,13 @@ from slipway.train.watch.hangs import Watch
 
 
 class Evaluation:
-    """What the section `evaluation` asks for."""
+    """The evaluation that the section `evaluation` asks for."""
 
     def __init__(self, session: Session, log: Log, step: int) -> None:
-        """Read the files; all ranks call it. step: where the run is."""
+        """Read the files; all ranks call it.
+
+        step: the step that the run is at.
+        """
         self.session, self.config = session, session.plan.config
         self.wanted = held_out.wanted(self.config)
         self.parts: list[HeldOut] = []
@@ -38,12 +41,12 @@ class Evaluation:
             self.parts = told[0]
 
     def due(self, step: int) -> bool:
-        """Return whether it is time for one."""
+        """Return whether to evaluate after this step."""
         interval = self.config.evaluation.interval
         return bool(self.parts) and (step % interval == 0 or step == self.config.training.steps)
 
     def run(self, log: Log, watch: Watch, step: int) -> None:
-        """Measure, and write down what is found; all ranks call it."""
+        """Measure the files' loss and write the result down; all ranks call it."""
         session, plan = self.session, self.session.plan
         replica = plan.grid.coordinates(torch.distributed.get_rank()).dp
         totals = []
@@ -61,7 +64,7 @@ class Evaluation:
     def _read(self) -> list[HeldOut] | str:
         """Return the files' samples, or why there are none."""
         kind = held_out.measured(self.config)
-        assert kind is not None  # as the plan's rules have it
+        assert kind is not None  # the plan's rules guarantee it
         try:
             return list(kind.held_out(self.config, self.wanted))
         except (UserError, Fault) as error:
@@ -70,7 +73,10 @@ class Evaluation:
             return reason(error)
 
     def _note(self, log: Log, step: int, losses: list[float]) -> None:
-        """losses: of each part, over all ranks, in nats."""
+        """Write the result down, or an event if it is not finite.
+
+        losses: of each part, over all ranks, in nats.
+        """
         if not all(map(isfinite, losses)):
             _event(log, step, "evaluation not finite", f"{held_out.title(self._names)}: {losses}")
             return

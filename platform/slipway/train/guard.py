@@ -13,16 +13,16 @@ from typing import Literal, NamedTuple
 from slipway.config.watch import Guard as Settings
 from slipway.metrics.events import COLLAPSE, RECOVERY
 
-MAD_TO_DEVIATION = 1.4826  # of a normal distribution: 1 / the normal quantile of 3/4
+MAD_TO_DEVIATION = 1.4826  # for a normal distribution: 1 / the normal quantile of 3/4
 
 
 class Verdict(NamedTuple):
-    """What to do with a batch, and why."""
+    """The action to take with a batch, and why."""
 
     action: Literal["update", "stop", "skip", "rollback"]
     reason: str = ""
     warnings: tuple[tuple[str, str], ...] = ()
-    """Of an update: (event, reason) of each thing that people should know."""
+    """For an update: (event, reason) of each thing that people should know."""
 
 
 UPDATE = Verdict("update")
@@ -42,7 +42,7 @@ class Bound:
 class Guard:
     """Judges each batch before its update.
 
-    losses: the recent finite ones, oldest first. uneven: of each place whose load is uneven now, for how many steps
+    losses: the recent finite ones, oldest first. uneven: for each place whose load is uneven now, the number of steps
     in succession. Both are kept in checkpoints so that a continued run judges as the undisturbed one does.
     """
 
@@ -60,16 +60,17 @@ class Guard:
         return "rollback" in (self.settings.on_nonfinite, self.settings.on_spike)
 
     def recall(self, losses: Sequence[float], uneven: Mapping[str, int]) -> None:
-        """The run has gone back: these are the recent losses, and the uneven places, again."""
+        """Restore the recent losses and the uneven places after the run has gone back to a checkpoint."""
         self.losses = deque(losses, maxlen=self.settings.spike_window)
         self.uneven = dict(uneven)
 
     def judge(
         self, step: int, loss: float, grad_norm: float, evenness: Mapping[str, float] | None = None
     ) -> Verdict:
-        """Return the verdict on a step's batch (loss: mean over it; grad_norm: L2 norm of the whole gradient).
+        """Return the verdict on a step's batch.
 
-        evenness: of the load of each place (slipway.train.load).
+        loss: mean over the batch. grad_norm: L2 norm of the whole gradient. evenness: of the load of each place
+        (slipway.train.load).
         """
         settings = self.settings
         if not (isfinite(loss) and isfinite(grad_norm)):
@@ -91,7 +92,10 @@ class Guard:
         return self._within_limit(step, Verdict(wanted, reason))  # type: ignore[arg-type]
 
     def bound(self) -> Bound:
-        """Of the recent losses; their median absolute deviation is not moved by earlier spikes."""
+        """Return the bound that follows from the recent losses.
+
+        Earlier spikes do not move their median absolute deviation.
+        """
         if len(self.losses) < self.settings.spike_window:
             return Bound(None)
         middle = median(self.losses)
@@ -99,9 +103,10 @@ class Guard:
         return Bound(middle + self.settings.spike_deviations * deviation, middle, deviation)
 
     def _on_load(self, evenness: Mapping[str, float]) -> Verdict:
-        """Return a place has collapsed when its load has been uneven for collapse_steps in succession.
+        """Return the verdict on the load: a place collapses when it was uneven for collapse_steps in succession.
 
-        That is over when it is half-way between collapse_evenness and 1, lest it be told again and again.
+        The collapse is over when the evenness is half-way between collapse_evenness and 1, so that it is not reported
+        again and again.
         """
         settings, before = self.settings, self.uneven
         if settings.on_collapse == "ignore":
@@ -144,6 +149,6 @@ class Guard:
 
 
 def _places(names: Sequence[str]) -> str:
-    """Return `layer 3, layer 4 and 12 more`."""
+    """Return names of places as text: `layer 3, layer 4 and 12 more`."""
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

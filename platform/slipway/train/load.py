@@ -1,4 +1,7 @@
-"""How evenly a step has handed out what its model hands out (models.family.Spread), for people and the guard."""
+"""How evenly a step has spread its model's work, such as tokens over experts (models.family.Spread).
+
+For people and the guard.
+"""
 
 from dataclasses import dataclass
 from math import log
@@ -11,26 +14,26 @@ from slipway.config.schema import RunConfig
 from slipway.models.family import Spread
 
 LINES = 200
-"""Of kind `load` in a run, about, where no interval is given."""
+"""About how many lines of kind `load` a run has if no interval is given."""
 LOAD_DIGITS, VALUE_DIGITS = 3, 6
-"""Behind the point."""
+"""Digits after the decimal point."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What each part was given over the global batch, the same on every rank."""
+    """The share of work that each part was given over the global batch, the same on every rank."""
 
     spread: Spread
     counts: Tensor
     """[places, parts], fp64 on the CPU."""
     measures: dict[str, float]
-    """What the family says besides."""
+    """The family's further measures."""
     values: dict[str, Tensor]
-    """[places, parts] by name, likewise."""
+    """[places, parts] by name, fp64 on the CPU."""
 
     @property
     def entropies(self) -> Tensor:
-        """[places]: entropy of the parts' shares, over ln(parts). 1: all have as much."""
+        """Entropy of the parts' shares over ln(parts), [places]. 1: all have as much."""
         shares = self.counts / self.counts.sum(1, keepdim=True)
         return (
             torch.special.entr(shares).sum(1) / log(self.spread.size) if self.spread.size > 1 else _ones(self)
@@ -38,9 +41,10 @@ class Load:
 
     @property
     def evenness(self) -> dict[str, float]:
-        """By place: 0 where all went to the same parts, as many as each thing goes to; 1 where all parts have as much.
+        """The evenness of each place: 0 if all went to as few parts as possible, 1 if all parts have as much.
 
-        That is the entropy between ln(chosen) and ln(parts). Empty where each thing goes to all parts.
+        As few as possible are as many as each thing goes to. That is the entropy between ln(chosen) and ln(parts).
+        Empty if each thing goes to all parts.
         """
         size, chosen = self.spread.size, self.spread.chosen
         if size == chosen:
@@ -51,11 +55,11 @@ class Load:
 
     @property
     def relative(self) -> Tensor:
-        """[places, parts]: how much each part was given, as a multiple of an even share."""
+        """The work that each part was given, as a multiple of an even share, [places, parts]."""
         return self.counts / self.counts.mean(1, keepdim=True)
 
     def summary(self) -> dict[str, float]:
-        """Return the numbers of a step's line, by name."""
+        """Return the numbers for a step's line, by name."""
         entropies = self.entropies
         return {
             "load_entropy": float(entropies.mean()),

@@ -35,10 +35,10 @@ from slipway.train.watch.hangs import Watch
 
 
 def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int:
-    """Train from a verified checkpoint, or from the start, to the plan's last step; returns the exit code.
+    """Train from a verified checkpoint, or from the start, to the plan's last step; return the exit code.
 
-    end_time: when this process must have ended, by time.monotonic; None: no limit. start: rank 0's counts. Raises
-    Fault where the run cannot go on.
+    end_time: when this process must have ended, by time.monotonic; None: no limit. start: rank 0's counts. Raises Fault
+    if the run cannot continue.
     """
     config, engine = plan.config, engine_of(plan.config)
     watch = Watch(config, place)
@@ -122,7 +122,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
             evaluation.run(log, watch, step)
         if stop or step == last or _due(step, config.checkpoint.interval):
             watch.at(step, "saving a checkpoint", 120 * config.checkpoint.timeout_minutes)
-            _note(saver.wait(), log, stopping)  # one at a time
+            _note(saver.wait(), log, stopping)  # one save at a time
             _save(session, saver, at, found)
         _note(saver.wait() if stop or step == last else saver.poll(), log, stopping)
         if _due(step, config.watch.straggler_interval):
@@ -133,7 +133,7 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
     if stop:
         why = " and ".join(stop)
         log.write("event", step=at.step, event="stop", reason=why)
-        log.say(f"step {at.step}  stopped well: {why}; the same command continues")
+        log.say(f"step {at.step}  stopped cleanly: {why}; run the same command to resume")
     garbage.close()
     if sensors:
         sensors.close()
@@ -149,7 +149,7 @@ def _due(step: int, interval: int) -> bool:
 
 
 def _validate(session: Session, log: Log, watch: Watch, at: Position) -> Means | None:
-    """Return what validation finds, where there is one; written down."""
+    """Validate and write the result down; return it, or None if validation is off."""
     steps = session.plan.config.validation.steps
     if not steps:
         return None
@@ -165,7 +165,7 @@ def _validate(session: Session, log: Log, watch: Watch, at: Position) -> Means |
 
 
 def _measures(means: Means) -> dict[str, Any]:
-    """Return the field `measures` of a line, where the family has any; JSON knows no NaN."""
+    """Return the field `measures` of a line; empty if the family has none. JSON knows no NaN, so None stands for it."""
     if not means.measures:
         return {}
     return {"measures": {n: value if isfinite(value) else None for n, value in means.measures.items()}}
@@ -177,7 +177,7 @@ def _save(session: Session, saver: Saver, at: Position, validation: Means | None
 
 
 def _note(saved: Saved | None, log: Log, stopping: Stopping) -> None:
-    """Write down that a checkpoint is complete, where one is."""
+    """Write down that a checkpoint is complete, if one is."""
     if saved is None:
         return
     stopping.saves.add(saved.seconds)
@@ -190,8 +190,8 @@ def _note(saved: Saved | None, log: Log, stopping: Stopping) -> None:
         consumed=saved.consumed,
     )
     log.say(
-        f"step {saved.step}  checkpoint {saved.path} ({saved.seconds:.1f} s, training stood still "
-        f"{saved.stall_seconds:.2f} s)"
+        f"step {saved.step}  checkpoint {saved.path} ({saved.seconds:.1f} s, training "
+        f"was blocked for {saved.stall_seconds:.2f} s)"
     )
     for warning in saved.warnings:
         log.write("event", step=saved.step, event="checkpoint warning", reason=warning)

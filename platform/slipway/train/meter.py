@@ -1,4 +1,4 @@
-"""The energy that this rank's device, and on the first rank of a node its node, use while the rank trains."""
+"""Measures the energy that this rank's device, and on a node's first rank the node, use while the rank trains."""
 
 import threading
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from slipway.energy import host
 from slipway.energy.counter import OF_NODES, SOURCES, Used
 from slipway.ranks.environment import Place
 
-INTERVAL = 1.0  # seconds; counters are renewed every 20 to 100 ms, and the quickest begin anew after minutes
+INTERVAL = 1.0  # seconds; counters are renewed every 20 to 100 ms, and the quickest wrap around after minutes
 
 
 class Meter:
@@ -23,7 +23,7 @@ class Meter:
             threading.Thread(target=self._run, name="energy", daemon=True).start()
 
     def numbers(self) -> list[float]:
-        """Return [joules so far, counters that can be read] of each of SOURCES, for the sum over all ranks.
+        """Return [joules so far, counters that can be read] of each of SOURCES, to be summed over all ranks.
 
         A node counts once, whatever the number of its processors.
         """
@@ -43,7 +43,7 @@ class Meter:
             counter.update()
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread that reads."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -52,19 +52,19 @@ class Meter:
 
 
 def meter(device: torch.device, place: Place, root: Path = Path("/"), interval: float = INTERVAL) -> Meter:
-    """Return the meter of a rank. What cannot be read is not counted.
+    """Return the meter of a rank; counters that cannot be read are skipped.
 
     root: of the file system with /sys; interval: seconds between readings.
     """
     whole = host.of_node(root)
     counters = whole if place.local_rank == 0 else []
-    if any(one.source == "Cray pm_counters" for one in whole):  # it counts the devices, too
+    if any(one.source == "Cray pm_counters" for one in whole):  # these counters include the devices
         return Meter(counters, interval)
     return Meter([*counters, *host.begun(_of_device(device))], interval)
 
 
 def _of_device(device: torch.device):  # noqa: ANN202
-    """The counter of a GPU, where its driver's library is there."""
+    """Yield the counter of a GPU, if its driver's library is installed."""
     if device.type != "cuda":
         return
     try:

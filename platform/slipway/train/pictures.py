@@ -1,4 +1,4 @@
-"""Pictures of validations: drawn by the family where the last stage is, written by one rank."""
+"""Pictures of validations: drawn by the family on the last stage, written by one rank."""
 
 import errno
 
@@ -27,11 +27,11 @@ class Painter:
 
     @property
     def seen(self) -> Seen | None:
-        """What the forward passes are to tell; None: nothing more."""
+        """The function to which forward passes show their output; None: they need not show any more."""
         return self._see if self._network is not None and self._picture is None else None
 
     def write(self, step: int) -> int:
-        """Write the picture, if this is the rank. Returns 0, or the number of the error that kept it from that."""
+        """Write the picture if this is the rank for it; return 0, or the number of the error if that failed."""
         if self._picture is None or not self._writes:
             return 0
         try:

@@ -1,4 +1,4 @@
-"""What steps are made of, by torch's profiler: of a benchmark's step, and of a run's own (logging.profile_step)."""
+"""Profiles steps by torch's profiler: those of a benchmark, and those of a run (logging.profile_step)."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ WARM_UP = 1
 
 
 class Window:
-    """A stretch of a rank's work under the profiler, from its making until `seconds`."""
+    """A stretch of a rank's work under the profiler, from its construction until `seconds`."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -34,7 +34,7 @@ class Window:
         self._range.__enter__()
 
     def seconds(self) -> dict[str, float]:
-        """End it; returns the seconds of each of KINDS."""
+        """End the window and return the seconds of each of KINDS."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self._range.__exit__(None, None, None)
@@ -58,13 +58,13 @@ class RunProfile:
             mark_optimizer(model)
 
     def begin(self, step: int) -> None:
-        """A step begins; one before it that was given up is forgotten."""
+        """Begin a step; one before it that was given up is forgotten."""
         if self._window is not None:
             self._window.seconds()
         self._window = Window(self._device) if step in self._steps else None
 
     def end(self, step: int, log: Log) -> None:
-        """A step is done; after the last one the means are written down. All ranks call it."""
+        """End a step; after the last one, write the means down. All ranks call it."""
         if self._window is None:
             return
         seconds, self._window = self._window.seconds(), None
@@ -73,7 +73,7 @@ class RunProfile:
             self._counted += 1
         if step == self._steps[-1] and self._counted == len(
             self._steps[WARM_UP:]
-        ):  # else it began among them
+        ):  # else the segment began among them
             self._write(step, log)
 
     def _write(self, step: int, log: Log) -> None:
@@ -85,7 +85,10 @@ class RunProfile:
 
 
 def profiled(step: Callable[[], object], steps: int, device: torch.device) -> dict[str, float]:
-    """Return seconds of each of KINDS in some steps, after one for the profiler's own warm-up. All ranks call it."""
+    """Return the seconds of each of KINDS in some steps, after one for the profiler's own warm-up.
+
+    All ranks call it.
+    """
     for count in (WARM_UP, steps):
         torch.distributed.barrier()
         window = Window(device)
@@ -96,7 +99,7 @@ def profiled(step: Callable[[], object], steps: int, device: torch.device) -> di
 
 
 def mark_optimizer(model: Any) -> None:
-    """Let its work within a step, the gradient norm above all, show in the profile as the optimizer's."""
+    """Mark the optimizer's work within a step, above all the gradient norm, for the profile to show it as such."""
 
     def marked(method: Callable) -> Callable:
         def run(*words: Any, **named: Any) -> Any:
@@ -111,7 +114,7 @@ def mark_optimizer(model: Any) -> None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Without what the profiler's library writes to standard error when it starts and stops."""
+    """Discard what the profiler's library writes to standard error when it starts and stops."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,4 +1,4 @@
-"""Continuing from a checkpoint: at the start of a segment, and when the guard asks for it."""
+"""Continues from a checkpoint: at the start of a segment, and when the guard asks for it."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Never
@@ -28,7 +28,7 @@ from slipway.train.step import Outcome
 
 @dataclass
 class LeftOut:
-    """Stretches of the run's order of samples that are passed over: (first, one after the last); may overlap."""
+    """Stretches of the run's order of samples that are skipped: (first, one after the last); may overlap."""
 
     stretches: list[tuple[int, int]] = field(default_factory=list)
 
@@ -40,14 +40,14 @@ class LeftOut:
 
 
 def agreed(start: Start) -> Start:
-    """Return what rank 0 starts from, on every rank; all ranks call it."""
+    """Return rank 0's start on every rank; all ranks call it."""
     told: list[Any] = [start]
     torch.distributed.broadcast_object_list(told, src=0)
     return told[0]
 
 
 def resume(session: Session, start: Start) -> Position:
-    """Load the checkpoint of the start, if any; all ranks call it."""
+    """Load the checkpoint of the start, if any, and return the position; all ranks call it."""
     info = start.info
     if info is None:
         return Position(start.data)
@@ -73,10 +73,11 @@ def note_start(log: Log, plan: Plan, start: Start, at: Position, peak: Peak) -> 
 def recover(
     session: Session, log: Log, at: Position, outcome: Outcome, verdict: Verdict, left_out: LeftOut
 ) -> Position:
-    """Return what the verdicts stop and rollback ask for; `at`: before the offending batch. Raises Fault for a stop.
+    """Follow a verdict of stop or rollback and return the new position; all ranks call it.
 
-    The newest good checkpoint is loaded. The offending batch, and those before it as guard.rollback_batches
-    says, are added to left_out. All ranks call it. Raises Fault where there is no checkpoint, too.
+    For a rollback the newest good checkpoint is loaded. The offending batch, and those before it as
+    guard.rollback_batches says, are added to left_out. at: the position before the offending batch. Raises Fault for a
+    stop, and if there is no checkpoint to go back to.
     """
     config = session.plan.config
     if verdict.action == "stop":
@@ -84,7 +85,11 @@ def recover(
     again = agreed(_newest(config, at.data) if torch.distributed.get_rank() == 0 else Start(at.data))
     info = again.info
     if info is None:
-        raise Fault(f"step {at.step + 1}", f"{verdict.reason}, and there is no good checkpoint to return to")
+        raise Fault(
+            f"step {at.step + 1}",
+            f"{verdict.reason}, and no intact checkpoint exists to return to",
+            do="lower optimizer.lr, or check the data, and train again",
+        )
     _load(session, again)
     batch = config.training.global_batch_size
     start = max(info.data.total, at.data.total - (config.guard.rollback_batches - 1) * batch)
@@ -97,12 +102,12 @@ def recover(
 
 
 def note_skip(log: Log, at: Position, outcome: Outcome, verdict: Verdict) -> None:
-    """Say that a step makes no update."""
+    """Report that a step makes no update."""
     _event(log, at.step + 1, "skip", at, outcome, verdict, "no update from this batch", None)
 
 
 def note_warnings(log: Log, step: int, verdict: Verdict) -> None:
-    """Say what the guard found in a step that it let pass."""
+    """Report what the guard found in a step that it let pass."""
     for event, reason in verdict.warnings:
         log.write("event", step=step, event=event, reason=reason)
         log.say(f"warning: step {step}: {reason}")
@@ -113,7 +118,7 @@ def _give_up(config: RunConfig, log: Log, step: int, outcome: Outcome, verdict: 
     newest = checkpoint_store.latest(config.run.dir)
     stop = Fault(
         f"step {step}",
-        f"{verdict.reason}{_on(outcome)}; stopped before the update (guard.on_nonfinite="
+        f"{verdict.reason}{_on(outcome)}; training stopped before the update (guard.on_nonfinite="
         f"{config.guard.on_nonfinite}, guard.on_spike={config.guard.on_spike}, guard.on_collapse="
         f"{config.guard.on_collapse}); the last checkpoint is {newest.name if newest else 'none'}",
         do="to continue past it, set guard.on_nonfinite or guard.on_spike to skip or rollback, guard.on_collapse to "
@@ -130,7 +135,7 @@ def _newest(config: RunConfig, data: DataLedger) -> Start:
 
 
 def _load(session: Session, start: Start) -> None:
-    """Load a checkpoint that is there. Raises Fault."""
+    """Load a checkpoint that exists. Raises Fault if it cannot be read."""
     assert start.checkpoint and start.info
     try:
         with session.model.whole_parameters():
@@ -141,6 +146,7 @@ def _load(session: Session, start: Start) -> None:
         raise Fault(
             f"checkpoint {start.checkpoint}",
             f"cannot be loaded: {in_one_line(cause or first)}; nothing was changed",
+            do="run `slipway checkpoint verify` on it; if it is damaged, remove it and run the same command again",
         ) from error
 
 
@@ -154,7 +160,10 @@ def _event(
     done: str,
     samples: tuple[int, int] | None,
 ) -> None:
-    """samples: the stretch that is left out, as positions in the run's order of samples."""
+    """Write an event down and print it.
+
+    samples: the stretch that is skipped, as positions in the run's order of samples.
+    """
     reason = f"{verdict.reason}{_on(outcome)}"
     more = {} if samples is None else {"samples_left_out": samples}
     log.write("event", step=step, event=name, at_step=at.step + 1, reason=reason, **more)

@@ -6,10 +6,10 @@ from slipway.config.section import OptimizerSection
 
 
 def learning_rate(optimizer: OptimizerSection, step: int, steps: int) -> float:
-    """Return learning rate of update `step` (1-based) of `steps`.
+    """Return the learning rate of update `step` (1-based) of `steps`.
 
-    Linear warm-up to lr at step lr_warmup_steps, then constant, linear, cosine (SGDR without restarts,
-    arXiv 1608.03983) or WSD (warm-up, stable, linear decay; MiniCPM, arXiv 2404.06395) down to min_lr.
+    Linear warm-up to lr at step lr_warmup_steps, then constant, linear, cosine (SGDR without restarts, arXiv
+    1608.03983) or WSD (warm-up, stable, linear decay; MiniCPM, arXiv 2404.06395) down to min_lr.
     """
     peak, floor, warmup = optimizer.lr, optimizer.min_lr, optimizer.lr_warmup_steps
     if step <= warmup:

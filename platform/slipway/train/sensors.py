@@ -1,4 +1,4 @@
-"""Power and clock of a GPU while it trains, as NVIDIA's driver tells them (NVML, by torch and nvidia-ml-py)."""
+"""Power and clock of a GPU while it trains, as NVIDIA's driver reports them (NVML, by torch and nvidia-ml-py)."""
 
 import threading
 from collections.abc import Callable
@@ -13,7 +13,10 @@ class Sensors:
     """Samples the power (watts) and the clock of the multiprocessors (MHz) of one device in a thread."""
 
     def __init__(self, device: torch.device, say: Callable[[str], None]) -> None:
-        """say: told once why there is nothing to sample; of a device that is no NVIDIA GPU nothing is expected."""
+        """Start sampling if the device is an NVIDIA GPU.
+
+        say: called once with the reason if an NVIDIA GPU cannot be sampled; no other device is expected to be.
+        """
         self._device, self._stop = device, threading.Event()
         self._new: list[tuple[float, float]] = []
         self._last: list[tuple[float, float]] = []
@@ -28,7 +31,10 @@ class Sensors:
         threading.Thread(target=self._sample, name="sensors", daemon=True).start()
 
     def means(self) -> dict[str, float]:
-        """Return the means since the last call; the last known where that was shorter than an interval; else empty."""
+        """Return the means since the last call; empty if the device has none.
+
+        If the last call was less than an interval ago, these are the last known ones.
+        """
         new, self._new = self._new, []
         self._last = new or self._last
         if not self._last:
@@ -37,7 +43,7 @@ class Sensors:
         return {"power_watts": fmean(watts), "clock_mhz": fmean(clocks)}
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread that samples."""
         self._stop.set()
 
     def _read(self) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Everything a rank holds while it trains, built in a stated order: model, weights, optimizer, data."""
+"""Builds everything a rank holds while it trains, in a stated order: model, weights, optimizer, data."""
 
 from dataclasses import dataclass, field
 
@@ -22,18 +22,18 @@ class Session:
     device: torch.device
     model: Rank
     times: ForwardTimes
-    train_data: Reader | None = None  # None on ranks whose stages need nothing of the samples
+    train_data: Reader | None = None  # None on ranks whose stages read no fields of the samples
     validation_data: Reader | None = None
     meter: Meter = field(default_factory=lambda: Meter([]))  # counts nothing, unless training has set it
 
     @property
     def validation_start(self) -> DataLedger:
-        """Where validation begins: each draws the same samples."""
+        """The position at which validation begins: each draws the same samples."""
         config = self.plan.config
         return DataLedger.begin(config.training.seed, config.data.weights, {})
 
     def close(self) -> None:
-        """End the threads that read samples and counters."""
+        """Stop the threads that read samples and counters."""
         self.meter.close()
         for reader in (self.train_data, self.validation_data):
             if reader:
@@ -41,19 +41,19 @@ class Session:
 
 
 def set_up(plan: Plan, device: torch.device) -> Session:
-    """Build this rank's part and open its data; process groups must exist."""
+    """Build this rank's part, open its data and return the session; process groups must exist."""
     session = build_session(plan, device)
     _open_data(session)
     return session
 
 
 def build_session(plan: Plan, device: torch.device) -> Session:
-    """This rank's model and optimizer, without data."""
+    """Build and return the session with this rank's model and optimizer, without data."""
     return Session(plan, device, engine_of(plan.config).build(plan, device), ForwardTimes(device))
 
 
 def build_model(plan: Plan, device: torch.device) -> Rank:
-    """This rank's model alone, for evaluation and export: no gradients, no optimizer."""
+    """Build and return this rank's model alone, for evaluation and export: no gradients, no optimizer."""
     return engine_of(plan.config).build(plan, device, optimize=False)
 
 

@@ -1,4 +1,4 @@
-"""The ranks that compute more slowly than their peers, written into the log."""
+"""Writes the ranks that compute more slowly than their peers into the log."""
 
 import torch
 
@@ -9,7 +9,7 @@ from slipway.train.watch.stragglers import stragglers
 
 
 def report_stragglers(session: Session, watch: Watch, log: Log, step: int) -> None:
-    """Compare the ranks' own times since the last report; all ranks call it."""
+    """Compare the ranks' own times since the last report, and log the slow ones; all ranks call it."""
     settings, grid = session.plan.config.watch, session.plan.grid
     watch.at(step, "comparing times")
     own = torch.tensor([session.times.take()], device=session.device)

@@ -1,4 +1,4 @@
-"""Where a segment of a run begins: read once, by the rank that leads, and told to all. Imports no torch."""
+"""The beginning of a run's segment: read once, by the rank that leads, and sent to all. Imports no torch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,12 @@ class Start:
     """The checkpoint to continue from, if any, and what the run is known by."""
 
     data: DataLedger
-    """The position in the data, with the blend of now."""
+    """The position in the data, with the present blend."""
     checkpoint: Path | None = None
     """The newest good one, verified; None: the run begins."""
     info: CheckpointInfo | None = None
-    """What it says of itself."""
+    """The checkpoint's description of itself."""
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     """Newer checkpoints that are damaged, and what is wrong with each."""
     pace: Pace = Pace()
-    """What earlier segments have measured."""
+    """The latest measurements of earlier segments."""

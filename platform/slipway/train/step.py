@@ -1,4 +1,4 @@
-"""What one step computes, one update, one validation."""
+"""Computes one step, one update, one validation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from slipway.train.watch.hangs import Watch
 
 @dataclass(frozen=True)
 class Means:
-    """What was reported of some samples, the same on every rank."""
+    """Means over some samples, the same on every rank."""
 
     loss: float  # mean over what the family counts, in the unit of its loss (GPT: nats per token)
     measures: dict[str, float]  # the family's other measures, by name
@@ -28,29 +28,29 @@ class Means:
 
 @dataclass(frozen=True)
 class Validated(Means):
-    """What a validation has found, the same on every rank."""
+    """The result of a validation, the same on every rank."""
 
     picture_error: int
-    """The system's number of what kept the picture from being written; 0: nothing, or there is none."""
+    """The system's number of the error that kept the picture from being written; 0: none, or there is no picture."""
 
 
 @dataclass(frozen=True)
 class Outcome(Means):
-    """What a step has computed over the global batch, before any update; the same on every rank."""
+    """The result of a step over the global batch, before any update; the same on every rank."""
 
     grad_norm: float  # L2 norm of the whole gradient, before clipping
-    stop: list[str]  # why this segment should end after this step: what any rank has seen; empty: go on
+    stop: list[str]  # why this segment should end after this step, as any rank has seen; empty: continue
     not_finite: list[int]  # ranks that computed a loss that is not finite
     attended: float | None
     """Mean over the samples of models.network.ATTENDED; None: documents are not kept apart."""
     energy: list[float]
-    """Of all ranks since the segment began: [joules, counters] of each of energy.counter.SOURCES."""
+    """Energy of all ranks since the segment began: [joules, counters] of each of energy.counter.SOURCES."""
     load: Load | None
-    """What became of what the model hands out; None: it hands nothing out."""
+    """The spread of the model's work in this step; None: the model spreads none."""
 
 
 def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> Outcome:
-    """Forward, backward, reduce; then the loss and the reasons to stop, agreed by all ranks."""
+    """Run forward, backward and reduction; return the loss and the reasons to stop, agreed by all ranks."""
     model, names = session.model, _names(session)
     model.zero_grad()
     sums = model.forward_backward(batches, session.times.timed)
@@ -66,7 +66,7 @@ def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> O
     numbers, energy = numbers[: -len(energy)], numbers[-len(energy) :]
     means = _means(names, numbers[: 2 * len(names)])
     shares, samples, bad_norms, *seen = numbers[2 * len(names) :]
-    if bad_norms:  # on one rank is on all
+    if bad_norms:  # a bad norm on one rank counts on all
         grad_norm = nan
     where = _not_finite_on(sums, names[0]) if bad_norms or not isfinite(means.loss) else []
     attended = shares / samples if samples else None
@@ -75,16 +75,15 @@ def compute(session: Session, batches: Sequence[Batch], stopping: Stopping) -> O
 
 
 def update_weights(session: Session, learning_rate: float, grad_norm: float) -> None:
-    """Clip and apply the gradients that compute has left."""
+    """Clip and apply the gradients that `compute` has left."""
     session.model.update(learning_rate, grad_norm)
 
 
 def validate(session: Session, steps: int, watch: Watch, step: int) -> Validated:
-    """Return means over the first `steps` global batches of the validation split, without gradients; and their picture.
+    """Return the means over the first `steps` global batches of the validation split, without gradients.
 
-    Training draws the same random numbers after it as without it.
-
-    step: the training step that the watch is told; each batch counts as progress.
+    Writes their picture. Training draws the same random numbers after it as without it. step: the training step that is
+    reported to the watch; each batch counts as progress.
     """
     config, names = session.plan.config, _names(session)
     total = _tensor(session, [0.0, 0.0] * len(names)).view(-1, 2)
@@ -114,14 +113,17 @@ def read(
 
 
 def _names(session: Session) -> list[str]:
-    """Return what is reported: the loss first."""
+    """Return the names of what is reported, the loss first."""
     config = session.plan.config
     told = family(config)
     return [told.loss.name, *(measure.name for measure in told.measures(config))]
 
 
 def _own(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
-    """Return [sum, count] of each name over this rank's microbatches; zero where another rank reports the same samples."""
+    """Return [sum, count] of each name over this rank's microbatches, as float64 [names, 2].
+
+    Zero if another rank reports the same samples.
+    """
     names = _names(session)
     if not sums or not session.model.counts:
         return _tensor(session, [0.0, 0.0] * len(names)).view(-1, 2)
@@ -129,7 +131,10 @@ def _own(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
 
 
 def _attended(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
-    """Return [sum, samples] of ATTENDED over this rank's microbatches; zero where another rank reports the same samples."""
+    """Return [sum, samples] of ATTENDED over this rank's microbatches, as float64 [2].
+
+    Zero if another rank reports the same samples.
+    """
     found = [one[ATTENDED] for one in sums if ATTENDED in one]
     if not found or not session.model.counts:
         return _tensor(session, [0.0, 0.0])
@@ -137,7 +142,7 @@ def _attended(session: Session, sums: Sequence[Sums]) -> torch.Tensor:
 
 
 def _counted(session: Session) -> torch.Tensor:
-    """Return what this rank's part of the model has handed out, to be summed; empty where the model hands nothing out."""
+    """Return what this rank's part of the model has handed out, to be summed; empty if the model hands nothing out."""
     config = session.plan.trained
     if spread_of(config) is None:
         return _tensor(session, [])
@@ -147,7 +152,7 @@ def _counted(session: Session) -> torch.Tensor:
 
 
 def _load(session: Session, sums: torch.Tensor) -> Load | None:
-    """Return what the sums over all ranks say."""
+    """Return the load that follows from the sums over all ranks; None if the model hands nothing out."""
     config = session.plan.trained
     spread, network = spread_of(config), network_of(config)
     if spread is None:
@@ -157,14 +162,14 @@ def _load(session: Session, sums: torch.Tensor) -> Load | None:
 
 
 def _means(names: list[str], numbers: list[float]) -> Means:
-    """From the sum and the count of each name."""
+    """Return the means, from the sum and the count of each name."""
     pairs = zip(numbers[::2], numbers[1::2], strict=True)
     loss, *others = (total / count if count else nan for total, count in pairs)
     return Means(loss, dict(zip(names[1:], others, strict=True)))
 
 
 def _not_finite_on(sums: Sequence[Sums], name: str) -> list[int]:
-    """Return ranks that computed a loss that is not finite; all ranks call it."""
+    """Return the ranks that computed a loss that is not finite; all ranks call it."""
     here: list[Any] = [None] * torch.distributed.get_world_size()
     bad = any(not torch.isfinite(one[name]).all().item() for one in sums)
     torch.distributed.all_gather_object(here, bad)

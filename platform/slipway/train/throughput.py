@@ -1,4 +1,4 @@
-"""What a step's seconds amount to: rates, model FLOP utilization; and what memory a device needs."""
+"""Turns a step's seconds into rates and model FLOP utilization; reports the memory that a device needs."""
 
 import psutil
 import torch
@@ -8,20 +8,21 @@ from slipway.plan import Plan
 
 
 def memory_gib(device: torch.device) -> float:
-    """Return largest amount of memory this rank has held: device memory on a GPU, resident memory on CPU. GiB."""
+    """Return the memory this rank has held, in GiB: the most on a GPU, on a CPU the resident memory of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     return psutil.Process().memory_info().rss / 2**30
 
 
 def rates(plan: Plan, seconds: float, peak: float, attended: float | None = None) -> dict[str, float]:
-    """Return what a step of so many seconds amounts to; peak: of one device, TFLOP/s; attended: see models.network.
+    """Return the rates of a step of so many seconds, by their names in metrics.jsonl.
 
-    mfu is model FLOP utilization: FLOP of forward and backward, nothing that is computed again, over what the
-    device could have done in that time. Counted as in the papers on Megatron (arXiv 2104.04473 without its
-    recomputation, which is the model FLOP of 2205.05198); for mfu_palm as in PaLM's (arXiv 2204.02311, appendix B).
-    Either counts the whole square of attention, of which a causal model needs half; of documents kept apart, the
-    square of each; of a layer with a sliding window, each token with as many tokens as the window has.
+    peak: of one device, TFLOP/s; attended: see models.network. mfu is model FLOP utilization: FLOP of forward and
+    backward, nothing that is computed again, over what the device could have done in that time. Counted as in the
+    papers on Megatron (arXiv 2104.04473 without its recomputation, which is the model FLOP of 2205.05198); for mfu_palm
+    as in PaLM's (arXiv 2204.02311, appendix B). Either counts the whole square of attention, of which a causal model
+    needs half; for documents kept apart, the square of each; for a layer with a sliding window, each token with as many
+    tokens as the window has.
     """
     batch_size = plan.config.training.global_batch_size
     sample = family(plan.config).sample(plan.config)

@@ -16,7 +16,7 @@ _OUT = Option(
     Path,
     FOLDER,
 )
-_REPEAT = Option("--repeat", "times each is measured (default 3)", "N", int, 3)
+_REPEAT = Option("--repeat", "measure each N times (default 3)", "N", int, 3)
 _OVERRIDES = Argument("overrides", "override", least=0, most=None)
 
 
@@ -27,19 +27,21 @@ Each part runs in a process of its own with a limit of its own, and its result i
   logs/NAME.log       what it has said; the folder of one that failed stays below work/
   bench-gpu.json, bench-gpu.md, bench-gpu.png     all results together: for programs, for a document, as a picture
 It needs this package and a torch that sees a GPU (NVIDIA or AMD), no network and no container.
-Exit code 0: every part has passed; 1: one failed or took too long; 75: the time is over, the same command goes on.
-Goals (60% of the matmul ceiling, 1.05 of torch.compile) are told as reached or not, and are no failure."""
+Exit code 0: every part has passed; 1: one failed or took too long; 75: the time is over: run the
+same command to continue.
+Goals (60% of the matmul ceiling, 1.05 of torch.compile) are reported as reached or not, and do not fail."""
 
 
 def _scaling() -> str:
     return """\
 training.global_batch_size is the smallest size's, and for strong scaling all sizes'. What devices grow by goes to data
 parallelism; all other sizes of the layout stay as configured. What does not divide is refused before anything runs.
-What is measured is not measured again: interrupted, the same command goes on. On a cluster with a scheduler it prints
-the jobs; with --submit it submits them, and once they have run, --collect shows what they measured:
+What is measured is not measured again: after an interruption, run the same command to continue.
+On a cluster with a scheduler it prints the jobs; with --submit it submits them, and once they have run, --collect shows
+what they measured:
   NODESxDEVICES-batchN/repeatR/     each measurement's plan.json, bench-train.json and, of a job, logs
   bench-scaling.json, bench-scaling.png     all of them together: for programs (and `slipway proposal`), as a picture
-Exit code 0: done; 75: stopped by a signal, the same command goes on."""
+Exit code 0: done; 75: stopped by a signal; run the same command to continue."""
 
 
 def _device() -> str:
@@ -55,13 +57,13 @@ BENCH = Verb(
     "measure this machine against references",
     actions={
         "train": Verb(
-            "tokens/s and MFU of a configuration on all its ranks, and where a step's time goes",
+            "measure tokens/s and MFU of a configuration on all its ranks, and where a step's time goes",
             (
                 Option("--steps", "steps measured, and steps profiled (default 5)", "N", int, 5),
                 Option("--warmup", "steps before (default 2)", "N", int, 2),
                 Option(
                     "--threads",
-                    "torch threads of a rank (default: the cores shared between the ranks)",
+                    "use N torch threads in each rank (default: the cores shared between the ranks)",
                     "N",
                     int,
                 ),
@@ -83,16 +85,21 @@ BENCH = Verb(
             acts=True,
         ),
         "scaling": Verb(
-            "speed-up, efficiency and the parts of a step over a growing number of devices, here or as jobs",
+            "measure speed-up, efficiency and the parts of a step over a growing number of devices, here or as jobs",
             (
                 Option(
                     "--ranks",
-                    "sizes in devices, as 1,2,4; whole nodes where they are more than a node has (default: doubling up "
-                    "to resources.*)",
+                    "measure these numbers of devices, such "
+                    "as 1,2,4; whole nodes beyond one node (default: doubling up to resources.*)",
                     "N,N,...",
                     values.sizes,
                 ),
-                Option("--nodes", "sizes in nodes instead, as 1,2,4", "N,N,...", values.sizes),
+                Option(
+                    "--nodes",
+                    "measure these numbers of nodes instead, such as 1,2,4",
+                    "N,N,...",
+                    values.sizes,
+                ),
                 Option(
                     "--scaling",
                     "strong: the same global batch at all sizes; weak: it grows with them (default strong,weak)",
@@ -100,23 +107,23 @@ BENCH = Verb(
                     str,
                     "strong,weak",
                 ),
-                Option("--repeats", "times each size is measured, in turn (default 3)", "N", int, 3),
+                Option("--repeats", "measure each size N times, in turn (default 3)", "N", int, 3),
                 Option(
                     "--steps", "steps measured, and steps profiled, in each repeat (default 5)", "N", int, 5
                 ),
                 Option("--warmup", "steps before (default 2)", "N", int, 2),
                 Option(
                     "--threads",
-                    "torch threads of a rank on a CPU (default: the cores over the most ranks, the same at all sizes)",
+                    "use N torch threads in each rank on a CPU (default: the cores over the most ranks, for all sizes)",
                     "N",
                     int,
                 ),
                 Option(
                     "--submit",
-                    "submit the jobs of what is not measured yet, an array for each size; without it: print them",
+                    "submit jobs for what is not measured yet, an array for each size; without it, print them",
                     effect="acts",
                 ),
-                Option("--collect", "measure and submit nothing: show what is measured"),
+                Option("--collect", "show what is measured, without measuring or submitting anything"),
                 Option(
                     "--out",
                     f"folder of the measurements, the JSON and the picture (default: {FOLDER}/scaling)",
@@ -135,11 +142,11 @@ BENCH = Verb(
   slipway bench scaling cluster=juwels_booster launch.account=PROJECT model=gpt3_1_3b --nodes 1,2,4,8 --collect""",
         ),
         "kernels": Verb(
-            "each fused operator and backend at a model's shapes, against the device's ceiling",
+            "measure each fused operator and backend at a model's shapes, against the device's ceiling",
             (
-                Option("--model", "a preset, as model=PRESET (default: a small shape)", "PRESET"),
-                Option("--operators", "which to measure, separated by commas (default: all)", "NAMES"),
-                Option("--repeat", "samples of each (default 10)", "N", int, 10),
+                Option("--model", "take the shapes of model=PRESET (default: a small shape)", "PRESET"),
+                Option("--operators", "measure these operators, separated by commas (default: all)", "NAMES"),
+                Option("--repeat", "take N samples of each (default 10)", "N", int, 10),
                 _OUT,
                 _JSON,
             ),
@@ -147,14 +154,14 @@ BENCH = Verb(
             acts=True,
         ),
         "compare": Verb(
-            "one rank's token rate against a plain PyTorch GPT of the same shape, eager and compiled",
+            "compare one rank's token rate with a plain PyTorch GPT of the same shape, eager and compiled",
             (
-                Option("--rounds", "turns of each (default 7; the first is warm-up)", "N", int, 7),
-                Option("--steps", "optimizer steps in a turn (default 4)", "N", int, 4),
+                Option("--rounds", "run N turns of each (default 7; the first is warm-up)", "N", int, 7),
+                Option("--steps", "take N optimizer steps in a turn (default 4)", "N", int, 4),
                 Option("--threads", "torch threads (default: all cores)", "N", int),
                 Option(
                     "--references",
-                    "which, separated by commas (default: eager,compiled)",
+                    "compare with these, separated by commas (default: eager,compiled)",
                     "NAMES",
                     str,
                     "eager,compiled",
@@ -165,9 +172,9 @@ BENCH = Verb(
             acts=True,
         ),
         "device": Verb(
-            "the constants of this machine's devices and links, for plans to be right about them",
+            "measure the constants of this machine's devices and links, with which plans estimate time",
             (
-                Option("--check", "then train sixteen small layouts and compare each step with its plan"),
+                Option("--check", "also train sixteen small layouts and compare each step with its plan"),
                 _OUT,
                 _JSON,
             ),
@@ -179,18 +186,19 @@ BENCH = Verb(
   slipway bench device resources.devices_per_node=2 --check    and how good plans are with it""",
         ),
         "gpu": Verb(
-            "all of this machine's GPUs: what works, how fast it is against torch.compile, where the time goes",
+            "test all of this machine's GPUs: what works, how fast it is against torch.compile, where the time goes",
             (
                 Option("--dry-run", "list the parts with their limits; run nothing", effect="answers"),
-                Option("--part", "only these, separated by commas (default: all)", "NAMES"),
+                Option("--part", "run only these parts, separated by commas (default: all)", "NAMES"),
                 Option(
-                    "--again", "also those that have passed, anew, and results of other devices or versions"
+                    "--again",
+                    "repeat parts that have passed, and replace results of other devices or versions",
                 ),
-                Option("--rehearse", "the same parts with tiny shapes on CPU ranks: minutes on 2 cores"),
+                Option("--rehearse", "run the same parts with tiny shapes on CPU ranks: minutes on 2 cores"),
                 Option(
                     "--minutes",
-                    "of the whole call (default 8); the parts' limits grow with it, and what is left is for the next "
-                    "call",
+                    "stop after M minutes (default 8); "
+                    "the parts' limits grow with it, and the next call runs the rest",
                     "M",
                     float,
                     8.0,
@@ -212,7 +220,7 @@ BENCH = Verb(
   slipway bench gpu --rehearse                        on a machine without a GPU""",
         ),
         "data": Verb(
-            "how fast text is prepared, and chips of imagery are read, against the usual ways",
+            "measure how fast text is prepared and chips of imagery are read, against the usual ways",
             (
                 Option(
                     "--kind",
@@ -255,28 +263,28 @@ BENCH = Verb(
                     int,
                     64,
                 ),
-                Option("--dir", "imagery: where to write (default: the temporary folder)", "DIR", Path),
-                Option("--rounds", "turns of each (default 3)", "N", int, 3),
+                Option("--dir", "imagery: write into DIR (default: the temporary folder)", "DIR", Path),
+                Option("--rounds", "run N turns of each (default 3)", "N", int, 3),
                 _JSON,
             ),
             acts=True,
         ),
         "checkpoint": Verb(
-            "how long a checkpoint blocks training, written in the background or waited for",
+            "measure how long a checkpoint blocks training, written in the background or in the foreground",
             (
-                Option("--rounds", "saves of each kind (default 5, after a warm-up)", "N", int, 5),
-                Option("--dir", "where to write (default: the temporary folder)", "DIR", Path),
+                Option("--rounds", "save N times in each way (default 5, after a warm-up)", "N", int, 5),
+                Option("--dir", "write into DIR (default: the temporary folder)", "DIR", Path),
                 _JSON,
             ),
             _OVERRIDES,
             acts=True,
         ),
         "image": Verb(
-            "size of the container image, a cached rebuild, the start of a command in Apptainer",
+            "measure the container image's size, a cached rebuild, and the start of a command in Apptainer",
             (
                 VARIANT,
-                Option("--tag", "an image that is built (default: slipway:VARIANT)", "NAME"),
-                Option("--sif", "its SIF (default: dist/image/slipway-VARIANT.sif)", "FILE", Path),
+                Option("--tag", "measure this built image (default: slipway:VARIANT)", "NAME"),
+                Option("--sif", "measure this SIF (default: dist/image/slipway-VARIANT.sif)", "FILE", Path),
                 ENGINE,
                 CONTEXT,
                 _REPEAT,
@@ -285,12 +293,12 @@ BENCH = Verb(
             acts=True,
         ),
         "launch": Verb(
-            "seconds to plan and render the largest runs, and a sweep of a thousand jobs",
-            (_REPEAT, Option("--jobs", "jobs of the sweep (default 1,000)", "N", int, 1000), _JSON),
+            "measure the seconds to plan and render the largest runs, and a sweep of a thousand jobs",
+            (_REPEAT, Option("--jobs", "put N jobs into the sweep (default 1,000)", "N", int, 1000), _JSON),
             acts=True,
         ),
         "startup": Verb(
-            "seconds from a command to its answer, and to the first training step of the demo",
+            "measure the seconds from a command to its answer, and to the first training step of the demo",
             (_REPEAT, _JSON),
             _OVERRIDES,
             acts=True,

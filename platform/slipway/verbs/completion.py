@@ -16,7 +16,7 @@ ANY_DATA = "data=stdlib"
 
 
 def complete(words: Sequence[str], ask_hydra: Callable[[Sequence[str]], int]) -> int:
-    """Answer `slipway -sc install|uninstall|query=SHELL`; the line to complete is in COMP_LINE. Returns the exit code.
+    """Answer `slipway -sc install|uninstall|query=SHELL`; the line to complete is in COMP_LINE. Return the exit code.
 
     Args:
         words: The command line.
@@ -34,7 +34,7 @@ def complete(words: Sequence[str], ask_hydra: Callable[[Sequence[str]], int]) ->
 
 
 def own_choices(line: str) -> list[str] | None:
-    """Return completions of verbs, actions, options and their values for a command line; None where Hydra knows better."""
+    """Return completions of verbs, actions, options and their values for a command line; None: leave it to Hydra."""
     words = line.split()
     word = "" if line.endswith(" ") or not words else words[-1]
     before = words[1:] if not word else words[1:-1]
@@ -43,7 +43,7 @@ def own_choices(line: str) -> list[str] | None:
 
 
 def _candidates(before: Sequence[str], word: str) -> list[str] | None:
-    """Return what may follow the words `before`, where the next one begins like `word`."""
+    """Return what may follow the words `before` if the next word begins like `word`; None to leave it to Hydra."""
     dash = word.startswith("-")
     if not before:
         return [option.name for option in GENERAL] if dash else list(VERBS)
@@ -59,7 +59,7 @@ def _candidates(before: Sequence[str], word: str) -> list[str] | None:
     if dash:
         return own
     if verb.actions and not at:
-        if verb.alone and verb.takes:  # overrides may stand in an action's place, and Hydra knows those
+        if verb.alone and verb.takes:  # overrides may stand in an action's place, and Hydra completes those
             begun = word and not any(plain_words(before[1:], verb))
             return list(verb.actions) if begun and any(one.startswith(word) for one in verb.actions) else None
         return [*verb.actions, *(own if verb.alone else [])]
@@ -71,7 +71,7 @@ def _candidates(before: Sequence[str], word: str) -> list[str] | None:
 
 
 def _action(verb: Verb, words: Sequence[str]) -> tuple[Verb, bool]:
-    """Return the action that the words name, and whether they name one; else the verb itself."""
+    """Return the action that the words name, or else the verb itself, and whether the action is settled."""
     for _, word in plain_words(words, verb):
         if word in verb.actions:
             return verb.actions[word], True
@@ -80,13 +80,13 @@ def _action(verb: Verb, words: Sequence[str]) -> tuple[Verb, bool]:
 
 
 def with_data(line: str) -> str:
-    """Return the line with a choice of data, where it has none: Hydra completes the keys of a whole configuration only."""
+    """Return the line with a choice of data if it has none: Hydra completes keys only in a whole configuration."""
     program, *words = line.split(" ")
     return line if any(word.startswith("data=") for word in words) else " ".join([program, ANY_DATA, *words])
 
 
 def without_verb(line: str) -> str:
-    """Return the line as Hydra's completion understands it: no verb, no action, no options."""
+    """Return the line in the form that Hydra's completion understands: no verb, no action, no options."""
     program, verb, *words = line.split()
     described = VERBS[verb]
     plain = [word for _, word in plain_words(words, described._replace(options=(*described.options, *HYDRA)))]

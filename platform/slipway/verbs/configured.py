@@ -6,15 +6,15 @@ from slipway.verbs import values
 from slipway.verbs.declare import Option, Verb
 
 JSON = Option("--json", "print JSON", effect="answers")
-HELP = Option("--help", "print this text", short="-h", effect="answers")
+HELP = Option("--help", "print this help", short="-h", effect="answers")
 
 # Read by Hydra, not by the verb.
 HYDRA = (
     Option(
         "--cfg", "print the composed configuration and stop", "job|hydra|all", short="-c", effect="answers"
     ),
-    Option("--resolve", "with --cfg: with every ${...} replaced by its value"),
-    Option("--package", "with --cfg: only this section", "GROUP", short="-p"),
+    Option("--resolve", "with --cfg: replace every ${...} by its value"),
+    Option("--package", "with --cfg: print only this section", "GROUP", short="-p"),
     Option("--info", "print how the configuration was composed and stop", short="-i", effect="answers"),
     Option(
         "--multirun",
@@ -29,7 +29,7 @@ HYDRA = (
     ),
 )
 
-# Asked without a verb.
+# Options that need no verb.
 GENERAL = (
     HELP,
     Option("--version", "print the version", effect="answers"),
@@ -50,20 +50,20 @@ def _doctor_checks() -> str:
 
 
 SEARCH = Verb(
-    "all layouts that fit, best first, and why the others do not; several values of resources.nodes are all tried",
+    "list all layouts that fit, best first, and why the others do not; tries every value of resources.nodes",
     (
         Option("--json", "print JSON: layouts, best first; rejected, counted by reason", effect="answers"),
         Option(
             "--by",
-            "time (default): what one step takes; cost: device-hours",
+            "order by time (default: seconds of a step) or cost (device-hours)",
             "WHAT",
             default="time",
             choices=("time", "cost"),
         ),
-        Option("--top", "layouts shown (default 10; with --json all)", "N|all", values.row_count, 0),
+        Option("--top", "show N layouts (default 10; with --json all)", "N|all", values.row_count, 0),
         Option(
             "--all",
-            "every microbatch, sharding and recomputation of an arrangement of ranks, not the best alone",
+            "show every microbatch size, sharding and recomputation of an arrangement of ranks, not only the best",
         ),
         Option("--picture", "write a picture of time against memory (PNG)", "FILE", Path),
     ),
@@ -73,7 +73,7 @@ SEARCH = Verb(
       parallelism.tensor_model_parallel_size=4,8 training.recompute=selective""",
 )
 
-_CHECKPOINT = (Option("--step", "only the checkpoint of this step", "N", int), JSON)
+_CHECKPOINT = (Option("--step", "use only the checkpoint of this step", "N", int), JSON)
 
 CONFIGURED = {
     "data": Verb(
@@ -86,14 +86,14 @@ CONFIGURED = {
   slipway data data=bytes""",
     ),
     "plan": Verb(
-        "show what follows from a configuration: ranks, memory, FLOP, time; needs no GPU",
-        alone="the plan of a configuration",
+        "show what a configuration amounts to: ranks, memory, FLOP, time; needs no GPU",
+        alone="show the plan of a configuration",
         actions={"search": SEARCH},
         options=(
             Option("--json", "print the plan as JSON, as plan.json holds it", effect="answers"),
             Option(
                 "--ranks",
-                "rows of the table of ranks (default 32, with the middle omitted)",
+                "show N rows of the table of ranks (default 32, the middle omitted)",
                 "N|all",
                 values.rank_count,
                 32,
@@ -117,12 +117,14 @@ CONFIGURED = {
   slipway kernels kernels.attention=torch --json""",
     ),
     "train": Verb(
-        "train, validate, write checkpoints and metrics; run again, it continues",
+        "train, validate, write checkpoints and metrics; run it again to resume",
         (
-            Option("--dry-run", "check and show the plan; train nothing, write nothing", effect="answers"),
+            Option(
+                "--dry-run", "check and show the plan without training or writing anything", effect="answers"
+            ),
             Option(
                 "--plan",
-                "train the plan in a plan.json, as jobs carry it, changed by KEY=JSON words",
+                "train the plan in a plan.json, as jobs carry it, changed by KEY=JSON overrides",
                 "FILE",
                 Path,
             ),
@@ -140,14 +142,19 @@ CONFIGURED = {
         (
             Option(
                 "--submit",
-                "call sbatch or kubectl, once; without it: print what it would get (a dry run)",
+                "call sbatch or kubectl once; without it, print what they would receive (a dry run)",
                 effect="acts",
             ),
-            Option("--chain", "segments at most: jobs that continue the run (launch.chain=N)", "N", int),
+            Option(
+                "--chain",
+                "run at most N segments, in jobs that resume one another (launch.chain=N)",
+                "N",
+                int,
+            ),
             Option(
                 "--evaluate",
-                "no training: a job of one device that runs `slipway evaluate` with these words on the run's "
-                "checkpoints",
+                "instead of training, run `slipway evaluate` "
+                "with these words on the run's checkpoints, in a job of one device",
                 "WORDS",
             ),
             Option(
@@ -166,12 +173,12 @@ CONFIGURED = {
         "list, verify or show the checkpoints of a run",
         actions={
             "list": Verb(
-                "steps, sizes, layouts, and any damage that sizes and the index reveal", _CHECKPOINT
+                "list steps, sizes, layouts, and any damage that sizes and the index reveal", _CHECKPOINT
             ),
             "verify": Verb(
                 "compare every file with its checksum; exit code 1 if one is damaged", _CHECKPOINT
             ),
-            "show": Verb("what the newest one (or --step N) records about itself", _CHECKPOINT),
+            "show": Verb("show what the newest one (or --step N) records about itself", _CHECKPOINT),
         },
         takes="configuration",
         examples="""\
@@ -184,17 +191,22 @@ CONFIGURED = {
         (
             Option(
                 "--scaling",
-                "what `slipway bench scaling` has measured (default: outputs/bench/scaling/bench-scaling.json)",
+                "read the measured scaling from FILE (default: outputs/bench/scaling/bench-scaling.json)",
                 "FILE",
                 Path,
                 Path("outputs/bench/scaling/bench-scaling.json"),
             ),
-            Option("--runs", "runs of this plan that are asked for (default 1)", "N", int, 1),
-            Option("--reserve", "per cent of computer time on top (default 0)", "P", float, 0.0),
-            Option("--answers", "YAML, NAME: text, for what only you know; NAMEs are printed", "FILE", Path),
+            Option("--runs", "apply for N runs of this plan (default 1)", "N", int, 1),
+            Option("--reserve", "add P per cent of computer time as a reserve (default 0)", "P", float, 0.0),
+            Option(
+                "--answers",
+                "read what only you know from a YAML file of NAME: text; the command prints the NAMEs",
+                "FILE",
+                Path,
+            ),
             Option(
                 "--out",
-                "folder of proposal.md, proposal.pdf and the plot (default: outputs/proposal)",
+                "write proposal.md, proposal.pdf and the plot into DIR (default: outputs/proposal)",
                 "DIR",
                 Path,
                 Path("outputs/proposal"),
@@ -203,9 +215,9 @@ CONFIGURED = {
         takes="configuration",
         acts=True,
         notes=lambda: (
-            "Says what follows from the plan and the measurement: software, model, data, devices, device-hours,\n"
+            "Writes what follows from the plan and the measurement: software, model, data, devices, device-hours,\n"
             "memory, checkpoints, storage, transfers, scalability, EuroHPC's access mode.\n"
-            "What only you know is a marked gap, which --answers fills."
+            "What only you know is marked as a gap; fill it with --answers."
         ),
         examples="""\
   slipway bench scaling cluster=juwels_booster launch.account=PROJECT model=gpt3_1_3b --nodes 1,2,4,8 --submit
@@ -216,11 +228,14 @@ CONFIGURED = {
         "check this machine, or every node of a job, and suggest fixes",
         (
             Option(
-                "--plan", "the run of a plan.json, as jobs carry it, changed by KEY=JSON words", "FILE", Path
+                "--plan",
+                "check the run of a plan.json, as jobs carry it, changed by KEY=JSON overrides",
+                "FILE",
+                Path,
             ),
             Option(
                 "--collectives",
-                "in a job: also which transport collectives use and how fast they are (imports torch)",
+                "in a job, also measure which transport collectives use and how fast they are (imports torch)",
             ),
             Option(
                 "--json",
@@ -232,7 +247,7 @@ CONFIGURED = {
             ),
             Option(
                 "--timeout",
-                "seconds for all ranks to answer, and again for the collectives (default 180)",
+                "wait S seconds for all ranks to answer, and as long again for the collectives (default 180)",
                 "S",
                 values.seconds,
                 180.0,

@@ -1,4 +1,4 @@
-"""What a verb, an option and an argument are. Plain data: importing the table costs next to nothing."""
+"""The types of a verb, an option and an argument. Plain data: importing the table costs next to nothing."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -8,21 +8,21 @@ class Option(NamedTuple):
     """An option of a verb or of one of its actions."""
 
     name: str
-    """As it is typed: `--dry-run`; or the beginning of a word, `to=`, for a verb that takes a run."""
+    """The name as it is typed: `--dry-run`; or the beginning of a word, `to=`, for a verb that takes a run."""
     help: str
-    """What it does; states the default."""
+    """The help text: what it does, and its default."""
     value: str = ""
-    """What stands for its value in the help; empty for a switch."""
+    """The placeholder for its value in the help; empty for a switch."""
     read: Callable[[str], Any] = str
-    """Turns the typed text into the value; raises argparse.ArgumentTypeError or ValueError."""
+    """A function from the typed text to the value; raises argparse.ArgumentTypeError or ValueError."""
     default: Any = None
     choices: tuple[str, ...] = ()
     short: str = ""
     """A second spelling: `-f`."""
     many: bool = False
-    """Whether it may be given again: what is read of each is a list, and the value is all of them in one."""
+    """Whether it may be repeated: each is read as a list, and the value is all of them in one."""
     effect: Literal["", "acts", "answers"] = ""
-    """What its presence makes of the command: one that acts, or one whose output is an answer, perhaps for a program.
+    """The kind of command that it makes: one that acts, or one whose output is an answer, perhaps for a program.
 
     While a command acts, output that nobody can take is no reason to stop; the output of an answer is all there is.
     """
@@ -39,7 +39,7 @@ class Option(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """How it is typed, for people: `--step N`, `to=FOLDER`."""
+        """The option as it is typed, for people: `--step N`, `to=FOLDER`."""
         return f"{self.name}{'' if self.is_word else ' '}{self.value}".rstrip()
 
 
@@ -47,16 +47,16 @@ class Argument(NamedTuple):
     """The words after the options that are not overrides of a configuration."""
 
     key: str
-    """The attribute of the parsed options: one word (or None) where `most` is 1, else a list."""
+    """The attribute of the parsed options: one word (or None) if `most` is 1, else a list."""
     shown: str
-    """What stands for it in the help: `NAME|DIR`."""
+    """The placeholder in the help: `NAME|DIR`."""
     least: int = 1
     most: int | None = 1
-    """None: any number."""
+    """The most words; None: any number."""
     text: bool = False
-    """Whether it is text: words of the form `KEY=VALUE` are part of it, but for `run.dir=DIR`."""
+    """Whether it is text: words of the form `KEY=VALUE` are part of it, except `run.dir=DIR`."""
     group: str = ""
-    """The group of the configuration whose choices are its values; empty where there is none."""
+    """The group of the configuration whose choices are its values; empty: none."""
 
 
 class Verb(NamedTuple):
@@ -67,14 +67,14 @@ class Verb(NamedTuple):
     argument: Argument | None = None
     actions: Mapping[str, "Verb"] = {}
     alone: str = ""
-    """What the verb does without any of its actions; empty where one must be named."""
+    """The summary of the verb without any of its actions; empty: one must be named."""
     takes: Literal["", "configuration", "overrides", "run"] = ""
     """`configuration`: Hydra's overrides and options, composed before the verb runs; `overrides`: it composes them;
     `run`: run.dir=DIR, whose plan.json is the configuration, as `run_dir` of the parsed options."""
     acts: bool = False
-    """Whether it does something, rather than answer a question."""
+    """Whether it does something, rather than answering a question."""
     notes: Callable[[], str] | None = None
     """More text for its help."""
     module: str = ""
-    """Where its function `run` is, below `slipway`; empty: VERB.command."""
+    """The module of its function `run`, below `slipway`; empty: VERB.command."""
     examples: str = ""

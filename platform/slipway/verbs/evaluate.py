@@ -1,4 +1,4 @@
-"""The verb that finds out what checkpoints are worth."""
+"""The verb that evaluates checkpoints."""
 
 from pathlib import Path
 
@@ -6,49 +6,56 @@ from slipway.verbs import values
 from slipway.verbs.declare import Argument, Option, Verb
 
 EVALUATE = Verb(
-    "find out what a run's checkpoints are worth: perplexity on text, or what its model family measures",
+    "measure how good a run's checkpoints are: perplexity on text, tasks, or what its model family measures",
     (
-        Option("--dir", "where to look for runs (default: runs)", "DIR", Path, Path("runs")),
+        Option("--dir", "look for runs in DIR (default: runs)", "DIR", Path, Path("runs")),
         Option(
-            "--step", "the checkpoints of these steps (default: the newest)", "N,...", values.steps, many=True
+            "--step",
+            "measure the checkpoints of these steps (default: the newest)",
+            "N,...",
+            values.steps,
+            many=True,
         ),
-        Option("--every-checkpoint", "all checkpoints that are there, oldest first"),
+        Option("--every-checkpoint", "measure all checkpoints, oldest first"),
         Option(
             "--files",
-            "text, JSON lines, Parquet, also .gz and .zst: a file, a folder, a pattern; may be given again (default: "
-            "the validation split)",
+            "measure on text, JSON lines or Parquet, also .gz "
+            "and .zst: a file, a folder, a pattern; may be repeated (default: the validation split)",
             "FILE",
             values.one,
             many=True,
         ),
-        Option("--text-key", "field or column that holds the text (default: text)", "NAME"),
+        Option("--text-key", "read the text from this field or column (default: text)", "NAME"),
         Option(
             "--context",
-            "tokens of a window (default: of files those of a training sample, of tasks what the model can read)",
+            "use windows of N tokens (default: those of a training sample for files, all the model reads for tasks)",
             "N",
             values.positive,
         ),
-        Option(
-            "--stride", "tokens that each further window adds (default: the context)", "N", values.positive
-        ),
-        Option("--limit", "documents of each FILE, source or task, at most", "N", values.positive),
-        Option("--end-marks", "count the loss of the mark after each document"),
+        Option("--stride", "move the window by N tokens (default: the context)", "N", values.positive),
+        Option("--limit", "read at most N documents of each FILE, source or task", "N", values.positive),
+        Option("--end-marks", "count the loss of the end mark after each document"),
         Option(
             "--tasks",
-            "tasks of lm-evaluation-harness (extra `evaluation`); may be given again",
+            "run tasks of lm-evaluation-harness (extra `evaluation`); may be repeated",
             "NAME,...",
             values.names,
             many=True,
         ),
-        Option("--include-path", "a folder of your own task files (YAML)", "DIR", Path),
-        Option("--num-fewshot", "examples before each question (default: the task's)", "N", values.natural),
-        Option("--allow-code", "let task files run the code that they name: read it first"),
+        Option("--include-path", "read your own task files (YAML) from DIR", "DIR", Path),
+        Option(
+            "--num-fewshot",
+            "put N examples before each question (default: as the task says)",
+            "N",
+            values.natural,
+        ),
+        Option("--allow-code", "let task files run the code that they name; read that code first"),
         Option("--allow-network", "let tasks fetch data over the network"),
-        Option("--again", "measure what is known, too"),
-        Option("--device", "cpu (default) or cuda", "KIND", choices=("cpu", "cuda")),
+        Option("--again", "measure again what is already measured"),
+        Option("--device", "compute on cpu (default) or cuda", "KIND", choices=("cpu", "cuda")),
         Option(
             "--plan",
-            "what a job of `slipway launch --evaluate` carries: its kind of device is used",
+            "use the kind of device of this plan, as jobs of `slipway launch --evaluate` do",
             "FILE",
             Path,
         ),
@@ -58,7 +65,7 @@ EVALUATE = Verb(
     acts=True,
     notes=lambda: (
         "RUN is a run's directory, its folder's name or its own name, or run.dir=DIR. One process reads checkpoints\n"
-        "of any layout. Results stay in the run's directory: what is done is not done again, and `slipway report`\n"
+        "of any layout. Results stay in the run's directory and are not measured again. `slipway report`\n"
         "shows the curve over training. docs/evaluation.md has the rules."
     ),
     examples="  slipway evaluate run.dir=runs/demo\n"

@@ -1,10 +1,10 @@
-"""The verb that lets a run's model speak."""
+"""The verb that generates text with a run's model."""
 
 from slipway.verbs import values
 from slipway.verbs.declare import Argument, Option, Verb
 
 GENERATE = Verb(
-    "let the model of a run's checkpoint go on with a text",
+    "let the model of a run's checkpoint continue a text",
     (
         Option("--step", "the checkpoint of this step (default: the newest good one)", "N", values.natural),
         Option("--tokens", "how many follow at most (default: 100)", "N", values.positive, 100),
@@ -39,7 +39,7 @@ GENERATE = Verb(
     Argument("texts", "TEXT", least=0, most=None, text=True),
     takes="run",
     notes=lambda: (
-        "TEXT is what the model goes on with; several are read together, `-` is standard input. Without any, on a\n"
+        "TEXT is what the model continues; several are read together, `-` is standard input. Without any, on a\n"
         "terminal, lines that are typed. A text ends with the token that ends documents, or after --tokens.\n"
         "The configuration is the run's own plan.json; one process reads a checkpoint of any layout.\n"
         "docs/generate.md has the rules, docs/chat.md those of --chat."

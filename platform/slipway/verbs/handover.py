@@ -1,4 +1,4 @@
-"""The verbs that give checkpoints to other libraries and take theirs: one action for each format."""
+"""The verbs that export checkpoints to other libraries and import theirs: one action for each format."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ EXPORT = Verb(
         "hf": Verb(
             "a GPT as a Hugging Face folder, for transformers, vLLM and lm-evaluation-harness",
             (
-                Option("to=", "the folder to write, which is not there yet", "FOLDER", Path),
+                Option("to=", "the folder to write, which must not exist yet", "FOLDER", Path),
                 _STEP,
                 Option(
                     "--precision",
@@ -33,13 +33,17 @@ EXPORT = Verb(
                 ),
                 Option(
                     "--shard-size",
-                    "bytes of each file of weights, about, as 5GB (default) or 500MB",
+                    "write files of weights of about SIZE, such as 5GB (default) or 500MB",
                     "SIZE",
                     values.file_size,
                     5 * 10**9,
                 ),
-                Option("--license", "the model's licence, for its card: an identifier, as apache-2.0", "ID"),
-                Option("--author", "who answers for the model, for its card", "NAME"),
+                Option(
+                    "--license",
+                    "name the model's licence for its card, by an identifier such as apache-2.0",
+                    "ID",
+                ),
+                Option("--author", "name who is responsible for the model, for its card", "NAME"),
             ),
             notes=lambda: (
                 _READS
@@ -53,7 +57,7 @@ EXPORT = Verb(
         "terratorch": Verb(
             "a masked auto-encoder as terratorch's Prithvi, for fine-tuning there",
             (
-                Option("to=", f"the file to write, which is not there yet: {_FILE}", "FILE", Path),
+                Option("to=", f"the file to write, which must not exist yet: {_FILE}", "FILE", Path),
                 _STEP,
                 Option(
                     "--precision",
@@ -95,9 +99,9 @@ IMPORT = Verb(
             argument=Argument("source", "FOLDER"),
             notes=lambda: (
                 "The words after it are those of the `slipway train` that continues: run.dir, model, data and all.\n"
-                "model=auto derives the model from config.json and says what it derived; with any other, the fields\n"
-                "are compared, and a difference is told with what to set. The run begins at step 0 with these\n"
-                "weights, and an optimizer that knows nothing yet. The tokenizer is kept in run.dir/tokenizer.\n"
+                "model=auto derives the model from config.json and prints what it derived; with any other, the fields\n"
+                "are compared, and a difference is reported with what to set. The run begins at step 0 with these\n"
+                "weights, and a fresh optimizer. The tokenizer is kept in run.dir/tokenizer.\n"
                 "Files are read as data: a pickle (pytorch_model.bin) is refused. docs/huggingface.md"
             ),
             acts=True,
@@ -110,8 +114,8 @@ IMPORT = Verb(
             notes=lambda: (
                 f"FILE is {_FILE}, and is read as data: it cannot run code.\n"
                 "The words after it are those of the `slipway train` that continues: run.dir, model, data and all.\n"
-                "Sizes are compared with the file's, and a difference is told with what to set. The run begins at\n"
-                "step 0 with these weights, and an optimizer that knows nothing yet."
+                "Sizes are compared with the file's, and a difference is reported with what to set. The run begins at\n"
+                "step 0 with these weights, and a fresh optimizer."
             ),
             acts=True,
             examples=_TT_IMPORT,

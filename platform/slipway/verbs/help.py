@@ -1,4 +1,4 @@
-"""What `--help` prints, made from the table; reads the names of the choices in conf/ and imports nothing heavy."""
+"""The text of `--help`, made from the table; reads the names of the choices in conf/ and imports nothing heavy."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,8 +34,8 @@ More:
   eval "$(slipway -sc install=bash)"   completion of verbs, options, groups and keys (also fish)
   slipway --version, --hydra-help
 
-Exit code 0: done; 1: fault; 2: a mistake in what was asked, reported in one line, nothing written;
-75: training stopped well before its end (signal, wall time): the same command continues."""
+Exit code 0: done; 1: fault; 2: input refused in one line, nothing written;
+75: training stopped cleanly before its end (signal, wall time): run the same command to resume."""
 
 
 def general() -> str:
@@ -92,7 +92,7 @@ def _usage(name: str, verb: Verb) -> list[str]:
 
 
 def _words(verb: Verb) -> str:
-    """Return the words that name a run, and what belongs to it."""
+    """Return the words that name a run, and the verb's own; empty if the verb takes no run."""
     if verb.takes != "run":
         return ""
     return " ".join(["", "run.dir=DIR", *(option.shown for option in verb.options if option.is_word)])
@@ -106,7 +106,7 @@ def _argument(verb: Verb) -> str:
 
 
 def _options_of_actions(name: str, verb: Verb) -> dict[str, list[Option]]:
-    """Return the options of all actions under the names of those that take them, the most general first."""
+    """Return the options of all actions, under the names of those that take them, the most general first."""
     actions = {**({name: verb} if verb.alone else {}), **verb.actions}
     takers: dict[Option, list[str]] = {}
     for action, described in actions.items():
@@ -126,7 +126,7 @@ def _option_lines(options: Iterable[Option]) -> str:
 
 
 def _columns(rows: Iterable[tuple[str, str]]) -> str:
-    """Return two columns, the second wrapped to the width of a terminal."""
+    """Return rows as two columns, the second wrapped to the width of a terminal."""
     rows = list(rows)
     indent = max(len(name) for name, _ in rows) + 4
     return "\n".join(f"  {name:<{indent - 2}}{_wrapped(text.split(), indent)}" for name, text in rows)
@@ -141,7 +141,7 @@ def _choices() -> str:
 
 
 def groups_of(folder: Path) -> dict[str, list[str]]:
-    """Return Hydra's groups in a folder of configurations, and the choices of each."""
+    """Return Hydra's groups in a folder of configurations, with the choices of each."""
     return {
         group.name: sorted(file.stem for file in group.glob("*.yaml"))
         for group in sorted(folder.iterdir())

@@ -1,4 +1,4 @@
-"""From the words of a command line to a verb, its action, its options and what is left for Hydra."""
+"""Parsing of a command line: the verb, its action, its options and what is left for Hydra."""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -13,18 +13,18 @@ from slipway.verbs.table import VERBS
 
 
 class Parsed(NamedTuple):
-    """A command line, read."""
+    """A parsed command line."""
 
     options: argparse.Namespace
-    """The values of the options and of the argument; `action` where the verb has some; `argv`, the words themselves."""
+    """The values of the options and of the argument; `action`, if the verb has any; `argv`, the words themselves."""
     overrides: list[str]
-    """Words for Hydra, its own options among them; empty where the verb takes no configuration."""
+    """Words for Hydra, including its own options; empty if the verb takes no configuration."""
     acts: bool
     """Whether the command does something, so that its work counts more than what it prints."""
 
 
 def parse(verb: str, words: Sequence[str]) -> Parsed:
-    """Read the words after a verb. Raises UserError."""
+    """Parse the words after a verb, and return what they say. Raises UserError."""
     name, described, rest = select(verb, words)
     parser = parser_of(name, described)
     if described.takes == "configuration":
@@ -47,9 +47,9 @@ def parse(verb: str, words: Sequence[str]) -> Parsed:
 
 
 def select(verb: str, words: Sequence[str]) -> tuple[str, Verb, list[str]]:
-    """Return what is asked for: its full name (`image build`), its description, the words without the action's name.
+    """Return what is asked for: its full name (`image build`), its description, and the words without the action.
 
-    Raises UserError where the verb needs an action and none, or an unknown one, is named.
+    Raises UserError if the verb needs an action, and none or an unknown one is named.
     """
     described, rest = VERBS[verb], list(words)
     if not described.actions:
@@ -71,7 +71,7 @@ def select(verb: str, words: Sequence[str]) -> tuple[str, Verb, list[str]]:
 
 
 def plain_words(words: Sequence[str], verb: Verb) -> Iterable[tuple[int, str]]:
-    """Return the words, with their positions, that are neither options of the verb and its actions nor values of these."""
+    """Yield the words, with their positions, that are neither options of the verb and its actions nor their values."""
     everything = [*verb.options, *(option for action in verb.actions.values() for option in action.options)]
     valued = {name for option in everything if option.value for name in names(option)}
     beginnings = tuple(option.name for option in everything if option.is_word)
@@ -86,7 +86,7 @@ def plain_words(words: Sequence[str], verb: Verb) -> Iterable[tuple[int, str]]:
 
 
 def names(option: Option) -> list[str]:
-    """Return its spellings."""
+    """Return the spellings of an option."""
     return [option.name, *([option.short] if option.short else [])]
 
 
@@ -109,13 +109,13 @@ def parser_of(name: str, verb: Verb) -> Parser:
 
 
 def check_options(name: str, words: Iterable[str], options: Iterable[Option], verb: str = "") -> None:
-    """Raise UserError where one of the words is an option that is not among these.
+    """Raise UserError if one of the words is an option that is not among these.
 
     Args:
-        name: Of the command, for the message.
-        words: What its own parser left over.
-        options: What may be among them.
-        verb: Where to look for an action that takes the option instead.
+        name: The command's name, for the message.
+        words: What the command's own parser left over.
+        options: The options that may be among them.
+        verb: The verb among whose actions to look for one that takes the option instead.
     """
     known = {spelling for option in (*options, HELP) for spelling in names(option)}
     for word in words:
@@ -136,7 +136,7 @@ def check_options(name: str, words: Iterable[str], options: Iterable[Option], ve
 
 
 def _take_argument(name: str, verb: Verb, options: argparse.Namespace, words: Sequence[str]) -> list[str]:
-    """Put the first word that is no override where the argument belongs; return the others."""
+    """Set the argument to the first word that is no override; return the other words."""
     assert verb.argument
     plain = plain_words(words, verb._replace(options=(*verb.options, *HYDRA)))
     position = next((at for at, word in plain if not run_words.is_override(word)), None)
@@ -146,12 +146,12 @@ def _take_argument(name: str, verb: Verb, options: argparse.Namespace, words: Se
 
 
 def _check_argument(name: str, verb: Verb, options: argparse.Namespace) -> None:
-    """Raise UserError where there are too few or too many words; one word is not a list of one."""
+    """Raise UserError if the words are too few or too many; a single word is not kept as a list."""
     argument = verb.argument
     given = getattr(options, argument.key if argument else "words")
     if argument is None:
         if given:
-            raise UserError(name, "is an argument, and only options are taken", value=given[0])
+            raise UserError(name, "is an argument, and only options are taken", value=given[0], do="omit it")
         delattr(options, "words")
         return
     if len(given) < argument.least or len(given) > (argument.most or len(given)):

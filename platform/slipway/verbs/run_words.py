@@ -1,4 +1,4 @@
-"""`run.dir=DIR` and a verb's own `NAME=VALUE`: the words of verbs that take a run as it was trained."""
+"""The words of verbs that take a run as it was trained: `run.dir=DIR` and a verb's own `NAME=VALUE`."""
 
 import argparse
 import re
@@ -12,14 +12,14 @@ _OVERRIDE = re.compile(r"(\+{0,2}[A-Za-z_][\w./@:-]*)=|~[A-Za-z_][\w./@:-]*")
 
 
 def is_override(word: str) -> bool:
-    """Return whether a word sets or deletes a key, as Hydra has it: no path, and no text."""
+    """Return whether a word sets or deletes a key, as in Hydra: it is neither a path nor text."""
     return _OVERRIDE.match(word) is not None
 
 
 def take(name: str, verb: Verb, options: argparse.Namespace) -> None:
-    """Sort `options.words` into `run_dir`, the verb's own words and its argument.
+    """Sort `options.words` into `run_dir`, the verb's own arguments and its argument.
 
-    name: of the command, for messages. Raises UserError where a word would have no effect or the run is not named.
+    name: the command's, for messages. Raises UserError if a word would have no effect, or if the run is not named.
     """
     own = {option.name: option for option in verb.options if option.is_word}
     is_text = verb.argument is not None and verb.argument.text
@@ -32,16 +32,16 @@ def take(name: str, verb: Verb, options: argparse.Namespace) -> None:
             rest.append(word)
         elif is_own:
             if not value:
-                raise UserError(key, "is empty", value=word)
+                raise UserError(key, "is empty", value=word, do="give it a value")
             if key in given:
                 raise UserError(key, "is given twice", value=value, do="give it once")
             given[key] = value
         else:
             raise UserError(
                 key,
-                f"has no effect on `{name}`, which takes the run as it was trained",
+                f"has no effect on `{name}`, which uses the configuration that the run was trained with",
                 value=value,
-                do=f"omit it; {RUN_DIR}=DIR says enough",
+                do=f"omit it; {RUN_DIR}=DIR is sufficient",
             )
     if RUN_DIR not in given:
         raise UserError(RUN_DIR, f"is missing: `{name}` needs to know which run", use=f"{RUN_DIR}=DIR")

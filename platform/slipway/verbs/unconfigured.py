@@ -6,28 +6,30 @@ from slipway.verbs import values
 from slipway.verbs.configured import JSON
 from slipway.verbs.declare import Argument, Option, Verb
 
-_DIR = Option("--dir", "where to look for runs (default: runs)", "DIR", Path, Path("runs"))
+_DIR = Option("--dir", "look for runs in DIR (default: runs)", "DIR", Path, Path("runs"))
 _RUNS_JSON = Option("--json", "print JSON, with times in Unix seconds", effect="answers")
 _NAME = Argument("name", "NAME|DIR")
 
 RUNS = Verb(
     "show each run's state, progress, segments and device-hours; follow, end or upload one",
     (_DIR, _RUNS_JSON),
-    alone="the runs below DIR",
+    alone="list the runs below DIR",
     actions={
-        "show": Verb("one run: its segments, its progress, why each ended", (_DIR, _RUNS_JSON), _NAME),
+        "show": Verb(
+            "show one run: its progress, its segments and why each ended", (_DIR, _RUNS_JSON), _NAME
+        ),
         "logs": Verb(
-            "the last lines that it printed",
+            "print the last lines of its log",
             (
                 _DIR,
-                Option("--follow", "go on printing until the run ends", short="-f"),
-                Option("--lines", "how many lines (default 100)", "N", values.natural, 100, short="-n"),
-                Option("--rank", "what this rank printed", "R", values.natural),
+                Option("--follow", "keep printing until the run ends", short="-f"),
+                Option("--lines", "print N lines (default 100)", "N", values.natural, 100, short="-n"),
+                Option("--rank", "print the log of rank R", "R", values.natural),
             ),
             _NAME,
         ),
         "cancel": Verb(
-            "end its jobs, running and waiting",
+            "cancel its jobs, running and waiting",
             (
                 _DIR,
                 Option("--dry-run", "print the commands that would end jobs; run none", effect="answers"),
@@ -40,7 +42,7 @@ RUNS = Verb(
             acts=True,
         ),
         "sync": Verb(
-            "upload what wandb kept offline; needs a network and a key",
+            "upload offline wandb data; needs a network and a key",
             (
                 _DIR,
                 Option("--dry-run", "print the commands that would upload; run none", effect="answers"),
@@ -62,7 +64,7 @@ REPORT = Verb(
         _DIR,
         Option(
             "--out",
-            "the page (default: report.html in the run's folder; of several, in the one above)",
+            "write the page to FILE (default: report.html in the run's folder; for several runs, in the folder above)",
             "FILE",
             Path,
         ),
@@ -85,7 +87,7 @@ _CONFIG_DIR = Option(
 )
 
 CLUSTERS = Verb(
-    "list the machines that cluster=NAME can name: queues, limits, rules, what is unverified",
+    "list the machines that cluster=NAME can name: queues, limits, rules, what is not verified",
     (_CONFIG_DIR, JSON),
     Argument("name", "NAME", least=0, group="cluster"),
     notes=lambda: "Asks no scheduler; needs no torch. With a NAME: its limits, its rules, its notes in full.",
@@ -93,19 +95,22 @@ CLUSTERS = Verb(
 )
 
 ENGINE = Option(
-    "--engine", "podman or docker (default: whichever is installed)", "NAME", choices=("podman", "docker")
+    "--engine", "use podman or docker (default: whichever is installed)", "NAME", choices=("podman", "docker")
 )
-CONTEXT = Option("--context", "the checkout to build from (default: this folder)", "DIR", Path)
-VARIANT = Option("--variant", "cpu (default), cuda or rocm", "NAME", default="cpu")
+CONTEXT = Option("--context", "build from this checkout (default: the current folder)", "DIR", Path)
+VARIANT = Option("--variant", "build for cpu (default), cuda or rocm", "NAME", default="cpu")
 _PLACE = (
     ENGINE,
     CONTEXT,
-    Option("--dir", "for archives, records and SIFs (default: dist/image)", "DIR", Path),
+    Option("--dir", "keep archives, records and SIFs in DIR (default: dist/image)", "DIR", Path),
     VARIANT,
 )
-_COMMON = (Option("--dry-run", "print the commands, run none", effect="answers"), *_PLACE)
+_COMMON = (Option("--dry-run", "print the commands without running them", effect="answers"), *_PLACE)
 _KEY = Option(
-    "--key", "a PEM key, private to sign and public to verify (default: Apptainer's keyring)", "FILE", Path
+    "--key",
+    "use a PEM key, private to sign and public to verify (default: Apptainer's keyring)",
+    "FILE",
+    Path,
 )
 _TARGET = Argument("target", "TARGET")
 _SIF = Argument("target", "SIF")
@@ -117,22 +122,24 @@ IMAGE = Verb(
             "build the image, save it as an archive, record its digest",
             (
                 *_COMMON,
-                Option("--tag", "the image's name (default: slipway:VARIANT)", "NAME"),
-                Option("--base", "another base image, best by digest: NAME@sha256:...", "NAME"),
+                Option("--tag", "name the image (default: slipway:VARIANT)", "NAME"),
+                Option(
+                    "--base", "build on another base image, best given by digest: NAME@sha256:...", "NAME"
+                ),
                 Option(
                     "--wheels",
-                    "packages from here first (default: pip's find-links, if torch for CPU is there)",
+                    "install packages from DIR first (default: pip's find-links, if it has torch for CPU)",
                     "DIR",
                     Path,
                 ),
-                Option("--offline", "no network: everything from --wheels"),
-                Option("--torch-index", "the package index with torch for CPU", "URL"),
+                Option("--offline", "use no network: take everything from --wheels"),
+                Option("--torch-index", "take torch for CPU from this package index", "URL"),
                 Option(
-                    "--apex-source", "apex's source tree, instead of fetching the pinned commit", "DIR", Path
+                    "--apex-source", "build apex from DIR instead of fetching the pinned commit", "DIR", Path
                 ),
-                Option("--platform", "linux/amd64 or linux/arm64", "OS/ARCH"),
+                Option("--platform", "build for linux/amd64 or linux/arm64", "OS/ARCH"),
                 Option("--no-cache", "build every layer anew"),
-                Option("--no-archive", "build only, save nothing"),
+                Option("--no-archive", "build without saving an archive"),
             ),
             acts=True,
         ),
@@ -140,8 +147,8 @@ IMAGE = Verb(
             "make a SIF from an archive, a local image, or docker://NAME@sha256:...",
             (
                 *_COMMON,
-                Option("--out", "the SIF (default: beside the archive)", "FILE", Path),
-                Option("--gzip", "for Apptainers that read no zstd; three times slower"),
+                Option("--out", "write the SIF to FILE (default: beside the archive)", "FILE", Path),
+                Option("--gzip", "compress for Apptainers that cannot read zstd; three times slower"),
             ),
             Argument("target", "SOURCE", least=0),
             acts=True,
@@ -150,7 +157,7 @@ IMAGE = Verb(
             "run the smoke test inside a SIF, or inside an image of this name",
             (
                 *_COMMON,
-                Option("--gpu", "lend it the machine's GPUs", "nvidia|amd", choices=("nvidia", "amd")),
+                Option("--gpu", "give it the machine's GPUs", "nvidia|amd", choices=("nvidia", "amd")),
             ),
             _TARGET,
             acts=True,
@@ -161,14 +168,14 @@ IMAGE = Verb(
             Argument("target", "ARCHIVE", least=0),
             acts=True,
         ),
-        "sign": Verb("sign all of a SIF", (*_COMMON, _KEY), _SIF, acts=True),
+        "sign": Verb("sign a whole SIF", (*_COMMON, _KEY), _SIF, acts=True),
         "verify": Verb(
-            "check a SIF's signature, and the image that it was made from",
+            "check a SIF's signature and the image that it was made from",
             (
                 *_COMMON,
                 _KEY,
-                Option("--digest", "the image that it must be made from", "DIGEST"),
-                Option("--record", "the record of the image that it must be made from", "FILE", Path),
+                Option("--digest", "require this image as its origin", "DIGEST"),
+                Option("--record", "require the image of this record as its origin", "FILE", Path),
             ),
             _SIF,
         ),
@@ -180,7 +187,7 @@ IMAGE = Verb(
     },
     notes=lambda: (
         "Needs no torch.\n"
-        "Exit code 0: done, verified; 1: fault, not verified; 2: a mistake, or a program is missing, in one line."
+        "Exit code 0: done, verified; 1: fault, not verified; 2: input refused, or a program is missing."
     ),
     examples="  slipway image build --variant cuda\n  slipway image sif",
 )
@@ -188,21 +195,24 @@ IMAGE = Verb(
 JUPYTER = Verb(
     "write a Jupyter kernel that runs in the image, under Apptainer",
     (
-        Option("--image", "the SIF (default: cluster.container.image of the profile)", "FILE", Path),
+        Option("--image", "run in this SIF (default: cluster.container.image of the profile)", "FILE", Path),
         Option(
-            "--cluster", "whose profile says how images are run (default: local)", "NAME", default="local"
+            "--cluster",
+            "run the image as this cluster's profile says (default: local)",
+            "NAME",
+            default="local",
         ),
         _CONFIG_DIR,
         Option(
             "--bind",
-            "a folder that notebooks see, as of your runs; may be repeated (default: the current one)",
+            "show notebooks this folder, for example that of your runs; may be repeated (default: the current folder)",
             "SOURCE[:TARGET[:ro]]",
             values.one,
             many=True,
         ),
         Option(
             "--gpu",
-            "lend it the machine's GPUs (default: as the profile says)",
+            "give it the machine's GPUs (default: as the profile says)",
             "nvidia|amd",
             choices=("nvidia", "amd"),
         ),
@@ -212,7 +222,7 @@ JUPYTER = Verb(
             "DIR",
             Path,
         ),
-        Option("--display-name", "what notebooks call it (default: `Slipway (NAME)`)", "TEXT"),
+        Option("--display-name", "show this name in notebooks (default: `Slipway (NAME)`)", "TEXT"),
         Option("--dry-run", "print the files that would be written; write nothing", effect="answers"),
     ),
     Argument("name", "NAME"),

@@ -1,4 +1,4 @@
-"""`slipway bench device`: what a device, its links and its host reach, as the constants of the model of a step."""
+"""`slipway bench device`: measures a device, its links and its host, as the constants of the model of a step."""
 
 from slipway.bench.device.command import run
 

@@ -1,4 +1,7 @@
-"""`slipway bench device --check`: steps of small layouts, by a plan with the measured constants and really trained."""
+"""`slipway bench device --check`: compares planned with trained steps of small layouts.
+
+The plans use the measured constants.
+"""
 
 import json
 import shlex
@@ -46,12 +49,12 @@ LAYOUTS = {
     "context": [*SMALL, CONTEXT],
     "context, large": [*LARGE, CONTEXT],
 }
-"""Words that come after those of the caller; {} stands for the number of ranks."""
+"""Overrides that follow those of the caller; {} stands for the number of ranks."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layout."""
+    """The planned and the measured step of one layout."""
 
     layout: str
     planned_ms: float = named("planned (ms)")
@@ -61,14 +64,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """How good the plans are."""
+    """The accuracy of the plans."""
 
     median_error: float = named("median error")
     rank_correlation: float | None = named("rank correlation")
 
 
 def check(overrides: Sequence[str], ranks: int, constants: Path) -> tuple[list[Row], Summary]:
-    """Plan and train each layout that so many ranks can have. Raises Fault where training fails."""
+    """Plan and train each layout that so many ranks can have; return its rows and their summary.
+
+    Raises Fault if a training fails.
+    """
     rows = []
     for number, (name, words) in enumerate(LAYOUTS.items(), 1):
         asked = [*(word.format(ranks) for word in words), "parallelism=single", *overrides]
@@ -96,13 +102,15 @@ def _row(name: str, planned: float, measured: float) -> Row:
 
 
 def _train(overrides: Sequence[str], folder: Path) -> float:
-    """Return the seconds of the trainer's median step, in a process of its own."""
+    """Return the seconds of the trainer's median step, from a process of its own. Raises Fault if that fails."""
     command = ["bench", "train", "--json", "--steps", "7", "--out", str(folder), *overrides]
     found = subprocess.run(
         [sys.executable, "-m", "slipway", *command], capture_output=True, text=True, check=False
     )
     if found.returncode:
         raise Fault(
-            f"slipway {shlex.join(command)}", f"exited with code {found.returncode}: {found.stderr[-500:]}"
+            f"slipway {shlex.join(command)}",
+            f"exited with code {found.returncode}: {found.stderr[-500:]}",
+            do="run that command by itself to see all of its output",
         )
     return json.loads(found.stdout)["summary"]["step_s"]

@@ -1,7 +1,7 @@
-"""`slipway bench device`: measures on all ranks of this machine, and writes the file that plans take.
+"""`slipway bench device`: measures on all ranks of this machine, and writes the file of constants for plans.
 
-The ranks are started as training starts them, with as many threads each. What they do together, collectives above
-all, is measured among all of them; a plan with fewer is estimated with the same links.
+The ranks are started as training starts them, with as many threads each. What they do together, collectives above all,
+is measured among all of them; a plan with fewer is estimated with the same links.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """The constants."""
+    """The constants, and the ranks that they were measured on."""
 
     ranks: int
     threads: int = named("threads of each")
@@ -44,7 +44,7 @@ class Summary:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, fit, print the table, and write the file and the picture."""
+    """Measure, fit, print the table, write the file and the picture; return the exit code."""
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         plan = _plan(options.overrides, Path(folder))
         make_folder("bench device --out", options.out)
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     together = fit.middle(samples)
     rows = [Row(*row) for row in fit.table(together, hardware, plan.world_size)]
     summary = Summary(plan.world_size, measured["threads"], _constants(hardware))
-    quiet = options.json and options.check  # then the object that is printed is the check's
+    quiet = options.json and options.check  # then only the check's object is printed
     record = (write if quiet else partial(publish, as_json=options.json))(
         "device", options.argv, rows, summary, folder=options.out
     )
@@ -83,7 +83,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _plan(overrides: list[str], folder: Path) -> Plan:
-    """Return a small model on the ranks that are asked for: what is trained does not matter, but that they are started."""
+    """Return the plan of a small model on the ranks that are asked for; only their number matters.
+
+    Raises UserError for several nodes.
+    """
     config = configuration(DEFAULTS, overrides, folder)
     if config.resources.nodes > 1:
         raise UserError(
@@ -123,7 +126,7 @@ def _rank(plan: Plan, place: Any, found: Path) -> int:
     dtype = torch.bfloat16 if plan.config.training.precision == "bf16" else torch.float32
     torch.distributed.barrier()
     own = [*device_samples(device, dtype)]
-    torch.distributed.barrier()  # those who are done leave their cores to the others: exchanges are for all
+    torch.distributed.barrier()  # finished ranks leave their cores to the others: all take part in exchanges
     own += exchange_samples(device, dtype)
     every: list[Any] = [None] * plan.world_size
     torch.distributed.all_gather_object(every, [tuple(one) for one in own])

@@ -1,4 +1,4 @@
-"""The constants of the model of a step from times that were measured. Pure functions.
+"""Fits the constants of the model of a step to measured times. Pure functions.
 
 Each kind of work is a sum of few terms, each a number times a constant (slipway.plan.step.hardware has which). The
 constants are those with the least relative error over all sizes, none below zero.
@@ -19,7 +19,10 @@ EXCHANGES = ("all_reduce", "all_gather", "reduce_scatter")
 
 
 def hardware(samples: Sequence[Sequence[Timed]], *, device: str, precision: str, on_cpu: bool) -> Hardware:
-    """Return the constants of a device and its links. samples: of each rank, all of the same work."""
+    """Return the constants of a device and its links.
+
+    samples: of each rank, all of the same work.
+    """
     together, ranks = middle(samples), len(samples)
     found = rates(together, on_cpu=on_cpu)
     peak, bandwidth = found.pop("peak_tflops"), found.pop("memory_gb_per_s")
@@ -37,7 +40,10 @@ def hardware(samples: Sequence[Sequence[Timed]], *, device: str, precision: str,
 
 
 def middle(samples: Sequence[Sequence[Timed]]) -> list[Timed]:
-    """Return each work's median time over the ranks; an exchange's is the longest, as the others wait for it."""
+    """Return the median time of each work over the ranks.
+
+    For an exchange it is the longest, as the others wait for it.
+    """
     return [
         work[0]._replace(seconds=(max if work[0].size else median)(one.seconds for one in work))
         for work in zip(*samples, strict=True)
@@ -45,7 +51,7 @@ def middle(samples: Sequence[Sequence[Timed]]) -> list[Timed]:
 
 
 def predicted(one: Timed, constants: Hardware, ranks: int) -> float | None:
-    """Return the seconds that the constants give a work; None for what they are taken from directly."""
+    """Return the seconds that the constants give for a work; None for work that constants are taken from directly."""
     if one.kind in ("linear", "grouped"):
         m, n, k = one.shape
         count = round(one.flop / (2.0 * m * n * k))
@@ -122,7 +128,7 @@ def rates(samples: Sequence[Timed], *, on_cpu: bool) -> dict[str, Any]:
     product_share = min(1.0, 1 / each) if each else 1.0
 
     def share(kind: str) -> float:
-        """Return the median over the sizes of what remains of the peak, products' own time left out."""
+        """Return the median share of the peak over the sizes, the products' fixed time subtracted."""
         found = [
             one.flop / max(one.seconds - fixed, 0.1 * one.seconds) / peak
             for one in samples
@@ -148,18 +154,18 @@ def rates(samples: Sequence[Timed], *, on_cpu: bool) -> dict[str, Any]:
         "kernel_us": kernel * 1e6,
         "launch_us": 0.0
         if on_cpu
-        else kernel * 1e6,  # a CPU starts nothing: the call's own time is counted already
+        else kernel * 1e6,  # a CPU launches nothing: the call's own time is counted already
         "contention": contention(samples),
     }
 
 
 def contention(samples: Sequence[Timed]) -> float:
-    """Return how much of an exchange's time the work beside it loses, 0 to 1; 0 where there is one rank."""
+    """Return the share of an exchange's time that the work beside it loses, 0 to 1; 0 with one rank."""
     return next((min(1.0, one.seconds / one.size) for one in samples if one.kind == "beside"), 0.0)
 
 
 def link(samples: Sequence[Timed], ranks: int) -> dict[str, float] | None:
-    """Return the fields of Link; None where nothing was exchanged.
+    """Return the fields of Link; None if nothing was exchanged.
 
     Each exchange takes latency + times x (hops + size x (ranks - 1) / ranks / bandwidth), with times = 2 for
     all_reduce: slipway.plan.step.groups.

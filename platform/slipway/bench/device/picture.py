@@ -1,4 +1,7 @@
-"""The picture of `slipway bench device`: measured times beside those that the constants give. Imports matplotlib."""
+"""Draws the picture of `slipway bench device`: measured times beside those that the constants give.
+
+Imports matplotlib.
+"""
 
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10

@@ -1,4 +1,4 @@
-"""Times of what a training step is made of, on one rank beside the others: products, attention, operators, exchanges.
+"""Times the parts of a training step on one rank beside the others: products, attention, operators, exchanges.
 
 All ranks measure the same at the same time, as they would train: on a laptop they share cores and memory. Each time is
 the lower quartile of several calls, so that other programs disturb little. Exchanges are timed between products: ranks
@@ -19,27 +19,27 @@ from slipway.bench.device.timed import Timed
 from slipway.kernels import products
 
 SIDES = {"cpu": (64, 256, 512, 1024), "cuda": (512, 1024, 2048, 4096, 8192)}
-"""Of the matrices, in all combinations."""
+"""Sides of the matrices, in all combinations."""
 LARGEST_FLOP = {"cpu": 2e9, "cuda": 2e12}
 HEADS = {
     "cpu": ((256, 4, 64), (512, 8, 64), (1024, 8, 32)),
     "cuda": ((2048, 32, 128), (4096, 32, 128), (8192, 16, 64)),
 }
-"""Of attention: tokens, heads, size of a head."""
+"""Sizes of attention: tokens, heads, size of a head."""
 EXPERTS = {"cpu": (4, 128, 256, 512), "cuda": (8, 2048, 4096, 2048)}
 """Number of experts, rows of each, columns in and out."""
 WIDE = {"cpu": (2048, 1024), "cuda": (8192, 8192)}
-"""Rows and columns of what operators without a product are timed on."""
+"""Rows and columns of the tensor on which operators without a product are timed."""
 MESSAGES = {"cpu": (2**12, 2**16, 2**20, 2**22, 2**24), "cuda": (2**12, 2**16, 2**20, 2**24, 2**28)}
 """Bytes that are exchanged."""
 SECONDS = 0.1
-"""That each is repeated for, at least three times."""
+"""Time for which each call is repeated, at least three times."""
 ROUNDS = 8
-"""Of a product and an exchange, that are timed as one."""
+"""Rounds of a product and an exchange that are timed together."""
 
 
 def device_samples(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
-    """Yield what one device does by itself."""
+    """Yield the times of the work that one device does by itself."""
     yield from _products(device, dtype)
     yield from _grouped(device, dtype)
     yield from _attention(device, dtype)
@@ -49,7 +49,7 @@ def device_samples(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
 
 
 def exchange_samples(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
-    """Yield what all ranks do together; nothing where there is one."""
+    """Yield the times of the exchanges of all ranks; none if there is only one."""
     ranks = dist.get_world_size()
     if ranks == 1:
         return
@@ -73,7 +73,10 @@ def exchange_samples(device: torch.device, dtype: torch.dtype) -> Iterator[Timed
 
 
 def _products(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
-    """Yield a linear layer's product, its input's gradient and its weight's, which is added to an fp32 gradient."""
+    """Yield the times of a linear layer's product, its input's gradient and its weight's.
+
+    The weight's gradient is added to an fp32 one.
+    """
     sides = SIDES[device.type]
     for m, n, k in ((m, n, k) for m in sides for n in sides for k in sides):
         flop = 2.0 * m * n * k
@@ -102,7 +105,7 @@ def _products(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
 
 
 def _grouped(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
-    """Yield products of experts, all with as many rows."""
+    """Yield the time of the products of experts, all with as many rows; none if this build of torch lacks them."""
     experts, rows, wide, narrow = EXPERTS[device.type]
     x, weights = (
         _random((experts * rows, wide), device, torch.bfloat16),
@@ -127,10 +130,13 @@ def _grouped(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
 
 
 def _attention(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
-    """Yield causal attention, forward and backward: of scores and values half is computed (slipway.models.work.Product)."""
+    """Yield the times of causal attention, forward and backward.
+
+    Half of the scores and values is computed (slipway.models.work.Product).
+    """
     for tokens, heads, head in HEADS[device.type]:
         q, k, v = (_random((1, heads, tokens, head), device, dtype).requires_grad_() for _ in range(3))
-        half = tokens * tokens * head * heads  # 2 m n k of a product, half of it
+        half = tokens * tokens * head * heads  # half of a product's 2 m n k
 
         def forward(q: Tensor = q, k: Tensor = k, v: Tensor = v) -> Tensor:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -149,7 +155,7 @@ def _attention(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
 
 
 def _operators(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
-    """Yield norm, activation and residual, forward and backward, on much and on next to nothing."""
+    """Yield the times of norm, activation and residual, forward and backward, on a large and on a tiny tensor."""
     rows, columns = WIDE[device.type]
     for kind, shape in (("operators", (rows, columns)), ("small", (2, 8))):
         x = _random(shape, device, dtype).requires_grad_()
@@ -160,14 +166,17 @@ def _operators(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
             y = F.gelu(F.layer_norm(x, weight.shape, weight)) + x
             return torch.autograd.grad(y, x, seed)
 
-        # elements that kernels which each do one thing read and write: norm 2 and 4, GELU 2 and 3, sum 3 and 3
+        # elements that unfused kernels read and write, forward and backward: norm 2 and 4, GELU 2 and 3, sum 3 and 3
         yield Timed(kind, _seconds(call, device), moved_bytes=17.0 * x.nbytes, calls=6)
     x, weight = _random((2, 8), device, dtype), _random((8, 8), device, dtype)
     yield Timed("small_product", _seconds(lambda: products.linear(x, weight), device))
 
 
 def _beside(device: torch.device, dtype: torch.dtype) -> Timed:
-    """Return what an exchange costs the products beside it: seconds lost, of `size` (here: seconds of the exchange alone)."""
+    """Return the seconds that an exchange costs the products beside it.
+
+    `size` is here the seconds of the exchange alone.
+    """
     side = SIDES[device.type][-2]
     x, weight = _random((side, side), device, dtype), _random((side, side), device, dtype)
     message = torch.ones(MESSAGES[device.type][-2] // 4, device=device)
@@ -176,7 +185,7 @@ def _beside(device: torch.device, dtype: torch.dtype) -> Timed:
     times = torch.tensor([exchange, one], dtype=torch.float64, device=device)
     dist.all_reduce(times, op=dist.ReduceOp.MAX)
     exchange, one = times.tolist()
-    count = max(1, round(1.5 * exchange / one))  # longer than the exchange, and alike on all ranks
+    count = max(1, round(1.5 * exchange / one))  # longer than the exchange, and the same on all ranks
 
     def work() -> None:
         for _ in range(count):
@@ -197,7 +206,7 @@ def _random(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) ->
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """Return lower quartile of a call's seconds."""
+    """Return the lower quartile of a call's seconds."""
     times: list[float] = []
     call()
     synchronize(device)
@@ -211,7 +220,7 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
 
 
 def _together(call: Callable[[], object], device: torch.device, repeat: int = 9) -> float:
-    """Return lower quartile of a call's seconds that all ranks make as often, from the same moment."""
+    """Return the lower quartile of the seconds of a call that all ranks make as often, from the same moment."""
     times = []
     for _ in range(repeat + 1):
         dist.barrier()
@@ -223,7 +232,7 @@ def _together(call: Callable[[], object], device: torch.device, repeat: int = 9)
 
 
 def _between(call: Callable[[], object], work: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds that a call adds to work when both alternate, and no less than the call alone takes."""
+    """Return the seconds that a call adds to work when both alternate, but no less than the call alone takes."""
 
     def both() -> None:
         for _ in range(ROUNDS):

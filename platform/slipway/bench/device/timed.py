@@ -1,10 +1,10 @@
-"""One time of `slipway bench device`. Data only."""
+"""A measured time of `slipway bench device`. Data only."""
 
 from typing import NamedTuple
 
 
 class Timed(NamedTuple):
-    """One kind of work at one size: what it is made of, and its seconds."""
+    """One kind of work at one size: its quantities, and its seconds."""
 
     kind: str
     """linear, grouped, attention, attention_backward, copy, operators, small, small_product, beside, a collective."""
@@ -12,9 +12,9 @@ class Timed(NamedTuple):
     flop: float = 0.0
     moved_bytes: float = 0.0
     output_bytes: int = 0
-    """Moved for each element of a product's result."""
+    """Bytes moved for each element of a product's result."""
     calls: int = 1
-    """Kernels, one after the other."""
+    """Number of kernels, one after the other."""
     size: float = 0.0
     """Bytes of a message: see slipway.models.work.Exchange."""
     shape: tuple[int, ...] = ()

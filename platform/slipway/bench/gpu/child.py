@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Scene:
-    """What a part is given."""
+    """The surroundings of a part."""
 
     here: Here
     folder: Path
-    """Of its own, and empty: it is removed when the part has passed."""
+    """The part's own, and empty: it is removed when the part has passed."""
     found: Found
 
     def sized(self, full: T, tiny: T) -> T:
@@ -35,7 +35,7 @@ class Scene:
 
 
 def main(words: list[str]) -> int:
-    """Run the part. Returns the exit code."""
+    """Run the part and return the exit code."""
     name, here, path = words
     die_with(os.getppid())
     module, _, function = BY_NAME[name].run.partition(":")

@@ -1,4 +1,7 @@
-"""`slipway bench gpu`: every part in turn, each result on disk at once; then one JSON, one picture and one table."""
+"""`slipway bench gpu`: runs every part in turn, each result on disk at once.
+
+At the end come one JSON, one picture and one table.
+"""
 
 import argparse
 import json
@@ -21,16 +24,18 @@ from slipway.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, UserError
 from slipway.run_dir import RunDir
 from slipway.words import duration
 
-LOG_LINES = 12  # of a part that failed, kept in its result
+LOG_LINES = 12  # last lines of a failed part's log, kept in its result
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the parts that have no result yet. Returns the exit code: 1 where one is bad, 75 where some are left.
+    """Run the parts that have no result yet and return the exit code: 1 if one is bad, 75 if some are left.
 
-    Raises UserError where there is no GPU, or where the folder holds results of something else.
+    Raises UserError if there is no GPU, or if the folder holds results of something else.
     """
     if options.minutes <= 0:
-        raise UserError("bench gpu --minutes", "is not above 0", value=options.minutes)
+        raise UserError(
+            "bench gpu --minutes", "is not above 0", value=options.minutes, do="give a number above 0"
+        )
     wanted = chosen(options.part)
     if options.dry_run:
         print("\n".join(listed(wanted, rehearse=options.rehearse, minutes=options.minutes)))
@@ -52,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         say(f"{told}: {part.shows} (at most {limit:.0f} s)")
         found = _part(part, here, folder, limit, deadline - time.monotonic())
         say(f"    {found['verdict']} after {duration(found['seconds'])}" + _why(found))
-        _write(folder, here, options)  # an interrupted call has shown what it has found
+        _write(folder, here, options)  # so that an interrupted call leaves its results
     record = _write(folder, here, options)
     from slipway.bench.gpu.picture import draw
 
@@ -68,9 +73,9 @@ def _path(folder: Path, part: Part) -> Path:
 
 
 def _check_same(folder: Path, here: Here, *, again: bool) -> None:
-    """See that no result in the folder was found on other devices, or with other versions.
+    """Check that no result in the folder was found on other devices, or with other versions.
 
-    again: remove such results; else they raise UserError.
+    again: remove such results; without it, raise UserError.
     """
     for part in PARTS:
         old = results.read(_path(folder, part))
@@ -90,7 +95,7 @@ def _check_same(folder: Path, here: Here, *, again: bool) -> None:
 
 
 def _part(part: Part, here: Here, folder: Path, limit: float, left: float) -> dict[str, Any]:
-    """Run one part, or say why not; its result, which is on disk."""
+    """Run one part, or note why not; write and return its result."""
     started, found, trouble = time.monotonic(), None, None
     log = RunDir(folder).logs / f"{part.name}.log"
     if here.count < part.devices:
@@ -141,7 +146,7 @@ def _why(found: dict[str, Any]) -> str:
 
 
 def _write(folder: Path, here: Here, options: argparse.Namespace) -> dict[str, Any]:
-    """Write what all parts have found so far, as JSON and as a table; the record."""
+    """Write what all parts have found so far, as JSON and as a table; return the record."""
     every = [found for part in PARTS if (found := results.read(_path(folder, part)))]
     record = record_of(here, every, ["slipway", "bench", "gpu", *options.argv])
     files.write_whole(folder / "bench-gpu.json", json.dumps(record, indent=1) + "\n")
@@ -150,7 +155,10 @@ def _write(folder: Path, here: Here, options: argparse.Namespace) -> dict[str, A
 
 
 def exit_code(verdicts: Sequence[str]) -> int:
-    """Of the parts that were asked for: a fault, something left for the next call, or all done."""
+    """Return the exit code for the verdicts of the parts asked for.
+
+    It tells of a fault, of parts left for the next call, or that all are done.
+    """
     if results.BAD & set(verdicts):
         return EXIT_FAULT
     return EXIT_CONTINUE if results.OPEN & set(verdicts) else EXIT_DONE

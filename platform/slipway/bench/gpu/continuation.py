@@ -1,4 +1,4 @@
-"""Part: a run that stops and goes on is the run that did not stop, with checkpoints written beside training."""
+"""Part: a run that stops and continues equals the run that did not stop, with checkpoints written beside training."""
 
 from slipway.bench.gpu.child import Scene
 from slipway.bench.gpu.models import overrides
@@ -16,7 +16,7 @@ KINDS = {  # by the name of their directories
 
 
 def continuation(scene: Scene) -> None:
-    """Whole and twice, then stopped half-way and continued; the same lines, bit for bit."""
+    """Train whole and twice, then stop half-way and continue; check for the same lines, bit for bit."""
     text, jobs = corpus(), {}
     for kind, (model, words) in KINDS.items():
         common = [*PLAIN, *overrides(model, scene.here), *scene.here.cluster(), *text, *words]

@@ -14,34 +14,35 @@ from slipway.errors import Fault
 from slipway.plan import Plan
 from slipway.words import quantity
 
-CEILING, TIMES = 0.60, 1.05  # goals: of the matmul ceiling for dense shapes, and of torch.compile
+# goals: share of the matmul ceiling for dense shapes, and times the rate of torch.compile
+CEILING, TIMES = 0.60, 1.05
 OURS, COMPILED, EAGER = "slipway", "torch.compile", "plain PyTorch"
-STEPS = (2, 1)  # of a turn
-SECONDS = (14.0, 1.0)  # of all turns
+STEPS = (2, 1)  # steps of a turn
+SECONDS = (14.0, 1.0)  # of all turns together
 
 
 def gpt_2048(scene: Scene) -> None:
-    """GPT 1.3B at 2,048 tokens."""
+    """Measure GPT 1.3B at 2,048 tokens."""
     _compare(scene, SHAPES["gpt-2048"])
 
 
 def gpt_4096(scene: Scene) -> None:
-    """GPT 1.3B at 4,096 tokens."""
+    """Measure GPT 1.3B at 4,096 tokens."""
     _compare(scene, SHAPES["gpt-4096"])
 
 
 def llama_2048(scene: Scene) -> None:
-    """Llama 3 8B at 2,048 tokens."""
+    """Measure Llama 3 8B at 2,048 tokens."""
     _compare(scene, SHAPES["llama-2048"])
 
 
 def llama_4096(scene: Scene) -> None:
-    """Llama 3 8B at 4,096 tokens."""
+    """Measure Llama 3 8B at 4,096 tokens."""
     _compare(scene, SHAPES["llama-4096"])
 
 
 def experts(scene: Scene) -> None:
-    """A Llama with 16 experts; the plain model has none."""
+    """Measure a Llama with 16 experts; the plain model has none, so it is not compared."""
     _compare(scene, SHAPES["experts"], compared=False)
 
 
@@ -100,7 +101,10 @@ def _measure(scene: Scene, plan: Plan, fits: Fit, workers: dict[str, Worker]) ->
 def row(
     name: str, plan: Plan, seconds: Sequence[float], ceiling: float, memory: float, expected: float
 ) -> dict[str, Any]:
-    """Return a trainer's figures; seconds: of a step in each turn, ceiling: FLOP/s, memory and what was expected: GiB."""
+    """Return a trainer's figures.
+
+    seconds: of a step in each turn; ceiling: FLOP/s; memory and expected: GiB.
+    """
     units = plan.config.training.global_batch_size * plan.units_per_sample
     return {
         "trainer": name,

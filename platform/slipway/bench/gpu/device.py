@@ -1,4 +1,4 @@
-"""What the benchmark runs on: this machine's GPUs, or for a rehearsal its CPU as if it were two small devices."""
+"""The devices of the benchmark: this machine's GPUs, or for a rehearsal its CPU as if it were two small devices."""
 
 import json
 import os
@@ -11,10 +11,10 @@ from slipway import commands
 from slipway.bench.record import versions
 from slipway.errors import UserError
 
-LOOK_SECONDS = 120.0  # torch is read from a cold, shared file system
+LOOK_SECONDS = 120.0  # enough to read torch from a cold, shared file system
 REHEARSAL_DEVICES = 2
 REHEARSAL_GIB = 2.0  # of each, so that the number of layers is chosen there, too
-# what launchers tell their ranks; a part starts its own
+# variables that launchers set for their ranks; a part starts its own
 LAUNCHERS = ("SLURM_", "PMI", "OMPI_", "TORCHELASTIC_", "PET_", "SLIPWAY_NODE", "SLIPWAY_NNODES", "GROUP_")
 RANK_VARIABLES = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 
@@ -28,7 +28,7 @@ class Here:
     name: str
     count: int
     memory_gib: float
-    """Of one."""
+    """Memory of one device."""
     driver: str | None
     versions: dict[str, str]
 
@@ -45,17 +45,20 @@ class Here:
         ]
 
     def plain(self) -> dict[str, Any]:
-        """For a file: what decides whether two results may stand side by side."""
+        """Return the fields for a file; results may be compared only if all of them are the same."""
         return asdict(self)
 
 
 def rehearsal() -> Here:
-    """Return two CPU ranks in the place of GPUs."""
+    """Return two CPU ranks that stand in for GPUs."""
     return Here("cpu", "CPU (rehearsal)", REHEARSAL_DEVICES, REHEARSAL_GIB, None, versions())
 
 
 def look() -> Here:
-    """This machine's GPUs, asked in a process of its own: CUDA is not started in this one. Raises UserError."""
+    """Return this machine's GPUs, found by a process of its own, so that CUDA does not start in this one.
+
+    Raises UserError if there is none.
+    """
     plain: dict[str, Any]
     try:
         asked = commands.call(
@@ -70,7 +73,7 @@ def look() -> Here:
         raise UserError(
             "bench gpu",
             f"found no GPU to measure: {plain['trouble']}",
-            do="`--rehearse` tries it with tiny shapes on the CPU",
+            do="try it with tiny shapes on the CPU (--rehearse)",
         )
     return Here(**plain, driver=driver(), versions=versions())
 
@@ -85,7 +88,7 @@ def environment() -> dict[str, str]:
 
 
 def driver(root: Path = Path("/")) -> str | None:
-    """Return version of the GPU driver's kernel module, NVIDIA's or AMD's; None where it does not say."""
+    """Return the version of the GPU driver's kernel module, NVIDIA's or AMD's; None if neither states one."""
     for module in ("nvidia", "amdgpu"):
         try:
             return (root / "sys/module" / module / "version").read_text(encoding="ascii").strip()

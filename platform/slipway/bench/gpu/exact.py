@@ -1,4 +1,4 @@
-"""Part: every operator and every backend that is here against float64, forward and gradients, in both precisions."""
+"""Part: compares every operator and available backend with float64, forward and gradients, in both precisions."""
 
 import os
 from collections import defaultdict
@@ -34,7 +34,7 @@ SIZES = {
 
 
 def kernels(scene: Scene) -> None:
-    """Compare them in one rank; a backend that fails hides no other."""
+    """Compare all operators and backends in one rank; a backend that fails hides no other."""
     os.environ.update(NO_TF32)
     from slipway.engine.runtime import load_torch
     from slipway.kernels.choice import backends
@@ -81,10 +81,10 @@ def _compare(scene: Scene, configs: dict[tuple[str, str], RunConfig], here: Any,
                     reasons[why].append(precision)
                     continue
                 if operator == "adamw" and precision == "bf16":
-                    continue  # its weights are fp32 in both
+                    continue  # its weights are fp32 with either precision
                 try:
                     found = _errors(case, of_operator(config, operator), precision, device)
-                except Exception as error:  # each has its own verdict
+                except Exception as error:  # so that each backend has its own verdict
                     scene.found.check(
                         f"{operator} {case.backend} {precision}, {size}", False, repr(error)[:300]
                     )

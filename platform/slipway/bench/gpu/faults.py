@@ -1,4 +1,4 @@
-"""Part: what a run does when something goes wrong on this device: a batch that is not finite, a hang."""
+"""Part: a run's reaction to faults on this device: a batch that is not finite, a hang."""
 
 from slipway.bench.gpu.child import Scene
 from slipway.bench.gpu.models import overrides
@@ -7,12 +7,12 @@ from slipway.errors import EXIT_DONE, EXIT_FAULT
 from slipway.run_dir import RunDir
 
 STEPS, BATCH, BAD_STEP = 6, 8, 4
-NUMBER = (BAD_STEP - 1) * BATCH  # of the first sample of that step
+NUMBER = (BAD_STEP - 1) * BATCH  # the first sample of that step
 HANG_SECONDS = 5.0
 
 
 def faults(scene: Scene) -> None:
-    """Spoil a sample, and hang, in step 4; see what the guard and the watch make of it."""
+    """Damage a sample, and hang, in step 4; check how the guard and the watch react."""
     common = [*PLAIN, *overrides("demo", scene.here), *scene.here.cluster(), *corpus()]
     common += [f"training.steps={STEPS}"]
     job = {"not-finite": [*common, "guard.on_nonfinite=skip"]}
@@ -27,7 +27,7 @@ def faults(scene: Scene) -> None:
         f"0, [{BAD_STEP}], {STEPS}",
     )
 
-    ranks = min(2, scene.here.count)  # another rank that waits shows which one does not come
+    ranks = min(2, scene.here.count)  # a second rank that waits shows which one hangs
     shared = [f"resources.devices_per_node={ranks}", "training.micro_batch_size=2"]
     _hangs(scene, "hang", [*common, *shared], [0] if ranks > 1 else [])
     if not scene.here.rehearse:
@@ -38,7 +38,10 @@ def faults(scene: Scene) -> None:
 
 
 def _hangs(scene: Scene, what: str, words: list[str], named: list[int]) -> None:
-    """Hang in step 4: the run ends, with each rank's stack and the ranks named that keep the others waiting."""
+    """Train with a hang in step 4; check that the run ends.
+
+    Checks for each rank's stack, and that the ranks that keep the others waiting are named.
+    """
     limit = f"watch.hang_timeout_minutes={HANG_SECONDS / 60}"
     spoiled = {"what": what, "number": NUMBER}
     code = Batch({what: [*words, limit]}, scene.folder, spoil=spoiled).codes()[what]

@@ -6,14 +6,14 @@ from slipway.bench.gpu.models import overrides
 from slipway.bench.gpu.trainings import NO_TF32, PLAIN, Batch, corpus, lines
 
 STEPS = (6, 3)
-LIMIT = 1e-4  # relative, fp32 without TF32
+LIMIT = 1e-4  # relative difference, fp32 without TF32
 TENSOR, PIPELINE, CONTEXT, EXPERT = (
     f"parallelism.{name}_parallel_size=2"
     for name in ("tensor_model", "pipeline_model", "context", "expert_model")
 )
 SEQUENCE, SHARDED = "parallelism.sequence_parallel=true", "parallelism.use_distributed_optimizer=true"
 
-# name: devices, model, overrides
+# name -> devices, model, overrides
 LAYOUTS: dict[str, tuple[int, str, list[str]]] = {
     "TP2": (2, "Llama", [TENSOR, SEQUENCE]),
     "PP2": (2, "Llama", [PIPELINE]),

@@ -1,4 +1,4 @@
-"""Part: losses and gradient norms on the device against the CPU's in fp32, model by model."""
+"""Part: compares losses and gradient norms on the device with the CPU's in fp32, model by model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ def losses(scene: Scene) -> None:
         for name, words in models.items()
         for precision in LIMITS
     }
-    both = Batch(expected, folder), Batch(on_device, folder, variables=NO_TF32)  # beside each other
+    both = Batch(expected, folder), Batch(on_device, folder, variables=NO_TF32)  # both run at once
     codes = both[0].codes() | both[1].codes()
     for name in models:
         for precision, limit in LIMITS.items():
@@ -48,7 +48,7 @@ def losses(scene: Scene) -> None:
 
 
 def _run(model: str, where: str) -> str:
-    """Return the run's directory."""
+    """Return the name of the run's directory."""
     return f"{model.replace(' ', '-')}-{where}"
 
 
@@ -59,7 +59,10 @@ def _precision(name: str) -> list[str]:
 def largest_difference(
     ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]], key: str
 ) -> float:
-    """Return between two runs' values of the same steps, relative to the second's; infinite where steps are missing."""
+    """Return the largest difference between two runs' values, relative to the second's.
+
+    Infinite if their steps differ, or a value is missing.
+    """
     if not theirs or [line["step"] for line in ours] != [line["step"] for line in theirs]:
         return float("inf")
     return max(

@@ -25,6 +25,6 @@ MODELS = {
 
 
 def overrides(name: str, here: Here) -> list[str]:
-    """Return the model by its name, at this machine's size, on one device."""
+    """Return the overrides of a model by its name, at this machine's size, on one device."""
     sized = SMALL if here.rehearse else []
     return ["model=demo", *sized, *MODELS[name], "training.micro_batch_size=4"]

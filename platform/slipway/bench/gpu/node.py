@@ -9,11 +9,11 @@ from slipway.bench.gpu.device import environment
 from slipway.shipped import shipped
 
 TOGETHER = ("transport", "all-reduce", "node-all-reduce", "device-binding")
-SECONDS = 110.0  # the part's own limit comes first
+SECONDS = 110.0  # longer than needed: the part's own limit ends it first
 
 
 def doctor(scene: Scene) -> None:
-    """The checks of the machine, and of its devices together: rates and sums of collectives."""
+    """Run the doctor's checks of the machine, and of its devices together: rates and sums of collectives."""
     words = [*scene.here.cluster(), f"resources.devices_per_node={scene.here.count}", "model=demo"]
     words += ["run.dir=run"]
     kinds = {"this machine": []}
@@ -42,7 +42,7 @@ def doctor(scene: Scene) -> None:
 
 
 def smoke(scene: Scene) -> None:
-    """The script that tests an image from within, in this environment."""
+    """Run the script that tests an image from within, in this environment."""
     script = shipped("containers", "smoke.py") / "smoke.py"
     caches = {"SLIPWAY_CACHE": str(scene.folder)}
     done = commands.call([sys.executable, str(script)], seconds=SECONDS, environment=environment() | caches)

@@ -1,4 +1,4 @@
-"""Part: each operator and backend at Llama 3 8B's shape, as `slipway bench kernels` measures them."""
+"""Part: each operator and backend at Llama 3 8B's shape, measured as by `slipway bench kernels`."""
 
 from slipway.bench import kernels
 from slipway.bench.gpu.child import Scene
@@ -11,7 +11,7 @@ REPEAT = (8, 2)
 
 
 def operators(scene: Scene) -> None:
-    """Rates of all, in turn, against the ceilings."""
+    """Measure the rates of all operators in turn, against the ceilings."""
     words = [*overrides(SHAPES["llama-4096"], scene.here, layers=1), "training.global_batch_size=1"]
     plan = make_plan(configuration([], words, scene.folder))
     rows, summary = kernels.measure(plan, list(OPERATORS), scene.sized(*REPEAT), scene.folder)

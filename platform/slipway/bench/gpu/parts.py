@@ -20,7 +20,7 @@ class Part(NamedTuple):
     run: str
     """`module:function` in slipway.bench.gpu, called with a Scene in a process of its own."""
     devices: int = 1
-    """Left out on a machine with fewer."""
+    """The fewest devices; the part is skipped on a machine with fewer."""
 
 
 PARTS = [
@@ -80,7 +80,10 @@ BY_NAME = {part.name: part for part in PARTS}
 
 
 def chosen(words: str | None) -> list[Part]:
-    """Return parts by their names, separated by commas, in the table's order; all where None. Raises UserError."""
+    """Return the parts with these names, separated by commas, in the table's order; all if None.
+
+    Raises UserError for a name that is no part.
+    """
     if words is None:
         return PARTS
     names = words.split(",")
@@ -91,7 +94,7 @@ def chosen(words: str | None) -> list[Part]:
 
 
 def seconds_for(part: Part, *, rehearse: bool, minutes: float) -> float:
-    """Return the part's own limit: the table's, which grows with the time that the whole call has."""
+    """Return the part's own limit in seconds: the table's, which grows with the time that the whole call has."""
     return (part.rehearsal if rehearse else part.limit) * max(1.0, minutes / MINUTES)
 
 

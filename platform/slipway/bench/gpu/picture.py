@@ -1,4 +1,7 @@
-"""One picture of all parts: their verdicts, shares of the ceiling, and where a step's time goes. Imports matplotlib."""
+"""Draws one picture of all parts: their verdicts, shares of the ceiling, and where a step's time goes.
+
+Imports matplotlib.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +27,10 @@ LINE, GAP, HEAD, FOOT = 0.3, 0.95, 1.15, 0.75  # inches: a bar, between panels, 
 
 
 def draw(record: Mapping[str, Any], path: Path) -> None:
-    """Write the picture (PNG). record: of slipway.bench.gpu.tables.record_of."""
+    """Write the picture (PNG).
+
+    record: that of slipway.bench.gpu.tables.record_of.
+    """
     rates = [(part["part"], part["rows"]) for part in record["parts"] if _is_rate(part)]
     times = [
         (part["part"] if name == OURS else f"{part['part']}, {name}", shares)

@@ -1,4 +1,4 @@
-"""A part in a process of its own: ended, with all that it has started, when its time is over."""
+"""Runs a part in a process of its own, which is ended with all that it has started when its time is over."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ LOOK_SECONDS = 0.1
 def ended_in(
     command: Sequence[str], seconds: float, log: Path, environment: dict[str, str], cwd: Path
 ) -> int | None:
-    """Run a command to its end. Returns its exit code, None where it took longer and was ended.
+    """Run a command to its end; return its exit code, or None if it took longer and was ended.
 
     It gets a session of its own, so that a Ctrl-C is ours, and what is left of it is killed in any case, also what has
     begun a session itself.
@@ -45,17 +45,17 @@ def ended_in(
         seen |= _children(process.pid)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        for one in seen:  # its identity is checked: no number that another process has by now
+        for one in seen:  # psutil checks its identity, so no other process with the same number is killed
             with suppress(psutil.Error):
                 one.kill()
-        psutil.wait_procs(list(seen), timeout=5)  # their memory on the devices is free for the next part
+        psutil.wait_procs(list(seen), timeout=5)  # then their memory on the devices is free for the next part
         process.wait()
 
 
 def _wait(process: subprocess.Popen, seconds: float, look: Callable[[], object]) -> int | None:
     deadline = time.monotonic() + seconds
     while process.poll() is None:
-        look()  # at what it starts: whose parent has ended cannot be found later
+        look()  # at its children: those whose parent has ended cannot be found later
         if time.monotonic() > deadline:
             return None
         time.sleep(LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""What a part has found, and the file in which it stands: written whole, as soon as there is more of it."""
+"""The findings of a part, and the file that holds them: written whole, whenever there is more of them."""
 
 import json
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ EMPTY: dict[str, Any] = {
     "shares": {},
     "left_out": None,
 }
-OPEN = {NOT_BEGUN, CUT}  # the call's time was over: the next call goes on
+OPEN = {NOT_BEGUN, CUT}  # the call's time was over: the next call continues
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something that must hold: what was found, and what was asked."""
+    """A condition that must hold: what was found, and what was asked."""
 
     what: str
     found: str
@@ -34,7 +34,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure beside its goal. Whether it is reached is told, and is no failure."""
+    """A figure beside its goal. Whether it is reached is reported; a missed goal is no failure."""
 
     what: str
     found: float
@@ -48,21 +48,21 @@ class Goal:
 
 @dataclass
 class Found:
-    """What a part shows, in the order in which it was found. Each addition is on disk at once."""
+    """The findings of a part, in order. Each addition is on disk at once."""
 
     path: Path
     checks: list[Check] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """Of the part's table: label -> text or number, the same labels in each."""
+    """Rows of the part's table: label -> text or number, the same labels in each."""
     notes: list[str] = field(default_factory=list)
     shares: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Where a step's time goes: name -> kind of work -> share."""
+    """A step's time by kind of work: name -> kind of work -> share."""
     left_out: str | None = None
     """Why there is nothing to show on these devices."""
 
     def check(self, what: str, passed: bool, found: object, asked: object = "") -> None:
-        """Note something that must hold, and say so where it does not."""
+        """Note a condition that must hold, and print whether it does."""
         self.checks.append(Check(what, str(found), str(asked), bool(passed)))
         print(
             f"{'ok  ' if passed else 'FAIL'}  {what}: {found}" + (f" (asked: {asked})" if asked else ""),
@@ -81,18 +81,18 @@ class Found:
         self._write()
 
     def note(self, text: str) -> None:
-        """Add a sentence."""
+        """Add a sentence and print it."""
         self.notes.append(text)
         print(text, flush=True)
         self._write()
 
     def share(self, name: str, shares: Mapping[str, float]) -> None:
-        """Note where a step's time goes."""
+        """Note the shares of a step's time."""
         self.shares[name] = dict(shares)
         self._write()
 
     def leave_out(self, why: str) -> None:
-        """Say why there is nothing to show here: no failure."""
+        """Note and print why there is nothing to show here, which is no failure."""
         self.left_out = why
         print(why, flush=True)
         self._write()
@@ -104,7 +104,7 @@ class Found:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Return the result in a file; None where there is none, or it is none. Raises files.Unreadable."""
+    """Return the result in a file; None if the file does not exist or holds none. Raises files.Unreadable."""
     try:
         found = json.loads(files.read(path) or b"null")
     except ValueError:
@@ -113,7 +113,7 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def verdict(code: int | None, found: Mapping[str, Any] | None, *, cut: bool) -> str:
-    """Return what a part amounts to.
+    """Return the verdict on a part.
 
     Args:
         code: The exit code of its process; None: it was ended because its time was over.

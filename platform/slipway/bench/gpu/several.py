@@ -1,4 +1,4 @@
-"""Part: a shape on all devices at once, as `slipway bench train` measures it."""
+"""Part: a shape on all devices at once, measured as by `slipway bench train`."""
 
 from slipway.bench import train
 from slipway.bench.gpu.child import Scene
@@ -16,7 +16,7 @@ OVERLAPPED = (
 
 
 def run(scene: Scene) -> None:
-    """GPT 1.3B, data parallel over all devices (an even number), and tensor parallel in pairs."""
+    """Measure GPT 1.3B, data parallel over all devices (an even number), and tensor parallel in pairs."""
     shape, devices = SHAPES["gpt-2048"], scene.here.count - scene.here.count % 2
     fits = fit(shape, scene.here, scene.folder, compared=False)
     if fits is None:

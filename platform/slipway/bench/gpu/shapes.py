@@ -9,9 +9,9 @@ from slipway.models.gpt.config import gpt_of
 from slipway.plan import Plan, make_plan
 from slipway.plan.memory import GIB
 
-MICROBATCHES = 4  # of a step: the optimizer takes the share that it has where batches are large
-USABLE = 0.9  # of a device's memory: what the estimate leaves out is workspaces, buffers and fragmentation
-CONTEXT_GIB = 0.75  # of each process, for CUDA and its libraries
+MICROBATCHES = 4  # in a step: so the optimizer has the share that it has with large batches
+USABLE = 0.9  # share of a device's memory: the estimate leaves out workspaces, buffers and fragmentation
+CONTEXT_GIB = 0.75  # for each process, taken by CUDA and its libraries
 FEWEST = 2  # layers: with one there is no neighbour whose work could overlap
 
 
@@ -29,7 +29,7 @@ class Shape(NamedTuple):
 
 GPT = ("model=gpt3_1_3b", "training.recompute=none")
 LLAMA = ("model=llama3_8b", "training.recompute=none")
-# as DeepSeekMoE (arXiv 2401.06066) many and small: 16 experts of a Llama 3 8B's MLP would be 50 GiB a layer
+# many small experts, as in DeepSeekMoE (arXiv 2401.06066): 16 of a Llama 3 8B's MLP would be 50 GiB a layer
 EXPERTS = (
     *(
         "model=mixtral_8x7b",
@@ -59,11 +59,11 @@ SHAPES = {
     ]
 }
 TINY_LAYERS = 3
-TINY_TOKENS = 64  # of them a 2,048th part of the shape's tokens each
+TINY_TOKENS = 64  # for 2,048 tokens of the shape, and in proportion for others
 
 
 class Fit(NamedTuple):
-    """What of a shape fits into one device, in GiB."""
+    """The part of a shape that fits into one device; memory in GiB."""
 
     layers: int
     beside: bool
@@ -75,7 +75,7 @@ class Fit(NamedTuple):
 
 
 def overrides(shape: Shape, here: Here, layers: int, devices: int = 1) -> list[str]:
-    """For so many layers on so many devices, in bf16."""
+    """Return the overrides for so many layers on so many devices, in bf16."""
     tokens = shape.tokens * TINY_TOKENS // 2048 if here.rehearse else shape.tokens
     batch = shape.micro_batch * MICROBATCHES * devices
     return [
@@ -99,7 +99,7 @@ def planned(shape: Shape, here: Here, layers: int, folder: Path) -> Plan:
 
 
 def fit(shape: Shape, here: Here, folder: Path, *, compared: bool = True) -> Fit | None:
-    """As many layers as fit into one device, beside the plain model where that is possible; None: too few fit.
+    """Return as many layers as fit into one device, beside the plain model if possible; None if too few fit.
 
     compared: whether there is a plain model.
     """
@@ -116,21 +116,21 @@ def fit(shape: Shape, here: Here, folder: Path, *, compared: bool = True) -> Fit
 
 
 def usable_gib(memory_gib: float, processes: int) -> float:
-    """Return what the estimates may fill of a device that processes share. GiB."""
+    """Return how many GiB of a device the estimates may fill if so many processes share it."""
     return max(0.0, USABLE * (memory_gib - processes * CONTEXT_GIB))
 
 
 def layers_within(room: float, first: float, each: float) -> int:
-    """Return how many layers fit into `room`, where one alone needs `first`, and each further one `each`."""
+    """Return how many layers fit into `room` if one alone needs `first`, and each further one `each`."""
     return 0 if room < first else 1 + int((room - first) / each)
 
 
 def plain_gib(plan: Plan) -> float:
-    """Of the plain model (bench/plain_gpt.py) under autocast, in first order. GiB.
+    """Return a first-order estimate of the plain model's memory (bench/plain_gpt.py) under autocast, in GiB.
 
     Parameters, gradients and AdamW's two moments in fp32, and the copies in bf16 that autocast keeps: 18 bytes each.
-    Activations as the plan has them, once more because the residual stream stays in fp32. The logits whole: in bf16,
-    in fp32, and the gradient of both.
+    Activations as the plan has them, once more because the residual stream stays in fp32. The logits whole: in bf16, in
+    fp32, and the gradient of both.
     """
     model, training = gpt_of(plan.config), plan.config.training
     tokens = plan.units_per_sample * training.micro_batch_size
@@ -140,17 +140,17 @@ def plain_gib(plan: Plan) -> float:
 
 
 def _gib(plan: Plan) -> float:
-    """Of tensors: what else a process takes is CONTEXT_GIB, and what USABLE leaves."""
+    """Return the GiB of tensors; what else a process takes is CONTEXT_GIB, and what USABLE leaves."""
     return max(stage.allocated for stage in plan.memory.stages) / GIB
 
 
 def least_gib(shape: Shape, here: Here, folder: Path) -> float:
-    """Return what a device needs for the fewest layers, without the plain model. GiB."""
+    """Return the GiB that a device needs for the fewest layers, without the plain model."""
     return _gib(planned(shape, here, FEWEST, folder)) / USABLE + CONTEXT_GIB
 
 
 def describe(plan: Plan, whole: int) -> str:
-    """Return `24 of 24 layers, 1.32 G parameters`."""
+    """Return layers and parameters in words: `24 of 24 layers, 1.32 G parameters`."""
     from slipway.words import quantity
 
     return (

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose in a training: a sample that is not finite, or never comes; a GPU that stays busy."""
+"""Damages a training on purpose: a sample that is not finite, or never comes; a GPU that stays busy."""
 
 import threading
 from typing import Any
@@ -7,9 +7,9 @@ STALL_CYCLES = 5 * 10**10  # of a GPU's clock: half a minute
 
 
 def spoil(what: str, number: int) -> None:
-    """From now on, in ranks that are forked from this process: at sample `number` of the source.
+    """Damage sample `number` of the source, from now on, in ranks that are forked from this process.
 
-    what: nan (its weight in the loss is NaN), hang (nobody gets it), stall (the GPU gets no further).
+    what: nan (its weight in the loss is NaN), hang (no rank gets it), stall (the GPU gets no further).
     """
     from slipway.data.text import dataset
 

@@ -10,7 +10,7 @@ from slipway.bench.record import machine, shown
 
 
 def record_of(here: Here, parts: Sequence[Mapping[str, Any]], command: Sequence[str]) -> dict[str, Any]:
-    """Return one object: with what, when and by which command, then every part's result."""
+    """Return the record: the conditions, the date and the command of the call, then every part's result."""
     return {
         "benchmark": "gpu",
         "command": shlex.join(command),
@@ -23,7 +23,7 @@ def record_of(here: Here, parts: Sequence[Mapping[str, Any]], command: Sequence[
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """Return a section for docs/dev/performance.md: what was measured where, the verdicts, each part's table, the goals."""
+    """Return a section for docs/dev/performance.md: the conditions, the verdicts, each part's table, the goals."""
     lines = [f"## {_title(record)}", "", f"`{record['command']}`, {_dates(record)}. {where(record)}.", ""]
     lines += _table([_verdict(part) for part in record["parts"]])
     for part in record["parts"]:
@@ -39,7 +39,7 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 
 def summary(record: Mapping[str, Any]) -> str:
-    """Return the lines that end a call: verdicts, what did not hold, goals, notes."""
+    """Return the lines that end a call: verdicts, failed checks, goals."""
     lines = ["", where(record), ""]
     width = max((len(part["part"]) for part in record["parts"]), default=0)
     for part in record["parts"]:

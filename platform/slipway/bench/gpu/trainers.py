@@ -1,4 +1,4 @@
-"""The two that are compared, each built in a worker's process, and what a worker is asked."""
+"""The two trainers that are compared, each built in a worker's process, and the questions that a worker is asked."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,10 @@ LEAST_ROUNDS, MOST_ROUNDS = 3, 9
 
 
 class Trainer(NamedTuple):
-    """step: one optimizer step on random tokens. kernels: operator -> backend; empty where it has no choice."""
+    """A trainer that was built.
+
+    step: one optimizer step on random tokens. kernels: operator -> backend; empty if it has no choice.
+    """
 
     step: Callable[[], object]
     device: Any
@@ -22,7 +25,7 @@ class Trainer(NamedTuple):
 
 
 def slipway_trainer(config: RunConfig) -> Trainer:
-    """Return slipway's, on one rank."""
+    """Return Slipway's trainer, on one rank."""
     plan = as_trained(make_plan(config), load_torch(config, ranks_here=1))
     from slipway.engine import engine_of
     from slipway.ranks.environment import Place, listening_socket
@@ -35,7 +38,7 @@ def slipway_trainer(config: RunConfig) -> Trainer:
 
 
 def plain_trainer(config: RunConfig) -> Trainer:
-    """Return the same model in plain PyTorch, on a GPU under torch.compile."""
+    """Return a trainer of the same model in plain PyTorch, on a GPU under torch.compile."""
     import torch
 
     cuda = config.cluster.device.kind == "cuda"
@@ -46,20 +49,20 @@ def plain_trainer(config: RunConfig) -> Trainer:
 
 
 def _warm(trainer: Trainer) -> Trainer:
-    """Return after a first step: what is compiled and allocated then is there."""
+    """Return the trainer after a first step, which compiles and allocates what it needs."""
     timed(trainer, 1)
     return trainer
 
 
 def only_fused_attention() -> None:
-    """Let scaled_dot_product_attention take flash attention, or cuDNN's, and fail rather than compute all scores."""
+    """Make scaled_dot_product_attention use flash or cuDNN attention, and fail rather than compute all scores."""
     import torch
 
     torch.backends.cuda.enable_math_sdp(False)
 
 
 def timed(trainer: Trainer, steps: int) -> float:
-    """Return seconds of a step, the mean of some."""
+    """Return the mean seconds of a step."""
     from slipway.bench.ceilings import synchronize
 
     synchronize(trainer.device)
@@ -71,14 +74,14 @@ def timed(trainer: Trainer, steps: int) -> float:
 
 
 def memory_gib(trainer: Trainer) -> float:
-    """Return most that its tensors have held. GiB."""
+    """Return the most memory that the trainer's tensors have held, in GiB."""
     from slipway.train import throughput
 
     return throughput.memory_gib(trainer.device)
 
 
 def ceiling(trainer: Trainer) -> float:
-    """Return FLOP/s of a large bf16 matrix product."""
+    """Return the FLOP/s of a large bf16 matrix product."""
     import torch
 
     from slipway.bench.ceilings import matmul_flops
@@ -87,7 +90,7 @@ def ceiling(trainer: Trainer) -> float:
 
 
 def shares(trainer: Trainer, steps: int) -> dict[str, float]:
-    """Of a step, by kind of work; see slipway.metrics.step_time."""
+    """Return the shares of a step by kind of work; see slipway.metrics.step_time."""
     from slipway.train.profile import profiled
 
     seconds = profiled(trainer.step, steps, trainer.device)
@@ -96,12 +99,15 @@ def shares(trainer: Trainer, steps: int) -> dict[str, float]:
 
 
 def kernels(trainer: Trainer) -> dict[str, str]:
-    """Return operator -> backend."""
+    """Return the trainer's backends: operator -> backend."""
     return trainer.kernels
 
 
 def in_turn(asks: dict[str, Callable[[], float]], seconds: float) -> dict[str, list[float]]:
-    """Return what each says, in turns, for about so many seconds; the first turn is a warm-up and does not count."""
+    """Return each one's answers, asked in turn for about so many seconds.
+
+    The first turn is a warm-up and does not count.
+    """
     found: dict[str, list[float]] = {name: [] for name in asks}
     for ask in asks.values():
         ask()

@@ -24,8 +24,8 @@ SOURCES = (
     "decoder",
     "encoder",
     "scanner",
-)  # modules of the standard library's package json: text that is everywhere
-# what a run costs that is not what is looked at: a peak is measured for a quarter of a second
+)  # modules of the standard library's package json: text that every machine has
+# leave out costs of a run that are not under test: measuring a peak takes a quarter of a second
 PLAIN = [
     "training.global_batch_size=8",
     "validation.steps=0",
@@ -36,7 +36,7 @@ PLAIN = [
     "cluster.device.peak_tflops_fp32=1",
     "cluster.device.peak_tflops_bf16=1",
 ]
-# torch's own, where it has one that is; cuBLAS asks for the variable, Transformer Engine has its own
+# torch uses deterministic algorithms if it has some; cuBLAS and Transformer Engine take these variables
 DETERMINISTIC = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "NVTE_ALLOW_NONDETERMINISTIC_ALGO": "0"}
 NO_TF32 = {"NVIDIA_TF32_OVERRIDE": "0"}
 
@@ -53,7 +53,7 @@ class Batch:
         spoil: Mapping[str, Any] | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Start them, one after the other.
+        """Start the trainings, one after the other.
 
         Args:
             jobs: Overrides of each by its name, which is its run directory's below `folder`.
@@ -77,12 +77,16 @@ class Batch:
         )
 
     def codes(self) -> dict[str, int]:
-        """Wait for all; each one's exit code. Raises Fault where there is no answer."""
+        """Wait for all trainings and return their exit codes by name. Raises Fault if their process wrote none."""
         code = self.process.wait()
         try:
             codes = json.loads(_codes_of(self.file).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise Fault("trainings", f"exited with code {code} without an answer") from None
+            raise Fault(
+                "trainings",
+                f"exited with code {code} without a result",
+                do="see its output above, and run it again",
+            ) from None
         return dict(zip(self.names, codes, strict=True))
 
 

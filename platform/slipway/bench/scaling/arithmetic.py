@@ -13,23 +13,23 @@ class Timing:
     """One size of a measurement."""
 
     devices: int
-    """Or nodes: what the sizes are counted in."""
+    """Or nodes: the unit in which sizes are counted."""
     seconds: tuple[float, ...]
-    """That each repeat took, in their order: of a step, or of a whole run."""
+    """The seconds of each repeat, in order: of a step, or of a whole run."""
     work: float = 1.0
     """Done in that time, in any unit: alike at all sizes (strong scaling), or growing with them (weak scaling)."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over repeats, and the ends of its interval of LEVEL; without an interval where one repeat was made."""
+    """A mean over repeats, and the ends of its interval of LEVEL; without an interval if only one repeat was made."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
     def over(self, number: float) -> "Estimate":
-        """Divide all of it by a number."""
+        """Return the estimate divided by a number, its interval too."""
         low, high = (None if end is None else end / number for end in (self.low, self.high))
         return Estimate(self.value / number, low, high)
 
@@ -70,7 +70,7 @@ def speed_up(base: Timing, other: Timing) -> Estimate:
 
 
 def ideal(base: Timing, other: Timing) -> float:
-    """Return the speed-up of which nothing is lost: the ratio of the devices."""
+    """Return the speed-up if nothing is lost: the ratio of the devices."""
     return other.devices / base.devices
 
 
@@ -94,7 +94,7 @@ def student(freedom: float) -> float:
 
 
 def _within(angle: float, freedom: int) -> float:
-    """Return probability that |t| is below sqrt(freedom) x tan(angle)."""
+    """Return the probability that |t| is below sqrt(freedom) x tan(angle)."""
     cosine, odd = math.cos(angle), freedom % 2
     term = total = cosine if odd else 1.0
     for k in range(2 + odd, freedom, 2):

@@ -22,7 +22,10 @@ from slipway.run_dir import RunDir
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure what is missing, here or by jobs, and show all that is there. Returns the exit code."""
+    """Measure what is missing, here or by jobs, show all results, and return the exit code.
+
+    Raises UserError for options that do not fit the cluster, or if several nodes have no scheduler.
+    """
     for name in ("steps", "warmup", "repeats"):
         at_least(f"bench scaling --{name}", getattr(options, name), 1)
     if options.threads is not None:
@@ -45,7 +48,9 @@ def run(options: argparse.Namespace) -> int:
     if options.collect or not left:
         return _show(points, done, len(left), threads, options)
     if on_cluster and options.json:
-        raise UserError("bench scaling --json", "has no effect on jobs", use="it with --collect")
+        raise UserError(
+            "bench scaling --json", "has no effect while jobs are submitted", use="it with --collect"
+        )
     if on_cluster:
         return _launch(left, options)
     if any(point.size.nodes > 1 for point in points):
@@ -70,7 +75,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _threads(points: Sequence[Point], config: RunConfig) -> int | None:
-    """Return Torch threads of a rank on a CPU, the same at all sizes: only then is a rank the same machine at all sizes."""
+    """Return the torch threads of a rank on a CPU; None on other devices.
+
+    They are the same at all sizes: only then is a rank the same machine at all sizes.
+    """
     if config.cluster.device.kind != "cpu":
         return None
     if scheduler_of(config.cluster) == "local":
@@ -79,7 +87,7 @@ def _threads(points: Sequence[Point], config: RunConfig) -> int | None:
 
 
 def _measure(one: Repeat, threads: int | None, options: argparse.Namespace) -> bool:
-    """Measure a repeat on this machine, and write its record. Returns whether a signal asked to stop."""
+    """Measure a repeat on this machine and write its record; return whether a signal asked to stop."""
     make_folder("bench scaling --out", one.folder)
     path = RunDir(one.folder).plan
     plan_file.write(one.plan, path)
@@ -97,7 +105,7 @@ def _measure(one: Repeat, threads: int | None, options: argparse.Namespace) -> b
 
 
 def _words(options: argparse.Namespace, threads: int | None) -> list[str]:
-    """Return options of `slipway bench train` that measure the same."""
+    """Return the options of `slipway bench train` that measure the same."""
     words = ["--steps", str(options.steps), "--warmup", str(options.warmup)]
     return words if threads is None else [*words, "--threads", str(threads)]
 
@@ -126,7 +134,10 @@ def _show(
     threads: int | None,
     options: argparse.Namespace,
 ) -> int:
-    """Print the table, write the JSON and the picture."""
+    """Print the table, write the JSON and the picture; return the exit code.
+
+    Raises UserError if nothing is measured yet.
+    """
     out = options.out or OUT / "scaling"
     if not done:
         raise UserError("bench scaling --collect", f"nothing is measured in {out} yet", do="measure first")

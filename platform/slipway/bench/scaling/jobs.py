@@ -1,4 +1,4 @@
-"""Repeats as jobs of a cluster: what `slipway launch` renders and submits, with another verb. An array per size."""
+"""Repeats as jobs of a cluster: rendered and submitted as by `slipway launch`, with another verb. An array per size."""
 
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from slipway.words import duration
 
 @dataclass(frozen=True)
 class Batch:
-    """What one call of the scheduler's program submits: repeats of one point."""
+    """The repeats of one point, which one call of the scheduler's program submits."""
 
     plans: list[Plan]
     placement: Placement
@@ -28,7 +28,10 @@ class Batch:
 
 
 def under_way(repeats: Sequence[Repeat]) -> list[Repeat]:
-    """Return those that have a job that waits or runs; one question to the scheduler, and none where none has a job."""
+    """Return the repeats whose job waits or runs.
+
+    Asks the scheduler once, and not at all if none has a job.
+    """
     jobs = {job: repeat for repeat in repeats for job in states.jobs_of(repeat.folder)}
     found = states.ask(list(jobs), past=False, pods=False) if jobs else {}
     alive = {id(jobs[job]) for job, state in found.items() if state.alive}
@@ -36,7 +39,10 @@ def under_way(repeats: Sequence[Repeat]) -> list[Repeat]:
 
 
 def batches(repeats: Sequence[Repeat], verb: Sequence[str]) -> list[Batch]:
-    """Render the jobs of these repeats. Raises UserError, before anything is submitted, where one cannot be."""
+    """Render the jobs of these repeats and return them.
+
+    Raises UserError, before any submission, if one cannot be rendered.
+    """
     found = []
     by_point = sorted(
         repeats, key=lambda one: (one.plan.world_size, one.plan.config.training.global_batch_size)
@@ -51,7 +57,10 @@ def batches(repeats: Sequence[Repeat], verb: Sequence[str]) -> list[Batch]:
 
 
 def launch(found: Sequence[Batch], submitted: bool) -> None:
-    """Submit what was rendered, or print it. Raises UserError before the first submission, Fault where one fails."""
+    """Submit what was rendered, or print it.
+
+    Raises UserError before the first submission, Fault if one fails.
+    """
     if submitted:
         for batch in found:
             submit.check(batch.plans, batch.placement, batch.workdir)
@@ -64,7 +73,7 @@ def launch(found: Sequence[Batch], submitted: bool) -> None:
 
 
 def _in_words(batch: Batch) -> str:
-    """Return nodes, devices, repeats and what they may take at most."""
+    """Return nodes, devices, repeats and the most that they may take, in words."""
     config, minutes = batch.plans[0].config, batch.placement.minutes
     resources, count = config.resources, len(batch.plans)
     most = ""

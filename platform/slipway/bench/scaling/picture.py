@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 LINES = {STRONG: ("#1f5fa8", "o"), WEAK: ("#d9541e", "s")}
 LEFT, RIGHT = 0.075, 0.975
-_OFFSET = {STRONG: 0.985, WEAK: 1.015}  # so that intervals of both are seen beside each other
+_OFFSET = {STRONG: 0.985, WEAK: 1.015}  # so that the intervals of both are visible beside each other
 
 
 def draw(rows: Sequence[Row], summary: Summary, record: Mapping[str, Any], path: Path) -> None:
-    """Write the picture (PNG, 1760 x 1440). record: of machine, versions and date."""
+    """Write the picture (PNG, 1760 x 1440).
+
+    record: of machine, versions and date.
+    """
     with matplotlib.rc_context(STYLE):
         figure = _figure(rows, summary, record)
         with whole(path) as beside:
@@ -150,7 +153,7 @@ def _parts(axes: "Axes", rows: Sequence[Row]) -> None:
 
 
 def _devices(axes: "Axes", rows: Sequence[Row]) -> list[int]:
-    """Give the horizontal axis its ticks, and return the sizes."""
+    """Set the ticks of the horizontal axis, and return the sizes."""
     devices = sorted({row.devices for row in rows})
     axes.set_xticks(devices, [f"{n:,}" for n in devices])
     axes.xaxis.set_minor_formatter(lambda value, _: "")

@@ -1,4 +1,4 @@
-"""The folders of a measurement: one for each repeat of each point, which is done once its record is there."""
+"""The folders of a measurement: one for each repeat of each point, which is done once its record exists."""
 
 import json
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ _NOT_MEASURED = ("run", "launch", "logging", "cluster")
 
 @dataclass(frozen=True)
 class Repeat:
-    """One measurement, or one to be made: the plan of a point under a name and in a folder of its own."""
+    """A measurement, made or to be made: the plan of a point under a name and in a folder of its own."""
 
     point: Point
     number: int
     plan: Plan
     folder: Path
-    """Where its record is to be seen from here."""
+    """The path of its record's folder as seen from here."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _repeat(point: Point, number: int, out: Path) -> Repeat:
 def read(repeat: Repeat, steps: int) -> Done | None:
     """Return what was measured; None: nothing yet.
 
-    Raises UserError where the folder holds a measurement of something else, or what is none.
+    Raises UserError if the folder holds a measurement of something else, or a file that is none.
     """
     path = repeat.folder / RECORD
     content = files.read(path)

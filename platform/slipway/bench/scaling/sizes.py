@@ -1,4 +1,7 @@
-"""What is measured: sizes, and the plan of each. What does not divide is refused here, before anything runs. Pure."""
+"""The sizes to measure, and the plan of each. Pure.
+
+A size that does not divide is refused here, before anything runs.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ DEFAULTS = [
     "resources.devices_per_node=2",
     "parallelism.use_distributed_optimizer=true",
 ]
-"""A small model on two CPU ranks, where no model, machine or experiment is asked for."""
+"""A small model on two CPU ranks, if no model, machine or experiment is asked for."""
 JOB_MINUTES = 30
 """Wall time of a job, unless launch.time_limit says otherwise."""
 
@@ -36,20 +39,20 @@ _MEANINGLESS = {
 
 @dataclass(frozen=True)
 class Size:
-    """Machines of one measurement."""
+    """The machines of one measurement."""
 
     nodes: int
     devices_per_node: int
 
     @property
     def devices(self) -> int:
-        """Ranks."""
+        """Number of ranks."""
         return self.nodes * self.devices_per_node
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One thing to measure: it may belong to both scalings, as the smallest size does."""
+    """One thing to measure; it may belong to both scalings, as the smallest size does."""
 
     scalings: tuple[str, ...]
     size: Size
@@ -58,7 +61,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for."""
+    """The request of the command line."""
 
     overrides: Sequence[str]
     ranks: Sequence[int] | None = None
@@ -67,7 +70,10 @@ class Asked:
 
 
 def composed(asked: Asked, *more: str) -> RunConfig:
-    """Compose what is asked for, and more overrides. Raises UserError."""
+    """Return the configuration that is asked for, with more overrides.
+
+    Raises UserError, also for a field that has no effect on a measurement.
+    """
     chosen = {word.partition("=")[0].lstrip("+") for word in asked.overrides}
     for name in chosen & _MEANINGLESS.keys():
         raise UserError(name, f"has no effect on a measurement: {_MEANINGLESS[name]}", do="omit it")
@@ -78,11 +84,11 @@ def composed(asked: Asked, *more: str) -> RunConfig:
 def sizes(asked: Asked, config: RunConfig) -> list[Size]:
     """Return the sizes, the smallest first; without any given: from the model's own devices up to resources.*.
 
-    Raises UserError where there are fewer than two, and where ranks fill no whole nodes.
+    Raises UserError if there are fewer than two, or if ranks fill no whole nodes.
     """
     each, nodes = config.resources.devices_per_node, config.resources.nodes
     if asked.ranks is not None and asked.nodes is not None:
-        raise UserError("bench scaling --ranks", "cannot be given beside --nodes", use="one of them")
+        raise UserError("bench scaling --ranks", "cannot be combined with --nodes", use="one of them")
     if asked.ranks is not None:
         here = scheduler_of(config.cluster) == "local"  # all of them on this machine
         found = [Size(1, ranks) if here else _of_ranks(ranks, each) for ranks in asked.ranks]
@@ -103,7 +109,7 @@ def sizes(asked: Asked, config: RunConfig) -> list[Size]:
         given = ", ".join(f"{size.nodes} nodes x {size.devices_per_node} devices" for size in found)
         raise UserError(
             "bench scaling",
-            f"{given or 'no size'} (resources.nodes {nodes}, devices_per_node {each}): one size shows no scaling",
+            f"{given or 'no size'} (resources.nodes {nodes}, devices_per_node {each}): one size cannot show scaling",
             use="--ranks 1,2,4 or --nodes 1,2,4",
         )
     return found
@@ -114,7 +120,7 @@ def points(asked: Asked) -> list[Point]:
 
     Strong scaling keeps the global batch. Weak scaling begins with the same at the smallest size and multiplies it as
     the devices; both keep tensor, pipeline, context and expert parallelism as configured, so that data parallelism
-    takes what the devices grow by. Raises UserError, with the arithmetic, for the first plan that cannot be.
+    takes what the devices grow by. Raises UserError, with the arithmetic, for the first plan that cannot be made.
     """
     for name in asked.scalings:
         if name not in SCALINGS:
@@ -136,6 +142,7 @@ def points(asked: Asked) -> list[Point]:
                     "training.global_batch_size",
                     f"{batch} x {size.devices} devices / {smallest.devices} = {grown / smallest.devices:g} samples for "
                     "weak scaling are not a whole number",
+                    do="choose another batch, or other sizes",
                 )
             found.setdefault((size, samples), []).append(scaling)
     return [
@@ -172,7 +179,7 @@ def _of_ranks(ranks: int, each: int) -> Size:
 
 
 def _doubling(first: int, last: int) -> list[int]:
-    """Return `first`, twice as many, ... and `last`."""
+    """Return `first`, twice as many, and so on, and `last`."""
     found = []
     while first < last:
         found.append(first)

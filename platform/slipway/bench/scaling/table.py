@@ -1,4 +1,4 @@
-"""From what was measured to a table's rows: pure. And back: rows of a bench-scaling.json, checked."""
+"""Turns measurements into a table's rows: pure. And reads rows of a bench-scaling.json, checked."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from slipway.words import layout
 
 @dataclass(frozen=True)
 class Row:
-    """A size of one scaling. Ends of intervals (95%, over repeats) are None where one repeat was made."""
+    """A size of one scaling. Ends of intervals (95%, over repeats) are None if only one repeat was made."""
 
     scaling: str
     devices: int
@@ -47,12 +47,12 @@ class Row:
     planned_step_seconds: Mapping[str, float] | None = named(None)
     """The plan's parts of a step, by its own names: seconds that nothing else hides."""
     step_seconds: Mapping[str, float] = named(None)
-    """By KINDS, mean of ranks and repeats, as shares under the profiler of the step's time without it."""
+    """Seconds by KINDS, mean of ranks and repeats: shares under the profiler times the step's seconds without it."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the rows were measured with."""
+    """The conditions of the measurement."""
 
     model: str
     parameters: int
@@ -68,7 +68,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A bench-scaling.json that was read."""
+    """The content of a bench-scaling.json."""
 
     rows: list[Row]
     summary: Summary
@@ -82,7 +82,7 @@ class Measurement:
 
 
 def rows_of(done: Sequence[Done]) -> list[Row]:
-    """Return a row for each size of each scaling that was measured; the smallest that was is the base."""
+    """Return a row for each measured size of each scaling; the smallest of them is the base."""
     by_point: dict[Point, list[Done]] = {}
     for one in done:
         by_point.setdefault(one.repeat.point, []).append(one)
@@ -142,7 +142,10 @@ def _shares(done: Sequence[Done]) -> dict[str, float]:
 
 
 def read(path: Path) -> Measurement:
-    """Read a bench-scaling.json. Raises UserError where it is none, or holds nothing that shows scaling."""
+    """Return the measurement in a bench-scaling.json.
+
+    Raises UserError, never ValueError, if it does not exist, is none, or holds fewer than two sizes of a scaling.
+    """
     content = files.read(path)
     if content is None:
         raise UserError(path, "does not exist", do="measure with `slipway bench scaling`")
@@ -166,14 +169,14 @@ def read(path: Path) -> Measurement:
     if most < 2 or not usable:
         raise UserError(
             path,
-            f"holds {most} sizes, and scaling takes at least 2",
+            f"holds {most} sizes, but scaling needs at least 2",
             do="measure more with `slipway bench scaling --ranks 1,2,4`",
         )
     return found
 
 
 def _check(row: Row) -> None:
-    """Raise ValueError where a number cannot be one of a measurement."""
+    """Raise ValueError if a number cannot be one of a measurement."""
     if row.scaling not in SCALINGS:
         raise ValueError(f"scaling {row.scaling}")
     for name in (

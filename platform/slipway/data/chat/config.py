@@ -15,15 +15,15 @@ class Tokenizer(Section):
     """How a conversation becomes tokens."""
 
     path: Folder = Field(
-        description="tokenizer.json, or the folder that holds it; tokenizer_config.json and chat_template.jinja are "
-        "looked for beside it."
+        description="tokenizer.json, or the folder that holds it; tokenizer_config.json and chat_template.jinja "
+        "are read from the same folder."
     )
     template: Path | None = Field(
         default=None, description="File of the chat template (Jinja); null: the one beside tokenizer.json."
     )
     date: datetime.date | None = Field(
         default=None,
-        description="The day that a template is told when it asks; null: such a template is refused.",
+        description="Date that a template receives if it asks for today's; null: such a template is refused.",
     )
 
 
@@ -39,23 +39,26 @@ class Config(TokenSection):
 
     kind: Literal["chat"] = Field(default="chat", description="Conversations.")
     dir: Folder = Field(
-        description="Holds tokenizer.json, chat_template.jinja, manifest.json and SOURCE.bin/.idx/.loss of each source."
+        description="Folder of the prepared data: tokenizer.json, chat_template.jinja, manifest.json and "
+        "SOURCE.bin/.idx/.loss of each source."
     )
     tokenizer: Tokenizer
-    sources: dict[SourceName, Source] = Field(min_length=1, description="By name; the name is their files'.")
+    sources: dict[SourceName, Source] = Field(
+        min_length=1, description="Sources by name; their prepared files carry the same name."
+    )
     split: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
         default=(0.98, 0.01, 0.01),
         description="Shares of the conversations for training, validation and test.",
     )
     long: Literal["cut", "leave_out", "refuse"] = Field(
-        default="cut", description="What becomes of a conversation of more than sequence_length + 1 tokens."
+        default="cut", description="What to do with a conversation of more than sequence_length + 1 tokens."
     )
     malformed: Literal["refuse", "leave_out"] = Field(
         default="refuse",
-        description="What becomes of a line that is no conversation (docs/chat.md lists why).",
+        description="What to do with a line that is not a valid conversation (docs/chat.md lists the reasons).",
     )
     workers: PositiveInt | None = Field(
-        default=None, description="Processes that prepare; null: one per core."
+        default=None, description="Processes that prepare data; null: one per core."
     )
 
     @property

@@ -147,6 +147,7 @@ class _Preparation:
                 raise UserError(
                     f"data.sources.{name}",
                     f"has no conversations to train on: {_in_words(found)}",
+                    do="give files with conversations, or correct data.sources",
                 )
         self.progress.phase("writing")
         return self._commit(shards, counts)
@@ -254,8 +255,8 @@ def _ends(counts: Iterable[Counts], template: Path) -> tuple[dict[str, int], str
     if missing := found.pop("", 0):
         raise UserError(
             "data.tokenizer.template",
-            f"ends {missing} of {missing + found.total()} turns of the assistant without a special token, so that a "
-            "model would not learn to stop",
+            f"ends {missing} of {missing + found.total()} assistant turns without a "
+            "special token, so a model would not learn to stop",
             value=template,
             use="a template that writes one there, such as eos_token",
         )

@@ -56,7 +56,11 @@ class Template:
             parsed = environment.parse(source)
             self._template = environment.from_string(parsed)
         except TemplateSyntaxError as error:
-            raise UserError(path, f"is no chat template: {error.message} (line {error.lineno})") from error
+            raise UserError(
+                path,
+                f"is not a chat template: {error.message} (line {error.lineno})",
+                do="correct it, or use another template (data.tokenizer.template)",
+            ) from error
         self.marks = any(node.data == OPEN for node in parsed.find_all(nodes.TemplateData))
         self.asks_for = frozenset(find_undeclared_variables(parsed))
 
@@ -86,12 +90,20 @@ class Template:
         except UserError:
             raise
         except SecurityError as error:
-            raise UserError(self.path, f"does what no chat template may: {error}") from error
+            raise UserError(
+                self.path,
+                f"does something that chat templates may not do: {error}",
+                do="remove that from it, or use another template",
+            ) from error
         except Exception as error:  # of a program that somebody else wrote: anything
             raise Rejected(f"the chat template refuses it: {error or type(error).__name__}") from error
         marked = _without_marks(text)
         if marked is None:
-            raise UserError(self.path, "leaves a {% generation %} block before its end (break, continue)")
+            raise UserError(
+                self.path,
+                "leaves a {% generation %} block before its end (break, continue)",
+                do="close the block on every path, or use another template",
+            )
         return marked
 
     def _today(self, date: datetime.date | None, form: str) -> str:

@@ -56,9 +56,19 @@ class ChatTokenizer:
         try:
             settings = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise UserError("data.tokenizer.path", f"is not JSON: {error}", value=path) from error
+            raise UserError(
+                "data.tokenizer.path",
+                f"is not JSON: {error}",
+                value=path,
+                do="replace the file with a good copy",
+            ) from error
         if not isinstance(settings, dict):
-            raise UserError("data.tokenizer.path", "is not a JSON object", value=path)
+            raise UserError(
+                "data.tokenizer.path",
+                "is not a JSON object",
+                value=path,
+                do="replace the file with a good copy",
+            )
         return settings
 
     def _template(self, asked: Path | None, settings: dict[str, Any]) -> tuple[Path, str]:
@@ -78,7 +88,7 @@ class ChatTokenizer:
             return self.path.with_name(SETTINGS), found
         raise UserError(
             "data.tokenizer.template",
-            f"is null, and there is no chat template beside {self.path} ({TEMPLATE}, or chat_template in {SETTINGS})",
+            f"is null, and no chat template was found beside {self.path} ({TEMPLATE}, or chat_template in {SETTINGS})",
             use="a file that holds one",
         )
 
@@ -89,6 +99,7 @@ class ChatTokenizer:
                     "data.tokenizer.path",
                     f"lacks {named[name]!r}, which {SETTINGS} calls its {name}, and which the chat template writes",
                     value=self.path,
+                    do="use the tokenizer that these settings belong to",
                 )
 
     @cached_property
@@ -178,9 +189,16 @@ def _read(path: Path, field: str) -> str:
     try:
         return path.read_bytes().decode()
     except OSError as error:
-        raise UserError(field, f"cannot be read: {error.strerror}", value=path) from error
+        raise UserError(
+            field,
+            f"cannot be read: {error.strerror}",
+            value=path,
+            do="make it readable, or name another file",
+        ) from error
     except UnicodeDecodeError as error:
-        raise UserError(field, f"is not UTF-8: {error}", value=path) from error
+        raise UserError(
+            field, f"is not UTF-8: {error}", value=path, do="save it as UTF-8, or name another file"
+        ) from error
 
 
 def _as_json(value: dict[str, Any]) -> str:

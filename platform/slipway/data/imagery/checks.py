@@ -42,14 +42,14 @@ def is_generated(name: str, source: Source) -> bool:
     if GENERATED in source.inputs and len(source.inputs) > 1:
         raise UserError(
             f"data.sources.{name}.inputs",
-            f"has {GENERATED} beside other entries",
+            f"lists {GENERATED} together with other entries",
             value=source.inputs,
-            do=f"make a source of its own of {GENERATED}",
+            do=f"put {GENERATED} into a source of its own",
         )
     if source.inputs == [GENERATED] and source.format not in ("auto", "hls"):
         raise UserError(
             f"data.sources.{name}.format",
-            "is not that of generated scenes",
+            "does not fit generated scenes",
             value=source.format,
             use="auto",
         )

@@ -36,7 +36,7 @@ class Source(SourceSection):
 
     inputs: list[str] = Field(
         min_length=1,
-        description="Files or folders; `generated` is scenes that the project generates for demonstrations.",
+        description="Files or folders; `generated` stands for scenes that Slipway generates for demonstrations.",
     )
     format: Literal["auto", "hls", "sentinel2", "raster", "cube", "terramesh"] = Field(
         default="auto",
@@ -46,13 +46,14 @@ class Source(SourceSection):
     )
     names: dict[str, Band | Literal["fmask", "scl"]] = Field(
         default={},
-        description="What rasters and cubes call their bands and masks, such as {B04: red, SCL: scl}; a raster's band "
-        "without description is called by its number, from 1. Without this they are called as here.",
+        description="Names of bands and masks in rasters and cubes, such as {B04: red, SCL: scl}; a raster's band "
+        "without a description is called by its number, from 1. Without this, Slipway's own names are "
+        "expected.",
     )
     scale: PositiveFloat | None = Field(
         default=None,
         description="Factor from the values of rasters and cubes to the integers of chips, such as 10000 for "
-        "reflectance; null: integers are taken as they are stored, floats are refused.",
+        "reflectance; null: integers are used as stored, and floats are refused.",
     )
 
 
@@ -60,45 +61,56 @@ class Config(DataSection):
     """Sources of scenes, cut to chips by `slipway data` into dir, read by training."""
 
     kind: Literal["imagery"] = Field(default="imagery", description="Image time series.")
-    dir: Folder = Field(description="Holds manifest.json and the shards of each source.")
+    dir: Folder = Field(
+        description="Folder of the prepared data: manifest.json and the shards of each source."
+    )
     bands: tuple[Band, ...] = Field(min_length=1, description="Bands of a chip, in this order.")
-    num_frames: PositiveInt = Field(description="Dates of a chip, in the order of time.")
+    num_frames: PositiveInt = Field(description="Dates of a chip, in chronological order.")
     gap_days: tuple[NonNegativeInt, PositiveInt] = Field(
-        default=(30, 180), description="Least and most days from one date of a chip to the next."
+        default=(30, 180), description="Fewest and most days from one date of a chip to the next."
     )
     chip_size: PositiveInt = Field(description="Height and width of a chip, in pixels.")
     crop_size: PositiveInt | None = Field(
-        default=None, description="Height and width that training crops at random out of a chip; null: all."
+        default=None,
+        description="Height and width, in pixels, of the random crop that training takes from a chip; null: the "
+        "whole chip.",
     )
-    flip: bool = Field(default=False, description="Training flips and turns chips at random.")
+    flip: bool = Field(default=False, description="Flip and rotate chips at random in training.")
     resolution: PositiveFloat | None = Field(
         default=None,
-        description="Metres per pixel that all bands are brought to; null: the finest of the bands'.",
+        description="Resolution to which all bands are resampled, metres per pixel; null: that of the finest "
+        "band.",
     )
     min_valid: float = Field(
-        default=0.99, ge=0.0, le=1.0, description="Least share of measured pixels, at each date."
+        default=0.99, ge=0.0, le=1.0, description="Smallest share of measured pixels at each date."
     )
     max_cloud: float = Field(
-        default=0.2, ge=0.0, le=1.0, description="Most clouds and shadows, at each date."
+        default=0.2, ge=0.0, le=1.0, description="Largest share of clouds and shadows at each date."
     )
     on_bad_scene: Literal["skip", "refuse"] = Field(
         default="skip",
-        description="Scenes that cannot be read as they should: skip and name them, or refuse all.",
+        description="What to do with scenes that cannot be read correctly: skip them and name them, or refuse "
+        "all.",
     )
-    sources: dict[SourceName, Source] = Field(min_length=1, description="By name; the name is their files'.")
+    sources: dict[SourceName, Source] = Field(
+        min_length=1, description="Sources by name; their prepared files carry the same name."
+    )
     split: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
         default=(0.98, 0.01, 0.01), description="Shares of the places for training, validation and test."
     )
     mean: tuple[float, ...] | None = Field(
-        default=None, description="By band, taken off the pixels; null: of the prepared training chips."
+        default=None,
+        description="Mean of each band, subtracted from the pixels; null: computed from the prepared training "
+        "chips.",
     )
     std: tuple[PositiveFloat, ...] | None = Field(
         default=None,
-        description="By band, by which pixels are divided; null: of the prepared training chips.",
+        description="Standard deviation of each band, by which pixels are divided; null: computed from the "
+        "prepared training chips.",
     )
-    shard_size: PositiveInt = Field(default=2_000_000_000, description="Bytes of a shard, about.")
+    shard_size: PositiveInt = Field(default=2_000_000_000, description="Approximate size of a shard, bytes.")
     workers: PositiveInt | None = Field(
-        default=None, description="Processes that prepare; null: one per core."
+        default=None, description="Processes that prepare data; null: one per core."
     )
 
 

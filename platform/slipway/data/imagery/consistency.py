@@ -10,7 +10,12 @@ def check(data: Data, validation_steps: int) -> None:
     """Raise UserError if fields contradict each other."""
     repeated = sorted({band for band in data.bands if data.bands.count(band) > 1})
     if repeated:
-        raise UserError("data.bands", f"has {', '.join(repeated)} more than once", value=list(data.bands))
+        raise UserError(
+            "data.bands",
+            f"has {', '.join(repeated)} more than once",
+            value=list(data.bands),
+            do="name each band once",
+        )
     for name in ("mean", "std"):
         values = getattr(data, name)
         if values is not None and len(values) != len(data.bands):

@@ -27,7 +27,9 @@ class OpenFiles:
             while len(buffer):
                 count = os.preadv(file.descriptor, [buffer], offset)
                 if not count:
-                    raise DataChanged(self.paths[number], "has become shorter", do=ADVICE)
+                    raise DataChanged(
+                        self.paths[number], "is shorter than it was when training began", do=ADVICE
+                    )
                 buffer, offset = buffer[count:], offset + count
         except OSError as error:
             raise DataChanged(

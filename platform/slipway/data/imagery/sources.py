@@ -62,7 +62,8 @@ def inspect_source(name: str, data: Data, found: Survey, pool: ProcessPoolExecut
     if not tiles:
         raise UserError(
             f"data.sources.{name}",
-            f"has no scene that can be used, of {len(skipped)}: {_some(skipped)}",
+            f"has no usable scene among {len(skipped)}: {_some(skipped)}",
+            do="repair one of them, or name other scenes",
         )
     located = [pool.submit(locate, tile.grid, data.chip_size) for tile in tiles]
     grounds = []

@@ -29,7 +29,7 @@ def statistics(data: Data, found: Manifest) -> Statistics:
         if data.std is None and not std > 0:
             raise UserError(
                 "data.std",
-                f"cannot be taken from the training chips in {data.dir}: {band} is the same in all their pixels, "
+                f"cannot be computed from the training chips in {data.dir}: {band} is the same in all their pixels, "
                 "or was not measured",
                 use=f"{len(data.bands)} numbers above 0",
             )

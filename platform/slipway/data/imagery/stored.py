@@ -51,7 +51,7 @@ class StoredChips:
         if table.check_of(data) != self.check[chip]:
             raise DataChanged(
                 self.files.paths[shard],
-                f"chip {place} is not what was prepared: its checksum differs",
+                f"chip {place} differs from what was prepared: its checksum is wrong",
                 do=ADVICE,
             )
 

@@ -125,6 +125,7 @@ def _lines_length(stream: Stream, size: int, path: str) -> int:
                 path,
                 f"a line near byte {stream.position + size} is longer than {LONGEST_LINE >> 20} MiB, the limit for a "
                 "document in JSON lines",
+                do="split the document, or give the file as plain text",
             )
     return length if length > size else len(stream.window(0, size))
 

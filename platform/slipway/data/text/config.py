@@ -15,10 +15,11 @@ class Tokenizer(Section):
 
     kind: Literal["bpe", "byte", "file"] = Field(
         default="bpe",
-        description="bpe: trained on the sources; byte: UTF-8 bytes and an end mark; file: a tokenizer.json.",
+        description="Kind of tokenizer. bpe is trained on the sources; byte takes UTF-8 bytes and an end mark; "
+        "file is a tokenizer.json.",
     )
-    vocab_size: PositiveInt = Field(default=8192, description="Entries to train (bpe).")
-    path: Path | None = Field(default=None, description="tokenizer.json to use (file).")
+    vocab_size: PositiveInt = Field(default=8192, description="Entries of the vocabulary to train (bpe).")
+    path: Path | None = Field(default=None, description="Path of the tokenizer.json to use (file).")
     end_of_document: str = Field(
         default="<|endoftext|>", description="Token put after each document (file, bpe)."
     )
@@ -39,24 +40,34 @@ class Source(SourceSection):
 class Config(TokenSection):
     """Text sources, prepared by `slipway data` into dir, read by training."""
 
-    kind: Literal["text"] = Field(default="text", description="Text.")
-    dir: Folder = Field(description="Holds tokenizer.json, manifest.json and SOURCE.bin/.idx of each source.")
+    kind: Literal["text"] = Field(
+        default="text",
+        description="Kind of tokenizer. bpe is trained on the sources; byte takes UTF-8 bytes and an end mark; "
+        "file is a tokenizer.json.",
+    )
+    dir: Folder = Field(
+        description="Folder of the prepared data: tokenizer.json, manifest.json and SOURCE.bin/.idx of each "
+        "source."
+    )
     tokenizer: Tokenizer = Tokenizer()
-    sources: dict[SourceName, Source] = Field(min_length=1, description="By name; the name is their files'.")
+    sources: dict[SourceName, Source] = Field(
+        min_length=1, description="Sources by name; their prepared files carry the same name."
+    )
     split: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
         default=(0.98, 0.01, 0.01), description="Shares of the documents for training, validation and test."
     )
     reset_attention_mask: bool = Field(
-        default=False, description="Tokens see only their own document, not those before it in their sample."
+        default=False,
+        description="Let tokens attend only to their own document, not to those before it in their sample.",
     )
     reset_position_ids: bool = Field(
-        default=False, description="Learned positions begin anew with each document."
+        default=False, description="Restart learned positions with each document."
     )
     eod_mask_loss: bool = Field(
-        default=False, description="The loss leaves out what follows the end of a document."
+        default=False, description="Exclude the token that follows the end of a document from the loss."
     )
     workers: PositiveInt | None = Field(
-        default=None, description="Processes that prepare; null: one per core."
+        default=None, description="Processes that prepare data; null: one per core."
     )
 
     @property

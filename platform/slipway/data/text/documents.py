@@ -36,7 +36,7 @@ def _bytes_of(part: Part) -> bytes:
             part.path,
             f"was changed while it was being read: it ends at byte {part.start + len(data)}, but had at least "
             f"{part.stop} bytes before",
-            do="start again once nothing writes to it",
+            do="run the same command again once nothing writes to it",
         )
     return data
 
@@ -45,7 +45,9 @@ def _decode(data: bytes, path: str, start: int) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise UserError(path, f"invalid UTF-8 at byte {start + error.start}: {error.reason}") from error
+        raise UserError(
+            path, f"is not valid UTF-8 at byte {start + error.start}: {error.reason}", do="save it as UTF-8"
+        ) from error
 
 
 class Line(NamedTuple):
@@ -66,7 +68,7 @@ class Line(NamedTuple):
         try:
             return json.loads(self.text)
         except (ValueError, RecursionError) as error:
-            raise UserError(self.place, _reason(error)) from error
+            raise UserError(self.place, _reason(error), do="correct the line") from error
 
 
 def read_lines(part: Part) -> Iterator[Line]:
@@ -84,7 +86,7 @@ def _lines(part: Part, text_key: str) -> Iterator[bytes]:
         try:
             yield _text_of(row, text_key)
         except _NoText as error:
-            raise UserError(line.place, str(error)) from error
+            raise UserError(line.place, str(error), do="correct the line, or set text_key") from error
 
 
 class _NoText(ValueError):
@@ -136,8 +138,12 @@ def _rows(part: Part, text_key: str) -> Iterator[bytes]:
                 for value in rows.column(0).to_pylist():
                     yield value.encode() if value else NO_TEXT
         except (pyarrow.ArrowException, OSError) as error:
-            raise UserError(part.path, f"cannot be read as Parquet: {error}") from error
+            raise UserError(
+                part.path, f"cannot be read as Parquet: {error}", do="replace it with a good copy"
+            ) from error
         except UnicodeDecodeError as error:
             raise UserError(
-                part.path, f"column {text_key!r} contains invalid UTF-8: {error.reason}"
+                part.path,
+                f"column {text_key!r} is not valid UTF-8: {error.reason}",
+                do="write the column as UTF-8",
             ) from error

@@ -41,6 +41,7 @@ def end_of_document_id(tokenizer: Any, asked: Tokenizer) -> int:
             f"is not in the vocabulary of {asked.path}, which has "
             f"{', '.join(named) if named else 'no special tokens'}",
             value=mark,
+            do="set data.tokenizer.end_of_document to a token of the vocabulary",
         )
     if found not in added:
         raise _is_text(

@@ -36,7 +36,11 @@ def read(config: RunConfig, wanted: Wanted) -> list[Passages]:
     vocabulary = vocabulary_of(config)
     tokenizer, end_mark = vocabulary.tokenizer, vocabulary.end_of_document
     if end_mark is None:
-        raise UserError(vocabulary.path, "has no end mark, which each document is read after")
+        raise UserError(
+            vocabulary.path,
+            "has no end mark, which has to precede each document",
+            do="use a tokenizer with an end mark (data.tokenizer.end_of_document)",
+        )
     texts = list(
         _files(wanted, tokenizer, end_mark) if wanted.files else _validation(config, wanted, tokenizer)
     )
@@ -45,7 +49,9 @@ def read(config: RunConfig, wanted: Wanted) -> list[Passages]:
     for one in passages:
         if not len(one):
             where = "files" if wanted.files else "data.split"
-            raise UserError(where, "holds no text to measure a model on", value=one.what)
+            raise UserError(
+                where, "holds no text to measure a model on", value=one.what, do="give files with text"
+            )
     return passages
 
 
@@ -79,7 +85,7 @@ def _files(wanted: Wanted, tokenizer: Any, end_mark: int) -> Iterator[Text]:
             size += sum(map(len, batch))
             words += sum(count_words(one.decode()) for one in batch)
         if not tokens:
-            raise UserError("files", "holds no documents with text", value=entry)
+            raise UserError("files", "holds no documents with text", value=entry, do="give files with text")
         yield Text(_name(entry), np.concatenate(tokens), np.concatenate(lengths), size, words)
 
 
@@ -132,7 +138,7 @@ def _validation(config: RunConfig, wanted: Wanted, tokenizer: Any) -> Iterator[T
     if config.data.kind != "text":
         raise UserError(
             "files",
-            f"is missing: the validation split of data.kind={config.data.kind} is no text",
+            f"is missing, and the validation split of data.kind={config.data.kind} is not text",
             use="--files FILE",
         )
     data, prepared = text_of(config), manifest.load(text_of(config))

@@ -82,6 +82,7 @@ def survey(
         raise UserError(
             f"data.sources.{source_name}.inputs",
             f"all {len(found)} files are empty, so there are no documents",
+            do="name files with text",
         )
     return found, left_out + [LeftOut(file.path, _EMPTY) for file in found if not file.size]
 
@@ -96,16 +97,20 @@ def _named(path: str, where: str, kinds: Collection[Kind]) -> InputFile:
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(where, f"does not exist (relative to {Path.cwd()})", value=path) from None
+        raise UserError(
+            where, f"does not exist (relative to {Path.cwd()})", value=path, do="correct the path"
+        ) from None
     except OSError:
         pass  # state_of says what it is
     if not stat.S_ISREG(state_of(path, where).st_mode):
-        raise UserError(where, "is neither a file nor a directory", value=path)
+        raise UserError(
+            where, "is neither a file nor a directory", value=path, do="name a file or a directory"
+        )
     if ending := packed(name):
         raise _cannot_unpack(path, ending, where)
     kind, packing = readable(name) or ("text", compression(name))
     if kind not in kinds:
-        raise UserError(where, "is of no type that can be read here", value=path, use=endings(kinds))
+        raise UserError(where, "has a type that cannot be read here", value=path, use=endings(kinds))
     # a link has its own type, and the identity of what it leads to
     return _file(path, os.path.basename(os.path.realpath(path)), kind, packing, where)
 
@@ -122,7 +127,7 @@ def _folder(
         if holds_text(name):
             raise _cannot_unpack(os.path.join(folder, name), packed(name), where)
     if not found.files and not found.left_out:
-        raise UserError(where, "contains no files", value=folder)
+        raise UserError(where, "contains no files", value=folder, do="name another directory")
     if not found.files:
         types = sorted({suffix(name) or "(none)" for name in found.left_out})
         raise UserError(
@@ -153,7 +158,10 @@ def _stdlib(where: str) -> list[InputFile]:
     ]
     if not names:
         raise UserError(
-            where, "contains no .py files: this Python comes without the source of its library", value=folder
+            where,
+            "contains no .py files: this Python comes without the source of its library",
+            value=folder,
+            do="choose another data=...",
         )
     names.sort(key=lambda name: sha256(name.encode()).digest())
     files = [_file(os.path.join(folder, name), name, "text", "", where) for name in names]
@@ -172,7 +180,9 @@ def _walk(folder: str) -> Iterator[str]:
 
 def _file(path: str, name: str, kind: Kind, packing: Compression, where: str) -> InputFile:
     if not os.access(path, os.R_OK):
-        raise UserError(where, "is not readable", value=path)
+        raise UserError(
+            where, "is not readable", value=path, do="ask its owner for permission, or name other files"
+        )
     state = state_of(path, where)
     if not state.st_size and (packing or kind == "parquet"):
         raise UserError(

@@ -26,7 +26,9 @@ class Text(MeasuredText):
         tokenizer = data.tokenizer
         if tokenizer.kind == "file" and tokenizer.path is None:
             raise UserError(
-                "data.tokenizer.path", "is missing, but kind=file needs the path of a tokenizer.json"
+                "data.tokenizer.path",
+                "is missing, but kind=file needs the path of a tokenizer.json",
+                do="set data.tokenizer.path=FILE",
             )
         if tokenizer.kind != "file" and tokenizer.path is not None:
             raise UserError(

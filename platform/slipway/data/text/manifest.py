@@ -99,10 +99,18 @@ def tokenizer_record(folder: Path) -> TokenizerRecord | None:
         return None
     except ValidationError as error:
         raise UserError(
-            "data.dir", f"says nothing of a tokenizer: {first_problem(error)}", value=path
+            "data.dir",
+            f"does not describe a tokenizer: {first_problem(error)}",
+            value=path,
+            do="remove its folder and run `slipway data` again",
         ) from error
     except (OSError, ValueError, AttributeError) as error:
-        raise UserError("data.dir", f"cannot be read: {error}", value=path) from error
+        raise UserError(
+            "data.dir",
+            f"cannot be read: {error}",
+            value=path,
+            do="make it readable, or choose another data.dir",
+        ) from error
 
 
 def prefix(data: Data, source: str) -> str:

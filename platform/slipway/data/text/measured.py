@@ -29,7 +29,7 @@ class MeasuredText:
         if wanted.stride and wanted.stride > length:
             raise UserError(
                 "stride",
-                f"would leave out tokens, because it is longer than a window of {length}",
+                f"would skip tokens, because it is longer than a window of {length}",
                 value=wanted.stride,
                 use=f"at most {length}",
             )

@@ -55,7 +55,7 @@ def prepare(data: Data, progress: bool) -> Manifest:
     workers = data.workers or cores.usable()
     for name, others in left_out.items():
         if others:
-            print(f"data: data.sources.{name}: left out: {describe(others)}", file=sys.stderr, flush=True)
+            print(f"data: data.sources.{name}: skipped: {describe(others)}", file=sys.stderr, flush=True)
     with (
         prepared.being_prepared(data.dir),
         worker_pool(workers, ENVIRONMENT) as pool,
@@ -155,7 +155,8 @@ class _Preparation:
             if not found.documents:
                 raise UserError(
                     f"data.sources.{name}",
-                    f"no documents: all {found.without_text} in {len(self.files[name])} files are without text",
+                    f"has no documents: all {found.without_text} in {len(self.files[name])} files are without text",
+                    do="name files with text, or set text_key",
                 )
         return shards, counts
 

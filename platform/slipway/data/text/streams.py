@@ -49,7 +49,11 @@ def open_input(path: str) -> Iterator[BinaryIO]:
         with open(path, "rb") as raw:
             yield raw
     except OSError as error:
-        raise UserError(path, f"cannot be read: {error.strerror or error}") from error
+        raise UserError(
+            path,
+            f"cannot be read: {error.strerror or error}",
+            do="make it readable, or remove it from data.sources",
+        ) from error
 
 
 class _Plain:
@@ -105,7 +109,9 @@ def _gunzip(raw: BinaryIO, path: str) -> Iterator[bytes]:
             while chunk := unzipped.read(4 * _READ_BYTES):
                 yield chunk
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(path, f"cannot be decompressed (gzip): {error}") from error
+        raise UserError(
+            path, f"cannot be decompressed (gzip): {error}", do="replace it with a complete copy"
+        ) from error
 
 
 def _unzstd(raw: BinaryIO, path: str) -> Iterator[bytes]:
@@ -121,6 +127,12 @@ def _unzstd(raw: BinaryIO, path: str) -> Iterator[bytes]:
                 data = frame.unused_data if frame.eof else b""
                 frame = None if frame.eof else frame
     except zstandard.ZstdError as error:
-        raise UserError(path, f"cannot be decompressed (zstd): {error}") from error
+        raise UserError(
+            path, f"cannot be decompressed (zstd): {error}", do="replace it with a complete copy"
+        ) from error
     if frame is not None:
-        raise UserError(path, "cannot be decompressed (zstd): the file ends within a frame")
+        raise UserError(
+            path,
+            "cannot be decompressed (zstd): the file ends within a frame",
+            do="replace it with a complete copy",
+        )

@@ -63,10 +63,17 @@ def check_asked(asked: Tokenizer) -> None:
     if asked.kind == "file":
         if asked.path is None:
             raise UserError(
-                "data.tokenizer.path", "is missing, but kind=file needs the path of a tokenizer.json"
+                "data.tokenizer.path",
+                "is missing, but kind=file needs the path of a tokenizer.json",
+                do="set data.tokenizer.path=FILE",
             )
         if not asked.path.is_file():
-            raise UserError("data.tokenizer.path", "does not exist", value=asked.path)
+            raise UserError(
+                "data.tokenizer.path",
+                "does not exist",
+                value=asked.path,
+                do="name an existing tokenizer.json",
+            )
 
 
 def make_tokenizer(
@@ -91,7 +98,9 @@ def library_errors(path: str, problem: str) -> Iterator[None]:
     except BaseException as error:
         # It raises a bare Exception; where it panics, a PanicException, which is none.
         if type(error) is Exception or type(error).__name__ == "PanicException":
-            raise UserError(path, f"{problem}: {error}") from error
+            raise UserError(
+                path, f"{problem}: {error}", do="use a tokenizer.json that the tokenizers library loads"
+            ) from error
         raise
 
 
@@ -101,15 +110,22 @@ def _read(path: Path) -> str:
     try:
         text = path.read_bytes().decode()
     except OSError as error:
-        raise UserError("data.tokenizer.path", f"cannot be read: {error.strerror}", value=path) from error
+        raise UserError(
+            "data.tokenizer.path",
+            f"cannot be read: {error.strerror}",
+            value=path,
+            do="make it readable, or name another file",
+        ) from error
     except UnicodeDecodeError as error:
-        raise UserError("data.tokenizer.path", f"is not a tokenizer.json: {error}", value=path) from error
+        raise UserError(
+            "data.tokenizer.path", f"is not a tokenizer.json: {error}", value=path, do="name a tokenizer.json"
+        ) from error
     with library_errors("data.tokenizer.path", f"{path} is not a tokenizer.json"):
         parts = json.loads(Loaded.from_str(text).to_str())
     if parts["model"].get("dropout"):
         raise UserError(
             "data.tokenizer.path",
-            f"draws tokens at random (model.dropout {parts['model']['dropout']}), so the same text would give "
+            f"chooses tokens at random (model.dropout {parts['model']['dropout']}), so the same text would give "
             "other tokens each time",
             value=path,
             use="a tokenizer with model.dropout null",

@@ -53,7 +53,12 @@ def find_split(prefix: str, record: SourceRecord, split: tuple[float, float, flo
 
             first, end = first_token(begin), first_token(begin + counts[position])
     except (OSError, struct.error) as error:
-        raise UserError("data.dir", f"cannot be read: {error}", value=path) from None
+        raise UserError(
+            "data.dir",
+            f"cannot be read: {error}",
+            value=path,
+            do="make it readable, or remove its folder and run `slipway data` again",
+        ) from None
     if not 0 <= first <= end <= record.tokens:
         raise _wrong(path, f"documents end at tokens {first} and {end} of {record.tokens}")
     return Stretch(first, end - first, dtype)

@@ -122,7 +122,7 @@ def vocabulary_of(config: RunConfig) -> Vocabulary:
     data: Any = config.data
     there = kind_of(config).tokenizer(config)
     if not there:
-        raise UserError("data.kind", "has no tokenizer", value=data.kind)
+        raise UserError("data.kind", "has no tokenizer", value=data.kind, do="choose data that is text")
     own = RunDir(config.run.dir).tokenizer
     found = _found(own) or _prepared(there[0].parent)
     if found is None:
@@ -145,7 +145,7 @@ def check_trained_with(vocabulary: Vocabulary, ledger: DataLedger) -> None:
     if known and vocabulary.checksum not in known:
         raise UserError(
             vocabulary.path,
-            "is not the tokenizer that the checkpoint was trained with: its checksum is another",
+            "is not the tokenizer that the checkpoint was trained with: its checksum differs",
             do="replace it with the one that was",
         )
 
@@ -157,7 +157,7 @@ def _prepared(folder: Path) -> Vocabulary | None:
     if found.checksum != record.file.sha256:
         raise UserError(
             "data.dir",
-            "is not the file that its manifest lists: its checksum is another",
+            "is not the file that its manifest lists: its checksum differs",
             value=found.path,
             do=f"remove {folder} and run `slipway data`",
         )
@@ -203,9 +203,9 @@ def _json(path: Path) -> dict[str, Any] | None:
     try:
         plain = json.loads(text)
     except ValueError as error:
-        raise UserError(path, f"is not JSON: {error}") from error
+        raise UserError(path, f"is not JSON: {error}", do="replace it with a good copy") from error
     if not isinstance(plain, dict):
-        raise UserError(path, "is not a JSON object")
+        raise UserError(path, "is not a JSON object", do="replace it with a good copy")
     return plain
 
 
@@ -215,4 +215,4 @@ def _content(path: Path) -> str | None:
     try:
         return None if content is None else content.decode()
     except UnicodeDecodeError as error:
-        raise UserError(path, f"is not UTF-8: {error}") from error
+        raise UserError(path, f"is not UTF-8: {error}", do="replace it with a good copy") from error

@@ -1,1 +1,1 @@
-"""What is looked at on one node."""
+"""The checks of one node."""

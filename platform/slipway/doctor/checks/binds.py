@@ -1,4 +1,4 @@
-"""What the profile binds into the container."""
+"""The check of what the profile binds into the container."""
 
 import os
 from string import Template
@@ -8,7 +8,7 @@ from slipway.doctor.here import Here
 
 
 def binds(here: Here) -> Finding:
-    """Return outside a container the sources of container.binds, inside the targets."""
+    """Return whether container.binds can be mounted: outside a container the sources exist, inside it the targets."""
     given = here.config.cluster.container.binds
     if not given:
         return skipped("binds", "the profile binds nothing")

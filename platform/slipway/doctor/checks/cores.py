@@ -1,4 +1,4 @@
-"""CPU cores of each rank, and the limits of a process."""
+"""The checks of each rank's CPU cores and of a process's limits."""
 
 import resource
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ MEMLOCK_ENOUGH = 2**36  # 64 GiB: as good as no limit
 
 
 def memlock(here: Here, limit: int | None = None) -> Finding:
-    """Return RLIMIT_MEMLOCK, soft, in bytes; limit: None: of this process."""
+    """Return whether RDMA may lock memory: the soft RLIMIT_MEMLOCK. limit: in bytes; None: this process's."""
     fabric = here.config.cluster.network.fabric
     if not here.on_node:
         return skipped("memlock", IN_JOB)
@@ -32,7 +32,7 @@ def memlock(here: Here, limit: int | None = None) -> Finding:
 
 
 def open_files(here: Here) -> Finding:
-    """Return RLIMIT_NOFILE (soft, hard): rank 0's store holds a connection of every rank."""
+    """Return whether enough files may be open (RLIMIT_NOFILE): rank 0's store holds a connection from every rank."""
     if not here.on_node:
         return skipped("open-files", IN_JOB)
     soft, hard = here.files_limit or resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -45,7 +45,10 @@ def open_files(here: Here) -> Finding:
 
 
 def binding(ranks: Sequence[Mapping[str, Any]], online: int, config: RunConfig, node: str) -> Finding:
-    """Of all ranks of one node: cores (sched_getaffinity) against the profile. online: the node's logical CPUs."""
+    """Return whether all ranks of one node have the cores (sched_getaffinity) that the profile gives them.
+
+    online: the node's logical CPUs.
+    """
     shape, kind = config.cluster.node, config.cluster.device.kind
     sets = {rank["rank"]: frozenset(rank["cores"]) for rank in ranks}
     union = frozenset().union(*sets.values())
@@ -77,7 +80,7 @@ def binding(ranks: Sequence[Mapping[str, Any]], online: int, config: RunConfig, 
 
 
 def _said(sets: Mapping[int, frozenset[int]]) -> str:
-    """Return `ranks 0-3 each on cores 0-47`, `rank 0 on cores 0-11, rank 1 on ...`."""
+    """Return the ranks and their cores in words: `rank 0 on cores 0-11, rank 1 on cores 12-23`."""
     by_cores: dict[frozenset[int], list[int]] = {}
     for rank, cores in sets.items():
         by_cores.setdefault(cores, []).append(rank)

@@ -1,4 +1,4 @@
-"""GPUs of a node, and which rank takes which; read from /proc, /sys and /dev."""
+"""The checks of a node's GPUs, and which rank takes which; read from /proc, /sys and /dev."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"
 
 
 def present(here: Here) -> list[str]:
-    """Return the node's GPUs as device files: NVIDIA's /dev/nvidiaN, else AMD's render nodes that compute."""
+    """Return the node's GPUs: NVIDIA's as device files /dev/nvidiaN, else AMD's nodes of the kfd that compute."""
     files = here.path("/dev")
     nvidia = sorted(
         (path.name for path in files.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)),
@@ -33,7 +33,7 @@ def _is_gpu(text: str) -> bool:
 
 
 def visible(environment: Mapping[str, str]) -> list[str] | None:
-    """Return the GPUs that a process may use, as its variables name them; None where none is set: all."""
+    """Return the GPUs that a process may use, as its variables name them; None if none is set, which means all."""
     for name in VISIBLE:
         if name in environment:
             return [word for word in environment[name].split(",") if word not in ("", "-1", "NoDevFiles")]
@@ -41,7 +41,7 @@ def visible(environment: Mapping[str, str]) -> list[str] | None:
 
 
 def devices(here: Here) -> Finding:
-    """Return GPUs of this node against resources.devices_per_node."""
+    """Return whether the node has as many GPUs as resources.devices_per_node."""
     config = here.config
     if config.cluster.device.kind == "cpu":
         return skipped("devices", "the profile's devices are CPUs")
@@ -58,7 +58,10 @@ def devices(here: Here) -> Finding:
 
 
 def _dead(here: Here, files: int) -> int | None:
-    """Return GPUs that the driver knows, where it knows fewer than there are device files: one fell off the bus."""
+    """Return the number of GPUs that the driver knows if there are more device files: one has fallen off the bus.
+
+    Else None.
+    """
     known = here.path("/proc/driver/nvidia/gpus")
     if not known.is_dir():
         return None
@@ -67,7 +70,10 @@ def _dead(here: Here, files: int) -> int | None:
 
 
 def openable(here: Here) -> list[str] | None:
-    """Return the node's NVIDIA GPUs that this process may open: a job's or a task's cgroup refuses others. None: no NVIDIA."""
+    """Return the node's NVIDIA GPUs that this process may open: the cgroup of a job or task refuses others.
+
+    None: no NVIDIA.
+    """
     files = [name for name in present(here) if name.startswith("/dev/")]
     found = []
     for name in files:
@@ -78,7 +84,10 @@ def openable(here: Here) -> list[str] | None:
 
 
 def binding(ranks: Sequence[Mapping[str, Any]], node: str) -> Finding:
-    """Of all ranks of one node (node.of_rank): each takes the device that the trainer would take."""
+    """Return whether each rank of one node gets a GPU of its own, by the rule that the trainer uses.
+
+    ranks: see node.of_rank.
+    """
     advice = (
         "start one task per GPU with all of the node's GPUs visible to each (--gres and --gpu-bind=none, not "
         f"--gpus-per-task; cluster.slurm.show_all_devices), and unset {' and '.join(VISIBLE[:2])}"
@@ -106,12 +115,12 @@ def binding(ranks: Sequence[Mapping[str, Any]], node: str) -> Finding:
 
 
 def _count(rank: Mapping[str, Any]) -> int | None:
-    """Return how many GPUs a rank sees; None: nothing says so."""
+    """Return how many GPUs a rank sees; None if nothing tells."""
     return next((len(names) for names in (rank["visible"], rank["openable"]) if names is not None), None)
 
 
 def _taken(rank: Mapping[str, Any]) -> str | None:
-    """Return the name of a rank's GPU; None where it has none. CUDA counts those that the rank may open, from 0 on."""
+    """Return the name of a rank's GPU; None if it has none. CUDA counts those that the rank may open, from 0."""
     seen, files, count = rank["visible"], rank["openable"], _count(rank)
     if count == 0:
         return None

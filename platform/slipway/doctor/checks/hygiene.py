@@ -1,4 +1,4 @@
-"""What of the host leaks into Python and the loader: see containers/env.sh, which keeps it out of the image."""
+"""The checks of what leaks from the host into Python and the loader; containers/env.sh keeps it out of the image."""
 
 import importlib.util
 import os
@@ -10,13 +10,13 @@ from pathlib import Path
 from slipway.doctor.finding import Finding, judged
 from slipway.doctor.here import Here
 
-# What training imports; found elsewhere than the rest, it is another version's.
+# What training imports; a package that is found elsewhere than the rest belongs to another version.
 IMPORTED = ("torch", "numpy", "megatron", "pydantic", "transformer_engine", "apex", "triton")
 VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "LD_PRELOAD", "LD_AUDIT")
 
 
 def where(name: str) -> str | None:
-    """Return the folder from which a package would be imported; nothing is imported."""
+    """Return the directory from which a package would be imported; None if there is none. Imports nothing."""
     try:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -33,7 +33,7 @@ def user_site(
     folder: str | None = None,
     origin: Callable[[str], str | None] = where,
 ) -> Finding:
-    """Return packages of ~/.local on Python's path. path, folder: None: this Python's."""
+    """Return whether packages of ~/.local are on Python's path. path, folder: None: this Python's."""
     path = sys.path if path is None else path
     folder = site.getusersitepackages() if folder is None else folder
     expected = "not on Python's path"
@@ -46,7 +46,7 @@ def user_site(
 
 
 def environment(here: Here, origin: Callable[[str], str | None] = where) -> Finding:
-    """Return variables by which a host changes what Python or the loader takes."""
+    """Return whether variables of the host change what Python or the loader loads."""
     given = {name: here.environment[name] for name in VARIABLES if here.environment.get(name)}
     expected = ", ".join(VARIABLES) + " empty"
     if not given:

@@ -1,4 +1,4 @@
-"""Interfaces, addresses, adapters and settings of the network, before any collective."""
+"""The checks of interfaces, addresses, adapters and network settings, before any collective."""
 
 import contextlib
 import socket
@@ -28,7 +28,7 @@ class Interface:
 
 
 def own_interfaces() -> dict[str, Interface]:
-    """Of this machine, by name."""
+    """Return this machine's interfaces by name."""
     import psutil
 
     stats = psutil.net_if_stats()
@@ -43,12 +43,12 @@ def own_interfaces() -> dict[str, Interface]:
 
 
 def is_loopback(address: str) -> bool:
-    """Return 127.0.0.0/8 and ::1."""
+    """Return whether an address is in 127.0.0.0/8, ::1 or localhost."""
     return address.startswith("127.") or address in ("::1", "localhost")
 
 
 def interfaces(here: Here, own: Mapping[str, Interface] | None = None) -> Finding:
-    """Return the profile's interfaces: there, up, with an address. own: None: this machine's."""
+    """Return whether the profile's interfaces exist, are up and have an address. own: None: this machine's."""
     wanted = selection.of_profile(here.config.cluster.network.interfaces)
     own = own_interfaces() if own is None else own
     usable = [name for name, one in own.items() if one.up and one.addresses and not one.loopback]
@@ -58,7 +58,7 @@ def interfaces(here: Here, own: Mapping[str, Interface] | None = None) -> Findin
         return skipped("interfaces", f"the profile names none; usable here: {', '.join(usable) or 'none'}")
     taken = [name for name in own if selection.takes(wanted, name)]
     wrong = [f"{item} does not exist" for item in selection.missing(wanted, own)]
-    if wanted[0].left_out:  # of all others one is enough
+    if wanted[0].left_out:  # one of all the others is enough
         wrong += [] if set(taken) & set(usable) else [f"of {', '.join(taken) or 'none'} none is usable"]
         taken = [name for name in taken if name in usable]
     wrong += [trouble for name in taken if (trouble := _trouble(name, own[name]))]
@@ -77,7 +77,7 @@ def _trouble(name: str, interface: Interface) -> str | None:
 
 
 def settings(here: Here, own: Mapping[str, Interface] | None = None) -> Finding:
-    """Return variables that would send collectives another way than the profile says."""
+    """Return whether variables would send collectives another way than the profile says."""
     environment, network = here.environment, here.config.cluster.network
     own = own_interfaces() if own is None else own
     wrong, given = [], []
@@ -138,7 +138,7 @@ def _other_adapters(text: str, here: Here) -> list[str]:
         return [str(error)]
     there, profile = _adapters(here), selection.of_profile(here.config.cluster.network.adapters)
     if not here.on_node or not there:
-        return []  # the check rdma says what is not there
+        return []  # the check rdma reports what is missing
     if missing := selection.missing(items, there):
         return [f"no such adapter: {', '.join(map(str, missing))}"]
     others = [n for n in there if selection.takes(items, n) and not selection.takes(profile, n)]
@@ -148,7 +148,7 @@ def _other_adapters(text: str, here: Here) -> list[str]:
 
 
 def _adapters(here: Here) -> dict[str, dict[int, str]]:
-    """Return host channel adapters of this node, each with the state of its ports, as `4: ACTIVE`."""
+    """Return the host channel adapters of this node, with the state of each port, such as `4: ACTIVE`."""
     ports = here.path("/sys/class/infiniband").glob("*/ports/*/state")
     found: dict[str, dict[int, str]] = {}
     for path in sorted(ports):
@@ -158,7 +158,7 @@ def _adapters(here: Here) -> dict[str, dict[int, str]]:
 
 
 def rdma(here: Here) -> Finding:
-    """Return device files of the fabric, and the profile's adapters with an active port."""
+    """Return whether the fabric's device files exist, and whether the profile's adapters have an active port."""
     network = here.config.cluster.network
     if network.fabric not in RDMA:
         return skipped("rdma", f"the profile's fabric is {network.fabric or 'not known'}")
@@ -195,21 +195,24 @@ def rdma(here: Here) -> Finding:
 
 
 def resolve(name: str, seconds: float = RESOLVE_SECONDS) -> list[str]:
-    """Return addresses of a name; empty where it has none, or the answer takes longer."""
+    """Return the addresses of a name; empty if it has none, or if the answer takes longer than `seconds`."""
     found: list[str] = []
 
     def ask() -> None:
         with contextlib.suppress(OSError, UnicodeError):
             found.extend(str(entry[4][0]) for entry in socket.getaddrinfo(name, None, 0, socket.SOCK_STREAM))
 
-    asking = threading.Thread(target=ask, daemon=True)  # a name server that is silent keeps nobody
+    asking = threading.Thread(target=ask, daemon=True)  # a silent name server must not block the process
     asking.start()
     asking.join(seconds)
     return list(dict.fromkeys(found))
 
 
 def master_address(here: Here, own: Mapping[str, Interface] | None = None) -> Finding:
-    """Return MASTER_ADDR: has addresses; in a job of several nodes no loopback; on the first node one of its own."""
+    """Return whether MASTER_ADDR is an address of the first node that the others reach.
+
+    It must resolve, in a job of several nodes not to the loopback, and on the first node to one of its own addresses.
+    """
     if here.place is None:
         return skipped("master-address", IN_JOB)
     own = own_interfaces() if own is None else own

@@ -1,4 +1,4 @@
-"""What Slurm gave the job."""
+"""The checks of what Slurm gave the job."""
 
 import time
 
@@ -9,7 +9,7 @@ LEAST_MINUTES = 10.0
 
 
 def time_left(here: Here, now: float | None = None) -> Finding:
-    """Return wall time until the job's end, from the variables that the trainer reads too. now: Unix seconds."""
+    """Return whether enough wall time is left, from the variables that the trainer reads, too. now: Unix seconds."""
     text = here.environment.get("SLIPWAY_END_TIME") or here.environment.get("SLURM_JOB_END_TIME")
     slurm = here.config.cluster.slurm
     if not text or not text.isdecimal():
@@ -22,7 +22,7 @@ def time_left(here: Here, now: float | None = None) -> Finding:
 
 
 def cpus_per_task(here: Here) -> Finding:
-    """Return SRUN_CPUS_PER_TASK against SLURM_CPUS_PER_TASK: srun inherits it from no sbatch since Slurm 22.05."""
+    """Return whether SRUN_CPUS_PER_TASK is SLURM_CPUS_PER_TASK: srun inherits it from no sbatch since Slurm 22.05."""
     job = here.environment.get("SLURM_CPUS_PER_TASK")
     if "SLURM_JOB_ID" not in here.environment:
         return skipped("cpus-per-task", "not in a Slurm job")

@@ -1,4 +1,4 @@
-"""Folders: can they be written, have they room, are they the same everywhere."""
+"""The checks of directories: whether they can be written, have room, and are the same on all nodes."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ from slipway.words import size
 
 GIB = 2**30
 MARK = ".doctor-"
-SHARED_SECONDS = 5.0  # for a network file system to show another node's file
+SHARED_SECONDS = 5.0  # until a network file system shows another node's file
 CACHE_BYTES = GIB  # compiled kernels of one job, generously
 SHM_TOO_SMALL = 64 * 2**20  # what container engines give by default; NCCL and data loaders fail with it
 SHM_PER_DEVICE = GIB
@@ -26,7 +26,10 @@ CLOCK_SECONDS = 2.0
 
 
 def caches(here: Here) -> Finding:
-    """Return the folder of all caches: SLIPWAY_CACHE in the image, XDG_CACHE_HOME or ~/.cache elsewhere."""
+    """Return whether the caches' directory can be written and has room.
+
+    It is SLIPWAY_CACHE in the image, elsewhere XDG_CACHE_HOME or ~/.cache.
+    """
     environment = here.environment
     home = environment.get("HOME", "")
     given = environment.get("SLIPWAY_CACHE") or environment.get("XDG_CACHE_HOME")
@@ -49,7 +52,7 @@ def caches(here: Here) -> Finding:
 
 
 def run_dir(here: Here) -> Finding:
-    """Return run.dir, or what it would be made in: can it be written?"""
+    """Return whether a file can be written into run.dir, or into the directory that it would be created in."""
     folder = here.config.run.dir
     trouble, _ = try_write(folder)
     advice = "choose a run.dir on a file system that every node may write; see quota and mounts"
@@ -58,7 +61,7 @@ def run_dir(here: Here) -> Finding:
 
 
 def space(here: Here) -> Finding:
-    """Free space in run.dir against the checkpoints that stay, and one that is being written."""
+    """Return whether run.dir has room for the checkpoints that stay, and one that is being written."""
     config, folder = here.config, nearest_existing(here.config.run.dir)
     one = checkpoint_bytes(here)
     count = (config.checkpoint.keep_last or 1) + 1
@@ -73,13 +76,13 @@ def space(here: Here) -> Finding:
 
 
 def checkpoint_bytes(here: Here) -> int:
-    """Of one checkpoint."""
+    """Return the size of one checkpoint in bytes."""
     layers = family(here.config).layers(here.config, Parallelism())
     return summary.checkpoint_bytes(here.config, sum(layer.parameters.total for layer in layers))
 
 
 def data(here: Here) -> Finding:
-    """Return whether the data is prepared and readable. It is never written here: read-only is fine."""
+    """Return whether the data is prepared and readable. Nothing is written, so a read-only directory is fine."""
     files = kind_of(here.config).written(here.config)
     if not files:
         kind = here.config.data.kind
@@ -87,7 +90,7 @@ def data(here: Here) -> Finding:
     folder = files[0].parent
     expected = f"{files[0]} and the files of {', '.join(here.config.data.sources)}"
     status = "fault" if here.place and not here.prepares else "warning"  # else training itself prepares it
-    advice = "prepare it with `slipway data` and the same words, on a file system that all nodes see"
+    advice = "prepare it with `slipway data` and the same overrides, on a file system that all nodes see"
     for path in files:
         try:
             with path.open("rb") as file:
@@ -99,7 +102,7 @@ def data(here: Here) -> Finding:
 
 
 def data_digest(here: Here) -> str | None:
-    """Return digest of the file that vouches for the prepared data, to be compared between nodes; None where it is missing."""
+    """Return the digest of the file that vouches for the prepared data, to compare nodes; None if it is missing."""
     files = kind_of(here.config).written(here.config)
     try:
         return hashlib.sha256(files[0].read_bytes()).hexdigest()[:16] if files else None
@@ -108,7 +111,7 @@ def data_digest(here: Here) -> str | None:
 
 
 def shm(here: Here) -> Finding:
-    """Return the size of /dev/shm."""
+    """Return whether /dev/shm is large enough."""
     if not here.on_node:
         return skipped("shm", IN_JOB)
     config = here.config
@@ -130,7 +133,7 @@ def shm(here: Here) -> Finding:
 
 
 def file_clock(here: Here) -> Finding:
-    """Return the time that the file system gives a new file in run.dir, against the node's clock."""
+    """Return whether the time that the file system gives a new file in run.dir agrees with the node's clock."""
     trouble, offset = try_write(here.config.run.dir)
     if trouble:
         return skipped("file-clock", f"run.dir: {trouble}")
@@ -141,7 +144,10 @@ def file_clock(here: Here) -> Finding:
 
 
 def write_mark(run_dir: Path) -> tuple[Path, str] | None:
-    """Return a file in run.dir that the other nodes should see, and what is in it; None where it cannot be written."""
+    """Write a file into run.dir that the other nodes should see.
+
+    Return its path and content; None if it cannot be written.
+    """
     word = secrets.token_hex(8)
     path = run_dir.absolute() / f"{MARK}{word}"
     try:
@@ -153,7 +159,7 @@ def write_mark(run_dir: Path) -> tuple[Path, str] | None:
 
 
 def sees_mark(run_dir: Path, name: str, word: str, seconds: float = SHARED_SECONDS) -> bool:
-    """Return whether rank 0's file is in this node's run.dir, after a while at most."""
+    """Return whether rank 0's file appears in this node's run.dir within `seconds`."""
     limit = time.monotonic() + seconds
     while True:
         try:
@@ -168,9 +174,9 @@ def sees_mark(run_dir: Path, name: str, word: str, seconds: float = SHARED_SECON
 
 
 def try_write(folder: Path) -> tuple[str | None, float]:
-    """Write a file into a folder, or into what it would be made in, and remove it.
+    """Write a file into a folder, or into the directory that it would be created in, and remove it.
 
-    Returns (what went wrong, or None; seconds by which the file system's clock is ahead).
+    Return what went wrong (None: nothing), and by how many seconds the file system's clock is ahead.
     """
     place = nearest_existing(folder)
     if not place.is_dir():

@@ -1,4 +1,7 @@
-"""Image, driver and packages against each other. Versions are read from files: nothing heavy is imported."""
+"""The checks of image, driver and packages against each other.
+
+Versions are read from files: nothing heavy is imported.
+"""
 
 import importlib.util
 import json
@@ -20,7 +23,10 @@ _ASSIGNED = re.compile(r"^(cuda|hip)\b[^=\n]*=\s*['\"]([\d.]+)", re.MULTILINE)
 
 
 def torch_toolkits(folder: Path | None = None) -> dict[str, str]:
-    """{"cuda": "13.0"} or {"hip": "7.2"} of the torch that is installed, from its version.py; empty for CPU or none."""
+    """Return {"cuda": "13.0"} or {"hip": "7.2"} from the installed torch's version.py; empty for CPU builds.
+
+    Empty, too, if torch is not installed.
+    """
     if folder is None:
         found = importlib.util.find_spec("torch")
         if found is None or not found.origin:
@@ -33,13 +39,16 @@ def torch_toolkits(folder: Path | None = None) -> dict[str, str]:
 
 
 def driver_version(text: str) -> tuple[int, int] | None:
-    """Return (580, 65) from /proc/driver/nvidia/version; None where it says none."""
+    """Return (580, 65) from the text of /proc/driver/nvidia/version; None if it names no version."""
     found = _DRIVER.search(text)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def driver(here: Here, toolkits: dict[str, str] | None = None) -> Finding:
-    """Return the driver against the CUDA (or ROCm) that torch was built with. toolkits: None: of torch as installed here."""
+    """Return whether the driver fits the CUDA (or ROCm) that torch was built with.
+
+    toolkits: None: the installed torch's.
+    """
     if here.config.cluster.device.kind == "cpu":
         return skipped("driver", "the profile's devices are CPUs")
     toolkits = torch_toolkits() if toolkits is None else toolkits
@@ -75,7 +84,7 @@ _ADVICE = (
 
 
 def _compat(here: Here) -> str | None:
-    """Return the folder of the image's compatibility libraries, where the loader looks into it."""
+    """Return the directory of the image's compatibility libraries if the loader searches it; else None."""
     folders = here.environment.get("LD_LIBRARY_PATH", "").split(":")
     return next((folder for folder in folders if "/compat" in folder and "cuda" in folder), None)
 
@@ -92,7 +101,7 @@ def _rocm(here: Here, hip: str) -> Finding:
 
 
 def image_labels(here: Here) -> dict[str, str]:
-    """Return what a SIF says of itself; empty elsewhere."""
+    """Return the labels of a SIF; empty outside one."""
     try:
         labels = json.loads(here.read("/.singularity.d/labels.json") or "{}")
     except ValueError:
@@ -101,7 +110,7 @@ def image_labels(here: Here) -> dict[str, str]:
 
 
 def image(here: Here) -> Finding:
-    """Return the image's variant against the profile's devices."""
+    """Return whether the image's variant fits the profile's devices."""
     kind = here.config.cluster.device.kind
     if not here.in_image:
         return skipped("image", "this is not Slipway's image: ask inside it")
@@ -121,7 +130,7 @@ def image(here: Here) -> Finding:
 
 
 def facts(here: Here) -> dict[str, str]:
-    """Return what must be the same on all nodes."""
+    """Return the versions that must be the same on all nodes."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for name in PACKAGES:
         try:

@@ -1,1 +1,1 @@
-"""All ranks of a job together: how they talk, the collectives they try, what rank 0 concludes."""
+"""All ranks of a job together: how they communicate, the collectives that they try, what rank 0 concludes."""

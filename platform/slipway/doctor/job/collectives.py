@@ -1,4 +1,4 @@
-"""Collectives: who takes which part in the probe, running it, and judging what it measured."""
+"""Collectives: who takes which part in the probe, how it is run, and how its measurements are judged."""
 
 import json
 import statistics
@@ -22,9 +22,10 @@ Result = Mapping[str, Any]
 
 
 def parts(hosts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
-    """Of each rank: its node (numbered as ranks come), its place there, whom it meets in each round of `neighbours`.
+    """Return each rank's part in the probe, by rank.
 
-    The first rank of a node speaks for it; the others meet None.
+    A part has its node (numbered in the order of the ranks), its place there, and whom it meets in each round of
+    `neighbours`. The first rank of a node speaks for it; the others meet None.
     """
     nodes = by_node(hosts)
     leaders = [ranks[0] for ranks in nodes.values()]
@@ -45,7 +46,7 @@ def parts(hosts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
 
 
 def by_node(hosts: Mapping[int, str]) -> dict[str, list[int]]:
-    """Return ranks of each node, in order."""
+    """Return the ranks of each node, in order."""
     nodes: dict[str, list[int]] = {}
     for rank in sorted(hosts):
         nodes.setdefault(hosts[rank], []).append(rank)
@@ -53,7 +54,7 @@ def by_node(hosts: Mapping[int, str]) -> dict[str, list[int]]:
 
 
 def neighbours(nodes: int) -> list[dict[int, int]]:
-    """Return rounds of pairs in a ring of nodes, so that each node meets both neighbours; no node is twice in a round."""
+    """Return rounds of pairs in a ring of nodes. Each node meets both neighbours, and no node is twice in one round."""
     if nodes < 2:
         return []
     rounds = [[(i, i + 1) for i in range(0, nodes - 1, 2)], [(i, i + 1) for i in range(1, nodes - 1, 2)]]
@@ -69,7 +70,10 @@ def neighbours(nodes: int) -> list[dict[int, int]]:
 def run(
     spec: Mapping[str, Any], seconds: float, stop: Callable[[], bool], listen_fd: int | None = None
 ) -> dict:
-    """Return the probe in a process of its own; {"error": ...} where it fails, hangs for `seconds`, or stop() says so."""
+    """Run the probe in a process of its own, and return its result.
+
+    The result is {"error": ...} if the probe fails, hangs for `seconds`, or stop() returns True.
+    """
     words = dict(spec) | ({"listen_fd": listen_fd} if listen_fd is not None else {})
     process = subprocess.Popen(
         [*python(), "-m", "slipway.doctor.job.probe", json.dumps(words)],
@@ -99,12 +103,12 @@ def run(
 
 
 def python() -> list[str]:
-    """This Python, which looks for modules in the current folder only if this one does."""
+    """Return the command of this Python, which looks for modules in the current directory only if this process does."""
     return [sys.executable, *(["-P"] if sys.flags.safe_path else [])]
 
 
 def judge(results: Mapping[int, Result], hosts: Mapping[int, str], config: RunConfig) -> list[Finding]:
-    """Return what the ranks measured against the profile. results: by rank, of those that answered."""
+    """Return findings about the ranks' measurements, against the profile. results: by rank, of those that answered."""
     nodes = by_node(hosts)
     failed = _failed(results, nodes)
     if failed:
@@ -122,7 +126,7 @@ def judge(results: Mapping[int, Result], hosts: Mapping[int, str], config: RunCo
 
 
 def _failed(results: Mapping[int, Result], nodes: Mapping[str, Sequence[int]]) -> list[Finding]:
-    """Return nodes whose probe failed by itself; where none did, those that hung or fell silent."""
+    """Return findings about nodes whose probe failed by itself; if none did, about those that hung or fell silent."""
     expected = "a sum over all ranks"
     errors: dict[str, str] = {}
     late: dict[str, str] = {}
@@ -140,7 +144,10 @@ def _failed(results: Mapping[int, Result], nodes: Mapping[str, Sequence[int]]) -
 
 
 def bus_bandwidth(size: int, bytes_each: int, seconds: float) -> float:
-    """Return GB/s of an all-reduce over `size` ranks: 2 (n - 1) / n x bytes / time (nccl-tests, doc/PERFORMANCE.md)."""
+    """Return the GB/s of an all-reduce over `size` ranks: 2 (n - 1) / n x bytes / time.
+
+    The formula is from nccl-tests, doc/PERFORMANCE.md.
+    """
     return 2 * (size - 1) / size * bytes_each / seconds / 1e9
 
 
@@ -174,7 +181,7 @@ def _node_all_reduce(nodes: Mapping[str, Sequence[Result]], config: RunConfig) -
 
 
 def _links(leaders: Mapping[str, Result], config: RunConfig) -> list[Finding]:
-    """Return each node by the better one of its two links: a slow node makes its neighbours' other link look good."""
+    """Return a finding for each node, by the better of its two links: a slow node slows one link of each neighbour."""
     best = {
         host: max(result["bytes"] / seconds / 1e9 for seconds in result["links"])
         for host, result in leaders.items()
@@ -208,5 +215,5 @@ def _rate(gb_per_s: float) -> str:
 
 
 def backend(config: RunConfig) -> str:
-    """As the trainer takes it."""
+    """Return the backend that the trainer uses, too."""
     return "nccl" if config.cluster.device.kind == "cuda" else "gloo"

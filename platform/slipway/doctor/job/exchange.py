@@ -1,4 +1,4 @@
-"""How ranks tell rank 0 what they found, and hear what it decides: lines of JSON over TCP, no torch.
+"""The protocol by which ranks report to rank 0 and receive its decision: lines of JSON over TCP, no torch.
 
     rank: {"rank": 3}            rank 0: {"time": ..., "mark": [name, word] or null}
     rank: its report             rank 0: the decision, once all have reported or the time is over
@@ -24,16 +24,16 @@ WORDS = ".doctor-words"
 
 
 class PeerLost(Exception):
-    """Nobody answers where rank 0 should be."""
+    """Rank 0 does not answer."""
 
 
 def port_of(environment: Mapping[str, str], master_port: int) -> int:
-    """Rank 0's port: MASTER_PORT, free until training starts; torchrun holds that itself, so the next one."""
+    """Return rank 0's port: MASTER_PORT, free until training starts; torchrun holds that one, so the next."""
     return master_port + 1 if "TORCHELASTIC_RUN_ID" in environment else master_port
 
 
 class Lead:
-    """Rank 0's side."""
+    """The side of rank 0."""
 
     def __init__(self, mark: tuple[str, str] | None) -> None:
         self.mark = mark
@@ -46,17 +46,17 @@ class Lead:
         self._server: asyncio.Server | None = None
 
     async def listen(self, port: int) -> None:
-        """On all addresses. OSError where the port is taken."""
+        """Open the port on all addresses. Raises OSError if it is taken."""
         self._server = await asyncio.start_server(
             self._serve, None, port, backlog=4096, limit=LINE_BYTES, reuse_address=True
         )
 
     def decide(self, decision: Callable[[int], dict[str, Any]]) -> None:
-        """Tell all that have reported; decision: what a rank is told."""
+        """Send the decision to all ranks that have reported. decision: returns what a rank is sent."""
         self._decision.set_result(decision)
 
     async def close(self, verdict: dict[str, Any]) -> None:
-        """Tell all how it ended, and end."""
+        """Send the verdict to all ranks, and close the connections."""
         if not self._decision.done():
             self.decide(lambda rank: {"collectives": False})
         self._verdict.set_result(verdict)
@@ -79,7 +79,7 @@ class Lead:
             hears.cancel()
             await _say(writer, verdict)
         except (OSError, ValueError, KeyError, TypeError, asyncio.IncompleteReadError):
-            pass  # who goes away or speaks otherwise is missed by rank 0
+            pass  # rank 0 misses a rank that leaves or does not keep to the protocol
         finally:
             writer.close()
             self._open.discard(task)
@@ -103,7 +103,7 @@ async def _say(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
 
 
 class Member:
-    """Another rank's side. Raises PeerLost where rank 0 is not to be reached until `seconds` have gone by."""
+    """The side of another rank. Raises PeerLost if rank 0 cannot be reached within `seconds`."""
 
     def __init__(self, address: str, port: int, seconds: float) -> None:
         limit, why = time.monotonic() + seconds, ""
@@ -119,12 +119,12 @@ class Member:
         self._rest = b""
 
     def ask(self, message: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Send a line and wait for the answer."""
+        """Send a line and return the answer. Raises PeerLost."""
         self.say(message)
         return self.hear(seconds)
 
     def say(self, message: dict[str, Any]) -> None:
-        """Send a line."""
+        """Send a line. Raises PeerLost if rank 0 is gone."""
         try:
             self._socket.settimeout(30)
             self._socket.sendall(json.dumps(message).encode() + b"\n")
@@ -132,7 +132,7 @@ class Member:
             raise PeerLost(f"rank 0 is gone: {error.strerror or error}") from None
 
     def hear(self, seconds: float) -> dict[str, Any]:
-        """Return the next line."""
+        """Return the next line. Raises PeerLost if none comes within `seconds`, or if rank 0 is gone."""
         limit = time.monotonic() + seconds
         while b"\n" not in self._rest:
             self._socket.settimeout(max(0.05, limit - time.monotonic()))
@@ -149,16 +149,19 @@ class Member:
         return json.loads(text)
 
     def speaks(self) -> bool:
-        """Return whether rank 0 has said something, or has gone."""
+        """Return whether rank 0 has sent something, or has gone."""
         return b"\n" in self._rest or bool(select.select([self._socket], [], [], 0)[0])
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
 
 def write_report(run_dir: Path, report: dict[str, Any]) -> Path | None:
-    """Return a report as a file, for a rank 0 that cannot be reached. None where it cannot be written either."""
+    """Write a report to a file, for a rank 0 that cannot be reached.
+
+    Return its path; None if it cannot be written either.
+    """
     path = run_dir / WORDS / f"{report['rank']}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,14 +172,14 @@ def write_report(run_dir: Path, report: dict[str, Any]) -> Path | None:
 
 
 def wait_until_read(path: Path, seconds: float) -> None:
-    """Until rank 0 has removed a file that was left for it, or so long."""
+    """Wait until rank 0 has removed a file that was left for it, or `seconds` have passed."""
     limit = time.monotonic() + seconds
     while path.exists() and time.monotonic() < limit:
         time.sleep(0.2)
 
 
 def words_left(run_dir: Path, since: float) -> dict[int, dict[str, Any]]:
-    """Return reports left as files since a time (Unix seconds)."""
+    """Return the reports that were left as files since a time (Unix seconds), by rank."""
     found = {}
     for path in (run_dir / WORDS).glob("*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):
@@ -187,7 +190,7 @@ def words_left(run_dir: Path, since: float) -> dict[int, dict[str, Any]]:
 
 
 def forget_words(run_dir: Path) -> None:
-    """Remove such files."""
+    """Remove the reports that were left as files."""
     with contextlib.suppress(OSError):
         for path in (run_dir / WORDS).glob("*.json"):
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Rank 0's part: hears all ranks, decides, takes part in the collectives, and finds out what is wrong together."""
+"""The part of rank 0: it hears all ranks, decides, takes part in the collectives, and compares the reports."""
 
 import asyncio
 import resource
@@ -22,9 +22,12 @@ Tell = Callable[[Sequence[Finding], Sequence[str]], int]
 
 
 async def lead(here: Here, with_collectives: bool, seconds: float, tell: Tell) -> int:
-    """Find out, tell, and only then let the others go: srun may end all where one ends badly. Returns the exit code.
+    """Examine the job, report, and only then let the other ranks go: srun may end all if one fails.
 
-    seconds: for all to answer, and again for the collectives. tell: given all findings and the names of the nodes.
+    Return the exit code.
+
+    seconds: for all ranks to answer, and again for the collectives. tell: called with all findings and the names of
+    the nodes; returns the exit code.
     """
     place, run_dir = here.place, here.config.run.dir
     assert place is not None
@@ -60,14 +63,17 @@ async def lead(here: Here, with_collectives: bool, seconds: float, tell: Tell) -
 
 
 def _open_more_files(here: Here) -> Here:
-    """Return a connection of every rank ends here: take what the limit allows."""
+    """Raise the limit of open files as far as allowed, because each rank connects here.
+
+    Return the earlier limits in `here`.
+    """
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
     return replace(here, files_limit=limits)
 
 
 def _names(here: Here, place: Place) -> list[str]:
-    """Return the node of each rank, as Slurm says."""
+    """Return the node of each rank, as Slurm says; empty if it does not."""
     environment = here.environment
     nodes = environment.get("SLURM_STEP_NODELIST", "")
     names = host_lists.of_ranks(nodes, environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
@@ -75,7 +81,7 @@ def _names(here: Here, place: Place) -> list[str]:
 
 
 async def _hear(hub: exchange.Lead, here: Here, place: Place, seconds: float, started: float) -> None:
-    """Until all ranks have reported, by connection or by file, or the time is over."""
+    """Wait until all ranks have reported, by connection or by file, or the time is over."""
     port = exchange.port_of(here.environment, place.master_port)
     try:
         await hub.listen(port)
@@ -121,7 +127,7 @@ async def _collectives(
         if len(hub.results) == place.world_size or enough():
             break
         if not stop and any("error" in result for result in hub.results.values()):
-            stop.append(time.monotonic() + GRACE_SECONDS)  # the others wait for one that has gone
+            stop.append(time.monotonic() + GRACE_SECONDS)  # the others wait for a rank that has gone
         await asyncio.sleep(0.05)
     hub.results[place.rank] = await own
     listener.close()
@@ -129,7 +135,7 @@ async def _collectives(
 
 
 def _store_socket() -> socket.socket:
-    """For the store of the collectives: a free port, on IPv4 and IPv6."""
+    """Return a socket on a free port, on IPv4 and IPv6, for the store of the collectives."""
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
     return socket.create_server(("", 0), family=family, dualstack_ipv6=both, backlog=4096)

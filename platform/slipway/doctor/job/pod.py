@@ -1,4 +1,4 @@
-"""A node whose only process this is, as a pod is, or a machine alone: it starts one doctor per device itself."""
+"""A node with a single process, such as a pod, or a machine alone: the process starts one doctor per device itself."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from slipway.ranks.environment import Node, listening_socket
 
 
 def alone(config: RunConfig) -> Node:
-    """This machine as the only node. Raises UserError where the run has several."""
+    """Return this machine as the only node. Raises UserError if the run has several."""
     if config.resources.nodes > 1:
         raise UserError(
             "doctor --collectives",
@@ -29,7 +29,7 @@ def alone(config: RunConfig) -> Node:
 
 
 def start_ranks(config: RunConfig, options: argparse.Namespace, here: Node) -> int:
-    """Run the ranks of this node to their end; the highest of their exit codes."""
+    """Run the ranks of this node to their end. Return the highest of their exit codes."""
     count = config.resources.devices_per_node
     with tempfile.TemporaryDirectory(prefix="slipway-doctor-") as folder:
         plan = Path(folder) / "plan.json"
@@ -49,7 +49,7 @@ def start_ranks(config: RunConfig, options: argparse.Namespace, here: Node) -> i
 
 
 def rank_environment(here: Node, local: int, count: int) -> dict[str, str]:
-    """Return what makes a process rank `local` of `count` on this node."""
+    """Return the variables that make a process rank `local` of `count` on this node."""
     return {
         "RANK": str(here.node_rank * count + local),
         "LOCAL_RANK": str(local),

@@ -1,6 +1,7 @@
-"""The only part of the doctor that imports torch: collectives in a process of their own, which may hang or crash.
+"""Collectives in a process of their own, which may hang or crash. The only part of the doctor that imports torch.
 
-Usage: python -m slipway.doctor.job.probe SPEC, a JSON object as collectives.spec makes it. Prints one JSON object.
+Usage: python -m slipway.doctor.job.probe SPEC, a JSON object: the rank's part of collectives.parts, and what all
+ranks share (lead.py). Prints one JSON object.
 """
 
 import json
@@ -17,7 +18,10 @@ BYTES = {"nccl": 256 * 2**20, "gloo": 4 * 2**20}
 
 
 def main(spec: dict[str, Any]) -> dict[str, Any]:
-    """Join the groups, measure, look at the ways. Seconds are the best of REPEATS; bytes are of the whole tensor."""
+    """Join the groups, measure, and look at the ways that collectives take. Return what was found.
+
+    Seconds are the best of REPEATS; bytes are those of the whole tensor.
+    """
     backend = spec["backend"]
     log = Path(tempfile.mkdtemp(prefix="slipway-doctor-")) / "nccl.log"
     if backend == "nccl":
@@ -108,7 +112,7 @@ def main(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def connections(store_port: int) -> list[tuple[str, str]]:
-    """Return (interface, own address) of this process's connections, those of the store left out."""
+    """Return (interface, own address) of this process's connections, except those to the store."""
     import psutil
 
     names = {entry.address: name for name, entries in psutil.net_if_addrs().items() for entry in entries}

@@ -1,4 +1,4 @@
-"""What rank 0 finds by comparing what the nodes and ranks say of themselves. Pure."""
+"""The comparison of the nodes' and ranks' reports by rank 0. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Report = Mapping[str, Any]
 
 
 def compare(reports: Mapping[int, Report], config: RunConfig) -> list[Finding]:
-    """Return all comparisons over the ranks that answered."""
+    """Return the findings of all comparisons between the ranks that answered."""
     leaders = {report["host"]: report for report in reports.values() if report.get("node")}
     found = _versions({host: report["node"]["versions"] for host, report in leaders.items()})
     found += _data({host: report["node"]["data"] for host, report in leaders.items()}, config)
@@ -39,12 +39,12 @@ def compare(reports: Mapping[int, Report], config: RunConfig) -> list[Finding]:
 
 
 def _versions(of: Mapping[str, Mapping[str, str]]) -> list[Finding]:
-    """Return the nodes whose versions are not those of most nodes."""
+    """Return findings about the versions of each node: those that differ from most nodes' are faults."""
     if len(of) < 2:
         return []
     texts = {host: ", ".join(f"{k} {v[:19]}" for k, v in sorted(facts.items())) for host, facts in of.items()}
     usual = Counter(texts.values()).most_common(1)[0][0]
-    advice = "start the same image on all nodes; a node with an old copy of it is to be left out"
+    advice = "start the same image on all nodes; exclude a node that has an old copy of it"
     return [
         Finding("versions", "ok", text, "the same on all nodes", node=host)
         if text == usual
@@ -54,7 +54,10 @@ def _versions(of: Mapping[str, Mapping[str, str]]) -> list[Finding]:
 
 
 def _data(of: Mapping[str, str | None], config: RunConfig) -> list[Finding]:
-    """Return the nodes that have other prepared data than most; where none has any, the check `data` says so."""
+    """Return findings about nodes whose prepared data differs from most nodes'.
+
+    If no node has any, the check `data` reports it.
+    """
     there = [digest for digest in of.values() if digest]
     if not there:
         return []
@@ -72,12 +75,15 @@ def _shared(host: str, sees: bool, config: RunConfig) -> Finding:
     if sees:
         return Finding("run-dir-shared", "ok", "rank 0's file is seen", expected, node=host)
     saw = f"rank 0's file is not in {config.run.dir}"
-    advice = "choose a run.dir on a shared file system; a node that lacks its mount is to be left out"
+    advice = "choose a run.dir on a shared file system; exclude a node that lacks its mount"
     return Finding("run-dir-shared", "fault", saw, expected, advice, host)
 
 
 def clock(host: str, offset: float, error: float) -> Finding:
-    """Return a node's clock against rank 0's. offset: seconds it is ahead; error: half the way there and back, seconds."""
+    """Return whether a node's clock agrees with rank 0's.
+
+    offset: the seconds that it is ahead; error: half of the round trip, in seconds.
+    """
     sure = max(0.0, abs(offset) - error)
     saw = f"{offset:+.1f} s" if abs(offset) >= 0.05 else "the same, within 0.1 s"
     expected = f"within {CLOCK_SECONDS:.0f} s of rank 0's"
@@ -89,7 +95,7 @@ def clock(host: str, offset: float, error: float) -> Finding:
         status,
         saw,
         expected,
-        "ask the site to synchronise this node (NTP, chrony); leave it out",
+        "ask the site to synchronise this node (NTP, chrony), or exclude it",
         host,
     )
 
@@ -97,7 +103,10 @@ def clock(host: str, offset: float, error: float) -> Finding:
 def missing(
     reports: Mapping[int, Report], world_size: int, names: Sequence[str], seconds: float, address: str
 ) -> list[Finding]:
-    """Who did not answer. names: node of each rank, empty where the launcher does not say; address: rank 0's."""
+    """Return findings about ranks that did not answer.
+
+    names: the node of each rank, empty if the launcher does not tell; address: rank 0's.
+    """
     expected = f"every rank reaches {address} within {seconds:.0f} s"
     silent = sorted(set(range(world_size)) - set(reports))
     by_node: dict[str, list[int]] = {}
@@ -105,7 +114,7 @@ def missing(
         by_node.setdefault(names[rank] if len(names) == world_size else "", []).append(rank)
     found = []
     for host, ranks in by_node.items():
-        advice = "the node hangs, is down, or cannot reach rank 0: leave it out, look at its log"
+        advice = "the node hangs, is down, or cannot reach rank 0: look at its log, and exclude it"
         found.append(
             Finding("answers", "fault", f"no word from rank {ranges(ranks)}", expected, advice, host)
         )
@@ -126,9 +135,9 @@ def missing(
 
 
 def bad_nodes(findings: Sequence[Finding], nodes: Sequence[str]) -> dict[str, list[str]]:
-    """Return nodes to leave out on a retry, and why.
+    """Return the nodes to leave out on a retry, and why.
 
-    A fault that more than half of the nodes have belongs to the job, and so does silence where MASTER_ADDR is wrong:
+    A fault that more than half of the nodes have belongs to the job, and so does silence if MASTER_ADDR is wrong:
     leaving nodes out would not help.
     """
     faults = [f for f in findings if f.status == "fault" and f.node and BY_NAME[f.name].of_node]
@@ -138,19 +147,19 @@ def bad_nodes(findings: Sequence[Finding], nodes: Sequence[str]) -> dict[str, li
     bad: dict[str, list[str]] = {}
     for fault in faults:
         if len(nodes) > 1 and 2 * count[fault.name] <= len(nodes):
-            machine = fault.node.partition("/")[0]  # of MACHINE/POD
+            machine = fault.node.partition("/")[0]  # the MACHINE of MACHINE/POD
             bad.setdefault(machine, []).append(f"{fault.name}: {fault.saw}")
     return bad
 
 
 def line(finding: Finding) -> str:
-    """Return one line for standard error."""
+    """Return a finding as one line for standard error."""
     where = f"{finding.node}: " if finding.node else ""
     return f"slipway doctor: {where}{finding.name}: saw {finding.saw}; expected {finding.expected}; {finding.advice}"
 
 
 def summed(findings: Sequence[Finding]) -> list[tuple[Finding, str]]:
-    """As folded, and what is fine on many nodes as one, though each saw something of its own."""
+    """Return findings as `folded` does, and a check that is ok on many nodes as one, even if each saw its own."""
     rows = folded([f for f in findings if f.status not in ("ok", "skipped")])
     fine: dict[str, list[Finding]] = {}
     for f in findings:

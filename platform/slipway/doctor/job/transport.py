@@ -1,4 +1,4 @@
-"""Which way collectives take: from NCCL's log, or from the addresses of gloo's connections. Pure."""
+"""The way that collectives take, from NCCL's log or from the addresses of gloo's connections. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ _OVER_TCP = ("socket", "tcp", "sockets", "udp")
 
 
 def in_log(text: str) -> dict[str, list[str]]:
-    """Return networks, what channels between nodes go by, and libfabric's providers, as NCCL's log names them."""
+    """Return networks, transports of channels between nodes, and libfabric's providers, as NCCL's log names them."""
     networks = {match for pattern in _NETWORK for match in pattern.findall(text)}
     channels = {name + ("/GDRDMA" if "GDRDMA" in rest else "") for name, rest in _CHANNEL.findall(text)}
     return {
@@ -33,13 +33,16 @@ def in_log(text: str) -> dict[str, list[str]]:
 
 
 def over_tcp(log: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return what of it is TCP: channels count, where there are none the network."""
+    """Return which of them are TCP: of the channels or, if the log has none, of the networks; and of the providers."""
     ways = [*(log["channels"] or log["networks"]), *log["providers"]]
     return [way for way in ways if any(part in _OVER_TCP for part in re.split(r"[;/ ]", way.lower()))]
 
 
 def judge(node: str, results: Iterable[Mapping[str, Any]], network: Network) -> Finding:
-    """Of one node's ranks: their logs (NCCL) or their connections' interfaces (gloo) in a job of several nodes."""
+    """Return whether one node's ranks used the fabric in a job of several nodes.
+
+    It follows from their logs (NCCL) or from the interfaces of their connections (gloo). network: the profile's.
+    """
     results = list(results)
     if any(result["backend"] == "nccl" for result in results):
         return _nccl(node, [result["log"] for result in results], network)
@@ -55,7 +58,7 @@ def _nccl(node: str, logs: Sequence[Mapping[str, Sequence[str]]], network: Netwo
     saw = f"NCCL by {', '.join(ways) or 'nothing that its log names'}"
     advice = (
         "collectives fell back to TCP: bind the fabric's devices and its plugin into the container (/dev/infiniband; "
-        "aws-ofi-nccl below /opt/slipway/plugins), see NCCL_IB_HCA; a single node: leave it out"
+        "aws-ofi-nccl below /opt/slipway/plugins), see NCCL_IB_HCA; if it is a single node, exclude it"
     )
     if network.fabric not in RDMA:
         return Finding("transport", "ok", saw, expected, node=node)

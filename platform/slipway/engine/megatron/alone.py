@@ -1,6 +1,6 @@
 """A checkpoint's tensors for one process: read and written part by part, without Megatron-core and process groups.
 
-A part is a tensor, or what of it stands at one place of its leading axes: one layer of a key that all layers share.
+A part is a tensor, or the slice of it at one index of its leading axes: one layer of a key that all layers share.
 """
 
 import json
@@ -37,18 +37,18 @@ _FILE = "__0_0.distcp"
 COMMON, FORMAT = "common.pt", "metadata.json"
 BACKENDS = {"sharded_backend": "torch_dist", "sharded_backend_version": 1}
 BACKENDS |= {"common_backend": "torch", "common_backend_version": 1}
-"""What Megatron-core's CheckpointingConfig says of the format (tensor_files.finish)."""
+"""The format, as in Megatron-core's CheckpointingConfig (tensor_files.finish)."""
 
 
 class Weight(NamedTuple):
     """A parameter, or a buffer, of the whole model."""
 
     leading: Shape
-    """How many parts there are along each leading axis: (layers,), or ()."""
+    """The number of parts along each leading axis: (layers,), or ()."""
     shape: Shape
-    """Of each part."""
+    """The shape of each part."""
     buffer: bool = False
-    """Whether no optimizer updates it: it is fp32 in every precision, and has no copy."""
+    """Whether it is a buffer, which no optimizer updates: fp32 in every precision, without an fp32 copy."""
 
 
 class Reader:
@@ -65,16 +65,16 @@ class Reader:
         }
 
     def dtype(self, key: str) -> torch.dtype:
-        """In which a weight is trained with."""
+        """Return the type that a weight is trained in."""
         return self.tensors[key].properties.dtype
 
     def main(self, key: str) -> str:
-        """Return the key of what training updates: the fp32 copy, where there is one."""
+        """Return the key of the tensor that training updates: the fp32 copy, if there is one."""
         copy = of_state(FP32, key)
         return copy if copy in self.tensors else key
 
     def read(self, key: str, at: Shape) -> Tensor:
-        """Return the part of a tensor at one place of its leading axes. Raises ValueError where it is not whole."""
+        """Return the part [...] of a tensor at one index of its leading axes. Raises ValueError if it is incomplete."""
         entry, axes = self.tensors[key], len(at)
         shape = tuple(entry.size)[axes:]
         whole: Tensor | None = None
@@ -95,7 +95,7 @@ class Reader:
         return whole
 
     def _read(self, key: str, chunk: ChunkStorageMetadata, inner: list[int]) -> Tensor:
-        """Return what of a chunk is at one place of its leading axes: bytes that follow each other."""
+        """Return the slice of a chunk at one index of its leading axes, which is contiguous in the file."""
         stored = self.stored[MetadataIndex(key, chunk.offsets)]
         dtype, sizes = self.dtype(key), tuple(chunk.sizes)
         found = place(self.folder / stored.relative_path, stored.offset, stored.length, sizes, dtype.itemsize)
@@ -119,16 +119,16 @@ def write(
     value: Callable[[str, Shape], Tensor],
     dtype: torch.dtype,
 ) -> None:
-    """Write a model that no optimizer has updated, without the optimizer's states: they are zero.
+    """Write a model that no optimizer has updated, without the optimizer's states, which are zero.
 
-    value: a part of a weight, in fp32; it is stored as `dtype` with, where that is another, its fp32 copy, for which it
-    is asked again; a buffer in fp32 alone. What `value` raises passes through.
+    value: returns a part of a weight, in fp32, in Weight.shape; it is stored as `dtype` and, if that is not fp32, also
+    as an fp32 copy, for which it is called again; a buffer is stored only in fp32. Exceptions of `value` pass through.
     """
     folder.mkdir(exist_ok=True)
     writer = _OneByOne(folder)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that there is one process only
+            warnings.simplefilter("ignore")  # torch warns that there is only one process
             dcp.save({}, storage_writer=writer, planner=_Parts(weights, value, dtype), no_dist=True)
     except CheckpointException as error:
         raise next(iter(error.failures.values()))[0] from None
@@ -137,7 +137,7 @@ def write(
 
 
 class _OneByOne(dcp.FileSystemWriter):
-    """Writes all tensors into one file and keeps none of them: torch's own holds one while the next is made."""
+    """A writer of all tensors to one file that keeps none of them: torch's own holds one while the next is made."""
 
     def write_data(self, plan: SavePlan, planner: dcp.SavePlanner) -> Future[list[WriteResult]]:
         results = []
@@ -155,7 +155,7 @@ class _OneByOne(dcp.FileSystemWriter):
 
 
 class _Parts(dcp.SavePlanner):
-    """Every part is a chunk of its own, and is asked for when it is written."""
+    """A planner that makes every part a chunk of its own, and asks for it when it is written."""
 
     def __init__(
         self,
@@ -206,6 +206,6 @@ class _Parts(dcp.SavePlanner):
 
 
 def _alone(tensor: Tensor) -> Tensor:
-    """Return a tensor whose numbers lie row by row, with no others: torch.save writes all that are in its memory."""
+    """Return a tensor that is row-major and has its memory to itself: torch.save writes all of a tensor's memory."""
     tensor = tensor.contiguous()
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

@@ -1,10 +1,10 @@
-"""Buffers that checkpoints hold, such as BatchNorm's running statistics: the same on all replicas after every step.
+"""Buffers in checkpoints, such as BatchNorm's running statistics: equal on all replicas after every step.
 
-Each replica's forward passes change its own from its own samples. After a step the replicas' floating-point buffers
-become their mean; others, which count batches, must be equal. So a checkpoint holds what every replica has, whoever
-writes it, and a continuation in the same layout is exact.
+Each replica's forward passes change its own buffers by its own samples. After a step the replicas' floating-point
+buffers become their mean; others, which count batches, must be equal. So a checkpoint holds the state of every replica,
+whoever writes it, and resuming in the same layout is exact.
 
-The bias of a mixture's router is the same on all ranks already: finalize_model_grads makes it from the tokens of all.
+The bias of a mixture's router is already equal on all ranks: finalize_model_grads computes it from the tokens of all.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from slipway.errors import Fault
 
 
 def persistent(module: torch.nn.Module) -> dict[str, Tensor]:
-    """Return the buffers that a checkpoint holds, by name."""
+    """Return the buffers that a checkpoint holds, of any shape, by name."""
     kept = {id(value) for value in module.state_dict(keep_vars=True).values()}
     return {name: value for name, value in module.named_buffers() if id(value) in kept}
 
@@ -29,7 +29,7 @@ class Buffers:
     def __init__(self, chunks: list[torch.nn.Module]) -> None:
         self.held: dict[str, Tensor] = {}
         self.own: dict[str, Tensor] = {}
-        """Those that each replica changes by its own samples."""
+        """The buffers that each replica changes by its own samples."""
         for index, chunk in enumerate(chunks):
             held = {f"{index}.{name}": value for name, value in persistent(chunk).items()}
             of_routers = {
@@ -40,18 +40,18 @@ class Buffers:
         self.before: dict[str, Tensor] = {}
 
     def remember(self) -> None:
-        """A step begins."""
+        """Copy the buffers at the beginning of a step, so that restore can undo it."""
         self.before = {name: value.clone() for name, value in self.held.items()}
 
     @torch.no_grad()
     def restore(self) -> None:
-        """The step is left out: what its samples have done to the statistics, too."""
+        """Undo what the samples of a skipped step have changed in the statistics."""
         for name, value in self.before.items():
             self.held[name].copy_(value)
 
     @torch.no_grad()
     def synchronize(self) -> None:
-        """Make all replicas' alike; all of them call it. Raises Fault where counters differ."""
+        """Make all replicas' buffers equal; all of them call it. Raises Fault if counters differ."""
         group: Any = parallel_state.get_data_parallel_group(with_context_parallel=True)
         size = torch.distributed.get_world_size(group)
         if size == 1:
@@ -66,5 +66,7 @@ class Buffers:
             torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX, group=group)
             if not torch.equal(least, most):
                 raise Fault(
-                    f"buffer {name}", "differs between replicas, and integers have no mean to agree on"
+                    f"buffer {name}",
+                    "differs between replicas, and replicas cannot agree on a mean of integers",
+                    do="keep it as floating-point numbers, or compute it alike on every replica",
                 )

@@ -36,16 +36,16 @@ def stages_here(plan: Plan) -> list[Stage]:
 
 
 def build_chunks(plan: Plan, device: torch.device, initial: bool = True) -> list[Any]:
-    """This rank's model chunks on its device, with their initial weights and buffers, in the training precision.
+    """Return this rank's model chunks on its device, with initial weights and buffers, in the training precision.
 
-    initial: false leaves the weights as they happen to be.
+    initial: false leaves arbitrary weights.
     """
     config = plan.trained
     family = network_of(config)
     chunks: list[Any] = []
     for stage in stages_here(plan):
         first, layers = plan.stages[stage.index].spans[stage.chunk]
-        # built, then filled, where it will be: a GPU's model is never on the host
+        # built, then filled, on its own device: a GPU's model is never on the host
         with nullcontext() if device.type == "cpu" else device:
             built = family.build(config, range(first, first + layers), stage, settings(config))
         own = isinstance(built, MegatronModule)
@@ -53,7 +53,7 @@ def build_chunks(plan: Plan, device: torch.device, initial: bool = True) -> list
             built if own else PlainStage(plain_transformer(config, family.boundary(config)[1]), built)
         )
         chunk.model_type = ModelType.encoder_or_decoder
-        chunk.to(device)  # what a family has made elsewhere
+        chunk.to(device)  # for tensors that a family has made elsewhere
         mark_tensor_parallel(chunk)
         entries = chunk.sharded_state_dict(prefix="")
         matrices.mark(config, family, entries)
@@ -67,9 +67,9 @@ def build_chunks(plan: Plan, device: torch.device, initial: bool = True) -> list
 
 
 def _in_bf16(chunk: Any) -> Float16Module:
-    """Return the chunk in bf16, but not what its routers count: above 256 bf16 no longer tells a token more from none.
+    """Return the chunk in bf16, except its routers' counters: above 256, bf16 cannot count single tokens.
 
-    Megatron-core keeps their biases in fp32, not the loads that move them.
+    Megatron-core keeps the routers' biases in fp32, but not the loads that change them.
     """
     loads = [
         (module, name, buffer.clone())
@@ -84,7 +84,7 @@ def _in_bf16(chunk: Any) -> Float16Module:
 
 
 def _check_parameters(plan: Plan, chunks: list[Any]) -> None:
-    """The plan counts parameters without torch: here it is held against what was built."""
+    """Check that as many parameters were built as the plan, without torch, has counted."""
     built = sum(parameter.numel() for chunk in chunks for parameter in chunk.parameters())
     stage = plan.grid.coordinates(torch.distributed.get_rank()).pp
     planned = plan.stages[stage].parameters
@@ -99,7 +99,7 @@ def _check_parameters(plan: Plan, chunks: list[Any]) -> None:
 
 
 def wrap_chunks(plan: Plan, chunks: list[Any], device: torch.device) -> list[Any]:
-    """Return the chunks in what reduces their gradients over the replicas."""
+    """Return the chunks wrapped in the modules that reduce their gradients over the replicas."""
     config = plan.trained
     layout, chosen = config.parallelism, switches.values(config)
     options = DistributedDataParallelConfig(
@@ -119,7 +119,7 @@ def wrap_chunks(plan: Plan, chunks: list[Any], device: torch.device) -> list[Any
 
 
 def tell_schedule(plan: Plan, chunks: list[Any], optimizer: Any) -> None:
-    """Give Megatron-core's schedule what it calls on the way; it asks the chunks' configurations."""
+    """Set the functions that Megatron-core's schedule calls; it reads them from the chunks' configurations."""
     no_sync = [chunk.no_sync for chunk in chunks]
     for chunk in chunks:
         chunk.config.grad_scale_func = optimizer.scale_loss

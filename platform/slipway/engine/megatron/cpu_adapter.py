@@ -1,8 +1,8 @@
-"""Lets Megatron-core, written for CUDA, run on CPU tensors and gloo. Imported only where there is no accelerator.
+"""Run Megatron-core, which was written for CUDA, on CPU tensors and gloo. Imported only without an accelerator.
 
-Megatron-core names CUDA devices in factories, type names, streams and RNG calls. Everything that stands in the
-way is redirected here, once per process and before Megatron-core is used; a GPU run never imports this module.
-Verified with Megatron-core 0.16.1 and 0.19.2 (tests/train/test_parity.py runs on both).
+Megatron-core names CUDA devices in factories, type names, streams and RNG calls. This module redirects all of them,
+once per process and before Megatron-core is used; a GPU run never imports it. Verified with Megatron-core 0.16.1 and
+0.19.2 (tests/train/test_parity.py runs on both).
 """
 
 import contextlib
@@ -20,13 +20,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
 _CPU = torch.device("cpu")
-# What makes a tensor and takes a device, beside torch's own list of constructors.
+# Functions that make a tensor and take a device, besides torch's own list of constructors.
 _ALIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
 _OF_TENSORS = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros")
 
 
 def _to_cpu(device: Any) -> Any:
-    """Return the device, CUDA's mapped to CPU; torch takes a number for one of CUDA's."""
+    """Return the device, with CUDA's mapped to the CPU; torch takes a number for a CUDA device."""
     named = isinstance(device, str | torch.device) and str(device).startswith("cuda")
     return _CPU if named or isinstance(device, int) else device
 
@@ -45,9 +45,10 @@ def _made_on_cpu(make: Callable) -> Callable:
 
 
 class Devices(TorchFunctionMode):
-    """Within it a CUDA device is made a CPU's: Megatron-core's FSDP writes f"cuda:{torch.cuda.current_device()}".
+    """A mode in which torch.device makes CPU devices of CUDA's.
 
-    Nothing less sees the making of a device; but a mode is asked at every operation, so that it has to end soon.
+    Megatron-core's FSDP writes f"cuda:{torch.cuda.current_device()}", and only a mode sees how a device is made; but a
+    mode is called for every operation, so it should end soon.
     """
 
     def __torch_function__(
@@ -63,7 +64,7 @@ class Devices(TorchFunctionMode):
 
 
 class _Stream:
-    """A stream of work that is already done."""
+    """A stream whose work is already done."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *args, **kwargs: None
@@ -90,7 +91,7 @@ class _Event(_Stream):
 
 @functools.cache
 def install() -> None:
-    """Redirect CUDA to CPU in this process. Does nothing the second time."""
+    """Redirect CUDA to the CPU in this process. Does nothing the second time."""
     assert not torch.cuda.is_available(), "the CPU adapter must not be used where there is a GPU"
     assert "megatron.core" not in sys.modules, "the CPU adapter comes before Megatron-core"
 
@@ -103,10 +104,10 @@ def install() -> None:
 
 
 def _leave_out_dynamo() -> None:
-    """Nothing is compiled here: spare each start the two seconds of importing torch's compiler.
+    """Skip the import of torch's compiler, which takes two seconds at each start: nothing is compiled here.
 
-    torch's optimizers import it only to tell it to stay away from their methods; so do distributed tensors and
-    FSDP's hooks, at every call.
+    torch's optimizers import it only to exclude their methods from compilation; so do distributed tensors and FSDP's
+    hooks, at every call.
     """
     torch.compiler.disable = lambda fn=None, *args, **kwargs: fn or (lambda fn: fn)  # type: ignore[assignment]
     for method in [*vars(torch.optim.Optimizer).values(), DTensor.__init__]:
@@ -132,12 +133,12 @@ def _import_megatron() -> None:
 
 
 def _redirect_factories() -> None:
-    """Let tensors be made and moved on CPU, whatever CUDA device is named, and report them under CUDA's type names.
+    """Make and move tensors on the CPU, whatever CUDA device is named, and report CUDA's type names for them.
 
-    The functions are replaced one by one: a TorchFunctionMode around all that torch does would see these, too, and cost
-    a small model's step a sixth of its time.
+    The functions are replaced one by one: a TorchFunctionMode around everything would see these, too, and would cost a
+    small model's step a sixth of its time.
     """
-    made = {id(make) for make in _device_constructors()}  # remembered by torch as they are
+    made = {id(make) for make in _device_constructors()}  # torch caches these functions
     names = [name for name, value in vars(torch).items() if id(value) in made]
     for owner, name in [
         *((torch, name) for name in (*names, *_ALIKE)),
@@ -157,7 +158,7 @@ def _redirect_factories() -> None:
     @functools.wraps(type_)
     def of_cuda(self: torch.Tensor, *args: Any, **options: Any) -> Any:
         found = type_(self, *args, **options)
-        # the optimizers compare names, e.g. 'torch.cuda.FloatTensor'; a mode calls this from within itself
+        # the optimizers compare names such as 'torch.cuda.FloatTensor'; a mode calls this from within itself
         return re.sub(r"^torch\.(?!cuda\.)", "torch.cuda.", found) if isinstance(found, str) else found
 
     torch.Tensor.to = to_cpu
@@ -167,7 +168,7 @@ def _redirect_factories() -> None:
 def _redirect_torch() -> None:
     cuda: Any = torch.cuda
     cuda.current_device = lambda: _CPU
-    # each a function of its own: torch's compiler, if anything imports it, knows functions by identity
+    # separate functions: torch's compiler, if anything imports it, identifies functions by identity
     cuda.set_device = lambda *args, **kwargs: None
     cuda.synchronize = lambda *args, **kwargs: None
     cuda.empty_cache = lambda *args, **kwargs: None
@@ -188,10 +189,10 @@ def _redirect_torch() -> None:
 def _complete_one_by_one() -> None:
     """Give each gloo group one thread for its collectives, instead of torch's two.
 
-    Each thread stores, without a lock, the name of the collective that it has completed in the same string of the
-    group (ProcessGroupGloo::runLoop). "ALLGATHER_COALESCED" is too long to be held in the string itself: two
-    threads at once release the old name twice, and the memory is soon somebody else's. ZeRO-3, which has many such
-    gathers under way, died of it.
+    Each thread stores, without a lock, the name of the collective that it has completed in the same string of the group
+    (ProcessGroupGloo::runLoop). "ALLGATHER_COALESCED" is too long to be held in the string itself: two threads at once
+    release the old name twice, and its memory is soon used by something else. ZeRO-3, which has many such gathers in
+    flight, crashed on it.
     """
     gloo: Any = torch.distributed.ProcessGroupGloo
     with_options = gloo.__init__
@@ -224,12 +225,15 @@ def _redirect_megatron() -> None:
 
 
 def _as_numbers(tensor: Any, as_numpy: bool = False, record_stream: bool = False) -> Any:
-    """Return what is sent to whom: Megatron-core moves tensors off a GPU for it, and leaves those of a CPU as they are."""
+    """Return the token counts to send: Megatron-core moves them off a GPU, and leaves CPU tensors as they are."""
     return tensor.numpy() if as_numpy and isinstance(tensor, torch.Tensor) else tensor
 
 
 def _all_gather_uneven(all_gather: Callable) -> Callable:
-    """Return NCCL gathers tensors of different lengths; gloo's have one: the longest, of which the rest is cut off again."""
+    """Return an all_gather for tensors of different lengths: NCCL supports them, gloo only equal ones.
+
+    Tensors are padded to the longest length, and the padding is cut off again.
+    """
 
     def gather(outputs: list[torch.Tensor], own: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         longest = max(map(len, outputs)) if outputs and outputs[0].dim() else 0
@@ -251,10 +255,10 @@ def _all_gather_uneven(all_gather: Callable) -> Callable:
 def _fork(tracker: Any, name: str = "model-parallel-rng") -> Iterator[None]:
     """Draw from the tracker's state `name` inside; forks may be nested.
 
-    Megatron-core's own would warn each time that the host's generator was drawn from: here it is the device's.
+    Megatron-core's own would warn each time that the host's generator was used: here it is the device's.
     """
     outer, before = tracker._current_state_name, torch.get_rng_state()
-    nested = outer in tracker.states_  # else it is the default generator, which is no state of the tracker's
+    nested = outer in tracker.states_  # else it is the default generator, which the tracker does not hold
     if nested:
         tracker.states_[outer] = before
     torch.set_rng_state(tracker.states_[name])

@@ -1,7 +1,7 @@
-"""Gradients and parameters cut over the data-parallel ranks (ZeRO-2, ZeRO-3), by Megatron-core's FSDP.
+"""Gradients and parameters sharded over the data-parallel ranks (ZeRO-2, ZeRO-3), by Megatron-core's FSDP.
 
-Its parameters are DTensors whose local tensors are stretches of the flattened parameters (of their fp32 copies
-in bf16); the whole ones that the forward pass uses, "raw" below, exist only around it.
+Its parameters are DTensors whose local tensors are ranges of the flattened parameters (of their fp32 copies in bf16);
+the whole parameters that the forward pass uses, "raw" below, exist only during it.
 """
 
 from collections.abc import Iterator
@@ -27,15 +27,15 @@ def wrap(
     chunk: Any,
     device: torch.device,
 ) -> FullyShardedDataParallel:
-    """Return the model chunk, cut. Its unit, gathered and released as one, is a transformer layer.
+    """Return the model chunk, sharded. Its unit, gathered and released as one, is a transformer layer.
 
-    options: Megatron-core's DistributedDataParallelConfig; what FSDP needs is set in it. It has a bucket_size: else
-    ZeRO-2 would hold all gradients whole, in one bucket, before it cuts them.
+    options: Megatron-core's DistributedDataParallelConfig; this sets what FSDP needs in it. It has a bucket_size:
+    without one, ZeRO-2 would hold all whole gradients, in one bucket, before it shards them.
     """
     _unmock(megatron_fsdp)
     options.use_megatron_fsdp = True
     options.data_parallel_sharding_strategy = config.parallelism.data_parallel_sharding_strategy or "no_shard"
-    # 0.19's words for grad_reduce_in_fp32; else gradients add up in bf16
+    # 0.19's names for grad_reduce_in_fp32; without them gradients add up in bf16
     if options.grad_reduce_in_fp32 and hasattr(options, "megatron_fsdp_main_grads_dtype"):
         options.megatron_fsdp_main_grads_dtype = options.megatron_fsdp_grad_comm_dtype = torch.float32
     state = chunk.sharded_state_dict(prefix="")  # while parameters are whole
@@ -43,14 +43,14 @@ def wrap(
     _refuse_buffers(config, chunk)
     with _devices(device):
         wrapped: Any = FullyShardedDataParallel(transformer, options, chunk, device=device)
-    # it has made random states the same on all tensor-parallel ranks, for an initialization that is not ours
+    # FSDP has made random states equal on all tensor-parallel ranks, for an initialization that we do not use
     generators.seed(config.training.seed)
     wrapped.state_of_whole_parameters = state
     return wrapped
 
 
 def _devices(device: torch.device) -> AbstractContextManager[Any]:
-    """Return within it FSDP makes this kind of device, where it names CUDA's."""
+    """Return a context in which FSDP's CUDA devices become this kind of device."""
     if device.type != "cpu":
         return nullcontext()
     from slipway.engine.megatron.cpu_adapter import Devices
@@ -59,7 +59,7 @@ def _devices(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def _refuse_buffers(config: RunConfig, chunk: torch.nn.Module) -> None:
-    """Raise UserError where checkpoints would lose a buffer."""
+    """Raise UserError if checkpoints would lose a buffer."""
     for name in persistent(chunk):
         raise UserError(
             "parallelism.data_parallel_sharding_strategy",
@@ -71,14 +71,14 @@ def _refuse_buffers(config: RunConfig, chunk: torch.nn.Module) -> None:
 
 
 def is_fully_sharded(chunk: Any) -> bool:
-    """Return whether wrap has made this."""
+    """Return whether `wrap` made this chunk."""
     return isinstance(chunk, FullyShardedDataParallel)
 
 
 def stretches(chunk: Any) -> Iterator[tuple[Any, int, int, Any]]:
     """Yield (raw parameter, start, end, distributed parameter): the elements of each that this rank holds and updates.
 
-    start, end: of the flattened raw parameter; equal where another rank holds all of it.
+    start, end: of the flattened raw parameter; equal if another rank holds all of it.
     """
     buffer = chunk.param_and_grad_buffer
     for _, distributed in buffer.optimizer_named_parameters:
@@ -91,12 +91,12 @@ def stretches(chunk: Any) -> Iterator[tuple[Any, int, int, Any]]:
 
 
 def take_over(chunk: Any) -> None:
-    """Let the next forward pass gather what has been written into the stretches."""
+    """Copy what has been written to the shards, so that the next forward pass gathers it."""
     chunk.module.install_optimized_model_weights()
     chunk.module.synchronize_param_gather()
 
 
 def _unmock(module: Any) -> None:
-    """Without Transformer Engine its linear layer is a mock, of which Megatron-core 0.16 asks isinstance."""
+    """Replace TELinear by a class: without Transformer Engine it is a mock, with which 0.16 calls isinstance."""
     if not isinstance(getattr(module, "TELinear", object), type):
         module.TELinear = type("TELinear", (), {})

@@ -19,11 +19,11 @@ def prepare(recorded: bool) -> None:
 
 
 def seed(number: int, step: int = 0) -> None:
-    """Seed this rank's generators for what follows `step`; process groups must exist.
+    """Set this rank's generators to seeds for what follows `step`; process groups must exist.
 
-    Pipeline stages, replicas and context-parallel ranks draw different numbers, and Megatron-core tells
-    tensor-parallel ranks apart where their activations differ. Without this every stage and every replica would
-    drop the same elements.
+    Pipeline stages, replicas and context-parallel ranks draw different numbers, and Megatron-core distinguishes
+    tensor-parallel ranks if their activations differ. Without this, every stage and every replica would drop the same
+    elements.
     """
     stage = parallel_state.get_pipeline_model_parallel_rank()
     replica = parallel_state.get_data_parallel_rank(with_context_parallel=True)
@@ -33,17 +33,17 @@ def seed(number: int, step: int = 0) -> None:
 
 
 def states() -> dict[str, Tensor]:
-    """Return the state of every generator of this rank, by name; copies."""
+    """Return copies of the states of this rank's generators, by name, each uint8 [bytes]."""
     default = torch.cuda.get_rng_state() if torch.cuda.is_available() else torch.get_rng_state()
     return {DEFAULT: default} | {name: _copy(held) for name, held in _tracker().get_states().items()}
 
 
 def set_states(found: Mapping[str, Tensor]) -> None:
-    """Set every generator to its state."""
+    """Set every generator to its state, uint8 [bytes]."""
     default = found[DEFAULT]
     torch.cuda.set_rng_state(default) if torch.cuda.is_available() else torch.set_rng_state(default)
     held, named = _tracker().get_states(), {name: found[name] for name in found if name != DEFAULT}
-    if any(isinstance(one, torch.Generator) for one in held.values()):  # graphs go on advancing these
+    if any(isinstance(one, torch.Generator) for one in held.values()):  # graphs continue to advance these
         for name, state in named.items():
             held[name].set_state(state)
     else:
@@ -52,7 +52,7 @@ def set_states(found: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Whatever is drawn inside, training goes on as if it had not been."""
+    """Restore the generators at the end, so that training draws the same numbers whatever is drawn inside."""
     before = states()
     yield
     set_states(before)
@@ -63,5 +63,5 @@ def _copy(held: Tensor | torch.Generator) -> Tensor:
 
 
 def _tracker() -> Any:
-    """Return Megatron-core's generators for what differs between tensor-parallel ranks, and between experts."""
+    """Return Megatron-core's generators for numbers that differ between tensor-parallel ranks, and between experts."""
     return tensor_parallel.get_cuda_rng_tracker()

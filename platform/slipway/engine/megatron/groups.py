@@ -1,4 +1,4 @@
-"""Process groups and devices of one rank, from its place in the world."""
+"""Process groups and device of one rank, from its place in the world."""
 
 import os
 from datetime import timedelta
@@ -16,7 +16,7 @@ from slipway.ranks.environment import Place
 
 
 def connect(plan: Plan, place: Place) -> torch.device:
-    """Join the process groups of the plan's layout; returns this rank's device. A signal meanwhile ends the rank."""
+    """Join the process groups of the plan's layout and return this rank's device. A signal meanwhile ends the rank."""
     cuda = plan.config.cluster.device.kind == "cuda"
     if cuda:
         ranks_here = place.machines(plan.config.resources.devices_per_node)[1]

@@ -1,4 +1,4 @@
-"""Which ranks hold a parameter's optimizer state, where the distributed optimizer or FSDP has cut it."""
+"""The ranks that hold a parameter's optimizer state, if the distributed optimizer or FSDP has sharded it."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,16 +9,16 @@ from slipway.engine.megatron.shards import Shard, data_parallel_group, is_expert
 
 
 class Holders(NamedTuple):
-    """Of one parameter, among the data-parallel ranks."""
+    """The data-parallel ranks that hold one parameter."""
 
     owner: int | None = None
     """The rank that holds most of it; None: each holds all."""
     spans: Sequence[tuple[int, int, int]] = ()
-    """(rank, start, end) of all that hold elements of it."""
+    """(rank, start, end) of all ranks that hold elements of it."""
 
 
 def holders(held: list[Shard]) -> list[Holders]:
-    """For each shard; all data-parallel ranks call it, with the same parameters in the same order."""
+    """Return the holders of each shard; all data-parallel ranks call it, with the same parameters in the same order."""
     plans = [Holders()] * len(held)
     for expert in (False, True):
         indices = [i for i, s in enumerate(held) if not s.replicated and is_expert(s) is expert]

@@ -1,14 +1,14 @@
-"""What tensors are called in a checkpoint: a parameter by its own name, its optimizer's state after it."""
+"""The names of tensors in a checkpoint: a parameter's own name, and those of its optimizer state."""
 
 FP32 = "fp32_parameter"
-"""The copy that training updates, of a parameter of lower precision."""
+"""The name of the fp32 copy that training updates, for a parameter of lower precision."""
 
 
 def of_state(name: str, parameter: str) -> str:
-    """Return the key of one tensor of a parameter's state: of the optimizer's states, or FP32."""
+    """Return the key of one tensor of a parameter's state: one of the optimizer's states, or FP32."""
     return f"optimizer.{name}.{parameter}"
 
 
 def is_weight(key: str) -> bool:
-    """Return whether a tensor is the model's own: no state of an optimizer or of a generator."""
+    """Return whether a tensor belongs to the model, not to the state of an optimizer or of a generator."""
     return not key.startswith(("optimizer.", "rng."))

@@ -1,10 +1,10 @@
-"""Hidden matrices whole, for optimizers that need them so: brought together, and cut again.
+"""Hidden matrices as wholes, for optimizers that need them so: assembled, and distributed again.
 
-The distributed optimizer cuts a rank's parameters anywhere, so that most matrices have one holder among the
-data-parallel ranks: it takes what little others hold of them (arXiv 2502.16982, section 2.3, has every holder gather
-the whole). Without it all data-parallel ranks hold the same: each has a part of the matrices, and all the results. Of
-what tensor-parallel ranks have cut, each gets a matrix of its own from all of them, so that no product is computed
-twice.
+The distributed optimizer shards a rank's parameters anywhere, so that most matrices have one holder among the
+data-parallel ranks: it receives the few elements that others hold (in arXiv 2502.16982, section 2.3, every holder
+gathers the whole). Without it all data-parallel ranks hold the same: each computes a part of the matrices, and receives
+all the results. Of matrices that tensor-parallel ranks have split, each rank gets a different one whole, so that no
+product is computed twice.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ Take = Callable[[int, Tensor], None]
 
 
 def mark(config: RunConfig, network: Network, state: dict[str, Any]) -> None:
-    """Note on each parameter that is a hidden matrix what it is, for slipway.engine.megatron.shards.matrix_of.
+    """Note on each parameter that is a hidden matrix how it is one, for slipway.engine.megatron.shards.matrix_of.
 
     state: a model chunk's sharded state dict.
     """
@@ -47,7 +47,7 @@ def mark(config: RunConfig, network: Network, state: dict[str, Any]) -> None:
 
 
 def arrange(optimizer: Any, config: RunConfig) -> None:
-    """Tell the configured optimizer of its hidden matrices, if it asks for them; all ranks call it."""
+    """Tell the configured optimizer its hidden matrices, if it needs them; all ranks call it."""
     tell = builder(config)
     if not isinstance(tell, MatrixBuilder):
         return
@@ -59,10 +59,13 @@ def arrange(optimizer: Any, config: RunConfig) -> None:
 
 
 class Wholes:
-    """See slipway.optimizers.kind.Wholes: of one optimizer, whose parameters have the same replicas."""
+    """The hidden matrices of one optimizer, whose parameters have the same replicas.
+
+    See slipway.optimizers.kind.Wholes.
+    """
 
     def __init__(self, held: Sequence[Shard]) -> None:
-        """Agree with the other data-parallel ranks on who computes what."""
+        """Divide the matrices among the data-parallel ranks, all of which call it."""
         self.held = held
         self.holders = holders(list(held))
         self.rank = torch.distributed.get_rank()
@@ -72,7 +75,7 @@ class Wholes:
             self.cut = [shard.axis is not None and self.tensor_group.size() > 1 for shard in held]
 
     def apply(self, piece: Piece, function: Function, take: Take) -> None:
-        """Bring each matrix together, apply a function to it, and hand out what it returns."""
+        """Assemble each matrix, [matrices, rows, columns], apply a function to it, and distribute the result."""
         if not self.held:
             return
         if self.held[0].replicated:
@@ -81,7 +84,7 @@ class Wholes:
             self._of_holders(piece, function, take)
 
     def _of_holders(self, piece: Piece, function: Function, take: Take) -> None:
-        """Each matrix by the one rank that holds most of it."""
+        """Compute each matrix on the one rank that holds most of it."""
         shared = {i: of_one for i, of_one in enumerate(self.holders) if len(of_one.spans) > 1}
         whole = self._brought_together(shared, piece)
         mine = [i for i, of_one in enumerate(self.holders) if of_one.owner == self.rank]
@@ -96,9 +99,9 @@ class Wholes:
             take(index, part)
 
     def _brought_together(self, shared: Mapping[int, Holders], piece: Piece) -> dict[int, Tensor]:
-        """Of matrices that several ranks hold: as tensor-parallel ranks have cut them where this rank holds most.
+        """Return the matrices that several ranks hold: assembled if this rank holds most of one, else its elements.
 
-        Of the others this rank's elements.
+        They are assembled only as tensor-parallel ranks have split them.
         """
         operations, found = [], {}
         for index, (owner, spans) in shared.items():
@@ -120,7 +123,7 @@ class Wholes:
         return found
 
     def _handed_out(self, shared: Mapping[int, Holders], whole: dict[int, Tensor]) -> dict[int, Tensor]:
-        """Return the way back: this rank's elements of each."""
+        """Return this rank's elements of each result, which its owner sends."""
         operations, parts = [], {}
         for index, tensor in whole.items():
             owner, spans = shared[index]
@@ -137,7 +140,7 @@ class Wholes:
         return parts
 
     def _of_replicas(self, piece: Piece, function: Function, take: Take) -> None:
-        """Some matrices by each of the ranks that hold all."""
+        """Divide the matrices among the ranks that all hold them, and compute each on one rank."""
         members = torch.distributed.get_process_group_ranks(self.replicas)
         bundles = list(self._bundles(range(len(self.held))))
         for first in range(0, len(bundles), len(members)):
@@ -155,7 +158,10 @@ class Wholes:
                     take(index, update)
 
     def _bundles(self, indices: Sequence[int]) -> Iterator[list[int]]:
-        """Yield matrices that tensor-parallel ranks take at once, one each, the largest first; or one that each has whole."""
+        """Yield the matrices that tensor-parallel ranks take at once.
+
+        These are one for each rank, the largest first, or a single one that all ranks have whole.
+        """
         cut = [index for index in indices if self.cut[index]]
         cut.sort(key=lambda index: -self.held[index].parameter.numel())
         size = self.tensor_group.size()
@@ -163,7 +169,10 @@ class Wholes:
         yield from ([index] for index in indices if not self.cut[index])
 
     def _across(self, bundle: Sequence[int], updates: Sequence[Tensor], function: Function) -> list[Tensor]:
-        """Return a function of the wholes whose tensor-parallel cuts the updates are: this rank's cuts of what it returns."""
+        """Return this rank's cuts of a function's results on whole matrices.
+
+        updates: this tensor-parallel rank's cuts of the matrices.
+        """
         shapes = [self.held[index].parameter.shape for index in bundle]
         if not self.cut[bundle[0]]:
             shape = _with_experts(shapes[0])
@@ -186,7 +195,7 @@ class Wholes:
 
 
 def _with_experts(shape: torch.Size) -> tuple[int, ...]:
-    """Return [matrices, rows, columns]."""
+    """Return the shape [matrices, rows, columns]."""
     return (1,) * (3 - len(shape)) + tuple(shape)
 
 

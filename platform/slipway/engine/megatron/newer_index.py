@@ -1,8 +1,8 @@
-"""Checkpoints of a newer torch, read by this one: a run moves between machines, and is exported on a laptop.
+"""Read checkpoints of a newer torch: a run moves between machines, and is exported on a laptop.
 
 torch pickles the properties of each tensor in a checkpoint's index as a tuple, which newer versions make longer: 2.15
-adds strides to what 2.13 has, which would end with "too many values to unpack". Nothing that is read here depends on
-more than what all versions have, which come first.
+adds strides to the properties of 2.13, which would fail with "too many values to unpack". Nothing that is read here
+needs more than the properties that all versions have, which come first.
 """
 
 from typing import Any
@@ -18,5 +18,5 @@ def _of_any_version(self: TensorProperties, state: tuple[Any, ...]) -> None:
 
 
 def accept() -> None:
-    """Let this process read such indexes. Does nothing the second time."""
+    """Make this process accept such indexes. Does nothing the second time."""
     TensorProperties.__setstate__ = _of_any_version

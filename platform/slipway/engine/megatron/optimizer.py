@@ -1,4 +1,4 @@
-"""Megatron-core's optimizer around the one that the configuration names: how it is built, and one update."""
+"""Megatron-core's optimizer around the configured one: how it is built, and one update."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def build_optimizer(config: RunConfig, chunks: list[Any]) -> MegatronOptimizer:
     _build_by(config)
     _leave_gradients_on_device()
     options = OptimizerConfig(
-        optimizer="sgd",  # whose class is replaced
+        optimizer="sgd",  # its class is replaced below
         lr=settings.lr,
         min_lr=settings.min_lr,
         weight_decay=settings.weight_decay,
@@ -46,9 +46,10 @@ def build_optimizer(config: RunConfig, chunks: list[Any]) -> MegatronOptimizer:
 
 
 def _build_by(config: RunConfig) -> None:
-    """Let Megatron-core's factory, which knows two classes by name, take what the optimizer's package builds.
+    """Make Megatron-core's factory, which knows two classes by name, use what the optimizer's package builds.
 
-    Its distributed optimizer then asks whether that is an Adam: it cuts any optimizer that works element by element.
+    Its distributed optimizer then checks whether that is an Adam: it can shard any optimizer that works element by
+    element.
     """
     factory: Any = megatron_optimizer
     cutting: Any = distrib_optimizer
@@ -62,24 +63,24 @@ def _build_by(config: RunConfig) -> None:
 
 
 def _leave_gradients_on_device() -> None:
-    """Without TE and apex Megatron-core would wait for the device at every gradient, once for each one's norm."""
+    """Keep Megatron-core from waiting for the device at every gradient's norm, as it does without TE and apex."""
     module: Any = clip_grads
     if module.l2_norm_impl is local_multi_tensor_l2_norm:
         module.l2_norm_impl, module.multi_tensor_scale_impl = _norm, _scale
 
 
 def _norm(chunk_size: int, overflow: Tensor, tensors: list[list[Tensor]], *_: Any) -> tuple[Tensor, None]:
-    """Return L2 norm [1] of all together, in the place and with the arguments of apex's kernel."""
+    """Return the L2 norm, [1], of all tensors together; a stand-in for apex's kernel, with its arguments."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors[0]))).view(1), None
 
 
 def _scale(chunk_size: int, overflow: Tensor, tensors: list[list[Tensor]], factor: float) -> None:
-    """All times a factor, alike; both lists are the same."""
+    """Multiply all tensors by a factor, in place; both lists are the same."""
     torch._foreach_mul_(tensors[0], factor)
 
 
 def prepare_gradients(optimizer: MegatronOptimizer) -> float:
-    """Make the reduced gradients ready for an update; returns the L2 norm of the whole gradient."""
+    """Prepare the reduced gradients for an update; return the L2 norm of the whole gradient."""
     optimizer.prepare_grads()
     return float(optimizer.get_grad_norm())
 
@@ -88,7 +89,7 @@ def prepare_gradients(optimizer: MegatronOptimizer) -> float:
 def update(
     optimizer: MegatronOptimizer, settings: OptimizerSection, learning_rate: float, grad_norm: float
 ) -> None:
-    """Clip the prepared gradients to the norm settings.clip_grad (0: do not), and step."""
+    """Clip the prepared gradients to the norm settings.clip_grad (0: do not clip), and step."""
     _set_groups(optimizer, learning_rate, settings.weight_decay)
     for inner in inner_optimizers(optimizer) if settings.clip_grad > 0 else []:
         if parameters := inner.get_parameters():
@@ -97,10 +98,10 @@ def update(
 
 
 def _set_groups(optimizer: MegatronOptimizer, learning_rate: float, weight_decay: float) -> None:
-    """Give each group of parameters its learning rate and its weight decay, from the configuration at every update.
+    """Set the learning rate and the weight decay of each group of parameters, from the configuration at every update.
 
     Megatron-core only notes each group's multipliers (wd_mult 0 for biases and norms); its OptimizerParamScheduler,
-    which this replaces, is what applies them.
+    which this replaces, applies them.
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["lr_mult"]

@@ -11,22 +11,22 @@ from torch import Tensor
 
 
 class PlainStage(MegatronModule):
-    """What Megatron-core's schedules, reductions and checkpoints ask of a stage, around any module."""
+    """A stage around any module, as Megatron-core's schedules, reductions and checkpoints expect it."""
 
     share_embeddings_and_output_weights = False
 
     def __init__(self, transformer: TransformerConfig, inner: torch.nn.Module) -> None:
         super().__init__(transformer)
-        self.inner, self.pre_process = inner, False  # asked for by finalize_model_grads
+        self.inner, self.pre_process = inner, False  # finalize_model_grads reads pre_process
         self.received: Tensor | None = None
-        """What the stage before has handed over."""
+        """The states that the stage before has sent."""
 
     def set_input_tensor(self, tensors: list[Tensor | None] | Tensor | None) -> None:
-        """See Megatron-core's schedules."""
+        """Store the states, [length, samples, width], that Megatron-core's schedules received from the stage before."""
         self.received = tensors[0] if isinstance(tensors, list) else tensors
 
     def forward(self, *words: Any, **named: Any) -> Any:
-        """Return the module's own."""
+        """Return the module's own output."""
         return self.inner(*words, **named)
 
     def sharded_state_dict(self, prefix: str = "", *_: Any, **__: Any) -> dict[str, Any]:

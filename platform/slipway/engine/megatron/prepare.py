@@ -1,4 +1,4 @@
-"""What comes before Megatron-core is imported. Imports neither it nor torch by itself."""
+"""Preparations before Megatron-core is imported. By itself it imports neither that nor torch."""
 
 import logging
 import warnings
@@ -7,7 +7,7 @@ from slipway.config.schema import RunConfig
 
 
 def quiet() -> None:
-    """Keep to itself what Megatron-core does with torch's older names: it is not for people to read at every start."""
+    """Hide warnings about Megatron-core's use of older torch names: users need not see them at every start."""
     warnings.filterwarnings("ignore", module=r"megatron\.")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     warnings.filterwarnings("ignore", category=FutureWarning, message="Please use DTensor instead")
@@ -16,9 +16,9 @@ def quiet() -> None:
 
 
 def adapt(config: RunConfig) -> None:
-    """Import what only some configurations need of torch; on CPUs let Megatron-core run there."""
+    """Import the parts of torch that only some configurations need; on CPUs install the CPU adapter."""
     if config.parallelism.data_parallel_sharding_strategy:
-        # distributed tensors do, for their shapes: here once, not in every forked rank
+        # distributed tensors import it, for their shapes: here once, not in every forked rank
         import torch._dynamo  # noqa: F401
     if config.cluster.device.kind == "cpu":
         from slipway.engine.megatron import cpu_adapter

@@ -43,12 +43,12 @@ class MegatronRank:
 
     @property
     def reads(self) -> frozenset[str]:
-        """Fields that this rank's stages need."""
+        """The fields that this rank's stages need."""
         return frozenset().union(*(self.network.reads(self.config, stage) for stage in self.stages))
 
     @property
     def modules(self) -> list[torch.nn.Module]:
-        """What is inside of all that Megatron-core's training needs around it."""
+        """The family's modules, without the wrappers that Megatron-core's training needs."""
         inside = [
             get_attr_wrapped_model(chunk, "set_input_tensor", return_model_obj=True) for chunk in self.chunks
         ]
@@ -56,7 +56,7 @@ class MegatronRank:
 
     @property
     def counts(self) -> bool:
-        """One of the tensor-parallel ranks, which compute the same samples."""
+        """Whether this is the first of the tensor-parallel ranks, which compute the same samples."""
         return get_tensor_model_parallel_rank() == 0
 
     def zero_grad(self) -> None:
@@ -66,28 +66,28 @@ class MegatronRank:
         self.optimizer.zero_grad()
 
     def forward_backward(self, batches: Sequence[Batch], timed: Timed) -> list[Sums]:
-        """Run a step and reduce its gradients."""
+        """Run a step, reduce its gradients, and return the sums of each microbatch."""
         self.buffers.remember()
         sums = self._run(batches, timed(self._forward), forward_only=False)
         self.buffers.synchronize()
         return sums
 
     def forward(self, batches: Sequence[Batch], seen: Seen | None = None) -> list[Sums]:
-        """Run microbatches without gradients."""
+        """Run microbatches without gradients and return the sums of each."""
         return self._run(batches, partial(self._forward, seen=seen), forward_only=True)
 
     def _forward(
         self, batches: Iterator[Batch], module: torch.nn.Module, seen: Seen | None = None
     ) -> tuple[Tensor, Callable]:
-        """Return one microbatch through one chunk, as Megatron-core's schedules call it."""
+        """Return one microbatch's output from one chunk, and its loss function, as Megatron-core's schedules expect."""
         batch = next(batches)
         stage = get_attr_wrapped_model(module, "set_input_tensor", return_model_obj=True)
         received = stage.received if isinstance(stage, PlainStage) else None
         output, loss_of = self.network.forward(self.config, batch, module, received)
         if isinstance(stage, PlainStage) and output._base is not None:
-            output = output.clone()  # the schedule lets go of what was sent, which a view cannot
+            output = output.clone()  # the schedule frees what was sent, which fails for a view
 
-        def loss(output: Tensor) -> tuple[Tensor, Tensor, Sums]:  # called on the last stage alone
+        def loss(output: Tensor) -> tuple[Tensor, Tensor, Sums]:  # called only on the last stage
             if seen is not None:
                 seen(batch, output)
             total, count, sums = loss_of(output)
@@ -111,7 +111,7 @@ class MegatronRank:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Training goes on after it as if it had not been."""
+        """Evaluate inside, without gradients; training continues afterwards as if nothing had been evaluated."""
         for chunk in self.chunks:
             chunk.eval()
         try:
@@ -123,7 +123,7 @@ class MegatronRank:
 
     @contextmanager
     def whole_parameters(self) -> Iterator[None]:
-        """Gather now what else the forward pass gathers on its way; FSDP sees to itself."""
+        """Gather now what the forward pass otherwise gathers on its way; FSDP does so by itself."""
         layout = self.config.parallelism
         overlapping = layout.overlap_param_gather and not layout.data_parallel_sharding_strategy
         chunks = self.chunks if overlapping and self.optimizer else []
@@ -136,25 +136,25 @@ class MegatronRank:
                 chunk.enable_forward_pre_hook()
 
     def grad_norm(self) -> float:
-        """Return L2 norm of the whole gradient."""
+        """Prepare the reduced gradients for an update; return the L2 norm of the whole gradient."""
         return prepare_gradients(self.optimizer)
 
     def update(self, learning_rate: float, grad_norm: float) -> None:
-        """Clip and apply."""
+        """Clip the gradients and apply them."""
         update(self.optimizer, self.config.optimizer, learning_rate, grad_norm)
 
     def leave_out(self) -> None:
-        """Forget what the step's samples have changed."""
+        """Restore what the step's samples have changed."""
         self.buffers.restore()
 
     def snapshotter(self, beside: bool) -> Snapshotter:
-        """Return takes copies of model and optimizer."""
+        """Return an object that takes copies of model and optimizer."""
         return Snapshotter(self.config, self.chunks, self.optimizer, beside)
 
     def load(
         self, path: Path, step: int, updates: int, with_generators: bool, with_states: bool = True
     ) -> None:
-        """Fill model and optimizer."""
+        """Fill model and optimizer from a checkpoint."""
         restore.load(
             self.config, self.chunks, self.optimizer, path, step, updates, with_generators, with_states
         )

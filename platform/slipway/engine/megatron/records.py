@@ -1,4 +1,4 @@
-"""Where the numbers of a tensor lie within a checkpoint's file, so that they are read in place, and no more of them.
+"""Locate the numbers of a tensor in a checkpoint's file, so that only they are read, in place.
 
 A tensor is stored as torch.save writes it: a zip file, here within a larger file, with a small pickle that says how the
 numbers lie in a record of bytes. Nothing that the pickle names is imported or called. Imports no torch.
@@ -16,17 +16,17 @@ _REBUILD = ("_rebuild_tensor_v2", "_rebuild_tensor_v3")
 
 
 class Place(NamedTuple):
-    """The numbers of a tensor: row-major, from an offset in a file."""
+    """The place of a tensor's numbers: row-major, from an offset in a file."""
 
     file: Path
     offset: int
-    """In bytes."""
+    """The offset in bytes."""
 
 
 def place(path: Path, offset: int, length: int, shape: tuple[int, ...], itemsize: int) -> Place:
-    """Return where the numbers of a tensor of a shape are, whose zip file is `length` bytes of a file, from `offset`.
+    """Return where the numbers of a tensor are whose zip file is `length` bytes of a file, from `offset`.
 
-    itemsize: bytes of a number. Raises ValueError where the tensor is not stored so.
+    shape: of the tensor. itemsize: bytes of a number. Raises ValueError if the tensor is not stored so.
     """
     with path.open("rb") as file:
         piece = Slice(file, offset, length)
@@ -53,7 +53,7 @@ def place(path: Path, offset: int, length: int, shape: tuple[int, ...], itemsize
 
 
 class _Tensor(NamedTuple):
-    """What the pickle says: numbers of a record, from one of them on."""
+    """The pickle's description: numbers of a record, from one of them on."""
 
     record: str
     start: int
@@ -62,7 +62,7 @@ class _Tensor(NamedTuple):
 
 
 class _Reader(pickle.Unpickler):
-    """Knows what a tensor is made of, and makes none."""
+    """An unpickler that knows what a tensor is made of, and makes none."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch._utils" and name in _REBUILD:
@@ -70,7 +70,7 @@ class _Reader(pickle.Unpickler):
         if module == "collections" and name == "OrderedDict":
             return dict
         if module in ("torch", "torch.storage"):
-            return None  # a type of numbers: the index has it, too
+            return None  # the type of the numbers, which is also in the index
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 
     def persistent_load(self, pid: Any) -> str:

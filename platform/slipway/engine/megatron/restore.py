@@ -1,4 +1,4 @@
-"""Filling a model and its optimizer from a checkpoint of any layout."""
+"""Fill a model and its optimizer from a checkpoint of any layout."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def load(
     with_generators: bool,
     with_states: bool,
 ) -> None:
-    """See slipway.engine.engine.Rank.load; optimizer: None where there is none."""
+    """Fill the chunks and the optimizer, if not None, from a checkpoint; see slipway.engine.engine.Rank.load."""
     model = content.model_state(chunks)
     whole_chunks = {f"chunk{i}": chunk for i, chunk in enumerate(chunks) if not is_fully_sharded(chunk)}
     held = dict(enumerate(shards(optimizer, config))) if optimizer is not None else {}
@@ -40,7 +40,7 @@ def load(
 
     for name, chunk in whole_chunks.items():
         _fill(chunk, loaded["model"][name])
-    states = loaded.get("optimizer", {})  # what has nothing in it is left out
+    states = loaded.get("optimizer", {})  # empty entries are missing
     for index, shard in held.items():
         found = states.get(str(index), {})
         for name, target in content.tensors(shard).items():
@@ -56,14 +56,14 @@ def load(
             take_over(chunk)
     if with_generators:
         content.set_rng_state(loaded["rng"])
-    else:  # else the run would draw once more what it drew in its first steps
+    else:  # otherwise the run would repeat the random numbers of its first steps
         generators.seed(config.training.seed, step)
 
 
 def _wanted(
     config: RunConfig, model: dict[str, Any], held: dict[int, Shard], with_states: bool
 ) -> dict[str, Any]:
-    """Return the whole tensors of each shard's optimizer state; without its states the fp32 copy alone."""
+    """Return whole tensors for each shard's optimizer state; without its states only the fp32 copy."""
     by_parameter = content.by_parameter(model)
     numbers = {state.name for state in algorithm(config).states if state.shape == "scalar"}
     wanted = {}

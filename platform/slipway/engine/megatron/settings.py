@@ -1,4 +1,4 @@
-"""What Megatron-core's modules are told of layout and precision, whatever the family."""
+"""The fields of Megatron-core's configuration for layout and precision, whatever the family."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from slipway.plan import switches
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
-    """Return fields of TransformerConfig."""
+    """Return the fields of TransformerConfig."""
     layout, bf16 = config.parallelism, config.training.precision == "bf16"
     dtype = torch.bfloat16 if bf16 else torch.float32
     chosen = switches.values(config)
@@ -26,7 +26,7 @@ def settings(config: RunConfig) -> dict[str, Any]:
         bf16=bf16,
         # weights come from slipway.engine.megatron.weights: the same for every layout
         perform_initialization=False,
-        # the gradient is the sum over what counts divided once by its number: the same for every layout
+        # the gradient is the sum over all that counts, divided once by its number: the same for every layout
         calculate_per_token_loss=True,
         # batched P2P with interleaved stages gives silently wrong gradients
         batch_p2p_comm=False,
@@ -40,7 +40,7 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 
 def plain_transformer(config: RunConfig, width: int) -> TransformerConfig:
-    """For modules that are not Megatron-core's: layout, precision, and the width of what stages hand over."""
+    """Return a configuration for a family's own modules: layout, precision, and the width between stages."""
     layout = config.parallelism
     stages = layout.pipeline_model_parallel_size * layout.virtual_stages
     return TransformerConfig(num_layers=stages, hidden_size=width, num_attention_heads=1, **settings(config))

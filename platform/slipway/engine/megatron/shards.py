@@ -1,4 +1,4 @@
-"""The optimizer's state parameter by parameter, whatever Megatron-core's class and sharding."""
+"""The optimizer's state parameter by parameter, for every optimizer class and sharding of Megatron-core."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from slipway.optimizers.matrix import Matrix
 
 
 class Keeper(NamedTuple):
-    """Who keeps the state: torch's optimizer, and what is known of its kind."""
+    """The keeper of the state: torch's optimizer, and the interface of its kind."""
 
     optimizer: torch.optim.Optimizer
     algorithm: Algorithm
@@ -30,10 +30,10 @@ class Keeper(NamedTuple):
 class Shard:
     """The part of one model parameter whose optimizer state this rank holds.
 
-    start, end: elements of the flattened parameter; equal where another data-parallel rank holds all of it,
-    and then main, keeper and group are None. main: the fp32 copy that is updated, end - start elements in any
-    shape; where the model is fp32 it is the parameter itself. replicated: every data-parallel rank holds the
-    same. cut: the parameter itself is cut like its state, and whole only while it is used; main is what is kept.
+    start, end: elements of the flattened parameter; equal if another data-parallel rank holds all of it, and then main,
+    keeper and group are None. main: the fp32 copy that is updated, end - start elements in any shape; if the model is
+    fp32 it is the parameter itself. replicated: every data-parallel rank holds the same. cut: the parameter itself is
+    sharded like its state, and whole only while it is used; main is what is kept.
     """
 
     parameter: Tensor
@@ -52,21 +52,21 @@ class Shard:
 
     @property
     def matrix(self) -> Matrix | None:
-        """What the parameter is as a hidden matrix; None: none."""
+        """The layout of the hidden matrices in the parameter; None: it holds none."""
         return matrix_of(self.parameter)
 
     @property
     def axis(self) -> int | None:
-        """The axis from the end, -1 or -2, along which tensor-parallel ranks cut a matrix; None: each has it whole."""
+        """The axis from the end, -1 or -2, along which tensor-parallel ranks split a matrix; None: it is whole."""
         parameter: Any = self.parameter
         if not getattr(parameter, "tensor_model_parallel", False):
             return None
         return parameter.partition_dim - parameter.dim()
 
     def states(self) -> dict[str, Tensor]:
-        """Return what the optimizer keeps, made as zeros before the first update; for a shard that is not empty.
+        """Return the optimizer's state, made of zeros before the first update; only for a shard that is not empty.
 
-        This rank's elements where a state is like the parameter, else the one number, [].
+        A state shaped like the parameter is this rank's elements of it; otherwise it is one number, [].
         """
         kept = self.keeper.optimizer.state[self.main]
         states: list[State] = states_of(self.keeper.algorithm, self.matrix is not None)
@@ -81,16 +81,19 @@ class Shard:
         return torch.zeros((), dtype=torch.float32, device=self.main.device)
 
     def kept(self) -> Tensor:
-        """This rank's elements of main."""
+        """Return this rank's elements of main, in its shape."""
         return to_local_if_dtensor(self.main).detach()
 
     def set_updates(self, updates: int) -> None:
-        """Number of updates so far, where the optimizer counts them."""
+        """Set the number of updates so far, if the optimizer counts them."""
         self.keeper.builder.set_updates(self.keeper.optimizer, self.group, self.main, updates)
 
 
 def matrix_of(parameter: Tensor) -> Matrix | None:
-    """Return what a parameter is as a hidden matrix, as slipway.engine.megatron.matrices has noted; None: none."""
+    """Return the layout of the hidden matrices in a parameter [...]; None: it holds none.
+
+    slipway.engine.megatron.matrices has noted it on the parameter.
+    """
     return getattr(parameter, "matrix", None)
 
 
@@ -145,20 +148,20 @@ def is_expert(shard: Shard) -> bool:
 
 
 def data_parallel_group(shard: Shard) -> Any:
-    """Return the ranks that share the parameter's optimizer state."""
+    """Return the group of ranks that share the parameter's optimizer state."""
     if is_expert(shard):
         return parallel_state.get_expert_data_parallel_group()
     return parallel_state.get_data_parallel_group(with_context_parallel=True)
 
 
 def tensor_parallel_group(shard: Shard) -> Any:
-    """Return the ranks that may have cut the parameter among themselves."""
+    """Return the group of ranks that may have split the parameter among themselves."""
     if is_expert(shard):
         return parallel_state.get_expert_tensor_parallel_group()
     return parallel_state.get_tensor_model_parallel_group()
 
 
 def inner_optimizers(optimizer: MegatronOptimizer) -> list[Any]:
-    """Return the optimizers inside: one for dense and one for expert parameters, those without parameters left out."""
+    """Return the inner optimizers, for dense and for expert parameters, without those that have no parameters."""
     chained = getattr(optimizer, "chained_optimizers", [optimizer])
     return [o for o in chained if o.optimizer is not None and not getattr(o, "is_stub_optimizer", False)]

@@ -1,4 +1,4 @@
-"""A copy of a rank's share of the model and the optimizer, taken at once; brought together for writing later."""
+"""A copy of a rank's share of the model and the optimizer, taken at once; assembled later, for writing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,43 +18,43 @@ from slipway.engine.megatron.shards import shards
 
 @dataclass
 class Pieces:
-    """One parameter's optimizer state as this rank holds it: copies of elements start:end, and who gets them."""
+    """One parameter's optimizer state as this rank holds it: copies of elements start:end, and who receives them."""
 
     like: Any
     names: tuple[str, ...]
     shape: torch.Size
     held: dict[str, Tensor]
     owner: int | None
-    """Rank that writes the whole; None: this rank holds and writes it alone."""
+    """The rank that writes the whole; None: this rank alone holds and writes it."""
     spans: Sequence[tuple[int, int, int]]
-    """(rank, start, end) of all that hold elements of it."""
+    """(rank, start, end) of all ranks that hold elements of it."""
     cut: bool = False
-    """The parameter itself is made from its fp32 copy."""
+    """Whether the parameter itself is made from its fp32 copy."""
 
 
 @dataclass
 class Snapshot:
-    """Copies of all that a rank writes, or sends to the rank that writes it."""
+    """Copies of everything that a rank writes, or sends to the rank that writes it."""
 
     model: dict[str, Any]
     optimizer: list[Pieces]
     rng: dict[str, Any]
 
     def write(self, folder: Path, group: Any, waits: Callable[[bool], None]) -> None:
-        """Bring the pieces of the optimizer's state together, then write; see slipway.engine.engine.Snapshot."""
+        """Assemble the pieces of the optimizer's state, then write; see slipway.engine.engine.Snapshot."""
         state = self.gathered(torch.distributed.get_rank(), group)
         tensor_files.write(state, folder, group, waits)
 
     def finish(self, folder: Path) -> None:
-        """See slipway.engine.engine.Snapshot."""
+        """Add the format's other files; see slipway.engine.engine.Snapshot."""
         tensor_files.finish(folder)
 
     def gathered(self, rank: int, group: Any) -> dict[str, Any]:
         """Return the state dict that this rank is to write, with whole (model-parallel) optimizer tensors.
 
-        Under the distributed optimizer a parameter's state is cut anywhere over the data-parallel ranks. The rank
-        that holds most of it receives the rest, so that nobody holds more than about its own share. group: a gloo
-        group of all ranks, all of which call this.
+        Under the distributed optimizer a parameter's state is split anywhere over the data-parallel ranks. The rank
+        that holds most of it receives the rest, so that no rank holds much more than its own share. group: a gloo group
+        of all ranks, all of which call this.
         """
         state: dict[str, Any] = {}
         for index, piece in enumerate(self.optimizer):
@@ -74,9 +74,9 @@ class Snapshot:
 
 
 class Snapshotter:
-    """Takes snapshots of one model and optimizer; made by all ranks together.
+    """An object that takes snapshots of one model and optimizer; all ranks make it together.
 
-    beside: training goes on while a snapshot is used, so everything is copied; else only what is on a GPU.
+    beside: training continues while a snapshot is used, so everything is copied; otherwise only what is on a GPU.
     """
 
     def __init__(self, config: RunConfig, chunks: list[Any], optimizer: Any, beside: bool) -> None:
@@ -86,7 +86,7 @@ class Snapshotter:
 
     @torch.no_grad()
     def take(self) -> Snapshot:
-        """Return what is now; training may go on when this returns."""
+        """Return a copy of the current state; training may continue when this returns."""
         model = content.model_state(self.chunks)
         of_parameter = content.by_parameter(model)
         pieces, cut = [], set()
@@ -117,7 +117,10 @@ class Snapshotter:
         return Snapshot(written, pieces, content.rng_state())
 
     def _copy(self, key: Any, tensor: Tensor) -> Tensor:
-        """In host memory that the next save uses again; the tensor itself where training waits for the save."""
+        """Return a copy in host memory, which the next save reuses.
+
+        If training waits for the save, the CPU tensor itself.
+        """
         if not self.beside and tensor.device.type == "cpu":
             return tensor
         if key not in self.copies:
@@ -128,7 +131,7 @@ class Snapshotter:
 
 
 def _whole(piece: Pieces, name: str, own: int, group: Any) -> Tensor | None:
-    """Return the owner's whole tensor; None elsewhere, where this rank's elements are sent to the owner."""
+    """Return the owner's whole tensor; on other ranks, send this rank's elements to the owner and return None."""
     if own != piece.owner:
         for rank, _, _ in piece.spans:
             if rank == own:

@@ -1,8 +1,8 @@
-"""What is in a checkpoint: weights, buffers, optimizer state and generators, as tensors in model space.
+"""The content of a checkpoint: weights, buffers, optimizer state and generators, as tensors in model space.
 
-Optimizer state is stored per model parameter, under the parameter's own key and shape (or as one number), whichever
-optimizer class and sharding holds it. Megatron-core's formats do not continue Adam exactly after re-sharding without
-Transformer Engine or apex.
+Optimizer state is stored per model parameter, under the parameter's own key and shape (or as one number), for every
+optimizer class and sharding. Megatron-core's formats do not continue Adam exactly after re-sharding without Transformer
+Engine or apex.
 """
 
 from dataclasses import replace
@@ -37,19 +37,19 @@ def model_state(chunks: list[Any]) -> dict[str, Any]:
 
 
 def unwrapped(chunk: Any) -> Any:
-    """Return the module that a chunk's gradients are reduced for; the chunk itself where it is not trained."""
+    """Return the module whose gradients a chunk reduces; the chunk itself if it is not trained."""
     return chunk.module if isinstance(chunk, DistributedDataParallel) else chunk
 
 
 def by_parameter(model: dict[str, Any]) -> dict[Any, ShardedBase]:
-    """Return model_state's entries by the tensor they hold."""
+    """Return model_state's entries by the tensor that they hold."""
     return {value.data: value for value in nested_values(model) if isinstance(value, ShardedBase)}
 
 
 def sharded(like: Any, whole: dict[str, Tensor], replica: Any = None) -> dict[str, Any]:
-    """Return `like`, the model's entry for a parameter, for each tensor of its optimizer state: as the parameter, or [1].
+    """Return entries for each tensor of a parameter's optimizer state, which is shaped like the parameter, or [1].
 
-    The fp32 copy of an fp32 parameter is the parameter.
+    like: the model's entry for the parameter. The fp32 copy of an fp32 parameter is the parameter.
     """
     entries, dtype = {}, like.data.dtype
     for name, tensor in whole.items():
@@ -66,8 +66,8 @@ def sharded(like: Any, whole: dict[str, Tensor], replica: Any = None) -> dict[st
 
 
 def _number(like: Any) -> ShardedTensor:
-    """Return an entry for one number of the parameter, in its place among layers or experts that share a key."""
-    part = next(iter(sharded_tensors({"": like})))  # of a factory's parts any: all are in the same place
+    """Return an entry for one number of the parameter, at its index among layers or experts that share a key."""
+    part = next(iter(sharded_tensors({"": like})))  # any part of a factory: all have the same index
     axes = part.prepend_axis_num
     return replace(
         part,
@@ -81,14 +81,14 @@ def _number(like: Any) -> ShardedTensor:
 
 
 def names(shard: Shard, config: RunConfig, with_states: bool = True) -> tuple[str, ...]:
-    """Of the tensors that a parameter's optimizer state consists of. with_states: the optimizer's own among them."""
+    """Return the names of a parameter's optimizer state tensors. with_states: including the optimizer's own."""
     states = states_of(algorithm(config), shard.matrix is not None) if with_states else []
     copy = [FP32] if shard.has_main_copy or shard.cut else []
     return (*(state.name for state in states), *copy)
 
 
 def tensors(shard: Shard) -> dict[str, Tensor]:
-    """This rank's part of them; for a shard that is not empty."""
+    """Return this rank's part of these tensors, each [elements] or []; only for a shard that is not empty."""
     held = shard.states()
     return held | {FP32: shard.kept()} if shard.has_main_copy or shard.cut else held
 
@@ -103,5 +103,5 @@ def rng_state() -> dict[str, ShardedTensor]:
 
 
 def set_rng_state(states: dict[str, Tensor]) -> None:
-    """Set every generator from its row."""
+    """Set every generator from its row, uint8 [1, bytes]."""
     generators.set_states({name: state[0] for name, state in states.items()})

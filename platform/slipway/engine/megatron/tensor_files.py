@@ -1,6 +1,6 @@
-"""The files that hold a checkpoint's tensors: Megatron-core's `torch_dist`, by writers of our own.
+"""The files that hold a checkpoint's tensors: Megatron-core's `torch_dist`, with our own writers.
 
-Megatron-core's forked writers are not used: a save hangs when one of them dies.
+Megatron-core's forked writers are not used: a save hangs if one of them dies.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def write(state: dict[str, Any], folder: Path, group: Any, waits: Callable[[bool
 
 
 def finish(folder: Path) -> None:
-    """What Megatron-core looks for when it loads; nothing but tensors is in a checkpoint."""
+    """Write the other files that Megatron-core expects when it loads; a checkpoint has nothing but tensors."""
     torch.save({}, folder / COMMON_STATE_FNAME)
     save_config(CheckpointingConfig("torch_dist", 1), str(folder))
 
@@ -45,7 +45,7 @@ def read(wanted: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 class _Files(dcp.FileSystemWriter):
-    """Says when it waits for others; lets the system's error through, which torch's own would hide from them."""
+    """A writer that reports when it waits for others, and raises the system's error, which torch's own would hide."""
 
     def __init__(self, folder: Path, waits: Callable[[bool], None]) -> None:
         super().__init__(folder, sync_files=True, thread_count=1)

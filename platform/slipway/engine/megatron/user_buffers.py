@@ -1,7 +1,7 @@
-"""Transformer Engine's user buffers: what tensor-parallel ranks write into each other's memory while products run.
+"""Transformer Engine's user buffers: tensor-parallel ranks write to each other's memory while products run.
 
-What Megatron-LM does for tp_comm_overlap in training/initialize.py (_initialize_tp_communicators): Megatron-core's
-linear layers ask for the buffers when they are built, and make none.
+This does what Megatron-LM does for tp_comm_overlap in training/initialize.py (_initialize_tp_communicators):
+Megatron-core's linear layers require the buffers when they are built, and make none.
 """
 
 import sys
@@ -16,13 +16,13 @@ from slipway.plan import switches
 
 MODULE = "transformer_engine.pytorch.module.base"
 BOOTSTRAP = "nccl"
-"""What ranks tell each other the buffers' addresses by: Megatron-core's default."""
+"""The backend by which ranks exchange the buffers' addresses: Megatron-core's default."""
 
 
 def open_them(config: RunConfig) -> None:
-    """Make the buffers of all layers, where the run uses them; the process groups must exist.
+    """Make the buffers of all layers, if the run uses them; the process groups must exist.
 
-    Of the size of what the layers gather: [tokens of a microbatch / context-parallel ranks, width].
+    Their size is that of the tensors that layers gather: [tokens of a microbatch / context-parallel ranks, width].
     """
     if not switches.values(config).get("tp_comm_overlap"):
         return
@@ -40,13 +40,13 @@ def open_them(config: RunConfig) -> None:
 
 
 def close_them() -> None:
-    """Give back what open_them made, if anything."""
+    """Release the buffers that open_them made, if any."""
     if MODULE in sys.modules and _base()._ub_communicators is not None:
         _base().destroy_ub()
 
 
 def _precision(base: Any, fp8: bool) -> dict[str, Any]:
-    """Which products the buffers serve; use_fp8 is what versions before 2.7 call it."""
+    """Return the argument for the products that the buffers serve; versions before 2.7 call it use_fp8."""
     modes = getattr(base, "UserBufferQuantizationMode", None)
     if modes is None:
         return {"use_fp8": fp8}

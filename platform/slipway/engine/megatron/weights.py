@@ -17,12 +17,12 @@ from slipway.config.schema import RunConfig
 from slipway.engine.draw import draw, key_of
 from slipway.models.network import Network
 
-# by name: the classes exist only where Transformer Engine does; axis of a weight that is cut
+# by name, since the classes exist only with Transformer Engine: the axis along which a weight is split
 GROUPED = {"TEColumnParallelGroupedLinear": 0, "TERowParallelGroupedLinear": 1}
 
 
 def sharded_tensors(state: dict[str, Any]) -> Iterable[ShardedTensor]:
-    """Return every tensor of a sharded state dict, factories (the gated MLP's two halves) built."""
+    """Yield every tensor of a sharded state dict, with factories (the gated MLP's two halves) built."""
     for value in nested_values(state):
         if isinstance(value, ShardedTensorFactory):
             yield from sharded_tensors({"built": value.build()})
@@ -31,11 +31,11 @@ def sharded_tensors(state: dict[str, Any]) -> Iterable[ShardedTensor]:
 
 
 def initialize(config: RunConfig, network: Network, model_state: dict[str, Any]) -> None:
-    """Fill this rank's parameters in place, where they are.
+    """Fill this rank's parameters in place, on their device.
 
-    The key and the offsets are those under which checkpoints store a tensor, so that tied and replicated
-    parameters start equal, and tensor-, pipeline- and expert-parallel shards are cuts of one whole, of which nothing
-    else is drawn. Buffers stay as they were built.
+    The key and the offsets are those under which checkpoints store a tensor, so that tied and replicated parameters
+    start equal, and tensor-, pipeline- and expert-parallel shards are cuts of one whole, of which nothing else is
+    drawn. Buffers stay as they were built.
     """
     for tensor in sharded_tensors(model_state):
         assert isinstance(tensor.data, torch.Tensor)
@@ -48,10 +48,10 @@ def initialize(config: RunConfig, network: Network, model_state: dict[str, Any])
 
 
 def mark_tensor_parallel(stage: torch.nn.Module) -> None:
-    """Mark the weights that are cut over tensor-parallel ranks, so that the gradient norm counts each cut.
+    """Mark the weights that are split over tensor-parallel ranks, so that the gradient norm counts each part.
 
-    Megatron-core's own initialization does this on the way; ours replaces it. Transformer Engine's experts are
-    left unmarked by Megatron-core 0.16.
+    Megatron-core's own initialization, which ours replaces, also does this. Megatron-core 0.16 leaves Transformer
+    Engine's experts unmarked.
     """
     for module in stage.modules():
         axis = GROUPED.get(type(module).__name__)

@@ -96,7 +96,7 @@ class RunModel(TemplateLM):
             if len(continuation) > self.length:
                 raise UserError(
                     "evaluate --tasks",
-                    f"asks for the likelihood of {len(continuation)} tokens at once, and the model reads "
+                    f"asks for the likelihood of {len(continuation)} tokens at once, but the model reads "
                     f"{self.length}",
                     use="a task with shorter answers, or loglikelihood_rolling",
                 )
@@ -163,7 +163,7 @@ class RunModel(TemplateLM):
         if room < 1:
             raise UserError(
                 "evaluate --tasks",
-                f"asks for {most} tokens of text, and the model reads {self.length} in all",
+                f"asks for {most} tokens of text, but the model reads {self.length} in all",
                 do="set generation_kwargs.max_gen_toks in the task",
             )
         tokens = torch.tensor([(context or [self.end])[-room:]], device=self.model.device)

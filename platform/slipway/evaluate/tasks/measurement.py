@@ -108,7 +108,7 @@ def tasks(config: RunConfig, asked: Asked) -> list[Task]:
         raise UserError(
             "evaluate --tasks",
             "needs lm-evaluation-harness, which is not installed here",
-            do="install slipway's extra `evaluation`: pip install 'slipway[evaluation]'",
+            do="run `pip install 'slipway[evaluation]'`",
         )
     _prepare(asked.allow_network)
     reach, vocabulary = text_of(config).reach(config), vocabulary_of(config)
@@ -118,7 +118,11 @@ def tasks(config: RunConfig, asked: Asked) -> list[Task]:
             "evaluate --context", "is more than the model can read", value=length, use=f"at most {reach.most}"
         )
     if vocabulary.end_of_document is None:
-        raise UserError("evaluate --tasks", f"needs an end mark, which {vocabulary.path} does not have")
+        raise UserError(
+            "evaluate --tasks",
+            f"needs an end mark, which {vocabulary.path} does not have",
+            do="evaluate a run whose tokenizer has one",
+        )
     folder = Folder(asked.include, asked.allow_code, asked.allow_network) if asked.include else None
     return [
         Task(config, name, asked, folder, folder.checked(name) if folder else [], vocabulary, length)
@@ -140,7 +144,11 @@ def scores(results: Mapping[str, Mapping[str, Any]]) -> list[Score]:
             name = metric if filtered == "none" else f"{metric} ({filtered})"
             found.append(Score(what=task, measure=name, values=[float(value)]))
     if not found:
-        raise Fault("evaluate --tasks", f"lm-evaluation-harness reported no figures for {', '.join(results)}")
+        raise Fault(
+            "evaluate --tasks",
+            f"lm-evaluation-harness reported no figures for {', '.join(results)}",
+            do="check the metrics of the task file",
+        )
     return found
 
 

@@ -69,9 +69,9 @@ def figures(task: "Task", model: TextModel, tell: Tell) -> Mapping[str, Any]:
         if unknown:
             raise UserError(
                 file.path,
-                "is a metric that lm-evaluation-harness does not bring: it would be code from elsewhere",
+                "is a metric that lm-evaluation-harness does not ship, so it would run code from elsewhere",
                 value=unknown[0],
-                do="read it and give --allow-code if you trust it",
+                do="read that code, and give --allow-code if you trust it",
             )
     try:
         manager = TaskManager(
@@ -96,7 +96,7 @@ def figures(task: "Task", model: TextModel, tell: Tell) -> Mapping[str, Any]:
         raise UserError(
             f"evaluate --tasks {task.name}",
             f"lm-evaluation-harness cannot run it: {type(error).__name__}: {' '.join(str(error).split())[:400]}",
-            do="" if asked.allow_network else "give --allow-network where its data is not on this machine",
+            do="" if asked.allow_network else "give --allow-network if its data is not on this machine",
         ) from error
     assert found is not None  # this is its only rank
     return found
@@ -120,7 +120,7 @@ def _unknown(task: "Task", known: list[str]) -> UserError:
     where = f"in {task.asked.include}, nor " if task.asked.include else ""
     return UserError(
         "evaluate --tasks",
-        f"is no task {where}of lm-evaluation-harness",
+        f"is not a task {where}of lm-evaluation-harness",
         value=task.name,
         do=nearest(task.name, known),
     )

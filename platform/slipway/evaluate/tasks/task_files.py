@@ -49,7 +49,9 @@ class Folder:
         """
         self.folder, self.allow_code, self.allow_network = folder.resolve(), allow_code, allow_network
         if not folder.is_dir():
-            raise UserError("evaluate --include-path", "is not a folder", value=folder)
+            raise UserError(
+                "evaluate --include-path", "is not a folder", value=folder, do="name a folder with task files"
+            )
         self.by_name: dict[str, TaskFile] = {}
         self.by_tag: dict[str, list[str]] = {}
         for path in sorted(self.folder.rglob("*.yaml")):
@@ -59,14 +61,19 @@ class Folder:
                 continue  # made to be included
             if name in self.by_name:
                 other = self.by_name[name].path
-                raise UserError(path, f"is named {name!r}, as {other} is", do="give one of them another name")
+                raise UserError(path, f"is named {name!r}, as {other} is", do="rename one of them")
             found = self._with_includes(path, plain, ())
             self.by_name[name] = found
             tags = found.config.get("tag") or []
             for tag in [tags] if isinstance(tags, str) else tags:
                 self.by_tag.setdefault(str(tag), []).append(name)
         if not self.by_name:
-            raise UserError("evaluate --include-path", "contains no task files (*.yaml)", value=folder)
+            raise UserError(
+                "evaluate --include-path",
+                "contains no task files (*.yaml)",
+                value=folder,
+                do="name a folder with task files",
+            )
 
     def _with_includes(self, path: Path, plain: dict[str, Any], above: tuple[Path, ...]) -> TaskFile:
         """Merge a file with those that it includes, as lm_eval.tasks._yaml_loader.load_yaml does.
@@ -80,11 +87,17 @@ class Folder:
         for one in [include] if isinstance(include, str) else include:
             other = (path.parent / str(one)).resolve()
             if other in (*above, path):
-                raise UserError(path, f"includes itself, by {one}")
+                raise UserError(path, f"includes itself, by {one}", do="remove that `include`")
             if not (other.is_relative_to(self.folder) or _is_librarys(other)):
-                raise UserError(path, f"includes {one}, which is outside of {self.folder}")
+                raise UserError(
+                    path,
+                    f"includes {one}, which is outside {self.folder}",
+                    do="copy that file into the folder",
+                )
             if not other.is_file():
-                raise UserError(path, f"includes {one}, which is not there")
+                raise UserError(
+                    path, f"includes {one}, which does not exist", do="correct the path, or add the file"
+                )
             inner = self._with_includes(other, _parse(other), (*above, path))
             merged |= inner.config
             files += inner.files
@@ -133,11 +146,15 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         plain = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
     except OSError as error:
-        raise UserError(path, f"cannot be read: {error.strerror}") from error
+        raise UserError(path, f"cannot be read: {error.strerror}", do="make it readable") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(path, f"is not YAML: {' '.join(str(error).split())}") from error
+        raise UserError(path, f"is not YAML: {' '.join(str(error).split())}", do="correct it") from error
     if not isinstance(plain, dict):
-        raise UserError(path, "is not a task file: a mapping of keys is expected")
+        raise UserError(
+            path,
+            "is not a task file: a mapping of keys is expected",
+            do="remove it from the folder, or correct it",
+        )
     return plain
 
 
@@ -163,7 +180,7 @@ def _refuse_code(file: TaskFile) -> None:
         if field in _CODE_FIELDS and value:
             raise UserError(file.path, f"{_CODE_FIELDS[field]} ({at}), which is code", do=_ALLOW)
         if field == "trust_remote_code" and value:
-            raise UserError(file.path, f"runs the code of a data set ({at})", do=_ALLOW)
+            raise UserError(file.path, f"runs code of a data set ({at})", do=_ALLOW)
         if field == "hf_evaluate" and value:
             raise UserError(file.path, f"computes a metric by code from elsewhere ({at})", do=_ALLOW)
 
@@ -246,13 +263,13 @@ def _resolved(file: TaskFile, entry: str, folder: Folder) -> list[str]:
         path = (file.path.parent / path).resolve()
         if not path.is_relative_to(folder.folder):
             raise UserError(
-                file.path, f"reads data outside of {folder.folder}", value=entry, use="an absolute path"
+                file.path, f"reads data outside {folder.folder}", value=entry, use="an absolute path"
             )
     found = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(entry) else [str(path)]
     if not found or not all(Path(one).is_file() for one in found):
         raise UserError(
             file.path,
-            f"data_files: is not there (looked for {path})",
+            f"data_files: does not exist (looked for {path})",
             value=entry,
             do="put it beside the task file, or write its absolute path",
         )

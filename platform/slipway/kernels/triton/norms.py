@@ -1,8 +1,8 @@
 """LayerNorm (Ba et al. 2016, arXiv 1607.06450) and RMSNorm (Zhang and Sennrich 2019, arXiv 1910.07467).
 
-Forward reads x and writes y; backward reads x and y's gradient once, writes x's, and has the weight's in the same pass.
-Statistics and sums are in fp32. A program of the backward pass goes through its rows in their order and writes its part
-of the weight's gradient; the parts are summed afterwards. The order never changes, so neither do the bits.
+Forward reads x and writes y; backward reads x and y's gradient once, writes x's, and computes the weight's in the same
+pass. Statistics and sums are in fp32. A program of the backward pass processes its rows in order and writes its part of
+the weight's gradient; the parts are summed afterwards. The order never changes, so results are bitwise reproducible.
 """
 
 from typing import Any
@@ -16,16 +16,16 @@ from torch.autograd.function import once_differentiable
 from slipway.kernels.norms import LayerNorm, RMSNorm
 from slipway.kernels.triton.operators import launch, operator, power_of_two, rows
 
-# of a program of the backward pass, at least: its part costs as much memory traffic as a row or two
+# the fewest rows of a program of the backward pass: its part costs as much memory traffic as a row or two
 ROWS = 16
-PARTS = 512  # programs of the backward pass, at most: some for each of a GPU's 100 to 300 processors
+PARTS = 512  # the most programs of the backward pass: several for each of a GPU's 100 to 300 processors
 
 
 @triton.jit
 def forward_kernel(
     x, weight, bias, y, mean, scale, width, epsilon, CENTRED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """One row. CENTRED: LayerNorm, with bias and mean."""
+    """Normalize one row. CENTRED: LayerNorm, with bias and mean."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     inside = column < width
@@ -58,7 +58,7 @@ def backward_kernel(
     CENTRED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """`each` rows, one after the other, of `count`."""
+    """Compute the gradients of `each` consecutive rows of `count`."""
     part = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     inside = column < width
@@ -72,9 +72,9 @@ def backward_kernel(
         if CENTRED:
             value = value - tl.load(mean + row)
             of_bias += incoming
-        normal = value * inverse  # beyond the width anything: incoming is zero there
+        normal = value * inverse  # arbitrary beyond the width: incoming is zero there
         of_weight += incoming * normal
-        # the weight is read again for each row: it stays near, and its registers are needed
+        # the weight is read again for each row: it stays in the cache, and its registers are needed
         change = incoming * tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
         along = tl.sum(change * normal, axis=0) / width
         if CENTRED:
@@ -87,7 +87,7 @@ def backward_kernel(
 
 
 def _normalized(x: Tensor, weight: Tensor, bias: Tensor | None, epsilon: float) -> tuple[Tensor, ...]:
-    """Return y; of each row its mean (LayerNorm's only, else empty) and inverse deviation in fp32."""
+    """Return y, and each row's mean (for LayerNorm, else empty) and inverse deviation in fp32, not filled."""
     count = x.numel() // x.shape[-1]
     statistics = [x.new_empty(size, dtype=torch.float32) for size in (0 if bias is None else count, count)]
     return x.new_empty(x.shape), *statistics
@@ -114,7 +114,10 @@ def _norm(x: Tensor, weight: Tensor, bias: Tensor | None, epsilon: float) -> tup
 def _gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, mean: Tensor, scale: Tensor, centred: bool
 ) -> tuple[Tensor, ...]:
-    """Return x's, [parts, h] of the weight's, and as many of the bias's (none for RMSNorm); parts in fp32."""
+    """Return the gradients of x, of the weight, [parts, h], and of the bias (empty for RMSNorm), not filled.
+
+    Parts are in fp32.
+    """
     parts = -(-len(scale) // _each(len(scale)))
     sizes = (parts, parts if centred else 0)
     return x.new_empty(x.shape), *(weight.new_empty(n, len(weight), dtype=torch.float32) for n in sizes)
@@ -143,7 +146,7 @@ def _norm_backward(
 
 
 def _each(count: int) -> int:
-    """Return rows of each program of the backward pass."""
+    """Return the rows of each program of the backward pass."""
     return max(ROWS, -(-count // PARTS))
 
 
@@ -165,16 +168,16 @@ class _Norm(torch.autograd.Function):
 
 
 class TritonLayerNorm(LayerNorm):
-    """LayerNorm with torch's parameters."""
+    """LayerNorm in Triton, with torch's parameters."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return [..., h] -> [..., h]."""
+        """Return the normalized input, [..., h], in the same shape."""
         return _Norm.apply(input, self.weight, self.bias, self.eps)
 
 
 class TritonRMSNorm(RMSNorm):
-    """RMSNorm with torch's parameter."""
+    """RMSNorm in Triton, with torch's parameter."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [..., h] -> [..., h]."""
+        """Return the normalized input, [..., h], in the same shape."""
         return _Norm.apply(x, self.weight, None, self.eps)

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from slipway.kernels.triton.operators import launch, operator, power_of_two
 
-PAIRS = 256  # of a token's heads at a time, about: one warp, as each works out the sines and cosines that it needs
+PAIRS = 256  # pairs of a token's heads at a time, about: one warp, since each computes the sines and cosines it needs
 
 
 @triton.jit
@@ -31,7 +31,7 @@ def kernel(
     HALF: tl.constexpr,
     REST: tl.constexpr,
 ):
-    """One token of one sample, HEADS heads at a time. REST: room for channels that pass unchanged, 0 for none."""
+    """Rotate one token of one sample, HEADS heads at a time. REST: room for channels that pass unchanged, or 0."""
     token = tl.program_id(0).to(tl.int64)
     position, sample = token // batch, token % batch
     channel = tl.arange(0, HALF)
@@ -61,8 +61,8 @@ def _like(x: Tensor, angles: Tensor, back: bool) -> Tensor:
 
 @operator("rotary(Tensor x, Tensor angles, bool back) -> Tensor", _like)
 def _turn(x: Tensor, angles: Tensor, back: bool) -> Tensor:
-    """Return back: by the same angles the other way."""
-    if x.stride(-1) != 1:  # any other stride the kernel takes
+    """Return x with its pairs rotated by the angles; back: in the opposite direction."""
+    if x.stride(-1) != 1:  # the kernel takes any other stride
         x = x.contiguous()
     y = _like(x, angles, back)
     sequence, batch, heads, channels = x.shape
@@ -97,7 +97,10 @@ class _Rotary(torch.autograd.Function):
 
 
 def rotary(x: Tensor, angles: Tensor, interleaved: bool = False) -> Tensor:
-    """Turn each pair (x[i], x[i + d/2]) of the first d channels by angles[..., i]; see slipway.kernels.rotary."""
+    """Rotate each pair (x[i], x[i + d/2]) of the first d channels by angles[..., i]; return the shape of x.
+
+    See slipway.kernels.rotary.
+    """
     assert not interleaved, "pairs are half the width apart"
     assert angles.shape[:3] == (x.shape[0], 1, 1) and angles.stride(-1) == 1 and angles.dtype == torch.float32
     return _Rotary.apply(x, angles)

@@ -1,8 +1,8 @@
 """SwiGLU (Shazeer 2020, arXiv 2002.05202): silu(gate) * up, in one pass over memory forward and one backward.
 
-Takes the places of Megatron-core's functions, with their arguments and duties: the bias of the layer before, added
-here; a factor for each token, a mixture's probabilities; the input kept in FP8; what is moved to the host's memory,
-marked. In fp32 within.
+It replaces Megatron-core's functions, with their arguments and features: it adds the bias of the layer before,
+multiplies by a factor for each token (a mixture's probabilities), can keep the input in FP8, and marks what is moved to
+the host's memory. It computes in fp32.
 """
 
 from typing import Any
@@ -15,12 +15,12 @@ from torch.autograd.function import once_differentiable
 
 from slipway.kernels.triton.operators import launch, operator, power_of_two, rows
 
-BLOCK = 2048  # channels at a time, at most
+BLOCK = 2048  # the most channels at a time
 
 
 @triton.jit
 def forward_kernel(x, bias, factor, y, width, BLOCK: tl.constexpr):
-    """One token: [gate, up] of `width` each. bias and factor: None where there is none."""
+    """Compute one token: [gate, up] of `width` each. bias and factor: None if there is none."""
     row = tl.program_id(0).to(tl.int64)
     gates, ups = x + row * 2 * width, x + row * 2 * width + width
     for start in range(0, width, BLOCK):
@@ -39,7 +39,7 @@ def forward_kernel(x, bias, factor, y, width, BLOCK: tl.constexpr):
 
 @triton.jit
 def backward_kernel(gradient, x, bias, factor, grad_x, grad_factor, width, BLOCK: tl.constexpr):
-    """One token. d silu(g) / dg = s + g s (1 - s) with s = sigmoid(g)."""
+    """Compute one token's gradients. d silu(g) / dg = s + g s (1 - s) with s = sigmoid(g)."""
     row = tl.program_id(0).to(tl.int64)
     gates, ups = x + row * 2 * width, x + row * 2 * width + width
     total = tl.zeros([BLOCK], dtype=tl.float32)
@@ -82,7 +82,7 @@ def _swiglu(x: Tensor, bias: Tensor | None, factor: Tensor | None) -> Tensor:
 def _gradients(
     gradient: Tensor, x: Tensor, bias: Tensor | None, factor: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Of x and factor, which is empty where there is none."""
+    """Return the gradients of x and of factor (empty if there is none), not filled."""
     return x.new_empty(x.shape), x.new_empty(0) if factor is None else factor.new_empty(factor.shape)
 
 
@@ -134,13 +134,13 @@ class _SwiGLU(torch.autograd.Function):
 def bias_swiglu_impl(
     input: Tensor, bias: Tensor | None, fp8_input_store: bool = False, cpu_offload_input: bool = False
 ) -> Tensor:
-    """Return [..., 2 f], [2 f] -> [..., f]: silu of the first half times the second."""
+    """Return silu of the first half times the second half, [..., f], of input [..., 2 f] plus bias [2 f]."""
     return _SwiGLU.apply(input, bias, None, fp8_input_store, cpu_offload_input)
 
 
 def weighted_bias_swiglu_impl(
     input: Tensor, bias: Tensor | None, weights: Tensor, fp8_input_store: bool = False
 ) -> Tensor:
-    """Return [..., 2 f], None, [..., 1] -> [..., f], in the input's dtype whatever the weights' is."""
+    """Return SwiGLU times the weights [..., 1], [..., f], of input [..., 2 f], in the input's dtype. bias: None."""
     assert bias is None, "experts have no biases"
     return _SwiGLU.apply(input, None, weights.contiguous(), fp8_input_store, False)

@@ -1,4 +1,4 @@
-"""What people are told of the pods before they are made."""
+"""The summary of the pods that people read before the pods are created."""
 
 from slipway.config.kubernetes import Kubernetes
 from slipway.config.schema import RunConfig
@@ -6,7 +6,7 @@ from slipway.launch.kubernetes import resources, security
 
 
 def rows(config: RunConfig) -> list[tuple[str, str]]:
-    """(what, value) of a launch."""
+    """Return (what, value) pairs that describe the pods of a launch."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     found = [
@@ -23,7 +23,7 @@ def rows(config: RunConfig) -> list[tuple[str, str]]:
 
 
 def _objects(kubernetes: Kubernetes) -> list[str]:
-    """Return what is to be there before: pods wait for each, without a word of theirs, but for the key."""
+    """Return the objects that must exist beforehand: pods wait for each without a message, except for the Secret."""
     found = [f"PersistentVolumeClaim {kubernetes.volume_claim}"]
     for volume in kubernetes.volumes.values():
         found += [f"ConfigMap {volume.config_map}"] if volume.config_map else []

@@ -1,4 +1,4 @@
-"""What no manifest could hold: refused in one line, before anything is rendered."""
+"""Checks before rendering: what a manifest could not hold is refused in one line."""
 
 import re
 from pathlib import Path, PurePosixPath
@@ -10,7 +10,7 @@ from slipway.errors import UserError
 from slipway.launch.kubernetes import mounts, names
 from slipway.launch.kubernetes.resources import check_fits_node, check_shm
 
-# Said by what makes the pod, and by Kubeflow. A name is given once, so a profile's would get lost, or beat them.
+# Set by the pod's own manifest and by Kubeflow. A name can be set once: a profile's value would be lost, or win.
 _TAKEN = re.compile(
     r"SLIPWAY_(JOB_ID|NODE_NAME|NODE_RANK|NNODES)|MASTER_(ADDR|PORT)|WANDB_API_KEY|PET_.*"
     r"|RANK|LOCAL_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|GROUP_RANK|TORCHELASTIC_.*"
@@ -25,7 +25,7 @@ _SYSTEM = ("/dev", "/etc", "/proc", "/sys", "/usr")
 
 
 def check(config: RunConfig, image: str) -> None:
-    """Raise UserError for the first thing that Kubernetes would not take, or that would have no effect."""
+    """Raise UserError for the first thing that Kubernetes would not accept, or that would have no effect."""
     kubernetes, launch = config.cluster.kubernetes, config.launch
     assert kubernetes is not None
     at = "cluster.kubernetes"
@@ -51,7 +51,12 @@ def check(config: RunConfig, image: str) -> None:
             _key(f"{at}.{field}", key)
     for key, value in kubernetes.node_selector.items():
         if not names.is_label_value(value):
-            raise UserError(f"{at}.node_selector.{key}", "is not a valid label value", value=value)
+            raise UserError(
+                f"{at}.node_selector.{key}",
+                "is not a valid label value",
+                value=value,
+                do="use at most 63 letters, digits, - _ and ., with a letter or digit at both ends",
+            )
     for key in filter(None, [kubernetes.topology, kubernetes.device_resource]):
         _key(at, key)
     if not _IMAGE.fullmatch(image) or image.endswith(".sif"):
@@ -83,7 +88,10 @@ def check(config: RunConfig, image: str) -> None:
 
 
 def _volumes(kubernetes: Kubernetes) -> None:
-    """Names and folders of their own. Two mounts at one place hide each other or are refused."""
+    """Check that volumes have names and directories of their own: mounts at one place hide each other, or are refused.
+
+    Raises UserError.
+    """
     work = str(PurePosixPath(kubernetes.mount_path))
     own = {name: folder for name, folder in mounts.folders(kubernetes).items() if name != "work"}
     system = any(PurePosixPath(work).is_relative_to(folder) for folder in _SYSTEM)
@@ -139,7 +147,7 @@ def _key(where: str, key: str) -> None:
 
 
 def _on_volume(where: str, folder: Path, mount: str) -> None:
-    """All else in a pod is read-only, or gone with it."""
+    """Check that a path is on the volume: everything else in a pod is read-only, or lost when the pod ends."""
     inside = PurePosixPath(mount, folder)
     if ".." in folder.parts or not inside.is_relative_to(mount):
         raise UserError(

@@ -1,7 +1,7 @@
-"""What becomes of a pod that ends: exit code 75 and disruptions continue uncharged, 2 fails, all else is counted.
+"""What follows when a pod ends: exit code 75 and disruptions continue uncharged, 2 fails, everything else is counted.
 
-75: stopped with a checkpoint. 2: a user's mistake, the same every time. Anything else: a fault. It is all the same
-which container of the pod ends so: the doctor decides before the trainer is there.
+75 means stopped with a checkpoint; 2 a user's mistake, which would be the same every time; anything else is a fault.
+The rules hold for every container of the pod: the preflight check ends before the trainer starts.
 """
 
 from typing import Any
@@ -9,15 +9,15 @@ from typing import Any
 from slipway.errors import EXIT_CONTINUE, EXIT_USER_ERROR
 from slipway.launch.kubernetes.pod import PREFLIGHT_SECONDS
 
-TTL_SECONDS = 7 * 24 * 3600  # what is over is kept for looking at, not for ever
+TTL_SECONDS = 7 * 24 * 3600  # finished workloads stay readable, but not for ever
 START_SECONDS = 3600  # for pods to get their machines and to pull an image of 20 GB
 
 
 def deadline_seconds(minutes: int, preflight: bool, grace_seconds: int) -> int:
-    """Of a Job whose trainers stop by themselves `minutes` after their own start, so that theirs is the first clock.
+    """Return the seconds that a Job is given whose trainers stop by themselves `minutes` after their own start.
 
-    A Job's clock starts with its pods' creation: machines, image and preflight come before the trainer, the last save
-    after it.
+    The trainer's clock must run out first. A Job's clock starts when its pods are created: machines, image and
+    preflight come before the trainer, the last save after it.
     """
     check = 2 * PREFLIGHT_SECONDS if preflight else 0  # for all pods to come, and to measure
     return 60 * minutes + START_SECONDS + check + grace_seconds
@@ -26,11 +26,13 @@ def deadline_seconds(minutes: int, preflight: bool, grace_seconds: int) -> int:
 def job_spec(
     nodes: int, deadline: int | None, template: dict[str, Any], restarts_itself: bool
 ) -> dict[str, Any]:
-    """Return an Indexed Job of one pod per node. restarts_itself: no JobSet is above it to restart the gang.
+    """Return the spec of an Indexed Job of one pod per node.
 
-    A Job replaces pods one by one, which makes a whole gang of them only where all end: after 75 and disruptions
-    (every rank saves and leaves). A fault ends a Job. deadline: seconds of all its pods together; one that restarts
-    itself has none, because it would end the run, not a segment.
+    A Job replaces pods one by one, which makes a whole gang of them only if all of them end: after exit code 75 and
+    disruptions (every rank saves and leaves). A fault ends a Job.
+
+    deadline: seconds for all its pods together. restarts_itself: no JobSet above it restarts the gang. Such a Job has
+    no deadline, because it would end the run, not a segment.
     """
     assert not (restarts_itself and deadline)
     spec: dict[str, Any] = {
@@ -48,7 +50,10 @@ def job_spec(
 
 
 def once_only() -> dict[str, Any]:
-    """Of a Job that is tried again by itself: not after a user's mistake; disruptions are not counted."""
+    """Return the failure policy of a Job that is retried by itself, but not after a user's mistake.
+
+    Disruptions are not counted.
+    """
     return {"rules": [_ends_with(EXIT_USER_ERROR, "FailJob"), _disrupted("Ignore")]}
 
 
@@ -61,7 +66,7 @@ def _pod_rules(continues: str) -> list[dict[str, Any]]:
 
 
 def _ends_with(code: int, action: str) -> dict[str, Any]:
-    """Return without containerName a rule counts every container's exit code, init containers' too."""
+    """Return a rule for an exit code. Without containerName it covers every container, init containers too."""
     return {"action": action, "onExitCodes": {"operator": "In", "values": [code]}}
 
 
@@ -70,7 +75,10 @@ def _disrupted(action: str) -> dict[str, Any]:
 
 
 def gang_policy(restarts: int) -> dict[str, Any]:
-    """Return a JobSet's: restart all pods together. A Job's message says which of the rules above it failed by."""
+    """Return a JobSet's failure policy: restart all pods together.
+
+    The message of a failed Job says which of the rules above it failed by.
+    """
     by_rule = ["PodFailurePolicy"]
     return {
         "maxRestarts": restarts,
@@ -89,7 +97,7 @@ def gang_policy(restarts: int) -> dict[str, Any]:
                 "onJobFailureMessagePatterns": [f"exit code {EXIT_CONTINUE} ", "DisruptionTarget"],
             },
             {
-                "name": "wallTime",  # behind the trainer's own: slow machines or an image, not the run's fault
+                "name": "wallTime",  # after the trainer's own limit: slow machines or image, not the run's fault
                 "action": "RestartJobSetAndIgnoreMaxRestarts",
                 "onJobFailureReasons": ["DeadlineExceeded"],
             },

@@ -1,4 +1,4 @@
-"""Who admits the pods of a run together, and where it puts them: Kueue, Volcano, or the default scheduler."""
+"""How the pods of a run are admitted together and where they are placed: Kueue, Volcano, or the default scheduler."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,18 +13,18 @@ VOLCANO_GROUP = "scheduling.k8s.io/group-name"
 
 
 def queue_labels(config: RunConfig) -> dict[str, str]:
-    """Of the workload; Kueue looks for its queue there. Without a queue Kueue leaves a workload alone."""
+    """Return the labels by which Kueue finds a workload's queue. Without a queue, Kueue leaves the workload alone."""
     return {KUEUE_QUEUE: config.launch.queue} if is_queued(config) and config.launch.queue else {}
 
 
 def is_queued(config: RunConfig) -> bool:
-    """Return whether the workload is created suspended: Kueue starts it when all of it fits."""
+    """Return whether the workload is created suspended, for Kueue to start when all of it fits."""
     kubernetes = config.cluster.kubernetes
     return kubernetes is not None and kubernetes.queueing == "kueue" and config.launch.queue is not None
 
 
 def pod_annotations(config: RunConfig, name: str) -> dict[str, str]:
-    """Return what tells Kueue about the topology, or Volcano about the group."""
+    """Return the annotations that tell Kueue the topology, or Volcano the group."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     if kubernetes.queueing == "volcano":
@@ -35,7 +35,7 @@ def pod_annotations(config: RunConfig, name: str) -> dict[str, str]:
 
 
 def place_pods(config: RunConfig, name: str, template: dict[str, Any]) -> None:
-    """Add to a pod template which scheduler places it, and, where Kueue does not see to it, near to its peers."""
+    """Add to a pod template its scheduler, nodes to avoid and, unless Kueue does it, a preference for nearby peers."""
     kubernetes, spec = config.cluster.kubernetes, template["spec"]
     assert kubernetes is not None
     if kubernetes.queueing == "volcano":
@@ -50,21 +50,24 @@ def place_pods(config: RunConfig, name: str, template: dict[str, Any]) -> None:
 
 
 def without(nodes: Sequence[str]) -> dict[str, Any]:
-    """Return a condition: on none of these machines. By the node's own name, as the doctor and `kubectl get nodes` say it."""
+    """Return a node affinity that excludes these nodes, named as the doctor and `kubectl get nodes` print them."""
     each = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in nodes]
     condition = {"nodeSelectorTerms": [{"matchFields": each}]}
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": condition}}
 
 
 def affinity(topology: str, name: str) -> dict[str, Any]:
-    """Return a wish, not a condition: a gang that is spread out trains, too."""
+    """Return a pod affinity that prefers nodes near the run's other pods.
+
+    It is no condition: a gang that is spread out trains, too.
+    """
     peers = {"labelSelector": {"matchLabels": {names.LABEL_RUN: name}}, "topologyKey": topology}
     wish = {"weight": 100, "podAffinityTerm": peers}
     return {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
 
 
 def pod_group(config: RunConfig, metadata: dict[str, Any]) -> dict[str, Any] | None:
-    """Return volcano's gang: all pods or none; None without Volcano."""
+    """Return Volcano's PodGroup, which starts all pods or none; None without Volcano."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     if kubernetes.queueing != "volcano":

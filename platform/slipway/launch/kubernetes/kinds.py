@@ -13,15 +13,15 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class Workload:
-    """One run, as all kinds need it."""
+    """One run, in the form that all kinds of workload are made from."""
 
     config: RunConfig
     image: str
     minutes: int | None
-    """Wall time of a segment."""
+    """Wall time of a segment, in minutes."""
     name: str
     labels: dict[str, str]
-    """Of the pods."""
+    """Labels of the pods."""
     metadata: dict[str, Any]
     args: Sequence[str]
     plan_map: str
@@ -29,12 +29,12 @@ class Workload:
 
     @property
     def nodes(self) -> int:
-        """Pods."""
+        """The number of pods."""
         return self.config.resources.nodes
 
     @property
     def deadline(self) -> int | None:
-        """Seconds of one segment, its start included; None: no wall time is given."""
+        """Seconds that one segment may take, including its start; None: no wall time is given."""
         kubernetes = self.config.cluster.kubernetes
         assert kubernetes is not None
         if self.minutes is None:
@@ -45,11 +45,11 @@ class Workload:
 
     @property
     def restarts(self) -> int:
-        """After faults; others are not counted."""
+        """Restarts that are allowed after faults; other restarts are not counted."""
         return self.config.launch.chain - 1
 
     def template(self, master: str | None) -> dict[str, Any]:
-        """Of the pods; master: node 0's name, None: Kubeflow tells the pods."""
+        """Return the template of the pods. master: node 0's host name; None: Kubeflow tells it to the pods."""
         env = [{"name": "SLIPWAY_JOB_ID", "value": self.name}]
         env += pod.place_env(master, self.nodes) if master else []
         annotations = gang.pod_annotations(self.config, self.name)
@@ -61,12 +61,12 @@ class Workload:
 
     @property
     def first_pod(self) -> str:
-        """Name of node 0 in a JobSet."""
+        """The host name of node 0 in a JobSet."""
         return f"{self.name}-{names.REPLICATED_JOB}-0-0.{self.name}"
 
     @property
     def suspend(self) -> dict[str, bool]:
-        """Of the workload's spec."""
+        """The part of the workload's spec that suspends it; empty if it starts at once."""
         return {"suspend": True} if gang.is_queued(self.config) else {}
 
 
@@ -91,7 +91,7 @@ def job(work: Workload) -> list[Manifest]:
 
 
 def jobset(work: Workload) -> list[Manifest]:
-    """Return a JobSet of one Indexed Job; it makes the Service itself."""
+    """Return a JobSet of one Indexed Job; the JobSet creates the Service itself."""
     template = work.template(work.first_pod)
     spec = {**work.suspend, "ttlSecondsAfterFinished": failure.TTL_SECONDS, **_jobset_spec(work, template)}
     return [
@@ -100,11 +100,11 @@ def jobset(work: Workload) -> list[Manifest]:
 
 
 def trainjob(work: Workload) -> list[Manifest]:
-    """Return a TrainJob, and the TrainingRuntime it runs in, unless the profile names one of the cluster's."""
+    """Return a TrainJob, and the TrainingRuntime that it runs in, unless the profile names one of the cluster's."""
     kubernetes = work.config.cluster.kubernetes
     assert kubernetes is not None
     template = work.template(None)
-    for check in template["spec"].get("initContainers", []):  # Kubeflow tells the trainer alone its place
+    for check in template["spec"].get("initContainers", []):  # Kubeflow sets these for the trainer only
         check["env"] = [*check["env"], *pod.place_env(work.first_pod, work.nodes)]
     container = template["spec"]["containers"][0]
     trainer: dict[str, Any] = {
@@ -132,7 +132,7 @@ def trainjob(work: Workload) -> list[Manifest]:
     return [_runtime(work, template), train_job]
 
 
-# The image's entry, for runtimes whose container has a command of its own.
+# The image's entry point, for runtimes whose container has a command of its own.
 _ENTRY = ("/opt/slipway/bin/dumb-init", "--single-child", "--", "/opt/slipway/bin/slipway-entry")
 
 
@@ -146,7 +146,7 @@ def _jobset_spec(work: Workload, template: dict[str, Any]) -> dict[str, Any]:
 
 
 def _runtime(work: Workload, template: dict[str, Any]) -> Manifest:
-    """Return the cluster's own runtimes know nothing of exit code 75: this one has the rules of a JobSet here."""
+    """Return a TrainingRuntime with a JobSet's failure rules: the cluster's own runtimes do not know exit code 75."""
     container = template["spec"]["containers"][0]
     kept = {
         key: value for key, value in container.items() if key not in ("args", "env", "ports", "resources")
@@ -170,7 +170,10 @@ def _runtime(work: Workload, template: dict[str, Any]) -> Manifest:
 
 
 def _patch(work: Workload, template: dict[str, Any]) -> dict[str, Any]:
-    """Return what a TrainJob may change of the pods of a runtime."""
+    """Return the changes that a TrainJob may make to the pods of a runtime.
+
+    Raises UserError if the run needs a change that it may not make.
+    """
     spec, queueing = template["spec"], work.config.cluster.kubernetes
     if (
         (queueing and queueing.queueing == "volcano")

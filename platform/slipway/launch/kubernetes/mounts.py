@@ -1,4 +1,4 @@
-"""What a pod finds where: plan.json, the volume of runs and data, shared memory, caches, and what the profile adds."""
+"""What is mounted in a pod: plan.json, the volume for runs and data, shared memory, caches, and the profile's own."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ PLAN_FOLDER = "/etc/slipway"  # where the ConfigMap is mounted
 
 
 def folders(kubernetes: Kubernetes) -> dict[str, str]:
-    """By volume, where the pod's own volumes are mounted."""
+    """Return the directories where the pod's own volumes are mounted, by the volume's name."""
     return {"run": PLAN_FOLDER, "work": kubernetes.mount_path, "shm": "/dev/shm", "tmp": "/tmp"}
 
 
 def volume_mounts(kubernetes: Kubernetes) -> list[dict[str, Any]]:
-    """Of the volumes below."""
+    """Return the mounts of the pod's own volumes and of the profile's."""
     places = [(name, folder, name == "run") for name, folder in folders(kubernetes).items()]
     places += [(name, one.mount_path, one.read_only) for name, one in kubernetes.volumes.items()]
     return [
@@ -25,7 +25,10 @@ def volume_mounts(kubernetes: Kubernetes) -> list[dict[str, Any]]:
 
 
 def volumes(config: RunConfig, plan_map: str) -> list[dict[str, Any]]:
-    """Return plan.json; runs, data; shared memory, as the default of 64 MiB is too little for NCCL; caches; the profile's."""
+    """Return the volumes of a pod: plan.json, the claim for runs and data, shared memory, caches, and the profile's.
+
+    /dev/shm is a volume because its default of 64 MiB is too little for NCCL.
+    """
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     shm = {"medium": "Memory", "sizeLimit": f"{shm_bytes(config) // 2**20}Mi"}

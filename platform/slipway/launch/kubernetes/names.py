@@ -1,4 +1,4 @@
-"""Names that Kubernetes takes, made of names that users give."""
+"""Names that Kubernetes accepts, made from names that users choose."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ LABEL_RUN = "slipway/run"
 LABEL_SWEEP = "slipway/sweep"
 ANNOTATION_RUN = "slipway/run-name"
 
-# A pod is called NAME-node-0-INDEX and, as an object, five more random characters: 63 in all (a DNS label).
+# A pod is called NAME-node-0-INDEX and, as an object, has five more random characters: 63 in all (a DNS label).
 _LONGEST = 63 - len(f"-{REPLICATED_JOB}-0-") - len("-12345")
 _HASH = 6
 _CONTENT_HASH = 10
@@ -21,9 +21,9 @@ SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z
 
 
 def resource_name(run_name: str, nodes: int) -> str:
-    """Return a name for the resources of a run: RFC 1035, short enough that every pod's host name is one, too.
+    """Return a name for the resources of a run: valid by RFC 1035, and short enough for the host names of its pods.
 
-    What had to be changed gets a hash of the run's name, so that two runs never share a resource.
+    A name that had to be changed ends with a hash of the run's name, so that two runs never share a resource.
     """
     longest = _LONGEST - len(str(nodes - 1))
     name = re.sub(r"[^a-z0-9]+", "-", run_name.lower()).strip("-") or "run"
@@ -43,12 +43,15 @@ def sweep_name(run_names: Sequence[str]) -> str:
 
 
 def of_content(name: str, text: str) -> str:
-    """Return a name for an object that cannot be changed: another content has another name, and never meets this one."""
+    """Return a name for an object that cannot be changed.
+
+    It ends with a hash of the content, so that other content gets another name.
+    """
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:_CONTENT_HASH]}"
 
 
 def is_label_key(text: str) -> bool:
-    """Return whether labels, annotations and extended resources may have this key: [SUBDOMAIN/]NAME."""
+    """Return whether the text is a valid key of a label, an annotation or an extended resource: [SUBDOMAIN/]NAME."""
     prefix, slash, name = text.rpartition("/")
     if slash and (len(prefix) > 253 or not SUBDOMAIN.fullmatch(prefix)):
         return False
@@ -56,5 +59,5 @@ def is_label_key(text: str) -> bool:
 
 
 def is_label_value(text: str) -> bool:
-    """Return whether labels may have this value."""
+    """Return whether the text is a valid value of a label."""
     return len(text) <= 63 and re.fullmatch(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", text) is not None

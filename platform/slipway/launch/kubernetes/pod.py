@@ -11,7 +11,7 @@ from slipway.launch.kubernetes.resources import resources_of
 CONTAINER = "node"  # as in Kubeflow's runtimes
 PORT = 29500
 PLAN_FILE = "plan.json"
-PREFLIGHT_SECONDS = 900  # for all pods to come: one may still pull the image
+PREFLIGHT_SECONDS = 900  # until all pods have started: one may still pull the image
 INDEX = "batch.kubernetes.io/job-completion-index"  # annotation of the pods of an Indexed Job
 
 Env = list[dict[str, Any]]
@@ -26,7 +26,10 @@ def pod_template(
     env: Env,
     plan_map: str,
 ) -> dict[str, Any]:
-    """Return the pods of a run. plan_map: the ConfigMap with its plan.json; env: what tells a pod its place."""
+    """Return the template of a run's pods.
+
+    plan_map: the ConfigMap with its plan.json; env: the variables that tell a pod its place.
+    """
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     container = {
@@ -41,7 +44,7 @@ def pod_template(
         "volumeMounts": mounts.volume_mounts(kubernetes),
     }
     spec: dict[str, Any] = {
-        "restartPolicy": "Never",  # a rank that ends is the business of the whole gang
+        "restartPolicy": "Never",  # the end of a rank is the whole gang's concern
         "terminationGracePeriodSeconds": kubernetes.termination_grace_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -76,19 +79,22 @@ def pod_template(
 
 
 def plan_args(verb: Sequence[str], changes: Sequence[str]) -> list[str]:
-    """Return the words of `slipway VERB`; the image's entry script is before them. changes: KEY=JSON against plan.json."""
+    """Return the arguments of the container that run the plan; the image's entry script comes before them.
+
+    verb: the words after `slipway`; changes: KEY=JSON, changes to plan.json.
+    """
     return ["slipway", *verb, "--plan", f"{mounts.PLAN_FOLDER}/{PLAN_FILE}", *changes]
 
 
 def literal(words: Sequence[str]) -> list[str]:
-    """Words in which Kubernetes replaces nothing: it would take $(NAME) for a variable, and $$ for $."""
+    """Return the words, escaped so that Kubernetes replaces nothing: it takes $(NAME) for a variable, and $$ for $."""
     return [word.replace("$", "$$") for word in words]
 
 
 def place_env(master: str, nodes: int) -> Env:
-    """Return what tells a pod which node it is, and where node 0 is."""
+    """Return the variables that tell a pod which node it is, and the address of node 0."""
     index = {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX}']"}}
-    machine = {"fieldRef": {"fieldPath": "spec.nodeName"}}  # for people: which machine it was
+    machine = {"fieldRef": {"fieldPath": "spec.nodeName"}}  # for people: which machine the pod ran on
     return [
         {"name": "SLIPWAY_NODE_NAME", "valueFrom": machine},
         {"name": "SLIPWAY_NODE_RANK", "valueFrom": index},
@@ -99,7 +105,7 @@ def place_env(master: str, nodes: int) -> Env:
 
 
 def environment(config: RunConfig) -> Env:
-    """Return the profile's, the network's, the caches', and wandb's key by reference."""
+    """Return the pod's variables: the profile's, the network's, the caches', and wandb's key as a reference."""
     cluster, kubernetes = config.cluster, config.cluster.kubernetes
     assert kubernetes is not None
     values: dict[str, str] = {"SLIPWAY_CACHE": "/tmp/slipway", **fabric.environment(cluster.network)}

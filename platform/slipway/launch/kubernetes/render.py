@@ -1,4 +1,4 @@
-"""The manifests of runs: what kubectl is given."""
+"""The manifests of runs, as kubectl is given them."""
 
 import json
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ Manifest = dict[str, Any]
 
 
 def manifests(plans: Sequence[Plan], placement: Placement, verb: Sequence[str] = TRAIN) -> list[Manifest]:
-    """Return one workload for each plan, with what it needs; several plans are a sweep, under one label and one plan.json.
+    """Return one workload for each plan, with the objects that it needs.
 
-    All plans are of one cluster. verb: what pods run with the plan. Raises UserError for what Kubernetes would not
-    take.
+    Several plans are a sweep, under one label and with one plan.json. All plans are for one cluster. verb: what pods
+    run with the plan. Raises UserError for what Kubernetes would not accept.
     """
     first = plans[0].config
     run_names = [plan.config.run.name for plan in plans]
@@ -43,7 +43,7 @@ def manifests(plans: Sequence[Plan], placement: Placement, verb: Sequence[str] =
 
 
 def workloads(found: Sequence[Manifest]) -> list[Manifest]:
-    """Of manifests those that are runs, in the order of the plans: Job, JobSet or TrainJob."""
+    """Return the manifests that are runs (Job, JobSet or TrainJob), in the order of the plans."""
     return [manifest for manifest in found if manifest["kind"] in WORKLOADS]
 
 
@@ -96,7 +96,10 @@ def _config_map(plan_json: str, metadata: dict[str, Any]) -> Manifest:
 
 
 def _time_limit(config: RunConfig, placement: Placement) -> list[str]:
-    """Return the trainer stops by itself within the segment's wall time: nothing tells a pod when its Job's is over."""
+    """Return the change to the plan that makes the trainer stop within the segment's wall time.
+
+    Nothing tells a pod when its Job's time is over. Empty if the run has no wall time, or a shorter limit of its own.
+    """
     minutes, own = placement.minutes, config.run.time_limit_minutes
     if minutes is None or (own is not None and own <= minutes):
         return []

@@ -1,4 +1,4 @@
-"""What a pod asks of its node: the devices, and their share of what a whole node has."""
+"""What a pod requests from its node: the devices, and a share of the node's cores and memory."""
 
 import re
 from fractions import Fraction
@@ -16,16 +16,16 @@ _BYTES: dict[str, int | Fraction] = {"": 1} | {
 }
 _BYTES |= {"k": 1000, "m": Fraction(1, 1000)}
 
-# Where the node's shape is not known: for each device so little that it fits anywhere. A pod that asks for nothing is
-# the first to be evicted, and refused where a quota is set.
+# For nodes of unknown size: for each device so little that it fits anywhere. A pod that asks for nothing is
+# the first to be evicted, and refused if a quota is set.
 LEAST = {"cpu": "250m", "memory": "1Gi"}
 
 
 def resources_of(config: RunConfig) -> dict[str, Amounts]:
-    """Return `requests` and `limits` of a pod. Raises UserError where the profile's amount is none.
+    """Return `requests` and `limits` of a pod. Raises UserError if an amount in the profile is not a quantity.
 
-    They are the same wherever the node is known: devices cannot be shared, and a pod that gets what the next one
-    leaves over slows the whole run. Of a node that is not known pods ask for little and are not limited.
+    They are the same if the node's size is known: devices cannot be shared, and a pod that gets only what the next
+    one leaves over slows the whole run. On a node of unknown size, pods request little and are not limited.
     """
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
@@ -40,20 +40,20 @@ def resources_of(config: RunConfig) -> dict[str, Amounts]:
 
 
 def share(config: RunConfig) -> Fraction:
-    """Of a node, what a pod of this run takes."""
+    """Return the share of a node that a pod of this run takes."""
     devices = config.resources.devices_per_node
     return Fraction(devices, config.cluster.devices_per_node or devices)
 
 
 def shm_bytes(config: RunConfig) -> int:
-    """Return size of /dev/shm: the pod's share of a whole node's."""
+    """Return the size of /dev/shm in bytes: the pod's share of a whole node's."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     return int(Fraction(kubernetes.shm_gib) * 2**30 * share(config))
 
 
 def check_shm(config: RunConfig) -> None:
-    """Raise UserError where /dev/shm alone could use up the pod's memory, which it counts as."""
+    """Raise UserError if /dev/shm, which counts as the pod's memory, could use up all of it."""
     memory = resources_of(config)["limits"].get("memory")
     if memory is None or shm_bytes(config) < in_bytes(memory):
         return
@@ -66,7 +66,7 @@ def check_shm(config: RunConfig) -> None:
 
 
 def check_fits_node(config: RunConfig) -> None:
-    """Raise UserError where a profile asks for nothing, for more than a node has, or for the devices a second time."""
+    """Raise UserError if a profile requests nothing, more than a node has, or the devices a second time."""
     kubernetes, node, part = config.cluster.kubernetes, config.cluster.node, share(config)
     assert kubernetes is not None
     at = "cluster.kubernetes.resources"
@@ -94,11 +94,12 @@ def check_fits_node(config: RunConfig) -> None:
                 f"{at}.{name}",
                 f"is more than {of}a node's {there[name][1]}, so the pod would wait forever",
                 value=asked[name],
+                do="reduce it",
             )
 
 
 def in_words(config: RunConfig) -> str:
-    """Return what each pod asks for, with the arithmetic."""
+    """Return what each pod requests, with the arithmetic, in words."""
     found, node, kubernetes = resources_of(config), config.cluster.node, config.cluster.kubernetes
     assert kubernetes is not None
     asked = ", ".join(f"{name} {amount}" for name, amount in found["requests"].items())
@@ -117,19 +118,22 @@ def in_words(config: RunConfig) -> str:
 
 
 def totals(of_a_pod: Amounts, pods: int) -> Amounts:
-    """Of all pods of a gang."""
+    """Return the amounts that all pods of a gang request together."""
     return {name: _scaled(name, amount, Fraction(pods)) for name, amount in of_a_pod.items()}
 
 
 def in_bytes(amount: str) -> Fraction:
-    """Return a quantity of memory; of cpu in cores."""
+    """Return a quantity as a number: of memory in bytes, of cpu in cores."""
     match = _QUANTITY.fullmatch(amount)
     assert match is not None
     return Fraction(match["number"]) * _BYTES[match["suffix"] or ""]
 
 
 def _of_node(config: RunConfig) -> Amounts:
-    """Return CPUs in whole ones, so that a node may bind them; memory in whole GiB. What is less than one is finer."""
+    """Return the pod's share of its node: whole CPUs, so that a node may bind them, and whole GiB of memory.
+
+    Shares below one are given in millicores and MiB.
+    """
     kubernetes, node = config.cluster.kubernetes, config.cluster.node
     assert kubernetes is not None
     part = share(config) * Fraction(str(kubernetes.node_share))
@@ -157,7 +161,7 @@ def _scaled(name: str, amount: str, share: Fraction) -> str:
     number, suffix = Fraction(match["number"]) * share, match["suffix"] or ""
     if number.denominator == 1:
         return f"{number}{suffix}"
-    if suffix == "m" or "/" in name:  # whole things: a share of one is one
+    if suffix == "m" or "/" in name:  # cannot be divided: rounded up
         return f"{-(-number.numerator // number.denominator)}{suffix}"
     for finer, factor in _FINER.get(suffix, ()):
         if (number * factor).denominator == 1:

@@ -1,7 +1,7 @@
 """What a pod may do, and which level of the Pod Security Standards its namespace must allow for that.
 
 The levels are those of kubernetes.io/docs/concepts/security/pod-security-standards. Pods are made for the strictest,
-`restricted`; only what a fabric needs takes them further.
+`restricted`; only what a fabric needs requires a weaker one.
 """
 
 from typing import Any, Literal
@@ -40,13 +40,13 @@ def level(kubernetes: Kubernetes) -> tuple[Level, list[str]]:
 
 
 def in_words(kubernetes: Kubernetes) -> str:
-    """As `privileged, for host path /a and capability B`."""
+    """Return the level and its reasons in words: `privileged, for host path /a and capability B`."""
     name, reasons = level(kubernetes)
     return f"{name}, for {', '.join(reasons)}" if reasons else name
 
 
 def of_pod(kubernetes: Kubernetes) -> dict[str, Any]:
-    """No root; the volume belongs to the pod's group, where the driver lets it."""
+    """Return a pod's security context: not root; the volume belongs to the pod's group, if the driver allows it."""
     return {
         "runAsNonRoot": True,
         "runAsUser": kubernetes.run_as_user,
@@ -58,7 +58,7 @@ def of_pod(kubernetes: Kubernetes) -> dict[str, Any]:
 
 
 def of_container(capabilities: list[str]) -> dict[str, Any]:
-    """No rights but these, no file written but on the volumes."""
+    """Return a container's security context: only these capabilities, and no file is written except on the volumes."""
     return {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,

@@ -1,7 +1,8 @@
-"""How large manifests may be, checked where they are made. A cluster would refuse one in the middle of a submission.
+"""Limits on the size of manifests, checked before a submission: a cluster would refuse one in the middle of it.
 
-Limits are those of the object, not of a client: a submission creates it, or applies it on the server's side.
-`kubectl apply` without --server-side would put all of an object into one, and annotations hold 262,144 bytes together.
+The limits are those of the object, not of a client: a submission creates it, or applies it on the server's side.
+`kubectl apply` without --server-side would put the whole object into one annotation, and annotations hold 262,144
+bytes together.
 """
 
 import json
@@ -35,7 +36,7 @@ def _limit(what: str, size: int, limit: int, config: RunConfig) -> None:
 
 
 def _largest(config: RunConfig) -> str:
-    """Return what to do about it: of a run that is ordinary otherwise, only a list of the data's inputs gets so long."""
+    """Return what to do about it: in an ordinary run, only a list of the data's inputs gets so long."""
     path, found = max(
         _lists(config.data.model_dump(mode="json"), "data"), key=lambda one: len(json.dumps(one[1]))
     )
@@ -59,7 +60,7 @@ def _lists(found: Any, path: str) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _words(found: Any) -> Iterator[str]:
-    """Yield arguments and variables of all containers of a manifest."""
+    """Yield the arguments and variables of all containers of a manifest."""
     if isinstance(found, list):
         for one in found:
             yield from _words(one)

@@ -1,4 +1,4 @@
-"""What is on the volume before a run: the claim for it, its owner, and a Job that prepares the data there."""
+"""What a volume needs before a run: the claim for it, its owner, and a Job that prepares the data there."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ LABELS = {"app.kubernetes.io/name": "slipway"}
 
 
 def claim(config: RunConfig, size: str) -> Manifest:
-    """Return the PersistentVolumeClaim that the profile names, in the profile's storage class. size: as 1Ti."""
+    """Return the PersistentVolumeClaim that the profile names, in the profile's storage class. size: such as 1Ti."""
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
     spec: dict[str, Any] = {"accessModes": ["ReadWriteMany"]}  # pods on several nodes write checkpoints
@@ -29,9 +29,9 @@ def claim(config: RunConfig, size: str) -> Manifest:
 
 
 def ownership(config: RunConfig, image: str) -> Manifest:
-    """Return a Job that gives the top of the volume to the pods' user, where the volume's driver pays no heed to fsGroup.
+    """Return a Job that gives the top of the volume to the pods' user, for drivers that ignore fsGroup.
 
-    It is root with the one capability that this takes, which a namespace of level `baseline` admits.
+    It runs as root with the one capability that this takes, which a namespace of level `baseline` admits.
     """
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
@@ -48,9 +48,10 @@ def ownership(config: RunConfig, image: str) -> Manifest:
 
 
 def preparation(config: RunConfig, image: str, words: Sequence[str]) -> Manifest:
-    """Return a Job that runs `slipway data WORDS` on the volume, without devices: runs of several nodes prepare nothing.
+    """Return a Job that runs `slipway data WORDS` on the volume, without devices.
 
-    It takes what is free on its node: preparing has as many processes as the pod sees cores.
+    Runs of several nodes prepare no data themselves. The Job uses what is free on its node: preparing starts as many
+    processes as the pod sees cores.
     """
     kubernetes = config.cluster.kubernetes
     assert kubernetes is not None
@@ -90,7 +91,7 @@ def _job(config: RunConfig, name: str, container: dict[str, Any], mounted: Seque
         "kind": "Job",
         "metadata": {"name": name, "namespace": kubernetes.namespace, "labels": LABELS},
         "spec": {
-            "backoffLimit": 2,  # an interrupted preparation goes on where it was
+            "backoffLimit": 2,  # an interrupted preparation continues from where it was
             "podFailurePolicy": failure.once_only(),
             "ttlSecondsAfterFinished": failure.TTL_SECONDS,
             "template": {"metadata": {"labels": LABELS}, "spec": spec},

@@ -1,1 +1,1 @@
-"""What became of launched jobs: asks squeue, sacct and kubectl; reads, ends and follows jobs. Imports no torch."""
+"""The states of launched jobs, from squeue, sacct and kubectl, and ways to end and follow jobs. Imports no torch."""

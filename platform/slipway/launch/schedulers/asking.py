@@ -1,4 +1,4 @@
-"""The edge: a scheduler's command with a time-out. What does not answer is said in words, not raised to users."""
+"""The one place where a scheduler's command is called, with a timeout. No answer is a state to report, not an error."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,18 @@ SECONDS = 10.0
 
 
 class SchedulerUnavailable(Exception):
-    """The scheduler did not answer; the text says why, as `squeue not found`."""
+    """The scheduler did not answer; the text says why, such as `squeue not found`."""
 
 
 def ask(command: Sequence[str], variables: Mapping[str, str] | None = None, seconds: float = SECONDS) -> str:
-    """Return standard output of a command; SchedulerUnavailable where it is missing, takes too long, or fails."""
+    """Return the standard output of a command.
+
+    Raises SchedulerUnavailable if the command is missing, takes longer than `seconds`, or fails.
+    """
     variables = {
         **for_slurms_programs(os.environ),
         **(variables or {}),
-    }  # others mind none of what is left out
+    }  # kubectl reads none of the variables left out
     try:
         done = commands.call(command, seconds=seconds, environment=variables)
     except commands.NotRun as error:

@@ -1,4 +1,4 @@
-"""The state of one launched job, in the same words for every scheduler."""
+"""The state of one launched job, in the same terms for every scheduler."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +11,7 @@ ALIVE: tuple[Word, ...] = ("pending", "requeued", "running")
 
 @dataclass(frozen=True)
 class JobState:
-    """What a scheduler says of a job. Times are Unix seconds.
+    """The state that a scheduler reports for a job. Times are Unix seconds.
 
     requeued: it ran and waits to run again; stopped: exit code 75, a later job continues; ended: the scheduler has
     forgotten it; unknown: the scheduler did not answer.
@@ -19,23 +19,23 @@ class JobState:
 
     word: Word
     detail: str = ""
-    """Why it waits or ended, in the scheduler's words."""
+    """The reason why it waits or ended, in the scheduler's words."""
     start: float | None = None
-    """When it started; pending: when it is expected to."""
+    """The time at which it started; pending: at which it is expected to start."""
     end: float | None = None
-    """When it ended; running: when its wall time ends."""
+    """The time at which it ended; running: at which its wall time ends."""
     nodes: str = ""
     """The scheduler's name for its nodes."""
     restarts: int = 0
-    """Times it was requeued or restarted."""
+    """The number of times that it was requeued or restarted."""
 
     @property
     def alive(self) -> bool:
-        """Whether there is something to cancel."""
+        """Whether the job can be cancelled."""
         return self.word in ALIVE
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the state as JSON, for programs."""
         return {
             "state": self.word,
             "detail": self.detail or None,

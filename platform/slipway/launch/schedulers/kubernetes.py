@@ -1,4 +1,4 @@
-"""States of Jobs, JobSets and TrainJobs: one call of kubectl a namespace, one more for what their pods wait for."""
+"""States of Jobs, JobSets and TrainJobs: one call of kubectl per namespace, and one more for what pods wait for."""
 
 import calendar
 import json
@@ -28,19 +28,19 @@ Key = tuple[str | None, str | None, str | None, str | None]
 
 
 def key(submission: Submission) -> Key:
-    """Return what tells one resource from all others."""
+    """Return what tells one resource from all others: context, namespace, kind and name."""
     return submission.context, submission.namespace, submission.kind, submission.name
 
 
 def kubectl(submission: Submission) -> list[str]:
-    """Return the words of kubectl for the submission's cluster and namespace."""
+    """Return the beginning of a kubectl command for the submission's cluster and namespace."""
     context = [f"--context={submission.context}"] if submission.context else []
     namespace = [f"--namespace={submission.namespace}"] if submission.namespace else []
     return ["kubectl", *context, *namespace, f"--request-timeout={SECONDS:.0f}s"]
 
 
 def get_command(submissions: Sequence[Submission]) -> list[str]:
-    """Return one call for resources of one namespace."""
+    """Return one kubectl command that gets the resources of one namespace."""
     words = [f"{RESOURCES[one.kind or 'Job']}/{one.name}" for one in submissions]
     if len(words) > BY_NAME:
         words = [",".join(dict.fromkeys(word.split("/")[0] for word in words)), f"--selector={OURS}"]
@@ -48,7 +48,7 @@ def get_command(submissions: Sequence[Submission]) -> list[str]:
 
 
 def pods_command(submission: Submission, names: Iterable[str]) -> list[str]:
-    """Return the pods of resources of one kind and namespace."""
+    """Return the kubectl command that gets the pods of resources of one kind and namespace."""
     label = POD_LABELS[submission.kind or "Job"]
     return [
         *kubectl(submission),
@@ -60,9 +60,9 @@ def pods_command(submission: Submission, names: Iterable[str]) -> list[str]:
 
 
 def ending_pods(submission: Submission, label: str, values: Sequence[str]) -> dict[str, float]:
-    """Return pods with one of these values of a label that have not ended, and the seconds that each is given to.
+    """Return the pods with one of these values of a label that have not ended, and each one's grace period in seconds.
 
-    submission: says in which cluster and namespace. SchedulerUnavailable where nobody answers.
+    submission: says in which cluster and namespace. Raises SchedulerUnavailable if kubectl does not answer.
     """
     asked = f"{label} in ({','.join(values)})" if len(values) <= BY_NAME else OURS
     words = [*kubectl(submission), "get", "pods", f"--selector={asked}", "--output=json"]
@@ -79,7 +79,7 @@ def ending_pods(submission: Submission, label: str, values: Sequence[str]) -> di
 
 
 def states(submissions: Iterable[Submission], pods: bool = True) -> dict[Key, JobState]:
-    """Return states by key. pods: ask for the pods of what waits or runs, too."""
+    """Return the states of submissions by key. pods: also ask for the pods of those that wait or run."""
     groups: dict[tuple[str | None, str | None], list[Submission]] = {}
     for one in submissions:
         groups.setdefault((one.context, one.namespace), []).append(one)
@@ -112,7 +112,7 @@ def _with_pods(state: JobState, submission: Submission) -> JobState:
 
 
 def read_resource(resource: Mapping[str, Any]) -> JobState:
-    """Return the state that a Job's, JobSet's or TrainJob's status tells."""
+    """Return the state that the status of a Job, JobSet or TrainJob describes."""
     status = resource.get("status") or {}
     holds = {one["type"]: one for one in status.get("conditions") or [] if one.get("status") == "True"}
     start = _time(status.get("startTime") or resource["metadata"].get("creationTimestamp"))
@@ -140,7 +140,7 @@ def read_resource(resource: Mapping[str, Any]) -> JobState:
 
 
 def read_pods(state: JobState, pods: Iterable[Mapping[str, Any]]) -> JobState:
-    """Return the state with the nodes of its pods, or with the first thing that a pod waits for."""
+    """Return the state with the nodes of its pods, or with the first reason for which a pod waits."""
     nodes, waits = [], ""
     for pod in pods:
         nodes += [node] if (node := pod.get("spec", {}).get("nodeName")) else []
@@ -164,7 +164,7 @@ def _waits_for(status: Mapping[str, Any]) -> str:
 
 
 def _ready(resource: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[int, int]:
-    """Return (ready, wanted): pods of a Job, child jobs of the others."""
+    """Return (ready, wanted): pods of a Job, child jobs of the other kinds."""
     if resource["kind"] == "Job":
         done = int(status.get("succeeded") or 0)
         return int(status.get("ready") or 0) + done, int(resource["spec"].get("parallelism") or 1)
@@ -175,7 +175,7 @@ def _ready(resource: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[int,
 
 
 def _items(text: str) -> list[dict[str, Any]]:
-    start = re.search(r"^\{", text, re.MULTILINE)  # what a wrapper or a plug-in prints before is not of it
+    start = re.search(r"^\{", text, re.MULTILINE)  # skip what a wrapper or a plug-in prints before it
     if start is None and not text.strip():
         return []
     found, _ = json.JSONDecoder().raw_decode(text, start.start() if start else 0)
@@ -183,7 +183,7 @@ def _items(text: str) -> list[dict[str, Any]]:
 
 
 def _time(text: str | None) -> float | None:
-    """Return RFC 3339 in UTC, as the API server writes it."""
+    """Return the Unix seconds of an RFC 3339 time in UTC, as the API server writes it; None if it is none."""
     try:
         return float(calendar.timegm(time.strptime(text or "", "%Y-%m-%dT%H:%M:%SZ")))
     except ValueError:

@@ -1,7 +1,7 @@
 """States of Slurm jobs: one call of squeue for those in the queue, one of sacct for the others.
 
-Read are the programs' own columns of fixed width, which are the same from Slurm 20.11 on; their JSON changed its
-form between 22.05 and 24.11 and needs a plug-in that some sites leave out.
+The programs' own columns of fixed width are read, which are the same from Slurm 20.11 on; their JSON changed its form
+between 22.05 and 24.11 and needs a plug-in that some sites leave out.
 """
 
 import re
@@ -25,7 +25,7 @@ COLUMNS = {
 }
 PAST_COLUMNS = ("JobID", "State", "Start", "End", "ExitCode", "NodeList", "JobName")
 
-ENDING = "ending"  # still in the queue, and past cancelling
+ENDING = "ending"  # still in the queue, but too late to cancel
 
 CLOCKS = 60.0  # seconds by which the controller's clock may be behind
 _JOB = re.compile(r"\d+([_+]\S+)?")
@@ -51,14 +51,17 @@ _WORDS: Mapping[str, Word] = {
 
 
 def squeue_command(ids: Iterable[str] = (), name: str | None = None) -> list[str]:
-    """Return one call for all ids; an array is asked for as a whole. name: for the user's jobs of that name instead."""
+    """Return one squeue command for all ids; an array is asked for as a whole.
+
+    name: ask for the user's jobs of that name instead.
+    """
     columns = ",".join(f"{name}:{width}" for name, width in COLUMNS.items())
     which = ["--me", f"--name={name}"] if name else [f"--jobs={_bases(ids)}"]
     return ["squeue", "--noheader", "--states=all", "--array", *which, f"--Format={columns}"]
 
 
 def sacct_command(ids: Iterable[str]) -> list[str]:
-    """Return one call for all ids."""
+    """Return one sacct command for all ids."""
     columns = ",".join(PAST_COLUMNS)
     return [
         "sacct",
@@ -71,9 +74,10 @@ def sacct_command(ids: Iterable[str]) -> list[str]:
 
 
 def states(jobs: Mapping[str, str | None], past: bool = True) -> dict[str, JobState]:
-    """Return states by id, of jobs given as id: name (None: any name). past: ask sacct for those that have left the queue.
+    """Return the states of jobs by id. jobs: ids, each with the job's name (None: any name).
 
-    A job of another name is another cluster's, whose record came here with its folder: unknown.
+    past: ask sacct for jobs that have left the queue. A job of another name is unknown: it belongs to another
+    cluster, whose record came here with its directory.
     """
     if not jobs:
         return {}
@@ -95,7 +99,7 @@ def states(jobs: Mapping[str, str | None], past: bool = True) -> dict[str, JobSt
 
 
 def named(name: str | None) -> JobState:
-    """Return the state of a job in the queue that has this name: of one whose number nobody knows."""
+    """Return the state of the job in the queue that has this name, for a submission whose number is not known."""
     try:
         found = read_squeue(ask(squeue_command(name=name or "?"), _EPOCH))
     except SchedulerUnavailable as silent:
@@ -107,7 +111,10 @@ def named(name: str | None) -> JobState:
 
 
 def newest(name: str, since: float) -> str | None:
-    """Return the number of the newest job of this name that was submitted after `since` (Unix seconds, give or take)."""
+    """Return the number of the newest job of this name that was submitted after `since`; None if none is found.
+
+    since: Unix seconds; the controller's clock may be up to CLOCKS behind.
+    """
     command = ["squeue", "--noheader", "--states=all", "--me", f"--name={name}", "--format=%F %V"]
     try:
         rows = re.findall(r"^\s*(\d+) (\d+)\s*$", ask(command, _EPOCH), re.MULTILINE)
@@ -117,20 +124,20 @@ def newest(name: str, since: float) -> str | None:
 
 
 def read_squeue(text: str) -> dict[str, tuple[JobState, str]]:
-    """Return (state, name) by id, from what squeue_command prints."""
+    """Return (state, name) by id, from the output of squeue_command."""
     found = {}
     for line in text.splitlines():
         row, at = {}, 0
         for name, width in COLUMNS.items():
             row[name] = line[at : at + width].strip()
             at += width
-        if _JOB.fullmatch(row["JobArrayID"]):  # else a line that the site adds
+        if _JOB.fullmatch(row["JobArrayID"]):  # other lines are added by the site
             found[row["JobArrayID"]] = _state(row), row["Name"]
     return found
 
 
 def read_sacct(text: str) -> dict[str, tuple[JobState, str]]:
-    """Return (state, name) by id, from what sacct_command prints."""
+    """Return (state, name) by id, from the output of sacct_command."""
     found = {}
     for line in text.splitlines():
         cells = line.split("|", len(PAST_COLUMNS) - 1)
@@ -145,7 +152,7 @@ def _queue(ids: Collection[str]) -> str:
     try:
         return ask(squeue_command(ids), _EPOCH)
     except SchedulerUnavailable as silent:
-        if "Invalid job id" in str(silent):  # so it says where it knows none of them
+        if "Invalid job id" in str(silent):  # squeue's message if it knows none of them
             return ""
         raise
 

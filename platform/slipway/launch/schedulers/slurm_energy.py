@@ -1,4 +1,4 @@
-"""The energy that Slurm accounts for jobs, where the site lets it gather any (AcctGatherEnergyType)."""
+"""The energy that Slurm accounts for jobs, if the site lets it gather any (AcctGatherEnergyType)."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ _NO_VALUE = 2**63
 
 
 def command(ids: Iterable[str]) -> list[str]:
-    """Return one call of sacct for all jobs and their steps."""
+    """Return one sacct command for all jobs and their steps."""
     return [
         "sacct",
         "--noheader",
@@ -22,9 +22,9 @@ def command(ids: Iterable[str]) -> list[str]:
 
 
 def read(text: str) -> dict[str, float]:
-    """Return joules by job: of each job's lines the largest, as the steps of a job count the same nodes, one after the other.
+    """Return joules by job: the largest value among each job's lines.
 
-    Jobs without a value are left out.
+    The steps of a job count the same nodes, one after the other. Jobs without a value are left out.
     """
     found: dict[str, float] = {}
     for line in text.splitlines():
@@ -35,7 +35,7 @@ def read(text: str) -> dict[str, float]:
 
 
 def joules(ids: Iterable[str]) -> dict[str, float]:
-    """By job; empty where no accounts are kept, or nobody answers."""
+    """Return joules by job; empty if no accounts are kept or sacct does not answer."""
     wanted = list(dict.fromkeys(ids))
     if not wanted:
         return {}

@@ -16,7 +16,7 @@ class Job:
 
     submission: Submission
     id: str
-    """Slurm: number; Kubernetes: KIND/NAME; local: empty."""
+    """Slurm: the job's number; Kubernetes: KIND/NAME; local: empty."""
     continues: bool = False
 
     def __hash__(self) -> int:
@@ -24,7 +24,7 @@ class Job:
 
 
 def jobs_of(folder: Path) -> list[Job]:
-    """Return all jobs of a run, oldest first; UserError where its record cannot be read."""
+    """Return all jobs of a run, oldest first. Raises UserError if its record cannot be read."""
     found = record.read(folder)
     if found is None:
         return []
@@ -43,7 +43,10 @@ def jobs_of(folder: Path) -> list[Job]:
 
 
 def ask(jobs: Iterable[Job], past: bool = True, pods: bool = True) -> dict[Job, JobState]:
-    """Return the states of jobs. past, pods: ask for more of those that have ended, and of those that wait."""
+    """Return the states of jobs.
+
+    past: ask Slurm for jobs that have left the queue; pods: ask Kubernetes what waiting jobs wait for.
+    """
     jobs = list(jobs)
     by_slurm = [job for job in jobs if job.submission.scheduler == "slurm"]
     by_kubernetes = [job for job in jobs if job.submission.scheduler == "kubernetes"]

@@ -1,1 +1,1 @@
-"""Handing what is rendered to a scheduler, and recording it beside each run."""
+"""The submission of what was rendered to a scheduler, and its record beside each run."""

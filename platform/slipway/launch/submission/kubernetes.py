@@ -1,8 +1,8 @@
-"""Several objects handed to a Kubernetes cluster, which knows no transactions: all of them, or none.
+"""The submission of several objects to a Kubernetes cluster, which has no transactions: all of them, or none.
 
-What a run needs comes first and the runs last, so that none starts without what is its own; what was made is taken back
-where one is refused. The record of the submission is there before a run can be, so that none is unknown to
-`slipway runs`, however this process ends.
+What a run needs comes first and the runs last, so that none starts before its own objects exist; if one is refused,
+those that were created are removed. The record of the submission is written before a run can exist, so that `slipway
+runs` knows each one, however this process ends.
 """
 
 import shlex
@@ -27,13 +27,13 @@ from slipway.plan import Plan
 
 SECONDS = 120.0
 APPLY = ("apply", "--server-side", "--filename=-", "--output=name")
-CREATE = ("create", "--filename=-", "--output=name")  # not apply: what is there already is another's run
+CREATE = ("create", "--filename=-", "--output=name")  # not apply: what already exists is another's run
 
 Manifest = dict[str, Any]
 
 
 class Refused(Fault):
-    """The cluster did not take an object. made: those before it, as kubectl names them."""
+    """The cluster did not accept an object. made: those created before it, as kubectl names them."""
 
     made: Sequence[str] = ()
 
@@ -46,7 +46,7 @@ class Cluster:
 
     @classmethod
     def current(cls) -> "Cluster":
-        """Of the caller's configuration; no context inside a pod."""
+        """Return the cluster of the caller's current context; inside a pod it has no context."""
         words = ["kubectl", "config", "current-context"]
         try:
             return cls(commands.call(words, seconds=SECONDS).output.strip() or None)
@@ -54,7 +54,10 @@ class Cluster:
             return cls(None)
 
     def kubectl(self, *words: str, given: Sequence[Manifest] = ()) -> list[str]:
-        """Return the lines that kubectl prints. UserError where it is missing, Refused where it fails, Fault on silence."""
+        """Return the lines that kubectl prints.
+
+        Raises UserError if kubectl is not installed, Refused if it fails, and Fault if it does not answer.
+        """
         command = ["kubectl", *([f"--context={self.context}"] if self.context else []), *words]
         try:
             done = commands.call(command, given=to_text(given), seconds=SECONDS)
@@ -65,10 +68,16 @@ class Cluster:
                 do="launch where it is, or omit --submit and apply the manifests there",
             ) from None
         except commands.NoAnswer:
-            raise Fault(shlex.join(command), f"no answer within {SECONDS:.0f} s") from None
+            raise Fault(
+                shlex.join(command),
+                f"no answer within {SECONDS:.0f} s",
+                do="check the connection to the cluster",
+            ) from None
         lines = done.output.split("\n")[:-1]
         if done.code:
-            refused = Refused(shlex.join(command), done.why)
+            refused = Refused(
+                shlex.join(command), done.why, do="run that command by itself to see all of its output"
+            )
             refused.made = lines
             raise refused
         return lines
@@ -80,9 +89,11 @@ def submit(
     remember: Callable[[], None],
     forget: Callable[[], None],
 ) -> list[str]:
-    """Make all objects; their names. Where one is refused none stays that was not there before, and Fault is raised.
+    """Create all objects and return their names.
 
-    remember, forget: write the record of the submission, and take it back once nothing of it is left.
+    remember, forget: write the record of the submission, and remove it once nothing of the submission is left. Raises
+    Fault if an object is refused: then none stays that was not there before. Raises Fault, too, if kubectl does not
+    answer: then the run counts as submitted.
     """
     runs = workloads(manifests)
     needed = [one for one in manifests if one not in runs]
@@ -108,7 +119,7 @@ def submit(
 
 
 def identity_of(run: Manifest, manifests: Sequence[Manifest], cluster: Cluster) -> dict[str, Any]:
-    """Return what the record of a submission says of one run: where it is, and what was made for it."""
+    """Return what the record of a submission says of one run: its place, and the objects that were created for it."""
     metadata = run["metadata"]
     others = [one for one in manifests if one["kind"] not in states.RESOURCES]
     sweep = metadata["labels"].get(LABEL_SWEEP)
@@ -124,12 +135,12 @@ def identity_of(run: Manifest, manifests: Sequence[Manifest], cluster: Cluster) 
 
 
 def _check_free(runs: Sequence[Manifest], cluster: Cluster) -> None:
-    """Neither a resource of this name nor a pod of an earlier one: two pods would answer to one name. UserError."""
+    """Refuse a name that a resource, or a pod of an earlier one, has: two pods would answer to it. Raises UserError."""
     there = cluster.kubectl("get", "--filename=-", "--ignore-not-found", "--output=name", given=runs)
     if there:
         raise UserError(
             "run.name",
-            f"already exists in the cluster, launched from elsewhere ({len(there)} of {len(runs)} runs)",
+            f"already exists in the cluster, launched from another place ({len(there)} of {len(runs)} runs)",
             value=there[0],
             do=f"choose another run.name, or delete it with kubectl delete {there[0]}",
         )
@@ -148,8 +159,8 @@ def _check_free(runs: Sequence[Manifest], cluster: Cluster) -> None:
     if left:
         raise UserError(
             "run.name",
-            f"{len(left)} pods of an earlier launch have not ended ({', '.join(list(left)[:3])}), and new ones "
-            "would have their names",
+            f"{len(left)} pods of an earlier launch have not ended ({', '.join(list(left)[:3])}), and new pods "
+            "would get the same names",
             do="wait for them with `slipway runs cancel NAME`",
         )
 
@@ -173,13 +184,17 @@ def _label(manifest: Manifest, label: str) -> str | None:
 
 
 def _named(manifest: Manifest) -> str:
-    """Return KIND[.VERSION.GROUP]/NAME, as kubectl takes it."""
+    """Return KIND[.VERSION.GROUP]/NAME, as kubectl accepts it."""
     group, _, version = manifest["apiVersion"].rpartition("/")
     return f"{manifest['kind']}{f'.{version}.{group}' if group else ''}/{manifest['metadata']['name']}"
 
 
 def submit_runs(text: str, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
-    """Make the objects of all runs, with a record beside each; what was made, in words. Raises UserError and Fault."""
+    """Create the objects of all runs, with a record beside each. Return the names of the objects, one per line.
+
+    Raises UserError if a run exists already or a record cannot be written, and Fault if the cluster refuses or is
+    silent.
+    """
     import yaml
 
     every = [one for one in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if one]
@@ -197,7 +212,12 @@ def submit_runs(text: str, plans: Sequence[Plan], placement: Placement, folders:
                 warning = hand_to_pods(folder, plan.config) if new else None
             except OSError as error:
                 forget()
-                raise UserError("run.dir", f"cannot be written ({error.strerror})", value=folder) from None
+                raise UserError(
+                    "run.dir",
+                    f"cannot be written ({error.strerror})",
+                    value=folder,
+                    do="choose a run.dir that you can write to",
+                ) from None
             if warning:
                 print(f"slipway: {warning}", file=sys.stderr)
 

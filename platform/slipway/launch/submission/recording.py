@@ -33,7 +33,7 @@ def submission_of(
 def remember(
     folder: Path, plan: Plan, placement: Placement, command: Sequence[str], **where: str | list[str] | None
 ) -> None:
-    """The job is on its way: what cannot be written down is said, and no reason to fail."""
+    """Record a submission. The job is on its way, so a record that cannot be written is reported and is no failure."""
     try:
         record.add(folder, submission_of(plan, placement, command, **where))
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""One call of sbatch, and the number of the job that it made."""
+"""The submission with one call of sbatch, and the number of the job that it made."""
 
 import os
 import re
@@ -21,11 +21,14 @@ _NUMBER = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?")
 
 
 class Unanswered(Fault):
-    """A program was ended because it gave no answer: what it was to do may have been done."""
+    """A program was ended because it did not answer: what it was to do may have been done."""
 
 
 def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: Sequence[Path]) -> str:
-    """Return one call of sbatch; the job's number. Fault where it refuses, and where nothing says which number it gave."""
+    """Call sbatch once, record the submission, and return the job's number.
+
+    Raises Fault if sbatch refuses, or if nothing tells which number it gave.
+    """
     command, name = ["sbatch", "--parsable", str(script)], job_name(plans)
     began, why = time.time(), None
     try:
@@ -33,7 +36,14 @@ def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
     except Unanswered as unanswered:
         said, why = "", unanswered
     except KeyboardInterrupt:
-        said, why = "", Fault(shlex.join(command), "was interrupted, but may have submitted the job")
+        said, why = (
+            "",
+            Fault(
+                shlex.join(command),
+                "was interrupted, but may have submitted the job",
+                do="check with `squeue --me`",
+            ),
+        )
     job = job_number(said) or slurm.newest(name, began)
     indices = range(len(plans)) if len(plans) > 1 else [None]
     for plan, folder, index in zip(plans, folders, indices, strict=True):
@@ -41,7 +51,9 @@ def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
         remember(folder, plan, placement, command, id=number, name=name)
     if job is None:
         why = why or Fault(
-            shlex.join(command), f"printed no job number: {' '.join(said.split())[-500:] or 'nothing'}"
+            shlex.join(command),
+            f"printed no job number: {' '.join(said.split())[-500:] or 'nothing'}",
+            do="check with `squeue --me` before you submit again",
         )
         raise why.replaced(
             problem=f"{why.problem}; the run counts as submitted while a job of its name is in the queue",
@@ -51,7 +63,10 @@ def submit(script: Path, plans: Sequence[Plan], placement: Placement, folders: S
 
 
 def job_number(said: str) -> str | None:
-    """Return the number in what sbatch printed, the last line of that form: a site's wrapper may print more. None: none."""
+    """Return the number in sbatch's output: the last line of that form, as a site's wrapper may print more.
+
+    None: no number.
+    """
     found = [_NUMBER.fullmatch(line.strip()) for line in said.splitlines()]
     return next((one[1] for one in reversed(found) if one), None)
 
@@ -70,5 +85,5 @@ def _call(command: Sequence[str], environment: dict[str, str]) -> str:
             shlex.join(command), f"no answer within {SECONDS:.0f} s", do="check whether it was submitted"
         ) from None
     if done.code:
-        raise Fault(shlex.join(command), done.why)
+        raise Fault(shlex.join(command), done.why, do="correct what sbatch reports and submit again")
     return done.output

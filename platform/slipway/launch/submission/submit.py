@@ -1,4 +1,4 @@
-"""The thin edge: one call of sbatch or kubectl, and a record of it beside each run."""
+"""The last step of a launch: one call of sbatch or kubectl, and a record of it beside each run."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ from slipway.run_dir import RunDir
 
 
 def check(plans: Sequence[Plan], placement: Placement, workdir: Path) -> None:
-    """Raises UserError where a run has a job already, or its image is not there. Writes nothing."""
+    """Check that no run has a job already, and that the image exists. Raises UserError; writes nothing."""
     _check_free(plans, _folders(plans, placement))
     if placement.scheduler == "slurm" and workdir.is_dir() and not os.access(workdir, os.W_OK | os.X_OK):
         raise UserError(
@@ -33,7 +33,10 @@ def check(plans: Sequence[Plan], placement: Placement, workdir: Path) -> None:
 
 
 def submit(text: str, plans: Sequence[Plan], placement: Placement) -> str:
-    """Return one call of sbatch or kubectl; what it made, in words. Raises UserError before, Fault where it refuses."""
+    """Call sbatch or kubectl once. Return what it made, in words.
+
+    Raises UserError before the call, and Fault if the scheduler refuses.
+    """
     folders = _folders(plans, placement)
     if placement.scheduler == "kubernetes":
         from slipway.launch.submission import kubernetes
@@ -43,7 +46,7 @@ def submit(text: str, plans: Sequence[Plan], placement: Placement) -> str:
 
 
 def run_here(text: str, plans: Sequence[Plan], placement: Placement) -> int:
-    """Run the script of a cluster without a scheduler, to its end; its exit code."""
+    """Run the script of a cluster without a scheduler to its end. Return its exit code."""
     folders = _folders(plans, placement)
     command = ["bash", str(_write(text, folders))]
     for plan, folder in zip(plans, folders, strict=True):
@@ -53,7 +56,7 @@ def run_here(text: str, plans: Sequence[Plan], placement: Placement) -> int:
 
 
 def say_next(plans: Sequence[Plan], placement: Placement) -> None:
-    """What to do with what was submitted."""
+    """Print the commands that show, follow and cancel what was submitted."""
     folder = _folders(plans, placement)[0]
     name = shlex.quote(plans[0].config.run.name) if len(plans) == 1 else "NAME"
     option = "" if folder.parent == Path("runs") else f" --dir {shlex.quote(str(folder.parent))}"
@@ -66,18 +69,28 @@ def _folders(plans: Sequence[Plan], placement: Placement) -> list[Path]:
 
 
 def _write(text: str, folders: Sequence[Path]) -> Path:
-    """Return the script in the first run's folder, and a place for the logs of each. Raises UserError."""
+    """Write the script into the first run's directory, and create a directory for the logs of each.
+
+    Return the script's path.
+
+    Raises UserError if one of them cannot be written.
+    """
     try:
         for folder in folders:
             RunDir(folder).logs.mkdir(parents=True, exist_ok=True)
         write_whole(RunDir(folders[0]).script, text)
     except OSError as error:
-        raise UserError("run.dir", f"cannot be written ({error.strerror})", value=folders[0]) from None
+        raise UserError(
+            "run.dir",
+            f"cannot be written ({error.strerror})",
+            value=folders[0],
+            do="choose a run.dir that you can write to",
+        ) from None
     return RunDir(folders[0]).script
 
 
 def _check_free(plans: Sequence[Plan], folders: Sequence[Path]) -> None:
-    """No second job for a run that has one. Raises UserError with its id."""
+    """Refuse a second job for a run that has one. Raises UserError, which names the first."""
     from slipway.launch.schedulers import states
 
     jobs = {job: plan for plan, folder in zip(plans, folders, strict=True) for job in states.jobs_of(folder)}

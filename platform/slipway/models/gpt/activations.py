@@ -1,4 +1,4 @@
-"""Memory of what a GPT keeps beside its transformer layers: of the embedding and of the head. Pure Python."""
+"""Memory that a GPT uses besides its transformer layers: for the embedding and the head. Pure Python."""
 
 from slipway.config.schema import Kernels
 from slipway.kernels.sizes import LOSS_CHUNK
@@ -7,18 +7,18 @@ from slipway.models.transformer.share import Share
 
 
 def embedding_bytes(share: Share) -> int:
-    """Return bytes the embedding keeps of one microbatch: its dropout mask."""
+    """Return the bytes that the embedding keeps of one microbatch: its dropout mask."""
     size = share.element_bytes if share.on_cpu else 1
     mask = size * share.block.hidden_size if share.block.hidden_dropout else 0
     return share.tokens * mask // share.outside
 
 
 def head_bytes(share: Share) -> int:
-    """Return bytes the output layer and the loss need for one microbatch, beside the input of the final norm.
+    """Return the bytes that output layer and loss need for one microbatch, besides the input of the final norm.
 
-    Fused (kernels.cross_entropy, see docs/kernels.md): the gradients of hidden states and weight, which are there
-    at once, and the logits of some tokens, in bf16 twice. Otherwise the output layer's input, all logits, and
-    their softmax in fp32.
+    Fused (kernels.cross_entropy, see docs/kernels.md): the gradients of hidden states and weight, which exist at the
+    same time, and the logits of some tokens, in bf16 twice. Otherwise the output layer's input, all logits, and their
+    softmax in fp32.
     """
     config, size = share.config, share.element_bytes
     if not _is_fused(config.kernels):
@@ -28,7 +28,7 @@ def head_bytes(share: Share) -> int:
 
 
 def loss_bytes(share: Share) -> int:
-    """Of these, the bytes that are there until the backward pass, of each loss that the output layer computes."""
+    """Return the part of `head_bytes` that stays until the backward pass, for each loss of the output layer."""
     config, size, tokens = share.config, share.element_bytes, share.tokens
     hidden, vocabulary = share.block.hidden_size, _vocabulary(share)
     states, shared = tokens * hidden * size, share.state_bytes

@@ -1,4 +1,4 @@
-"""What a GPT is: the fields of `conf/model/*.yaml` for the family `gpt`. Names are Megatron-core's."""
+"""The configuration of a GPT: the fields of `conf/model/*.yaml` for the family `gpt`. Names are Megatron-core's."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -15,7 +15,7 @@ from slipway.models.transformer.block import Block, Latent
 
 
 class Config(Attention, Experts, Prediction, ModelSection):
-    """Decoder-only transformer. Sizes left out (null) follow from the others as in Megatron-core."""
+    """Decoder-only transformer. Sizes that are null follow from the others as in Megatron-core."""
 
     family: Literal["gpt"] = Field(default="gpt", description="The model family.")
     name: str = Field(description="Name of the preset, used in default run names.")
@@ -27,27 +27,30 @@ class Config(Attention, Experts, Prediction, ModelSection):
     vocab_size: PositiveInt = Field(description="Entries of the tokenizer's vocabulary.")
     make_vocab_size_divisible_by: PositiveInt = Field(
         default=128,
-        description="The embedding table is padded to a multiple of this, for every layout alike.",
+        description="Pad the embedding table to a multiple of this, in every layout alike.",
     )
     max_position_embeddings: PositiveInt = Field(description="Longest sequence, in tokens.")
     normalization: Literal["LayerNorm", "RMSNorm"] = Field(
-        default="LayerNorm", description="The norms of all layers."
+        default="LayerNorm", description="Kind of all norms."
     )
     norm_epsilon: PositiveFloat = Field(
-        default=1e-5, description="Added to the variance (RMSNorm: to the mean square)."
+        default=1e-5, description="Epsilon added to the variance (RMSNorm: to the mean square)."
     )
     activation: Literal["gelu", "gelu_tanh", "swiglu"] = Field(
         default="gelu",
-        description="Of the MLP. gelu_tanh: GELU approximated by tanh, as GPT-2 and Starcoder2 have it.",
+        description="Activation of the MLP. gelu_tanh is GELU approximated by tanh, as in GPT-2 and Starcoder2.",
     )
     add_bias_linear: bool = Field(
-        default=True, description="Biases in the linear layers (GPT-3: yes, Llama: no)."
+        default=True, description="Use biases in the linear layers (GPT-3 does, Llama does not)."
     )
     untie_embeddings_and_output_weights: bool = Field(
-        default=False, description="Whether the output layer has weights of its own."
+        default=False, description="Give the output layer weights of its own."
     )
     hidden_dropout: float = Field(
-        default=0.0, ge=0.0, lt=1.0, description="Share of the hidden states that each training step drops."
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Share of the hidden states that dropout zeroes in each training step.",
     )
     init_method_std: PositiveFloat = Field(
         default=0.02, description="Standard deviation of the initial weights."
@@ -67,7 +70,7 @@ class Config(Attention, Experts, Prediction, ModelSection):
 
     @property
     def latent(self) -> Latent | None:
-        """Sizes of latent attention, which slipway.models.gpt.rules.latent asks for."""
+        """Sizes of latent attention, if it is on; slipway.models.gpt.rules.latent requires them."""
         if not self.multi_latent_attention:
             return None
         return Latent(
@@ -90,7 +93,7 @@ class Config(Attention, Experts, Prediction, ModelSection):
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """Its layers, in their order."""
+        """Its transformer layers, in order."""
         mixtures = [
             self.num_moe_experts is not None and layer >= self.first_k_dense_replace
             for layer in range(self.num_layers)
@@ -100,19 +103,19 @@ class Config(Attention, Experts, Prediction, ModelSection):
         return tuple(made[kind] for kind in kinds)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's, which would copy the blocks that were made of other fields."""
+        """Copy as pydantic does, but without the cached blocks, which were made from other fields."""
         copied = super().model_copy(update=update, deep=deep)
         vars(copied).pop("blocks", None)
         return copied
 
     @property
     def prediction_depths(self) -> int:
-        """Layers of multi-token prediction behind them, each with a block like the last one."""
+        """Number of multi-token prediction layers, each with a block like the last one."""
         return self.mtp_num_layers or 0
 
     @property
     def windows(self) -> tuple[int | None, ...]:
-        """Tokens that a token sees in each layer, itself included; None: all before it."""
+        """Tokens that a token sees in each layer, including itself; None: all before it."""
         layers, full = range(self.num_layers), self.window_attn_skip_freq
         if isinstance(full, int):
             return tuple(self.window_size if (layer + 1) % full else None for layer in layers)

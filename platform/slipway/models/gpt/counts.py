@@ -1,4 +1,4 @@
-"""Exact parameters, and floating-point operations, of a GPT as Megatron-core builds it. Pure Python."""
+"""Exact parameters and floating-point operations of a GPT as Megatron-core builds it. Pure Python."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -12,14 +12,14 @@ from slipway.models.transformer.block import Block
 
 
 def active_parameters(model: Config) -> int:
-    """Return parameters that one token meets: of the experts only those that it is sent to."""
+    """Return the parameters that one token passes through: of the experts only those that it is sent to."""
     ends = embedding(model) + head(model, copies_embedding=False)
     layers = total(model, lambda block: counts.layer(block).total - counts.idle(block))
     return ends.total + layers + prediction.active_parameters(model)
 
 
 def total(model: Config, number: Callable[[Block], int]) -> int:
-    """Of all transformer layers; computed once for those that are alike."""
+    """Return the sum of a number over all transformer layers; it is computed once for equal layers."""
     return sum(count * number(block) for block, count in Counter(model.blocks).items())
 
 
@@ -27,7 +27,7 @@ def total(model: Config, number: Callable[[Block], int]) -> int:
 
 
 def embedding(model: Config, tp: int = 1) -> Shard:
-    """Return parameters of the embedding on one rank."""
+    """Return the parameters of the embedding on one rank."""
     positions = 0
     if model.position_embedding_type == "learned_absolute":
         positions = model.max_position_embeddings * model.hidden_size
@@ -35,25 +35,25 @@ def embedding(model: Config, tp: int = 1) -> Shard:
 
 
 def head(model: Config, tp: int = 1, *, copies_embedding: bool) -> Shard:
-    """Return parameters of the final norm and the output layer on one rank.
+    """Return the parameters of the final norm and the output layer on one rank.
 
-    copies_embedding: the output layer is tied to an embedding that another rank holds, so this one has a copy.
+    copies_embedding: whether the output layer is tied to an embedding on another rank, so that this one has a copy.
     """
     has_table = model.untie_embeddings_and_output_weights or copies_embedding
     return Shard(counts.norm(model.blocks[0]) + (table(model, tp) if has_table else 0))
 
 
 def table(model: Config, tp: int) -> int:
-    """Return parameters of the embedding's table, or of an output layer's of its own, on one rank."""
+    """Return the parameters on one rank of the embedding's table, or of an untied output layer."""
     return model.padded_vocab_size // tp * model.hidden_size
 
 
 def flops_per_sample(model: Config, tokens: int) -> int:
-    """Return floating-point operations of a sample of so many tokens, forward and backward, recomputation not counted.
+    """Return the floating-point operations of a sample of so many tokens, forward and backward, without recomputation.
 
-    See slipway.models.transformer.counts; to which the logits' product comes, but not the embedding's look-up. For
-    h x h attention and a 4h MLP this is 72 s l h^2 (1 + s/(6h) + V/(12lh)): the F without recomputation of Narayanan et
-    al. 2021 (arXiv 2104.04473), which is the model FLOP of Korthikanti et al. 2022, arXiv 2205.05198.
+    To those of slipway.models.transformer.counts the logits' product is added, but not the embedding's look-up. For h x
+    h attention and a 4h MLP this is 72 s l h^2 (1 + s/(6h) + V/(12lh)): the F without recomputation of Narayanan et al.
+    2021 (arXiv 2104.04473), which is the model FLOP of Korthikanti et al. 2022, arXiv 2205.05198.
     """
     own = total(model, lambda block: counts.flops(block, tokens)) + _logit_flops(model) * tokens
     return own + model.prediction_depths * prediction.flops(model, tokens, _logit_flops(model))
@@ -64,41 +64,42 @@ def _logit_flops(model: Config) -> int:
 
 
 def attention_flops(model: Config, tokens: int) -> int:
-    """Of these, attention's two products over the whole s x s square, causal or not."""
+    """Return the part of `flops_per_sample` for attention's two products over the whole s x s square, causal or not."""
     ahead = model.prediction_depths * counts.attention_flops(model.blocks[-1], tokens)
     return total(model, lambda block: counts.attention_flops(block, tokens)) + ahead
 
 
 def palm_flops(model: Config, tokens: int) -> int:
-    """Return the same as counted by Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B): 6 N + 12 L H Q T a token.
+    """Return the operations of a sample by PaLM's convention: 6 N + 12 L H Q T per token.
 
-    N are all parameters, of experts those that a token is sent to: norms, biases, learned positions and the
-    embedding among them, the latter once more than it multiplies where the output layer has weights of its own.
+    See Chowdhery et al. 2022 (arXiv 2204.02311, appendix B). N is all parameters, of experts those that a token is sent
+    to. It includes norms, biases, learned positions and the embedding, the latter once more than it multiplies if the
+    output layer has weights of its own.
     """
     return 6 * active_parameters(model) * tokens + attention_flops(model, tokens)
 
 
 def recomputed_flops_per_sample(model: Config, tokens: int, modules: Collection[str]) -> int:
-    """Return operations that the backward pass does again."""
+    """Return the operations of a sample that the backward pass repeats."""
     ahead = model.prediction_depths * prediction.recomputed_flops(model, tokens, modules)
     return total(model, lambda block: counts.recomputed_flops(block, tokens, modules)) + ahead
 
 
 class Costs(NamedTuple):
-    """Operations of a token in each kind of layer, forward and backward, with what is computed again."""
+    """Operations of a token in each kind of layer, forward and backward, including recomputation."""
 
     embedding: int
     layers: Sequence[int]
     prediction: int
-    """Of one depth of multi-token prediction."""
+    """Operations of one depth of multi-token prediction."""
     head: int
 
 
 def costs(model: Config, tokens: int, modules: Collection[str]) -> Costs:
-    """Return what layers cost beside each other, for laying them out; tokens: of a sample.
+    """Return the relative costs of the layers, to divide them among stages. tokens: of a sample.
 
-    The embedding multiplies nothing: one multiplication and addition for each number it looks up, and twice that
-    backward, so that it counts as something.
+    The embedding multiplies nothing: it counts one multiplication and addition for each number that it looks up, and
+    twice that backward, so that it is not free.
     """
     each = {
         block: (counts.flops(block, tokens) + counts.recomputed_flops(block, tokens, modules)) // tokens

@@ -1,4 +1,4 @@
-"""GPT without torch: what it says of its layers, its samples and its loss."""
+"""The GPT family without torch: its layers, its samples and its loss."""
 
 from collections.abc import Mapping, Sequence
 from math import log
@@ -24,7 +24,7 @@ from slipway.models.work import Work
 
 
 class GPT:
-    """See slipway.models.family.Family."""
+    """The pure half of the GPT family: see slipway.models.family.Family."""
 
     engine = "megatron"
     data_kinds = ("text", "chat")
@@ -42,20 +42,20 @@ class GPT:
         rules.check(config)
 
     def check_data(self, config: RunConfig, traits: Mapping[str, Any]) -> None:
-        """Raise UserError where tokens would have no embedding."""
+        """Raise UserError if tokens would have no embedding."""
         check_tokens(config, traits["vocab_size"])
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
-        """Return embedding, transformer layers, multi-token prediction, and the head: final norm, output layer and loss."""
+        """Return embedding, transformer layers, multi-token prediction, and head: final norm, output layer and loss."""
         model, share = gpt_of(config), share_of(config, layout)
         tp, copies = layout.tensor_model_parallel_size, layout.pipeline_model_parallel_size > 1
-        own_output = model.untie_embeddings_and_output_weights  # where it is tied, the head has the copy
+        own_output = model.untie_embeddings_and_output_weights  # if it is tied, the head has the copy
         return [
             Layer(
                 "embedding",
                 counts.embedding(model, tp),
                 kept_bytes=activations.embedding_bytes(share),
-                sent_bytes=share.state_bytes,  # where the first stage has nothing else
+                sent_bytes=share.state_bytes,  # if the first stage has nothing else
                 block=False,
             ),
             *of_layers(share, planned_layer),
@@ -69,13 +69,13 @@ class GPT:
         ]
 
     def work(self, config: RunConfig, layout: Parallelism) -> list[Work]:
-        """Of the embedding, the transformer layers, multi-token prediction, and the head."""
+        """Return the work of the embedding, the transformer layers, multi-token prediction, and the head."""
         return work.layers(config, layout)
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        """Return Transformer layers as slipway.models.spans shares them out, by their operations. Raises UserError.
+        """Return the layers of each model chunk, with transformer layers divided by their operations.
 
-        Multi-token prediction stays with the head.
+        Multi-token prediction stays with the head. Raises UserError as slipway.models.spans.shared_out does.
         """
         model, length = gpt_of(config), tokens_of(config).sequence_length
         costs = counts.costs(model, length, recompute.modules(config, model.blocks))
@@ -85,7 +85,7 @@ class GPT:
         return spans.shared_out(is_block, each, layout, always_level=ahead > 0)
 
     def sample(self, config: RunConfig) -> Sample:
-        """Return a sequence of tokens."""
+        """Return the sizes and operations of one sequence of tokens."""
         model, tokens = gpt_of(config), tokens_of(config).sequence_length
         again = counts.recomputed_flops_per_sample(model, tokens, self.recomputed(config))
         return Sample(
@@ -99,32 +99,36 @@ class GPT:
         )
 
     def spread(self, config: RunConfig) -> Spread | None:
-        """Return tokens to experts."""
+        """Return the experts that tokens are sent to; None: all layers are dense."""
         return spread(config)
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
-        """See slipway.models.gpt.recompute."""
+        """Return what is recomputed, as in slipway.models.transformer.recompute.modules."""
         return recompute.modules(config, gpt_of(config).blocks)
 
     def chance(self, config: RunConfig) -> float | None:
-        """Return ln V: the loss of a model for which all tokens are equally likely."""
+        """Return ln V: the loss of a model that considers all tokens equally likely."""
         return log(gpt_of(config).vocab_size)
 
     def notes(self, config: RunConfig) -> list[str]:
-        """Of a balancing loss that depends on the layout."""
+        """Return a note on a balancing loss that depends on the layout; otherwise nothing."""
         return notes(gpt_of(config))
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
-        """Return all but the preset's name, what is dropped, and what only initial values and auxiliary losses depend on."""
+        """Return the fields that weights depend on.
+
+        These are all but the preset's name, dropout, and the fields that only initial values and auxiliary losses
+        depend on.
+        """
         free = {"name", "hidden_dropout", "attention_dropout", "init_method_std"}
         free |= {"moe_router_load_balancing_type", "moe_aux_loss_coeff", "moe_z_loss_coeff"}
         free |= {"moe_router_bias_update_rate", "mtp_loss_scaling_factor"}
         if gpt_of(config).position_embedding_type == "rope":
-            free.add("max_position_embeddings")  # a limit; learned positions are as many weights
+            free.add("max_position_embeddings")  # a limit; with learned positions, a size of weights
         return config.model.model_dump(mode="json", exclude={"family", *free})
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
-        """Say why a backend cannot compute an operator of this model; None where it can."""
+        """Return why a backend cannot compute an operator of this model; None: it can."""
         normalization, activation = gpt_of(config).normalization, gpt_of(config).activation
         if (operator, backend) == ("norm", "apex") and normalization != "LayerNorm":
             return f"Megatron-core takes only LayerNorm from apex, not {normalization}"
@@ -141,7 +145,7 @@ class GPT:
             return f"it is not told where documents begin ({tokens_of(config).apart})"
         if (operator, backend) == ("attention", "te") and gpt_of(config).window_size:
             ranks = config.parallelism.context_parallel_size
-            # of cp_comm_type p2p, Megatron-core's default (DotProductAttention in Transformer Engine)
+            # for cp_comm_type p2p, Megatron-core's default (DotProductAttention in Transformer Engine)
             if ranks > 1:
                 return f"its ring over {ranks} context-parallel ranks takes no sliding window"
         if operator == "moe":

@@ -1,4 +1,4 @@
-"""The sizes of a GPT's products that Transformer Engine computes in FP8, as one rank has them."""
+"""The sizes, on one rank, of a GPT's products that Transformer Engine computes in FP8."""
 
 from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of
@@ -8,9 +8,9 @@ from slipway.models.transformer.block import Latent
 
 
 def sizes(config: RunConfig) -> list[Size]:
-    """Of the linear layers within transformer layers: inputs, outputs, and the tokens over which gradients sum.
+    """Return the sizes of linear layers in transformer layers: inputs, outputs, and the tokens that gradients sum over.
 
-    The tokens of experts are padded by Megatron-core; router, embedding and output layer are not in FP8.
+    Megatron-core pads the tokens of experts; router, embedding and output layer are not in FP8.
     """
     model, layout, data = gpt_of(config), config.parallelism, tokens_of(config)
     tp, cp = layout.tensor_model_parallel_size, layout.context_parallel_size
@@ -52,7 +52,10 @@ def _widths(model: Config) -> list[tuple[str, str, int]]:
 
 
 def _of_latent(latent: Latent, heads: int, tp: int, by_tensor: str) -> list[Size]:
-    """Of latent attention's products: down, whole on each rank, and up, cut by heads."""
+    """Return the sizes of latent attention's products.
+
+    Down-projections are whole on each rank, up-projections are split by heads.
+    """
     down, turned, value = latent.kv_lora_rank, latent.qk_pos_emb_head_dim, latent.v_head_dim
     plain = latent.qk_head_dim
     found = [

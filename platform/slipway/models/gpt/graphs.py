@@ -1,4 +1,4 @@
-"""What of a GPT a recording of its layers (cuda_graph_impl=local) does not stand."""
+"""Rules for recorded layers (cuda_graph_impl=local), which do the same for every batch."""
 
 from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of
@@ -7,7 +7,7 @@ from slipway.models.gpt.config import gpt_of
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError where layers are to be recorded that do something else each time."""
+    """Raise UserError if layers are to be recorded that do something different each time."""
     model = gpt_of(config)
     if config.parallelism.cuda_graph_impl != "local":
         return
@@ -22,8 +22,8 @@ def check(config: RunConfig) -> None:
         if found:
             raise UserError(
                 "parallelism.cuda_graph_impl",
-                f"does not work with {path}={str(found).lower()}: the recording of a layer is the same for all "
-                f"batches, and {why}",
+                f"does not work with {path}={str(found).lower()}: one recording of "
+                f"a layer serves all batches, and {why}",
                 value="local",
                 use="null",
             )

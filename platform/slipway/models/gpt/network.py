@@ -22,16 +22,16 @@ from slipway.models.transformer import matrices
 from slipway.optimizers.matrix import Matrix
 
 NORMS = ("layernorm.weight", "layer_norm_weight", ".enorm.weight", ".hnorm.weight")
-"""How the names of norms' weights end; the last two are of multi-token prediction."""
+"""Suffixes of the names of norms' weights; the last two are from multi-token prediction."""
 
 
 class GPT:
-    """See slipway.models.network.Network."""
+    """The torch half of the GPT family: see slipway.models.network.Network."""
 
     def build(
         self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]
     ) -> torch.nn.Module:
-        """Return a stage of the model: embedding, transformer layers and head, as far as they are in the span."""
+        """Return a stage of the model: embedding, transformer layers and head, as far as the span covers them."""
         rotary.use(config.kernels.rotary or "torch")
         swiglu.use(config.kernels.activation or "torch")
         products.use(config.kernels.product or "torch")
@@ -42,11 +42,17 @@ class GPT:
         return build_stage(config, transformer, layers, stage)
 
     def boundary(self, config: RunConfig) -> tuple[int, int]:
-        """Return tokens, and the width of their states; Megatron-core divides the tokens by context and tensor ranks."""
+        """Return the number of tokens and the width of their states.
+
+        Megatron-core divides the tokens by context- and tensor-parallel ranks.
+        """
         return tokens_of(config).sequence_length, gpt_of(config).hidden_size
 
     def reads(self, config: RunConfig, stage: Stage) -> frozenset[str]:
-        """Return what the embedding needs, what the loss needs; where documents are kept apart every stage must know them."""
+        """Return the fields that embedding and loss need.
+
+        Every stage reads document_starts if documents are kept apart.
+        """
         fields: set[str] = set()
         if stage.first:
             fields |= {"tokens", "position_ids"}
@@ -59,10 +65,10 @@ class GPT:
     def forward(
         self, config: RunConfig, batch: Batch, module: torch.nn.Module, received: Tensor | None
     ) -> tuple[Tensor, LossFunction]:
-        """Return one microbatch through one stage.
+        """Run one microbatch through one stage; return its output and the function of the loss.
 
-        Fields: tokens, labels, position_ids ([b, s] int64), loss_mask ([b, s] fp32) and, where documents are kept
-        apart, document_starts ([b, s] int64, on the CPU).
+        Fields: tokens, labels, position_ids ([b, s] int64), loss_mask ([b, s] fp32) and, if documents are kept apart,
+        document_starts ([b, s] int64, on the CPU).
         """
         model, starts = gpt_of(config), batch.get("document_starts")
         depths = model.prediction_depths
@@ -85,15 +91,15 @@ class GPT:
         return output, reported
 
     def counted(self, config: RunConfig, modules: Sequence[torch.nn.Module]) -> Tensor:
-        """Return tokens of each expert; see slipway.models.gpt.routing."""
+        """Return the tokens of each expert, fp64 [numbers]; see slipway.models.gpt.routing."""
         return routing.counted(config, modules)
 
     def handed(self, config: RunConfig, sums: Tensor) -> Handed:
-        """Load, entropy, bias."""
+        """Return load, entropy and bias of the experts. sums: fp64 [numbers], over all ranks."""
         return routing.handed(config, sums)
 
     def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
-        """Return norm weights start at one, all other vectors (biases) at zero, matrices from a normal distribution.
+        """Return 1 for norm weights, 0 for all other vectors (biases), and a normal distribution for matrices.
 
         Output projections are scaled by 1/sqrt(2 x layers), as in GPT-2 (Radford et al. 2019, section 2.3).
         """
@@ -106,16 +112,19 @@ class GPT:
         return Normal(std)
 
     def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
-        """Return all weights of layers that are matrices, the router's too; embedding, positions and output layer are none."""
+        """Return the matrices of a layer's weight, also of the router's.
+
+        None: embedding, positions, output layer, vectors.
+        """
         if len(shape) < 2 or key.startswith(("embedding.", "output_layer.")):
             return None
         return matrices.matrix(gpt_of(config).blocks[0], key, shape)
 
 
 def loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Sums]:
-    """Sum of the tokens' cross entropies (nats), number of tokens, and both for the log.
+    """Return the sum of the tokens' cross entropies (nats), a scalar, the number of tokens, and both to report.
 
-    losses: of the tokens, [b, s], or already their masked sum (slipway.models.gpt.stage).
+    losses: of the tokens, [b, s], or their masked sum (slipway.models.gpt.stage). loss_mask: [b, s].
     """
     total = torch.sum(losses.float() * loss_mask) if losses.dim() else losses
     tokens = loss_mask.sum()
@@ -124,7 +133,7 @@ def loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, Sums]:
 
 
 def _of_this_rank(whole: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
-    """This context-parallel rank's tokens, and which keys they may see where documents are kept apart."""
+    """Return this context-parallel rank's fields, and the keys that its tokens may see if documents are kept apart."""
     rank, size = parallel_state.get_context_parallel_rank(), parallel_state.get_context_parallel_world_size()
     batch = {name: value for name, value in whole.items() if name != "document_starts"}
     starts = whole.get("document_starts")

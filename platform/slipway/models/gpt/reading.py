@@ -1,16 +1,16 @@
 """Text through a whole GPT in one process, with and without a cache of keys and values.
 
 The cache is Megatron-core's StaticInferenceContext, which its attention fills and reads: it stores keys before their
-rotary embedding and turns all of them at every step, by their places in the cache. So all rows stand at the same
+rotary embedding and rotates all of them at every step, by their places in the cache. So all rows are at the same
 position. Attention over the cache is the layer's own (slipway.kernels.attention, or Transformer Engine's).
 
-Of latent attention it stores each head's keys, turned, and values, not the latent states from which they come: a token
-takes heads x (qk_head_dim + qk_pos_emb_head_dim + v_head_dim) numbers of a layer, and not kv_lora_rank +
-qk_pos_emb_head_dim, as where the products up are taken into those of queries and outputs. Megatron-core does that only
-with a kernel for some GPUs (cache_mla_latents).
+For latent attention it stores each head's keys, rotated, and values, not the latent states from which they come: a
+token takes heads x (qk_head_dim + qk_pos_emb_head_dim + v_head_dim) numbers of a layer, instead of the kv_lora_rank +
+qk_pos_emb_head_dim that suffice if the up-projections are merged into those of queries and outputs. Megatron-core does
+that only with a kernel for some GPUs (cache_mla_latents).
 
 A mixture's router sends each token to its experts whatever the others are: it has no capacity. With one, a token read
-alone could go where it would not among others, and this would no longer be what the full forward pass gives.
+alone could go to other experts than among others, and the result would differ from the full forward pass.
 """
 
 from typing import Any
@@ -21,35 +21,38 @@ from torch import Tensor
 
 
 class GPTReader:
-    """See slipway.models.text.TextModel."""
+    """A GPT that reads texts: see slipway.models.text.TextModel."""
 
     def __init__(self, vocab_size: int, module: torch.nn.Module, device: torch.device) -> None:
         self.vocab_size, self.module, self.device = vocab_size, module, device
 
     @torch.inference_mode()
     def logits(self, tokens: Tensor) -> Tensor:
-        """See TextModel."""
+        """Return the logits of the token after each token, fp32 [b, s, vocab_size], for texts, int64 [b, s]."""
         positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
         return self._of_entries(self.module(tokens, positions, None))
 
     def begin(self, rows: int, length: int) -> "GPTReading":
-        """See TextModel."""
+        """Return a reading of so many texts of at most so many tokens."""
         return GPTReading(self, StaticInferenceContext(rows, length))
 
     def _of_entries(self, logits: Tensor) -> Tensor:
-        """Return without the rows that the embedding is padded with."""
+        """Return the logits without the rows that pad the embedding."""
         return logits[..., : self.vocab_size].float()
 
 
 class GPTReading:
-    """See slipway.models.text.Reading."""
+    """Texts that a GPT reads token by token: see slipway.models.text.Reading."""
 
     def __init__(self, reader: GPTReader, cache: Any) -> None:
         self.reader, self.cache = reader, cache
 
     @torch.inference_mode()
     def read(self, tokens: Tensor) -> Tensor:
-        """See Reading."""
+        """Read the next tokens of each row, int64 [b, n].
+
+        Return the logits of the token after them, fp32 [b, vocab_size].
+        """
         begin = self.cache.sequence_len_offset
         end = begin + tokens.shape[1]
         assert begin == 0 or tokens.shape[1] == 1, (

@@ -1,8 +1,8 @@
-"""Frequencies of the rotary embedding that are stretched for long contexts.
+"""Frequencies of the rotary embedding, stretched for long contexts.
 
-Megatron-core has Llama 3's stretching with three of its four numbers fixed, and YaRN for its own kind of position
-embedding, whose scale of queries and keys no fused kernel takes. So both are computed here, and handed to the layer
-that it has anyway; the scale is put into softmax's (`attention_scale`).
+Megatron-core implements Llama 3's stretching with three of its four numbers fixed, and YaRN for its own kind of
+position embedding, whose scale of queries and keys no fused kernel takes. So both are computed here, and set in the
+embedding module that it already has; the scale is moved into the softmax's (`attention_scale`).
 """
 
 from math import ceil, floor, log, pi
@@ -15,15 +15,15 @@ from slipway.models.gpt.fields.rotary import Llama3, Yarn
 
 
 def stretch(embedding: Any, scaling: Llama3 | Yarn, base: float) -> None:
-    """Give a RotaryEmbedding of Megatron-core, newly built, the stretched frequencies."""
+    """Set the stretched frequencies in a newly built RotaryEmbedding of Megatron-core."""
     old: Tensor = embedding.inv_freq
     embedding.inv_freq = frequencies(2 * len(old), base, scaling).to(old.device)
 
 
 def frequencies(size: int, base: float, scaling: Llama3 | Yarn) -> Tensor:
-    """Return angles by which pairs of channels turn from one token to the next, [size / 2], fp32, on the CPU.
+    """Return the angles by which pairs of channels rotate from one token to the next, [size / 2], fp32, on the CPU.
 
-    size: channels of a head that turn. In fp32 throughout, as those have it who published weights: angles are
+    size: channels of a head that rotate. In fp32 throughout, like the code of those who published weights: angles are
     frequencies times positions, and at 100,000 tokens the last bit of a frequency is a hundredth of a turn.
     """
     with torch.device("cpu"):
@@ -34,11 +34,11 @@ def frequencies(size: int, base: float, scaling: Llama3 | Yarn) -> Tensor:
 
 
 def _llama3(wavelengths: Tensor, scaling: Llama3) -> Tensor:
-    """Return wavelengths: tokens per radian."""
+    """Return Llama 3's frequencies. wavelengths: tokens per radian."""
     plain = 1.0 / wavelengths
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
     length = scaling.original_max_position_embeddings
-    tokens = 2 * pi / plain  # of a whole turn
+    tokens = 2 * pi / plain  # for a whole turn
     share = (length / tokens - low) / (high - low)
     between = (1 - share) * plain / scaling.factor + share * plain
     stretched = torch.where(tokens > length / low, plain / scaling.factor, plain)
@@ -46,11 +46,11 @@ def _llama3(wavelengths: Tensor, scaling: Llama3) -> Tensor:
 
 
 def _yarn(wavelengths: Tensor, base: float, scaling: Yarn) -> Tensor:
-    """Return wavelengths: tokens per radian."""
+    """Return YaRN's frequencies. wavelengths: tokens per radian."""
     size = 2 * len(wavelengths)
 
     def pair(turns: float) -> float:
-        """Return the pair of channels that turns so often in the original context."""
+        """Return the pair of channels that makes this many turns in the original context."""
         context = scaling.original_max_position_embeddings
         return size * log(context / (turns * 2 * pi)) / (2 * log(base))
 
@@ -60,6 +60,6 @@ def _yarn(wavelengths: Tensor, base: float, scaling: Yarn) -> Tensor:
     first, last = max(first, 0), min(last, size - 1)
     if first == last:
         last += 0.001
-    # this order of roundings is that of the published code, and of transformers
+    # rounds in the same order as the published code and transformers
     kept = 1 - ((torch.arange(len(wavelengths), dtype=torch.float32) - first) / (last - first)).clamp(0, 1)
     return 1.0 / (scaling.factor * wavelengths) * (1 - kept) + 1.0 / wavelengths * kept

@@ -1,4 +1,4 @@
-"""What Megatron-core is told of a GPT's router: how experts are chosen, and what keeps their loads even."""
+"""The fields of Megatron-core's TransformerConfig for a GPT's router: the choice of experts, and even loads."""
 
 from typing import Any
 
@@ -8,9 +8,10 @@ from slipway.models.transformer.config import parts_of_balance, samples_of_balan
 
 
 def router(config: RunConfig) -> dict[str, Any]:
-    """Return fields of TransformerConfig; none for a model without experts.
+    """Return the router's fields of TransformerConfig; none for a model without experts.
 
-    A balancing loss is scaled up by what Megatron-core scales it down: then it is the same in every layout.
+    A balancing loss is scaled up by the factor by which Megatron-core scales it down: then it is the same in every
+    layout.
     """
     model = gpt_of(config)
     if not model.num_moe_experts:

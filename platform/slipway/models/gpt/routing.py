@@ -1,4 +1,4 @@
-"""How a mixture's tokens were routed in a step: what the routers of this rank have counted, and what all of it says."""
+"""The routing of a mixture's tokens in a step: the counts of this rank's routers, and what all counts say."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,9 +19,10 @@ _PREDICTION = re.compile(r"(?:^|\.)mtp\.layers\.(\d+)\.")
 
 
 def counted(config: RunConfig, modules: Sequence[torch.nn.Module]) -> Tensor:
-    """See slipway.models.network.Counting: for each mixture layer its counts and, where there is one, its bias.
+    """Return the counts of each mixture layer and, if there is one, its bias, fp64 [numbers].
 
-    Each rank has tokens of its own: tensor-parallel ranks, too, as mixtures need sequence parallelism.
+    Each rank has tokens of its own, also tensor-parallel ranks, since mixtures need sequence parallelism. See
+    slipway.models.network.Counting.
     """
     device = next(parameter.device for module in modules for parameter in module.parameters())
     told = spread(config)
@@ -38,7 +39,7 @@ def counted(config: RunConfig, modules: Sequence[torch.nn.Module]) -> Tensor:
 
 
 def handed(config: RunConfig, sums: Tensor) -> Handed:
-    """See slipway.models.network.Counting."""
+    """Return the loads, entropy and biases that the counts say. sums: of `counted` over all ranks, fp64 [numbers]."""
     told = spread(config)
     assert told is not None
     rows = sums.view(len(told.places), _width(config, told))
@@ -60,7 +61,7 @@ def _width(config: RunConfig, told: Spread) -> int:
 
 
 def _routers(modules: Sequence[torch.nn.Module]) -> Iterator[tuple[str, CountingRouter]]:
-    """Yield each with its place in the Spread. Megatron-core numbers layers from 1, and those of prediction anew."""
+    """Yield each router with its place in the Spread. Megatron-core numbers layers from 1, and prediction's anew."""
     for module in modules:
         for name, part in module.named_modules():
             if isinstance(part, CountingRouter):
@@ -72,7 +73,7 @@ def _routers(modules: Sequence[torch.nn.Module]) -> Iterator[tuple[str, Counting
 
 
 def _first_of_replicas() -> bool:
-    """Return whether this is the one of the ranks that hold the same stage, which all have the same bias."""
+    """Return whether this is the first of the ranks that hold the same stage, which all have the same bias."""
     return (
         parallel_state.get_tensor_model_parallel_rank() == 0
         and parallel_state.get_data_parallel_rank(with_context_parallel=True) == 0

@@ -1,4 +1,4 @@
-"""What one rank has of a GPT's layers. Pure Python."""
+"""One rank's share of a GPT's layers. Pure Python."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,12 +12,15 @@ Each = TypeVar("Each")
 
 
 def share_of(config: RunConfig, layout: Parallelism) -> Share:
-    """Return the first transformer layer on one rank of a layout, with one microbatch; for what all layers have alike, too."""
+    """Return one rank's share of the first transformer layer in a layout, with one microbatch.
+
+    It also serves for what all layers have in common.
+    """
     data, blocks = tokens_of(config), gpt_of(config).blocks
     return Share(config, layout, blocks, blocks[0], data.sequence_length, bool(data.apart))
 
 
 def of_layers(share: Share, make: Callable[[Share], Each]) -> list[Each]:
-    """Return what is made of each transformer layer, in their order; the same object for layers that are alike."""
+    """Return what `make` returns for each transformer layer, in order; the same object for equal layers."""
     made = {block: make(share._replace(block=block)) for block in dict.fromkeys(share.blocks)}
     return [made[block] for block in share.blocks]

@@ -1,19 +1,19 @@
-"""What a mixture of experts hands out: tokens to the experts of each mixture layer. Pure Python."""
+"""The tokens that a mixture of experts distributes among the experts of each mixture layer. Pure Python."""
 
 from slipway.config.schema import RunConfig
 from slipway.models.family import Spread
 from slipway.models.gpt.config import gpt_of
 
 LAYER, PREDICTION = "layer {}", "prediction {}"
-"""A layer by its number from 0, as in the keys of checkpoints; one that predicts tokens further ahead."""
+"""The names of a layer, numbered from 0 as in the keys of checkpoints, and of a layer that predicts further ahead."""
 
 
 def spread(config: RunConfig) -> Spread | None:
-    """Return the experts; None: all layers are dense."""
+    """Return the experts of each mixture layer; None: all layers are dense."""
     model = gpt_of(config)
     blocks = model.blocks
     places = [LAYER.format(number) for number, block in enumerate(blocks) if block.num_experts]
-    if blocks[-1].num_experts:  # as which the layers of prediction are built
+    if blocks[-1].num_experts:  # the layers of prediction are built like the last one
         places += [PREDICTION.format(number) for number in range(model.prediction_depths)]
     if not places:
         return None

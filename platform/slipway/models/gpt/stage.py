@@ -1,6 +1,6 @@
 """A stage of the GPT family as Megatron-core's GPTModel: the only module that knows this class.
 
-Megatron-core 0.19 announces that GPTModel gives way to HybridModel; docs/megatron.md says what that changes here.
+Megatron-core 0.19 announces that HybridModel replaces GPTModel; docs/megatron.md says what that changes here.
 """
 
 import logging
@@ -26,19 +26,19 @@ from slipway.models.transformer.layer_spec import block_submodules
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Return whether a word of GPTModel's is for people: not that it is deprecated, which this project answers for them."""
+    """Return whether a log record of GPTModel should be shown: all but its deprecation, which this project handles."""
     return "GPTModel IS DEPRECATED" not in record.getMessage()
 
 
-logging.getLogger(GPTModel.__module__).addFilter(_is_news)  # 0.19 says so at each build, on every rank
+logging.getLogger(GPTModel.__module__).addFilter(_is_news)  # 0.19 warns at each build, on every rank
 
 
 def build_stage(config: RunConfig, transformer: TransformerConfig, layers: range, stage: Stage) -> GPTModel:
-    """Build a stage of these transformer layers, the first one with the embedding, the last one with the head."""
+    """Return a stage of these transformer layers; the first one has the embedding, the last one the head."""
     model = gpt_of(config)
     virtual = stage.chunk if stage.chunks > 1 else None
     assert len(layers) == get_num_layers_to_build(transformer, vp_stage=virtual), (layers, stage)
-    # cross entropy by torch computes the output layer too, the others take whole logits
+    # cross entropy by torch computes the output layer as well, the others take whole logits
     fused = config.kernels.cross_entropy in (None, "torch")
     module = (FusedLossGPT if fused else WholeLogitsGPT)(
         config=transformer,
@@ -52,7 +52,7 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, layers: range
         rotary_base=model.rotary_base,  # type: ignore[arg-type]  # Starcoder2 has a fraction
         vp_stage=virtual,
     )
-    if model.rope_scaling is not None and not model.latent:  # which turns channels itself
+    if model.rope_scaling is not None and not model.latent:  # latent attention rotates channels itself
         stretch(module.rotary_pos_emb, model.rope_scaling, model.rotary_base)
     if stage.last:
         output: Any = module.output_layer
@@ -63,18 +63,21 @@ def build_stage(config: RunConfig, transformer: TransformerConfig, layers: range
 
 
 class OutputLayer(ColumnParallelLinear):
-    """Megatron-core's output layer; padding takes part in no logits; given labels, it gives the loss instead."""
+    """Megatron-core's output layer without padding in its logits; given labels, it returns the loss instead."""
 
     entries: int
-    """Of the vocabulary; rows of all ranks from here on are padding."""
+    """Entries of the vocabulary; later rows, over all ranks, are padding."""
 
     def forward(
         self, input_: Tensor, *words: Any, labels: Tensor | None = None, loss_mask: Any = None, **named: Any
     ) -> Any:
-        """With labels and loss_mask ([b, s]): the masked sum of cross entropies, fp32 scalar."""
+        """Return the logits and the bias, or with labels and loss_mask ([b, s]) the masked sum of cross entropies.
+
+        The sum is an fp32 scalar.
+        """
         if labels is None:
             logits, bias = super().forward(input_, *words, **named)
-            whole = logits.shape[-1] == self.output_size  # of one rank, or gathered, as generation wants them
+            whole = logits.shape[-1] == self.output_size  # one rank, or gathered, as generation wants them
             group: Any = self.tp_group
             rank = 0 if whole else group.rank()
             hide_padding(logits, self.entries, rank * logits.shape[-1])
@@ -94,30 +97,30 @@ class OutputLayer(ColumnParallelLinear):
 
 
 class WholeLogitsGPT(GPTModel):
-    """Its last stage takes labels and returns Megatron-core's losses of whole logits, [b, s]; no labels: logits.
+    """A GPTModel whose last stage, given labels, returns Megatron-core's losses of whole logits, [b, s].
 
-    With multi-token prediction it takes labels and loss_mask of all depths, [1 + depths, b, s], and returns the masked
-    sums of losses, [1 + depths]; logits are the model's own.
+    Without labels it returns logits. With multi-token prediction it takes labels and loss_mask of all depths, [1 +
+    depths, b, s], and returns the masked sums of losses, [1 + depths]; logits are the model's own.
     """
 
     def setup_embeddings_and_output_layer(self) -> None:
-        """The output layer is there by now, its weight's attributes not yet."""
+        """Make the output layer an OutputLayer before Megatron-core sets the attributes of its weight."""
         assert not self.mtp_process, "its own block of multi-token prediction is not used"
         assert not getattr(self.config, "use_mup", False), "no scaled logits"
         assert not self.config.defer_embedding_wgrad_compute
         if self.post_process:
-            # the loss is asked of the layer, not computed beside it: hooks on its forward pass gather its weight
+            # the layer itself computes the loss: hooks on its forward pass gather its weight
             self.output_layer.__class__ = OutputLayer
         super().setup_embeddings_and_output_layer()
 
     def shared_embedding_or_output_weight(self) -> Any:
-        """Return the embedding, on the last stage its copy where there is one."""
+        """Return the embedding, or on the last stage its copy, if there is one."""
         if self._predicts and not self.pre_process:
             return self.embedding.word_embeddings.weight
         return super().shared_embedding_or_output_weight()
 
     def sharded_state_dict(self, prefix: str = "", *words: Any, **named: Any) -> dict[str, Any]:
-        """Return Megatron-core's; the last stage's copy of the embedding is a replica of the first stage's."""
+        """Return Megatron-core's state, in which the last stage's copy of the embedding is a replica of the first's."""
         state = super().sharded_state_dict(prefix, *words, **named)
         if self._predicts and not self.pre_process:
             key = f"{prefix}embedding.word_embeddings.weight"
@@ -128,7 +131,7 @@ class WholeLogitsGPT(GPTModel):
         return state
 
     def masked_loss(self, states: Tensor, labels: Tensor, loss_mask: Tensor) -> Tensor:
-        """Return masked sum of the cross entropies of states [s, b, h]; labels, loss_mask: [b, s]."""
+        """Return the masked sum of the cross entropies of states [s, b, h], a scalar; labels, loss_mask: [b, s]."""
         logits, _ = self.output_layer(states, weight=self._tied())
         return torch.sum(self.compute_language_model_loss(labels, logits).float() * loss_mask)
 
@@ -140,7 +143,10 @@ class WholeLogitsGPT(GPTModel):
         return self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
 
     def _postprocess(self, hidden_states: Tensor, **named: Any) -> Tensor:
-        """Return Megatron-core's, but for prediction; private there, and the same in all versions supported."""
+        """Return Megatron-core's result except for prediction.
+
+        It is private there, but equal in all supported versions.
+        """
         labels = named["labels"]
         if not self._predicts:
             return super()._postprocess(hidden_states, **named)
@@ -148,7 +154,7 @@ class WholeLogitsGPT(GPTModel):
             depths, self.config.mtp_num_layers = (
                 self.config.mtp_num_layers,
                 None,
-            )  # of which it would want losses
+            )  # otherwise it would compute their losses
             try:
                 return super()._postprocess(hidden_states, **named)
             finally:
@@ -166,14 +172,14 @@ class WholeLogitsGPT(GPTModel):
 
 
 class FusedLossGPT(WholeLogitsGPT):
-    """Its last stage takes labels and loss_mask, and returns the masked sum of losses; no labels: logits."""
+    """A GPTModel whose last stage, given labels and loss_mask, returns the masked sum of losses; otherwise logits."""
 
     def masked_loss(self, states: Tensor, labels: Tensor, loss_mask: Tensor) -> Tensor:
-        """As WholeLogitsGPT's, without whole logits."""
+        """Return the sum of WholeLogitsGPT.masked_loss, in the same shapes, without whole logits."""
         return self.output_layer(states, weight=self._tied(), labels=labels, loss_mask=loss_mask)
 
     def _postprocess(self, hidden_states: Tensor, **named: Any) -> Tensor:
-        """Return Megatron-core's, but for the loss."""
+        """Return Megatron-core's result except for the loss."""
         labels, loss_mask = named["labels"], named["loss_mask"]
         if labels is None or not self.post_process or self._predicts:
             return super()._postprocess(hidden_states, **named)

@@ -1,4 +1,4 @@
-"""GPT reads and writes text: its own network, with Megatron-core's cache of keys and values. Imports no torch."""
+"""The use of a GPT for text: its own network with Megatron-core's cache of keys and values. Imports no torch."""
 
 from typing import TYPE_CHECKING
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class GPTText:
-    """See slipway.models.text.Text."""
+    """The use of GPTs for text: see slipway.models.text.Text."""
 
     def reach(self, config: RunConfig) -> Reach:
-        """Return learned positions end with their table; rotary ones go on, though nobody has trained them."""
+        """Return how long texts can be: learned positions are limited by their table, rotary ones only by training."""
         model = gpt_of(config)
         longest = model.max_position_embeddings
         return Reach(longest, longest if model.position_embedding_type == "learned_absolute" else None)
 
     def model(self, config: RunConfig, module: "torch.nn.Module", device: "torch.device") -> TextModel:
-        """Return imports torch and Megatron-core."""
+        """Return the built model as a TextModel. Imports torch and Megatron-core."""
         from slipway.models.gpt.reading import GPTReader
 
         return GPTReader(gpt_of(config).vocab_size, module, device)

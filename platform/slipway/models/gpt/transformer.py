@@ -1,4 +1,4 @@
-"""What Megatron-core is told of a GPT: its TransformerConfig."""
+"""The TransformerConfig of Megatron-core for a GPT."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from slipway.models.transformer import config as shared
 
 
 def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> TransformerConfig:
-    """Return Megatron-core's configuration of the model; settings: what the engine says of layout and precision."""
+    """Return Megatron-core's configuration of the model; settings: the engine's fields for layout and precision."""
     model, layout = gpt_of(config), config.parallelism
     fields: dict[str, Any] = dict(
         init_method_std=model.init_method_std,
@@ -24,11 +24,11 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
     if model.latent:
         fields |= latent_rotary(model)
     elif model.rope_scaling is not None and model.rope_scaling.attention_scale != 1:
-        # of queries and of keys, all of whose channels turn: no kernel of the rotary embedding need know it
+        # the scale of queries and of keys, all of whose channels rotate, so that no rotary kernel needs to know it
         fields["softmax_scale"] = model.rope_scaling.attention_scale**2 / model.head_size**0.5
     fields |= router(config)
     *spans, last = FAMILY.spans(config, layout)
-    # without the layers of multi-token prediction, which stand behind Megatron-core's
+    # without the layers of multi-token prediction, which follow Megatron-core's
     spans.append(range(last.start, last.stop - model.prediction_depths))
     chunks = shared.pipeline_layout(spans)
     if chunks is not None:
@@ -37,10 +37,11 @@ def transformer_config(config: RunConfig, settings: Mapping[str, Any]) -> Transf
 
 
 def latent_rotary(model: Config) -> dict[str, Any]:
-    """Return fields by which latent attention, which turns channels itself, is told how.
+    """Return the fields that tell latent attention how to rotate its channels.
 
-    Megatron-core multiplies the turned channels by the ratio of magnitudes, and the scores by the square of that for
-    mscale_all_dim, as DeepSeek-V2's code does; without both numbers the channels by that for an mscale of 1.
+    Megatron-core multiplies the rotated channels by the ratio of magnitudes, and the scores by the square of the
+    magnitude for mscale_all_dim, as DeepSeek-V2's code does; without both numbers it multiplies the channels by that
+    for an mscale of 1.
     """
     yarn = model.rope_scaling
     if yarn is None:

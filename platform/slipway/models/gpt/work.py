@@ -1,4 +1,4 @@
-"""What a GPT's layers compute and exchange on one rank for one microbatch. Pure Python."""
+"""The computation and the exchanges of a GPT's layers on one rank for one microbatch. Pure Python."""
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.gpt.config import gpt_of
@@ -11,7 +11,7 @@ from slipway.models.work import Exchange, Pass, Work
 
 
 def layers(config: RunConfig, layout: Parallelism, traits: Traits | None = None) -> list[Work]:
-    """Work of the embedding, of each transformer layer, of prediction, and of the head: norm, output layer and loss.
+    """Return the work of embedding, transformer layers, prediction, and head: norm, output layer and loss.
 
     traits: of another framework; None: as Slipway computes.
     """

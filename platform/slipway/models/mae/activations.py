@@ -1,6 +1,6 @@
-"""Memory of what a masked auto-encoder keeps beside its encoder's layers: embedding, decoder and loss. Pure Python.
+"""Memory that a masked auto-encoder uses besides its encoder's layers: embedding, decoder and loss. Pure Python.
 
-tests/models/mae/test_kept_bytes.py and tests/plan/test_memory_measured.py have what is really kept.
+tests/models/mae/test_kept_bytes.py and tests/plan/test_memory_measured.py measure what is really kept.
 """
 
 from slipway.config.schema import Parallelism, RunConfig
@@ -14,16 +14,16 @@ STORED = 2
 
 
 def embedding_bytes(config: RunConfig, layout: Parallelism) -> int:
-    """Return bytes the patch embedding keeps of one microbatch: its input, visible patches as activations."""
+    """Return the bytes that the patch embedding keeps of one microbatch: its input, visible patches as activations."""
     model, share = mae_of(config), encoder_share(config, layout)
     patches = share.samples * model.num_visible * model.patch_values * share.element_bytes
     return patches + _whole_states(share)
 
 
 def head_bytes(config: RunConfig, layout: Parallelism) -> int:
-    """Return bytes that the final norm, the decoder and the loss need for one microbatch, at their fullest moment.
+    """Return the bytes that the final norm, the decoder and the loss need for one microbatch, at the peak.
 
-    The last stage goes back through the decoder as soon as it has a microbatch's loss: no second one is in flight.
+    The last stage runs backward through the decoder as soon as it has a microbatch's loss: no second one is in flight.
     """
     decoder = decoder_share(config, layout)
     layers = mae_of(config).decoder_num_layers * layer_bytes(decoder, decoder.recomputed)
@@ -31,23 +31,23 @@ def head_bytes(config: RunConfig, layout: Parallelism) -> int:
 
 
 def _ends(config: RunConfig, layout: Parallelism) -> int:
-    """Return around the decoder's layers: of the norms before and after them, of its embedding, and of the prediction."""
+    """Return the bytes around the decoder's layers: norms before and after them, its embedding, and the prediction."""
     model, encoder, decoder = mae_of(config), encoder_share(config, layout), decoder_share(config, layout)
-    norms = 2 * encoder.state_bytes + 2 * decoder.state_bytes  # inputs, and what they return
+    norms = 2 * encoder.state_bytes + 2 * decoder.state_bytes  # inputs and outputs
     if encoder.outside > 1:
         norms += encoder.state_bytes * encoder.outside  # gathered for the decoder's embedding
-        norms -= decoder.state_bytes  # what the last norm returns is needed no more once it is gathered
+        norms -= decoder.state_bytes  # the last norm's output is no longer needed once it is gathered
     hidden = decoder.samples * (model.num_patches - model.num_visible) * model.decoder_hidden_size
     return norms + hidden * decoder.element_bytes + _whole_states(decoder)
 
 
 def _whole_states(share: Share) -> int:
-    """Return besides a rank's own part of the states that enter a stack: it is cut out of the whole, which stays."""
+    """Return the bytes of the whole states that enter a stack, without the rank's own part cut from them: they stay."""
     return share.state_bytes * (share.outside - 1)
 
 
 def _loss(config: RunConfig) -> int:
-    """Return predictions, what they should be and what is known of it, and the errors with their gradients, in fp32."""
+    """Return the bytes of predictions, targets with their mask, and the errors with their gradients, in fp32."""
     model, training = mae_of(config), config.training
     size = 2 if training.precision == "bf16" else 4
     numbers = training.micro_batch_size * (model.num_patches - model.num_visible) * model.patch_values

@@ -1,4 +1,4 @@
-"""What a masked auto-encoder is: the fields of `conf/model/*.yaml` for the family `mae`."""
+"""The configuration of a masked auto-encoder: the fields of `conf/model/*.yaml` for the family `mae`."""
 
 from typing import Literal
 
@@ -33,24 +33,24 @@ class Config(ModelSection):
         default=None, description="Width of the decoder's MLP; null: 4 x decoder_hidden_size."
     )
     norm_epsilon: PositiveFloat = Field(
-        default=1e-5, description="Added to the variance, in the encoder's and the decoder's norms."
+        default=1e-5, description="Epsilon added to the variance in the norms of encoder and decoder."
     )
     mask_ratio: float = Field(
-        default=0.75, gt=0.0, lt=1.0, description="Share of the patches that are hidden."
+        default=0.75, gt=0.0, lt=1.0, description="Share of the patches that are masked."
     )
     normalize_patches: bool = Field(
         default=False,
-        description="The decoder predicts each patch less its mean, divided by its standard deviation.",
+        description="Predict each patch minus its mean, divided by its standard deviation.",
     )
     metadata: tuple[Metadata, ...] = Field(
         default=(),
-        description="What is encoded besides pixels: time (year, day of year), location (degrees).",
+        description="Metadata encoded besides pixels: time (year, day of year), location (degrees).",
     )
     metadata_drop: float = Field(
         default=0.0,
         ge=0.0,
         lt=1.0,
-        description="Share of the samples that are trained without one of them, drawn for each apart.",
+        description="Share of the samples that are trained without one of them, drawn independently for each.",
     )
 
     @property
@@ -87,12 +87,12 @@ class Config(ModelSection):
 
     @property
     def encoder_block(self) -> Block:
-        """Each layer of the encoder."""
+        """The sizes of each layer of the encoder."""
         return _block(self.hidden_size, self.num_attention_heads, self.mlp_size, self.norm_epsilon)
 
     @property
     def decoder_block(self) -> Block:
-        """Each layer of the decoder."""
+        """The sizes of each layer of the decoder."""
         heads, width = self.decoder_num_attention_heads, self.decoder_mlp_size
         return _block(self.decoder_hidden_size, heads, width, self.norm_epsilon)
 

@@ -1,8 +1,8 @@
-"""Exact parameters, and floating-point operations, of a masked auto-encoder. Pure Python.
+"""Exact parameters and floating-point operations of a masked auto-encoder. Pure Python.
 
 Only the transformer layers are sharded over tensor-parallel ranks; embeddings, prediction and single vectors are whole
 on each. Operations are counted as in slipway.models.transformer.counts, two for each weight and token forward and four
-backward, but for the patch embedding: pixels need no gradient. Hidden patches alone are predicted.
+backward, except in the patch embedding: pixels need no gradient. Only hidden patches are predicted.
 """
 
 from collections.abc import Collection
@@ -14,12 +14,12 @@ from slipway.models.transformer import counts
 
 
 def embedding(model: Config) -> Shard:
-    """Return parameters of the patch embedding, the class token, and the scales of metadata."""
+    """Return the parameters of the patch embedding, the class token, and the scales of metadata."""
     return Shard(_linear(model.patch_values, model.hidden_size) + model.hidden_size + len(model.metadata))
 
 
 def head(model: Config, tp: int = 1) -> Shard:
-    """Return parameters of what follows the encoder's layers, on one rank: the final norm and the whole decoder."""
+    """Return the parameters on one rank after the encoder's layers: the final norm and the whole decoder."""
     layers = model.decoder_num_layers * counts.layer(model.decoder_block, tp).total
     norms = counts.norm(model.encoder_block) + counts.norm(model.decoder_block)
     ends = _linear(model.hidden_size, model.decoder_hidden_size)
@@ -28,13 +28,13 @@ def head(model: Config, tp: int = 1) -> Shard:
 
 
 def head_matrices(model: Config, tp: int = 1) -> Shard:
-    """Of the head's parameters, what is in hidden matrices: the decoder's layers and what embeds its input."""
+    """Return the head's parameters in hidden matrices: the decoder's layers and the embedding of its input."""
     layers = model.decoder_num_layers * counts.matrices(model.decoder_block, tp).total
     return Shard(layers + model.hidden_size * model.decoder_hidden_size)
 
 
 def parameters(model: Config) -> int:
-    """Of the whole model."""
+    """Return the parameters of the whole model."""
     layers = model.num_layers * counts.layer(model.encoder_block).total
     return embedding(model).total + layers + head(model).total
 
@@ -44,16 +44,16 @@ class Flops(NamedTuple):
 
     embedding: int
     layer: int
-    """Each of the encoder's."""
+    """Operations of each layer of the encoder."""
     head: int
 
     def total(self, model: Config) -> int:
-        """Of all layers."""
+        """Return the operations of all layers."""
         return self.embedding + model.num_layers * self.layer + self.head
 
 
 def flops(model: Config) -> Flops:
-    """Return operations without what is computed again."""
+    """Return the operations without recomputation."""
     visible, every = model.num_visible, model.num_patches
     ends = 6 * (1 + visible) * model.hidden_size * model.decoder_hidden_size
     ends += 6 * (every - visible) * model.decoder_hidden_size * model.patch_values
@@ -65,7 +65,7 @@ def flops(model: Config) -> Flops:
 
 
 def recomputed_flops(model: Config, modules: Collection[str]) -> Flops:
-    """Return operations that the backward pass does again; modules: of slipway.models.transformer.recompute."""
+    """Return the operations that the backward pass repeats. modules: of slipway.models.transformer.recompute."""
     decoder = counts.recomputed_flops(model.decoder_block, 1 + model.num_patches, modules)
     return Flops(
         embedding=0,

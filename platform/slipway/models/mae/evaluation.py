@@ -1,4 +1,4 @@
-"""What `slipway evaluate` finds out of a masked auto-encoder: a linear probe for land cover on generated scenes."""
+"""The evaluation of a masked auto-encoder by `slipway evaluate`: a linear probe for land cover on generated scenes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ TRAIN_SCENES, TEST_SCENES = 12, 6
 ENCODED_TOGETHER = 32
 WHAT = TRAINED, RANDOM, RAW = "trained encoder", "same encoder, random weights", "raw pixels of the patch"
 ONE, ALL = "one date", "all dates"
-"""What the encoder sees of a chip: a single acquisition, as most maps are made from, or the whole series."""
+"""The dates of a chip that the encoder sees: a single acquisition, as most maps are made from, or the whole series."""
 HOW = (
     "Linear probe for {classes} classes of land cover on generated scenes of other places than training's: the encoder "
     "is frozen and sees all patches of a chip, or those of one of its dates, drawn for each chip; its last layer after "
@@ -36,10 +36,10 @@ HOW = (
 
 
 class LinearProbe:
-    """See slipway.models.evaluation.Evaluation."""
+    """The linear probe: see slipway.models.evaluation.Evaluation."""
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError where the model reads other bands than the generated scenes have."""
+        """Raise UserError if the model reads other bands than the generated scenes have."""
         bands = imagery_of(config).bands
         if bands != BANDS:
             raise UserError(
@@ -57,7 +57,10 @@ class LinearProbe:
         untrained: "Callable[[int], torch.nn.Module]",
         device: "torch.device",
     ) -> Result:
-        """Fit the probe to the trained encoder, to random weights and to raw pixels, for several seeds."""
+        """Fit the probe to the trained encoder, to random weights and to raw pixels, for several seeds.
+
+        Return the scores.
+        """
         import torch
 
         from slipway.models.mae.probe import Probe, accuracy, ious, mean_iou
@@ -105,7 +108,7 @@ class LinearProbe:
 
 
 def _moments(config: RunConfig) -> "Mapping[str, Tensor]":
-    """Return the mean and std [bands] by which training normalises. Raises UserError where the data is not there."""
+    """Return the mean and std, [bands], by which training normalizes. Raises UserError if the data does not exist."""
     import torch
 
     fields = ("mean", "std")
@@ -118,7 +121,7 @@ def _moments(config: RunConfig) -> "Mapping[str, Tensor]":
 
 
 def _one_date(chips: int, model: Config, *names: int) -> "Tensor":
-    """Return the date of each chip, [chips] int64: each of the model's alike."""
+    """Return a random date of each chip, [chips] int64, uniform over the model's dates."""
     import torch
 
     return torch.from_numpy(stream("date", *names).integers(0, model.grid[0], chips))
@@ -132,9 +135,9 @@ def _features(
     device: "torch.device",
     days: "Tensor | None",
 ) -> "Tensor":
-    """Return [chips, rows, columns, values], fp32: the encoder's, or the normalised pixels; all dates of a place together.
+    """Return the encoder's features or the normalized pixels, [chips, rows, columns, values], fp32.
 
-    days: the one date of each chip that is seen; None: all are.
+    The values of a place are those of all its dates. days: the one date of each chip that is seen; None: all are.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Masked auto-encoders without torch: what they say of their layers, their samples and their loss."""
+"""Masked auto-encoders without torch: their layers, their samples and their loss."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,10 +17,10 @@ from slipway.models.work import Work
 
 
 class MaskedAutoencoders:
-    """See slipway.models.family.Family.
+    """The pure half of the family: see slipway.models.family.Family.
 
-    The unit is a patch, hidden ones included: the encoder sees a part of them, the decoder all, and how many there are
-    does not depend on the mask. Papers on Earth observation count samples, which every throughput is told in, too.
+    The unit is a patch, including hidden ones: the encoder sees some of them, the decoder all, and their number does
+    not depend on the mask. Papers on Earth observation count samples, so throughput is also reported in samples.
     """
 
     engine = "megatron"
@@ -30,7 +30,7 @@ class MaskedAutoencoders:
     operators = frozenset(OPERATORS) - {"activation", "cross_entropy", "moe", "optimizer", "rotary"}
 
     def measures(self, config: RunConfig) -> tuple[Measure, ...]:
-        """Return none."""
+        """Return nothing: there are no measures besides the loss."""
         return ()
 
     def check(self, config: RunConfig) -> None:
@@ -38,11 +38,11 @@ class MaskedAutoencoders:
         rules.check(config)
 
     def check_data(self, config: RunConfig, traits: Mapping[str, Any]) -> None:
-        """Raise UserError where chips do not fit the model."""
+        """Raise UserError if chips do not fit the model."""
         rules.check_chips(config, traits)
 
     def layers(self, config: RunConfig, layout: Parallelism) -> list[Layer]:
-        """Return the embedding, the encoder's layers, and the head: final norm, decoder with all its layers, and loss."""
+        """Return the embedding, the encoder's layers, and the head: final norm, whole decoder, and loss."""
         model, share = mae_of(config), encoder_share(config, layout)
         return [
             Layer(
@@ -63,11 +63,14 @@ class MaskedAutoencoders:
         ]
 
     def work(self, config: RunConfig, layout: Parallelism) -> list[Work]:
-        """Of the embedding, the encoder's layers, and the head."""
+        """Return the work of the embedding, the encoder's layers, and the head."""
         return work.layers(config, layout)
 
     def spans(self, config: RunConfig, layout: Parallelism) -> list[range]:
-        """Return encoder layers by their operations, as many of which the decoder costs. Raises UserError."""
+        """Return the layers of each model chunk, with encoder layers divided by their operations.
+
+        The decoder costs as much as several encoder layers. Raises UserError as slipway.models.spans.shared_out does.
+        """
         model = mae_of(config)
         once, again = counts.flops(model), counts.recomputed_flops(model, self.recomputed(config))
         costs = [a + b for a, b in zip(once, again, strict=True)]
@@ -76,7 +79,7 @@ class MaskedAutoencoders:
         return spans.shared_out(is_block, of_layers, layout, always_level=True)
 
     def sample(self, config: RunConfig) -> Sample:
-        """Return an image time series."""
+        """Return the sizes and operations of one image time series."""
         model = mae_of(config)
         return Sample(
             units=model.num_patches,
@@ -86,27 +89,28 @@ class MaskedAutoencoders:
         )
 
     def recomputed(self, config: RunConfig) -> tuple[str, ...]:
-        """See slipway.models.transformer.recompute: the same in both stacks."""
+        """Return what is recomputed in both stacks, as in slipway.models.transformer.recompute.modules."""
         return recompute.modules(config, [mae_of(config).encoder_block])
 
     def chance(self, config: RunConfig) -> float | None:
-        """Return pixels have about mean 0 and variance 1, by band or by patch: the loss of predicting 0."""
+        """Return the loss of predicting 0: pixels have about mean 0 and variance 1, by band or by patch."""
         return 1.0
 
     def notes(self, config: RunConfig) -> list[str]:
-        """Nothing."""
+        """Return no notes: there are none for this family."""
         return []
 
     def shape(self, config: RunConfig) -> Mapping[str, Any]:
-        """Return all but the preset's name, and what changes only how samples are drawn, hidden or told apart.
+        """Return all fields that weights depend on.
 
-        Positions are computed, so a run may go on with larger images or more dates.
+        These are all but the preset's name and those that change only how samples are drawn, hidden or normalized.
+        Positions are computed, so a run can resume with larger images or more dates.
         """
         free = {"name", "image_size", "num_frames", "mask_ratio", "normalize_patches", "metadata_drop"}
         return config.model.model_dump(mode="json", exclude={"family", *free})
 
     def backend_trouble(self, operator: str, backend: str, config: RunConfig) -> str | None:
-        """Say why a backend cannot compute an operator of this model; None where it can."""
+        """Return why a backend cannot compute an operator of this model; None: it can."""
         model, widest = mae_of(config), NORM_WIDTH["LayerNorm"]
         width = max(model.hidden_size, model.decoder_hidden_size)
         if (operator, backend) == ("norm", "triton") and width > widest:

@@ -10,17 +10,17 @@ from slipway.models.formats import Constant, Format, Part, Shape, by_kind, same
 from slipway.models.mae.config import Config, mae_of
 from slipway.models.transformer.block import Block
 
-EPSILON = 1e-5  # of torch.nn.LayerNorm, which terratorch's models use as it is
+EPSILON = 1e-5  # the default of torch.nn.LayerNorm, which terratorch's models use unchanged
 _METADATA = {"time": "temporal_embed", "location": "location_embed"}
 
 
 class Terratorch:
-    """A flat dictionary of the whole model; terratorch's backbones take the encoder from it."""
+    """A flat dictionary of the whole model, from which terratorch's backbones take the encoder."""
 
     library = "terratorch"
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError for what terratorch's Prithvi computes in another way."""
+        """Raise UserError for what terratorch's Prithvi computes differently."""
         model = mae_of(config)
         if model.norm_epsilon != EPSILON:
             raise UserError(
@@ -35,6 +35,7 @@ class Terratorch:
                 f"is not {model.mlp_size} / {model.hidden_size} of decoder_hidden_size {model.decoder_hidden_size}, "
                 "and terratorch has one mlp_ratio for encoder and decoder",
                 value=model.decoder_mlp_size,
+                do="choose a model with one ratio for both",
             )
         if model.patch_frames > 1 and "time" in model.metadata:
             raise UserError(
@@ -45,7 +46,7 @@ class Terratorch:
             )
 
     def parts(self, config: RunConfig) -> Iterator[Part]:
-        """Yield encoder, then decoder."""
+        """Yield the parts of the encoder, then those of the decoder."""
         model = mae_of(config)
         width, narrow, patch = model.hidden_size, model.decoder_hidden_size, model.patch_values
         kernel = (model.patch_frames, model.patch_size, model.patch_size)
@@ -87,7 +88,10 @@ class Terratorch:
         }
 
     def renamed(self, name: str) -> str:
-        """Return prithvi 1.0 has no `encoder.` and `decoder.` in front; some files have timm's wrapper inside."""
+        """Return a tensor's name in the tables.
+
+        Prithvi 1.0 has no prefixes `encoder.` and `decoder.`; names in some files contain timm's wrapper.
+        """
         name = name.replace("_timm_module.", "")
         if name.startswith(("encoder.", "decoder.")):
             return name
@@ -95,7 +99,7 @@ class Terratorch:
         return f"{'decoder' if of_decoder else 'encoder'}.{name}"
 
     def sizes(self, shapes: Mapping[str, Shape]) -> Mapping[str, Any]:
-        """Return all but image_size, num_frames and the numbers of heads, which weights do not depend on."""
+        """Return all sizes except image_size, num_frames and the numbers of heads, which weights do not depend on."""
         found: dict[str, Any] = {}
         conv = shapes.get("encoder.patch_embed.proj.weight", ())
         if len(conv) == 5:
@@ -113,12 +117,12 @@ class Terratorch:
         return found
 
     def unknown(self, config: RunConfig) -> str:
-        """Return heads change no shape, positions are computed."""
+        """Return the fields that no file gives: heads change no shape, and positions are computed."""
         names = ("num_attention_heads", "decoder_num_attention_heads", "image_size", "num_frames")
         return ", ".join(f"{name}={getattr(config.model, name)}" for name in names)
 
     def usage(self, config: RunConfig, file: str) -> str:
-        """Return the encoder as a backbone, every size named."""
+        """Return how to build the encoder as a backbone, with every size named."""
         model = mae_of(config)
         name = "prithvi_eo_v2_300_tl" if model.metadata else "prithvi_eo_v2_300"
         sizes = ", ".join(f"{key}={value!r}" for key, value in backbone(model).items())
@@ -159,7 +163,7 @@ def whole(model: Config) -> dict[str, Any]:
 
 
 def _layers(ours: str, theirs: str, number: int, block: Block) -> Iterator[Part]:
-    """Yield layers of Megatron-core's TransformerBlock as timm's."""
+    """Yield the parts of layers of Megatron-core's TransformerBlock as timm's."""
     width, mlp, heads = block.hidden_size, block.mlp_size, block.num_attention_heads
     for layer in range(number):
         at, there = (layer,), f"{theirs}.{layer}"
@@ -176,6 +180,6 @@ def _layers(ours: str, theirs: str, number: int, block: Block) -> Iterator[Part]
 
 
 def _affine(ours: str, at: tuple[int, ...], theirs: str, weight: Shape) -> Iterator[Part]:
-    """Yield a weight and a bias, as they are."""
+    """Yield the parts of a weight and a bias that are the same in both."""
     yield same(f"{ours}.weight", at, weight, f"{theirs}.weight")
     yield same(f"{ours}.bias", at, weight[:1], f"{theirs}.bias")

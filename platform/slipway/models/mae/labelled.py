@@ -1,4 +1,4 @@
-"""Chips of generated scenes with the land cover that is known of them, for probes. Imports no torch."""
+"""Chips of generated scenes with their known land cover, for probes. Imports no torch."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,20 +17,20 @@ FIRST_DAY, LAST_DAY = 60, 330
 
 
 class Labelled(NamedTuple):
-    """Chips, all of other places than training's."""
+    """Chips, all from places that training does not use."""
 
     pixels: "np.ndarray"
-    """int16 [chips, dates, bands, size, size], with what clouds and swath edges the clearer days have."""
+    """int16 [chips, dates, bands, size, size], with the clouds and swath edges that the clearer days have."""
     labels: "np.ndarray"
     """uint8 [chips, size, size], numbers of slipway.data.imagery.generated.land.CLASSES."""
     dates: "np.ndarray"
     """int64 [chips, dates, 2]: year, day of the year."""
     location: "np.ndarray"
-    """float64 [chips, 2]: latitude, longitude; the scenes lie where training's generated ones do."""
+    """float64 [chips, 2]: latitude, longitude; the scenes lie in the same region as training's generated ones."""
 
 
 def labelled(model: Config, names: tuple[object, ...], scenes: int) -> Labelled:
-    """Cut so many scenes, which follow from the names, into CHIPS_ACROSS x CHIPS_ACROSS chips each."""
+    """Return so many scenes, which follow from the names, each cut into CHIPS_ACROSS x CHIPS_ACROSS chips."""
     import numpy as np
 
     size = model.image_size
@@ -48,7 +48,7 @@ def labelled(model: Config, names: tuple[object, ...], scenes: int) -> Labelled:
 
 
 def dates(random: "np.random.Generator", number: int) -> tuple[list[Date], list[Date]]:
-    """Return twice so many days: an early and a late one from each of equal stretches of the growing season."""
+    """Return two lists of so many days: an early and a late day from each of equal parts of the growing season."""
     length = (LAST_DAY - FIRST_DAY) / number
 
     def between(least: float, most: float) -> list[Date]:
@@ -60,16 +60,16 @@ def dates(random: "np.random.Generator", number: int) -> tuple[list[Date], list[
 
 
 def clearer(fmask: "np.ndarray", number: int) -> list[int]:
-    """Of the days i and number + i choose, for each i, the one with fewer clouds, shadows and missing pixels.
+    """Return, for each i, the one of the days i and number + i with fewer clouds, shadows and missing pixels.
 
     fmask: [2 x number, height, width], as in HLS.
     """
-    hidden = ((fmask & (CLOUD | SHADOW)) > 0).mean((1, 2))  # where nothing was measured all bits are set
+    hidden = ((fmask & (CLOUD | SHADOW)) > 0).mean((1, 2))  # all bits of unmeasured pixels are set
     return [i if hidden[i] <= hidden[number + i] else number + i for i in range(number)]
 
 
 def _cut(image: "np.ndarray", size: int) -> "np.ndarray":
-    """Return [..., k x size, k x size] -> [k x k, ..., size, size]."""
+    """Return an image [..., k x size, k x size] cut into chips [k x k, ..., size, size]."""
     import numpy as np
 
     across = image.shape[-1] // size

@@ -1,7 +1,7 @@
-"""Which patches of a sample are hidden, and which metadata it is trained without: functions of the sample's seed alone.
+"""The patches of a sample that are hidden, and the metadata that training drops: functions of the sample's seed alone.
 
-Drawn with integers only (Philox, slipway.kernels.philox), so that the first and the last stage of a pipeline, other
-layouts, other devices and continued runs find the same. Validation draws its samples by the same seeds each time.
+They are drawn with integers only (Philox, slipway.kernels.philox), so that the first and the last stage of a pipeline,
+other layouts, other devices and resumed runs get the same. Validation draws its samples by the same seeds each time.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from torch import Tensor
 from slipway.kernels.philox import LOW, WORDS, philox
 from slipway.models.mae.config import Metadata
 
-KEY = (0x6D61736B, 0)  # of the generator; what differs is in its counter
+KEY = (0x6D61736B, 0)  # the generator's key; draws differ in its counter
 PURPOSES: dict[Metadata | None, int] = {None: 0, "time": 1, "location": 2}  # None: patches
 INDEX_BITS = 31
 
@@ -27,9 +27,10 @@ class Mask(NamedTuple):
 
 
 def draw(seeds: Tensor, patches: int, visible: int) -> Mask:
-    """Hide all but `visible` of so many patches, every choice of them alike; seeds: SEED_FIELD, [b] int64.
+    """Return a mask that hides all but `visible` of so many patches, each choice equally likely; seeds: [b] int64.
 
-    Each patch draws a word; those with the smallest words stay visible, of equal ones the first.
+    seeds: of the field SEED_FIELD. Each patch draws a word; those with the smallest words stay visible, of equal ones
+    the first.
     """
     words = _words(seeds, None, patches)
     order = (words << INDEX_BITS | torch.arange(patches, device=seeds.device)).argsort(1)
@@ -37,7 +38,7 @@ def draw(seeds: Tensor, patches: int, visible: int) -> Mask:
 
 
 def keeps(seeds: Tensor, name: Metadata, dropped: float) -> Tensor:
-    """Return whether each sample keeps this metadata, where a share of all samples drops it; [b] bool."""
+    """Return whether each sample keeps this metadata, [b] bool, if a share of all samples drops it. seeds: [b]."""
     return _words(seeds, name, 1)[:, 0] >= round(dropped * (LOW + 1))
 
 

@@ -22,17 +22,17 @@ from slipway.models.transformer import matrices
 from slipway.models.transformer.config import pipeline_layout, transformer_config
 from slipway.optimizers.matrix import Matrix
 
-TOKEN_STD = 0.02  # of the class token and the mask token
-SCALE = 0.1  # of metadata, before it is learned
+TOKEN_STD = 0.02  # standard deviation of the initial class token and mask token
+SCALE = 0.1  # the initial scale of metadata
 
 
 class MaskedAutoencoders:
-    """See slipway.models.network.Network."""
+    """The torch half of the family: see slipway.models.network.Network."""
 
     def build(
         self, config: RunConfig, span: range, stage: Stage, settings: Mapping[str, Any]
     ) -> torch.nn.Module:
-        """Return encoder layers, and the embedding and the decoder as far as they are in the span."""
+        """Return encoder layers, and the embedding and the decoder as far as the span covers them."""
         products.use(config.kernels.product or "torch")
         model = mae_of(config)
         fields: dict[str, Any] = {}
@@ -46,12 +46,15 @@ class MaskedAutoencoders:
         return MaskedAutoencoder(config, encoder, decoder, layers, stage)
 
     def boundary(self, config: RunConfig) -> tuple[int, int]:
-        """Return the class token and the visible patches, padded for sequence parallelism; Megatron-core divides them."""
+        """Return the number of tokens and their width.
+
+        Tokens are the class token and the visible patches, padded for sequence parallelism; Megatron-core divides them.
+        """
         model = mae_of(config)
         return padded(1 + model.num_visible, config.parallelism), model.hidden_size
 
     def reads(self, config: RunConfig, stage: Stage) -> frozenset[str]:
-        """Return the first stage sees what the last one is to predict; those between them need no data."""
+        """Return the fields of the first and the last stage, which need the same; the stages between need no data."""
         if not (stage.first or stage.last):
             return frozenset()
         metadata = {FIELDS[name] for name in mae_of(config).metadata}
@@ -60,7 +63,7 @@ class MaskedAutoencoders:
     def forward(
         self, config: RunConfig, batch: Batch, module: torch.nn.Module, received: Tensor | None
     ) -> tuple[Tensor, LossFunction]:
-        """Return one microbatch through one stage; the last one's output: predictions of hidden patches.
+        """Run one microbatch through one stage; return its output, on the last stage predictions of hidden patches.
 
         Fields: pixels ([b, frames, bands, height, width] int16 or floating point), mean and std ([b, bands]),
         sample_seed ([b] int64) and, by `model.metadata`, dates ([b, frames, 2]) and location ([b, 2]).
@@ -68,7 +71,7 @@ class MaskedAutoencoders:
         model = mae_of(config)
         seeds = batch.get(SEED_FIELD)
         mask = None if seeds is None else masks.draw(seeds, model.num_patches, model.num_visible)
-        # by name: what comes by place Megatron-core rounds to bf16 on the first stage
+        # by name: Megatron-core rounds positional arguments to bf16 on the first stage
         output = module(batch=batch, mask=mask)
 
         def loss_of(predicted: Tensor) -> tuple[Tensor, Tensor, Sums]:
@@ -82,13 +85,16 @@ class MaskedAutoencoders:
         return output, loss_of
 
     def picture(self, config: RunConfig, batch: Batch, output: Tensor) -> Picture:
-        """Return input, masked and reconstructed of the first samples; see slipway.models.mae.pictures."""
+        """Return input, masked input and reconstruction of the first samples. output: [b, hidden, values].
+
+        See slipway.models.mae.pictures.
+        """
         return picture(config, batch, output)
 
     def initial(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Initial:
-        """Return matrices by Glorot and Bengio 2010 (xavier_uniform_), biases at zero, norms' weights at one, as in MAE.
+        """Return xavier_uniform_ (Glorot and Bengio 2010) for matrices, 0 for biases, 1 for norms' weights, as in MAE.
 
-        The bias of the patch embedding is a convolution's there, and starts as torch's do.
+        The bias of the patch embedding is a convolution's in MAE, and is initialized like torch's.
         """
         if len(shape) > 1:
             bound = (6 / sum(shape)) ** 0.5
@@ -103,9 +109,9 @@ class MaskedAutoencoders:
         return Constant(1.0 if key.endswith(("layernorm.weight", "layer_norm_weight")) else 0.0)
 
     def matrix(self, config: RunConfig, key: str, shape: tuple[int, ...]) -> Matrix | None:
-        """Return all weights of layers that are matrices, and the decoder's embedding of what the encoder has found.
+        """Return the matrices of the layers' weights and of the decoder's embedding of encoder outputs; None: others.
 
-        The patch embedding is the input layer, the prediction the output layer.
+        The patch embedding is the input layer, and the prediction the output layer.
         """
         if len(shape) < 2 or key.startswith(("patch_embedding.", "prediction.")):
             return None

@@ -1,7 +1,7 @@
-"""Pixels as patches, what the decoder is to predict of them, and how far off it is.
+"""Pixels as patches, the targets of the decoder, and its loss.
 
-Patches are numbered by time, row and column. What the encoder embeds of a patch is ordered as the weight of a 3D
-convolution (band, time, row, column), what the decoder predicts as in MAE (time, row, column, band).
+Patches are numbered by time, row and column. The encoder embeds a patch's values in the order of a 3D convolution's
+weight (band, time, row, column); the decoder predicts them in the order of MAE (time, row, column, band).
 """
 
 from typing import NamedTuple
@@ -12,20 +12,20 @@ from torch import Tensor
 from slipway.data.imagery.chip import NODATA
 from slipway.models.mae.config import Config
 
-EPSILON = 1e-6  # of the variance of a patch, as in He et al.'s code
+EPSILON = 1e-6  # added to the variance of a patch, as in He et al.'s code
 
 
 class Targets(NamedTuple):
-    """Of the hidden patches; [b, hidden, values]."""
+    """The targets of the hidden patches, [b, hidden, values]."""
 
     values: Tensor
-    """fp32, 0 where not known."""
+    """fp32, 0 where unknown."""
     known: Tensor
-    """bool: what was measured."""
+    """bool: whether a value was measured."""
 
 
 def patches(pixels: Tensor, model: Config) -> Tensor:
-    """Return [b, frames, bands, height, width] -> [b, patches, bands, values of a band], of the same type."""
+    """Return pixels [b, frames, bands, height, width] as patches [b, patches, bands, values of a band], same type."""
     frames, rows, columns = model.grid
     depth, side = model.patch_frames, model.patch_size
     parts = pixels.view(len(pixels), frames, depth, model.num_bands, rows, side, columns, side)
@@ -35,25 +35,29 @@ def patches(pixels: Tensor, model: Config) -> Tensor:
 
 
 def chosen(of_samples: Tensor, numbers: Tensor) -> Tensor:
-    """Return patches of each sample by their numbers: [b, patches, ...], [b, n] -> [b, n, ...]."""
+    """Return patches of each sample, [b, n, ...], by their numbers [b, n]; of_samples: [b, patches, ...]."""
     return of_samples[torch.arange(len(numbers), device=numbers.device)[:, None], numbers]
 
 
 def known(values: Tensor) -> Tensor:
-    """Return whether each was measured; of any shape. Products in floating point have NaN where nothing was."""
+    """Return whether each value was measured, in their shape; floating-point products have NaN for missing values."""
     return ~values.isnan() if values.is_floating_point() else values != NODATA
 
 
 def normalized(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return values [b, n, bands, values of a band] less the bands' mean [b, bands], by their std; fp32, 0 where not known."""
+    """Return values [b, n, bands, values of a band] normalized by band; fp32, 0 where unknown.
+
+    The bands' mean, [b, bands], is subtracted and the result divided by their std.
+    """
     numbers = (values.float() - mean[:, None, :, None]) / std[:, None, :, None]
     return torch.where(known(values), numbers, 0.0)
 
 
 def targets(values: Tensor, mean: Tensor, std: Tensor, normalize_patches: bool) -> Targets:
-    """Return what is to be predicted of hidden patches; arguments: see normalized.
+    """Return the targets of hidden patches, [b, hidden, values]; arguments: see normalized.
 
-    normalize_patches: each patch less its mean, by its standard deviation (unbiased), over what is known of it.
+    normalize_patches: whether to subtract each patch's mean and divide by its standard deviation (unbiased), over its
+    known values.
     """
     wanted, there = (x.transpose(2, 3).flatten(2) for x in (normalized(values, mean, std), known(values)))
     if normalize_patches:
@@ -65,9 +69,9 @@ def targets(values: Tensor, mean: Tensor, std: Tensor, normalize_patches: bool) 
 
 
 def loss(predicted: Tensor, wanted: Targets) -> tuple[Tensor, Tensor]:
-    """Return the sum over hidden patches of each one's mean squared error, and the number of these patches.
+    """Return the sum over hidden patches of each one's mean squared error, and the number of these patches, scalars.
 
-    predicted: [b, hidden, values] fp32. Numbers that are not known do not count, nor patches without any that is.
+    predicted: [b, hidden, values] fp32. Unknown values do not count, nor do patches without any known value.
     """
     errors = torch.where(wanted.known, predicted - wanted.values, 0.0).square().sum(-1)
     number = wanted.known.sum(-1)

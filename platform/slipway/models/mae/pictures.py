@@ -1,4 +1,4 @@
-"""What a masked auto-encoder was shown, what was hidden of it, and how it filled that in, in true colour."""
+"""Pictures of what a masked auto-encoder was shown, what was hidden, and how it filled that in, in true colour."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ DARK, BRIGHT, GAMMA = (
     0.02,
     0.98,
     1.5,
-)  # quantiles of a sample that become black and white; exponent as of displays
+)  # quantiles of a sample that become black and white; a display's exponent
 CAPTION = (
     "Samples of validation, their dates side by side; top to bottom: input, masked, reconstructed (what was visible is "
     "kept). {bands}; black: no data."
@@ -32,11 +32,11 @@ CAPTION = (
 
 
 def picture(config: RunConfig, batch: Batch, output: Tensor) -> Picture:
-    """Show the first samples of a microbatch, two in a line: three rows for each, a column for each date.
+    """Return a picture of the first samples, two side by side: three rows for each, a column for each date.
 
     batch: pixels [b, frames, bands, height, width], mean and std [b, bands], sample_seed [b]. output: predictions of
-    the hidden patches, [b, hidden, values]. Colours are stretched by the input alone, so that pictures of the same
-    samples compare.
+    the hidden patches, [b, hidden, values]. Only the input determines how colours are stretched, so that pictures of
+    the same samples can be compared.
     """
     model = mae_of(config)
     room = MOST_PIXELS // (3 * model.num_frames * model.image_size**2)
@@ -77,9 +77,9 @@ def picture(config: RunConfig, batch: Batch, output: Tensor) -> Picture:
 
 
 def predicted(output: Tensor, wanted: Tensor, there: Tensor, model: Config) -> Tensor:
-    """Return the decoder's numbers as an input's: [b, hidden, values] -> [b, hidden, bands, values of a band].
+    """Return the decoder's output [b, hidden, values] as an input's values, [b, hidden, bands, values of a band].
 
-    wanted, there: of the hidden patches, see patches.normalized and patches.known. With `normalize_patches` the mean
+    wanted, there: of the hidden patches, see patches.normalized and patches.known. With `normalize_patches`, the mean
     and deviation of each patch, which the decoder does not predict, are the true ones.
     """
     values = output.unflatten(2, (-1, model.num_bands)).transpose(2, 3)
@@ -93,7 +93,10 @@ def predicted(output: Tensor, wanted: Tensor, there: Tensor, model: Config) -> T
 
 
 def images(values: Tensor, model: Config) -> Tensor:
-    """Return patches [patches, colours, values of a band] as [frames, height, width, colours]; undoes patches.patches."""
+    """Return patches [patches, colours, values of a band] as images [frames, height, width, colours].
+
+    This undoes patches.patches.
+    """
     frames, rows, columns = model.grid
     depth, side = model.patch_frames, model.patch_size
     parts = values.view(frames, rows, columns, -1, depth, side, side).permute(0, 4, 1, 5, 2, 6, 3)
@@ -101,7 +104,7 @@ def images(values: Tensor, model: Config) -> Tensor:
 
 
 def _colours(bands: Sequence[str]) -> tuple[list[int], str]:
-    """Return the bands to show as red, green and blue, and what they are called."""
+    """Return the bands to show as red, green and blue, and their description."""
     if set(COLOURS) <= set(bands):
         return [bands.index(name) for name in COLOURS], "True colour"
     shown = [0, 1, 2] if len(bands) > 2 else [0, 0, 0]
@@ -109,7 +112,7 @@ def _colours(bands: Sequence[str]) -> tuple[list[int], str]:
 
 
 def _stretch(inputs: Tensor, there: Tensor, mean: Tensor, std: Tensor, colours: Sequence[int]):  # noqa: ANN202
-    """What turns a sample's normalised numbers into brightness 0 to 1, alike for all three colours."""
+    """Return a function from a sample's normalized values to brightness 0 to 1, the same for all three colours."""
     mean, std = mean[colours, None], std[colours, None]
     real = (inputs[:, colours] * std + mean)[there[:, colours]]
     ends = torch.tensor([DARK, BRIGHT], dtype=real.dtype)

@@ -1,4 +1,4 @@
-"""Where and when: fixed encodings by sines and cosines, in fp32 whatever the precision of training.
+"""Encodings of places and times: fixed sines and cosines, in fp32 whatever the precision of training.
 
 Vaswani et al. 2017, arXiv 1706.03762, section 3.5, with all sines before all cosines; the shares of width, height and
 time, and the encodings of dates and places, as in Prithvi-EO-2.0 (arXiv 2412.02732).
@@ -11,7 +11,7 @@ BASE = 10000.0
 
 
 def sin_cos(positions: Tensor, width: int) -> Tensor:
-    """Return positions [...] in floating point -> [..., width] of the same type. width: even."""
+    """Return encodings [..., width] of floating-point positions [...], of the same type. width: even."""
     half = width // 2
     steps = torch.arange(half, dtype=positions.dtype, device=positions.device) / half
     angles = positions[..., None] * (1.0 / BASE**steps)
@@ -19,9 +19,10 @@ def sin_cos(positions: Tensor, width: int) -> Tensor:
 
 
 def of_patches(grid: tuple[int, int, int], width: int) -> Tensor:
-    """Return the encodings of all patches, [patches, width] fp32: 6/16 for the column, 6/16 for the row, 4/16 for the time.
+    """Return the encodings of all patches, [patches, width] fp32.
 
-    grid: patches in time, height and width. width: divides by 16. Computed in fp64.
+    6/16 encode the column, 6/16 the row, 4/16 the time. grid: patches in time, height and width. width: a multiple of
+    16. Computed in fp64.
     """
     numbers = [torch.arange(size, dtype=torch.float64) for size in grid]
     times, rows, columns = torch.meshgrid(*numbers, indexing="ij")
@@ -30,5 +31,8 @@ def of_patches(grid: tuple[int, int, int], width: int) -> Tensor:
 
 
 def of_pairs(pairs: Tensor, width: int) -> Tensor:
-    """Return pairs [..., 2] -> [..., width], half the width for each: year and day of year, latitude and longitude."""
+    """Return encodings [..., width] of pairs [..., 2], half the width for each number.
+
+    Pairs are year and day of year, or latitude and longitude.
+    """
     return torch.cat([sin_cos(one, width // 2) for one in pairs.float().unbind(-1)], -1)

@@ -1,7 +1,8 @@
 """A linear probe for segmentation: one linear layer on frozen features of patches, and how well it labels pixels.
 
-As He et al. 2022 (section 4.3 and appendix A) probe classifiers: features are standardised without affine, nothing
-else is learned. Logits of patches are brought to pixels bilinearly, as terratorch's segmentation heads do.
+As He et al. 2022 (section 4.3 and appendix A) probe classifiers: features are standardized without affine parameters,
+and nothing else is learned. Logits of patches are interpolated to pixels bilinearly, as in terratorch's segmentation
+heads.
 """
 
 import torch
@@ -13,17 +14,19 @@ STEPS, BATCH, RATE, DECAY = (
     32,
     0.01,
     1e-4,
-)  # of Adam, its rate falling to 0 by a cosine; decay of its weights
-EPSILON = 1e-6  # of the variance of a feature
+)  # of Adam, whose rate decays to 0 by a cosine; its weight decay
+EPSILON = 1e-6  # added to the variance of a feature
 
 
 class Probe:
-    """A fitted linear layer on standardised features."""
+    """A fitted linear layer on standardized features."""
 
     def __init__(self, features: Tensor, labels: Tensor, classes: int, seed: int) -> None:
-        """Fit it to features [n, rows, columns, values] and labels [n, height, width] int64, in an order by the seed.
+        """Fit it to features [n, rows, columns, values] and labels [n, height, width] int64.
 
-        The loss is the cross entropy of all pixels. Starts from zeros.
+        The seed orders the samples.
+
+        The loss is the cross entropy of all pixels. Weights start at zero.
         """
         self.mean = features.mean((0, 1, 2))
         self.deviation = (features.var((0, 1, 2), correction=0) + EPSILON).sqrt()
@@ -45,7 +48,7 @@ class Probe:
                 schedule.step()
 
     def logits(self, features: Tensor, size: torch.Size) -> Tensor:
-        """Return [n, rows, columns, values] -> [n, classes, height, width]."""
+        """Return logits [n, classes, height, width] of features [n, rows, columns, values]."""
         coarse = F.linear((features - self.mean) / self.deviation, self.weight, self.bias)
         return F.interpolate(coarse.movedim(-1, 1), size=tuple(size), mode="bilinear", align_corners=False)
 
@@ -62,18 +65,18 @@ class Probe:
 
 
 def ious(confusion: Tensor) -> list[float | None]:
-    """Return intersection over union of each class; None: it is in neither the truth nor the prediction."""
+    """Return each class's intersection over union, by a confusion matrix [classes, classes]; None: it is nowhere."""
     both = confusion.diagonal()
     either = confusion.sum(0) + confusion.sum(1) - both
     return [b / e if e else None for b, e in zip(both.tolist(), either.tolist(), strict=True)]
 
 
 def mean_iou(confusion: Tensor) -> float:
-    """Mean of the classes' intersections over unions; classes that are nowhere are left out."""
+    """Return the mean intersection over union in a confusion matrix [classes, classes], without absent classes."""
     there = [one for one in ious(confusion) if one is not None]
     return sum(there) / len(there)
 
 
 def accuracy(confusion: Tensor) -> float:
-    """Return share of the pixels that are labelled right."""
+    """Return the share of correctly labelled pixels in a confusion matrix [classes, classes]."""
     return (confusion.diagonal().sum() / confusion.sum()).item()

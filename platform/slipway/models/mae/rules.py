@@ -1,4 +1,4 @@
-"""What a masked auto-encoder demands of the sections around it; each broken rule is one line with its arithmetic."""
+"""The rules of a masked auto-encoder for the sections around it; each broken rule is one line with its arithmetic."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,13 +13,13 @@ from slipway.models.transformer import recompute
 from slipway.models.transformer.share import Share
 
 ENCODED = 16
-"""Positions are 6/16 sines and cosines of the column, 6/16 of the row, 4/16 of the time."""
+"""Positions are encoded by 6/16 sines and cosines of the column, 6/16 of the row, 4/16 of the time."""
 ROUNDED = 10_000
-"""Proposals have four decimals."""
+"""Proposed values have four decimals."""
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first thing this family cannot do."""
+    """Raise UserError for the first setting that this family does not support."""
     for division in _divisions(config):
         check_divisible(*division)
     _check_mask(config)
@@ -32,7 +32,7 @@ def check(config: RunConfig) -> None:
 
 
 def _divisions(config: RunConfig) -> Iterator[tuple[str, str, int, str, int]]:
-    """Yield what must be a multiple of what: field, meaning, value; the divisor's name and value."""
+    """Yield numbers that must be multiples of others: field, meaning, value; the divisor's name and value."""
     model, layout = mae_of(config), config.parallelism
     yield "model.image_size", "image size", model.image_size, "patch_size", model.patch_size
     yield "model.num_frames", "number of dates", model.num_frames, "patch_frames", model.patch_frames
@@ -53,7 +53,7 @@ def _check_mask(config: RunConfig) -> None:
     if 0 < visible < patches:
         return
     none = "visible" if visible == 0 else "hidden"
-    share = -(-ROUNDED // patches) / ROUNDED  # of one patch, and a little more
+    share = -(-ROUNDED // patches) / ROUNDED  # one patch's share, rounded up
     use = f"at most {1 - share:g}" if visible == 0 else f"at least {share:g}"
     raise UserError(
         "model.mask_ratio",
@@ -69,7 +69,7 @@ def _check_metadata(config: RunConfig) -> None:
     once = list(dict.fromkeys(model.metadata))
     if len(once) < len(model.metadata):
         given = f"[{','.join(model.metadata)}]"
-        raise UserError("model.metadata", "names an entry twice", value=given, use=f"[{','.join(once)}]")
+        raise UserError("model.metadata", "lists an entry twice", value=given, use=f"[{','.join(once)}]")
     if model.metadata_drop and not model.metadata:
         raise UserError(
             "model.metadata_drop",
@@ -108,14 +108,14 @@ def _check_layout(config: RunConfig) -> None:
     if layout.cuda_graph_impl == "local":
         raise UserError(
             "parallelism.cuda_graph_impl",
-            "is not supported by model.family=mae: it has not been tried with two stacks of layers",
+            "is not supported by model.family=mae: it has not been tested with two stacks of layers",
             value="local",
             use="null",
         )
 
 
 def _sizes(share: Share, part: str) -> list[Size]:
-    """Of the linear layers within a stack, as one rank has them, and the tokens over which gradients sum."""
+    """Return the sizes of the linear layers in a stack on one rank, and the tokens that gradients sum over."""
     block, tp = share.block, share.tp
     what, by_tensor = part.replace("_", "'s "), f" / tensor {tp}" if tp > 1 else ""
     tokens = f"{what}tokens of a microbatch {share.length} x {share.samples}"
@@ -136,7 +136,7 @@ def _sizes(share: Share, part: str) -> list[Size]:
 
 
 def check_chips(config: RunConfig, traits: Mapping[str, Any]) -> None:
-    """Raise UserError where prepared samples are not what the model reads; traits: frames, bands, size."""
+    """Raise UserError if prepared samples do not fit what the model reads. traits: frames, bands, size."""
     model, bands = mae_of(config), traits["bands"]
     for field, ours, theirs, what in (
         ("num_frames", model.num_frames, traits["frames"], "dates"),

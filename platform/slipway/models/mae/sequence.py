@@ -1,7 +1,7 @@
-"""Sequences that sequence parallelism cuts over tensor-parallel ranks: padded where they do not divide.
+"""Sequences that sequence parallelism splits over tensor-parallel ranks, padded if they do not divide.
 
-Outside of transformer blocks all tensor-parallel ranks compute the same, on whole sequences, with weights of which
-each has a copy: gradients there are whole, too, and need no reduction.
+Outside of transformer blocks all tensor-parallel ranks compute the same, on whole sequences, with weights of which each
+has a copy: gradients there are whole as well, and need no reduction.
 """
 
 from typing import Any
@@ -13,7 +13,10 @@ from torch import Tensor
 
 
 def scattered(x: Tensor, transformer: TransformerConfig) -> Tensor:
-    """Return [s, b, h], alike on all ranks -> this rank's part, padded with zeros; its gradient is gathered."""
+    """Return this rank's part of x [s, b, h], which is equal on all ranks and padded with zeros.
+
+    Its gradient is gathered.
+    """
     if not transformer.sequence_parallel:
         return x
     missing = -len(x) % transformer.tensor_model_parallel_size
@@ -21,14 +24,20 @@ def scattered(x: Tensor, transformer: TransformerConfig) -> Tensor:
 
 
 def gathered(x: Tensor, length: int, transformer: TransformerConfig) -> Tensor:
-    """Return the opposite: [length, b, h], alike on all ranks, whose gradients are alike, too: each keeps its part of it."""
+    """Return the whole [length, b, h] of the ranks' parts [s, b, h], without padding.
+
+    The gradients are equal on all ranks, too, so that each keeps its part.
+    """
     if not transformer.sequence_parallel:
         return x
     return tensor_parallel.gather_from_sequence_parallel_region(x, tensor_parallel_output_grad=False)[:length]
 
 
 def unpadded(attention: type, length: int) -> type:
-    """Return core attention over the first `length` keys and values; what queries beyond them find is not used."""
+    """Return a class of core attention over the first `length` keys and values.
+
+    The results of later queries are not used.
+    """
 
     class Unpadded(attention):
         def forward(self, query: Tensor, key: Tensor, value: Tensor, *words: Any, **named: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""A stage of a masked auto-encoder: encoder layers, the first one with the embedding, the last one with the decoder."""
+"""A stage of a masked auto-encoder: encoder layers, on the first stage the embedding, on the last one the decoder."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ FIELDS: dict[Metadata, str] = {"time": "dates", "location": "location"}
 
 
 class MaskedAutoencoder(MegatronModule):
-    """What Megatron-core's schedules, reductions and checkpoints ask of a stage, and the model's parameters."""
+    """A stage with the model's parameters, as Megatron-core's schedules, reductions and checkpoints expect it."""
 
     share_embeddings_and_output_weights = False
 
@@ -38,9 +38,9 @@ class MaskedAutoencoder(MegatronModule):
         layers: int,
         stage: Stage,
     ) -> None:
-        """Build so many layers of the encoder and what belongs to the stage besides; parameters have any values.
+        """Build so many encoder layers and the stage's other parts; parameters have arbitrary values.
 
-        encoder: of all its layers, in the pipeline. decoder: of all its layers, which are on one stage.
+        encoder: for all its layers, in the pipeline. decoder: for all its layers, which are on one stage.
         """
         super().__init__(encoder)
         self.model = model = mae_of(config)
@@ -74,13 +74,13 @@ class MaskedAutoencoder(MegatronModule):
             setattr(self, f"{part}{name}_scale", _vector(1))
 
     def set_input_tensor(self, tensors: Any) -> None:
-        """See Megatron-core's schedules."""
+        """Pass on the states that Megatron-core's schedules received from the stage before."""
         self.encoder.set_input_tensor(tensors[0] if isinstance(tensors, list) else tensors)
 
     def forward(self, batch: Batch, mask: Mask | None) -> Tensor:
-        """Return what the next stage takes, [visible + 1, b, hidden]; of the last one the predictions of hidden patches.
+        """Return the next stage's input, [visible + 1, b, hidden], or on the last stage predictions of hidden patches.
 
-        Those are [b, hidden patches, values]. mask: None on stages that read nothing.
+        These are [b, hidden patches, values]. mask: None on stages that read nothing.
         """
         x = None
         if self.pre_process:
@@ -93,9 +93,10 @@ class MaskedAutoencoder(MegatronModule):
         return self._predicted(gathered(x, 1 + self.model.num_visible, self.config), batch, mask)
 
     def features(self, batch: Batch, numbers: Tensor | None = None) -> Tensor:
-        """Encode patches in the whole model on one rank: [b, patches, hidden], after the last norm, no class token.
+        """Return the encoder's states of patches, [b, patches, hidden], after the last norm, without the class token.
 
-        batch: what `forward` reads, but sample_seed. numbers: of the patches that are visible, [b, n] int64; None: all.
+        For the whole model on one rank. batch: the fields that `forward` reads, except sample_seed. numbers: of the
+        visible patches, [b, n] int64; None: all.
         """
         assert self.pre_process and self.post_process and not self.training
         if numbers is None:
@@ -115,7 +116,7 @@ class MaskedAutoencoder(MegatronModule):
         return torch.cat([classes, tokens], 1).transpose(0, 1).to(weight.dtype).contiguous()
 
     def _predicted(self, encoded: Tensor, batch: Batch, mask: Mask) -> Tensor:
-        """Decode [visible + 1, b, hidden]."""
+        """Decode the encoder's states, [visible + 1, b, hidden]."""
         model = self.model
         encoded = self.decoder_embedding(encoded).transpose(0, 1)
         samples, width, dtype = len(encoded), model.decoder_hidden_size, encoded.dtype
@@ -129,11 +130,11 @@ class MaskedAutoencoder(MegatronModule):
         return self.prediction(x.gather(1, mask.hidden[..., None].expand(-1, -1, width)))
 
     def _places(self, batch: Batch, numbers: Tensor, width: int, part: str) -> Tensor:
-        """Return what patches are told of where and when they are, by their numbers [b, n]: fp32 [b, n, width].
+        """Return the encoded places and times of patches by their numbers [b, n]: fp32 [b, n, width].
 
-        part: whose scales, the encoder's or the decoder's.
+        part: whose scales to use, the encoder's or the decoder's.
         """
-        if width not in self.tables:  # no buffer, which training in bf16 would round
+        if width not in self.tables:  # not a buffer, which training in bf16 would round
             self.tables[width] = positions.of_patches(self.model.grid, width).to(numbers.device)
         places = self.tables[width][numbers]
         for name in self.model.metadata:
@@ -154,12 +155,12 @@ def _vector(size: int) -> Parameter:
 
 
 def _submodules(config: RunConfig, block: Block, layers: int, length: int) -> TransformerBlockSubmodules:
-    """Return so many layers, and the norm after the last one; length: of the sequence, before it is padded."""
-    blocks = [block] * max(1, layers)  # a stage without layers has the norm's kind from one, too
+    """Return so many layers, and the norm after the last one. length: of the sequence, before it is padded."""
+    blocks = [block] * max(1, layers)  # the norm's kind comes from a layer, also on a stage without layers
     submodules: Any = block_submodules(config, blocks, range(layers))
     if layers and padded(length, config.parallelism) > length:
         attention = submodules.layer_specs[
             0
-        ].submodules.self_attention.submodules  # of all: they are one object
+        ].submodules.self_attention.submodules  # all layers are one object
         attention.core_attention = unpadded(attention.core_attention, length)
     return submodules

@@ -1,4 +1,4 @@
-"""What a masked auto-encoder's layers compute and exchange on one rank for one microbatch. Pure Python."""
+"""The computation and the exchanges of a masked auto-encoder's layers on one rank for one microbatch. Pure Python."""
 
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.mae.config import Config, mae_of
@@ -10,7 +10,7 @@ from slipway.models.work import Exchange, Pass, Work
 
 
 def layers(config: RunConfig, layout: Parallelism) -> list[Work]:
-    """Work of the embedding, of each of the encoder's layers, and of the head: decoder and loss."""
+    """Return the work of the embedding, of each of the encoder's layers, and of the head: decoder and loss."""
     model = mae_of(config)
     encoder, decoder = encoder_share(config, layout), decoder_share(config, layout)
     return [
@@ -21,7 +21,10 @@ def layers(config: RunConfig, layout: Parallelism) -> list[Work]:
 
 
 def _embedding(model: Config, encoder: Share) -> Work:
-    """Return every tensor-parallel rank embeds all visible patches; pixels need no gradient."""
+    """Return the work of the embedding.
+
+    Every tensor-parallel rank embeds all visible patches; pixels need no gradient.
+    """
     patches, size = encoder.samples * model.num_visible, encoder.element_bytes
     forward, _, weight = linear(encoder, patches, model.hidden_size, model.patch_values)
     pixels = float(encoder.samples * model.num_patches * model.patch_values)
@@ -60,7 +63,7 @@ def _head(model: Config, encoder: Share, decoder: Share) -> Work:
 
 
 def _gather(share: Share) -> tuple[Exchange, ...]:
-    """Of what sequence parallelism has cut, forward, or of the gradient of what it cuts, backward."""
+    """Return the gather of states that sequence parallelism has split, forward, or of their gradients, backward."""
     if share.outside == 1:
         return ()
     return (Exchange("all_gather", "tensor", float(share.state_bytes * share.outside)),)

@@ -1,1 +1,1 @@
-"""What families built of Megatron-core's transformer layers share; no family imports another."""
+"""Transformer layers of Megatron-core, shared by the families that are built from them; no family imports another."""

@@ -1,12 +1,12 @@
 """Memory of a transformer layer's activations. Pure Python.
 
-Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models" (arXiv 2205.05198),
-section 4: a layer keeps s b h (34 + 5 a s / h) bytes in 16 bits with dropout. The same inventory is taken here tensor
-by tensor, so that it also holds for fp32, rotary embedding, grouped queries, gated MLPs, experts, no dropout, and
-modules that are computed again. Flash attention has replaced the second term by a number per row and head. What the
-kernels of a CPU keep besides is counted for CPUs. tests/models/gpt/test_kept_bytes.py has what a layer really keeps.
+Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models" (arXiv 2205.05198), section 4:
+a layer keeps s b h (34 + 5 a s / h) bytes in 16 bits with dropout. Here the same inventory is taken tensor by tensor,
+so that it also holds for fp32, rotary embedding, grouped queries, gated MLPs, experts, no dropout, and modules that are
+recomputed. Flash attention replaces the second term by one number per row and head. What the kernels of a CPU keep in
+addition is counted for CPUs. tests/models/gpt/test_kept_bytes.py measures what a layer really keeps.
 
-A mixture's tokens are taken to be shared out evenly. Not counted: norms' statistics, the router's numbers and the
+A mixture's tokens are assumed to be distributed evenly. Not counted: norms' statistics, the router's numbers and the
 order of a mixture's tokens, together below three hundredths of a small layer.
 """
 
@@ -19,9 +19,9 @@ from slipway.models.transformer.share import Share
 
 
 def layer_bytes(share: Share, recomputed: Collection[str]) -> int:
-    """Return bytes one layer keeps of one microbatch on one rank until its backward pass.
+    """Return the bytes that one layer keeps of one microbatch on one rank until its backward pass.
 
-    recomputed: what is computed again (see slipway.models.transformer.recompute).
+    recomputed: the modules that are recomputed (see slipway.models.transformer.recompute).
     """
     if LAYER in recomputed:
         return share.state_bytes  # the layer's input alone
@@ -37,26 +37,26 @@ def layer_bytes(share: Share, recomputed: Collection[str]) -> int:
 
 
 def inside_bytes(share: Share, recomputed: Collection[str]) -> int:
-    """Return bytes that one layer needs in its backward pass besides what it has kept, at its fullest moment.
+    """Return the bytes that one layer needs in its backward pass besides what it has kept, at the peak.
 
-    What has been computed again is there with the gradients: of the MLP or, where its scores are computed again, of
-    core attention, when what the MLP has computed again is gone.
+    Recomputed activations exist together with the gradients: those of the MLP or, if its scores are recomputed, those
+    of core attention, by which time the MLP's have been released.
     """
     kept = layer_bytes(share, recomputed)
     if "attention" not in recomputed:
         return layer_bytes(share, ()) - kept + _gradients(share, recomputed)
     scores = layer_bytes(share, set(recomputed) - {"attention"}) - kept
     others = layer_bytes(share, ()) - kept - scores + _gradients(share, recomputed)
-    return max(others, 2 * scores)  # of probabilities and of what they were made from
+    return max(others, 2 * scores)  # gradients of probabilities and of the scores that they were made from
 
 
 def _gradients(share: Share, recomputed: Collection[str]) -> int:
-    """Return bytes of the gradients that are there at once in a layer's backward pass, at its fullest.
+    """Return the bytes of the gradients that exist at once in a layer's backward pass, at the peak.
 
-    That is in the backward pass of one of the MLP's products: the gradients of what it has returned, of its input and
-    of its weight, before that is added to the main gradient, and of the residual stream. At the first product what lies
-    behind it has been released. Experts have what they return once more, in the tokens' order. What is computed again
-    is there twice, as it was computed and where it was before; of a whole layer that is what it returns.
+    The peak is in the backward pass of one of the MLP's products: gradients of its output, of its input, of its weight
+    before that is added to the main gradient, and of the residual stream. At the first product, what lies behind it has
+    been released. Experts have their output once more, in the tokens' order. What is recomputed exists twice, as it was
+    computed and in its earlier place; for a whole layer that is its output.
     """
     block, tokens, hidden = share.block, share.tokens, share.block.hidden_size
     again = {"activation", _feed(share)} & set(recomputed)
@@ -79,11 +79,11 @@ def _gradients(share: Share, recomputed: Collection[str]) -> int:
 
 
 def _of_weighting(share: Share, visits: int, recomputed: Collection[str]) -> int:
-    """Return bytes of the backward pass while experts' activations in 16 bits are weighted by the router, which is fp32.
+    """Return the bytes of the backward pass while the router, in fp32, weights experts' activations in 16 bits.
 
     Three tensors as wide as the activations are then in fp32: their gradient, and its products with the weights and
     with the activations. The gradient in 16 bits takes the place of the second product's input, of which there is one
-    more where it is computed again.
+    more if it is recomputed.
     """
     if share.element_bytes == 4 or _fuses_activation(share):
         return 0
@@ -92,14 +92,15 @@ def _of_weighting(share: Share, visits: int, recomputed: Collection[str]) -> int
 
 
 def _of_products(share: Share, visits: int, weight: int, again: bool) -> int:
-    """Return numbers for each of an MLP's channels that are there in the backward pass of the fuller of its products.
+    """Return the elements per MLP channel that exist in the backward pass of the larger of the MLP's two products.
 
-    visits: tokens that it meets. weight: rows of its weights' gradients. again: it computes its activation again.
+    visits: tokens that pass through it. weight: rows of its weights' gradients. again: whether it recomputes its
+    activation.
     """
     gates = share.block.gates
     released = (
         3 if gates == 2 and not _fuses_activation(share) else 1
-    )  # what SwiGLU multiplies, and what it returns
+    )  # the two factors that SwiGLU multiplies, and its output
     second, first = visits + weight, gates * (visits + weight) - released * visits
     return max(first, second + (visits if again else 0))
 
@@ -108,9 +109,9 @@ def _of_products(share: Share, visits: int, weight: int, again: bool) -> int:
 
 
 def _between(share: Share, recomputed: Collection[str]) -> int:
-    """Return between the tensor-parallel regions, split only by sequence parallelism."""
+    """Return the bytes kept between the tensor-parallel regions, which only sequence parallelism splits."""
     block, size = share.block, share.element_bytes
-    norm = size + norm_bytes(share)  # what it returns, the input of a product
+    norm = size + norm_bytes(share)  # its output, the input of a product
     states = latent.states(share, norm) if block.latent else 0
     if "norm" in recomputed:
         norm = 0
@@ -119,9 +120,10 @@ def _between(share: Share, recomputed: Collection[str]) -> int:
 
 
 def norm_bytes(share: Share) -> int:
-    """Return bytes that a norm keeps of each element besides its input and what it returns; in bf16 the mean of a layer's two.
+    """Return the bytes that a norm keeps for each element besides its input and output; in bf16, a layer's mean.
 
-    On a CPU, in fp32: the normalized input; in bf16 also a copy of the input, which one of both norms has instead.
+    On a CPU these are, in fp32, the normalized input; in bf16 also a copy of the input, which one of the two norms has
+    instead.
     """
     if not share.on_cpu or share.block.normalization != "RMSNorm":
         return 0
@@ -129,7 +131,7 @@ def norm_bytes(share: Share) -> int:
 
 
 def _attention(share: Share, recomputed: Collection[str]) -> int:
-    """From what the product for Q, K and V returns to the input of the projection, all ranks' heads."""
+    """Return the bytes from the output of the product for Q, K and V to the input of the projection, for all heads."""
     block, size, cp = share.block, share.element_bytes, share.cp
     width, group, rotary = block.width, block.group_width, block.rotary
     scores = keeps_scores(share.config, share.block) and "attention" not in recomputed
@@ -138,7 +140,7 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
         numbers = 4 * block.num_attention_heads  # a row's log-sum-exp, fp32
     if block.latent:
         return latent.heads(share, recomputed, scores) + numbers
-    # The product's result stays as a whole, as long as there is a view of it: of V, or of Q; of scores, copies stay.
+    # The product's output stays as a whole while a view of it exists: of V, or of Q; for scores, copies stay.
     own = (
         block.normalization == "RMSNorm" and share.on_cpu
     )  # written out: numbers in fp32 stay, and no others in bf16
@@ -148,7 +150,7 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
     if normed and block.num_attention_heads != block.query_groups > share.tp:
         kept += width  # queries of several groups are copied out of the product's result
     if block.qk_norm and not rotary:
-        kept += width + group  # what the norms return
+        kept += width + group  # the norms' outputs
     if block.qk_norm and own:
         numbers += (4 if size == 4 else 8) * (width + group)
     if rotary:
@@ -165,9 +167,10 @@ def _attention(share: Share, recomputed: Collection[str]) -> int:
 
 
 def _scores(share: Share) -> int:
-    """Return softmax, the dropout's noise and their product, in fp32.
+    """Return the bytes of softmax, the dropout's noise and their product, in fp32.
 
-    Of a rank's two stretches of the sequence, the first and the last of 2 cp for example, with the keys before each.
+    With context parallelism they are those of a rank's two chunks of the sequence, for example the first and the last
+    of 2 cp, with the keys before each.
     """
     cp, seen = share.cp, share.block.seen(share.length)
     keys = share.length * (2 * cp + 1) // (4 * cp) if cp > 1 else share.length
@@ -177,14 +180,15 @@ def _scores(share: Share) -> int:
 
 
 def _slides(share: Share) -> bool:
-    """Return whether torch's attention is in a sliding window (slipway.kernels.windows)."""
+    """Return whether torch's attention uses a sliding window (slipway.kernels.windows)."""
     return share.block.seen(share.length) < share.length and share.config.kernels.attention != "te"
 
 
 def _stretches(share: Share) -> tuple[int, float, bool]:
-    """Return stretches of queries in each part of the sequence; channels of keys and values that they copy, per token.
+    """Return how each part of the sequence is computed in chunks of queries.
 
-    And whether all of them copy, so that the keys and values themselves are released.
+    The number of chunks; the channels of keys and values that they copy, per token; whether all of them copy, so that
+    the keys and values themselves are released.
     """
     block, cp = share.block, share.cp
     if not _slides(share):
@@ -201,7 +205,7 @@ def _stretches(share: Share) -> tuple[int, float, bool]:
 
 
 def _band(share: Share) -> int:
-    """Return bytes of the mask that stretches of queries share."""
+    """Return the bytes of the mask that chunks of queries share."""
     window, rows = share.block.seen(share.length), share.length // (2 * share.cp if share.cp > 1 else 1)
     if not _slides(share) or (share.cp == 1 and rows <= window):
         return 0
@@ -210,7 +214,7 @@ def _band(share: Share) -> int:
 
 
 def _turns(share: Share, recomputed: Collection[str]) -> int:
-    """Of the rotary embedding, for Q and for K, the same for all samples."""
+    """Return the bytes of the rotary embedding's tables for Q and for K, the same for all samples."""
     block, backend = share.block, "unfused" if share.on_cpu else share.config.kernels.rotary
     if not block.rotary:
         return 0
@@ -221,7 +225,10 @@ def _turns(share: Share, recomputed: Collection[str]) -> int:
 
 
 def _feed_forward(share: Share, recomputed: Collection[str]) -> tuple[int, int]:
-    """Of the MLP or of the experts that a token visits: what each tensor-parallel rank has, and what they share."""
+    """Return the bytes of the MLP, or of the experts that a token visits.
+
+    The first number is what each tensor-parallel rank has whole, the second what the ranks share.
+    """
     block, size = share.block, share.element_bytes
     split = _widths(share, _feed(share), recomputed)
     # each expert has its own copy of a token, from all tensor-parallel ranks
@@ -231,22 +238,22 @@ def _feed_forward(share: Share, recomputed: Collection[str]) -> tuple[int, int]:
 
 
 def _widths(share: Share, module: str, recomputed: Collection[str]) -> int:
-    """Return how many tensors as wide as an MLP it keeps. module: what it is called where it is computed again."""
+    """Return how many tensors as wide as the MLP are kept. module: its name in training.recompute_modules."""
     gated = share.block.activation == "swiglu"
     if module in recomputed:
         return 0
     kept = 2 if gated else 1  # the activation's input
     if "activation" not in recomputed:
-        kept += 1  # and what it returns
+        kept += 1  # and its output
         kept += 2 if gated and not _fuses_activation(share) else 0  # the gate, and what it multiplies
     return kept
 
 
 def _feed(share: Share) -> str:
-    """Return the module of slipway.models.transformer.recompute that is between a layer's second norm and its end."""
+    """Return the module of slipway.models.transformer.recompute between a layer's second norm and its end."""
     return "experts" if share.block.num_experts else "mlp"
 
 
 def _fuses_activation(share: Share) -> bool:
-    """Return whether SwiGLU is one kernel, as `auto` has it on every GPU where Triton works."""
+    """Return whether SwiGLU is one kernel, as with `auto` on every GPU where Triton works."""
     return not share.on_cpu and share.config.kernels.activation != "unfused"

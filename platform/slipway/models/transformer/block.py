@@ -1,4 +1,4 @@
-"""What a transformer layer is: the sizes and kinds from which its module and its arithmetic follow."""
+"""The sizes and kinds that define a transformer layer; its module and its arithmetic follow from them."""
 
 from typing import Literal, NamedTuple
 
@@ -7,29 +7,29 @@ class Latent(NamedTuple):
     """Sizes of multi-head latent attention, named as in Megatron-core."""
 
     q_lora_rank: int | None
-    """Width of the queries' latent state; None: they are made from the layer's input."""
+    """Width of the queries' latent state; None: queries are computed from the layer's input."""
     kv_lora_rank: int
     """Width of the latent state of keys and values."""
     qk_head_dim: int
-    """Of a head's queries and keys, the part without positions."""
+    """Channels of a head's queries and keys without positions."""
     qk_pos_emb_head_dim: int
-    """The part turned by positions; all heads have one key of it."""
+    """Channels of a head's queries and keys that positions rotate; all heads share those of the keys."""
     v_head_dim: int
-    """Of a head's values."""
+    """Channels of a head's values."""
 
     @property
     def qk_size(self) -> int:
-        """Of a head's queries, and of its keys."""
+        """Channels of a head's queries, and of its keys."""
         return self.qk_head_dim + self.qk_pos_emb_head_dim
 
     @property
     def kv_down(self) -> int:
-        """Outputs of the product down to keys and values, of each token."""
+        """Outputs of the down-projection to keys and values, for each token."""
         return self.kv_lora_rank + self.qk_pos_emb_head_dim
 
     @property
     def kv_up(self) -> int:
-        """Of a head, outputs of the product up to keys and values."""
+        """Outputs of the up-projection to keys and values, for each head."""
         return self.qk_head_dim + self.v_head_dim
 
 
@@ -41,7 +41,7 @@ class Block(NamedTuple):
     query_groups: int
     """Heads of keys and values."""
     head_size: int
-    """Of queries and keys; of values, too, but for latent attention."""
+    """Size of a head's queries and keys; also of its values, except in latent attention."""
     mlp_size: int
     """Width of the MLP, or of one expert."""
     causal: bool
@@ -50,25 +50,25 @@ class Block(NamedTuple):
     norm_epsilon: float = 1e-5
     activation: Literal["gelu", "gelu_tanh", "swiglu"] = "gelu"
     bias: bool = True
-    """Of all linear layers but that of queries, keys and values."""
+    """Whether linear layers have biases, except that of queries, keys and values."""
     qkv_bias: bool = True
     qk_norm: bool = False
-    """Whether each head's queries and keys are normalized, all heads with the same weights; of latent attention, the
+    """Whether each head's queries and keys are normalized, all heads with the same weights; in latent attention, the
     latent states."""
     hidden_dropout: float = 0.0
     attention_dropout: float = 0.0
     latent: Latent | None = None
     """Sizes of latent attention; None: queries, keys and values come from the layer's input."""
     window: int | None = None
-    """Tokens that a token sees, itself included; None: all before it."""
+    """Tokens that a token sees, including itself; None: all before it."""
     rotary: bool = False
-    """Whether Q and K are turned by their positions (rotary embedding)."""
+    """Whether positions rotate Q and K (rotary embedding)."""
     num_experts: int | None = None
-    """None: a dense MLP."""
+    """Experts of a mixture; None: a dense MLP."""
     topk: int = 1
     """Experts that a token is sent to."""
     shared_size: int = 0
-    """Width of the experts, taken together, that every token meets besides; 0: none."""
+    """Width of the shared experts together, which every token passes through; 0: none."""
 
     @property
     def width(self) -> int:
@@ -81,7 +81,7 @@ class Block(NamedTuple):
         return self.query_groups * self.head_size
 
     def seen(self, tokens: int) -> int:
-        """Return tokens that a token sees at most, in a sample of so many."""
+        """Return how many tokens a token sees at most, in a sample of so many."""
         return min(tokens, self.window or tokens)
 
     @property
@@ -96,5 +96,5 @@ class Block(NamedTuple):
 
     @property
     def visited(self) -> int:
-        """MLPs that a token meets."""
+        """MLPs that a token passes through."""
         return self.topk if self.num_experts else 1

@@ -1,4 +1,4 @@
-"""What Megatron-core is told of transformer layers: its TransformerConfig."""
+"""The TransformerConfig of Megatron-core for transformer layers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,16 +18,16 @@ def _gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     return F.gelu(x, approximate="tanh")
 
 
-_ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": _gelu_tanh, "swiglu": F.silu}  # swiglu: of the gate
+_ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": _gelu_tanh, "swiglu": F.silu}  # swiglu: the gate's activation
 
 
 def transformer_config(
     config: RunConfig, blocks: Sequence[Block], settings: Mapping[str, Any], *, behind: int = 0, **fields: Any
 ) -> TransformerConfig:
-    """Return Megatron-core's configuration of a transformer of these layers, which all stages are told alike.
+    """Return Megatron-core's configuration of a transformer of these layers, the same for all stages.
 
-    settings: what the engine says of layout and precision. behind: layers like the last one that follow and that the
-    family builds itself. fields: what only this family sets; they win.
+    settings: the engine's fields for layout and precision. behind: further layers like the last one that the family
+    builds itself. fields: the family's own fields; they override the others.
     """
     training, kernels, block = config.training, config.kernels, blocks[0]
     dense = next((block for block in blocks if not block.num_experts), block)
@@ -69,15 +69,15 @@ def transformer_config(
     common |= dict(settings) | _recomputed(config, blocks)
     if block.latent is None:
         return TransformerConfig(**common | fields)
-    # turned by Megatron-core's plain functions: its fused one takes YaRN only, and ours other tensors than these
+    # rotated by Megatron-core's plain functions: its fused one takes YaRN only, and ours takes other tensors
     common |= dict(apply_rope_fusion=False, **block.latent._asdict())
     return MLATransformerConfig(**common | fields)
 
 
 def pipeline_layout(spans: Sequence[range]) -> list[list[str]] | None:
-    """Return Megatron-core's word for the layers of each model chunk; None where they are as many in each.
+    """Return the layers of each model chunk in Megatron-core's words; None: every chunk has equally many.
 
-    spans: of Family.spans, for a model whose first layer is the embedding and whose last one is the head.
+    spans: from Family.spans, for a model whose first layer is the embedding and whose last one is the head.
     """
     layers = [len(span) for span in spans]
     layers[0] -= 1  # the embedding
@@ -91,33 +91,34 @@ def pipeline_layout(spans: Sequence[range]) -> list[list[str]] | None:
 
 
 def parts_of_balance(layout: Parallelism) -> int:
-    """By how much Megatron-core's losses on a router's output are too small on this layout.
+    """Return the factor by which Megatron-core's losses on a router's output are too small in this layout.
 
     Each of the tensor- and context-parallel ranks that share a sequence adds its part of the loss's gradient,
-    multiplied by the number of tokens, by which finalize_model_grads divides. 0.16 takes the tokens of one rank for
-    those of all; 0.19 is right.
+    multiplied by the number of tokens, by which finalize_model_grads divides. 0.16 uses the tokens of one rank instead
+    of those of all; 0.19 is right.
     """
     return 1 if _counts_tokens() else layout.tensor_model_parallel_size * layout.context_parallel_size
 
 
 def samples_of_balance(samples: int) -> int:
-    """By how much its loss of each sequence (seq_aux_loss) is too small in a microbatch of so many samples.
+    """Return the factor by which its loss of each sequence (seq_aux_loss) is too small with so many samples.
 
-    It is their mean, multiplied by the number of tokens, for which 0.16 takes those of one sample; 0.19 is right.
+    The loss is their mean, multiplied by the number of tokens, for which 0.16 uses those of one sample; 0.19 is right.
+    samples: of a microbatch.
     """
     return 1 if _counts_tokens() else samples
 
 
 def _counts_tokens() -> bool:
-    """Return whether Megatron-core's router knows how many tokens its losses are of."""
+    """Return whether Megatron-core's router knows how many tokens its losses cover."""
     return package_info.MAJOR > 0 or package_info.MINOR >= 19
 
 
 def _windows(blocks: Sequence[Block]) -> dict[str, Any]:
-    """For Transformer Engine's attention, by the layer's number; slipway.models.transformer.layer_spec tells ours."""
+    """Return the windows, by layer number, for Transformer Engine; slipway.models.transformer.layer_spec sets ours."""
     (window,) = {block.window for block in blocks if block.window}
     return dict(
-        window_size=(window - 1, 0),  # before a token, and behind it
+        window_size=(window - 1, 0),  # tokens before a token, and after it
         window_attn_skip_freq=[int(block.window is not None) for block in blocks],
     )
 
@@ -130,14 +131,17 @@ def _experts(config: RunConfig, blocks: Sequence[Block], mixture: Block) -> dict
         moe_layer_freq=[int(block.num_experts is not None) for block in blocks] if mixed else 1,
         moe_router_topk=mixture.topk,
         moe_shared_expert_intermediate_size=mixture.shared_size or None,
-        # rounded, near ties go to other experts, and training diverges (Switch Transformers, arXiv 2101.03961, 2.4)
+        # if rounded, near ties go to other experts, and training diverges (Switch Transformers, arXiv 2101.03961, 2.4)
         moe_router_dtype="fp32",
         moe_grouped_gemm=config.kernels.moe == "te",
     )
 
 
 def _recomputed(config: RunConfig, blocks: Sequence[Block]) -> dict[str, Any]:
-    """Return what Megatron-core's own modules compute again; slipway.models.transformer.layer_spec builds ours."""
+    """Return the fields for what Megatron-core's own modules recompute.
+
+    slipway.models.transformer.layer_spec builds our modules.
+    """
     modules = recompute.modules(config, blocks)
     if recompute.LAYER in modules:
         return dict(recompute_granularity="full", recompute_method="uniform", recompute_num_layers=1)

@@ -1,9 +1,9 @@
-"""Exact parameters, and floating-point operations, of a transformer layer as Megatron-core builds it. Pure Python.
+"""Exact parameters and floating-point operations of a transformer layer as Megatron-core builds it. Pure Python.
 
 Sharded over tensor-parallel ranks: QKV and the first MLP layer with their biases by output; attention projection and
-the second MLP layer by input, their biases whole; of experts that every token meets likewise. Whole on every rank:
-norms and router. Of latent attention, see slipway.models.transformer.latent.counts. Below, tp is the tensor-parallel
-size, also of the experts; ep the expert-parallel.
+the second MLP layer by input, with whole biases; shared experts likewise. Whole on every rank: norms and router. For
+latent attention, see slipway.models.transformer.latent.counts. Below, tp is the tensor-parallel size, also for the
+experts; ep is the expert-parallel size.
 """
 
 from collections.abc import Collection
@@ -15,24 +15,24 @@ from slipway.models.transformer.recompute import LAYER
 
 
 def layer(block: Block, tp: int = 1, ep: int = 1) -> Shard:
-    """Return parameters of one layer on one rank."""
+    """Return the parameters of one layer on one rank."""
     expert = (block.num_experts // ep) * _mlp(block, tp) if block.num_experts else 0
     return Shard(_without_experts(block, tp), expert)
 
 
 def matrices(block: Block, tp: int = 1, ep: int = 1) -> Shard:
-    """Of these, what is in hidden matrices: all but norms and biases."""
+    """Return the parameters of one layer on one rank in hidden matrices: all but norms and biases."""
     dense, expert = layer(block._replace(bias=False, qkv_bias=False), tp, ep)
     return Shard(dense - _norms(block), expert)
 
 
 def idle(block: Block) -> int:
-    """Return parameters of one layer that a token does not meet: of experts that it is not sent to."""
+    """Return the parameters of one layer that a token does not use: those of experts that it is not sent to."""
     return (block.num_experts - block.topk) * _mlp(block, tp=1) if block.num_experts else 0
 
 
 def norm(block: Block) -> int:
-    """Return parameters of one norm."""
+    """Return the parameters of one norm."""
     return block.hidden_size * (2 if block.normalization == "LayerNorm" else 1)
 
 
@@ -50,7 +50,7 @@ def _attention(block: Block, tp: int) -> int:
 
 
 def _norms(block: Block) -> int:
-    """Return before attention and before the MLP, and of each head's queries and keys, or of latent states."""
+    """Return the parameters of the norms before attention and MLP, and of those of heads or latent states."""
     inside = 2 * block.head_size if block.qk_norm else 0
     if block.latent:
         inside = latent.normed(block)
@@ -58,18 +58,18 @@ def _norms(block: Block) -> int:
 
 
 def _mlp(block: Block, tp: int) -> int:
-    """Return one MLP, or one expert."""
+    """Return the parameters of one MLP, or of one expert."""
     hidden, bias, outputs = block.hidden_size, int(block.bias), block.mlp_size // tp
     return block.gates * outputs * (hidden + bias) + outputs * hidden + bias * hidden
 
 
 def _shared(block: Block, tp: int) -> int:
-    """Return the experts that every token meets: one MLP without biases."""
+    """Return the parameters of the shared experts: one MLP without biases."""
     return (block.gates + 1) * block.shared_size // tp * block.hidden_size
 
 
 def weights(block: Block) -> int:
-    """Weights of one layer that multiply each token; of the experts only the active ones."""
+    """Return the weights of one layer that multiply each token; of the experts only the active ones."""
     hidden, width = block.hidden_size, block.width
     attention = hidden * (width + 2 * block.group_width) + width * hidden
     if block.latent:
@@ -88,34 +88,33 @@ def _first_product_of_shared(block: Block) -> int:
 
 
 def flops(block: Block, tokens: int) -> int:
-    """Return floating-point operations of one layer for a sample of so many tokens, forward and backward.
+    """Return the floating-point operations of one layer for a sample of so many tokens, forward and backward.
 
-    A matrix multiplication costs 2 operations per weight and token forward and twice that backward: 6
-    (Narayanan et al. 2021, arXiv 2104.04473, appendix). Norms, activations and softmax are not counted, nor is what is
-    computed again.
+    A matrix multiplication costs 2 operations per weight and token forward and twice that backward: 6 (Narayanan et al.
+    2021, arXiv 2104.04473, appendix). Norms, activations, softmax and recomputation are not counted.
     """
     return 6 * weights(block) * tokens + attention_flops(block, tokens)
 
 
 def attention_flops(block: Block, tokens: int) -> int:
-    """Of these, attention's two products over the whole s x s square, causal or not: 12 x width x s^2.
+    """Return the part of `flops` for attention's two products over the whole s x s square: 12 x width x s^2.
 
-    Where values are of another size than queries, 6 x (their width + that of queries) x s^2. Of a layer with a sliding
-    window of w tokens, s x w in place of s^2: the whole band, of which a causal model needs all but the corner at the
-    beginning. So a window as long as the sample counts as none.
+    The square is counted whether the model is causal or not. If values differ in size from queries, it is 6 x (their
+    width + that of queries) x s^2. In a layer with a sliding window of w tokens, s x w replaces s^2: the whole band, of
+    which a causal model needs all but the corner at the beginning. So a window as long as the sample counts like none.
     """
     return 3 * tokens * _scores(block, tokens)
 
 
 def _scores(block: Block, tokens: int) -> int:
-    """Of a token, forward: 2 operations for each channel of a head's queries and of its values, and token."""
+    """Return the forward operations per token: 2 for each channel of a head's queries and values, and token seen."""
     return 2 * block.num_attention_heads * (block.head_size + block.value_size) * block.seen(tokens)
 
 
 def recomputed_flops(block: Block, tokens: int, modules: Collection[str]) -> int:
-    """Return operations of one layer that the backward pass does again: forward only, so 2 per weight and token.
+    """Return the operations of one layer that the backward pass repeats: forward only, so 2 per weight and token.
 
-    modules: of slipway.models.transformer.recompute. Of core attention, 4 x width x s per token.
+    modules: of slipway.models.transformer.recompute. Core attention takes 4 x width x s per token.
     """
     scores = _scores(block, tokens)
     if LAYER in modules:

@@ -6,7 +6,7 @@ from slipway.models.transformer.share import Share
 
 
 def planned_layer(share: Share) -> Layer:
-    """Return parameters and bytes of one layer on one rank."""
+    """Return the parameters and bytes of one layer on one rank."""
     return Layer(
         "layer",
         counts.layer(share.block, share.tp, share.layout.expert_model_parallel_size),

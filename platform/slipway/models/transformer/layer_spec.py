@@ -1,4 +1,4 @@
-"""The modules of transformer layers, from the chosen kernels."""
+"""The module specifications of transformer layers, built from the chosen kernels."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from slipway.models.transformer.routing import CountingRouter
 
 
 def block_submodules(config: RunConfig, blocks: Sequence[Block], span: range) -> TransformerBlockSubmodules:
-    """Return the layers `span` of a transformer, and the norm that follows its last one. Equal layers are one object."""
+    """Return the layers `span` of a transformer, and the norm after its last one. Equal layers are one object."""
     recomputed = recompute.modules(config, blocks)
     provider = SpecProvider(config.kernels, recomputed)
     specs = {block: _layer(provider, block, recomputed) for block in dict.fromkeys(blocks)}
@@ -31,7 +31,7 @@ def block_submodules(config: RunConfig, blocks: Sequence[Block], span: range) ->
 
 
 def _layer(provider: SpecProvider, block: Block, recomputed: Collection[str]) -> ModuleSpec:
-    bias_dropout_add: Any = get_bias_dropout_add  # a function, where the annotation asks for a type
+    bias_dropout_add: Any = get_bias_dropout_add  # a function, although the annotation asks for a type
     rms_norm = block.normalization == "RMSNorm"
     norm = provider.layer_norm(rms_norm=rms_norm)
     return ModuleSpec(
@@ -64,7 +64,7 @@ def _attention(provider: SpecProvider, block: Block) -> ModuleSpec:
 
 
 def _feed_forward(provider: SpecProvider, block: Block, recomputed: Collection[str]) -> Any:
-    """Return Megatron-core's MLP or mixture of experts, or an MLP, of shared experts too, that keeps less."""
+    """Return Megatron-core's MLP or mixture of experts, or our MLP that keeps less, also for shared experts."""
     spec: Any = mlp_spec(provider, block.num_experts, provider.kernels.moe == "te")
     parts = _parts(spec)
     if block.num_experts is None:
@@ -76,7 +76,7 @@ def _feed_forward(provider: SpecProvider, block: Block, recomputed: Collection[s
 
 
 def mlp_spec(provider: SpecProvider, num_experts: int | None, grouped: bool) -> ModuleSpec:
-    """Return a layer's MLP, or its experts; grouped: multiplied together by Transformer Engine."""
+    """Return a layer's MLP, or its experts. grouped: Transformer Engine multiplies all experts together."""
     spec: Any = get_mlp_module_spec_for_backend(provider, num_experts=num_experts, moe_grouped_gemm=grouped)
     if num_experts:
         _parts(spec).router = CountingRouter
@@ -84,5 +84,5 @@ def mlp_spec(provider: SpecProvider, num_experts: int | None, grouped: bool) -> 
 
 
 def _parts(spec: Any) -> Any:
-    """Return the submodules of a specification, which newer versions of Megatron-core make a partial function."""
+    """Return the submodules of a specification, which newer versions of Megatron-core turn into a partial function."""
     return spec.submodules if isinstance(spec, ModuleSpec) else spec.keywords["submodules"]

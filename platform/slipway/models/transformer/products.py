@@ -1,7 +1,7 @@
-"""A transformer layer's matrix products on one rank, and what tensor-parallel ranks exchange around them. Pure Python.
+"""A transformer layer's matrix products on one rank, and the exchanges around them. Pure Python.
 
-Products as Megatron-core splits them (arXiv 1909.08053, section 3; with sequence parallelism arXiv 2205.05198, section
-4.2.2).
+Tensor-parallel ranks split the products as Megatron-core does (arXiv 1909.08053, section 3; with sequence parallelism
+arXiv 2205.05198, section 4.2.2).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from slipway.models.work import Exchange, Product
 
 
 def linear(share: Share, m: int, n: int, k: int) -> tuple[Product, Product, Product]:
-    """Return a linear layer's product, its input's gradient, its weight's gradient."""
+    """Return a linear layer's product, that of its input's gradient, and that of its weight's gradient."""
     size, pace = share.element_bytes, share.traits.product_pace
     return (
         Product(m, n, k, element_bytes=size, output_bytes=size, pace=pace),
@@ -23,9 +23,9 @@ def linear(share: Share, m: int, n: int, k: int) -> tuple[Product, Product, Prod
 def edges(
     share: Share, first: Sequence[Product], last: Sequence[Product]
 ) -> tuple[tuple[Exchange, ...], ...]:
-    """Return exchanges around a tensor-parallel region, forward and backward.
+    """Return the exchanges around a tensor-parallel region, forward and backward.
 
-    first, last: its first and last linear layer, as `linear` has them. In the backward pass Megatron-core gathers
+    first, last: its first and last linear layer, as `linear` returns them. In the backward pass Megatron-core gathers
     the input again while the input's gradient is computed, and reduces that while the weight's gradient is computed.
     """
     if share.tp == 1:

@@ -1,7 +1,8 @@
-"""Which modules of a transformer layer are computed again in the backward pass. Imports no torch.
+"""The modules of a transformer layer that are recomputed in the backward pass. Imports no torch.
 
-What a module returns is released once it has been used, and computed again when the backward pass needs it: memory for
-time. `training.recompute=selective` takes what costs no matrix product, unless `training.recompute_modules` says what.
+The output of such a module is released once it has been used, and computed again when the backward pass needs it, which
+trades time for memory. `training.recompute=selective` recomputes what costs no matrix product, unless
+`training.recompute_modules` lists modules.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ LAYER = "layer"
 def keeps_scores(config: RunConfig, block: Block) -> bool:
     """Return whether core attention keeps its s x s terms until the backward pass.
 
-    Flash attention computes them again anyway. torch has none for CPUs with dropout.
+    Flash attention recomputes them in any case. torch has none for CPUs with dropout.
     """
     return block.attention_dropout > 0 and config.cluster.device.kind == "cpu"
 
@@ -51,22 +52,22 @@ def _attention(config: RunConfig, block: Block) -> str | None:
     )
 
 
-# module -> why it is not computed again here, None where it can be
+# module -> why it cannot be recomputed in a layer; None: it can
 MODULES: Mapping[str, Callable[[RunConfig, Block], str | None]] = {
-    "norm": _always,  # what both norms of a layer return
-    "activation": _always,  # what GELU or SwiGLU returns, in the MLP or in the experts, shared ones included
-    "attention": _attention,  # core attention: between Q, K, V and what it returns
+    "norm": _always,  # the outputs of both norms of a layer
+    "activation": _always,  # the output of GELU or SwiGLU, in the MLP or in the experts, including shared ones
+    "attention": _attention,  # core attention: between Q, K, V and its output
     "mlp": _mlp,  # the MLP's first product and its activation
-    "experts": _experts,  # the same of a mixture's experts
-    "shared_experts": _shared_experts,  # the same of the experts that every token meets
-    "mla_up_proj": _up_projection,  # of latent attention: queries, keys and values, from the latent states
+    "experts": _experts,  # the same in a mixture's experts
+    "shared_experts": _shared_experts,  # the same in the shared experts
+    "mla_up_proj": _up_projection,  # in latent attention: queries, keys and values, from the latent states
 }
 CHEAP = ("norm", "activation", "attention")
-"""By rule: those without a product, and core attention where its scores are much more than its products cost."""
+"""The default: modules without a product, and core attention, whose scores are much larger than its products cost."""
 
 
 def modules(config: RunConfig, blocks: Sequence[Block]) -> tuple[str, ...]:
-    """Return what is computed again: modules, or LAYER. Raises UserError for modules that are in none of the layers."""
+    """Return what is recomputed: modules, or LAYER. Raises UserError for modules that are in none of the layers."""
     training, asked = config.training, config.training.recompute_modules
     if asked is not None and training.recompute != "selective":
         raise UserError(
@@ -90,7 +91,7 @@ def modules(config: RunConfig, blocks: Sequence[Block]) -> tuple[str, ...]:
 
 
 def _trouble(name: str, config: RunConfig, blocks: Sequence[Block]) -> str | None:
-    """Return why a module is computed again in none of the layers; None where it is in one."""
+    """Return why a module cannot be recomputed in any of the layers; None: it can in at least one."""
     troubles = [MODULES[name](config, block) for block in blocks]
     return None if None in troubles else troubles[0]
 
@@ -107,13 +108,16 @@ def _check(name: str, config: RunConfig, blocks: Sequence[Block]) -> None:
 
 
 def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
-    """Products in FP8 keep their inputs in FP8; with the delayed recipe scales follow from every pass."""
+    """Raise UserError if modules cannot be recomputed with FP8.
+
+    Products in FP8 keep their inputs in FP8; with the delayed recipe, scales depend on every pass.
+    """
     training = config.training
     products = {"mlp", "experts", "shared_experts", "mla_up_proj"} & set(chosen)
     if training.fp8 is not None and products:
         raise UserError(
             "training.recompute_modules",
-            f"computes products again, which does not work with training.fp8={training.fp8}",
+            f"recomputes matrix products, which does not work with training.fp8={training.fp8}",
             value=",".join(sorted(products)),
             use="norm, activation",
         )
@@ -129,7 +133,7 @@ def _check_fp8(chosen: tuple[str, ...], config: RunConfig) -> None:
 
 
 def experts_trouble(backend: str, config: RunConfig, blocks: Sequence[Block]) -> str | None:
-    """Return why a backend of `kernels.moe` cannot do what is asked; None where it can."""
+    """Return why a backend of `kernels.moe` cannot do what is configured; None: it can."""
     here = {"torch": {"activation", "experts"}, "te": {"activation"}, "unfused": set[str]()}[backend]
     missing = {"activation", "experts"} & set(modules(config, blocks)) - here
     if missing:

@@ -1,7 +1,7 @@
-"""The router of a mixture layer, which counts what it does.
+"""The router of a mixture layer, with counters.
 
-Counted is what the experts compute: every position of every sample, those whose loss is masked, too. Validation is
-not counted, and neither is the first of two passes where the layer is recomputed: it runs without gradients.
+It counts what the experts compute: every position of every sample, also those whose loss is masked. Validation is not
+counted, nor is the first of two passes if the layer is recomputed: it runs without gradients.
 """
 
 from collections.abc import Callable
@@ -14,27 +14,30 @@ from megatron.core.transformer.moe.router import TopKRouter
 from torch import Tensor
 
 SUMS = 2
-"""Numbers that are counted besides the tokens of each expert: see CountingRouter."""
+"""The number of sums that are counted besides the tokens of each expert: see CountingRouter."""
 
 SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": partial(torch.softmax, dim=-1),
     "sigmoid": torch.sigmoid,
     "sqrtsoftplus": lambda logits: F.softplus(logits).sqrt(),
 }
-"""moe_router_score_function, in fp32."""
+"""The functions of moe_router_score_function, in fp32."""
 
 
 class CountingRouter(TopKRouter):
-    """Megatron-core's. `counts` (fp64 [experts + SUMS], None: nothing yet) is since it was last taken.
+    """Megatron-core's router; `counts` (fp64 [experts + SUMS], None: nothing yet) starts anew when it is taken.
 
-    The tokens of each expert; the sum over tokens of the entropy (nats) of the router's distribution over all
-    experts, its scores divided by their sum; the number of tokens.
+    It holds the tokens of each expert; the sum over tokens of the entropy (nats) of the router's distribution over all
+    experts, which is its scores divided by their sum; the number of tokens.
     """
 
     counts: Tensor | None = None
 
     def routing(self, logits: Tensor, *words: Any, **named: Any) -> Any:
-        """Return [tokens, samples, experts] -> weights and choice [tokens x samples, experts], as Megatron-core's."""
+        """Return Megatron-core's weights and choice for logits [tokens, samples, experts].
+
+        Both are [tokens x samples, experts].
+        """
         weights, choice = super().routing(logits, *words, **named)
         if self.training and torch.is_grad_enabled():
             self._count(logits, choice)
@@ -52,6 +55,6 @@ class CountingRouter(TopKRouter):
         self.counts[-1] += len(flat)
 
     def take(self) -> Tensor | None:
-        """Return the counts, which begin anew; None: nothing was counted."""
+        """Return the counts, fp64 [experts + SUMS], and start anew; None: nothing was counted."""
         counts, self.counts = self.counts, None
         return counts

@@ -1,4 +1,4 @@
-"""What one rank has of a transformer layer and of a microbatch: the sizes from which memory and work follow."""
+"""One rank's share of a transformer layer and of a microbatch: the sizes from which memory and work follow."""
 
 from typing import NamedTuple
 
@@ -8,36 +8,39 @@ from slipway.models.transformer.block import Block
 
 
 class Traits(NamedTuple):
-    """How things are computed, where frameworks differ. The defaults are Slipway's."""
+    """The ways in which frameworks compute differently. The defaults are Slipway's."""
 
     flash: bool = True
-    """Attention in one kernel that keeps no scores, and skips what the mask hides."""
+    """Whether attention is one kernel that keeps no scores and skips what the mask hides."""
     scores_again: bool = False
-    """Without flash: scores are computed again in the backward pass."""
+    """Without flash: whether the backward pass recomputes the scores."""
     dropout: bool = False
-    """Without flash: of attention."""
+    """Without flash: whether attention has dropout."""
     attention_pace: float = 1.0
-    """Speed of attention's kernel, forward, beside the device's best."""
+    """Speed of attention's forward kernel relative to the device's best."""
     attention_backward_pace: float = 1.0
     product_pace: float = 1.0
-    """Speed of linear layers' kernels beside the device's best."""
+    """Speed of linear layers' kernels relative to the device's best."""
     tensor_async: bool = True
-    """In the backward pass, exchanges of tensor-parallel ranks beside the products that do not need them."""
+    """Whether, in the backward pass, tensor-parallel exchanges overlap with products that do not need them."""
     scattered_sends: bool = False
-    """Without sequence parallelism: each tensor-parallel rank sends a part to the next stage, which gathers it."""
+    """Without sequence parallelism: whether each tensor-parallel rank sends a part to the next stage.
+
+    The next stage gathers the parts.
+    """
 
 
 class Share(NamedTuple):
-    """A layer on one rank of a layout, with one microbatch."""
+    """One rank's share of a layer in a layout, with one microbatch."""
 
     config: RunConfig
     layout: Parallelism
     blocks: tuple[Block, ...]
     """All layers of the transformer."""
     block: Block
-    """This one."""
+    """This layer."""
     length: int
-    """Tokens of a sample, those that only fill up to a multiple of the tensor-parallel size included."""
+    """Tokens of a sample, including padding to a multiple of the tensor-parallel size."""
     apart: bool = False
     """Whether a sample's documents are kept apart."""
     traits: Traits = Traits()
@@ -54,7 +57,7 @@ class Share(NamedTuple):
 
     @property
     def outside(self) -> int:
-        """Parts of what lies between tensor-parallel regions."""
+        """The number of ranks that split what lies between tensor-parallel regions."""
         return self.tp if self.layout.sequence_parallel else 1
 
     @property
@@ -74,25 +77,25 @@ class Share(NamedTuple):
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of what one layer hands to the next."""
+        """Bytes that one layer hands to the next."""
         return self.tokens * self.block.hidden_size * self.element_bytes // self.outside
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the device is a CPU, for which kernels differ."""
+        """Whether the device is a CPU, whose kernels differ."""
         return self.config.cluster.device.kind == "cpu"
 
     @property
     def eager(self) -> bool:
-        """Whether operators are kernels of torch's own."""
+        """Whether operators run as torch's own unfused kernels."""
         kernels = self.config.kernels
         return "unfused" in (kernels.linear, kernels.activation, kernels.rotary)
 
     @property
     def pads_heads(self) -> bool:
-        """Whether queries and values are brought to one size by zeros, for flash kernels of torch.
+        """Whether queries and values are padded with zeros to one size, for flash kernels of torch.
 
-        Where no kernel is named yet, Transformer Engine's is expected wherever it could be taken.
+        If no kernel is chosen yet, Transformer Engine's is assumed wherever it could be used.
         """
         kernels = self.config.kernels
         if self.on_cpu or kernels.attention is not None:
@@ -102,5 +105,5 @@ class Share(NamedTuple):
 
     @property
     def recomputed(self) -> tuple[str, ...]:
-        """What the backward pass computes again: modules, or recompute.LAYER."""
+        """The modules that the backward pass recomputes, or recompute.LAYER."""
         return recompute.modules(self.config, self.blocks)

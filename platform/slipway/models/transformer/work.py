@@ -1,7 +1,7 @@
-"""What a transformer layer computes and exchanges on one rank for one microbatch. Pure Python.
+"""The computation and the exchanges of a transformer layer on one rank for one microbatch. Pure Python.
 
-Bytes count what each fused kernel reads and writes; operators that torch computes one by one move more, by their own
-kernels.
+Bytes are what each fused kernel reads and writes; operators that torch computes one by one move more, in kernels of
+their own.
 """
 
 from slipway.kernels.sizes import window_pairs
@@ -13,7 +13,7 @@ from slipway.models.work import Exchange, Pass, Product, Work
 
 
 def layer(share: Share) -> Work:
-    """Return one transformer layer."""
+    """Return the work of one transformer layer."""
     again = share.recomputed
     block = share.block
     attention = latent.attention(share) if block.latent else _attention(share)
@@ -89,7 +89,7 @@ def _attention(share: Share) -> Work:
 
 
 def _computed(share: Share) -> float:
-    """Return the share of a square of scores that flash attention computes."""
+    """Return the fraction of a square of scores that flash attention computes."""
     block, length = share.block, share.length
     if not block.causal:
         return 1.0
@@ -102,7 +102,7 @@ def _computed(share: Share) -> float:
 
 
 def _ring(share: Share, group: int, core: tuple[Product, ...]) -> tuple[Exchange, ...]:
-    """Return context parallelism: keys and values of the whole sequence reach every rank, beside attention."""
+    """Return the exchange of context parallelism: all keys and values reach every rank while attention runs."""
     cp = share.cp
     if cp == 1:
         return ()
@@ -111,7 +111,7 @@ def _ring(share: Share, group: int, core: tuple[Product, ...]) -> tuple[Exchange
 
 
 def _mlp(share: Share, whole: int) -> Work:
-    """Return an MLP of a width, the tensor-parallel ranks' parts together."""
+    """Return the work of an MLP; whole: its width over all tensor-parallel ranks."""
     block, tokens, tp, size = share.block, share.tokens, share.tp, share.element_bytes
     width = whole // tp
     first = linear(share, tokens, block.gates * width, block.hidden_size)
@@ -126,14 +126,14 @@ def _mlp(share: Share, whole: int) -> Work:
 
 
 def _activation(share: Share) -> tuple[int, int]:
-    """Return elements moved for each of the MLP's width, forward and backward."""
+    """Return the elements moved for each channel of the MLP, forward and backward."""
     if share.block.activation == "swiglu":
         return (5, 8) if share.eager else (3, 5)
     return 2, 3
 
 
 def _experts(share: Share) -> Work:
-    """Return a mixture whose tokens are shared out evenly: each rank's experts take as many as the rank sends."""
+    """Return the work of a mixture with evenly distributed tokens: a rank's experts take as many as the rank sends."""
     block, tokens, tp, size = share.block, share.tokens, share.tp, share.element_bytes
     assert block.num_experts
     ep, hidden = share.layout.expert_model_parallel_size, block.hidden_size
@@ -158,7 +158,7 @@ def _experts(share: Share) -> Work:
 
 
 def _dispatch(share: Share, routed: int) -> tuple[Exchange, ...]:
-    """Return to the experts' ranks and back."""
+    """Return the exchanges that send tokens to the experts' ranks and back."""
     layout, hidden = share.layout, share.block.hidden_size
     ep, tp, size = layout.expert_model_parallel_size, share.tp, share.element_bytes
     if layout.moe_token_dispatcher_type == "allgather" and ep * tp > 1:
@@ -182,7 +182,7 @@ def _dispatch(share: Share, routed: int) -> tuple[Exchange, ...]:
 
 
 def _between(share: Share) -> Work:
-    """Return norms, biases, dropouts and residuals of a layer; `again`: its norms."""
+    """Return the work of a layer's norms, biases, dropouts and residuals; `again`: its norms."""
     block, size = share.block, share.element_bytes
     elements = share.tokens * block.hidden_size / share.outside
     rms = block.normalization == "RMSNorm"

@@ -4,7 +4,7 @@ from slipway.optimizers.kind import Algorithm, State
 
 
 class AdamW:
-    """See slipway.optimizers.kind.Algorithm."""
+    """The pure half of AdamW: see slipway.optimizers.kind.Algorithm."""
 
     states = (State("exp_avg"), State("exp_avg_sq"))
     backends = frozenset({"te", "apex", "torch"})

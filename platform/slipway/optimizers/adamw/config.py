@@ -13,4 +13,4 @@ class Config(OptimizerSection):
     name: Literal["adamw"] = Field(default="adamw", description="The algorithm.")
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0, description="Decay of the first moment.")
     beta2: float = Field(default=0.95, ge=0.0, lt=1.0, description="Decay of the second moment.")
-    eps: PositiveFloat = Field(default=1e-8, description="Added to the root of the second moment.")
+    eps: PositiveFloat = Field(default=1e-8, description="Epsilon added to the root of the second moment.")

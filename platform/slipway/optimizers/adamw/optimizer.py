@@ -11,10 +11,10 @@ from slipway.optimizers.adamw.config import Config
 
 
 class AdamW:
-    """See slipway.optimizers.kind.Builder."""
+    """The torch half of AdamW: see slipway.optimizers.kind.Builder."""
 
     def build(self, groups: list[dict[str, Any]], config: RunConfig) -> torch.optim.Optimizer:
-        """By the backend that kernels.optimizer names; torch's where it names none."""
+        """Return an AdamW of the backend that kernels.optimizer names, or torch's if it names none."""
         settings = config.optimizer
         assert isinstance(settings, Config)
         shared: dict[str, Any] = dict(
@@ -35,7 +35,7 @@ class AdamW:
         return optimizer
 
     def begin(self, optimizer: torch.optim.Optimizer, parameter: Tensor) -> None:
-        """Torch's counts each parameter's updates."""
+        """Set up the count of a parameter's updates, a scalar, which only torch's AdamW keeps for each parameter."""
         if isinstance(optimizer, torch.optim.AdamW):
             step = torch.zeros((), dtype=torch.float32, device=parameter.device)
             optimizer.state[parameter].setdefault("step", step)
@@ -43,7 +43,7 @@ class AdamW:
     def set_updates(
         self, optimizer: torch.optim.Optimizer, group: dict[str, Any], parameter: Tensor, updates: int
     ) -> None:
-        """Torch's counts by parameter, the others by group."""
+        """Set the number of updates: a scalar of each parameter in torch's AdamW, a group's field in the others."""
         if isinstance(optimizer, torch.optim.AdamW):
             optimizer.state[parameter]["step"].fill_(float(updates))
         else:

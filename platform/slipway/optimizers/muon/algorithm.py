@@ -1,10 +1,10 @@
-"""Muon: a momentum of each hidden matrix, AdamW's two moments of every other parameter."""
+"""Muon: one momentum of each hidden matrix, and AdamW's two moments of every other parameter."""
 
 from slipway.optimizers.kind import Algorithm, State
 
 
 class Muon:
-    """See slipway.optimizers.kind.Algorithm."""
+    """The pure half of Muon: see slipway.optimizers.kind.Algorithm."""
 
     states = (
         State("momentum_buffer", of="matrices"),

@@ -12,9 +12,9 @@ class Config(OptimizerSection):
 
     name: Literal["muon"] = Field(default="muon", description="The algorithm.")
     momentum: float = Field(default=0.95, gt=0.0, lt=1.0, description="Decay of the matrices' momentum.")
-    nesterov: bool = Field(default=True, description="Look ahead by one step of the momentum.")
+    nesterov: bool = Field(default=True, description="Use Nesterov momentum, which looks one step ahead.")
     ns_steps: PositiveInt = Field(
-        default=5, lt=100, description="Steps of the Newton-Schulz iteration that orthogonalizes."
+        default=5, lt=100, description="Newton-Schulz iterations that orthogonalize the momentum."
     )
     adjust_lr_fn: Literal["original", "match_rms_adamw"] = Field(
         default="match_rms_adamw",
@@ -25,6 +25,8 @@ class Config(OptimizerSection):
         default=None,
         description="Peak learning rate of all other parameters, with the same schedule; null: lr.",
     )
-    beta1: float = Field(default=0.9, ge=0.0, lt=1.0, description="AdamW's decay of the first moment.")
-    beta2: float = Field(default=0.95, ge=0.0, lt=1.0, description="AdamW's decay of the second moment.")
-    eps: PositiveFloat = Field(default=1e-8, description="AdamW's, added to the root of the second moment.")
+    beta1: float = Field(default=0.9, ge=0.0, lt=1.0, description="Decay of AdamW's first moment.")
+    beta2: float = Field(default=0.95, ge=0.0, lt=1.0, description="Decay of AdamW's second moment.")
+    eps: PositiveFloat = Field(
+        default=1e-8, description="Epsilon that AdamW adds to the root of the second moment."
+    )

@@ -4,14 +4,17 @@ import torch
 from torch import Tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the odd polynomial a x + b x^3 + c x^5 applied to the singular values: it is steepest at zero, and keeps them
-between about 0.7 and 1.2 instead of converging to 1 (https://kellerjordan.github.io/posts/muon/)."""
+"""Coefficients of the odd polynomial a x + b x^3 + c x^5, which is applied to the singular values.
+
+It is steepest at zero, and keeps them between about 0.7 and 1.2 instead of converging to 1
+(https://kellerjordan.github.io/posts/muon/).
+"""
 EPS = 1e-7
-"""Least norm that a matrix is divided by."""
+"""The smallest norm that a matrix is divided by."""
 
 
 def orthogonalized(x: Tensor, steps: int) -> Tensor:
-    """Return each of the matrices U S V^T in [matrices, rows, columns] as about U V^T, in its own type."""
+    """Return about U V^T for each matrix U S V^T in `x`, [matrices, rows, columns], in the same shape and type."""
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     wide = torch.promote_types(x.dtype, torch.float32)

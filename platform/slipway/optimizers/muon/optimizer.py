@@ -17,8 +17,8 @@ from slipway.optimizers.muon.newton_schulz import orthogonalized
 class Muon(torch.optim.Optimizer):
     """The update of torch.optim.Muon for hidden matrices, that of torch.optim.AdamW for all other parameters.
 
-    momentum <- momentum + (1 - m) (gradient - momentum); with Nesterov's the update is as far from the gradient
-    towards it as m says. Orthogonalized, it is scaled by the shape and subtracted; weight decay is decoupled.
+    momentum <- momentum + (1 - m) (gradient - momentum). With Nesterov's variant, the update is gradient + m (momentum
+    - gradient). It is orthogonalized, scaled by the matrix's shape, and subtracted; weight decay is decoupled.
     """
 
     def __init__(self, groups: list[dict[str, Any]], settings: Config, dtype: torch.dtype) -> None:
@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
-        """Update all parameters; all ranks that share matrices call it."""
+        """Update all parameters. All ranks that share matrices must call it."""
         assert closure is None
         assert self.wholes is not None
         for group in self.param_groups:
@@ -45,7 +45,7 @@ class Muon(torch.optim.Optimizer):
         self.wholes.apply(self._momentum, self._orthogonal, take)
 
     def _momentum(self, index: int) -> Tensor:
-        """This rank's elements of what is orthogonalized."""
+        """Update the momentum of a matrix and return this rank's elements of the tensor to orthogonalize."""
         main: Any = self.held[index].main
         state, m = self.state[main], self.settings.momentum
         if state.get("momentum_buffer") is None:
@@ -58,7 +58,7 @@ class Muon(torch.optim.Optimizer):
         return each_matrix(self.held[index].matrix, whole, self._update)
 
     def _update(self, x: Tensor) -> Tensor:
-        """Return [matrices, rows, columns], orthogonalized, and scaled by the shape of each."""
+        """Return matrices [matrices, rows, columns] orthogonalized and scaled by their shape."""
         rows, columns = x.shape[-2:]
         if self.settings.adjust_lr_fn == "original":
             scale = max(1.0, rows / columns) ** 0.5
@@ -96,7 +96,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def each_matrix(matrix: Matrix, whole: Tensor, function: Any) -> Tensor:
-    """Return a function of each of a weight's matrices, [matrices, rows, columns], put together as they were."""
+    """Apply a function to each matrix in a weight, [matrices, rows, columns]; return the results, laid out alike."""
     if not matrix.rows:
         return function(whole)
     count, _, columns = whole.shape
@@ -109,29 +109,29 @@ def each_matrix(matrix: Matrix, whole: Tensor, function: Any) -> Tensor:
 
 
 def begin_count(optimizer: Muon, parameter: Tensor) -> None:
-    """AdamW counts each parameter's updates."""
+    """Set up AdamW's count of a parameter's updates, a scalar."""
     step = torch.zeros((), dtype=torch.float32, device=parameter.device)
     optimizer.state[parameter].setdefault("step", step)
 
 
 class Builder:
-    """See slipway.optimizers.kind.Builder and MatrixBuilder."""
+    """The torch half of Muon: see slipway.optimizers.kind.Builder and MatrixBuilder."""
 
     def build(self, groups: list[dict[str, Any]], config: RunConfig) -> Muon:
-        """Return orthogonalizes in bf16 on GPUs where that is the training precision, else in fp32."""
+        """Return Muon. It orthogonalizes in bf16 on GPUs if that is the training precision, and otherwise in fp32."""
         settings = config.optimizer
         assert isinstance(settings, Config)
         low = config.training.precision == "bf16" and config.cluster.device.kind == "cuda"
         return Muon(groups, settings, torch.bfloat16 if low else torch.float32)
 
     def arrange(self, optimizer: torch.optim.Optimizer, held: Sequence[Held], wholes: Wholes) -> None:
-        """Take the hidden matrices from AdamW."""
+        """Take the hidden matrices away from AdamW."""
         assert isinstance(optimizer, Muon)
         optimizer.held, optimizer.wholes = held, wholes
         optimizer.mains = {one.main for one in held if one.main is not None}
 
     def begin(self, optimizer: torch.optim.Optimizer, parameter: Tensor) -> None:
-        """AdamW counts updates, Muon does not."""
+        """Set up the count of updates, a scalar, of a parameter that AdamW updates; Muon counts none."""
         assert isinstance(optimizer, Muon)
         if parameter not in optimizer.mains:
             begin_count(optimizer, parameter)
@@ -139,7 +139,7 @@ class Builder:
     def set_updates(
         self, optimizer: torch.optim.Optimizer, group: dict[str, Any], parameter: Tensor, updates: int
     ) -> None:
-        """Set AdamW's count."""
+        """Set AdamW's count of a parameter's updates, a scalar; Muon counts none."""
         assert isinstance(optimizer, Muon)
         if parameter not in optimizer.mains:
             optimizer.state[parameter]["step"].fill_(float(updates))

@@ -1,4 +1,4 @@
-"""`parallelism=auto`: the best layout takes the place of what was left open. Pure."""
+"""`parallelism=auto`: replaces what was left open by the best layout. Pure."""
 
 from functools import lru_cache
 
@@ -11,12 +11,12 @@ from slipway.plan.search.shortage import no_layout
 from slipway.plan.search.words import limit, line, of_device
 from slipway.words import duration
 
-# What a layout does not depend on. Of jobs of a sweep that differ in nothing else, one is searched.
+# Sections that no layout depends on. If jobs of a sweep differ only in these, one search serves all.
 IRRELEVANT = {"run", "validation", "evaluation", "checkpoint", "watch", "guard", "logging", "launch"}
 
 
 class Choice(BaseModel):
-    """What the planner chose, and why."""
+    """The layout that the planner chose, and why."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,11 +25,11 @@ class Choice(BaseModel):
     why: str
     """The layout in words, what it costs, and among how many it was the best."""
     kept: bool = False
-    """Whether it is that of the plan.json of an earlier segment of the run."""
+    """Whether it is taken from the plan.json of an earlier segment of the run."""
 
 
 class _Run:
-    """A configuration that is the same as another one where what a layout depends on is the same."""
+    """A configuration that equals another one if everything that a layout depends on is the same."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -46,7 +46,7 @@ class _Run:
 def choose(config: RunConfig) -> tuple[RunConfig, Choice]:
     """Return the configuration with the best layout that fits its devices, and why. The same every time.
 
-    Raises UserError where no layout fits, with what is missing.
+    Raises UserError if no layout fits, with what is missing.
     """
     best, why = _best(_Run(config))
     update = {name: getattr(best, name) for name in ("parallelism", "auto")}

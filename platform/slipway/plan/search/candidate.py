@@ -16,7 +16,7 @@ SHARDINGS: dict[str, tuple[bool, str | None]] = {
 
 
 class Candidate(NamedTuple):
-    """What the search chooses; the data-parallel size follows from the devices."""
+    """The sizes that the search chooses; the data-parallel size follows from the devices."""
 
     tensor: int
     pipeline: int
@@ -29,11 +29,11 @@ class Candidate(NamedTuple):
     recompute: str
 
     def replicas(self, world: int) -> int:
-        """Return data-parallel size on so many devices."""
+        """Return the data-parallel size on `world` devices."""
         return world // (self.tensor * self.pipeline * self.context)
 
     def shares(self, world: int) -> int:
-        """Return ranks over which what is not an expert can be sharded: context x data."""
+        """Return the number of ranks over which all but the experts can be sharded: context x data."""
         return world // (self.tensor * self.pipeline)
 
     def fields(self, world: int) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Candidate(NamedTuple):
 
 
 class Applied:
-    """Configurations of candidates, made without validation: every value is one that the schema allows."""
+    """Builds the configurations of candidates without validation: every value is one that the schema allows."""
 
     def __init__(self, config: RunConfig, world: int) -> None:
         self.config, self.world = config, world

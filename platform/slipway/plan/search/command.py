@@ -1,4 +1,4 @@
-"""`slipway plan search`: all layouts that fit, best first."""
+"""`slipway plan search`: prints all layouts that fit, best first."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ SHOWN = 10
 
 
 def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
-    """Search what the command line describes. Returns the exit code."""
+    """Search the layouts that the command line describes and return the exit code."""
     request = read(words)
 
     def task(config: RunConfig) -> int:
@@ -34,7 +34,10 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
 
 
 def run(configs: Sequence[RunConfig], allowed: Allowed, options: argparse.Namespace) -> int:
-    """Search each of these configurations, which differ in their devices alone, and show all layouts together."""
+    """Search these configurations, which differ only in their devices; show all layouts; return the exit code.
+
+    Raises UserError if no layout fits, or the picture cannot be written.
+    """
     found = [_search(config, allowed, number, len(configs)) for number, config in enumerate(configs)]
     layouts = ranked([layout for one in found for layout in one.layouts], options.by)
     if not layouts:
@@ -92,9 +95,15 @@ def _draw(layouts: list[Layout], config: RunConfig, path: Path) -> None:
     if layouts[0].seconds is None:
         raise UserError(
             "--picture",
-            f"has no time to show: cluster {config.cluster.name} states no {config.training.precision} peak",
+            f"has no step time to show: cluster {config.cluster.name} states no {config.training.precision} peak",
+            do="set cluster.device.peak_tflops_{config.training.precision}, or omit it",
         )
     try:
         draw(layouts, config, path)
     except OSError as error:
-        raise UserError("--picture", f"cannot be written: {error.strerror}", value=path) from error
+        raise UserError(
+            "--picture",
+            f"cannot be written: {error.strerror}",
+            value=path,
+            do="name a file in a directory that you can write to",
+        ) from error

@@ -1,4 +1,4 @@
-"""What a layout costs: seconds and bytes by part, as the plan has them, fast enough for thousands of layouts."""
+"""The cost of a layout: seconds and bytes by part, as in the plan, fast enough for thousands of layouts."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ class Evaluation(NamedTuple):
     """None: nothing is known of the device."""
     memory: dict[str, int]
     work: float
-    """What devices are busy or idle with for each FLOP counted: what layouts are compared by where no time is known."""
+    """Work and idle time of devices for each FLOP counted: layouts are compared by it if no time is known."""
 
 
 class Evaluator:
@@ -40,7 +40,7 @@ class Evaluator:
         self._found: dict[object, object] = {}
 
     def memory(self, config: RunConfig, candidate: Candidate) -> StageMemory:
-        """Return memory of a rank of the fullest stage. Raises UserError where the layers cannot be shared out.
+        """Return the memory of a rank of the fullest stage. Raises UserError if the layers cannot be shared out.
 
         config: with the candidate's layout. Earlier stages have more microbatches in flight, so that of stages with the
         same layers the first one is the fullest.
@@ -55,12 +55,12 @@ class Evaluator:
         return max(stages, key=lambda stage: stage.total)
 
     def whole(self, config: RunConfig, candidate: Candidate) -> int:
-        """Return bytes of the parameters of a rank whose layers are all on one stage, before they are sharded."""
+        """Return the bytes of the parameters of a rank whose layers are all on one stage, before they are sharded."""
         each = 2 if config.training.precision == "bf16" else 4
         return each * sum(layer.parameters.total for layer in self._layers(config, candidate))
 
     def evaluation(self, config: RunConfig, candidate: Candidate, memory: StageMemory) -> Evaluation:
-        """Time besides the memory that is known already."""
+        """Return the time and the memory of a layout; its memory is known already."""
         sample, microbatches = self._sample(config, candidate), rules.num_microbatches(config)
         share, grid = self._share(config, candidate), self._grid(candidate)
         seconds = None
@@ -78,7 +78,7 @@ class Evaluator:
         )
 
     def spans(self, config: RunConfig, candidate: Candidate) -> list[range]:
-        """Return layers of each model chunk. Raises UserError where they cannot be shared out."""
+        """Return the layers of each model chunk. Raises UserError if they cannot be shared out."""
         key = ("spans", candidate.pipeline, candidate.virtual, candidate.recompute)
         return self._once(key, lambda: self.family.spans(config, config.parallelism))
 
@@ -108,7 +108,10 @@ class Evaluator:
         return self._once(("sample", candidate.recompute), lambda: self.family.sample(config))
 
     def _stages(self, share: Share, candidate: Candidate) -> list[int]:
-        """Return the stages that can be the fullest: no earlier one has at least as many layers of each kind in each chunk."""
+        """Return the stages that can be the fullest.
+
+        That is each stage for which no earlier one has at least as many layers of each kind in each chunk.
+        """
 
         def fullest() -> list[int]:
             numbers: dict[Layer, int] = {}
@@ -131,7 +134,7 @@ class Evaluator:
 
 
 def _parts(time: TimeEstimate) -> dict[str, float] | None:
-    """Return what cluster.expected_mfu says, as far as it has parts."""
+    """Return the seconds that follow from cluster.expected_mfu, by part as far as it has parts; None if none follow."""
     total = time.seconds_per_step
     if total is None:
         return None
@@ -146,14 +149,17 @@ class _Share(Share):
     known: dict[range, list[tuple[Layer, int]]]
 
     def kinds(self, span: range) -> list[tuple[Layer, int]]:
-        """See slipway.plan.memory."""
+        """Return the different layers of a chunk, computed once; see slipway.plan.memory."""
         if span not in self.known:
             self.known[span] = super().kinds(span)
         return self.known[span]
 
 
 def _alike(candidate: Candidate) -> Candidate:
-    """Return what a rank's layers depend on: not on how many stages there are, nor on what replicas share."""
+    """Return the candidate reduced to what a rank's layers depend on.
+
+    They depend neither on the number of stages beyond two nor on what replicas share.
+    """
     return candidate._replace(pipeline=min(candidate.pipeline, 2), virtual=1, sharding="none")
 
 

@@ -97,7 +97,7 @@ def _points(axes: "Axes", layouts: Sequence[Layout]) -> None:
 
 
 def _front(axes: "Axes", layouts: Sequence[Layout]) -> None:
-    """The layouts that no other one beats in both: time and memory."""
+    """Draw the front: the layouts that no other one beats in both time and memory."""
     front: list[Layout] = []
     for layout in sorted(layouts, key=lambda one: (_seconds(one), one.memory)):
         if not front or layout.memory < front[-1].memory:
@@ -116,7 +116,7 @@ def _front(axes: "Axes", layouts: Sequence[Layout]) -> None:
 
 
 def _name(axes: "Axes", layout: Layout, number: int, several: bool) -> None:
-    """Number a layout of the front, and say above the axes which one it is."""
+    """Mark a layout of the front by its number, and describe it above the axes."""
     x, y = layout.memory / GIB, _seconds(layout)
     devices = f"{layout.world:,} devices, " if several else ""
     training = layout.config.training

@@ -1,4 +1,4 @@
-"""What a command line asks to be searched: a range of devices, and the values that fields of a layout may have."""
+"""Reads what a command line asks to search: a range of devices, and the values that a layout's fields may have."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -14,10 +14,10 @@ DEVICES = ("resources.nodes", "resources.devices_per_node")
 
 
 class Request(NamedTuple):
-    """Words that compose one configuration, and the values that they do not have."""
+    """Words that compose one configuration, and the values that they leave open."""
 
     words: list[str]
-    """Fields with several values are `auto` here, and devices as many as the range has at most."""
+    """Fields with several values are `auto` here; devices have the largest number of their range."""
     allowed: Allowed
     ranges: dict[str, list[int]]
     """The field of resources -> its values, in ascending order."""
@@ -30,7 +30,10 @@ class Request(NamedTuple):
 
 
 def read(words: Sequence[str]) -> Request:
-    """Read a command line's words. Raises UserError."""
+    """Return the request in a command line's words.
+
+    Raises UserError if a field has several values that a search cannot vary, or a number of devices is not positive.
+    """
     overrides = [word for word in words if not word.startswith("-") and "=" in word]
     composed, allowed, ranges = list(words), {}, {}
     for word, parsed in zip(overrides, _parsed(overrides), strict=True):
@@ -48,7 +51,7 @@ def read(words: Sequence[str]) -> Request:
         else:
             raise UserError(
                 field,
-                "has several values, and a search varies layouts and devices only",
+                "has several values, but a search varies only layouts and devices",
                 value=word.partition("=")[2],
                 use="one value",
                 do=f"give several of {', '.join((*DEVICES, *SEARCHED))}",
@@ -78,5 +81,10 @@ def _values(parsed: Any, field: str) -> list[Any]:
 def _counts(field: str, values: list[Any]) -> list[int]:
     for value in values:
         if type(value) is not int or value < 1:
-            raise UserError(field, "is not a positive number of machines or devices", value=value)
+            raise UserError(
+                field,
+                "is not a positive number of machines or devices",
+                value=value,
+                do="give whole numbers above 0",
+            )
     return sorted(values)

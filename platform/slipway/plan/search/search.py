@@ -1,4 +1,4 @@
-"""All layouts that fit, best first, and why the others were refused. Pure."""
+"""Finds all layouts that fit, best first, and why the others were refused. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from slipway.words import size
 
 MEMORY = "memory"
 SPARE = 0.03
-"""Of a device's memory that a layout has to leave: the plan's estimate may be wrong by as much."""
+"""Share of a device's memory that a layout has to leave free: the plan's estimate may be wrong by as much."""
 By = Literal["time", "cost"]
 
 
@@ -25,7 +25,7 @@ class Layout(NamedTuple):
     """A layout that fits, and what it costs."""
 
     config: RunConfig
-    """With the layout."""
+    """The configuration with the layout."""
     candidate: Candidate
     world: int
     replicas: int
@@ -33,7 +33,7 @@ class Layout(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """Of one step."""
+        """Seconds of one step; None: not known."""
         return self.evaluation.seconds["total"] if self.evaluation.seconds else None
 
     @property
@@ -43,7 +43,7 @@ class Layout(NamedTuple):
 
     @property
     def arrangement(self) -> tuple[int, ...]:
-        """How ranks are arranged; microbatch, sharding and recomputation are variants of it."""
+        """The arrangement of ranks; microbatch, sharding and recomputation are variants of it."""
         return (self.world, *self.candidate[:5])
 
 
@@ -51,24 +51,24 @@ class Found(NamedTuple):
     """The outcome of a search on one number of devices."""
 
     layouts: list[Layout]
-    """Those that fit, in the order in which they were looked at."""
+    """The layouts that fit, in the order in which they were looked at."""
     rejected: Counter[str]
-    """Reason -> candidates; the reason is the field that a rule names, or `memory`."""
+    """Reason -> number of candidates; the reason is the field that a rule names, or `memory`."""
     sentences: dict[str, str]
-    """Reason -> what its rule says of the first candidate that breaks it; none of `memory`."""
+    """Reason -> the message of its rule for the first candidate that breaks it; none for `memory`."""
     nearest: tuple[int, Candidate] | None
-    """Of those that need more memory than a device has: the least that one needs, in bytes."""
+    """Among those that need more memory than a device has: the least that one needs, in bytes."""
 
     @property
     def enumerated(self) -> int:
-        """Candidates that were looked at."""
+        """Number of candidates that were looked at."""
         return len(self.layouts) + self.rejected.total()
 
 
 def search(config: RunConfig, allowed: Allowed = NOTHING, *, first: bool = False) -> Found:
-    """Look at every layout of a configuration's devices; first: stop at the first one that fits.
+    """Return every layout that fits a configuration's devices; first: stop at the first one that fits.
 
-    Raises UserError where something is wrong that no layout can mend.
+    Raises UserError if something is wrong that no layout can mend.
     """
     rules.check_resources(config)
     rules.check(_on_one_device(config))
@@ -76,13 +76,13 @@ def search(config: RunConfig, allowed: Allowed = NOTHING, *, first: bool = False
 
 
 def usable_bytes(config: RunConfig) -> int | None:
-    """Return what layouts may take of a device's memory; None: the cluster profile does not say how much it has."""
+    """Return the bytes of a device's memory that layouts may take; None: the cluster profile states no memory."""
     device = device_bytes(config)
     return None if device is None else int(device * (1 - SPARE))
 
 
 def _on_one_device(config: RunConfig) -> RunConfig:
-    """Return what is left of a configuration without its layout: a mistake in it is no layout's."""
+    """Return a configuration without its layout: a mistake that remains is no layout's."""
     alone = config.resources.model_copy(update={"nodes": 1, "devices_per_node": 1})
     training = config.training.model_copy(
         update={"micro_batch_size": 1, "recompute": "none", "recompute_modules": None}
@@ -110,7 +110,7 @@ class _Walk:
         self._verdicts: dict[object, str | None] = {}
 
     def run(self, first: bool) -> Found:
-        """Look at all candidates, or until one fits."""
+        """Look at all candidates, or until one fits, and return the outcome."""
         space = self.space
         inside = len(space.sharding) * len(space.recompute)
         for group in space.groups():
@@ -140,7 +140,7 @@ class _Walk:
             self.sentences[reason] = _text(error) if error else "has no effect with one replica"
 
     def _place(self, candidate: Candidate) -> str | None:
-        """Return ranks and layers that cannot be shared out."""
+        """Return the field that keeps ranks or layers from being shared out; None if they can be."""
         if candidate.shares(self.space.world) % candidate.expert:
             return SIZES["expert"]
         if candidate.virtual > 1 and candidate.pipeline == 1:
@@ -149,7 +149,7 @@ class _Walk:
         return self._verdict(key, lambda: self.evaluator.spans(self.applied(candidate), candidate))
 
     def _batch(self, candidate: Candidate) -> str | None:
-        """Return samples that cannot be shared out."""
+        """Return the field that keeps samples from being shared out; None if they can be."""
         microbatches, rest = divmod(self.batch, candidate.micro_batch * candidate.replicas(self.space.world))
         if rest:
             return "training.global_batch_size"
@@ -158,7 +158,7 @@ class _Walk:
         return None
 
     def _sharding(self, candidate: Candidate) -> str | None:
-        """Return replicas that cannot share, or have nothing to share."""
+        """Return the field with which replicas cannot share, or have nothing to share; None if they can."""
         distributed, strategy = SHARDINGS[candidate.sharding]
         shares = candidate.shares(self.space.world)
         if strategy and candidate.pipeline > 1:
@@ -170,12 +170,12 @@ class _Walk:
         return None
 
     def _model(self, candidate: Candidate) -> str | None:
-        """Return what the family cannot do."""
+        """Return the field that the family refuses; None if it takes the candidate."""
         key = ("model", candidate._replace(pipeline=1, virtual=1))
         return self._verdict(key, lambda: self.family.check(self.applied(candidate)))
 
     def _take(self, candidate: Candidate) -> str | None:
-        """Add the candidate to the layouts, unless it lacks memory or breaks a rule."""
+        """Add the candidate to the layouts, unless it lacks memory or breaks a rule; return that reason."""
         config = self.applied(candidate)
         memory = self.evaluator.memory(config, candidate)
         if self.device is not None and memory.total > self.device:
@@ -193,7 +193,10 @@ class _Walk:
         return None
 
     def _start(self, config: RunConfig, candidate: Candidate) -> str | None:
-        """Return before parameters are sharded, each device holds its tensor-parallel share of them (docs/training.md)."""
+        """Return a reason if the parameters do not fit before they are sharded, else None.
+
+        Until then, each device holds its whole tensor-parallel share of them (docs/training.md).
+        """
         if self.device is None or SHARDINGS[candidate.sharding][1] is None:
             return None
         needed = self.evaluator.whole(config, candidate)
@@ -204,13 +207,16 @@ class _Walk:
         return STRATEGY
 
     def _rules(self, config: RunConfig, candidate: Candidate) -> str | None:
-        """Return all rules. What they say of the number of stages and microbatches is known by now."""
+        """Return the field that a broken rule names, after all rules; None if none is broken.
+
+        What they say on the number of stages and microbatches is known by now.
+        """
         alike = candidate._replace(pipeline=min(candidate.pipeline, 2), virtual=min(candidate.virtual, 2))
         key = ("rules", alike, candidate.replicas(self.space.world) > 1)
         return self._verdict(key, lambda: rules.check_choice(config))
 
     def _verdict(self, key: object, check: Callable[[], object]) -> str | None:
-        """Return the field that a broken rule names; None where none is broken."""
+        """Return the field that a broken rule names; None if none is broken."""
         if key not in self._verdicts:
             error = _error(check)
             if error:
@@ -232,10 +238,10 @@ def _text(error: UserError) -> str:
 
 
 def ranked(layouts: Iterable[Layout], by: By = "time") -> list[Layout]:
-    """Return the layouts best first. Equal ones: those that split the model least, then those that need least memory.
+    """Return the layouts best first: by the `time` of a step, or by its `cost` in device-seconds.
 
-    By `time` a step takes, or by `cost`: device-seconds of a step. Where no time is known, less recomputation and a
-    smaller bubble stand for it.
+    Equal ones: those that split the model least, then those that need least memory. If no time is known, less
+    recomputation and a smaller bubble stand for it.
     """
 
     def key(layout: Layout) -> tuple:
@@ -249,7 +255,7 @@ def ranked(layouts: Iterable[Layout], by: By = "time") -> list[Layout]:
 
 
 def arrangements(layouts: Iterable[Layout]) -> list[tuple[Layout, int]]:
-    """Return the first layout of each arrangement of ranks, and how many there are of it."""
+    """Return the first layout of each arrangement of ranks, with the number of its layouts."""
     first: dict[tuple[int, ...], Layout] = {}
     counts: Counter[tuple[int, ...]] = Counter()
     for layout in layouts:

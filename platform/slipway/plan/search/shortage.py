@@ -1,4 +1,4 @@
-"""What to say where no layout fits: how much is missing, and the fewest devices that would do. Pure."""
+"""Composes the error if no layout fits: how much is missing, and the fewest devices that would do. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,11 +15,14 @@ from slipway.words import size
 
 MOST_NODES = 4096
 DEVICES_OF_A_NODE = 8
-"""Where the profile does not say how many there are."""
+"""Assumed if the profile does not state how many there are."""
 
 
 def no_layout(config: RunConfig, found: Found, allowed: Allowed = NOTHING) -> UserError:
-    """Return the error of a search that found nothing. config: of the most devices that were tried."""
+    """Return the error of a search that found nothing.
+
+    config: with the most devices that were tried.
+    """
     device, world = usable_bytes(config), rules.world_size(config)
     if found.nearest is None or device is None:
         return _all_refused(found, world)
@@ -33,7 +36,7 @@ def no_layout(config: RunConfig, found: Found, allowed: Allowed = NOTHING) -> Us
         use = f"{nodes * devices} devices (nodes {nodes} x devices_per_node {devices}), the fewest that would do"
     return UserError(
         "resources.nodes",
-        f"no layout fits on {world} devices: the most frugal one ({_in_words(candidate, world)}) needs "
+        f"no layout fits on {world} devices: the one that needs least ({_in_words(candidate, world)}) needs "
         f"{size(needed)}, {size(needed - device)} more than the {size(device)} of a device that may be used (all but "
         f"{SPARE:.0%}){nothing}",
         use=use,
@@ -41,13 +44,18 @@ def no_layout(config: RunConfig, found: Found, allowed: Allowed = NOTHING) -> Us
 
 
 def _all_refused(found: Found, world: int) -> UserError:
-    """Return memory is not what is missing."""
+    """Return the error if not memory but a rule is in the way."""
     if not found.rejected:
-        return UserError("parallelism", f"no combination of the given sizes divides the {world} devices")
+        return UserError(
+            "parallelism",
+            f"no combination of the given sizes divides the {world} devices",
+            do="change the sizes that are given, or the number of devices",
+        )
     reason, count = found.rejected.most_common(1)[0]
     return UserError(
         reason,
         f"leaves no layout: {count:,} of {found.enumerated:,} break its rule ({found.sentences[reason]})",
+        do="change that field",
     )
 
 
@@ -59,7 +67,7 @@ def _in_words(candidate: Candidate, world: int) -> str:
 
 
 def sentence(config: RunConfig, found: Found, reason: str) -> str:
-    """Return what a rule says of the first candidate that it refused, and what the memory lacks at least."""
+    """Return a rule's message for the first candidate that it refused; for memory, the least that one needs."""
     device = usable_bytes(config)
     if reason != MEMORY or found.nearest is None or device is None:
         return found.sentences[reason]
@@ -69,7 +77,7 @@ def sentence(config: RunConfig, found: Found, reason: str) -> str:
 
 
 def fewest(config: RunConfig, allowed: Allowed = NOTHING) -> tuple[int, int] | None:
-    """Return nodes and devices per node of the smallest machine above this one that has a layout; None where none has."""
+    """Return nodes and devices per node of the smallest larger machine that has a layout; None if none has."""
     frugal: Mapping[str, Sequence] = _frugal(config, allowed)
     for nodes, devices in _larger(config):
         there = on_machines(config, nodes, devices)
@@ -77,12 +85,15 @@ def fewest(config: RunConfig, allowed: Allowed = NOTHING) -> tuple[int, int] | N
             if search(there, frugal, first=True).layouts:
                 return nodes, devices
         except UserError:
-            return None  # more than the machine has
+            return None  # more nodes than the machine has
     return None
 
 
 def _frugal(config: RunConfig, allowed: Allowed) -> Allowed:
-    """Return the smallest microbatch, and no virtual stages: what needs more memory than that fits nowhere else."""
+    """Return the allowed values reduced to the smallest microbatch and number of virtual stages.
+
+    What does not fit with these fits with no others, which need more memory.
+    """
     space = Space.of(config, allowed)
     return {
         **allowed,

@@ -1,4 +1,4 @@
-"""The outcome of a search for people."""
+"""Shows the outcome of a search to people."""
 
 from collections.abc import Sequence
 
@@ -25,9 +25,9 @@ def show(
     *,
     every: bool = False,
 ) -> None:
-    """Print the layouts, best first, and why the others were refused. top: rows at most; None: all.
+    """Print the layouts, best first, and why the others were refused.
 
-    every: all variants of an arrangement of ranks, not the best alone.
+    top: rows at most; None: all. every: all variants of an arrangement of ranks, not only the best.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -61,7 +61,7 @@ def _table(title: str) -> Table:
 
 
 def _machines(layouts: list[Layout]) -> Table:
-    """Return the fastest layout on each number of devices, and what the larger ones make of theirs."""
+    """Return a table of the fastest layout on each number of devices, with its speed-up and efficiency."""
     best = sorted(
         {layout.world: layout for layout in reversed(ranked(layouts))}.values(), key=lambda one: one.world
     )

@@ -1,4 +1,4 @@
-"""What the search looks at: divisors within sensible bounds, or the values that the user allows. Pure."""
+"""The space of a search: divisors within sensible bounds, or the values that the user allows. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -12,14 +12,14 @@ from slipway.plan import rules
 from slipway.plan.search.candidate import SHARDINGS, Applied, Candidate
 
 MOST_CHUNKS = 16
-"""Virtual stages: more make each exchange between stages too small to hide."""
+"""Most virtual stages: with more, each exchange between stages is too small to hide."""
 LEAST_UNITS = 1024
-"""Units of a sample on each context-parallel rank: below, what the ranks exchange costs more than they compute."""
+"""Least units of a sample on each context-parallel rank: below it, exchanging costs more than computing."""
 MICRO_BATCHES = (*range(1, 17), 32, 64)
 MOST_EXPERT_RANKS = 512
 
 Allowed = Mapping[str, Sequence[Any]]
-"""Dotted field -> the values that the user allows it, instead of the bounds above."""
+"""Dotted field -> the values that the user allows for it, instead of the bounds above."""
 NOTHING: Allowed = MappingProxyType({})
 
 SIZES = {
@@ -33,7 +33,7 @@ SIZES = {
 }
 DISTRIBUTED, STRATEGY = "parallelism.use_distributed_optimizer", "parallelism.data_parallel_sharding_strategy"
 SEARCHED = (*SIZES.values(), DISTRIBUTED, STRATEGY)
-"""The fields of which several values can be allowed."""
+"""The fields for which several values can be allowed."""
 
 
 class Space(NamedTuple):
@@ -51,7 +51,7 @@ class Space(NamedTuple):
 
     @classmethod
     def of(cls, config: RunConfig, allowed: Allowed = NOTHING) -> "Space":
-        """Return all that is `auto` in a configuration, within bounds; of the other fields the values they have."""
+        """Return the values to search: for `auto` fields all within bounds, for the others the ones they have."""
         found = _bounds(config)
         for name, field in SIZES.items():
             if field in allowed:
@@ -63,17 +63,17 @@ class Space(NamedTuple):
         return cls(rules.world_size(config), **{name: tuple(values) for name, values in found.items()})
 
     def groups(self) -> Iterator[tuple[int, int, int]]:
-        """Yield tensor, pipeline and context sizes that divide the devices."""
+        """Yield the tensor, pipeline and context sizes that divide the devices."""
         for tensor, pipeline, context in product(self.tensor, self.pipeline, self.context):
             if self.world % (tensor * pipeline * context) == 0:
                 yield tensor, pipeline, context
 
     def virtuals(self, pipeline: int) -> tuple[int, ...]:
-        """Return virtual stages: without stages there are none, unless the user wants them."""
+        """Return the numbers of virtual stages: without stages only 1, unless the user wants others."""
         return (1,) if pipeline == 1 and 1 in self.virtual else self.virtual
 
     def candidates(self) -> Iterator[Candidate]:
-        """Yield all of them, in a fixed order."""
+        """Yield all candidates, in a fixed order."""
         for group in self.groups():
             for rest in product(
                 self.expert, self.virtuals(group[1]), self.micro_batch, self.sharding, self.recompute
@@ -106,7 +106,7 @@ def _divisors(number: int) -> list[int]:
 
 
 def _expert_sizes(config: RunConfig, devices: Sequence[int]) -> list[int]:
-    """Those that the family takes: only it knows how many experts there are."""
+    """Return the expert-parallel sizes that the family accepts: only it knows how many experts there are."""
     one = config.model_copy(update={"parallelism": Parallelism()})
     sizes = [n for n in devices if n <= MOST_EXPERT_RANKS]
     return [n for n in sizes if _takes(one, expert_model_parallel_size=n)] or [1]
@@ -122,7 +122,7 @@ def _takes(config: RunConfig, **sizes: int) -> bool:
 
 
 def _recomputes(config: RunConfig) -> list[str]:
-    """Those of none, selective and full that differ in what they compute again."""
+    """Return those of none, selective and full that differ in what they compute again."""
     applied, family = Applied(config, 1), family_of(config)
     found: dict[tuple[str, ...], str] = {}
     for recompute in ("none", "selective", "full"):
@@ -130,7 +130,7 @@ def _recomputes(config: RunConfig) -> list[str]:
         try:
             modules = tuple(family.recomputed(config.model_copy(update={"training": training})))
         except UserError:
-            modules = (recompute,)  # refused by its rule, and counted
+            modules = (recompute,)  # its rule refuses it later, and counts it
         found.setdefault(modules, recompute)
     return list(found.values())
 

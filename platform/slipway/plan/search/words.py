@@ -1,4 +1,4 @@
-"""A layout in words and numbers: as a line, as rows of a table, as JSON."""
+"""Describes a layout in words and numbers: as a line, as rows of a table, as JSON."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ SHARDED = {
     "zero3": "parameters sharded (ZeRO-3)",
 }
 LEAST_SHARE = 0.02
-"""Of a step: parts below limit nothing."""
+"""Least share of a step with which a part can be its limit."""
 
 
 def sizes(layout: Layout) -> str:
-    """Return `TP8 × PP16 × VP2 × DP24`."""
+    """Return the sizes of a layout as text: `TP8 × PP16 × VP2 × DP24`."""
     return words.layout(sizes_of(layout.config.parallelism, layout.replicas))
 
 
@@ -40,7 +40,7 @@ def sharding(layout: Layout) -> str:
 def limit(layout: Layout) -> tuple[str, float]:
     """Return the part of a step that costs most besides the products, and its share of the step.
 
-    `products`, with their own share, where nothing else counts; `unknown` where no time is known.
+    `products`, with their own share, if no other part matters; `unknown` if no time is known.
     """
     seconds = layout.evaluation.seconds
     if seconds is None:
@@ -54,14 +54,14 @@ def limit(layout: Layout) -> tuple[str, float]:
 
 
 def device_hours(layout: Layout) -> float | None:
-    """Of the whole run."""
+    """Return the device-hours of the whole run; None if no time is known."""
     if layout.seconds is None:
         return None
     return layout.seconds * layout.config.training.steps * layout.world / 3600
 
 
 def as_json(layout: Layout, device: int | None) -> dict[str, Any]:
-    """Return the layout's fields by their own names, and what it costs; seconds of a step, bytes of the fullest device."""
+    """Return the layout's fields by their own names, with its seconds of a step and bytes on the fullest device."""
     config = layout.config
     training, resources, parallelism = config.training, config.resources, config.parallelism
     name, share = limit(layout)

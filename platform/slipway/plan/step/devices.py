@@ -1,4 +1,4 @@
-"""From a cluster's profile to the constants of its hardware: conf/devices.yaml, or a file of measured ones."""
+"""Turns a cluster's profile into the constants of its hardware: from conf/devices.yaml, or a file of measured ones."""
 
 from collections.abc import Mapping
 from functools import cache, lru_cache
@@ -17,7 +17,7 @@ from slipway.shipped import shipped
 
 FILE = "devices.yaml"
 NAMELESS = frozenset({"CPU", "GPU"})
-"""What profiles call a device that could be any: nothing is known of it."""
+"""Names that profiles give to a device that could be any: nothing is known of it."""
 
 
 class SourcedRates(Rates):
@@ -27,7 +27,7 @@ class SourcedRates(Rates):
 
 
 class LinkRates(Section):
-    """What collectives make of a kind of link."""
+    """The performance that collectives reach on a kind of link."""
 
     share: PositiveFloat
     latency_us: PositiveFloat
@@ -36,7 +36,7 @@ class LinkRates(Section):
 
 
 class DeviceFacts(Section):
-    """One device: facts from its data sheet, and whose rates it has."""
+    """One device: facts from its data sheet, and the names of the rates and links that apply to it."""
 
     rates: str = Field(description="A name under `rates`.")
     link: str = Field(description="A name under `links`: what connects devices of a node.")
@@ -52,7 +52,7 @@ class DeviceFacts(Section):
 
 
 class Devices(Section):
-    """The whole file."""
+    """The content of conf/devices.yaml."""
 
     rates: dict[str, SourcedRates]
     links: dict[str, LinkRates]
@@ -67,9 +67,9 @@ def known() -> Devices:
 
 
 def hardware_of(config: RunConfig) -> Hardware | None:
-    """Return the constants that a configuration is planned with; None where its profile names no particular device.
+    """Return the constants that a configuration is planned with; None if its profile names no particular device.
 
-    Raises UserError for a device that nothing is known of, and for a file of constants that is none.
+    Raises UserError for a device that nothing is known of, or a file that holds no constants.
     """
     cluster, training = config.cluster, config.training
     device, network = cluster.device, cluster.network
@@ -94,7 +94,7 @@ def _named(
     links: tuple[float | None, float | None, str | None],
     here: int,
 ) -> Hardware:
-    """Return constants of a device that the file has; what a profile states itself wins."""
+    """Return the constants of a device in the file; what a profile states itself takes precedence."""
     devices = known()
     facts = devices.devices.get(name)
     if facts is None:
@@ -132,17 +132,33 @@ def _of(precision: str, measured: Hardware, path: Path) -> Hardware:
 
 
 def read(path: Path) -> Hardware:
-    """Return constants from a file, YAML or JSON, as `slipway bench device` writes them. Raises UserError."""
+    """Return the constants in a file, YAML or JSON, as `slipway bench device` writes it.
+
+    Raises UserError if it cannot be read or holds none.
+    """
     try:
         return _read(path, path.stat().st_mtime_ns)
     except OSError as error:
-        raise UserError(path, f"constants cannot be read: {error.strerror}") from error
+        raise UserError(
+            path,
+            f"constants cannot be read: {error.strerror}",
+            do="make it readable, or name another file in cluster.device.measured",
+        ) from error
     except ValidationError as error:
-        raise UserError(path, f"does not hold a device's constants: {first_problem(error)}") from error
+        raise UserError(
+            path,
+            f"does not hold a device's constants: {first_problem(error)}",
+            do="measure them again with `slipway bench device`",
+        ) from error
     except UserError:
         raise
     except ValueError as error:  # a zero, or what no file system can write
-        raise UserError("cluster.device.measured", "cannot be the name of a file", value=str(path)) from error
+        raise UserError(
+            "cluster.device.measured",
+            "cannot be the name of a file",
+            value=str(path),
+            do="name a file that `slipway bench device` has written",
+        ) from error
 
 
 @lru_cache(maxsize=16)
@@ -161,4 +177,6 @@ def _load(path: Path) -> Mapping[str, Any]:
     try:
         return yaml.load(Path(path).read_text(encoding="utf-8"), loader)  # noqa: S506
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(path, "is neither YAML nor JSON") from error
+        raise UserError(
+            path, "is neither YAML nor JSON", do="measure them again with `slipway bench device`"
+        ) from error

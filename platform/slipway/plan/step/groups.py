@@ -1,4 +1,4 @@
-"""Where the ranks of a group stand, and what an exchange among them takes."""
+"""Where the ranks of a group are, and how long an exchange among them takes."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,14 @@ from slipway.plan.layout import Grid
 from slipway.plan.step.hardware import Hardware
 
 ALL_TO_ALL = 0.89
-"""Of the bandwidth that rings reach, what all_to_all does: .597 to .674 of the wire, measured on 8 B200 (SimuMax)."""
+"""Share of the bandwidth that rings reach which all_to_all reaches.
+
+.597 to .674 of the wire, measured on 8 B200 (SimuMax).
+"""
 
 
 class Ring(NamedTuple):
-    """Of `ranks` ranks, `together` are behind the same inner links."""
+    """A group of `ranks` ranks, of which `together` are behind the same inner links."""
 
     ranks: int
     together: int
@@ -27,12 +30,12 @@ class Rings(NamedTuple):
 
 
 def ring(ranks: int, stride: int, inside: int) -> Ring:
-    """Return the ring of a group whose ranks are `stride` apart, where the inner links connect `inside` devices."""
+    """Return the ring of a group whose ranks are `stride` apart, if the inner links connect `inside` devices."""
     return Ring(ranks, max(1, min(ranks, inside // stride)))
 
 
 def rings(grid: Grid, inside: int) -> Rings:
-    """Place the groups by the order of ranks, tp-cp-ep-dp-pp (slipway.plan.layout)."""
+    """Return the rings of a grid's groups, by the order of ranks, tp-cp-ep-dp-pp (slipway.plan.layout)."""
     return Rings(
         tensor=ring(grid.tp, 1, inside),
         context=ring(grid.cp, grid.tp, inside),
@@ -42,11 +45,11 @@ def rings(grid: Grid, inside: int) -> Rings:
 
 
 def seconds(kind: Collective, size: float, ring: Ring, hardware: Hardware, copies: int = 1) -> float:
-    """Return seconds of an exchange of `size` bytes (see slipway.models.work.Exchange).
+    """Return the seconds of an exchange of `size` bytes (see slipway.models.work.Exchange).
 
-    A ring of n ranks moves (n - 1) / n of the message through each rank's links, an all_reduce twice: busbw of
-    NVIDIA's nccl-tests, doc/PERFORMANCE.md. Of a group over several nodes, each with k of its ranks, (n - k) / n of
-    the message must reach a node, and comes in through the links of its k ranks.
+    A ring of n ranks moves (n - 1) / n of the message through each rank's links, an all_reduce twice: busbw of NVIDIA's
+    nccl-tests, doc/PERFORMANCE.md. For a group over several nodes, each with k of its ranks, (n - k) / n of the message
+    must reach a node, and comes in through the links of its k ranks.
     """
     n, k = ring
     inner, outer = hardware.inside, hardware.between
@@ -70,7 +73,7 @@ def seconds(kind: Collective, size: float, ring: Ring, hardware: Hardware, copie
 
 
 def _crossing(nodes: int, copies: int) -> float:
-    """Of what is handed out, the part that leaves its node.
+    """Return the share of what is sent out that leaves its node.
 
     Of an element's copies to random ranks some go to the same node; one of them crosses.
     """
@@ -78,6 +81,6 @@ def _crossing(nodes: int, copies: int) -> float:
 
 
 def of(exchange: Exchange, rings: Rings, hardware: Hardware) -> float:
-    """Return seconds of a layer's exchange, were nothing beside it."""
+    """Return the seconds of a layer's exchange if nothing ran beside it."""
     place: Ring = getattr(rings, exchange.group)
     return seconds(exchange.kind, exchange.size, place, hardware, exchange.copies)

@@ -1,4 +1,4 @@
-"""What a device, its links and its host can do: the constants of the model of a step. Imports no torch.
+"""The performance of a device, its links and its host: the constants of the model of a step. Imports no torch.
 
 `Hardware` is also what a file of measured constants holds (`cluster.device.measured`), as YAML or JSON.
 """
@@ -9,7 +9,7 @@ from slipway.config.section import Section
 
 
 class Link(Section):
-    """What connects devices."""
+    """A link between devices."""
 
     gb_per_s: PositiveFloat = Field(description="Bandwidth per device and direction, GB/s.")
     share: PositiveFloat = Field(
@@ -80,5 +80,5 @@ class Hardware(Section):
     )
 
     def __hash__(self) -> int:
-        """Hash what tells most devices apart: a search looks the same one up very often."""
+        """Hash the fields that tell most devices apart: a search looks up the same one very often."""
         return hash((self.device, self.peak_tflops, self.inside_devices))

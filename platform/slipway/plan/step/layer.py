@@ -9,12 +9,12 @@ from slipway.plan.step.groups import Rings
 from slipway.plan.step.hardware import Hardware
 
 ALIGNED = 16
-"""Bytes: rows of a multiple are read without detours by tensor cores (NVIDIA's guide to matrix products)."""
+"""Bytes: tensor cores read rows of a multiple without detours (NVIDIA's guide to matrix products)."""
 HEAD, SOFTMAX = 128, 0.35
 
 
 def softmax(head: int) -> float:
-    """Time of attention's kernel for each of its operations, beside that at heads of 128.
+    """Return the time of attention's kernel for each of its operations, relative to that at heads of 128.
 
     The exponentials, about a third of the time there, do not get fewer with smaller heads: FlashAttention-3 (arXiv
     2407.08608, section 4.1) is as much slower at heads of 64.
@@ -23,7 +23,7 @@ def softmax(head: int) -> float:
 
 
 class Seconds(NamedTuple):
-    """Of one pass, or of several."""
+    """Seconds of one pass, or of several, by part."""
 
     products: float = 0.0
     memory_bound: float = 0.0
@@ -31,7 +31,7 @@ class Seconds(NamedTuple):
     context: float = 0.0
     expert: float = 0.0
     host: float = 0.0
-    """While the device waits for the next kernel."""
+    """Time in which the device waits for the next kernel."""
 
     @property
     def total(self) -> float:
@@ -56,10 +56,10 @@ class Rounds(NamedTuple):
 
 
 def product_seconds(product: Product, hardware: Hardware, backward: bool = False) -> float:
-    """Return seconds of a product: its own, its operations', and its operands' way from memory, one after the other.
+    """Return the seconds of a product: its fixed time, its operations and its operands' way from memory, added up.
 
     That they add up, and do not hide behind each other, is what measured products show (docs/planner.md): fill and
-    drain of the tiles, and waves that are not full, cost most where a dimension is small.
+    drain of the tiles, and waves that are not full, cost most when a dimension is small.
     """
     rates, moved, kernels = hardware.rates, product.moved_bytes, product.count
     if product.kind == "attention":
@@ -80,7 +80,7 @@ def product_seconds(product: Product, hardware: Hardware, backward: bool = False
 
 
 def pass_seconds(work: Pass, rings: Rings, hardware: Hardware, backward: bool = False) -> Seconds:
-    """Return seconds of a pass by part; of exchanges only what does not pass beside products."""
+    """Return the seconds of a pass by part; exchanges count only as far as no product hides them."""
     rates = hardware.rates
     times = {product: product_seconds(product, hardware, backward) for product in work.products}
     products = sum(times[product] for product in work.products)
@@ -98,14 +98,20 @@ def pass_seconds(work: Pass, rings: Rings, hardware: Hardware, backward: bool = 
 
 
 def beside_work(taken: float, window: float, hardware: Hardware) -> float:
-    """Return seconds lost to an exchange beside work of `window` seconds: what lasts longer, and what it slows the work by."""
+    """Return the seconds lost to an exchange beside work of `window` seconds.
+
+    That is the part that lasts longer than the work, and the time by which it slows the work down.
+    """
     hidden = min(taken, window)
     return taken - hidden + hardware.rates.contention * hidden
 
 
 @lru_cache(maxsize=4096)
 def rounds(work: Work, rings: Rings, hardware: Hardware) -> Rounds:
-    """Return seconds of a layer's passes for one microbatch; kept, as layouts of a search share most of them."""
+    """Return the seconds of a layer's passes for one microbatch.
+
+    Results are kept, as the layouts of a search share most of them.
+    """
     return Rounds(
         pass_seconds(work.forward, rings, hardware),
         pass_seconds(work.backward, rings, hardware, backward=True),

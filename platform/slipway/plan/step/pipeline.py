@@ -1,4 +1,4 @@
-"""What the schedule of the pipeline makes of its stages' times, and what they send each other."""
+"""What the pipeline's schedule adds to its stages' times: waiting for the busiest one, and sending."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,16 +9,19 @@ from slipway.plan.step.stages import Job
 
 
 class Sends(NamedTuple):
-    """Seconds that stages wait for what they hand over."""
+    """Seconds that stages wait for their outputs to be sent."""
 
     waited: float
-    """For each microbatch."""
+    """Seconds for each microbatch."""
     filling: float
-    """Once a step, while the pipeline fills and drains."""
+    """Seconds once a step, while the pipeline fills and drains."""
 
 
 def sends(job: Job, hardware: Hardware) -> Sends:
-    """Return two exchanges for each microbatch and chunk; only where stages interleave can they pass beside work."""
+    """Return the seconds that stages wait for two exchanges for each microbatch and chunk.
+
+    Only if stages interleave can they pass beside work.
+    """
     grid, layout = job.grid, job.config.parallelism
     if grid.pp == 1:
         return Sends(0.0, 0.0)
@@ -34,10 +37,11 @@ def sends(job: Job, hardware: Hardware) -> Sends:
 
 
 def busiest_and_bubble(stages: Sequence[float], virtual_stages: int) -> tuple[int, float]:
-    """Return the stage that all others wait for, and the seconds that it waits for them. stages: of one microbatch.
+    """Return the stage that all others wait for, and the seconds that it waits for them.
 
-    1F1B: before its first and after its last microbatch the busiest stage waits while each of the others has one,
-    or with virtual stages one chunk of it: (P - 1) / (V m) of the work for equal stages (arXiv 2104.04473, 2.2).
+    stages: seconds of one microbatch. 1F1B: before its first and after its last microbatch the busiest stage waits
+    while each of the others has one, or with virtual stages one chunk of it: (P - 1) / (V m) of the work for equal
+    stages (arXiv 2104.04473, 2.2).
     """
     busiest = max(range(len(stages)), key=lambda stage: stages[stage])
     return busiest, (sum(stages) - stages[busiest]) / virtual_stages

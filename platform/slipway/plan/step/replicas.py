@@ -1,4 +1,4 @@
-"""What data-parallel ranks exchange, and the optimizer's update."""
+"""The time of what data-parallel ranks exchange, and of the optimizer's update."""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,12 @@ from slipway.plan.step.stages import Job, Stage
 
 
 def parameter_bytes(config: RunConfig) -> int:
-    """Return bytes of each parameter as products read it."""
+    """Return the bytes of each parameter as products read it."""
     return 2 if config.training.precision == "bf16" else 4
 
 
 def exchange(kind: Collective, shard: Shard, each: int, grid: Grid, hardware: Hardware) -> float:
-    """Return seconds of an exchange of `each` bytes for each parameter: of dense ones, and of experts'."""
+    """Return the seconds of an exchange of `each` bytes for each parameter, dense ones and experts' added up."""
     inside, total = hardware.inside_devices, 0.0
     if shard.dense:
         dense = groups.ring(grid.dp * grid.cp, grid.tp, inside)
@@ -32,7 +32,7 @@ def exchange(kind: Collective, shard: Shard, each: int, grid: Grid, hardware: Ha
 
 
 def once_a_step(job: Job, stages: Sequence[Stage], hardware: Hardware) -> float:
-    """Return seconds waited for gradients to be reduced and parameters to be gathered, on the stage that waits longest.
+    """Return the seconds spent waiting for gradients to be reduced and parameters gathered, on the slowest stage.
 
     With overlap, gradients pass beside the backward pass of the last microbatch, all but the last layer's; parameters
     beside the forward pass of the first one, all but the first layer's (Megatron-core's buckets).
@@ -61,7 +61,7 @@ def once_a_step(job: Job, stages: Sequence[Stage], hardware: Hardware) -> float:
 
 
 def each_microbatch(job: Job, times: Sequence[Rounds], hardware: Hardware) -> list[float]:
-    """Return seconds that each layer of a sharded model waits for its parameters and gradients (FSDP).
+    """Return the seconds that each layer of a sharded model waits for its parameters and gradients (FSDP).
 
     A layer's parameters are gathered beside the layer before it, in both passes, and its gradients reduced beside the
     backward pass of the next one: what lasts longer than a layer's own pass is waited for.
@@ -85,7 +85,7 @@ def each_microbatch(job: Job, times: Sequence[Rounds], hardware: Hardware) -> li
 
 
 def optimizer(job: Job, stages: Sequence[Stage], hardware: Hardware) -> float:
-    """Return seconds of the update on the fullest stage, by the bytes that it moves.
+    """Return the seconds of the update on the fullest stage, by the bytes that it moves.
 
     Gradients are read for their norm and again for the update; the parameters' fp32 copies and the optimizer's states
     are read and written, and the parameters written.

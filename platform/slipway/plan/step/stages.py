@@ -1,4 +1,4 @@
-"""Sums over the layers of pipeline stages."""
+"""Adds up times and parameters over the layers of pipeline stages."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,28 +14,28 @@ from slipway.plan.step.layer import Rounds, Seconds, rounds
 
 
 class Job(NamedTuple):
-    """What is evaluated: a layout with the work of its layers."""
+    """The input of the model of a step: a layout with the work of its layers."""
 
     config: RunConfig
     grid: Grid
     layers: Sequence[Layer]
     work: Sequence[Work]
-    """Of each layer."""
+    """The work of each layer."""
     spans: Sequence[range]
     """Layers of each model chunk: chunk v x stages + p is virtual stage v of stage p."""
     microbatches: float
     gradient_bytes: int = 4
-    """Of each gradient that is exchanged."""
+    """Bytes of each gradient that is exchanged."""
     scattered_sends: bool = False
     """Stages send a part from each tensor-parallel rank, and gather it."""
 
     def chunks(self, stage: int) -> Sequence[range]:
-        """Return layers of each chunk of a stage."""
+        """Return the layers of each chunk of a stage."""
         return self.spans[stage :: self.grid.pp]
 
 
 class Stage(NamedTuple):
-    """One rank of a pipeline stage and one microbatch."""
+    """The work of one rank of a pipeline stage for one microbatch."""
 
     shard: Shard
     forward: float
@@ -43,11 +43,11 @@ class Stage(NamedTuple):
     """Seconds of the backward pass, with what it computes again."""
     layers: int
     matrices: Shard = Shard(0)
-    """Of the parameters, those in hidden matrices."""
+    """Those of the parameters that are in hidden matrices."""
 
 
 def clocks(job: Job, rings: Rings, hardware: Hardware) -> list[Rounds]:
-    """Return seconds of each layer's passes; layers that are one object are looked up once."""
+    """Return the seconds of each layer's passes; layers that are one object are looked up once."""
     known: dict[int, Rounds] = {}
     for work in job.work:
         if id(work) not in known:
@@ -91,7 +91,7 @@ def _stage(kinds: Iterable[tuple[Layer, Rounds, int]]) -> Stage:
 
 
 def parts(job: Job, times: Sequence[Rounds], stage: int) -> tuple[Seconds, Seconds]:
-    """Return seconds of a stage's microbatch by part: of its passes, and of what is computed again."""
+    """Return the seconds of a stage's microbatch by part: of its passes, and of what is computed again."""
     counts: dict[int, int] = {}
     known = {id(each): each for each in times}
     for span in job.chunks(stage):

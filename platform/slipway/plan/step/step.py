@@ -17,7 +17,7 @@ class StepSeconds(BaseModel):
     memory_bound: float
     """Norms, activations, embedding, loss."""
     recompute: float
-    """What the backward pass does again, exchanges included."""
+    """Recomputation in the backward pass, exchanges included."""
     bubble: float
     tensor_parallel: float
     context_parallel: float
@@ -30,17 +30,17 @@ class StepSeconds(BaseModel):
 
     @property
     def total(self) -> float:
-        """Seconds of the step."""
+        """Seconds of the whole step."""
         return sum(self.parts.values())
 
     @property
     def parts(self) -> dict[str, float]:
-        """Seconds by name."""
+        """Seconds of each part, by name."""
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
 def step_seconds(job: Job, hardware: Hardware) -> StepSeconds:
-    """Return seconds of a step: the microbatches of the busiest stage, and what comes once."""
+    """Return the seconds of a step by part: those of the busiest stage's microbatches, and those that come once."""
     grid, m = job.grid, job.microbatches
     times = clocks(job, groups.rings(grid, hardware.inside_devices), hardware)
     here, sends = stages(job, times), pipeline.sends(job, hardware)

@@ -7,7 +7,7 @@ from slipway.words import duration, figure, size
 
 
 def receipt_of(run: Recorded) -> Html:
-    """Return what the plan had predicted for a step, what was measured, and in words what the difference is made of."""
+    """Return the receipt as HTML: what was planned for a step, what was measured, and what explains the difference."""
     found = receipt.make(run.plan, run.metrics)
     parts: list[Html] = [element("p", text, class_="said") for text in sentences(found)]
     largest = max(
@@ -48,7 +48,7 @@ def receipt_of(run: Recorded) -> Html:
 
 
 def sentences(found: receipt.Receipt) -> list[str]:
-    """Return the receipt in words."""
+    """Return the receipt in words: the step as measured and planned, then what explains the difference."""
     if found.measured is None:
         return ["No step's time was recorded, so there is nothing to hold against a plan."]
     if found.predicted is None:
@@ -87,7 +87,7 @@ def _how(found: receipt.Receipt) -> list[str]:
 
 
 def _reached(run: Recorded) -> Html:
-    """Return memory and rates: planned beside measured."""
+    """Return memory and rates as HTML, planned beside measured."""
     plan, summary = run.plan, run.summary
     if plan is None:
         return Html()

@@ -1,4 +1,4 @@
-"""Which charts a page has, and what is in them. One run: its raw steps and a mean; several: a line for each."""
+"""The charts of a page and their content. One run: its raw steps and a mean; several: a line for each."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,13 +25,13 @@ PANELS = (
     ("clock_mhz", "Clock, rank 0", "MHz", False),
 )
 SMOOTH = ("learning_rate", "memory_gib")
-"""Need no mean."""
+"""Fields whose curve needs no mean."""
 ALWAYS = ("learning_rate", "grad_norm", "units_per_second", "mfu", "memory_gib")
-"""Shown as missing where they are; the others only where a run has them."""
+"""Fields whose chart is always shown, even as not recorded; the others appear only if a run has them."""
 
 
 def losses(runs: Sequence[Recorded], names: Sequence[str]) -> list[tuple[str, Chart]]:
-    """Return (label, chart) of the loss over steps, over the unit, over time."""
+    """Return (label, chart) of the loss over steps, over the run's unit, and over time."""
     longest = max((axis.values[-1] for run in runs if (axis := time_axis(run))), default=0.0)
     length, unit = unit_of_time(longest)
     of_units = {run.units.name for run in runs}
@@ -86,7 +86,7 @@ def _loss(
 
 
 def _one_loss(run: Recorded, name: str, place: Callable[[int], float], at: int) -> list[Series]:
-    """Return the lines of one run: with a name, in its own colour."""
+    """Return the lines of one run; if it has a name, all of them in its own colour."""
     steps, values = run.metrics.column("loss")
     xs = [place(step) for step in steps]
     window = max(1, len(values) // 40) | 1
@@ -129,7 +129,7 @@ def panels(runs: Sequence[Recorded], names: Sequence[str]) -> list[Chart]:
 
 
 def mean_window(run: Recorded) -> int:
-    """Return steps over which the charts of a run draw a mean; 1: each step alone."""
+    """Return the number of steps over which the charts of a run draw a mean; 1: each step alone."""
     return max(1, len(run.metrics.train) // 60) | 1
 
 
@@ -145,7 +145,7 @@ def _noisy(
 
 
 def wide(series: Sequence[Series]) -> bool:
-    """Return whether values are all above zero and differ so much that a logarithmic axis shows more."""
+    """Return whether all values are above zero and differ so much that a logarithmic axis shows more."""
     ends = [(min(one.ys), max(one.ys)) for one in series if one.ys]
     return bool(ends) and 0 < 30 * min(low for low, _ in ends) < max(high for _, high in ends)
 
@@ -168,5 +168,5 @@ def _measure(runs: Sequence[Recorded], names: Sequence[str], measure: str) -> Ch
 
 
 def longest(runs: Sequence[Recorded]) -> int:
-    """Return lines of the longest curve."""
+    """Return the number of points in the longest curve."""
     return max(len([r for r in run.metrics.train if number(r, "loss") is not None]) for run in runs)

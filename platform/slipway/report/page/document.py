@@ -1,4 +1,4 @@
-"""The whole page, from the runs that it reports on."""
+"""The whole page, built from the runs that it reports on."""
 
 import hashlib
 from base64 import b64encode
@@ -47,7 +47,7 @@ def page(runs: Sequence[Recorded], now: float) -> str:
 
 
 def titles(runs: Sequence[Recorded]) -> list[str]:
-    """Return the runs' names; those that several have, with the folder."""
+    """Return the runs' names; a name that several runs share is followed by the folder."""
     names = [run.name for run in runs]
     return [f"{run.name} ({run.folder})" if names.count(run.name) > 1 else run.name for run in runs]
 
@@ -93,7 +93,7 @@ def _content(runs: Sequence[Recorded], names: Sequence[str], now: float) -> list
 def _where_there_are(
     title: str, section: Callable[[Recorded], Html | None], runs: Sequence[Recorded], names: Sequence[str]
 ) -> list[Html]:
-    """Return a section of the runs that have something to show in it; nothing where none has."""
+    """Return a section with the runs that have something to show in it; empty if none has."""
     found = [
         (name, part) for run, name in zip(runs, names, strict=True) if (part := section(run)) is not None
     ]
@@ -124,7 +124,7 @@ def _validation_note(run: Recorded, name: str, alone: bool) -> Html:
 
 
 def _key(runs: Sequence[Recorded], names: Sequence[str]) -> Html:
-    """Return what the lines of the small charts are."""
+    """Return the legend of the small charts' lines."""
     window = charts.mean_window(runs[0])
     if len(runs) > 1:
         return legend([(name, at % charts.COLOURS + 1, "line") for at, name in enumerate(names)])
@@ -134,7 +134,7 @@ def _key(runs: Sequence[Recorded], names: Sequence[str]) -> Html:
 
 
 def _tabs(found: Sequence[tuple[str, charts.Chart]]) -> Html:
-    """Return one chart at a time, chosen by name; works without the script."""
+    """Return the charts as tabs, one shown at a time, chosen by its name; works without the script."""
     parts: list[Html] = []
     for at, (label, _) in enumerate(found):
         parts.append(element("input", type="radio", name="x", id=f"x{at}", checked=at == 0))

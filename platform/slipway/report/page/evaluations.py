@@ -1,4 +1,4 @@
-"""What `slipway evaluate` has found of a run: curves over the steps, and every figure in a table."""
+"""The results of `slipway evaluate` on a page: curves over the steps, and every figure in a table."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from slipway.report.page.plot import Chart, Series, draw, legend
 from slipway.report.run import Recorded
 
 ROWS = 12
-"""Of a table that is open from the start."""
+"""Rows of the longest table that is open from the start."""
 
 
 def evaluations(run: Recorded) -> Html | None:
-    """For each evaluation a chart for each measure, where there are several steps, and a table; None: there is none."""
+    """Return a table of each evaluation, and a chart of each measure if there are several steps; None without any."""
     results, problems = found(run.folder)
     parts: list[Html] = []
     for group in by_name(results):

@@ -1,4 +1,4 @@
-"""The figures that runs amount to: tiles for one run, a table for several."""
+"""The main figures of runs: tiles for one run, a table for several."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from slipway.words import figure
 
 
 def figures(runs: Sequence[Recorded], names: Sequence[str]) -> Html:
-    """Return what the runs amount to: tiles for one, a table with a column for each of several."""
+    """Return the runs' main figures: tiles for one run, a table with a column for each of several."""
     every = [dict(_figures(run)) for run in runs]
     labels = list(dict.fromkeys(label for one in every for label in one))
     if len(runs) == 1:

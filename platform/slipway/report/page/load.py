@@ -1,4 +1,4 @@
-"""The load of every part over the steps as a picture, embedded: a row for each part, a column for each line."""
+"""The load of every part over the steps as an embedded picture: a row for each part, a column for each line."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 ROWS, COLUMNS = 960, 240
-"""Of a picture, at the most: neighbours among the parts share a row then."""
+"""Size of a picture at most; with more parts, neighbours share a row."""
 GAP, HIGH = 1, 24
-"""Rows between two places; rows of a place, at the least: a part may have several."""
+"""Rows between two places; rows of a place, at least: a part may have several."""
 LABELS = 24
-"""Places that are named beside the picture, at the most."""
+"""Places that are named beside the picture, at most."""
 WIDEST = 2.0
-"""Powers of two from an even share at which the colour is the strongest."""
+"""Powers of two away from an even share at which the colour is strongest."""
 
 NOTHING, LITTLE, EVEN, MUCH = (13, 30, 74), (43, 102, 178), (243, 243, 240), (196, 62, 20)
 """Red, green and blue of no load; of a quarter of an even share, of an even one, of four and more."""
@@ -29,7 +29,7 @@ KEY = ((0.0, "none"), (0.25, "¼"), (0.5, "½"), (1.0, "an even share"), (2.0, "
 
 
 def load(run: Recorded) -> Html | None:
-    """Return the picture, its key, and what the guard said; None where no load was recorded."""
+    """Return the picture, its key, and the guard's events; None if no load was recorded."""
     told = loads(run.metrics)
     if told is None:
         return None
@@ -46,7 +46,7 @@ def load(run: Recorded) -> Html | None:
 
 
 def colour(value: float) -> tuple[int, int, int]:
-    """Return red, green and blue of a load, of which 1 is an even share; by its logarithm."""
+    """Return red, green and blue of a load, by its logarithm; 1 is an even share."""
     if value <= 0:
         return NOTHING
     way = max(-1.0, min(1.0, log2(value) / WIDEST))
@@ -56,10 +56,9 @@ def colour(value: float) -> tuple[int, int, int]:
 
 
 def pixels(told: Loads) -> "np.ndarray":
-    """Return uint8 [height, width, 3]: place under place, in each part under part, the steps from left to right.
+    """Return the picture as uint8 [height, width, 3]: place below place, part below part, steps from left to right.
 
-    Of parts that share a row, the load that is the furthest from even is shown; of steps that share a column, the
-    last.
+    If parts share a row, the load that is furthest from even is shown; if steps share a column, the last.
     """
     import numpy as np
 
@@ -134,7 +133,7 @@ def _figure(told: Loads) -> Html:
 
 
 def _spaced(count: int, most: int) -> Sequence[int]:
-    """Return at most so many of the numbers below `count`, the first and the last among them."""
+    """Return at most `most` of the numbers below `count`, evenly spaced, the first and the last among them."""
     if count <= most:
         return range(count)
     return [round(at * (count - 1) / (most - 1)) for at in range(most)]

@@ -1,4 +1,4 @@
-"""HTML whose text is always escaped: what a run recorded, or somebody named, never becomes markup."""
+"""HTML whose text is always escaped, so that nothing that a run recorded or a user named becomes markup."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -14,9 +14,9 @@ class Html(str):
 
 
 def element(name: str, /, *children: object, **attributes: object) -> Html:
-    """Return `<name ...>children</name>`; all but Html is escaped.
+    """Return `<name ...>children</name>`; everything but Html is escaped.
 
-    Attributes: a trailing underscore is dropped (class_), others become hyphens; None and False are left out.
+    Attributes: a trailing underscore is dropped (class_), others become hyphens; None and False are skipped.
     """
     words = [name]
     for key, value in attributes.items():
@@ -29,16 +29,16 @@ def element(name: str, /, *children: object, **attributes: object) -> Html:
 
 
 def join(children: Iterable[object]) -> Html:
-    """Return children one after the other, escaped where they are no Html."""
+    """Return children one after the other, escaped unless they are Html."""
     return Html("".join(child if isinstance(child, Html) else escape(str(child)) for child in children))
 
 
 def table(
     head: Sequence[object], rows: Iterable[Sequence[object]], numbers: Sequence[int] = (), kind: str = ""
 ) -> Html:
-    """Return a table that scrolls by itself where it is wider than the page.
+    """Return a table that scrolls by itself if it is wider than the page.
 
-    numbers: columns aligned right; kind: tight, where no cell may break.
+    numbers: columns that are aligned right; kind: tight, if no cell may break.
     """
 
     def cells(kind: str, row: Sequence[object]) -> Html:

@@ -1,4 +1,4 @@
-"""What a run's validations have shown, embedded: the first, the latest, and some between."""
+"""The pictures of a run's validations, embedded: the first, the latest, and some in between."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -9,11 +9,14 @@ from slipway.report.page.markup import Html, element, join
 from slipway.report.run import Recorded
 
 MOST = 4
-"""Pictures of one run; of several runs each shows its latest."""
+"""Pictures of one run at most; of several runs each shows its latest."""
 
 
 def pictures(run: Recorded, alone: bool) -> Html | None:
-    """Return the pictures of a run, newest last; None where there are none. alone: it is the page's only run."""
+    """Return the pictures of a run, newest last; None if there are none.
+
+    alone: it is the page's only run.
+    """
     shown = of_run(run)
     chosen = spaced(shown, MOST) if alone else shown[-1:]
     figures = [one for one in map(_figure, chosen) if one is not None]
@@ -26,7 +29,7 @@ def pictures(run: Recorded, alone: bool) -> Html | None:
 
 
 def of_run(run: Recorded) -> list[Shown]:
-    """Return the pictures of a run's validations; those of steps that were undone are left out."""
+    """Return the pictures of a run's validations, except those of steps that were undone."""
     steps = {record["step"] for record in run.metrics.validation}
     try:
         return [one for one in found(run.folder) if one.step in steps]
@@ -35,14 +38,14 @@ def of_run(run: Recorded) -> list[Shown]:
 
 
 def spaced(shown: Sequence[Shown], most: int) -> list[Shown]:
-    """Return at most so many: the first, the latest, and those evenly between them."""
+    """Return at most `most` pictures: the first, the latest, and others evenly spaced between them."""
     if len(shown) <= most:
         return list(shown)
     return [shown[round(at * (len(shown) - 1) / (most - 1))] for at in range(most)]
 
 
 def _figure(one: Shown) -> Html | None:
-    """Return a picture; None where it cannot be read: it may be written at this moment."""
+    """Return a picture; None if it cannot be read, as it may be written at this moment."""
     try:
         content, caption = one.read()
     except (ValueError, files.Unreadable):

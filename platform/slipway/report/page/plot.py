@@ -1,4 +1,4 @@
-"""One chart: lines in an SVG that stretches with the page, labels in HTML, which stay legible at any width."""
+"""Draws one chart: lines in an SVG that stretches with the page, labels in HTML, which stay legible at any width."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from slipway.report.page.markup import Html, element
 from slipway.report.page.scale import Scale, spanning, tick_text
 from slipway.report.page.thin import thin
 
-SIZE = 1000  # of the SVG's own coordinates, stretched over the plot
+SIZE = 1000  # in the SVG's own coordinates, which stretch over the plot
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Series:
     xs: Sequence[float]
     ys: Sequence[float]
     colour: int = 1
-    """Of the page's colours, from 1."""
+    """Number of one of the page's colours, from 1."""
     style: str = "line"
     """line; raw: pale, beneath others; dots: a thin dashed line with dots."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn; a chart without series says that nothing was recorded."""
+    """The content of a chart; one without series states that nothing was recorded."""
 
     title: str
     x_label: str
@@ -42,7 +42,7 @@ class Chart:
     missing: str = "not recorded"
     wide: bool = False
     legend: bool = True
-    """Whether several series are named above the chart; else what stands around it has to."""
+    """Whether several series are named above the chart; if not, the page around it has to name them."""
 
 
 def draw(chart: Chart) -> Html:
@@ -153,7 +153,7 @@ def legend(entries: Sequence[tuple[str, int, str]]) -> Html:
 
 
 def _data(thinned: Sequence[tuple[Series, Sequence[float], Sequence[float]]]) -> str:
-    """Return what the read-out under the pointer says: [name, colour, x values, y values] of each line."""
+    """Return as JSON what the read-out under the pointer shows: [name, colour, x values, y values] of each line."""
     return json.dumps(
         [[one.name, one.colour, [_short(x) for x in xs], [_short(y) for y in ys]] for one, xs, ys in thinned],
         separators=(",", ":"),

@@ -1,4 +1,4 @@
-"""From values to places on an axis, and the values that are written beside it."""
+"""Maps values to places on an axis, and chooses the values that are written beside it."""
 
 import math
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 @dataclass(frozen=True)
 class Scale:
-    """An axis from `low` to `high`, both larger than zero where it is logarithmic."""
+    """An axis from `low` to `high`; if it is logarithmic, both are larger than zero."""
 
     low: float
     high: float
     log: bool = False
 
     def at(self, value: float) -> float:
-        """Return where a value lies, from 0 to 1."""
+        """Return the place of a value on the axis, from 0 to 1."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, about: int = 5) -> list[float]:
-        """Round values within the axis."""
+        """Return round values within the axis, about as many as asked for."""
         if self.log:
             decades = range(
                 math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1
@@ -39,7 +39,10 @@ class Scale:
 def spanning(
     values: Sequence[float], *, zero: bool = False, log: bool = False, margin: float = 0.05
 ) -> Scale:
-    """Return the scale that shows all values; zero: it begins there; margin: of the whole, on either side."""
+    """Return the scale that shows all values.
+
+    zero: it begins there. margin: share of the whole that is added on either side.
+    """
     low, high = min(values), max(values)
     if log:
         room = (high / low) ** margin if high > low else 2.0
@@ -50,7 +53,7 @@ def spanning(
 
 
 def round_step(least: float) -> float:
-    """Return the next larger of 1, 2, 2.5, 5 times a power of ten."""
+    """Return the smallest of 1, 2, 2.5 and 5 times a power of ten that is at least `least`."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * (1 - 1e-9))
 

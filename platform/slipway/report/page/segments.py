@@ -1,4 +1,4 @@
-"""A run's segments on the line of time, what each did and used, why it ended, and where all their time went."""
+"""A run's segments on a time line, what each did and used, why it ended, and how all their time was spent."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from slipway.runs.overview import reason_text
 from slipway.words import clock, duration, figure, quantity
 
 SAME_TIME = 0.001
-"""Shares of the time below this are no bar."""
+"""Shares of the time below this get no bar."""
 
 
 def segments(run: Recorded) -> Html:
-    """Return the segments on the line of time, what each did, why it ended, and where all their time went."""
+    """Return the segments on a time line, what each did, why it ended, and how all their time was spent."""
     found = costs.spells(run.overview.segments, run.metrics)
     if not found:
         return element(
@@ -104,7 +104,7 @@ def _where_time_went(found: Sequence[costs.Spell], run: Recorded) -> Html:
         ("steps that count", sums.steps, 1),
         ("starting", sums.starts, 5),
         ("steps done again", sums.again, 2),
-        ("standing still for checkpoints", sums.checkpoints, 4),
+        ("blocked by checkpoints", sums.checkpoints, 4),
         ("validation, loading, ending: not told apart", sums.rest, 8),
     )
     if not sums.total:

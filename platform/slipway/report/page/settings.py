@@ -1,4 +1,4 @@
-"""What runs were set to: all of it for one, what differs for several."""
+"""The settings of runs: all of them for one, the differences between several."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from slipway.report.run import Recorded
 
 
 def differences(runs: Sequence[Recorded], names: Sequence[str]) -> Html:
-    """Return what the runs' plans and versions do not have in common."""
+    """Return the settings and versions in which the runs differ."""
     every = [_settings(run) for run in runs]
     keys = sorted({key for one in every for key in one})
     body = [

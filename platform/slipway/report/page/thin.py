@@ -1,4 +1,4 @@
-"""Long curves made short enough for a page, with every peak kept."""
+"""Makes long curves short enough for a page, with every peak kept."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ MOST = 600
 
 
 def thin(xs: Sequence[float], ys: Sequence[float], most: int = MOST) -> tuple[list[float], list[float]]:
-    """Return at most `most` (at least 4) of the points: of each stretch the first, lowest, highest and last."""
+    """Return at most `most` (at least 4) of the points: the first, lowest, highest and last of each stretch."""
     count = len(xs)
     if count <= most:
         return list(xs), list(ys)

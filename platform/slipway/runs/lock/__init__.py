@@ -1,1 +1,1 @@
-"""One run, one trainer: the lock of a run directory."""
+"""The lock of a run directory: one run, one trainer."""

@@ -1,4 +1,4 @@
-"""An earlier pod of the same run that still holds it: one that saves while the next one is there already."""
+"""An earlier pod of the same run that still holds it, because it saves while the next one is already there."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from slipway.runs.lock.holder import is_own
 from slipway.runs.lock.lock import holder_of
 
 OWN_SECONDS = 420.0
-"""What a pod is given for its last save (300 s where the profile says nothing else), and a cluster's delays."""
+"""The time that a pod has for its last save (300 s unless the profile sets another), and a cluster's delays."""
 LOOK_SECONDS = 0.5
 
 

@@ -1,4 +1,4 @@
-"""A thread that does something small every few seconds, and is still while this process forks."""
+"""A thread that does something small every few seconds, and rests while this process forks."""
 
 import os
 import threading
@@ -10,7 +10,7 @@ os.register_at_fork(before=_quiet.acquire, after_in_parent=_quiet.release, after
 
 
 class Heartbeat:
-    """Calls `beat` every `seconds`, from the first interval's end until `stop`."""
+    """A thread that calls `beat` every `seconds`, from the end of the first interval until `stop`."""
 
     def __init__(self, seconds: float, beat: Callable[[], None]) -> None:
         self._seconds, self._beat = seconds, beat
@@ -24,6 +24,6 @@ class Heartbeat:
                 self._beat()
 
     def stop(self) -> None:
-        """No beat after this."""
+        """Stop the heartbeat: no beat comes after this."""
         self._stop.set()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""Who holds a run: a small file beside the lock. Its content says who, its age that the holder is alive."""
+"""The file that names the holder of a run, beside the lock. Its age tells whether the holder is alive."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ from slipway.run_dir import RunDir
 STALE_SECONDS = 60.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 WORKLOAD = "SLIPWAY_JOB_ID"
-"""Set in pods: the workload's name, which is the same whenever the run is launched."""
+"""A variable of pods: the workload's name, which is the same whenever the run is launched."""
 JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", WORKLOAD)
 
 
@@ -26,17 +26,17 @@ class Holder(BaseModel):
 
     host: str
     machine: str
-    """Differs between any two running kernels, whatever they call themselves."""
+    """An id that differs between any two running kernels, whatever their host names."""
     pid: int
     job: str | None
     since: float
     """Unix seconds."""
     locked: bool = True
-    """False: the file system has no locks, and the heartbeat alone says that the holder lives."""
+    """False: the file system has no locks, and only the heartbeat shows that the holder lives."""
 
     @classmethod
     def here(cls, locked: bool = True) -> "Holder":
-        """This process."""
+        """Return this process as a holder."""
         machine = BOOT_ID.read_text(encoding="utf-8").strip() if BOOT_ID.exists() else socket.gethostname()
         return cls(
             host=socket.gethostname(),
@@ -49,7 +49,7 @@ class Holder(BaseModel):
 
     @classmethod
     def nameless(cls, since: float) -> "Holder":
-        """Return one of whom nothing is known."""
+        """Return a holder about whom nothing is known."""
         return cls(host="?", machine="?", pid=0, job=None, since=since)
 
     def __str__(self) -> str:
@@ -59,19 +59,19 @@ class Holder(BaseModel):
 
 
 def job_id(environment: Mapping[str, str]) -> str | None:
-    """Return the scheduler's number of this job, where there is a scheduler."""
+    """Return the scheduler's number of this job; None without a scheduler."""
     return next((environment[name] for name in JOB_VARIABLES if environment.get(name)), None)
 
 
 def write(run_dir: Path, holder: Holder) -> None:
-    """Say who holds the run; whole or not at all."""
+    """Write who holds the run; whole or not at all."""
     files.write_whole(RunDir(run_dir).holder, holder.model_dump_json() + "\n")
 
 
 def read(run_dir: Path) -> tuple[Holder, float] | None:
-    """Return (holder, its last heartbeat by the file system's clock); None where nobody is named.
+    """Return (holder, its last heartbeat by the file system's clock); None if no holder is named.
 
-    A file that names nobody in a way that can be understood is a nameless holder's. Raises Unreadable.
+    A file that cannot be understood stands for a nameless holder. Raises Unreadable.
     """
     path = RunDir(run_dir).holder
 
@@ -90,15 +90,15 @@ def read(run_dir: Path) -> tuple[Holder, float] | None:
 
 
 def file_system_time(folder: Path) -> float:
-    """Return now, by the clock that stamps files in a folder: it may be another machine's."""
+    """Return the time in Unix seconds by the clock that stamps files in a folder: it may be another machine's."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime
 
 
 def is_own(holder: Holder | None, environment: Mapping[str, str]) -> bool:
-    """Return whether a holder is a pod of the run that this pod belongs to: nobody's mistake, and soon over.
+    """Return whether a holder is a pod of the run that this pod belongs to: that is no mistake, and soon over.
 
-    Slurm starts a job again only when its processes are gone: there two starts in one job are a user's.
+    Slurm restarts a job only when its processes are gone: there, two starts in one job are the user's doing.
     """
     job = environment.get(WORKLOAD)
     return holder is not None and bool(job) and holder.job == job

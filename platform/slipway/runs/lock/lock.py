@@ -1,8 +1,9 @@
-"""One run, one trainer: the lock of a run directory.
+"""The lock of a run directory: one run, one trainer.
 
-First witness: a POSIX lock on run.dir/.lock, held by the process that starts the run for as long as it lives.
-Second witness, for file systems that do not share locks between nodes: run.dir/.lock.holder names the holder,
-and its time is renewed every few seconds. A name whose time stands still for STALE_SECONDS is taken over.
+The first witness is a POSIX lock on run.dir/.lock, held by the process that starts the run for as long as it lives.
+The second witness, for file systems that do not share locks between nodes, is run.dir/.lock.holder, which names the
+holder and whose time is renewed every few seconds. If the time does not move for STALE_SECONDS, the run is taken
+over.
 """
 
 import os
@@ -19,7 +20,7 @@ from slipway.runs.lock.holder import STALE_SECONDS, Holder, is_own
 
 LOOK_SECONDS = 0.5  # between two looks at another machine's heartbeat
 NAMELESS_SECONDS = 3.0
-"""For how long a holder may be without a name: it writes it once it has the lock, and removes it before release."""
+"""The time a holder may be without a name: it writes it once it has the lock, and removes it before release."""
 
 
 class LostLock(RuntimeError):
@@ -33,7 +34,10 @@ class RunLock:
         self.run_dir, self.me, self._descriptor = run_dir, me, descriptor
 
     def beat(self) -> None:
-        """Say that the holder is alive. Raises LostLock where the run has another holder now; OSError; Unreadable."""
+        """Show that the holder is alive.
+
+        Raises LostLock if the run has another holder now, and OSError or Unreadable.
+        """
         found = holder_file.read(self.run_dir)
         if found is None or found[0].machine == "?":  # removed, or overwritten by no trainer
             holder_file.write(self.run_dir, self.me)
@@ -43,7 +47,7 @@ class RunLock:
             os.utime(RunDir(self.run_dir).holder)
 
     def release(self) -> None:
-        """Let others train the run; nothing in a forked child, which holds nothing."""
+        """Let others train the run. Does nothing in a forked child, which holds nothing."""
         if os.getpid() != self.me.pid:
             return
         try:
@@ -51,22 +55,22 @@ class RunLock:
             if found is not None and found[0] == self.me:
                 files.remove(RunDir(self.run_dir).holder)
         except files.Unreadable:
-            pass  # nobody beats it any more: it is stale in a minute
+            pass  # nobody renews it any more: it is stale in a minute
         finally:
             posix_lock.release(self._descriptor)
 
 
 def check_free(run_dir: Path) -> None:
-    """Raises UserError where a process is known to train the run, Fault where it is of this job."""
+    """Raise UserError if a process is known to train the run, and Fault if it is an earlier pod of the same run."""
     if _is_held(run_dir):
         _refuse(run_dir)
 
 
 def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
-    """Take the run. Raises UserError, with the holder, where another process trains it.
+    """Take the run. Raises UserError, naming the holder, if another process trains it.
 
-    Where another machine's name is fresh and its lock is not to be seen, this waits until the heartbeat moves
-    (refused) or is stale_seconds old (taken over).
+    If another machine's name is fresh and its lock cannot be seen, wait until its heartbeat moves (refused) or is
+    stale_seconds old (taken over). Return the lock.
     """
     try:
         files.make_folder(run_dir)
@@ -74,7 +78,12 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
         if outcome == "held" and not _is_held(run_dir):
             descriptor, outcome = posix_lock.take(RunDir(run_dir).lock)
     except OSError as error:
-        raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None
+        raise UserError(
+            "run.dir",
+            f"cannot be written ({files.reason(error)})",
+            value=run_dir,
+            do="make it writable, then run the same command again",
+        ) from None
     if outcome == "held":
         _refuse(run_dir)
     me = Holder.here(locked=outcome == "taken")
@@ -84,25 +93,36 @@ def take(run_dir: Path, stale_seconds: float = STALE_SECONDS) -> RunLock:
     except BaseException as error:
         posix_lock.release(descriptor)
         if isinstance(error, OSError):
-            raise UserError("run.dir", f"cannot be written ({files.reason(error)})", value=run_dir) from None
+            raise UserError(
+                "run.dir",
+                f"cannot be written ({files.reason(error)})",
+                value=run_dir,
+                do="make it writable, then run the same command again",
+            ) from None
         raise
     _sweep(run_dir)
     return RunLock(run_dir, descriptor, me)
 
 
 def holder_of(run_dir: Path, now: float) -> Holder | None:
-    """Who trains the run now (Unix seconds), for readers. Holder unknown to us: a nameless one."""
+    """Return who trains the run now (Unix seconds), for readers.
+
+    None: nobody. If a process holds the lock without a name, the holder is a nameless one.
+    """
     found = holder_file.read(run_dir)
     if posix_lock.is_held(RunDir(run_dir).lock):
         return found[0] if found else Holder.nameless(now)
     if found is None or (found[0].locked and found[0].machine == Holder.here().machine):
-        return None  # one of this machine would hold the lock
+        return None  # a process on this machine would hold the lock
     # a beat from far ahead says as little as an old one: the clock that made it is wrong
     return found[0] if abs(now - found[1]) <= STALE_SECONDS else None
 
 
 def _is_held(run_dir: Path) -> bool:
-    """Return whether a process holds the lock. One without a name is about to have one, or to end: it is looked at again."""
+    """Return whether a process holds the lock.
+
+    One without a name is about to write it, or to end: look again for up to NAMELESS_SECONDS.
+    """
     deadline = time.monotonic() + NAMELESS_SECONDS
     while posix_lock.is_held(RunDir(run_dir).lock):
         if holder_file.read(run_dir) is not None or time.monotonic() > deadline:
@@ -112,10 +132,10 @@ def _is_held(run_dir: Path) -> bool:
 
 
 def _outlast_other(run_dir: Path, me: Holder, stale_seconds: float) -> None:
-    """Return when the named holder is gone."""
+    """Return when the named holder is gone; refuse the run if it is alive."""
     found = holder_file.read(run_dir)
     if found is None or (me.locked and found[0].machine == me.machine):
-        return  # one of this machine would still hold the lock
+        return  # a process on this machine would still hold the lock
     other, beat = found
     left = stale_seconds - max(0.0, holder_file.file_system_time(run_dir) - beat)
     if left > 0:
@@ -125,14 +145,14 @@ def _outlast_other(run_dir: Path, me: Holder, stale_seconds: float) -> None:
         time.sleep(LOOK_SECONDS)
         found = holder_file.read(run_dir)
         if found is None:
-            return  # it ended well
+            return  # it released the run
         if found != (other, beat):
             _refuse(run_dir)
     print(f"{run_dir} taken over from {other}, silent for more than {stale_seconds:.0f} s", flush=True)
 
 
 def _sweep(run_dir: Path) -> None:
-    """Remove what writes that were interrupted by a kill have left."""
+    """Remove the leftovers of writes that a kill interrupted."""
     run = RunDir(run_dir)
     owned = {path.name for path in (run.plan, run.metrics, run.holder)}  # only the holder writes them
     files.sweep(run_dir, lambda name: name in owned)
@@ -143,7 +163,12 @@ def _refuse(run_dir: Path) -> NoReturn:
     found = holder_file.read(run_dir)
     who = str(found[0]) if found else "another process, which is just starting"
     if found and is_own(found[0], os.environ):
-        raise Fault("run.dir", f"is still held by {who}, an earlier pod of this run", value=run_dir)
+        raise Fault(
+            "run.dir",
+            f"is still held by {who}, an earlier pod of this run",
+            value=run_dir,
+            do="wait until that pod is gone",
+        )
     raise UserError(
         "run.dir",
         f"is being trained by {who}, and only one process may train a run",

@@ -1,8 +1,8 @@
 """POSIX record locks on a file: they end with their process, however it ends, and forked children hold none.
 
-They reach over NFSv4, and over Lustre and GPFS that are mounted with locks shared between nodes. The kernel
-drops a process's lock as soon as the process closes *any* descriptor of the file: who holds a lock must not
-open that file a second time, not even to look.
+They work over NFSv4, and over Lustre and GPFS if mounted with locks shared between nodes. The kernel drops a
+process's lock as soon as the process closes *any* descriptor of the file: a process that holds a lock must not open
+that file a second time, not even to look.
 """
 
 import fcntl
@@ -15,11 +15,11 @@ from slipway import files
 
 FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
-_held: set[tuple[int, int]] = set()  # device and inode of what this process holds
+_held: set[tuple[int, int]] = set()  # device and inode of the files that this process holds
 
 
 def take(path: Path) -> tuple[int, Literal["taken", "held", "unsupported"]]:
-    """Open a file, create it where it is not there, and lock it; returns the descriptor, -1 where it is held."""
+    """Open a file, create it if needed, and lock it. Return its descriptor (-1 if it is held), and what came of it."""
     if _identity(path) in _held:
         return -1, "held"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -36,16 +36,16 @@ def take(path: Path) -> tuple[int, Literal["taken", "held", "unsupported"]]:
 
 
 def release(descriptor: int) -> None:
-    """Give back what take returned."""
+    """Release a lock and close the descriptor that `take` returned."""
     status = os.fstat(descriptor)
     _held.discard((status.st_dev, status.st_ino))
     os.close(descriptor)
 
 
 def is_held(path: Path) -> bool:
-    """Return whether any process that this kernel and file system know of holds the lock. Takes nothing, writes nothing.
+    """Return whether any process that this kernel and file system know of holds the lock. Takes and writes nothing.
 
-    Raises Unreadable where that cannot be told.
+    Raises Unreadable if that cannot be told.
     """
     if _identity(path) in _held:
         return True

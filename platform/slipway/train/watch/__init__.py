@@ -1,1 +1,1 @@
-"""Ranks that hang, and ranks that lag."""
+"""Watches for ranks that hang, and ranks that lag."""

@@ -1,8 +1,8 @@
 """What ranks know of each other when a run hangs, as files in run.dir/hangs; and who is the first suspect.
 
-hangs/segment-0003/rank-00005.json   a Finding          rank-00005.txt   its Python stack
-hangs/segment-0003/verdict.json      the suspect, why   (the first rank to have all in hand writes it)
-bad_nodes                            the first suspect's host, for the next segment to do without
+    hangs/segment-0003/rank-00005.json   a Finding          rank-00005.txt   its Python stack
+    hangs/segment-0003/verdict.json      the suspect, why   (written by the first rank that has all findings)
+    bad_nodes                            the first suspect's host, for the next segment to avoid
 
 Imports no torch.
 """
@@ -21,13 +21,13 @@ from slipway.errors import Fault
 from slipway.run_dir import RunDir
 from slipway.runs import bad_nodes
 
-# where a rank that waits for another one is, in Python's eyes
+# modules whose frame is innermost in a rank that waits for another one
 _WAITING_IN = ("/torch/distributed/", "/megatron/core/pipeline_parallel/", "/torch/autograd/")
 _FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
 
 
 class Finding(BaseModel):
-    """What is known of one rank; what it did not say itself is None."""
+    """The facts about one rank; what it did not write itself is None."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,13 +41,13 @@ class Finding(BaseModel):
     step: int | None = None
     what: str | None = None
     count: int | None = None
-    """How often it has got on so far: less than others have means behind them."""
+    """Number of times that it has made progress: with less than others have, it is behind."""
     seconds: float | None = None
-    """For how long it has not got on."""
+    """Seconds for which it has made no progress."""
 
 
 class Suspect(BaseModel):
-    """The verdict."""
+    """The verdict on a hang."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,9 +57,10 @@ class Suspect(BaseModel):
 
 
 def write(folder: Path, finding: Finding) -> None:
-    """Whole or not at all. The first word stays, but that a rank that answers may still speak for itself.
+    """Write a finding, whole or not at all, unless the rank already has one.
 
-    A stopped rank that was woken for its stack does not turn into one that was well.
+    The first finding stays, but a rank that answers may still write its own. A stopped rank that was woken for its
+    stack does not turn into one that was well.
     """
     known = _read(_path(folder, finding.rank))
     if known is None or known.state in ("answers", finding.state):
@@ -67,13 +68,16 @@ def write(folder: Path, finding: Finding) -> None:
 
 
 def has_word(folder: Path, rank: int) -> bool:
-    """Return whether all is known that can be known of a rank: a rank that answers will still speak for itself."""
+    """Return whether all that can be known of a rank is known; a rank that answers will still write its own finding."""
     finding = _read(_path(folder, rank))
     return finding is not None and finding.state != "answers" and (finding.state == "own" or bool(finding.at))
 
 
 def suspect(findings: Sequence[Finding], hosts: Mapping[int, str]) -> Suspect:
-    """Who keeps the others waiting. hosts: of every rank; findings: of those that somebody knows of."""
+    """Return the ranks that keep the others waiting, and why.
+
+    hosts: of every rank; findings: of those that somebody knows of.
+    """
     known = {finding.rank for finding in findings}
     silent = [f for f in findings if f.state not in ("own", "answers")]
     if silent:
@@ -96,9 +100,9 @@ def suspect(findings: Sequence[Finding], hosts: Mapping[int, str]) -> Suspect:
 
 
 def conclude(run_dir: Path, folder: Path, hosts: Mapping[int, str], step: int, now: float) -> Fault | None:
-    """Name the suspect: write verdict.json and an event into metrics.jsonl; returns it as a Fault.
+    """Name the suspect: write verdict.json and an event into metrics.jsonl; return it as a Fault.
 
-    None where another rank has done it.
+    Returns None if another rank has done so.
     """
     try:
         descriptor = os.open(folder / "verdict.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -120,7 +124,7 @@ def conclude(run_dir: Path, folder: Path, hosts: Mapping[int, str], step: int, n
 
 
 def innermost(stack: str) -> str:
-    """Return the innermost frame of the main thread in faulthandler's text, where that thread comes last."""
+    """Return the innermost frame of the main thread in faulthandler's text, in which that thread comes last."""
     threads = [part for part in re.split(r"\n\s*\n", stack) if part.strip()]
     match = _FRAME.search(threads[-1]) if threads else None
     return f"{match[1]}:{match[2]} in {match[3]}" if match else ""

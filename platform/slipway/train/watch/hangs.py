@@ -1,9 +1,9 @@
-"""A rank that hangs is named, with every rank's Python stack. One thread per rank; no traffic while all is well.
+"""Names a rank that hangs, with every rank's Python stack. One thread per rank; no traffic while all is well.
 
-Each rank watches its own progress. When that stands still for too long, it writes into run.dir/hangs/segment-N
-where it is, and its stack; a rank that writes nothing is one that cannot. Somebody on its machine looks after it:
-SIGUSR2 makes a rank dump its stack even while Python is stuck, SIGCONT wakes a stopped one for that. The first
-to have all in hand names the suspect, and all end.
+Each rank watches its own progress. If it makes none for too long, it writes into run.dir/hangs/segment-N where it is,
+and its stack; a rank that writes nothing is one that cannot. Another rank on its machine looks after it: SIGUSR2 makes
+a rank dump its stack even while Python is stuck, SIGCONT wakes a stopped one for that. The first to have all findings
+names the suspect, and all end.
 """
 
 import contextlib
@@ -40,13 +40,13 @@ _MEMORY_FILE = "slipway-stack"
 
 @dataclass(frozen=True)
 class _Peer:
-    """Where a rank is, and the open file in which it leaves its stack when asked."""
+    """A rank's place, and the open file in which it leaves its stack when asked."""
 
     rank: int
     host: str
-    """Of its machine, or its pod: those who share one see each other's processes."""
+    """The name of its machine, or its pod: ranks that share one see each other's processes."""
     node: str
-    """By which the scheduler knows the machine: what is told to people, and named as bad."""
+    """The scheduler's name for the machine: reported to people, and named as bad."""
     pid: int
     stack_file: int
     segment: int
@@ -54,7 +54,10 @@ class _Peer:
 
 
 class Watch:
-    """Ends this process when its main thread makes no progress; see the module's text. Time that it slept is none."""
+    """Ends this process if its main thread makes no progress; see the module's text.
+
+    Time in which the machine slept does not count.
+    """
 
     def __init__(self, config: RunConfig, place: Place) -> None:
         minutes = config.watch.hang_timeout_minutes
@@ -62,10 +65,10 @@ class Watch:
         self.limit = None if minutes is None else 60 * minutes
         self.step, self.what, self.count = 0, "starting", 0
         self.since = awake.now()
-        self.allowed: float | None = 60 + rendezvous.LIMIT_SECONDS  # torch's own words come first
+        self.allowed: float | None = 60 + rendezvous.LIMIT_SECONDS  # torch's own message comes first
         self.main = threading.get_ident()
         self.stack_file = os.memfd_create(_MEMORY_FILE)
-        # the main thread, which alone is sent the signal: to walk the others while they run may crash
+        # only the main thread, which alone gets the signal: walking the others while they run may crash
         faulthandler.register(STACK_SIGNAL, file=self.stack_file, all_threads=False, chain=False)
         self.peers: list[_Peer] = []
         self._stop, self._ends = threading.Event(), threading.Event()
@@ -73,7 +76,7 @@ class Watch:
         self._thread.start()
 
     def meet(self) -> None:
-        """Get to know the other ranks; all call it once they are connected."""
+        """Exchange addresses with the other ranks; all call it once they are connected."""
         segment = newest_number(self.run_dir) if self.place.rank == 0 else 0
         me = _Peer(
             self.place.rank,
@@ -91,7 +94,7 @@ class Watch:
         self.at(0, "building the model", BUILDING_SECONDS)
 
     def at(self, step: int, what: str, limit: float | None = None) -> None:
-        """The main thread gets on: what it does from now on, and how long that may take (default: the limit).
+        """Note progress of the main thread: what it does now, and how long that may take (default: the limit).
 
         Does not return once this rank has begun to report a hang: a rank that was woken for its stack must not train on
         with others that are about to end.
@@ -104,7 +107,7 @@ class Watch:
         self.since = awake.now()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching and release the signal and the file."""
         self._stop.set()
         self._thread.join()
         faulthandler.unregister(STACK_SIGNAL)
@@ -118,7 +121,7 @@ class Watch:
                 self._end()
 
     def _end(self) -> None:
-        """Write down what this rank knows, wait for the others' word, name the suspect, end the process."""
+        """Write down what this rank knows, wait for the others' findings, name the suspect, end the process."""
         self._ends.set()
         try:
             self._tell()
@@ -130,8 +133,8 @@ class Watch:
             ranks.tell(
                 Fault(
                     f"rank {self.place.rank}",
-                    f"the ranks did not find each other within {self.allowed:.0f} s",
-                    do="check the network",
+                    f"not all ranks connected within {self.allowed:.0f} s",
+                    do="check that all nodes run and can reach each other",
                 )
             )
             return
@@ -151,7 +154,10 @@ class Watch:
             time.sleep(ANSWER_SECONDS)  # the parent hears the first one first
 
     def _is_written(self, rank: int) -> bool:
-        """Return whether a rank's word and stack are there: who concludes first ends all ranks, those that are asked, too."""
+        """Return whether a rank's finding and stack exist.
+
+        Whoever concludes first ends all ranks, also those that are being asked.
+        """
         return hang_report.has_word(self.folder, rank) and self._stack_of(rank).exists()
 
     def _write_own(self) -> None:
@@ -162,7 +168,7 @@ class Watch:
         self._write(self.me, "own", at, awake.now() - self.since)
 
     def _look_after_others(self, deadline: float) -> None:
-        """The first rank of a machine that gets here asks those of its machine that have written nothing."""
+        """Ask the ranks of this machine that have written nothing; only its first rank that gets here does so."""
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self.folder / f"asker-{self.me.host}", os.O_CREAT | os.O_EXCL))
             for peer in self.peers:
@@ -176,7 +182,7 @@ class Watch:
             stack = _dumped(process, peer.stack_file, ANSWER_SECONDS)
             state = "answers" if stack else status
             if not stack:
-                self._write(peer, state, "", None)  # before it is awake and speaks for itself
+                self._write(peer, state, "", None)  # before it is awake and writes its own finding
                 process.send_signal(signal.SIGCONT)
                 left = (deadline - time.monotonic()) / 2  # it may have been swapped out
                 stack = _dumped(process, peer.stack_file, max(ANSWER_SECONDS, left))
@@ -216,8 +222,8 @@ class Watch:
 def _signal_main_thread(pid: int) -> None:
     """Send STACK_SIGNAL to a process's main thread, whose number is the process's own. Raises OSError.
 
-    Of a process that was stopped any thread may take a signal that is sent to all of it: the watch's own, which would
-    show its own stack, or one that is not Python's, which has none.
+    If a process was stopped, any of its threads may take a signal that is sent to all of it: the watch's own, which
+    would show its own stack, or one that is not Python's, which has none.
     """
     if ctypes.CDLL(None, use_errno=True).tgkill(pid, pid, int(STACK_SIGNAL)):
         number = ctypes.get_errno()
@@ -225,9 +231,9 @@ def _signal_main_thread(pid: int) -> None:
 
 
 def _dumped(process: psutil.Process, descriptor: int, seconds: float) -> str:
-    """Return what a rank's stack file gains when it is asked for its stack; empty where it does not answer."""
+    """Return what a rank writes into its stack file when it is asked for its stack; empty if it does not answer."""
     path = f"/proc/{process.pid}/fd/{descriptor}"
-    if _MEMORY_FILE not in os.readlink(path):  # the number of another process by now
+    if _MEMORY_FILE not in os.readlink(path):  # another process has this number by now
         return ""
     with open(path, encoding="utf-8", errors="replace") as file:
         file.seek(0, os.SEEK_END)

@@ -1,7 +1,7 @@
-"""Which rank is slower than its peers: own time in the forward passes, compared now and then.
+"""Finds ranks that are slower than their peers: own time in the forward passes, compared now and then.
 
-Whole steps last equally long on all ranks, as each waits for the slowest. Forward passes wait for other ranks
-only within tensor, context and expert parallelism: there a slow rank shows as its group.
+Whole steps last equally long on all ranks, as each waits for the slowest. Forward passes wait for other ranks only
+within tensor, context and expert parallelism: there a slow rank shows as its group.
 """
 
 import time
@@ -30,7 +30,7 @@ class ForwardTimes:
         self.events: list[tuple[Any, Any]] = []
 
     def timed(self, forward_step: Callable) -> Callable:
-        """Return forward_step, timed."""
+        """Return a function that calls forward_step and times it."""
 
         def step(*words: Any, **named: Any) -> Any:
             started = self._now()
@@ -44,7 +44,7 @@ class ForwardTimes:
         return step
 
     def take(self) -> float:
-        """Mean seconds of a pass since the last take, see usual."""
+        """Return the mean seconds of a pass since the last call; see `usual`."""
         if self.events:
             torch.cuda.synchronize()
             self.seconds += [first.elapsed_time(last) / 1000 for first, last in self.events]
@@ -62,13 +62,16 @@ class ForwardTimes:
 
 
 def usual(seconds: Sequence[float]) -> float:
-    """Return the mean, without the longest where there are more than two: one bad moment is no slow rank. 0 where none is."""
+    """Return the mean, without the longest if there are more than two: one bad moment is no slow rank.
+
+    0 if there are none.
+    """
     counted = sorted(seconds)[: max(2, len(seconds) - 1)]
     return sum(counted) / max(1, len(counted))
 
 
 def stragglers(seconds: Sequence[float], stages: Sequence[int], ratio: float) -> list[Straggler]:
-    """Return ranks slower than `ratio` x the (lower) median of the ranks with the same pipeline stage; slowest first.
+    """Return the ranks slower than `ratio` x the (lower) median of the ranks of the same pipeline stage, slowest first.
 
     seconds, stages: one entry per rank.
     """

@@ -101,7 +101,9 @@ class _Cutting:
                     self._look(scene, wanted, best)
                 except BadScene as error:
                     if self.data.on_bad_scene == "refuse":
-                        raise UserError(scene.path, str(error)) from error
+                        raise UserError(
+                            scene.path, str(error), do="repair or remove it, or set data.on_bad_scene=skip"
+                        ) from error
                     self.failed[scene.path] = str(error)
             for index, (window, frame) in enumerate(wanted):
                 if index not in best:

@@ -61,7 +61,9 @@ def _files(name: str, entries: list[str]) -> tuple[list[FoundFile], list[LeftOut
         where = f"data.sources.{name}.inputs[{index}]"
         for path in expand(entry, where):
             if not os.path.lexists(path):
-                raise UserError(where, f"does not exist (relative to {os.getcwd()})", value=path)
+                raise UserError(
+                    where, f"does not exist (relative to {os.getcwd()})", value=path, do="correct the path"
+                )
             state = state_of(path, where)
             if os.path.realpath(path) in seen:
                 left_out.append(LeftOut(path, ELSEWHERE))

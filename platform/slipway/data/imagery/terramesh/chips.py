@@ -89,7 +89,7 @@ class MeshChips:
                 if zlib.crc32(data) != self.crc[chip, number]:
                     raise DataChanged(
                         self.files.paths[shard],
-                        f"the chunk at byte {self.offset[chip, number]} is not what was indexed: its CRC differs",
+                        f"the chunk at byte {self.offset[chip, number]} is not what was indexed: its CRC is wrong",
                         do=ADVICE,
                     )
             self.decoder.decode(number, memoryview(data) if length else None, pixels)

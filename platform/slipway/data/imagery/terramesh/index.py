@@ -92,7 +92,7 @@ def columns_of(path: Path) -> dict[str, np.ndarray]:
     return table.read(path.with_name(f"{path.name}.npz"))
 
 
-_SKIP = "set data.on_bad_scene=skip to leave it out"
+_SKIP = "set data.on_bad_scene=skip to skip it"
 
 
 def members(shard: Path, skipped: list[dict[str, str]], refuse: bool) -> Iterator[tuple[str, int, bytes]]:

@@ -50,13 +50,15 @@ def survey(name: str, inputs: list[str]) -> list[Shard]:
         if folder.name not in MODALITIES or folder.parent.name not in SPLITS:
             raise UserError(
                 where,
-                "is not named like a folder of TerraMesh, by which bands and split are known",
+                "is not named like a folder of TerraMesh, whose name gives its split and bands",
                 value=entry,
                 use=f"SPLIT/MODALITY with {', '.join(SPLITS)} and {', '.join(MODALITIES)}",
             )
         shards = sorted(path for path in folder.glob("*.tar") if path.is_file())
         if not shards:
-            raise UserError(where, "holds no .tar files", value=entry)
+            raise UserError(
+                where, "holds no .tar files", value=entry, do="name a folder with shards of TerraMesh"
+            )
         for path in shards:
             state = path.stat()
             file = FoundFile(
@@ -149,6 +151,7 @@ def _finish(name: str, data: Data, parts: list[tuple[Shard, Path]], folder: Path
             f"has no readable sample in {len(shards)} shards: {skipped[0].path} {skipped[0].reason}"
             if skipped
             else f"has no samples in {len(shards)} shards",
+            do="name other shards",
         )
     for (shard, _), note in zip(parts, notes, strict=True):
         if note and note["encoding"] not in (None, encodings[0]):

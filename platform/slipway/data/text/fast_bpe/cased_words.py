@@ -120,7 +120,7 @@ def _join_slashes(starts: np.ndarray, classes: np.ndarray, text: Characters) -> 
 def _cut_cases(starts: np.ndarray, cases: np.ndarray, begins: np.ndarray) -> None:
     """Begin words at capitals that follow small letters.
 
-    begins: where letters begin anew after a contraction. Letters without case go with both. Capitals at the end leave
+    begins: where letters start again after a contraction. Letters without case go with both. Capitals at the end leave
     them to the word before, if there is one.
     """
     before = shifted(cases, 1, BORDER)

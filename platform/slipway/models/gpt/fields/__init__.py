@@ -1,1 +1,1 @@
-"""The fields of a GPT by subject, which slipway.models.gpt.config puts together. Names are Megatron-core's."""
+"""The fields of a GPT by subject, which slipway.models.gpt.config combines. Names are Megatron-core's."""

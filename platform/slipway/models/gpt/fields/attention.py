@@ -1,4 +1,4 @@
-"""How tokens see each other: heads, positions, windows, and latent attention."""
+"""Attention: heads, positions, windows, and latent attention."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,10 @@ from slipway.models.gpt.fields.rotary import RopeScaling
 
 
 def _which(value: object) -> object:
-    """Return a positive number, or zeros and ones."""
+    """Return the value if it is a positive number, a list of zeros and ones, or None.
+
+    Raises ValueError otherwise.
+    """
     items = list(value) if isinstance(value, list | tuple) else [value]
     numbers = [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
     fitting = set(numbers) <= {0, 1} if isinstance(value, list | tuple) else min(numbers, default=0) >= 1
@@ -19,7 +22,7 @@ def _which(value: object) -> object:
 
 
 class Attention(BaseModel):
-    """Fields of a GPT's attention. Sizes left out (null) follow from the others as in Megatron-core."""
+    """Fields of a GPT's attention. Sizes that are null follow from the others as in Megatron-core."""
 
     num_attention_heads: PositiveInt = Field(description="Heads of the queries.")
     num_query_groups: PositiveInt | None = Field(
@@ -30,21 +33,22 @@ class Attention(BaseModel):
         default=None, description="Size of one head; null: hidden_size / num_attention_heads."
     )
     qk_layernorm: bool = Field(
-        default=False, description="Whether each head's queries and keys are normalized, as in Qwen3."
+        default=False, description="Normalize each head's queries and keys, as in Qwen3."
     )
     add_qkv_bias: bool = Field(
         default=False,
-        description="Biases of queries, keys and values where other linear layers have none, as in Qwen2.",
+        description="Use biases for queries, keys and values even if other linear layers have none, as in Qwen2.",
     )
     position_embedding_type: Literal["learned_absolute", "rope"] = Field(
         default="learned_absolute",
-        description="learned_absolute: a learned vector for each position; rope: rotary embedding of queries and keys.",
+        description="Kind of positions. learned_absolute: a learned vector for each; rope: rotary embedding of "
+        "queries and keys.",
     )
     rotary_base: PositiveFloat = Field(default=10000.0, description="Base of the rotary frequencies (theta).")
     rope_scaling: RopeScaling = Field(
         default=None,
-        description="How rotary frequencies are stretched for a longer context: type llama3 or yarn, and its numbers "
-        "by Hugging Face's names; null: not.",
+        description="Scaling of rotary frequencies for a longer context: type llama3 or yarn, with the numbers "
+        "under Hugging Face's names; null: none.",
     )
     window_size: PositiveInt | None = Field(
         default=None,
@@ -52,30 +56,32 @@ class Attention(BaseModel):
     )
     window_attn_skip_freq: Annotated[int | list[int] | None, BeforeValidator(_which)] = Field(
         default=None,
-        description="Which layers see all tokens in spite of window_size: N, every Nth one (Gemma 3: 6, gpt-oss: 2), "
+        description="Which layers see all tokens despite window_size: N, every Nth one (Gemma 3: 6, gpt-oss: 2), "
         "or a list with 0 for each of these and 1 for each with the window; null: none.",
     )
     attention_dropout: float = Field(
         default=0.0,
         ge=0.0,
         lt=1.0,
-        description="Share of the attention weights that each training step drops.",
+        description="Share of the attention weights that dropout zeroes in each training step.",
     )
     multi_latent_attention: bool = Field(
         default=False,
-        description="Keys and values from a low-rank latent state, as in DeepSeek-V3; the next five fields are its.",
+        description="Compute keys and values from a low-rank latent state, as in DeepSeek-V3; needs the next five "
+        "fields.",
     )
     q_lora_rank: PositiveInt | None = Field(
-        default=None, description="Width of the queries' latent state; null: queries have none."
+        default=None, description="Width of the queries' latent state; null: compute queries directly."
     )
     kv_lora_rank: PositiveInt | None = Field(
         default=None, description="Width of the latent state of keys and values."
     )
     qk_head_dim: PositiveInt | None = Field(
-        default=None, description="Of a head's queries and keys, the part without positions."
+        default=None, description="Size of the part of a head's queries and keys without positions."
     )
     qk_pos_emb_head_dim: PositiveInt | None = Field(
         default=None,
-        description="Of a head's queries and keys, the part turned by positions; heads share the keys'.",
+        description="Size of the part of a head's queries and keys that positions rotate; all heads share the "
+        "keys' part.",
     )
     v_head_dim: PositiveInt | None = Field(default=None, description="Size of a head's values.")

@@ -12,48 +12,54 @@ class Experts(BaseModel):
         default=None, description="Experts per layer; null: a dense MLP."
     )
     moe_ffn_hidden_size: PositiveInt | None = Field(
-        default=None, description="Width of one expert; null: as the MLP, ffn_hidden_size."
+        default=None, description="Width of one expert; null: ffn_hidden_size."
     )
     moe_shared_expert_intermediate_size: PositiveInt | None = Field(
-        default=None, description="Width of the experts, taken together, that every token meets; null: none."
+        default=None, description="Total width of the shared experts, which process every token; null: none."
     )
     first_k_dense_replace: int = Field(
-        default=0, ge=0, description="So many layers at the beginning have a dense MLP in place of experts."
+        default=0, ge=0, description="Number of first layers that have a dense MLP instead of experts."
     )
-    moe_router_topk: PositiveInt = Field(default=2, description="Experts that a token is sent to.")
+    moe_router_topk: PositiveInt = Field(
+        default=2, description="Number of experts that each token is sent to."
+    )
     moe_router_score_function: Literal["softmax", "sigmoid"] = Field(
-        default="softmax", description="Makes an expert's weight from the router's output."
+        default="softmax", description="Function that turns the router's outputs into the experts' weights."
     )
     moe_router_pre_softmax: bool = Field(
         default=False,
-        description="Softmax over all experts before the best are chosen, so that weights do not sum to one.",
+        description="Apply the softmax over all experts before the best are chosen, so that weights do not sum to "
+        "one.",
     )
     moe_router_topk_scaling_factor: PositiveFloat | None = Field(
-        default=None, description="Multiplies the weights of the chosen experts; null: 1."
+        default=None, description="Factor for the weights of the chosen experts; null: 1."
     )
     moe_router_num_groups: PositiveInt | None = Field(
         default=None,
-        description="Groups of experts, of which a token visits moe_router_group_topk; null: no groups.",
+        description="Number of groups of experts, of which a token visits moe_router_group_topk; null: no groups.",
     )
     moe_router_group_topk: PositiveInt | None = Field(
         default=None,
-        description="Groups with the largest sums of their best moe_router_topk / moe_router_group_topk experts.",
+        description="Number of groups that a token visits: those with the largest sums of their best "
+        "moe_router_topk / moe_router_group_topk experts.",
     )
     moe_router_enable_expert_bias: bool = Field(
         default=False,
-        description="A bias for each expert, moved against its load after each step, in the choice of experts alone.",
+        description="Add a bias to each expert's score when experts are chosen, and move it against the expert's "
+        "load after each step.",
     )
     moe_router_bias_update_rate: PositiveFloat = Field(
-        default=1e-3, description="By how much it moves after each step."
+        default=1e-3, description="Amount by which that bias moves after each step."
     )
     moe_router_load_balancing_type: Literal["aux_loss", "seq_aux_loss", "global_aux_loss", "none"] = Field(
         default="seq_aux_loss",
-        description="Over which tokens the loss for even loads is taken: seq_aux_loss: a sequence, whatever the "
-        "layout; aux_loss: a microbatch; global_aux_loss: those of all replicas up to now in the step.",
+        description="Tokens over which the load-balancing loss is computed. seq_aux_loss: a sequence, in any "
+        "layout; aux_loss: a microbatch; global_aux_loss: those of all replicas so far in the step; "
+        "none: no such loss.",
     )
-    moe_aux_loss_coeff: float = Field(default=0.01, ge=0.0, description="Weight of that loss.")
+    moe_aux_loss_coeff: float = Field(default=0.01, ge=0.0, description="Weight of the load-balancing loss.")
     moe_z_loss_coeff: float | None = Field(
         default=None,
         ge=0.0,
-        description="Of the loss on the size of the router's outputs (ST-MoE); null: none.",
+        description="Weight of the loss on the size of the router's outputs (ST-MoE); null: none.",
     )

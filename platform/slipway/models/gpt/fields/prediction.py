@@ -8,7 +8,8 @@ class Prediction(BaseModel):
 
     mtp_num_layers: PositiveInt | None = Field(
         default=None,
-        description="Tokens after the next one that are predicted, each by a layer of its own; null: none.",
+        description="Number of further tokens to predict after the next one, each by a layer of its own; null: "
+        "none.",
     )
     mtp_loss_scaling_factor: float = Field(
         default=0.1,

@@ -1,4 +1,4 @@
-"""How rotary frequencies are stretched for contexts longer than those a model was first trained on.
+"""Rotary frequencies, stretched for contexts longer than those that a model was first trained on.
 
 Names are those of `rope_scaling` in Hugging Face's config.json.
 """
@@ -14,18 +14,21 @@ from slipway.registry import by_tag
 
 
 class Llama3(Section):
-    """Llama 3.1's (Grattafiori et al. 2024, arXiv 2407.21783; its numbers are in the published config.json)."""
+    """The stretching of Llama 3.1 (Grattafiori et al. 2024, arXiv 2407.21783.
 
-    type: Literal["llama3"] = Field(description="How frequencies are stretched.")
-    factor: float = Field(ge=1.0, description="By which low frequencies are divided.")
+    Its numbers are in the published config.json).
+    """
+
+    type: Literal["llama3"] = Field(description="Method by which frequencies are scaled.")
+    factor: float = Field(ge=1.0, description="Factor by which low frequencies are divided.")
     low_freq_factor: PositiveFloat = Field(
-        default=1.0, description="Turns in the original context, up to which a frequency is low."
+        default=1.0, description="Turns in the original context up to which a frequency counts as low."
     )
     high_freq_factor: PositiveFloat = Field(
-        default=4.0, description="Turns in the original context, from which on a frequency is left alone."
+        default=4.0, description="Turns in the original context from which a frequency is not changed."
     )
     original_max_position_embeddings: PositiveInt = Field(
-        default=8192, description="Longest sequence before the stretching, in tokens."
+        default=8192, description="Longest sequence before scaling, in tokens."
     )
 
     @model_validator(mode="after")
@@ -38,36 +41,37 @@ class Llama3(Section):
 
     @property
     def attention_scale(self) -> float:
-        """What queries and keys are each multiplied by."""
+        """The factor of queries and of keys."""
         return 1.0
 
 
 class Yarn(Section):
     """YaRN (Peng et al. 2023, arXiv 2309.00071)."""
 
-    type: Literal["yarn"] = Field(description="How frequencies are stretched.")
-    factor: float = Field(ge=1.0, description="By which low frequencies are divided.")
+    type: Literal["yarn"] = Field(description="Method by which frequencies are scaled.")
+    factor: float = Field(ge=1.0, description="Factor by which low frequencies are divided.")
     original_max_position_embeddings: PositiveInt = Field(
-        description="Longest sequence before the stretching, in tokens."
+        description="Longest sequence before scaling, in tokens."
     )
     beta_fast: PositiveFloat = Field(
-        default=32.0, description="Turns in the original context, from which on a frequency is left alone."
+        default=32.0, description="Turns in the original context from which a frequency is not changed."
     )
     beta_slow: PositiveFloat = Field(
-        default=1.0, description="Turns in the original context, up to which a frequency is low."
+        default=1.0, description="Turns in the original context up to which a frequency counts as low."
     )
     mscale: PositiveFloat | None = Field(
         default=None,
-        description="With mscale_all_dim, as DeepSeek has them: queries and keys are multiplied by "
-        "(0.1 mscale ln factor + 1) / (0.1 mscale_all_dim ln factor + 1); null: by 0.1 ln factor + 1.",
+        description="Together with mscale_all_dim, as in DeepSeek: queries and keys are multiplied by (0.1 mscale "
+        "ln factor + 1) / (0.1 mscale_all_dim ln factor + 1); null: by 0.1 ln factor + 1.",
     )
     mscale_all_dim: PositiveFloat | None = Field(default=None, description="See mscale.")
     attention_factor: PositiveFloat | None = Field(
-        default=None, description="Multiplies queries and keys, instead of what follows from the factor."
+        default=None,
+        description="Factor for queries and keys, instead of the one that follows from `factor`.",
     )
     truncate: bool = Field(
         default=True,
-        description="Whether both limits between frequencies are rounded outwards to whole pairs.",
+        description="Round both limits between frequencies outwards to whole pairs.",
     )
 
     @model_validator(mode="after")
@@ -82,7 +86,7 @@ class Yarn(Section):
 
     @property
     def attention_scale(self) -> float:
-        """What queries and keys are each multiplied by (equation 22; with mscale as in DeepSeek-V2's code)."""
+        """The factor of queries and of keys (equation 22; with mscale as in DeepSeek-V2's code)."""
         if self.attention_factor is not None:
             return self.attention_factor
         if self.mscale is None or self.mscale_all_dim is None:

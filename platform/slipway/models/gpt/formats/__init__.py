@@ -1,4 +1,4 @@
-"""What a GPT is handed over in, and taken from: `hf`, a folder of transformers'. Imports no torch."""
+"""The formats in which a GPT is exported and imported: `hf`, a folder of transformers. Imports no torch."""
 
 from slipway.models.formats import FolderFormat
 from slipway.models.gpt.formats.huggingface import HuggingFace

@@ -1,4 +1,4 @@
-"""What each module of an architecture says: one of transformers' classes beside the fields of `model`."""
+"""The interface of an architecture: one of transformers' classes, compared with the fields of `model`."""
 
 from collections.abc import Collection, Iterator, Mapping
 from re import Pattern
@@ -14,10 +14,10 @@ class Architecture(Protocol):
     """A class of transformers that computes what some models of this family compute."""
 
     name: str
-    """The class: what `architectures` in config.json says."""
+    """The class, as `architectures` in config.json names it."""
     model_type: str
     prefix: str
-    """Of the names of all tensors but the output layer's; files of the bare model leave it out."""
+    """The prefix of the names of all tensors except the output layer's; files of the bare model lack it."""
     embedding: str
     head: str
     """Names of the embedding's table and of the output layer's."""
@@ -25,7 +25,7 @@ class Architecture(Protocol):
     """Names of tensors that older files hold although they follow from the configuration."""
 
     def trouble(self, model: Config) -> UserError | None:
-        """Return why it computes something else than this model, with the nearest change; None where it is the same."""
+        """Return why it computes something else than this model, and the nearest change; None: it computes the same."""
         ...
 
     def parts(self, model: Config) -> Iterator[Part]:
@@ -33,44 +33,47 @@ class Architecture(Protocol):
         ...
 
     def settings(self, model: Config) -> dict[str, Any]:
-        """Return what config.json says of this model, without what all architectures share."""
+        """Return the settings of this model in config.json, without those that all architectures share."""
         ...
 
     def fields(self, given: Given) -> dict[str, Any]:
-        """Return the fields of `model` that a config.json says, without what all architectures share.
+        """Return the fields of `model` that a config.json gives, without those that all architectures share.
 
         Raises UserError for a setting that changes the function and has no field.
         """
         ...
 
     def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-        """Return config.json as far as the tensors of these names are there. See FolderFormat.held."""
+        """Return config.json reduced to what a folder with tensors of these names really holds.
+
+        See FolderFormat.held.
+        """
         ...
 
     def left_out(self, model: Config, name: str) -> str | None:
-        """See FolderFormat.left_out."""
+        """Return the tensor that this one must equal; "": not needed; None: needed. See FolderFormat.left_out."""
         ...
 
 
 class Class:
-    """What most of them answer alike."""
+    """The methods that most architectures share."""
 
     embedding: str
     head: str
     computed: Pattern[str]
 
     def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-        """Return all that config.json says."""
+        """Return all of config.json."""
         return settings
 
     def left_out(self, model: Config, name: str) -> str | None:
-        """Return a tied output layer must be the embedding; masks and rotary frequencies are computed."""
+        """Return the embedding for a tied output layer, "" for masks and rotary frequencies, which are computed."""
         if name == self.head and not model.untie_embeddings_and_output_weights:
             return self.embedding
         return "" if self.computed.fullmatch(name) else None
 
 
-# What most classes have no setting for; one that has says so itself.
+# Fields for which most classes have no setting; a class that has one says so itself.
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "qk_layernorm": (False,),
     "add_qkv_bias": (False,),
@@ -88,9 +91,9 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
 
 
 def unfit(name: str, model: Config, wanted: Mapping[str, tuple[Any, ...]], do: str = "") -> UserError | None:
-    """Return what is wrong with the first field that has none of the values which this architecture can have.
+    """Return the error for the first field whose value this architecture cannot have; None: all fit.
 
-    wanted: the values of fields; of those that are not named the plain ones alone will do.
+    wanted: the allowed values of fields; fields that it does not name must have their plain values.
     """
     for field, values in {**wanted, **{f: v for f, v in _PLAIN.items() if f not in wanted}}.items():
         value = getattr(model, field)
@@ -112,7 +115,7 @@ def _word(value: Any) -> str:
 
 
 def unfit_heads(name: str, model: Config) -> UserError | None:
-    """Return what is wrong where all heads are not as wide as the hidden state, and the class has no field for it."""
+    """Return the error if all heads together are not as wide as the hidden state, for a class that requires it."""
     if model.head_size * model.num_attention_heads == model.hidden_size:
         return None
     return UserError(
@@ -125,13 +128,13 @@ def unfit_heads(name: str, model: Config) -> UserError | None:
 
 
 def unfit_width(name: str, model: Config) -> UserError | None:
-    """Return what is wrong where the hidden size is no multiple of the heads, which some classes demand."""
+    """Return the error if the hidden size is not a multiple of the heads, which some classes require."""
     heads = model.num_attention_heads
     if model.hidden_size % heads == 0:
         return None
     return UserError(
         "model.hidden_size",
-        f"is no multiple of num_attention_heads {heads}, which {name} requires even where head_dim is given",
+        f"is not a multiple of num_attention_heads {heads}, which {name} requires even if head_dim is given",
         value=model.hidden_size,
         use=f"{-(-model.hidden_size // heads) * heads}",
     )

@@ -1,7 +1,7 @@
-"""DeepSeek-V3: latent attention, experts behind dense layers, a router with biases, layers that predict further tokens.
+"""DeepSeek-V3: latent attention, experts after dense layers, a router with biases, and prediction layers.
 
-transformers loads the main model alone and leaves the prediction layers (`model.layers.61` of the published weights) to
-generation; here they are trained, so that they come and go with the rest.
+transformers loads only the main model and leaves the prediction layers (`model.layers.61` of the published weights) to
+generation; here they are trained, so that they are imported and exported with the rest.
 """
 
 import re
@@ -19,13 +19,13 @@ from slipway.models.gpt.formats.given import Given
 from slipway.models.gpt.formats.tensors import Place
 
 EPSILON = 1e-6
-"""Of the latent states' norms: their class's default, whatever rms_norm_eps is."""
+"""The epsilon of the latent states' norms: their class's default, whatever rms_norm_eps is."""
 BEST = 2
-"""Experts of a group whose scores make the group's."""
+"""The number of a group's experts whose scores sum to the group's score."""
 
 
 class DeepseekV3(Class):
-    """See slipway.models.gpt.formats.architecture.Architecture."""
+    """The architecture DeepSeek-V3: see slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "DeepseekV3ForCausalLM"
     model_type = "deepseek_v3"
@@ -35,7 +35,10 @@ class DeepseekV3(Class):
     computed = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
     def trouble(self, model: Config) -> UserError | None:
-        """Return its layers are dense up to one of them, and have experts from there on; a dense model has no others."""
+        """Return why it cannot be this model; None: it can.
+
+        Layers are dense up to one of them, and have experts from there on; a dense model has no expert layers.
+        """
         wanted: dict[str, tuple[Any, ...]] = {
             "position_embedding_type": ("rope",),
             "normalization": ("RMSNorm",),
@@ -57,7 +60,7 @@ class DeepseekV3(Class):
         return unfit(self.name, model, wanted) or _unfit_experts(model)
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """Yield tables, layers, layers of prediction, the last norm."""
+        """Yield the parts of tables, layers, prediction layers, and the last norm."""
         yield from tensors.tables(model, self.embedding, self.head)
         for number in range(model.num_layers):
             where = tensors.place(model, number, "model.layers")
@@ -80,14 +83,17 @@ class DeepseekV3(Class):
         yield from tensors.norm(model, f"{key}.final_layernorm", (), f"{there}.shared_head.norm")
 
     def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-        """Return transformers writes that there is a prediction layer whether there is one or not."""
+        """Return config.json without prediction layers if their tensors are missing: transformers always claims one."""
         layers = settings.get("num_hidden_layers", 61)
         if any(name.startswith(f"model.layers.{layers}.") for name in names):
             return settings
         return {**settings, **{key: 0 for key in _DEPTHS if key in settings}, _DEPTHS[0]: 0}
 
     def left_out(self, model: Config, name: str) -> str | None:
-        """Of layers of prediction that are not trained all; of others the tables, which are the model's."""
+        """Return the model's own table for the tables of prediction layers; "" if prediction layers are not trained.
+
+        Other tensors are treated as in all architectures.
+        """
         found = re.match(r"model\.layers\.(\d+)\.(.*)", name)
         if found and int(found[1]) >= model.num_layers:
             if not model.mtp_num_layers:
@@ -97,7 +103,7 @@ class DeepseekV3(Class):
         return super().left_out(model, name)
 
     def settings(self, model: Config) -> dict[str, Any]:
-        """Return DeepSeek-V3's names."""
+        """Return the settings by DeepSeek-V3's names."""
         found = {
             "hidden_size": model.hidden_size,
             "num_hidden_layers": model.num_layers,
@@ -188,7 +194,7 @@ _OF_EXPERTS = (
     "moe_router_num_groups",
     "mtp_num_layers",
 )
-"""Fields that may have any value with experts."""
+"""Fields that may have any value in a model with experts."""
 
 
 def _unfit_experts(model: Config) -> UserError | None:
@@ -214,7 +220,7 @@ def _unfit_experts(model: Config) -> UserError | None:
 
 
 def _attention(model: Config, where: Place) -> Iterator[Part]:
-    """Yield latent attention, which has rows and pairs of channels here in the order in which they are there."""
+    """Yield the parts of latent attention, whose rows and pairs of channels have the same order in both."""
     key, at, there = f"{where.key}.self_attention", where.at, f"{where.there}.self_attn"
     hidden, heads, queries, states = (
         model.hidden_size,
@@ -241,7 +247,7 @@ def _attention(model: Config, where: Place) -> Iterator[Part]:
 
 
 def _check(given: Given, heads: int, turned: int) -> None:
-    """Raise UserError for a setting that has the only value which is computed here, and another one."""
+    """Raise UserError for a setting for which only one value is computed here, if it has another one."""
     given.must("attention_bias", False, False, "has biases in attention alone")
     given.must("rope_interleave", True, True, "turns channels half a head apart")
     given.must(
@@ -249,14 +255,14 @@ def _check(given: Given, heads: int, turned: int) -> None:
     )
     if given.value("num_key_value_heads", heads, int, type(None)) not in (None, heads):
         raise given.error("num_key_value_heads", "is not num_attention_heads", use=str(heads))
-    # what transformers derives and writes beside what it follows from
+    # settings that transformers derives and writes in addition to those that they follow from
     still = given.size("qk_nope_head_dim", 128)
     given.must("head_dim", turned, turned, "is not qk_rope_head_dim")
     given.must("qk_head_dim", still + turned, still + turned, "is not qk_nope_head_dim + qk_rope_head_dim")
     given.must("moe_layer_freq", 1, 1, "has experts in every so manieth layer")
     given.must("scoring_func", "sigmoid", "sigmoid", "is another function of the router's output")
     given.must("topk_method", "noaux_tc", "noaux_tc", "chooses experts in another way")
-    given.asked |= {"pretraining_tp", "ep_size"}  # another order of sums; how experts are shared out
+    given.asked |= {"pretraining_tp", "ep_size"}  # another order of sums; how experts are distributed
 
 
 def _experts(given: Given) -> dict[str, Any]:
@@ -283,7 +289,7 @@ def _experts(given: Given) -> dict[str, Any]:
         "moe_router_num_groups": groups if (groups or 1) > 1 else None,
         "moe_router_group_topk": chosen if (groups or 1) > 1 else None,
     }
-    # of training alone, by the names of DeepSeek's own code: transformers has no such loss
+    # for training only, by the names of DeepSeek's own code: transformers has no such loss
     sequences = given.value("seq_aux", True, bool)
     if "aux_loss_alpha" in given.settings:
         balance = read_balance(given.number("aux_loss_alpha", 0.001))

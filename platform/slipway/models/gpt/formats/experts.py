@@ -1,4 +1,4 @@
-"""A mixture of experts in transformers' files, which name the layers of each expert whatever computes them."""
+"""A mixture of experts in transformers' files, which name the layers of each expert separately."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from slipway.models.gpt.formats.tensors import Place
 
 
 def mlp_or_experts(model: Config, layer: int, where: Place) -> Iterator[Part]:
-    """Yield what a layer has between its second norm and its end, where the first layers may have no experts."""
+    """Yield the parts between a layer's second norm and its end: experts, or in the first layers an MLP."""
     if model.num_moe_experts is None or layer < model.first_k_dense_replace:
         return like_llama.mlp(model, where)
     return mixture(model, where)
@@ -22,9 +22,9 @@ def mixture(
     name: str = "mlp",
     names: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj"),
 ) -> Iterator[Part]:
-    """Yield the router and the experts of a layer, those that every token meets included.
+    """Yield the parts of a layer's router and experts, including shared experts.
 
-    name: of both there; names: of an expert's gate, what it multiplies, and its last layer.
+    name: the prefix of both there. names: an expert's gate, the layer that it multiplies, and its last layer.
     """
     assert model.num_moe_experts
     key, at, there = f"{where.key}.mlp", where.at, f"{where.there}.{name}"
@@ -34,7 +34,7 @@ def mixture(
         bias = f"{there}.gate.e_score_correction_bias"
         yield same(f"{key}.router.expert_bias", at, router[:1], bias, buffer=True)
     for expert in range(model.num_moe_experts):
-        # checkpoints have these keys whoever multiplies the experts (kernels.moe), and an axis for the expert
+        # checkpoints have these keys, and an axis for the expert, with every backend of kernels.moe
         one = Place(f"{key}.experts.experts", (*at, expert), f"{there}.experts.{expert}")
         yield from tensors.gated(model, one, model.expert_size, names)
     if model.moe_shared_expert_intermediate_size:
@@ -48,6 +48,6 @@ def written_balance(model: Config) -> float:
 
 
 def read_balance(weight: float) -> dict[str, Any]:
-    """Return the fields that a weight of this loss says; over which tokens it is taken no config.json does."""
+    """Return the fields that a weight of this loss implies; no config.json says over which tokens it is taken."""
     none = {"moe_router_load_balancing_type": "none"} if weight == 0 else {}
     return {"moe_aux_loss_coeff": weight, **none}

@@ -1,4 +1,4 @@
-"""A config.json as it is read: each setting is asked for, and what nobody has asked for is refused."""
+"""A config.json as it is read: the reader asks for each setting, and settings that it never asked for are refused."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from slipway.errors import UserError
 
 NUMBER = (int, float)
 
-# What transformers writes into every config.json, or did once, and what changes nothing that a model computes: types
-# and places of weights, what a forward pass returns besides logits, how text is generated, heads of other tasks.
+# Settings that transformers writes, or once wrote, into every config.json, and that do not change what a model
+# computes: types and places of weights, outputs besides logits, how text is generated, heads of other tasks.
 WITHOUT_EFFECT = frozenset(
     {
         *("architectures", "model_type", "transformers_version", "_name_or_path", "dtype", "torch_dtype"),
@@ -48,7 +48,7 @@ WITHOUT_EFFECT = frozenset(
         *("id2label", "label2id", "num_labels", "problem_type", "classifier_dropout"),
     }
 )
-# Settings that say by any value but these that the weights or the code are not the class's own.
+# Settings that, with any value but these, say that the weights or the code are not the class's own.
 PLAIN: dict[str, tuple[tuple[Any, ...], str]] = {
     "quantization_config": ((None,), "its weights are quantized; take the folder that is not"),
     "auto_map": ((None,), "it brings code of its own, which may compute anything"),
@@ -69,7 +69,7 @@ class Given:
         self.asked: set[str] = set()
 
     def value(self, key: str, default: Any, *kinds: type) -> Any:
-        """Return a setting, or the class's own default where it is left out. Raises UserError for another type."""
+        """Return a setting, or the class's own default if it is missing. Raises UserError for another type."""
         self.asked.add(key)
         value = self.settings.get(key, default)
         right = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
@@ -84,25 +84,25 @@ class Given:
         return value
 
     def size(self, key: str, default: int | None, *, optional: bool = False) -> Any:
-        """Return a positive whole number; optional: or None."""
+        """Return a positive integer; None only if it is optional. Raises UserError for other values."""
         value = self.value(key, default, int, *([type(None)] if optional else []))
         if value is not None and value < 1:
             raise self.error(key, "is not positive")
         return value
 
     def renamed(self, key: str, other: str) -> str:
-        """Return by which of two names a setting is there. Raises UserError where both are, and disagree."""
+        """Return which of two names a setting has. Raises UserError if both are present and disagree."""
         self.asked |= {key, other}
         if key in self.settings and other in self.settings and self.settings[key] != self.settings[other]:
             raise self.error(other, f"disagrees with {key} {_json(self.settings[key])}, which is the same")
         return other if other in self.settings else key
 
     def number(self, key: str, default: float) -> float:
-        """Return a number."""
+        """Return a setting as a float. Raises UserError for other types."""
         return float(self.value(key, default, *NUMBER))
 
     def choice(self, key: str, default: Any, known: Mapping[Any, Any]) -> Any:
-        """Return what one of our fields has where a setting has one of these values."""
+        """Return our value for a setting's value, by a table of known ones. Raises UserError for an unknown value."""
         value = self.value(key, default, object)
         if isinstance(value, dict | list) or value not in known:
             raise self.error(key, "is not computed here", use=" or ".join(dict.fromkeys(map(_json, known))))
@@ -115,7 +115,7 @@ class Given:
             raise self.error(key, f"{why}, which is not computed here", use=_json(wanted), default=default)
 
     def finish(self) -> None:
-        """Raise UserError for the first setting that nobody has asked for and that might change the function."""
+        """Raise UserError for the first setting that was never asked for and might change the function."""
         for key, (values, why) in PLAIN.items():
             if key in self.settings and self.settings[key] not in values:
                 raise self.error(key, f"says that {why}")
@@ -128,7 +128,7 @@ class Given:
                 )
 
     def error(self, key: str, problem: str, default: Any = None, **remedy: str) -> UserError:
-        """Return the mistake in one setting; default: what its absence means."""
+        """Return the error for one setting. default: the value that a missing setting means."""
         there = key in self.settings
         value = self.settings[key] if there else default
         return UserError(

@@ -1,4 +1,4 @@
-"""GPT-2: learned positions, LayerNorm, GELU, biases; its linear layers are kept transposed (Conv1D)."""
+"""GPT-2: learned positions, LayerNorm, GELU, biases; its linear layers are stored transposed (Conv1D)."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from slipway.models.gpt.formats.given import Given
 
 
 class GPT2(Class):
-    """See slipway.models.gpt.formats.architecture.Architecture."""
+    """The architecture GPT-2: see slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "GPT2LMHeadModel"
     model_type = "gpt2"
@@ -24,7 +24,10 @@ class GPT2(Class):
     computed = re.compile(r"transformer\.h\.\d+\.attn\.(bias|masked_bias)")  # the causal mask
 
     def trouble(self, model: Config) -> UserError | None:
-        """Return everything but sizes, the activation, dropout and whether tables are tied is as GPT-2 has it."""
+        """Return why it cannot be this model; None: it can.
+
+        Only sizes, the activation, dropout and whether tables are tied can differ from GPT-2.
+        """
         wanted = {
             "normalization": ("LayerNorm",),
             "activation": ("gelu", "gelu_tanh"),
@@ -39,7 +42,7 @@ class GPT2(Class):
         ) or unfit_heads(self.name, model)
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """Yield tables, layers, the last norm."""
+        """Yield the parts of tables, layers, and the last norm."""
         hidden, mlp = model.hidden_size, model.mlp_size
         yield from tensors.tables(model, self.embedding, self.head)
         positions = (model.max_position_embeddings, hidden)
@@ -60,7 +63,7 @@ class GPT2(Class):
         yield from tensors.norm(model, "decoder.final_layernorm", (), "transformer.ln_f")
 
     def settings(self, model: Config) -> dict[str, Any]:
-        """Return GPT-2's own names."""
+        """Return the settings by GPT-2's own names."""
         return {
             "n_positions": model.max_position_embeddings,
             "n_ctx": model.max_position_embeddings,
@@ -84,7 +87,7 @@ class GPT2(Class):
         )
         given.must("scale_attn_weights", True, True, "leaves attention without its scale")
         given.must("scale_attn_by_inverse_layer_idx", False, False, "scales attention by its layer's number")
-        # without effect: softmax in fp32, as it is here; what transformers reads no more; heads of other tasks
+        # without effect: softmax in fp32, as here; settings that transformers no longer reads; heads of other tasks
         given.asked |= {"reorder_and_upcast_attn", "n_ctx", "gradient_checkpointing"}
         given.asked |= {key for key in given.settings if key.startswith("summary_")}
         return {

@@ -14,7 +14,7 @@ from slipway.models.gpt.formats.given import Given
 
 
 class GPTNeoX(Class):
-    """See slipway.models.gpt.formats.architecture.Architecture."""
+    """The architecture GPT-NeoX: see slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "GPTNeoXForCausalLM"
     model_type = "gpt_neox"
@@ -24,7 +24,10 @@ class GPTNeoX(Class):
     computed = re.compile(r"gpt_neox\.layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)")
 
     def trouble(self, model: Config) -> UserError | None:
-        """Return everything but sizes, the activation, dropout and whether tables are tied is as GPT-NeoX has it."""
+        """Return why it cannot be this model; None: it can.
+
+        Only sizes, the activation, dropout and whether tables are tied can differ from GPT-NeoX.
+        """
         wanted = {
             "normalization": ("LayerNorm",),
             "activation": ("gelu", "gelu_tanh"),
@@ -34,13 +37,13 @@ class GPTNeoX(Class):
         return unfit(self.name, model, wanted) or unfit_heads(self.name, model)
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """Yield tables, layers, the last norm."""
+        """Yield the parts of tables, layers, and the last norm."""
         hidden, mlp = model.hidden_size, model.mlp_size
         yield from tensors.tables(model, self.embedding, self.head)
         for layer in range(model.num_layers):
             ours, at, there = tensors.place(model, layer, "gpt_neox.layers")
             yield from tensors.norm(model, f"{ours}.input_layernorm", at, f"{there}.input_layernorm")
-            # head by head its query, key and value: as here where each head is a group
+            # query, key and value alternate head by head: as here if each head is a group
             for key, name, outputs, inputs in (
                 ("self_attention.linear_qkv", "attention.query_key_value", 3 * hidden, hidden),
                 ("self_attention.linear_proj", "attention.dense", hidden, hidden),
@@ -54,7 +57,7 @@ class GPTNeoX(Class):
         yield from tensors.norm(model, "decoder.final_layernorm", (), "gpt_neox.final_layer_norm")
 
     def settings(self, model: Config) -> dict[str, Any]:
-        """Return GPT-NeoX's names; attention and MLP one after the other, the whole of each head turned."""
+        """Return the settings by GPT-NeoX's names: attention before the MLP, and all channels of each head rotated."""
         return {
             "hidden_size": model.hidden_size,
             "num_hidden_layers": model.num_layers,

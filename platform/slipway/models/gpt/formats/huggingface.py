@@ -1,4 +1,4 @@
-"""Which of transformers' classes a GPT is, and which GPT a folder of transformers' is."""
+"""The class of transformers that matches a GPT, and the GPT that a folder of transformers holds."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -33,7 +33,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 
 
 class HuggingFace:
-    """See slipway.models.formats.FolderFormat. architecture: of a folder; None: the one for the model."""
+    """Folders of transformers: see slipway.models.formats.FolderFormat. architecture: of a folder; None: by model."""
 
     library = "transformers"
 
@@ -41,11 +41,11 @@ class HuggingFace:
         self.architecture = architecture
 
     def of(self, settings: Mapping[str, Any]) -> "HuggingFace":
-        """Return the format of a folder with this config.json. Raises UserError for a class that is not known."""
+        """Return the format of a folder with this config.json. Raises UserError for an unknown class."""
         return HuggingFace(_named(settings))
 
     def check(self, config: RunConfig) -> None:
-        """Raise UserError where no class of transformers computes the same."""
+        """Raise UserError if no class of transformers computes the same."""
         model = gpt_of(config)
         trouble = self._architecture(model).trouble(model)
         if trouble is not None:
@@ -57,7 +57,7 @@ class HuggingFace:
         return self._architecture(model).parts(model)
 
     def settings(self, config: RunConfig, end_of_document: int | None) -> Mapping[str, Any]:
-        """Return config.json. Raises UserError where no class computes the same."""
+        """Return config.json. Raises UserError if no class computes the same."""
         self.check(config)
         model = gpt_of(config)
         architecture = self._architecture(model)
@@ -78,11 +78,14 @@ class HuggingFace:
         }
 
     def held(self, settings: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-        """See FolderFormat."""
+        """Return config.json reduced to what a folder with tensors of these names really holds.
+
+        Raises UserError for an unknown class. See FolderFormat.held.
+        """
         return _named(settings).held(settings, names)
 
     def fields(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the section `model` that a config.json says. Raises UserError for what is not computed here."""
+        """Return the section `model` that a config.json describes. Raises UserError for what is not computed here."""
         architecture = _named(settings)
         given = Given(settings, architecture.name)
         found = architecture.fields(given)
@@ -90,18 +93,18 @@ class HuggingFace:
         return {"family": "gpt", "name": architecture.model_type, **found}
 
     def renamed(self, name: str) -> str:
-        """Return files of a bare model, without output layer, have names without what stands before all of them."""
+        """Return a tensor's full name: files of a bare model, without output layer, lack the prefix of all names."""
         assert self.architecture is not None
         prefix = self.architecture.prefix
         return name if name == self.architecture.head or name.startswith(prefix) else prefix + name
 
     def left_out(self, config: RunConfig, name: str) -> str | None:
-        """Return what follows from the configuration, and tables that are there twice."""
+        """Return the tensor that this one must equal; "": it follows from the configuration; None: it is needed."""
         model = gpt_of(config)
         return self._architecture(model).left_out(model, name)
 
     def usage(self, config: RunConfig, folder: str) -> str:
-        """Return how transformers loads it."""
+        """Return how to load an exported folder in transformers."""
         depths, layers = gpt_of(config).mtp_num_layers, gpt_of(config).num_layers
         said = f"\n# it leaves out model.layers.{layers} and what follows: prediction of further tokens"
         ahead = said if depths else ""
@@ -116,7 +119,7 @@ class HuggingFace:
 
 
 def _for(model: Config) -> Architecture:
-    """Return the class for a model, or the one that comes nearest."""
+    """Return the class that computes the same as a model, or the nearest one."""
     if model.multi_latent_attention:
         return _DEEPSEEK
     if model.num_moe_experts:
@@ -129,20 +132,20 @@ def _for(model: Config) -> Architecture:
 
 
 def _named(settings: Mapping[str, Any]) -> Architecture:
-    """Return the architecture that a config.json names. Raises UserError for one that is not known."""
+    """Return the architecture that a config.json names. Raises UserError if it is unknown."""
     names = settings.get("architectures")
     found = [a for a in ARCHITECTURES if names == [a.name]]
     if not found:
         raise UserError(
             "config.json architectures",
-            "is not known here" if names else "is missing",
+            "is not supported" if names else "is missing",
             value=", ".join(map(str, names)) if isinstance(names, list) else names,
             use=", ".join(a.name for a in ARCHITECTURES),
         )
     if settings.get("model_type", found[0].model_type) != found[0].model_type:
         raise UserError(
             "config.json model_type",
-            f"is not that of {found[0].name}",
+            f"does not fit {found[0].name}",
             value=settings["model_type"],
             use=found[0].model_type,
         )

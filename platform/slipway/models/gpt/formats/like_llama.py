@@ -1,4 +1,4 @@
-"""What Llama, Mixtral and Starcoder2 have in common: the names of their attention, norms and tables."""
+"""The names of attention, norms and tables that Llama, Mixtral, Qwen3 and Starcoder2 share."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +13,10 @@ EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 def parts(model: Config, mlp: Callable[[int, Place], Iterator[Part]]) -> Iterator[Part]:
-    """Yield tables, layers, the last norm; mlp: of a layer what is between its second norm and its end."""
+    """Yield the parts of tables, layers, and the last norm.
+
+    Mlp: returns those between a layer's second norm and its end.
+    """
     yield from tensors.tables(model, EMBEDDING, HEAD)
     for number in range(model.num_layers):
         where = tensors.place(model, number, "model.layers")
@@ -24,7 +27,7 @@ def parts(model: Config, mlp: Callable[[int, Place], Iterator[Part]]) -> Iterato
 def layer(
     model: Config, where: Place, attention: Iterator[Part], feed_forward: Iterator[Part]
 ) -> Iterator[Part]:
-    """Yield both halves of a layer, each after its norm."""
+    """Yield the parts of both halves of a layer, each after its norm."""
     key, at, there = where
     yield from tensors.norm(model, f"{key}.input_layernorm", at, f"{there}.input_layernorm")
     yield from attention
@@ -33,7 +36,7 @@ def layer(
 
 
 def attention(model: Config, where: Place) -> Iterator[Part]:
-    """Yield queries, keys, values and the projection, with norms of queries and keys where there are."""
+    """Yield the parts of queries, keys, values and the projection, and of query and key norms if the model has them."""
     key, at, there = where
     yield from tensors.heads_apart(model, where, [f"self_attn.{each}_proj" for each in "qkv"])
     width = model.num_attention_heads * model.head_size
@@ -47,13 +50,13 @@ def attention(model: Config, where: Place) -> Iterator[Part]:
 
 
 def mlp(model: Config, where: Place) -> Iterator[Part]:
-    """Return a layer's gated MLP."""
+    """Return the parts of a layer's gated MLP."""
     key, at, there = where
     return tensors.gated(model, Place(f"{key}.mlp", at, f"{there}.mlp"), model.mlp_size)
 
 
 def settings(model: Config) -> dict[str, Any]:
-    """Return the sizes that all of them have."""
+    """Return the settings for the sizes that all of them have."""
     return {
         "hidden_size": model.hidden_size,
         "num_hidden_layers": model.num_layers,
@@ -99,7 +102,7 @@ def fields(
 
 
 def check_window(given: Given, fields: dict[str, Any], default: int | None = None) -> None:
-    """Raise UserError where tokens do not see all before them; a window as wide as the longest sequence is none.
+    """Raise UserError if tokens do not see all before them; a window as wide as the longest sequence does not count.
 
     default: the class's own window.
     """

@@ -14,7 +14,7 @@ from slipway.models.gpt.formats.given import Given
 
 
 class Llama(Class):
-    """See slipway.models.gpt.formats.architecture.Architecture."""
+    """The architecture Llama: see slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "LlamaForCausalLM"
     model_type = "llama"
@@ -24,16 +24,16 @@ class Llama(Class):
     computed = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
     def trouble(self, model: Config) -> UserError | None:
-        """It has no dropout but attention's."""
+        """Return why it cannot be this model; None: it can. It has no dropout except attention's."""
         wanted = {"normalization": ("RMSNorm",), "activation": ("swiglu",), "hidden_dropout": (0.0,)}
         return unfit(self.name, model, wanted) or unfit_width(self.name, model)
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """With a gated MLP."""
+        """Return the parts of Llama's layers, each with a gated MLP."""
         return like_llama.parts(model, lambda _, where: like_llama.mlp(model, where))
 
     def settings(self, model: Config) -> dict[str, Any]:
-        """Return Llama's names."""
+        """Return the settings by Llama's names."""
         return like_llama.settings(model) | {
             "hidden_act": "silu",
             "rms_norm_eps": model.norm_epsilon,
@@ -47,8 +47,8 @@ class Llama(Class):
         given.must(
             "mlp_bias", False, bias, f"is not attention_bias {str(bias).lower()}: biases in some layers only"
         )
-        given.must("rope_interleaved", False, False, "turns neighbouring channels")  # nanotron's
-        given.asked |= {"pretraining_tp", "is_llama_config"}  # another order of sums; nanotron's
+        given.must("rope_interleaved", False, False, "turns neighbouring channels")  # nanotron writes it
+        given.asked |= {"pretraining_tp", "is_llama_config"}  # another order of sums; nanotron writes it
         found = like_llama.fields(
             given, hidden=4096, mlp=11008, layers=32, heads=32, groups=None, positions=2048, theta=10000.0
         )

@@ -15,9 +15,9 @@ from slipway.models.gpt.formats.given import Given
 
 
 class Mixtral(Class):
-    """See slipway.models.gpt.formats.architecture.Architecture.
+    """The architecture Mixtral: see slipway.models.gpt.formats.architecture.Architecture.
 
-    transformers 5 computes with the experts stacked, but its files keep the names of each expert's layers.
+    transformers 5 computes with stacked experts, but its files keep the names of each expert's layers.
     """
 
     name = "MixtralForCausalLM"
@@ -28,7 +28,7 @@ class Mixtral(Class):
     computed = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
     def trouble(self, model: Config) -> UserError | None:
-        """It has no biases, and no dropout but attention's."""
+        """Return why it cannot be this model; None: it can. It has no biases, and no dropout except attention's."""
         wanted = {
             "position_embedding_type": ("rope",),
             "normalization": ("RMSNorm",),
@@ -38,13 +38,13 @@ class Mixtral(Class):
         return unfit(self.name, model, wanted)
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """With the router and the experts of each layer."""
+        """Return the parts of Llama's layers, each with a router and experts."""
         names = ("w1", "w3", "w2")
 
         return like_llama.parts(model, lambda _, where: mixture(model, where, "block_sparse_moe", names))
 
     def settings(self, model: Config) -> dict[str, Any]:
-        """Return Mixtral's names."""
+        """Return the settings by Mixtral's names."""
         return like_llama.settings(model) | {
             "intermediate_size": model.expert_size,
             "hidden_act": "silu",

@@ -1,4 +1,4 @@
-"""Qwen3: Llama's layers without biases, with norms of each head's queries and keys."""
+"""Qwen3: Llama's layers without biases, but with norms of each head's queries and keys."""
 
 import re
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ WANTED: dict[str, tuple[Any, ...]] = {
     "qk_layernorm": (True,),
     "hidden_dropout": (0.0,),
 }
-"""Of the fields that all Qwen3 have alike."""
+"""The accepted values of the fields that are the same in all Qwen3 models."""
 
 
 class Qwen3(Class):
-    """See slipway.models.gpt.formats.architecture.Architecture."""
+    """The architecture Qwen3: see slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "Qwen3ForCausalLM"
     model_type = "qwen3"
@@ -34,15 +34,15 @@ class Qwen3(Class):
     computed = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
     def trouble(self, model: Config) -> UserError | None:
-        """It has no biases, and no dropout but attention's."""
+        """Return why it cannot be this model; None: it can. It has no biases, and no dropout except attention's."""
         return unfit(self.name, model, WANTED)
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """With a gated MLP."""
+        """Return the parts of Llama's layers, each with a gated MLP."""
         return like_llama.parts(model, lambda _, where: like_llama.mlp(model, where))
 
     def settings(self, model: Config) -> dict[str, Any]:
-        """Return Qwen3's names."""
+        """Return the settings by Qwen3's names."""
         return settings(model) | {"max_window_layers": model.num_layers}
 
     def fields(self, given: Given) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Qwen3(Class):
 
 
 def settings(model: Config) -> dict[str, Any]:
-    """Return what all Qwen3 have alike."""
+    """Return the settings that all Qwen3 models share."""
     return like_llama.settings(model) | {
         "hidden_act": "silu",
         "rms_norm_eps": model.norm_epsilon,
@@ -82,7 +82,7 @@ def settings(model: Config) -> dict[str, Any]:
 
 
 def fields(given: Given) -> dict[str, Any]:
-    """Return the fields that all Qwen3 have alike, but the sizes."""
+    """Return the fields that all Qwen3 models share, except the sizes."""
     given.must("attention_bias", False, False, "has biases in attention alone")
     given.asked |= {"use_sliding_window", "sliding_window"}
     return {
@@ -98,6 +98,6 @@ def fields(given: Given) -> dict[str, Any]:
 
 
 def check_windows(given: Given, fields: dict[str, Any]) -> None:
-    """Raise UserError where tokens of some layers do not see all before them."""
+    """Raise UserError if tokens of some layers do not see all before them."""
     if given.value("use_sliding_window", False, bool):
         like_llama.check_window(given, fields, 4096)

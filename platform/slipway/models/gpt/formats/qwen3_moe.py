@@ -14,9 +14,9 @@ from slipway.models.gpt.formats.given import Given
 
 
 class Qwen3Moe(Class):
-    """See slipway.models.gpt.formats.architecture.Architecture.
+    """The architecture Qwen3-MoE: see slipway.models.gpt.formats.architecture.Architecture.
 
-    transformers 5 computes with the experts stacked, but its files keep the names of each expert's layers.
+    transformers 5 computes with stacked experts, but its files keep the names of each expert's layers.
     """
 
     name = "Qwen3MoeForCausalLM"
@@ -27,7 +27,10 @@ class Qwen3Moe(Class):
     computed = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
     def trouble(self, model: Config) -> UserError | None:
-        """Return the first layers may have no experts, and the weights of a token's experts need not sum to one."""
+        """Return why it cannot be this model; None: it can.
+
+        The first layers may have no experts, and the weights of a token's experts need not sum to one.
+        """
         free = {
             "first_k_dense_replace": (model.first_k_dense_replace,),
             "moe_router_pre_softmax": (False, True),
@@ -35,15 +38,15 @@ class Qwen3Moe(Class):
         return unfit(self.name, model, qwen3.WANTED | free)
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """With an MLP, or the router and the experts of a layer."""
+        """Return the parts of Llama's layers, each with an MLP, or with a router and experts."""
         return like_llama.parts(model, lambda layer, where: mlp_or_experts(model, layer, where))
 
     def settings(self, model: Config) -> dict[str, Any]:
-        """Return Qwen3-MoE's names."""
+        """Return the settings by Qwen3-MoE's names."""
         return (
             qwen3.settings(model)
             | {
-                "max_window_layers": model.num_layers,  # which published files have, and transformers does not read
+                "max_window_layers": model.num_layers,  # published files have it, but transformers does not read it
                 "num_experts": model.num_moe_experts,
                 "num_experts_per_tok": model.moe_router_topk,
                 "moe_intermediate_size": model.expert_size,

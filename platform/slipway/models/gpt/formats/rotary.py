@@ -1,7 +1,7 @@
-"""The rotary embedding in config.json: as transformers 4 has it, as 5 has it, and which of them is computed here.
+"""The rotary embedding in config.json: the forms of transformers 4 and 5, and which embeddings are computed here.
 
-transformers 5 keeps all of it in `rope_parameters`; 4 and other readers want `rope_theta` and `rope_scaling`. Both are
-written, and either is read.
+transformers 5 keeps all of it in `rope_parameters`; 4 and other readers expect `rope_theta` and `rope_scaling`. Both
+are written, and either is read.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _KNOWN = {"rope_type", "type", "rope_theta", "partial_rotary_factor", *_NUMBERS}
 
 
 def written(model: Config, base: str = "rope_theta", **more: Any) -> dict[str, Any]:
-    """Return the settings of both forms; base: what transformers 4 calls the base; more: of rope_parameters."""
+    """Return the settings in both forms. base: transformers 4's name of the base. more: further rope_parameters."""
     theta, scaling = model.rotary_base, None
     if model.rope_scaling is not None:
         kind, numbers = (
@@ -40,9 +40,9 @@ def read(
     part: str = "partial_rotary_factor",
     turned: float = 1.0,
 ) -> dict[str, Any]:
-    """Return the fields of `model`. theta, turned: the class's own base, and share of a head that is turned.
+    """Return the fields of `model`. theta, turned: the class's own base, and its share of rotated channels in a head.
 
-    base, part: what transformers 4 calls them. Raises UserError for what is not computed here.
+    base, part: transformers 4's names of these. Raises UserError for what is not computed here.
     """
     forms = {key: given.value(key, None, dict) or {} for key in ("rope_parameters", "rope_scaling")}
     top = {key: given.settings[key] for key in (base, part) if key in given.settings}
@@ -69,7 +69,7 @@ def read(
 def _agreed(
     given: Given, forms: Mapping[str, Any], top: Mapping[str, Any], name: str, above: str | None
 ) -> tuple[str, Any] | None:
-    """Return where a setting stands, and its value; None where it stands nowhere. Raises UserError for two values."""
+    """Return the key that holds a setting, and its value; None: nowhere. Raises UserError for two values."""
     found = {key: form[name] for key, form in forms.items() if name in form}
     if above is not None and above in top:
         found[above] = top[above]
@@ -96,7 +96,7 @@ def _scaling(given: Given, forms: Mapping[str, Any]) -> dict[str, Any] | None:
     if kind == "default":
         return None
     agreed = {name: _agreed(given, forms, {}, name, None) for name in used}
-    # transformers demands all of Llama 3's numbers, and writes null for what a model does not set
+    # transformers requires all of Llama 3's numbers, and writes null for those that a model does not set
     numbers = {name: each[1] for name, each in agreed.items() if each is not None and each[1] is not None}
     demanded = used if kind == "llama3" else {"factor", "original_max_position_embeddings"}
     for name in sorted(used):
@@ -111,7 +111,7 @@ def _scaling(given: Given, forms: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_plain(name: str, value: Any) -> bool:
-    """Return whether it is a number, and not text or a switch in its place."""
+    """Return whether it is a number (or a bool for `truncate`), and not text or a switch in its place."""
     return isinstance(value, bool if name == "truncate" else NUMBER) and isinstance(value, bool) == (
         name == "truncate"
     )

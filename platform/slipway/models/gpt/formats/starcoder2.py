@@ -14,7 +14,7 @@ from slipway.models.gpt.formats.given import Given
 
 
 class Starcoder2(Class):
-    """See slipway.models.gpt.formats.architecture.Architecture."""
+    """The architecture Starcoder2: see slipway.models.gpt.formats.architecture.Architecture."""
 
     name = "Starcoder2ForCausalLM"
     model_type = "starcoder2"
@@ -24,12 +24,15 @@ class Starcoder2(Class):
     computed = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
 
     def trouble(self, model: Config) -> UserError | None:
-        """Return everything but sizes, the activation, biases, dropout and whether tables are tied is as it has it."""
+        """Return why it cannot be this model; None: it can.
+
+        Only sizes, the activation, biases, dropout and whether tables are tied can differ from Starcoder2.
+        """
         wanted = {"normalization": ("LayerNorm",), "activation": ("gelu", "gelu_tanh")}
         return unfit(self.name, model, wanted, do="set model.normalization=RMSNorm, as Llama has with swiglu")
 
     def parts(self, model: Config) -> Iterator[Part]:
-        """As Llama's, with an MLP that is not gated."""
+        """Return the parts of Llama's layers, each with an MLP that is not gated."""
 
         def mlp(layer: int, where: tensors.Place) -> Iterator[Part]:
             key, at, there = where
@@ -40,7 +43,7 @@ class Starcoder2(Class):
         return like_llama.parts(model, mlp)
 
     def settings(self, model: Config) -> dict[str, Any]:
-        """Return Starcoder2's names."""
+        """Return the settings by Starcoder2's names."""
         return like_llama.settings(model) | {
             "hidden_act": {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}[model.activation],
             "norm_epsilon": model.norm_epsilon,
@@ -54,7 +57,7 @@ class Starcoder2(Class):
         """Return the fields; defaults are Starcoder2Config's."""
         dropout = given.number("residual_dropout", 0.0)
         given.must("embedding_dropout", 0.0, dropout, f"is not residual_dropout {dropout:g}")
-        # what transformers does not read: the published models' norm and MLP by name, which are what it computes
+        # transformers does not read these: they name the published models' norm and MLP, which it computes anyway
         given.must("norm_type", "layer_norm", "layer_norm", "is another norm")
         given.must("mlp_type", "default", "default", "is another MLP")
         given.asked |= {"layer_norm_epsilon"}

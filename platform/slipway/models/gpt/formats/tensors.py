@@ -1,6 +1,6 @@
-"""How tensors of a GPT's checkpoint are laid out in transformers' files: what the key maps are made of.
+"""The layout of a GPT's tensors in checkpoints and in transformers' files: the building blocks of the key maps.
 
-Queries, keys and values of a checkpoint are group by group, [groups, heads of a group + 2, head size, hidden]: the
+Queries, keys and values of a checkpoint are ordered by group, [groups, heads of a group + 2, head size, hidden]: the
 queries of a group, then its key and its value (Megatron-core's linear_qkv). Gated first layers are [all gates; all
 others], whatever the layout was.
 """
@@ -14,44 +14,44 @@ from slipway.models.gpt.keys import layer_key
 
 
 class Place(NamedTuple):
-    """Where a layer is."""
+    """The place of a layer in both formats."""
 
     key: str
-    """What stands before the names of its tensors here."""
+    """The prefix of the names of its tensors here."""
     at: tuple[int, ...]
-    """Its place on the axes before each tensor's own."""
+    """Its index on the axes before each tensor's own."""
     there: str
-    """What stands before the names there."""
+    """The prefix of the names in the other format."""
 
 
 def place(model: Config, layer: int, there: str) -> Place:
-    """Return the place of a transformer layer; there: what stands before its number in the other names."""
+    """Return the place of a transformer layer. there: the prefix of its number in the other format's names."""
     return Place(*layer_key(model, layer), f"{there}.{layer}")
 
 
 def table(model: Config, key: str, name: str) -> Part:
-    """Return an embedding's table or an output layer's: padded here with rows that belong to no token, and cut there."""
+    """Return the part of an embedding's or output layer's table: padded here with unused rows, and unpadded there."""
     rows, hidden = model.vocab_size, model.hidden_size
 
     def join(theirs: Sequence[Array]) -> Array:
         from torch.nn.functional import pad
 
         missing = model.padded_vocab_size - rows
-        return pad(theirs[0], (0, 0, 0, missing)) if missing else theirs[0]  # which is a copy even of no rows
+        return pad(theirs[0], (0, 0, 0, missing)) if missing else theirs[0]  # pad copies even to add no rows
 
     shape = (model.padded_vocab_size, hidden)
     return Part(key, (), shape, {name: (rows, hidden)}, lambda t: [t[:rows]], join)
 
 
 def tables(model: Config, embedding: str, head: str) -> Iterator[Part]:
-    """Yield the embedding, and the output layer where it has weights of its own."""
+    """Yield the part of the embedding and, if it has weights of its own, of the output layer."""
     yield table(model, "embedding.word_embeddings.weight", embedding)
     if model.untie_embeddings_and_output_weights:
         yield table(model, "output_layer.weight", head)
 
 
 def norm(model: Config, key: str, at: tuple[int, ...], name: str, width: int | None = None) -> Iterator[Part]:
-    """Yield a norm's weight, and bias. width: None: that of the hidden state."""
+    """Yield the parts of a norm's weight and bias. width: None: that of the hidden state."""
     shape = (model.hidden_size if width is None else width,)
     yield same(f"{key}.weight", at, shape, f"{name}.weight")
     if model.normalization == "LayerNorm":
@@ -68,7 +68,7 @@ def linear(
     *,
     turned: bool = False,
 ) -> Iterator[Part]:
-    """Yield a linear layer; turned: [inputs, outputs] there (GPT-2's Conv1D)."""
+    """Yield the parts of a linear layer. turned: whether it is [inputs, outputs] there (GPT-2's Conv1D)."""
     weight = f"{key}.weight"
     if turned:
         theirs = {f"{name}.weight": (inputs, outputs)}
@@ -82,7 +82,7 @@ def linear(
 
 
 def apart(key: str, at: tuple[int, ...], names: Sequence[str], each: int, rest: tuple[int, ...]) -> Part:
-    """Return tensors of the same shape one after the other here, for each a name there."""
+    """Return the part of equally shaped tensors that are concatenated here, and have a name each there."""
 
     def join(theirs: Sequence[Array]) -> Array:
         from torch import cat
@@ -106,7 +106,10 @@ def gated(
     width: int,
     names: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj"),
 ) -> Iterator[Part]:
-    """Yield a gated MLP, which has its first two layers in one here. names: of the gate, what it multiplies, the last one."""
+    """Yield the parts of a gated MLP, whose first two layers are one here.
+
+    names: of the gate, of the layer that it multiplies, and of the last layer.
+    """
     *first, last = names
     for kind, rest in _kinds(model, bias=model.add_bias_linear):
         theirs = [f"{where.there}.{name}.{kind}" for name in first]
@@ -117,13 +120,13 @@ def gated(
 
 
 def heads_apart(model: Config, where: Place, names: Sequence[str]) -> Iterator[Part]:
-    """Yield queries, keys and values as linear layers of their own."""
+    """Yield the parts of queries, keys and values that are separate linear layers there."""
     for kind, rest in _kinds(model, bias=model.add_bias_linear or model.add_qkv_bias):
         yield _grouped(model, where, kind, rest, [f"{where.there}.{name}.{kind}" for name in names])
 
 
 def heads_joined(model: Config, where: Place, name: str) -> Iterator[Part]:
-    """Yield all queries, all keys, all values in one layer, which is [inputs, outputs] (GPT-2's Conv1D)."""
+    """Yield the parts of all queries, all keys, all values in one layer, [inputs, outputs] there (GPT-2's Conv1D)."""
     for kind, rest in _kinds(model, bias=model.add_bias_linear):
         inner = _grouped(model, where, kind, rest, ["queries", "keys", "values"])
         ends = [sum(shape[0] for shape in list(inner.theirs.values())[:n]) for n in range(4)]

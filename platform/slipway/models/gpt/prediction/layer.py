@@ -1,8 +1,8 @@
-"""The layers of multi-token prediction, on the last stage of the pipeline beside the output layer.
+"""The layers of multi-token prediction, on the last stage of the pipeline next to the output layer.
 
 Megatron-core's own modules for them (multi_token_prediction.py) scale the loss of tokens differently in each version,
-take whole logits, and give LayerNorm to models with RMSNorm; here their parts stand, under the names that
-Megatron-core's checkpoints have.
+take whole logits, and give LayerNorm to models with RMSNorm. This module rebuilds them from their parts, under the
+names in Megatron-core's checkpoints.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,11 +31,11 @@ from slipway.models.transformer import recompute
 from slipway.models.transformer.layer_spec import block_submodules
 
 MaskedLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From states [s, b, h], targets [b, s] and mask [b, s]: the masked sum of cross entropies, fp32 scalar."""
+"""From states [s, b, h], targets [b, s] and mask [b, s] to the masked sum of cross entropies, fp32 scalar."""
 
 
 class PredictionLayer(MegatronModule):
-    """Depth k: from the states of depth k - 1 and the embeddings of the tokens that these have learnt to predict."""
+    """Depth k: it takes the states of depth k - 1 and the embeddings of the tokens that these learnt to predict."""
 
     def __init__(
         self, config: RunConfig, transformer: TransformerConfig, depth: int, virtual: int | None
@@ -68,13 +68,14 @@ class PredictionLayer(MegatronModule):
 
     @property
     def mtp_model_layer(self) -> Any:
-        """What schedules of Megatron-core 0.19 call transformer_layer."""
+        """The name of transformer_layer in the schedules of Megatron-core 0.19."""
         return self.transformer_layer
 
     def forward(self, states: Tensor, embedded: Tensor, spans: Tensor | None, *rotary: Any) -> Tensor:
-        """Return states of this depth, normalized for the output layer, like those given: [s, b, h], or a rank's part of s.
+        """Return the states of this depth, normalized for the output layer, [s, b, h] or a rank's part of s.
 
-        embedded: of the tokens after those of `states`. spans, rotary: as the decoder's layers take them.
+        states: those of the depth before, in the same shape. embedded: of the tokens after theirs. spans, rotary: as
+        the decoder's layers take them.
         """
         if self.again and self.training:
             return checkpoint(self._predict, False, states, embedded, spans, *rotary)
@@ -87,7 +88,7 @@ class PredictionLayer(MegatronModule):
             joined = torch.cat((self.enorm(embedded), self.hnorm(states)), -1)
             projected = gather_from_tensor_model_parallel_region(self.eh_proj(joined)[0])
             if parallel:
-                # a view would keep all ranks' part until the backward pass
+                # a view would keep all ranks' parts until the backward pass
                 projected = scatter_to_sequence_parallel_region(projected).clone()
             frequencies, cosines, sines = rotary
             states, _ = self.transformer_layer(
@@ -101,7 +102,7 @@ class PredictionLayer(MegatronModule):
 
 
 class Prediction(MegatronModule):
-    """All depths, one after the other."""
+    """All depths, one after another."""
 
     def __init__(self, config: RunConfig, transformer: TransformerConfig, virtual: int | None) -> None:
         super().__init__(config=transformer)
@@ -111,7 +112,7 @@ class Prediction(MegatronModule):
         )
 
     def sharded_state_dict(self, prefix: str = "", *words: Any, **named: Any) -> dict[str, Any]:
-        """Return layer by layer: Megatron-core takes what is in a list for whole on every rank."""
+        """Return the state layer by layer: Megatron-core takes modules in a list for whole on every rank."""
         state: dict[str, Any] = {}
         for number, layer in enumerate(self.layers):
             own: Any = layer
@@ -130,7 +131,7 @@ class Prediction(MegatronModule):
     ) -> Tensor:
         """Return masked sums of the model's own losses and of those of each depth, fp32 [1 + depths].
 
-        states: the decoder's, [s, b, h]. labels, masks: of slipway.models.gpt.prediction.targets, this rank's part.
+        states: the decoder's, [s, b, h]. labels, masks: from slipway.models.gpt.prediction.targets, this rank's part.
         """
         sums = [masked_loss(states, labels[0], masks[0])]
         for layer, tokens, targets, mask in zip(self.layers, labels[:-1], labels[1:], masks[1:], strict=True):
@@ -141,10 +142,10 @@ class Prediction(MegatronModule):
 
 
 def add(module: Any, config: RunConfig, transformer: TransformerConfig, stage: Stage) -> None:
-    """Give a stage what prediction needs: the last one its layers and, where it has none, a copy of the embedding.
+    """Add to a stage what prediction needs: on the last one its layers and, if it has no embedding, a copy of it.
 
-    The copy is a parameter like the embedding on the first stage; finalize_model_grads, which asks the configuration of
-    every stage, sums the gradients of both. Where the output layer is tied to the embedding, its weight is the copy.
+    The copy is a parameter like the embedding on the first stage; finalize_model_grads, which reads the configuration
+    of every stage, sums the gradients of both. If the output layer is tied to the embedding, its weight is the copy.
     """
     transformer.mtp_num_layers = gpt_of(config).prediction_depths
     virtual = stage.chunk if stage.chunks > 1 else None
@@ -162,7 +163,7 @@ def add(module: Any, config: RunConfig, transformer: TransformerConfig, stage: S
         table = module.embedding.word_embeddings
         if module.share_embeddings_and_output_weights:
             table.weight = module.output_layer.weight
-            table.weight.zero_out_wgrad = True  # of both uses, one adds to the other's gradient
+            table.weight.zero_out_wgrad = True  # one of its two uses adds to the other's gradient
         weight: Any = table.weight
         weight.is_embedding_or_output_parameter = True
         weight.shared = True  # the first stage counts it in the gradient's norm

@@ -18,40 +18,43 @@ from slipway.models.transformer.share import Share
 from slipway.models.work import Pass, Work
 
 NORMS = 3
-"""Of the embeddings, of the states, and before the output layer."""
+"""The norms of the embeddings, of the states, and before the output layer."""
 
 
 def beside_block(block: Block, tp: int = 1) -> int:
-    """Return parameters of one depth on one rank, besides its transformer layer's."""
+    """Return the parameters of one depth on one rank, without its transformer layer's."""
     return NORMS * counts.norm(block) + projection(block) // tp
 
 
 def projection(block: Block) -> int:
-    """Weights of the projection, which tensor-parallel ranks share by its outputs; it has no biases."""
+    """Return the weights of the projection, which tensor-parallel ranks split by outputs; it has no biases."""
     return 2 * block.hidden_size**2
 
 
 def active_parameters(model: Config) -> int:
-    """Return parameters of all depths that one token meets."""
+    """Return the parameters of all depths that one token passes through."""
     block = model.blocks[-1]
     return model.prediction_depths * (beside_block(block) + counts.layer(block).total - counts.idle(block))
 
 
 def flops(model: Config, tokens: int, logits: int) -> int:
-    """Return operations of one depth for a sample of so many tokens, forward and backward; logits: of one token's."""
+    """Return the operations of one depth for a sample of so many tokens, forward and backward.
+
+    logits: operations of one token's logits.
+    """
     block = model.blocks[-1]
     return counts.flops(block, tokens) + (6 * projection(block) + logits) * tokens
 
 
 def recomputed_flops(model: Config, tokens: int, modules: Collection[str]) -> int:
-    """Return operations of one depth that the backward pass does again; those of a whole layer with its projection."""
+    """Return the operations of one depth that the backward pass repeats; a whole layer includes the projection."""
     block = model.blocks[-1]
     whole = recompute.LAYER in modules
     return counts.recomputed_flops(block, tokens, modules) + whole * 2 * projection(block) * tokens
 
 
 def layers(share: Share, copy: int) -> list[Layer]:
-    """Return all depths, as a rank of the last stage holds them. copy: parameters of the embedding's copy there, if any."""
+    """Return all depths, as a rank of the last stage holds them. copy: parameters of the embedding's copy there."""
     model = gpt_of(share.config)
     if not model.prediction_depths:
         return []
@@ -70,10 +73,11 @@ def layers(share: Share, copy: int) -> list[Layer]:
 
 
 def kept_bytes(share: Share) -> int:
-    """Return bytes that one depth keeps of a microbatch besides what its transformer layer keeps, the input of that included.
+    """Return the bytes that one depth keeps of a microbatch besides what its transformer layer keeps.
 
-    The inputs of its norms, what they keep besides, and the projection's input, which is twice as wide. Computed again
-    as a whole: the embeddings, beside the states that its transformer layer would keep.
+    These are the inputs of its norms, what they keep in addition, and the projection's input, which is twice as wide;
+    the transformer layer's input is counted there. If it is recomputed as a whole: the embeddings, besides the states
+    that its transformer layer keeps.
     """
     if recompute.LAYER in share.recomputed:
         return share.state_bytes
@@ -82,7 +86,7 @@ def kept_bytes(share: Share) -> int:
 
 
 def work(share: Share, embedding: Work, head: Work) -> Work:
-    """Work of one depth; embedding, head: the model's own, which it does once more."""
+    """Return the work of one depth. embedding, head: the model's own, which each depth runs once more."""
     own = share._replace(block=gpt_of(share.config).blocks[-1])
     hidden, size = own.block.hidden_size, own.element_bytes
     product = of_layers.linear(own, own.tokens, hidden // own.tp, 2 * hidden)

@@ -1,4 +1,4 @@
-"""What the layers of multi-token prediction are to predict, and their loss. Imports torch."""
+"""The targets of multi-token prediction, and its loss. Imports torch."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ from slipway.models.network import Sums
 def of_depths(labels: Tensor, loss_mask: Tensor, starts: Tensor | None, depths: int) -> tuple[Tensor, Tensor]:
     """Return targets, int64, and which of them count, fp32, of the model itself and of each depth: [1 + depths, b, s].
 
-    At depth k a token's target is the one k behind its label. It counts if it counts as a label and, where documents
-    are kept apart, if the token that it is the label of is in the same document. Behind a sample's end nothing is known
-    and nothing counts.
+    At depth k a token's target is the one k after its label. It counts if it counts as a label and, if documents are
+    kept apart, if the token that it is the label of is in the same document. After a sample's end nothing is known and
+    nothing counts.
 
     labels, loss_mask: of whole samples, [b, s], so that no context-parallel rank must ask others. starts: [b, s], for
     every token the position of its document's first token; None: documents are not kept apart.
@@ -30,11 +30,11 @@ def of_depths(labels: Tensor, loss_mask: Tensor, starts: Tensor | None, depths: 
 
 
 def loss(masks: Tensor, sums: Tensor, factor: float) -> tuple[Tensor, Tensor, Sums]:
-    """Return loss that is minimized, number of tokens by which it is divided, and what is reported.
+    """Return the loss to minimize, a scalar, the number of tokens that it is divided by, and the sums to report.
 
-    The sum over the model's own tokens, and the mean of the sums of all depths times `factor`, all divided by the
-    number of the model's own tokens: as in DeepSeek-V3, equations 24 and 25, where T is the sequence's length and not
-    the number of a depth's targets. A depth's reported loss is the mean over its targets, nats per token.
+    The loss is the sum over the model's own tokens plus the mean of the sums of all depths times `factor`, all divided
+    by the number of the model's own tokens: as in DeepSeek-V3, equations 24 and 25, where T is the sequence's length
+    and not the number of a depth's targets. A depth's reported loss is the mean over its targets, in nats per token.
 
     masks: see of_depths. sums: masked sums of cross entropies, [1 + depths].
     """
@@ -47,5 +47,5 @@ def loss(masks: Tensor, sums: Tensor, factor: float) -> tuple[Tensor, Tensor, Su
 
 
 def name_of(depth: int) -> str:
-    """Return what a depth's loss is called in metrics; depths count from 1."""
+    """Return the name of a depth's loss in metrics; depths count from 1."""
     return f"mtp_{depth}_loss"

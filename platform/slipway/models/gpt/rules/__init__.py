@@ -1,4 +1,4 @@
-"""What a GPT demands of the sections around it; each broken rule is one line with its arithmetic."""
+"""The rules of a GPT for the sections around it; each broken rule is one line with its arithmetic."""
 
 from slipway.config.schema import RunConfig
 from slipway.kernels.fp8 import check_sizes
@@ -10,7 +10,7 @@ from slipway.models.transformer import recompute
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first thing this family cannot do."""
+    """Raise UserError for the first setting that this family does not support."""
     latent.check(config)
     windows.check(config)
     attention.check(config)

@@ -1,4 +1,4 @@
-"""Rules of heads, positions and windows, and of the layers' tensor parallelism."""
+"""Rules for heads, positions and windows, and for the layers' tensor parallelism."""
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -7,7 +7,7 @@ from slipway.models.gpt.config import gpt_of
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first broken one."""
+    """Raise UserError for the first broken rule."""
     _check_heads(config)
     _check_tensor_parallel(config)
 
@@ -38,7 +38,9 @@ def _check_heads(config: RunConfig) -> None:
         )
     if model.position_embedding_type == "rope" and model.latent is None and model.head_size % 2:
         raise UserError(
-            "model.kv_channels", f"rotary embedding needs an even head size, but it is {model.head_size}"
+            "model.kv_channels",
+            f"rotary embedding needs an even head size, but it is {model.head_size}",
+            do="choose an even model.kv_channels",
         )
 
 

@@ -1,4 +1,4 @@
-"""Rules of tokens and documents."""
+"""Rules for tokens and documents."""
 
 from slipway.config.schema import RunConfig
 from slipway.data.text.config import Config as Text
@@ -10,7 +10,7 @@ BYTE_VOCAB = 257  # 256 bytes and the end mark
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first broken one."""
+    """Raise UserError for the first broken rule."""
     _check_vocabulary(config)
     _check_documents(config)
 
@@ -20,8 +20,8 @@ def _check_documents(config: RunConfig) -> None:
     if isinstance(data, Text) and data.reset_position_ids and rotary:
         raise UserError(
             "data.reset_position_ids",
-            "has no effect with model.position_embedding_type=rope, which only knows distances, and those stay "
-            "the same",
+            "has no effect with model.position_embedding_type=rope, which depends on distances "
+            "only, and those do not change",
             value=True,
             use="false (data.reset_attention_mask=true keeps documents apart)",
         )
@@ -36,17 +36,19 @@ def _check_vocabulary(config: RunConfig) -> None:
             "data.tokenizer.vocab_size",
             f"is more than model.vocab_size {entries}: some tokens would have no embedding",
             value=tokenizer.vocab_size,
+            do="reduce it, or raise model.vocab_size",
         )
     if tokenizer.kind == "byte" and entries < BYTE_VOCAB:
         raise UserError(
             "model.vocab_size",
             f"is less than the {BYTE_VOCAB} tokens of data.tokenizer.kind=byte (256 bytes and the end mark)",
+            use=f"at least {BYTE_VOCAB}",
             value=entries,
         )
 
 
 def check_tokens(config: RunConfig, entries: int) -> None:
-    """Raise UserError where the tokenizer of the prepared data has more entries than the model."""
+    """Raise UserError if the tokenizer of the prepared data has more entries than the model."""
     model, folder = gpt_of(config), tokens_of(config).dir
     if entries > model.vocab_size:
         raise UserError(

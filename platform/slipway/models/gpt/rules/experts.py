@@ -1,4 +1,4 @@
-"""Rules of mixtures of experts: their sizes, their layers and the layout. The router's are beside them."""
+"""Rules for mixtures of experts: their sizes, their layers and the layout. The router's rules are in `router`."""
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -9,7 +9,7 @@ from slipway.models.gpt.rules import router
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first broken one."""
+    """Raise UserError for the first broken rule."""
     if gpt_of(config).num_moe_experts is None:
         _check_none(config)
         return
@@ -19,7 +19,7 @@ def check(config: RunConfig) -> None:
 
 
 def _check_none(config: RunConfig) -> None:
-    """A model without experts has none of their fields, and no ranks for them."""
+    """Raise UserError if a model without experts sets one of their fields, or has ranks for them."""
     model, ep = gpt_of(config), config.parallelism.expert_model_parallel_size
     for name in Experts.model_fields:
         value, default = getattr(model, name), Config.model_fields[name].default
@@ -35,6 +35,7 @@ def _check_none(config: RunConfig) -> None:
             "parallelism.expert_model_parallel_size",
             "needs a model with experts, but model.num_moe_experts is null",
             value=ep,
+            do="set it to 1, or choose a model with experts",
         )
 
 
@@ -59,7 +60,7 @@ def _check_model(config: RunConfig) -> None:
     if shared is not None and shared % each:
         raise UserError(
             "model.moe_shared_expert_intermediate_size",
-            f"is no whole number of experts of width {each} ({shared} = {shared // each} x {each} + {shared % each}): "
+            f"is not a multiple of the experts' width {each} ({shared} = {shared // each} x {each} + {shared % each}): "
             "it is the width of all shared experts together",
             value=shared,
             use=f"{-(-shared // each) * each}",
@@ -85,7 +86,7 @@ def _check_layout(config: RunConfig) -> None:
         raise UserError(
             "parallelism.data_parallel_sharding_strategy",
             "does not work with model.moe_router_enable_expert_bias=true: Megatron-core's FSDP stores parameters only, "
-            "and the biases are none",
+            "and the biases are not parameters",
             value=strategy,
             use="null",
         )

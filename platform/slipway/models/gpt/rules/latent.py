@@ -1,4 +1,4 @@
-"""Rules of latent attention (slipway.models.transformer.latent)."""
+"""Rules for latent attention (slipway.models.transformer.latent)."""
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -6,11 +6,11 @@ from slipway.models.gpt.config import Config, gpt_of
 from slipway.models.gpt.fields.rotary import Yarn
 
 SIZES = ("kv_lora_rank", "qk_head_dim", "qk_pos_emb_head_dim", "v_head_dim")
-"""That it cannot do without; q_lora_rank it can."""
+"""The required sizes; q_lora_rank is optional."""
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first broken one."""
+    """Raise UserError for the first broken rule."""
     model = gpt_of(config)
     if not model.multi_latent_attention:
         _check_unused(model)
@@ -35,13 +35,19 @@ def _check_unused(model: Config) -> None:
 def _check_sizes(model: Config) -> None:
     for name in SIZES:
         if getattr(model, name) is None:
-            raise UserError(f"model.{name}", "is needed with model.multi_latent_attention", value="null")
+            raise UserError(
+                f"model.{name}",
+                "is not valid with model.multi_latent_attention",
+                value="null",
+                use="a size above 0",
+            )
     turned = model.qk_pos_emb_head_dim or 0
     if turned % 2:
         raise UserError(
             "model.qk_pos_emb_head_dim",
             f"is odd: positions turn pairs of channels ({turned} = {turned // 2} x 2 + 1)",
             value=turned,
+            do="use an even number",
         )
 
 
@@ -91,7 +97,7 @@ def _check_fields(model: Config) -> None:
 
 
 def _check_scaling(model: Config) -> None:
-    """Of what Megatron-core's latent attention does by itself."""
+    """Raise UserError for a rope_scaling that Megatron-core's latent attention does not compute."""
     scaling = model.rope_scaling
     if scaling is None:
         return

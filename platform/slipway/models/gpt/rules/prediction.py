@@ -1,4 +1,4 @@
-"""Rules of multi-token prediction."""
+"""Rules for multi-token prediction."""
 
 from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of
@@ -9,7 +9,7 @@ FIELD = "model.mtp_num_layers"
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first broken one."""
+    """Raise UserError for the first broken rule."""
     model = gpt_of(config)
     depths = model.mtp_num_layers
     if depths is None:
@@ -42,12 +42,12 @@ def _check_factor(model: Config) -> None:
             "model.mtp_loss_scaling_factor",
             "has no effect without model.mtp_num_layers: no loss is scaled by it",
             value=factor,
-            do=f"set {FIELD}, or leave it out",
+            do=f"set {FIELD}, or omit it",
         )
 
 
 def _check_others(config: RunConfig, depths: int) -> None:
-    """What prediction has not been built for."""
+    """Raise UserError for settings that prediction does not support."""
     model, layout, training = gpt_of(config), config.parallelism, config.training
     why_not = {
         "model.position_embedding_type": (

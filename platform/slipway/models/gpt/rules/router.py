@@ -1,4 +1,4 @@
-"""Rules of a mixture's router: how experts are chosen, and what balances them."""
+"""Rules for a mixture's router: how experts are chosen, and how loads are balanced."""
 
 from slipway.config.schema import RunConfig
 from slipway.errors import UserError
@@ -10,11 +10,11 @@ DEPENDS = {
     "global_aux_loss": "is taken over all replicas and the step so far: it depends on the data-parallel size and on "
     "training.micro_batch_size",
 }
-"""How the balancing losses that are not the same in every layout depend on it."""
+"""The reason why a balancing loss differs between layouts, for each that does."""
 
 
 def notes(model: Config) -> list[str]:
-    """Return what a user should know of the balancing; nothing where it is the same in every layout."""
+    """Return what a user should know about the balancing; empty if it is the same in every layout."""
     kind = model.moe_router_load_balancing_type
     if not model.num_moe_experts or kind not in DEPENDS:
         return []
@@ -22,12 +22,14 @@ def notes(model: Config) -> list[str]:
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for the first broken one; for a model with experts."""
+    """Raise UserError for the first broken rule of a model with experts."""
     model = gpt_of(config)
     experts, topk = model.num_moe_experts, model.moe_router_topk
     assert experts
     if topk > experts:
-        raise UserError("model.moe_router_topk", f"is more than num_moe_experts {experts}", value=topk)
+        raise UserError(
+            "model.moe_router_topk", f"is more than num_moe_experts {experts}", value=topk, do="reduce it"
+        )
     _check_scores(model)
     _check_groups(model, experts)
     _check_balance(model)
@@ -38,8 +40,8 @@ def _check_scores(model: Config) -> None:
     if model.moe_router_topk == 1 and softmax and not pre:
         raise UserError(
             "model.moe_router_topk",
-            "with moe_router_score_function=softmax gives the one expert the weight 1 whatever the router says, so "
-            "that it learns nothing (a rule of Megatron-core)",
+            "with moe_router_score_function=softmax gives the one expert the weight "
+            "1 whatever the router computes, so the router learns nothing (a rule of Megatron-core)",
             value=1,
             do="set model.moe_router_pre_softmax=true",
         )
@@ -69,7 +71,10 @@ def _check_groups(model: Config, experts: int) -> None:
     check_divisible("model.num_moe_experts", "experts", experts, "model.moe_router_num_groups", groups)
     if visited > groups:
         raise UserError(
-            "model.moe_router_group_topk", f"is more than moe_router_num_groups {groups}", value=visited
+            "model.moe_router_group_topk",
+            f"is more than moe_router_num_groups {groups}",
+            value=visited,
+            do="reduce it",
         )
     held = visited * (experts // groups)
     if topk > held:
@@ -83,7 +88,7 @@ def _check_groups(model: Config, experts: int) -> None:
     if topk % visited:
         raise UserError(
             "model.moe_router_topk",
-            f"is no multiple of moe_router_group_topk {visited}: a group counts as much as the sum of its best "
+            f"is not a multiple of moe_router_group_topk {visited}: a group counts as much as the sum of its best "
             f"{topk} / {visited} experts",
             value=topk,
             use=f"{-(-topk // visited) * visited}",
@@ -96,7 +101,7 @@ def _check_balance(model: Config) -> None:
     if kind != "none" and coefficient == 0:
         raise UserError(
             "model.moe_aux_loss_coeff",
-            f"leaves nothing of moe_router_load_balancing_type={kind}",
+            f"switches off moe_router_load_balancing_type={kind}",
             value=0.0,
             do="set model.moe_router_load_balancing_type=none",
         )
@@ -108,7 +113,7 @@ def _check_balance(model: Config) -> None:
             use="0",
         )
     if model.moe_z_loss_coeff == 0:
-        raise UserError("model.moe_z_loss_coeff", "leaves nothing of the loss", value=0.0, use="null")
+        raise UserError("model.moe_z_loss_coeff", "switches the loss off", value=0.0, use="null")
     if not model.moe_router_enable_expert_bias:
         rate = model.moe_router_bias_update_rate
         if rate != fields["moe_router_bias_update_rate"].default:

@@ -1,4 +1,4 @@
-"""Rules of sliding windows."""
+"""Rules for sliding windows."""
 
 from slipway.config.schema import RunConfig
 from slipway.data.tokens import tokens_of
@@ -9,7 +9,7 @@ WINDOW, WHICH = "model.window_size", "model.window_attn_skip_freq"
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for a window without effect, or which layers have it without sense."""
+    """Raise UserError for a window without effect, or if the choice of layers makes no sense."""
     model, length = gpt_of(config), tokens_of(config).sequence_length
     window, which = model.window_size, model.window_attn_skip_freq
     if window is None:
@@ -26,7 +26,7 @@ def check(config: RunConfig) -> None:
     if isinstance(which, list) and len(which) != model.num_layers:
         raise UserError(
             WHICH,
-            f"speaks of {len(which)} layers, but model.num_layers is {model.num_layers}",
+            f"describes {len(which)} layers, but model.num_layers is {model.num_layers}",
             value=which,
             use=f"{model.num_layers} times 0 or 1, or a number",
         )

@@ -1,6 +1,6 @@
-"""What latent attention keeps for its backward pass, in bytes per token. Pure Python.
+"""The bytes per token that latent attention keeps for its backward pass. Pure Python.
 
-tests/models/gpt/test_kept_bytes.py has what it really keeps.
+tests/models/gpt/test_kept_bytes.py measures what it really keeps.
 """
 
 from collections.abc import Collection
@@ -12,9 +12,10 @@ UP = "mla_up_proj"
 
 
 def states(share: Share, norm: int) -> int:
-    """Of the latent states, split by sequence parallelism alone: what comes down, and what their norms keep and return.
+    """Return the bytes of the latent states: the down-projections' outputs, and what their norms keep and return.
 
-    norm: what a norm keeps beside its input, for each number of that.
+    Only sequence parallelism splits them. norm: bytes that a norm keeps and returns, besides its input, for each
+    number.
     """
     latent, size = _latent(share), share.element_bytes
     normed = (latent.q_lora_rank or 0) + latent.kv_lora_rank
@@ -22,21 +23,24 @@ def states(share: Share, norm: int) -> int:
 
 
 def gathered(share: Share, recomputed: Collection[str]) -> int:
-    """Of the keys' turned channels, which every tensor-parallel rank has gathered: where they are turned again."""
+    """Return the bytes of the gathered rotary channels of the keys, which ranks keep if they are rotated again.
+
+    Every tensor-parallel rank has all of them.
+    """
     return (
         share.element_bytes * _latent(share).qk_pos_emb_head_dim if UP in recomputed and share.tp > 1 else 0
     )
 
 
 def tables(share: Share, recomputed: Collection[str]) -> int:
-    """Return sines and cosines, for queries and for keys, the same for all samples and heads."""
+    """Return the bytes of sines and cosines for queries and for keys, the same for all samples and heads."""
     return 0 if UP in recomputed else 4 * share.element_bytes * _latent(share).qk_pos_emb_head_dim
 
 
 def heads(share: Share, recomputed: Collection[str], scores: bool) -> int:
-    """From the products up to the input of the projection, all ranks' heads, without the scores.
+    """Return the bytes from the up-projections to the projection's input, for all ranks' heads, without the scores.
 
-    scores: whether these are kept.
+    scores: whether the scores are kept.
     """
     latent, cp, again = _latent(share), share.cp, UP in recomputed
     qk, value = latent.qk_size, latent.v_head_dim
@@ -47,13 +51,13 @@ def heads(share: Share, recomputed: Collection[str], scores: bool) -> int:
         (wide if fills_keys else qk),
         (wide if fills_values else value),
     )
-    # what is filled up, or gathered, is a copy of what is made again
+    # what is padded, or gathered, is a copy of what is recomputed
     kept = 0 if again and not fills_keys else queries
     kept += 0 if again and not fills_keys and cp == 1 else keys * cp
     kept += 0 if again and not fills_values and cp == 1 else values * cp
-    kept += 0 if scores else values  # what flash attention returns
+    kept += 0 if scores else values  # flash attention's output
     if fills_values or scores or cp > 1 or share.apart:
-        kept += value  # the projection's input, joined from several stretches, or without what was filled up
+        kept += value  # the projection's input, joined from several chunks, or without the padding
     return share.element_bytes * share.block.num_attention_heads * kept
 
 

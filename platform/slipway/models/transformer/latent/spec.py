@@ -1,10 +1,10 @@
-"""Megatron-core's MLASelfAttention of our modules; see this package for what it is and the order of its weights.
+"""Megatron-core's MLASelfAttention made of our modules; see this package for the order of its weights.
 
-Two traps of Megatron-core stand behind what is done here, both silent (tests/train/test_parity_latent.py). Its own
-choice without Transformer Engine cuts the products down to the latent states over tensor-parallel ranks; then each
-rank's heads give a part of the gradient of the keys' turned channels, which nobody adds up. Whole products with
-sequence parallelism are right: the gradient is summed where these channels were gathered. And only what stands in
-TELinear's place is taken for a whole product.
+What is done here avoids two silent traps of Megatron-core (tests/train/test_parity_latent.py). Without Transformer
+Engine, its own choice splits the down-projections to the latent states over tensor-parallel ranks; then each rank's
+heads give a part of the gradient of the keys' rotary channels, and nothing adds the parts. Whole products with sequence
+parallelism are right: the gradient is summed where these channels were gathered. And Megatron-core takes a product for
+whole only if its class is the one bound to TELinear.
 """
 
 from typing import Any
@@ -22,20 +22,20 @@ _module: Any = multi_latent_attention
 
 
 class LatentAttention(MLASelfAttention):
-    """Megatron-core's, of the modules that it is given."""
+    """Megatron-core's latent attention, built from the modules that it is given."""
 
     def _resolve_qk_norm_config(self, submodules: Any) -> dict[str, Any]:
-        """Return 0.19 would ask for Transformer Engine where queries have no latent state."""
+        """Return the given modules: 0.19 would require Transformer Engine if queries have no latent state."""
         names = ("linear_q_proj", "linear_q_up_proj", "linear_kv_up_proj", "q_layernorm", "kv_layernorm")
         return {name: getattr(submodules, name) for name in names}
 
 
 def attention(provider: SpecProvider, block: Block) -> ModuleSpec:
-    """Return the latent attention of a layer."""
+    """Return the specification of a layer's latent attention."""
     assert block.latent
     norm: Any = provider.layer_norm(rms_norm=block.normalization == "RMSNorm", for_qk=True)
     up, down = provider.column_parallel_linear(), provider.replicated_linear()
-    _module.TELinear = down  # also where Transformer Engine is and another kernel has been chosen
+    _module.TELinear = down  # also if Transformer Engine is installed and another kernel was chosen
     return ModuleSpec(
         module=LatentAttention,
         params={"attn_mask_type": AttnMaskType.causal if block.causal else AttnMaskType.no_mask},

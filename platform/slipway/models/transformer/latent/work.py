@@ -1,7 +1,7 @@
-"""What latent attention computes and exchanges on one rank for one microbatch. Pure Python.
+"""The computation and the exchanges of latent attention on one rank for one microbatch. Pure Python.
 
-Sequence parallelism is taken for granted where there are tensor-parallel ranks (slipway.models.gpt.rules.latent): each
-computes the products down for its part of the sequence, and gathers latent states in place of the layer's input.
+With several tensor-parallel ranks, sequence parallelism is assumed (slipway.models.gpt.rules.latent): each rank
+computes the down-projections for its part of the sequence, and gathers latent states in place of the layer's input.
 """
 
 from slipway.models.transformer.block import Latent
@@ -11,7 +11,7 @@ from slipway.models.work import Exchange, Pass, Product, Work
 
 
 def attention(share: Share) -> Work:
-    """Of one layer; `again`: core attention, where its scores are computed again."""
+    """Return the work of one layer; `again`: core attention, if its scores are recomputed."""
     latent, size = _latent(share), share.element_bytes
     here, heads = share.tokens // share.outside, share.block.num_attention_heads // share.tp
     ups = _ups(share)
@@ -20,7 +20,7 @@ def attention(share: Share) -> Work:
         downs.append(linear(share, here, latent.q_lora_rank, share.block.hidden_size))
     last = linear(share, share.tokens, share.block.hidden_size, heads * latent.v_head_dim)
     core, core_backward, scores, scores_backward = _core(share)
-    # norms of the latent states; queries and keys, part by part, turned, joined, and values that follow each other
+    # norms of the latent states; queries and keys, part by part, rotated, joined, and values made contiguous
     normed = here * ((latent.q_lora_rank or 0) + latent.kv_lora_rank)
     joined = share.tokens * heads * (2 * latent.qk_size + latent.v_head_dim)
     moved = size * (2.0 * normed + 2.0 * joined)
@@ -39,7 +39,7 @@ def attention(share: Share) -> Work:
 
 
 def up_again(share: Share) -> Pass:
-    """Return what the backward pass does again with mla_up_proj: the products up, and what is joined from them."""
+    """Return what the backward pass repeats with mla_up_proj: the up-projections, and the tensors joined from them."""
     latent, heads = _latent(share), share.block.num_attention_heads // share.tp
     joined = share.tokens * heads * (2 * latent.qk_size + latent.v_head_dim)
     ahead, _ = _exchanges(share)
@@ -67,7 +67,7 @@ def _ups(share: Share) -> list[tuple[Product, Product, Product]]:
 
 
 def _core(share: Share) -> tuple[tuple[Product, ...], tuple[Product, ...], float, float]:
-    """Return products of core attention forward and backward, and the bytes of scores that other than flash kernels move."""
+    """Return core attention's products forward and backward, and the bytes of its scores, zero for flash attention."""
     latent, size, traits = _latent(share), share.element_bytes, share.traits
     rows, heads = share.length // share.cp, share.samples * share.block.num_attention_heads // share.tp
     keys, values = latent.qk_size, latent.v_head_dim
@@ -80,7 +80,7 @@ def _core(share: Share) -> tuple[tuple[Product, ...], tuple[Product, ...], float
             return Product(rows, share.length, head, count * heads, "attention", part, size, 0, pace)
 
         ahead, back = traits.attention_pace, traits.attention_backward_pace
-        # backward: the scores again, and gradients of queries and keys; of values, and of the probabilities
+        # backward: the scores again, and gradients of queries and keys; gradients of values and of the probabilities
         return (
             (flash(keys, 1, ahead), flash(values, 1, ahead)),
             (flash(keys, 3, back), flash(values, 2, back)),
@@ -95,7 +95,10 @@ def _core(share: Share) -> tuple[tuple[Product, ...], tuple[Product, ...], float
 
 
 def _ring(share: Share, core: tuple[Product, ...]) -> tuple[Exchange, ...]:
-    """Return context parallelism: keys and values of the whole sequence reach every rank, heads by heads, beside attention."""
+    """Return the exchange of context parallelism: the keys and values of all heads, for the whole sequence.
+
+    They reach every rank while attention runs.
+    """
     latent = _latent(share)
     if share.cp == 1:
         return ()
@@ -108,13 +111,13 @@ def _ring(share: Share, core: tuple[Product, ...]) -> tuple[Exchange, ...]:
 
 
 def _widths(share: Share) -> tuple[int, ...]:
-    """Return numbers of each token that tensor-parallel ranks gather before the products up."""
+    """Return how many numbers of each token tensor-parallel ranks gather before each up-projection."""
     latent = _latent(share)
     return latent.q_lora_rank or share.block.hidden_size, latent.kv_lora_rank, latent.qk_pos_emb_head_dim
 
 
 def _exchanges(share: Share) -> tuple[tuple[Exchange, ...], tuple[Exchange, ...]]:
-    """Of tensor-parallel ranks, forward and backward."""
+    """Return the exchanges of tensor-parallel ranks, forward and backward."""
     if share.tp == 1:
         return (), ()
     bytes_of = share.tokens * share.element_bytes
