@@ -122,8 +122,8 @@ FAULTS = [
     Fault(
         "layout: context-parallel ranks take the tokens of others",
         f"{SLIPWAY}/models/gpt/network.py",
-        "positions = local_positions(first.shape[1] // size, rank, size, first.device)",
-        "positions = local_positions(first.shape[1] // size, size - 1 - rank, size, first.device)",
+        "positions = local_positions(first.shape[-1] // size, rank, size, first.device)",
+        "positions = local_positions(first.shape[-1] // size, size - 1 - rank, size, first.device)",
         f"{PARITY} cp4",
     ),
     Fault(
@@ -191,9 +191,9 @@ FAULTS = [
     ),
     Fault(
         "plan: the fp32 copy of parameters is forgotten",
-        f"{SLIPWAY}/plan/memory.py",
-        "(state + (4 if bf16 or strategy else 0))",
-        "(state + (4 if strategy else 0))",
+        f"{SLIPWAY}/plan/keeps.py",
+        "copies = each == 2 or config.",
+        "copies = config.",
         "tests/plan/test_memory.py",
     ),
     Fault(
@@ -206,8 +206,8 @@ FAULTS = [
     Fault(
         "data: finished blocks are encoded again",
         f"{SLIPWAY}/data/text/preparation.py",
-        "if found := read_counts(shard, dtype):",
-        "if found := read_counts(shard, dtype) and None:",
+        "found = read_counts(shard, dtype)",
+        "found = None",
         "tests/data/text/test_preparation.py -k killed",
     ),
     Fault(
