@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from slipway.engine.engine import Rank
 
 Tell = Callable[[str, int, int], None]
-"""A function that is told how far a measurement is: what is counted, how many are done, of how many."""
+"""A function that takes the progress of a measurement: what is counted, how many are done, of how many."""
 
 
 class Subject(NamedTuple):

@@ -12,7 +12,7 @@ from slipway.data.tokens import TokenSection
 
 
 class Tokenizer(Section):
-    """How a conversation becomes tokens."""
+    """The tokenizer of conversations, with its chat template."""
 
     path: Folder = Field(
         description="tokenizer.json, or the folder that holds it; tokenizer_config.json and chat_template.jinja "

@@ -36,7 +36,7 @@ class Counts:
     cut: int = 0
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     ends: Mapping[str, int] = field(default_factory=dict)
-    """How many turns of the assistant each special token ends; empty: none."""
+    """The number of the assistant's turns that each special token ends; those that none ends are under ""."""
 
     def __add__(self, other: "Counts") -> "Counts":
         left_out = dict(self.left_out)

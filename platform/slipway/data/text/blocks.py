@@ -60,7 +60,7 @@ def block_size(total: int) -> int:
 
 
 def cut_into_blocks(files: Iterable[InputFile], text_key: str, size: int) -> Iterator[Block]:
-    """Yield blocks of about `size` bytes of text. Reads compressed files whole, others only where they are cut."""
+    """Yield blocks of about `size` bytes of text. Reads compressed files whole, others only at the cuts."""
     index, waiting, held = 0, [], 0
     for file in files:
         for part, text_bytes in _parts(file, text_key, size):

@@ -11,7 +11,7 @@ from slipway.data.tokens import TokenSection
 
 
 class Tokenizer(Section):
-    """How text becomes tokens."""
+    """The tokenizer of text."""
 
     kind: Literal["bpe", "byte", "file"] = Field(
         default="bpe",

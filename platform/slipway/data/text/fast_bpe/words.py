@@ -120,7 +120,7 @@ def cut_numbers(starts: np.ndarray, classes: np.ndarray, digits: int) -> None:
 def join_sign(starts: np.ndarray, classes: np.ndarray) -> np.ndarray:
     r"""Join a sign with the letters that follow, in `starts` [characters]; return the signs' positions.
 
-    `[^\r\n\p{L}\p{N}]?\p{L}+`: a word that begins with a sign goes on with letters.
+    `[^\r\n\p{L}\p{N}]?\p{L}+`: a word that begins with a sign continues with letters.
     """
     alone = np.flatnonzero((classes == OTHER) & starts & (shifted(classes, -1, BORDER) == LETTER))
     starts[alone + 1] = False
