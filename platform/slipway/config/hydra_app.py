@@ -106,7 +106,7 @@ def sweep_first(words: Sequence[str]) -> list[str]:
 
 
 def parse(words: Sequence[str]):  # noqa: ANN201
-    """Parse Hydra's own options and the overrides, and return them. Raises UserError."""
+    """Parse Hydra's own options and the overrides, and return them. Raises UserError if Hydra cannot read them."""
     from hydra._internal.utils import get_args_parser
 
     times_are_text()

@@ -32,7 +32,7 @@ def up(block: Block) -> int:
 
 
 def products_up(block: Block) -> int:
-    """Return the weights of the up-projections: to queries, and to keys and values."""
+    """Return the number of weights of the up-projections: to queries, and to keys and values."""
     latent, heads = block.latent, block.num_attention_heads
     assert latent
     queries = (latent.q_lora_rank or block.hidden_size) * heads * latent.qk_size
