@@ -7,6 +7,7 @@ PYTHON312 ?= $(shell containers/find-python.sh 3.12)
 DEMO      ?= runs/demo
 VARIANT   ?= cpu
 OPTIONS   ?=
+PAGES     ?=
 MINUTES   ?= 30
 WHEELS    ?= dist/gpu
 WHEELS_PYTHON ?= 3.12
@@ -64,7 +65,7 @@ help:
 	@echo "Variables: PYTHON=/path/to/python3.11, DEMO=folder of the demo's run,"
 	@echo "  WORKERS=files of tests that run side by side (3),"
 	@echo "  OPTIONS=more words for pytest (of test-gpu: for \`slipway bench gpu\`), for example OPTIONS='-k parity -x',"
-	@echo "  VARIANT=cpu, cuda or rocm (of the image),"
+	@echo "  PAGES=pages that test-start follows (all), for example PAGES=laptop, VARIANT=cpu, cuda or rocm (of the image),"
 	@echo "  WHEELS_PYTHON=3.12 or 3.11 and WHEELS_MACHINE=x86_64 or aarch64 (of wheels-gpu), WHEELS=its folder,"
 	@echo "  TORCH_INDEX_URL=index with another build of torch (see containers/README.md)"
 
@@ -159,7 +160,7 @@ test-evaluation: setup
 	$(PYTEST) -m evaluation $(call with_mark,evaluation) --durations 5 $(OPTIONS)
 
 test-start: setup
-	$(PYTEST) -m start $(call with_mark,start) $(BESIDE) --durations 5 $(OPTIONS)
+	$(PYTEST) -m start $(if $(PAGES),-k "$(PAGES)") $(call with_mark,start) $(BESIDE) --durations 5 $(OPTIONS)
 
 test-terratorch: setup .venv-terratorch/.installed
 	$(PYTEST) -m terratorch $(call with_mark,terratorch) --durations 5 $(OPTIONS)
