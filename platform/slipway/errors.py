@@ -20,9 +20,14 @@ class Problem(Exception):
         self.path, self.problem, self.value, self.use, self.do = str(path), problem, value, use, do
 
     def __str__(self) -> str:
-        value = [] if self.value is None else [_shown(self.value)]
         remedy = ", or ".join(filter(None, (self.use and f"use {self.use}", self.do)))
-        return f"{self.path}: {' '.join([*value, self.problem])}" + (f"; {remedy}" if remedy else "")
+        return self.finding + (f"; {remedy}" if remedy else "")
+
+    @property
+    def finding(self) -> str:
+        """The error without what to do about it, `path: value problem`, for notes on what the program settled itself."""
+        value = [] if self.value is None else [_shown(self.value)]
+        return f"{self.path}: {' '.join([*value, self.problem])}"
 
     def replaced(self, **parts: Any) -> Self:
         """Return the same error with other parts."""

@@ -178,7 +178,7 @@ def _breaks_a_rule(config: RunConfig) -> str | None:
     try:
         rules.check_layout(config)
     except UserError as error:
-        return str(error.replaced(use="", do=""))  # the layout is fitted: there is nothing to do
+        return error.finding
     return None
 
 
@@ -201,7 +201,7 @@ def _objection(config: RunConfig) -> str | None:
     try:
         rules.check(config)
     except UserError as error:
-        return str(error.replaced(use="", do=""))  # the layout is fitted: there is nothing to do
+        return error.finding
     return _lacks_memory(config)
 
 
