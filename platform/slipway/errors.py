@@ -25,7 +25,7 @@ class Problem(Exception):
 
     @property
     def finding(self) -> str:
-        """The error without what to do about it, `path: value problem`, for notes on what the program settled itself."""
+        """The error without what to do about it, `path: value problem`: for notes on what was settled already."""
         value = [] if self.value is None else [_shown(self.value)]
         return f"{self.path}: {' '.join([*value, self.problem])}"
 
