@@ -36,8 +36,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 def page() -> str:
     """Return the page: an example, then each function or class by its subject."""
     parts = [
-        "These are the functions for notebooks and scripts of your own. `slipway` itself calls nothing else for the "
-        "same work. Everything but the weights works without torch.",
+        "These are the functions for notebooks and scripts of your own. The names are those below `slipway`. Only the "
+        "weights need torch.",
         markdown.block(EXAMPLE.read_text(encoding="utf-8"), "python"),
     ]
     for title, names in GROUPS.items():
@@ -51,7 +51,7 @@ def _entry(path: str) -> str:
     text = inspect.getdoc(found)
     assert text, f"{path} has no docstring"
     lines = [
-        f"### {name}",
+        f"### {path}",
         markdown.block(f"from slipway.{module} import {name}\n\n{_signature(found)}", "python"),
     ]
     lines.append(_text(text))
