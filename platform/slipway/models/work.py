@@ -91,3 +91,6 @@ class Work(NamedTuple):
     backward: Pass = Pass()
     again: Pass = Pass()
     """The part of the forward pass that the backward pass recomputes."""
+
+    def __add__(self, other: "Work") -> "Work":  # type: ignore[override]
+        return Work(self.forward + other.forward, self.backward + other.backward, self.again + other.again)

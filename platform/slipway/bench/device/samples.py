@@ -1,13 +1,17 @@
 """Times the parts of a training step on one rank beside the others: products, attention, operators, exchanges.
 
-All ranks measure the same at the same time, as they would train: on a laptop they share cores and memory. Each time is
-the lower quartile of several calls, so that other programs disturb little. Exchanges are timed between products: ranks
-that have just computed do not arrive at the same moment, and on a CPU waking the one that waits takes longer than
-sending a layer's message. Imports torch.
+All ranks measure the same at the same time, as they would train: on a laptop they share cores and memory. Work of one
+device is timed as a step meets it: on operands that are not in a cache, as other layers have run since, and by the mean
+of many calls, as a step is their sum; the median over a few groups of calls, so that another program disturbs only one
+of them. Exchanges, whose ranks wait for the slowest, take the lower quartile of several calls. They are timed between
+products: ranks that have just computed do not arrive at the same moment, and on a CPU waking the one that waits takes
+longer than sending a layer's message. Imports torch.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +36,14 @@ WIDE = {"cpu": (2048, 1024), "cuda": (8192, 8192)}
 """Rows and columns of the tensor on which operators without a product are timed."""
 MESSAGES = {"cpu": (2**12, 2**16, 2**20, 2**22, 2**24), "cuda": (2**12, 2**16, 2**20, 2**24, 2**28)}
 """Bytes that are exchanged."""
-SECONDS = 0.1
-"""Time for which each call is repeated, at least three times."""
+SECONDS = 0.15
+"""Time for which each call is repeated, at least once in each group."""
+GROUPS = 5
+"""Groups of calls, whose median mean is used."""
+COLD_BYTES = {"cpu": 2**25, "cuda": 2**28}
+"""Bytes of all operands that calls take in turn: more than a core's, or a device's, cache."""
+MOST_SETS = 32
+"""Sets of operands at most: tiny ones stay in the cache in a step, too."""
 ROUNDS = 8
 """Rounds of a product and an exchange that are timed together."""
 
@@ -82,26 +92,35 @@ def _products(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
         flop = 2.0 * m * n * k
         if flop > LARGEST_FLOP[device.type]:
             continue
-        x, weight = _random((m, k), device, dtype), _random((n, k), device, dtype)
-        gradient, main = _random((m, n), device, dtype), torch.zeros(n, k, device=device)
-        size = x.element_size()
+        size = dtype.itemsize
+        sets = _sets(size * (m * k + n * k + m * n) + 4 * n * k, device)
+        xs, weights, gradients = (
+            [_random(shape, device, dtype) for _ in range(sets)] for shape in ((m, k), (n, k), (m, n))
+        )
+        mains = [torch.zeros(n, k, device=device) for _ in range(sets)]
 
-        def accumulate(x: Tensor = x, gradient: Tensor = gradient, main: Tensor = main) -> None:
+        def accumulate(x: Tensor, gradient: Tensor, main: Tensor) -> None:
             if main.dtype == x.dtype:
                 torch.addmm(main, gradient.t(), x, out=main)
             else:
                 main.add_(gradient.t().mm(x))
 
-        calls: tuple[tuple[Callable[[], object], int], ...] = (
-            (lambda x=x, weight=weight: products.linear(x, weight), size),
-            (lambda gradient=gradient, weight=weight: products.linear(gradient, weight.t()), size),
-            (accumulate, 8),
+        calls: tuple[tuple[Sequence[Callable[[], object]], int], ...] = (
+            ([partial(products.linear, *each) for each in zip(xs, weights, strict=True)], size),
+            (
+                [
+                    partial(products.linear, gradient, weight.t())
+                    for gradient, weight in zip(gradients, weights, strict=True)
+                ],
+                size,
+            ),
+            ([partial(accumulate, *each) for each in zip(xs, gradients, mains, strict=True)], 8),
         )
-        for (call, output), (rows, columns, inner) in zip(
+        for (each, output), (rows, columns, inner) in zip(
             calls, ((m, n, k), (m, k, n), (n, k, m)), strict=True
         ):
             moved = size * inner * (rows + columns) + output * rows * columns
-            yield Timed("linear", _seconds(call, device), flop, moved, output, shape=(rows, columns, inner))
+            yield Timed("linear", _seconds(each, device), flop, moved, output, shape=(rows, columns, inner))
 
 
 def _grouped(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
@@ -119,7 +138,7 @@ def _grouped(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
         return F.grouped_mm(x, weights, offs=ends)
 
     try:
-        seconds = _seconds(call, device)
+        seconds = _seconds([call], device)
     except RuntimeError:  # not every build of torch has it for every device
         return
     size = x.element_size()
@@ -135,41 +154,57 @@ def _attention(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
     Half of the scores and values is computed (slipway.models.work.Product).
     """
     for tokens, heads, head in HEADS[device.type]:
-        q, k, v = (_random((1, heads, tokens, head), device, dtype).requires_grad_() for _ in range(3))
-        half = tokens * tokens * head * heads  # half of a product's 2 m n k
+        shape, half = (1, heads, tokens, head), tokens * tokens * head * heads  # half of a product's 2 m n k
+        sets = [
+            [_random(shape, device, dtype).requires_grad_() for _ in range(3)]
+            for _ in range(_sets(8 * dtype.itemsize * tokens * head * heads, device))
+        ]
 
-        def forward(q: Tensor = q, k: Tensor = k, v: Tensor = v) -> Tensor:
+        def forward(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
-        result = forward()
-        seed = torch.ones_like(result)
+        def backward(result: Tensor, seed: Tensor, *inputs: Tensor) -> object:
+            return torch.autograd.grad(result, inputs, seed, retain_graph=True)
 
-        def backward(
-            result: Tensor = result, seed: Tensor = seed, q: Tensor = q, k: Tensor = k, v: Tensor = v
-        ) -> object:
-            return torch.autograd.grad(result, (q, k, v), seed, retain_graph=True)
-
+        results = [forward(*each) for each in sets]
+        seeds = [torch.ones_like(result) for result in results]
         with torch.no_grad():
-            yield Timed("attention", _seconds(forward, device), 2.0 * half, shape=(tokens, heads, head))
-        yield Timed("attention_backward", _seconds(backward, device), 5.0 * half, shape=(tokens, heads, head))
+            ahead = _seconds([partial(forward, *each) for each in sets], device)
+        back = _seconds(
+            [
+                partial(backward, result, seed, *each)
+                for result, seed, each in zip(results, seeds, sets, strict=True)
+            ],
+            device,
+        )
+        yield Timed("attention", ahead, 2.0 * half, shape=(tokens, heads, head))
+        yield Timed("attention_backward", back, 5.0 * half, shape=(tokens, heads, head))
 
 
 def _operators(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
-    """Yield the times of norm, activation and residual, forward and backward, on a large and on a tiny tensor."""
+    """Yield the times of norm, activation, residual and loss, forward and backward, on large and on tiny tensors."""
     rows, columns = WIDE[device.type]
     for kind, shape in (("operators", (rows, columns)), ("small", (2, 8))):
-        x = _random(shape, device, dtype).requires_grad_()
+        xs = [
+            _random(shape, device, dtype).requires_grad_()
+            for _ in range(_sets(17 * dtype.itemsize * shape[0] * shape[1], device))
+        ]
         weight = torch.ones(shape[1], device=device, dtype=dtype)
-        seed = torch.ones_like(x)
+        seed = torch.ones_like(xs[0])
 
-        def call(x: Tensor = x, weight: Tensor = weight, seed: Tensor = seed) -> object:
+        def call(x: Tensor, weight: Tensor = weight, seed: Tensor = seed) -> object:
             y = F.gelu(F.layer_norm(x, weight.shape, weight)) + x
+            y.detach().sub_(y.detach().amax(-1, keepdim=True)).exp_().mul_(
+                1 / y.detach().sum(-1, keepdim=True)
+            )
             return torch.autograd.grad(y, x, seed)
 
-        # elements that unfused kernels read and write, forward and backward: norm 2 and 4, GELU 2 and 3, sum 3 and 3
-        yield Timed(kind, _seconds(call, device), moved_bytes=17.0 * x.nbytes, calls=6)
+        # elements that unfused kernels read and write, forward and backward: norm 2 and 3, GELU 2 and 3, sum 3 and 3,
+        # softmax 8
+        seconds = _seconds([partial(call, x) for x in xs], device)
+        yield Timed(kind, seconds, moved_bytes=24.0 * xs[0].nbytes, calls=12)
     x, weight = _random((2, 8), device, dtype), _random((8, 8), device, dtype)
-    yield Timed("small_product", _seconds(lambda: products.linear(x, weight), device))
+    yield Timed("small_product", _seconds([lambda: products.linear(x, weight)], device))
 
 
 def _beside(device: torch.device, dtype: torch.dtype) -> Timed:
@@ -205,18 +240,25 @@ def _random(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) ->
     return torch.randn(shape, device=device).to(dtype)
 
 
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """Return the lower quartile of a call's seconds."""
-    times: list[float] = []
-    call()
-    synchronize(device)
-    end = time.perf_counter() + SECONDS
-    while len(times) < 3 or time.perf_counter() < end:
-        started = time.perf_counter()
+def _sets(size: int, device: torch.device) -> int:
+    """Return how many sets of operands of so many bytes calls take in turn."""
+    return max(1, min(MOST_SETS, -(-COLD_BYTES[device.type] // size)))
+
+
+def _seconds(calls: Sequence[Callable[[], object]], device: torch.device) -> float:
+    """Return a call's mean seconds, the calls taken in turn: the median over GROUPS."""
+    for call in calls:
         call()
-        synchronize(device)
-        times.append(time.perf_counter() - started)
-    return _lower_quartile(times)
+    synchronize(device)
+    means, made = [], 0
+    for _ in range(GROUPS):
+        started, count = time.perf_counter(), 0
+        while not count or time.perf_counter() - started < SECONDS / GROUPS:
+            calls[made % len(calls)]()
+            synchronize(device)
+            made, count = made + 1, count + 1
+        means.append((time.perf_counter() - started) / count)
+    return median(means)
 
 
 def _together(call: Callable[[], object], device: torch.device, repeat: int = 9) -> float:

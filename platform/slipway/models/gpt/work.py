@@ -31,20 +31,28 @@ def _embedding(share: Share) -> Work:
         kind = "reduce_scatter" if share.layout.sequence_parallel else "all_reduce"
         exchanges = (Exchange(kind, "tensor", elements * size),)
     gathers = (Exchange("all_gather", "tensor", elements * size),) if share.outside > 1 else ()
+    table = share.moves.tables / 2 * _vocabulary(share) * share.block.hidden_size
     return Work(
         Pass((), 3 * size * elements, 4, exchanges),
-        Pass((), (2 * size + 8) * elements, 4, gathers),
+        Pass((), (2 * size + 8) * elements + table, 4, gathers),
     )
 
 
 def _head(share: Share, fused: bool) -> Work:
     tokens, hidden, size = share.tokens, share.block.hidden_size, share.element_bytes
-    vocabulary = gpt_of(share.config).padded_vocab_size // share.tp
+    vocabulary = _vocabulary(share)
     product = linear(share, tokens, vocabulary, hidden)
     each = float(tokens * vocabulary)
     elements = tokens * hidden / share.outside
+    table = share.moves.tables / 2 * vocabulary * hidden
+    loss, loss_backward = share.moves.loss or ((6, 4) if fused else (22, 14))
     ahead, back = edges(share, product, product)
     return Work(
-        Pass((product[0],), 2 * size * elements + each * (6 if fused else 22), 8, ahead[:1]),
-        Pass(product[1:], 3 * size * elements + each * (4 if fused else 14), 8, back[-2:]),
+        Pass((product[0],), share.norm.forward * size * elements + loss * each, 8, ahead[:1]),
+        Pass(product[1:], share.norm.backward * size * elements + loss_backward * each + table, 8, back[-2:]),
     )
+
+
+def _vocabulary(share: Share) -> int:
+    """Return the rows of the embedding's table on one rank."""
+    return gpt_of(share.config).padded_vocab_size // share.tp

@@ -8,6 +8,9 @@ from slipway.models.transformer.share import Share
 from slipway.models.transformer.work import layer
 from slipway.models.work import Exchange, Pass, Work
 
+DRAWING = 510
+"""Kernels that draw a microbatch's masks: ten rounds of Philox, about fifty tiny kernels each."""
+
 
 def layers(config: RunConfig, layout: Parallelism) -> list[Work]:
     """Return the work of the embedding, of each of the encoder's layers, and of the head: decoder and loss."""
@@ -31,7 +34,11 @@ def _embedding(model: Config, encoder: Share) -> Work:
     states = float(patches * model.hidden_size)
     whole = _gather(encoder)
     return Work(
-        Pass((forward,), 2 * 2 * pixels + (4 + size) * patches * model.patch_values + 16 * states, 16),
+        Pass(
+            (forward,),
+            2 * 2 * pixels + (4 + size) * patches * model.patch_values + 16 * states,
+            90 + DRAWING,
+        ),
         Pass((weight,), 2 * size * states, 4, whole),
     )
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from slipway.config.schema import Parallelism, RunConfig
 from slipway.models.transformer import recompute
 from slipway.models.transformer.block import Block
+from slipway.models.transformer.moves import EAGER, FUSED, ON_CPU, Both, Moves
 
 
 class Traits(NamedTuple):
@@ -86,10 +87,22 @@ class Share(NamedTuple):
         return self.config.cluster.device.kind == "cpu"
 
     @property
-    def eager(self) -> bool:
-        """Whether operators run as torch's own unfused kernels."""
+    def moves(self) -> Moves:
+        """What operators without a product move."""
         kernels = self.config.kernels
-        return "unfused" in (kernels.linear, kernels.activation, kernels.rotary)
+        if self.on_cpu:
+            return ON_CPU
+        return EAGER if "unfused" in (kernels.linear, kernels.activation, kernels.rotary) else FUSED
+
+    @property
+    def norm(self) -> Both:
+        """What one of the layer's norms moves."""
+        return self.moves.rms_norm if self.block.normalization == "RMSNorm" else self.moves.layer_norm
+
+    @property
+    def activation(self) -> Both:
+        """What the activation of an MLP moves, for each of its hidden channels."""
+        return self.moves.swiglu if self.block.activation == "swiglu" else self.moves.gelu
 
     @property
     def pads_heads(self) -> bool:

@@ -1,7 +1,6 @@
 """The computation and the exchanges of a transformer layer on one rank for one microbatch. Pure Python.
 
-Bytes are what each fused kernel reads and writes; operators that torch computes one by one move more, in kernels of
-their own.
+slipway.models.transformer.moves has what operators without a product read and write, fused or one by one.
 """
 
 from slipway.kernels.sizes import window_pairs
@@ -47,10 +46,7 @@ def _attention(share: Share) -> Work:
     last = linear(share, tokens, block.hidden_size, width)
     rows = share.length // share.cp
     heads = share.samples * max(1, block.num_attention_heads // tp)
-    moved, kernels = 0.0, 6
-    if block.rotary:
-        moved += (8 if share.eager else 2) * size * tokens * (width + group)
-        kernels += 16 if share.eager else 2
+    around = _around_attention(share, width, group)
     if share.traits.flash:
         core = (
             Product(
@@ -78,14 +74,30 @@ def _attention(share: Share) -> Work:
         )
     ring = _ring(share, group, core)
     ahead, back = edges(share, first, last)
-    forward = Pass((first[0], *core, last[0]), moved + scores, kernels, (*ahead, *ring))
+    forward = Pass((first[0], *core, last[0]), scores, 6, (*ahead, *ring))
     backward = Pass(
         (*first[1:], *core_backward, *last[1:]),
-        moved + scores_backward,
-        2 * kernels,
+        scores_backward,
+        12,
         (*back, *(each for each in ring for _ in range(2))),
     )
-    return Work(forward, backward, Pass(core, scores, 4))
+    return Work(forward + around.forward, backward + around.backward, Pass(core, scores, 4))
+
+
+def _around_attention(share: Share, width: int, group: int) -> Work:
+    """Return the work of the norms and the rotation of queries and keys, the gradients' joining, and the biases."""
+    block, moves, each = share.block, share.moves, share.element_bytes * share.tokens
+    turned, joined = each * (width + group), each * (width + 2 * group)
+    found = moves.split.work(joined)
+    if block.rotary:
+        found += moves.rotary.work(turned)
+    if block.qk_norm:  # two norms, of half of the elements each
+        found += share.norm.work(turned / 2) + share.norm.work(turned / 2)
+    if block.qkv_bias:
+        found += moves.bias.work(joined)
+    if block.bias:
+        found += moves.bias.work(each * block.hidden_size)
+    return found
 
 
 def _computed(share: Share) -> float:
@@ -112,24 +124,21 @@ def _ring(share: Share, group: int, core: tuple[Product, ...]) -> tuple[Exchange
 
 def _mlp(share: Share, whole: int) -> Work:
     """Return the work of an MLP; whole: its width over all tensor-parallel ranks."""
-    block, tokens, tp, size = share.block, share.tokens, share.tp, share.element_bytes
-    width = whole // tp
+    block, tokens, tp = share.block, share.tokens, share.tp
+    width, each = whole // tp, tokens * share.element_bytes
     first = linear(share, tokens, block.gates * width, block.hidden_size)
     last = linear(share, tokens, block.hidden_size, width)
-    here, there = _activation(share)
+    active = share.activation.work(each * width)
     ahead, back = edges(share, first, last)
-    return Work(
-        Pass((first[0], last[0]), float(here * size * tokens * width), 3, ahead),
-        Pass((*first[1:], *last[1:]), float(there * size * tokens * width), 6, back),
-        Pass((first[0],), float(here * size * tokens * width), 2, ahead[:1]),
+    found = active + Work(
+        Pass((first[0], last[0]), 0.0, 2, ahead),
+        Pass((*first[1:], *last[1:]), 0.0, 4, back),
+        active.forward + Pass((first[0],), 0.0, 1, ahead[:1]),
     )
-
-
-def _activation(share: Share) -> tuple[int, int]:
-    """Return the elements moved for each channel of the MLP, forward and backward."""
-    if share.block.activation == "swiglu":
-        return (5, 8) if share.eager else (3, 5)
-    return 2, 3
+    if block.bias:
+        found += share.moves.bias.work(each * block.gates * width)
+        found += share.moves.bias.work(each * block.hidden_size)
+    return found
 
 
 def _experts(share: Share) -> Work:
@@ -146,14 +155,15 @@ def _experts(share: Share) -> Work:
     ]
     last = [product._replace(kind="grouped", count=local) for product in linear(share, each, hidden, width)]
     router = linear(share, tokens // share.outside, block.num_experts, hidden)
-    here, there = _activation(share)
-    permuted = 4.0 * size * routed * hidden / share.outside + 2.0 * size * routed * hidden * (share.tp > 1)
+    active = share.activation.work(size * routed * width)
+    sent_bytes = float(size * routed * hidden)
+    permuted = share.moves.experts.work(sent_bytes / share.outside)
+    gathered = 4.0 * sent_bytes * (share.tp > 1)
     sent = _dispatch(share, routed)
-    moved = here * size * routed * width
-    return Work(
-        Pass((router[0], first[0], last[0]), moved + 2 * permuted, 24, sent),
-        Pass((*router[1:], *first[1:], *last[1:]), there * size * routed * width + 2 * permuted, 36, sent),
-        Pass((first[0],), float(moved), 2),
+    return (active + permuted) + Work(
+        Pass((router[0], first[0], last[0]), gathered, 2, sent),
+        Pass((*router[1:], *first[1:], *last[1:]), gathered, 1, sent),
+        active.forward + Pass((first[0],), 0.0, 1),
     )
 
 
@@ -183,12 +193,6 @@ def _dispatch(share: Share, routed: int) -> tuple[Exchange, ...]:
 
 def _between(share: Share) -> Work:
     """Return the work of a layer's norms, biases, dropouts and residuals; `again`: its norms."""
-    block, size = share.block, share.element_bytes
-    elements = share.tokens * block.hidden_size / share.outside
-    rms = block.normalization == "RMSNorm"
-    norm, norm_backward = (14, 20) if share.eager and rms else (2, 3)
-    return Work(
-        Pass((), 2 * size * elements * (norm + 3), (12 if share.eager and rms else 4) + 2),
-        Pass((), 2 * size * elements * (norm_backward + 4), 8),
-        Pass((), 2 * size * elements * norm, 2),
-    )
+    size = share.element_bytes * share.tokens * share.block.hidden_size / share.outside
+    norm, residual = share.norm.work(size), share.moves.residual.work(size)
+    return norm + norm + residual + residual + Work(again=norm.forward + norm.forward)

@@ -20,11 +20,10 @@ def attention(share: Share) -> Work:
         downs.append(linear(share, here, latent.q_lora_rank, share.block.hidden_size))
     last = linear(share, share.tokens, share.block.hidden_size, heads * latent.v_head_dim)
     core, core_backward, scores, scores_backward = _core(share)
-    # norms of the latent states; queries and keys, part by part, rotated, joined, and values made contiguous
-    normed = here * ((latent.q_lora_rank or 0) + latent.kv_lora_rank)
+    # queries and keys, part by part, rotated, joined, and values made contiguous
     joined = share.tokens * heads * (2 * latent.qk_size + latent.v_head_dim)
-    moved = size * (2.0 * normed + 2.0 * joined)
-    kernels = 28 + 2 * bool(latent.q_lora_rank)
+    moved = size * 2.0 * joined
+    kernels = 27 + bool(latent.q_lora_rank)
     ring = _ring(share, core)
     ahead, back = _exchanges(share)
     products = [*downs, *ups]
@@ -35,7 +34,11 @@ def attention(share: Share) -> Work:
         2 * kernels,
         (*back, *(each for each in ring for _ in range(2))),
     )
-    return Work(forward, backward, Pass(core, scores, 4))
+    found = Work(forward, backward, Pass(core, scores, 4))
+    for rank in (latent.q_lora_rank, latent.kv_lora_rank):
+        if rank:
+            found += share.norm.work(here * rank * size)
+    return found
 
 
 def up_again(share: Share) -> Pass:
