@@ -41,11 +41,16 @@ def test_with_a_tokenizer_that_is_given(capfd: pytest.CaptureFixture[str], tmp_p
 
 
 def test_refuses_different_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    def one_token_more(task, prefix) -> int:
-        count = data.one_at_a_time(task, prefix)
-        with open(f"{prefix}.bin", "ab") as file:
-            file.write(b"\0\0")
-        return count
+    def one_token_more(task):
+        encode = data.one_at_a_time(task)
+
+        def encode_more(prefix) -> int:
+            count = encode(prefix)
+            with open(f"{prefix}.bin", "ab") as file:
+                file.write(b"\0\0")
+            return count
+
+        return encode_more
 
     monkeypatch.setitem(data.CONTENDERS, "slipway", one_token_more)
     with pytest.raises(AssertionError, match="slipway wrote another .bin"):

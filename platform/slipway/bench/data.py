@@ -155,45 +155,63 @@ def _texts(folder: Path) -> Iterator[str]:
             yield json.loads(line)["text"]
 
 
-def one_at_a_time(task: Task, prefix: Path) -> int:
-    """Encode one document at a time, as the reference does; return the number of tokens written."""
+def one_at_a_time(task: Task) -> Callable[[Path], int]:
+    """Make the tokenizer; return what encodes one document at a time, as the reference does.
+
+    That writes prefix.bin and prefix.idx, and returns the number of tokens written.
+    """
     import torch
     from megatron.core.datasets.indexed_dataset import DType, IndexedDatasetBuilder
     from tokenizers import Tokenizer as Loaded
 
     tokenizer = Loaded.from_file(str(task.folder / "tokenizer.json"))
     tokenizer.encode_special_tokens = True
-    builder = IndexedDatasetBuilder(f"{prefix}.bin", dtype=DType.optimal_dtype(task.entries))
-    tokens = 0
-    for text in _texts(task.folder):
-        ids = tokenizer.encode(text, add_special_tokens=False).ids
-        ids.append(task.end)
-        builder.add_item(torch.tensor(ids))
-        builder.end_document()
-        tokens += len(ids)
-    builder.finalize(f"{prefix}.idx")
-    return tokens
+
+    def encode(prefix: Path) -> int:
+        builder = IndexedDatasetBuilder(f"{prefix}.bin", dtype=DType.optimal_dtype(task.entries))
+        tokens = 0
+        for text in _texts(task.folder):
+            ids = tokenizer.encode(text, add_special_tokens=False).ids
+            ids.append(task.end)
+            builder.add_item(torch.tensor(ids))
+            builder.end_document()
+            tokens += len(ids)
+        builder.finalize(f"{prefix}.idx")
+        return tokens
+
+    return encode
 
 
-def slipway(task: Task, prefix: Path) -> int:
-    """Encode as `slipway data` does with one worker, from text to .bin and .idx; return the number of tokens."""
+def slipway(task: Task) -> Callable[[Path], int]:
+    """Make the tokenizer; return what encodes as `slipway data` does with one worker, from text to .bin and .idx.
+
+    That returns the number of tokens written.
+    """
     from slipway.data.text.blocks import block_size, cut_into_blocks
     from slipway.data.text.indexed import merge_shards
-    from slipway.data.text.workers import encode_block
+    from slipway.data.text.workers import encode_block, encoder_of
 
     files = find_inputs("bench", Source(inputs=[str(task.folder / "text.jsonl")]))
     tokenizer = str(task.folder / "tokenizer.json")
-    shards, tokens = [], 0
-    for block in cut_into_blocks(files, "text", block_size(files[0].size)):
-        shards.append(task.folder / f"{prefix.name}-{block.index:06d}.shard")
-        tokens += encode_block(block, "text", tokenizer, task.entries, task.end, shards[-1]).tokens
-    merge_shards(shards, str(prefix), task.entries)
-    for shard in shards:
-        shard.unlink()
-    return tokens
+    encoder_of(tokenizer, task.end, task.entries)  # which encode_block finds
+
+    def encode(prefix: Path) -> int:
+        shards, tokens = [], 0
+        for block in cut_into_blocks(files, "text", block_size(files[0].size)):
+            shards.append(task.folder / f"{prefix.name}-{block.index:06d}.shard")
+            tokens += encode_block(block, "text", tokenizer, task.entries, task.end, shards[-1]).tokens
+        merge_shards(shards, str(prefix), task.entries)
+        for shard in shards:
+            shard.unlink()
+        return tokens
+
+    return encode
 
 
-CONTENDERS: dict[str, Callable[[Task, Path], int]] = {"slipway": slipway, "one at a time": one_at_a_time}
+CONTENDERS: dict[str, Callable[[Task], Callable[[Path], int]]] = {
+    "slipway": slipway,
+    "one at a time": one_at_a_time,
+}
 TIKTOKEN = "tiktoken, encoding alone"
 
 
@@ -227,7 +245,8 @@ def _measure(task: Task, rounds: int, with_tiktoken: bool) -> tuple[dict[str, li
 
 def _timed(name: str, task: Task, prefix: Path) -> tuple[float, int]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread
+    encode = CONTENDERS[name](task)
     gc.freeze()  # the collector's search through all imported objects counts for no contender
     started = time.process_time()
-    tokens = CONTENDERS[name](task, prefix)
+    tokens = encode(prefix)
     return time.process_time() - started, tokens

@@ -40,7 +40,8 @@ def build_tokenizer(
 
 
 @lru_cache(1)
-def _encoder(tokenizer_path: str, end_of_document: int, entries: int) -> Any:
+def encoder_of(tokenizer_path: str, end_of_document: int, entries: int) -> Any:
+    """Return the encoder of a tokenizer; the last one is kept, with the words that it has met."""
     from tokenizers import Tokenizer as Loaded
 
     from slipway.data.text.fast_bpe.encode import make_encoder
@@ -61,7 +62,7 @@ def encode_block(
     from slipway.data.text.tokenizer import library_errors
 
     with library_errors("data.tokenizer.path", "the tokenizer cannot be used"):
-        encoder = _encoder(tokenizer_path, end_of_document, entries)
+        encoder = encoder_of(tokenizer_path, end_of_document, entries)
     with ShardWriter(shard, token_type(entries)) as writer:
         batch: list[bytes] = []
         paths: list[str] = []

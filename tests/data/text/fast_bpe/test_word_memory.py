@@ -20,7 +20,7 @@ def encode(memory: WordMemory, words: list[bytes]) -> list[list[int]]:
 @given(batches=st.lists(WORDS, min_size=1, max_size=6), most_words=st.integers(1, 60))
 def test_every_word_has_its_tokens(batches: list[list[bytes]], most_words: int) -> None:
     """Here a word's bytes are its tokens, but for some, which have none."""
-    memory = WordMemory(lambda word: [*word.removeprefix(b"a")], np.uint16, most_words)
+    memory = WordMemory(lambda words: [[*word.removeprefix(b"a")] for word in words], np.uint16, most_words)
     for words in batches:
         assert encode(memory, words) == [[*word.removeprefix(b"a")] for word in words]
         assert memory.known <= most_words
@@ -29,9 +29,9 @@ def test_every_word_has_its_tokens(batches: list[list[bytes]], most_words: int) 
 def test_asks_once_for_a_word_that_comes_again() -> None:
     asked: list[bytes] = []
 
-    def tokenize(word: bytes) -> list[int]:
-        asked.append(word)
-        return [len(word)]
+    def tokenize(words: list[bytes]) -> list[list[int]]:
+        asked.extend(words)
+        return [[len(word)] for word in words]
 
     memory = WordMemory(tokenize, np.uint16)
     words = [b"short", b"as long as they get", b"and one that is longer still"]

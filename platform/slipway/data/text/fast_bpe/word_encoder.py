@@ -1,7 +1,7 @@
 """Byte-level BPE by a memory of words."""
 
 from collections.abc import Sequence
-from itertools import count
+from itertools import accumulate, count
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from slipway.data.text.fast_bpe.splitting import find_splitter
 from slipway.data.text.fast_bpe.word_memory import WordMemory
 from slipway.data.text.long_documents import can_be_cut, steps
 from slipway.data.text.tokenizer import BYTE_LETTERS
+
+_LETTERS = np.array([ord(BYTE_LETTERS[byte]) for byte in range(256)], "<u4")
+"""The letter that stands for each byte in a vocabulary."""
 
 
 def why_slow(parts: dict[str, Any]) -> str | None:
@@ -63,7 +66,7 @@ class WordEncoder:
         self.of_text = AddedTokens([token for token in added if not token["normalized"]], numbers)
         self.of_normal_form = AddedTokens([token for token in added if token["normalized"]], numbers)
         ids = {bytes([END]): end_of_document, **self.of_text.ids, **self.of_normal_form.ids}
-        self.memory = WordMemory(self._tokens_of_word, dtype, most_words)
+        self.memory = WordMemory(self._tokens_of_words, dtype, most_words)
         self.memory.remember(list(ids), [[number] for number in ids.values()])
 
     def encode(self, documents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -78,6 +81,10 @@ class WordEncoder:
         document_ends = ends[batch[starts] == END]
         return tokens, np.diff(document_ends, prepend=0).astype(np.int32)
 
-    def _tokens_of_word(self, word: bytes) -> list[int]:
+    def _tokens_of_words(self, words: list[bytes]) -> list[list[int]]:
         # a word is not to be cut again, so the model can be asked without what surrounds it
-        return [token.id for token in self.model.tokenize(word.decode("latin-1").translate(BYTE_LETTERS))]
+        letters = _LETTERS[np.frombuffer(b"".join(words), np.uint8)].tobytes().decode("utf-32-le")
+        ends = list(accumulate(map(len, words)))
+        tokenize = self.model.tokenize
+        spans = zip([0, *ends], ends, strict=False)
+        return [[token.id for token in tokenize(letters[start:stop])] for start, stop in spans]

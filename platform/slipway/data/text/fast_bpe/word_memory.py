@@ -19,12 +19,12 @@ class WordMemory:
     """
 
     def __init__(
-        self, tokenize: Callable[[bytes], list[int]], dtype: type, most_words: int = 1 << 19
+        self, tokenize: Callable[[list[bytes]], list[list[int]]], dtype: type, most_words: int = 1 << 19
     ) -> None:
         """Begin without words.
 
-        tokenize: returns the tokens of a word that is new. dtype: the type of tokens. most_words: how many are
-        remembered.
+        tokenize: returns the tokens of each of some words, which are new. dtype: the type of tokens. most_words: how
+        many are remembered.
         """
         self.tokenize = tokenize
         self.most_words = most_words
@@ -44,12 +44,21 @@ class WordMemory:
         lengths = np.diff(starts, append=len(raw) - PADDING)
         low, high = _keys(raw, starts, lengths)
         words = self._find(low, high)
-        unknown = np.flatnonzero(words == 0)
         known, used = self.known, self.used
-        if len(unknown):
-            spans = zip(starts[unknown].tolist(), (starts + lengths)[unknown].tolist(), strict=True)
-            numbers, known, used = self._learn([raw[start:stop] for start, stop in spans])
-            words[unknown] = numbers
+        if len(unknown := np.flatnonzero(words == 0)):
+            is_long = lengths[unknown] > _LONGEST
+            short, long = unknown[~is_long], _cut(raw, starts, lengths, unknown[is_long])
+            same = _first_of_equals(low[short], high[short])
+            first, occurrences = np.unique(same, return_counts=True)
+            seen = {word: n for word, n in Counter(long).items() if word not in self.long_words}
+            numbers, known, used = self._learn(
+                [*_cut(raw, starts, lengths, short[first]), *seen], [*occurrences.tolist(), *seen.values()]
+            )
+            number_of = np.zeros(len(short), np.int64)
+            number_of[first] = numbers[: len(first)]
+            words[short] = number_of[same]
+            new = dict(zip(seen, numbers[len(first) :], strict=True))
+            words[unknown[is_long]] = [new.get(word) or self.long_words[word] for word in long]
         counts = self.counts[words]
         ends = np.cumsum(counts)
         where = np.repeat(self.offsets[words] - (ends - counts), counts)
@@ -69,22 +78,26 @@ class WordMemory:
             rest = rest[(self.low[here] != low[rest]) | (self.high[here] != high[rest])]
         return words
 
-    def _learn(self, texts: list[bytes]) -> tuple[list[int], int, int]:
-        """Return the numbers of words that are new or long, and the values of `known` and `used` after this call."""
-        seen = Counter(texts)
-        new = [text for text in seen if text not in self.long_words]
-        kept = len(new)
+    def _learn(self, new: list[bytes], seen: list[int]) -> tuple[list[int], int, int]:
+        """Return the numbers of new words, and the values of `known` and `used` after this call.
+
+        seen: how often each occurs in the batch.
+        """
+        order, kept = list(range(len(new))), len(new)
         if self.known > self.most_words // 2:
             # Now that half of the memory is used, a word earns its place by occurring twice in a batch.
-            new.sort(key=lambda text: seen[text] == 1)
-            kept = sum(seen[text] > 1 for text in new)
+            order.sort(key=lambda place: seen[place] == 1)
+            kept = sum(count > 1 for count in seen)
         kept = max(0, min(kept, self.most_words - self.known))
-        numbers = dict(zip(new, range(self.known, self.known + len(new)), strict=True))
-        encoded = [self.tokenize(text) for text in new]
-        self.remember(new[:kept], encoded[:kept])
+        numbers = [0] * len(new)
+        for number, place in enumerate(order, self.known):
+            numbers[place] = number
+        words = [new[place] for place in order]
+        encoded = self.tokenize(words)
+        self.remember(words[:kept], encoded[:kept])
         known, used = self.known, self.used
-        self._append(new[kept:], encoded[kept:])
-        return [numbers[text] if text in numbers else self.long_words[text] for text in texts], known, used
+        self._append(words[kept:], encoded[kept:])
+        return numbers, known, used
 
     def remember(self, words: list[bytes], tokens: list[list[int]]) -> None:
         """Add the tokens of these words, which are new."""
@@ -118,10 +131,38 @@ class WordMemory:
         self.known, self.used = self.known + len(words), self.used + len(flat)
 
     def _slots(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        mixed = low * np.uint64(0x9E3779B97F4A7C15) + high * np.uint64(0xC2B2AE3D27D4EB4F)
-        mixed ^= mixed >> np.uint64(32)
-        mixed *= np.uint64(0xD6E8FEB86659FD93)
-        return (mixed >> np.uint64(65 - len(self.table).bit_length())).astype(np.int64)
+        return _slots(low, high, len(self.table))
+
+
+def _slots(low: np.ndarray, high: np.ndarray, size: int) -> np.ndarray:
+    """Return the places [words] at which a table of so many slots, a power of two, is searched for these keys first."""
+    mixed = low * np.uint64(0x9E3779B97F4A7C15) + high * np.uint64(0xC2B2AE3D27D4EB4F)
+    mixed ^= mixed >> np.uint64(32)
+    mixed *= np.uint64(0xD6E8FEB86659FD93)
+    return (mixed >> np.uint64(65 - size.bit_length())).astype(np.int64)
+
+
+def _first_of_equals(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return for each key the place [words] of one that equals it, the same place for all that are equal."""
+    table = np.full(1 << (2 * len(low)).bit_length(), -1)
+    slots, found, rest = _slots(low, high, len(table)), np.zeros(len(low), np.int64), np.arange(len(low))
+    while len(rest):
+        here = slots[rest]
+        free = table[here] < 0
+        table[here[free]] = rest[free]  # of those that meet in a slot, the last one has it
+        owner = table[here]
+        same = (low[owner] == low[rest]) & (high[owner] == high[rest])
+        found[rest[same]] = owner[same]
+        rest = rest[~same]
+        slots[rest] = (slots[rest] + 1) & (len(table) - 1)
+    return found
+
+
+def _cut(raw: bytes, starts: np.ndarray, lengths: np.ndarray, which: np.ndarray) -> list[bytes]:
+    """Return the words at these places [words]."""
+    begins = starts[which]
+    spans = zip(begins.tolist(), (begins + lengths[which]).tolist(), strict=True)
+    return [raw[start:stop] for start, stop in spans]
 
 
 _LOW_MASK = np.array([(1 << 8 * min(n, 8)) - 1 for n in range(17)], np.uint64)
