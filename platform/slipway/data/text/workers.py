@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false"}
 """Variables of these processes: the library's threads would compete with them."""
-BATCH_BYTES = 1 << 20
+BATCH_BYTES = 1 << 18
 """Bytes of text that are encoded at once."""
 
 
