@@ -3,6 +3,7 @@
 import ast
 import os
 import pickle
+import re
 
 import pytest
 
@@ -37,6 +38,28 @@ def test_messages_say_what_to_do() -> None:
     """All but those whose words are another's (a scheduler's, a library's), which may hold the remedy."""
     bare = [line for line in messages.messages() if line.count(" | ") < 2 and ": (its path) | " not in line]
     assert [line for line in bare if not line.endswith("}") and ": ADVICE[" not in line] == []
+
+
+def test_messages_fill_their_places_in() -> None:
+    """A text with {name} in it, but not ${name}, lacks its f."""
+    found = []
+    for path in sorted(messages.PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        filled = {
+            id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
+        }
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func).split(".")[-1] not in messages.KINDS:
+                continue
+            texts = [
+                node for node in ast.walk(call) if isinstance(node, ast.Constant) and id(node) not in filled
+            ]
+            found += [
+                f"{path.name}:{text.lineno}"
+                for text in texts
+                if isinstance(text.value, str) and re.search(r"(?<!\$)\{[a-z_.]+\}", text.value)
+            ]
+    assert found == []
 
 
 def test_one_line_is_composed_of_the_parts() -> None:

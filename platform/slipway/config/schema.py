@@ -144,7 +144,7 @@ class Checkpoint(Section):
     )
     keep_best: NonNegativeInt = Field(
         default=0,
-        description="Number of checkpoints with the lowest validation loss at their own step to keep; 0: none.",
+        description="Number of checkpoints to keep whose validation loss, at their own step, is the best; 0: none.",
     )
     async_save: bool = Field(
         default=True,

@@ -93,6 +93,9 @@ def test_the_table_has_what_limits_and_what_was_refused(capsys, tmp_path: Path) 
     assert "training.global_batch_size" in shown and "memory" in shown and "layouts fit" in shown
     numbered = [line.split()[0] for line in shown.splitlines() if "ZeRO-" in line and "recompute" not in line]
     assert [word for word in numbered if word.isdecimal()] == ["1", "2"]
+    assert "--all" in shown
+    assert main(["plan", "search", *GPT, "resources.nodes=1,2", "--top", "2", "--all"]) == 0
+    assert "--all" not in capsys.readouterr().out
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and len(picture.read_bytes()) > 20_000
 
 

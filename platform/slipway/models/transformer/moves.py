@@ -70,7 +70,7 @@ ON_CPU = Moves(
     loss=(32, 0),
     tables=36,
 )
-"""What torch calls for this trainer's layers on a CPU: tests/plan/step/test_moves.py counts the calls.
+"""What torch calls for this trainer's layers on a CPU: tests/models/transformer/test_moves.py counts the calls.
 
 Loss: the maximum and the sum read the logits; subtraction, exponential and product read and write them. Tables: the
 gradient of the output layer's weight is scaled (8 bytes) and added to the sum of gradients (12), the embedding's is

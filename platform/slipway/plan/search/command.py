@@ -55,6 +55,7 @@ def run(configs: Sequence[RunConfig], allowed: Allowed, options: argparse.Namesp
         list(zip(configs, found, strict=True)),
         SHOWN if options.top == 0 else options.top,
         options.by,
+        every=options.all,
     )
     if options.picture:
         print(f"picture {options.picture}")
@@ -96,7 +97,7 @@ def _draw(layouts: list[Layout], config: RunConfig, path: Path) -> None:
         raise UserError(
             "--picture",
             f"has no step time to show: cluster {config.cluster.name} states no {config.training.precision} peak",
-            do="set cluster.device.peak_tflops_{config.training.precision}, or omit it",
+            do=f"set cluster.device.peak_tflops_{config.training.precision}, or omit it",
         )
     try:
         draw(layouts, config, path)
