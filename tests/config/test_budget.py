@@ -1,5 +1,6 @@
 """How long a run is: steps, samples, or units by their name; each gives the others."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from slipway.config import budget
 from slipway.config.compose import compose
 from slipway.config.schema import RunConfig
 from slipway.config.sweep_compose import compose_sweep
+from slipway.errors import UserError
 from slipway.plan import make_plan, plan_file
 
 PRESET = ["model=llama3_8b", "data=stdlib", "data.allow_large_models=true", "resources.devices_per_node=8"]
@@ -41,6 +43,25 @@ def test_budgets_agree(batch: int, length: int, tokens: int) -> None:
     assert with_budget(batch, length, samples=(steps - 1) * batch + 1).training.steps == steps
     assert with_budget(batch, length, units=steps * batch * length).training.steps == steps
     assert with_budget(batch, length, steps=steps).training.steps == steps
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 300)), max_size=4), st.integers(1, 300))
+def test_a_budget_that_other_batches_have_used(behind: list[tuple[int, int]], batch: int) -> None:
+    """The steps that the error gives read what was asked for, and less than one batch more."""
+    step, samples, length = sum(n for n, _ in behind), sum(n * size for n, size in behind), 7
+    asked = samples + 1000
+    budget.check_batches(with_budget(batch, length, steps=step + 1), step, samples)
+    for given_as in ({"samples": asked}, {"units": asked * length}):
+        config = with_budget(batch, length, **given_as)
+        if samples == step * batch:
+            budget.check_batches(config, step, samples)
+            continue
+        with pytest.raises(UserError) as caught:
+            budget.check_batches(config, step, samples)
+        named = re.search(r"training.steps=(\d+)", caught.value.do or "")
+        assert named
+        whole = samples + (int(named[1]) - step) * batch
+        assert asked <= whole < asked + batch
 
 
 def test_the_plan_has_all_three() -> None:

@@ -34,8 +34,9 @@ def folder(train_many: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         job(12, "training.seed=5"),
         job(12, "data.sequence_length=16"),
         job(12, "data.split=[0.7,0.2,0.1]"),
+        [*data[:2], f"run.dir={root / 'run'}", "training.samples=160"],  # of steps with other batches
     ]
-    assert train_many(jobs) == [0, 0, 0, 0, 2, 2, 2]
+    assert train_many(jobs) == [0, 0, 0, 0, 2, 2, 2, 2]
     return root
 
 

@@ -18,3 +18,5 @@ class Position:
     """The guard's recent losses."""
     uneven: dict[str, int] = field(default_factory=dict)
     """The guard's uneven places."""
+    step_samples: int = 0
+    """Samples of the batches of all steps, without those that a rollback excluded."""

@@ -215,6 +215,7 @@ class Saver:
             validation_loss=validation_loss,
             recent_losses=position.recent_losses,
             uneven=position.uneven,
+            step_samples=position.step_samples,
         )
 
     def _check_time(self, save: _Save) -> None:

@@ -74,6 +74,8 @@ class CheckpointInfo(BaseModel):
     """The guard's recent losses: see slipway.train.guard."""
     uneven: dict[str, int] = {}
     """The guard's uneven places."""
+    step_samples: int = 0
+    """Samples of the batches of all steps, without those that a rollback excluded."""
     imported: Imported | None = None
     """None: written by a training.
 

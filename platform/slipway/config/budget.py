@@ -187,6 +187,27 @@ def in_words(config: "RunConfig") -> str | None:
     return f"training.{name} {asked:,} = {steps} steps of {size}{whole}"
 
 
+def check_batches(config: "RunConfig", step: int, step_samples: int) -> None:
+    """Raise UserError if the budget is not in steps, and the steps behind the run had other batches than the next ones.
+
+    step_samples: the samples of those steps. The number of steps is the budget divided by one batch (steps_of), which
+    would end such a run too early or too late.
+    """
+    name, asked = given(config)
+    batch = config.training.global_batch_size
+    if name == "steps" or step_samples == step * batch:
+        return
+    left = max(0, -(-asked * batch // per_step(config)) - step_samples)
+    steps = step + -(-left // batch)
+    raise UserError(
+        f"training.{name}",
+        f"is divided by training.global_batch_size {batch}, but the {step:,} steps behind the run had "
+        f"{step_samples:,} samples, not {step * batch:,}",
+        value=asked,
+        do=f"set training.steps={steps} ({step:,} steps, and {left:,} samples / {batch})",
+    )
+
+
 def per_step(config: "RunConfig") -> int:
     """Return how many of what was asked for are in one step. Raises UserError if the model cannot read the data."""
     training = config.training

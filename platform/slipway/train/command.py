@@ -75,6 +75,7 @@ def run_plan(plan: Plan) -> int:
     continued = _find_checkpoint(config, leads)
     info = checkpoint_store.read_info(continued.path) if continued.path else None
     step = info.step if info else 0
+    budget.check_batches(config, step, info.step_samples if info else 0)
     if step >= config.last_step:
         print(f"{config.run.dir} is at step {step} of {config.training.steps}: nothing is left to do")
         return EXIT_DONE

@@ -94,7 +94,8 @@ def train(plan: Plan, place: Place, end_time: float | None, start: Start) -> int
             session.model.leave_out()
             recovery.note_skip(log, at, outcome, verdict)
         updates = at.updates + (verdict.action == "update")
-        at = Position(following, step, updates, list(guard.losses), dict(guard.uneven))
+        behind = at.step_samples + config.training.global_batch_size
+        at = Position(following, step, updates, list(guard.losses), dict(guard.uneven), behind)
         seconds = time.perf_counter() - started
         log.train(
             step=step,

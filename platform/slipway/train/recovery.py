@@ -54,7 +54,7 @@ def resume(session: Session, start: Start) -> Position:
     _load(session, start)
     if torch.distributed.get_rank() == 0:
         print(f"continuing from {start.checkpoint} (step {info.step})", flush=True)
-    return Position(start.data, info.step, info.updates, info.recent_losses, info.uneven)
+    return Position(start.data, info.step, info.updates, info.recent_losses, info.uneven, info.step_samples)
 
 
 def note_start(log: Log, plan: Plan, start: Start, at: Position, peak: Peak) -> None:
@@ -98,7 +98,9 @@ def recover(
     log.back_to(info.step)
     _event(log, info.step, "rollback", at, outcome, verdict, f"back to step {info.step}", (start, end))
     data = info.data.resume(at.data.seed, at.data.weights, at.data.facts, at.data.signatures)
-    return Position(left_out.pass_over(data), info.step, info.updates, info.recent_losses, info.uneven)
+    return Position(
+        left_out.pass_over(data), info.step, info.updates, info.recent_losses, info.uneven, info.step_samples
+    )
 
 
 def note_skip(log: Log, at: Position, outcome: Outcome, verdict: Verdict) -> None:
