@@ -33,30 +33,34 @@ LINES: dict[str, tuple[str, dict[str, Field]]] = {
             ),
             "learning_rate": Field("", "The rate of this update."),
             "grad_norm": Field("", "L2 norm of the whole gradient before clipping."),
-            "updated": Field("", "false: the guard left the batch out."),
-            "consumed_samples": Field("samples", "Samples behind the run after this step."),
+            "updated": Field("", "Whether the weights were updated; false: the guard skipped the batch."),
+            "consumed_samples": Field("samples", "Samples that the run has read after this step."),
             "step_seconds": Field("s", "Wall time of the step."),
-            "data_wait_seconds": Field("s", "Of that, waiting for samples."),
-            "samples_per_second": Field("samples/s", "Over all ranks."),
-            "units_per_second": Field("units/s", "Over all ranks, in the unit of the run's event `start`."),
+            "data_wait_seconds": Field("s", "Part of step_seconds in which training waited for samples."),
+            "samples_per_second": Field("samples/s", "Samples of all ranks per second."),
+            "units_per_second": Field(
+                "units/s", "Units of all ranks per second; the run's event `start` names the unit."
+            ),
             "tflops_per_device": Field(
-                "TFLOP/s", "Model FLOP of the step, nothing that is computed again, per second and device."
+                "TFLOP/s", "Model FLOP of the step per second and device, without recomputation."
             ),
             "peak_tflops": Field(
-                "TFLOP/s", "What one device could do: the profile's dense peak, or a measured one."
+                "TFLOP/s", "Peak of one device: the profile's dense peak, or a measured one."
             ),
             "mfu": Field("share", "Model FLOP utilization: tflops_per_device over peak_tflops."),
             "mfu_palm": Field(
-                "share", "The same as PaLM's paper counts; families without that count lack it.", True
+                "share",
+                "Model FLOP utilization as PaLM's paper counts it; absent for families without that count.",
+                True,
             ),
             "attended": Field(
                 "share",
-                "Where documents are kept apart: the part of attention's square that was computed.",
+                "With separate documents: the part of attention's square that was computed.",
                 True,
             ),
             "memory_gib": Field(
                 "GiB",
-                "Rank 0: most memory allocated on the GPU; on a CPU the resident memory of the process.",
+                "Highest memory allocated on the GPU of rank 0; on a CPU, the resident memory of its process.",
             ),
             "power_watts": Field("W", "Power of rank 0's GPU, mean over the step; NVIDIA's GPUs only.", True),
             "clock_mhz": Field("MHz", "Clock of its multiprocessors, mean over the step.", True),
@@ -65,7 +69,7 @@ LINES: dict[str, tuple[str, dict[str, Field]]] = {
                 "Energy by source over all ranks since the segment began; absent without a counter.",
                 True,
             ),
-            "energy_counters": Field("", "Devices or nodes that were counted, by source.", True),
+            "energy_counters": Field("", "Number of devices or nodes that were counted, by source.", True),
         },
     ),
     "validation": (
@@ -87,15 +91,15 @@ LINES: dict[str, tuple[str, dict[str, Field]]] = {
         {
             "path": Field("", "Folder of the checkpoint."),
             "seconds": Field("s", "Time from its start to its commit."),
-            "stall_seconds": Field("s", "Part of that in which training was blocked."),
+            "stall_seconds": Field("s", "Part of `seconds` in which training was blocked."),
             "consumed": Field("samples", "Samples that the run has read, by source."),
         },
     ),
     "load": (
         "Routing of a mixture of experts, every `logging.load_interval` steps.",
         {
-            "parts": Field("", "What shares the work: experts."),
-            "places": Field("", "Layers that have them."),
+            "parts": Field("", "Kind of the parts that share the work: experts."),
+            "places": Field("", "Layers that have such parts."),
             "load": Field(
                 "multiple", "Load by layer and expert, as a multiple of an even share of the tokens."
             ),
@@ -115,8 +119,8 @@ LINES: dict[str, tuple[str, dict[str, Field]]] = {
         },
     ),
     "event": (
-        "What happened; a continuation leaves these lines where it removes those of undone steps.",
-        {"event": Field("", "Which event: one of those below, each with fields of its own.")},
+        "One for each event; a resumed run keeps these lines when it removes those of undone steps.",
+        {"event": Field("", "Name of the event: one of those below, each with its own fields.")},
     ),
 }
 """By kind: when such a line is written, and its fields besides those of every line."""

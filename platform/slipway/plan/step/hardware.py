@@ -15,10 +15,14 @@ class Link(Section):
     share: PositiveFloat = Field(
         default=0.7,
         le=1.2,
-        description="Of the bandwidth what collectives reach; above 1: reduced in the switch.",
+        description="Share of the bandwidth that collectives reach; above 1 if the switch reduces.",
     )
-    latency_us: NonNegativeFloat = Field(default=15.0, description="Of one exchange, its start included.")
-    hop_us: NonNegativeFloat = Field(default=1.0, description="More, for each further rank of a ring.")
+    latency_us: NonNegativeFloat = Field(
+        default=15.0, description="Latency of one exchange, including its start, us."
+    )
+    hop_us: NonNegativeFloat = Field(
+        default=1.0, description="Additional latency for each further rank of a ring, us."
+    )
 
 
 class Rates(Section):
@@ -29,54 +33,69 @@ class Rates(Section):
     """
 
     product_share: PositiveFloat = Field(
-        le=1.0, description="Of the peak, by large products of linear layers."
+        le=1.0, description="Share of the peak that large products of linear layers reach."
     )
-    grouped_share: PositiveFloat = Field(le=1.0, description="Of the peak, by the products of experts.")
+    grouped_share: PositiveFloat = Field(
+        le=1.0, description="Share of the peak that the products of experts reach."
+    )
     unaligned_share: PositiveFloat = Field(
-        default=0.05, le=1.0, description="Of the peak, by products whose rows are no multiple of 16 bytes."
+        default=0.05,
+        le=1.0,
+        description="Share of the peak that products reach whose rows are not a multiple of 16 bytes.",
     )
-    product_us: NonNegativeFloat = Field(default=6.2, description="Each product's own time.")
+    product_us: NonNegativeFloat = Field(default=6.2, description="Fixed time of each product, us.")
     product_bytes: NonNegativeFloat = Field(
         default=0.41,
-        description="Of the time that a product's bytes would take from memory, what adds to its own.",
+        description="Share of the time that a product's bytes would take from memory, which is added to its own time.",
     )
-    attention_share: PositiveFloat = Field(le=1.0, description="Of the peak, by flash attention, forward.")
+    attention_share: PositiveFloat = Field(
+        le=1.0, description="Share of the peak that flash attention reaches, forward."
+    )
     attention_backward_share: PositiveFloat = Field(
-        le=1.0, description="Of the peak, by flash attention, backward."
+        le=1.0, description="Share of the peak that flash attention reaches, backward."
     )
     memory_share: PositiveFloat = Field(
-        le=1.0, description="Of the memory's bandwidth, by operators without a product."
+        le=1.0, description="Share of the memory's bandwidth that operators without a product reach."
     )
-    kernel_us: NonNegativeFloat = Field(default=4.0, description="Each such operator's own time.")
+    kernel_us: NonNegativeFloat = Field(
+        default=4.0, description="Fixed time of each operator without a product, us."
+    )
     launch_us: NonNegativeFloat = Field(
-        default=8.0, description="On the host, for each kernel; counts where the device would wait for it."
+        default=8.0,
+        description="Time on the host for each kernel, us; counts if the device would wait for it.",
     )
-    step_ms: NonNegativeFloat = Field(default=10.0, description="On the host, once a step.")
+    step_ms: NonNegativeFloat = Field(default=10.0, description="Time on the host once a step, ms.")
     contention: NonNegativeFloat = Field(
         default=0.1,
         le=1.0,
-        description="Of an exchange's time that passes beside work, what that work loses.",
+        description="Share of an exchange's time, if it runs beside other work, that the other work loses.",
     )
 
 
 class Hardware(Section):
     """A device with its links, for one precision of products."""
 
-    device: str = Field(description="Its kind, by the name that cluster profiles have for it.")
+    device: str = Field(description="Kind of device, by the name that cluster profiles have for it.")
     precision: str | None = Field(
-        default=None, description="Of the products that were measured: bf16 or fp32; null: of the training."
+        default=None,
+        description="Precision of the products that were measured: bf16 or fp32; null: that of the training.",
     )
-    peak_tflops: PositiveFloat = Field(description="Of products, in the precision of the training, TFLOP/s.")
-    memory_gb_per_s: PositiveFloat = Field(description="Of the device's memory, GB/s.")
+    peak_tflops: PositiveFloat = Field(
+        description="Peak of products in the precision of the training, TFLOP/s."
+    )
+    memory_gb_per_s: PositiveFloat = Field(description="Bandwidth of the device's memory, GB/s.")
     rates: Rates
     inside: Link
     between: Link
     inside_devices: PositiveInt = Field(
-        description="Devices that the inner links connect: a node's, or more where they span nodes."
+        description="Number of devices that the inner links connect: those of a node, or more if the links span nodes."
     )
-    power_w: PositiveFloat | None = Field(default=None, description="At full load, W; null: not known.")
+    power_w: PositiveFloat | None = Field(
+        default=None, description="Power of a device at full load, W; null: not known."
+    )
     storage_gb_per_s: PositiveFloat | None = Field(
-        default=None, description="What all ranks together write of a checkpoint, GB/s; null: not known."
+        default=None,
+        description="Rate at which all ranks together write a checkpoint, GB/s; null: not known.",
     )
 
     def __hash__(self) -> int:
