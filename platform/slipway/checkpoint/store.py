@@ -85,7 +85,7 @@ class CheckpointInfo(BaseModel):
 
     @property
     def consumed_samples(self) -> int:
-        """Samples behind the run."""
+        """Samples that the run has read."""
         return self.data.total
 
 
