@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -131,11 +132,18 @@ def test_what_stands_for_data_is_of_a_kind_that_the_model_reads(tmp_path: Path, 
     assert found["patches_per_second"] == pytest.approx(1024 * found["samples_per_second"])
 
 
-def test_config_dir(tmp_path: Path, monkeypatch, capsys) -> None:
+OWN = [
+    *permutations(["--config-dir own", "cluster=desk", "run.name=a"]),
+    ["--config-dir=own", "cluster=desk"],
+]
+
+
+@pytest.mark.parametrize("words", OWN, ids=" ".join)
+def test_config_dir_stands_anywhere(tmp_path: Path, monkeypatch, capsys, words: list[str]) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own" / "cluster").mkdir(parents=True)
     (tmp_path / "own" / "cluster" / "desk.yaml").write_text("defaults: [local, _self_]\nname: desk\n")
-    assert cli.main(["plan", "--json", "--config-dir", "own", "cluster=desk"]) == 0
+    assert cli.main(["plan", "--json", *" ".join(words).split()]) == 0
     assert json.loads(capsys.readouterr().out)["config"]["cluster"]["name"] == "desk"
 
 

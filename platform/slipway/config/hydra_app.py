@@ -39,12 +39,12 @@ def run(words: Sequence[str], task: Task, *, trains: bool = True) -> int:
     except UserError as error:
         if trains or error.problem != MUST_BE_CHOSEN or error.path != stand_in.GROUP:
             raise
-        said = parse(sweep_first(words))
+        said = parse(options_first(words))
         return _run([*words, stand_in.stand_in(budget.alone(said.overrides), said.config_dir)], task)
 
 
 def _run(words: Sequence[str], task: Task) -> int:
-    words = budget.alone(sweep_first(words))
+    words = budget.alone(options_first(words))
     arguments = parse(words)
     if arguments.multirun:
         from slipway.config.sweep import Sweep
@@ -100,9 +100,23 @@ def _check_shown(arguments: Any) -> None:
     secrets.check_plain(plain, os.environ)
 
 
-def sweep_first(words: Sequence[str]) -> list[str]:
-    """Return the words with -m in front: Hydra's parser accepts no option between overrides."""
-    return sorted(words, key=lambda word: word not in ("-m", "--multirun"))
+def options_first(words: Sequence[str]) -> list[str]:
+    """Return the words with Hydra's options in front: its parser accepts none between overrides."""
+    from hydra._internal.utils import get_args_parser
+
+    takes = {
+        name: action.nargs != 0 for action in get_args_parser()._actions for name in action.option_strings
+    }
+    options, overrides = [], []
+    rest = iter(words)
+    for word in rest:
+        if word.partition("=")[0] not in takes:
+            overrides.append(word)
+            continue
+        options.append(word)
+        if takes.get(word):  # its value is the next word
+            options.append(next(rest, ""))
+    return [*options, *overrides]
 
 
 def parse(words: Sequence[str]):  # noqa: ANN201

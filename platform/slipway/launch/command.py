@@ -24,7 +24,7 @@ def run_words(words: Sequence[str], options: argparse.Namespace) -> int:
     """
     from slipway.config import hydra_app
 
-    words = hydra_app.sweep_first(words)
+    words = hydra_app.options_first(words)
     if options.chain is not None:
         words.append(f"launch.chain={options.chain}")
     if options.preflight:
