@@ -64,14 +64,15 @@ def test_every_patch_is_visible_equally_often_and_independently_of_its_neighbour
 @given(SEED, st.sampled_from([("time", 1), ("location", 2)]), st.floats(0, 0.99))
 def test_metadata_is_kept_by_a_word_of_its_own(seed: int, what: tuple[Metadata, int], dropped: float) -> None:
     name, purpose = what
-    [kept] = masks.keeps(torch.tensor([seed]), name, dropped).tolist()
+    [kept] = masks.keeps(masks.draw(torch.tensor([seed]), 9, 3), name, dropped).tolist()
     assert kept == (words(seed, purpose, 1)[0] >= round(dropped * 2**32))
 
 
 @pytest.mark.parametrize("dropped", [0.0, 0.1, 0.5])
 def test_the_share_of_samples_that_drop_metadata(dropped: float) -> None:
     seeds = torch.arange(20_000) * 12345
-    time, location = (masks.keeps(seeds, name, dropped).double() for name in ("time", "location"))
+    mask = masks.draw(seeds, 4, 1)
+    time, location = (masks.keeps(mask, name, dropped).double() for name in ("time", "location"))
     for kept in (time, location):
         assert float(kept.mean()) == pytest.approx(1 - dropped, abs=0.01)
     assert float((time * location).mean()) == pytest.approx((1 - dropped) ** 2, abs=0.012)

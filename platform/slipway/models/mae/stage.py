@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import Linear, Parameter
 
 from slipway.config.schema import RunConfig
-from slipway.data.randomness import SEED_FIELD
 from slipway.models.mae import masks, positions
 from slipway.models.mae.config import Metadata, mae_of
 from slipway.models.mae.masks import Mask
@@ -111,7 +110,7 @@ class MaskedAutoencoder(MegatronModule):
         values = normalized(values, batch["mean"], batch["std"]).flatten(2)
         weight = self.patch_embedding.weight
         tokens = self.patch_embedding(values.to(weight.dtype)).float()
-        tokens = tokens + self._places(batch, mask.visible, self.model.hidden_size, "")
+        tokens = tokens + self._places(batch, mask, mask.visible, self.model.hidden_size, "")
         classes = self.cls_token.float().expand(len(tokens), 1, -1)
         return torch.cat([classes, tokens], 1).transpose(0, 1).to(weight.dtype).contiguous()
 
@@ -123,13 +122,13 @@ class MaskedAutoencoder(MegatronModule):
         everywhere = self.mask_token.to(dtype).expand(samples, model.num_patches, width)
         tokens = everywhere.scatter(1, mask.visible[..., None].expand(-1, -1, width), encoded[:, 1:])
         every = torch.arange(model.num_patches, device=encoded.device).expand(samples, -1)
-        tokens = tokens.float() + self._places(batch, every, width, "decoder_")
+        tokens = tokens.float() + self._places(batch, mask, every, width, "decoder_")
         x = torch.cat([encoded[:, :1].float(), tokens], 1).transpose(0, 1).to(dtype).contiguous()
         x = self.decoder(hidden_states=scattered(x, self.decoder_config), attention_mask=None)
         x = gathered(x, 1 + model.num_patches, self.decoder_config)[1:].transpose(0, 1)
         return self.prediction(x.gather(1, mask.hidden[..., None].expand(-1, -1, width)))
 
-    def _places(self, batch: Batch, numbers: Tensor, width: int, part: str) -> Tensor:
+    def _places(self, batch: Batch, mask: Mask, numbers: Tensor, width: int, part: str) -> Tensor:
         """Return the encoded places and times of patches by their numbers [b, n]: fp32 [b, n, width].
 
         part: whose scales to use, the encoder's or the decoder's.
@@ -141,7 +140,7 @@ class MaskedAutoencoder(MegatronModule):
             codes = positions.of_pairs(batch[FIELDS[name]], width)  # [b, width], of dates [b, frames, width]
             codes = codes * getattr(self, f"{part}{name}_scale").float()
             if self.training:
-                kept = masks.keeps(batch[SEED_FIELD], name, self.model.metadata_drop)
+                kept = masks.keeps(mask, name, self.model.metadata_drop)
                 codes = codes * kept.view(-1, *[1] * (codes.dim() - 1))
             _, rows, columns = self.model.grid
             places = places + (
