@@ -228,10 +228,10 @@ class _Handler(BaseHTTPRequestHandler):
                 "Invalid", f'{there["kind"]} "{name}" is invalid: data: field is immutable', 422
             )
         metadata = {"labels": {}, "creationTimestamp": "2026-01-02T03:04:05Z", **content["metadata"]}
-        self.cluster.objects[key] = {**content, "metadata": metadata}
+        made = self.cluster.objects[key] = {**content, "metadata": metadata}
         time.sleep(self.cluster.silent.get(key[0], 0.0))
         with contextlib.suppress(BrokenPipeError):  # who asked has given up
-            self._answer(self.cluster.objects[key], 201)
+            self._answer(made, 201)  # it may be deleted by now
 
     def _body(self) -> dict[str, Any]:
         return json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")

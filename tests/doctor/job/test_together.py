@@ -42,9 +42,9 @@ def test_a_full_jupiter() -> None:
     reports = {
         rank: report(f"jpbo-{rank // 4:05d}", rank) | {"local_rank": rank % 4} for rank in range(23_600)
     }
-    begin = time.monotonic()
+    begin = time.process_time()
     assert all(f.status != "fault" for f in together.compare(reports, CONFIG) if f.name != "cpu-binding")
-    assert time.monotonic() - begin < 10
+    assert time.process_time() - begin < 10
 
 
 def test_clocks() -> None:
