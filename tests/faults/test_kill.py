@@ -18,7 +18,7 @@ from processes import gone, ranks_of, started, wait_until
 from training import SMALL, layout, lines_of, slipway, training_lines
 
 KILLS = {
-    "gpt": 20 if breadth.ALL else 8,
+    "gpt": 20 if breadth.ALL else 6,
     "mixture": 12 if breadth.ALL else 4,
     "mae": 12 if breadth.ALL else 4,
 }
