@@ -8,20 +8,10 @@ One process is the one rank. Reads a JSON object {name: overrides} from standard
 count as kernels only.
 """
 
-import json
-import sys
-import traceback
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import flops_of_step
-import same_samples
-from slipway.config.compose import compose
-from slipway.engine.runtime import load_torch
-from slipway.kernels.choice import backends
-from slipway.plan import make_plan
-from slipway.ranks.environment import Place
 
 PRODUCTS = ("mm", "attention", "einsum")
 NOTHING = ("empty", "view", "detach", "alias", "lift")
@@ -37,39 +27,32 @@ class Moved(NamedTuple):
     kernels: int = 0
 
 
-def count(overrides: list[str], samples: int) -> Moved:
-    """Count one step of so many samples, forward and backward, with what comes once a step."""
-    config = compose([*overrides, f"training.global_batch_size={samples}"])
-    plan = make_plan(config).with_kernels(backends(load_torch(config, 1)))
+def count(overrides: list[str]) -> dict[str, int]:
+    """Count what a microbatch of one sample adds to a step."""
+    words = [*overrides, "training.micro_batch_size=1"]
+    one, two = (_step([*words, f"training.global_batch_size={samples}"]) for samples in (1, 2))
+    return {"bytes": two.bytes - one.bytes, "kernels": two.kernels - one.kernels}
 
-    from torch.utils._python_dispatch import TorchDispatchMode
 
-    from slipway.engine.megatron import groups
-    from slipway.train import setup, step
-    from slipway.train.stopping import Stopping
-
+def _step(overrides: list[str]) -> Moved:
+    """Count one step, forward and backward, with what comes once a step."""
     found = Moved()
 
-    class Count(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            nonlocal found
-            result = func(*args, **(kwargs or {}))
-            if not func.is_view and func.namespace == "aten":
-                moved, calls = _moved(func.__name__, args, kwargs, result)
-                found = Moved(found.bytes + moved, found.kernels + calls)
-            return result
+    def watching() -> Sequence[Any]:
+        from torch.utils._python_dispatch import TorchDispatchMode
 
-    groups._join = flops_of_step._join
-    device = groups.connect(plan, Place(0, 0, 1, "127.0.0.1", 0))
-    try:
-        same_samples.use(plan.config)
-        session: Any = setup.set_up(plan, device)
-        batches = step.read(session, session.train_data, session.validation_start, None)
-        with Count():
-            step.compute(session, batches, Stopping())
-        session.close()
-    finally:
-        groups.disconnect()
+        class Count(TorchDispatchMode):
+            def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                nonlocal found
+                result = func(*args, **(kwargs or {}))
+                if not func.is_view and func.namespace == "aten":
+                    moved, calls = _moved(func.__name__, args, kwargs, result)
+                    found = Moved(found.bytes + moved, found.kernels + calls)
+                return result
+
+        return (Count(),)
+
+    flops_of_step.compute(overrides, watching)
     return found
 
 
@@ -107,17 +90,5 @@ def _same(one: Any, other: Any) -> bool:
     return one.data_ptr() == other.data_ptr() and one.dtype == other.dtype
 
 
-def main() -> None:
-    """Count each in turn."""
-    found: dict[str, Any] = {}
-    for name, overrides in json.load(sys.stdin).items():
-        try:
-            one, two = (count([*overrides, "training.micro_batch_size=1"], n) for n in (1, 2))
-            found[name] = {"bytes": two.bytes - one.bytes, "kernels": two.kernels - one.kernels}
-        except Exception:  # each has its own verdict
-            found[name] = {"error": traceback.format_exc()}
-    Path(sys.argv[1]).write_text(json.dumps(found))
-
-
 if __name__ == "__main__":
-    main()
+    flops_of_step.main(count)

@@ -7,6 +7,8 @@ all microbatches, or the error} to the file named on the command line.
 import json
 import sys
 import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,24 @@ from slipway.ranks.environment import Place
 
 def count(overrides: list[str]) -> int:
     """Operations of forward and backward passes."""
+
+    def watching() -> Sequence[AbstractContextManager[Any]]:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+        from torch.utils.flop_counter import FlopCounterMode
+
+        return FlopCounterMode(display=False), sdpa_kernel(SDPBackend.MATH)
+
+    return compute(overrides, watching)[0].get_total_flops()
+
+
+def compute(
+    overrides: Sequence[str], watching: Callable[[], Sequence[AbstractContextManager[Any]]]
+) -> list[Any]:
+    """Compute one step of the model that is built, within contexts; return what they give on entry."""
     config = compose(overrides)
     plan = make_plan(config).with_kernels(backends(load_torch(config, 1)))
 
     import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
 
     from slipway.engine.megatron import groups
     from slipway.train import setup, step
@@ -37,13 +51,14 @@ def count(overrides: list[str]) -> int:
         same_samples.use(plan.config)
         session: Any = setup.set_up(plan, device)
         batches = step.read(session, session.train_data, session.validation_start, None)
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        with ExitStack() as stack:
+            entered = [stack.enter_context(one) for one in watching()]
             step.compute(session, batches, Stopping())
         session.close()
     finally:
         groups.disconnect()
     assert torch.is_grad_enabled()
-    return counter.get_total_flops()
+    return entered
 
 
 def _join(place: Place, backend: str) -> None:
@@ -53,7 +68,7 @@ def _join(place: Place, backend: str) -> None:
     torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=1)
 
 
-def main() -> None:
+def main(count: Callable[[list[str]], Any] = count) -> None:
     """Count each in turn."""
     found: dict[str, Any] = {}
     for name, overrides in json.load(sys.stdin).items():

@@ -188,7 +188,7 @@ def in_words(config: "RunConfig") -> str | None:
 
 
 def check_batches(config: "RunConfig", step: int, step_samples: int) -> None:
-    """Raise UserError if the budget is not in steps, and the steps behind the run had other batches than the next ones.
+    """Raise UserError if the budget is not in steps, and the steps done so far had other batches than the next ones.
 
     step_samples: the samples of those steps. The number of steps is the budget divided by one batch (steps_of), which
     would end such a run too early or too late.
@@ -201,10 +201,10 @@ def check_batches(config: "RunConfig", step: int, step_samples: int) -> None:
     steps = step + -(-left // batch)
     raise UserError(
         f"training.{name}",
-        f"is divided by training.global_batch_size {batch}, but the {step:,} steps behind the run had "
+        f"is divided by training.global_batch_size {batch}, but the {step:,} steps done so far had "
         f"{step_samples:,} samples, not {step * batch:,}",
         value=asked,
-        do=f"set training.steps={steps} ({step:,} steps, and {left:,} samples / {batch})",
+        do=f"set training.steps={steps} ({step:,} steps done, plus {left:,} samples / {batch})",
     )
 
 

@@ -100,7 +100,7 @@ def takes(items: Sequence[Item], name: str, port: int | None = None) -> bool:
     """Return whether a list includes an interface, or an adapter (and its port); an empty list includes all."""
     if not items:
         return True
-    if items[0].left_out:  # if one port of an adapter is left out, its others stay
+    if items[0].left_out:  # if one port of an adapter is excluded, its others stay
         return not any(item.means(name, port) and (item.port is None or port is not None) for item in items)
     return any(item.means(name, port) for item in items)
 

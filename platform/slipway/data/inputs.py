@@ -19,7 +19,7 @@ class FoundFile:
     path: str
     name: str  # as in the fingerprint: does not depend on where the folder lies
     size: int  # bytes on disk
-    mtime_ns: int  # 0: the time says nothing, as of files that nobody edits and every image dates anew
+    mtime_ns: int  # 0: the time means nothing, as for files that only an image's build dates
 
 
 @dataclass(frozen=True)

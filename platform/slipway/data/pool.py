@@ -62,7 +62,7 @@ def done(result: Result) -> Future[Result]:
 def _begin(parent: int, environment: Mapping[str, str]) -> None:
     import ctypes
 
-    # A parent that is killed tells nobody, and workers would wait for ever.
+    # A parent that is killed cannot end its workers, which would wait forever.
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(1)

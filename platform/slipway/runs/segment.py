@@ -110,7 +110,7 @@ def run_segment(
             heartbeat.stop()
             _close(held, life.segment, code, told)
     finally:
-        with suppress(OSError):  # the outcome has been reported; a run.dir that is gone stops nobody
+        with suppress(OSError):  # the outcome has been reported; a run.dir that is gone is no failure
             held.release()
 
 

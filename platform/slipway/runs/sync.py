@@ -65,7 +65,7 @@ def sync(run: Overview, dry_run: bool) -> int:
 
 def command(one: Stored) -> list[str]:
     """Return the command that uploads one segment; wandb appends it to the run with its id."""
-    # `wandb sync` skips a segment that was online unless it is told otherwise
+    # `wandb sync` skips a segment that was online unless an option says otherwise
     online = ["--include-online"] if one.online else []
     return [sys.executable, "-m", "wandb", "sync", *online, str(one.folder.resolve())]
 

@@ -56,8 +56,7 @@ def test_what_a_microbatch_moves(counted: dict[str, Any], name: str) -> None:
         for work in family(config).work(config, config.parallelism)
         for one in (work.forward, work.backward, work.again)
     ]
-    near = (
-        0.25 if name == "imagery" else 0.05
-    )  # of the patches' way through the head, a round number is known
+    # what moves the patches of imagery through the head is a round number in the plan
+    near = 0.25 if name == "imagery" else 0.05
     assert sum(one.moved_bytes for one in passes) == pytest.approx(counted[name]["bytes"], rel=near)
     assert sum(one.kernels for one in passes) == pytest.approx(counted[name]["kernels"], rel=0.15)

@@ -1,11 +1,11 @@
 """Times the parts of a training step on one rank beside the others: products, attention, operators, exchanges.
 
-All ranks measure the same at the same time, as they would train: on a laptop they share cores and memory. Work of one
-device is timed as a step meets it: on operands that are not in a cache, as other layers have run since, and by the mean
-of many calls, as a step is their sum; the median over a few groups of calls, so that another program disturbs only one
-of them. Exchanges, whose ranks wait for the slowest, take the lower quartile of several calls. They are timed between
-products: ranks that have just computed do not arrive at the same moment, and on a CPU waking the one that waits takes
-longer than sending a layer's message. Imports torch.
+All ranks measure at the same time, as they would train: on a laptop they share cores and memory. The work of one device
+is timed as it occurs in a step: on operands that are not in a cache, because other layers have run in between, and as
+the mean of many calls, because a step is their sum. The median over a few groups of calls keeps out a disturbance by
+another program. Exchanges, in which ranks wait for the slowest, take the lower quartile of several calls. They are timed
+between products: ranks that have just computed do not arrive at the same moment, and on a CPU waking the one that waits
+takes longer than sending a layer's message. Imports torch.
 """
 
 import time
@@ -185,14 +185,11 @@ def _operators(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
     """Yield the times of norm, activation, residual and loss, forward and backward, on large and on tiny tensors."""
     rows, columns = WIDE[device.type]
     for kind, shape in (("operators", (rows, columns)), ("small", (2, 8))):
-        xs = [
-            _random(shape, device, dtype).requires_grad_()
-            for _ in range(_sets(17 * dtype.itemsize * shape[0] * shape[1], device))
-        ]
+        x = _random(shape, device, dtype).requires_grad_()  # the large one, with its results, is in no cache
         weight = torch.ones(shape[1], device=device, dtype=dtype)
-        seed = torch.ones_like(xs[0])
+        seed = torch.ones_like(x)
 
-        def call(x: Tensor, weight: Tensor = weight, seed: Tensor = seed) -> object:
+        def call(x: Tensor = x, weight: Tensor = weight, seed: Tensor = seed) -> object:
             y = F.gelu(F.layer_norm(x, weight.shape, weight)) + x
             y.detach().sub_(y.detach().amax(-1, keepdim=True)).exp_().mul_(
                 1 / y.detach().sum(-1, keepdim=True)
@@ -201,8 +198,7 @@ def _operators(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
 
         # elements that unfused kernels read and write, forward and backward: norm 2 and 3, GELU 2 and 3, sum 3 and 3,
         # softmax 8
-        seconds = _seconds([partial(call, x) for x in xs], device)
-        yield Timed(kind, seconds, moved_bytes=24.0 * xs[0].nbytes, calls=12)
+        yield Timed(kind, _seconds([call], device), moved_bytes=24.0 * x.nbytes, calls=12)
     x, weight = _random((2, 8), device, dtype), _random((8, 8), device, dtype)
     yield Timed("small_product", _seconds([lambda: products.linear(x, weight)], device))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VERDICTS = {"passed": "#3f8f6b", "failed": "#c8331e", "timed out": "#c8331e"}
-OTHER = "#9aa5b1"  # left out, not begun
+OTHER = "#9aa5b1"  # skipped, not begun
 SLIPWAY, PLAIN = "#1f5fa8", "#a9c7e8"
 LINE, GAP, HEAD, FOOT = 0.3, 0.95, 1.15, 0.75  # inches: a bar, between panels, above and below them
 

@@ -132,7 +132,7 @@ class _Preparation:
         waiting: deque[tuple[int, Future[Report]]] = deque()
 
         def collect() -> None:
-            # In the units' order, so that of several errors the first one is told.
+            # In the units' order, so that the first of several errors is reported.
             disk_bytes, future = waiting.popleft()
             self.progress.advance(disk_bytes, {"chips": future.result().chips}, fresh=True)
 

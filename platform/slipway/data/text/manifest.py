@@ -32,7 +32,7 @@ class SourceRecord(Record):
     input_sha256: str  # of the files' names, sizes and times
     text_bytes: int  # UTF-8 bytes of the documents
     documents: int
-    without_text: int  # documents left out: empty or null
+    without_text: int  # documents skipped: empty or null
     tokens: int  # the end marks included
     bin: FileRecord
     idx: FileRecord

@@ -24,7 +24,7 @@ class Counts:
     documents: int = 0
     tokens: int = 0
     text_bytes: int = 0  # UTF-8 bytes of the documents
-    without_text: int = 0  # documents left out because they had no text
+    without_text: int = 0  # documents skipped because they had no text
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(

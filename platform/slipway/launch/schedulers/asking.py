@@ -21,7 +21,7 @@ def ask(command: Sequence[str], variables: Mapping[str, str] | None = None, seco
     variables = {
         **for_slurms_programs(os.environ),
         **(variables or {}),
-    }  # kubectl reads none of the variables left out
+    }  # kubectl reads none of the variables excluded here
     try:
         done = commands.call(command, seconds=seconds, environment=variables)
     except commands.NotRun as error:

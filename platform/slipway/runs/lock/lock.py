@@ -55,7 +55,7 @@ class RunLock:
             if found is not None and found[0] == self.me:
                 files.remove(RunDir(self.run_dir).holder)
         except files.Unreadable:
-            pass  # nobody renews it any more: it is stale in a minute
+            pass  # no process renews it any more: it is stale in a minute
         finally:
             posix_lock.release(self._descriptor)
 

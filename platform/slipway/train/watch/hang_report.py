@@ -117,7 +117,7 @@ def conclude(run_dir: Path, folder: Path, hosts: Mapping[int, str], step: int, n
     event = {"kind": "event", "time": now, "step": step, "event": "hang", "ranks": verdict.ranks}
     with contextlib.suppress(OSError):  # the line for people must not be lost with it
         files.append(RunDir(run_dir).metrics, json.dumps(event | {"reason": str(fault)}))
-    if verdict.ranks:  # whoever launched the run can start it again without that node
+    if verdict.ranks:  # the launcher can start the run again without that node
         with contextlib.suppress(OSError):
             bad_nodes.add(run_dir, hosts[verdict.ranks[0]], f"hang in step {step}: {verdict.why}")
     return fault
