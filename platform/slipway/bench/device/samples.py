@@ -3,9 +3,9 @@
 All ranks measure at the same time, as they would train: on a laptop they share cores and memory. The work of one device
 is timed as it occurs in a step: on operands that are not in a cache, because other layers have run in between, and as
 the mean of many calls, because a step is their sum. The median over a few groups of calls keeps out a disturbance by
-another program. Exchanges, in which ranks wait for the slowest, take the lower quartile of several calls. They are timed
-between products: ranks that have just computed do not arrive at the same moment, and on a CPU waking the one that waits
-takes longer than sending a layer's message. Imports torch.
+another program. Exchanges, in which ranks wait for the slowest, take the lower quartile of several calls. They are
+timed between products: ranks that have just computed do not arrive at the same moment, and on a CPU waking the one that
+waits takes longer than sending a layer's message. Imports torch.
 """
 
 import time
