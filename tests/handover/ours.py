@@ -72,7 +72,7 @@ def _compute(config: RunConfig, module: Any, outputs: str) -> None:
     np.savez(outputs + "-inputs.npz", visible=mask.visible.numpy(), **inputs)
     np.savez(
         outputs + ".npz",
-        features=encoded(masks.Mask(every, every[:, :0])).numpy(),
+        features=encoded(masks.Mask(every, every[:, :0], every[:, :0])).numpy(),
         latent=encoded(mask).numpy(),
         hidden=mask.hidden.numpy(),
         loss=(total / count).numpy(),

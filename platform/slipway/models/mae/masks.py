@@ -24,7 +24,7 @@ class Mask(NamedTuple):
     """[b, visible]"""
     hidden: Tensor
     """[b, hidden]: all others."""
-    words: Tensor | None = None
+    words: Tensor
     """[b, PURPOSES]: the word that decides, for each kind of metadata, whether training drops it (see keeps)."""
 
 
@@ -41,7 +41,6 @@ def draw(seeds: Tensor, patches: int, visible: int) -> Mask:
 
 def keeps(mask: Mask, name: Metadata, dropped: float) -> Tensor:
     """Return whether each sample keeps this metadata, [b] bool, if a share of all samples drops it."""
-    assert mask.words is not None, "the mask was not drawn"
     return mask.words[:, PURPOSES[name] - 1] >= round(dropped * (LOW + 1))
 
 

@@ -101,7 +101,7 @@ class MaskedAutoencoder(MegatronModule):
         if numbers is None:
             numbers = torch.arange(self.model.num_patches, device=batch["pixels"].device)
             numbers = numbers.expand(len(batch["pixels"]), -1)
-        x = self._embedded(batch, Mask(visible=numbers, hidden=numbers[:, :0]))
+        x = self._embedded(batch, Mask(numbers, hidden=numbers[:, :0], words=numbers[:, :0]))
         return self.encoder(hidden_states=x, attention_mask=None)[1:].transpose(0, 1)
 
     def _embedded(self, batch: Batch, mask: Mask) -> Tensor:
